@@ -1,0 +1,55 @@
+# Copyright: (c) 2026, the llama-fleet authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Checks the variables of several roles at once, on the controller, before anything runs on a host."""
+
+from __future__ import annotations
+
+import pathlib
+import typing
+
+import yaml
+from ansible.errors import AnsibleUndefinedVariable
+from ansible.plugins.action import ActionBase
+
+from ansible_collections.llama_fleet.core.plugins.module_utils import role_variables
+from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem
+
+ROLES = pathlib.Path(__file__).resolve().parents[2] / "roles"
+
+
+def load_spec(role: str, roles: pathlib.Path = ROLES) -> dict[str, typing.Any]:
+    """The options of a role of this collection, by name."""
+    document = yaml.safe_load((roles / role / "meta" / "argument_specs.yml").read_text(encoding="utf-8"))
+    return dict(document["argument_specs"]["main"]["options"])
+
+
+class ActionModule(ActionBase):  # type: ignore[misc]  # because ansible-core declares no types for its plugins
+    """Fails with every unknown variable and every wrong value of the roles named."""
+
+    _supports_check_mode = True
+    _requires_connection = False
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, typing.Any] | None = None) -> dict[str, typing.Any]:
+        result: dict[str, typing.Any] = super().run(tmp, task_vars)
+        variables = task_vars or {}
+        _validation, arguments = self.validate_argument_spec(argument_spec={"roles": {"type": "list", "elements": "str", "required": True}})
+        problems: list[Problem] = []
+        for role in arguments["roles"]:
+            spec = load_spec(role)
+            problems += role_variables.unknown(role, variables, spec)
+            problems += role_variables.wrong(self._values(variables, spec), spec)
+        if problems:
+            return {**result, "failed": True, "msg": "\n".join(str(problem) for problem in problems)}
+        return {**result, "changed": False}
+
+    def _values(self, variables: dict[str, typing.Any], spec: dict[str, typing.Any]) -> dict[str, typing.Any]:
+        """The values that are known by now; what a play wires from a later result is not."""
+        values = {}
+        for name in spec:
+            if name in variables:
+                try:
+                    values[name] = self._templar.template(variables[name])
+                except AnsibleUndefinedVariable:
+                    continue
+        return values

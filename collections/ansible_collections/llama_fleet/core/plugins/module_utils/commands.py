@@ -1,0 +1,111 @@
+# Copyright: (c) 2026, the llama-fleet authors
+# SPDX-License-Identifier: MIT
+"""Commands on the host, behind one small protocol that tests replace."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+import signal
+import subprocess
+import typing
+
+
+@dataclasses.dataclass(frozen=True)
+class Result:
+    """How a command ended. ``code`` is negative for a signal; 127 where it could not be started."""
+
+    code: int
+    stdout: str
+    stderr: str
+
+    @property
+    def ok(self) -> bool:
+        return self.code == 0
+
+
+class Runner(typing.Protocol):
+    """Runs a command to its end."""
+
+    def __call__(
+        self,
+        command: typing.Sequence[str],
+        env: typing.Mapping[str, str] | None = None,
+        cwd: str | None = None,
+        timeout: float | None = None,
+        on_line: typing.Callable[[str], None] | None = None,
+    ) -> Result:
+        """Run ``command``.
+
+        ``env`` is added to the environment, LC_ALL is always C. ``timeout`` is in seconds; past it
+        the command is killed and the code is 124. With ``on_line``, stderr joins stdout, each line
+        is handed over as it comes, and there is no time limit.
+        """
+
+
+def run(
+    command: typing.Sequence[str],
+    env: typing.Mapping[str, str] | None = None,
+    cwd: str | None = None,
+    timeout: float | None = None,
+    on_line: typing.Callable[[str], None] | None = None,
+) -> Result:
+    """The real Runner."""
+    environment = {**os.environ, **(env or {}), "LC_ALL": "C"}
+    try:
+        if on_line is not None:
+            return _run_by_line(command, environment, cwd, on_line)
+        return _run_to_end(command, environment, cwd, timeout)
+    except OSError as error:
+        return Result(127, "", f"{command[0]}: {error.strerror}")
+
+
+def _run_to_end(command: typing.Sequence[str], environment: typing.Mapping[str, str], cwd: str | None, timeout: float | None) -> Result:
+    # Neither the with statement nor subprocess.run: both wait for the child after its time, and one that is
+    # stuck in the kernel (a driver that hangs) cannot be killed.
+    process = subprocess.Popen(
+        list(command), env=dict(environment), cwd=cwd, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        encoding="utf-8", errors="replace", start_new_session=timeout is not None,
+    )
+    try:
+        stdout, stderr = process.communicate(timeout=timeout)
+    except subprocess.TimeoutExpired:
+        _abandon(process)
+        return Result(124, "", f"{command[0]} did not end within {timeout:g} s")
+    except BaseException:
+        process.kill()
+        raise
+    return Result(process.returncode, stdout, stderr)
+
+
+def _abandon(process: subprocess.Popen[str]) -> None:
+    """Kill a command with its children, but wait for no more than a second."""
+    with contextlib.suppress(OSError):
+        os.killpg(process.pid, signal.SIGKILL)
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(timeout=1)
+    for stream in (process.stdout, process.stderr):
+        if stream is not None:
+            stream.close()
+
+
+def _run_by_line(
+    command: typing.Sequence[str],
+    environment: typing.Mapping[str, str],
+    cwd: str | None,
+    on_line: typing.Callable[[str], None],
+) -> Result:
+    lines: list[str] = []
+    with subprocess.Popen(
+        list(command), env=dict(environment), cwd=cwd, stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8", errors="replace",
+    ) as process:
+        try:
+            for line in typing.cast("typing.Iterable[str]", process.stdout):
+                lines.append(line)
+                on_line(line.rstrip("\n"))
+        except BaseException:  # this module is being stopped: its child must not go on alone
+            process.terminate()
+            raise
+    return Result(process.returncode, "".join(lines), "")

@@ -1,0 +1,125 @@
+# Copyright: (c) 2026, the llama-fleet authors
+# SPDX-License-Identifier: MIT
+"""Files that are whole or not there: atomic writes, sha256, locks, free space."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import pathlib
+import shutil
+import typing
+
+from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, ProblemError
+
+CHUNK = 1 << 20
+
+
+def write_atomic(path: pathlib.Path, content: str, mode: int = 0o644) -> None:
+    """Write ``content`` to ``path`` so that a power cut leaves the old file or the new one, whole."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.new")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            os.fchmod(file.fileno(), mode)
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    sync_directory(path.parent)
+
+
+def sync_directory(path: pathlib.Path) -> None:
+    """Make a rename inside ``path`` survive a power cut."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def link_atomic(link: pathlib.Path, target: str) -> None:
+    """Point the symbolic link ``link`` at ``target`` in one step."""
+    temporary = link.with_name(f".{link.name}.{os.getpid()}.new")
+    temporary.unlink(missing_ok=True)
+    temporary.symlink_to(target)
+    os.replace(temporary, link)
+    sync_directory(link.parent)
+
+
+def sha256_of(path: pathlib.Path, seen: typing.Callable[[int], None] = lambda count: None) -> str:
+    """Lower-case hex sha256 of a file; ``seen`` is told the bytes read so far."""
+    digest = hashlib.sha256()
+    count = 0
+    with path.open("rb") as file:
+        for chunk in iter(lambda: file.read(CHUNK), b""):
+            digest.update(chunk)
+            count += len(chunk)
+            seen(count)
+    return digest.hexdigest()
+
+
+def read_json(path: pathlib.Path) -> dict[str, typing.Any] | None:
+    """The object in a JSON file; None where the file is missing, cut short or something else."""
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def write_json(path: pathlib.Path, value: typing.Mapping[str, typing.Any], mode: int = 0o644) -> None:
+    """Write ``value`` as readable JSON, atomically."""
+    write_atomic(path, json.dumps(value, indent=2, sort_keys=True) + "\n", mode)
+
+
+@contextlib.contextmanager
+def locked(path: pathlib.Path, waiting: typing.Callable[[], None] = lambda: None) -> typing.Iterator[None]:
+    """Hold the lock file ``path``: a second run waits (and is told once through ``waiting``).
+
+    POSIX record locks, because flock is per node on some shared file systems; the kernel drops
+    them when the process dies, so a kill -9 leaves nothing to clean.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a", encoding="utf-8") as file:
+        try:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            waiting()
+            fcntl.lockf(file, fcntl.LOCK_EX)
+        yield
+
+
+def existing_parent(path: pathlib.Path) -> pathlib.Path:
+    """``path`` or its nearest ancestor that exists: where free space and rights can be asked."""
+    return next(parent for parent in (path, *path.parents) if parent.exists())
+
+
+def space_problem(path: pathlib.Path, wanted: int, variable: str) -> Problem | None:
+    """A problem if the file system of ``path`` has less than ``wanted`` bytes free."""
+    place = existing_parent(path)
+    free = shutil.disk_usage(place).free
+    if free >= wanted:
+        return None
+    return Problem(
+        "disk space",
+        f"{free / 1e6:.0f} MB free below {place}",
+        f"{wanted / 1e6:.0f} MB",
+        f"make room there or point {variable} at another file system",
+    )
+
+
+def require_writable(path: pathlib.Path, variable: str) -> None:
+    """Raise where ``path`` could not be made or written by this user."""
+    place = existing_parent(path)
+    if not os.access(place, os.W_OK | os.X_OK):
+        raise ProblemError(
+            Problem(variable, f"{path}, which this user (uid {os.geteuid()}) cannot write", "a folder it can write", "run with become or sudo, or choose another folder")
+        )

@@ -1,0 +1,95 @@
+# Copyright: (c) 2026, the llama-fleet authors
+# SPDX-License-Identifier: MIT
+"""Files on a Python package index, found by its JSON API (PEP 691) so that nothing of them runs."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import re
+import typing
+import urllib.parse
+import urllib.request
+
+from ansible_collections.llama_fleet.core.plugins.module_utils.commands import Runner
+from ansible_collections.llama_fleet.core.plugins.module_utils.download import unreachable
+from ansible_collections.llama_fleet.core.plugins.module_utils.pinned import Package
+from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, ProblemError
+
+_JSON = "application/vnd.pypi.simple.v1+json"
+_DEFAULT_INDEX = "https://pypi.org/simple"
+
+
+@dataclasses.dataclass(frozen=True)
+class IndexFile:
+    """One file of a release. ``size`` is in bytes, 0 where the index does not tell."""
+
+    name: str
+    url: str
+    sha256: str
+    size: int
+
+
+def index_url(given: str, run: Runner) -> str:
+    """The index to ask: the one given, else what pip is configured to use, else PyPI."""
+    if given:
+        return given
+    if os.environ.get("PIP_INDEX_URL"):
+        return os.environ["PIP_INDEX_URL"]
+    configured = run(["python3", "-m", "pip", "config", "get", "global.index-url"], timeout=30)
+    return configured.stdout.strip() if configured.ok else _DEFAULT_INDEX
+
+
+def find_file(index: str, package: Package, suffix: str, variable: str) -> IndexFile:
+    """The one file of ``package`` that ends in ``suffix`` (``.tar.gz`` or ``.whl``).
+
+    Raises where the index cannot be reached, has no such project or version, or speaks no JSON.
+    """
+    project = re.sub(r"[-_.]+", "-", package.project).lower()
+    page = f"{index.rstrip('/')}/{project}/"
+    files = [file for file in _listing(page, package, variable) if file.name.endswith(suffix)]
+    wanted = [file for file in files if _version_of(file.name, project, suffix) == package.version]
+    if not wanted:
+        versions = sorted({_version_of(file.name, project, suffix) for file in files})
+        raise ProblemError(
+            Problem(variable, f"{package.project}=={package.version}, which has no {suffix} file on {index}", f"a version that has, such as {', '.join(versions[-5:]) or 'none there'}")
+        )
+    return wanted[0]
+
+
+def find_by_sha256(index: str, package: Package, sha256: str, variable: str) -> IndexFile:
+    """The file of ``package`` that has this checksum: one exact file out of many for several platforms."""
+    project = re.sub(r"[-_.]+", "-", package.project).lower()
+    for file in _listing(f"{index.rstrip('/')}/{project}/", package, variable):
+        if file.sha256 == sha256:
+            return file
+    raise ProblemError(Problem(variable, f"{index}, which has no file of {package.project} {package.version} with sha256 {sha256}", "an index that mirrors PyPI unchanged"))
+
+
+def _listing(page: str, package: Package, variable: str) -> list[IndexFile]:
+    request = urllib.request.Request(page, headers={"Accept": _JSON})
+    try:
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            document: typing.Any = json.load(answer)
+            base = answer.url
+    except OSError as error:
+        if getattr(error, "code", 0) == 404:
+            raise ProblemError(Problem(variable, f"the project {package.project}, which {page} does not have", "a project of the index")) from error
+        raise unreachable(variable, page, error) from error
+    except ValueError as error:
+        raise ProblemError(
+            Problem("package index", f"an answer of {page} that is not JSON", "an index with the JSON API (PEP 691)", "name another one with the role's index_url")
+        ) from error
+    return [
+        IndexFile(file["filename"], urllib.parse.urljoin(base, file["url"]), file.get("hashes", {}).get("sha256", ""), file.get("size") or 0)
+        for file in document["files"]
+    ]
+
+
+def _version_of(name: str, project: str, suffix: str) -> str:
+    """The version in a file's name (PEP 427 for wheels, PEP 625 for source distributions)."""
+    stem = name[: -len(suffix)]
+    if suffix == ".whl":
+        return stem.split("-")[1] if "-" in stem else ""
+    return stem[len(project) + 1 :]

@@ -1,0 +1,100 @@
+# Copyright: (c) 2026, the llama-fleet authors
+# SPDX-License-Identifier: MIT
+"""How far a long stage is: written by a module to a file, read and shown by its action plugin."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import time
+import typing
+
+BYTES = "bytes"
+STEPS = "steps"
+
+
+@dataclasses.dataclass(frozen=True)
+class Snapshot:
+    """Progress of one stage at one moment. ``done`` and ``total`` count ``unit``; times are seconds; ``pid`` is the worker's."""
+
+    stage: str
+    done: int = 0
+    total: int = 0
+    unit: str = STEPS
+    elapsed: float = 0.0
+    pid: int = 0
+
+    @property
+    def percent(self) -> int | None:
+        return min(100, self.done * 100 // self.total) if self.total > 0 else None
+
+    @property
+    def rate(self) -> float:
+        """Units a second since the stage began."""
+        return self.done / self.elapsed if self.elapsed > 0 else 0.0
+
+    @property
+    def seconds_left(self) -> int | None:
+        if self.total <= 0 or self.rate <= 0:
+            return None
+        return int(max(0, self.total - self.done) / self.rate)
+
+    def text(self) -> str:
+        """One plain line: stage, percent, amount, rate and time left, as far as they are known."""
+        if self.percent is None:
+            return self.stage
+        parts = [f"{self.stage}: {self.percent} %"]
+        if self.unit == BYTES:
+            parts.append(f"{self.done / 1e6:.0f} of {self.total / 1e6:.0f} MB, {self.rate / 1e6:.1f} MB/s")
+        else:
+            parts.append(f"[{self.done}/{self.total}]")
+        if self.seconds_left is not None and self.done < self.total:
+            parts.append(f"{duration(self.seconds_left)} left")
+        return ", ".join(parts)
+
+
+def duration(seconds: int) -> str:
+    """``75`` -> ``1 min 15 s``."""
+    minutes, rest = divmod(seconds, 60)
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+
+
+def parse(text: str) -> Snapshot | None:
+    """The snapshot in a progress file's text; None where it is empty or not one."""
+    try:
+        return Snapshot(**json.loads(text))
+    except (ValueError, TypeError):
+        return None
+
+
+class Progress:
+    """Reports a stage's progress to ``path`` (nowhere if it is empty), at most ten times a second."""
+
+    def __init__(self, path: str = "", clock: typing.Callable[[], float] = time.monotonic) -> None:
+        self._path = path
+        self._clock = clock
+        self._written = float("-inf")
+        self._began = clock()
+        self._stage = ""
+
+    def stage(self, stage: str) -> None:
+        """A new stage begins whose size is not known, or not yet."""
+        self._began = self._clock()
+        self._stage = stage
+        self._write(Snapshot(stage, pid=os.getpid()), force=True)
+
+    def update(self, done: int, total: int, unit: str = STEPS) -> None:
+        """The current stage is at ``done`` of ``total``."""
+        snapshot = Snapshot(self._stage, done, total, unit, self._clock() - self._began, os.getpid())
+        self._write(snapshot, force=done >= total)
+
+    def _write(self, snapshot: Snapshot, force: bool) -> None:
+        now = self._clock()
+        if not self._path or (not force and now - self._written < 0.1):
+            return
+        self._written = now
+        temporary = f"{self._path}.new"
+        with open(temporary, "w", encoding="utf-8") as file:
+            json.dump(dataclasses.asdict(snapshot), file)
+        os.replace(temporary, self._path)

@@ -1,0 +1,39 @@
+# Copyright: (c) 2026, the llama-fleet authors
+# SPDX-License-Identifier: MIT
+"""What every module does alike: report problems, never a traceback for bad input."""
+
+from __future__ import annotations
+
+import signal
+import typing
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.llama_fleet.core.plugins.module_utils.problems import ProblemError
+
+# Arguments of every module whose action plugin shows its progress.
+PROGRESS_ARGUMENTS: dict[str, dict[str, typing.Any]] = {
+    "progress_file": {"type": "path"},
+    "plan_only": {"type": "bool", "default": False},
+}
+
+
+def conclude(module: AnsibleModule, stage: typing.Callable[[AnsibleModule], dict[str, typing.Any]]) -> None:
+    """Run ``stage`` and leave with what it returns, or fail with all of its problems in one message.
+
+    A SIGTERM (Ctrl-C on the controller) ends it as an exception does: children are stopped, locks and temporary files go.
+    """
+    signal.signal(signal.SIGTERM, _stop)
+    try:
+        result = stage(module)
+    except ProblemError as error:
+        module.fail_json(
+            msg=str(error),
+            problems=[{"subject": p.subject, "found": p.found, "wanted": p.wanted, "fix": p.fix} for p in error.problems],
+        )
+    else:
+        module.exit_json(**result)
+
+
+def _stop(number: int, _frame: object) -> typing.NoReturn:
+    raise SystemExit(128 + number)

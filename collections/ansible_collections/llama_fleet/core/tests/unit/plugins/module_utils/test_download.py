@@ -1,0 +1,160 @@
+# Copyright: (c) 2026, the llama-fleet authors
+# SPDX-License-Identifier: MIT
+"""Against a real HTTP server that can break off, forget ranges, redirect and refuse."""
+
+from __future__ import annotations
+
+import hashlib
+import http.server
+import json
+import pathlib
+import threading
+import typing
+
+import pytest
+
+from ansible_collections.llama_fleet.core.plugins.module_utils import download
+from ansible_collections.llama_fleet.core.plugins.module_utils.package_index import IndexFile, find_file, index_url
+from ansible_collections.llama_fleet.core.plugins.module_utils.pinned import Package
+from ansible_collections.llama_fleet.core.plugins.module_utils.problems import ProblemError
+
+CONTENT = bytes(range(256)) * 4096
+SUM = hashlib.sha256(CONTENT).hexdigest()
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    requests: typing.ClassVar[list[tuple[str, str | None, str | None]]] = []
+    breaks: typing.ClassVar[int] = 0
+
+    def log_message(self, *_arguments: object) -> None:
+        pass
+
+    def do_GET(self) -> None:
+        cls = type(self)
+        cls.requests.append((self.path, self.headers["Range"], self.headers["Authorization"]))
+        if self.path == "/index/demo-package/":
+            self._answer(200, json.dumps({"files": LISTING}).encode())
+        elif self.path == "/html/demo-package/":
+            self._answer(200, b"<html></html>")
+        elif self.path == "/elsewhere":
+            self.send_response(302)
+            self.send_header("Location", f"http://localhost:{self.server.server_address[1]}/file")
+            self.end_headers()
+        elif self.path in ("/file", "/no-ranges"):
+            self._file()
+        else:
+            self._answer(404, b"nothing here")
+
+    def _file(self) -> None:
+        asked = self.headers["Range"]
+        start = int(asked.removeprefix("bytes=").rstrip("-")) if asked and self.path == "/file" else 0
+        body = CONTENT[start:]
+        self.send_response(206 if start else 200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        if type(self).breaks > 0:
+            type(self).breaks -= 1
+            body = body[: len(body) // 2]
+        self.wfile.write(body)
+
+    def _answer(self, code: int, body: bytes) -> None:
+        self.send_response(code)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+
+LISTING = [
+    {"filename": "demo_package-1.0.0.tar.gz", "url": "../files/a", "hashes": {"sha256": "aa"}, "size": 5},
+    {"filename": "demo_package-1.1.0.tar.gz", "url": "../files/b", "hashes": {"sha256": "bb"}, "size": 6},
+    {"filename": "demo_package-1.1.0-py3-none-any.whl", "url": "../files/c", "hashes": {"sha256": "cc"}},
+]
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> typing.Iterator[str]:
+    monkeypatch.setattr(download.time, "sleep", lambda _seconds: None)
+    Handler.requests.clear()
+    Handler.breaks = 0
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as httpd:
+        threading.Thread(target=httpd.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{httpd.server_address[1]}"
+        httpd.shutdown()
+
+
+def test_a_file_arrives_whole_and_verified(server: str, tmp_path: pathlib.Path) -> None:
+    seen: list[int] = []
+    assert download.fetch(f"{server}/file", tmp_path / "f", SUM, "v", seen=seen.append) == SUM
+    assert (tmp_path / "f").read_bytes() == CONTENT
+    assert seen[-1] == len(CONTENT)
+    assert [path.name for path in tmp_path.iterdir()] == ["f"]
+
+
+HALF = len(CONTENT) // 2
+
+
+@pytest.mark.parametrize(("path", "third"), [("/file", HALF + HALF // 2), ("/no-ranges", HALF)])
+def test_a_broken_connection_is_taken_up_again(server: str, tmp_path: pathlib.Path, path: str, third: int) -> None:
+    Handler.breaks = 2
+    assert download.fetch(server + path, tmp_path / "f", SUM, "v") == SUM
+    assert [asked for _path, asked, _key in Handler.requests] == [None, f"bytes={HALF}-", f"bytes={third}-"]
+
+
+def test_a_later_run_goes_on_where_the_first_was_killed(server: str, tmp_path: pathlib.Path) -> None:
+    (tmp_path / "f.part").write_bytes(CONTENT[:1000])
+    assert download.fetch(f"{server}/file", tmp_path / "f", SUM, "v") == SUM
+    assert Handler.requests == [("/file", "bytes=1000-", None)]
+
+
+def test_wrong_bytes_are_refused_and_not_kept(server: str, tmp_path: pathlib.Path) -> None:
+    with pytest.raises(ProblemError, match=rf"^v: found sha256 {SUM} of {len(CONTENT)} bytes .*wanted sha256 00"):
+        download.fetch(f"{server}/file", tmp_path / "f", "00" * 32, "v")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_spoilt_bytes_of_an_earlier_run_are_fetched_anew(server: str, tmp_path: pathlib.Path) -> None:
+    (tmp_path / "f.part").write_bytes(b"wrong")
+    assert download.fetch(f"{server}/file", tmp_path / "f", SUM, "v") == SUM
+    assert [asked for _path, asked, _key in Handler.requests] == ["bytes=5-", None]
+
+
+def test_a_missing_file_is_not_asked_for_again(server: str, tmp_path: pathlib.Path) -> None:
+    with pytest.raises(ProblemError, match="v: found HTTP status 404"):
+        download.fetch(f"{server}/nothing", tmp_path / "f", SUM, "v")
+    assert len(Handler.requests) == 1
+
+
+def test_nobody_there(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(download.time, "sleep", lambda _seconds: None)
+    with pytest.raises(ProblemError, match=r"no answer from http://127.0.0.1:9/x \(.*refused"):
+        download.fetch("http://127.0.0.1:9/x", tmp_path / "f", SUM, "v")
+
+
+def test_a_key_is_not_handed_to_another_origin(server: str, tmp_path: pathlib.Path) -> None:
+    download.fetch(f"{server}/elsewhere", tmp_path / "f", SUM, "v", {"Authorization": "Bearer secret"})
+    assert [(path, key) for path, _range, key in Handler.requests] == [("/elsewhere", "Bearer secret"), ("/file", None)]
+
+
+def test_an_index_tells_where_a_file_is(server: str) -> None:
+    found = find_file(f"{server}/index", Package("Demo.Package", "1.1.0"), ".tar.gz", "v")
+    assert found == IndexFile("demo_package-1.1.0.tar.gz", f"{server}/index/files/b", "bb", 6)
+    assert find_file(f"{server}/index/", Package("demo-package", "1.1.0"), ".whl", "v").sha256 == "cc"
+
+
+@pytest.mark.parametrize(
+    ("index", "package", "message"),
+    [
+        ("index", Package("demo-package", "9"), "v: found demo-package==9, which has no .tar.gz file .* such as 1.0.0, 1.1.0"),
+        ("index", Package("other", "9"), "v: found the project other, which .* does not have"),
+        ("html", Package("demo-package", "1.1.0"), "package index: found an answer .* not JSON"),
+    ],
+)
+def test_an_index_without_the_file(server: str, index: str, package: Package, message: str) -> None:
+    with pytest.raises(ProblemError, match=message):
+        find_file(f"{server}/{index}", package, ".tar.gz", "v")
+
+
+def test_the_index_given_wins(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PIP_INDEX_URL", "https://configured/simple")
+    assert index_url("https://given/simple", None) == "https://given/simple"  # type: ignore[arg-type]  # because no command may run here
+    assert index_url("", None) == "https://configured/simple"  # type: ignore[arg-type]  # because no command may run here

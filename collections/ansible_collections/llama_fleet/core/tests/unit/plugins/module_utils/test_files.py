@@ -1,0 +1,93 @@
+# Copyright: (c) 2026, the llama-fleet authors
+# SPDX-License-Identifier: MIT
+from __future__ import annotations
+
+import hashlib
+import multiprocessing
+import os
+import pathlib
+import time
+
+import pytest
+
+from ansible_collections.llama_fleet.core.plugins.module_utils import files
+from ansible_collections.llama_fleet.core.plugins.module_utils.problems import ProblemError
+
+
+def test_a_write_sets_content_and_mode_and_leaves_nothing_beside(tmp_path: pathlib.Path) -> None:
+    path = tmp_path / "deep" / "secret"
+    files.write_atomic(path, "one", 0o400)
+    files.write_atomic(path, "two", 0o400)
+    assert path.read_text() == "two"
+    assert path.stat().st_mode & 0o777 == 0o400
+    assert os.listdir(path.parent) == ["secret"]
+
+
+def test_a_failed_write_keeps_the_old_file(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "file"
+    files.write_atomic(path, "old")
+
+    def full(*_arguments: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space"):
+        files.write_atomic(path, "new")
+    assert path.read_text() == "old"
+    assert os.listdir(tmp_path) == ["file"]
+
+
+def test_a_link_is_swapped_in_one_step(tmp_path: pathlib.Path) -> None:
+    link = tmp_path / "current"
+    files.link_atomic(link, "generations/1")
+    files.link_atomic(link, "generations/2")
+    assert os.readlink(link) == "generations/2"
+    assert os.listdir(tmp_path) == ["current"]
+
+
+def test_sha256_and_the_bytes_read(tmp_path: pathlib.Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"x" * (files.CHUNK + 5))
+    seen: list[int] = []
+    assert files.sha256_of(path, seen.append) == hashlib.sha256(b"x" * (files.CHUNK + 5)).hexdigest()
+    assert seen == [files.CHUNK, files.CHUNK + 5]
+
+
+@pytest.mark.parametrize("text", [None, "", "{", "[1]"])
+def test_what_is_no_json_object_is_none(tmp_path: pathlib.Path, text: str | None) -> None:
+    if text is not None:
+        (tmp_path / "m.json").write_text(text)
+    assert files.read_json(tmp_path / "m.json") is None
+
+
+def _hold(path: pathlib.Path, seconds: float) -> None:
+    with files.locked(path):
+        (path.parent / "held").touch()
+        time.sleep(seconds)
+        (path.parent / "released").touch()
+
+
+def test_a_second_run_waits_for_the_first(tmp_path: pathlib.Path) -> None:
+    process = multiprocessing.get_context("fork").Process(target=_hold, args=(tmp_path / "lock", 0.5))
+    process.start()
+    while not (tmp_path / "held").exists():
+        time.sleep(0.01)
+    waited: list[bool] = []
+    with files.locked(tmp_path / "lock", waiting=lambda: waited.append(True)):
+        assert (tmp_path / "released").exists()
+    process.join()
+    assert waited == [True]
+
+
+def test_too_little_space_names_the_variable(tmp_path: pathlib.Path) -> None:
+    problem = files.space_problem(tmp_path / "not" / "there", 1 << 62, "llama_cpp_root")
+    assert problem is not None
+    assert problem.subject == "disk space"
+    assert "llama_cpp_root" in problem.fix
+    assert files.space_problem(tmp_path, 1, "llama_cpp_root") is None
+
+
+def test_a_folder_that_cannot_be_written_is_a_problem(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "access", lambda *_arguments: False)
+    with pytest.raises(ProblemError, match="gguf_model_root: found .* cannot write"):
+        files.require_writable(tmp_path / "x", "gguf_model_root")

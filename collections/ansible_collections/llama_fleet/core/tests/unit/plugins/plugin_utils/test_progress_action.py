@@ -1,0 +1,64 @@
+# Copyright: (c) 2026, the llama-fleet authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+import json
+import subprocess
+
+import pytest
+
+from ansible_collections.llama_fleet.core.plugins.module_utils.progress import Snapshot
+from ansible_collections.llama_fleet.core.plugins.plugin_utils import progress_action
+from ansible_collections.llama_fleet.core.plugins.plugin_utils.progress_action import ALIVE, RESULT, Reporter, Watch
+
+
+def _output(pid: int = 0, alive: bool = True, result: str = "") -> str:
+    progress = json.dumps({"stage": "building", "pid": pid}) if pid else ""
+    return f"{ALIVE if alive else ''}\n{progress}\n{RESULT}\n{result}"
+
+
+@pytest.fixture
+def watch() -> Watch:
+    return Watch("/tmp/progress file", "/tmp/results", Reporter("host"))
+
+
+def test_a_running_job_has_no_result(watch: Watch) -> None:
+    assert watch.read(_output(7, result='{"started": true}')) == ({"started": True}, False)
+    assert watch.read(_output(7)) == ({}, False)
+
+
+def test_the_result_is_what_the_module_left(watch: Watch) -> None:
+    assert watch.read(_output(7, result='{"changed": true}')) == ({"changed": True}, False)
+
+
+def test_a_job_is_lost_only_when_several_polls_say_so(watch: Watch) -> None:
+    gone = [watch.read(_output(7, alive=False))[1] for _poll in range(progress_action.POLLS_GONE + 1)]
+    assert gone == [False] * progress_action.POLLS_GONE + [True]
+
+
+def test_the_commands_run_in_a_plain_shell(watch: Watch) -> None:
+    watch.read(_output(999_999_999))
+    shell = subprocess.run(["sh", "-c", watch.poll_command()], capture_output=True, text=True, check=False)
+    assert ALIVE not in shell.stdout
+    assert RESULT in shell.stdout
+    assert watch.stop_command() == "kill 999999999"
+    assert watch.clean_command() == "rm -f '/tmp/progress file' /tmp/results"
+
+
+def test_a_new_stage_is_shown_at_once_and_the_same_one_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+    lines: list[str] = []
+    clock = [0.0]
+    monkeypatch.setattr(progress_action.display, "display", lines.append)
+    monkeypatch.setattr(progress_action.time, "monotonic", lambda: clock[0])
+    reporter = Reporter("h1")
+    for moment, snapshot in [
+        (0.0, Snapshot("building", 1, 4)),
+        (0.5, Snapshot("building", 2, 4)),
+        (2.5, Snapshot("building", 3, 4)),
+        (2.6, Snapshot("testing")),
+        (9.0, Snapshot("testing")),
+    ]:
+        clock[0] = moment
+        reporter.show(snapshot)
+    assert lines == ["[h1] building: 25 %, [1/4]", "[h1] building: 75 %, [3/4]", "[h1] testing"]
