@@ -64,7 +64,8 @@ def find_by_sha256(index: str, package: Package, sha256: str, variable: str) -> 
     for file in _listing(f"{index.rstrip('/')}/{project}/", package, variable):
         if file.sha256 == sha256:
             return file
-    raise ProblemError(Problem(variable, f"{index}, which has no file of {package.project} {package.version} with sha256 {sha256}", "an index that mirrors PyPI unchanged"))
+    found = f"{index}, which has no file of {package.project} {package.version} with sha256 {sha256}"
+    raise ProblemError(Problem(variable, found, "an index that mirrors PyPI unchanged"))
 
 
 def _listing(page: str, package: Package, variable: str) -> list[IndexFile]:

@@ -24,6 +24,8 @@ def conclude(module: AnsibleModule, stage: typing.Callable[[AnsibleModule], dict
     A SIGTERM (Ctrl-C on the controller) ends it as an exception does: children are stopped, locks and temporary files go.
     """
     signal.signal(signal.SIGTERM, _stop)
+    # AnsibleModule takes any result named "path" for a file that it managed, and would put that file's size in ours.
+    module.add_path_info = lambda result: result
     try:
         result = stage(module)
     except ProblemError as error:

@@ -1,0 +1,234 @@
+# Copyright: (c) 2026, the llama-fleet authors
+# SPDX-License-Identifier: MIT
+"""A host is a folder with toolkits whose nvcc is a script that answers as the real one does."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import typing
+
+import pytest
+
+from ansible_collections.llama_fleet.core.plugins.module_utils import commands, cuda, cuda_wheels, files
+from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, ProblemError
+
+CUDA_12 = "50 60 70 75 80 86 89 90"
+CUDA_13 = "75 80 86 87 88 89 90 100 103 110 120 121"
+
+
+def add_toolkit(folder: pathlib.Path, version: str, architectures: str = CUDA_13, cublas: bool = True, build: str = "exit 0") -> None:
+    """A toolkit of NVIDIA's layout; ``build`` is what its nvcc does when it is to compile."""
+    for name in ("bin", "include", "lib64"):
+        (folder / name).mkdir(parents=True)
+    (folder / "include/cuda_runtime.h").touch()
+    if cublas:
+        (folder / "include/cublas_v2.h").touch()
+        (folder / "lib64/libcublas.so").touch()
+    release = ".".join(version.split(".")[:2])
+    listed = "\\n".join(f"compute_{number}" for number in architectures.split())
+    nvcc = folder / "bin/nvcc"
+    nvcc.write_text(
+        "#!/bin/sh\n"
+        'case "$1" in\n'
+        f'--version) printf "nvcc: NVIDIA (R) Cuda compiler driver\\nCuda compilation tools, release {release}, V{version}\\n";;\n'
+        f'--list-gpu-arch) printf "{listed}\\n";;\n'
+        f"*) {build};;\n"
+        "esac\n"
+    )
+    nvcc.chmod(0o755)
+
+
+@pytest.fixture
+def host(tmp_path: pathlib.Path) -> cuda.Host:
+    """A bare host with a compiler."""
+    root = tmp_path / "host"
+    (root / "usr/bin").mkdir(parents=True)
+    compiler = root / "usr/bin/g++"
+    compiler.write_text("#!/bin/sh\n")
+    compiler.chmod(0o755)
+    # The compiler is looked for by full path, toolkits below the root: this folder is both.
+    (root / str(root).lstrip("/")).parent.mkdir(parents=True)
+    (root / str(root).lstrip("/")).symlink_to(root)
+    return cuda.Host(commands.run, "x86_64", (str(root / "usr/bin"),), root)
+
+
+@pytest.fixture(autouse=True)
+def plenty_of_space(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "space_problem", lambda *_arguments: None)
+
+
+def problems_of(wanted: cuda.Wanted, host: cuda.Host) -> tuple[Problem, ...]:
+    with pytest.raises(ProblemError) as raised:
+        cuda.make_plan(wanted, host)
+    return raised.value.problems
+
+
+def test_the_newest_toolkit_that_the_driver_runs_is_found(tmp_path: pathlib.Path, host: cuda.Host) -> None:
+    for version in ("12.4.131", "12.10.20", "13.0.88"):
+        add_toolkit(host.root / f"usr/local/cuda-{version[:4]}", version)
+    (host.root / "usr/local/cuda").symlink_to("cuda-13.0")
+    newest = cuda.make_plan(cuda.Wanted(tmp_path, driver_version="580.95.05"), host)
+    assert (newest.toolkit.version, newest.origin, newest.release) == ("13.0.88", "found", None)
+    assert newest.toolkit.path.name == "cuda-13.0"  # not the link, which changes under a build
+    assert cuda.make_plan(cuda.Wanted(tmp_path, driver_version="550.54.14"), host).toolkit.version == "12.10.20"
+    assert cuda.make_plan(cuda.Wanted(tmp_path), host).toolkit.version == "13.0.88"
+
+
+def test_a_toolkit_on_path_is_found_through_its_link(tmp_path: pathlib.Path, host: cuda.Host) -> None:
+    add_toolkit(host.root / "opt/nvidia/cuda", "12.8.93")
+    (host.root / "usr/bin/nvcc").symlink_to(host.root / "opt/nvidia/cuda/bin/nvcc")
+    assert cuda.make_plan(cuda.Wanted(tmp_path), host).toolkit == cuda.Toolkit(host.root / "opt/nvidia/cuda", "12.8.93")
+
+
+def test_a_toolkit_for_the_gpus_is_preferred_to_a_newer_one(tmp_path: pathlib.Path, host: cuda.Host) -> None:
+    add_toolkit(host.root / "usr/local/cuda-13.0", "13.0.88", CUDA_13)
+    add_toolkit(host.root / "usr/local/cuda-12.8", "12.8.93", CUDA_12)
+    assert cuda.make_plan(cuda.Wanted(tmp_path, architectures=("70-real", "90-real")), host).toolkit.version == "12.8.93"
+
+
+def test_nothing_on_the_host_means_an_installation(tmp_path: pathlib.Path, host: cuda.Host) -> None:
+    plan = cuda.make_plan(cuda.Wanted(tmp_path, driver_version="580.65.06", architectures=("90-real", "120a-real")), host)
+    assert plan.toolkit == cuda.Toolkit(tmp_path / "toolkits/cuda-13.0.88", "13.0.88")
+    assert (plan.origin, plan.release) == ("installed", cuda_wheels.RELEASES["13.0"])
+
+
+def test_an_installed_toolkit_is_taken_without_a_single_command(tmp_path: pathlib.Path, host: cuda.Host) -> None:
+    def refuse(*_arguments: object, **_options: object) -> commands.Result:
+        raise AssertionError("a command ran")
+
+    target = tmp_path / "toolkits/cuda-13.0.88"
+    add_toolkit(target, "13.0.88")
+    files.write_json(target / "manifest.json", {"version": "13.0.88"})
+    silent = cuda.Host(refuse, host.machine, host.folders, host.root)
+    plan = cuda.make_plan(cuda.Wanted(tmp_path, driver_version="580.65.06"), silent)
+    assert (plan.toolkit.path, plan.origin, plan.release) == (target, "installed", None)
+
+
+def test_a_folder_without_its_manifest_is_not_installed(tmp_path: pathlib.Path, host: cuda.Host) -> None:
+    add_toolkit(tmp_path / "toolkits/cuda-13.0.88", "13.0.88")
+    assert cuda.make_plan(cuda.Wanted(tmp_path), host).release is not None
+
+
+def test_an_old_driver_wants_a_system_toolkit_and_says_why_none_fits(tmp_path: pathlib.Path, host: cuda.Host) -> None:
+    add_toolkit(host.root / "usr/local/cuda-12.8", "12.8.93", cublas=False)
+    add_toolkit(host.root / "usr/local/cuda-13.0", "13.0.88")
+    (problem,) = problems_of(cuda.Wanted(tmp_path, driver_version="550.54.14"), host)
+    assert problem.subject == "cuda_toolkit_path"
+    assert "CUDA 12.8.93" in problem.found
+    assert "lacks cuBLAS" in problem.found
+    assert "CUDA 13.0.88, which driver 550.54.14 is too old for" in problem.found
+    assert "CUDA 12" in problem.fix
+    assert "580" in problem.fix
+
+
+def test_a_driver_older_than_cuda_12(tmp_path: pathlib.Path, host: cuda.Host) -> None:
+    (problem,) = problems_of(cuda.Wanted(tmp_path, driver_version="470.256.02"), host)
+    assert (problem.subject, problem.found) == ("NVIDIA driver", "version 470.256.02")
+    assert problem.wanted == "525 or newer"
+
+
+def test_a_gpu_that_cuda_13_dropped(tmp_path: pathlib.Path, host: cuda.Host) -> None:
+    (problem,) = problems_of(cuda.Wanted(tmp_path, driver_version="580.65.06", architectures=("70-real",)), host)
+    assert "does not build for 70" in problem.found
+    assert "upgrade the driver" not in problem.fix  # it would not help
+
+
+@pytest.mark.parametrize(
+    ("kind", "reason"),
+    [
+        ("missing", "has no bin/nvcc"),
+        ("silent", "does not tell its version"),
+        ("bare", "lacks cuda_runtime.h and cuBLAS"),
+        ("old", "CUDA 11.8.89, older than 12"),
+        ("new", "CUDA 14.0.1, newer than 13"),
+    ],
+)
+def test_a_given_path_that_is_no_use(tmp_path: pathlib.Path, host: cuda.Host, kind: str, reason: str) -> None:
+    folder = tmp_path / "given"
+    versions = {"bare": "13.0.88", "old": "11.8.89", "new": "14.0.1"}
+    if kind in versions:
+        add_toolkit(folder, versions[kind], cublas=kind != "bare")
+    if kind == "bare":
+        (folder / "include/cuda_runtime.h").unlink()
+    if kind == "silent":
+        (folder / "bin").mkdir(parents=True)
+        (folder / "bin/nvcc").write_text("#!/bin/sh\necho no idea\n")
+        (folder / "bin/nvcc").chmod(0o755)
+    (problem,) = problems_of(cuda.Wanted(tmp_path, path=str(folder), driver_version="580.65.06"), host)
+    assert problem.subject == "cuda_toolkit_path"
+    assert reason in problem.found
+
+
+def test_a_given_path_counts_even_if_another_is_newer(tmp_path: pathlib.Path, host: cuda.Host) -> None:
+    add_toolkit(host.root / "usr/local/cuda-13.0", "13.0.88")
+    add_toolkit(tmp_path / "given", "12.8.93")
+    assert cuda.make_plan(cuda.Wanted(tmp_path, path=str(tmp_path / "given")), host).toolkit.version == "12.8.93"
+
+
+def test_debians_layout_has_its_libraries_in_a_folder_of_the_machine(tmp_path: pathlib.Path, host: cuda.Host) -> None:
+    add_toolkit(tmp_path / "usr", "12.4.131", cublas=False)
+    (tmp_path / "usr/lib/x86_64-linux-gnu").mkdir(parents=True)
+    (tmp_path / "usr/lib/x86_64-linux-gnu/libcublas.so").touch()
+    (tmp_path / "usr/include/cublas_v2.h").touch()
+    assert cuda.make_plan(cuda.Wanted(tmp_path, path=str(tmp_path / "usr")), host).toolkit.version == "12.4.131"
+
+
+def test_all_problems_of_the_host_come_together(tmp_path: pathlib.Path, host: cuda.Host) -> None:
+    (host.root / "usr/bin/g++").unlink()
+    problems = problems_of(cuda.Wanted(tmp_path, architectures=("hopper", "90-real")), host)
+    assert [problem.subject for problem in problems] == ["cuda_toolkit_architectures", "compiler"]
+    assert "'hopper'" in problems[0].found
+
+
+def test_a_version_that_cannot_be_installed(tmp_path: pathlib.Path, host: cuda.Host) -> None:
+    (problem,) = problems_of(cuda.Wanted(tmp_path, version="12.8"), host)
+    assert (problem.subject, problem.found, problem.wanted) == ("cuda_toolkit_version", "'12.8'", "13.0")
+
+
+def test_a_machine_and_a_disk_that_do_not_fit(tmp_path: pathlib.Path, host: cuda.Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[pathlib.Path, int, str]] = []
+
+    def full(path: pathlib.Path, wanted: int, variable: str) -> Problem:
+        asked.append((path, wanted, variable))
+        return Problem("disk space", "12 MB free", "4000 MB")
+
+    monkeypatch.setattr(files, "space_problem", full)
+    riscv = cuda.Host(host.run, "riscv64", host.folders, host.root)
+    assert [problem.subject for problem in problems_of(cuda.Wanted(tmp_path), riscv)] == ["machine", "disk space"]
+    assert asked == [(tmp_path / "toolkits/cuda-13.0.88", 4_000_000_000, "cuda_toolkit_root")]
+
+
+def test_the_proof_compiles_for_the_gpu_and_links_cublas(tmp_path: pathlib.Path, host: cuda.Host) -> None:
+    log = tmp_path / "log"
+    add_toolkit(tmp_path / "cuda", "13.0.88", build=f'echo "$@" >{log}; test -s "$4"')
+    cuda.prove(cuda.Toolkit(tmp_path / "cuda", "13.0.88"), cuda.Wanted(tmp_path, architectures=("90-real",)), host)
+    said = log.read_text().split()
+    assert said[0] == "-arch=sm_90"
+    assert "-lcublas" in said
+    assert f"-L{tmp_path}/cuda/lib64" in said
+    assert not pathlib.Path(said[2]).parent.exists()  # nothing is left behind
+
+
+def test_a_proof_that_fails_says_what_the_compiler_said(tmp_path: pathlib.Path, host: cuda.Host) -> None:
+    said = "In file included from proof.cu:\\nhost_config.h:132:2: error: #error -- unsupported GNU version!"
+    add_toolkit(tmp_path / "cuda", "12.0.140", build=f"printf '{said}\\n' >&2; exit 1")
+    with pytest.raises(ProblemError) as raised:
+        cuda.prove(cuda.Toolkit(tmp_path / "cuda", "12.0.140"), cuda.Wanted(tmp_path), host)
+    (problem,) = raised.value.problems
+    assert problem.subject == "CUDA toolkit"
+    assert "error: #error -- unsupported GNU version!" in problem.found
+
+
+def test_a_proof_has_to_be_repeated_after_a_change(tmp_path: pathlib.Path, host: cuda.Host) -> None:
+    add_toolkit(tmp_path / "cuda", "13.0.88")
+    toolkit = cuda.Toolkit(tmp_path / "cuda", "13.0.88")
+
+    def key(**options: typing.Any) -> str:
+        return cuda.proof_key(toolkit, cuda.Wanted(tmp_path, **options), host)
+
+    first = key()
+    assert key() == first
+    assert key(architectures=("90-real",)) != first
+    os.utime(host.root / "usr/bin/g++", (1, 1))
+    assert key() != first

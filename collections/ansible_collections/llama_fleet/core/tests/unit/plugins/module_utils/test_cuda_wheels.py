@@ -1,0 +1,237 @@
+# Copyright: (c) 2026, the llama-fleet authors
+# SPDX-License-Identifier: MIT
+"""Installations from a package index over real HTTP, whose wheels are small."""
+
+from __future__ import annotations
+
+import hashlib
+import http.server
+import io
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import threading
+import typing
+import zipfile
+
+import pytest
+
+from ansible_collections.llama_fleet.core.plugins.module_utils import cuda_wheels, files
+from ansible_collections.llama_fleet.core.plugins.module_utils.problems import ProblemError
+from ansible_collections.llama_fleet.core.plugins.module_utils.progress import Progress
+
+COLLECTIONS = str(pathlib.Path(cuda_wheels.__file__).parents[5])
+COMPILER = {"bin/nvcc": "#!/bin/sh\n", "bin/nvcc.profile": "TOP = x\n", "nvvm/bin/cicc": "#!/bin/sh\n"}
+LIBRARIES = {"lib/libcublas.so.13": "cublas" * 100_000, "include/cublas_v2.h": "\n", ".metadata/.sizes.txt": "1\n"}
+
+
+def wheel(project: str, contents: typing.Mapping[str, str]) -> bytes:
+    packed = io.BytesIO()
+    name = project.replace("-", "_")
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        members = {f"nvidia/cu13/{path}": text for path, text in contents.items()}
+        for member, text in {**members, f"{name}-1.0.dist-info/licenses/License.txt": "terms\n"}.items():
+            info = zipfile.ZipInfo(member)
+            info.external_attr = (0o100755 if text.startswith("#!") else 0o100644) << 16
+            archive.writestr(info, text)
+    return packed.getvalue()
+
+
+class Index:
+    """A package index with one wheel a project and machine; ``asked`` are the paths of its requests."""
+
+    def __init__(self, wheels: typing.Mapping[str, bytes]) -> None:
+        self.asked: list[str] = []
+        index = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                index.asked.append(self.path)
+                project = self.path.strip("/").split("/")[-1].removesuffix(".whl")
+                body = wheels.get(project)
+                if body is None:
+                    self.send_error(404)
+                    return
+                if not self.path.endswith(".whl"):
+                    other = {"filename": f"{project}-1.0-py3-none-win_amd64.whl", "url": "/other.whl", "hashes": {"sha256": "0" * 64}, "size": 1}
+                    this = {"filename": f"{project}-1.0-py3-none-any.whl", "url": f"/files/{project}.whl", "hashes": {"sha256": sha256(body)}}
+                    body = json.dumps({"files": [other, {**this, "size": len(body)}]}).encode()
+                self.send_response(200)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class names it so
+                pass
+
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_address[1]}/simple"
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def fetched(self) -> list[str]:
+        return [path for path in self.asked if path.endswith(".whl")]
+
+
+def sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+WHEELS = {"nvidia-cuda-nvcc": wheel("nvidia-cuda-nvcc", COMPILER), "nvidia-cublas": wheel("nvidia-cublas", LIBRARIES)}
+PINS = tuple(cuda_wheels.Wheel(project, "1.0", {"x86_64": sha256(data)}) for project, data in WHEELS.items())
+RELEASE = cuda_wheels.Release("13.0.1", 580, ("90",), PINS)
+
+
+@pytest.fixture
+def index() -> typing.Iterator[Index]:
+    served = Index(WHEELS)
+    yield served
+    served.server.shutdown()
+    served.server.server_close()
+
+
+def install(
+    target: pathlib.Path, index: Index, prove: typing.Callable[[pathlib.Path], None] = lambda _folder: None, release: cuda_wheels.Release = RELEASE
+) -> bool:
+    return cuda_wheels.install(release, target, index.url, "x86_64", Progress(), prove)
+
+
+def test_an_installation_and_the_next_run(tmp_path: pathlib.Path, index: Index) -> None:
+    target = tmp_path / "toolkits/cuda-13.0.1"
+    proven: list[pathlib.Path] = []
+    assert install(target, index, proven.append)
+    assert proven == [tmp_path / "toolkits/.cuda-13.0.1.new"]  # before it is in place
+    assert os.access(target / "bin/nvcc", os.X_OK)
+    assert (target / "bin/nvcc.profile").stat().st_mode & 0o111 == 0
+    assert (target / "lib64/libcublas.so").read_text().startswith("cublascublas")
+    assert os.readlink(target / "lib/libcublas.so") == "libcublas.so.13"
+    assert (target / "licenses/nvidia_cublas/License.txt").read_text() == "terms\n"
+    assert not (target / ".metadata").exists()
+    manifest = json.loads((target / "manifest.json").read_text())
+    assert manifest["version"] == "13.0.1"
+    assert manifest["wheels"]["nvidia-cublas"] == {"version": "1.0", "sha256": sha256(WHEELS["nvidia-cublas"])}
+    assert sorted(path.name for path in target.parent.iterdir()) == [".cuda-13.0.1.lock", "cuda-13.0.1"]
+
+    index.asked.clear()
+    assert cuda_wheels.installed(RELEASE, target)
+    assert not install(target, index)
+    assert index.asked == []
+
+
+def test_a_proof_that_fails_leaves_no_toolkit_and_the_next_run_fetches_nothing(tmp_path: pathlib.Path, index: Index) -> None:
+    def fail(_folder: pathlib.Path) -> None:
+        raise RuntimeError
+
+    target = tmp_path / "cuda-13.0.1"
+    with pytest.raises(RuntimeError):
+        install(target, index, fail)
+    assert not target.exists()
+    index.asked.clear()
+    assert install(target, index)
+    assert index.asked == []
+
+
+# An installation that kills itself (SIGKILL) in the middle of one of its steps.
+KILLED = """
+import json, os, pathlib, signal, sys
+from ansible_collections.llama_fleet.core.plugins.module_utils import cuda_wheels
+from ansible_collections.llama_fleet.core.plugins.module_utils.progress import Progress
+
+target, url, moment, wheels = sys.argv[1:]
+
+def die(*_anything):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+class Deadly(Progress):
+    def update(self, done, total, unit=""):
+        if self._stage.startswith(moment) and done > 100:
+            die()
+
+if moment == "renaming":
+    os.sync = die
+release = cuda_wheels.Release("13.0.1", 580, ("90",), tuple(cuda_wheels.Wheel(project, "1.0", {"x86_64": digest}) for project, digest in json.loads(wheels)))
+cuda_wheels.install(release, pathlib.Path(target), url, "x86_64", Deadly(), die if moment == "proving" else lambda folder: None)
+"""
+
+
+@pytest.mark.parametrize("moment", ["fetching", "unpacking", "proving", "renaming"])
+def test_a_run_that_was_killed_leaves_nothing_that_counts_and_the_next_finishes(tmp_path: pathlib.Path, index: Index, moment: str) -> None:
+    target = tmp_path / "cuda-13.0.1"
+    wheels = json.dumps([(project, sha256(data)) for project, data in WHEELS.items()])
+    killed = subprocess.run([sys.executable, "-c", KILLED, str(target), index.url, moment, wheels], env={"PYTHONPATH": COLLECTIONS}, check=False, timeout=60)
+    assert killed.returncode == -signal.SIGKILL
+    assert not target.exists()
+    index.asked.clear()
+    assert install(target, index)
+    assert (target / "lib/libcublas.so.13").stat().st_size == 600_000
+    assert len(index.fetched()) == (len(WHEELS) if moment == "fetching" else 0)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".cuda-13.0.1.lock", "cuda-13.0.1"]
+
+
+def test_remains_of_something_else_are_replaced(tmp_path: pathlib.Path, index: Index) -> None:
+    target = tmp_path / "cuda-13.0.1"
+    (target / "bin").mkdir(parents=True)
+    (target / "bin/nvcc").write_text("old")
+    (target / "stray").touch()
+    assert install(target, index)
+    assert (target / "bin/nvcc").read_text() == "#!/bin/sh\n"
+    assert not (target / "stray").exists()
+
+
+def test_a_file_that_the_index_does_not_have(tmp_path: pathlib.Path, index: Index) -> None:
+    other = cuda_wheels.Release("13.0.1", 580, (), (cuda_wheels.Wheel("nvidia-cublas", "1.0", {"x86_64": "f" * 64}),))
+    with pytest.raises(ProblemError, match=r"cuda_toolkit_index_url: .*no file of nvidia-cublas 1\.0 with sha256 ffff"):
+        install(tmp_path / "cuda-13.0.1", index, release=other)
+    assert not (tmp_path / "cuda-13.0.1").exists()
+
+
+def test_progress_counts_the_bytes_of_all_wheels(tmp_path: pathlib.Path, index: Index) -> None:
+    seen: list[tuple[str, int, int]] = []
+
+    class Watched(Progress):
+        def update(self, done: int, total: int, unit: str = "") -> None:
+            assert unit == "bytes"
+            seen.append((self._stage, done, total))
+
+    cuda_wheels.install(RELEASE, tmp_path / "cuda-13.0.1", index.url, "x86_64", Watched(), lambda _folder: None)
+    size = sum(len(data) for data in WHEELS.values())
+    fetching = [(done, total) for stage, done, total in seen if stage == "fetching CUDA toolkit 13.0.1"]
+    assert fetching[-1] == (size, size)
+    assert [done for done, _total in fetching] == sorted(done for done, _total in fetching)
+    unpacking = [(done, total) for stage, done, total in seen if stage == "unpacking CUDA toolkit 13.0.1"]
+    assert unpacking[-1][0] == unpacking[-1][1] > 600_000
+
+
+@pytest.mark.parametrize(
+    ("member", "place"),
+    [
+        ("nvidia/cu13/bin/nvcc", "bin/nvcc"),
+        ("nvidia/cu13/include/cuda/std/__config", "include/cuda/std/__config"),
+        ("nvidia/cu13/.metadata/.sizes.txt", ""),
+        ("nvidia/cu13/lib/", ""),
+        ("nvidia/__init__.py", ""),
+        ("nvidia/cu13/../../../etc/passwd", ""),
+        ("/nvidia/cu13/bin/nvcc", ""),
+        ("nvidia_cublas-13.1.1.3.dist-info/licenses/License.txt", "licenses/nvidia_cublas/License.txt"),
+        ("nvidia_cublas-13.1.1.3.dist-info/RECORD", ""),
+    ],
+)
+def test_place_of(member: str, place: str) -> None:
+    assert cuda_wheels.place_of(member) == place
+
+
+def test_the_releases_are_complete() -> None:
+    for version, release in cuda_wheels.RELEASES.items():
+        assert release.version.startswith(f"{version}.")
+        for each in release.wheels:
+            assert set(each.sha256) == {"x86_64", "aarch64"}
+            assert all(len(digest) == 64 and int(digest, 16) for digest in each.sha256.values())
+        digests = [digest for each in release.wheels for digest in each.sha256.values()]
+        assert len(set(digests)) == len(digests)
+
+
+def test_a_manifest_alone_is_no_installation(tmp_path: pathlib.Path) -> None:
+    files.write_json(tmp_path / "manifest.json", {"version": "13.0.1"})
+    assert not cuda_wheels.installed(RELEASE, tmp_path)
