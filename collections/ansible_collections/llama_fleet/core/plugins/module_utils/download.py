@@ -21,6 +21,7 @@ import urllib.request
 from ansible_collections.llama_fleet.core.plugins.module_utils.files import CHUNK, sync_directory
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, ProblemError
 
+_BLOCK = 1 << 18  # a kill costs no more, and a slow line shows that it lives
 _TRIES = 5  # in a row without a single byte
 _TIMEOUT = 60  # seconds without a byte
 _LONGEST_WAIT = 60.0
@@ -67,6 +68,8 @@ def unreachable(variable: str, url: str, error: OSError) -> ProblemError:
     """The problem that a request to ``url`` ended with ``error``."""
     reason = getattr(error, "reason", None) or error
     code = getattr(error, "code", None)
+    if isinstance(error, urllib.error.HTTPError):
+        error.close()
     found = f"HTTP status {code} from {url}" if code else f"no answer from {url} ({reason})"
     return ProblemError(Problem(variable, found, "a file or index that can be read", "check the address, the network and any proxy of the host"))
 
@@ -95,8 +98,8 @@ def fetch(
     sha256: str,
     variable: str,
     headers: typing.Mapping[str, str] | None = None,
-    seen: Seen = lambda count: None,
-    check: Check = lambda first: None,
+    seen: Seen = lambda _count: None,
+    check: Check = lambda _first: None,
 ) -> str:
     """Fetch ``url`` into ``target`` and return its sha256 (lower-case hex).
 
@@ -145,10 +148,12 @@ class _Transfer:
                     failed = 1 if file.tell() > have else failed + 1
                     have = file.tell()
                     wait = _wait(error, self.url, failed)
+                    if isinstance(error, urllib.error.HTTPError):
+                        error.close()
                     if wait is None:
                         raise unreachable(self.variable, self.url, _as_oserror(error)) from error
                 time.sleep(wait)
-            with _disk_problems(part):
+            with disk_problems(part):
                 file.flush()
                 os.fsync(file.fileno())
             return digest.hexdigest(), file.tell()
@@ -174,10 +179,10 @@ class _Transfer:
                 _skip(answer, have)
             length = int(answer.headers["Content-Length"] or 0)
             end = have + length if answer.status == 206 and length else length
-            for chunk in iter(lambda: answer.read(CHUNK), b""):
+            for chunk in iter(lambda: answer.read(_BLOCK), b""):
                 if have == 0:
                     self.check(chunk)
-                with _disk_problems(pathlib.Path(file.name)):
+                with disk_problems(pathlib.Path(file.name)):
                     file.write(chunk)
                 digest.update(chunk)
                 have += len(chunk)
@@ -207,13 +212,14 @@ def _wait(error: Exception, url: str, failed: int) -> float | None:
 
 
 @contextlib.contextmanager
-def _disk_problems(path: pathlib.Path) -> typing.Iterator[None]:
+def disk_problems(path: pathlib.Path) -> typing.Iterator[None]:
     """Tells a full disk from a broken connection: both are OSError, only one is worth another try."""
     try:
         yield
     except OSError as error:
         reason = "no space left" if error.errno in _NO_SPACE else str(error.strerror)
-        raise ProblemError(Problem("disk space", f"{reason} while writing {path}", "room for the whole file", "make room there and run again: it goes on where it stopped")) from error
+        fix = f"{'make room there' if error.errno in _NO_SPACE else 'mend that'} and run again: it goes on where it stopped"
+        raise ProblemError(Problem("disk space", f"{reason} while writing {path}", "room for the whole file", fix)) from error
 
 
 def _skip(answer: typing.Any, count: int) -> None:

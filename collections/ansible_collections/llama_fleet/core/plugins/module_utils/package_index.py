@@ -46,29 +46,26 @@ def find_file(index: str, package: Package, suffix: str, variable: str) -> Index
 
     Raises where the index cannot be reached, has no such project or version, or speaks no JSON.
     """
-    project = re.sub(r"[-_.]+", "-", package.project).lower()
-    page = f"{index.rstrip('/')}/{project}/"
-    files = [file for file in _listing(page, package, variable) if file.name.endswith(suffix)]
-    wanted = [file for file in files if _version_of(file.name, project, suffix) == package.version]
+    files = [file for file in _listing(index, package, variable) if file.name.endswith(suffix)]
+    wanted = [file for file in files if _version_of(file.name, package, suffix) == package.version]
     if not wanted:
-        versions = sorted({_version_of(file.name, project, suffix) for file in files})
-        raise ProblemError(
-            Problem(variable, f"{package.project}=={package.version}, which has no {suffix} file on {index}", f"a version that has, such as {', '.join(versions[-5:]) or 'none there'}")
-        )
+        versions = sorted({_version_of(file.name, package, suffix) for file in files}, key=_numbers)
+        found = f"{package.project}=={package.version}, which has no {suffix} file on {index}"
+        raise ProblemError(Problem(variable, found, f"a version that has one ({', '.join(versions[-5:]) or 'there is none'})"))
     return wanted[0]
 
 
 def find_by_sha256(index: str, package: Package, sha256: str, variable: str) -> IndexFile:
     """The file of ``package`` that has this checksum: one exact file out of many for several platforms."""
-    project = re.sub(r"[-_.]+", "-", package.project).lower()
-    for file in _listing(f"{index.rstrip('/')}/{project}/", package, variable):
+    for file in _listing(index, package, variable):
         if file.sha256 == sha256:
             return file
     found = f"{index}, which has no file of {package.project} {package.version} with sha256 {sha256}"
     raise ProblemError(Problem(variable, found, "an index that mirrors PyPI unchanged"))
 
 
-def _listing(page: str, package: Package, variable: str) -> list[IndexFile]:
+def _listing(index: str, package: Package, variable: str) -> list[IndexFile]:
+    page = f"{index.rstrip('/')}/{_normal(package)}/"
     request = urllib.request.Request(page, headers={"Accept": _JSON})
     try:
         with urllib.request.urlopen(request, timeout=60) as answer:
@@ -88,9 +85,19 @@ def _listing(page: str, package: Package, variable: str) -> list[IndexFile]:
     ]
 
 
-def _version_of(name: str, project: str, suffix: str) -> str:
+def _normal(package: Package) -> str:
+    """The project's name as an index spells it (PEP 503)."""
+    return re.sub(r"[-_.]+", "-", package.project).lower()
+
+
+def _version_of(name: str, package: Package, suffix: str) -> str:
     """The version in a file's name (PEP 427 for wheels, PEP 625 for source distributions)."""
     stem = name[: -len(suffix)]
     if suffix == ".whl":
         return stem.split("-")[1] if "-" in stem else ""
-    return stem[len(project) + 1 :]
+    return stem[len(_normal(package)) + 1 :]
+
+
+def _numbers(version: str) -> list[int]:
+    """What orders versions well enough to name the newest."""
+    return [int(number) for number in re.findall(r"\d+", version)]

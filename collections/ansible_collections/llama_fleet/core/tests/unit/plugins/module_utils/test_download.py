@@ -66,6 +66,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
 LISTING = [
     {"filename": "demo_package-1.0.0.tar.gz", "url": "../files/a", "hashes": {"sha256": "aa"}, "size": 5},
+    {"filename": "demo_package-1.10.0.tar.gz", "url": "../files/d", "hashes": {"sha256": "dd"}, "size": 7},
     {"filename": "demo_package-1.1.0.tar.gz", "url": "../files/b", "hashes": {"sha256": "bb"}, "size": 6},
     {"filename": "demo_package-1.1.0-py3-none-any.whl", "url": "../files/c", "hashes": {"sha256": "cc"}},
 ]
@@ -144,7 +145,7 @@ def test_an_index_tells_where_a_file_is(server: str) -> None:
 @pytest.mark.parametrize(
     ("index", "package", "message"),
     [
-        ("index", Package("demo-package", "9"), "v: found demo-package==9, which has no .tar.gz file .* such as 1.0.0, 1.1.0"),
+        ("index", Package("demo-package", "9"), "v: found demo-package==9, which has no .tar.gz file .* \\(1.0.0, 1.1.0, 1.10.0\\)"),
         ("index", Package("other", "9"), "v: found the project other, which .* does not have"),
         ("html", Package("demo-package", "1.1.0"), "package index: found an answer .* not JSON"),
     ],

@@ -1,0 +1,78 @@
+# Copyright: (c) 2026, the llama-fleet authors
+# SPDX-License-Identifier: MIT
+"""ccache or sccache, where one of them is there: how a build is told to use it."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+import pathlib
+import shutil
+import tempfile
+import typing
+
+from ansible_collections.llama_fleet.core.plugins.module_utils.commands import Runner
+
+# Names the content of a file that goes into every key: ccache would share what -march=native made on another CPU.
+_CPU_FILE = "cpu-features"
+
+
+@dataclasses.dataclass(frozen=True)
+class CompilerCache:
+    """``options`` for CMake and ``environment`` for the compilers; both empty without a cache."""
+
+    program: str = ""
+    options: dict[str, str] = dataclasses.field(default_factory=dict)
+    environment: dict[str, str] = dataclasses.field(default_factory=dict)
+
+
+def find_program(tools: pathlib.Path) -> str:
+    """ccache or else sccache, from PATH or the folder ``tools``; empty without one."""
+    path = os.pathsep.join([os.environ.get("PATH", os.defpath), str(tools)])
+    return next(filter(None, (shutil.which(name, path=path) for name in ("ccache", "sccache"))), "") or ""
+
+
+@contextlib.contextmanager
+def compiler_cache(program: str, folder: pathlib.Path, work: pathlib.Path, cpu: str, cuda: bool, run: Runner) -> typing.Iterator[CompilerCache]:
+    """The cache in ``folder`` for a build below ``work``; ``cpu`` marks objects that only fit such a CPU."""
+    if not program:
+        yield CompilerCache()
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    (work / _CPU_FILE).write_text(cpu, encoding="utf-8")
+    options = {f"CMAKE_{language}_COMPILER_LAUNCHER": program for language in ["C", "CXX", *(["CUDA"] if cuda else [])]}
+    if pathlib.Path(program).name == "sccache":
+        with _sccache_server(program, folder, work, cpu, run) as environment:
+            yield CompilerCache(program, options, environment)
+    else:
+        yield CompilerCache(program, options, ccache_environment(folder, work))
+
+
+def ccache_environment(folder: pathlib.Path, work: pathlib.Path) -> dict[str, str]:
+    """Paths below ``work`` are taken as relative, so that a build elsewhere finds the same objects."""
+    return {
+        "CCACHE_DIR": str(folder),
+        "CCACHE_BASEDIR": str(work),
+        "CCACHE_NOHASHDIR": "1",
+        "CCACHE_COMPILERCHECK": "content",
+        "CCACHE_EXTRAFILES": str(work / _CPU_FILE),
+    }
+
+
+@contextlib.contextmanager
+def _sccache_server(program: str, folder: pathlib.Path, work: pathlib.Path, cpu: str, run: Runner) -> typing.Iterator[dict[str, str]]:
+    """A server of our own on a socket, for another one on the host has another cache; it leaves when it idles."""
+    with tempfile.TemporaryDirectory(prefix="llama-fleet-sccache-") as sockets:
+        environment = {
+            "SCCACHE_DIR": str(folder),
+            "SCCACHE_SERVER_UDS": f"{sockets}/socket",
+            "SCCACHE_IDLE_TIMEOUT": "120",
+            "SCCACHE_BASEDIRS": str(work),
+            "SCCACHE_C_CUSTOM_CACHE_BUSTER": cpu,
+        }
+        run([program, "--start-server"], env=environment, timeout=60)
+        try:
+            yield environment
+        finally:
+            run([program, "--stop-server"], env=environment, timeout=60)

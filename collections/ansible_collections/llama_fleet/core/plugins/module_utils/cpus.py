@@ -1,0 +1,92 @@
+# Copyright: (c) 2026, the llama-fleet authors
+# SPDX-License-Identifier: MIT
+"""How many CPUs there really are for us: physical cores, cgroup quota (versions 1 and 2), affinity."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import os
+import pathlib
+import typing
+
+
+@dataclasses.dataclass(frozen=True)
+class Cpus:
+    """``logical`` CPUs of the affinity mask, the ``physical`` cores behind them, and the cgroup ``quota`` in CPUs."""
+
+    logical: int
+    physical: int
+    quota: float = math.inf
+
+    @property
+    def threads(self) -> int:
+        """Threads that compute without waiting for each other: hyper-threads add nothing, a quota starves the rest."""
+        return self._within_quota(self.physical)
+
+    @property
+    def jobs(self) -> int:
+        """Processes worth running at once, such as compilers."""
+        return self._within_quota(self.logical)
+
+    def _within_quota(self, count: int) -> int:
+        return max(1, count if math.isinf(self.quota) else min(count, math.floor(self.quota)))
+
+
+def observe(root: pathlib.Path = pathlib.Path("/"), affinity: typing.Iterable[int] | None = None) -> Cpus:
+    """The CPUs of this process on the host below ``root``; ``affinity`` is this process's own unless given."""
+    allowed = sorted(os.sched_getaffinity(0) if affinity is None else affinity)
+    return Cpus(len(allowed), physical_cores(root, allowed), quota(root))
+
+
+def physical_cores(root: pathlib.Path, allowed: typing.Sequence[int]) -> int:
+    """Cores behind the ``allowed`` CPUs: CPUs that are siblings of each other share one."""
+    cores = set()
+    for cpu in allowed:
+        siblings = _read(root / f"sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list")
+        cores.add(siblings or str(cpu))
+    return max(1, len(cores))
+
+
+def quota(root: pathlib.Path) -> float:
+    """The tightest CPU quota of this process's cgroups and their parents, in CPUs; infinite where there is none."""
+    limits = [math.inf]
+    for line in _read(root / "proc/self/cgroup").splitlines():
+        _hierarchy, controllers, group = ([*line.split(":", 2), "", ""])[:3]
+        if not controllers:
+            limits += [_quota_v2(_read(folder / "cpu.max")) for folder in _folders(root / "sys/fs/cgroup", group)]
+        elif "cpu" in controllers.split(","):
+            for mount in (controllers, "cpu", "cpu,cpuacct"):
+                limits += [
+                    _quota_v1(_read(folder / "cpu.cfs_quota_us"), _read(folder / "cpu.cfs_period_us"))
+                    for folder in _folders(root / "sys/fs/cgroup" / mount, group)
+                ]
+    return min(limits)
+
+
+def _folders(mount: pathlib.Path, group: str) -> list[pathlib.Path]:
+    """A group's folder and those of its parents; a container sees its own group as the mount itself."""
+    parts = [part for part in group.split("/") if part not in ("", "..")]
+    return [mount.joinpath(*parts[:count]) for count in range(len(parts) + 1)]
+
+
+def _quota_v2(text: str) -> float:
+    words = text.split()
+    return _ratio(words[0], words[1]) if len(words) == 2 else math.inf
+
+
+def _quota_v1(quota_us: str, period_us: str) -> float:
+    return _ratio(quota_us, period_us)
+
+
+def _ratio(quota_us: str, period_us: str) -> float:
+    if not quota_us.isdigit() or not period_us.isdigit() or int(period_us) == 0:
+        return math.inf
+    return int(quota_us) / int(period_us)
+
+
+def _read(path: pathlib.Path) -> str:
+    try:
+        return path.read_text(encoding="ascii", errors="replace").strip()
+    except OSError:
+        return ""

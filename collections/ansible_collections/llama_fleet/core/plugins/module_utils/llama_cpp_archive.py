@@ -1,0 +1,76 @@
+# Copyright: (c) 2026, the llama-fleet authors
+# SPDX-License-Identifier: MIT
+"""A source archive brought to the host, and found to be the one that was asked for."""
+
+from __future__ import annotations
+
+import pathlib
+
+from ansible_collections.llama_fleet.core.plugins.module_utils import package_index
+from ansible_collections.llama_fleet.core.plugins.module_utils.commands import run
+from ansible_collections.llama_fleet.core.plugins.module_utils.download import fetch
+from ansible_collections.llama_fleet.core.plugins.module_utils.files import sha256_of
+from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp_source import SOURCE, Archive
+from ansible_collections.llama_fleet.core.plugins.module_utils.pinned import parse_package
+from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, ProblemError, raise_if_any
+from ansible_collections.llama_fleet.core.plugins.module_utils.progress import BYTES, Progress
+
+_SUFFIX = ".tar.gz"
+
+
+def problems(archive: Archive, root: pathlib.Path, index_url: str) -> list[Problem]:
+    """What can be known to be wrong before anything is fetched: no such file or release, another sha256."""
+    try:
+        if archive.on_host:
+            return _file_problems(pathlib.Path(archive.reference), archive.sha256)
+        if archive.on_index and not _kept(archive, root).exists():
+            return _sum_problems(_find(archive, index_url).sha256, archive)
+    except ProblemError as error:
+        return list(error.problems)
+    return []
+
+
+def obtain(archive: Archive, root: pathlib.Path, index_url: str, progress: Progress) -> pathlib.Path:
+    """The archive as a file on the host, its sha256 verified; one that was fetched is kept below ``root``."""
+    if archive.on_host:
+        path = pathlib.Path(archive.reference)
+        raise_if_any(_file_problems(path, archive.sha256))
+        return path
+    kept = _kept(archive, root)
+    if kept.exists() and not _file_problems(kept, archive.sha256):
+        return kept
+    progress.stage(f"fetching {archive.name}")
+    found = _find(archive, index_url) if archive.on_index else None
+    size = found.size if found else 0
+    fetch(found.url if found else archive.reference, kept, archive.sha256, SOURCE, seen=lambda count: progress.update(count, size, BYTES))
+    return kept
+
+
+def _kept(archive: Archive, root: pathlib.Path) -> pathlib.Path:
+    """A name with the checksum in it: what lies there is what was asked for, whatever the reference."""
+    return root / "sources" / f"{archive.sha256[:16]}{_SUFFIX}"
+
+
+def _find(archive: Archive, index_url: str) -> package_index.IndexFile:
+    index = package_index.index_url(index_url, run)
+    return package_index.find_file(index, parse_package(archive.reference, SOURCE), _SUFFIX, SOURCE)
+
+
+def _file_problems(path: pathlib.Path, sha256: str) -> list[Problem]:
+    try:
+        found = sha256_of(path)
+    except OSError as error:
+        return [Problem(SOURCE, f"'{path}', which cannot be read ({error.strerror})", "an archive on the host")]
+    if found == sha256:
+        return []
+    return [Problem(SOURCE, f"sha256 {found} of {path}", f"sha256 {sha256}", "correct the sum, or do not trust this source")]
+
+
+def _sum_problems(found: str, archive: Archive) -> list[Problem]:
+    if found in ("", archive.sha256):
+        return []
+    return [
+        Problem(
+            SOURCE, f"sha256 {found} of {archive.reference} on the package index", f"sha256 {archive.sha256}", "correct the sum, or do not trust this source"
+        )
+    ]

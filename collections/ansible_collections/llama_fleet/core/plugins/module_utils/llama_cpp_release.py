@@ -1,0 +1,153 @@
+# Copyright: (c) 2026, the llama-fleet authors
+# SPDX-License-Identifier: MIT
+"""A planned release made: packages, tools, source, compilation, proof, and one rename at the end."""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+import shutil
+import tempfile
+import typing
+
+from ansible_collections.llama_fleet.core.plugins.module_utils import build_host, cpus, git_source, llama_cpp_archive, release_store
+from ansible_collections.llama_fleet.core.plugins.module_utils.build_jobs import GIB, job_count, memory_available
+from ansible_collections.llama_fleet.core.plugins.module_utils.commands import Runner
+from ansible_collections.llama_fleet.core.plugins.module_utils.compiler_cache import compiler_cache, find_program
+from ansible_collections.llama_fleet.core.plugins.module_utils.files import locked
+from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp_build import (
+    AMX_CURE,
+    Compilation,
+    copy_toolkit_libraries,
+    strip_symbols,
+)
+from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp_options import CUDA
+from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp_plan import Plan, Request, make_plan
+from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp_source import SOURCE, Archive, find_tree
+from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, ProblemError
+from ansible_collections.llama_fleet.core.plugins.module_utils.progress import Progress
+from ansible_collections.llama_fleet.core.plugins.module_utils.smoke_test import Outcome, has_gpu, smoke_test
+from ansible_collections.llama_fleet.core.plugins.module_utils.tools_venv import BUILD_TOOLS, ensure_tools, folder
+from ansible_collections.llama_fleet.core.plugins.module_utils.unpack import unpack_tree
+
+
+def make_release(request: Request, plan: Plan, progress: Progress, run: Runner) -> tuple[Plan, bool]:
+    """Do what ``plan`` wants; returns the plan as it came true and whether anything was compiled."""
+    if plan.install:
+        progress.stage(f"installing {' '.join(build_host.packages(plan.install))}")
+        plan = _install(request, plan, run)
+    if plan.manifest:
+        return plan, False
+    path = typing.cast("pathlib.Path", plan.path)
+    with locked(request.root / "locks" / f"{path.name}.lock", lambda: progress.stage(f"waiting for another run that builds {path.name}")):
+        manifest = release_store.whole_manifest(path, plan.fingerprint)
+        compiled = manifest is None
+        if manifest is None:
+            release_store.clear_leftovers(request.root, path.name)
+            ensure_tools(request.root, BUILD_TOOLS, request.index_url, "llama_cpp_index_url", progress, run)
+            manifest = _build(request, plan, path, progress, run)
+    return dataclasses.replace(plan, manifest=manifest), compiled
+
+
+def _install(request: Request, plan: Plan, run: Runner) -> Plan:
+    """Install what is missing and plan anew; what can be done without may stay missing."""
+    try:
+        build_host.install(plan.install, run)
+    except ProblemError:
+        if plan.host.required:
+            raise
+        return make_plan(dataclasses.replace(request, install_packages=False), run)
+    return make_plan(request, run)
+
+
+def _build(request: Request, plan: Plan, path: pathlib.Path, progress: Progress, run: Runner) -> release_store.Manifest:
+    builds = request.root / "builds"
+    builds.mkdir(parents=True, exist_ok=True)
+    # A folder of its own for every run: compilers that outlived a kill -9 cannot write into the next build.
+    work = pathlib.Path(tempfile.mkdtemp(prefix=f"{path.name}.work-", dir=builds))
+    staged = release_store.staging(path)
+    try:
+        _bring_source(request, plan, work / "source", progress, run)
+        compilation = _compilation(request, plan, work, builds / f"{path.name}.log")
+        compilation.log.unlink(missing_ok=True)
+        digest = plan.parts["cpu_features"]
+        tools = folder(request.root) / "bin"
+        with compiler_cache(find_program(tools), request.compiler_cache, work, digest, request.backend == CUDA, run) as cache:
+            compilation.run(cache, progress, run)
+            outcome, cured = _stage_and_test(request, plan, compilation, staged, progress, run), False
+            if outcome.illegal_instruction and plan.parts["machine"] in ("x86_64", "amd64"):
+                compilation.run(cache, progress, run, cured=True)
+                outcome, cured = _stage_and_test(request, plan, compilation, staged, progress, run), True
+        if outcome.failure:
+            raise ProblemError(_unusable(outcome, cured, compilation.log))
+        license_file = work / "source" / "LICENSE"
+        if license_file.is_file():
+            shutil.copy2(license_file, staged / "LICENSE")
+        manifest = _manifest(request, plan, staged, outcome, cured)
+        release_store.publish(staged, path, manifest)
+        return manifest
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+        shutil.rmtree(staged, ignore_errors=True)
+
+
+def _bring_source(request: Request, plan: Plan, target: pathlib.Path, progress: Progress, run: Runner) -> None:
+    if isinstance(request.source, Archive):
+        archive = llama_cpp_archive.obtain(request.source, request.root, request.index_url, progress)
+        progress.stage(f"unpacking {request.source.name}")
+        unpack_tree(archive, target, find_tree, SOURCE)
+        return
+    progress.stage(f"fetching commit {plan.revision.commit[:9]}")
+    with locked(git_source.mirror(request.root, request.source.url).with_suffix(".lock")):
+        git_source.check_out(request.root, request.source.url, plan.revision.commit, target, SOURCE, run)
+    names = [str(file.relative_to(target)) for file in target.rglob("CMakeLists.txt")]
+    if str(find_tree(names)) != ".":
+        raise ProblemError(
+            Problem(SOURCE, f"{request.source.url}, which holds no source of llama.cpp", "a repository with its CMakeLists.txt, ggml/ and tools/server/")
+        )
+
+
+def _compilation(request: Request, plan: Plan, work: pathlib.Path, log: pathlib.Path) -> Compilation:
+    cuda = request.backend == CUDA
+    return Compilation(
+        work=work,
+        log=log,
+        tools=folder(request.root) / "bin",
+        compiler=plan.host.compiler,
+        options=plan.parts["cmake_options"],
+        jobs=job_count(request.jobs, cpus.observe().jobs, memory_available(), 2 * GIB if cuda else GIB),
+        cuda_toolkit=request.cuda_toolkit if cuda else "",
+    )
+
+
+def _stage_and_test(request: Request, plan: Plan, compilation: Compilation, staged: pathlib.Path, progress: Progress, run: Runner) -> Outcome:
+    """Put the release together where it can be published from, and let it decode tokens there."""
+    shutil.rmtree(staged, ignore_errors=True)
+    programs = staged / "bin"
+    release_store.copy_programs(compilation.programs, programs)
+    strip_symbols(programs, run)
+    if request.backend == CUDA:
+        major = plan.parts["cuda_toolkit"].partition(".")[0]
+        copy_toolkit_libraries(pathlib.Path(request.cuda_toolkit), major, programs, "llama_cpp_cuda_toolkit")
+    progress.stage("testing the release")
+    return smoke_test(programs, request.backend == CUDA and has_gpu(), run)
+
+
+def _manifest(request: Request, plan: Plan, staged: pathlib.Path, outcome: Outcome, cured: bool) -> release_store.Manifest:
+    return {
+        "build": plan.revision.build,
+        "commit": plan.revision.commit,
+        "fingerprint": plan.fingerprint,
+        "fingerprint_parts": plan.parts,
+        "backend": request.backend,
+        "source": request.source.reference if isinstance(request.source, Archive) else request.source.url,
+        "smoke_test": outcome.report,
+        "cured": list(AMX_CURE) if cured else [],
+        **release_store.describe(staged),
+    }
+
+
+def _unusable(outcome: Outcome, cured: bool, log: pathlib.Path) -> Problem:
+    again = ", and again after a rebuild without AMX" if cured else ""
+    fix = f"read {log}; llama_cpp_cpu: portable builds without what only this CPU has"
+    return Problem("release", f"{outcome.failure}{again}", "a build that decodes tokens on this host", fix)

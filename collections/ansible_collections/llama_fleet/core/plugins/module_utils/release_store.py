@@ -1,0 +1,109 @@
+# Copyright: (c) 2026, the llama-fleet authors
+# SPDX-License-Identifier: MIT
+"""Releases on the host: immutable folders, whole or not there, each described by its manifest."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pathlib
+import shutil
+import typing
+
+from ansible_collections.llama_fleet.core.plugins.module_utils.files import read_json, sha256_of, sync_directory, write_json
+
+MANIFEST = "manifest.json"
+Manifest = dict[str, typing.Any]
+
+
+def release_path(root: pathlib.Path, build: str, fingerprint: str) -> pathlib.Path:
+    """Where the release of ``fingerprint`` lies, or would."""
+    return root / "releases" / f"{build}-{fingerprint[:12]}"
+
+
+def whole_manifest(path: pathlib.Path, fingerprint: str) -> Manifest | None:
+    """The manifest of the release at ``path`` if it has this fingerprint and every file its size; no content is read."""
+    manifest = read_json(path / MANIFEST)
+    if manifest is None or manifest.get("fingerprint") != fingerprint:
+        return None
+    try:
+        sizes = all((path / name).stat().st_size == size for name, size in manifest["sizes"].items())
+        links = all(os.readlink(path / name) == target for name, target in manifest["links"].items())
+    except (OSError, KeyError, AttributeError):
+        return None
+    return manifest if sizes and links else None
+
+
+def find_release(root: pathlib.Path, parts: typing.Mapping[str, typing.Any]) -> tuple[pathlib.Path, Manifest] | None:
+    """The newest whole release that agrees in all of ``parts``, whatever else is in its fingerprint."""
+    for path, manifest in _manifests(root):
+        recorded = manifest.get("fingerprint_parts", {})
+        if all(recorded.get(name) == value for name, value in parts.items()) and whole_manifest(path, manifest.get("fingerprint", "")):
+            return path, manifest
+    return None
+
+
+def newest_manifest(root: pathlib.Path) -> Manifest | None:
+    """The manifest of the release that was made last, None before the first."""
+    return next((manifest for _path, manifest in _manifests(root)), None)
+
+
+def _manifests(root: pathlib.Path) -> typing.Iterator[tuple[pathlib.Path, Manifest]]:
+    """Every release with a manifest, the newest first."""
+    found = []
+    for path in (root / "releases").glob(f"[!.]*/{MANIFEST}"):
+        with contextlib.suppress(OSError):
+            found.append((path.stat().st_mtime, path))
+    for _time, path in sorted(found, reverse=True):
+        manifest = read_json(path)
+        if manifest is not None:
+            yield path.parent, manifest
+
+
+def copy_programs(source: pathlib.Path, target: pathlib.Path) -> None:
+    """Copy the programs, the shared libraries and their links, and nothing else, from ``source`` to ``target``."""
+    target.mkdir(parents=True)
+    for path in sorted(source.iterdir()):
+        library = ".so" in path.suffixes
+        if path.is_symlink() and library:
+            (target / path.name).symlink_to(os.readlink(path))
+        elif path.is_file() and (library or os.access(path, os.X_OK)):
+            shutil.copy2(path, target / path.name)
+
+
+def describe(path: pathlib.Path) -> Manifest:
+    """sha256 and size of every file of the release, and where its links point."""
+    files = [file for file in sorted(path.rglob("*")) if file.name != MANIFEST and (file.is_file() or file.is_symlink())]
+    plain = [file for file in files if not file.is_symlink()]
+    return {
+        "files": {str(file.relative_to(path)): sha256_of(file) for file in plain},
+        "sizes": {str(file.relative_to(path)): file.stat().st_size for file in plain},
+        "links": {str(file.relative_to(path)): os.readlink(file) for file in files if file.is_symlink()},
+    }
+
+
+def publish(staged: pathlib.Path, path: pathlib.Path, manifest: Manifest) -> None:
+    """Make ``staged`` the release at ``path`` in one rename, after all of it has reached the disk."""
+    for name in manifest["files"]:
+        with (staged / name).open("rb") as file:
+            os.fsync(file.fileno())
+    write_json(staged / MANIFEST, manifest)
+    for folder in {staged, *((staged / name).parent for name in manifest["files"])}:
+        sync_directory(folder)
+    aside = staged.with_name(f"{staged.name}-old")
+    if path.exists():  # damaged, or it would have been taken as it is
+        os.rename(path, aside)
+    os.rename(staged, path)
+    sync_directory(path.parent)
+    shutil.rmtree(aside, ignore_errors=True)
+
+
+def staging(path: pathlib.Path) -> pathlib.Path:
+    """Where the release of ``path`` is put together; a hidden sibling, so that one rename publishes it."""
+    return path.with_name(f".new-{path.name}")
+
+
+def clear_leftovers(root: pathlib.Path, name: str) -> None:
+    """Remove what a killed run of the release ``name`` left; its lock must be held."""
+    for leftover in [*(root / "releases").glob(f".new-{name}*"), *(root / "builds").glob(f"{name}.work-*")]:
+        shutil.rmtree(leftover, ignore_errors=True)

@@ -1,0 +1,113 @@
+# Copyright: (c) 2026, the llama-fleet authors
+# SPDX-License-Identifier: MIT
+"""A virtual environment on the host for the tools that come as wheels: CMake, Ninja, the Hub's client."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import pathlib
+import sys
+import typing
+
+from ansible_collections.llama_fleet.core.plugins.module_utils.commands import Runner, run
+from ansible_collections.llama_fleet.core.plugins.module_utils.files import locked, read_json, write_json
+from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, ProblemError
+from ansible_collections.llama_fleet.core.plugins.module_utils.progress import Progress
+
+BUILD_TOOLS = ("cmake==4.4.4", "ninja==1.13.2")
+HUB_CLIENT = ("huggingface_hub==2.4.0",)
+# Written last and removed first: no stamp means that an installation was cut off.
+STAMP = "llama-fleet-tools.json"
+
+
+def folder(root: pathlib.Path) -> pathlib.Path:
+    """Where the environment of ``root`` lies; its programs are in ``bin`` below."""
+    return root / "venv"
+
+
+def tools_ready(root: pathlib.Path, requirements: typing.Iterable[str]) -> bool:
+    """Whether every requirement is installed and the environment's Python still is the one it was made with."""
+    return set(requirements) <= set(_installed(root))
+
+
+def venv_problem() -> Problem | None:
+    """A problem if this Python cannot make virtual environments (Debian keeps that in a package of its own)."""
+    if importlib.util.find_spec("ensurepip") and importlib.util.find_spec("venv"):
+        return None
+    return Problem(
+        "python3-venv", f"a {_base_python()} that cannot make virtual environments", "the modules venv and ensurepip", "install the package python3-venv"
+    )
+
+
+def ensure_tools(
+    root: pathlib.Path,
+    requirements: typing.Sequence[str],
+    index_url: str = "",
+    variable: str = "package index",
+    progress: Progress | None = None,
+    runner: Runner = run,
+) -> bool:
+    """Install ``requirements`` (``name==version``) below ``root``; returns whether there was anything to do.
+
+    ``variable`` is what a problem with the index names. A run that is killed leaves no stamp, and
+    the next one makes the environment anew.
+    """
+    if tools_ready(root, requirements):
+        return False
+    report = progress or Progress()
+    with locked(root / "locks" / "venv.lock", lambda: report.stage("waiting for another run that installs tools")):
+        installed = _installed(root)
+        missing = [requirement for requirement in requirements if requirement not in installed]
+        if not missing:
+            return False
+        report.stage(f"installing {', '.join(missing)}")
+        _install(root, installed, missing, index_url, variable, runner)
+    return True
+
+
+def _install(root: pathlib.Path, installed: list[str], missing: list[str], index_url: str, variable: str, runner: Runner) -> None:
+    place = folder(root)
+    (place / STAMP).unlink(missing_ok=True)
+    if not installed:
+        problem = venv_problem()
+        if problem:
+            raise ProblemError(problem)
+        made = runner([_base_python(), "-m", "venv", "--clear", str(place)], timeout=300)
+        if not made.ok:
+            raise ProblemError(
+                Problem(
+                    "python3-venv", f"'{_last_line(made.stdout + made.stderr)}' from {_base_python()} -m venv", "a virtual environment", "repair that Python"
+                )
+            )
+    command = [str(place / "bin" / "python"), "-m", "pip", "install", "--no-input", "--disable-pip-version-check", "--only-binary", ":all:"]
+    done = runner([*command, *(["--index-url", index_url] if index_url else []), *missing], timeout=1800)
+    if not done.ok:
+        raise ProblemError(
+            Problem(
+                variable,
+                f"'{_last_line(done.stderr or done.stdout)}' from pip",
+                f"wheels of {', '.join(missing)}",
+                "check the package index and the network of the host",
+            )
+        )
+    write_json(place / STAMP, {"python": os.path.realpath(place / "bin" / "python"), "requirements": sorted({*installed, *missing})})
+
+
+def _installed(root: pathlib.Path) -> list[str]:
+    stamp = read_json(folder(root) / STAMP) or {}
+    python = folder(root) / "bin" / "python"
+    # A distribution's upgrade moves python3 away from below the environment.
+    intact = os.access(python, os.X_OK) and os.path.realpath(python) == stamp.get("python")
+    return list(stamp.get("requirements", [])) if intact else []
+
+
+def _base_python() -> str:
+    """The host's own Python even if this one runs in a virtual environment that may go away."""
+    return str(getattr(sys, "_base_executable", "") or sys.executable)
+
+
+def _last_line(text: str) -> str:
+    lines = [line for line in text.splitlines() if line.strip() and not line.startswith("[notice]")]
+    errors = [line for line in lines if line.startswith("ERROR")]
+    return (errors or lines or ["nothing"])[-1].strip()

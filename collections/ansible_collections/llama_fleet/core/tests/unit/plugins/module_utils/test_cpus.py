@@ -1,0 +1,69 @@
+# Copyright: (c) 2026, the llama-fleet authors
+# SPDX-License-Identifier: MIT
+from __future__ import annotations
+
+import math
+import pathlib
+import typing
+
+import pytest
+
+from ansible_collections.llama_fleet.core.plugins.module_utils import cpus
+
+
+def host(root: pathlib.Path, files: typing.Mapping[str, str]) -> pathlib.Path:
+    for name, text in files.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"{text}\n", encoding="ascii")
+    return root
+
+
+def cores(*siblings: str) -> dict[str, str]:
+    return {f"sys/devices/system/cpu/cpu{number}/topology/thread_siblings_list": text for number, text in enumerate(siblings)}
+
+
+HYPER_THREADED = cores("0,4", "1,5", "2,6", "3,7", "0,4", "1,5", "2,6", "3,7")
+
+
+@pytest.mark.parametrize(
+    ("files", "affinity", "threads", "jobs"),
+    [
+        pytest.param({}, [0, 1], 2, 2, id="nothing known of the topology"),
+        pytest.param(cores("0", "1"), [0, 1], 2, 2, id="two cores"),
+        pytest.param(HYPER_THREADED, range(8), 4, 8, id="hyper-threads are no cores"),
+        pytest.param(HYPER_THREADED, [0, 4, 1], 2, 3, id="affinity to two cores"),
+        pytest.param({**HYPER_THREADED, "proc/self/cgroup": "0::/", "sys/fs/cgroup/cpu.max": "200000 100000"}, range(8), 2, 2, id="quota v2"),
+        pytest.param({**HYPER_THREADED, "proc/self/cgroup": "0::/", "sys/fs/cgroup/cpu.max": "max 100000"}, range(8), 4, 8, id="no quota v2"),
+        pytest.param({**HYPER_THREADED, "proc/self/cgroup": "0::/", "sys/fs/cgroup/cpu.max": "50000 100000"}, range(8), 1, 1, id="half a CPU"),
+        pytest.param({**HYPER_THREADED, "proc/self/cgroup": "0::/a/b", "sys/fs/cgroup/a/cpu.max": "150000 50000"}, range(8), 3, 3, id="quota of a parent v2"),
+        pytest.param(
+            {
+                **HYPER_THREADED, "proc/self/cgroup": "4:cpu,cpuacct:/docker/x\n0::/",
+                "sys/fs/cgroup/cpu,cpuacct/cpu.cfs_quota_us": "250000", "sys/fs/cgroup/cpu,cpuacct/cpu.cfs_period_us": "100000",
+            },
+            range(8), 2, 2, id="quota v1, seen from inside the container",
+        ),
+        pytest.param(
+            {
+                **HYPER_THREADED, "proc/self/cgroup": "1:cpu:/job",
+                "sys/fs/cgroup/cpu/job/cpu.cfs_quota_us": "100000", "sys/fs/cgroup/cpu/job/cpu.cfs_period_us": "100000",
+                "sys/fs/cgroup/cpu/cpu.cfs_quota_us": "-1", "sys/fs/cgroup/cpu/cpu.cfs_period_us": "100000",
+            },
+            range(8), 1, 1, id="quota v1 of a group",
+        ),
+        pytest.param({**HYPER_THREADED, "proc/self/cgroup": "broken\n0::/", "sys/fs/cgroup/cpu.max": "what 0"}, range(8), 4, 8, id="nonsense is no quota"),
+    ],
+)
+def test_threads_and_jobs(tmp_path: pathlib.Path, files: dict[str, str], affinity: typing.Sequence[int], threads: int, jobs: int) -> None:
+    found = cpus.observe(host(tmp_path, files), affinity)
+    assert (found.threads, found.jobs) == (threads, jobs)
+
+
+def test_this_host_has_at_least_one() -> None:
+    found = cpus.observe()
+    assert 1 <= found.threads <= found.jobs <= found.logical
+
+
+def test_a_host_without_cgroups_has_no_quota(tmp_path: pathlib.Path) -> None:
+    assert cpus.quota(tmp_path) == math.inf

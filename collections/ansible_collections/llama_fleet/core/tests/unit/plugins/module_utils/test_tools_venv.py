@@ -1,0 +1,84 @@
+# Copyright: (c) 2026, the llama-fleet authors
+# SPDX-License-Identifier: MIT
+from __future__ import annotations
+
+import os
+import pathlib
+import sys
+
+import pytest
+
+from ansible_collections.llama_fleet.core.plugins.module_utils import tools_venv
+from ansible_collections.llama_fleet.core.plugins.module_utils.commands import Result
+from ansible_collections.llama_fleet.core.plugins.module_utils.problems import ProblemError
+from ansible_collections.llama_fleet.core.tests.unit.fake_runner import FakeRunner
+
+WANTED = ["cmake==1", "ninja==2"]
+
+
+class Host(FakeRunner):
+    """Plays venv and pip: writes what they would write, and fails where it is told to."""
+
+    def __init__(self, fails: str = "") -> None:
+        super().__init__()
+        self.fails = fails
+
+    def answer(self, command: list[str]) -> Result:
+        step = "venv" if "venv" in command else "pip"
+        if step == self.fails:
+            return Result(1, "", "some noise\nERROR: No matching distribution found for cmake==1\n[notice] new pip\n")
+        if step == "venv":
+            programs = pathlib.Path(command[-1]) / "bin"
+            programs.mkdir(parents=True, exist_ok=True)
+            (programs / "python").unlink(missing_ok=True)
+            (programs / "python").symlink_to(os.path.realpath(sys.executable))
+        return Result(0, "", "")
+
+    @property
+    def steps(self) -> list[str]:
+        return ["venv" if "venv" in command else " ".join(command[command.index(":all:") + 1 :]) for command in self.commands]
+
+
+def test_tools_are_installed_once(tmp_path: pathlib.Path) -> None:
+    host = Host()
+    assert not tools_venv.tools_ready(tmp_path, WANTED)
+    assert tools_venv.ensure_tools(tmp_path, WANTED, runner=host) is True
+    assert host.steps == ["venv", "cmake==1 ninja==2"]
+    assert tools_venv.tools_ready(tmp_path, WANTED)
+    assert tools_venv.ensure_tools(tmp_path, WANTED, runner=host) is False
+    assert len(host.commands) == 2
+
+
+def test_a_further_tool_is_added(tmp_path: pathlib.Path) -> None:
+    host = Host()
+    tools_venv.ensure_tools(tmp_path, WANTED, runner=host)
+    assert tools_venv.ensure_tools(tmp_path, ["hub==3"], index_url="https://index/simple", runner=host) is True
+    assert host.steps[2:] == ["--index-url https://index/simple hub==3"]
+    assert tools_venv.tools_ready(tmp_path, [*WANTED, "hub==3"])
+
+
+@pytest.mark.parametrize("damage", ["no stamp", "no python", "another python"])
+def test_a_broken_environment_is_made_anew(tmp_path: pathlib.Path, damage: str) -> None:
+    host = Host()
+    tools_venv.ensure_tools(tmp_path, WANTED, runner=host)
+    python = tools_venv.folder(tmp_path) / "bin" / "python"
+    if damage == "no stamp":
+        (tools_venv.folder(tmp_path) / tools_venv.STAMP).unlink()
+    else:
+        python.unlink()
+        if damage == "another python":
+            python.symlink_to("/bin/sh")
+    assert not tools_venv.tools_ready(tmp_path, WANTED)
+    tools_venv.ensure_tools(tmp_path, WANTED, runner=host)
+    assert host.steps[2:] == ["venv", "cmake==1 ninja==2"]
+
+
+def test_a_failed_installation_leaves_no_stamp(tmp_path: pathlib.Path) -> None:
+    with pytest.raises(ProblemError, match="llama_cpp_index_url: found 'ERROR: No matching distribution found for cmake==1' from pip"):
+        tools_venv.ensure_tools(tmp_path, WANTED, variable="llama_cpp_index_url", runner=Host(fails="pip"))
+    assert not tools_venv.tools_ready(tmp_path, WANTED)
+
+
+def test_a_python_that_makes_no_environments(tmp_path: pathlib.Path) -> None:
+    with pytest.raises(ProblemError, match="python3-venv: found"):
+        tools_venv.ensure_tools(tmp_path, WANTED, runner=Host(fails="venv"))

@@ -1,0 +1,298 @@
+# Copyright: (c) 2026, the llama-fleet authors
+# SPDX-License-Identifier: MIT
+from __future__ import annotations
+
+import json
+import os
+import pathlib
+import platform
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import typing
+
+import pytest
+
+from ansible_collections.llama_fleet.core.tests.unit import fake_llama_cpp
+
+COLLECTIONS = pathlib.Path(__file__).resolve().parents[7]
+DRIVER = """
+import json, sys
+from ansible.module_utils.testing import patch_module_args
+from ansible_collections.llama_fleet.core.plugins.modules import llama_cpp_release
+with patch_module_args(json.loads(sys.argv[1])):
+    llama_cpp_release.main()
+"""
+SPACE = 3 * 10**9
+Facts = dict[str, typing.Any]
+
+pytestmark = [
+    pytest.mark.skipif(bool(fake_llama_cpp.missing_tools()), reason=f"needs {' '.join(fake_llama_cpp.missing_tools())} on PATH"),
+    pytest.mark.skipif(shutil.disk_usage("/tmp").free < SPACE, reason="needs 3 GB free, as a real build does"),
+]
+
+
+class Host:
+    """A root folder and the module run against it, each time in a process of its own."""
+
+    def __init__(self, folder: pathlib.Path) -> None:
+        self.folder = folder
+        self.root = folder / "root"
+        self.source = fake_llama_cpp.pack_project(folder)
+        fake_llama_cpp.provide_tools(self.root)
+
+    def start(self, **parameters: typing.Any) -> subprocess.Popen[str]:
+        arguments = {"source": self.source, "root": str(self.root), "install_packages": False, **parameters}
+        environment = {**os.environ, "PYTHONPATH": str(COLLECTIONS), "no_proxy": "*"}
+        command = [sys.executable, "-c", DRIVER, json.dumps(arguments)]
+        return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8")
+
+    def run(self, **parameters: typing.Any) -> Facts:
+        return finish(self.start(**parameters))
+
+    def files(self) -> set[str]:
+        return {str(path.relative_to(self.root)) for path in self.root.rglob("*")}
+
+
+def finish(process: subprocess.Popen[str]) -> Facts:
+    stdout, stderr = process.communicate(timeout=120)
+    assert "Traceback" not in stderr, stderr
+    return typing.cast("Facts", json.loads(stdout))
+
+
+@pytest.fixture
+def host(tmp_path: pathlib.Path) -> Host:
+    return Host(tmp_path)
+
+
+def test_a_release_is_built_once(host: Host) -> None:
+    progress = host.folder / "progress.json"
+    first = host.run(progress_file=str(progress))
+    assert (first["changed"], first["compiled"], first["build"]) == (True, True, "b1234")
+    path = pathlib.Path(first["path"])
+    assert path == host.root / "releases" / f"b1234-{first['fingerprint'][:12]}"
+    assert json.loads(progress.read_text(encoding="utf-8"))["stage"] == "testing the release"
+
+    manifest = json.loads((path / "manifest.json").read_text(encoding="utf-8"))
+    programs = {f"bin/{name}" for name in ("llama-server", "llama-bench", "llama-fit-params", "llama-gguf-split")}
+    assert set(manifest["files"]) == programs | {"LICENSE", "bin/libggml-cpu.so.0.1.0"}
+    assert set(manifest["links"]) == {"bin/libggml-cpu.so", "bin/libggml-cpu.so.0"}
+    assert manifest["smoke_test"] == {"cpu": {"prompt": 90.5, "generation": 11.2}}
+    assert (manifest["fingerprint"], manifest["commit"], manifest["cured"]) == (first["fingerprint"], "", [])
+    assert list((host.root / "builds").iterdir()) == [host.root / "builds" / f"{path.name}.log"]
+
+    times = {name: (host.root / name).stat().st_mtime_ns for name in host.files()}
+    second = host.run()
+    assert (second["changed"], second["compiled"], second["path"]) == (False, False, first["path"])
+    assert times == {name: (host.root / name).stat().st_mtime_ns for name in host.files()}
+
+
+def test_a_release_runs_from_another_place(host: Host) -> None:
+    path = pathlib.Path(host.run()["path"])
+    moved = host.folder / "elsewhere"
+    path.rename(moved)
+    assert subprocess.run([moved / "bin" / "llama-server"], check=False, cwd="/").returncode == 0
+
+
+def test_the_archive_is_not_needed_again(host: Host) -> None:
+    host.run()
+    pathlib.Path(host.source.partition("#")[0]).unlink()
+    assert host.run()["changed"] is False
+
+
+@pytest.mark.parametrize("damage", ["missing", "cut short"])
+def test_a_damaged_release_is_made_again(host: Host, damage: str) -> None:
+    server = pathlib.Path(host.run()["path"]) / "bin" / "llama-server"
+    if damage == "missing":
+        server.unlink()
+    else:
+        os.truncate(server, 10)
+    assert host.run()["compiled"] is True
+    assert subprocess.run([server], check=False).returncode == 0
+    assert host.run()["changed"] is False
+
+
+@pytest.mark.parametrize("mode", ["check", "plan"])
+def test_a_plan_tells_and_changes_nothing(host: Host, mode: str) -> None:
+    parameters: Facts = {"_ansible_check_mode": True} if mode == "check" else {"plan_only": True}
+    before = host.files()
+    planned = host.run(**parameters)
+    assert host.files() == before
+    assert (planned["changed"], planned["would_change"]) == (mode == "check", True)
+    assert planned["diff"]["before"] == {}
+    assert (planned["diff"]["after"]["build"], planned["diff"]["after"]["fingerprint"]) == ("b1234", planned["fingerprint"])
+    made = host.run()
+    assert (made["path"], made["fingerprint"]) == (planned["path"], planned["fingerprint"])
+    after = host.run(**parameters)
+    assert (after["changed"], after["would_change"], after["path"]) == (False, False, made["path"])
+
+
+def test_the_diff_names_the_part_that_changed(host: Host) -> None:
+    host.run()
+    planned = host.run(plan_only=True, cmake_options={"GGML_LTO": True})
+    before, after = (planned["diff"][side]["fingerprint_parts"]["cmake_options"] for side in ("before", "after"))
+    assert {name: value for name, value in after.items() if before.get(name) != value} == {"GGML_LTO": "ON"}
+
+
+def test_a_failed_build_shows_the_first_error(host: Host) -> None:
+    failed = host.run(cmake_options={"FAKE_BROKEN": True})
+    assert failed["failed"] is True
+    assert "error: 'missing_name' was not declared" in failed["msg"]
+    log = failed["problems"][0]["fix"].partition("read ")[2]
+    assert "missing_name" in pathlib.Path(log).read_text(encoding="utf-8")
+    assert not list((host.root / "releases").glob("*"))
+    assert not list((host.root / "builds").glob("*.work-*"))
+
+
+def test_a_failed_configuration_shows_the_first_error(host: Host) -> None:
+    assert "CMake Error" in host.run(cmake_options={"CMAKE_CXX_COMPILER": "/nonexistent/c++"})["msg"]
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="AMX is a matter of x86-64")
+def test_an_illegal_instruction_is_cured(host: Host) -> None:
+    made = host.run(cmake_options={"FAKE_AMX": True})
+    assert made["cured"] == ["-mno-amx-tile", "-mno-amx-int8", "-mno-amx-bf16"]
+    manifest = json.loads((pathlib.Path(made["path"]) / "manifest.json").read_text(encoding="utf-8"))
+    assert (manifest["cured"], manifest["smoke_test"]["cpu"]["prompt"]) == (made["cured"], 90.5)
+    again = host.run(cmake_options={"FAKE_AMX": True})
+    assert (again["changed"], again["cured"]) == (False, made["cured"])
+
+
+def test_a_release_that_decodes_nothing_does_not_count(host: Host) -> None:
+    failed = host.run(cmake_options={"FAKE_MUTE": True})
+    assert "release: found exit code 0 from llama-bench on the CPU, wanted a build that decodes tokens" in failed["msg"]
+    assert not list((host.root / "releases").glob("*"))
+
+
+def test_a_wrong_sum_stops_before_anything_changes(host: Host) -> None:
+    before = host.files()
+    failed = host.run(source=f"{host.source.partition('#')[0]}#sha256={'0' * 64}")
+    assert failed["failed"] is True
+    assert failed["problems"][0]["subject"] == "llama_cpp_source"
+    assert f"wanted sha256 {'0' * 64}" in failed["msg"]
+    assert host.files() == before
+
+
+def test_all_problems_are_told_at_once(host: Host) -> None:
+    failed = host.run(backend="cuda", jobs=-1, cmake_options={"-DX": "y", "OK": ["a"]})
+    assert [problem["subject"] for problem in failed["problems"]] == [
+        "llama_cpp_cmake_options",
+        "llama_cpp_cmake_options",
+        "llama_cpp_jobs",
+        "llama_cpp_cuda_architectures",
+        "llama_cpp_cuda_toolkit",
+    ]
+
+
+@pytest.mark.parametrize("mode", [{"plan_only": True}, {"_ansible_check_mode": True}])
+def test_a_plan_may_come_before_the_toolkit(host: Host, mode: Facts) -> None:
+    planned = host.run(backend="cuda", cuda_architectures=["90-real"], **mode)
+    assert (planned["path"], planned["fingerprint"], planned["would_change"]) == ("", "", True)
+
+
+def wait_for(condition: typing.Callable[[], object]) -> None:
+    end = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+def test_a_killed_build_leaves_nothing_half_done(host: Host) -> None:
+    gate = host.folder / "gate"
+    gate.touch()
+    options = {"FAKE_GATE": str(gate)}
+    killed = host.start(cmake_options=options)
+    wait_for(lambda: list((host.root / "builds").glob("*.work-*/build/bin/llama-server")))
+    killed.send_signal(signal.SIGKILL)
+    killed.communicate()
+    assert not list((host.root / "releases").glob("*/manifest.json"))
+    gate.unlink()
+    made = host.run(cmake_options=options)
+    assert made["compiled"] is True
+    assert not list((host.root / "builds").glob("*.work-*"))
+    assert [path.name for path in (host.root / "releases").iterdir()] == [pathlib.Path(made["path"]).name]
+    assert host.run(cmake_options=options)["changed"] is False
+
+
+def test_two_runs_of_the_same_release_compile_it_once(host: Host) -> None:
+    gate = host.folder / "gate"
+    gate.touch()
+    options = {"FAKE_GATE": str(gate)}
+    progress = host.folder / "progress.json"
+    first = host.start(cmake_options=options)
+    wait_for(lambda: list((host.root / "builds").glob("*.work-*/build/bin/llama-server")))
+    second = host.start(cmake_options=options, progress_file=str(progress))
+    wait_for(lambda: progress.exists() and "waiting for another run" in progress.read_text(encoding="utf-8"))
+    gate.unlink()
+    results = [finish(first), finish(second)]
+    assert [result["compiled"] for result in results] == [True, False]
+    assert results[0]["path"] == results[1]["path"]
+
+
+def test_a_release_without_a_compiler_at_hand_is_still_a_release(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = host.run()
+    empty = host.folder / "no-programs"
+    empty.mkdir()
+    monkeypatch.setenv("PATH", str(empty))
+    assert (host.run()["changed"], host.run()["path"]) == (False, made["path"])
+    assert host.run(cmake_options={"GGML_LTO": True})["problems"][0]["subject"] == "compiler"
+
+
+@pytest.mark.skipif(shutil.which("ccache") is None, reason="needs ccache on PATH")
+def test_another_root_finds_the_same_objects(host: Host, tmp_path: pathlib.Path) -> None:
+    cache = tmp_path / "cache"
+    host.run(compiler_cache=str(cache))
+    other = tmp_path / "other"
+    fake_llama_cpp.provide_tools(other)
+    subprocess.run(["ccache", "--zero-stats"], env={**os.environ, "CCACHE_DIR": str(cache)}, check=True, capture_output=True)
+    host.run(compiler_cache=str(cache), root=str(other))
+    shown = subprocess.run(["ccache", "--print-stats"], env={**os.environ, "CCACHE_DIR": str(cache)}, check=True, capture_output=True, encoding="utf-8")
+    counts = dict(line.split("\t") for line in shown.stdout.splitlines())
+    assert int(counts["cache_miss"]) == 0
+    assert int(counts["direct_cache_hit"]) + int(counts["preprocessed_cache_hit"]) > 0
+
+
+@pytest.mark.skipif(shutil.which("git") is None, reason="needs git on PATH")
+class TestGit:
+    @pytest.fixture
+    def repository(self, tmp_path: pathlib.Path) -> pathlib.Path:
+        folder = tmp_path / "repository"
+        fake_llama_cpp.write_project(folder)
+        self.git(folder, "init", "--quiet", "--initial-branch=master")
+        for tag in ("b999", "b1203", "v9.0.0"):
+            (folder / "version").write_text(tag, encoding="utf-8")
+            self.git(folder, "add", ".")
+            self.git(folder, "-c", "user.name=x", "-c", "user.email=x@example.com", "commit", "--quiet", "-m", tag)
+            self.git(folder, "tag", tag)
+        return folder
+
+    @staticmethod
+    def git(folder: pathlib.Path, *arguments: str) -> str:
+        return subprocess.run(["git", *arguments], cwd=folder, check=True, capture_output=True, encoding="utf-8").stdout.strip()
+
+    def test_latest_is_the_highest_build_and_recorded_as_a_commit(self, host: Host, repository: pathlib.Path) -> None:
+        made = host.run(source=f"git+file://{repository}")
+        assert (made["build"], made["commit"]) == ("b1203", self.git(repository, "rev-parse", "b1203"))
+        options = made["fingerprint_parts"]["cmake_options"]
+        assert (options["LLAMA_BUILD_NUMBER"], options["LLAMA_BUILD_COMMIT"]) == ("1203", made["commit"][:9])
+        assert host.run(source=f"git+file://{repository}", version="latest")["changed"] is False
+
+    def test_a_pinned_commit_needs_its_repository_once(self, host: Host, repository: pathlib.Path) -> None:
+        commit = self.git(repository, "rev-parse", "b999")
+        made = host.run(source=f"git+file://{repository}", version=commit)
+        assert (made["build"], made["compiled"]) == (commit[:9], True)
+        repository.rename(repository.with_name("gone"))
+        assert host.run(source=f"git+file://{repository}", version=commit)["changed"] is False
+        rebuilt = host.run(source=f"git+file://{repository}", version=commit, cmake_options={"GGML_LTO": True})
+        assert rebuilt["compiled"] is True
+
+    def test_an_unknown_tag_is_told_with_its_neighbours(self, host: Host, repository: pathlib.Path) -> None:
+        failed = host.run(source=f"git+file://{repository}", version="b1204")
+        assert "llama_cpp_version: found 'b1204'" in failed["msg"]
+        assert "such as b1203" in failed["msg"]
+
+    def test_an_unreachable_repository_is_told(self, host: Host, tmp_path: pathlib.Path) -> None:
+        failed = host.run(source=f"git+file://{tmp_path}/nowhere")
+        assert failed["problems"][0]["subject"] == "llama_cpp_source"
