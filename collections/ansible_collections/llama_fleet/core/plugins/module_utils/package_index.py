@@ -9,6 +9,7 @@ import json
 import os
 import re
 import typing
+import urllib.error
 import urllib.parse
 import urllib.request
 
@@ -19,6 +20,7 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.problems import P
 
 _JSON = "application/vnd.pypi.simple.v1+json"
 _DEFAULT_INDEX = "https://pypi.org/simple"
+_NOT_FOUND = 404
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,9 +73,12 @@ def _listing(index: str, package: Package, variable: str) -> list[IndexFile]:
         with urllib.request.urlopen(request, timeout=60) as answer:
             document: typing.Any = json.load(answer)
             base = answer.url
-    except OSError as error:
-        if getattr(error, "code", 0) == 404:
+    except urllib.error.HTTPError as error:
+        error.close()
+        if error.code == _NOT_FOUND:
             raise ProblemError(Problem(variable, f"the project {package.project}, which {page} does not have", "a project of the index")) from error
+        raise unreachable(variable, page, error) from error
+    except OSError as error:
         raise unreachable(variable, page, error) from error
     except ValueError as error:
         raise ProblemError(

@@ -1,0 +1,182 @@
+# Copyright: (c) 2026, the llama-fleet authors
+# SPDX-License-Identifier: MIT
+"""Where models are kept below a root, and the records that make a second run free of network and bulk reads.
+
+``models/<owner>/<repo>/<commit>/``, ``models/pypi/<project>/<version>/`` and ``models/url/<host>/<key>/``
+hold the files under their own names and a ``manifest.json``; ``models/local/<key>/`` holds only the
+manifest of files that are used where they lie. ``models/<owner>/<repo>/revisions.json`` remembers
+which commit a branch or tag named when it was first asked for.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import os
+import pathlib
+import re
+import typing
+import urllib.parse
+
+from ansible_collections.llama_fleet.core.plugins.module_utils.files import read_json, write_json
+from ansible_collections.llama_fleet.core.plugins.module_utils.model_spec import HubSource, PathSource, Source, UrlSource
+
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+_FORMAT = 1
+
+
+@dataclasses.dataclass(frozen=True)
+class StoredFile:
+    """A verified file as it was when it was verified: a stat that still agrees is proof enough."""
+
+    name: str
+    size: int
+    sha256: str
+    mtime_ns: int
+    inode: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Choice:
+    """What was taken for a quant that was asked for (empty: none was)."""
+
+    quant: str
+    files: tuple[str, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Manifest:
+    """What a folder of the store holds."""
+
+    source: str
+    revision: str
+    choices: typing.Mapping[str, Choice]
+    files: typing.Mapping[str, StoredFile]
+
+
+@dataclasses.dataclass(frozen=True)
+class Model:
+    """A model on this host: its files, in order, below ``base``."""
+
+    source: str
+    revision: str
+    quant: str
+    base: pathlib.Path
+    files: tuple[StoredFile, ...]
+
+    @property
+    def path(self) -> pathlib.Path:
+        return self.base / self.files[0].name
+
+    @property
+    def size(self) -> int:
+        return sum(file.size for file in self.files)
+
+
+def repo_folder(root: pathlib.Path, repo: str) -> pathlib.Path:
+    return root / "models" / repo
+
+
+def folder_of(root: pathlib.Path, source: Source, commit: str = "") -> pathlib.Path:
+    """The folder of the store for a source; ``commit`` is that of a repository on the Hub."""
+    if isinstance(source, HubSource):
+        return repo_folder(root, source.repo) / commit
+    if isinstance(source, UrlSource):
+        host = urllib.parse.urlsplit(source.url).hostname or "host"
+        return root / "models" / "url" / re.sub(r"[^A-Za-z0-9.-]", "_", host) / _key(str(source))
+    if isinstance(source, PathSource):
+        return root / "models" / "local" / _key(source.path)
+    return root / "models" / "pypi" / source.project.lower() / source.version
+
+
+def _key(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def is_commit(revision: str) -> bool:
+    return _COMMIT.fullmatch(revision) is not None
+
+
+def recall_commit(root: pathlib.Path, repo: str, endpoint: str, revision: str) -> str:
+    """The commit that ``revision`` is or was recorded for; empty where neither."""
+    if is_commit(revision):
+        return revision
+    recorded = (read_json(repo_folder(root, repo) / "revisions.json") or {}).get(endpoint)
+    commit = recorded.get(revision) if isinstance(recorded, dict) else None
+    return commit if isinstance(commit, str) and is_commit(commit) else ""
+
+
+def remember_commit(root: pathlib.Path, repo: str, endpoint: str, revision: str, commit: str) -> None:
+    """Record what ``revision`` names, so that it stays so here until another revision is asked for."""
+    if is_commit(revision) or recall_commit(root, repo, endpoint, revision) == commit:
+        return
+    path = repo_folder(root, repo) / "revisions.json"
+    recorded = read_json(path) or {}
+    known = recorded.get(endpoint)
+    recorded[endpoint] = {**(known if isinstance(known, dict) else {}), revision: commit}
+    write_json(path, recorded)
+
+
+def read_manifest(folder: pathlib.Path) -> Manifest | None:
+    """The manifest of ``folder``; None where there is none that can be used."""
+    value = read_json(folder / "manifest.json")
+    if value is None or value.get("format") != _FORMAT:
+        return None
+    try:
+        choices = {asked: Choice(choice["quant"], tuple(choice["files"])) for asked, choice in value["choices"].items()}
+        files = {name: StoredFile(name=name, **file) for name, file in value["files"].items()}
+        return Manifest(value["source"], value["revision"], choices, files)
+    except (AttributeError, KeyError, TypeError):
+        return None
+
+
+def write_manifest(folder: pathlib.Path, manifest: Manifest) -> None:
+    files = {name: {"size": f.size, "sha256": f.sha256, "mtime_ns": f.mtime_ns, "inode": f.inode} for name, f in manifest.files.items()}
+    choices = {asked: {"quant": choice.quant, "files": list(choice.files)} for asked, choice in manifest.choices.items()}
+    write_json(
+        folder / "manifest.json",
+        {"format": _FORMAT, "source": manifest.source, "revision": manifest.revision, "choices": choices, "files": files},
+    )
+
+
+def add_model(folder: pathlib.Path, asked: str, model: Model) -> None:
+    """Record in the manifest of ``folder`` that ``model`` is what ``asked`` means."""
+    known = read_manifest(folder)
+    same = known is not None and (known.source, known.revision) == (model.source, model.revision)
+    choices = dict(known.choices) if known and same else {}
+    files = dict(known.files) if known and same else {}
+    choices[asked] = Choice(model.quant, tuple(file.name for file in model.files))
+    files.update({file.name: file for file in model.files})
+    write_manifest(folder, Manifest(model.source, model.revision, choices, files))
+
+
+def stored_file(base: pathlib.Path, name: str, sha256: str) -> StoredFile:
+    """The record of a file that was just verified to have ``sha256``."""
+    status = os.stat(base / name)
+    return StoredFile(name, status.st_size, sha256, status.st_mtime_ns, status.st_ino)
+
+
+def is_intact(base: pathlib.Path, file: StoredFile) -> bool:
+    """Whether a file is as it was when it was verified, by its stat alone."""
+    try:
+        status = os.stat(base / file.name)
+    except OSError:
+        return False
+    return (status.st_size, status.st_mtime_ns, status.st_ino) == (file.size, file.mtime_ns, file.inode)
+
+
+def recorded_model(folder: pathlib.Path, base: pathlib.Path, source: str, asked: str) -> Model | None:
+    """The model that ``asked`` was recorded to mean, whatever became of its files since."""
+    manifest = read_manifest(folder)
+    if manifest is None or manifest.source != source or asked not in manifest.choices:
+        return None
+    choice = manifest.choices[asked]
+    if not choice.files or any(name not in manifest.files for name in choice.files):
+        return None
+    return Model(manifest.source, manifest.revision, choice.quant, base, tuple(manifest.files[name] for name in choice.files))
+
+
+def intact_model(folder: pathlib.Path, base: pathlib.Path, source: str, asked: str) -> Model | None:
+    """The recorded model if all of its files are as they were when they were verified."""
+    model = recorded_model(folder, base, source, asked)
+    return model if model and all(is_intact(base, file) for file in model.files) else None

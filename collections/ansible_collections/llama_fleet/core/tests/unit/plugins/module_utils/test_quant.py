@@ -1,0 +1,159 @@
+# Copyright: (c) 2026, the llama-fleet authors
+# SPDX-License-Identifier: MIT
+"""Which files a quant means: every trap that a glob or an unanchored pattern falls into."""
+
+from __future__ import annotations
+
+import pytest
+
+from ansible_collections.llama_fleet.core.plugins.module_utils.problems import ProblemError
+from ansible_collections.llama_fleet.core.plugins.module_utils.quant import Candidate, ListedFile, choose, label, quant_of, size_text
+
+
+def taken(wanted: str, *paths: str) -> list[str]:
+    chosen = choose([ListedFile(path, 1000) for path in paths], wanted, "'o/r'")
+    return [file.path for file in chosen.files]
+
+
+def refused(wanted: str, *paths: str) -> str:
+    with pytest.raises(ProblemError) as caught:
+        taken(wanted, *paths)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("path", "quant"),
+    [
+        ("Foo-Q4_K_M.gguf", "Q4_K_M"),
+        ("foo.q4_k_m.gguf", "Q4_K_M"),
+        ("foo_Q8_0.GGUF", "Q8_0"),
+        ("Foo-UD-Q4_K_XL.gguf", "UD-Q4_K_XL"),
+        ("Foo.i1-IQ3_XXS.gguf", "IQ3_XXS"),
+        ("Foo-F16-Q4_K_M.gguf", "Q4_K_M"),
+        ("foo-fp16.gguf", "F16"),
+        ("foo-BF16-00001-of-00002.gguf", "BF16"),
+        ("gpt-oss-20b-mxfp4.gguf", "MXFP4"),
+        ("Foo-MXFP4_MOE.gguf", "MXFP4_MOE"),
+        ("Foo-Q4_0_4_8.gguf", "Q4_0_4_8"),
+        ("Foo-TQ1_0.gguf", "TQ1_0"),
+        ("SmolLM2-135M-Instruct.Q4_1.gguf", "Q4_1"),
+        ("Q4_K_M/model.gguf", "Q4_K_M"),
+        ("UD-Q2_K_XL/Foo-00001-of-00002.gguf", "UD-Q2_K_XL"),
+        ("Foo-Q4_K_M-GGUF/Foo.gguf", "Q4_K_M"),
+        ("Foo-7B-v1.0.gguf", ""),
+        ("Foo-Q4_NL.gguf", ""),
+        ("AQ4_K_M.gguf", ""),
+    ],
+)
+def test_quant_of_a_name(path: str, quant: str) -> None:
+    assert quant_of(path) == quant
+
+
+@pytest.mark.parametrize(("text", "found"), [("q4_k_m", "Q4_K_M"), ("ud-iq1_s", "UD-IQ1_S"), ("FP16", "F16"), ("latest", ""), ("Q4_NL", ""), ("", "")])
+def test_label(text: str, found: str) -> None:
+    assert label(text) == found
+
+
+@pytest.mark.parametrize(
+    ("wanted", "paths", "path"),
+    [
+        ("F16", ["Foo-BF16.gguf", "Foo-F16.gguf"], "Foo-F16.gguf"),
+        ("Q8_0", ["Foo-MTP-Q8_0.gguf", "Foo-Q8_0.gguf"], "Foo-Q8_0.gguf"),
+        ("Q8_0", ["eagle3-Q8_0.gguf", "Foo-draft-Q8_0.gguf", "Foo-Q8_0.gguf"], "Foo-Q8_0.gguf"),
+        ("Q8_0", ["mmproj-Foo-Q8_0.gguf", "Foo.mmproj-Q8_0.gguf", "Foo-Q8_0.gguf"], "Foo-Q8_0.gguf"),
+        ("Q8_0", ["Foo-Q8_0-imatrix.gguf", "imatrix-Q8_0.gguf", "Foo-Q8_0.gguf"], "Foo-Q8_0.gguf"),
+        ("Q4_K", ["Foo-Q4_K.gguf", "Foo-Q4_K_M.gguf", "Foo-Q4_K_S.gguf"], "Foo-Q4_K.gguf"),
+        ("Q2_K", ["Foo-Q2_K_L.gguf", "Foo-Q2_K.gguf"], "Foo-Q2_K.gguf"),
+        ("MXFP4", ["Foo-MXFP4.gguf", "Foo-MXFP4_MOE.gguf"], "Foo-MXFP4.gguf"),
+        ("Q4_K_XL", ["Foo-UD-Q4_K_XL.gguf", "Foo-Q4_K_XL.gguf"], "Foo-Q4_K_XL.gguf"),
+        ("ud-q4_k_xl", ["Foo-UD-Q4_K_XL.gguf", "Foo-Q4_K_XL.gguf"], "Foo-UD-Q4_K_XL.gguf"),
+        ("Q4_K_M", ["foo-q4_k_m.gguf", "foo-q8_0.gguf"], "foo-q4_k_m.gguf"),
+        ("Q4_K_M", ["old/Foo-Q4_K_M.gguf", "Foo-Q4_K_M.gguf"], "Foo-Q4_K_M.gguf"),
+        ("Q8_0", ["Foo-Q8_0-00001-of-00001.gguf.part1of2", "Foo-Q8_0.gguf"], "Foo-Q8_0.gguf"),
+        ("", ["Foo-Q8_0.gguf", "Foo-Q4_K_M.gguf", "Foo-F16.gguf"], "Foo-Q4_K_M.gguf"),
+        ("", ["Foo-Q8_0.gguf", "Foo-Q6_K.gguf", "Foo-F16.gguf"], "Foo-Q8_0.gguf"),
+        ("", ["Foo-IQ2_XS.gguf", "mmproj-F16.gguf", "README.md"], "Foo-IQ2_XS.gguf"),
+        ("", ["Foo.gguf", "imatrix_unsloth.gguf"], "Foo.gguf"),
+        ("", ["Foo-MTP-Q8_0.gguf"], "Foo-MTP-Q8_0.gguf"),
+        ("sub/Foo-Q8_0.gguf", ["sub/Foo-Q8_0.gguf", "Foo-Q8_0.gguf"], "sub/Foo-Q8_0.gguf"),
+        ("Foo-MTP-Q8_0.gguf", ["Foo-MTP-Q8_0.gguf", "Foo-Q8_0.gguf"], "Foo-MTP-Q8_0.gguf"),
+    ],
+)
+def test_one_file_is_meant(wanted: str, paths: list[str], path: str) -> None:
+    assert taken(wanted, *paths) == [path]
+
+
+def test_shards_in_order() -> None:
+    shards = [f"BF16/Foo-BF16-0000{number}-of-00003.gguf" for number in (3, 1, 2)]
+    assert taken("bf16", *shards, "Foo-F16.gguf") == sorted(shards)
+
+
+def test_whole_before_split() -> None:
+    assert taken("Q8_0", "Foo-Q8_0-00001-of-00002.gguf", "Foo-Q8_0-00002-of-00002.gguf", "Foo-Q8_0.gguf") == ["Foo-Q8_0.gguf"]
+
+
+def test_root_before_subfolder_even_if_split() -> None:
+    assert taken("Q8_0", "a-Q8_0-00001-of-00001.gguf", "sub/a-Q8_0.gguf") == ["a-Q8_0-00001-of-00001.gguf"]
+
+
+def test_complete_before_incomplete() -> None:
+    assert taken("Q8_0", "a-Q8_0-00001-of-00002.gguf", "sub/a-Q8_0.gguf") == ["sub/a-Q8_0.gguf"]
+
+
+def test_incomplete_shards() -> None:
+    said = refused("Q8_0", "a-Q8_0-00001-of-00003.gguf", "a-Q8_0-00003-of-00003.gguf")
+    assert "2 of 3 shards of Q8_0" in said
+    assert "a-Q8_0-00002-of-00003.gguf" in said
+
+
+def test_two_split_models_of_one_quant() -> None:
+    assert "could be meant" in refused("Q8_0", "a-Q8_0-00001-of-00001.gguf", "b-Q8_0-00001-of-00001.gguf")
+
+
+LABELS = """
+F16 BF16 F32 MXFP4 MXFP4_MOE NVFP4 TQ1_0 TQ2_0 Q4_0 Q4_0_4_4 Q4_0_8_8 Q4_1 Q5_0 Q5_1 Q8_0 Q2_K Q2_K_L Q3_K_S Q3_K_M Q3_K_L Q3_K_XL
+Q4_K Q4_K_S Q4_K_M Q4_K_L Q4_K_XL Q5_K_S Q5_K_M Q6_K Q6_K_L Q8_K_XL IQ1_S IQ1_M IQ2_XXS IQ2_XS IQ2_M IQ3_XXS IQ3_M IQ4_XS IQ4_NL
+UD-Q4_K_XL UD-Q8_K_XL UD-IQ1_S UD-IQ2_XXS UD-Q2_K_XL
+"""
+STYLES = ["Foo-7B-{}.gguf", "foo.{}.gguf", "foo_{}.gguf", "{}/Foo-{}-00001-of-00001.gguf", "{}/model.gguf", "Foo-Q8_0-it-{}.gguf", "Foo.i1-{}.gguf"]
+
+
+@pytest.mark.parametrize("style", STYLES)
+@pytest.mark.parametrize("wanted", LABELS.split())
+def test_every_label_is_told_from_every_other(wanted: str, style: str) -> None:
+    if style.startswith("foo_") and wanted.startswith("UD-"):
+        style = "foo-{}.gguf"
+    paths = {name: style.format(name, name) for name in LABELS.split() if not (style.startswith("foo_") and name.startswith("UD-"))}
+    noise = ["mmproj-F16.gguf", "imatrix.gguf", "README.md", f"Foo-draft-{wanted}.gguf"]
+    assert taken(wanted.lower(), *paths.values(), *noise) == [paths[wanted]]
+
+
+def test_no_such_quant_lists_what_there_is_with_sizes() -> None:
+    said = refused("Q5_K_M", "Foo-Q4_K_M.gguf", "Foo-Q8_0.gguf", "mmproj-F16.gguf")
+    assert said == "gguf_model_quant: found 'Q5_K_M', which is not in 'o/r', wanted one of: Q4_K_M (Foo-Q4_K_M.gguf, 0.0 MB), Q8_0 (Foo-Q8_0.gguf, 0.0 MB)."
+
+
+@pytest.mark.parametrize("wanted", ["Q4_NL", "4", "Q4", "*", "Foo", "F1", ".*"])
+def test_parts_of_a_label_match_nothing(wanted: str) -> None:
+    assert f"'{wanted}', which is not in" in refused(wanted, "Foo-IQ4_NL.gguf", "Foo-Q4_K_M.gguf", "Foo-F16.gguf")
+
+
+def test_two_models_of_one_quant() -> None:
+    said = refused("Q8_0", "a-Q8_0.gguf", "b-Q8_0.gguf")
+    assert "2 models of 'o/r' that could be meant" in said
+    assert "give its path there instead of a quant: 'a-Q8_0.gguf'" in said
+
+
+def test_no_default() -> None:
+    assert "no quant given" in refused("", "a-Q6_K.gguf", "a-F16.gguf")
+
+
+@pytest.mark.parametrize("paths", [[], ["README.md"], ["mmproj-F16.gguf", "imatrix.gguf"], ["a.gguf.part1of2"]])
+def test_no_model_at_all(paths: list[str]) -> None:
+    assert "no GGUF model in 'o/r'" in refused("", *paths)
+
+
+def test_sizes() -> None:
+    assert (size_text(98362432), size_text(1_500_000_000)) == ("98.4 MB", "1.5 GB")
+    candidate = Candidate("Q8_0", (ListedFile("a-00001-of-00002.gguf", 10**9), ListedFile("a-00002-of-00002.gguf", 10**9)))
+    assert str(candidate) == "Q8_0 (a-00001-of-00002.gguf and 1 more, 2.0 GB)"
