@@ -30,6 +30,8 @@ _CURE_SCRIPT = """function(llama_fleet_cure)
 endfunction()
 cmake_language(DEFER CALL llama_fleet_cure)
 """
+# Of the compiler's own libraries the one that bare hosts lack; the C++ library is everywhere.
+_OPENMP = "libgomp.so.1"
 _TOOLKIT_LIBRARIES = ("libcudart", "libcublas", "libcublasLt")
 _TOOLKIT_FOLDERS = ("lib64", "lib", "targets/x86_64-linux/lib", "targets/sbsa-linux/lib")
 
@@ -125,6 +127,13 @@ def strip_symbols(folder: pathlib.Path, runner: Runner) -> None:
     files = [str(path) for path in sorted(folder.iterdir()) if path.is_file() and not path.is_symlink()]
     if shutil.which("strip"):
         runner(["strip", "--strip-unneeded", *files], timeout=300)
+
+
+def copy_openmp(compiler: str, target: pathlib.Path, runner: Runner) -> None:
+    """Put the compiler's OpenMP library beside the programs, so that they start on hosts without a compiler."""
+    found = pathlib.Path(runner([compiler, f"-print-file-name={_OPENMP}"], timeout=60).stdout.strip())
+    if found.is_absolute() and found.exists():  # a compiler that has none prints the bare name
+        shutil.copy2(found, target / _OPENMP)
 
 
 def copy_toolkit_libraries(toolkit: pathlib.Path, major: str, target: pathlib.Path, variable: str) -> None:

@@ -18,6 +18,7 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.files import lock
 from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp_build import (
     AMX_CURE,
     Compilation,
+    copy_openmp,
     copy_toolkit_libraries,
     strip_symbols,
 )
@@ -125,6 +126,7 @@ def _stage_and_test(request: Request, plan: Plan, compilation: Compilation, stag
     shutil.rmtree(staged, ignore_errors=True)
     programs = staged / "bin"
     release_store.copy_programs(compilation.programs, programs)
+    copy_openmp(compilation.compiler, programs, run)
     strip_symbols(programs, run)
     if request.backend == CUDA:
         major = plan.parts["cuda_toolkit"].partition(".")[0]

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import typing
 
@@ -24,6 +25,8 @@ def conclude(module: AnsibleModule, stage: typing.Callable[[AnsibleModule], dict
     A SIGTERM (Ctrl-C on the controller) ends it as an exception does: children are stopped, locks and temporary files go.
     """
     signal.signal(signal.SIGTERM, _stop)
+    # Releases and models are read by users without rights; what is secret is written with a mode of its own.
+    os.umask(0o022)
     # AnsibleModule takes any result named "path" for a file that it managed, and would put that file's size in ours.
     module.add_path_info = lambda result: result
     try:

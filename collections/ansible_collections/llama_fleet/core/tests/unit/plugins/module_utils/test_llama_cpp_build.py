@@ -11,6 +11,7 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.commands import R
 from ansible_collections.llama_fleet.core.plugins.module_utils.compiler_cache import CompilerCache, compiler_cache, find_program
 from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp_build import (
     Compilation,
+    copy_openmp,
     copy_toolkit_libraries,
     failure,
     first_error,
@@ -87,6 +88,19 @@ def test_the_toolkits_libraries_come_along(tmp_path: pathlib.Path, folder: str) 
     (libraries / names[2]).unlink()
     with pytest.raises(ProblemError, match=r"no libcublasLt.so.13"):
         copy_toolkit_libraries(tmp_path / "toolkit", "13", target, "llama_cpp_cuda_toolkit")
+
+
+def test_the_compilers_openmp_comes_along(tmp_path: pathlib.Path) -> None:
+    (tmp_path / "gcc").mkdir()
+    (tmp_path / "gcc" / "libgomp.so.1.0.0").write_text("openmp", encoding="utf-8")
+    (tmp_path / "gcc" / "libgomp.so.1").symlink_to("libgomp.so.1.0.0")
+    target = tmp_path / "bin"
+    target.mkdir()
+    copy_openmp("c++", target, lambda *_a, **_k: Result(0, "libgomp.so.1\n", ""))
+    assert list(target.iterdir()) == []
+    copy_openmp("c++", target, lambda *_a, **_k: Result(0, f"{tmp_path}/gcc/libgomp.so.1\n", ""))
+    assert (target / "libgomp.so.1").read_text(encoding="utf-8") == "openmp"
+    assert not (target / "libgomp.so.1").is_symlink()
 
 
 def program(folder: pathlib.Path, name: str) -> str:
