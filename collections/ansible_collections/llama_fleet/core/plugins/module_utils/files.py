@@ -54,7 +54,7 @@ def link_atomic(link: pathlib.Path, target: str) -> None:
     sync_directory(link.parent)
 
 
-def sha256_of(path: pathlib.Path, seen: typing.Callable[[int], None] = lambda count: None) -> str:
+def sha256_of(path: pathlib.Path, seen: typing.Callable[[int], None] = lambda _count: None) -> str:
     """Lower-case hex sha256 of a file; ``seen`` is told the bytes read so far."""
     digest = hashlib.sha256()
     count = 0
@@ -121,5 +121,10 @@ def require_writable(path: pathlib.Path, variable: str) -> None:
     place = existing_parent(path)
     if not os.access(place, os.W_OK | os.X_OK):
         raise ProblemError(
-            Problem(variable, f"{path}, which this user (uid {os.geteuid()}) cannot write", "a folder it can write", "run with become or sudo, or choose another folder")
+            Problem(
+                variable,
+                f"{path}, which this user (uid {os.geteuid()}) cannot write",
+                "a folder it can write",
+                "run with become or sudo, or choose another folder",
+            )
         )

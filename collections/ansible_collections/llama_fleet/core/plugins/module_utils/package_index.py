@@ -70,7 +70,7 @@ def _listing(index: str, package: Package, variable: str) -> list[IndexFile]:
     page = f"{index.rstrip('/')}/{_normal(package)}/"
     request = urllib.request.Request(page, headers={"Accept": _JSON})
     try:
-        with urllib.request.urlopen(request, timeout=60) as answer:
+        with urllib.request.build_opener().open(request, timeout=60) as answer:
             document: typing.Any = json.load(answer)
             base = answer.url
     except urllib.error.HTTPError as error:
@@ -82,7 +82,9 @@ def _listing(index: str, package: Package, variable: str) -> list[IndexFile]:
         raise unreachable(variable, page, error) from error
     except ValueError as error:
         raise ProblemError(
-            Problem("package index", f"an answer of {page} that is not JSON", "an index with the JSON API (PEP 691)", "name another one with the role's index_url")
+            Problem(
+                "package index", f"an answer of {page} that is not JSON", "an index with the JSON API (PEP 691)", "name another one with the role's index_url"
+            )
         ) from error
     return [
         IndexFile(file["filename"], urllib.parse.urljoin(base, file["url"]), file.get("hashes", {}).get("sha256", ""), file.get("size") or 0)

@@ -1,0 +1,95 @@
+# Copyright: (c) 2026, the llama-fleet authors
+# SPDX-License-Identifier: MIT
+"""Who listens on a TCP port, out of /proc/net/tcp and the open files of the processes that may be seen."""
+
+from __future__ import annotations
+
+import dataclasses
+import ipaddress
+import socket
+import sys
+import typing
+
+from ansible_collections.llama_fleet.core.plugins.module_utils import processes
+
+if typing.TYPE_CHECKING:
+    import pathlib
+
+_LISTEN = "0A"
+
+
+@dataclasses.dataclass(frozen=True)
+class Listener:
+    """One listening socket; ``pid`` is 0 where its process cannot be seen."""
+
+    address: str
+    port: int
+    pid: int = 0
+
+
+def listeners(port: int, host: str, proc: pathlib.Path = processes.PROC) -> list[Listener]:
+    """Sockets that a server on ``host`` and ``port`` would collide with."""
+    sockets = [
+        (address, inode)
+        for table in ("tcp", "tcp6")
+        for address, found, inode in parse_table(_read(proc / "net" / table))
+        if found == port and _collide(address, host)
+    ]
+    if not sockets:
+        return []
+    owners = _owners({f"socket:[{inode}]" for _address, inode in sockets}, proc)
+    return [Listener(address, port, owners.get(f"socket:[{inode}]", 0)) for address, inode in sockets]
+
+
+def parse_table(text: str) -> list[tuple[str, int, str]]:
+    """Address, port and inode of every listening socket in the text of /proc/net/tcp or tcp6."""
+    found = []
+    for line in text.splitlines()[1:]:
+        fields = line.split()
+        if len(fields) > 9 and fields[3] == _LISTEN:
+            address, _colon, port = fields[1].partition(":")
+            found.append((_address(address), int(port, 16), fields[9]))
+    return found
+
+
+def _address(text: str) -> str:
+    """The kernel prints an address as 32-bit words in its own byte order."""
+    words = [int(text[start : start + 8], 16).to_bytes(4, sys.byteorder) for start in range(0, len(text), 8)]
+    return str(ipaddress.ip_address(b"".join(words)))
+
+
+def _collide(listening: str, wanted: str) -> bool:
+    address = ipaddress.ip_address(listening)
+    if address.is_unspecified:
+        return True
+    try:
+        wanted_address = ipaddress.ip_address("127.0.0.1" if wanted == "localhost" else wanted)
+    except ValueError:
+        return True
+    return wanted_address.is_unspecified or wanted_address == address
+
+
+def _owners(sockets: typing.Collection[str], proc: pathlib.Path) -> dict[str, int]:
+    owners: dict[str, int] = {}
+    for entry in proc.iterdir():
+        if entry.name.isdigit():
+            owners.update({target: int(entry.name) for target in processes.open_files(int(entry.name), proc) if target in sockets})
+    return owners
+
+
+def is_local_address(host: str) -> bool:
+    """Whether a server could listen on ``host`` here: the kernel is asked, on a port of its choice."""
+    try:
+        family, kind, protocol, _name, address = socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        with socket.socket(family, kind, protocol) as probe:
+            probe.bind(address)
+    except OSError:
+        return False
+    return True
+
+
+def _read(path: pathlib.Path) -> str:
+    try:
+        return path.read_text(encoding="ascii")
+    except OSError:
+        return ""

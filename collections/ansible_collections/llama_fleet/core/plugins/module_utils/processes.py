@@ -1,0 +1,106 @@
+# Copyright: (c) 2026, the llama-fleet authors
+# SPDX-License-Identifier: MIT
+"""Processes as /proc shows them: who they are, what they were started with, how they are stopped."""
+
+from __future__ import annotations
+
+import dataclasses
+import errno
+import os
+import pathlib
+import signal
+import time
+import typing
+
+PROC = pathlib.Path("/proc")
+
+
+@dataclasses.dataclass(frozen=True)
+class Process:
+    """A process that cannot be mistaken for another that got its pid later: ``started`` is in clock ticks since boot."""
+
+    pid: int
+    started: int
+
+
+def find(pid: int, proc: pathlib.Path = PROC) -> Process | None:
+    """The living process ``pid``; None for one that is gone or only waits to be reaped."""
+    try:
+        text = (proc / str(pid) / "stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return None
+    # The name may hold spaces and brackets: what follows its last bracket is regular.
+    fields = text.rpartition(")")[2].split()
+    if len(fields) < 20 or fields[0] in ("Z", "X"):
+        return None
+    return Process(pid, int(fields[19]))
+
+
+def alive(process: Process, proc: pathlib.Path = PROC) -> bool:
+    return find(process.pid, proc) == process
+
+
+def name(pid: int, proc: pathlib.Path = PROC) -> str:
+    """The command's name, or "another process" where it cannot be seen."""
+    try:
+        return (proc / str(pid) / "comm").read_text(encoding="utf-8", errors="replace").strip()
+    except OSError:
+        return "another process"
+
+
+def environment(pid: int, proc: pathlib.Path = PROC) -> dict[str, str]:
+    """The environment a process was started with; empty where it may not be read."""
+    try:
+        text = (proc / str(pid) / "environ").read_bytes().decode("utf-8", "surrogateescape")
+    except OSError:
+        return {}
+    return dict(entry.split("=", 1) for entry in text.split("\0") if "=" in entry)
+
+
+def started_with(variable: str, value: str, proc: pathlib.Path = PROC) -> list[Process]:
+    """Every living process whose environment has ``variable`` as ``value``."""
+    pids = sorted(int(entry.name) for entry in proc.iterdir() if entry.name.isdigit())
+    found = [find(pid, proc) for pid in pids if pid != os.getpid() and environment(pid, proc).get(variable) == value]
+    return [process for process in found if process is not None]
+
+
+def open_files(pid: int, proc: pathlib.Path = PROC) -> list[str]:
+    """What a process has open, as far as it may be seen."""
+    try:
+        entries = os.listdir(proc / str(pid) / "fd")
+    except OSError:
+        return []
+    targets = [_target(proc / str(pid) / "fd" / entry) for entry in entries]
+    return [target for target in targets if target]
+
+
+def _target(link: pathlib.Path) -> str:
+    try:
+        return os.readlink(link)
+    except OSError:
+        return ""
+
+
+def stop(process: Process, patience: float, pause: typing.Callable[[float], None] = time.sleep) -> None:
+    """TERM, then KILL after ``patience`` seconds; returns when the process is gone."""
+    for number, seconds in ((signal.SIGTERM, patience), (signal.SIGKILL, 10.0)):
+        try:
+            os.kill(process.pid, number)
+        except OSError as error:
+            if error.errno == errno.ESRCH:
+                return
+            raise
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            _reap(process.pid)
+            if not alive(process):
+                return
+            pause(0.05)
+
+
+def _reap(pid: int) -> None:
+    """Forget a child of ours that has ended; another's child is none of our business."""
+    try:
+        os.waitpid(pid, os.WNOHANG)
+    except ChildProcessError:
+        return

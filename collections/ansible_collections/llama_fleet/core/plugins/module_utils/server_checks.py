@@ -1,0 +1,137 @@
+# Copyright: (c) 2026, the llama-fleet authors
+# SPDX-License-Identifier: MIT
+"""What can be proved of an instance before it is started, while an older one may still serve."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import re
+import typing
+
+from ansible_collections.llama_fleet.core.plugins.module_utils import ports, processes, server_flags
+from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem
+from ansible_collections.llama_fleet.core.plugins.module_utils.server_options import CUDA, Options, Setting, cuda_devices
+from ansible_collections.llama_fleet.core.plugins.module_utils.server_unit import CONFIGURATION, unreadable
+
+if typing.TYPE_CHECKING:
+    from ansible_collections.llama_fleet.core.plugins.module_utils.commands import Runner
+
+_SHARD = re.compile(r"(?P<stem>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})\.gguf")
+_MAGIC = b"GGUF"
+
+
+def release_problems(options: Options, may_be_missing: bool) -> list[Problem]:
+    """Whether there is a server to start."""
+    if not options.release:
+        return [] if may_be_missing else [Problem("llama_server_release", "nothing", "the folder of a release", "use llama_cpp_result.path")]
+    if options.server.is_file():
+        if os.access(options.server, os.X_OK):
+            return []
+        return [Problem("llama_server_release", f"{options.server}, which cannot be executed", "a release of llama.cpp")]
+    if may_be_missing:
+        return []
+    return [Problem("llama_server_release", f"no bin/llama-server in {options.release}", "a release of llama.cpp", "use llama_cpp_result.path")]
+
+
+def shards(model: pathlib.Path) -> list[pathlib.Path]:
+    """All files of a model, given its first."""
+    match = _SHARD.fullmatch(model.name)
+    if match is None:
+        return [model]
+    count = int(match["count"])
+    return [model.with_name(f"{match['stem']}-{number:05}-of-{count:05}.gguf") for number in range(1, count + 1)]
+
+
+def model_problems(options: Options, may_be_missing: bool) -> list[Problem]:
+    """Whether the model's files are there, and look like GGUF."""
+    variable = "llama_server_model"
+    if not options.model:
+        return [] if may_be_missing else [Problem(variable, "nothing", "the path of a GGUF file", "use gguf_model_result.path")]
+    model = pathlib.Path(options.model)
+    if not model.exists() and may_be_missing:
+        return []
+    match = _SHARD.fullmatch(model.name)
+    if match and int(match["number"]) != 1:
+        return [Problem(variable, f"part {int(match['number'])} of {int(match['count'])}", "the model's first file", f"use {shards(model)[0]}")]
+    missing = [shard.name for shard in shards(model) if not shard.is_file()]
+    if missing:
+        return [Problem(variable, f"no file {', '.join(missing)} in {model.parent}", "every file of the model", "fetch the model again")]
+    for shard in shards(model):
+        with shard.open("rb") as file:
+            if file.read(len(_MAGIC)) != _MAGIC:
+                return [Problem(variable, f"{shard}, which is no GGUF file", "a GGUF file", "fetch the model again")]
+    return []
+
+
+def model_size(model: str) -> int:
+    return sum(shard.stat().st_size for shard in shards(pathlib.Path(model)) if shard.is_file())
+
+
+def host_problems(options: Options, own: typing.Collection[int]) -> list[Problem]:
+    """Address and port; ``own`` are the pids of this very instance, which makes room for itself."""
+    if not ports.is_local_address(options.host):
+        return [Problem("llama_server_host", options.host, "an address of this host", "use 127.0.0.1, or 0.0.0.0 for every address")]
+    others = [listener for listener in ports.listeners(options.port, options.host) if listener.pid not in own]
+    if not others:
+        return []
+    holder = next((listener.pid for listener in others if listener.pid), 0)
+    who = f"pid {holder} ({processes.name(holder)})" if holder else "a process of another user"
+    return [Problem("llama_server_port", f"port {options.port}, on which {who} listens", "a free port", "choose another port or stop that process")]
+
+
+def unit_problems(options: Options, euid: int) -> list[Problem]:
+    """What a unit with a user of its own needs beyond a plain process."""
+    found = []
+    if euid != 0:
+        wanted = "root for a systemd unit"
+        found.append(Problem("llama_server_runtime", f"systemd, and this user (uid {euid})", wanted, "run with become or sudo, or use process"))
+    paths = [("llama_server_release", options.server)] if options.release else []
+    paths += [("llama_server_model", shard) for shard in shards(pathlib.Path(options.model))] if options.model else []
+    found += [problem for variable, path in paths for problem in [unreadable(path, variable)] if problem]
+    return found
+
+
+def configuration_problems(folder: str = CONFIGURATION) -> list[Problem]:
+    """llama-server reads this file before everything else, and no flag turns that off."""
+    path = pathlib.Path(folder) / "config.ini"
+    if not path.exists():
+        return []
+    return [Problem(str(path), "a configuration that changes every llama-server here", "no such file", "remove it and use llama_server_extra_options")]
+
+
+def read_flags(options: Options, run: Runner) -> server_flags.Flags | None:
+    """The release's flags; None where there is no release yet. ProblemError is not for here: the config test tells."""
+    if not options.release or not options.server.is_file():
+        return None
+    done = run([str(options.server), "--help"], timeout=60)
+    flags = server_flags.parse_help(done.stdout or done.stderr)
+    return flags if flags.get("port") else None
+
+
+def devices(options: Options, run: Runner) -> tuple[list[str], list[Problem]]:
+    """The devices to compute on: those asked for, every NVIDIA GPU, or none."""
+    if options.devices or options.backend != CUDA:
+        return list(options.devices), []
+    if not options.release or not options.server.is_file():
+        return [], []
+    done = run([str(options.server), "--list-devices"], timeout=120)
+    found = cuda_devices(done.stdout + done.stderr)
+    if found:
+        return found, []
+    return [], [Problem("llama_server_backend", "cuda, but the release sees no CUDA device", "a GPU and a driver that work", "see nvidia-smi, or use cpu")]
+
+
+def config_test(
+    command: typing.Sequence[str], variables: typing.Mapping[str, str], known: typing.Iterable[Setting], run: Runner
+) -> Problem | None:
+    """Let the server itself read the configuration, without the model: it knows best."""
+    done = run([*command, "--list-devices"], env=variables, cwd="/", timeout=120)
+    if done.ok:
+        return None
+    lines = [line.strip() for line in (done.stderr or done.stdout).splitlines() if line.strip()]
+    said = next((line for line in lines if "error" in line.lower()), lines[-1] if lines else f"exit status {done.code}")
+    if done.code in (126, 127) or done.code < 0:
+        return Problem("llama_server_release", f"a llama-server that does not start: {said}", "a release that runs on this host", "build it on this host")
+    subject = next((setting.variable for setting in known if setting.environment in said or f"--{setting.flag} " in said), server_flags.VARIABLE)
+    return Problem(subject, f"what llama-server refuses: {said}", "options that this release accepts")

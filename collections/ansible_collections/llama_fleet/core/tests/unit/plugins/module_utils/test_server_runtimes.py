@@ -1,0 +1,140 @@
+# Copyright: (c) 2026, the llama-fleet authors
+# SPDX-License-Identifier: MIT
+from __future__ import annotations
+
+import dataclasses
+import os
+import pathlib
+import typing
+
+import pytest
+
+from ansible_collections.llama_fleet.core.plugins.module_utils import files, processes, server_runtimes
+from ansible_collections.llama_fleet.core.plugins.module_utils.commands import Result
+from ansible_collections.llama_fleet.core.plugins.module_utils.generations import Generation
+from ansible_collections.llama_fleet.core.plugins.module_utils.server_gate import GateError
+from ansible_collections.llama_fleet.core.plugins.module_utils.server_runtimes import ProcessRuntime, SystemdRuntime
+
+UNIT = "llama-fleet-default.service"
+
+
+@dataclasses.dataclass
+class Systemctl:
+    """Remembers what systemd was told, and answers as it would."""
+
+    pid: int = 0
+    enabled: bool = False
+    needs_reload: bool = False
+    status: str = "0"
+    told: list[str] = dataclasses.field(default_factory=list)
+
+    def __call__(
+        self, command: typing.Sequence[str], env: typing.Mapping[str, str] | None = None, cwd: str | None = None, timeout: float | None = None,
+        on_line: typing.Callable[[str], None] | None = None,
+    ) -> Result:
+        del env, cwd, timeout, on_line
+        verb = command[1]
+        if verb == "show":
+            state = "active" if self.pid else "inactive"
+            reload = "yes" if self.needs_reload else "no"
+            return Result(0, f"ActiveState={state}\nMainPID={self.pid}\nNeedDaemonReload={reload}\nExecMainCode=1\nExecMainStatus={self.status}\n", "")
+        if verb == "is-enabled":
+            return Result(0 if self.enabled else 1, "", "")
+        self.told.append(verb)
+        self.enabled = verb == "enable" or (self.enabled and verb != "disable")
+        return Result(0, "", "")
+
+
+def generation(folder: pathlib.Path, unit: str = "[Unit]\n", command: typing.Sequence[str] = ()) -> Generation:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "unit").write_text(unit, encoding="utf-8")
+    return Generation(1, folder, {"command": list(command), "environment": {"LLAMA_FLEET_INSTANCE": str(folder.parent)}})
+
+
+def systemd(folder: pathlib.Path, systemctl: Systemctl) -> SystemdRuntime:
+    (folder / "system").mkdir()
+    return SystemdRuntime(folder, UNIT, systemctl, folder / "system")
+
+
+def test_a_unit_is_written_enabled_and_started_and_reloads_only_when_it_changed(tmp_path: pathlib.Path) -> None:
+    systemctl = Systemctl(pid=os.getpid())
+    runtime = systemd(tmp_path, systemctl)
+    wanted = generation(tmp_path / "1")
+    assert not runtime.settled(wanted)
+    assert not runtime.starts_at_boot()
+    assert runtime.start(wanted).pid == os.getpid()
+    assert systemctl.told == ["enable", "daemon-reload", "reset-failed", "restart"]
+    assert runtime.settled(wanted)
+    assert runtime.starts_at_boot()
+    systemctl.told.clear()
+    runtime.start(wanted)
+    assert systemctl.told == ["reset-failed", "restart"]
+    systemctl.told.clear()
+    systemctl.needs_reload = True
+    runtime.start(wanted)
+    assert "daemon-reload" in systemctl.told, "a run that was killed before it reloaded is made good"
+    runtime.remove()
+    assert os.listdir(tmp_path / "system") == []
+
+
+@pytest.mark.parametrize(("status", "words"), [("203", "exit status 203"), ("1", "exit status 1")])
+def test_a_unit_that_does_not_start_says_why(tmp_path: pathlib.Path, status: str, words: str) -> None:
+    with pytest.raises(GateError, match=words):
+        systemd(tmp_path, Systemctl(status=status)).start(generation(tmp_path / "1"))
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        (0, "llama-server ended with exit status 0"),
+        (-9, "llama-server was ended by SIGKILL"),
+        (-4, "llama-server was ended by SIGILL: this release uses instructions that this CPU does not have"),
+        (-99, "llama-server was ended by signal 99"),
+    ],
+)
+def test_ends_in_words(code: int, words: str) -> None:
+    assert server_runtimes.ending(code) == words
+
+
+def test_a_process_gets_no_secrets_of_ours() -> None:
+    ours = {"PATH": "/bin", "HF_TOKEN": "x", "LLAMA_ARG_TOOLS": "all", "CUDA_VISIBLE_DEVICES": "1", "LD_LIBRARY_PATH": "/l", "AWS_SECRET": "x"}
+    assert server_runtimes.base_environment(ours) == {"PATH": "/bin", "CUDA_VISIBLE_DEVICES": "1", "LD_LIBRARY_PATH": "/l"}
+
+
+def test_a_process_lives_on_logs_and_is_stopped_by_its_mark(tmp_path: pathlib.Path) -> None:
+    folder = tmp_path / "default"
+    runtime = ProcessRuntime(folder, tmp_path / "run")
+    wanted = generation(folder / "1", command=["sh", "-c", "echo started; exec sleep 60"])
+    process = runtime.start(wanted)
+    assert os.getsid(process.pid) == process.pid
+    record = files.read_json(tmp_path / "run" / "default.json")
+    assert record == {"pid": process.pid, "started": process.started, "generation": 1}
+    assert runtime.settled(wanted)
+    (tmp_path / "run" / "default.json").unlink()
+    assert not runtime.settled(wanted)
+    assert [found.pid for found in runtime.own()] == [process.pid], "found without its record"
+    again = runtime.start(wanted)
+    assert processes.find(process.pid) is None
+    assert [found.pid for found in runtime.own()] == [again.pid]
+    assert (tmp_path / "run" / "default.log.1").exists()
+    runtime.stop()
+    assert runtime.own() == []
+    assert runtime.death(again)
+    runtime.remove()
+    assert os.listdir(tmp_path / "run") == []
+
+
+def test_what_cannot_be_executed_says_so(tmp_path: pathlib.Path) -> None:
+    runtime = ProcessRuntime(tmp_path / "default", tmp_path / "run")
+    with pytest.raises(GateError, match="cannot be executed: No such file"):
+        runtime.start(generation(tmp_path / "default" / "1", command=["/nowhere/llama-server"]))
+
+
+def test_systemd_is_only_there_as_pid_1(tmp_path: pathlib.Path) -> None:
+    assert not server_runtimes.has_systemd(tmp_path)
+    (tmp_path / "run" / "systemd" / "system").mkdir(parents=True)
+    (tmp_path / "proc" / "1").mkdir(parents=True)
+    (tmp_path / "proc" / "1" / "comm").write_text("tini\n", encoding="ascii")
+    assert not server_runtimes.has_systemd(tmp_path)
+    (tmp_path / "proc" / "1" / "comm").write_text("systemd\n", encoding="ascii")
+    assert server_runtimes.has_systemd(tmp_path)

@@ -1,0 +1,53 @@
+# Copyright: (c) 2026, the llama-fleet authors
+# SPDX-License-Identifier: MIT
+from __future__ import annotations
+
+import shlex
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from ansible_collections.llama_fleet.core.plugins.module_utils import systemd_text
+
+NASTY = st.text(alphabet="ab0 \t\"'\\$%{}`;#=~|&<>*?!-/.é", max_size=20).filter(systemd_text.is_one_line)
+VALUES = NASTY | st.text(max_size=20).filter(systemd_text.is_one_line)
+NAMES = st.from_regex(r"LLAMA_ARG_[A-Z]{1,8}", fullmatch=True)
+
+
+@given(st.dictionaries(NAMES, VALUES))
+@example({"LLAMA_ARG_ALIAS": 'a "b" \\ $HOME %n `c` \''})
+def test_an_environment_file_gives_back_what_was_written(variables: dict[str, str]) -> None:
+    assert systemd_text.parse_environment_file(systemd_text.environment_file(variables)) == variables
+
+
+@given(st.dictionaries(NAMES, VALUES))
+def test_a_shell_reads_the_same_from_an_environment_file(variables: dict[str, str]) -> None:
+    # shlex knows no escaped $ or ` inside quotes, which a shell does.
+    text = systemd_text.environment_file(variables).replace("\\$", "$").replace("\\`", "`")
+    if not any("\\" in value for value in variables.values()):
+        assert dict(word.split("=", 1) for word in shlex.split(text)) == variables
+
+
+@given(st.lists(VALUES, max_size=5))
+@example([";", "", "$$", "%%", "${X}", 'a"b\\', "-x", "a'b"])
+def test_a_command_line_gives_back_what_was_written(arguments: list[str]) -> None:
+    assert systemd_text.parse_command_line(systemd_text.command_line(arguments)) == arguments
+
+
+@given(st.lists(VALUES, max_size=5))
+def test_a_command_line_is_one_line_without_live_specifiers_or_variables(arguments: list[str]) -> None:
+    text = systemd_text.command_line(arguments)
+    assert "\n" not in text
+    assert "%" not in text.replace("%%", "")
+    assert "$" not in text.replace("$$", "")
+
+
+@pytest.mark.parametrize("value", ["a\nb", "a\x00b", "a\x1bb", "\ud800", "a\u2028b", "a\tb"])
+def test_what_cannot_be_written_is_known(value: str) -> None:
+    assert not systemd_text.is_one_line(value)
+
+
+def test_plain_values_stay_readable() -> None:
+    assert systemd_text.environment_file({"B": "/models/a.gguf", "A": "two words"}) == 'A="two words"\nB=/models/a.gguf\n'
+    assert systemd_text.command_line(["/bin/x", "--a", "50 %", ""]) == '/bin/x --a "50 %%" ""'

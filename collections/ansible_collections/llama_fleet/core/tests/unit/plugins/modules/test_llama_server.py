@@ -1,0 +1,275 @@
+# Copyright: (c) 2026, the llama-fleet authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The module as Ansible runs it, in a process of its own, with a real llama-server and a real model."""
+
+from __future__ import annotations
+
+import http.server
+import json
+import os
+import pathlib
+import random
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import typing
+
+import pytest
+
+from ansible_collections.llama_fleet.core.plugins.module_utils import processes, server_gate
+
+RELEASE = os.environ.get("LLAMA_FLEET_TEST_RELEASE", "")
+MODEL = os.environ.get("LLAMA_FLEET_TEST_MODEL", "")
+COLLECTIONS = pathlib.Path(__file__).resolve().parents[7]
+PROGRAM = """
+import json, sys
+from ansible.module_utils.testing import patch_module_args
+from ansible_collections.llama_fleet.core.plugins.modules import llama_server
+with patch_module_args(json.loads(sys.stdin.read())):
+    llama_server.main()
+"""
+real = pytest.mark.skipif(
+    not (RELEASE and MODEL), reason="needs LLAMA_FLEET_TEST_RELEASE, a folder with bin/llama-server, and LLAMA_FLEET_TEST_MODEL, a GGUF file"
+)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class Instance:
+    """One instance below a test's folder, and the module to be run on it."""
+
+    def __init__(self, folder: pathlib.Path) -> None:
+        self.folder = folder / "etc" / "instances" / "default"
+        self.arguments: dict[str, typing.Any] = {
+            "root": str(folder / "etc"), "runtime_root": str(folder / "run"), "runtime": "process", "release": RELEASE, "model": MODEL,
+            "port": free_port(), "parallel": 1, "ctx_size": 256, "threads": 1, "ready_timeout": 120, "extra_options": {"warmup": False},
+        }
+
+    def start_module(self, **arguments: typing.Any) -> subprocess.Popen[str]:
+        module = subprocess.Popen(
+            [sys.executable, "-c", PROGRAM], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            env={**os.environ, "PYTHONPATH": str(COLLECTIONS)}, start_new_session=True,
+        )
+        assert module.stdin is not None
+        module.stdin.write(json.dumps({**self.arguments, **arguments}))
+        module.stdin.close()
+        module.stdin = None
+        return module
+
+    def run(self, **arguments: typing.Any) -> dict[str, typing.Any]:
+        out, err = self.start_module(**arguments).communicate(timeout=300)
+        result = json.loads(out.splitlines()[-1]) if out.strip() else {}
+        assert result, err
+        assert "Traceback" not in out + err
+        return typing.cast("dict[str, typing.Any]", result)
+
+    def good(self, **arguments: typing.Any) -> dict[str, typing.Any]:
+        result = self.run(**arguments)
+        assert not result.get("failed"), result.get("msg")
+        return result
+
+    def bad(self, **arguments: typing.Any) -> str:
+        result = self.run(**arguments)
+        assert result.get("failed"), result
+        return str(result["msg"])
+
+    def servers(self) -> list[int]:
+        return [process.pid for process in processes.started_with("LLAMA_FLEET_INSTANCE", str(self.folder))]
+
+    def answers(self, key: str = "") -> int:
+        return server_gate.asker(f"http://127.0.0.1:{self.arguments['port']}", key)("/completion", {"prompt": "Hi", "n_predict": 1}, 60).status
+
+
+@pytest.fixture
+def instance(tmp_path: pathlib.Path) -> typing.Iterator[Instance]:
+    made = Instance(tmp_path)
+    yield made
+    for pid in made.servers():
+        os.kill(pid, signal.SIGKILL)
+
+
+@real
+def test_the_life_of_an_instance(instance: Instance) -> None:
+    check = instance.good(_ansible_check_mode=True)
+    assert check["changed"]
+    assert "LLAMA_ARG_CTX_SIZE=256" in check["diff"][0]["after"]
+    assert not instance.folder.exists()
+
+    first = instance.good(prompt="What is the capital of France?")
+    assert (first["changed"], first["restarted"], first["ready"], first["generation"]) == (True, True, True, 1)
+    assert (first["runtime"], first["device"]) == ("process", "cpu")
+    assert first["answer"]
+    assert [first["pid"]] == instance.servers()
+    assert os.getsid(first["pid"]) == first["pid"], "a session of its own outlives the module's"
+
+    second = instance.good(prompt="What is the capital of France?")
+    assert (second["changed"], second["restarted"], second["pid"], second["generation"]) == (False, False, first["pid"], 1)
+    assert second["answer"] == first["answer"]
+
+    planned = instance.good(plan_only=True, parallel=2)
+    assert (planned["changed"], planned["would_change"], planned["generation"]) == (False, True, 2)
+    third = instance.good(parallel=2)
+    assert (third["changed"], third["restarted"], third["generation"]) == (True, True, 2)
+    assert instance.servers() == [third["pid"]] != [first["pid"]]
+
+    assert instance.good(state="stopped", _ansible_check_mode=True)["changed"]
+    assert instance.servers() == [third["pid"]]
+    assert instance.good(state="stopped", release="", model="")["changed"]
+    assert instance.servers() == []
+    assert not instance.good(state="stopped")["changed"]
+    again = instance.good(parallel=2)
+    assert (again["changed"], again["restarted"], again["generation"]) == (True, True, 2), "the same generation, started again"
+    assert instance.good(state="absent")["changed"]
+    assert not instance.folder.exists()
+    assert not instance.good(state="absent")["changed"]
+
+
+@real
+def test_no_mistake_takes_down_a_server_that_runs(instance: Instance, tmp_path: pathlib.Path) -> None:
+    pid = instance.good()["pid"]
+    no_model = tmp_path / "page.gguf"
+    no_model.write_text("<html>", encoding="ascii")
+    mistakes: list[tuple[dict[str, typing.Any], str]] = [
+        ({"extra_options": {"flash-atn": "on"}}, "the nearest are flash-attn"),
+        ({"extra_options": {"cache-type-k": "q3"}}, "what llama-server refuses: "),
+        ({"extra_options": {"tools": "all"}, "ubatch_size": 4096}, "llama_server_ubatch_size"),
+        ({"devices": ["CUDA7"]}, "llama_server_devices: found what llama-server refuses"),
+        ({"backend": "cuda"}, "llama_server_backend: found cuda, but the release sees no CUDA device"),
+        ({"model": str(tmp_path / "absent.gguf")}, "llama_server_model: found no file absent.gguf"),
+        ({"model": str(no_model)}, "which is no GGUF file"),
+        ({"release": str(tmp_path)}, "llama_server_release: found no bin/llama-server"),
+        ({"host": "192.0.2.1"}, "llama_server_host: found 192.0.2.1, wanted an address of this host"),
+    ]
+    for arguments, sentence in mistakes:
+        message = instance.bad(**arguments)
+        assert sentence in message
+        assert len(message.splitlines()) == len(arguments)
+    assert instance.servers() == [pid]
+    assert instance.answers() == 200
+    assert not instance.good()["changed"]
+
+
+@real
+def test_a_port_in_use_is_named_with_its_holder(instance: Instance) -> None:
+    with http.server.ThreadingHTTPServer(("127.0.0.1", instance.arguments["port"]), http.server.BaseHTTPRequestHandler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        message = instance.bad(plan_only=True)
+        server.shutdown()
+    assert f"found port {instance.arguments['port']}, on which pid {os.getpid()} ({processes.name(os.getpid())}) listens, wanted a free port" in message
+
+
+@real
+@pytest.mark.parametrize("cause", ["truncated model", "more context than trained"])
+def test_what_is_not_good_is_rolled_back(instance: Instance, tmp_path: pathlib.Path, cause: str) -> None:
+    broken = tmp_path / "broken.gguf"
+    broken.write_bytes(pathlib.Path(MODEL).read_bytes()[:4_000_000])
+    change: dict[str, typing.Any] = {"model": str(broken)} if cause == "truncated model" else {"ctx_size": 16384}
+    instance.good()
+    message = instance.bad(**change)
+    assert "generation 1 is back in service; the last lines of its log" in message
+    assert ("llama-server ended with exit status 1" if cause == "truncated model" else "the model was trained for no more") in message
+    assert os.readlink(instance.folder / "current") == "generations/1"
+    assert instance.answers() == 200
+    after = instance.good()
+    assert (after["changed"], after["generation"]) == (False, 1)
+
+
+@real
+def test_without_a_generation_to_go_back_to_it_is_stopped(instance: Instance, tmp_path: pathlib.Path) -> None:
+    broken = tmp_path / "broken.gguf"
+    broken.write_bytes(b"GGUF" + random.Random(1).randbytes(100_000))
+    message = instance.bad(model=str(broken))
+    assert "it was stopped, for there is no generation to go back to" in message
+    assert instance.servers() == []
+    assert instance.good()["generation"] == 2
+
+
+@real
+def test_a_key_guards_the_server_and_shows_nowhere(instance: Instance) -> None:
+    result = instance.good(api_key="s3cret key", _ansible_diff=True)
+    assert (instance.answers(), instance.answers("s3cret key")) == (401, 200)
+    shown = json.dumps(result) + pathlib.Path(f"/proc/{result['pid']}/cmdline").read_text(encoding="utf-8")
+    shown += pathlib.Path(f"/proc/{result['pid']}/environ").read_text(encoding="utf-8") + pathlib.Path(result["log"]).read_text(encoding="utf-8")
+    assert "s3cret" not in shown
+    holders = [path.name for path in instance.folder.rglob("*") if path.is_file() and "s3cret" in path.read_text(encoding="utf-8")]
+    assert holders and set(holders) == {"api-key"}
+    assert not instance.good(api_key="s3cret key")["changed"]
+    assert instance.good(api_key="another")["restarted"]
+
+
+@real
+def test_a_pid_that_was_used_again_is_not_mistaken_for_the_server(instance: Instance, tmp_path: pathlib.Path) -> None:
+    first = instance.good()
+    os.kill(first["pid"], signal.SIGKILL)
+    (tmp_path / "run" / "default.json").write_text(json.dumps({"pid": os.getpid(), "started": 1, "generation": 1}), encoding="ascii")
+    after = instance.good()
+    assert (after["changed"], after["restarted"], after["generation"]) == (True, True, 1)
+    assert after["pid"] != os.getpid()
+
+
+@real
+def test_a_question_that_cannot_be_answered_restarts_nothing(instance: Instance) -> None:
+    pid = instance.good()["pid"]
+    message = instance.bad(prompt="word " * 2000)
+    assert "/v1/chat/completions answered 400" in message
+    assert "it passed its gate before, so it was left as it is" in message
+    assert instance.servers() == [pid]
+    assert not instance.good()["changed"]
+
+
+@real
+def test_a_server_that_hangs_is_restarted(instance: Instance) -> None:
+    pid = instance.good()["pid"]
+    os.kill(pid, signal.SIGSTOP)
+    after = instance.good(ready_timeout=20)
+    assert (after["changed"], after["restarted"], after["generation"]) == (True, True, 1)
+    assert instance.servers() == [after["pid"]] != [pid]
+
+
+@real
+def test_exec_renders_and_starts_nothing(instance: Instance) -> None:
+    result = instance.good(runtime="exec")
+    assert (result["changed"], result["pid"], result["command"][0]) == (True, 0, f"{RELEASE}/bin/llama-server")
+    assert pathlib.Path(result["environment_file"]).is_file()
+    assert instance.servers() == []
+    assert not instance.good(runtime="exec")["changed"]
+
+
+@real
+@pytest.mark.parametrize("seed", range(int(os.environ.get("LLAMA_FLEET_TEST_KILLS", "4"))))
+def test_a_module_killed_at_any_moment_is_made_good_by_the_next_run(instance: Instance, seed: int) -> None:
+    if seed % 2:
+        instance.good()
+    module = instance.start_module(parallel=2)
+    time.sleep(random.Random(seed).uniform(0.2, 2.5))
+    os.kill(module.pid, signal.SIGKILL)
+    module.communicate(timeout=30)
+    result = instance.good(parallel=2)
+    assert result["ready"]
+    assert instance.servers() == [result["pid"]]
+    assert instance.answers() == 200
+    assert os.readlink(instance.folder / "current") == f"generations/{result['generation']}"
+    assert not instance.good(parallel=2)["changed"]
+
+
+def test_bad_input_needs_no_release_to_be_told(instance: Instance, tmp_path: pathlib.Path) -> None:
+    arguments = {**instance.arguments, "release": "", "model": "", "port": 99999, "instance": "No Name", "extra_options": {"rpc": "x"}, "plan_only": True}
+    message = instance.bad(**arguments)
+    assert [line.split(":")[0] for line in message.splitlines()] == ["llama_server_instance", "llama_server_port", "llama_server_extra_options"]
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_plan_from_bare_needs_neither_release_nor_model(instance: Instance, tmp_path: pathlib.Path) -> None:
+    result = instance.good(release="", model=str(tmp_path / "to-come.gguf"), plan_only=True)
+    assert (result["changed"], result["would_change"], result["generation"]) == (False, True, 1)
+    assert shutil.which("llama-server", path=str(tmp_path)) is None
+    assert os.listdir(tmp_path) == []
