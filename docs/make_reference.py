@@ -1,0 +1,37 @@
+# Copyright: (c) 2026, the llama-fleet authors
+# SPDX-License-Identifier: MIT
+"""Writes docs/reference.md from the roles' argument specs: ``python docs/make_reference.py``."""
+
+import pathlib
+
+import jinja2
+
+from llama_fleet import options, settings
+
+DOCS = pathlib.Path(__file__).resolve().parent
+
+
+def render() -> str:
+    """The reference's text, as the specs are now."""
+    catalogue = settings.load()
+    roles = [(role, [variable for variable in catalogue.variables.values() if variable.role == role]) for role in catalogue.roles]
+    loader = jinja2.FileSystemLoader(DOCS)
+    environment = jinja2.Environment(loader=loader, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined, autoescape=False)  # noqa: S701 - because the output is Markdown
+    environment.filters.update(shown=_shown, cell=lambda text: text.replace("|", "\\|").replace("<", "&lt;"))
+    return environment.get_template("reference.md.j2").render(roles=roles, option=lambda variable: _option(variable, catalogue)) + "\n"
+
+
+def _option(variable: settings.Variable, catalogue: settings.Catalogue) -> str:
+    if variable.wired:
+        return "set by the play" if not variable.name.endswith("_plan_only") else ""
+    return "`MODEL`" if variable.name == options.MODEL else f"`--{options.option_name(variable, catalogue)}`"
+
+
+def _shown(default: object) -> str:
+    if default in ("", [], {}, None):
+        return ""
+    return f"`{str(default).lower() if isinstance(default, bool) else default}`"
+
+
+if __name__ == "__main__":
+    (DOCS / "reference.md").write_text(render(), encoding="utf-8")

@@ -1,0 +1,10 @@
+# Copyright: (c) 2026, the llama-fleet authors
+# SPDX-License-Identifier: MIT
+"""``python -m llama_fleet``."""
+
+import sys
+
+from llama_fleet.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())

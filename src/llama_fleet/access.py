@@ -1,0 +1,22 @@
+# Copyright: (c) 2026, the llama-fleet authors
+# SPDX-License-Identifier: MIT
+"""How the command may change this machine: as root, through sudo, or only below a folder."""
+
+import os
+import shutil
+import subprocess
+
+from llama_fleet.errors import UsageError
+
+
+def needs_become(command: str) -> bool:
+    """Whether Ansible has to become root here; UsageError where it cannot."""
+    if os.geteuid() == 0:
+        return False
+    sudo = shutil.which("sudo")
+    if sudo and subprocess.run([sudo, "-n", "true"], capture_output=True, check=False).returncode == 0:
+        return True
+    raise UsageError(
+        f"Changing this machine needs root, and there is no sudo without a password: run 'sudo ./llama-fleet {command}', "
+        "or keep everything below a folder of yours with '--prefix DIR'."
+    )

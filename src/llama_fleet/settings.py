@@ -1,0 +1,245 @@
+# Copyright: (c) 2026, the llama-fleet authors
+# SPDX-License-Identifier: MIT
+"""The roles' variables, as their own argument specs and the plays declare them, and values for them out of text."""
+
+import dataclasses
+import difflib
+import json
+import pathlib
+import re
+import typing
+from collections.abc import Iterable, Mapping
+
+import yaml
+
+from llama_fleet.errors import FleetError, UsageError
+
+COLLECTIONS = pathlib.Path(__file__).resolve().parents[2] / "collections"
+COLLECTION = COLLECTIONS / "ansible_collections" / "llama_fleet" / "core"
+
+# Names of the environment that are not a role variable's own name in capitals.
+ENVIRONMENT_NAMES: Mapping[str, str] = {
+    "MODEL": "gguf_model_source",
+    "HF_TOKEN": "gguf_model_token",
+    "CTX_SIZE": "llama_server_ctx_size",
+    "MAX_TOKENS": "llama_server_max_tokens",
+    "PORT": "llama_server_port",
+    "PARALLEL": "llama_server_parallel",
+    "BATCH_SIZE": "llama_server_batch_size",
+    "UBATCH_SIZE": "llama_server_ubatch_size",
+    "LLAMA_API_KEY": "llama_server_api_key",
+}
+# Only these are taken for misspelt variables when no role has them: NVIDIA_DRIVER_* and CUDA_* are others' names, too.
+OWN_PREFIXES = ("LLAMA_SERVER_", "LLAMA_CPP_", "GGUF_MODEL_")
+
+PLAYBOOKS = ("site", "down")
+
+_ROLE = "ansible.builtin.import_role"
+_TRUE = ("true", "yes", "on", "1")
+_FALSE = ("false", "no", "off", "0")
+_KINDS = {
+    "bool": "true or false",
+    "dict": "NAME=VALUE pairs parted by commas, or a JSON object",
+    "int": "a whole number",
+    "list": "values parted by commas",
+    "path": "a path",
+    "str": "a text",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Variable:
+    """One variable of a role. ``wired`` ones are set by the plays and are not for users."""
+
+    name: str
+    role: str
+    kind: str = "str"
+    default: object = None
+    choices: tuple[str, ...] = ()
+    secret: bool = False
+    wired: bool = False
+    description: str = ""
+
+    @property
+    def short_name(self) -> str:
+        return self.name.removeprefix(f"{self.role}_")
+
+    @property
+    def accepted(self) -> str:
+        return f"one of {', '.join(self.choices)}" if self.choices else _KINDS[self.kind]
+
+    def parse(self, text: str) -> object:
+        """The value that ``text`` stands for; ValueError where it stands for none."""
+        if self.choices and text not in self.choices:
+            raise ValueError(text)
+        return _PARSERS[self.kind](text)
+
+
+@dataclasses.dataclass(frozen=True)
+class Stage:
+    """One use of a role in a play, under the play's name for it."""
+
+    role: str
+    name: str
+    plan: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Catalogue:
+    """All that the plays and their roles declare."""
+
+    variables: Mapping[str, Variable]
+    # By playbook, in the order of the play.
+    stages: Mapping[str, tuple[Stage, ...]]
+
+    @property
+    def roles(self) -> list[str]:
+        return _roles(self.stages["site"])
+
+    @property
+    def for_users(self) -> list[Variable]:
+        return [variable for variable in self.variables.values() if not variable.wired]
+
+
+def load(collection: pathlib.Path = COLLECTION) -> Catalogue:
+    """Read the plays and the specs of the roles they use."""
+    try:
+        playbooks = {name: _read(collection / "playbooks" / f"{name}.yml") for name in PLAYBOOKS}
+        tasks = {name: [task for play in plays for task in play["tasks"]] for name, plays in playbooks.items()}
+        parts = [part for name, plays in playbooks.items() for part in [*plays, *tasks[name]]]
+        wired = {variable for part in parts for variable in part.get("vars", {})}
+        stages = {name: tuple(_stage(task) for task in found if _ROLE in task) for name, found in tasks.items()}
+        variables = [variable for role in _roles(stages["site"]) for variable in _variables(collection, role, wired)]
+    except OSError as error:
+        raise FleetError(f"llama-fleet is incomplete: {error.filename} cannot be read ({error.strerror}).") from error
+    return Catalogue({variable.name: variable for variable in variables}, stages)
+
+
+def _stage(task: Mapping[str, typing.Any]) -> Stage:
+    role = task[_ROLE]["name"].rpartition(".")[2]
+    return Stage(role, task["name"], plan=task.get("vars", {}).get(f"{role}_plan_only", False))
+
+
+def _roles(stages: Iterable[Stage]) -> list[str]:
+    return [stage.role for stage in stages if not stage.plan]
+
+
+def _read(path: pathlib.Path) -> typing.Any:
+    return yaml.safe_load(path.read_text(encoding="utf-8"))
+
+
+def _variables(collection: pathlib.Path, role: str, wired: Iterable[str]) -> list[Variable]:
+    options = _read(collection / "roles" / role / "meta" / "argument_specs.yml")["argument_specs"]["main"]["options"]
+    return [
+        Variable(
+            name=name,
+            role=role,
+            kind=option.get("type", "str"),
+            default=option.get("default"),
+            choices=tuple(option.get("choices", ())),
+            secret=option.get("no_log", False),
+            wired=name in wired or name.endswith("_plan_only"),
+            description=_plain(" ".join(option["description"])),
+        )
+        for name, option in options.items()
+    ]
+
+
+def _plain(text: str) -> str:
+    """Ansible's markup (``C(x)``, ``O(x)``, ``V(x)``, ``E(x)``) as plain text."""
+    return re.sub(r"\b[COVE]\(([^)]*)\)", r"\1", text)
+
+
+def from_environment(environment: Mapping[str, str], catalogue: Catalogue) -> dict[str, object]:
+    """Role variables out of an environment; one UsageError with every unknown name and wrong value."""
+    usable = {variable.name.upper(): variable for variable in catalogue.for_users}
+    known = {**usable, **{name: catalogue.variables[target] for name, target in ENVIRONMENT_NAMES.items()}}
+    values: dict[str, object] = {}
+    given_by: dict[str, str] = {}
+    problems = []
+    for name, text in environment.items():
+        if name not in known:
+            if name.startswith(OWN_PREFIXES):
+                problems.append(f"{name}: found a name that no role has, wanted a role's variable in capitals; {_suggestion(name, known)}.")
+            continue
+        variable = known[name]
+        if not text:
+            continue  # as `-e NAME=` and compose's ${NAME:-} leave it: not given
+        try:
+            value = variable.parse(text)
+        except ValueError:
+            found = "a secret of another type" if variable.secret else f"'{text}'"
+            problems.append(f"{name}: found {found}, wanted {variable.accepted}.")
+            continue
+        if values.get(variable.name, value) != value:
+            problems.append(f"{name}: found another value than in {given_by[variable.name]}, wanted one of them.")
+        values[variable.name] = value
+        given_by[variable.name] = name
+    if problems:
+        raise UsageError("\n".join(problems))
+    return values
+
+
+def secrets_from_environment(environment: Mapping[str, str], catalogue: Catalogue) -> dict[str, object]:
+    """Only the secrets, which a command line must not carry."""
+    secret = {name for name, variable in catalogue.variables.items() if variable.secret}
+    names = {name.upper() for name in secret} | {name for name, target in ENVIRONMENT_NAMES.items() if target in secret}
+    return from_environment({name: text for name, text in environment.items() if name in names}, catalogue)
+
+
+def below(prefix: pathlib.Path, catalogue: Catalogue) -> dict[str, object]:
+    """Every root of the roles, moved below ``prefix``."""
+    return {
+        variable.name: f"{prefix}{variable.default}" for variable in catalogue.variables.values() if variable.kind == "path" and variable.name.endswith("_root")
+    }
+
+
+def _suggestion(name: str, known: Iterable[str]) -> str:
+    """The nearest names. Only what follows the role's name is compared: with it everything would be alike."""
+    prefix = next(prefix for prefix in OWN_PREFIXES if name.startswith(prefix))
+    endings = sorted(other.removeprefix(prefix) for other in known if other.startswith(prefix))
+    nearest = [prefix + ending for ending in difflib.get_close_matches(name.removeprefix(prefix), endings, n=3, cutoff=0.6)]
+    return f"did you mean {' or '.join(nearest)}" if nearest else "the reference lists those there are"
+
+
+def _boolean(text: str) -> bool:
+    if text.lower() in _TRUE:
+        return True
+    if text.lower() in _FALSE:
+        return False
+    raise ValueError(text)
+
+
+def _integer(text: str) -> int:
+    # int() alone takes 1_000 and blanks as well.
+    if not re.fullmatch(r"-?[0-9]+", text):
+        raise ValueError(text)
+    return int(text)
+
+
+def _words(text: str) -> list[str]:
+    return [word.strip() for word in text.split(",") if word.strip()]
+
+
+def _mapping(text: str) -> dict[str, object]:
+    if text.lstrip().startswith("{"):
+        return dict(json.loads(text))
+    return dict(pair(word) for word in _words(text))
+
+
+def pair(text: str) -> tuple[str, object]:
+    """``NAME=VALUE``. true and false stand for themselves; every other value is a text."""
+    name, mark, value = text.partition("=")
+    if not name or not mark:
+        raise ValueError(text)
+    return name, {"true": True, "false": False}.get(value, value)
+
+
+_PARSERS: Mapping[str, typing.Callable[[str], object]] = {
+    "bool": _boolean,
+    "dict": _mapping,
+    "int": _integer,
+    "list": _words,
+    "path": str,
+    "str": str,
+}

@@ -1,0 +1,129 @@
+"""What a role declares, what it sets and what it passes on agree: keys, types and values."""
+
+from __future__ import annotations
+
+import json
+import pathlib
+import re
+import subprocess
+import sys
+import typing
+
+import pytest
+import yaml
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+COLLECTION = ROOT / "collections" / "ansible_collections" / "llama_fleet" / "core"
+ROLES = sorted(path.name for path in (COLLECTION / "roles").iterdir())
+PYTHON_TYPES: dict[str, type] = {"bool": bool, "dict": dict, "int": int, "list": list, "path": str, "str": str}
+CONNECTION = re.compile(r"ansible_(user|become|host|connection|port)")
+
+Mapping = dict[str, typing.Any]
+
+
+def load(path: pathlib.Path) -> typing.Any:
+    return yaml.safe_load(path.read_text(encoding="utf-8"))
+
+
+def spec(role: str) -> Mapping:
+    return typing.cast("Mapping", load(COLLECTION / "roles" / role / "meta" / "argument_specs.yml")["argument_specs"]["main"]["options"])
+
+
+def defaults(role: str) -> Mapping:
+    return typing.cast("Mapping", load(COLLECTION / "roles" / role / "defaults" / "main.yml"))
+
+
+def module_call(role: str) -> tuple[str, Mapping, str]:
+    """Name of the role's only module, its arguments, and where the result goes."""
+    (task,) = load(COLLECTION / "roles" / role / "tasks" / "main.yml")
+    (module,) = [name for name in task if name.startswith("llama_fleet.core.")]
+    return module.rpartition(".")[2], task[module], task["register"]
+
+
+def documented(module: str) -> Mapping:
+    """The module's documented options; ansible-test sees to it that they are its argument_spec."""
+    text = (COLLECTION / "plugins" / "modules" / f"{module}.py").read_text(encoding="utf-8")
+    (documentation,) = re.findall(r'^DOCUMENTATION = r?"""(.*?)^"""', text, re.DOTALL | re.MULTILINE)
+    return typing.cast("Mapping", yaml.safe_load(documentation)["options"])
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_defaults_are_those_of_the_spec(role: str) -> None:
+    declared = {name: option.get("default") for name, option in spec(role).items() if not option.get("required")}
+    assert defaults(role) == declared
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_defaults_have_the_declared_type(role: str) -> None:
+    for name, value in defaults(role).items():
+        assert type(value) is PYTHON_TYPES[spec(role)[name]["type"]], name
+        assert value in spec(role)[name].get("choices", [value]), name
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_variables_carry_the_name_of_their_role(role: str) -> None:
+    assert all(name.startswith(f"{role}_") for name in spec(role))
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_every_variable_reaches_the_module(role: str) -> None:
+    _module, arguments, register = module_call(role)
+    assert arguments == {name.removeprefix(f"{role}_"): f"{{{{ {name} }}}}" for name in spec(role)}
+    assert register == f"{role}_result"
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_the_module_takes_what_the_role_has(role: str) -> None:
+    module, _arguments, _register = module_call(role)
+    options = {f"{role}_{name}": option for name, option in documented(module).items() if name != "progress_file"}
+    assert set(options) == set(spec(role))
+    for name, option in options.items():
+        for field in ("type", "elements", "choices"):
+            assert option.get(field) == spec(role)[name].get(field), f"{field} of {name}"
+        if "default" in option:
+            assert option["default"] == spec(role)[name]["default"], name
+
+
+@pytest.mark.parametrize("play", ["site", "down"])
+def test_plays_set_only_variables_of_their_roles(play: str) -> None:
+    (content,) = load(COLLECTION / "playbooks" / f"{play}.yml")
+    known = {name for role in ROLES for name in spec(role)}
+    wired = {name for part in [content, *content["tasks"]] for name in part.get("vars", {})}
+    assert wired <= known
+
+
+@pytest.mark.parametrize("play", ["site", "down"])
+def test_plays_for_a_clone_are_those_of_the_collection(play: str) -> None:
+    (content,) = load(ROOT / "playbooks" / f"{play}.yml")
+    assert content["import_playbook"] == f"llama_fleet.core.{play}"
+
+
+@pytest.fixture(scope="module")
+def inventory() -> Mapping:
+    """inventories/example as Ansible reads it."""
+    command = pathlib.Path(sys.executable).with_name("ansible-inventory")
+    done = subprocess.run([command, "-i", "inventories/example", "--list"], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return typing.cast("Mapping", json.loads(done.stdout))
+
+
+def test_the_example_has_hosts_of_both_kinds(inventory: Mapping) -> None:
+    assert inventory["gpu_hosts"]["hosts"]
+    assert inventory["cpu_hosts"]["hosts"]
+
+
+def test_the_example_sets_only_variables_that_exist(inventory: Mapping) -> None:
+    declared = {name: option for role in ROLES for name, option in spec(role).items()}
+    for host, variables in inventory["_meta"]["hostvars"].items():
+        assert variables["ansible_become"] is True, host
+        for name, value in variables.items():
+            if not CONNECTION.fullmatch(name):
+                assert name in declared, f"{name} of {host}"
+                assert type(value) is PYTHON_TYPES[declared[name]["type"]], f"{name} of {host}"
+
+
+def test_the_example_has_models_by_group_and_values_of_single_hosts(inventory: Mapping) -> None:
+    values = inventory["_meta"]["hostvars"]
+    models = {group: {values[host]["gguf_model_source"] for host in inventory[group]["hosts"]} for group in ("gpu_hosts", "cpu_hosts")}
+    assert not models["gpu_hosts"] & models["cpu_hosts"]
+    assert len(models["gpu_hosts"]) > 1

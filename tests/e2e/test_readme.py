@@ -1,0 +1,127 @@
+# Copyright: (c) 2026, the llama-fleet authors
+# SPDX-License-Identifier: MIT
+"""Every command of the README, as it stands there, on this machine.
+
+The folders that the roles use are real ones of this test's own, mounted over the machine's in a namespace that only the
+command sees. LLAMA_FLEET_TEST_CACHE holds what tests/run has made: a release of this machine's and the test hub's content.
+"""
+
+import os
+import pathlib
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+
+import pytest
+
+from tests.hub.server import Hub
+
+pytestmark = pytest.mark.e2e
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+CACHE = pathlib.Path(os.environ.get("LLAMA_FLEET_TEST_CACHE", ""))
+UP = "./llama-fleet up"
+UP_MODEL = "./llama-fleet up ggml-org/gemma-3-1b-it-GGUF:Q4_K_M --ctx-size 8192 --port 9000"
+DOWN = "./llama-fleet down"
+FLEET = "ansible-playbook -i inventories/example playbooks/site.yml"
+# Built, run and asked by tests/image with buildah and podman, and another base than the registry's.
+IMAGE = ["docker build -t llama-fleet ."]
+
+
+def commands() -> list[str]:
+    """The lines of the README's shell blocks."""
+    blocks = re.findall(r"```sh\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+    return [line for block in blocks for line in block.splitlines()]
+
+
+@pytest.fixture(scope="module")
+def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[str]]:
+    """A command that runs another one with folders of the test's own where the roles keep theirs."""
+    folder = tmp_path_factory.mktemp("machine")
+    shutil.copytree(CACHE / "machine" / "releases", folder / "opt" / "releases", symlinks=True)
+    shutil.copytree(CACHE / "machine" / "venv", folder / "opt" / "venv", symlinks=True)
+    mounts, made = [], []
+    for name, place in (("opt", "/opt/llama-fleet"), ("var", "/var/lib/llama-fleet"), ("etc", "/etc/llama-fleet"), ("run", "/run/llama-fleet")):
+        (folder / name).mkdir(exist_ok=True)
+        if not pathlib.Path(place).exists():
+            pathlib.Path(place).mkdir()
+            made.append(pathlib.Path(place))
+        mounts.append(f"mount --bind {folder / name} {place}")
+    yield ["unshare", "--mount", "--propagation", "private", "sh", "-euc", f'{"; ".join(mounts)}; exec "$@"', "sh"]
+    for mount_point in made:
+        mount_point.rmdir()
+
+
+@pytest.fixture(scope="module")
+def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
+    """A Hub that has the README's model, with another small model's bytes in it."""
+    root = tmp_path_factory.mktemp("hub")
+    repo = root / "repos" / "ggml-org" / "gemma-3-1b-it-GGUF"
+    repo.mkdir(parents=True)
+    for shard in (CACHE / "hub" / "repos").glob("*/*/*.gguf"):
+        shutil.copy(shard, repo / re.sub(r".*(-\d{5}-of-\d{5}\.gguf)", r"gemma-3-1b-it-Q4_K_M\1", shard.name))
+    with Hub(root) as hub:
+        yield hub
+
+
+def is_up(port: int) -> bool:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5) as answer:
+            return bool(answer.status == 200)
+    except OSError:
+        return False
+
+
+def up_until_ctrl_c(machine: list[str], command: str, port: int, environment: dict[str, str]) -> str:
+    """Run ``up`` as a person would, look at the server, press Ctrl-C; returns what was printed."""
+    with subprocess.Popen([*machine, *command.split()], cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        printed = ""
+        for line in process.stdout:
+            printed += line
+            if "until Ctrl-C" in line:
+                assert is_up(port)
+                process.send_signal(signal.SIGINT)
+    assert process.returncode == 0, printed
+    assert not is_up(port)
+    return printed
+
+
+def test_the_readme_has_the_commands_that_are_tested_here() -> None:
+    assert [line for line in commands() if not line.startswith("docker run ")] == [UP, UP_MODEL, DOWN, FLEET, *IMAGE]
+
+
+def test_up(machine: list[str]) -> None:
+    printed = up_until_ctrl_c(machine, UP, 8080, dict(os.environ))
+    assert "http://127.0.0.1:8080" in printed
+    assert "curl " in printed
+
+
+def test_up_with_a_model_of_the_hub(machine: list[str], hub: Hub) -> None:
+    printed = up_until_ctrl_c(machine, UP_MODEL, 9000, {**os.environ, "HF_ENDPOINT": hub.url})
+    assert "http://127.0.0.1:9000" in printed
+    assert [entry for entry in hub.log if "gemma-3-1b-it-Q4_K_M" in str(entry)]
+
+
+def test_down(machine: list[str]) -> None:
+    subprocess.run([*machine, *UP.split(), "--detach"], cwd=ROOT, check=True, timeout=600)
+    assert is_up(8080)
+    subprocess.run([*machine, *DOWN.split()], cwd=ROOT, check=True, timeout=600)
+    deadline = time.monotonic() + 30
+    while is_up(8080) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    assert not is_up(8080)
+
+
+def test_the_fleet_s_command_is_understood() -> None:
+    """molecule runs the same play on real hosts; the hosts of the example exist nowhere."""
+    program, *arguments = FLEET.split()
+    path = pathlib.Path(sys.executable).parent / program
+    done = subprocess.run([path, *arguments, "--list-hosts"], cwd=ROOT, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert "hosts (4)" in done.stdout

@@ -1,0 +1,120 @@
+# Copyright: (c) 2026, the llama-fleet authors
+# SPDX-License-Identifier: MIT
+"""The container's start, up to the exec."""
+
+import os
+import pathlib
+import subprocess
+import sys
+import typing
+
+import pytest
+
+from llama_fleet import entrypoint, runner, settings
+from llama_fleet.errors import UsageError
+
+CATALOGUE = settings.load()
+
+
+class ExecutedError(Exception):
+    """Stands in for the end of this process."""
+
+
+def test_a_container_lives_in_its_volumes() -> None:
+    values = entrypoint.variables({"MODEL": "a/b:Q8_0", "PORT": "9000"}, CATALOGUE)
+    assert values.pop("gguf_model_root") == "/models"
+    roots = {name: value for name, value in values.items() if name.endswith("_root")}
+    assert len(roots) == 4
+    assert all(str(value).startswith("/var/lib/llama-fleet/") for value in roots.values())
+    assert {name: value for name, value in values.items() if name not in roots} == {
+        "gguf_model_source": "a/b:Q8_0",
+        "llama_server_host": "0.0.0.0",
+        "llama_server_port": 9000,
+        "llama_server_runtime": "exec",
+    }
+
+
+def test_what_is_given_wins_except_for_the_runtime() -> None:
+    values = entrypoint.variables({"MODEL": "a/b", "LLAMA_SERVER_HOST": "::1", "GGUF_MODEL_ROOT": "/m", "LLAMA_SERVER_RUNTIME": "systemd"}, CATALOGUE)
+    assert (values["llama_server_host"], values["gguf_model_root"], values["llama_server_runtime"]) == ("::1", "/m", "exec")
+
+
+@pytest.mark.parametrize("environment", [{}, {"MODEL": ""}])
+def test_without_a_model_it_is_wrong_usage(environment: dict[str, str]) -> None:
+    with pytest.raises(UsageError, match=r"^MODEL: found nothing") as caught:
+        entrypoint.variables(environment, CATALOGUE)
+    assert caught.value.exit_code == 2
+
+
+@pytest.mark.parametrize("value", ["plain", "two words", 'a"b', "a\\b", "$HOME `x` 'y'", "a=b", ""])
+def test_the_generations_environment_is_read_as_a_shell_would(tmp_path: pathlib.Path, value: str) -> None:
+    quoted = value
+    for character in '\\"$`':
+        quoted = quoted.replace(character, f"\\{character}")
+    file = tmp_path / "environment"
+    file.write_text(f'# made\n\nLLAMA_ARG_ALIAS="{quoted}"\n', encoding="utf-8")
+    assert entrypoint.read_environment_file(file) == {"LLAMA_ARG_ALIAS": value}
+    shell = subprocess.run(["sh", "-c", f'. {file}; printf %s "$LLAMA_ARG_ALIAS"'], capture_output=True, text=True, check=True)
+    assert shell.stdout == value
+
+
+def test_the_user_wins_over_the_generation_and_secrets_stay_out() -> None:
+    environment = {"PATH": "/bin", "LLAMA_ARG_BATCH": "64", "HF_TOKEN": "t", "LLAMA_API_KEY": "k", "GGUF_MODEL_TOKEN": "t", "CTX_SIZE": "1"}
+    generation = {"LLAMA_ARG_BATCH": "2048", "LLAMA_ARG_PORT": "8080"}
+    assert entrypoint.server_environment(environment, generation, CATALOGUE) == {
+        "PATH": "/bin",
+        "CTX_SIZE": "1",
+        "LLAMA_ARG_BATCH": "64",
+        "LLAMA_ARG_PORT": "8080",
+    }
+
+
+def outcome(tmp_path: pathlib.Path, *failures: runner.Failure) -> runner.Outcome:
+    file = tmp_path / "environment"
+    file.write_text("LLAMA_ARG_PORT=8080\n", encoding="utf-8")
+    result = {"command": ["/r/bin/llama-server", "--no-webui"], "environment_file": str(file)}
+    return runner.Outcome(failures=list(failures), results={"localhost": {"llama_server": result}})
+
+
+def test_llama_server_takes_the_place_of_the_process(monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path) -> None:
+    executed: list[typing.Any] = []
+
+    def execve(path: str, arguments: list[str], environment: dict[str, str]) -> typing.NoReturn:
+        executed.append((path, arguments, environment["LLAMA_ARG_PORT"]))
+        raise ExecutedError
+
+    monkeypatch.setenv("MODEL", "a/b")
+    monkeypatch.setattr(runner, "run", lambda _request, _listener: outcome(tmp_path))
+    monkeypatch.setattr(os, "execve", execve)
+    monkeypatch.setattr("signal.signal", lambda *_arguments: None)
+    with pytest.raises(ExecutedError):
+        entrypoint.main(["--verbose"])
+    assert executed == [("/r/bin/llama-server", ["/r/bin/llama-server", "--no-webui", "--verbose"], "8080")]
+
+
+def test_a_failed_run_starts_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path) -> None:
+    monkeypatch.setenv("MODEL", "a/b")
+    monkeypatch.setattr(runner, "run", lambda _request, _listener: outcome(tmp_path, runner.Failure("localhost", "no disk space")))
+    monkeypatch.setattr(os, "execve", lambda *_arguments: pytest.fail("executed"))
+    monkeypatch.setattr("signal.signal", lambda *_arguments: None)
+    assert entrypoint.main([]) == 1
+
+
+def start(**environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "llama_fleet.entrypoint"],
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(pathlib.Path(entrypoint.__file__).parents[1]), **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_a_mistyped_environment_is_told_whole_before_anything_runs() -> None:
+    result = start(MODEL="a/b", PORT="http", LLAMA_SERVER_PORTS="1")
+    assert result.returncode == 2
+    assert result.stderr.splitlines() == [
+        "Error: PORT: found 'http', wanted a whole number.",
+        "LLAMA_SERVER_PORTS: found a name that no role has, wanted a role's variable in capitals; did you mean LLAMA_SERVER_PORT.",
+    ]
+    assert result.stdout == ""

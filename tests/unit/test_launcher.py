@@ -1,0 +1,125 @@
+# Copyright: (c) 2026, the llama-fleet authors
+# SPDX-License-Identifier: MIT
+"""The launcher, in a folder of its own whose requirements are none."""
+
+import os
+import pathlib
+import shutil
+import signal
+import subprocess
+import sys
+
+import pytest
+
+LAUNCHER = pathlib.Path(__file__).parents[2] / "llama-fleet"
+MAIN = """
+import os, signal, sys, time
+print(sys.prefix, sys.argv[1:])
+if "wait" in sys.argv:
+    signal.signal(signal.SIGTERM, lambda *_arguments: sys.exit(7))
+    print(os.getpid(), flush=True)
+    time.sleep(60)
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: pathlib.Path) -> pathlib.Path:
+    folder = tmp_path / "a folder"
+    package = folder / "src" / "llama_fleet"
+    package.mkdir(parents=True)
+    (package / "__init__.py").touch()
+    (package / "__main__.py").write_text(MAIN, encoding="utf-8")
+    shutil.copy(LAUNCHER, folder / "llama-fleet")
+    (folder / "requirements.txt").touch()
+    return folder
+
+
+def environment(*folders: pathlib.Path) -> dict[str, str]:
+    # The Python of the tests is new enough, whatever else there is.
+    path = os.pathsep.join([*map(str, folders), str(pathlib.Path(sys.executable).parent), "/usr/bin", "/bin"])
+    return {"PATH": path, "HOME": "/nonexistent"}
+
+
+def run(launcher: pathlib.Path, *arguments: str, **options: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([launcher, *arguments], env={**environment(), **options}, capture_output=True, text=True, check=False, cwd="/")
+
+
+def test_the_environment_is_made_once_and_again_when_its_requirements_change(folder: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    first = run(folder / "llama-fleet", "a b", "*")
+    assert first.returncode == 0, first.stderr
+    assert first.stdout == f"{folder}/.venv ['a b', '*']\n"
+    assert first.stderr.startswith(f"llama-fleet: setting up {folder}/.venv with ")
+
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "second").symlink_to(folder / "llama-fleet")
+    (tmp_path / "first").symlink_to("bin/second")
+    second = run(tmp_path / "first")
+    assert (second.stdout, second.stderr) == (f"{folder}/.venv []\n", "")
+
+    (folder / "requirements.txt").write_text("# other\n", encoding="utf-8")
+    assert "setting up" in run(folder / "llama-fleet").stderr
+
+    (folder / ".venv" / "stamp").unlink()  # as a kill in the middle leaves it
+    assert "setting up" in run(folder / "llama-fleet").stderr
+
+    with subprocess.Popen([folder / "llama-fleet", "wait"], env=environment(), stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        process.stdout.readline()
+        assert int(process.stdout.readline()) == process.pid
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=10) == 7
+
+
+def test_requirements_that_cannot_be_had_are_an_error_and_leave_no_stamp(folder: pathlib.Path) -> None:
+    (folder / "requirements.txt").write_text("no-hash==1\n", encoding="utf-8")
+    result = run(folder / "llama-fleet", PIP_NO_INDEX="1")
+    assert result.returncode == 1
+    assert result.stderr.endswith("llama-fleet: the requirements could not be installed; the reason is above.\n")
+    assert not (folder / ".venv" / "stamp").exists()
+
+
+def stand_in(folder: pathlib.Path, name: str, script: str) -> None:
+    folder.mkdir(exist_ok=True)
+    (folder / name).write_text(f"#!/bin/sh\n{script}\n", encoding="utf-8")
+    (folder / name).chmod(0o755)
+
+
+def tools(folder: pathlib.Path) -> None:
+    folder.mkdir(exist_ok=True)
+    for name in ("cat", "cut", "dirname", "flock", "readlink", "rm", "sha256sum"):
+        (folder / name).symlink_to(str(shutil.which(name)))
+
+
+def test_an_old_python_is_not_taken(folder: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    tools(tmp_path / "bin")
+    stand_in(tmp_path / "bin", "python3", "exit 1")
+    result = run(folder / "llama-fleet", PATH=str(tmp_path / "bin"))
+    assert result.returncode == 1
+    assert "found no Python 3.11 or newer" in result.stderr
+
+
+# What Debian's python3 does without python3-venv: everything but ensurepip.
+WITHOUT_ENSUREPIP = f'case "$2" in *ensurepip*) exit 1;; esac; exec {sys.executable} "$@"'
+
+
+def test_without_ensurepip_a_user_is_told_the_command(folder: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    tools(tmp_path / "bin")
+    stand_in(tmp_path / "bin", "python3", WITHOUT_ENSUREPIP)
+    stand_in(tmp_path / "bin", "apt-get", "exit 1")
+    stand_in(tmp_path / "bin", "id", '[ "$1" = -u ] && echo 1000 || echo somebody')
+    result = run(folder / "llama-fleet", PATH=str(tmp_path / "bin"))
+    assert result.returncode == 1
+    package = f"python{sys.version_info.major}.{sys.version_info.minor}-venv"
+    assert f"'sudo apt-get install {package}'" in result.stderr
+
+
+def test_without_ensurepip_root_gets_the_package(folder: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    tools(tmp_path / "bin")
+    stand_in(tmp_path / "bin", "python3", WITHOUT_ENSUREPIP)
+    stand_in(tmp_path / "bin", "apt-get", f'echo "$@" >> {tmp_path}/calls; [ "$1" = update ]')
+    stand_in(tmp_path / "bin", "id", "echo 0")
+    result = run(folder / "llama-fleet", PATH=str(tmp_path / "bin"))
+    package = f"python{sys.version_info.major}.{sys.version_info.minor}-venv"
+    assert (tmp_path / "calls").read_text(encoding="utf-8") == f"update\ninstall --yes --no-install-recommends {package}\n"
+    assert result.returncode == 1
+    assert f"{package} could not be installed" in result.stderr
