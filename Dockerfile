@@ -18,7 +18,7 @@ RUN /usr/lib/llama-fleet/venv/bin/python -m compileall -q --invalidation-mode un
 
 FROM ${BASE_IMAGE}
 RUN apt-get update \
-    && DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends ca-certificates ccache g++ git libssl-dev python3 python3-venv \
+    && DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends ca-certificates ccache g++ git libssl-dev python3 \
     && rm -rf /var/lib/apt/lists/*
 COPY --from=venv /usr/lib/llama-fleet /usr/lib/llama-fleet
 VOLUME ["/models", "/var/lib/llama-fleet"]

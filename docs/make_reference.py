@@ -16,7 +16,7 @@ def render() -> str:
     catalogue = settings.load()
     roles = [(role, [variable for variable in catalogue.variables.values() if variable.role == role]) for role in catalogue.roles]
     loader = jinja2.FileSystemLoader(DOCS)
-    environment = jinja2.Environment(loader=loader, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined, autoescape=False)  # noqa: S701 - because the output is Markdown
+    environment = jinja2.Environment(loader=loader, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined, autoescape=False)
     environment.filters.update(shown=_shown, cell=lambda text: text.replace("|", "\\|").replace("<", "&lt;"))
     return environment.get_template("reference.md.j2").render(roles=roles, option=lambda variable: _option(variable, catalogue)) + "\n"
 

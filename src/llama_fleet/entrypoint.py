@@ -3,9 +3,9 @@
 """The container's start: its environment becomes role variables, the play runs, then llama-server takes this process's place."""
 
 import contextlib
+import json
 import os
 import pathlib
-import re
 import signal
 import sys
 import types
@@ -23,8 +23,6 @@ MODELS = "/models"
 CONTAINER: Mapping[str, object] = {"gguf_model_root": MODELS, "llama_server_host": "0.0.0.0"}
 # Given to llama-server as they are.
 UPSTREAM_PREFIX = "LLAMA_ARG_"
-
-_ESCAPED = re.compile(r'\\(["\\$`])')
 
 
 def variables(environment: Mapping[str, str], catalogue: settings.Catalogue) -> dict[str, object]:
@@ -53,10 +51,10 @@ def server_environment(environment: Mapping[str, str], generation: Mapping[str, 
     return {**inherited, **generation, **upstream}
 
 
-def read_environment_file(path: pathlib.Path) -> dict[str, str]:
-    """The NAME=VALUE lines of a generation; a value in double quotes has backslashes as in a shell."""
-    pairs = (line.partition("=") for line in path.read_text(encoding="utf-8").splitlines() if "=" in line and not line.startswith("#"))
-    return {name: _ESCAPED.sub(r"\1", value[1:-1]) if value.startswith('"') else value for name, _mark, value in pairs}
+def generation_environment(environment_file: pathlib.Path) -> dict[str, str]:
+    """The environment of the generation that this file belongs to, out of its manifest, which needs no unquoting."""
+    manifest = json.loads(environment_file.with_name("manifest.json").read_text(encoding="utf-8"))
+    return dict(manifest["environment"])
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -65,7 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         catalogue = settings.load()
         result = provision(variables(os.environ, catalogue), catalogue)
-        environment = server_environment(os.environ, read_environment_file(pathlib.Path(result["environment_file"])), catalogue)
+        environment = server_environment(os.environ, generation_environment(pathlib.Path(result["environment_file"])), catalogue)
     except FleetError as error:
         sys.stderr.write(f"Error: {error}\n")
         return error.exit_code

@@ -32,7 +32,10 @@ def build_split_repo(gguf: pathlib.Path, splitter: pathlib.Path, root: pathlib.P
     stem = gguf.stem.replace(".", "-")
     subprocess.run(
         [str(splitter), "--split", "--split-max-tensors", str(TENSORS_A_SHARD), str(gguf), str(folder / stem)],
-        check=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, timeout=600,
+        check=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        timeout=600,
     )
     (folder / "README.md").write_text(f"# {stem}\n", encoding="utf-8")
     return sorted(folder.glob("*.gguf"))

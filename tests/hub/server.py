@@ -261,9 +261,16 @@ class _Front(_Handler):
             return
         self.answer_json(
             {
-                "_id": "0", "id": repo, "modelId": repo, "sha": self.hub.repos.commit(repo), "private": False,
+                "_id": "0",
+                "id": repo,
+                "modelId": repo,
+                "sha": self.hub.repos.commit(repo),
+                "private": False,
                 "gated": "auto" if self.hub.repos.is_gated(repo) else False,
-                "tags": [], "downloads": 0, "likes": 0, "siblings": [{"rfilename": file.path} for file in files],
+                "tags": [],
+                "downloads": 0,
+                "likes": 0,
+                "siblings": [{"rfilename": file.path} for file in files],
             }
         )
 

@@ -46,18 +46,6 @@ def test_without_a_model_it_is_wrong_usage(environment: dict[str, str]) -> None:
     assert caught.value.exit_code == 2
 
 
-@pytest.mark.parametrize("value", ["plain", "two words", 'a"b', "a\\b", "$HOME `x` 'y'", "a=b", ""])
-def test_the_generations_environment_is_read_as_a_shell_would(tmp_path: pathlib.Path, value: str) -> None:
-    quoted = value
-    for character in '\\"$`':
-        quoted = quoted.replace(character, f"\\{character}")
-    file = tmp_path / "environment"
-    file.write_text(f'# made\n\nLLAMA_ARG_ALIAS="{quoted}"\n', encoding="utf-8")
-    assert entrypoint.read_environment_file(file) == {"LLAMA_ARG_ALIAS": value}
-    shell = subprocess.run(["sh", "-c", f'. {file}; printf %s "$LLAMA_ARG_ALIAS"'], capture_output=True, text=True, check=True)
-    assert shell.stdout == value
-
-
 def test_the_user_wins_over_the_generation_and_secrets_stay_out() -> None:
     environment = {"PATH": "/bin", "LLAMA_ARG_BATCH": "64", "HF_TOKEN": "t", "LLAMA_API_KEY": "k", "GGUF_MODEL_TOKEN": "t", "CTX_SIZE": "1"}
     generation = {"LLAMA_ARG_BATCH": "2048", "LLAMA_ARG_PORT": "8080"}
@@ -70,9 +58,8 @@ def test_the_user_wins_over_the_generation_and_secrets_stay_out() -> None:
 
 
 def outcome(tmp_path: pathlib.Path, *failures: runner.Failure) -> runner.Outcome:
-    file = tmp_path / "environment"
-    file.write_text("LLAMA_ARG_PORT=8080\n", encoding="utf-8")
-    result = {"command": ["/r/bin/llama-server", "--no-webui"], "environment_file": str(file)}
+    (tmp_path / "manifest.json").write_text('{"environment": {"LLAMA_ARG_PORT": "8080"}}', encoding="utf-8")
+    result = {"command": ["/r/bin/llama-server", "--no-webui"], "environment_file": str(tmp_path / "environment")}
     return runner.Outcome(failures=list(failures), results={"localhost": {"llama_server": result}})
 
 

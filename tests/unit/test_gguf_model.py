@@ -20,10 +20,10 @@ import typing
 import zipfile
 
 import pytest
-from tests.hub import Fault, Hub
 
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import ProblemError
 from ansible_collections.llama_fleet.core.plugins.modules import gguf_model
+from tests.hub import Fault, Hub
 
 Result = dict[str, typing.Any]
 REPO = "owner/SmolLM-GGUF"
@@ -63,8 +63,15 @@ def hub(tmp_path: pathlib.Path) -> typing.Iterator[Hub]:
 def wanted(hub: Hub, tmp_path: pathlib.Path) -> Result:
     """Parameters that take the split model from the hub."""
     return {
-        "source": REPO, "quant": "", "revision": "main", "endpoint": hub.url, "token": "", "index_url": f"{hub.url}/simple",
-        "root": str(tmp_path / "root"), "progress_file": str(tmp_path / "progress"), "plan_only": False,
+        "source": REPO,
+        "quant": "",
+        "revision": "main",
+        "endpoint": hub.url,
+        "token": "",
+        "index_url": f"{hub.url}/simple",
+        "root": str(tmp_path / "root"),
+        "progress_file": str(tmp_path / "progress"),
+        "plan_only": False,
     }
 
 
@@ -276,7 +283,11 @@ def test_token_is_in_no_output(wanted: Result) -> None:
 def start(wanted: Result) -> subprocess.Popen[str]:
     """The module as Ansible starts it: a process of its own that reads its arguments from stdin."""
     process = subprocess.Popen(
-        [sys.executable, gguf_model.__file__], text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        [sys.executable, gguf_model.__file__],
+        text=True,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
     )
     stdin = typing.cast("typing.IO[str]", process.stdin)
@@ -360,7 +371,7 @@ class TestWheel:
         assert hub.sent == 0
 
     def test_no_such_version(self, wanted: Result, source: str) -> None:
-        assert "a version that has, such as 1.0" in problem(wanted, source=source.replace("==1.0", "==2.0"))
+        assert "a version that has one (1.0)" in problem(wanted, source=source.replace("==1.0", "==2.0"))
 
     def test_not_a_wheel(self, hub: Hub, wanted: Result) -> None:
         path = hub.root / "simple" / "other-1.0-py3-none-any.whl"

@@ -14,6 +14,7 @@ import zipfile
 
 import huggingface_hub
 import pytest
+
 from tests.hub import Fault, Hub
 
 REPO = "owner/model"

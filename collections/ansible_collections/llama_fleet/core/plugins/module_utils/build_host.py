@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib
 import os
 import pathlib
 import re
@@ -14,11 +13,10 @@ import typing
 
 from ansible_collections.llama_fleet.core.plugins.module_utils.commands import Runner
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, ProblemError, one_of
-from ansible_collections.llama_fleet.core.plugins.module_utils.tools_venv import venv_problem
 
 _COMPILERS = ("c++", "g++", "clang++")
 # What is found missing → the Debian package that brings it.
-_PACKAGES = {"compiler": "g++", "git": "git", "venv": "python3-venv", "openssl": "libssl-dev"}
+_PACKAGES = {"compiler": "g++", "git": "git", "openssl": "libssl-dev"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,14 +33,13 @@ class BuildHost:
         return tuple(name for name in self.missing if name != "openssl")
 
 
-def observe(needs_git: bool, needs_venv: bool) -> BuildHost:
+def observe(needs_git: bool) -> BuildHost:
     """Look at this host: nothing is run for it."""
     compiler = next(filter(None, map(shutil.which, _COMPILERS)), "") or ""
     openssl = _has_openssl_headers()
     present = {
         "compiler": bool(compiler),
         "git": not needs_git or shutil.which("git") is not None,
-        "venv": not needs_venv or venv_problem() is None,
         "openssl": openssl,
     }
     return BuildHost(compiler, openssl, tuple(name for name, there in present.items() if not there))
@@ -87,7 +84,6 @@ def install(names: typing.Sequence[str], run: Runner) -> None:
         raise ProblemError(
             Problem("compiler", f"'{lines[0]}' from apt-get", f"the packages {' '.join(packages(names))}", "install them by hand, then run again")
         )
-    importlib.invalidate_caches()  # python3-venv may just have come
 
 
 def compiler_version(compiler: str, run: Runner) -> str:

@@ -65,8 +65,15 @@ def _run_to_end(command: typing.Sequence[str], environment: typing.Mapping[str, 
     # Neither the with statement nor subprocess.run: both wait for the child after its time, and one that is
     # stuck in the kernel (a driver that hangs) cannot be killed.
     process = subprocess.Popen(
-        list(command), env=dict(environment), cwd=cwd, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        encoding="utf-8", errors="replace", start_new_session=timeout is not None,
+        list(command),
+        env=dict(environment),
+        cwd=cwd,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        encoding="utf-8",
+        errors="replace",
+        start_new_session=timeout is not None,
     )
     try:
         stdout, stderr = process.communicate(timeout=timeout)
@@ -98,8 +105,14 @@ def _run_by_line(
 ) -> Result:
     lines: list[str] = []
     with subprocess.Popen(
-        list(command), env=dict(environment), cwd=cwd, stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8", errors="replace",
+        list(command),
+        env=dict(environment),
+        cwd=cwd,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        encoding="utf-8",
+        errors="replace",
     ) as process:
         try:
             for line in typing.cast("typing.Iterable[str]", process.stdout):

@@ -110,7 +110,8 @@ def make_plan(wanted: Wanted, host: Host) -> Plan:
 def architecture_problems(wanted: Wanted) -> list[Problem]:
     return [
         Problem("cuda_toolkit_architectures", f"'{name}'", "numbers as CMake has them, such as 90-real")
-        for name in wanted.architectures if not re.fullmatch(r"\d{2,3}[af]?(-real|-virtual)?", name)
+        for name in wanted.architectures
+        if not re.fullmatch(r"\d{2,3}[af]?(-real|-virtual)?", name)
     ]
 
 

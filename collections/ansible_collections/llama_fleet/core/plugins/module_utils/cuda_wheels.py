@@ -45,35 +45,63 @@ RELEASES: typing.Mapping[str, Release] = {
         580,
         ("75", "80", "86", "87", "88", "89", "90", "100", "103", "110", "120", "121"),
         (
-            Wheel("nvidia-cuda-nvcc", "13.0.88", {
-                "x86_64": "56fe502eb77625a12f25172caa3cdddb4e4c8ba2c8c17dba44b164761b380f03",
-                "aarch64": "c7ff28f86a24effdc6c034fa15230c549a273e4771b10a7fec14996f8cf3307f",
-            }),
-            Wheel("nvidia-nvvm", "13.0.88", {
-                "x86_64": "c5f41ffeb6466944a026dfa5317d7d85355c119bbec279205d22f1869d1054e0",
-                "aarch64": "c4376a291d72d22a315d9d2f69bdae8f8cd83a627f75bad395cee49a0fe65dc1",
-            }),
-            Wheel("nvidia-cuda-crt", "13.0.88", {
-                "x86_64": "2c8043c7c9e02492716426e9919fc78d2c5b3b2a7a768a88e952676b08aa55a4",
-                "aarch64": "ee2ea2a97073e02ee62bb27841f437332be2c248e3eac013df07997ada39c003",
-            }),
-            Wheel("nvidia-cuda-cccl", "13.0.85", {
-                "x86_64": "e0da7ad981f3a8aff08241b5bfc1af868742a63e2762f53a5171c492ef242649",
-                "aarch64": "6f0203e29fed809ee2b7fe9b1344df66ecab990c37d6a2e0e189b26d6c97ed7c",
-            }),
-            Wheel("nvidia-cuda-runtime", "13.0.96", {
-                "x86_64": "7f82250d7782aa23b6cfe765ecc7db554bd3c2870c43f3d1821f1d18aebf0548",
-                "aarch64": "ef9bcbe90493a2b9d810e43d249adb3d02e98dd30200d86607d8d02687c43f55",
-            }),
+            Wheel(
+                "nvidia-cuda-nvcc",
+                "13.0.88",
+                {
+                    "x86_64": "56fe502eb77625a12f25172caa3cdddb4e4c8ba2c8c17dba44b164761b380f03",
+                    "aarch64": "c7ff28f86a24effdc6c034fa15230c549a273e4771b10a7fec14996f8cf3307f",
+                },
+            ),
+            Wheel(
+                "nvidia-nvvm",
+                "13.0.88",
+                {
+                    "x86_64": "c5f41ffeb6466944a026dfa5317d7d85355c119bbec279205d22f1869d1054e0",
+                    "aarch64": "c4376a291d72d22a315d9d2f69bdae8f8cd83a627f75bad395cee49a0fe65dc1",
+                },
+            ),
+            Wheel(
+                "nvidia-cuda-crt",
+                "13.0.88",
+                {
+                    "x86_64": "2c8043c7c9e02492716426e9919fc78d2c5b3b2a7a768a88e952676b08aa55a4",
+                    "aarch64": "ee2ea2a97073e02ee62bb27841f437332be2c248e3eac013df07997ada39c003",
+                },
+            ),
+            Wheel(
+                "nvidia-cuda-cccl",
+                "13.0.85",
+                {
+                    "x86_64": "e0da7ad981f3a8aff08241b5bfc1af868742a63e2762f53a5171c492ef242649",
+                    "aarch64": "6f0203e29fed809ee2b7fe9b1344df66ecab990c37d6a2e0e189b26d6c97ed7c",
+                },
+            ),
+            Wheel(
+                "nvidia-cuda-runtime",
+                "13.0.96",
+                {
+                    "x86_64": "7f82250d7782aa23b6cfe765ecc7db554bd3c2870c43f3d1821f1d18aebf0548",
+                    "aarch64": "ef9bcbe90493a2b9d810e43d249adb3d02e98dd30200d86607d8d02687c43f55",
+                },
+            ),
             # cuBLAS loads NVRTC at run time.
-            Wheel("nvidia-cuda-nvrtc", "13.0.88", {
-                "x86_64": "ad9b6d2ead2435f11cbb6868809d2adeeee302e9bb94bcf0539c7a40d80e8575",
-                "aarch64": "d27f20a0ca67a4bb34268a5e951033496c5b74870b868bacd046b1b8e0c3267b",
-            }),
-            Wheel("nvidia-cublas", "13.1.1.3", {
-                "x86_64": "37936a16db8fe4ac1f065c2139360608a543a09275cb1a1af612e08cfa065436",
-                "aarch64": "b7a210458267ac818974c53038fbec2e969d5c99f305ab15c72522fa9f001dd5",
-            }),
+            Wheel(
+                "nvidia-cuda-nvrtc",
+                "13.0.88",
+                {
+                    "x86_64": "ad9b6d2ead2435f11cbb6868809d2adeeee302e9bb94bcf0539c7a40d80e8575",
+                    "aarch64": "d27f20a0ca67a4bb34268a5e951033496c5b74870b868bacd046b1b8e0c3267b",
+                },
+            ),
+            Wheel(
+                "nvidia-cublas",
+                "13.1.1.3",
+                {
+                    "x86_64": "37936a16db8fe4ac1f065c2139360608a543a09275cb1a1af612e08cfa065436",
+                    "aarch64": "b7a210458267ac818974c53038fbec2e969d5c99f305ab15c72522fa9f001dd5",
+                },
+            ),
         ),
     ),
 }
@@ -108,11 +136,14 @@ def install(
         _link(new)
         progress.stage(f"trying CUDA toolkit {release.version}")
         prove(new)
-        files.write_json(new / MANIFEST, {
-            "version": release.version,
-            "architectures": list(release.architectures),
-            "wheels": {wheel.project: {"version": wheel.version, "sha256": wheel.sha256[machine]} for wheel in release.wheels},
-        })
+        files.write_json(
+            new / MANIFEST,
+            {
+                "version": release.version,
+                "architectures": list(release.architectures),
+                "wheels": {wheel.project: {"version": wheel.version, "sha256": wheel.sha256[machine]} for wheel in release.wheels},
+            },
+        )
         os.sync()  # one call for thousands of files, all of which have to be on the disk before the rename
         if target.exists():  # no manifest: remains of something else
             shutil.rmtree(target)

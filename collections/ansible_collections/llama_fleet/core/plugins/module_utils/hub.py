@@ -121,11 +121,15 @@ class Hub:
     def _gated(self, repo: str) -> Problem:
         if not self._token:
             return Problem(
-                "gguf_model_token", f"none, and '{repo}' is gated", "the token of an account that was granted access",
+                "gguf_model_token",
+                f"none, and '{repo}' is gated",
+                "the token of an account that was granted access",
                 f"accept its terms on {self._endpoint}/{repo} and set gguf_model_token",
             )
         return Problem(
-            "gguf_model_token", f"a token of an account without access to '{repo}', which is gated", "one of an account that was granted access",
+            "gguf_model_token",
+            f"a token of an account without access to '{repo}', which is gated",
+            "one of an account that was granted access",
             f"ask for access on {self._endpoint}/{repo}",
         )
 

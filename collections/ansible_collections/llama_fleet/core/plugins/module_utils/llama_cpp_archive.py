@@ -7,7 +7,6 @@ from __future__ import annotations
 import pathlib
 
 from ansible_collections.llama_fleet.core.plugins.module_utils import package_index
-from ansible_collections.llama_fleet.core.plugins.module_utils.commands import run
 from ansible_collections.llama_fleet.core.plugins.module_utils.download import fetch
 from ansible_collections.llama_fleet.core.plugins.module_utils.files import sha256_of
 from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp_source import SOURCE, Archive
@@ -52,7 +51,7 @@ def _kept(archive: Archive, root: pathlib.Path) -> pathlib.Path:
 
 
 def _find(archive: Archive, index_url: str) -> package_index.IndexFile:
-    index = package_index.index_url(index_url, run)
+    index = package_index.index_url(index_url)
     return package_index.find_file(index, parse_package(archive.reference, SOURCE), _SUFFIX, SOURCE)
 
 

@@ -33,7 +33,6 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp_source 
 )
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, ProblemError, raise_if_any
 from ansible_collections.llama_fleet.core.plugins.module_utils.release_store import Manifest, find_release, release_path, whole_manifest
-from ansible_collections.llama_fleet.core.plugins.module_utils.tools_venv import BUILD_TOOLS, tools_ready
 
 _BUILD_SPACE = {"cpu": 3 * 10**9, CUDA: 12 * 10**9}
 
@@ -91,7 +90,7 @@ def make_plan(request: Request, run: Runner, tentative: bool = False) -> Plan:
     """Look at the host and its sources; raises with everything that would stop the build. Changes nothing."""
     problems = request.problems(tentative)
     raise_if_any(problems)
-    host = build_host.observe(isinstance(request.source, Repository), not tools_ready(request.root, BUILD_TOOLS))
+    host = build_host.observe(isinstance(request.source, Repository))
     installable = request.install_packages and build_host.can_install()
     revision = _revision(request, host, run)
     toolkit = _toolkit_version(request, tentative, run)

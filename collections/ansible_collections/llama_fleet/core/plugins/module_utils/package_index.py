@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import configparser
+import contextlib
 import dataclasses
 import json
 import os
@@ -13,7 +15,6 @@ import urllib.error
 import urllib.parse
 import urllib.request
 
-from ansible_collections.llama_fleet.core.plugins.module_utils.commands import Runner
 from ansible_collections.llama_fleet.core.plugins.module_utils.download import unreachable
 from ansible_collections.llama_fleet.core.plugins.module_utils.pinned import Package
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, ProblemError
@@ -21,6 +22,8 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.problems import P
 _JSON = "application/vnd.pypi.simple.v1+json"
 _DEFAULT_INDEX = "https://pypi.org/simple"
 _NOT_FOUND = 404
+# Where pip reads its settings, the last wins; read here because a host need not have pip.
+_PIP_FILES = ("/etc/pip.conf", "/etc/xdg/pip/pip.conf", "~/.pip/pip.conf", "~/.config/pip/pip.conf")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,14 +36,14 @@ class IndexFile:
     size: int
 
 
-def index_url(given: str, run: Runner) -> str:
+def index_url(given: str = "", files: typing.Iterable[str] = _PIP_FILES) -> str:
     """The index to ask: the one given, else what pip is configured to use, else PyPI."""
     if given:
         return given
-    if os.environ.get("PIP_INDEX_URL"):
-        return os.environ["PIP_INDEX_URL"]
-    configured = run(["python3", "-m", "pip", "config", "get", "global.index-url"], timeout=30)
-    return configured.stdout.strip() if configured.ok else _DEFAULT_INDEX
+    configuration = configparser.ConfigParser(interpolation=None, strict=False)
+    with contextlib.suppress(configparser.Error):  # pip itself will tell what is wrong with it
+        configuration.read([os.path.expanduser(path) for path in [*files, os.environ.get("PIP_CONFIG_FILE", "")]], encoding="utf-8")
+    return os.environ.get("PIP_INDEX_URL") or configuration.get("global", "index-url", fallback="") or _DEFAULT_INDEX
 
 
 def find_file(index: str, package: Package, suffix: str, variable: str) -> IndexFile:

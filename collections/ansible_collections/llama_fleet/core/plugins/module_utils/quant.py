@@ -164,9 +164,7 @@ def _default(models: list[Candidate], where: str, subject: str) -> Candidate:
             return _best(matching, where, subject)
     if len({candidate.quant for candidate in models}) == 1:
         return _best(models, where, subject)
-    raise ProblemError(
-        Problem(subject, f"no quant given, and in {where} neither {' nor '.join(DEFAULTS)} nor a single one", f"one of: {_list(models)}")
-    )
+    raise ProblemError(Problem(subject, f"no quant given, and in {where} neither {' nor '.join(DEFAULTS)} nor a single one", f"one of: {_list(models)}"))
 
 
 def _best(matching: list[Candidate], where: str, subject: str) -> Candidate:

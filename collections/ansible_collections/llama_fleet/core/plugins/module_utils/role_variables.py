@@ -45,7 +45,8 @@ def accepted(option: typing.Mapping[str, typing.Any]) -> str:
     """``a whole number``, ``one of auto or none``: what an option of a spec takes."""
     if option.get("choices"):
         return f"one of {one_of(option['choices'])}"
-    return _KINDS.get(option.get("type", "str"), option.get("type", "str"))
+    kind = str(option.get("type", "str"))
+    return _KINDS.get(kind, kind)
 
 
 def _shown(value: typing.Any, option: typing.Mapping[str, typing.Any]) -> str:

@@ -122,9 +122,7 @@ def devices(options: Options, run: Runner) -> tuple[list[str], list[Problem]]:
     return [], [Problem("llama_server_backend", "cuda, but the release sees no CUDA device", "a GPU and a driver that work", "see nvidia-smi, or use cpu")]
 
 
-def config_test(
-    command: typing.Sequence[str], variables: typing.Mapping[str, str], known: typing.Iterable[Setting], run: Runner
-) -> Problem | None:
+def config_test(command: typing.Sequence[str], variables: typing.Mapping[str, str], known: typing.Iterable[Setting], run: Runner) -> Problem | None:
     """Let the server itself read the configuration, without the model: it knows best."""
     done = run([*command, "--list-devices"], env=variables, cwd="/", timeout=120)
     if done.ok:

@@ -115,9 +115,7 @@ def pass_gate(
     return _generate(ask, expected, end, alive, clock)
 
 
-def _wait_for_health(
-    ask: Ask, end: float, limit: float, alive: typing.Callable[[], str], loading: typing.Callable[[], None], clock: Clock
-) -> None:
+def _wait_for_health(ask: Ask, end: float, limit: float, alive: typing.Callable[[], str], loading: typing.Callable[[], None], clock: Clock) -> None:
     told = False
     while True:
         reason = alive()

@@ -133,10 +133,15 @@ class Planner:
         plain = {name: value for name, value in dataclasses.asdict(options).items() if name not in _NOT_CONTENT}
         release = files.read_json(pathlib.Path(options.release) / "manifest.json") or {} if options.release else {}
         return Content(
-            runtime=self.runtime_name, release=options.release, release_fingerprint=str(release.get("fingerprint", "")),
-            model=options.model, model_size=checks.model_size(options.model) if options.model else 0,
+            runtime=self.runtime_name,
+            release=options.release,
+            release_fingerprint=str(release.get("fingerprint", "")),
+            model=options.model,
+            model_size=checks.model_size(options.model) if options.model else 0,
             options={**plain, "devices": list(options.devices), "extra_options": dict(options.extra_options)},
-            variables=variables, command=tuple(command), api_key=options.api_key,
+            variables=variables,
+            command=tuple(command),
+            api_key=options.api_key,
             unit=server_unit.render(options, command) if self.runtime_name == "systemd" else "",
         )
 

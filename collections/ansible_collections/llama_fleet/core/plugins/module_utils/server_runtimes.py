@@ -206,7 +206,13 @@ class ProcessRuntime:
         descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o640)
         try:
             child = subprocess.Popen(
-                generation.command, env=environment, cwd="/", stdin=subprocess.DEVNULL, stdout=descriptor, stderr=descriptor, start_new_session=True,
+                generation.command,
+                env=environment,
+                cwd="/",
+                stdin=subprocess.DEVNULL,
+                stdout=descriptor,
+                stderr=descriptor,
+                start_new_session=True,
             )
         except OSError as error:
             raise GateError(f"{generation.command[0]} cannot be executed: {error.strerror}") from error

@@ -122,8 +122,11 @@ class Stage:
         mode = next((_MODES[name] for name, value in extra.items() if name in _MODES and value is not False), "completion")
         expected = server_gate.Expected(options["model"], options["parallel"], options["ctx_size"], mode, self.options.prompt)
         answer = server_gate.pass_gate(
-            server_gate.asker(base, generation.text("api-key").strip()), expected, self.options.ready_timeout,
-            lambda: runtime.death(process), lambda: self.progress.stage("loading the model"),
+            server_gate.asker(base, generation.text("api-key").strip()),
+            expected,
+            self.options.ready_timeout,
+            lambda: runtime.death(process),
+            lambda: self.progress.stage("loading the model"),
         )
         if options["backend"] == CUDA and not _uses_gpu(process.pid):
             raise server_gate.GateError("it has no GPU open, though llama_server_backend is cuda")
@@ -136,8 +139,10 @@ class Stage:
         lines = "\n".join(log) or "(nothing)"
         return ProblemError(
             Problem(
-                f"instance {self.options.instance}", f"generation {generation.number} not good: {reason}",
-                "a server that passes its gate", f"{outcome}; the last lines of its log ({runtime.log}) are\n{lines}\n",
+                f"instance {self.options.instance}",
+                f"generation {generation.number} not good: {reason}",
+                "a server that passes its gate",
+                f"{outcome}; the last lines of its log ({runtime.log}) are\n{lines}\n",
             )
         )
 
@@ -209,8 +214,14 @@ class Stage:
         ]
 
     def _result(
-        self, plan: Plan, generation: Generation | None, changed: bool, diff: Diff, process: processes.Process | None = None,
-        answer: str = "", restarted: bool = False,
+        self,
+        plan: Plan,
+        generation: Generation | None,
+        changed: bool,
+        diff: Diff,
+        process: processes.Process | None = None,
+        answer: str = "",
+        restarted: bool = False,
     ) -> Result:
         found = process or (None if changed else plan.process)
         number = generation.number if generation else plan.number
@@ -230,9 +241,22 @@ class Stage:
     def _facts(self, runtime: str, generation: Generation | None, changed: bool, diff: Diff) -> Result:
         """What every result has."""
         return {
-            "changed": changed, "would_change": changed, "diff": diff, "instance": self.options.instance, "state": self.options.state, "runtime": runtime,
-            "generation": generation.number if generation else 0, "endpoint": "", "device": "", "command": [], "environment_file": "", "pid": 0,
-            "restarted": False, "ready": False, "answer": "", "log": "" if runtime == "exec" else self.planner.runtime(runtime).log,
+            "changed": changed,
+            "would_change": changed,
+            "diff": diff,
+            "instance": self.options.instance,
+            "state": self.options.state,
+            "runtime": runtime,
+            "generation": generation.number if generation else 0,
+            "endpoint": "",
+            "device": "",
+            "command": [],
+            "environment_file": "",
+            "pid": 0,
+            "restarted": False,
+            "ready": False,
+            "answer": "",
+            "log": "" if runtime == "exec" else self.planner.runtime(runtime).log,
         }
 
 

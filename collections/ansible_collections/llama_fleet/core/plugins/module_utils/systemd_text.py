@@ -63,7 +63,4 @@ def specifier_free(value: str) -> str:
 def parse_command_line(text: str) -> list[str]:
     """The arguments in a line that ``command_line`` wrote."""
     words = re.findall(r'"((?:[^"\\]|\\.)*)"|(\S+)', text)
-    return [
-        (plain or re.sub(r"\\(.)", r"\1", quoted)).replace("$$", "$").replace("%%", "%")
-        for quoted, plain in words
-    ]
+    return [(plain or re.sub(r"\\(.)", r"\1", quoted)).replace("$$", "$").replace("%%", "%") for quoted, plain in words]

@@ -4,19 +4,24 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import pathlib
 import sys
 import typing
 
+from ansible_collections.llama_fleet.core.plugins.module_utils import package_index
 from ansible_collections.llama_fleet.core.plugins.module_utils.commands import Runner, run
+from ansible_collections.llama_fleet.core.plugins.module_utils.download import fetch
 from ansible_collections.llama_fleet.core.plugins.module_utils.files import locked, read_json, write_json
+from ansible_collections.llama_fleet.core.plugins.module_utils.pinned import Package
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, ProblemError
 from ansible_collections.llama_fleet.core.plugins.module_utils.progress import Progress
 
 BUILD_TOOLS = ("cmake==4.4.4", "ninja==1.13.2")
 HUB_CLIENT = ("huggingface_hub==2.4.0",)
+# Debian keeps ensurepip in a package of its own, so pip comes as a wheel too; one that runs on Python 3.9.
+PIP = Package("pip", "26.0.1")
+PIP_SHA256 = "bdb1b08f4274833d62c1aa29e20907365a2ceb950410df15fc9521bad440122b"
 # Written last and removed first: no stamp means that an installation was cut off.
 STAMP = "llama-fleet-tools.json"
 
@@ -29,15 +34,6 @@ def folder(root: pathlib.Path) -> pathlib.Path:
 def tools_ready(root: pathlib.Path, requirements: typing.Iterable[str]) -> bool:
     """Whether every requirement is installed and the environment's Python still is the one it was made with."""
     return set(requirements) <= set(_installed(root))
-
-
-def venv_problem() -> Problem | None:
-    """A problem if this Python cannot make virtual environments (Debian keeps that in a package of its own)."""
-    if importlib.util.find_spec("ensurepip") and importlib.util.find_spec("venv"):
-        return None
-    return Problem(
-        "python3-venv", f"a {_base_python()} that cannot make virtual environments", "the modules venv and ensurepip", "install the package python3-venv"
-    )
 
 
 def ensure_tools(
@@ -70,18 +66,13 @@ def _install(root: pathlib.Path, installed: list[str], missing: list[str], index
     place = folder(root)
     (place / STAMP).unlink(missing_ok=True)
     if not installed:
-        problem = venv_problem()
-        if problem:
-            raise ProblemError(problem)
-        made = runner([_base_python(), "-m", "venv", "--clear", str(place)], timeout=300)
+        made = runner([_base_python(), "-m", "venv", "--without-pip", "--clear", str(place)], timeout=300)
         if not made.ok:
-            raise ProblemError(
-                Problem(
-                    "python3-venv", f"'{_last_line(made.stdout + made.stderr)}' from {_base_python()} -m venv", "a virtual environment", "repair that Python"
-                )
-            )
-    command = [str(place / "bin" / "python"), "-m", "pip", "install", "--no-input", "--disable-pip-version-check", "--only-binary", ":all:"]
-    done = runner([*command, *(["--index-url", index_url] if index_url else []), *missing], timeout=1800)
+            found = f"'{_last_line(made.stdout + made.stderr)}' from {_base_python()} -m venv"
+            raise ProblemError(Problem("Python", found, "a virtual environment", "repair that Python; where 'venv' is missing, install python3-venv"))
+    index = package_index.index_url(index_url)
+    command = [str(place / "bin" / "python"), f"{_pip(place, index, variable)}/pip", "install", "--no-input", "--disable-pip-version-check"]
+    done = runner([*command, "--only-binary", ":all:", *(["--index-url", index_url] if index_url else []), *missing], timeout=1800)
     if not done.ok:
         raise ProblemError(
             Problem(
@@ -92,6 +83,14 @@ def _install(root: pathlib.Path, installed: list[str], missing: list[str], index
             )
         )
     write_json(place / STAMP, {"python": os.path.realpath(place / "bin" / "python"), "requirements": sorted({*installed, *missing})})
+
+
+def _pip(place: pathlib.Path, index: str, variable: str) -> pathlib.Path:
+    """pip's own wheel, which Python runs as it is."""
+    wheel = place / f"pip-{PIP.version}-py3-none-any.whl"
+    if not wheel.exists():
+        fetch(package_index.find_by_sha256(index, PIP, PIP_SHA256, variable).url, wheel, PIP_SHA256, variable)
+    return wheel
 
 
 def _installed(root: pathlib.Path) -> list[str]:

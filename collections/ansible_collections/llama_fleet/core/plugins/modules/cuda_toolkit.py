@@ -137,7 +137,11 @@ def run(module: AnsibleModule) -> dict[str, typing.Any]:
         _prove_once(plan.toolkit, wanted, host, progress, touch)
     elif plan.release and touch:
         changed = cuda_wheels.install(
-            plan.release, plan.toolkit.path, package_index.index_url(params["index_url"], commands.run), host.machine, progress,
+            plan.release,
+            plan.toolkit.path,
+            package_index.index_url(params["index_url"]),
+            host.machine,
+            progress,
             lambda folder: cuda.prove(cuda.Toolkit(folder, plan.toolkit.version), wanted, host),
         )
     result = {"path": str(plan.toolkit.path), "version": plan.toolkit.version, "origin": plan.origin}

@@ -45,9 +45,9 @@ def test_a_toolkit_tells_its_version() -> None:
 def test_a_bare_host_misses_all(monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr(build_host, "_has_openssl_headers", lambda: False)
-    host = build_host.observe(needs_git=True, needs_venv=False)
+    host = build_host.observe(needs_git=True)
     assert (host.compiler, host.missing, host.required) == ("", ("compiler", "git", "openssl"), ("compiler", "git"))
-    assert build_host.observe(needs_git=False, needs_venv=False).required == ("compiler",)
+    assert build_host.observe(needs_git=False).required == ("compiler",)
 
 
 def test_only_root_with_apt_installs(monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path) -> None:

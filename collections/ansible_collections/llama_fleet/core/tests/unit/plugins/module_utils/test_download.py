@@ -155,7 +155,22 @@ def test_an_index_without_the_file(server: str, index: str, package: Package, me
         find_file(f"{server}/{index}", package, ".tar.gz", "v")
 
 
-def test_the_index_given_wins(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PIP_INDEX_URL", "https://configured/simple")
-    assert index_url("https://given/simple", None) == "https://given/simple"  # type: ignore[arg-type]  # because no command may run here
-    assert index_url("", None) == "https://configured/simple"  # type: ignore[arg-type]  # because no command may run here
+def test_the_index_is_the_one_given_else_the_one_pip_uses(monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path) -> None:
+    monkeypatch.delenv("PIP_INDEX_URL", raising=False)
+    monkeypatch.delenv("PIP_CONFIG_FILE", raising=False)
+    machine, user = tmp_path / "machine.conf", tmp_path / "user.conf"
+    files = [str(machine), str(user)]
+    assert index_url("", files) == "https://pypi.org/simple"
+    machine.write_text("[global]\nindex-url = https://machine/%20simple\n")
+    assert index_url("", files) == "https://machine/%20simple"
+    user.write_text("[global]\nindex-url = https://user/simple\n")
+    assert index_url("", files) == "https://user/simple"
+    monkeypatch.setenv("PIP_INDEX_URL", "https://environment/simple")
+    assert index_url("", files) == "https://environment/simple"
+    assert index_url("https://given/simple", files) == "https://given/simple"
+
+
+def test_a_broken_pip_configuration_is_left_to_pip(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("PIP_INDEX_URL", raising=False)
+    (tmp_path / "pip.conf").write_text("no section\n")
+    assert index_url("", [str(tmp_path / "pip.conf")]) == "https://pypi.org/simple"

@@ -18,10 +18,7 @@ RTX_4090 = "GPU-1b9e4b6a-7f0d-3c8a-b6a5-0d9f5b7c2e11"
 T4 = "GPU-8c2d7f5e-6a1b-4e3c-9f80-7b6a5d4c3e22"
 GB10 = "GPU-0f4f1b7d-2a6c-5e8b-8d3e-6c5b4a3f2e33"
 MISMATCH = "Failed to initialize NVML: Driver/library version mismatch\nNVML library version: 580.95"
-NO_CONTACT = (
-    "NVIDIA-SMI has failed because it couldn't communicate with the NVIDIA driver. "
-    "Make sure that the latest NVIDIA driver is installed and running."
-)
+NO_CONTACT = "NVIDIA-SMI has failed because it couldn't communicate with the NVIDIA driver. Make sure that the latest NVIDIA driver is installed and running."
 
 
 def add_device(root: pathlib.Path, address: str = "0000:65:00.0", vendor: str = "0x10de", pci_class: str = "0x030200") -> None:

@@ -73,6 +73,7 @@ def test_a_real_listener_is_found_with_its_pid() -> None:
 )
 def test_addresses_of_this_host(host: str, local: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     if host.endswith(".invalid"):
+
         def unknown(*_arguments: typing.Any, **_more: typing.Any) -> list[typing.Any]:
             raise socket.gaierror(-2, "Name or service not known")
 

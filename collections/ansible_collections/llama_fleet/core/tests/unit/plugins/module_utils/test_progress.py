@@ -55,9 +55,9 @@ def test_frequent_updates_are_written_ten_times_a_second_at_most(tmp_path: pathl
     progress = Progress(str(tmp_path / "progress"), clock)
     progress.stage("building")
     progress.update(1, 8)
-    assert "done\": 0" in (tmp_path / "progress").read_text()
+    assert 'done": 0' in (tmp_path / "progress").read_text()
     progress.update(8, 8)  # the end is always written
-    assert "done\": 8" in (tmp_path / "progress").read_text()
+    assert 'done": 8' in (tmp_path / "progress").read_text()
 
 
 def test_no_file_no_writing() -> None:

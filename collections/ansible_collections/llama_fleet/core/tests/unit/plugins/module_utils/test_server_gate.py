@@ -57,7 +57,9 @@ def test_a_good_server_passes_after_loading() -> None:
         (Expected("/m.gguf", 2, 512, prompt="Hi"), {"completions": [Reply(200, CHAT)]}, "/v1/chat/completions", "Paris."),
         (
             Expected("/m.gguf", 2, 512, prompt="Hi"),
-            {"completions": [Reply(200, {"choices": [{"message": {"content": "", "reasoning_content": "Hm"}}]})]}, "/v1/chat/completions", "Hm",
+            {"completions": [Reply(200, {"choices": [{"message": {"content": "", "reasoning_content": "Hm"}}]})]},
+            "/v1/chat/completions",
+            "Hm",
         ),
         (Expected("/m.gguf", 2, 512, "embedding", "Hi"), {"embeddings": [Reply(200, {"data": [1]})]}, "/v1/embeddings", ""),
         (Expected("/m.gguf", 2, 512, "rerank"), {"rerank": [Reply(200, {"results": [1]})]}, "/v1/rerank", ""),
@@ -114,8 +116,11 @@ def test_a_death_while_generating_is_told_as_a_death() -> None:
 @pytest.mark.parametrize(
     ("host", "secure", "url"),
     [
-        ("127.0.0.1", False, "http://127.0.0.1:80"), ("0.0.0.0", False, "http://127.0.0.1:80"), ("::", True, "https://[::1]:80"),
-        ("fe80::1", False, "http://[fe80::1]:80"), ("box", False, "http://box:80"),
+        ("127.0.0.1", False, "http://127.0.0.1:80"),
+        ("0.0.0.0", False, "http://127.0.0.1:80"),
+        ("::", True, "https://[::1]:80"),
+        ("fe80::1", False, "http://[fe80::1]:80"),
+        ("box", False, "http://box:80"),
     ],
 )
 def test_endpoints(host: str, secure: bool, url: str) -> None:

@@ -24,13 +24,38 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.server_options im
 FIXTURES = pathlib.Path(__file__).parent / "fixtures" / "llama_server"
 FLAGS = server_flags.parse_help((FIXTURES / "help.txt").read_text(encoding="utf-8"))
 WANTED = Options(
-    instance="default", state="started", runtime="systemd", release="/opt/llama-fleet/releases/b11434-0123456789ab",
-    model="/var/lib/llama-fleet/models/ggml-org/tiny/0a1b2c/tiny-Q4_K_M.gguf", backend="cpu", host="127.0.0.1", port=8080,
-    ctx_size=4096, parallel=16, max_tokens=2048, batch_size=2048, ubatch_size=512, threads=0, n_gpu_layers="auto", devices=(), alias="",
-    extra_options={}, prompt="", ready_timeout=600, root=pathlib.Path("/etc/llama-fleet"), runtime_root=pathlib.Path("/run/llama-fleet"),
+    instance="default",
+    state="started",
+    runtime="systemd",
+    release="/opt/llama-fleet/releases/b11434-0123456789ab",
+    model="/var/lib/llama-fleet/models/ggml-org/tiny/0a1b2c/tiny-Q4_K_M.gguf",
+    backend="cpu",
+    host="127.0.0.1",
+    port=8080,
+    ctx_size=4096,
+    parallel=16,
+    max_tokens=2048,
+    batch_size=2048,
+    ubatch_size=512,
+    threads=0,
+    n_gpu_layers="auto",
+    devices=(),
+    alias="",
+    extra_options={},
+    prompt="",
+    ready_timeout=600,
+    root=pathlib.Path("/etc/llama-fleet"),
+    runtime_root=pathlib.Path("/run/llama-fleet"),
 )
 CUDA = dataclasses.replace(
-    WANTED, instance="big", backend="cuda", host="0.0.0.0", port=443, n_gpu_layers="all", alias="50 % of $HOME", api_key="s3cret",
+    WANTED,
+    instance="big",
+    backend="cuda",
+    host="0.0.0.0",
+    port=443,
+    n_gpu_layers="all",
+    alias="50 % of $HOME",
+    api_key="s3cret",
     extra_options={"flash-attn": True, "metrics": True, "cors-origins": "https://a.example https://b.example"},
 )
 
@@ -44,8 +69,16 @@ def content_of(options: Options, devices: typing.Sequence[str] = (), **changes: 
     variables, words = server_options.split(server_options.settings(options, 4, devices), FLAGS)
     assert words == []
     content = generations.Content(
-        runtime="systemd", release=options.release, release_fingerprint="f" * 64, model=options.model, model_size=1, options={"port": options.port},
-        variables=variables, command=tuple(command_of(options)), unit=server_unit.render(options, command_of(options)), api_key=options.api_key,
+        runtime="systemd",
+        release=options.release,
+        release_fingerprint="f" * 64,
+        model=options.model,
+        model_size=1,
+        options={"port": options.port},
+        variables=variables,
+        command=tuple(command_of(options)),
+        unit=server_unit.render(options, command_of(options)),
+        api_key=options.api_key,
     )
     return dataclasses.replace(content, **changes)
 
@@ -183,7 +216,10 @@ def test_what_the_server_itself_refuses_is_laid_at_the_right_door(result: Result
     seen: list[typing.Any] = []
 
     def run(
-        command: typing.Sequence[str], env: typing.Mapping[str, str] | None = None, cwd: str | None = None, timeout: float | None = None,
+        command: typing.Sequence[str],
+        env: typing.Mapping[str, str] | None = None,
+        cwd: str | None = None,
+        timeout: float | None = None,
         on_line: typing.Callable[[str], None] | None = None,
     ) -> Result:
         del cwd, timeout, on_line

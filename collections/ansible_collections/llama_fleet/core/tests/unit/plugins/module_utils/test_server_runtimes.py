@@ -29,7 +29,11 @@ class Systemctl:
     told: list[str] = dataclasses.field(default_factory=list)
 
     def __call__(
-        self, command: typing.Sequence[str], env: typing.Mapping[str, str] | None = None, cwd: str | None = None, timeout: float | None = None,
+        self,
+        command: typing.Sequence[str],
+        env: typing.Mapping[str, str] | None = None,
+        cwd: str | None = None,
+        timeout: float | None = None,
         on_line: typing.Callable[[str], None] | None = None,
     ) -> Result:
         del env, cwd, timeout, on_line

@@ -10,6 +10,8 @@ import pytest
 
 from ansible_collections.llama_fleet.core.plugins.module_utils import tools_venv
 from ansible_collections.llama_fleet.core.plugins.module_utils.commands import Result
+from ansible_collections.llama_fleet.core.plugins.module_utils.package_index import IndexFile
+from ansible_collections.llama_fleet.core.plugins.module_utils.pinned import Package
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import ProblemError
 from ansible_collections.llama_fleet.core.tests.unit.fake_runner import FakeRunner
 
@@ -37,6 +39,28 @@ class Host(FakeRunner):
     @property
     def steps(self) -> list[str]:
         return ["venv" if "venv" in command else " ".join(command[command.index(":all:") + 1 :]) for command in self.commands]
+
+
+@pytest.fixture(autouse=True)
+def index(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Plays the package index: the addresses that were asked for pip's wheel."""
+    asked: list[str] = []
+
+    def find(index: str, package: Package, sha256: str, _variable: str) -> IndexFile:
+        asked.append(index)
+        return IndexFile("pip.whl", f"{index}/{package.project}.whl", sha256, 1)
+
+    monkeypatch.setattr(tools_venv.package_index, "find_by_sha256", find)
+    monkeypatch.setattr(tools_venv, "fetch", lambda _url, target, _sha256, _variable: target.write_text("pip"))
+    return asked
+
+
+def test_pip_comes_from_the_index_once(tmp_path: pathlib.Path, index: list[str]) -> None:
+    host = Host()
+    tools_venv.ensure_tools(tmp_path, WANTED, index_url="https://index/simple", runner=host)
+    tools_venv.ensure_tools(tmp_path, ["hub==3"], index_url="https://index/simple", runner=host)
+    assert index == ["https://index/simple"]
+    assert [command[1] for command in host.commands[1:]] == [f"{tmp_path}/venv/pip-{tools_venv.PIP.version}-py3-none-any.whl/pip"] * 2
 
 
 def test_tools_are_installed_once(tmp_path: pathlib.Path) -> None:
@@ -80,5 +104,5 @@ def test_a_failed_installation_leaves_no_stamp(tmp_path: pathlib.Path) -> None:
 
 
 def test_a_python_that_makes_no_environments(tmp_path: pathlib.Path) -> None:
-    with pytest.raises(ProblemError, match="python3-venv: found"):
+    with pytest.raises(ProblemError, match=r"Python: found .* from .* -m venv"):
         tools_venv.ensure_tools(tmp_path, WANTED, runner=Host(fails="venv"))

@@ -50,14 +50,28 @@ class Instance:
     def __init__(self, folder: pathlib.Path) -> None:
         self.folder = folder / "etc" / "instances" / "default"
         self.arguments: dict[str, typing.Any] = {
-            "root": str(folder / "etc"), "runtime_root": str(folder / "run"), "runtime": "process", "release": RELEASE, "model": MODEL,
-            "port": free_port(), "parallel": 1, "ctx_size": 256, "threads": 1, "ready_timeout": 120, "extra_options": {"warmup": False},
+            "root": str(folder / "etc"),
+            "runtime_root": str(folder / "run"),
+            "runtime": "process",
+            "release": RELEASE,
+            "model": MODEL,
+            "port": free_port(),
+            "parallel": 1,
+            "ctx_size": 256,
+            "threads": 1,
+            "ready_timeout": 120,
+            "extra_options": {"warmup": False},
         }
 
     def start_module(self, **arguments: typing.Any) -> subprocess.Popen[str]:
         module = subprocess.Popen(
-            [sys.executable, "-c", PROGRAM], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-            env={**os.environ, "PYTHONPATH": str(COLLECTIONS)}, start_new_session=True,
+            [sys.executable, "-c", PROGRAM],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "PYTHONPATH": str(COLLECTIONS)},
+            start_new_session=True,
         )
         assert module.stdin is not None
         module.stdin.write(json.dumps({**self.arguments, **arguments}))

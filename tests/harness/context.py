@@ -1,0 +1,79 @@
+"""Where a run of the tests keeps things, and how it starts programs."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import pathlib
+import shlex
+import subprocess
+import typing
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+COLLECTION = ROOT / "collections" / "ansible_collections" / "llama_fleet" / "core"
+
+
+class FailedError(Exception):
+    """A step failed; the message is for the summary."""
+
+
+class SkippedError(Exception):
+    """A step cannot run here; the message says why."""
+
+
+@dataclasses.dataclass
+class Context:
+    """One run of the tests."""
+
+    cache: pathlib.Path
+    environment: dict[str, str]
+    outcomes: dict[str, str] = dataclasses.field(default_factory=dict)
+
+    @classmethod
+    def create(cls) -> Context:
+        """The context of this machine: the cache folder and an environment that takes nothing from other projects."""
+        cache = pathlib.Path(os.environ.get("LLAMA_FLEET_TEST_CACHE") or pathlib.Path.home() / ".cache" / "llama-fleet-tests").resolve()
+        cache.mkdir(parents=True, exist_ok=True)
+        environment = {name: value for name, value in os.environ.items() if not name.startswith(("ANSIBLE_", "LLAMA_", "MOLECULE_", "VIRTUAL_ENV"))}
+        environment |= {
+            "LLAMA_FLEET_TEST_CACHE": str(cache),
+            "ANSIBLE_HOME": str(cache / "ansible"),
+            "ANSIBLE_COLLECTIONS_PATH": str(ROOT / "collections"),
+            "LC_ALL": "C.UTF-8",  # Ansible refuses to start without a UTF-8 locale
+            "PYTHONDONTWRITEBYTECODE": "1",
+        }
+        return cls(cache, environment)
+
+    def require_root(self, what: str) -> None:
+        """Skip the step unless the user is root."""
+        if os.geteuid() != 0:
+            raise SkippedError(f"{what} needs root")
+
+    def require_passed(self, *names: str) -> None:
+        """Skip the step if one that it builds on ran and did not pass."""
+        for name in names:
+            if self.outcomes.get(name, "passed") != "passed":
+                raise SkippedError(f"the step {name} did not pass")
+
+    def run(
+        self,
+        *command: str | pathlib.Path,
+        cwd: pathlib.Path = ROOT,
+        venv: pathlib.Path | None = None,
+        env: typing.Mapping[str, str] | None = None,
+        timeout: float = 2700,
+    ) -> None:
+        """Run a program with its output shown; raises where it fails. ``venv`` comes first on the PATH."""
+        words = [str(word) for word in command]
+        print(f"$ {shlex.join(words)}", flush=True)
+        environment = self.environment | dict(env or {})
+        if venv:
+            environment |= {"PATH": f"{venv / 'bin'}:{environment['PATH']}", "VIRTUAL_ENV": str(venv)}
+        try:
+            done = subprocess.run(words, cwd=cwd, env=environment, timeout=timeout, check=False, stdin=subprocess.DEVNULL)
+        except FileNotFoundError as error:
+            raise FailedError(f"{words[0]} is not installed") from error
+        except subprocess.TimeoutExpired as error:
+            raise FailedError(f"{pathlib.Path(words[0]).name} took longer than {timeout:.0f} s") from error
+        if done.returncode:
+            raise FailedError(f"{pathlib.Path(words[0]).name} ended with {done.returncode}")

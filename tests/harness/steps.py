@@ -1,0 +1,223 @@
+"""The steps of the test suite, in the order they run."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import pathlib
+import re
+import shutil
+import typing
+
+from tests.harness import environments
+from tests.harness.context import COLLECTION, ROOT, Context, FailedError
+from tests.hosts import podman
+
+ANSIBLE_TEST_PIP = """\
+# ansible-test asks a host of its own for this file; here pip comes out of the Python itself.
+import subprocess
+import sys
+
+# In a process of its own, for it makes pip forget its configuration.
+subprocess.check_call([sys.executable, "-m", "ensurepip"], stdout=subprocess.DEVNULL)
+arguments = [word for word in sys.argv[1:] if word not in ("--no-setuptools", "--no-wheel")]
+sys.exit(subprocess.call([sys.executable, "-m", "pip", "install", *arguments]))
+"""
+
+
+@dataclasses.dataclass(frozen=True)
+class Step:
+    """One step. ``quick`` ones need neither root nor more network than the package index."""
+
+    name: str
+    purpose: str
+    run: typing.Callable[[Context], None]
+    quick: bool = False
+
+
+ALL: list[Step] = []
+
+
+def step(name: str, purpose: str, *, quick: bool = False) -> typing.Callable[[typing.Callable[[Context], None]], typing.Callable[[Context], None]]:
+    """Make a function the next step."""
+
+    def add(function: typing.Callable[[Context], None]) -> typing.Callable[[Context], None]:
+        ALL.append(Step(name, purpose, function, quick))
+        return function
+
+    return add
+
+
+@step("packages", "the Debian packages that the tests need")
+def packages(context: Context) -> None:
+    environments.install_packages(context)
+
+
+@step("ruff", "Python: errors, style and format", quick=True)
+def ruff(context: Context) -> None:
+    venv = environments.main_venv(context)
+    context.run("ruff", "check", ".", venv=venv)
+    context.run("ruff", "format", "--check", ".", venv=venv)
+
+
+@step("mypy", "Python: types, strictly", quick=True)
+def mypy(context: Context) -> None:
+    venv = environments.main_venv(context)
+    context.run("mypy", "--cache-dir", context.cache / "mypy", "src", "tests", "molecule", COLLECTION / "plugins", venv=venv)
+
+
+@step("shellcheck", "shell scripts", quick=True)
+def shellcheck(context: Context) -> None:
+    context.run("shellcheck", "llama-fleet", "tests/run", ".ci/run", venv=environments.main_venv(context))
+
+
+@step("yamllint", "YAML", quick=True)
+def yamllint(context: Context) -> None:
+    context.run("yamllint", "--strict", ".", venv=environments.main_venv(context))
+
+
+@step("ansible-lint", "plays and roles, by the production profile", quick=True)
+def ansible_lint(context: Context) -> None:
+    context.run("ansible-lint", "--profile", "production", "--offline", venv=environments.main_venv(context), env={"NO_COLOR": "1"})
+
+
+@step("units", "unit and contract tests", quick=True)
+def units(context: Context) -> None:
+    _pytest(context, environments.main_venv(context))
+
+
+@step("docs", "the collection's documentation", quick=True)
+def docs(context: Context) -> None:
+    context.run("antsibull-docs", "lint-collection-docs", "--plugin-docs", COLLECTION, venv=environments.main_venv(context))
+
+
+@step("changelog", "the collection's changelog fragments", quick=True)
+def changelog(context: Context) -> None:
+    context.run("antsibull-changelog", "lint", cwd=COLLECTION, venv=environments.main_venv(context))
+
+
+@step("units-newest", "unit and contract tests with the newest ansible-core")
+def units_newest(context: Context) -> None:
+    _pytest(context, environments.newest_venv(context))
+
+
+@step("sanity", "ansible-test sanity")
+def sanity(context: Context) -> None:
+    _sanity(context, environments.main_venv(context))
+
+
+@step("sanity-newest", "ansible-test sanity of the newest ansible-core")
+def sanity_newest(context: Context) -> None:
+    _sanity(context, environments.newest_venv(context))
+
+
+@step("galaxy", "the built collection, as Galaxy's importer sees it")
+def galaxy(context: Context) -> None:
+    collection = _copy_collection(context, "galaxy")
+    (version,) = re.findall(r"^version: (\S+)$", (collection / "galaxy.yml").read_text(encoding="utf-8"), re.MULTILINE)
+    built = context.cache / "galaxy" / f"llama_fleet-core-{version}.tar.gz"
+    context.run("antsibull-changelog", "release", "--version", version, cwd=collection, venv=environments.main_venv(context))
+    context.run("ansible-galaxy", "collection", "build", "--force", "--output-path", built.parent, cwd=collection, venv=environments.main_venv(context))
+    config = context.cache / "galaxy" / "importer.cfg"
+    config.write_text("[galaxy-importer]\nRUN_ANSIBLE_TEST = False\nCHECK_CHANGELOG = True\nCHECK_REQUIRED_TAGS = True\n", encoding="utf-8")
+    venv = environments.galaxy_venv(context)
+    context.run("python", "-m", "galaxy_importer.main", built, cwd=built.parent, venv=venv, env={"GALAXY_IMPORTER_CONFIG": str(config)})
+
+
+@step("release", "llama.cpp, built on this machine (the compilers' cache serves the steps after it)")
+def release(context: Context) -> None:
+    context.require_root("a build with packages of the system")
+    root = context.cache / "machine"
+    arguments = f"source='{_default_source()}' root={root} compiler_cache={context.cache / 'ccache'}"
+    ansible = ("ansible", "-i", "inventories/localhost", "localhost", "-m", "llama_fleet.core.llama_cpp_release")
+    context.run(*ansible, "-a", arguments, venv=environments.main_venv(context))
+
+
+@step("hosts", "images of real hosts, and what the test hub serves them")
+def hosts(context: Context) -> None:
+    context.require_root("making host images")
+    environment = context.environment | podman.settings(context.cache)
+    for image in (*podman.HOSTS, podman.BASE):
+        made = podman.ensure(image, context.cache / "images", environment)
+        print(f"{image.name}: {'made' if made else 'there already'}", flush=True)
+    context.require_passed("release")
+    splitter = _release(context) / "bin" / "llama-gguf-split"
+    python_path = {"PYTHONPATH": f"{ROOT}:{ROOT / 'collections'}"}
+    context.run("python", "-m", "tests.harness.content", context.cache / "hub", splitter, venv=environments.main_venv(context), env=python_path)
+
+
+@step("server", "the module llama_server with a real release and a real model")
+def server(context: Context) -> None:
+    context.require_root("the release")
+    context.require_passed("hosts", "release")
+    model = next((context.cache / "hub" / "repos").glob("*/*/*-00001-of-*.gguf"))
+    real = {"LLAMA_FLEET_TEST_RELEASE": str(_release(context)), "LLAMA_FLEET_TEST_MODEL": str(model)}
+    test = COLLECTION / "tests" / "unit" / "plugins" / "modules" / "test_llama_server.py"
+    context.run("pytest", "-q", test, venv=environments.main_venv(context), env=real)
+
+
+@step("e2e", "./llama-fleet up on this machine, asked by the openai client")
+def e2e(context: Context) -> None:
+    context.require_root("the whole path on this machine")
+    context.require_passed("release")
+    context.run("pytest", "-v", "tests/e2e", venv=environments.main_venv(context), env={"LLAMA_FLEET_TEST_CCACHE": str(context.cache / "ccache")})
+
+
+@step("molecule", "two hosts over SSH: from bare to an answer, changed, restarted, stopped")
+def molecule(context: Context) -> None:
+    context.require_root("hosts in podman")
+    context.require_passed("hosts", "release")
+    settings = podman.settings(context.cache) | {"NO_COLOR": "1"}
+    command = ("molecule", "-c", "molecule/config.yml", "test", "--all")
+    context.run(*command, venv=environments.main_venv(context), env=settings | {"XDG_CACHE_HOME": str(context.cache / "xdg")})
+
+
+@step("image", "the container image, built, started, restarted and stopped")
+def image(context: Context) -> None:
+    context.require_root("building an image")
+    context.require_passed("hosts", "release")
+    context.run("pytest", "-v", "tests/image", venv=environments.main_venv(context), env=podman.settings(context.cache))
+
+
+def _pytest(context: Context, venv: pathlib.Path) -> None:
+    """The tests of pyproject.toml's testpaths, those of a file in one process."""
+    context.run("pytest", "-q", "--numprocesses", "auto", "--dist", "loadfile", "-o", f"cache_dir={context.cache / 'pytest'}", venv=venv)
+
+
+def _release(context: Context) -> pathlib.Path:
+    """The newest release that the step of that name built."""
+    built = sorted((context.cache / "machine" / "releases").glob("*/manifest.json"), key=lambda manifest: manifest.stat().st_mtime)
+    if not built:
+        raise FailedError("there is no release: run the step 'release' first")
+    return built[-1].parent
+
+
+def _default_source() -> str:
+    defaults = (COLLECTION / "roles" / "llama_cpp" / "defaults" / "main.yml").read_text(encoding="utf-8")
+    (source,) = re.findall(r'^llama_cpp_source: "(.*)"$', defaults, re.MULTILINE)
+    return str(source)
+
+
+def _copy_collection(context: Context, name: str) -> pathlib.Path:
+    """A copy under a path as Ansible's tools want it, where they may leave what they make."""
+    target = context.cache / name / "ansible_collections" / "llama_fleet" / "core"
+    shutil.rmtree(target, ignore_errors=True)
+    shutil.copytree(COLLECTION, target, ignore=shutil.ignore_patterns("__pycache__", "output", ".*_cache", ".ansible"))
+    return target
+
+
+def _sanity(context: Context, venv: pathlib.Path) -> None:
+    collection = _copy_collection(context, "sanity")
+    # A home of its own: ansible-test keeps its environments there, and the file below is none for other projects.
+    home = context.cache / "home"
+    cache = home / ".ansible" / "test" / "cache"
+    cache.mkdir(parents=True, exist_ok=True)
+    for settings in (".config", ".pip"):
+        if (pathlib.Path.home() / settings).exists() and not (home / settings).is_symlink():
+            (home / settings).symlink_to(pathlib.Path.home() / settings)
+    (requirements,) = venv.glob("lib/python3*/site-packages/ansible_test/_internal/python_requirements.py")
+    for version in re.findall(r"\bpip='([\d.]+)'", requirements.read_text(encoding="utf-8")):
+        (cache / f"get_pip_{version.replace('.', '_')}.py").write_text(ANSIBLE_TEST_PIP, encoding="utf-8")
+    python = next(path.name for path in (venv / "bin").glob("python3.*"))
+    command = ("ansible-test", "sanity", "--local", "--color", "no", "--python", python.removeprefix("python"))
+    context.run(*command, cwd=collection, venv=venv, env={"HOME": str(home), "PATH": os.environ["PATH"]})

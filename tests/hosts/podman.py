@@ -1,0 +1,85 @@
+"""podman on the machine that runs the tests: the settings it needs there, and images of real hosts.
+
+Images come from Debian's archive by mmdebstrap: no container registry is asked.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import os
+import pathlib
+import resource
+import subprocess
+
+# What every host has that can be reached by Ansible over SSH.
+HOST = "systemd systemd-sysv dbus openssh-server python3 sudo iproute2 ca-certificates curl"
+
+
+@dataclasses.dataclass(frozen=True)
+class Image:
+    """One image: a Debian suite and the packages in it."""
+
+    name: str
+    suite: str
+    packages: str
+
+    @property
+    def recipe(self) -> str:
+        """What tells whether an image that exists is this one."""
+        return hashlib.sha256(f"{self.suite} {self.packages}".encode()).hexdigest()[:12]
+
+
+# Debian 12 brings the compiler along; on Debian 13 the role installs it. Both have ccache, so that a second run of the tests is quick.
+HOSTS = (
+    Image("localhost/llama-fleet-host:bookworm", "bookworm", f"{HOST} g++ libssl-dev ccache"),
+    Image("localhost/llama-fleet-host:trixie", "trixie", f"{HOST} ccache"),
+)
+BASE = Image("localhost/llama-fleet-base:trixie", "trixie", "ca-certificates")
+
+
+def settings(folder: pathlib.Path) -> dict[str, str]:
+    """The environment podman and buildah need here: a CONTAINERS_CONF on machines without cgroup v2 or with a low limit of open files."""
+    lines = []
+    if not _can_raise_limits():
+        soft, _hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        lines += ["[containers]", f'default_ulimits = ["nofile={min(soft, 1024)}:{min(soft, 1024)}", "nproc=10000:10000"]']
+    if not pathlib.Path("/sys/fs/cgroup/cgroup.controllers").exists():
+        lines += ["[engine]", 'runtime = "runc"', 'cgroup_manager = "cgroupfs"', 'events_logger = "file"']
+    if not lines:
+        return {}
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / "containers.conf"
+    file.write_text("\n".join([*lines, "[network]", 'network_backend = "netavark"', ""]), encoding="utf-8")
+    return {"CONTAINERS_CONF": str(file)}
+
+
+def _can_raise_limits() -> bool:
+    """Whether a process of ours may have the limits that container engines ask for."""
+    probe = "import resource; resource.setrlimit(resource.RLIMIT_NOFILE, (1048576, 1048576))"
+    return subprocess.run(["python3", "-c", probe], capture_output=True, check=False).returncode == 0
+
+
+def ensure(image: Image, folder: pathlib.Path, environment: dict[str, str]) -> bool:
+    """Make ``image`` unless podman has it; returns whether there was anything to do. The root file system is kept in ``folder``."""
+    if _label(image, environment) == image.recipe:
+        return False
+    folder.mkdir(parents=True, exist_ok=True)
+    archive = folder / f"{image.suite}-{image.recipe}.tar"
+    if not archive.exists():
+        part = archive.with_suffix(".part.tar")
+        subprocess.run(["mmdebstrap", "--quiet", "--variant=minbase", f"--include={','.join(image.packages.split())}", image.suite, part], check=True)
+        os.replace(part, archive)
+    subprocess.run(["podman", "import", "--quiet", "--change", f"LABEL recipe={image.recipe}", archive, image.name], check=True, env=environment)
+    return True
+
+
+def _label(image: Image, environment: dict[str, str]) -> str:
+    found = subprocess.run(
+        ["podman", "image", "inspect", "--format", '{{index .Config.Labels "recipe"}}', image.name],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=environment,
+    )
+    return found.stdout.strip()
