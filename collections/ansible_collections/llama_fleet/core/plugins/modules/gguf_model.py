@@ -268,14 +268,16 @@ def plan_of(request: Request, commit: str, progress: Progress) -> model_plan.Pla
 
 
 def planned(plan: model_plan.Plan, missing: list[model_plan.RemoteFile], before: model_store.Model | None) -> Result:
-    files = [] if plan.archive else [{"path": str(plan.folder / file.name), "size": file.size, "sha256": file.sha256} for file in plan.files]
-    within = "the GGUF files of " if plan.archive else ""
-    after = {f"{plan.folder}/{within}{file.name}": file.size for file in plan.files}
+    if plan.archive:  # the sums of what is in it are known once it is there
+        files: list[Result] = [{"path": str(plan.folder / file.path), "size": file.size, "sha256": ""} for file in plan.inside]
+    else:
+        files = [{"path": str(plan.folder / file.name), "size": file.size, "sha256": file.sha256} for file in plan.files]
+    after: dict[str, int] = {file["path"]: file["size"] for file in files} or {f"{plan.folder}/the GGUF files of {file.name}": file.size for file in plan.files}
     return {
         "changed": bool(missing),
         "path": files[0]["path"] if files else "",
         "files": files,
-        "size": plan.size,
+        "size": sum(after.values()),
         "quant": plan.quant,
         "revision": plan.revision,
         "source": plan.source,
