@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 import click
 from click.shell_completion import get_completion_class
 
-from llama_fleet import __version__, access, console, foreground, options, runner, settings
+from llama_fleet import __version__, access, console, events, foreground, options, runner, settings
 from llama_fleet.errors import ExitCode, FleetError
 
 NAME = "llama-fleet"
@@ -61,7 +61,7 @@ class Invocation:
         # Units are for the whole machine: below a folder there are only processes.
         return {**settings.below(self.prefix, self.catalogue), "llama_server_runtime": "process"}
 
-    def run(self, playbook: str, variables: Mapping[str, object]) -> runner.Outcome:
+    def run(self, playbook: str, variables: Mapping[str, object]) -> events.Outcome:
         become = self.is_local and self.prefix is None and access.needs_become(self.command)
         request = runner.Request(playbook, variables, self.inventory, become, self.check, self.diff, self.verbose)
         return runner.run(request, console.Console(self.catalogue.stages[playbook]))
@@ -76,7 +76,7 @@ def up(invocation: Invocation, variables: dict[str, object], *, detach: bool) ->
     if outcome.exit_code or invocation.check:
         return outcome.exit_code
     click.echo(console.answers(outcome, with_key=bool(values.get("llama_server_api_key"))))
-    result = outcome.of_role("llama_server").get(runner.LOCALHOST, {})
+    result = outcome.of_role("llama_server").get(events.LOCALHOST, {})
     if detach or not invocation.is_local or result.get("runtime") != "process":
         return ExitCode.OK
     place = {name: value for name, value in values.items() if name in PLACE}

@@ -10,7 +10,7 @@ import time
 import typing
 from collections.abc import Callable, Sequence
 
-from llama_fleet import runner
+from llama_fleet import events
 from llama_fleet.settings import Stage
 
 # Seconds between two lines of the same stage where there is no terminal.
@@ -33,19 +33,19 @@ class Console:
         self._clock = clock
         self._last: dict[str, tuple[str, float]] = {}
 
-    def __call__(self, event: runner.Event) -> None:
-        if isinstance(event, runner.Progress):
+    def __call__(self, event: events.Event) -> None:
+        if isinstance(event, events.Progress):
             self._progress(event)
-        elif isinstance(event, runner.StageDone):
+        elif isinstance(event, events.StageDone):
             stages = [stage for stage in self._stages if stage.role == event.role]
             stage = stages[event.turn] if event.turn < len(stages) else Stage(event.role, event.task)
             self._line(f"{event.host}: {stage.name}: {_state(event, stage)}")
-        elif isinstance(event, runner.Failure):
+        elif isinstance(event, events.Failure):
             self._line(f"Error: {_failure(event)}")
         else:
             self._line(f"Warning: {event.text}" if event.warning else event.text)
 
-    def _progress(self, event: runner.Progress) -> None:
+    def _progress(self, event: events.Progress) -> None:
         text = f"{event.host}: {event.text}"
         if self._in_place:
             width = shutil.get_terminal_size().columns - 1
@@ -63,17 +63,17 @@ class Console:
         self._stream.flush()
 
 
-def _state(event: runner.StageDone, stage: Stage) -> str:
+def _state(event: events.StageDone, stage: Stage) -> str:
     if stage.plan:
         return "there is work to do" if event.result.get("would_change") else "nothing to do"
     return f"changed, {duration(event.seconds)}" if event.changed else "ok"
 
 
-def _failure(failure: runner.Failure) -> str:
+def _failure(failure: events.Failure) -> str:
     text = failure.text
     if failure.unreachable:
         text = f"cannot be reached: {' '.join(text.split())}"
-    elif failure.host == runner.LOCALHOST:
+    elif failure.host == events.LOCALHOST:
         return text
     return f"{failure.host}: {text}" if failure.host else text
 
@@ -84,16 +84,16 @@ def duration(seconds: float) -> str:
     return f"{minutes} min {rest} s" if minutes else f"{seconds:.1f} s"
 
 
-def summary(outcome: runner.Outcome) -> str:
+def summary(outcome: events.Outcome) -> str:
     return f"changed={outcome.changed} in {duration(outcome.seconds)}, {outcome.calls} module calls"
 
 
-def answers(outcome: runner.Outcome, *, with_key: bool) -> str:
+def answers(outcome: events.Outcome, *, with_key: bool) -> str:
     """Each host's answer to the prompt, its endpoint, and a line that asks the next question."""
     results = sorted(outcome.of_role("llama_server").items())
     parts = []
     for host, result in results:
-        name = "" if host == runner.LOCALHOST else f"{host}: "
+        name = "" if host == events.LOCALHOST else f"{host}: "
         if result.get("answer"):
             parts.append(f"\n{name}{result['answer'].strip()}\n")
         parts.append(f"{name}{result['endpoint']}")

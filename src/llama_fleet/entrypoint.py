@@ -12,7 +12,7 @@ import types
 import typing
 from collections.abc import Mapping, Sequence
 
-from llama_fleet import runner, settings
+from llama_fleet import events, runner, settings
 from llama_fleet.console import Console, summary
 from llama_fleet.errors import FleetError, UsageError
 
@@ -39,7 +39,7 @@ def provision(values: Mapping[str, object], catalogue: settings.Catalogue) -> Ma
     if outcome.exit_code:
         raise FleetError("The container cannot start: see above.")
     sys.stderr.write(summary(outcome) + "\n")
-    return outcome.of_role("llama_server")[runner.LOCALHOST]
+    return outcome.of_role("llama_server")[events.LOCALHOST]
 
 
 def server_environment(environment: Mapping[str, str], generation: Mapping[str, str], catalogue: settings.Catalogue) -> dict[str, str]:

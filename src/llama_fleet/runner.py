@@ -1,12 +1,10 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""Runs a play and turns what happens into typed events: the only file that imports ansible_runner."""
+"""Runs a play: the only file that imports ansible_runner."""
 
-import collections
 import dataclasses
 import os
 import pathlib
-import re
 import signal
 import sys
 import tempfile
@@ -14,67 +12,18 @@ import time
 import types
 import typing
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import ansible_runner
 import yaml
 
 from llama_fleet import leftovers
-from llama_fleet.errors import ExitCode, RunInterruptedError
+from llama_fleet.errors import RunInterruptedError
+from llama_fleet.events import LOCALHOST, NAMESPACE, Listener, Outcome, Translator
 from llama_fleet.settings import COLLECTIONS
 
-NAMESPACE = "llama_fleet.core"
-LOCALHOST = "localhost"
-# They run on the controller; no module runs on a host.
-CHECKS = ("ansible.builtin.validate_argument_spec", f"{NAMESPACE}.validate_variables")
 # Seconds that Ansible has to end by itself, and to end the jobs on its hosts, after an interruption.
 GRACE = 3.0
-
-_PROGRESS = re.compile(r"\[(?P<host>[^\]]+)\] (?P<text>\S.*)")
-_CONTROL = re.compile(r"\x1b\[[0-9;]*[A-Za-z]|\r")
-_LABEL = re.compile(r"^\s*(?:\[(?:WARNING|ERROR|DEPRECATION WARNING)\]|ERROR!):?\s*")
-
-
-@dataclasses.dataclass(frozen=True)
-class Progress:
-    """A long stage is this far."""
-
-    host: str
-    text: str
-
-
-@dataclasses.dataclass(frozen=True)
-class StageDone:
-    """One module call of one host has ended well: the role's first there, or a later one."""
-
-    host: str
-    role: str
-    task: str
-    turn: int
-    changed: bool
-    seconds: float
-    result: Mapping[str, typing.Any]
-
-
-@dataclasses.dataclass(frozen=True)
-class Failure:
-    """A host cannot go on; ``text`` is the module's own message."""
-
-    host: str
-    text: str
-    unreachable: bool = False
-
-
-@dataclasses.dataclass(frozen=True)
-class Remark:
-    """A warning, a diff, or (when asked for) Ansible's own words."""
-
-    text: str
-    warning: bool = False
-
-
-Event = Progress | StageDone | Failure | Remark
-Listener = Callable[[Event], None]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,27 +37,6 @@ class Request:
     check: bool = False
     diff: bool = False
     verbosity: int = 0
-
-
-@dataclasses.dataclass
-class Outcome:
-    """What came of a run: counts, failures, and the last result of each module of each host."""
-
-    calls: int = 0
-    changed: int = 0
-    seconds: float = 0.0
-    failures: list[Failure] = dataclasses.field(default_factory=list)
-    results: dict[str, dict[str, Mapping[str, typing.Any]]] = dataclasses.field(default_factory=dict)
-
-    @property
-    def exit_code(self) -> ExitCode:
-        if any(not failure.unreachable for failure in self.failures):
-            return ExitCode.FAILED
-        return ExitCode.UNREACHABLE if self.failures else ExitCode.OK
-
-    def of_role(self, role: str) -> dict[str, Mapping[str, typing.Any]]:
-        """The role's result by host."""
-        return {host: results[role] for host, results in self.results.items() if role in results}
 
 
 def run(request: Request, listener: Listener) -> Outcome:
@@ -138,81 +66,6 @@ def run(request: Request, listener: Listener) -> Outcome:
     translator.conclude(result.rc)
     translator.outcome.seconds = time.monotonic() - began
     return translator.outcome
-
-
-class Translator:
-    """Reads ansible_runner's events, tells the listener and keeps the outcome."""
-
-    def __init__(self, verbosity: int, listener: Listener) -> None:
-        self.outcome = Outcome()
-        self._verbose = verbosity > 0
-        self._listener = listener
-        self._remarks: set[str] = set()
-        self._errors: list[str] = []
-        self._turns: collections.Counter[tuple[str, str]] = collections.Counter()
-
-    def handle(self, event: Mapping[str, typing.Any]) -> bool:
-        """One event. Returns whether ansible_runner should keep it in a file."""
-        kind, text = event["event"], _clean(event.get("stdout", ""))
-        data = event.get("event_data", {})
-        if self._verbose and text:
-            self._listener(Remark(text))
-        if kind == "runner_on_ok":
-            self._ended(data)
-        elif kind in ("runner_on_failed", "runner_on_unreachable"):
-            self._failed(data, unreachable=kind == "runner_on_unreachable")
-        elif kind == "verbose":
-            self._said(text)
-        elif kind in ("warning", "system_warning"):
-            self._remark(Remark(_LABEL.sub("", text), warning=True))
-        elif kind == "runner_on_file_diff":
-            self._remark(Remark(text))
-        elif kind == "error" or text.startswith(("ERROR!", "[ERROR]")):
-            self._errors.append(_LABEL.sub("", text))
-        elif kind == "playbook_on_no_hosts_matched":
-            self._errors.append("The inventory has no host that the play is for.")
-        return False
-
-    def conclude(self, return_code: int) -> None:
-        """Ansible has ended. It may have failed before it came to a host, or without a word."""
-        if self.outcome.failures or (return_code == 0 and not self._errors):
-            return
-        self._fail(Failure("", "\n".join(self._errors) or f"ansible-playbook ended with exit status {return_code}."))
-
-    def _ended(self, data: Mapping[str, typing.Any]) -> None:
-        if data["resolved_action"] in CHECKS:
-            return
-        host, role, result = data["host"], (data.get("role") or "").rpartition(".")[2], data["res"]
-        stage = StageDone(host, role, data["task"], self._turns[host, role], result.get("changed", False), float(data["duration"]), result)
-        self._turns[host, role] += 1
-        self.outcome.calls += 1
-        self.outcome.changed += stage.changed
-        self.outcome.results.setdefault(host, {})[role] = result
-        self._listener(stage)
-
-    def _failed(self, data: Mapping[str, typing.Any], *, unreachable: bool) -> None:
-        if data.get("ignore_errors"):
-            return
-        self.outcome.calls += data["resolved_action"] not in CHECKS
-        text = str(data["res"].get("msg") or "the task failed without a message").strip()
-        self._fail(Failure(data["host"], text, unreachable))
-
-    def _fail(self, failure: Failure) -> None:
-        self.outcome.failures.append(failure)
-        self._listener(failure)
-
-    def _said(self, text: str) -> None:
-        for line in text.splitlines():
-            if (match := _PROGRESS.fullmatch(line)) and match["host"] not in ("WARNING", "ERROR", "DEPRECATION WARNING"):
-                self._listener(Progress(match["host"], match["text"]))
-            elif _LABEL.match(line):
-                self._errors += [_LABEL.sub("", line)] if "ERROR" in line else []
-
-    def _remark(self, remark: Remark) -> None:
-        # Ansible tells some of them once a task.
-        if remark.text and remark.text not in self._remarks and not self._verbose:
-            self._remarks.add(remark.text)
-            self._listener(remark)
 
 
 class _Interruption:
@@ -310,7 +163,3 @@ def _environment(private: pathlib.Path, marker: str, *, local: bool) -> dict[str
     if "ANSIBLE_CONFIG" not in os.environ and configuration.exists():
         here["ANSIBLE_CONFIG"] = str(configuration)
     return here
-
-
-def _clean(text: str) -> str:
-    return _CONTROL.sub("", text).strip()

@@ -11,6 +11,7 @@ import pytest
 
 from llama_fleet import access, cli, foreground, options, runner, settings
 from llama_fleet.errors import UsageError
+from llama_fleet.events import Listener, Outcome
 
 CATALOGUE = settings.load()
 RESULT = {"answer": "Blue.", "endpoint": "http://127.0.0.1:9", "runtime": "process", "pid": 7, "log": "/log"}
@@ -23,9 +24,9 @@ class Runs:
         self.result = result
         self.requests: list[runner.Request] = []
 
-    def __call__(self, request: runner.Request, _listener: runner.Listener) -> runner.Outcome:
+    def __call__(self, request: runner.Request, _listener: Listener) -> Outcome:
         self.requests.append(request)
-        return runner.Outcome(calls=7, seconds=5.1, results={"localhost": {"llama_server": self.result}})
+        return Outcome(calls=7, seconds=5.1, results={"localhost": {"llama_server": self.result}})
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ import pytest
 
 from llama_fleet import entrypoint, runner, settings
 from llama_fleet.errors import UsageError
+from llama_fleet.events import Failure, Outcome
 
 CATALOGUE = settings.load()
 
@@ -57,10 +58,10 @@ def test_the_user_wins_over_the_generation_and_secrets_stay_out() -> None:
     }
 
 
-def outcome(tmp_path: pathlib.Path, *failures: runner.Failure) -> runner.Outcome:
+def outcome(tmp_path: pathlib.Path, *failures: Failure) -> Outcome:
     (tmp_path / "manifest.json").write_text('{"environment": {"LLAMA_ARG_PORT": "8080"}}', encoding="utf-8")
     result = {"command": ["/r/bin/llama-server", "--no-webui"], "environment_file": str(tmp_path / "environment")}
-    return runner.Outcome(failures=list(failures), results={"localhost": {"llama_server": result}})
+    return Outcome(failures=list(failures), results={"localhost": {"llama_server": result}})
 
 
 def test_llama_server_takes_the_place_of_the_process(monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path) -> None:
@@ -81,7 +82,7 @@ def test_llama_server_takes_the_place_of_the_process(monkeypatch: pytest.MonkeyP
 
 def test_a_failed_run_starts_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path) -> None:
     monkeypatch.setenv("MODEL", "a/b")
-    monkeypatch.setattr(runner, "run", lambda _request, _listener: outcome(tmp_path, runner.Failure("localhost", "no disk space")))
+    monkeypatch.setattr(runner, "run", lambda _request, _listener: outcome(tmp_path, Failure("localhost", "no disk space")))
     monkeypatch.setattr(os, "execve", lambda *_arguments: pytest.fail("executed"))
     monkeypatch.setattr("signal.signal", lambda *_arguments: None)
     assert entrypoint.main([]) == 1

@@ -16,6 +16,7 @@ import pytest
 
 from llama_fleet import foreground, runner
 from llama_fleet.errors import ExitCode, RunInterruptedError
+from llama_fleet.events import Event, Failure, Outcome, StageDone
 
 PLAYS = {
     "echo": ["printf", "%s", "{{ text }}"],
@@ -27,7 +28,7 @@ PLAYS = {
 
 
 @pytest.fixture
-def events(monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path) -> list[runner.Event]:
+def events(monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path) -> list[Event]:
     collection = tmp_path / "collections/ansible_collections/llama_fleet/core"
     (collection / "playbooks").mkdir(parents=True)
     (collection / "galaxy.yml").write_text("namespace: llama_fleet\nname: core\nversion: 0.0.1\n", encoding="utf-8")
@@ -41,7 +42,7 @@ def events(monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path) -> list[runn
     return []
 
 
-def run(events: list[runner.Event], playbook: str, **options: object) -> runner.Outcome:
+def run(events: list[Event], playbook: str, **options: object) -> Outcome:
     return runner.run(dataclasses.replace(runner.Request(playbook, {}), **options), events.append)  # type: ignore[arg-type]  # fields by name
 
 
@@ -49,59 +50,59 @@ def no_traces(tmp_path: pathlib.Path) -> bool:
     return list((tmp_path / "tmp").iterdir()) == []
 
 
-def test_a_text_is_never_a_template(events: list[runner.Event], tmp_path: pathlib.Path) -> None:
+def test_a_text_is_never_a_template(events: list[Event], tmp_path: pathlib.Path) -> None:
     text = "{{ lookup('pipe', 'id') }} ü \"'\\"
     outcome = run(events, "echo", variables={"text": text})
-    stage = next(event for event in events if isinstance(event, runner.StageDone))
+    stage = next(event for event in events if isinstance(event, StageDone))
     assert stage.result["stdout"] == text
     assert (outcome.exit_code, outcome.calls, outcome.changed) == (ExitCode.OK, 1, 1)
     assert outcome.seconds > 0
     assert no_traces(tmp_path)
 
 
-def test_a_secret_is_on_no_command_line_and_nowhere_afterwards(events: list[runner.Event], tmp_path: pathlib.Path) -> None:
+def test_a_secret_is_on_no_command_line_and_nowhere_afterwards(events: list[Event], tmp_path: pathlib.Path) -> None:
     run(events, "secret", variables={"secret": "s3cr3t-42"})
-    stage = next(event for event in events if isinstance(event, runner.StageDone))
+    stage = next(event for event in events if isinstance(event, StageDone))
     assert stage.result["stdout"] == "0"
     assert no_traces(tmp_path)
 
 
-def test_a_failed_task(events: list[runner.Event], tmp_path: pathlib.Path) -> None:
+def test_a_failed_task(events: list[Event], tmp_path: pathlib.Path) -> None:
     assert run(events, "fail").exit_code == ExitCode.FAILED
-    [failure] = [event for event in events if isinstance(event, runner.Failure)]
+    [failure] = [event for event in events if isinstance(event, Failure)]
     assert (failure.host, failure.unreachable) == ("localhost", False)
     assert re.fullmatch(r".*non-zero return code\.?", failure.text)
     assert no_traces(tmp_path)
 
 
-def test_check_mode_reaches_the_module(events: list[runner.Event]) -> None:
+def test_check_mode_reaches_the_module(events: list[Event]) -> None:
     outcome = run(events, "fail", check=True)
     assert (outcome.exit_code, outcome.changed) == (ExitCode.OK, 0)
 
 
-def test_a_play_that_is_not_there(events: list[runner.Event]) -> None:
+def test_a_play_that_is_not_there(events: list[Event]) -> None:
     assert run(events, "nothing").exit_code == ExitCode.FAILED
-    [failure] = [event for event in events if isinstance(event, runner.Failure)]
+    [failure] = [event for event in events if isinstance(event, Failure)]
     assert "llama_fleet.core.nothing" in failure.text
 
 
-def test_a_host_that_cannot_be_reached(events: list[runner.Event], tmp_path: pathlib.Path) -> None:
+def test_a_host_that_cannot_be_reached(events: list[Event], tmp_path: pathlib.Path) -> None:
     inventory = tmp_path / "hosts.yml"
     inventory.write_text("all: {hosts: {far: {ansible_host: 127.0.0.1, ansible_port: 1}}}\n", encoding="utf-8")
     assert run(events, "echo", inventories=(inventory,), variables={"text": ""}).exit_code == ExitCode.UNREACHABLE
-    [failure] = [event for event in events if isinstance(event, runner.Failure)]
+    [failure] = [event for event in events if isinstance(event, Failure)]
     assert (failure.host, failure.unreachable) == ("far", True)
     assert "port 1" in failure.text
 
 
-def test_an_inventory_that_says_nothing(events: list[runner.Event], tmp_path: pathlib.Path) -> None:
+def test_an_inventory_that_says_nothing(events: list[Event], tmp_path: pathlib.Path) -> None:
     inventory = tmp_path / "hosts.yml"
     inventory.write_text("all: {hosts: {}}\n", encoding="utf-8")
     assert run(events, "echo", inventories=(inventory,)).exit_code == ExitCode.FAILED
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_ends_the_run_and_all_it_started(events: list[runner.Event], tmp_path: pathlib.Path, number: signal.Signals) -> None:
+def test_a_signal_ends_the_run_and_all_it_started(events: list[Event], tmp_path: pathlib.Path, number: signal.Signals) -> None:
     file = tmp_path / "pid"
 
     def interrupt() -> None:

@@ -12,18 +12,23 @@ import typing
 import xml.etree.ElementTree as ET
 
 from ansible_collections.llama_fleet.core.plugins.module_utils.commands import Result, Runner
-from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem
+from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia_findings import (
+    ERROR,
+    OLDEST_DRIVER,
+    VARIABLE,
+    WARNING,
+    Finding,
+    no_device,
+    no_smi,
+    smi_failure,
+)
 
-VARIABLE = "nvidia_driver_gpu"
 TIME_LIMIT = 15.0  # seconds that nvidia-smi gets; a healthy one needs about one
-OLDEST_DRIVER = 525  # the first that runs CUDA 12 and tells compute capabilities
 # Where drivers put nvidia-smi besides PATH, which is short under sudo, in containers and on WSL.
 MORE_FOLDERS = ("/usr/bin", "/usr/local/bin", "/usr/local/nvidia/bin", "/opt/bin", "/usr/lib/wsl/lib", "/run/current-system/sw/bin")
 
 _VENDOR = "0x10de"
 _DISPLAY_CLASSES = ("0x0300", "0x0302", "0x0380")  # VGA, 3D and other display controllers; not audio, USB or NVSwitch
-_ERROR = "error"
-_WARNING = "warning"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,20 +53,6 @@ class Driver:
 
 
 @dataclasses.dataclass(frozen=True)
-class Finding:
-    """One reason why a GPU is not used; an error stops the play, a warning does not."""
-
-    code: str
-    severity: str
-    found: str
-    wanted: str
-    fix: str
-
-    def __str__(self) -> str:
-        return str(Problem(VARIABLE, self.found, self.wanted, self.fix))
-
-
-@dataclasses.dataclass(frozen=True)
 class Host:
     """Where to look: every path below ``root``, every command through ``run``."""
 
@@ -80,43 +71,12 @@ class Observation:
 
     @property
     def usable(self) -> bool:
-        return bool(self.gpus) and not any(finding.severity == _ERROR for finding in self.findings)
+        return bool(self.gpus) and not any(finding.severity == ERROR for finding in self.findings)
 
     @property
     def architectures(self) -> list[str]:
         """CMake's names of what the GPUs run natively: ``90-real``."""
         return [f"{number}-real" for number in sorted({int(gpu.compute_capability.replace(".", "")) for gpu in self.gpus})]
-
-
-# What nvidia-smi says when it fails: pattern, code, wanted, fix. The first that matches counts.
-_FAILURES: tuple[tuple[str, str, str, str], ...] = (
-    (
-        r"version mismatch",
-        "driver_mismatch",
-        "a kernel module and driver libraries of the same version",
-        "reboot the host, or stop all that uses the GPUs and load the nvidia modules again",
-    ),
-    (
-        r"couldn't communicate with the NVIDIA driver|Driver Not Loaded",
-        "driver_not_loaded",
-        "a loaded nvidia kernel module",
-        "run 'modprobe nvidia' as root and read 'dmesg'; after a kernel upgrade the driver's kernel module has to be built again",
-    ),
-    (r"Insufficient Permissions", "no_permission", "a user that may open /dev/nvidia*", "run with become or sudo, or correct the rights of the device files"),
-    (
-        r"NVML: Unknown Error",
-        "gpu_revoked",
-        "a container that still holds its GPUs",
-        "restart the container; outside of one, reboot the host",
-    ),
-    (r"GPU is lost|Unable to determine the device handle", "gpu_off_bus", "a GPU that answers", "look for 'Xid' in 'dmesg' and reboot the host"),
-    (
-        r"No devices were found",
-        "no_usable_gpu",
-        "at least one GPU that the driver can use",
-        "read 'dmesg'; the driver may be too new or too old for the GPU; start a container with its GPUs passed in",
-    ),
-)
 
 
 def pci_devices(root: pathlib.Path) -> list[str]:
@@ -167,14 +127,14 @@ def observe(host: Host) -> Observation:
     """Look at the host; takes twice TIME_LIMIT at worst and changes nothing."""
     devices = pci_devices(host.root)
     kernel_module = kernel_module_version(host.root)
-    absent = () if devices else (_no_device(),)
+    absent = () if devices else (no_device(),)
     smi = find_smi(host)
     if not smi:
-        return Observation(findings=absent or (_no_smi(devices, kernel_module),))
-    severity = _ERROR if devices else _WARNING
+        return Observation(findings=absent or (no_smi(devices, kernel_module),))
+    severity = ERROR if devices else WARNING
     result = host.run([smi, "-q", "-x"], timeout=TIME_LIMIT)
     if not result.ok or "No devices were found" in result.stdout:
-        return Observation(findings=(*absent, _failure(result, severity, kernel_module)))
+        return Observation(findings=(*absent, smi_failure(result, severity, kernel_module, TIME_LIMIT)))
     try:
         driver, listed = parse_log(result.stdout, kernel_module)
     except ValueError as error:
@@ -194,14 +154,14 @@ def _with_capabilities(query: Result, driver: Driver, listed: typing.Sequence[Gp
     if major(driver.version) < OLDEST_DRIVER:
         old = Finding(
             "driver_too_old",
-            _ERROR,
+            ERROR,
             f"NVIDIA driver {driver.version}",
             f"driver {OLDEST_DRIVER} or newer",
             "upgrade the driver; 580 or newer runs CUDA 13",
         )
         return Observation(driver=driver, findings=(old,))
     if listed and not query.ok:
-        return Observation(driver=driver, findings=(_failure(query, _ERROR, driver.version),))
+        return Observation(driver=driver, findings=(smi_failure(query, ERROR, driver.version, TIME_LIMIT),))
     capabilities = parse_capabilities(query.stdout)
     gpus = tuple(dataclasses.replace(gpu, compute_capability=capabilities[gpu.uuid]) for gpu in listed if gpu.uuid in capabilities)
     silent = [f"{gpu.name or 'a GPU'} at {gpu.pci_address}" for gpu in listed if gpu.uuid not in capabilities]
@@ -209,7 +169,7 @@ def _with_capabilities(query: Result, driver: Driver, listed: typing.Sequence[Gp
         return Observation(gpus, driver)
     lost = Finding(
         "gpu_lost",
-        _WARNING if gpus else _ERROR,
+        WARNING if gpus else ERROR,
         f"{', '.join(silent) or 'no GPU'}, without a compute capability from driver {driver.version}",
         "GPUs that answer the driver",
         "look for 'Xid' in 'dmesg' and reboot the host",
@@ -221,12 +181,12 @@ def judged(gpu: str, seen: Observation) -> Observation:
     """The same observation, its warnings made errors where a GPU is required and none can be used."""
     if gpu != "required" or seen.usable:
         return seen
-    return dataclasses.replace(seen, findings=tuple(dataclasses.replace(finding, severity=_ERROR) for finding in seen.findings))
+    return dataclasses.replace(seen, findings=tuple(dataclasses.replace(finding, severity=ERROR) for finding in seen.findings))
 
 
 def refusal(gpu: str, seen: Observation) -> str:
     """Why the play must not go on, every error in a line of its own; empty if it may."""
-    sentences = [str(finding) for finding in seen.findings if finding.severity == _ERROR]
+    sentences = [str(finding) for finding in seen.findings if finding.severity == ERROR]
     if sentences and gpu == "auto":
         sentences.append(f"A host with an NVIDIA device never serves from its CPU unasked; {VARIABLE}=none accepts the CPU.")
     return "\n".join(sentences)
@@ -236,54 +196,6 @@ def major(version: str) -> int:
     """``580.95.05`` -> 580; 0 where it is no version."""
     match = re.match(r"\d+", version)
     return int(match[0]) if match else 0
-
-
-def _no_device() -> Finding:
-    return Finding(
-        "no_device",
-        _WARNING,
-        "no NVIDIA device on the PCI bus",
-        "an NVIDIA GPU",
-        "install one, pass it through to the virtual machine, or use the CPU",
-    )
-
-
-def _no_smi(devices: typing.Sequence[str], kernel_module: str) -> Finding:
-    names = ", ".join(devices)
-    if kernel_module:
-        return Finding(
-            "no_nvidia_smi",
-            _ERROR,
-            f"the NVIDIA device {names} and kernel module {kernel_module}, but no nvidia-smi",
-            "the driver's user space",
-            "install the driver's libraries and nvidia-smi in the module's version; start a container with its GPUs passed in (--gpus all, or CDI)",
-        )
-    return Finding(
-        "no_driver",
-        _ERROR,
-        f"the NVIDIA device {names}, but no NVIDIA driver",
-        f"NVIDIA driver {OLDEST_DRIVER} or newer, 580 for CUDA 13",
-        "install it with the distribution's packages and reboot",
-    )
-
-
-def _failure(result: Result, severity: str, kernel_module: str) -> Finding:
-    said = " ".join(f"{result.stdout}\n{result.stderr}".split())
-    if result.code == 124:
-        return Finding(
-            "smi_hangs",
-            severity,
-            f"an nvidia-smi that did not end within {TIME_LIMIT:g} s",
-            "an answer of the driver",
-            "look for 'Xid' in 'dmesg' and reboot the host; its driver or a GPU is stuck",
-        )
-    found = f"nvidia-smi with exit code {result.code} ({said[:200] or 'no message'})"
-    if kernel_module:
-        found += f" and kernel module {kernel_module}"
-    for pattern, code, wanted, fix in _FAILURES:
-        if re.search(pattern, said, re.IGNORECASE):
-            return Finding(code, severity, found, wanted, fix)
-    return Finding("smi_failed", severity, found, "a working 'nvidia-smi -q -x'", "run it by hand and read 'dmesg'; install the driver again if it is damaged")
 
 
 def _gpu(index: int, element: ET.Element) -> Gpu:
