@@ -103,12 +103,17 @@ def units_newest(context: Context) -> None:
 
 @step("sanity", "ansible-test sanity")
 def sanity(context: Context) -> None:
-    _sanity(context, environments.main_venv(context))
+    _ansible_test(context, "sanity", environments.main_venv(context))
 
 
 @step("sanity-newest", "ansible-test sanity of the newest ansible-core")
 def sanity_newest(context: Context) -> None:
-    _sanity(context, environments.newest_venv(context))
+    _ansible_test(context, "sanity", environments.newest_venv(context))
+
+
+@step("ansible-units", "the collection's unit tests, as ansible-test runs them")
+def ansible_units(context: Context) -> None:
+    _ansible_test(context, "units", environments.main_venv(context), "--requirements")
 
 
 @step("galaxy", "the built collection, as Galaxy's importer sees it")
@@ -206,8 +211,8 @@ def _copy_collection(context: Context, name: str) -> pathlib.Path:
     return target
 
 
-def _sanity(context: Context, venv: pathlib.Path) -> None:
-    collection = _copy_collection(context, "sanity")
+def _ansible_test(context: Context, kind: str, venv: pathlib.Path, *arguments: str) -> None:
+    collection = _copy_collection(context, kind)
     # A home of its own: ansible-test keeps its environments there, and the file below is none for other projects.
     home = context.cache / "home"
     cache = home / ".ansible" / "test" / "cache"
@@ -219,5 +224,5 @@ def _sanity(context: Context, venv: pathlib.Path) -> None:
     for version in re.findall(r"\bpip='([\d.]+)'", requirements.read_text(encoding="utf-8")):
         (cache / f"get_pip_{version.replace('.', '_')}.py").write_text(ANSIBLE_TEST_PIP, encoding="utf-8")
     python = next(path.name for path in (venv / "bin").glob("python3.*"))
-    command = ("ansible-test", "sanity", "--local", "--color", "no", "--python", python.removeprefix("python"))
+    command = ("ansible-test", kind, "--local", "--color", "no", "--python", python.removeprefix("python"), *arguments)
     context.run(*command, cwd=collection, venv=venv, env={"HOME": str(home), "PATH": os.environ["PATH"]})
