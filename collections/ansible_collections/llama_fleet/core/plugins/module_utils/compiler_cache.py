@@ -57,6 +57,8 @@ def ccache_environment(folder: pathlib.Path, work: pathlib.Path) -> dict[str, st
         "CCACHE_NOHASHDIR": "1",
         "CCACHE_COMPILERCHECK": "content",
         "CCACHE_EXTRAFILES": str(work / _CPU_FILE),
+        # The Runner's LC_ALL rules out every other locale variable, but ccache would still tell builds apart by those.
+        "CCACHE_SLOPPINESS": "locale",
     }
 
 

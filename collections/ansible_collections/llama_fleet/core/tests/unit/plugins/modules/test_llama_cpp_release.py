@@ -241,9 +241,12 @@ def test_a_release_without_a_compiler_at_hand_is_still_a_release(host: Host, mon
 
 
 @pytest.mark.skipif(shutil.which("ccache") is None, reason="needs ccache on PATH")
-def test_another_root_finds_the_same_objects(host: Host, tmp_path: pathlib.Path) -> None:
+def test_another_root_and_locale_find_the_same_objects(host: Host, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cache = tmp_path / "cache"
+    monkeypatch.setenv("LANG", "C.UTF-8")
     host.run(compiler_cache=str(cache))
+    monkeypatch.delenv("LANG")
+    monkeypatch.setenv("LC_CTYPE", "C.UTF-8")
     other = tmp_path / "other"
     fake_llama_cpp.provide_tools(other)
     subprocess.run(["ccache", "--zero-stats"], env={**os.environ, "CCACHE_DIR": str(cache)}, check=True, capture_output=True)
