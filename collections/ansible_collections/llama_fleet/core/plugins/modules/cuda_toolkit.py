@@ -46,24 +46,16 @@ options:
       - "Package index to install from. Empty: what pip is configured to use."
     type: str
     default: ""
-  progress_file:
-    description:
-      - File the module reports its progress to. The action plugin sets it.
-    type: path
-  plan_only:
-    description:
-      - Only plan. Find every problem and what would be done, change nothing.
-    type: bool
-    default: false
-attributes:
-  check_mode:
-    description: Can run in check mode and return without changing anything.
-    support: full
-  diff_mode:
-    description: Returns what has changed in diff mode.
-    support: full
 author:
   - The llama-fleet authors (@llama-fleet)
+attributes:
+  check_mode:
+    support: full
+  diff_mode:
+    support: full
+extends_documentation_fragment:
+  - llama_fleet.core.stage
+  - llama_fleet.core.stage.attributes
 """
 
 EXAMPLES = r"""

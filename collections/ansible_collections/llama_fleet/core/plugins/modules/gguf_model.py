@@ -60,24 +60,16 @@ options:
       - Folder below which C(models) is kept.
     type: path
     default: /var/lib/llama-fleet
-  progress_file:
-    description:
-      - File to which progress is written as JSON. The action plugin of this module sets it.
-    type: path
-  plan_only:
-    description:
-      - "Only plan: find every problem and what would be fetched, and change nothing."
-    type: bool
-    default: false
-attributes:
-  check_mode:
-    description: Can run in check mode and return what would change without changing anything.
-    support: full
-  diff_mode:
-    description: Returns what has changed, or would change, in diff mode.
-    support: full
 author:
   - The llama-fleet authors (@llama-fleet)
+attributes:
+  check_mode:
+    support: full
+  diff_mode:
+    support: full
+extends_documentation_fragment:
+  - llama_fleet.core.stage
+  - llama_fleet.core.stage.attributes
 """
 
 EXAMPLES = r"""

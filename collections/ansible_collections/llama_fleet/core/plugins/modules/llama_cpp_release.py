@@ -73,22 +73,16 @@ options:
     description: Package index for source distributions and build tools. Empty means what pip is configured to use.
     type: str
     default: ""
-  progress_file:
-    description: File that tells the progress while the module runs. Set by the action plugin of the same name.
-    type: path
-  plan_only:
-    description: Only plan, find every problem that can be known, and change nothing.
-    type: bool
-    default: false
-attributes:
-  check_mode:
-    description: Can run in check mode and return whether it would change anything.
-    support: full
-  diff_mode:
-    description: Shows build, fingerprint and the parts of the fingerprint, against those of the newest release on the host.
-    support: full
 author:
   - The llama-fleet authors (@llama-fleet)
+attributes:
+  check_mode:
+    support: full
+  diff_mode:
+    support: full
+extends_documentation_fragment:
+  - llama_fleet.core.stage
+  - llama_fleet.core.stage.attributes
 """
 
 EXAMPLES = r"""

@@ -15,13 +15,6 @@ description:
   - Renders a numbered generation of an instance (environment, unit, manifest), proves what can be proved while the old one still serves, switches, and
     counts the new one as good once it has generated tokens. Where it does not become good, the last good generation runs again and the module fails.
   - An instance whose generation does not change is not restarted.
-attributes:
-  check_mode:
-    description: Can run in check mode and say what would change, without changing anything.
-    support: full
-  diff_mode:
-    description: Shows the environment and the unit, which hold no secrets.
-    support: full
 options:
   instance:
     description: "The instance's name: lower-case letters, digits and hyphens."
@@ -124,13 +117,14 @@ options:
     description: Folder for the process ids and logs of V(process) instances.
     type: path
     default: /run/llama-fleet
-  plan_only:
-    description: "Only plan: find every problem and what would be done, change nothing."
-    type: bool
-    default: false
-  progress_file:
-    description: File to write the progress to, as JSON. Used by the action plugin of this module.
-    type: path
+attributes:
+  check_mode:
+    support: full
+  diff_mode:
+    support: full
+extends_documentation_fragment:
+  - llama_fleet.core.stage
+  - llama_fleet.core.stage.attributes
 """
 
 EXAMPLES = r"""

@@ -18,15 +18,15 @@ options:
     type: list
     elements: str
     required: true
-attributes:
-  check_mode:
-    description: Can run in check mode and return without changing anything.
-    support: full
-  diff_mode:
-    description: Returns what has changed in diff mode.
-    support: none
 author:
   - The llama-fleet authors (@llama-fleet)
+attributes:
+  check_mode:
+    support: full
+  diff_mode:
+    support: none
+extends_documentation_fragment:
+  - llama_fleet.core.stage.attributes
 """
 
 EXAMPLES = r"""
