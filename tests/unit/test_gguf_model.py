@@ -253,6 +253,8 @@ def test_killed_and_taken_up_again(hub: Hub, wanted: Result) -> None:
         process.wait()
     assert not [path for path in tree(wanted["root"]) if path.endswith(SHARDS[1])]
     hub.faults.clear()
+    # An answer is logged when it ends, and the Hub notices only at its next write that nobody listens any more.
+    wait_for(lambda: sum(entry.origin == "storage" for entry in hub.log) == 2)
     before = len(hub.log)
     result = call(wanted)
     ranges = [(entry.first, entry.sent) for entry in hub.log[before:] if entry.origin == "storage"]
