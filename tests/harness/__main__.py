@@ -1,8 +1,10 @@
-"""Runs the steps of the test suite one after the other, goes on after a failure, and sums up."""
+"""Runs the steps of the test suite, goes on after a failure, and sums up."""
 
 from __future__ import annotations
 
 import argparse
+import concurrent.futures
+import dataclasses
 import sys
 import time
 
@@ -28,22 +30,41 @@ def main() -> int:
 
 def _run(wanted: list[steps.Step]) -> int:
     context = Context.create()
-    rows: list[tuple[str, str, float, str]] = []
     begun = time.monotonic()
-    for number, step in enumerate(wanted, 1):
-        print(f"\n=== {number}/{len(wanted)} {step.name}: {step.purpose}", flush=True)
-        started = time.monotonic()
-        outcome, reason = _outcome(context, step)
-        seconds = time.monotonic() - started
-        print(f"--- {step.name}: {outcome} after {seconds:.0f} s{f' ({reason})' if reason else ''}", flush=True)
-        rows.append((step.name, outcome, seconds, reason))
-        context.outcomes[step.name] = outcome
+    # They install what all others need; then those that only read the sources run beside the others, one after another.
+    first = [step for step in wanted if step.name == "packages"]
+    rows = [_one(context, step) for step in first]
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        beside = [pool.submit(_one, context.beside(), step) for step in wanted if step.beside]
+        rows += [_one(context, step) for step in wanted if not step.beside and step not in first]
+        rows += [row.result() for row in beside]
     print(f"\n=== Summary after {(time.monotonic() - begun) / 60:.1f} min")
-    for name, outcome, seconds, reason in rows:
-        print(f"{outcome:8} {name:16} {seconds:6.0f} s  {reason}")
-    counts = {kind: sum(row[1] == kind for row in rows) for kind in ("passed", "failed", "skipped")}
+    for row in rows:
+        print(f"{row.outcome:8} {row.name:16} {row.seconds:6.0f} s  {row.reason}")
+    counts = {kind: sum(row.outcome == kind for row in rows) for kind in ("passed", "failed", "skipped")}
     print(f"{counts['passed']} passed, {counts['failed']} failed, {counts['skipped']} skipped")
     return 1 if counts["failed"] else 0
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """How a step ended."""
+
+    name: str
+    outcome: str
+    seconds: float
+    reason: str
+
+
+def _one(context: Context, step: steps.Step) -> Row:
+    context.say(f"\n=== {step.name}: {step.purpose}")
+    started = time.monotonic()
+    outcome, reason = _outcome(context, step)
+    seconds = time.monotonic() - started
+    context.say(f"--- {step.name}: {outcome} after {seconds:.0f} s{f' ({reason})' if reason else ''}")
+    context.flush()
+    context.outcomes[step.name] = outcome
+    return Row(step.name, outcome, seconds, reason)
 
 
 def _outcome(context: Context, step: steps.Step) -> tuple[str, str]:

@@ -28,6 +28,8 @@ class Context:
     cache: pathlib.Path
     environment: dict[str, str]
     outcomes: dict[str, str] = dataclasses.field(default_factory=dict)
+    # What steps beside others have to say, kept until each has ended; None where it is shown at once.
+    kept: list[str] | None = None
 
     @classmethod
     def create(cls) -> Context:
@@ -43,6 +45,24 @@ class Context:
             "PYTHONDONTWRITEBYTECODE": "1",
         }
         return cls(cache, environment)
+
+    def beside(self) -> Context:
+        """The same for steps that run at the same time as others."""
+        environment = self.environment | {"ANSIBLE_HOME": str(self.cache / "ansible-beside")}
+        return dataclasses.replace(self, environment=environment, kept=[])
+
+    def say(self, text: str) -> None:
+        """Show ``text``, or keep it."""
+        if self.kept is None:
+            print(text, flush=True)
+        else:
+            self.kept.append(text)
+
+    def flush(self) -> None:
+        """Show what was kept, in one piece."""
+        if self.kept:
+            print("\n".join(self.kept), flush=True)
+            self.kept.clear()
 
     def require_root(self, what: str) -> None:
         """Skip the step unless the user is root."""
@@ -65,15 +85,21 @@ class Context:
     ) -> None:
         """Run a program with its output shown; raises where it fails. ``venv`` comes first on the PATH."""
         words = [str(word) for word in command]
-        print(f"$ {shlex.join(words)}", flush=True)
+        self.say(f"$ {shlex.join(words)}")
         environment = self.environment | dict(env or {})
         if venv:
             environment |= {"PATH": f"{venv / 'bin'}:{environment['PATH']}", "VIRTUAL_ENV": str(venv)}
         try:
-            done = subprocess.run(words, cwd=cwd, env=environment, timeout=timeout, check=False, stdin=subprocess.DEVNULL)
+            shown = None if self.kept is None else subprocess.PIPE
+            merged = None if self.kept is None else subprocess.STDOUT
+            done = subprocess.run(
+                words, cwd=cwd, env=environment, timeout=timeout, check=False, stdin=subprocess.DEVNULL, text=True, stdout=shown, stderr=merged
+            )
         except FileNotFoundError as error:
             raise FailedError(f"{words[0]} is not installed") from error
         except subprocess.TimeoutExpired as error:
             raise FailedError(f"{pathlib.Path(words[0]).name} took longer than {timeout:.0f} s") from error
+        if done.stdout:
+            self.say(done.stdout.rstrip())
         if done.returncode:
             raise FailedError(f"{pathlib.Path(words[0]).name} ended with {done.returncode}")

@@ -7,6 +7,7 @@ import os
 import pathlib
 import shutil
 import subprocess
+import threading
 import time
 
 from tests.harness.context import ROOT, Context, FailedError, SkippedError
@@ -20,6 +21,10 @@ PACKAGES = [
 UNUSED = 14 * 24 * 3600
 
 
+# Steps that run at the same time may want the same one.
+_MAKING = threading.Lock()
+
+
 def install_packages(context: Context) -> None:
     """Install the Debian packages that are missing."""
     context.require_root("installing Debian packages")
@@ -29,7 +34,7 @@ def install_packages(context: Context) -> None:
     installed = {line.split()[0] for line in status.splitlines() if line.endswith(" installed")}
     missing = sorted(set(PACKAGES) - installed)
     if not missing:
-        print("all of them are installed")
+        context.say("all of them are installed")
         return
     quiet = {"DEBIAN_FRONTEND": "noninteractive"}
     context.run("apt-get", "update", "-q", env=quiet)
@@ -68,6 +73,11 @@ def _works(python: pathlib.Path) -> bool:
 
 def _venv(context: Context, name: str, python: str, *requirements: str) -> pathlib.Path:
     """A virtual environment named by the hash of what it is made from; those of its name that nobody used for two weeks are removed."""
+    with _MAKING:
+        return _make_venv(context, name, python, *requirements)
+
+
+def _make_venv(context: Context, name: str, python: str, *requirements: str) -> pathlib.Path:
     version = subprocess.run([python, "-VV"], capture_output=True, text=True, check=True).stdout
     texts = [(ROOT / file).read_bytes() for file in requirements]
     key = hashlib.sha256(b"\0".join([version.encode(), *texts])).hexdigest()[:12]

@@ -27,22 +27,29 @@ sys.exit(subprocess.call([sys.executable, "-m", "pip", "install", *arguments]))
 
 @dataclasses.dataclass(frozen=True)
 class Step:
-    """One step. ``quick`` ones need neither root nor more network than the package index."""
+    """One step.
+
+    ``quick`` ones need neither root nor more network than the package index; those ``beside`` the others only read the sources.
+    """
 
     name: str
     purpose: str
     run: typing.Callable[[Context], None]
     quick: bool = False
+    beside: bool = False
 
 
+Run = typing.Callable[[Context], None]
 ALL: list[Step] = []
 
 
-def step(name: str, purpose: str, *, quick: bool = False) -> typing.Callable[[typing.Callable[[Context], None]], typing.Callable[[Context], None]]:
+def step(
+    name: str, purpose: str, *, quick: bool = False, beside: bool = False
+) -> typing.Callable[[typing.Callable[[Context], None]], typing.Callable[[Context], None]]:
     """Make a function the next step."""
 
-    def add(function: typing.Callable[[Context], None]) -> typing.Callable[[Context], None]:
-        ALL.append(Step(name, purpose, function, quick))
+    def add(function: Run) -> Run:
+        ALL.append(Step(name, purpose, function, quick, beside))
         return function
 
     return add
@@ -53,30 +60,30 @@ def packages(context: Context) -> None:
     environments.install_packages(context)
 
 
-@step("ruff", "Python: errors, style and format", quick=True)
+@step("ruff", "Python: errors, style and format", quick=True, beside=True)
 def ruff(context: Context) -> None:
     venv = environments.main_venv(context)
     context.run("ruff", "check", ".", venv=venv)
     context.run("ruff", "format", "--check", ".", venv=venv)
 
 
-@step("mypy", "Python: types, strictly", quick=True)
+@step("mypy", "Python: types, strictly", quick=True, beside=True)
 def mypy(context: Context) -> None:
     venv = environments.main_venv(context)
     context.run("mypy", "--cache-dir", context.cache / "mypy", "src", "tests", "molecule", COLLECTION / "plugins", venv=venv)
 
 
-@step("shellcheck", "shell scripts", quick=True)
+@step("shellcheck", "shell scripts", quick=True, beside=True)
 def shellcheck(context: Context) -> None:
     context.run("shellcheck", "llama-fleet", "tests/run", ".ci/run", venv=environments.main_venv(context))
 
 
-@step("yamllint", "YAML", quick=True)
+@step("yamllint", "YAML", quick=True, beside=True)
 def yamllint(context: Context) -> None:
     context.run("yamllint", "--strict", ".", venv=environments.main_venv(context))
 
 
-@step("ansible-lint", "plays and roles, by the production profile", quick=True)
+@step("ansible-lint", "plays and roles, by the production profile", quick=True, beside=True)
 def ansible_lint(context: Context) -> None:
     context.run("ansible-lint", "--profile", "production", "--offline", venv=environments.main_venv(context), env={"NO_COLOR": "1"})
 
@@ -86,37 +93,37 @@ def units(context: Context) -> None:
     _pytest(context, environments.main_venv(context))
 
 
-@step("docs", "the collection's documentation", quick=True)
+@step("docs", "the collection's documentation", quick=True, beside=True)
 def docs(context: Context) -> None:
     context.run("antsibull-docs", "lint-collection-docs", "--plugin-docs", COLLECTION, venv=environments.main_venv(context))
 
 
-@step("changelog", "the collection's changelog fragments", quick=True)
+@step("changelog", "the collection's changelog fragments", quick=True, beside=True)
 def changelog(context: Context) -> None:
     context.run("antsibull-changelog", "lint", cwd=COLLECTION, venv=environments.main_venv(context))
 
 
-@step("units-newest", "unit and contract tests with the newest ansible-core")
+@step("units-newest", "the other unit tests and the contract tests with the newest ansible-core")
 def units_newest(context: Context) -> None:
-    _pytest(context, environments.newest_venv(context))
+    _pytest(context, environments.newest_venv(context), "tests/unit", "tests/contract")
 
 
-@step("sanity", "ansible-test sanity")
+@step("sanity", "ansible-test sanity", beside=True)
 def sanity(context: Context) -> None:
     _ansible_test(context, "sanity", environments.main_venv(context))
 
 
-@step("sanity-newest", "ansible-test sanity of the newest ansible-core")
+@step("sanity-newest", "ansible-test sanity of the newest ansible-core", beside=True)
 def sanity_newest(context: Context) -> None:
     _ansible_test(context, "sanity", environments.newest_venv(context))
 
 
-@step("ansible-units", "the collection's unit tests, as ansible-test runs them")
+@step("ansible-units", "the collection's unit tests, as the newest ansible-test runs them")
 def ansible_units(context: Context) -> None:
-    _ansible_test(context, "units", environments.main_venv(context), "--requirements")
+    _ansible_test(context, "units", environments.newest_venv(context), "--requirements")
 
 
-@step("galaxy", "the built collection, as Galaxy's importer sees it")
+@step("galaxy", "the built collection, as Galaxy's importer sees it", beside=True)
 def galaxy(context: Context) -> None:
     collection = _copy_collection(context, "galaxy")
     (version,) = re.findall(r"^version: (\S+)$", (collection / "galaxy.yml").read_text(encoding="utf-8"), re.MULTILINE)
@@ -144,7 +151,7 @@ def hosts(context: Context) -> None:
     environment = context.environment | podman.settings(context.cache)
     for image in (*podman.HOSTS, podman.BASE):
         made = podman.ensure(image, context.cache / "images", environment)
-        print(f"{image.name}: {'made' if made else 'there already'}", flush=True)
+        context.say(f"{image.name}: {'made' if made else 'there already'}")
     context.require_passed("release")
     splitter = _release(context) / "bin" / "llama-gguf-split"
     python_path = {"PYTHONPATH": f"{ROOT}:{ROOT / 'collections'}"}
@@ -184,9 +191,9 @@ def image(context: Context) -> None:
     context.run("pytest", "-v", "tests/image", venv=environments.main_venv(context), env=podman.settings(context.cache))
 
 
-def _pytest(context: Context, venv: pathlib.Path) -> None:
+def _pytest(context: Context, venv: pathlib.Path, *folders: str) -> None:
     """The tests of pyproject.toml's testpaths, those of a file in one process."""
-    context.run("pytest", "-q", "--numprocesses", "auto", "--dist", "loadfile", "-o", f"cache_dir={context.cache / 'pytest'}", venv=venv)
+    context.run("pytest", "-q", "--numprocesses", "auto", "--dist", "loadfile", "-o", f"cache_dir={context.cache / 'pytest'}", *folders, venv=venv)
 
 
 def _release(context: Context) -> pathlib.Path:
