@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import json
+import os
 import pathlib
 import re
 import subprocess
@@ -40,11 +42,13 @@ def module_call(role: str) -> tuple[str, Mapping, str]:
     return module.rpartition(".")[2], task[module], task["register"]
 
 
+@functools.cache
 def documented(module: str) -> Mapping:
-    """The module's documented options; ansible-test sees to it that they are its argument_spec."""
-    text = (COLLECTION / "plugins" / "modules" / f"{module}.py").read_text(encoding="utf-8")
-    (documentation,) = re.findall(r'^DOCUMENTATION = r?"""(.*?)^"""', text, re.DOTALL | re.MULTILINE)
-    return typing.cast("Mapping", yaml.safe_load(documentation)["options"])
+    """The module's documented options, fragments included; ansible-test sees to it that they are its argument_spec."""
+    command = [str(pathlib.Path(sys.executable).parent / "ansible-doc"), "--json", f"llama_fleet.core.{module}"]
+    environment = {**os.environ, "ANSIBLE_COLLECTIONS_PATH": str(ROOT / "collections")}
+    shown = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    return typing.cast("Mapping", json.loads(shown.stdout)[f"llama_fleet.core.{module}"]["doc"]["options"])
 
 
 @pytest.mark.parametrize("role", ROLES)
