@@ -86,7 +86,7 @@ def stand_in(folder: pathlib.Path, name: str, script: str) -> None:
 
 def tools(folder: pathlib.Path) -> None:
     folder.mkdir(exist_ok=True)
-    for name in ("cat", "cut", "dirname", "flock", "readlink", "rm", "sha256sum"):
+    for name in ("cat", "cut", "dirname", "env", "flock", "readlink", "rm", "sha256sum"):
         (folder / name).symlink_to(str(shutil.which(name)))
 
 
@@ -122,4 +122,16 @@ def test_without_ensurepip_root_gets_the_package(folder: pathlib.Path, tmp_path:
     package = f"python{sys.version_info.major}.{sys.version_info.minor}-venv"
     assert (tmp_path / "calls").read_text(encoding="utf-8") == f"update\ninstall --yes --no-install-recommends {package}\n"
     assert result.returncode == 1
+    assert f"{package} could not be installed" in result.stderr
+
+
+def test_without_ensurepip_a_user_with_sudo_gets_the_package(folder: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    tools(tmp_path / "bin")
+    stand_in(tmp_path / "bin", "python3", WITHOUT_ENSUREPIP)
+    stand_in(tmp_path / "bin", "apt-get", f'echo "$@" >> {tmp_path}/calls; [ "$1" = update ]')
+    stand_in(tmp_path / "bin", "id", "echo 1000")
+    stand_in(tmp_path / "bin", "sudo", f'[ "$1" = -n ] && exit 0; echo sudo >> {tmp_path}/calls; exec "$@"')
+    result = run(folder / "llama-fleet", PATH=str(tmp_path / "bin"))
+    package = f"python{sys.version_info.major}.{sys.version_info.minor}-venv"
+    assert (tmp_path / "calls").read_text(encoding="utf-8") == f"sudo\nupdate\nsudo\ninstall --yes --no-install-recommends {package}\n"
     assert f"{package} could not be installed" in result.stderr
