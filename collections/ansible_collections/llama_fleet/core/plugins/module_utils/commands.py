@@ -64,7 +64,7 @@ def run(
 def _run_to_end(command: typing.Sequence[str], environment: typing.Mapping[str, str], cwd: str | None, timeout: float | None) -> Result:
     # Neither the with statement nor subprocess.run: both wait for the child after its time, and one that is
     # stuck in the kernel (a driver that hangs) cannot be killed.
-    process = subprocess.Popen(
+    process = subprocess.Popen(  # pylint: disable=ansible-bad-function  # because run_command needs a module and shows no line as it comes
         list(command),
         env=dict(environment),
         cwd=cwd,
@@ -104,7 +104,7 @@ def _run_by_line(
     on_line: typing.Callable[[str], None],
 ) -> Result:
     lines: list[str] = []
-    with subprocess.Popen(
+    with subprocess.Popen(  # pylint: disable=ansible-bad-function  # because run_command needs a module and shows no line as it comes
         list(command),
         env=dict(environment),
         cwd=cwd,

@@ -205,7 +205,7 @@ class ProcessRuntime:
         environment = {**base_environment(os.environ), **generation.variables}
         descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o640)
         try:
-            child = subprocess.Popen(
+            child = subprocess.Popen(  # pylint: disable=ansible-bad-function  # because run_command waits for the end, and this process is to stay
                 generation.command,
                 env=environment,
                 cwd="/",
