@@ -13,7 +13,7 @@ from llama_fleet.errors import ExitCode
 NAMESPACE = "llama_fleet.core"
 LOCALHOST = "localhost"
 # They run on the controller; no module runs on a host.
-CHECKS = ("ansible.builtin.validate_argument_spec", f"{NAMESPACE}.validate_variables")
+NOT_ON_HOSTS = ("ansible.builtin.include_role", "ansible.builtin.validate_argument_spec", f"{NAMESPACE}.validate_variables")
 
 _PROGRESS = re.compile(r"\[(?P<host>[^\]]+)\] (?P<text>\S.*)")
 _CONTROL = re.compile(r"\x1b\[[0-9;]*[A-Za-z]|\r")
@@ -123,7 +123,7 @@ class Translator:
         self._fail(Failure("", "\n".join(self._errors) or f"ansible-playbook ended with exit status {return_code}."))
 
     def _ended(self, data: Mapping[str, typing.Any]) -> None:
-        if data["resolved_action"] in CHECKS:
+        if data["resolved_action"] in NOT_ON_HOSTS:
             return
         host, role, result = data["host"], (data.get("role") or "").rpartition(".")[2], data["res"]
         stage = StageDone(host, role, data["task"], self._turns[host, role], result.get("changed", False), float(data["duration"]), result)
@@ -136,7 +136,7 @@ class Translator:
     def _failed(self, data: Mapping[str, typing.Any], *, unreachable: bool) -> None:
         if data.get("ignore_errors"):
             return
-        self.outcome.calls += data["resolved_action"] not in CHECKS
+        self.outcome.calls += data["resolved_action"] not in NOT_ON_HOSTS
         text = str(data["res"].get("msg") or "the task failed without a message").strip()
         self._fail(Failure(data["host"], text, unreachable))
 

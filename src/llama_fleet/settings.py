@@ -34,7 +34,7 @@ OWN_PREFIXES = ("LLAMA_SERVER_", "LLAMA_CPP_", "GGUF_MODEL_")
 
 PLAYBOOKS = ("site", "down")
 
-_ROLE = "ansible.builtin.import_role"
+_ROLES = ("ansible.builtin.import_role", "ansible.builtin.include_role")
 _TRUE = ("true", "yes", "on", "1")
 _FALSE = ("false", "no", "off", "0")
 _KINDS = {
@@ -108,15 +108,15 @@ def load(collection: pathlib.Path = COLLECTION) -> Catalogue:
         tasks = {name: [task for play in plays for task in play["tasks"]] for name, plays in playbooks.items()}
         parts = [part for name, plays in playbooks.items() for part in [*plays, *tasks[name]]]
         wired = {variable for part in parts for variable in part.get("vars", {})}
-        stages = {name: tuple(_stage(task) for task in found if _ROLE in task) for name, found in tasks.items()}
+        stages = {name: tuple(_stage(task, action) for task in found for action in _ROLES if action in task) for name, found in tasks.items()}
         variables = [variable for role in _roles(stages["site"]) for variable in _variables(collection, role, wired)]
     except OSError as error:
         raise FleetError(f"llama-fleet is incomplete: {error.filename} cannot be read ({error.strerror}).") from error
     return Catalogue({variable.name: variable for variable in variables}, stages)
 
 
-def _stage(task: Mapping[str, typing.Any]) -> Stage:
-    role = task[_ROLE]["name"].rpartition(".")[2]
+def _stage(task: Mapping[str, typing.Any], action: str) -> Stage:
+    role = task[action]["name"].rpartition(".")[2]
     return Stage(role, task["name"], plan=task.get("vars", {}).get(f"{role}_plan_only", False))
 
 
