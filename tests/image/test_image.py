@@ -181,7 +181,8 @@ def test_a_restart_on_the_same_volumes_compiles_and_downloads_nothing(engine: En
     container.wait_until_ready()
     assert "Paris" in container.ask(QUESTION)
     assert hub.log[requests:] == []
-    assert "Provide the release: ok" in container.logs()
-    assert "Provide the model: ok" in container.logs()
+    assert "Plan the release: nothing to do" in container.logs()
+    assert "Plan the model: nothing to do" in container.logs()
+    assert "Provide" not in container.logs()
     assert "building" not in container.logs()
     assert "fetching" not in container.logs()
