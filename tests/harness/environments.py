@@ -15,7 +15,7 @@ from tests.harness.context import ROOT, Context, FailedError, SkippedError
 # iptables: what Debian 12's netavark calls.
 PACKAGES = [
     *("aardvark-dns", "buildah", "ca-certificates", "ccache", "curl", "fuse-overlayfs", "g++", "git", "iproute2", "iptables", "libssl-dev"),
-    *("mmdebstrap", "netavark", "nftables", "openssh-client", "podman", "python3-venv", "runc"),
+    *("mmdebstrap", "netavark", "nftables", "openssh-client", "podman", "procps", "python3-venv", "runc"),
 ]
 
 UNUSED = 14 * 24 * 3600

@@ -7,6 +7,7 @@ import os
 import pathlib
 import re
 import shutil
+import tempfile
 import typing
 
 from tests.harness import environments
@@ -179,9 +180,13 @@ def e2e(context: Context) -> None:
 def molecule(context: Context) -> None:
     context.require_root("hosts in podman")
     context.require_passed("hosts", "release")
-    settings = podman.settings(context.cache) | {"NO_COLOR": "1"}
-    command = ("molecule", "-c", "molecule/config.yml", "test", "--all")
-    context.run(*command, venv=environments.main_venv(context), env=settings | {"XDG_CACHE_HOME": str(context.cache / "xdg")})
+    settings = podman.settings(context.cache) | {"NO_COLOR": "1", "XDG_CACHE_HOME": str(context.cache / "xdg")}
+    # In a folder of its own: molecule would believe what a run that was killed has noted, and not make the hosts.
+    with tempfile.TemporaryDirectory(prefix="llama-fleet-molecule-") as folder:
+        settings |= {"LLAMA_FLEET_TEST_RUN": f"{folder}/run", "MOLECULE_EPHEMERAL_DIRECTORY": f"{folder}/state"}
+        # First what such a run has left is removed.
+        for command in (("destroy",), ("test", "--all")):
+            context.run("molecule", "-c", "molecule/config.yml", *command, venv=environments.main_venv(context), env=settings)
 
 
 @step("image", "the container image, built, started, restarted and stopped")
