@@ -7,9 +7,11 @@ from __future__ import annotations
 import hashlib
 import html
 import json
-import pathlib
 import re
 import typing
+
+if typing.TYPE_CHECKING:
+    import pathlib
 
 JSON = "application/vnd.pypi.simple.v1+json"
 

@@ -4,7 +4,6 @@
 
 import io
 import typing
-from collections.abc import Mapping
 
 import pytest
 
@@ -12,6 +11,9 @@ from llama_fleet import console
 from llama_fleet.errors import ExitCode
 from llama_fleet.events import Event, Failure, Outcome, Progress, Remark, StageDone, Translator
 from llama_fleet.settings import Stage
+
+if typing.TYPE_CHECKING:
+    from collections.abc import Mapping
 
 STAGES = (Stage("nvidia_driver", "Look"), Stage("llama_cpp", "Plan the release", plan=True), Stage("llama_cpp", "Provide the release"))
 Data = dict[str, typing.Any]

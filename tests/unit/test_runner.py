@@ -21,7 +21,7 @@ from llama_fleet.events import Event, Failure, Outcome, StageDone
 PLAYS = {
     "echo": ["printf", "%s", "{{ text }}"],
     "fail": ["false"],
-    # What grep looks for is on its own command line, so it starts after all have been read.
+    # What grep looks for is on its own command line, so it starts after all have been read. It ends with 1 where it counts 0, hence `|| true`.
     "secret": ["sh", "-c", 'lines=$(cat /proc/[0-9]*/cmdline | tr -d "\\0"); echo "$lines" | grep -c s3cr3t-$((40+2)) || true'],
     "sleep": ["setsid", "sh", "-c", "echo $$ > {{ file }}; exec sleep 61"],
 }

@@ -13,7 +13,9 @@ from ansible.errors import AnsibleUndefinedVariable
 from ansible.plugins.action import ActionBase
 
 from ansible_collections.llama_fleet.core.plugins.module_utils import role_variables
-from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem
+
+if typing.TYPE_CHECKING:
+    from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem
 
 ROLES = pathlib.Path(__file__).resolve().parents[2] / "roles"
 

@@ -11,8 +11,10 @@ import re
 import shutil
 import typing
 
-from ansible_collections.llama_fleet.core.plugins.module_utils.commands import Runner
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, ProblemError, one_of
+
+if typing.TYPE_CHECKING:
+    from ansible_collections.llama_fleet.core.plugins.module_utils.commands import Runner
 
 _COMPILERS = ("c++", "g++", "clang++")
 # What is found missing → the Debian package that brings it.

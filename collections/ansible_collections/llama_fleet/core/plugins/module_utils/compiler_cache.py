@@ -12,7 +12,8 @@ import shutil
 import tempfile
 import typing
 
-from ansible_collections.llama_fleet.core.plugins.module_utils.commands import Runner
+if typing.TYPE_CHECKING:
+    from ansible_collections.llama_fleet.core.plugins.module_utils.commands import Runner
 
 # Names the content of a file that goes into every key: ccache would share what -march=native made on another CPU.
 _CPU_FILE = "cpu-features"

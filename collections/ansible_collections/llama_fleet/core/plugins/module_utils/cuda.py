@@ -13,8 +13,10 @@ import tempfile
 import typing
 
 from ansible_collections.llama_fleet.core.plugins.module_utils import cuda_wheels, files
-from ansible_collections.llama_fleet.core.plugins.module_utils.commands import Runner
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, ProblemError, one_of, raise_if_any
+
+if typing.TYPE_CHECKING:
+    from ansible_collections.llama_fleet.core.plugins.module_utils.commands import Runner
 
 PATH_VARIABLE = "cuda_toolkit_path"
 SPACE = 4_000_000_000  # bytes: the wheels, what they unpack to, and some air

@@ -9,11 +9,13 @@ import fcntl
 import hashlib
 import json
 import os
-import pathlib
 import shutil
 import typing
 
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, ProblemError
+
+if typing.TYPE_CHECKING:
+    import pathlib
 
 CHUNK = 1 << 20
 

@@ -4,9 +4,12 @@
 
 from __future__ import annotations
 
-import pathlib
+import typing
 
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, ProblemError
+
+if typing.TYPE_CHECKING:
+    import pathlib
 
 MAGIC = b"GGUF"
 

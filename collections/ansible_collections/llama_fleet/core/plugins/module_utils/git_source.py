@@ -5,10 +5,14 @@
 from __future__ import annotations
 
 import hashlib
-import pathlib
+import typing
 
-from ansible_collections.llama_fleet.core.plugins.module_utils.commands import Result, Runner
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, ProblemError
+
+if typing.TYPE_CHECKING:
+    import pathlib
+
+    from ansible_collections.llama_fleet.core.plugins.module_utils.commands import Result, Runner
 
 # No question at a terminal that is not there.
 _ENVIRONMENT = {"GIT_TERMINAL_PROMPT": "0"}

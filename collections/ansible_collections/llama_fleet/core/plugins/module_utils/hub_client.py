@@ -14,7 +14,9 @@ import typing
 
 from ansible_collections.llama_fleet.core.plugins.module_utils import tools_venv
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, ProblemError
-from ansible_collections.llama_fleet.core.plugins.module_utils.progress import Progress
+
+if typing.TYPE_CHECKING:
+    from ansible_collections.llama_fleet.core.plugins.module_utils.progress import Progress
 
 _NAME = "huggingface_hub"
 

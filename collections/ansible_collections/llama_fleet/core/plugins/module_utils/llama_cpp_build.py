@@ -10,10 +10,12 @@ import re
 import shutil
 import typing
 
-from ansible_collections.llama_fleet.core.plugins.module_utils.commands import Result, Runner
-from ansible_collections.llama_fleet.core.plugins.module_utils.compiler_cache import CompilerCache
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, ProblemError
-from ansible_collections.llama_fleet.core.plugins.module_utils.progress import Progress
+
+if typing.TYPE_CHECKING:
+    from ansible_collections.llama_fleet.core.plugins.module_utils.commands import Result, Runner
+    from ansible_collections.llama_fleet.core.plugins.module_utils.compiler_cache import CompilerCache
+    from ansible_collections.llama_fleet.core.plugins.module_utils.progress import Progress
 
 PROGRAMS = ("llama-server", "llama-bench", "llama-fit-params", "llama-gguf-split")
 # Some compilers use AMX where the kernel or the hypervisor does not grant it.

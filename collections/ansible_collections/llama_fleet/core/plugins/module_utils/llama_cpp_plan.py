@@ -10,7 +10,6 @@ import platform
 import typing
 
 from ansible_collections.llama_fleet.core.plugins.module_utils import build_host, git_source, llama_cpp_archive
-from ansible_collections.llama_fleet.core.plugins.module_utils.commands import Runner
 from ansible_collections.llama_fleet.core.plugins.module_utils.files import require_writable, space_problem
 from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp_options import (
     CUDA,
@@ -33,6 +32,9 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp_source 
 )
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, ProblemError, raise_if_any
 from ansible_collections.llama_fleet.core.plugins.module_utils.release_store import Manifest, find_release, release_path, whole_manifest
+
+if typing.TYPE_CHECKING:
+    from ansible_collections.llama_fleet.core.plugins.module_utils.commands import Runner
 
 _BUILD_SPACE = {"cpu": 3 * 10**9, CUDA: 12 * 10**9}
 

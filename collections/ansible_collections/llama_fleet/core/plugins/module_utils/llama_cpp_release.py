@@ -12,7 +12,6 @@ import typing
 
 from ansible_collections.llama_fleet.core.plugins.module_utils import build_host, cpus, git_source, llama_cpp_archive, release_store
 from ansible_collections.llama_fleet.core.plugins.module_utils.build_jobs import GIB, job_count, memory_available
-from ansible_collections.llama_fleet.core.plugins.module_utils.commands import Runner
 from ansible_collections.llama_fleet.core.plugins.module_utils.compiler_cache import compiler_cache, find_program
 from ansible_collections.llama_fleet.core.plugins.module_utils.files import locked
 from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp_build import (
@@ -26,10 +25,13 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp_options
 from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp_plan import Plan, Request, make_plan
 from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp_source import SOURCE, Archive, find_tree
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, ProblemError
-from ansible_collections.llama_fleet.core.plugins.module_utils.progress import Progress
 from ansible_collections.llama_fleet.core.plugins.module_utils.smoke_test import Outcome, has_gpu, smoke_test
 from ansible_collections.llama_fleet.core.plugins.module_utils.tools_venv import BUILD_TOOLS, ensure_tools, folder
 from ansible_collections.llama_fleet.core.plugins.module_utils.unpack import unpack_tree
+
+if typing.TYPE_CHECKING:
+    from ansible_collections.llama_fleet.core.plugins.module_utils.commands import Runner
+    from ansible_collections.llama_fleet.core.plugins.module_utils.progress import Progress
 
 
 def make_release(request: Request, plan: Plan, progress: Progress, run: Runner) -> tuple[Plan, bool]:

@@ -8,7 +8,6 @@ import contextlib
 import dataclasses
 import hashlib
 import os
-import pathlib
 import posixpath
 import typing
 import zipfile
@@ -17,12 +16,16 @@ from ansible_collections.llama_fleet.core.plugins.module_utils import model_stor
 from ansible_collections.llama_fleet.core.plugins.module_utils.download import disk_problems, fetch
 from ansible_collections.llama_fleet.core.plugins.module_utils.files import CHUNK, locked, require_writable, sha256_of, space_problem, sync_directory
 from ansible_collections.llama_fleet.core.plugins.module_utils.gguf_bytes import require_gguf, require_gguf_file
-from ansible_collections.llama_fleet.core.plugins.module_utils.model_plan import Plan, RemoteFile
 from ansible_collections.llama_fleet.core.plugins.module_utils.model_spec import VARIABLE
 from ansible_collections.llama_fleet.core.plugins.module_utils.model_store import Model, StoredFile
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, ProblemError, raise_if_any
 from ansible_collections.llama_fleet.core.plugins.module_utils.progress import BYTES, Progress
 from ansible_collections.llama_fleet.core.plugins.module_utils.quant import Candidate, ListedFile, choose
+
+if typing.TYPE_CHECKING:
+    import pathlib
+
+    from ansible_collections.llama_fleet.core.plugins.module_utils.model_plan import Plan, RemoteFile
 
 ROOT_VARIABLE = "gguf_model_root"
 _MARGIN = 64 << 20  # for manifests and whatever else the host writes meanwhile

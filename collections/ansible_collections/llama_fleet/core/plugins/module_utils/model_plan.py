@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import dataclasses
-import pathlib
 import posixpath
 import typing
 import urllib.parse
@@ -13,7 +12,6 @@ import urllib.parse
 from ansible_collections.llama_fleet.core.plugins.module_utils import model_store
 from ansible_collections.llama_fleet.core.plugins.module_utils.download import probe
 from ansible_collections.llama_fleet.core.plugins.module_utils.gguf_bytes import require_gguf
-from ansible_collections.llama_fleet.core.plugins.module_utils.hub import Hub
 from ansible_collections.llama_fleet.core.plugins.module_utils.model_spec import VARIABLE, HubSource, Source, UrlSource, WheelSource, parse_shard
 from ansible_collections.llama_fleet.core.plugins.module_utils.package_index import find_file, index_url
 from ansible_collections.llama_fleet.core.plugins.module_utils.pinned import Package
@@ -21,6 +19,11 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.problems import P
 from ansible_collections.llama_fleet.core.plugins.module_utils.quant import VARIABLE as QUANT_VARIABLE
 from ansible_collections.llama_fleet.core.plugins.module_utils.quant import ListedFile, choose, label, quant_of
 from ansible_collections.llama_fleet.core.plugins.module_utils.remote_zip import members
+
+if typing.TYPE_CHECKING:
+    import pathlib
+
+    from ansible_collections.llama_fleet.core.plugins.module_utils.hub import Hub
 
 
 @dataclasses.dataclass(frozen=True)

@@ -13,13 +13,15 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import os
-import pathlib
 import re
 import typing
 import urllib.parse
 
 from ansible_collections.llama_fleet.core.plugins.module_utils.files import read_json, write_json
 from ansible_collections.llama_fleet.core.plugins.module_utils.model_spec import HubSource, PathSource, Source, UrlSource
+
+if typing.TYPE_CHECKING:
+    import pathlib
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _FORMAT = 1

@@ -11,7 +11,6 @@ import shutil
 import typing
 import xml.etree.ElementTree as ET
 
-from ansible_collections.llama_fleet.core.plugins.module_utils.commands import Result, Runner
 from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia_findings import (
     ERROR,
     OLDEST_DRIVER,
@@ -22,6 +21,9 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia_findings i
     no_smi,
     smi_failure,
 )
+
+if typing.TYPE_CHECKING:
+    from ansible_collections.llama_fleet.core.plugins.module_utils.commands import Result, Runner
 
 TIME_LIMIT = 15.0  # seconds that nvidia-smi gets; a healthy one needs about one
 # Where drivers put nvidia-smi besides PATH, which is short under sudo, in containers and on WSL.

@@ -8,8 +8,10 @@ import dataclasses
 import re
 import typing
 
-from ansible_collections.llama_fleet.core.plugins.module_utils.commands import Result
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem
+
+if typing.TYPE_CHECKING:
+    from ansible_collections.llama_fleet.core.plugins.module_utils.commands import Result
 
 VARIABLE = "nvidia_driver_gpu"
 OLDEST_DRIVER = 525  # the first that runs CUDA 12 and tells compute capabilities

@@ -16,8 +16,10 @@ import urllib.parse
 import urllib.request
 
 from ansible_collections.llama_fleet.core.plugins.module_utils.download import unreachable
-from ansible_collections.llama_fleet.core.plugins.module_utils.pinned import Package
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, ProblemError
+
+if typing.TYPE_CHECKING:
+    from ansible_collections.llama_fleet.core.plugins.module_utils.pinned import Package
 
 _JSON = "application/vnd.pypi.simple.v1+json"
 _DEFAULT_INDEX = "https://pypi.org/simple"

@@ -6,11 +6,13 @@ from __future__ import annotations
 
 import contextlib
 import os
-import pathlib
 import shutil
 import typing
 
 from ansible_collections.llama_fleet.core.plugins.module_utils.files import read_json, sha256_of, sync_directory, write_json
+
+if typing.TYPE_CHECKING:
+    import pathlib
 
 MANIFEST = "manifest.json"
 Manifest = dict[str, typing.Any]

@@ -11,8 +11,10 @@ import signal
 import tempfile
 import typing
 
-from ansible_collections.llama_fleet.core.plugins.module_utils.commands import Result, Runner
 from ansible_collections.llama_fleet.core.plugins.module_utils.tiny_model import write_tiny_model
+
+if typing.TYPE_CHECKING:
+    from ansible_collections.llama_fleet.core.plugins.module_utils.commands import Result, Runner
 
 TIME_LIMIT = 300  # seconds; a first CUDA run may have to compile kernels
 _ILLEGAL_INSTRUCTION = (-signal.SIGILL, 128 + signal.SIGILL)

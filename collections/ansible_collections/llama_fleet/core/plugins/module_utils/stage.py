@@ -8,9 +8,10 @@ import os
 import signal
 import typing
 
-from ansible.module_utils.basic import AnsibleModule
-
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import ProblemError
+
+if typing.TYPE_CHECKING:
+    from ansible.module_utils.basic import AnsibleModule
 
 # Arguments of every module whose action plugin shows its progress.
 PROGRESS_ARGUMENTS: dict[str, dict[str, typing.Any]] = {

@@ -8,9 +8,12 @@ Its text is noise; it exists so that a build can be seen to decode tokens before
 from __future__ import annotations
 
 import dataclasses
-import pathlib
 import random
 import struct
+import typing
+
+if typing.TYPE_CHECKING:
+    import pathlib
 
 _U32, _F32, _STRING, _ARRAY, _I32 = 4, 6, 8, 9, 5
 _ALIGNMENT = 32

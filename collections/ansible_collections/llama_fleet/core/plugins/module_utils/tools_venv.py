@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import os
-import pathlib
 import sys
 import typing
 
@@ -16,6 +15,9 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.files import lock
 from ansible_collections.llama_fleet.core.plugins.module_utils.pinned import Package
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, ProblemError
 from ansible_collections.llama_fleet.core.plugins.module_utils.progress import Progress
+
+if typing.TYPE_CHECKING:
+    import pathlib
 
 BUILD_TOOLS = ("cmake==4.4.4", "ninja==1.13.2")
 HUB_CLIENT = ("huggingface_hub==2.4.0",)

@@ -11,13 +11,16 @@ from __future__ import annotations
 
 import hashlib
 import os
-import pathlib
 import shutil
 import sys
 import tarfile
+import typing
 
 from ansible_collections.llama_fleet.core.plugins.module_utils import tools_venv
 from ansible_collections.llama_fleet.core.plugins.module_utils.files import write_json
+
+if typing.TYPE_CHECKING:
+    import pathlib
 
 _FILES = {
     "LICENSE": "Permission is granted.\n",

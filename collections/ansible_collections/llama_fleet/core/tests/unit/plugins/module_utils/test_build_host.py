@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import pathlib
+import typing
 
 import pytest
 
@@ -11,6 +11,9 @@ from ansible_collections.llama_fleet.core.plugins.module_utils import build_host
 from ansible_collections.llama_fleet.core.plugins.module_utils.commands import Result
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import ProblemError
 from ansible_collections.llama_fleet.core.tests.unit.fake_runner import FakeRunner
+
+if typing.TYPE_CHECKING:
+    import pathlib
 
 GCC = """Using built-in specs.
 Target: x86_64-linux-gnu

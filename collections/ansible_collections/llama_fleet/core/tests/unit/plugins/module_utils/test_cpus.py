@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
-import pathlib
 import typing
 
 import pytest
 
 from ansible_collections.llama_fleet.core.plugins.module_utils import cpus
+
+if typing.TYPE_CHECKING:
+    import pathlib
 
 
 def host(root: pathlib.Path, files: typing.Mapping[str, str]) -> pathlib.Path:

@@ -7,7 +7,6 @@ from __future__ import annotations
 import hashlib
 import http.server
 import json
-import pathlib
 import threading
 import typing
 
@@ -17,6 +16,9 @@ from ansible_collections.llama_fleet.core.plugins.module_utils import download
 from ansible_collections.llama_fleet.core.plugins.module_utils.package_index import IndexFile, find_file, index_url
 from ansible_collections.llama_fleet.core.plugins.module_utils.pinned import Package
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import ProblemError
+
+if typing.TYPE_CHECKING:
+    import pathlib
 
 CONTENT = bytes(range(256)) * 4096
 SUM = hashlib.sha256(CONTENT).hexdigest()

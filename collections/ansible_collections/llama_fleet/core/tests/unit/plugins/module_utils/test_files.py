@@ -5,13 +5,16 @@ from __future__ import annotations
 import hashlib
 import multiprocessing
 import os
-import pathlib
 import time
+import typing
 
 import pytest
 
 from ansible_collections.llama_fleet.core.plugins.module_utils import files
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import ProblemError
+
+if typing.TYPE_CHECKING:
+    import pathlib
 
 
 def test_a_write_sets_content_and_mode_and_leaves_nothing_beside(tmp_path: pathlib.Path) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import http.server
 import os
-import pathlib
 import socket
 import subprocess
 import sys
@@ -15,6 +14,9 @@ import typing
 import pytest
 
 from ansible_collections.llama_fleet.core.plugins.module_utils import ports, processes
+
+if typing.TYPE_CHECKING:
+    import pathlib
 
 TCP = """\
   sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode

@@ -2,11 +2,14 @@
 # SPDX-License-Identifier: MIT
 from __future__ import annotations
 
-import pathlib
+import typing
 
 import pytest
 
 from ansible_collections.llama_fleet.core.plugins.module_utils.progress import BYTES, Progress, Snapshot, duration, parse
+
+if typing.TYPE_CHECKING:
+    import pathlib
 
 
 class Clock:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
-import pathlib
 import typing
 
 import pytest
 
 from ansible_collections.llama_fleet.core.plugins.module_utils import release_store
+
+if typing.TYPE_CHECKING:
+    import pathlib
 
 DIGEST = "ab" * 32
 

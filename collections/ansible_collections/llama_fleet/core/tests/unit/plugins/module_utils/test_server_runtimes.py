@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import pathlib
 import typing
 
 import pytest
@@ -14,6 +13,9 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.commands import R
 from ansible_collections.llama_fleet.core.plugins.module_utils.generations import Generation
 from ansible_collections.llama_fleet.core.plugins.module_utils.server_gate import GateError
 from ansible_collections.llama_fleet.core.plugins.module_utils.server_runtimes import ProcessRuntime, SystemdRuntime
+
+if typing.TYPE_CHECKING:
+    import pathlib
 
 UNIT = "llama-fleet-default.service"
 

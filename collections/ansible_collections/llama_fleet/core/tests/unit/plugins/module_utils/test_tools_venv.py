@@ -5,15 +5,18 @@ from __future__ import annotations
 import os
 import pathlib
 import sys
+import typing
 
 import pytest
 
 from ansible_collections.llama_fleet.core.plugins.module_utils import tools_venv
 from ansible_collections.llama_fleet.core.plugins.module_utils.commands import Result
 from ansible_collections.llama_fleet.core.plugins.module_utils.package_index import IndexFile
-from ansible_collections.llama_fleet.core.plugins.module_utils.pinned import Package
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import ProblemError
 from ansible_collections.llama_fleet.core.tests.unit.fake_runner import FakeRunner
+
+if typing.TYPE_CHECKING:
+    from ansible_collections.llama_fleet.core.plugins.module_utils.pinned import Package
 
 WANTED = ["cmake==1", "ninja==2"]
 

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import pathlib
 import types
 import typing
 
@@ -13,6 +12,9 @@ import pytest
 
 from ansible_collections.llama_fleet.core.plugins.module_utils import cuda, cuda_wheels
 from ansible_collections.llama_fleet.core.plugins.modules import cuda_toolkit
+
+if typing.TYPE_CHECKING:
+    import pathlib
 
 DEFAULTS = {name: argument.get("default") for name, argument in cuda_toolkit.ARGUMENTS.items()}
 
