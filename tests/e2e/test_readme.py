@@ -12,7 +12,6 @@ import re
 import shutil
 import signal
 import subprocess
-import sys
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -28,6 +27,7 @@ CACHE = pathlib.Path(os.environ.get("LLAMA_FLEET_TEST_CACHE", ""))
 UP = "./llama-fleet up"
 UP_MODEL = "./llama-fleet up ggml-org/gemma-3-1b-it-GGUF:Q4_K_M --ctx-size 8192 --port 9000"
 DOWN = "./llama-fleet down"
+# Run by test_host.py.
 FLEET = "ansible-playbook -i inventories/example playbooks/site.yml"
 # Built, run and asked by tests/image with buildah and podman, and another base than the registry's.
 IMAGE = ["docker build -t llama-fleet ."]
@@ -58,14 +58,8 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[str]]:
 
 
 @pytest.fixture(scope="module")
-def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
-    """A Hub that has the README's model, with another small model's bytes in it."""
-    root = tmp_path_factory.mktemp("hub")
-    repo = root / "repos" / "ggml-org" / "gemma-3-1b-it-GGUF"
-    repo.mkdir(parents=True)
-    for shard in (CACHE / "hub" / "repos").glob("*/*/*.gguf"):
-        shutil.copy(shard, repo / re.sub(r".*(-\d{5}-of-\d{5}\.gguf)", r"gemma-3-1b-it-Q4_K_M\1", shard.name))
-    with Hub(root) as hub:
+def hub(readme_hub: pathlib.Path) -> Iterator[Hub]:
+    with Hub(readme_hub) as hub:
         yield hub
 
 
@@ -116,12 +110,3 @@ def test_down(machine: list[str]) -> None:
     while is_up(8080) and time.monotonic() < deadline:
         time.sleep(0.2)
     assert not is_up(8080)
-
-
-def test_the_fleet_s_command_is_understood() -> None:
-    """molecule runs the same play on real hosts; the hosts of the example exist nowhere."""
-    program, *arguments = FLEET.split()
-    path = pathlib.Path(sys.executable).parent / program
-    done = subprocess.run([path, *arguments, "--list-hosts"], cwd=ROOT, capture_output=True, text=True, check=False, timeout=120)
-    assert done.returncode == 0, done.stderr
-    assert "hosts (4)" in done.stdout

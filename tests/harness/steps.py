@@ -169,11 +169,12 @@ def server(context: Context) -> None:
     context.run("pytest", "-q", test, venv=environments.main_venv(context), env=real)
 
 
-@step("e2e", "./llama-fleet up on this machine, asked by the openai client")
+@step("e2e", "the README's commands, on this machine and on a host with systemd; the openai client")
 def e2e(context: Context) -> None:
     context.require_root("the whole path on this machine")
-    context.require_passed("release")
-    context.run("pytest", "-v", "tests/e2e", venv=environments.main_venv(context), env={"LLAMA_FLEET_TEST_CCACHE": str(context.cache / "ccache")})
+    context.require_passed("hosts", "release")
+    settings = podman.settings(context.cache) | {"LLAMA_FLEET_TEST_CCACHE": str(context.cache / "ccache")}
+    context.run("pytest", "-v", "tests/e2e", venv=environments.main_venv(context), env=settings)
 
 
 @step("molecule", "two hosts over SSH: from bare to an answer, changed, restarted, stopped")

@@ -1,0 +1,127 @@
+# Copyright: (c) 2026, the llama-fleet authors
+# SPDX-License-Identifier: MIT
+"""The README's commands on a host with systemd that has neither a compiler nor Python's venv, as a user with sudo; then, over
+SSH, its fleet.
+
+The host is a container of the image that molecule uses. The tests go on from one another, in their order.
+"""
+
+import os
+import pathlib
+import re
+import subprocess
+import sys
+import urllib.request
+import uuid
+from collections.abc import Iterator
+
+import pytest
+
+from tests.e2e import test_readme
+from tests.hosts import podman
+from tests.hub.server import Hub
+
+pytestmark = pytest.mark.e2e
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+CERTIFICATES = pathlib.Path("/etc/ssl/certs/ca-certificates.crt")
+# The user of inventories/example.
+USER = "admin"
+# A clone's files, with what is not committed yet.
+FILES = "git ls-files -z --cached --others --exclude-standard | tar --create --null --files-from=-"
+
+
+class Host:
+    """A Debian 13 with systemd as its first process."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def output(self, *command: str, user: str = "root", check: bool = True) -> str:
+        """What a command on the host prints, errors included."""
+        words = ["podman", "exec", "--user", user, "--workdir", "/home/admin" if user == USER else "/", self.name, *command]
+        done = subprocess.run(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False, timeout=2400)
+        assert done.returncode == 0 or not check, done.stdout
+        return done.stdout
+
+    def run(self, command: str) -> str:
+        """Type a command of the README."""
+        return self.output("sh", "-c", f"cd llama-fleet && {command}", user=USER)
+
+    def inspect(self, template: str) -> str:
+        done = subprocess.run(["podman", "inspect", "--format", template, self.name], capture_output=True, text=True, check=True)
+        return done.stdout.strip()
+
+
+@pytest.fixture(scope="module")
+def key(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+    file = tmp_path_factory.mktemp("ssh") / "key"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", file], check=True)
+    return file
+
+
+@pytest.fixture(scope="module")
+def host(key: pathlib.Path) -> Iterator[Host]:
+    host = Host(f"llama-fleet-host-{uuid.uuid4().hex[:8]}")
+    # The package index may be behind an authority that only this machine knows.
+    trust = ["--volume", f"{CERTIFICATES}:{CERTIFICATES}:ro", "--env", f"PIP_CERT={CERTIFICATES}"]
+    # Where the role keeps what compilers made.
+    cache = ["--volume", f"{os.environ['LLAMA_FLEET_TEST_CCACHE']}:/opt/llama-fleet/cache/compiler"]
+    image = podman.HOSTS[1].name
+    subprocess.run(["podman", "run", "--detach", "--systemd=always", "--privileged", "--name", host.name, *trust, *cache, image, "/sbin/init"], check=True)
+    try:
+        host.output("systemctl", "is-system-running", "--wait", check=False)
+        host.output("useradd", "--create-home", "--shell", "/bin/bash", USER)
+        host.output("sh", "-c", f"echo '{USER} ALL=(ALL) NOPASSWD: ALL' > /etc/sudoers.d/{USER}")
+        host.output("sh", "-c", f"mkdir -m 0700 .ssh && echo '{key.with_suffix('.pub').read_text()}' > .ssh/authorized_keys && mkdir llama-fleet", user=USER)
+        into = f"podman exec --interactive --user {USER} {host.name} tar --extract --directory /home/{USER}/llama-fleet"
+        subprocess.run(["sh", "-c", f"{FILES} | {into}"], cwd=ROOT, check=True)
+        yield host
+    finally:
+        subprocess.run(["podman", "rm", "--force", "--time", "0", host.name], check=True, stdout=subprocess.DEVNULL)
+
+
+def test_up_makes_a_unit_that_answers(host: Host) -> None:
+    assert "g++" not in host.output("dpkg-query", "--show", "--showformat", "${Package} ")
+    printed = host.run(test_readme.UP)
+    assert "http://127.0.0.1:8080" in printed
+    assert host.output("systemctl", "is-active", "llama-fleet-default").strip() == "active"
+    assert host.output("curl", "--silent", "--fail", "http://127.0.0.1:8080/health")
+
+
+def test_up_again_changes_nothing(host: Host) -> None:
+    assert "changed=0" in host.run(test_readme.UP)
+
+
+def test_down_leaves_nothing_running(host: Host) -> None:
+    host.run(test_readme.DOWN)
+    assert host.output("systemctl", "is-active", "llama-fleet-default", check=False).strip() == "inactive"
+    assert not host.output("sh", "-c", "find /proc -maxdepth 2 -name exe -lname '*llama-server*' 2>/dev/null", check=False)
+
+
+def test_the_fleet(host: Host, key: pathlib.Path, readme_hub: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    """Of the example's hosts one is there, another has no GPU though it is of that group, and two cannot be reached."""
+    address, gateway = host.inspect("{{.NetworkSettings.IPAddress}}"), host.inspect("{{.NetworkSettings.Gateway}}")
+    settings = tmp_path / "ssh_config"
+    lines = [
+        "Host *.example.com",
+        f"IdentityFile {key}",
+        "IdentitiesOnly yes",
+        "StrictHostKeyChecking accept-new",
+        f"UserKnownHostsFile {tmp_path}/known_hosts",
+    ]
+    lines += ["Host cpu-1.example.com gpu-1.example.com", f"HostName {address}", "Host *-2.example.com", "HostName 127.0.0.1", "Port 9"]
+    settings.write_text("\n".join([*lines, ""]), encoding="utf-8")
+    environment = {**os.environ, "ANSIBLE_SSH_COMMON_ARGS": f"-F {settings}", "LLAMA_API_KEY": "only-for-this-test"}
+    program, *arguments = test_readme.FLEET.split()
+    with Hub(readme_hub, gateway) as hub:
+        words = [str(pathlib.Path(sys.executable).parent / program), *arguments, "-e", f"gguf_model_endpoint={hub.url}"]
+        done = subprocess.run(words, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False, timeout=2400)
+    recap = done.stdout.partition("PLAY RECAP")[2]
+    ended = {
+        name: (int(unreachable), int(failed)) for name, unreachable, failed in re.findall(r"(\S+)\.example\.com .* unreachable=(\d+) +failed=(\d+)", recap)
+    }
+    assert ended == {"cpu-1": (0, 0), "gpu-1": (0, 1), "cpu-2": (1, 0), "gpu-2": (1, 0)}, done.stdout
+    assert "no NVIDIA device on the PCI bus" in done.stdout
+    with urllib.request.urlopen(f"http://{address}:8080/health", timeout=10) as answer:
+        assert answer.status == 200
