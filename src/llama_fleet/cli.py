@@ -157,7 +157,7 @@ def _value(variable: settings.Variable, value: typing.Any, invocation: Invocatio
     if variable.kind == "dict":
         return dict(value)
     is_path = variable.kind == "path" or (variable.name.endswith("_source") and value.startswith(("./", "../", "~/")))
-    return str(pathlib.Path(value).expanduser().absolute()) if is_path and invocation.is_local else value
+    return str(pathlib.Path(value).expanduser().absolute()) if value and is_path and invocation.is_local else value
 
 
 def _version() -> int:

@@ -59,7 +59,8 @@ def generation_environment(environment_file: pathlib.Path) -> dict[str, str]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Returns only where the container cannot start."""
-    signal.signal(signal.SIGTERM, _end)  # the first process of a container has no default action for it
+    for number in (signal.SIGINT, signal.SIGTERM):  # the first process of a container has no default action for them
+        signal.signal(number, _end)
     try:
         catalogue = settings.load()
         result = provision(variables(os.environ, catalogue), catalogue)

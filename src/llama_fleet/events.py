@@ -110,7 +110,7 @@ class Translator:
             self._remark(Remark(_LABEL.sub("", text), warning=True))
         elif kind == "runner_on_file_diff":
             self._remark(Remark(text))
-        elif kind == "error" or text.startswith(("ERROR!", "[ERROR]")):
+        elif kind == "error":
             self._errors.append(_LABEL.sub("", text))
         elif kind == "playbook_on_no_hosts_matched":
             self._errors.append("The inventory has no host that the play is for.")

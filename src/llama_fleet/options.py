@@ -3,7 +3,7 @@
 """Options of the command line, made from the roles' variables.
 
 The one rule: an option is its variable's name with hyphens. The prefixes of llama_server and gguf_model are left out
-where no other role has a variable of the same name. Secrets are read from a file that the option ``--…-file`` names.
+where no other role has a variable of the same name for users. Secrets are read from a file that the option ``--…-file`` names.
 """
 
 import collections
@@ -60,7 +60,10 @@ class _SecretFile(click.Path):
 
     def convert(self, value: typing.Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         path = pathlib.Path(str(super().convert(value, param, ctx)))
-        text = path.read_text(encoding="utf-8").strip()
+        try:
+            text = path.read_text(encoding="utf-8").strip()
+        except ValueError:
+            self.fail(f"{path} is not a text.", param, ctx)
         if not text:
             self.fail(f"{path} is empty.", param, ctx)
         return text
@@ -68,7 +71,7 @@ class _SecretFile(click.Path):
 
 def option_name(variable: Variable, catalogue: Catalogue) -> str:
     """The option's name without the hyphens in front."""
-    same_name = [other for other in catalogue.variables.values() if other.short_name == variable.short_name]
+    same_name = [other for other in catalogue.for_users if other.short_name == variable.short_name]
     is_short = variable.role in SHORT_ROLES and len(same_name) == 1
     name = (variable.short_name if is_short else variable.name).replace("_", "-")
     return f"{name}-file" if variable.secret else name

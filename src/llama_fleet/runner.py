@@ -3,6 +3,7 @@
 """Runs a play: the only file that imports ansible_runner."""
 
 import dataclasses
+import json
 import os
 import pathlib
 import signal
@@ -24,6 +25,8 @@ from llama_fleet.settings import COLLECTIONS
 
 # Seconds that Ansible has to end by itself, and to end the jobs on its hosts, after an interruption.
 GRACE = 3.0
+# Seconds between two looks whether a signal has come. ansible_runner takes it from no argument where it writes no such files itself.
+SETTINGS = {"pexpect_timeout": 0.3}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,8 +48,9 @@ def run(request: Request, listener: Listener) -> Outcome:
     translator = Translator(request.verbosity, listener)
     with tempfile.TemporaryDirectory(prefix="llama-fleet-") as folder, _Interruption() as interruption:
         private = pathlib.Path(folder)
-        for name in ("project", "home"):
+        for name in ("project", "home", "env"):
             (private / name).mkdir()
+        (private / "env" / "settings").write_text(json.dumps(SETTINGS), encoding="utf-8")
         result = ansible_runner.run(
             private_data_dir=folder,
             playbook=f"{NAMESPACE}.{request.playbook}",
@@ -54,7 +58,6 @@ def run(request: Request, listener: Listener) -> Outcome:
             cmdline=_arguments(request, _variables_file(private, request.variables)),
             envvars=_environment(private, interruption.marker, local=not request.inventories),
             verbosity=request.verbosity or None,
-            settings={"pexpect_timeout": 1},
             suppress_env_files=True,
             quiet=True,
             event_handler=translator.handle,

@@ -1,17 +1,21 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""The command line: options out of the specs, usage errors, and what a handler hands to the runner."""
+"""The command line: usage errors, what a handler hands to the runner, and what it makes of the outcome."""
 
+import importlib.metadata
+import os
 import pathlib
+import platform
+import signal
 import subprocess
+import sys
 from collections.abc import Callable
 
-import click
 import pytest
 
-from llama_fleet import access, cli, foreground, options, runner, settings
-from llama_fleet.errors import UsageError
-from llama_fleet.events import Listener, Outcome
+from llama_fleet import access, cli, foreground, runner, settings
+from llama_fleet.errors import RunInterruptedError
+from llama_fleet.events import Failure, Listener, Outcome
 
 CATALOGUE = settings.load()
 RESULT = {"answer": "Blue.", "endpoint": "http://127.0.0.1:9", "runtime": "process", "pid": 7, "log": "/log"}
@@ -23,10 +27,11 @@ class Runs:
     def __init__(self, result: dict[str, object]) -> None:
         self.result = result
         self.requests: list[runner.Request] = []
+        self.failures: list[Failure] = []
 
     def __call__(self, request: runner.Request, _listener: Listener) -> Outcome:
         self.requests.append(request)
-        return Outcome(calls=7, seconds=5.1, results={"localhost": {"llama_server": self.result}})
+        return Outcome(calls=7, seconds=5.1, failures=self.failures, results={"localhost": {"llama_server": self.result}})
 
 
 @pytest.fixture
@@ -40,42 +45,6 @@ def runs(monkeypatch: pytest.MonkeyPatch) -> Runs:
     return runs
 
 
-def names(command: str) -> list[str]:
-    group = cli.commands(CATALOGUE)
-    return [name for parameter in group.commands[command].params if isinstance(parameter, click.Option) for name in parameter.opts]
-
-
-def test_no_two_options_share_a_name() -> None:
-    assert len(names("up")) == len(set(names("up")))
-
-
-def test_every_variable_for_users_has_an_option() -> None:
-    group = cli.commands(CATALOGUE)
-    assert {variable.name for variable in CATALOGUE.for_users} <= {parameter.name for parameter in group.commands["up"].params}
-
-
-@pytest.mark.parametrize(
-    ("variable", "name"),
-    [
-        ("llama_server_ctx_size", "ctx-size"),
-        ("gguf_model_quant", "quant"),
-        ("llama_cpp_source", "llama-cpp-source"),
-        ("nvidia_driver_gpu", "nvidia-driver-gpu"),
-        ("llama_server_root", "llama-server-root"),
-        ("gguf_model_index_url", "gguf-model-index-url"),
-        ("gguf_model_token", "token-file"),
-        ("llama_server_api_key", "api-key-file"),
-    ],
-)
-def test_the_rule_of_names(variable: str, name: str) -> None:
-    assert options.option_name(CATALOGUE.variables[variable], CATALOGUE) == name
-
-
-@pytest.mark.parametrize("secret", [variable for variable in CATALOGUE.variables.values() if variable.secret])
-def test_no_secret_is_an_argument(secret: settings.Variable) -> None:
-    assert f"--{secret.short_name.replace('_', '-')}" not in names("up")
-
-
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
@@ -85,12 +54,76 @@ def test_no_secret_is_an_argument(secret: settings.Variable) -> None:
         (["--extra-options", "mlock"], "Invalid value for '--extra-options': found 'mlock', wanted NAME=VALUE."),
         (["--inventory", "/nowhere"], "Path '/nowhere' does not exist."),
         (["one", "two"], "Got unexpected extra argument (two)"),
+        (["--api-key-file", "/nowhere"], "File '/nowhere' does not exist."),
+        (["--api-key-file", "/"], "File '/' is a directory."),
+        (["--api-key-file", "/dev/null"], "Invalid value for '--api-key-file': /dev/null is empty."),
     ],
 )
 def test_wrong_usage_is_a_sentence_and_runs_nothing(arguments: list[str], sentence: str, runs: Runs, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["up", "--detach", *arguments]) == 2
     assert sentence in capsys.readouterr().err
     assert runs.requests == []
+
+
+def test_a_secret_file_that_is_no_text_is_refused_without_showing_it(runs: Runs, tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "key"
+    file.write_bytes(b"s3cr3t\xff")
+    assert cli.main(["up", "--api-key-file", str(file)]) == 2
+    error = capsys.readouterr().err
+    assert f"'--api-key-file': {file} is not a text." in error
+    assert "s3cr3t" not in error
+    assert runs.requests == []
+
+
+@pytest.mark.parametrize("arguments", [["--port", "1"], ["model"], ["--detach"]])
+def test_down_takes_only_what_says_where(arguments: list[str], runs: Runs) -> None:
+    assert cli.main(["down", *arguments]) == 2
+    assert runs.requests == []
+
+
+def test_down_stops_what_is_below_the_prefix(runs: Runs, tmp_path: pathlib.Path) -> None:
+    assert cli.main(["down", "--prefix", str(tmp_path), "--instance", "small"]) == 0
+    [request] = runs.requests
+    assert request.playbook == "down"
+    assert request.variables == {
+        "llama_server_instance": "small",
+        "llama_server_runtime": "process",
+        "llama_server_root": f"{tmp_path}/etc/llama-fleet",
+        "llama_server_runtime_root": f"{tmp_path}/run/llama-fleet",
+    }
+
+
+@pytest.mark.parametrize("command", ["up", "down"])
+@pytest.mark.parametrize(("unreachable", "status"), [(False, 1), (True, 3)])
+def test_a_failed_run_is_the_exit_status_and_no_answer(runs: Runs, command: str, unreachable: bool, status: int, capsys: pytest.CaptureFixture[str]) -> None:
+    runs.failures = [Failure("h1", "no", unreachable)]
+    assert cli.main([command]) == status
+    assert capsys.readouterr().out == "changed=0 in 5.1 s, 7 module calls\n"
+
+
+@pytest.mark.parametrize(("interruption", "status"), [(KeyboardInterrupt(), 130), (RunInterruptedError(signal.SIGINT), 130), (RunInterruptedError(15), 143)])
+def test_an_interrupted_run_has_its_own_exit_status(monkeypatch: pytest.MonkeyPatch, runs: Runs, interruption: BaseException, status: int) -> None:
+    def interrupt(*_arguments: object) -> Outcome:
+        raise interruption
+
+    monkeypatch.setattr(runner, "run", interrupt)
+    assert cli.main(["up"]) == status
+    assert runs.requests == []
+
+
+def test_an_interruption_before_the_command_is_one_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt() -> settings.Catalogue:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(settings, "load", interrupt)
+    assert cli.main(["version"]) == 130
+
+
+def test_the_module_ends_with_the_exit_status() -> None:
+    environment = {**os.environ, "PYTHONPATH": str(pathlib.Path(cli.__file__).parents[1])}
+    done = subprocess.run([sys.executable, "-m", "llama_fleet", "upp"], env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "No such command 'upp'" in done.stderr
 
 
 def test_up_hands_on_what_was_given_and_nothing_else(runs: Runs) -> None:
@@ -144,11 +177,11 @@ def test_secrets_come_from_the_environment_or_a_file(
     assert "from-file" not in output
 
 
-def test_an_empty_secret_file_is_refused(runs: Runs, tmp_path: pathlib.Path) -> None:
-    file = tmp_path / "key"
-    file.write_text("\n", encoding="utf-8")
-    assert cli.main(["up", "--detach", "--api-key-file", str(file)]) == 2
-    assert runs.requests == []
+def test_a_secret_file_wins_over_the_environment(runs: Runs, monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path) -> None:
+    monkeypatch.setenv("LLAMA_API_KEY", "from-environment")
+    (tmp_path / "key").write_text("from-file", encoding="utf-8")
+    assert cli.main(["up", "--detach", "--api-key-file", str(tmp_path / "key")]) == 0
+    assert runs.requests[0].variables["llama_server_api_key"] == "from-file"
 
 
 def test_a_prefix_moves_the_roots_and_needs_no_root(runs: Runs, monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path) -> None:
@@ -161,10 +194,41 @@ def test_a_prefix_moves_the_roots_and_needs_no_root(runs: Runs, monkeypatch: pyt
     assert variables["llama_cpp_root"] == f"{tmp_path}/tools"
 
 
+def test_a_prefix_may_be_below_the_home(runs: Runs, monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert cli.main(["up", "--detach", "--prefix", "~/box"]) == 0
+    assert runs.requests[0].variables["llama_server_root"] == f"{tmp_path}/box/etc/llama-fleet"
+
+
+def test_an_empty_path_stays_empty(runs: Runs) -> None:
+    assert cli.main(["up", "--detach", "--cuda-toolkit-path", ""]) == 0
+    assert runs.requests[0].variables["cuda_toolkit_path"] == ""
+
+
 def test_a_fleet_keeps_its_inventorys_variables(runs: Runs, monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path) -> None:
     monkeypatch.setenv("HF_TOKEN", "mine")
+    monkeypatch.setattr(access, "needs_become", lambda _command: pytest.fail("asked for root"))
     assert cli.main(["up", "--inventory", str(tmp_path), "--check", "--diff", "-vv"]) == 0
     assert runs.requests == [runner.Request("site", {}, (tmp_path,), become=False, check=True, diff=True, verbosity=2)]
+
+
+def test_a_fleets_servers_are_not_followed_and_their_paths_are_their_own(runs: Runs, tmp_path: pathlib.Path) -> None:
+    assert cli.main(["up", "./m.gguf", "-i", str(tmp_path), "--llama-cpp-root", "tools"]) == 0
+    assert runs.requests[0].variables == {"gguf_model_source": "./m.gguf", "llama_cpp_root": "tools"}
+
+
+def test_root_is_had_for_the_run_and_for_stopping(runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def needs_become(command: str) -> bool:
+        asked.append(command)
+        return True
+
+    monkeypatch.setattr(access, "needs_become", needs_become)
+    monkeypatch.setattr(foreground, "follow", lambda _pid, _log, stop: stop())
+    assert cli.main(["up"]) == 0
+    assert asked == ["up", "down"]
+    assert [request.become for request in runs.requests] == [True, True]
 
 
 def test_a_process_is_followed_and_stopped_where_it_was_started(runs: Runs, monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path) -> None:
@@ -198,48 +262,17 @@ def test_a_unit_is_not_followed(runs: Runs) -> None:
     assert cli.main(["up"]) == 0
 
 
-def test_without_root_and_sudo_it_says_what_to_do(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr("os.geteuid", lambda: 1000)
-    monkeypatch.setattr("shutil.which", lambda _name: None)
-    monkeypatch.setattr(runner, "run", lambda *_arguments: pytest.fail("ran"))
-    assert cli.main(["up"]) == 2
-    error = capsys.readouterr().err
-    assert "sudo ./llama-fleet up" in error
-    assert "--prefix DIR" in error
-
-
-@pytest.mark.parametrize(("status", "expected"), [(0, True), (1, False)])
-def test_sudo_is_used_where_it_asks_for_nothing(monkeypatch: pytest.MonkeyPatch, status: int, expected: bool) -> None:
-    monkeypatch.setattr("os.geteuid", lambda: 1000)
-    monkeypatch.setattr("shutil.which", lambda name: f"/usr/bin/{name}")
-    monkeypatch.setattr("subprocess.run", lambda command, **_options: subprocess.CompletedProcess(command, status))
-    if expected:
-        assert access.needs_become("up")
-    else:
-        with pytest.raises(UsageError, match="needs root"):
-            access.needs_become("up")
-
-
-@pytest.mark.parametrize(("source", "expected"), [("./m.gguf", "{cwd}/m.gguf"), ("owner/repo", "owner/repo"), ("/m.gguf", "/m.gguf")])
+@pytest.mark.parametrize(
+    ("source", "expected"), [("./m.gguf", "{cwd}/m.gguf"), ("../m", "{cwd}/../m"), ("~/m", "{cwd}/m"), ("owner/repo", "owner/repo"), ("/m", "/m")]
+)
 def test_a_file_beside_the_user_is_named_whole(runs: Runs, monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path, source: str, expected: str) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
     assert cli.main(["up", source, "--detach"]) == 0
     assert runs.requests[0].variables["gguf_model_source"] == expected.format(cwd=tmp_path)
 
 
-def test_help_groups_options_by_role(capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["up", "--help"]) == 0
-    lines = capsys.readouterr().out.splitlines()
-    sections = [line for line in lines if line.startswith(("Role", "Options"))]
-    assert sections == ["Options:", *(f"Role {role}:" for role in CATALOGUE.roles)]
-
-
-@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_completion_scripts(shell: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["completion", shell]) == 0
-    assert "_LLAMA_FLEET_COMPLETE" in capsys.readouterr().out
-
-
 def test_version_names_what_runs(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["version"]) == 0
-    assert capsys.readouterr().out.startswith("llama-fleet 0.1.0, ansible-core 2.")
+    versions = f"ansible-core {importlib.metadata.version('ansible-core')}, Python {platform.python_version()}"
+    assert capsys.readouterr().out == f"llama-fleet 0.1.0, {versions}\n"

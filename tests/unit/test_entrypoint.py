@@ -4,9 +4,11 @@
 
 import os
 import pathlib
+import signal
 import subprocess
 import sys
 import typing
+from collections.abc import Iterator
 
 import pytest
 
@@ -48,11 +50,20 @@ def test_without_a_model_it_is_wrong_usage(environment: dict[str, str]) -> None:
 
 
 def test_the_user_wins_over_the_generation_and_secrets_stay_out() -> None:
-    environment = {"PATH": "/bin", "LLAMA_ARG_BATCH": "64", "HF_TOKEN": "t", "LLAMA_API_KEY": "k", "GGUF_MODEL_TOKEN": "t", "CTX_SIZE": "1"}
-    generation = {"LLAMA_ARG_BATCH": "2048", "LLAMA_ARG_PORT": "8080"}
+    environment = {
+        "PATH": "/bin",
+        "LLAMA_ARG_BATCH": "64",
+        "HF_TOKEN": "t",
+        "LLAMA_API_KEY": "k",
+        "GGUF_MODEL_TOKEN": "t",
+        "CTX_SIZE": "1",
+        "XDG_CONFIG_HOME": "/me",
+    }
+    generation = {"XDG_CONFIG_HOME": "/nonexistent", "LLAMA_ARG_BATCH": "2048", "LLAMA_ARG_PORT": "8080"}
     assert entrypoint.server_environment(environment, generation, CATALOGUE) == {
         "PATH": "/bin",
         "CTX_SIZE": "1",
+        "XDG_CONFIG_HOME": "/nonexistent",
         "LLAMA_ARG_BATCH": "64",
         "LLAMA_ARG_PORT": "8080",
     }
@@ -64,27 +75,54 @@ def outcome(tmp_path: pathlib.Path, *failures: Failure) -> Outcome:
     return Outcome(failures=list(failures), results={"localhost": {"llama_server": result}})
 
 
-def test_llama_server_takes_the_place_of_the_process(monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path) -> None:
+@pytest.fixture
+def handlers() -> Iterator[None]:
+    """What the entrypoint does to the signals of its process, undone."""
+    former = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    for number, handler in former.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.usefixtures("handlers")
+def test_llama_server_takes_the_place_of_the_process(monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]) -> None:
     executed: list[typing.Any] = []
+    for _ in range(2):  # dead children that nobody has waited for
+        os.waitid(os.P_PID, os.posix_spawn("/bin/true", ["true"], {}), os.WEXITED | os.WNOWAIT)
 
     def execve(path: str, arguments: list[str], environment: dict[str, str]) -> typing.NoReturn:
         executed.append((path, arguments, environment["LLAMA_ARG_PORT"]))
+        with pytest.raises(ChildProcessError):
+            os.waitpid(-1, os.WNOHANG)
         raise ExecutedError
 
     monkeypatch.setenv("MODEL", "a/b")
     monkeypatch.setattr(runner, "run", lambda _request, _listener: outcome(tmp_path))
     monkeypatch.setattr(os, "execve", execve)
-    monkeypatch.setattr("signal.signal", lambda *_arguments: None)
+    monkeypatch.setattr(sys, "argv", ["entrypoint", "--verbose"])
     with pytest.raises(ExecutedError):
-        entrypoint.main(["--verbose"])
+        entrypoint.main()
     assert executed == [("/r/bin/llama-server", ["/r/bin/llama-server", "--no-webui", "--verbose"], "8080")]
+    assert capsys.readouterr().err == "changed=0 in 0.0 s, 0 module calls\n"
 
 
+@pytest.mark.usefixtures("handlers")
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_ends_the_start(monkeypatch: pytest.MonkeyPatch, number: int, status: int) -> None:
+    monkeypatch.setenv("MODEL", "a/b")
+    monkeypatch.setattr(runner, "run", lambda _request, _listener: os.kill(os.getpid(), number))
+    # Where it is not caught, it must not end the tests.
+    signal.signal(number, lambda *_arguments: None)
+    with pytest.raises(SystemExit) as caught:
+        entrypoint.main([])
+    assert caught.value.code == status
+
+
+@pytest.mark.usefixtures("handlers")
 def test_a_failed_run_starts_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path) -> None:
     monkeypatch.setenv("MODEL", "a/b")
     monkeypatch.setattr(runner, "run", lambda _request, _listener: outcome(tmp_path, Failure("localhost", "no disk space")))
     monkeypatch.setattr(os, "execve", lambda *_arguments: pytest.fail("executed"))
-    monkeypatch.setattr("signal.signal", lambda *_arguments: None)
     assert entrypoint.main([]) == 1
 
 

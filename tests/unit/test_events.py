@@ -1,27 +1,15 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""What the translator makes of ansible_runner's events, and what the console shows of it."""
+"""What the translator makes of ansible_runner's events."""
 
-import io
 import typing
 
 import pytest
 
-from llama_fleet import console
 from llama_fleet.errors import ExitCode
 from llama_fleet.events import Event, Failure, Outcome, Progress, Remark, StageDone, Translator
-from llama_fleet.settings import Stage
 
-if typing.TYPE_CHECKING:
-    from collections.abc import Mapping
-
-STAGES = (Stage("nvidia_driver", "Look"), Stage("llama_cpp", "Plan the release", plan=True), Stage("llama_cpp", "Provide the release"))
 Data = dict[str, typing.Any]
-
-
-class Terminal(io.StringIO):
-    def isatty(self) -> bool:
-        return True
 
 
 def ended(host: str = "localhost", *, kind: str = "runner_on_ok", action: str = "llama_fleet.core.llama_cpp_release", **result: typing.Any) -> Data:
@@ -37,7 +25,7 @@ def translate(*events: Data, return_code: int = 0, verbosity: int = 0) -> tuple[
     seen: list[Event] = []
     translator = Translator(verbosity, seen.append)
     for event in events:
-        translator.handle(event)
+        assert translator.handle(event) is False  # nothing is kept in files
     translator.conclude(return_code)
     return seen, translator.outcome
 
@@ -54,7 +42,7 @@ def test_calls_and_changes_are_counted_and_results_kept() -> None:
     assert outcome.of_role("gguf_model") == {}
 
 
-@pytest.mark.parametrize("action", ["ansible.builtin.validate_argument_spec", "llama_fleet.core.validate_variables"])
+@pytest.mark.parametrize("action", ["ansible.builtin.include_role", "ansible.builtin.validate_argument_spec", "llama_fleet.core.validate_variables"])
 def test_a_check_on_the_controller_is_no_call(action: str) -> None:
     seen, outcome = translate(ended(changed=False, action=action))
     assert (seen, outcome.calls) == ([], 0)
@@ -64,6 +52,10 @@ def test_a_failure_is_the_modules_own_message() -> None:
     seen, outcome = translate(ended(kind="runner_on_failed", msg="a: found b.\nc: found d.", exception="Traceback …"), return_code=2)
     assert seen == [Failure("localhost", "a: found b.\nc: found d.")]
     assert (outcome.calls, outcome.exit_code) == (1, ExitCode.FAILED)
+
+
+def test_a_failure_without_a_message_is_one() -> None:
+    assert translate(ended(kind="runner_on_failed"), return_code=2)[0] == [Failure("localhost", "the task failed without a message")]
 
 
 def test_a_failure_that_the_play_ignores_is_none() -> None:
@@ -89,13 +81,18 @@ def test_progress(line: str, event: Event) -> None:
     assert translate(said(line))[0] == [event]
 
 
-@pytest.mark.parametrize("line", ["PLAY [Provision]", "", "[WARNING]: x", "[h1]"])
+@pytest.mark.parametrize("line", ["PLAY [Provision]", "", "[WARNING]: x", "[WARNING] x", "[h1]"])
 def test_other_lines_are_not_progress(line: str) -> None:
     assert translate(said(line))[0] == []
 
 
-def test_a_warning_is_told_once() -> None:
-    assert translate(said("[WARNING]: low space\n", "warning"), said("[WARNING]: low space", "warning"))[0] == [Remark("low space", warning=True)]
+@pytest.mark.parametrize("kind", ["warning", "system_warning"])
+def test_a_warning_is_told_once(kind: str) -> None:
+    assert translate(said("[WARNING]: low\r\nspace\n", kind), said("[WARNING]: low\nspace", kind))[0] == [Remark("low\nspace", warning=True)]
+
+
+def test_a_diff_is_told() -> None:
+    assert translate(said("--- before\n+++ after", "runner_on_file_diff"))[0] == [Remark("--- before\n+++ after")]
 
 
 @pytest.mark.parametrize("event", [said("ERROR! no such file"), said("[ERROR]: no such file", "error")])
@@ -115,61 +112,5 @@ def test_no_host_and_no_word_are_failures_too() -> None:
 
 
 def test_verbose_is_ansibles_own_words() -> None:
-    assert translate(said("TASK [x]"), verbosity=1)[0] == [Remark("TASK [x]")]
-
-
-def show(stream: io.StringIO, *events: Event, times: tuple[float, ...] = (0.0,)) -> str:
-    clock = iter([*times, *([times[-1]] * len(events))])
-    listener = console.Console(STAGES, stream, lambda: next(clock))
-    for event in events:
-        listener(event)
-    return stream.getvalue()
-
-
-def stage(turn: int = 1, *, changed: bool = False, **result: object) -> StageDone:
-    return StageDone("h1", "llama_cpp", "A release", turn, changed, 75.2, result)
-
-
-def test_finished_stages_have_the_plays_names() -> None:
-    events = [stage(0, would_change=True), stage(0, would_change=False), stage(changed=True, would_change=True), stage(), stage(2)]
-    assert show(io.StringIO(), *events).splitlines() == [
-        "h1: Plan the release: there is work to do",
-        "h1: Plan the release: nothing to do",
-        "h1: Provide the release: changed, 1 min 15 s",
-        "h1: Provide the release: ok",
-        "h1: A release: ok",
-    ]
-
-
-def test_a_terminal_gets_one_line_that_changes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TERM", "xterm")
-    monkeypatch.setenv("COLUMNS", "20")
-    output = show(Terminal(), Progress("h1", "building: 1 % of all there is"), stage())
-    assert output == f"{console.CLEAR_LINE}h1: building: 1 % o{console.CLEAR_LINE}h1: Provide the release: ok\n"
-
-
-def test_elsewhere_a_stage_gets_a_line_every_ten_seconds() -> None:
-    events = [Progress("h1", f"building: {percent} %") for percent in (1, 2, 3)] + [Progress("h1", "testing")]
-    assert show(io.StringIO(), *events, times=(0, 5, 11, 12)).splitlines() == ["h1: building: 1 %", "h1: building: 3 %", "h1: testing"]
-
-
-@pytest.mark.parametrize(
-    ("failure", "line"),
-    [
-        (Failure("localhost", "port: found x."), "Error: port: found x."),
-        (Failure("h1", "port: found x."), "Error: h1: port: found x."),
-        (Failure("h1", "no route\nto it", unreachable=True), "Error: h1: cannot be reached: no route to it"),
-        (Failure("", "no inventory"), "Error: no inventory"),
-    ],
-)
-def test_failures_are_one_sentence(failure: Failure, line: str) -> None:
-    assert show(io.StringIO(), failure) == f"{line}\n"
-
-
-def test_a_fleets_answers_name_their_hosts() -> None:
-    results: dict[str, dict[str, Mapping[str, object]]] = {
-        name: {"llama_server": {"answer": f"I am {name}.\n", "endpoint": f"http://{name}:1"}} for name in ("h2", "h1")
-    }
-    lines = console.answers(Outcome(results=results), with_key=True).splitlines()
-    assert lines[1:6] == ["h1: I am h1.", "", "h1: http://h1:1", "", "h2: I am h2."]
-    assert lines[-1].startswith('curl http://h1:1/v1/chat/completions -H "Content-Type: application/json" -H "Authorization: Bearer $LLAMA_API_KEY"')
+    events = [said("TASK [x]"), said(""), said("[WARNING]: low space", "warning")]
+    assert translate(*events, verbosity=1)[0] == [Remark("TASK [x]"), Remark("[WARNING]: low space")]

@@ -8,6 +8,8 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
+import zipfile
 
 import pytest
 
@@ -57,7 +59,9 @@ def test_the_environment_is_made_once_and_again_when_its_requirements_change(fol
     assert (second.stdout, second.stderr) == (f"{folder}/.venv []\n", "")
 
     (folder / "requirements.txt").write_text("# other\n", encoding="utf-8")
+    (folder / ".venv" / "old").touch()
     assert "setting up" in run(folder / "llama-fleet").stderr
+    assert not (folder / ".venv" / "old").exists()
 
     (folder / ".venv" / "stamp").unlink()  # as a kill in the middle leaves it
     assert "setting up" in run(folder / "llama-fleet").stderr
@@ -69,10 +73,37 @@ def test_the_environment_is_made_once_and_again_when_its_requirements_change(fol
         process.send_signal(signal.SIGTERM)
         assert process.wait(timeout=10) == 7
 
+    moved = folder.rename(tmp_path / "moved")
+    assert run(moved / "llama-fleet").stdout == f"{moved}/.venv []\n"
 
-def test_requirements_that_cannot_be_had_are_an_error_and_leave_no_stamp(folder: pathlib.Path) -> None:
+
+def test_of_two_first_starts_only_one_makes_the_environment(folder: pathlib.Path) -> None:
+    starts = [subprocess.Popen([folder / "llama-fleet"], env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    outputs = [process.communicate() for process in starts]
+    assert [output for output, _errors in outputs] == [f"{folder}/.venv []\n"] * 2
+    assert sum(errors.count("setting up") for _output, errors in outputs) == 1
+
+
+def test_a_folder_that_is_another_users_is_told() -> None:
+    with tempfile.TemporaryDirectory() as name:
+        folder = pathlib.Path(name)
+        shutil.copy(LAUNCHER, folder / "llama-fleet")
+        (folder / "requirements.txt").touch()
+        folder.chmod(0o555)
+        other = 65534 if os.geteuid() == 0 else None
+        result = subprocess.run([folder / "llama-fleet"], env=environment(), capture_output=True, text=True, check=False, user=other, cwd="/")
+        folder.chmod(0o755)
+    assert result.returncode == 1
+    assert f"{name}/.venv is missing or out of date, and {name} is not writable for " in result.stderr
+
+
+def test_requirements_without_a_hash_are_an_error_and_leave_no_stamp(folder: pathlib.Path, tmp_path: pathlib.Path) -> None:
     (folder / "requirements.txt").write_text("no-hash==1\n", encoding="utf-8")
-    result = run(folder / "llama-fleet", PIP_NO_INDEX="1")
+    with zipfile.ZipFile(tmp_path / "no_hash-1-py3-none-any.whl", "w") as wheel:
+        wheel.writestr("no_hash-1.dist-info/METADATA", "Metadata-Version: 2.1\nName: no-hash\nVersion: 1\n")
+        wheel.writestr("no_hash-1.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        wheel.writestr("no_hash-1.dist-info/RECORD", "")
+    result = run(folder / "llama-fleet", PIP_NO_INDEX="1", PIP_FIND_LINKS=str(tmp_path))
     assert result.returncode == 1
     assert result.stderr.endswith("llama-fleet: the requirements could not be installed; the reason is above.\n")
     assert not (folder / ".venv" / "stamp").exists()
@@ -111,6 +142,15 @@ def test_without_ensurepip_a_user_is_told_the_command(folder: pathlib.Path, tmp_
     assert result.returncode == 1
     package = f"python{sys.version_info.major}.{sys.version_info.minor}-venv"
     assert f"'sudo apt-get install {package}'" in result.stderr
+
+
+def test_without_ensurepip_and_apt_get_a_user_is_told_what_is_missing(folder: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    tools(tmp_path / "bin")
+    stand_in(tmp_path / "bin", "python3", WITHOUT_ENSUREPIP)
+    stand_in(tmp_path / "bin", "id", "echo 0")
+    result = run(folder / "llama-fleet", PATH=str(tmp_path / "bin"))
+    assert result.returncode == 1
+    assert "python3 has no ensurepip: install the package that brings it" in result.stderr
 
 
 def test_without_ensurepip_root_gets_the_package(folder: pathlib.Path, tmp_path: pathlib.Path) -> None:

@@ -16,13 +16,17 @@ CATALOGUE = settings.load()
 # A text that each type takes, and what it stands for.
 GOOD: dict[str, list[tuple[str, object]]] = {
     "bool": [("true", True), ("No", False), ("1", True), ("off", False)],
-    "dict": [("a=1,b=true", {"a": "1", "b": True}), ('{"a": 1}', {"a": 1})],
+    "dict": [("a=1,b=true,c=false", {"a": "1", "b": True, "c": False}), ('{"a": 1}', {"a": 1})],
     "int": [("0", 0), ("-1", -1), ("8192", 8192)],
     "list": [("CUDA0", ["CUDA0"]), ("a, b,", ["a", "b"])],
     "path": [("/srv/x", "/srv/x")],
     "str": [("a b=c", "a b=c")],
 }
 BAD = {"bool": ["maybe", "2"], "int": ["4k", "4.0", "1_000", " 1"], "dict": ["a", "=b", "[1]", "{"]}
+
+
+# What the image's documentation says.
+CONTRACT = {"CTX_SIZE": 4096, "MAX_TOKENS": 2048, "PORT": 8080, "PARALLEL": 16, "BATCH_SIZE": 2048, "UBATCH_SIZE": 512}
 
 
 def all_specs() -> dict[str, dict[str, object]]:
@@ -93,10 +97,8 @@ def test_the_short_names_are_those_of_real_variables(name: str, target: str) -> 
 
 
 def test_the_contract_of_the_image_has_the_roles_own_defaults() -> None:
-    defaults = {name: CATALOGUE.variables[settings.ENVIRONMENT_NAMES[name]].default for name in ("CTX_SIZE", "MAX_TOKENS", "PORT", "PARALLEL")}
-    assert defaults == {"CTX_SIZE": 4096, "MAX_TOKENS": 2048, "PORT": 8080, "PARALLEL": 16}
-    assert CATALOGUE.variables["llama_server_batch_size"].default == 2048
-    assert CATALOGUE.variables["llama_server_ubatch_size"].default == 512
+    defaults = {name: CATALOGUE.variables[settings.ENVIRONMENT_NAMES[name]].default for name in CONTRACT}
+    assert defaults == CONTRACT
 
 
 def test_every_problem_is_told_at_once() -> None:
@@ -132,7 +134,15 @@ def test_two_names_of_one_variable_must_agree() -> None:
 
 def test_only_secrets_come_out_of_a_command_lines_environment() -> None:
     environment = {"HF_TOKEN": "t", "LLAMA_API_KEY": "k", "PORT": "http", "MODEL": "a/b"}
-    assert settings.secrets_from_environment(environment, CATALOGUE) == {"gguf_model_token": "t", "llama_server_api_key": "k"}
+    secrets = {"gguf_model_token": "t", "llama_server_api_key": "k"}
+    assert settings.secrets_from_environment(environment, CATALOGUE) == secrets
+    assert settings.secrets_from_environment({"GGUF_MODEL_TOKEN": "t", "LLAMA_SERVER_API_KEY": "k"}, CATALOGUE) == secrets
+
+
+def test_a_wrong_secret_is_not_shown() -> None:
+    pin = Variable("llama_server_pin", "llama_server", kind="int", secret=True)
+    with pytest.raises(UsageError, match=r"^LLAMA_SERVER_PIN: found a secret of another type, wanted a whole number\.$"):
+        settings.from_environment({"LLAMA_SERVER_PIN": "s3cr3t"}, Catalogue({pin.name: pin, **CATALOGUE.variables}, {}))
 
 
 def test_a_prefix_moves_every_root() -> None:
@@ -149,7 +159,3 @@ def test_descriptions_are_plain() -> None:
 def test_a_missing_collection_is_one_sentence(tmp_path: pathlib.Path) -> None:
     with pytest.raises(Exception, match=r"^llama-fleet is incomplete: .*site\.yml cannot be read"):
         settings.load(tmp_path)
-
-
-def test_a_catalogue_without_variables_has_none_for_users() -> None:
-    assert Catalogue({}, {}).for_users == []

@@ -16,7 +16,10 @@ STEPS = "steps"
 
 @dataclasses.dataclass(frozen=True)
 class Snapshot:
-    """Progress of one stage at one moment. ``done`` and ``total`` count ``unit``; times are seconds; ``pid`` is the worker's."""
+    """Progress of one stage at one moment.
+
+    ``done`` and ``total`` count ``unit``; ``elapsed`` is seconds since ``before`` of them were done; ``pid`` is the worker's.
+    """
 
     stage: str
     done: int = 0
@@ -24,6 +27,7 @@ class Snapshot:
     unit: str = STEPS
     elapsed: float = 0.0
     pid: int = 0
+    before: int = 0
 
     @property
     def percent(self) -> int | None:
@@ -31,8 +35,8 @@ class Snapshot:
 
     @property
     def rate(self) -> float:
-        """Units a second since the stage began."""
-        return self.done / self.elapsed if self.elapsed > 0 else 0.0
+        """Units a second, without those that were there before: a download that is taken up again is no faster for it."""
+        return (self.done - self.before) / self.elapsed if self.elapsed > 0 else 0.0
 
     @property
     def seconds_left(self) -> int | None:
@@ -75,18 +79,22 @@ class Progress:
         self._path = path
         self._clock = clock
         self._written = float("-inf")
-        self._began = clock()
         self._stage = ""
+        # Of the stage's first update, from which its rate counts.
+        self._began = 0.0
+        self._before: int | None = None
 
     def stage(self, stage: str) -> None:
         """A new stage begins whose size is not known, or not yet."""
-        self._began = self._clock()
         self._stage = stage
+        self._before = None
         self._write(Snapshot(stage, pid=os.getpid()), force=True)
 
     def update(self, done: int, total: int, unit: str = STEPS) -> None:
         """The current stage is at ``done`` of ``total``."""
-        snapshot = Snapshot(self._stage, done, total, unit, self._clock() - self._began, os.getpid())
+        if self._before is None or done < self._before:  # less than before: it was of no use, and all begins anew
+            self._began, self._before = self._clock(), done
+        snapshot = Snapshot(self._stage, done, total, unit, self._clock() - self._began, os.getpid(), self._before)
         self._write(snapshot, force=done >= total)
 
     def _write(self, snapshot: Snapshot, force: bool) -> None:

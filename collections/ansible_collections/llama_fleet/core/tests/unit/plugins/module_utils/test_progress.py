@@ -26,6 +26,7 @@ class Clock:
         (Snapshot("building", 50, 200, elapsed=10), "building: 25 %, [50/200], 30 s left"),
         (Snapshot("building", 200, 200, elapsed=10), "building: 100 %, [200/200]"),
         (Snapshot("fetching", 25_000_000, 100_000_000, BYTES, 2.5), "fetching: 25 %, 25 of 100 MB, 10.0 MB/s, 7 s left"),
+        (Snapshot("fetching", 75_000_000, 100_000_000, BYTES, 2.5, before=50_000_000), "fetching: 75 %, 75 of 100 MB, 10.0 MB/s, 2 s left"),
         (Snapshot("fetching", 0, 100_000_000, BYTES, 0.0), "fetching: 0 %, 0 of 100 MB, 0.0 MB/s"),
     ],
 )
@@ -46,11 +47,31 @@ def test_what_is_written_can_be_read(tmp_path: pathlib.Path) -> None:
     clock = Clock()
     progress = Progress(str(tmp_path / "progress"), clock)
     progress.stage("building")
+    progress.update(0, 8)
     clock.now += 4
     progress.update(1, 8)
     snapshot = parse((tmp_path / "progress").read_text())
     assert snapshot is not None
     assert (snapshot.stage, snapshot.done, snapshot.total, snapshot.elapsed, snapshot.seconds_left) == ("building", 1, 8, 4.0, 28)
+
+
+def test_the_rate_counts_only_what_comes_after_a_stages_first_update(tmp_path: pathlib.Path) -> None:
+    clock = Clock()
+    progress = Progress(str(tmp_path / "progress"), clock)
+
+    def rate(seconds: float, done: int) -> float:
+        clock.now += seconds
+        progress.update(done, 1000, BYTES)
+        snapshot = parse((tmp_path / "progress").read_text())
+        assert snapshot is not None
+        return snapshot.rate
+
+    progress.stage("fetching the first")
+    assert [rate(60, 900), rate(1, 910), rate(1, 920)] == [0.0, 10.0, 10.0]
+    progress.stage("fetching the second")
+    assert [rate(60, 950), rate(2, 990)] == [0.0, 20.0]
+    # What was there has turned out wrong.
+    assert [rate(1, 0), rate(1, 20)] == [0.0, 20.0]
 
 
 def test_frequent_updates_are_written_ten_times_a_second_at_most(tmp_path: pathlib.Path) -> None:
