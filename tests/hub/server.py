@@ -5,72 +5,87 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
-import http.server
-import json
 import pathlib
 import threading
-import time
 import typing
 import urllib.parse
 
+from tests.hub.faults import Fault, Signatures
+from tests.hub.handler import Handler, Logged, Server
 from tests.hub.index import Index
 from tests.hub.repos import Access, RepoFile, Repos
 
-_CHUNK = 1 << 16
-_HTML = b"<!DOCTYPE html><html><body>Please log in.</body></html>"
-
-
-@dataclasses.dataclass(frozen=True)
-class Logged:
-    """One request and what became of it."""
-
-    origin: str  # "front" or "storage"
-    method: str
-    path: str
-    status: int
-    sent: int
-    first: int  # where the range that was asked for begins
-    authorized: bool
-
-
-@dataclasses.dataclass
-class Fault:
-    """What goes wrong with the bytes of a file. ``rate`` is in bytes a second."""
-
-    flip_at: int | None = None
-    html: bool = False
-    rate: int | None = None
-    cut_at: int | None = None
-    cuts: int = 1
-    ranges: bool = True
+__all__ = ["Fault", "Hub", "Logged"]
 
 
 class Hub:
-    """Serves ``root`` until it is closed. ``faults`` are keyed by the name of a file."""
+    """Serves ``root`` until it is closed. ``faults`` are keyed by the name of a file; ``api`` is for all requests of the API.
+
+    ``page`` is how many entries of a listing come at once, all for 0.
+    """
 
     def __init__(self, root: pathlib.Path, host: str = "127.0.0.1", port: int = 0, storage_port: int = 0) -> None:
         self.root = root
         self.repos = Repos(root)
         self.index = Index(root / "simple")
         self.faults: dict[str, Fault] = {}
+        self.page = 0
         self.log: list[Logged] = []
         self.sent = 0  # bytes of files, by both origins, those of running answers too
+        self.connections = 0  # that were ever made, to both
+        self.busiest: dict[str, int] = {}  # the most answers at once, for each name of a file
+        self.signatures = Signatures()
+        self.closed = threading.Event()
+        self._busy: dict[str, int] = {}
         self._lock = threading.Lock()
-        self._front = _Server((host, port), _Front, self)
-        self._storage = _Server((host, storage_port), _Storage, self)
+        self._running = 0
+        self._idle = threading.Condition(self._lock)
+        self._front = Server((host, port), _Front, self)
+        self._storage = Server((host, storage_port), _Storage, self)
         self.host = host
         self.port = int(self._front.server_address[1])
         self.storage_port = int(self._storage.server_address[1])
-        self._threads = [threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True) for server in (self._front, self._storage)]
+        self._threads = [threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True) for server in (self._front, self._storage)]
 
     @property
     def url(self) -> str:
         return f"http://{self.host}:{self.port}"
 
-    def count(self, size: int) -> None:
+    def count(self, sent: int = 0, connections: int = 0) -> None:
         with self._lock:
-            self.sent += size
+            self.sent += sent
+            self.connections += connections
+
+    @contextlib.contextmanager
+    def serving(self) -> typing.Iterator[None]:
+        """While a request is being answered, until it is in the log."""
+        with self._lock:
+            self._running += 1
+        try:
+            yield
+        finally:
+            with self._idle:
+                self._running -= 1
+                self._idle.notify_all()
+
+    def settle(self) -> list[Logged]:
+        """The log, once it is complete: a client can know the end of an answer before the log does."""
+        with self._idle:
+            assert self._idle.wait_for(lambda: self._running == 0, timeout=30)
+            return list(self.log)
+
+    @contextlib.contextmanager
+    def answering(self, name: str) -> typing.Iterator[int]:
+        """While the file ``name`` is being sent; gives how many others do so."""
+        with self._lock:
+            others = self._busy.get(name, 0)
+            self._busy[name] = others + 1
+            self.busiest[name] = max(self.busiest.get(name, 0), others + 1)
+        try:
+            yield others
+        finally:
+            with self._lock:
+                self._busy[name] -= 1
 
     def __enter__(self) -> typing.Self:
         for thread in self._threads:
@@ -78,113 +93,13 @@ class Hub:
         return self
 
     def __exit__(self, *error: object) -> None:
+        self.closed.set()
         for server in (self._front, self._storage):
             server.shutdown()
             server.server_close()
 
 
-class _Server(http.server.ThreadingHTTPServer):
-    daemon_threads = True
-    block_on_close = False
-
-    def __init__(self, address: tuple[str, int], handler: type[_Handler], hub: Hub) -> None:
-        super().__init__(address, handler)
-        self.hub = hub
-
-
-class _Handler(http.server.BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    origin = ""
-
-    @property
-    def hub(self) -> Hub:
-        return typing.cast("_Server", self.server).hub
-
-    def do_GET(self) -> None:
-        self._sent = 0
-        self._status = 0
-        with contextlib.suppress(ConnectionError):
-            self.handle_path(urllib.parse.unquote(urllib.parse.urlsplit(self.path).path))
-        authorized = "Authorization" in self.headers
-        self.hub.log.append(Logged(self.origin, self.command, self.path, self._status, self._sent, self._range()[0], authorized))
-
-    def do_HEAD(self) -> None:
-        self.do_GET()
-
-    def handle_path(self, path: str) -> None:
-        raise NotImplementedError
-
-    def log_message(self, *_args: typing.Any, **_named: typing.Any) -> None:
-        """Nothing on the terminal: the log of the Hub has it."""
-
-    def answer(self, status: int, body: bytes = b"", headers: typing.Mapping[str, str] | None = None) -> None:
-        self._status = status
-        self.send_response(status)
-        for name, value in {"Content-Length": str(len(body)), **(headers or {})}.items():
-            self.send_header(name, value)
-        self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(body)
-
-    def answer_json(self, value: typing.Any, headers: typing.Mapping[str, str] | None = None) -> None:
-        self.answer(200, json.dumps(value).encode(), {"Content-Type": "application/json", **(headers or {})})
-
-    def refuse(self, status: int, message: str, code: str = "") -> None:
-        headers = {"Content-Type": "application/json", "X-Error-Message": message, **({"X-Error-Code": code} if code else {})}
-        self.answer(status, json.dumps({"error": message}).encode(), headers)
-
-    def _range(self) -> tuple[int, int | None]:
-        """First and last byte asked for; the end is open where it is None."""
-        given = self.headers.get("Range", "").removeprefix("bytes=")
-        first, _dash, last = given.partition("-")
-        return int(first or 0), int(last) if last else None
-
-    def answer_file(self, place: pathlib.Path, name: str, headers: typing.Mapping[str, str] | None = None) -> None:
-        """The bytes of a file, or a range of them, with the fault that is set for its name."""
-        fault = self.hub.faults.get(name, Fault())
-        if fault.html:
-            self.answer(200, _HTML, {"Content-Type": "text/html"})
-            return
-        size = place.stat().st_size
-        first, last = self._range() if fault.ranges else (0, None)
-        last = size - 1 if last is None else min(last, size - 1)
-        if first >= size > 0:
-            self.answer(416, headers={"Content-Range": f"bytes */{size}"})
-            return
-        ranged = "Range" in self.headers and fault.ranges
-        self._status = 206 if ranged else 200
-        self.send_response(self._status)
-        told = {"Content-Length": str(last - first + 1), "Content-Type": "application/octet-stream", **(headers or {})}
-        if ranged:
-            told["Content-Range"] = f"bytes {first}-{last}/{size}"
-        if fault.ranges:
-            told["Accept-Ranges"] = "bytes"
-        for header, value in told.items():
-            self.send_header(header, value)
-        self.end_headers()
-        if self.command != "HEAD":
-            self._send(place, first, last + 1, fault)
-
-    def _send(self, place: pathlib.Path, position: int, end: int, fault: Fault) -> None:
-        with place.open("rb") as file:
-            file.seek(position)
-            while position < end:
-                chunk = bytearray(file.read(min(_CHUNK, end - position)))
-                if fault.flip_at is not None and position <= fault.flip_at < position + len(chunk):
-                    chunk[fault.flip_at - position] ^= 1
-                if fault.cut_at is not None and fault.cuts > 0 and position + len(chunk) > fault.cut_at >= position:
-                    fault.cuts -= 1
-                    self.close_connection = True
-                    return
-                self.wfile.write(chunk)
-                self._sent += len(chunk)
-                self.hub.count(len(chunk))
-                position += len(chunk)
-                if fault.rate:
-                    time.sleep(len(chunk) / fault.rate)
-
-
-class _Front(_Handler):
+class _Front(Handler):
     """What answers at the Hub's own address."""
 
     origin = "front"
@@ -253,11 +168,11 @@ class _Front(_Handler):
 
     def _api(self, repo: str, rest: list[str]) -> None:
         revision = rest[1] if len(rest) > 1 and rest[0] in ("revision", "tree") else "main"
-        if self._access(repo, revision) is None:
+        if self.fails("api") or self._access(repo, revision) is None:
             return
         files = self.hub.repos.files(repo)
         if rest and rest[0] == "tree":
-            self.answer_json(_tree(files))
+            self._page(_tree(files))
             return
         self.answer_json(
             {
@@ -273,6 +188,15 @@ class _Front(_Handler):
                 "siblings": [{"rfilename": file.path} for file in files],
             }
         )
+
+    def _page(self, entries: list[dict[str, typing.Any]]) -> None:
+        """One page of a listing, with the address of the next one."""
+        begin = int(self.query("cursor") or 0)
+        end = begin + self.hub.page if self.hub.page else len(entries)
+        parts = urllib.parse.urlsplit(self.path)
+        query = urllib.parse.urlencode({**dict(urllib.parse.parse_qsl(parts.query)), "cursor": end})
+        link = f"<http://{self.headers.get('Host')}{parts.path}?{query}>"
+        self.answer_json(entries[begin:end], {"Link": f'{link}; rel="next"'} if end < len(entries) else {})
 
     def _resolve(self, repo: str, revision: str, path: str) -> None:
         access = self._access(repo, revision)
@@ -292,9 +216,13 @@ class _Front(_Handler):
         if not file.lfs:
             self.answer_file(file.place, file.path.rpartition("/")[2], {**commit, "ETag": f'"{file.oid}"'})
             return
+        name = file.path.rpartition("/")[2]
+        if self.fails(name):
+            return
         # As the client sees this host, so that it works through every address of it.
         host = self.headers.get("Host", self.hub.host).rpartition(":")[0] or self.hub.host
-        location = f"http://{host}:{self.hub.storage_port}/{file.sha256}?name={urllib.parse.quote(file.path.rpartition('/')[2])}"
+        signature = self.hub.signatures.new(self.hub.faults.get(name, Fault()))
+        location = f"http://{host}:{self.hub.storage_port}/{file.sha256}?name={urllib.parse.quote(name)}{f'&signature={signature}' if signature else ''}"
         linked = {"X-Linked-Etag": f'"{file.sha256}"', "X-Linked-Size": str(file.size)}
         self.answer(302, headers={**commit, **linked, "Location": location})
 
@@ -310,7 +238,7 @@ def _tree(files: list[RepoFile]) -> list[dict[str, typing.Any]]:
     return entries
 
 
-class _Storage(_Handler):
+class _Storage(Handler):
     """The other origin: it knows contents by their checksum, and no accounts."""
 
     origin = "storage"
@@ -320,8 +248,10 @@ class _Storage(_Handler):
             self.answer(400, b"<Error><Code>InvalidArgument</Code><Message>Only one auth mechanism allowed</Message></Error>")
             return
         place = self.hub.repos.by_sum(path.strip("/"))
-        names = urllib.parse.parse_qs(urllib.parse.urlsplit(self.path).query).get("name", [""])
+        signature = self.query("signature")
         if place is None:
             self.answer(404)
+        elif signature and not self.hub.signatures.accepts(signature):
+            self.answer(403, b"<Error><Code>AccessDenied</Code><Message>Request has expired</Message></Error>")
         else:
-            self.answer_file(place, names[0])
+            self.answer_file(place, self.query("name"))

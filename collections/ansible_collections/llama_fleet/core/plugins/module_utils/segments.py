@@ -1,0 +1,88 @@
+# Copyright: (c) 2026, the llama-fleet authors
+# SPDX-License-Identifier: MIT
+"""Large files over HTTP in parallel segments: resumed, verified, and from the first of several origins that delivers."""
+
+from __future__ import annotations
+
+import dataclasses
+import typing
+
+from ansible_collections.llama_fleet.core.plugins.module_utils import segment_journal
+from ansible_collections.llama_fleet.core.plugins.module_utils.segment_crew import Crew
+
+if typing.TYPE_CHECKING:
+    import pathlib
+
+SEGMENT = 64 << 20
+CONNECTIONS = 4
+Seen = typing.Callable[[int], None]
+Check = typing.Callable[[bytes], None]
+
+
+@dataclasses.dataclass(frozen=True)
+class Origin:
+    """One place where a file can be had. ``headers`` go to the origin of ``url`` alone, never on to where it redirects."""
+
+    url: str
+    headers: typing.Mapping[str, str] = dataclasses.field(default_factory=dict, repr=False)
+
+
+@dataclasses.dataclass(frozen=True)
+class Wanted:
+    """One file: ``sha256`` (lower-case hex) decides, so the origins, tried in this order, need not be trusted.
+
+    ``part`` is where the verified file is afterwards, for the caller to rename. ``check`` is given the first
+    bytes (4 KiB, or all of a shorter first segment) and raises ProblemError where they cannot be right.
+    """
+
+    name: str
+    sha256: str
+    size: int
+    part: pathlib.Path
+    origins: tuple[Origin, ...]
+    check: Check = lambda _first: None
+
+
+@dataclasses.dataclass(frozen=True)
+class Received:
+    """What a call brought: bytes over the network, and bytes that were already there and were kept."""
+
+    network_bytes: int
+    waiting: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Manner:
+    """How to ask. Times are seconds; ``tries`` are those in a row without a byte, at the last origin of a file."""
+
+    segment: int = SEGMENT
+    stall: float = 60.0
+    longest_wait: float = 300.0
+    backoff: float = 0.25
+    tries: int = 8
+
+
+_USUAL = Manner()
+
+
+def fetch_all(
+    files: typing.Sequence[Wanted],
+    variable: str,
+    seen: Seen = lambda _count: None,
+    connections: int = CONNECTIONS,
+    manner: Manner = _USUAL,
+) -> Received:
+    """Fetch all of ``files``; returns once each lies verified and safe from a power cut at its ``part``.
+
+    Unfinished bytes are in ``<part>.part``, and ``<part>.journal`` tells which of them are good, so that a kill
+    costs at most the segments in flight. ``seen`` is told the bytes present over all files, never fewer than
+    before, from the calling thread. ``variable`` is the subject of problems with an origin.
+    The caller holds the lock of the store. A second run on the same ``part`` all the same is refused, so it spoils nothing.
+    """
+    network, waiting = Crew(files, variable, seen, connections, manner).run()
+    return Received(network, waiting)
+
+
+def waiting_bytes(part: pathlib.Path) -> int:
+    """The bytes of an unfinished download at ``part`` that a next call keeps."""
+    return segment_journal.waiting_bytes(part)
