@@ -23,7 +23,9 @@ _LABEL = re.compile(
     re.IGNORECASE,
 )
 _ALIASES = {"FP16": "F16", "FP32": "F32"}
-_DRAFT = re.compile(r"mtp|nextn|eagle\d*|dflash|medusa|draft(?:er)?", re.IGNORECASE)
+# What helps a model along and is none: chosen only where there is nothing else.
+_DRAFT = re.compile(r"mtp|nextn|eagle\d*|dflash|medusa|speculator|draft(?:er)?|lora|adapter", re.IGNORECASE)
+_PIECE = re.compile(r"(?:^|[-._ ])(?:part[-._ ]?)?\d+[-._ ]?of[-._ ]?\d+$", re.IGNORECASE)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,11 +56,12 @@ class Candidate:
     @property
     def rank(self) -> tuple[bool, bool]:
         """What goes first of one quant: the root before a subfolder, whole before split."""
-        return "/" in self.path, len(self.files) > 1
+        return "/" in self.path, parse_shard(posixpath.basename(self.path)) is not None
 
     def __str__(self) -> str:
         shards = f" and {len(self.files) - 1} more" if len(self.files) > 1 else ""
-        return f"{self.quant or 'no quant'} ({self.path}{shards}, {size_text(self.size)})"
+        lacking = ", incomplete" if self.missing else ""
+        return f"{self.quant or 'no quant'} ({self.path}{shards}, {size_text(self.size)}{lacking})"
 
 
 def size_text(size: int) -> str:
@@ -76,9 +79,14 @@ def label(text: str) -> str:
 
 def quant_of(path: str) -> str:
     """The quant a file's name tells, by its last token that is one; else its folder's name, else empty."""
-    shard = parse_shard(posixpath.basename(path))
-    stem = shard.stem if shard else posixpath.splitext(posixpath.basename(path))[0]
-    return _last_label(stem) or _last_label(posixpath.basename(posixpath.dirname(path)))
+    return _last_label(_stem(path)) or _last_label(posixpath.basename(posixpath.dirname(path)))
+
+
+def _stem(path: str) -> str:
+    """The file's name without the number of a shard and without its ending."""
+    name = posixpath.basename(path)
+    shard = parse_shard(name)
+    return shard.stem if shard else posixpath.splitext(name)[0]
 
 
 def _last_label(stem: str) -> str:
@@ -89,52 +97,61 @@ def _last_label(stem: str) -> str:
         for start in range(len(parts)):
             found = label("_".join(parts[start:]))
             if found:
-                dynamic = start == 0 and index > 0 and tokens[index - 1].upper() == "UD"
-                return f"UD-{found}" if dynamic else found
+                before = parts[start - 1] if start else tokens[index - 1].split("_")[-1] if index else ""
+                return f"UD-{found}" if before.upper() == "UD" else found
     return ""
 
 
-def _tokens(path: str) -> list[str]:
-    shard = parse_shard(posixpath.basename(path))
-    stem = shard.stem if shard else posixpath.splitext(posixpath.basename(path))[0]
-    return [token.lower() for token in re.split(r"[-._ ]", stem) if token]
+def _tokens(text: str) -> list[str]:
+    return [token for token in re.split(r"[-._ ]", text.lower()) if token]
 
 
 def _is_model(path: str) -> bool:
-    """Whether the name is a GGUF file's and neither a projector's nor an importance matrix's."""
-    if not path.lower().endswith(".gguf"):
+    """Whether the name is a GGUF file's, and neither a projector's nor an importance matrix's nor that of a piece that llama.cpp cannot join."""
+    if not path.lower().endswith(".gguf") or any(name.startswith(".") for name in path.split("/")):
         return False
-    tokens = _tokens(path)
-    return bool(tokens) and "mmproj" not in tokens and not {"imatrix"} & {tokens[0], tokens[-1]}
+    stem = _stem(path)
+    tokens = _tokens(stem)
+    if not tokens or _PIECE.search(stem) or _is_matrix(stem):
+        return False
+    return "mmproj" not in tokens and "mmproj" not in posixpath.dirname(path).lower().split("/")
+
+
+def _is_matrix(stem: str) -> bool:
+    """``Foo-imatrix-Q8_0`` is a model that was made with one; where no quant follows, it is the matrix itself."""
+    before, word, after = stem.lower().rpartition("imatrix")
+    return bool(word) and (not _tokens(before) or not _last_label(after))
 
 
 def candidates(listing: typing.Iterable[ListedFile]) -> list[Candidate]:
     """All models of ``listing``, by path; those with shards missing as well."""
-    whole: list[Candidate] = []
-    split: dict[str, list[ListedFile]] = {}
+    found: list[Candidate] = []
+    split: dict[str, dict[int, ListedFile]] = {}
     for file in sorted(listing, key=lambda file: file.path):
         if not _is_model(file.path):
             continue
         folder, name = posixpath.split(file.path)
         shard = parse_shard(name)
         if shard is None:
-            whole.append(Candidate(quant_of(file.path), (file,), draft=_is_draft(file.path)))
+            found.append(Candidate(quant_of(file.path), (file,), draft=_is_draft(file.path)))
         else:
-            split.setdefault(posixpath.join(folder, shard.name(1)), []).append(file)
-    return sorted(whole + [_joined(first, files) for first, files in split.items()], key=lambda candidate: candidate.path)
+            split.setdefault(posixpath.join(folder, shard.name(1)), {}).setdefault(shard.number, file)
+    found += [_joined(first, files) for first, files in split.items()]
+    return sorted(found, key=lambda candidate: candidate.path)
 
 
-def _joined(first: str, files: list[ListedFile]) -> Candidate:
+def _joined(first: str, files: typing.Mapping[int, ListedFile]) -> Candidate:
+    """The shards by their numbers, as the names may differ in the case of ``-of-``."""
     folder, name = posixpath.split(first)
     shard = parse_shard(name)
-    there = {file.path for file in files}
-    wanted = [posixpath.join(folder, each) for each in (shard.names if shard else ())]
-    missing = tuple(path for path in wanted if path not in there)
-    return Candidate(quant_of(first), tuple(files), missing, _is_draft(first))
+    numbers = range(1, shard.count + 1) if shard else ()
+    missing = tuple(posixpath.join(folder, shard.name(number)) for number in numbers if shard and number not in files)
+    return Candidate(quant_of(first), tuple(files[number] for number in sorted(files)), missing, _is_draft(first))
 
 
 def _is_draft(path: str) -> bool:
-    return any(_DRAFT.fullmatch(token) for token in _tokens(path))
+    folders = posixpath.dirname(path).split("/")
+    return any(_DRAFT.fullmatch(word) for word in (*folders, *_tokens(_stem(path))))
 
 
 def choose(listing: typing.Iterable[ListedFile], wanted: str, where: str, subject: str = VARIABLE) -> Candidate:
@@ -148,13 +165,13 @@ def choose(listing: typing.Iterable[ListedFile], wanted: str, where: str, subjec
     if not models:
         raise ProblemError(Problem("gguf_model_source", f"no GGUF model in {where}", "a repository, wheel or folder with '.gguf' files"))
     if not wanted:
-        return _complete(_default(models, where, subject), where, subject)
+        return _complete(_default(models, where, subject), models, where, subject)
     named = [candidate for candidate in everything if wanted in [file.path for file in candidate.files]]
     quant = label(wanted)
     matching = named or [candidate for candidate in models if quant and candidate.quant == quant]
     if not matching:
         raise ProblemError(Problem(subject, f"'{wanted}', which is not in {where}", f"one of: {_list(models)}"))
-    return _complete(_best(matching, where, subject), where, subject)
+    return _complete(_best(matching, where, subject), models, where, subject)
 
 
 def _default(models: list[Candidate], where: str, subject: str) -> Candidate:
@@ -178,14 +195,15 @@ def _best(matching: list[Candidate], where: str, subject: str) -> Candidate:
     return first[0]
 
 
-def _complete(candidate: Candidate, where: str, subject: str) -> Candidate:
+def _complete(candidate: Candidate, models: list[Candidate], where: str, subject: str) -> Candidate:
     if not candidate.missing:
         return candidate
     total = len(candidate.files) + len(candidate.missing)
     shards = f"{len(candidate.files)} of {total} shards of {candidate.quant or 'the model'}"
-    raise ProblemError(Problem(subject, f"{shards} in {where}, without {', '.join(candidate.missing[:5])}", "all of them"))
+    others = [other for other in models if not other.missing]
+    wanted = f"all of them, or one of: {_list(others)}" if others else "all of them"
+    raise ProblemError(Problem(subject, f"{shards} in {where}, without {', '.join(candidate.missing[:5])}", wanted))
 
 
 def _list(models: list[Candidate]) -> str:
-    shown = [str(candidate) for candidate in models[:40]]
-    return ", ".join(shown) + (f" and {len(models) - 40} more" if len(models) > 40 else "")
+    return ", ".join(str(candidate) for candidate in models)

@@ -43,6 +43,11 @@ def refused(wanted: str, *paths: str) -> str:
         ("Foo-7B-v1.0.gguf", ""),
         ("Foo-Q4_NL.gguf", ""),
         ("AQ4_K_M.gguf", ""),
+        ("foo_UD_Q4_K_XL.gguf", "UD-Q4_K_XL"),
+        ("foo_ud-iq1_s.gguf", "UD-IQ1_S"),
+        ("Foo-STUD-Q4_K_XL.gguf", "Q4_K_XL"),
+        ("Foo-IQ4_NL.gguf", "IQ4_NL"),
+        ("Foo-Q2_K_L.gguf", "Q2_K_L"),
     ],
 )
 def test_quant_of_a_name(path: str, quant: str) -> None:
@@ -75,6 +80,17 @@ def test_label(text: str, found: str) -> None:
         ("", ["Foo-IQ2_XS.gguf", "mmproj-F16.gguf", "README.md"], "Foo-IQ2_XS.gguf"),
         ("", ["Foo.gguf", "imatrix_unsloth.gguf"], "Foo.gguf"),
         ("", ["Foo-MTP-Q8_0.gguf"], "Foo-MTP-Q8_0.gguf"),
+        ("Q8_0", ["Foo-dflash-Q8_0.gguf", "Foo-EAGLE3.Q8_0.gguf", "MTP/Foo-Q8_0.gguf", "draft/Foo-Q8_0.gguf", "sub/Foo-Q8_0.gguf"], "sub/Foo-Q8_0.gguf"),
+        ("Q8_0", ["Foo-lora-Q8_0.gguf", "Foo-adapter-Q8_0.gguf", "Foo-Q8_0.gguf"], "Foo-Q8_0.gguf"),
+        ("F16", ["mmproj/Foo-F16.gguf", "Foo-mmproj_f16.gguf", "old/Foo-F16.gguf"], "old/Foo-F16.gguf"),
+        ("Q8_0", ["imatrix_Foo.gguf", "Foo-imatrix-v5.gguf", "Foo-imatrix-Q8_0.gguf"], "Foo-imatrix-Q8_0.gguf"),
+        ("", ["Foo.Q6_K.gguf", "Foo.imatrix.gguf", "Foo-imatrix-new.gguf"], "Foo.Q6_K.gguf"),
+        ("Q8_0", ["._Foo-Q8_0.gguf", ".cache/Foo-Q8_0.gguf", "Foo-Q8_0.gguf"], "Foo-Q8_0.gguf"),
+        ("Q8_0", ["Foo-Q8_0.part1of2.gguf", "Foo-Q8_0-00000-of-00001.gguf", "Foo-Q8_0-1-of-2.gguf", "sub/Foo-Q8_0.gguf"], "sub/Foo-Q8_0.gguf"),
+        ("Q8_0", ["Foo-Q8_0-00001-of-00001.gguf", "Foo-Q8_0.gguf"], "Foo-Q8_0.gguf"),
+        ("Q4_K_M", ["Foo.i1-Q4_K_M.gguf", "Foo.i1-Q4_K_S.gguf", "Foo.i1-IQ4_NL.gguf"], "Foo.i1-Q4_K_M.gguf"),
+        ("Q4_K_M", ["Q4_K_M-tuned-Q8_0.gguf", "Foo-Q8_0-tuned-Q4_K_M.gguf"], "Foo-Q8_0-tuned-Q4_K_M.gguf"),
+        ("mxfp4", ["Foo-mxfp4.gguf", "Foo-MXFP4_MOE.gguf", "Foo-NVFP4.gguf"], "Foo-mxfp4.gguf"),
         ("sub/Foo-Q8_0.gguf", ["sub/Foo-Q8_0.gguf", "Foo-Q8_0.gguf"], "sub/Foo-Q8_0.gguf"),
         ("Foo-MTP-Q8_0.gguf", ["Foo-MTP-Q8_0.gguf", "Foo-Q8_0.gguf"], "Foo-MTP-Q8_0.gguf"),
     ],
@@ -106,6 +122,38 @@ def test_incomplete_shards() -> None:
     assert "a-Q8_0-00002-of-00003.gguf" in said
 
 
+def test_incomplete_shards_beside_others() -> None:
+    said = refused("Q8_0", "a-Q8_0-00001-of-00002.gguf", "a-Q4_K_M.gguf", "a-F16-00001-of-00002.gguf")
+    assert said.endswith("without a-Q8_0-00002-of-00002.gguf, wanted all of them, or one of: Q4_K_M (a-Q4_K_M.gguf, 0.0 MB).")
+
+
+def test_incomplete_ones_are_listed_as_such() -> None:
+    assert "Q8_0 (a-Q8_0-00001-of-00002.gguf, 0.0 MB, incomplete)" in refused("F16", "a-Q8_0-00001-of-00002.gguf")
+
+
+def test_shards_in_capitals() -> None:
+    shards = [f"FOO-Q8_0-0000{number}-OF-00002.GGUF" for number in (1, 2)]
+    assert taken("q8_0", *reversed(shards)) == shards
+
+
+def test_shards_in_a_folder_per_quant() -> None:
+    names = [f"{quant}/Foo-{quant}-0000{number}-of-00002.gguf" for quant in ("Q2_K", "Q2_K_L", "UD-Q2_K_XL", "BF16") for number in (1, 2)]
+    assert taken("q2_k", *names) == names[:2]
+    assert taken("ud-q2_k_xl", *names) == names[4:6]
+    assert "'F16', which is not in" in refused("F16", *names)
+
+
+def test_same_quant_made_in_two_ways() -> None:
+    said = refused("Q4_K_M", "Foo.Q4_K_M.gguf", "Foo.i1-Q4_K_M.gguf")
+    assert "Foo.Q4_K_M.gguf" in said
+    assert "Foo.i1-Q4_K_M.gguf" in said
+
+
+def test_every_candidate_is_listed() -> None:
+    names = [f"Foo-{number}-Q8_0.gguf" for number in range(60)]
+    assert [name for name in names if f"({name}, 0.0 MB)" not in refused("F16", *names)] == []
+
+
 def test_two_split_models_of_one_quant() -> None:
     assert "could be meant" in refused("Q8_0", "a-Q8_0-00001-of-00001.gguf", "b-Q8_0-00001-of-00001.gguf")
 
@@ -133,9 +181,9 @@ def test_no_such_quant_lists_what_there_is_with_sizes() -> None:
     assert said == "gguf_model_quant: found 'Q5_K_M', which is not in 'o/r', wanted one of: Q4_K_M (Foo-Q4_K_M.gguf, 0.0 MB), Q8_0 (Foo-Q8_0.gguf, 0.0 MB)."
 
 
-@pytest.mark.parametrize("wanted", ["Q4_NL", "4", "Q4", "*", "Foo", "F1", ".*"])
+@pytest.mark.parametrize("wanted", ["Q4_NL", "Q4_K", "MXFP4", "4", "Q4", "*", "Foo", "F1", ".*"])
 def test_parts_of_a_label_match_nothing(wanted: str) -> None:
-    assert f"'{wanted}', which is not in" in refused(wanted, "Foo-IQ4_NL.gguf", "Foo-Q4_K_M.gguf", "Foo-F16.gguf")
+    assert f"'{wanted}', which is not in" in refused(wanted, "Foo-IQ4_NL.gguf", "Foo-Q4_K_M.gguf", "Foo-F16.gguf", "Foo-MXFP4_MOE.gguf")
 
 
 def test_two_models_of_one_quant() -> None:
@@ -148,7 +196,7 @@ def test_no_default() -> None:
     assert "no quant given" in refused("", "a-Q6_K.gguf", "a-F16.gguf")
 
 
-@pytest.mark.parametrize("paths", [[], ["README.md"], ["mmproj-F16.gguf", "imatrix.gguf"], ["a.gguf.part1of2"]])
+@pytest.mark.parametrize("paths", [[], ["README.md"], ["mmproj-F16.gguf", "imatrix.gguf"], ["a.gguf.part1of2"], [".gguf"], ["a-00000-of-00002.gguf"]])
 def test_no_model_at_all(paths: list[str]) -> None:
     assert "no GGUF model in 'o/r'" in refused("", *paths)
 

@@ -1,0 +1,216 @@
+# Copyright: (c) 2026, the llama-fleet authors
+# SPDX-License-Identifier: MIT
+"""The quant rule over generated repositories, in which the truth is known because each file was named after it."""
+
+from __future__ import annotations
+
+import dataclasses
+import typing
+
+import hypothesis
+import hypothesis.strategies as st
+import pytest
+
+from ansible_collections.llama_fleet.core.plugins.module_utils.problems import ProblemError
+from ansible_collections.llama_fleet.core.plugins.module_utils.quant import Candidate, ListedFile, choose, size_text
+
+if typing.TYPE_CHECKING:
+    import random
+
+KNOWN = """
+F16 BF16 F32 MXFP4 MXFP4_MOE NVFP4 TQ1_0 TQ2_0 Q4_0 Q4_0_4_4 Q4_0_8_8 Q4_1 Q5_0 Q5_1 Q8_0 Q2_K Q2_K_L Q3_K_S Q3_K_M Q3_K_L Q3_K_XL
+Q4_K Q4_K_S Q4_K_M Q4_K_L Q4_K_XL Q5_K_S Q5_K_M Q6_K Q6_K_L Q8_K_XL IQ1_S IQ1_M IQ2_XXS IQ2_XS IQ2_M IQ3_XXS IQ3_M IQ4_XS IQ4_NL
+UD-Q4_K_XL UD-Q8_K_XL UD-IQ1_S UD-IQ2_XXS UD-Q2_K_XL
+"""
+LABELS = KNOWN.split()
+PLAIN_NAMES = ["Foo-7B", "foo", "Llama-3.2-1B-Instruct", "Qwen3-30B-A3B-v1.0", "gpt-oss-20b", "Foo_mini"]
+NAMES = [*PLAIN_NAMES, "Foo-F16-tuned", "Foo-Q8_0-merge", "Foo.Q4_K_M-GGUF", "Foo-imatrix"]
+STYLES = ["{name}-{label}", "{name}.{label}", "{name}_{label}", "{name}.i1-{label}", "{label}/{name}-{label}", "old/{name}-{label}", "a/b/{name}.{label}"]
+NOT_MODELS = [
+    "README.md", "config.json", "mmproj-F16.gguf", "mmproj-{name}-{label}.gguf", "{name}-mmproj-{label}.gguf", "{name}.mmproj.gguf",
+    "mmproj/{name}-{label}.gguf", "imatrix.gguf", "imatrix_{name}.gguf", "{name}.imatrix.gguf", "{name}-{label}-imatrix.gguf", "{name}-imatrix-v2.gguf",
+    "{name}-{label}.gguf.part1of2", "{name}-{label}.part2of2.gguf", "{name}-{label}-00000-of-00002.gguf", "{name}-{label}-1-of-2.gguf",
+    "{name}-{label}.safetensors", "._{name}-{label}.gguf", ".cache/{name}-{label}.gguf", "{name}-{label}.gguf.sha256",
+]  # fmt: skip
+DRAFTS = [
+    "{name}-MTP-{label}.gguf", "mtp-{name}-{label}.gguf", "{name}-draft-{label}.gguf", "eagle3-{label}.gguf", "{name}-Eagle-{label}.gguf",
+    "{name}-dflash.{label}.gguf", "drafter/{name}-{label}.gguf", "MTP/{name}-{label}.gguf", "{name}-lora-{label}.gguf",
+]  # fmt: skip
+
+
+@dataclasses.dataclass(frozen=True)
+class Model:
+    """A model of a repository: what it is, and its files in their order. Of one with ``lacking`` not all are there."""
+
+    label: str
+    files: tuple[ListedFile, ...]
+    split: bool
+    lacking: int | None = None
+
+    @property
+    def present(self) -> list[ListedFile]:
+        return [file for number, file in enumerate(self.files) if number != self.lacking]
+
+    @property
+    def rank(self) -> tuple[bool, bool]:
+        return "/" in self.files[0].path, self.split
+
+
+@dataclasses.dataclass(frozen=True)
+class Repository:
+    models: list[Model]
+    others: list[ListedFile]
+
+    @property
+    def listing(self) -> list[ListedFile]:
+        return [file for model in self.models for file in model.present] + self.others
+
+    def meant(self, label: str) -> list[Model]:
+        """The models that ``label`` could mean, by the rule as it is written down: more than one is an ambiguity."""
+        complete = [model for model in self.models if model.label == label and model.lacking is None]
+        return [model for model in complete if model.rank == min(other.rank for other in complete)]
+
+
+def model_of(stem: str, label: str, shards: int, size: int, lacking: int | None) -> Model:
+    if not shards:
+        return Model(label, (ListedFile(f"{stem}.gguf", size),), split=False)
+    names = [f"{stem}-{number:05d}-of-{shards:05d}.gguf" for number in range(1, shards + 1)]
+    files = tuple(ListedFile(name, size + number) for number, name in enumerate(names))
+    return Model(label, files, split=True, lacking=lacking % shards if lacking is not None and shards > 1 else None)
+
+
+@st.composite
+def models(draw: st.DrawFn, names: typing.Sequence[str] = NAMES, broken: bool = True) -> Model:
+    label = draw(st.sampled_from(LABELS))
+    style = draw(st.sampled_from([*STYLES, "{label}/{name}"]))
+    name = draw(st.sampled_from(PLAIN_NAMES if style == "{label}/{name}" else names))
+    lacking = draw(st.none() | st.integers(0, 3)) if broken else None
+    stem = style.format(name=name, label=draw(st.sampled_from([label, label.lower()])))
+    return model_of(stem, label, draw(st.integers(0, 4)), draw(st.integers(1, 10**11)), lacking)
+
+
+@st.composite
+def extras(draw: st.DrawFn, patterns: typing.Sequence[str]) -> ListedFile:
+    path = draw(st.sampled_from(patterns)).format(name=draw(st.sampled_from(PLAIN_NAMES)), label=draw(st.sampled_from(LABELS)))
+    return ListedFile(path, draw(st.integers(0, 10**11)))
+
+
+def by_path(files: list[ListedFile]) -> list[ListedFile]:
+    return list({file.path: file for file in files}.values())
+
+
+repositories = st.builds(
+    Repository,
+    st.lists(models(), min_size=1, max_size=8, unique_by=lambda model: model.files[0].path.lower().partition("-0000")[0]),
+    st.lists(extras([*NOT_MODELS, *DRAFTS]), max_size=6).map(by_path),
+)
+THOROUGH = hypothesis.settings(max_examples=150, deadline=None)
+
+
+def outcome(listing: typing.Iterable[ListedFile], wanted: str) -> Candidate | str:
+    try:
+        return choose(listing, wanted, "'o/r'")
+    except ProblemError as error:
+        return str(error)
+
+
+def paths(found: Candidate | str) -> list[str]:
+    assert isinstance(found, Candidate), found
+    return [file.path for file in found.files]
+
+
+@THOROUGH
+@hypothesis.given(repositories, st.data())
+def test_the_choice_is_the_one_the_rule_gives(repository: Repository, data: st.DataObject) -> None:
+    label = data.draw(st.sampled_from([model.label for model in repository.models]))
+    found = outcome(repository.listing, label)
+    meant = repository.meant(label)
+    if len(meant) == 1:
+        assert paths(found) == [file.path for file in meant[0].files]
+        return
+    assert isinstance(found, str)
+    if meant:
+        assert "could be meant" in found
+        assert all(model.files[0].path in found for model in meant)
+    else:
+        assert f"shards of {label}" in found or "could be meant" in found
+
+
+@THOROUGH
+@hypothesis.given(repositories, st.sampled_from([*LABELS, "Q4_NL", "Q4", "Foo", "F1", "*", "gguf"]))
+def test_an_error_lists_every_candidate_with_its_size(repository: Repository, wanted: str) -> None:
+    hypothesis.assume(wanted not in {model.label for model in repository.models})
+    found = outcome(repository.listing, wanted)
+    assert isinstance(found, str)
+    assert f"'{wanted}', which is not in 'o/r'" in found
+    for model in repository.models:
+        size = size_text(sum(file.size for file in model.present))
+        assert f"{model.label} ({model.present[0].path}" in found
+        assert size in found.partition(f"({model.present[0].path}")[2].partition(")")[0]
+    for other in repository.others:
+        assert f"({other.path}" not in found
+
+
+@THOROUGH
+@hypothesis.given(repositories, st.sampled_from(["", *LABELS]), st.randoms(use_true_random=False))
+def test_the_order_of_the_listing_does_not_matter(repository: Repository, wanted: str, order: random.Random) -> None:
+    shuffled = list(repository.listing)
+    order.shuffle(shuffled)
+    assert outcome(shuffled, wanted) == outcome(repository.listing, wanted)
+
+
+@THOROUGH
+@hypothesis.given(repositories, st.lists(extras([*NOT_MODELS, *DRAFTS])), st.lists(models(broken=False)), st.data())
+def test_files_of_no_concern_do_not_matter(repository: Repository, more: list[ListedFile], others: list[Model], data: st.DataObject) -> None:
+    label = data.draw(st.sampled_from([model.label for model in repository.models]))
+    stems = {file.path.lower().partition("-0000")[0].removesuffix(".gguf") for file in repository.listing}
+    strangers = [
+        file
+        for model in others
+        if model.label != label and model.files[0].path.lower().partition("-0000")[0].removesuffix(".gguf") not in stems
+        for file in model.files
+    ]
+    before = outcome(repository.listing, label)
+    after = outcome(by_path([*repository.listing, *more, *strangers]), label)
+    if isinstance(before, Candidate):
+        assert after == before
+    else:
+        assert isinstance(after, str)
+
+
+@THOROUGH
+@hypothesis.given(repositories, st.sampled_from(["", *LABELS]), st.sampled_from([str.upper, str.lower, str.swapcase, str.title]))
+def test_upper_and_lower_case_do_not_matter(repository: Repository, wanted: str, change: typing.Callable[[str], str]) -> None:
+    before = outcome(repository.listing, wanted)
+    changed = outcome([ListedFile(change(file.path), file.size) for file in repository.listing], change(wanted))
+    if isinstance(before, Candidate):
+        assert paths(changed) == [change(path) for path in paths(before)]
+        assert isinstance(changed, Candidate)
+        assert changed.quant == before.quant
+    else:
+        assert isinstance(changed, str)
+
+
+@THOROUGH
+@hypothesis.given(repositories)
+def test_without_a_quant_the_default_order(repository: Repository) -> None:
+    found = outcome(repository.listing, "")
+    labels = {model.label for model in repository.models}
+    expected = next((label for label in ("Q4_K_M", "Q8_0") if label in labels), labels.pop() if len(labels) == 1 else "")
+    if isinstance(found, Candidate):
+        assert found.quant == expected
+        assert found == outcome(repository.listing, expected)
+    elif expected:
+        assert found == outcome(repository.listing, expected)
+    else:
+        assert "no quant given" in found
+
+
+@pytest.mark.parametrize("patterns", [NOT_MODELS, DRAFTS])
+@hypothesis.settings(max_examples=50, deadline=None)
+@hypothesis.given(st.data())
+def test_what_is_no_model_is_never_taken(patterns: list[str], data: st.DataObject) -> None:
+    others = by_path(data.draw(st.lists(extras(patterns), min_size=1)))
+    for label in LABELS:
+        found = outcome([*others, ListedFile("Foo-Q5_1.gguf", 1)], label)
+        assert paths(found) == ["Foo-Q5_1.gguf"] if label == "Q5_1" else isinstance(found, str)
