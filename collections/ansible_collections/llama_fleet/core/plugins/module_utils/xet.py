@@ -1,0 +1,140 @@
+# Copyright: (c) 2026, the llama-fleet authors
+# SPDX-License-Identifier: MIT
+"""One file of the Hub over Xet: resumed, verified, and given up where it stalls, so that HTTP can go on with what is there."""
+
+from __future__ import annotations
+
+import hashlib
+import typing
+import urllib.parse
+
+from ansible_collections.llama_fleet.core.plugins.module_utils import segment_journal
+from ansible_collections.llama_fleet.core.plugins.module_utils.segment_journal import MISSING, UNKNOWN, PartFile
+from ansible_collections.llama_fleet.core.plugins.module_utils.segments import SEGMENT
+from ansible_collections.llama_fleet.core.plugins.module_utils.xet_line import Asset, Line, XetError, native_module, short
+
+if typing.TYPE_CHECKING:
+    import pathlib
+
+__all__ = ["XetError", "fetch_xet", "waiting_bytes"]
+
+_TIMEOUT = 30.0  # of the question where the bytes are
+_BLOCK = 1 << 20
+_HEAD = 4096
+
+
+def fetch_xet(
+    client: typing.Any,
+    url: str,
+    endpoint: str,
+    token: str,
+    part: pathlib.Path,
+    size: int,
+    sha256: str,
+    check: typing.Callable[[bytes], None] = lambda _first: None,
+    seen: typing.Callable[[int], None] = lambda _count: None,
+    stall_seconds: float = 60.0,
+    segment: int = SEGMENT,
+) -> int:
+    """Fetch the file at ``url`` (hub.url(repo, commit, name)) into ``part``, whole and verified; returns the bytes received.
+
+    ``client`` is the module huggingface_hub, which must still be importable, as hf_xet lies beside it. Unfinished bytes
+    wait where ``segments.fetch_all`` keeps its own, and either goes on with the other's. ``seen`` is told the bytes that
+    are there; ``check`` is given the first 4 KiB and raises where they cannot be right. The caller holds the store's lock.
+    """
+    native = native_module()
+    asset = _asset(client, url, endpoint, token)
+    disk = PartFile(part, size, segment, sha256, [])
+    disk.open()
+    try:
+        disk.reserve()
+        file = _File(disk, size, segment, check, seen)
+        line = Line(native, asset, token, stall_seconds)
+        with line.opened():
+            found = file.complete(line)
+            if found != sha256 and file.kept:  # the wrong bytes may be an earlier run's
+                disk.forget(range(-(-size // segment)))
+                found = file.complete(line)
+        if found != sha256:
+            disk.forget(range(-(-size // segment)))
+            raise XetError(f"Xet brought {size} bytes with sha256 {found} instead of {sha256}")
+        disk.finish()
+    finally:
+        disk.close()
+    return file.received
+
+
+def waiting_bytes(part: pathlib.Path) -> int:
+    """The bytes of an unfinished download at ``part`` that a next call keeps: those that HTTP keeps, too."""
+    return segment_journal.waiting_bytes(part)
+
+
+def _asset(client: typing.Any, url: str, endpoint: str, token: str) -> Asset:
+    try:
+        metadata = client.get_hf_file_metadata(url, token=token or False, timeout=_TIMEOUT, endpoint=endpoint)
+    except Exception as error:  # noqa: BLE001 - the client hands on what its HTTP library raises, and that differs by version
+        raise XetError(f"{endpoint} did not tell where the file is in Xet ({short(error, token)})") from None
+    told = getattr(metadata, "xet_file_data", None)
+    if told is None:
+        raise XetError(f"{endpoint} does not keep the file in Xet")
+    route = urllib.parse.urljoin(url, told.refresh_route)
+    return Asset(told.file_hash, route, {"Authorization": f"Bearer {token}"} if token and _origin(route) == _origin(url) else {})
+
+
+def _origin(url: str) -> tuple[str, str]:
+    parts = urllib.parse.urlsplit(url)
+    return parts.scheme, parts.netloc
+
+
+class _File:
+    """The file on the disk, which grows and is hashed in its order."""
+
+    def __init__(self, disk: PartFile, size: int, segment: int, check: typing.Callable[[bytes], None], seen: typing.Callable[[int], None]) -> None:
+        self._disk = disk
+        self._size = size
+        self._segment = segment
+        self._check = check
+        self._seen = seen
+        self._present = 0
+        self.received = 0
+        self.kept = False
+
+    def complete(self, line: Line) -> str:
+        """Fetch what is missing; returns the sha256 of the whole."""
+        digest = hashlib.sha256()
+        letters = self._disk.letters()
+        self.kept = set(letters) != {MISSING}
+        bounds = [(begin, min(begin + self._segment, self._size)) for begin in range(0, self._size, self._segment)]
+        self._present = sum(end - begin for (begin, end), letter in zip(bounds, letters) if letter != MISSING)
+        self._seen(self._present)
+        missing = [bound for bound, letter in zip(bounds, letters) if letter == MISSING]
+        hashed = 0
+        first = b""
+        for begin, data in line.in_order(missing):
+            self._hash_kept(digest, hashed, begin)
+            if begin < _HEAD:
+                first += data[: _HEAD - begin]
+                if len(first) >= min(_HEAD, self._size):
+                    self._check(first)
+            self._disk.write(memoryview(data), begin)
+            digest.update(data)
+            hashed = begin + len(data)
+            self._count(len(data))
+            if hashed == self._size or hashed % self._segment == 0:
+                self._disk.commit(begin // self._segment, UNKNOWN)
+        self._hash_kept(digest, hashed, self._size)
+        return digest.hexdigest()
+
+    def _count(self, count: int) -> None:
+        self.received += count
+        self._present += count
+        self._seen(self._present)
+
+    def _hash_kept(self, digest: typing.Any, begin: int, end: int) -> None:
+        view = memoryview(bytearray(min(_BLOCK, end - begin)))
+        while begin < end:
+            count = self._disk.readinto(view[: end - begin], begin)
+            if not count:  # cut short meanwhile: the sum will tell
+                return
+            digest.update(view[:count])
+            begin += count

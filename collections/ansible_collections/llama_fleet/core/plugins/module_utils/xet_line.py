@@ -1,0 +1,169 @@
+# Copyright: (c) 2026, the llama-fleet authors
+# SPDX-License-Identifier: MIT
+"""A session of the native package hf_xet: ranges of one file in their order, several under way, given up when nothing comes."""
+
+from __future__ import annotations
+
+import atexit
+import collections
+import contextlib
+import dataclasses
+import functools
+import importlib
+import os
+import queue
+import re
+import shutil
+import sys
+import tempfile
+import threading
+import time
+import typing
+
+_AT_ONCE = 4  # ranges in flight
+_LEAST, _MOST = 1 << 20, 16 << 20  # bytes of a range: with what hf_xet keeps, all takes at most some 250 MB of memory
+_QUICK, _SLOW = 1.0, 8.0  # seconds for a range, so that each line finds the length that suits it
+_BUFFER = 16_000_000
+# Its own choice is gigabytes of buffers and reports of every transfer to the Hub.
+_SETTINGS: dict[str, object] = {
+    "telemetry.enabled": False,
+    "reconstruction.download_buffer_size": 2 * _BUFFER,
+    "reconstruction.download_buffer_perfile_size": _BUFFER,
+    "reconstruction.download_buffer_limit": 3 * _BUFFER,
+    "reconstruction.min_prefetch_buffer": _BUFFER,
+    "reconstruction.min_reconstruction_fetch_size": _BUFFER,
+    "reconstruction.max_reconstruction_fetch_size": 2 * _BUFFER,
+}
+
+
+class XetError(Exception):
+    """Xet cannot bring the file: hf_xet is missing, the Hub has it elsewhere, it failed or stalled. A clause without a full stop."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Asset:
+    """A file as Xet knows it, where its tokens come from, and the headers to ask for them with."""
+
+    key: str
+    route: str
+    headers: typing.Mapping[str, str] = dataclasses.field(repr=False)
+
+
+@functools.lru_cache(maxsize=1)
+def native_module() -> typing.Any:
+    """The module hf_xet, kept from writing logs and caches into the user's home."""
+    if "HF_XET_CACHE" not in os.environ:  # which it reads when it is imported
+        os.environ["HF_XET_CACHE"] = tempfile.mkdtemp(prefix="llama-fleet-xet-")
+        atexit.register(shutil.rmtree, os.environ["HF_XET_CACHE"], ignore_errors=True)
+    try:
+        native = importlib.import_module("hf_xet")
+    except ImportError as error:
+        fix = f"'{sys.executable} -m pip install hf_xet' gets it where there is a wheel for the platform"
+        raise XetError(f"Xet needs the package hf_xet, which cannot be imported ({error}; {fix})") from error
+    if not hasattr(native, "XetSession"):
+        raise XetError(f"Xet needs hf_xet 1.8, and the host has an older one ('{sys.executable} -m pip install --upgrade hf_xet' gets it)")
+    return native
+
+
+def short(error: BaseException, token: str) -> str:
+    """The first line of ``error`` without what may be secret in it: the token and the queries of signed URLs."""
+    line = (str(error).splitlines() or [""])[0]
+    line = re.sub(r"\?\S+", "", line.replace(token, "…") if token else line)
+    return f"{type(error).__name__}: {line[:200]}".rstrip(": ")
+
+
+class Line:
+    """A native session. Its calls may block for ever, so each has a thread, and whoever waits for one waits for so long."""
+
+    def __init__(self, native: typing.Any, asset: Asset, token: str, stall_seconds: float) -> None:
+        self._native = native
+        self._asset = asset
+        self._token = token
+        self._stall = stall_seconds
+        self._results: queue.Queue[tuple[int, typing.Any]] = queue.Queue()
+        self._length = _LEAST
+        self._session: typing.Any = None
+        self._group: typing.Any = None
+
+    @contextlib.contextmanager
+    def opened(self) -> typing.Iterator[None]:
+        """Have it open; whatever ends the block in between wakes the threads that wait for bytes."""
+        try:
+            self._start(0, self._open)
+            self._group = self._result()[1]
+            yield
+        except BaseException:
+            self._abort()
+            raise
+
+    def _open(self) -> typing.Any:
+        config = self._native.XetConfig()
+        # A connection that hangs is then replaced while there is still time.
+        for name, value in {**_SETTINGS, "client.read_timeout": f"{max(1, int(self._stall / 3))}s"}.items():
+            with contextlib.suppress(ValueError):  # another version
+                config = config.with_config(name, value)
+        self._session = self._native.XetSession(config)
+        return self._session.new_download_stream_group(token_refresh_url=self._asset.route, token_refresh_headers=self._asset.headers)
+
+    def _abort(self) -> None:
+        """Wake the threads that wait for bytes; nothing less than this does."""
+        if self._session is not None:
+            thread = threading.Thread(target=self._session.sigint_abort, daemon=True)
+            thread.start()
+            thread.join(5)
+
+    def in_order(self, missing: typing.Iterable[tuple[int, int]]) -> typing.Iterator[tuple[int, bytes]]:
+        """The bytes of the ranges ``missing``, each piece with its position; the ranges after it are under way meanwhile."""
+        todo = collections.deque(missing)
+        waiting: collections.deque[int] = collections.deque()
+        arrived: dict[int, list[bytes]] = {}
+        while todo or waiting:
+            while todo and len(waiting) < _AT_ONCE:
+                begin, end = todo.popleft()
+                cut = min(end, begin + self._length)
+                if cut < end:
+                    todo.appendleft((cut, end))
+                waiting.append(begin)
+                self._start(begin, functools.partial(self._read, begin, cut))
+            if waiting[0] not in arrived:
+                begin, (chunks, seconds) = self._result()
+                arrived[begin] = chunks
+                self._adapt(seconds)
+                continue
+            position = waiting.popleft()
+            for chunk in arrived.pop(position):
+                yield position, chunk
+                position += len(chunk)
+
+    def _adapt(self, seconds: float) -> None:
+        if seconds < _QUICK:
+            self._length = min(2 * self._length, _MOST)
+        elif seconds > _SLOW:
+            self._length = max(self._length // 2, _LEAST)
+
+    def _read(self, begin: int, end: int) -> tuple[list[bytes], float]:
+        began = time.monotonic()
+        info = self._native.XetFileInfo(self._asset.key, None)
+        chunks = list(self._group.download_stream(info, start=begin, end=end))
+        return chunks, time.monotonic() - began
+
+    def _start(self, number: int, act: typing.Callable[[], typing.Any]) -> None:
+        def work() -> None:
+            try:
+                self._results.put((number, act()))
+            except BaseException as error:  # noqa: BLE001 - a panic in native code is no Exception; whoever waits raises it
+                self._results.put((number, error))
+
+        threading.Thread(target=work, name="xet", daemon=True).start()
+
+    def _result(self) -> tuple[int, typing.Any]:
+        """What the next thread to end has brought; raises XetError where none does in time, or where it failed."""
+        try:
+            number, result = self._results.get(timeout=self._stall)
+        except queue.Empty:
+            raise XetError(f"Xet brought nothing for {self._stall:.0f} seconds") from None
+        if isinstance(result, XetError):
+            raise result
+        if isinstance(result, BaseException):
+            raise XetError(f"Xet failed ({short(result, self._token)})") from None
+        return number, result
