@@ -56,6 +56,11 @@ def galaxy_venv(context: Context) -> pathlib.Path:
     return _venv(context, "galaxy", "python3", "requirements-galaxy.txt")
 
 
+def olah_venv(context: Context) -> pathlib.Path:
+    """olah, a mirror of the Hub, with a web server of its own."""
+    return _venv(context, "olah", "python3", "requirements-olah.txt")
+
+
 def newest_python() -> str:
     """A Python that ansible-core's newest line runs on; skips the step where there is none."""
     for version in ("3.13", "3.12"):

@@ -30,7 +30,7 @@ sys.exit(subprocess.call([sys.executable, "-m", "pip", "install", *arguments]))
 class Step:
     """One step.
 
-    ``quick`` ones need neither root nor more network than the package index; those ``beside`` the others only read the sources.
+    ``quick`` ones need neither root nor more network than the package index; those ``beside`` the others need nothing of theirs.
     """
 
     name: str
@@ -94,6 +94,12 @@ def units(context: Context) -> None:
     _pytest(context, environments.main_venv(context))
 
 
+@step("olah", "the module gguf_model with a caching mirror as its endpoint", quick=True)
+def olah(context: Context) -> None:
+    program = environments.olah_venv(context) / "bin" / "olah-cli"
+    context.run("pytest", "-q", "tests/unit/gguf_model/test_olah.py", venv=environments.main_venv(context), env={"LLAMA_FLEET_TEST_OLAH": str(program)})
+
+
 @step("docs", "the collection's documentation", quick=True, beside=True)
 def docs(context: Context) -> None:
     context.run("antsibull-docs", "lint-collection-docs", "--plugin-docs", COLLECTION, venv=environments.main_venv(context))
@@ -106,7 +112,8 @@ def changelog(context: Context) -> None:
 
 @step("units-newest", "the other unit tests and the contract tests with the newest ansible-core")
 def units_newest(context: Context) -> None:
-    _pytest(context, environments.newest_venv(context), "tests/unit", "tests/contract")
+    # Not the launcher's: it makes an environment of its own.
+    _pytest(context, environments.newest_venv(context), "tests/unit", "tests/contract", "--ignore=tests/unit/test_launcher.py")
 
 
 @step("sanity", "ansible-test sanity", beside=True)
@@ -146,27 +153,31 @@ def release(context: Context) -> None:
     context.run(*ansible, "-a", arguments, venv=environments.main_venv(context))
 
 
-@step("hosts", "images of real hosts, and what the test hub serves them")
+@step("images", "images of real hosts", beside=True)
+def images(context: Context) -> None:
+    context.require_root("making host images")
+    _ensure_images(context)
+
+
+@step("hosts", "the images of real hosts are there, and what the test hub serves them")
 def hosts(context: Context) -> None:
     context.require_root("making host images")
-    environment = context.environment | podman.settings(context.cache)
-    for image in (*podman.HOSTS, podman.BASE):
-        made = podman.ensure(image, context.cache / "images", environment)
-        context.say(f"{image.name}: {'made' if made else 'there already'}")
+    _ensure_images(context)
     context.require_passed("release")
     splitter = _release(context) / "bin" / "llama-gguf-split"
     python_path = {"PYTHONPATH": f"{ROOT}:{ROOT / 'collections'}"}
     context.run("python", "-m", "tests.harness.content", context.cache / "hub", splitter, venv=environments.main_venv(context), env=python_path)
 
 
-@step("server", "the module llama_server with a real release and a real model")
+@step("server", "the modules llama_server and gguf_info with a real release and a real model")
 def server(context: Context) -> None:
     context.require_root("the release")
     context.require_passed("hosts", "release")
     model = next((context.cache / "hub" / "repos").glob("*/*/*-00001-of-*.gguf"))
     real = {"LLAMA_FLEET_TEST_RELEASE": str(_release(context)), "LLAMA_FLEET_TEST_MODEL": str(model)}
-    test = COLLECTION / "tests" / "unit" / "plugins" / "modules" / "test_llama_server.py"
-    context.run("pytest", "-q", test, venv=environments.main_venv(context), env=real)
+    units = COLLECTION / "tests" / "unit" / "plugins"
+    files = (units / "modules" / "test_llama_server.py", units / "module_utils" / "test_memory_plan.py", units / "module_utils" / "test_gguf_header.py")
+    context.run("pytest", "-q", *files, "tests/unit/test_gguf_info.py", venv=environments.main_venv(context), env=real)
 
 
 @step("e2e", "the README's commands, on this machine and on a host with systemd; the openai client")
@@ -174,7 +185,9 @@ def e2e(context: Context) -> None:
     context.require_root("the whole path on this machine")
     context.require_passed("hosts", "release")
     settings = podman.settings(context.cache) | {"LLAMA_FLEET_TEST_CCACHE": str(context.cache / "ccache")}
-    context.run("pytest", "-v", "tests/e2e", venv=environments.main_venv(context), env=settings)
+    # A file for each of two processes: while one waits for a host, the other one can work.
+    split = ("--numprocesses", "2", "--dist", "loadfile")
+    context.run("pytest", "-v", *split, "tests/e2e", venv=environments.main_venv(context), env=settings)
 
 
 @step("molecule", "two hosts over SSH: from bare to an answer, changed, restarted, stopped")
@@ -197,9 +210,16 @@ def image(context: Context) -> None:
     context.run("pytest", "-v", "tests/image", venv=environments.main_venv(context), env=podman.settings(context.cache))
 
 
-def _pytest(context: Context, venv: pathlib.Path, *folders: str) -> None:
+def _pytest(context: Context, venv: pathlib.Path, *arguments: str) -> None:
     """The tests of pyproject.toml's testpaths, those of a file in one process."""
-    context.run("pytest", "-q", "--numprocesses", "auto", "--dist", "loadfile", "-o", f"cache_dir={context.cache / 'pytest'}", *folders, venv=venv)
+    context.run("pytest", "-q", "--numprocesses", "auto", "--dist", "loadfile", "-o", f"cache_dir={context.cache / 'pytest'}", *arguments, venv=venv)
+
+
+def _ensure_images(context: Context) -> None:
+    environment = context.environment | podman.settings(context.cache)
+    for image in (*podman.HOSTS, podman.BASE):
+        made = podman.ensure(image, context.cache / "images", environment)
+        context.say(f"{image.name}: {'made' if made else 'there already'}")
 
 
 def _release(context: Context) -> pathlib.Path:

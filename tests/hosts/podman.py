@@ -11,6 +11,7 @@ import os
 import pathlib
 import resource
 import subprocess
+import threading
 
 # What every host has that can be reached by Ansible over SSH.
 HOST = "systemd systemd-sysv dbus openssh-server python3 sudo iproute2 ca-certificates curl"
@@ -60,8 +61,17 @@ def _can_raise_limits() -> bool:
     return subprocess.run(["python3", "-c", probe], capture_output=True, check=False).returncode == 0
 
 
+# Steps that run at the same time may want the same one.
+_MAKING = threading.Lock()
+
+
 def ensure(image: Image, folder: pathlib.Path, environment: dict[str, str]) -> bool:
     """Make ``image`` unless podman has it; returns whether there was anything to do. The root file system is kept in ``folder``."""
+    with _MAKING:
+        return _make(image, folder, environment)
+
+
+def _make(image: Image, folder: pathlib.Path, environment: dict[str, str]) -> bool:
     if _label(image, environment) == image.recipe:
         return False
     folder.mkdir(parents=True, exist_ok=True)
