@@ -166,12 +166,12 @@ class Handler(http.server.BaseHTTPRequestHandler):
                 if self._breaks_off(position, position + size, fault):
                     self.close_connection = True
                     return
+                if fault.rate:  # before the bytes: a client that has the last of them may ask again at once
+                    time.sleep(size / fault.rate)
                 self.wfile.write(chunk)
                 self._sent += size
                 self.hub.count(sent=size)
                 position += size
-                if fault.rate:
-                    time.sleep(size / fault.rate)
 
     def _breaks_off(self, position: int, end: int, fault: Fault) -> bool:
         """Whether a fault comes between ``position`` and ``end``, and it ends the connection."""
