@@ -58,9 +58,11 @@ def environment(pid: int, proc: pathlib.Path = PROC) -> dict[str, str]:
 
 
 def started_with(variable: str, value: str, proc: pathlib.Path = PROC) -> list[Process]:
-    """Every living process whose environment has ``variable`` as ``value``."""
+    """Every living process whose environment has ``variable`` as ``value``, without those inside of containers: theirs means another's folder."""
     pids = sorted(int(entry.name) for entry in proc.iterdir() if entry.name.isdigit())
-    found = [find(pid, proc) for pid in pids if pid != os.getpid() and environment(pid, proc).get(variable) == value]
+    here = _target(proc / "self" / "ns" / "pid")
+    marked = [pid for pid in pids if pid != os.getpid() and environment(pid, proc).get(variable) == value]
+    found = [find(pid, proc) for pid in marked if _target(proc / str(pid) / "ns" / "pid") == here]
     return [process for process in found if process is not None]
 
 

@@ -99,6 +99,18 @@ def test_a_process_is_found_by_its_environment(sleeper: subprocess.Popen[bytes])
     assert not processes.alive(processes.Process(sleeper.pid, found[0].started + 1)), "a pid that was used again is another process"
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to make a namespace")
+def test_a_process_in_a_container_is_another_machines() -> None:
+    environment = {**os.environ, "LLAMA_FLEET_TEST_MARK": "inside"}
+    command = ["unshare", "--pid", "--fork", "--kill-child", "sh", "-c", "echo; exec sleep 60"]
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE) as child:
+        assert child.stdout
+        child.stdout.readline()
+        found = processes.started_with("LLAMA_FLEET_TEST_MARK", "inside")
+        child.kill()
+    assert [process.pid for process in found] == [child.pid], "unshare itself is here, what it started is not"
+
+
 def test_term_stops_a_willing_process(sleeper: subprocess.Popen[bytes]) -> None:
     process = processes.find(sleeper.pid)
     assert process
