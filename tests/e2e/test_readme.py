@@ -18,7 +18,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.hub.server import Hub
+from tests.hub.server import Fault, Hub
 
 pytestmark = pytest.mark.e2e
 
@@ -60,6 +60,8 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[str]]:
 @pytest.fixture(scope="module")
 def hub(readme_hub: pathlib.Path) -> Iterator[Hub]:
     with Hub(readme_hub) as hub:
+        # As slow as many a line, so that there is progress to be told.
+        hub.faults.update((file.name, Fault(rate=8_000_000)) for file in (readme_hub / "repos").rglob("*.gguf"))
         yield hub
 
 
@@ -73,7 +75,7 @@ def is_up(port: int) -> bool:
 
 def up_until_ctrl_c(machine: list[str], command: str, port: int, environment: dict[str, str]) -> str:
     """Run ``up`` as a person would, look at the server, press Ctrl-C; returns what was printed."""
-    with subprocess.Popen([*machine, *command.split()], cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen([*machine, *command.split()], cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
         assert process.stdout
         printed = ""
         for line in process.stdout:
@@ -100,6 +102,7 @@ def test_up_with_a_model_of_the_hub(machine: list[str], hub: Hub) -> None:
     printed = up_until_ctrl_c(machine, UP_MODEL, 9000, {**os.environ, "HF_ENDPOINT": hub.url})
     assert "http://127.0.0.1:9000" in printed
     assert [entry for entry in hub.log if "gemma-3-1b-it-Q4_K_M" in str(entry)]
+    assert re.search(r"^localhost: fetching .*: \d+ %, \d+ of \d+ MB, [\d.]+ MB/s", printed, re.MULTILINE), printed
 
 
 def test_down(machine: list[str]) -> None:
