@@ -29,9 +29,9 @@ def main() -> int:
 
 
 def _run(wanted: list[steps.Step]) -> int:
-    context = Context.create()
+    context = Context.create(step.name for step in wanted)
     begun = time.monotonic()
-    # They install what all others need; then those that only read the sources run beside the others, one after another.
+    # They install what all others need; then those beside run one after another, while the others do so too.
     first = [step for step in wanted if step.name == "packages"]
     rows = [_one(context, step) for step in first]
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
@@ -59,11 +59,15 @@ class Row:
 def _one(context: Context, step: steps.Step) -> Row:
     context.say(f"\n=== {step.name}: {step.purpose}")
     started = time.monotonic()
-    outcome, reason = _outcome(context, step)
+    try:
+        outcome, reason = _outcome(context, step)
+    except BaseException:
+        context.outcomes[step.name].set_result("failed")  # else one that builds on it would wait forever
+        raise
     seconds = time.monotonic() - started
     context.say(f"--- {step.name}: {outcome} after {seconds:.0f} s{f' ({reason})' if reason else ''}")
     context.flush()
-    context.outcomes[step.name] = outcome
+    context.outcomes[step.name].set_result(outcome)
     return Row(step.name, outcome, seconds, reason)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import dataclasses
 import os
 import pathlib
@@ -27,13 +28,14 @@ class Context:
 
     cache: pathlib.Path
     environment: dict[str, str]
-    outcomes: dict[str, str] = dataclasses.field(default_factory=dict)
+    # Of every step of this run, by its name: passed, failed or skipped, once it has ended.
+    outcomes: dict[str, concurrent.futures.Future[str]]
     # What steps beside others have to say, kept until each has ended; None where it is shown at once.
     kept: list[str] | None = None
 
     @classmethod
-    def create(cls) -> Context:
-        """The context of this machine: the cache folder and an environment that takes nothing from other projects."""
+    def create(cls, steps: typing.Iterable[str]) -> Context:
+        """The context of this machine for the steps of these names: the cache folder and an environment that takes nothing from other projects."""
         cache = pathlib.Path(os.environ.get("LLAMA_FLEET_TEST_CACHE") or pathlib.Path.home() / ".cache" / "llama-fleet-tests").resolve()
         cache.mkdir(parents=True, exist_ok=True)
         environment = {name: value for name, value in os.environ.items() if not name.startswith(("ANSIBLE_", "LLAMA_", "MOLECULE_", "VIRTUAL_ENV"))}
@@ -44,7 +46,7 @@ class Context:
             "LC_ALL": "C.UTF-8",  # Ansible refuses to start without a UTF-8 locale
             "PYTHONDONTWRITEBYTECODE": "1",
         }
-        return cls(cache, environment)
+        return cls(cache, environment, {step: concurrent.futures.Future() for step in steps})
 
     def beside(self) -> Context:
         """The same for steps that run at the same time as others."""
@@ -70,9 +72,9 @@ class Context:
             raise SkippedError(f"{what} needs root")
 
     def require_passed(self, *names: str) -> None:
-        """Skip the step if one that it builds on ran and did not pass."""
+        """Wait for the steps of this run that this one builds on, and skip it if one of them did not pass."""
         for name in names:
-            if self.outcomes.get(name, "passed") != "passed":
+            if name in self.outcomes and self.outcomes[name].result() != "passed":
                 raise SkippedError(f"the step {name} did not pass")
 
     def run(

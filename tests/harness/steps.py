@@ -30,7 +30,8 @@ sys.exit(subprocess.call([sys.executable, "-m", "pip", "install", *arguments]))
 class Step:
     """One step.
 
-    ``quick`` ones need neither root nor more network than the package index; those ``beside`` the others need nothing of theirs.
+    ``quick`` ones need neither root nor more network than the package index. Those ``beside`` run while the others do: they
+    build on none of them, or wait for them by ``require_passed``; none of the others builds on one of these.
     """
 
     name: str
@@ -110,10 +111,11 @@ def changelog(context: Context) -> None:
     context.run("antsibull-changelog", "lint", cwd=COLLECTION, venv=environments.main_venv(context))
 
 
-@step("units-newest", "the other unit tests and the contract tests with the newest ansible-core")
+@step("units-newest", "the command's and the contract tests with the newest ansible-core")
 def units_newest(context: Context) -> None:
-    # Not the launcher's: it makes an environment of its own.
-    _pytest(context, environments.newest_venv(context), "tests/unit", "tests/contract", "--ignore=tests/unit/test_launcher.py")
+    # Not those that meet nothing of Ansible: the launcher's, the transports', the quant rule's.
+    apart = ("test_launcher.py", "test_xet.py", "test_quant_properties.py", "segments")
+    _pytest(context, environments.newest_venv(context), "tests/unit", "tests/contract", *(f"--ignore=tests/unit/{name}" for name in apart))
 
 
 @step("sanity", "ansible-test sanity", beside=True)
@@ -177,7 +179,8 @@ def server(context: Context) -> None:
     real = {"LLAMA_FLEET_TEST_RELEASE": str(_release(context)), "LLAMA_FLEET_TEST_MODEL": str(model)}
     units = COLLECTION / "tests" / "unit" / "plugins"
     files = (units / "modules" / "test_llama_server.py", units / "module_utils" / "test_memory_plan.py", units / "module_utils" / "test_gguf_header.py")
-    context.run("pytest", "-q", *files, "tests/unit/test_gguf_info.py", venv=environments.main_venv(context), env=real)
+    # Test by test, not file by file: one of them waits for a server that hangs.
+    _pytest(context, environments.main_venv(context), "--dist", "load", *files, "tests/unit/test_gguf_info.py", env=real)
 
 
 @step("e2e", "the README's commands, on this machine and on a host with systemd; the openai client")
@@ -190,7 +193,7 @@ def e2e(context: Context) -> None:
     context.run("pytest", "-v", *split, "tests/e2e", venv=environments.main_venv(context), env=settings)
 
 
-@step("molecule", "two hosts over SSH: from bare to an answer, changed, restarted, stopped")
+@step("molecule", "two hosts over SSH: from bare to an answer, changed, restarted, stopped", beside=True)
 def molecule(context: Context) -> None:
     context.require_root("hosts in podman")
     context.require_passed("hosts", "release")
@@ -210,9 +213,10 @@ def image(context: Context) -> None:
     context.run("pytest", "-v", "tests/image", venv=environments.main_venv(context), env=podman.settings(context.cache))
 
 
-def _pytest(context: Context, venv: pathlib.Path, *arguments: str) -> None:
+def _pytest(context: Context, venv: pathlib.Path, *arguments: str | pathlib.Path, env: typing.Mapping[str, str] | None = None) -> None:
     """The tests of pyproject.toml's testpaths, those of a file in one process."""
-    context.run("pytest", "-q", "--numprocesses", "auto", "--dist", "loadfile", "-o", f"cache_dir={context.cache / 'pytest'}", *arguments, venv=venv)
+    usual = ("--numprocesses", "auto", "--dist", "loadfile", "-o", f"cache_dir={context.cache / 'pytest'}")
+    context.run("pytest", "-q", *usual, *arguments, venv=venv, env=env)
 
 
 def _ensure_images(context: Context) -> None:
