@@ -12,9 +12,9 @@ import typing
 
 from ansible_collections.llama_fleet.core.plugins.module_utils import model_store
 from ansible_collections.llama_fleet.core.plugins.module_utils.files import locked, require_writable
+from ansible_collections.llama_fleet.core.plugins.module_utils.instance_usage import first_use, uses
 from ansible_collections.llama_fleet.core.plugins.module_utils.model_request import FIT
 from ansible_collections.llama_fleet.core.plugins.module_utils.model_spec import HubSource, PathSource, WheelSource
-from ansible_collections.llama_fleet.core.plugins.module_utils.model_usage import first_use, uses
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, ProblemError
 
 if typing.TYPE_CHECKING:
@@ -23,6 +23,7 @@ if typing.TYPE_CHECKING:
     from ansible_collections.llama_fleet.core.plugins.module_utils.model_request import Request
 
 _ROOT = "gguf_model_root"
+_INSTANCES = "gguf_model_instances"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,7 +48,7 @@ def doomed(request: Request) -> Doomed:
     """What is there of the request's model; raises where an instance refers to any of it."""
     found = _found(request)
     if found:
-        used = uses(request.instances)
+        used = uses(request.instances, _INSTANCES)
         for path in [found.folder] if found.whole else found.paths:
             use = first_use(path, used)
             if use:
@@ -104,7 +105,7 @@ def surplus(request: Request, folder: pathlib.Path) -> list[pathlib.Path]:
     # Whatever else somebody put there is not ours to remove.
     others = [path for path in _revisions(folder.parent) if path != folder and _is_revision(request, path)]
     beyond = sorted(others, key=_last_use, reverse=True)[request.keep - 1 :]
-    used = uses(request.instances) if beyond else []
+    used = uses(request.instances, _INSTANCES) if beyond else []
     return [path for path in beyond if first_use(path, used) is None]
 
 

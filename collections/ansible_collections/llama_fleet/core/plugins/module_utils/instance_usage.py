@@ -15,12 +15,10 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.problems import P
 if typing.TYPE_CHECKING:
     import pathlib
 
-VARIABLE = "gguf_model_instances"
-
 
 @dataclasses.dataclass(frozen=True)
 class Use:
-    """A file that a generation of an instance refers to."""
+    """A file that a generation of an instance refers to: a model's, or one of a release."""
 
     path: str
     instance: str
@@ -30,32 +28,40 @@ class Use:
         return f"generation {self.generation} of instance '{self.instance}'"
 
 
-def uses(root: pathlib.Path) -> list[Use]:
-    """Every absolute path in every generation below ``root``, the folder of llama_server; of a split model all shards."""
+def uses(root: pathlib.Path, variable: str) -> list[Use]:
+    """Every absolute path in every generation below ``root``, the folder of llama_server; of a split model all shards.
+
+    ``variable`` is the one that names ``root``, for a problem with what lies there.
+    """
     found = []
-    for folder in _folders(root / "instances"):
-        for generation in _folders(folder / "generations"):
-            for path in sorted(set(_paths(_manifest(generation)))):
+    for folder in _folders(root / "instances", variable):
+        for generation in _folders(folder / "generations", variable):
+            for path in sorted(set(_paths(_manifest(generation, variable)))):
                 found += [Use(each, folder.name, generation.name) for each in _with_shards(os.path.realpath(path))]
     return found
 
 
-def first_use(path: pathlib.Path, found: typing.Iterable[Use]) -> Use | None:
-    """A use of the file ``path`` or of anything below the folder ``path``."""
+def uses_of(path: pathlib.Path, found: typing.Iterable[Use]) -> list[Use]:
+    """Those of ``found`` that are uses of the file ``path`` or of the folder ``path`` or anything below it."""
     real = os.path.realpath(path)
-    return next((use for use in found if use.path == real or use.path.startswith(f"{real}/")), None)
+    return [use for use in found if use.path == real or use.path.startswith(f"{real}/")]
 
 
-def _folders(place: pathlib.Path) -> list[pathlib.Path]:
+def first_use(path: pathlib.Path, found: typing.Iterable[Use]) -> Use | None:
+    """The first of ``uses_of``, None without one."""
+    return next(iter(uses_of(path, found)), None)
+
+
+def _folders(place: pathlib.Path, variable: str) -> list[pathlib.Path]:
     try:
         return sorted(path for path in place.iterdir() if path.is_dir())
     except FileNotFoundError:
         return []
     except OSError as error:
-        raise _unreadable(place, error.strerror or "") from error
+        raise _unreadable(place, error.strerror or "", variable) from error
 
 
-def _manifest(generation: pathlib.Path) -> dict[str, typing.Any]:
+def _manifest(generation: pathlib.Path, variable: str) -> dict[str, typing.Any]:
     path = generation / "manifest.json"
     manifest = read_json(path)
     if manifest is not None:
@@ -65,13 +71,13 @@ def _manifest(generation: pathlib.Path) -> dict[str, typing.Any]:
     except FileNotFoundError:
         return {}
     except OSError as error:
-        raise _unreadable(path, error.strerror or "") from error
-    raise _unreadable(path, "no JSON, or not for this user")
+        raise _unreadable(path, error.strerror or "", variable) from error
+    raise _unreadable(path, "no JSON, or not for this user", variable)
 
 
-def _unreadable(path: pathlib.Path, why: str) -> ProblemError:
+def _unreadable(path: pathlib.Path, why: str, variable: str) -> ProblemError:
     found = f"{path}, which cannot be read ({why})"
-    return ProblemError(Problem(VARIABLE, found, "generations that tell which models they use", "run with become or sudo; nothing was removed"))
+    return ProblemError(Problem(variable, found, "generations that tell what they use", "run with become or sudo"))
 
 
 def _paths(value: object) -> typing.Iterator[str]:

@@ -9,7 +9,7 @@ import typing
 
 import pytest
 
-from ansible_collections.llama_fleet.core.plugins.module_utils.model_usage import Use, first_use, uses
+from ansible_collections.llama_fleet.core.plugins.module_utils.instance_usage import Use, first_use, uses, uses_of
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import ProblemError
 
 
@@ -21,14 +21,14 @@ def write(root: pathlib.Path, instance: str, generation: str, manifest: typing.A
 
 
 def test_no_instances(tmp_path: pathlib.Path) -> None:
-    assert uses(tmp_path / "none") == []
+    assert uses(tmp_path / "none", "x") == []
 
 
 def test_every_path_of_every_generation(tmp_path: pathlib.Path) -> None:
     write(tmp_path, "one", "1", {"model": "/m/a.gguf", "options": {"extra_options": {"mmproj": "/m/mmproj.gguf"}, "port": 1}})
     write(tmp_path, "one", "2", {"command": ["/r/llama-server", "--lora=/m/lora.gguf", "relative"], "environment": {"LLAMA_ARG_MODEL": "/m/b.gguf"}})
     write(tmp_path, "two", ".3.new", {"model": "/m/c.gguf"})
-    found = {(use.path, str(use)) for use in uses(tmp_path)}
+    found = {(use.path, str(use)) for use in uses(tmp_path, "x")}
     assert found == {
         ("/m/a.gguf", "generation 1 of instance 'one'"),
         ("/m/mmproj.gguf", "generation 1 of instance 'one'"),
@@ -41,7 +41,7 @@ def test_every_path_of_every_generation(tmp_path: pathlib.Path) -> None:
 
 def test_the_first_shard_stands_for_all(tmp_path: pathlib.Path) -> None:
     write(tmp_path, "one", "1", {"model": "/m/a-00001-of-00002.gguf"})
-    assert [use.path for use in uses(tmp_path)] == ["/m/a-00001-of-00002.gguf", "/m/a-00002-of-00002.gguf"]
+    assert [use.path for use in uses(tmp_path, "x")] == ["/m/a-00001-of-00002.gguf", "/m/a-00002-of-00002.gguf"]
 
 
 def test_a_file_a_folder_and_their_neighbours() -> None:
@@ -51,14 +51,20 @@ def test_a_file_a_folder_and_their_neighbours() -> None:
     assert first_use(pathlib.Path("/m/aa"), found) is None
 
 
+def test_all_uses_of_a_folder() -> None:
+    found = [Use("/r/b1/bin/llama-server", "one", "1"), Use("/r/b2/bin/llama-server", "one", "2"), Use("/r/b1", "two", "1")]
+    assert uses_of(pathlib.Path("/r/b1"), found) == [found[0], found[2]]
+    assert uses_of(pathlib.Path("/r/b"), found) == []
+
+
 @pytest.mark.parametrize("text", ["", "{", "[1]"])
 def test_what_cannot_be_read_is_not_overlooked(tmp_path: pathlib.Path, text: str) -> None:
     path = write(tmp_path, "one", "1", text)
     with pytest.raises(ProblemError) as caught:
-        uses(tmp_path)
-    assert str(caught.value).startswith(f"gguf_model_instances: found {path}, which cannot be read")
+        uses(tmp_path, "x")
+    assert str(caught.value).startswith(f"x: found {path}, which cannot be read")
 
 
 def test_a_generation_that_is_only_being_written(tmp_path: pathlib.Path) -> None:
     (tmp_path / "instances" / "one" / "generations" / ".1.new").mkdir(parents=True)
-    assert uses(tmp_path) == []
+    assert uses(tmp_path, "x") == []
