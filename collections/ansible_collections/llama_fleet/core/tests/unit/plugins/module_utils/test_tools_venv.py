@@ -109,3 +109,19 @@ def test_a_failed_installation_leaves_no_stamp(tmp_path: pathlib.Path) -> None:
 def test_a_python_that_makes_no_environments(tmp_path: pathlib.Path) -> None:
     with pytest.raises(ProblemError, match=r"Python: found .* from .* -m venv"):
         tools_venv.ensure_tools(tmp_path, WANTED, runner=Host(fails="venv"))
+
+
+def test_what_an_index_does_not_have_breaks_nothing(tmp_path: pathlib.Path) -> None:
+    host = Host()
+    tools_venv.ensure_tools(tmp_path, WANTED, runner=host)
+    with pytest.raises(ProblemError, match="No matching distribution"):
+        tools_venv.ensure_tools(tmp_path, ["cache==4"], runner=Host(fails="pip"))
+    assert tools_venv.tools_ready(tmp_path, WANTED)
+    assert not tools_venv.tools_ready(tmp_path, ["cache==4"])
+
+
+def test_a_pip_that_broke_off_leaves_no_stamp(tmp_path: pathlib.Path) -> None:
+    tools_venv.ensure_tools(tmp_path, WANTED, runner=Host())
+    with pytest.raises(ProblemError, match="No space left"):
+        tools_venv.ensure_tools(tmp_path, ["cache==4"], runner=FakeRunner(Result(1, "", "ERROR: No space left on device")))
+    assert not tools_venv.tools_ready(tmp_path, WANTED)

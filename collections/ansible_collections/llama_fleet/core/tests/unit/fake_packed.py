@@ -1,0 +1,100 @@
+# Copyright: (c) 2026, the llama-fleet authors
+# SPDX-License-Identifier: MIT
+"""A release worth packing, keys to sign it with, and archives that nobody should unpack."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import importlib
+import io
+import json
+import os
+import tarfile
+import typing
+
+import zstandard
+
+from ansible_collections.llama_fleet.core.plugins.module_utils import release_pack, release_store
+from ansible_collections.llama_fleet.core.plugins.module_utils.commands import run
+from ansible_collections.llama_fleet.core.plugins.module_utils.progress import Progress
+
+if typing.TYPE_CHECKING:
+    import pathlib
+
+PARTS = {"build": "b77", "backend": "cpu", "libc": "glibc 2.36", "compiler": "g++ 12", "cmake_options": {"GGML_NATIVE": "ON"}}
+FILES = {"bin/llama-server": b"\x7fELF" + b"server" * 5000, "bin/libggml.so.0.1": b"library" * 90_000, "licenses/LICENSE": b"free\n", "bin/empty": b""}
+LINKS = {"bin/libggml.so": "libggml.so.0", "bin/libggml.so.0": "libggml.so.0.1"}
+
+
+@contextlib.contextmanager
+def borrow(name: str, _requirements: typing.Sequence[str]) -> typing.Iterator[typing.Any]:
+    """A Borrow of what is there."""
+    yield importlib.import_module(name)
+
+
+def publish(root: pathlib.Path, content: bytes = b"", fingerprint: str = "fe" * 32, **parts: typing.Any) -> pathlib.Path:
+    """A release below ``root``; ``content`` makes it another one of the same fingerprint."""
+    path = release_store.release_path(root, "b77", fingerprint)
+    staged = release_store.staging(path)
+    for name, data in {**FILES, "bin/more": content}.items():
+        (staged / name).parent.mkdir(parents=True, exist_ok=True)
+        (staged / name).write_bytes(data)
+    (staged / "bin" / "llama-server").chmod(0o755)
+    for name, target in LINKS.items():
+        (staged / name).symlink_to(target)
+    manifest = {"build": "b77", "fingerprint": fingerprint, "fingerprint_parts": {**PARTS, **parts}, **release_store.describe(staged)}
+    release_store.publish(staged, path, manifest)
+    return path
+
+
+def make_key(path: pathlib.Path, kind: str = "ed25519", passphrase: str = "", form: str = "RFC4716") -> str:
+    """A new key at ``path``; returns the line of its public half."""
+    bits = ["-b", "1024"] if kind == "rsa" else []  # found fast
+    done = run(["ssh-keygen", "-q", "-t", kind, *bits, "-m", form, "-N", passphrase, "-C", f"the {path.name}", "-f", str(path)])
+    assert done.ok, done.stderr
+    return path.with_name(f"{path.name}.pub").read_text(encoding="utf-8").strip()
+
+
+def manifest_of(files: typing.Mapping[str, bytes], links: typing.Mapping[str, str]) -> dict[str, typing.Any]:
+    """What a manifest says of these files and links."""
+    sums = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
+    return {"build": "b77", "fingerprint": "fe" * 32, "files": sums, "sizes": {name: len(data) for name, data in files.items()}, "links": dict(links)}
+
+
+def member(name: str, data: bytes = b"", kind: bytes = tarfile.REGTYPE, link: str = "") -> tuple[tarfile.TarInfo, bytes]:
+    """One member of an archive."""
+    info = tarfile.TarInfo(name)
+    info.type, info.size, info.linkname = kind, len(data), link
+    return info, data
+
+
+def write_archive(path: pathlib.Path, manifest: object, *members: tuple[tarfile.TarInfo, bytes]) -> pathlib.Path:
+    """An archive of a manifest and whatever is to follow it."""
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w") as tar:
+        for info, data in [member("manifest.json", json.dumps(manifest).encode()), *members]:
+            tar.addfile(info, io.BytesIO(data))
+    path.write_bytes(zstandard.ZstdCompressor().compress(stream.getvalue()))
+    return path
+
+
+class Host(typing.NamedTuple):
+    """A host with one release, a folder to pack into and a key."""
+
+    root: pathlib.Path
+    release: pathlib.Path
+    folder: pathlib.Path
+    key: pathlib.Path
+
+    def pack(self, key: pathlib.Path | None = None, release: pathlib.Path | None = None) -> tuple[release_pack.Packed, bool]:
+        return release_pack.pack(release or self.release, self.folder, key, borrow, Progress(), run)
+
+    def plan(self, key: pathlib.Path | None = None) -> bool:
+        return release_pack.plan_pack(self.release, self.folder, key)
+
+    def listed(self) -> dict[str, typing.Any]:
+        return typing.cast("dict[str, typing.Any]", json.loads((self.folder / "index.json").read_text(encoding="utf-8"))["releases"])
+
+    def names(self) -> list[str]:
+        return sorted(os.listdir(self.folder))
