@@ -79,7 +79,7 @@ def test_every_variable_reaches_the_module(role: str) -> None:
 @pytest.mark.parametrize("role", ROLES)
 def test_the_module_takes_what_the_role_has(role: str) -> None:
     module, _arguments, _register = module_call(role)
-    options = {f"{role}_{name}": option for name, option in documented(module).items() if name != "progress_file"}
+    options = {f"{role}_{name}": option for name, option in documented(module).items() if name not in ("progress_file", "offered")}
     assert set(options) == set(spec(role))
     for name, option in options.items():
         for field in ("type", "elements", "choices"):

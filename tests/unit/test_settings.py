@@ -102,7 +102,7 @@ def test_the_contract_of_the_image_has_the_roles_own_defaults() -> None:
 
 
 def test_every_problem_is_told_at_once() -> None:
-    environment = {"PORT": "http", "LLAMA_SERVER_PROT": "1", "GGUF_MODEL_QUANTS": "Q8_0", "LLAMA_CPP_CPU": "all", "LLAMA_SERVER_ZZZZ": ""}
+    environment = {"PORT": "http", "LLAMA_SERVER_PROT": "1", "GGUF_MODEL_QUANTS": "Q8_0", "LLAMA_CPP_METHOD": "all", "LLAMA_SERVER_ZZZZ": ""}
     with pytest.raises(UsageError) as caught:
         settings.from_environment(environment, CATALOGUE)
     assert str(caught.value).splitlines() == [
@@ -112,7 +112,7 @@ def test_every_problem_is_told_at_once() -> None:
             "did you mean LLAMA_SERVER_PROMPT or LLAMA_SERVER_ROOT or LLAMA_SERVER_PORT."
         ),
         "GGUF_MODEL_QUANTS: found a name that no role has, wanted a role's variable in capitals; did you mean GGUF_MODEL_QUANT.",
-        "LLAMA_CPP_CPU: found 'all', wanted one of native, portable.",
+        "LLAMA_CPP_METHOD: found 'all', wanted one of auto, source, upstream.",
         "LLAMA_SERVER_ZZZZ: found a name that no role has, wanted a role's variable in capitals; the reference lists those there are.",
     ]
 

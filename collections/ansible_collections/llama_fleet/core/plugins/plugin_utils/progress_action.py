@@ -45,10 +45,14 @@ class ProgressAction(ActionBase):  # type: ignore[misc]  # because ansible-core 
 
     def run(self, tmp: str | None = None, task_vars: dict[str, typing.Any] | None = None) -> dict[str, typing.Any]:
         super().run(tmp, task_vars)
-        arguments = dict(self._task.args)
+        arguments = self._arguments()
         if self._play_context.check_mode or arguments.get("plan_only") is True:
             return dict(self._execute_module(module_args=arguments, task_vars=task_vars))
         return self._run_in_background(arguments, task_vars or {})
+
+    def _arguments(self) -> dict[str, typing.Any]:
+        """What the module is given; a copy."""
+        return dict(self._task.args)
 
     def _run_in_background(self, arguments: dict[str, typing.Any], task_vars: dict[str, typing.Any]) -> dict[str, typing.Any]:
         progress_file = f"/tmp/llama-fleet-{uuid.uuid4().hex}.json"  # a name nobody can have prepared

@@ -79,6 +79,16 @@ def test_what_is_missing_is_said_with_its_packages(monkeypatch: pytest.MonkeyPat
     assert problem.fix.endswith(fix)
 
 
+def test_libraries_that_binaries_from_elsewhere_load(tmp_path: pathlib.Path) -> None:
+    assert build_host.missing_libraries(root=tmp_path) == ("libgomp.so.1", "libssl.so.3", "libstdc++.so.6")
+    for place in ("usr/lib/x86_64-linux-gnu/libstdc++.so.6", "usr/lib64/libssl.so.3"):
+        (tmp_path / place).parent.mkdir(parents=True)
+        (tmp_path / place).touch()
+    assert build_host.missing_libraries(root=tmp_path) == ("libgomp.so.1",)
+    assert build_host.missing_libraries(("libgomp.so.1",), tmp_path) == ()
+    assert build_host.packages(("libgomp.so.1", "libssl.so.3")) == ["libgomp1", "libssl3"]
+
+
 def test_packages_are_installed_in_one_go() -> None:
     run = FakeRunner(Result(100, "", "E: one repository is down"), Result(0, "", ""))
     build_host.install(("compiler", "openssl"), run)

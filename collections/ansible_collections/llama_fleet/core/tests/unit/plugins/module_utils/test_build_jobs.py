@@ -44,6 +44,28 @@ def test_jobs(requested: int, cpus: int, memory: int, per_job: int, jobs: int) -
             },
             700000,
         ),
+        (
+            {
+                "proc/meminfo": "MemAvailable: 4096 kB\n",
+                "proc/self/cgroup": "5:memory:/a/b\n4:cpu,cpuacct:/a/b\n0::/\n",
+                "sys/fs/cgroup/memory/a/memory.limit_in_bytes": "1000000",
+                "sys/fs/cgroup/memory/a/memory.usage_in_bytes": "600000",
+                "sys/fs/cgroup/memory/a/memory.stat": "inactive_file 1\ntotal_inactive_file 50000\n",
+                "sys/fs/cgroup/memory/a/b/memory.limit_in_bytes": "9223372036854771712",
+                "sys/fs/cgroup/memory/a/b/memory.usage_in_bytes": "5",
+                "sys/fs/cgroup/memory/memory.limit_in_bytes": "-1",
+            },
+            450000,
+        ),
+        (
+            {
+                "proc/meminfo": "MemAvailable: 4096 kB\n",
+                "proc/self/cgroup": "5:memory:/docker/of-the-host\n",
+                "sys/fs/cgroup/memory/memory.limit_in_bytes": "3000",
+                "sys/fs/cgroup/memory/memory.usage_in_bytes": "1000",
+            },
+            2000,
+        ),
         ({"proc/meminfo": "MemAvailable: 1 kB\n", "proc/self/cgroup": "0::/\n", "sys/fs/cgroup/memory.max": "10", "sys/fs/cgroup/memory.current": "20"}, 1),
     ],
 )

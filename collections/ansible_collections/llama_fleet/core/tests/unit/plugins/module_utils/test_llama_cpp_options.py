@@ -7,12 +7,16 @@ import typing
 import pytest
 
 from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp_options import (
+    Origins,
     Target,
     architecture_problems,
     cmake_options,
     cpu_features,
+    cpu_problems,
     fingerprint,
+    libc,
     option_problems,
+    reasons,
 )
 
 CPU = Target("cpu", "native", "x86_64")
@@ -23,8 +27,13 @@ CUDA = Target("cuda", "native", "x86_64", ("86-real", "90-real"))
     ("target", "expected"),
     [
         (CPU, {"GGML_NATIVE": "ON", "GGML_AVX2": None, "GGML_CUDA": None, "CMAKE_BUILD_TYPE": "Release", "CMAKE_INSTALL_RPATH": "$ORIGIN"}),
-        (Target("cpu", "portable", "x86_64"), {"GGML_NATIVE": "OFF", "GGML_AVX2": "ON", "GGML_BMI2": "ON", "GGML_AVX512": None}),
-        (Target("cpu", "portable", "aarch64"), {"GGML_NATIVE": "OFF", "GGML_AVX2": None}),
+        (Target("cpu", "portable", "x86_64"), {"GGML_NATIVE": "OFF", "GGML_BACKEND_DL": "ON", "GGML_CPU_ALL_VARIANTS": "ON", "GGML_AVX2": None}),
+        (Target("cuda", "portable", "aarch64"), {"GGML_NATIVE": "OFF", "GGML_BACKEND_DL": "ON", "GGML_CPU_ALL_VARIANTS": "ON", "GGML_CUDA": "ON"}),
+        (
+            Target("cpu", "avx2, FMA,sse4_2,avx512f", "x86_64"),
+            {"GGML_NATIVE": "OFF", "GGML_AVX2": "ON", "GGML_FMA": "ON", "GGML_SSE42": "ON", "GGML_AVX512": "ON", "GGML_F16C": "OFF", "GGML_BACKEND_DL": None},
+        ),
+        (Target("cpu", "armv8.2-a+dotprod", "aarch64"), {"GGML_NATIVE": "OFF", "GGML_CPU_ARM_ARCH": "armv8.2-a+dotprod", "GGML_AVX2": None}),
         (
             CUDA,
             {
@@ -115,3 +124,81 @@ ARM = "processor\t: 0\nFeatures\t: fp asimd\nCPU implementer\t: 0x41\nCPU part\t
 )
 def test_cpu_features(first: str, second: str, same: bool) -> None:
     assert (cpu_features(first) == cpu_features(second)) is same
+
+
+@pytest.mark.parametrize(
+    ("cpu", "machine", "message"),
+    [
+        ("native", "riscv64", ""),
+        ("portable", "x86_64", ""),
+        ("avx2,fma,f16c,bmi2", "x86_64", ""),
+        ("armv8.2-a+dotprod+fp16", "aarch64", ""),
+        ("armv9-a", "arm64", ""),
+        ("Native", "x86_64", "'Native', wanted native, portable, or CPU features such as "),
+        ("avx2,avx3", "x86_64", "'avx3', wanted native, portable, or CPU features such as avx"),
+        ("avx2,", "x86_64", "'', wanted"),
+        ("", "x86_64", "'', wanted"),
+        ("armv8-a", "x86_64", "'armv8-a', wanted"),
+        ("avx2", "aarch64", "'avx2', wanted native, portable, or an ARM architecture such as armv8.2-a+dotprod"),
+        ("armv8-a -O0", "aarch64", "'armv8-a -O0', wanted"),
+        ("rv64gcv", "riscv64", "'rv64gcv', wanted native or portable on riscv64"),
+    ],
+)
+def test_cpus_to_build_for(cpu: str, machine: str, message: str) -> None:
+    found = [str(problem) for problem in cpu_problems(cpu, machine, "llama_cpp_cpu")]
+    assert len(found) == bool(message)
+    assert all(text.startswith(f"llama_cpp_cpu: found {message}") for text in found)
+
+
+@pytest.mark.parametrize(("cpu", "lacking"), [("avx2", ""), ("avx2,avx512,fma", "avx512, fma"), ("portable", ""), ("native", "")])
+def test_a_release_for_a_cpu_that_is_not_here_could_not_prove_itself(cpu: str, lacking: str) -> None:
+    found = [problem.found for problem in cpu_problems(cpu, "x86_64", "x", X86.format(mhz=1))]
+    assert found == ([f"{lacking}, which this CPU lacks"] if lacking else [])
+
+
+@pytest.mark.parametrize(("known", "shown"), [("glibc 2.36", "glibc 2.36"), (None, "another than glibc"), (ValueError(), "another than glibc")])
+def test_the_c_library(monkeypatch: pytest.MonkeyPatch, known: str | Exception | None, shown: str) -> None:
+    def confstr(name: str) -> str | None:
+        assert name == "CS_GNU_LIBC_VERSION"
+        if isinstance(known, Exception):
+            raise known
+        return known
+
+    monkeypatch.setattr("os.confstr", confstr)
+    assert libc() == shown
+
+
+ORIGINS = Origins("/srv/x.tar.gz", "", "native", X86.format(mhz=1), "/usr/bin/c++", "", ("GGML_LTO",))
+PARTS = {
+    "source": "ab" * 32,
+    "build": "b7",
+    "backend": "cpu",
+    "machine": "x86_64",
+    "libc": "glibc 2.36",
+    "cmake_options": {},
+    "cuda_architectures": [],
+    "cuda_toolkit": "",
+    "cpu_features": "cd" * 32,
+    "compiler": "gcc version 12",
+}
+
+
+def test_every_part_of_a_fingerprint_has_its_reason() -> None:
+    told = reasons(PARTS, ORIGINS)
+    assert list(told) == list(PARTS)
+    assert all(told.values())
+    assert told["source"] == "the sha256 in llama_cpp_source (/srv/x.tar.gz)"
+    assert told["build"] == "the name in llama_cpp_source (/srv/x.tar.gz)"
+    assert told["cmake_options"] == "what llama_cpp_backend and llama_cpp_cpu want, and GGML_LTO of llama_cpp_cmake_options"
+    assert told["cpu_features"] == "llama_cpp_cpu is native: what this CPU (Xeon) can do"
+    assert told["cuda_toolkit"] == "none, as llama_cpp_backend is not cuda"
+
+
+def test_reasons_of_another_kind() -> None:
+    origins = Origins("https://example.com/llama.cpp", "latest", "portable", "", "/usr/bin/c++", "/usr/local/cuda")
+    told = reasons({"source": "0" * 40, "build": "b7", "cuda_toolkit": "13.0.88", "cpu_features": "", "runtime": "x"}, origins)
+    assert told["source"] == "the commit of llama_cpp_version 'latest' in https://example.com/llama.cpp"
+    assert told["build"] == "llama_cpp_version is 'latest'"
+    assert told["cuda_toolkit"] == "the version of /usr/local/cuda/bin/nvcc"
+    assert told["cpu_features"] == "none, as llama_cpp_cpu is portable: the same on every CPU"
+    assert told["runtime"] == "the runtime_sha256 in llama_cpp_source"

@@ -12,8 +12,9 @@ import pytest
 from ansible_collections.llama_fleet.core.plugins.module_utils import build_host, llama_cpp_archive, llama_cpp_plan, llama_cpp_release, release_store
 from ansible_collections.llama_fleet.core.plugins.module_utils.build_host import BuildHost
 from ansible_collections.llama_fleet.core.plugins.module_utils.commands import Result
-from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp_plan import Plan, Request, make_plan
-from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp_source import Archive, Repository, parse_source
+from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp_plan import Plan, make_plan
+from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp_request import ARGUMENTS, Request, parse_request
+from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp_source import Archive, Repository
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import ProblemError
 from ansible_collections.llama_fleet.core.plugins.module_utils.progress import Progress
 from ansible_collections.llama_fleet.core.tests.unit.fake_runner import FakeRunner
@@ -41,25 +42,16 @@ class Compilers(FakeRunner):
         return Result(0, "", f"Target: x86_64-linux-gnu\ngcc version {self.version}\n")
 
 
+def request_of(**parameters: typing.Any) -> Request:
+    return parse_request({**{name: option.get("default") for name, option in ARGUMENTS.items()}, **parameters})
+
+
 @pytest.fixture
 def request_(tmp_path: pathlib.Path) -> Request:
     archive = tmp_path / "llama-1234.tar.gz"
     archive.write_bytes(b"source")
-    source = parse_source(f"{archive}#sha256={hashlib.sha256(b'source').hexdigest()}")
-    return Request(
-        source=source,
-        version="",
-        backend="cpu",
-        cuda_toolkit="",
-        cuda_architectures=(),
-        cpu="native",
-        cmake_options={},
-        jobs=0,
-        root=tmp_path / "root",
-        compiler_cache=tmp_path / "cache",
-        install_packages=True,
-        index_url="",
-    )
+    source = f"{archive}#sha256={hashlib.sha256(b'source').hexdigest()}"
+    return request_of(source=source, root=str(tmp_path / "root"))
 
 
 @pytest.fixture
@@ -152,7 +144,6 @@ def test_openssl_is_used_where_it_is_or_can_be_had(request_: Request, host: SetH
 
 def test_openssl_that_cannot_be_installed_stops_nothing(request_: Request, host: SetHost, monkeypatch: pytest.MonkeyPatch) -> None:
     host(BuildHost("/usr/bin/c++", openssl=False, missing=("openssl",)), True)
-    monkeypatch.setattr(llama_cpp_release, "ensure_tools", lambda *_arguments: False)
     monkeypatch.setattr(llama_cpp_release, "_build", lambda _request, plan, *_rest: build(plan))
     made, compiled = llama_cpp_release.make_release(request_, make_plan(request_, Compilers()), Progress(), Compilers(apt=100))
     assert (made.parts["cmake_options"]["LLAMA_OPENSSL"], compiled) == ("OFF", True)

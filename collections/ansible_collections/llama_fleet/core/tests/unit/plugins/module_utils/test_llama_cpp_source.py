@@ -6,8 +6,11 @@ import pytest
 
 from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp_source import (
     Archive,
+    PackedSource,
     Repository,
     Revision,
+    Source,
+    Upstream,
     archive_build,
     build_number,
     find_revision,
@@ -20,6 +23,7 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp_source 
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import ProblemError
 
 SUM = "ab" * 32
+PACKED = "b11434-x-0c1e57098a3f.tar.zst"
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
@@ -31,10 +35,26 @@ COMMIT = "0123456789abcdef0123456789abcdef01234567"
         (f"/srv/x.tar.gz#sha256={SUM}", Archive("/srv/x.tar.gz", SUM)),
         ("git+https://example.com/llama.cpp", Repository("https://example.com/llama.cpp")),
         ("git+file:///srv/llama.cpp", Repository("file:///srv/llama.cpp")),
+        (f"release+https://example.com/{PACKED}#sha256={SUM}", PackedSource(f"https://example.com/{PACKED}", SUM)),
+        (f"release+/srv/{PACKED}#sha256={SUM.upper()}", PackedSource(f"/srv/{PACKED}", SUM)),
+        (f"release+/srv/{PACKED}", PackedSource(f"/srv/{PACKED}", "")),
+        (f"upstream:b11434#sha256={SUM.upper()}", Upstream("b11434", SUM)),
+        (f"upstream:b11434#sha256={SUM}&runtime_sha256={'CD' * 32}", Upstream("b11434", SUM, "cd" * 32)),
+        (f"upstream:b11434#runtime_sha256={'cd' * 32}&sha256={SUM}", Upstream("b11434", SUM, "cd" * 32)),
     ],
 )
-def test_sources(text: str, source: Archive | Repository) -> None:
+def test_sources(text: str, source: Source) -> None:
     assert parse_source(text) == source
+
+
+@pytest.mark.parametrize(
+    ("reference", "location", "on_host"),
+    [(f"https://example.com/cache/{PACKED}", "https://example.com/cache", False), (f"/srv/{PACKED}", "/srv", True), (f"/{PACKED}", "/", True)],
+)
+def test_a_packed_release_is_told_by_its_name(reference: str, location: str, on_host: bool) -> None:
+    source = PackedSource(reference, SUM)
+    assert (source.location, source.on_host) == (location, on_host)
+    assert (source.name, source.build, source.fingerprint) == ("b11434-x-0c1e57098a3f", "b11434-x", "0c1e57098a3f")
 
 
 @pytest.mark.parametrize(
@@ -50,6 +70,19 @@ def test_sources(text: str, source: Archive | Repository) -> None:
         ("git+/srv/llama.cpp", "a repository like"),
         ("git+--upload-pack=x", "a repository like"),
         ("", "an https URL"),
+        (f"release+srv/{PACKED}", "a packed release like"),
+        (f"release+ftp://example.com/{PACKED}#sha256={SUM}", "a packed release like"),
+        (f"release+https://example.com/{PACKED}", "without a checksum"),
+        ("release+/srv/b11434-0c1e57098a3f.tar.gz", "the name of a packed release"),
+        ("release+/srv/b11434.tar.zst", "the name of a packed release"),
+        ("release+/srv/../-0c1e57098a3f.tar.zst", "the name of a packed release"),
+        (f"release+/srv/{PACKED}#md5=1", "64 hexadecimal digits"),
+        (f"upstream:latest#sha256={SUM}", "a build tag like"),
+        ("upstream:b11434", "without a checksum"),
+        ("upstream:b11434#sha256=abc", "the fragment '#sha256=abc'"),
+        (f"upstream:b11434#runtime_sha256={SUM}", "'#sha256=' and 64 hexadecimal digits"),
+        (f"upstream:b11434#sha256={SUM}&runtime_sha256=", "for CUDA '&runtime_sha256='"),
+        (f"upstream:b11434#sha256={SUM}&cuda={SUM}", "for CUDA '&runtime_sha256='"),
     ],
 )
 def test_what_is_no_source(text: str, message: str) -> None:

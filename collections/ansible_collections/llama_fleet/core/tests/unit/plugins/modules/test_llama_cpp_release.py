@@ -9,57 +9,20 @@ import platform
 import shutil
 import signal
 import subprocess
-import sys
 import time
 import typing
 
 import pytest
 
 from ansible_collections.llama_fleet.core.tests.unit import fake_llama_cpp
+from ansible_collections.llama_fleet.core.tests.unit.fake_build_host import Facts, Host, finish
 
-COLLECTIONS = pathlib.Path(__file__).resolve().parents[7]
-DRIVER = """
-import json, sys
-from ansible.module_utils.testing import patch_module_args
-from ansible_collections.llama_fleet.core.plugins.modules import llama_cpp_release
-with patch_module_args(json.loads(sys.argv[1])):
-    llama_cpp_release.main()
-"""
 SPACE = 3 * 10**9
-Facts = dict[str, typing.Any]
 
 pytestmark = [
     pytest.mark.skipif(bool(fake_llama_cpp.missing_tools()), reason=f"needs {' '.join(fake_llama_cpp.missing_tools())} on PATH"),
     pytest.mark.skipif(shutil.disk_usage("/tmp").free < SPACE, reason="needs 3 GB free, as a real build does"),
 ]
-
-
-class Host:
-    """A root folder and the module run against it, each time in a process of its own."""
-
-    def __init__(self, folder: pathlib.Path) -> None:
-        self.folder = folder
-        self.root = folder / "root"
-        self.source = fake_llama_cpp.pack_project(folder)
-        fake_llama_cpp.provide_tools(self.root)
-
-    def start(self, **parameters: typing.Any) -> subprocess.Popen[str]:
-        arguments = {"source": self.source, "root": str(self.root), "install_packages": False, **parameters}
-        environment = {**os.environ, "PYTHONPATH": str(COLLECTIONS), "no_proxy": "*"}
-        command = [sys.executable, "-c", DRIVER, json.dumps(arguments)]
-        return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8")
-
-    def run(self, **parameters: typing.Any) -> Facts:
-        return finish(self.start(**parameters))
-
-    def files(self) -> set[str]:
-        return {str(path.relative_to(self.root)) for path in self.root.rglob("*")}
-
-
-def finish(process: subprocess.Popen[str]) -> Facts:
-    stdout, stderr = process.communicate(timeout=120)
-    assert "Traceback" not in stderr, stderr
-    return typing.cast("Facts", json.loads(stdout))
 
 
 @pytest.fixture
@@ -77,7 +40,11 @@ def test_a_release_is_built_once(host: Host) -> None:
 
     manifest = json.loads((path / "manifest.json").read_text(encoding="utf-8"))
     programs = {f"bin/{name}" for name in ("llama-server", "llama-bench", "llama-fit-params", "llama-gguf-split")}
-    assert set(manifest["files"]) == programs | {"LICENSE", "bin/libggml-cpu.so.0.1.0", "bin/libgomp.so.1"}
+    licences = {name for name in manifest["files"] if name.startswith("licenses/")}
+    assert set(manifest["files"]) - licences == programs | {"bin/libggml-cpu.so.0.1.0", "bin/libgomp.so.1"}
+    ours = ("LICENSE", "licenses/LICENSE-jsonhpp", "vendor/cpp-httplib/LICENSE", "vendor/stb/stb_image.h.txt")
+    assert licences - {"licenses/openmp/copyright"} == {f"licenses/llama.cpp/{name}" for name in ours}
+    assert manifest["options"] == {"flags": ["--ctx-size", "-c"], "environments": ["LLAMA_ARG_CTX_SIZE"]}
     assert set(manifest["links"]) == {"bin/libggml-cpu.so", "bin/libggml-cpu.so.0"}
     assert manifest["smoke_test"] == {"cpu": {"prompt": 90.5, "generation": 11.2}}
     assert (manifest["fingerprint"], manifest["commit"], manifest["cured"]) == (first["fingerprint"], "", [])
@@ -182,8 +149,10 @@ def test_all_problems_are_told_at_once(host: Host) -> None:
         "llama_cpp_cmake_options",
         "llama_cpp_jobs",
         "llama_cpp_cuda_architectures",
-        "llama_cpp_cuda_toolkit",
     ]
+    # Whether one is needed is known only when the rest is.
+    failed = host.run(backend="cuda", cuda_architectures=["90-real"])
+    assert [problem["subject"] for problem in failed["problems"]] == ["llama_cpp_cuda_toolkit"]
 
 
 @pytest.mark.parametrize("mode", [{"plan_only": True}, {"_ansible_check_mode": True}])

@@ -1,0 +1,180 @@
+# Copyright: (c) 2026, the llama-fleet authors
+# SPDX-License-Identifier: MIT
+"""Against a real HTTP server with archives laid out as llama.cpp's project publishes them."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import http.server
+import io
+import pathlib
+import tarfile
+import threading
+import typing
+
+import pytest
+
+from ansible_collections.llama_fleet.core.plugins.module_utils import llama_cpp_upstream
+from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp_source import Upstream
+from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp_upstream import URL, assets, obtain, problems
+from ansible_collections.llama_fleet.core.plugins.module_utils.problems import ProblemError
+from ansible_collections.llama_fleet.core.plugins.module_utils.progress import Progress
+
+SUM, RUNTIME_SUM = "ab" * 32, "cd" * 32
+PINNED = Upstream("b11434", SUM, RUNTIME_SUM)
+NEW = "glibc 2.39"
+
+
+@pytest.mark.parametrize(
+    ("backend", "machine", "driver", "names"),
+    [
+        ("cpu", "x86_64", "", ["llama-b11434-bin-ubuntu-x64.tar.gz"]),
+        ("cpu", "aarch64", "616.10", ["llama-b11434-bin-ubuntu-arm64.tar.gz"]),
+        ("cuda", "x86_64", "616.10", ["llama-b11434-bin-ubuntu-cuda-13.4-x64.tar.gz", "cudart-llama-b11434-bin-ubuntu-cuda-13.4-x64.tar.gz"]),
+        ("cuda", "x86_64", "610.43.02", ["llama-b11434-bin-ubuntu-cuda-12.8-x64.tar.gz", "cudart-llama-b11434-bin-ubuntu-cuda-12.8-x64.tar.gz"]),
+        ("cuda", "x86_64", "535.1", ["llama-b11434-bin-ubuntu-cuda-12.8-x64.tar.gz", "cudart-llama-b11434-bin-ubuntu-cuda-12.8-x64.tar.gz"]),
+        ("cuda", "x86_64", "", ["llama-b11434-bin-ubuntu-cuda-12.8-x64.tar.gz", "cudart-llama-b11434-bin-ubuntu-cuda-12.8-x64.tar.gz"]),
+        ("cuda", "aarch64", "580.95.05", ["llama-b11434-bin-ubuntu-cuda-13.4-arm64.tar.gz", "cudart-llama-b11434-bin-ubuntu-cuda-13.4-arm64.tar.gz"]),
+    ],
+)
+def test_what_is_fetched(backend: str, machine: str, driver: str, names: list[str]) -> None:
+    assert problems(PINNED, backend, machine, driver, NEW) == []
+    found = assets(PINNED, backend, machine, driver)
+    assert [asset.url for asset in found] == [f"{URL}/b11434/{name}" for name in names]
+    assert [asset.sha256 for asset in found] == [SUM, RUNTIME_SUM][: len(names)]
+
+
+@pytest.mark.parametrize(
+    ("upstream", "backend", "machine", "driver", "c_library", "messages"),
+    [
+        (PINNED, "cpu", "ppc64le", "", NEW, ["upstream binaries for ppc64le, wanted x86_64 or aarch64"]),
+        (PINNED, "cpu", "x86_64", "", "glibc 2.34", ["C library: found glibc 2.34, wanted glibc 2.35 or newer"]),
+        (PINNED, "cpu", "x86_64", "", "glibc 2.9", ["found glibc 2.9, wanted glibc 2.35"]),
+        (PINNED, "cpu", "aarch64", "", "glibc 2.36", ["found glibc 2.36, wanted glibc 2.39"]),
+        (PINNED, "cuda", "x86_64", "580.65", "glibc 2.36", ["found glibc 2.36, wanted glibc 2.39"]),
+        (PINNED, "cpu", "x86_64", "", "another than glibc", ["found another than glibc"]),
+        (PINNED, "cuda", "x86_64", "470.1", NEW, ["NVIDIA driver: found version 470.1, wanted 525 or newer for CUDA 12.8"]),
+        (PINNED, "cuda", "aarch64", "575.1", NEW, ["found version 575.1, wanted 580 or newer for CUDA 13.4"]),
+        (Upstream("b1", SUM), "cuda", "x86_64", "470.1", "glibc 2.31", ["C library", "'&runtime_sha256=' and its digits", "NVIDIA driver"]),
+    ],
+)
+def test_what_is_known_before_anything_is_fetched(upstream: Upstream, backend: str, machine: str, driver: str, c_library: str, messages: list[str]) -> None:
+    found = [str(problem) for problem in problems(upstream, backend, machine, driver, c_library)]
+    assert len(found) == len(messages)
+    assert all(message in text for message, text in zip(messages, found))
+
+
+def test_the_c_library_is_that_of_this_host(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(llama_cpp_upstream, "libc", lambda: "glibc 2.17")
+    assert "found glibc 2.17" in str(problems(PINNED, "cpu", "x86_64", "")[0])
+
+
+class Quiet(http.server.SimpleHTTPRequestHandler):
+    asked: typing.ClassVar[list[str]] = []
+
+    def do_GET(self) -> None:
+        self.asked.append(self.path)
+        super().do_GET()
+
+    def log_message(self, *_arguments: object) -> None:
+        pass
+
+
+@pytest.fixture
+def url(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> typing.Iterator[str]:
+    """A server of ``tmp_path``/published."""
+    monkeypatch.setenv("no_proxy", "*")
+    monkeypatch.setattr(llama_cpp_upstream, "libc", lambda: NEW)
+    Quiet.asked.clear()
+    handler = functools.partial(Quiet, directory=str(tmp_path / "published"))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_address[1]}/"
+        server.shutdown()
+
+
+def publish(tmp_path: pathlib.Path, name: str, folder: str, files: typing.Mapping[str, str]) -> str:
+    """Pack ``files`` as the project does: below one folder, ``->x`` for a link to x; returns the sha256."""
+    archive = tmp_path / "published" / "b11434" / name
+    archive.parent.mkdir(parents=True, exist_ok=True)
+    with tarfile.open(archive, "w:gz") as tar:
+        for file, content in files.items():
+            member = tarfile.TarInfo(f"{folder}/{file}")
+            if content.startswith("->"):
+                member.type, member.linkname = tarfile.SYMTYPE, content[2:]
+            else:
+                member.size, member.mode = len(content), 0o755 if file.startswith(("llama-", "lib")) else 0o644
+            tar.addfile(member, io.BytesIO(content.encode()))
+    return hashlib.sha256(archive.read_bytes()).hexdigest()
+
+
+PROGRAMS = {
+    "llama-server": "server",
+    "llama-bench": "bench",
+    "llama-cli": "of no use to us",
+    "libllama.so.0.6.0": "library",
+    "libllama.so.0": "->libllama.so.0.6.0",
+    "libllama.so": "->libllama.so.0",
+    "libggml-cpu-haswell.so": "variant",
+    "LICENSE": "terms",
+}
+RUNTIME = {"libcudart.so.12": "cudart", "libcublas.so.12": "cublas", "libcublasLt.so.12": "cublasLt"}
+
+
+def contents(folder: pathlib.Path) -> dict[str, str]:
+    return {str(path.relative_to(folder)): path.read_text(encoding="utf-8") for path in folder.rglob("*") if path.is_file()}
+
+
+def test_programs_become_a_release(tmp_path: pathlib.Path, url: str) -> None:
+    upstream = Upstream("b11434", publish(tmp_path, "llama-b11434-bin-ubuntu-x64.tar.gz", "llama-b11434", PROGRAMS))
+    staged = tmp_path / "releases" / ".new-b11434-x"
+    obtain(upstream, "cpu", "x86_64", "", tmp_path / "root", staged, Progress(), url)
+    assert contents(staged) == {
+        **{f"bin/{name}": PROGRAMS[name] for name in ("llama-server", "llama-bench", "libllama.so.0.6.0", "libggml-cpu-haswell.so")},
+        "bin/libllama.so.0": "library",
+        "bin/libllama.so": "library",
+        "licenses/llama.cpp/LICENSE": "terms",
+    }
+    assert (staged / "bin" / "libllama.so").readlink() == pathlib.Path("libllama.so.0")
+    assert (staged / "bin" / "llama-server").stat().st_mode & 0o777 == 0o755
+    assert [path.name for path in staged.parent.iterdir()] == [staged.name]
+
+
+def test_cuda_comes_with_its_libraries_and_is_fetched_once(tmp_path: pathlib.Path, url: str) -> None:
+    name = "llama-b11434-bin-ubuntu-cuda-12.8-x64.tar.gz"
+    upstream = Upstream("b11434", publish(tmp_path, name, "llama-b11434", PROGRAMS), publish(tmp_path, f"cudart-{name}", f"cudart-{name[:-7]}", RUNTIME))
+    for staged in (tmp_path / "first", tmp_path / "second"):
+        obtain(upstream, "cuda", "x86_64", "575.1", tmp_path / "root", staged, Progress(), url)
+        assert {"llama-server", *RUNTIME} <= {path.name for path in (staged / "bin").iterdir()}
+    assert sorted(set(Quiet.asked)) == [f"/b11434/cudart-{name}", f"/b11434/{name}"]
+    assert len(Quiet.asked) == 4, "one request for the size and one for the file, each only once"
+
+
+@pytest.mark.parametrize(
+    ("published", "pinned", "message"),
+    [
+        ("llama-b11434-bin-ubuntu-x64.tar.gz", "0" * 64, "wanted sha256 0000"),
+        ("another.tar.gz", "", "HTTP status 404 from .*/b11434/llama-b11434-bin-ubuntu-x64.tar.gz"),
+    ],
+)
+def test_what_is_not_what_was_asked_for(tmp_path: pathlib.Path, url: str, published: str, pinned: str, message: str) -> None:
+    upstream = Upstream("b11434", pinned or publish(tmp_path, published, "llama-b11434", PROGRAMS))
+    publish(tmp_path, published, "llama-b11434", PROGRAMS)
+    staged = tmp_path / "staged"
+    with pytest.raises(ProblemError, match=message) as caught:
+        obtain(upstream, "cpu", "x86_64", "", tmp_path / "root", staged, Progress(), url)
+    assert caught.value.problems[0].subject == "llama_cpp_source"
+    assert not staged.exists()
+
+
+def test_an_archive_of_something_else(tmp_path: pathlib.Path, url: str) -> None:
+    upstream = Upstream("b11434", publish(tmp_path, "llama-b11434-bin-ubuntu-x64.tar.gz", "x", {"README": "hello"}))
+    with pytest.raises(ProblemError, match="which holds no llama-server"):
+        obtain(upstream, "cpu", "x86_64", "", tmp_path / "root", tmp_path / "staged", Progress(), url)
+
+
+def test_nothing_is_fetched_for_a_host_that_cannot_run_it(tmp_path: pathlib.Path, url: str) -> None:
+    with pytest.raises(ProblemError, match=r"NVIDIA driver: found version 470\.1"):
+        obtain(PINNED, "cuda", "x86_64", "470.1", tmp_path / "root", tmp_path / "staged", Progress(), url)
+    assert Quiet.asked == []
