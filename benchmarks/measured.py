@@ -1,0 +1,55 @@
+# Copyright: (c) 2026, the llama-fleet authors
+# SPDX-License-Identifier: MIT
+"""``python benchmarks/measured.py OUTPUT COMMAND…``: runs the command, what it says into the file OUTPUT, and prints what it has cost.
+
+As JSON: seconds of the clock, CPU seconds of all its processes, and its exit code. Daemons that the command leaves behind count too:
+they become children of this process, for only a parent learns what a process has cost, and are waited for.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import pathlib
+import resource
+import subprocess
+import sys
+import time
+
+SET_CHILD_SUBREAPER = 36  # of <linux/prctl.h>
+LONGEST = 150  # sccache's server ends when it is told to, else after two idle minutes
+
+
+def adopt_orphans() -> None:
+    if ctypes.CDLL(None, use_errno=True).prctl(SET_CHILD_SUBREAPER, 1, 0, 0, 0):
+        sys.exit(f"prctl: {os.strerror(ctypes.get_errno())}")
+
+
+def bury() -> None:
+    """Wait for the daemons that were left."""
+    until = time.monotonic() + LONGEST
+    while time.monotonic() < until:
+        try:
+            pid, _status = os.waitpid(-1, os.WNOHANG)
+        except ChildProcessError:
+            return
+        if not pid:
+            time.sleep(0.05)
+    sys.exit(f"a process that was left behind does not end within {LONGEST} s, so nobody knows its CPU seconds")
+
+
+def main() -> int:
+    adopt_orphans()
+    with pathlib.Path(sys.argv[1]).open("wb") as output:
+        began = time.monotonic()
+        code = subprocess.run(sys.argv[2:], stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, check=False).returncode
+        wall = time.monotonic() - began
+    bury()
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    print(json.dumps({"wall": wall, "cpu": used.ru_utime + used.ru_stime, "code": code}))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
