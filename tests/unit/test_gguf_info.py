@@ -11,10 +11,12 @@ import pathlib
 import subprocess
 import sys
 import time
+import types
 import typing
 
 import pytest
 
+from ansible_collections.llama_fleet.core.plugins.module_utils import download
 from ansible_collections.llama_fleet.core.plugins.module_utils.gguf_types import TEXT
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import ProblemError
 from ansible_collections.llama_fleet.core.plugins.module_utils.tiny_model import write_tiny_model
@@ -62,6 +64,14 @@ def write_models(folder: pathlib.Path) -> None:
     write_tiny_model(folder / WHOLE)
     for place, name in enumerate(SHARDS, 1):
         (folder / name).write_bytes(shard(place, 3))
+
+
+@pytest.fixture(autouse=True)
+def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The seconds between tries, which nobody waits for here."""
+    told: list[float] = []
+    monkeypatch.setattr(download, "time", types.SimpleNamespace(sleep=told.append))
+    return told
 
 
 @pytest.fixture
@@ -160,6 +170,32 @@ def test_a_server_without_ranges_is_read_from_the_beginning(hub: Hub, models: pa
     result = call(models, url=f"{hub.url}/owner/open/resolve/main/large.gguf")
     assert (result["size"], result["context_trained"], result["parameters"]) == (len(content), 2048, 64)
     assert [entry.status for entry in log_of(hub, 6) if entry.origin == "storage"] == [200, 200, 200]
+
+
+@pytest.mark.parametrize(
+    ("fault", "waits"),
+    [
+        (Fault(status=502, times=2), [0.25, 0.5]),
+        (Fault(status=429, retry_after="7"), [7.0]),
+        (Fault(cut_at=100, cuts=2), [0.25, 0.5]),
+        (Fault(reset_at=0), [0.25]),
+        (Fault(status=403, where="storage"), [0.25]),
+    ],
+)
+def test_what_passes_is_waited_for(hub: Hub, models: pathlib.Path, pauses: list[float], fault: Fault, waits: list[float]) -> None:
+    hub.faults[WHOLE] = dataclasses.replace(fault)
+    assert call(models, url=f"{hub.url}/owner/open/resolve/main/{WHOLE}")["architecture"] == "llama"
+    assert pauses == waits
+
+
+def test_what_does_not_pass_is_given_up(hub: Hub, models: pathlib.Path, pauses: list[float]) -> None:
+    hub.faults[WHOLE] = Fault(status=502, times=99)
+    url = f"{hub.url}/owner/open/resolve/main/{WHOLE}"
+    assert problem(models, url=url).startswith(f"url: found HTTP status 502 from {url}")
+    assert len(pauses) == 4
+    pauses.clear()
+    assert "HTTP status 404" in problem(models, url=f"{url}.gguf")
+    assert pauses == []
 
 
 def test_the_token_opens_a_gated_model_and_stays_with_its_origin(hub: Hub, models: pathlib.Path) -> None:

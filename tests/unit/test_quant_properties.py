@@ -23,7 +23,7 @@ Q4_K Q4_K_S Q4_K_M Q4_K_L Q4_K_XL Q5_K_S Q5_K_M Q6_K Q6_K_L Q8_K_XL IQ1_S IQ1_M 
 UD-Q4_K_XL UD-Q8_K_XL UD-IQ1_S UD-IQ2_XXS UD-Q2_K_XL
 """
 LABELS = KNOWN.split()
-PLAIN_NAMES = ["Foo-7B", "foo", "Llama-3.2-1B-Instruct", "Qwen3-30B-A3B-v1.0", "gpt-oss-20b", "Foo_mini"]
+PLAIN_NAMES = ["Foo-7B", "foo", "Q4_0tto-7B", "Llama-3.2-1B-Instruct", "Qwen3-30B-A3B-v1.0", "gpt-oss-20b", "Foo_mini"]
 NAMES = [*PLAIN_NAMES, "Foo-F16-tuned", "Foo-Q8_0-merge", "Foo.Q4_K_M-GGUF", "Foo-imatrix"]
 STYLES = ["{name}-{label}", "{name}.{label}", "{name}_{label}", "{name}.i1-{label}", "{label}/{name}-{label}", "old/{name}-{label}", "a/b/{name}.{label}"]
 NOT_MODELS = [
@@ -80,9 +80,17 @@ def model_of(stem: str, label: str, shards: int, size: int, lacking: int | None)
 
 
 @st.composite
-def models(draw: st.DrawFn, names: typing.Sequence[str] = NAMES, broken: bool = True) -> Model:
-    label = draw(st.sampled_from(LABELS))
-    style = draw(st.sampled_from([*STYLES, "{label}/{name}"]))
+def few_labels(draw: st.DrawFn) -> list[str]:
+    """Those of one repository: so few that some meet, and some that are parts of each other."""
+    first = draw(st.sampled_from(LABELS))
+    alike = [label for label in LABELS if label != first and (first in label or label in first)]
+    return [first, *draw(st.lists(st.sampled_from(alike or LABELS) | st.sampled_from(LABELS), max_size=2))]
+
+
+@st.composite
+def models(draw: st.DrawFn, labels: typing.Sequence[str] = LABELS, names: typing.Sequence[str] = NAMES, broken: bool = True) -> Model:
+    label = draw(st.sampled_from(labels))
+    style = draw(st.sampled_from(STYLES) | st.just("{label}/{name}"))
     name = draw(st.sampled_from(PLAIN_NAMES if style == "{label}/{name}" else names))
     lacking = draw(st.none() | st.integers(0, 3)) if broken else None
     stem = style.format(name=name, label=draw(st.sampled_from([label, label.lower()])))
@@ -90,8 +98,8 @@ def models(draw: st.DrawFn, names: typing.Sequence[str] = NAMES, broken: bool = 
 
 
 @st.composite
-def extras(draw: st.DrawFn, patterns: typing.Sequence[str]) -> ListedFile:
-    path = draw(st.sampled_from(patterns)).format(name=draw(st.sampled_from(PLAIN_NAMES)), label=draw(st.sampled_from(LABELS)))
+def extras(draw: st.DrawFn, patterns: typing.Sequence[str], labels: typing.Sequence[str] = LABELS) -> ListedFile:
+    path = draw(st.sampled_from(patterns)).format(name=draw(st.sampled_from(PLAIN_NAMES)), label=draw(st.sampled_from(labels)))
     return ListedFile(path, draw(st.integers(0, 10**11)))
 
 
@@ -99,12 +107,19 @@ def by_path(files: list[ListedFile]) -> list[ListedFile]:
     return list({file.path: file for file in files}.values())
 
 
-repositories = st.builds(
-    Repository,
-    st.lists(models(), min_size=1, max_size=8, unique_by=lambda model: model.files[0].path.lower().partition("-0000")[0]),
-    st.lists(extras([*NOT_MODELS, *DRAFTS]), max_size=6).map(by_path),
-)
+@st.composite
+def repositories(draw: st.DrawFn) -> Repository:
+    labels = draw(few_labels())
+    own = st.lists(models(labels), min_size=1, max_size=8, unique_by=lambda model: model.files[0].path.lower().partition("-0000")[0])
+    return Repository(draw(own), by_path(draw(st.lists(extras([*NOT_MODELS, *DRAFTS], labels), max_size=6))))
+
+
 THOROUGH = hypothesis.settings(max_examples=150, deadline=None)
+
+
+def asked(repository: Repository) -> st.SearchStrategy[str]:
+    """A quant that somebody may ask the repository for; empty for none."""
+    return st.sampled_from(["", *(model.label for model in repository.models)]) | st.sampled_from(LABELS)
 
 
 def outcome(listing: typing.Iterable[ListedFile], wanted: str) -> Candidate | str:
@@ -120,7 +135,7 @@ def paths(found: Candidate | str) -> list[str]:
 
 
 @THOROUGH
-@hypothesis.given(repositories, st.data())
+@hypothesis.given(repositories(), st.data())
 def test_the_choice_is_the_one_the_rule_gives(repository: Repository, data: st.DataObject) -> None:
     label = data.draw(st.sampled_from([model.label for model in repository.models]))
     found = outcome(repository.listing, label)
@@ -137,7 +152,7 @@ def test_the_choice_is_the_one_the_rule_gives(repository: Repository, data: st.D
 
 
 @THOROUGH
-@hypothesis.given(repositories, st.sampled_from([*LABELS, "Q4_NL", "Q4", "Foo", "F1", "*", "gguf"]))
+@hypothesis.given(repositories(), st.sampled_from([*LABELS, "Q4_NL", "Q4", "Foo", "F1", "*", "gguf"]))
 def test_an_error_lists_every_candidate_with_its_size(repository: Repository, wanted: str) -> None:
     hypothesis.assume(wanted not in {model.label for model in repository.models})
     found = outcome(repository.listing, wanted)
@@ -152,17 +167,19 @@ def test_an_error_lists_every_candidate_with_its_size(repository: Repository, wa
 
 
 @THOROUGH
-@hypothesis.given(repositories, st.sampled_from(["", *LABELS]), st.randoms(use_true_random=False))
-def test_the_order_of_the_listing_does_not_matter(repository: Repository, wanted: str, order: random.Random) -> None:
+@hypothesis.given(repositories(), st.data(), st.randoms(use_true_random=False))
+def test_the_order_of_the_listing_does_not_matter(repository: Repository, data: st.DataObject, order: random.Random) -> None:
+    wanted = data.draw(asked(repository))
     shuffled = list(repository.listing)
     order.shuffle(shuffled)
     assert outcome(shuffled, wanted) == outcome(repository.listing, wanted)
 
 
 @THOROUGH
-@hypothesis.given(repositories, st.lists(extras([*NOT_MODELS, *DRAFTS])), st.lists(models(broken=False)), st.data())
-def test_files_of_no_concern_do_not_matter(repository: Repository, more: list[ListedFile], others: list[Model], data: st.DataObject) -> None:
+@hypothesis.given(repositories(), st.lists(models(broken=False)), st.data())
+def test_files_of_no_concern_do_not_matter(repository: Repository, others: list[Model], data: st.DataObject) -> None:
     label = data.draw(st.sampled_from([model.label for model in repository.models]))
+    more = data.draw(st.lists(extras([*NOT_MODELS, *DRAFTS], [label])))
     stems = {file.path.lower().partition("-0000")[0].removesuffix(".gguf") for file in repository.listing}
     strangers = [
         file
@@ -179,8 +196,9 @@ def test_files_of_no_concern_do_not_matter(repository: Repository, more: list[Li
 
 
 @THOROUGH
-@hypothesis.given(repositories, st.sampled_from(["", *LABELS]), st.sampled_from([str.upper, str.lower, str.swapcase, str.title]))
-def test_upper_and_lower_case_do_not_matter(repository: Repository, wanted: str, change: typing.Callable[[str], str]) -> None:
+@hypothesis.given(repositories(), st.data(), st.sampled_from([str.upper, str.lower, str.swapcase, str.title]))
+def test_upper_and_lower_case_do_not_matter(repository: Repository, data: st.DataObject, change: typing.Callable[[str], str]) -> None:
+    wanted = data.draw(asked(repository))
     before = outcome(repository.listing, wanted)
     changed = outcome([ListedFile(change(file.path), file.size) for file in repository.listing], change(wanted))
     if isinstance(before, Candidate):
@@ -192,7 +210,7 @@ def test_upper_and_lower_case_do_not_matter(repository: Repository, wanted: str,
 
 
 @THOROUGH
-@hypothesis.given(repositories)
+@hypothesis.given(repositories())
 def test_without_a_quant_the_default_order(repository: Repository) -> None:
     found = outcome(repository.listing, "")
     labels = {model.label for model in repository.models}

@@ -5,13 +5,15 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import pathlib
 import typing
 
 import huggingface_hub
 import pytest
 
-from ansible_collections.llama_fleet.core.plugins.module_utils import model_stage, model_transfer
+from ansible_collections.llama_fleet.core.plugins.module_utils import model_stage, model_transfer, segments
+from ansible_collections.llama_fleet.core.plugins.module_utils.progress import Progress
 from ansible_collections.llama_fleet.core.plugins.module_utils.xet import XetError
 from tests.hub import Fault, Hub
 from tests.unit.gguf_model.case import SHARDS, SIZE, TOKEN, Result, call, start, weights
@@ -71,6 +73,20 @@ def test_only_check_mode_keeps_no_client(wanted: Result, monkeypatch: pytest.Mon
     monkeypatch.setattr(model_stage, "hub_client", client)
     call(wanted, **changes)
     assert asked == [kept]
+
+
+def test_a_wait_that_the_hub_asks_for_is_shown(hub: Hub, wanted: Result, monkeypatch: pytest.MonkeyPatch) -> None:
+    shown: list[str] = []
+    monkeypatch.setattr(Progress, "_write", lambda _self, snapshot, force: shown.append(f"{snapshot.text()}{'' if force else ' if it is time'}"))
+    patient = functools.partial(segments.fetch_all, manner=segments.Manner(longest_wait=0.6))
+    monkeypatch.setattr(segments, "fetch_all", patient)
+    hub.faults["SmolLM-Q8_0.gguf"] = Fault(status=429, retry_after="120", where="storage")
+    assert call(wanted, quant="Q8_0")["changed"]
+    begun = shown.index("waiting 1 s, as 127.0.0.1 asks")
+    assert shown[begun - 2].startswith("fetching SmolLM-Q8_0.gguf")
+    assert shown[begun + 1] == "fetching SmolLM-Q8_0.gguf"
+    assert shown[begun + 2].startswith("fetching SmolLM-Q8_0.gguf: 0 %")
+    assert shown[-1].startswith("fetching SmolLM-Q8_0.gguf: 100 %")
 
 
 def test_the_token_is_nowhere(hub: Hub, wanted: Result) -> None:

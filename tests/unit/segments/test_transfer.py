@@ -37,7 +37,7 @@ if typing.TYPE_CHECKING:
 
 class TestWithoutFaults:
     def test_each_byte_comes_once_over_few_connections_and_one_redirect(self, hub: Hub, wanted: Wanted) -> None:
-        hub.faults[NAME] = Fault(rate=16 << 20)
+        hub.faults[NAME] = Fault(rate=4 << 20)
         assert fetch(wanted) == Received(SIZE, 0)
         assert_right(wanted)
         assert hub.sent == SIZE

@@ -29,6 +29,7 @@ _NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _SHA256 = re.compile(r"[0-9a-fA-F]{64}")
 Seen = typing.Callable[[int], None]
 Check = typing.Callable[[bytes], None]
+Answer = typing.TypeVar("Answer")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -147,33 +148,22 @@ class _Transfer:
     def complete(self, part: pathlib.Path) -> tuple[str, int]:
         """Bring ``part`` to its end; returns its sha256 and size."""
         digest = hashlib.sha256()
-        failed = 0
         with part.open("a+b") as file:
-            have = self._hash_existing(file, digest)
-            while True:
-                try:
-                    self._receive(file, digest)
-                    break
-                except (OSError, http.client.HTTPException) as error:
-                    failed = 1 if file.tell() > have else failed + 1
-                    have = file.tell()
-                    wait = _wait(error, self.url, failed)
-                    if isinstance(error, urllib.error.HTTPError):
-                        error.close()
-                    if wait is None:
-                        raise unreachable(self.variable, self.url, _as_oserror(error)) from error
-                time.sleep(wait)
+            self._hash_existing(file, digest)
+            try:
+                tried(lambda: self._receive(file, digest), self.url, file.tell)
+            except (OSError, http.client.HTTPException) as error:
+                raise unreachable(self.variable, self.url, _as_oserror(error)) from error
             with disk_problems(part):
                 file.flush()
                 os.fsync(file.fileno())
             return digest.hexdigest(), file.tell()
 
-    def _hash_existing(self, file: typing.IO[bytes], digest: typing.Any) -> int:
+    def _hash_existing(self, file: typing.IO[bytes], digest: typing.Any) -> None:
         file.seek(0)
         for chunk in iter(lambda: file.read(CHUNK), b""):
             digest.update(chunk)
         self.seen(file.tell())
-        return file.tell()
 
     def _receive(self, file: typing.IO[bytes], digest: typing.Any) -> None:
         """Append what is missing. Raises OSError where the answer breaks off."""
@@ -208,6 +198,24 @@ def _open(url: str, headers: typing.Mapping[str, str], redirects: SameOriginRedi
 
 def _as_oserror(error: Exception) -> OSError:
     return error if isinstance(error, OSError) else OSError(f"{type(error).__name__} {error}".strip())
+
+
+def tried(ask: typing.Callable[[], Answer], url: str, have: typing.Callable[[], int] = lambda: 0) -> Answer:
+    """What ``ask`` returns, asked again after an error that may pass. ``have`` tells the bytes that are there: any more of them begin the count anew."""
+    failed = 0
+    before = have()
+    while True:
+        try:
+            return ask()
+        except (OSError, http.client.HTTPException) as error:
+            failed = 1 if have() > before else failed + 1
+            before = have()
+            wait = _wait(error, url, failed)
+            if wait is None:
+                raise
+            if isinstance(error, urllib.error.HTTPError):
+                error.close()
+        time.sleep(wait)
 
 
 def _wait(error: Exception, url: str, failed: int) -> float | None:

@@ -9,7 +9,7 @@ import typing
 import urllib.error
 import urllib.request
 
-from ansible_collections.llama_fleet.core.plugins.module_utils.download import SameOriginRedirects, unreachable
+from ansible_collections.llama_fleet.core.plugins.module_utils.download import SameOriginRedirects, tried, unreachable
 from ansible_collections.llama_fleet.core.plugins.module_utils.gguf_header import FIRST_BLOCK
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, ProblemError
 
@@ -32,15 +32,8 @@ class RemoteGguf:
         return self._first[begin:end] if end <= len(self._first) else self._ask(begin, end)
 
     def _ask(self, begin: int, end: int) -> bytes:
-        redirects = SameOriginRedirects()
-        request = urllib.request.Request(self._url, headers={"User-Agent": "llama-fleet", **self._headers, "Range": f"bytes={begin}-{end - 1}"})
         try:
-            with urllib.request.build_opener(redirects).open(request, timeout=_TIMEOUT) as answer:
-                self.size = self.size or self._told_size(answer, redirects.linked)
-                if answer.status != 206:  # no ranges here: what goes before is passed over
-                    answer.read(begin)
-                data: bytes = answer.read(min(end, self.size) - begin)
-                return data
+            return tried(lambda: self._ask_once(begin, end), self._url)
         except urllib.error.HTTPError as error:
             with error:
                 if error.code == 416 and begin == 0:  # there is no first byte
@@ -50,6 +43,19 @@ class RemoteGguf:
             raise unreachable(self._variable, self.where, error) from None
         except http.client.HTTPException as error:
             raise unreachable(self._variable, self.where, OSError(f"{type(error).__name__} {error}".strip())) from None
+
+    def _ask_once(self, begin: int, end: int) -> bytes:
+        redirects = SameOriginRedirects()
+        request = urllib.request.Request(self._url, headers={"User-Agent": "llama-fleet", **self._headers, "Range": f"bytes={begin}-{end - 1}"})
+        with urllib.request.build_opener(redirects).open(request, timeout=_TIMEOUT) as answer:
+            self.size = self.size or self._told_size(answer, redirects.linked)
+            if answer.status != 206:  # no ranges here: what goes before is passed over
+                answer.read(begin)
+            count = min(end, self.size) - begin
+            data: bytes = answer.read(count)
+            if len(data) < count and answer.length:  # what was promised is still to come
+                raise OSError(f"the connection broke off at {begin + len(data)} of {self.size} bytes")
+            return data
 
     def _told_size(self, answer: typing.Any, linked: typing.Mapping[str, str]) -> int:
         whole = answer.headers["Content-Range"].rpartition("/")[2] if answer.headers["Content-Range"] else answer.headers["Content-Length"]

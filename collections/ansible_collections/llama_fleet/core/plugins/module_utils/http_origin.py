@@ -61,6 +61,7 @@ class RemoteFile:
 
     def __init__(self, pool: Pool, url: str, headers: typing.Mapping[str, str], size: int, sha256: str) -> None:
         self.origin = origin_of(url)
+        self.host = urllib.parse.urlsplit(url).hostname or ""
         self.where = bare(url)
         self._pool = pool
         self._url, login = _without_login(url)

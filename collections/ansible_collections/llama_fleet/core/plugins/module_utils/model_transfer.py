@@ -34,8 +34,10 @@ class Transfer:
         self._request = request
         self._checker = checker
         self._progress = progress
+        self._title = f"fetching {posixpath.basename(plan.files[0].name)}"
         self._total = 0
         self._done = 0
+        self._count = 0
         self.warnings: list[str] = []
 
     def run(self, wanted: typing.Sequence[RemoteFile]) -> int:
@@ -44,14 +46,14 @@ class Transfer:
         if not missing:
             return 0
         self._total = sum(file.size for file in missing)
-        self._progress.stage(f"fetching {posixpath.basename(self._plan.files[0].name)}")
+        self._progress.stage(self._title)
         received = 0
         if self._request.transport == XET and self._plan.hub and not self._request.mirrors:
             received += self._by_xet(missing)
             missing = [file for file in missing if not self._part(file).exists()]
         sized = [file for file in missing if file.size]
         if sized:
-            received += segments.fetch_all([self._wanted(file) for file in sized], VARIABLE, self._seen).network_bytes
+            received += segments.fetch_all([self._wanted(file) for file in sized], VARIABLE, self._seen, waits=self._waits).network_bytes
         for file in missing:
             if not file.size:
                 received += self._plainly(file)
@@ -70,7 +72,15 @@ class Transfer:
             part.unlink()
         return whole
 
+    def _waits(self, seconds: int, host: str) -> None:
+        if seconds:
+            self._progress.stage(f"waiting {seconds} s, as {host} asks")
+        else:
+            self._progress.stage(self._title)
+            self._seen(self._count)
+
     def _seen(self, count: int) -> None:
+        self._count = count
         self._progress.update(min(self._total, self._done + count), self._total, BYTES)
 
     def _check(self, file: RemoteFile) -> typing.Callable[[bytes], None]:

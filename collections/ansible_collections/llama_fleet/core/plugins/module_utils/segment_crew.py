@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-import dataclasses
+import math
 import threading
 import time
 import typing
@@ -12,10 +12,11 @@ import typing
 from ansible_collections.llama_fleet.core.plugins.module_utils.http_origin import HEAD, BusyError, impostor
 from ansible_collections.llama_fleet.core.plugins.module_utils.http_pool import Answer, BrokenError, OriginError, Pool, RefusedError
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, ProblemError
-from ansible_collections.llama_fleet.core.plugins.module_utils.segment_file import Pace, Segment, SegmentedFile, Source, WrongBytesError
+from ansible_collections.llama_fleet.core.plugins.module_utils.segment_file import Pace, Segment, SegmentedFile, WrongBytesError
+from ansible_collections.llama_fleet.core.plugins.module_utils.segment_schedule import Job, Schedule
 
 if typing.TYPE_CHECKING:
-    from ansible_collections.llama_fleet.core.plugins.module_utils.segments import Manner, Seen, Wanted
+    from ansible_collections.llama_fleet.core.plugins.module_utils.segments import Manner, Seen, Waits, Wanted
 
 _BUFFER = 1 << 20  # for each connection
 _HASHED = 1 << 20  # at a time
@@ -27,21 +28,13 @@ class _StoppedError(Exception):
     """Another thread has failed, or the caller was interrupted."""
 
 
-@dataclasses.dataclass(frozen=True)
-class _Job:
-    file: SegmentedFile
-    source: Source
-    segment: Segment
-    round: int
-    probe: bool  # the only one at its source
-
-
 class Crew:
     """The threads of one call: some fetch segments, one hashes behind them, and the caller's own tells the progress."""
 
-    def __init__(self, files: typing.Sequence[Wanted], variable: str, seen: Seen, connections: int, manner: Manner) -> None:
+    def __init__(self, files: typing.Sequence[Wanted], variable: str, seen: Seen, waits: Waits, connections: int, manner: Manner) -> None:
         self._variable = variable
         self._seen = seen
+        self._waits = waits
         self._connections = connections
         self._manner = manner
         self._pool = Pool(manner.stall)
@@ -50,6 +43,7 @@ class Crew:
             self._files = [SegmentedFile(wanted, self._pool, paces, manner, connections) for wanted in files]
         except RefusedError as error:
             raise ProblemError(Problem(variable, str(error), "the address of a file or mirror")) from error
+        self._schedule = Schedule(self._files, manner)
         self._changed = threading.Condition()
         self._stopping = False
         self._error: BaseException | None = None
@@ -80,13 +74,19 @@ class Crew:
         return threading.Thread(target=self._guarded, args=(work, *given), name=f"segments-{name}", daemon=True)
 
     def _watch(self, most: int) -> None:
-        """Tell the progress beyond ``most`` until all is done or something has failed."""
+        """Tell the progress beyond ``most``, and what keeps it, until all is done or something has failed."""
+        paused = 0.0
         while True:
             with self._changed:
-                over = self._error is not None or all(file.finished for file in self._files)
+                over = self._error is not None or self._schedule.finished
                 if not over:
                     self._changed.wait(_LOOK)
+                now = time.monotonic()
+                until, host = (0.0, "") if over else self._schedule.pause(now)
             present = sum(file.present for file in self._files)
+            if until != paused:
+                paused = until
+                self._waits(math.ceil(until - now) if until else 0, host)
             if present > most:
                 most = present
                 self._seen(most)
@@ -135,45 +135,28 @@ class Crew:
             finally:
                 self._over(job, error)
 
-    def _next(self) -> _Job | None:
+    def _next(self) -> Job | None:
         """Wait for a segment to fetch; None when there will be none any more."""
         with self._changed:
-            while not self._stopping and not all(file.finished for file in self._files):
+            while not self._stopping and not self._schedule.finished:
                 now = time.monotonic()
-                soonest = now + 3600
-                for file in self._files:
-                    source = None if file.finished or not file.todo else file.source
-                    if source is None or source.pace.active >= source.pace.allowed or (source.probing and not source.proven):
-                        continue
-                    ready = max(source.not_before, source.pace.not_before)
-                    segment = file.take() if ready <= now else None
-                    if segment is not None:
-                        probe = not source.proven
-                        source.probing = source.probing or probe
-                        source.pace.active += 1
-                        return _Job(file, source, segment, source.round, probe)
-                    soonest = min(soonest, ready) if ready > now else soonest
+                job, soonest = self._schedule.next(now)
+                if job is not None:
+                    return job
                 self._changed.wait(soonest - now)
         return None
 
-    def _over(self, job: _Job, error: OriginError | None) -> None:
-        """A job has ended: draw the conclusions for the next one."""
-        file, source = job.file, job.source
+    def _over(self, job: Job, error: OriginError | None) -> None:
         with self._changed:
-            source.pace.active -= 1
-            source.probing = source.probing and not job.probe
-            file.put_back(job.segment)
-            if error is None:
-                source.pace.delivered()
-            elif not self._stopping:
-                source.failed(error, job.round, time.monotonic(), self._manner, file.is_last(source))
-                if isinstance(error, BusyError):
-                    self._pool.trim()
-                if file.source is None:
-                    raise file.problem(self._variable)
+            error = None if self._stopping else error
+            self._schedule.over(job, error, time.monotonic())
+            if isinstance(error, BusyError):
+                self._pool.trim()
+            if error is not None and job.file.source is None:
+                raise job.file.problem(self._variable)
             self._changed.notify_all()
 
-    def _ask(self, job: _Job, view: memoryview, number: int) -> None:
+    def _ask(self, job: Job, view: memoryview, number: int) -> None:
         segment = job.segment
         answer = job.source.remote.ask(segment.begin + segment.got, segment.end)
         try:
@@ -186,7 +169,7 @@ class Crew:
         finally:
             answer.close()
 
-    def _receive_whole(self, job: _Job, answer: Answer, view: memoryview, number: int) -> None:
+    def _receive_whole(self, job: Job, answer: Answer, view: memoryview, number: int) -> None:
         """The origin sends no ranges: take what is missing out of one stream. Nobody else asks it, as it is not proven."""
         for segment in job.file.segments:
             left = segment.end - segment.begin if segment.done else segment.got
@@ -204,23 +187,22 @@ class Crew:
         self._network[number] += count
         return count
 
-    def _receive(self, job: _Job, segment: Segment, answer: Answer, view: memoryview, number: int) -> None:
+    def _receive(self, job: Job, segment: Segment, answer: Answer, view: memoryview, number: int) -> None:
         """Bring ``segment`` to its end. What has come is kept where the rest does not come."""
-        size = job.file.wanted.size
+        file = job.file
         end = min(segment.end, answer.end)  # some servers send less at a time than they are asked for
         while segment.begin + segment.got < end:
             position = segment.begin + segment.got
             block = view[: end - position]
             filled = 0
+            began = here = time.monotonic()
             try:
                 while filled < len(block):
-                    filled += self._read(answer, block[filled:], position + filled, size, number)
+                    filled += self._read(answer, block[filled:], position + filled, file.wanted.size, number)
+                here = time.monotonic()
             finally:
                 self._keep(job, segment, block[:filled], position)
-            if not (answer.whole or job.source.proven):
-                with self._changed:
-                    job.source.proven = True
-                    self._changed.notify_all()
+            self._received(job, here - began, time.monotonic() - here, proven=not answer.whole)
         if end < segment.end:
             return
         job.file.disk.commit(segment.index, segment.letter)
@@ -228,16 +210,28 @@ class Crew:
             segment.done = True
             self._changed.notify_all()
 
-    def _keep(self, job: _Job, segment: Segment, block: memoryview, position: int) -> None:
+    def _received(self, job: Job, waited: float, worked: float, proven: bool) -> None:
+        """A block has come: others may have become free to ask, too."""
+        with self._changed:
+            more = job.file.demand.received(job, waited, worked, time.monotonic())
+            if more or (proven and not job.source.proven):
+                job.source.proven = job.source.proven or proven
+                self._changed.notify_all()
+
+    def _keep(self, job: Job, segment: Segment, block: memoryview, position: int) -> None:
         if position == 0:
             if len(block) < min(HEAD, segment.end):  # too little to look at, so too little to keep
                 return
             _look(job, bytes(block[:HEAD]))
-        if block:
+        if not block:
+            return
+        with job.file.hash.turn(position) as mine:
             job.file.disk.write(block, position)
             segment.sources.add(job.source.number)
             segment.got += len(block)
             job.source.failures = 0
+            if mine:
+                job.file.hash.add(block)
 
     # What the hashing thread does.
 
@@ -245,31 +239,37 @@ class Crew:
         view = memoryview(bytearray(_HASHED))
         while True:
             with self._changed:
-                if self._stopping or all(file.finished for file in self._files):
+                if self._stopping or self._schedule.finished:
                     self._changed.notify_all()
                     return
-                file = next((file for file in self._files if not file.finished and (self._hashable(file) or self._ended(file))), None)
+                file = next((file for file in self._files if not (file.finished or file.hash.busy) and (self._hashable(file) or self._ended(file))), None)
                 if file is None:
                     self._changed.wait(_LOOK / 2)
                     continue
-            if self._hashable(file):
-                count = file.disk.readinto(view[: self._hashable(file)], file.hashed)
-                if count == 0:
-                    raise ProblemError(Problem(str(file.wanted.part), "an unfinished file that something else has cut short", "one that only this run changes"))
-                file.digest.update(view[:count])
-                file.hashed += count
-            else:
+            if self._ended(file):
                 self._decide(file)
+            else:
+                self._read_back(file, view)
+
+    def _read_back(self, file: SegmentedFile, view: memoryview) -> None:
+        position = file.hash.upto
+        with file.hash.turn(position) as mine:
+            if not mine:
+                return
+            count = file.disk.readinto(view[: self._hashable(file)], position)
+            if count == 0:
+                raise ProblemError(Problem(str(file.wanted.part), "an unfinished file that something else has cut short", "one that only this run changes"))
+            file.hash.add(view[:count])
 
     def _hashable(self, file: SegmentedFile) -> int:
-        return file.hashable(self._manner.segment) - file.hashed
+        return file.hashable(self._manner.segment) - file.hash.upto
 
     def _ended(self, file: SegmentedFile) -> bool:
-        return file.hashed == file.wanted.size and file.complete
+        return file.hash.upto == file.wanted.size and file.complete
 
     def _decide(self, file: SegmentedFile) -> None:
         """All of ``file`` is there and hashed: it is right, or an origin was wrong."""
-        found = file.digest.hexdigest()
+        found = file.hash.hexdigest()
         if found == file.wanted.sha256:
             file.disk.finish()
         with self._changed:
@@ -282,7 +282,7 @@ class Crew:
             self._changed.notify_all()
 
 
-def _look(job: _Job, first: bytes) -> None:
+def _look(job: Job, first: bytes) -> None:
     """Raise where the first bytes cannot be those of the file."""
     what = impostor(first)
     if what:

@@ -5,14 +5,15 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import heapq
 import typing
 
 from ansible_collections.llama_fleet.core.plugins.module_utils.http_origin import BusyError, ExpiredError, RemoteFile
 from ansible_collections.llama_fleet.core.plugins.module_utils.http_pool import OriginError, RefusedError
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, ProblemError
+from ansible_collections.llama_fleet.core.plugins.module_utils.segment_hash import RunningHash
 from ansible_collections.llama_fleet.core.plugins.module_utils.segment_journal import MISSING, UNKNOWN, PartFile
+from ansible_collections.llama_fleet.core.plugins.module_utils.segment_schedule import Demand
 
 if typing.TYPE_CHECKING:
     from ansible_collections.llama_fleet.core.plugins.module_utils.http_pool import Pool
@@ -119,8 +120,8 @@ class SegmentedFile:
         starts = range(0, wanted.size, manner.segment)
         self.segments = [Segment(index, begin, min(begin + manner.segment, wanted.size)) for index, begin in enumerate(starts)]
         self.todo: list[int] = []
-        self.digest = hashlib.sha256()
-        self.hashed = 0
+        self.hash = RunningHash()
+        self.demand = Demand()
         self.finished = False
 
     def open(self) -> int:
@@ -167,9 +168,10 @@ class SegmentedFile:
 
     def hashable(self, size: int) -> int:
         """Where the bytes end that are there from where the hash is, ``size`` segments long each; at most one segment further."""
-        if self.hashed >= self.wanted.size:
-            return self.hashed
-        segment = self.segments[self.hashed // size]
+        upto = self.hash.upto
+        if upto >= self.wanted.size:
+            return upto
+        segment = self.segments[upto // size]
         return segment.begin + segment.got
 
     def distrust(self, found: str) -> None:
@@ -187,8 +189,7 @@ class SegmentedFile:
         self.disk.forget([segment.index for segment in suspects])
         for segment in suspects:
             segment.got, segment.done, segment.earlier, segment.sources = 0, False, False, set()
-        self.digest = hashlib.sha256()
-        self.hashed = 0
+        self.hash = RunningHash()
         self._plan()
 
     def problem(self, variable: str) -> ProblemError:

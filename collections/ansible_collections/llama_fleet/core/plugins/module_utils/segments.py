@@ -14,8 +14,9 @@ if typing.TYPE_CHECKING:
     import pathlib
 
 SEGMENT = 64 << 20
-CONNECTIONS = 4
+CONNECTIONS = 4  # at most
 Seen = typing.Callable[[int], None]
+Waits = typing.Callable[[int, str], None]
 Check = typing.Callable[[bytes], None]
 
 
@@ -71,15 +72,17 @@ def fetch_all(
     seen: Seen = lambda _count: None,
     connections: int = CONNECTIONS,
     manner: Manner = _USUAL,
+    waits: Waits = lambda _seconds, _host: None,
 ) -> Received:
     """Fetch all of ``files``; returns once each lies verified and safe from a power cut at its ``part``.
 
     Unfinished bytes are in ``<part>.part``, and ``<part>.journal`` tells which of them are good, so that a kill
     costs at most the segments in flight. ``seen`` is told the bytes present over all files, never fewer than
-    before, from the calling thread. ``variable`` is the subject of problems with an origin.
+    before, from the calling thread, and ``waits`` how many seconds nothing will come because a host asks for that, and 0
+    once that is over. ``variable`` is the subject of problems with an origin.
     The caller holds the lock of the store. A second run on the same ``part`` all the same is refused, so it spoils nothing.
     """
-    network, waiting = Crew(files, variable, seen, connections, manner).run()
+    network, waiting = Crew(files, variable, seen, waits, connections, manner).run()
     return Received(network, waiting)
 
 
