@@ -15,17 +15,24 @@ from tests.harness.context import Context, FailedError, SkippedError
 def main() -> int:
     parser = argparse.ArgumentParser(prog="tests/run", description=__doc__)
     parser.add_argument("--list", action="store_true", help="name the steps and what they do")
-    parser.add_argument("names", nargs="*", metavar="STEP", help="steps to run, or 'quick'; none: all of them")
+    parser.add_argument("names", nargs="*", metavar="STEP", help="steps to run, or 'quick'; none: all but those to be run by name")
     arguments = parser.parse_args()
     if arguments.list:
         for step in steps.ALL:
-            print(f"{step.name:16} {'quick' if step.quick else '     '}  {step.purpose}")
+            print(f"{step.name:16} {_kind(step):8}  {step.purpose}")
         return 0
     unknown = sorted(set(arguments.names) - {step.name for step in steps.ALL} - {"quick"})
     if unknown:
         parser.error(f"no such step: {', '.join(unknown)} (tests/run --list names them)")
-    wanted = [step for step in steps.ALL if not arguments.names or step.name in arguments.names or (step.quick and "quick" in arguments.names)]
-    return _run(wanted)
+    return _run([step for step in steps.ALL if _wanted(step, arguments.names)])
+
+
+def _wanted(step: steps.Step, names: list[str]) -> bool:
+    return step.name in names or (step.quick and "quick" in names) or (step.default and not names)
+
+
+def _kind(step: steps.Step) -> str:
+    return "quick" if step.quick else "" if step.default else "by name"
 
 
 def _run(wanted: list[steps.Step]) -> int:

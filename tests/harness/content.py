@@ -56,7 +56,8 @@ def _download_defaults(folder: pathlib.Path) -> None:
 def _download_wheels(folder: pathlib.Path, python: str) -> None:
     """The tools that hosts install and the image's requirements, resolved for another Python than this one."""
     tools = folder.parent / "tools.in"
-    tools.write_text("\n".join([*tools_venv.BUILD_TOOLS, *tools_venv.HUB_CLIENT, f"{tools_venv.PIP.project}=={tools_venv.PIP.version}"]), encoding="utf-8")
+    wanted = [*tools_venv.BUILD_TOOLS, *tools_venv.COMPILER_CACHE, *tools_venv.ARCHIVER, *tools_venv.HUB_CLIENT]
+    tools.write_text("\n".join([*wanted, f"{tools_venv.PIP.project}=={tools_venv.PIP.version}"]), encoding="utf-8")
     pins = folder.parent / f"pins-{python}.txt"
     _run("uv", "pip", "compile", "-q", "--no-header", "--no-annotate", "--python-version", python, tools, ROOT / "requirements.txt", "-o", pins)
     platforms = [word for name in PLATFORMS for word in ("--platform", name)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 import pathlib
 import re
@@ -31,7 +32,8 @@ class Step:
     """One step.
 
     ``quick`` ones need neither root nor more network than the package index. Those ``beside`` run while the others do: they
-    build on none of them, or wait for them by ``require_passed``; none of the others builds on one of these.
+    build on none of them, or wait for them by ``require_passed``; none of the others builds on one of these. Those that are
+    not ``default`` run only where they are named.
     """
 
     name: str
@@ -39,6 +41,7 @@ class Step:
     run: typing.Callable[[Context], None]
     quick: bool = False
     beside: bool = False
+    default: bool = True
 
 
 Run = typing.Callable[[Context], None]
@@ -46,12 +49,12 @@ ALL: list[Step] = []
 
 
 def step(
-    name: str, purpose: str, *, quick: bool = False, beside: bool = False
+    name: str, purpose: str, *, quick: bool = False, beside: bool = False, default: bool = True
 ) -> typing.Callable[[typing.Callable[[Context], None]], typing.Callable[[Context], None]]:
     """Make a function the next step."""
 
     def add(function: Run) -> Run:
-        ALL.append(Step(name, purpose, function, quick, beside))
+        ALL.append(Step(name, purpose, function, quick, beside, default))
         return function
 
     return add
@@ -72,12 +75,12 @@ def ruff(context: Context) -> None:
 @step("mypy", "Python: types, strictly", quick=True, beside=True)
 def mypy(context: Context) -> None:
     venv = environments.main_venv(context)
-    context.run("mypy", "--cache-dir", context.cache / "mypy", "src", "tests", "molecule", COLLECTION / "plugins", venv=venv)
+    context.run("mypy", "--cache-dir", context.cache / "mypy", "src", "tests", "molecule", "docs", "benchmarks", COLLECTION / "plugins", venv=venv)
 
 
 @step("shellcheck", "shell scripts", quick=True, beside=True)
 def shellcheck(context: Context) -> None:
-    context.run("shellcheck", "llama-fleet", "tests/run", ".ci/run", venv=environments.main_venv(context))
+    context.run("shellcheck", "llama-fleet", "tests/run", "tests/gpu/run", "tests/gpu/collect", ".ci/run", venv=environments.main_venv(context))
 
 
 @step("yamllint", "YAML", quick=True, beside=True)
@@ -88,6 +91,26 @@ def yamllint(context: Context) -> None:
 @step("ansible-lint", "plays and roles, by the production profile", quick=True, beside=True)
 def ansible_lint(context: Context) -> None:
     context.run("ansible-lint", "--profile", "production", "--offline", venv=environments.main_venv(context), env={"NO_COLOR": "1"})
+
+
+# Early, for what runs beside builds on them.
+@step("release", "llama.cpp, built on this machine (the compilers' cache serves the steps after it)")
+def release(context: Context) -> None:
+    context.require_root("a build with packages of the system")
+    root = context.cache / "machine"
+    arguments = f"source='{_default_source()}' root={root} compiler_cache={context.cache / 'ccache'}"
+    ansible = ("ansible", "-i", "inventories/localhost", "localhost", "-m", "llama_fleet.core.llama_cpp_release")
+    context.run(*ansible, "-a", arguments, venv=environments.main_venv(context))
+
+
+@step("hosts", "the images of real hosts are there, and what the test hub serves them")
+def hosts(context: Context) -> None:
+    context.require_root("making host images")
+    _ensure_images(context)
+    context.require_passed("release")
+    splitter = _release(context) / "bin" / "llama-gguf-split"
+    python_path = {"PYTHONPATH": f"{ROOT}:{ROOT / 'collections'}"}
+    context.run("python", "-m", "tests.harness.content", context.cache / "hub", splitter, venv=environments.main_venv(context), env=python_path)
 
 
 @step("units", "unit and contract tests", quick=True)
@@ -146,29 +169,27 @@ def galaxy(context: Context) -> None:
     context.run("python", "-m", "galaxy_importer.main", built, cwd=built.parent, venv=venv, env={"GALAXY_IMPORTER_CONFIG": str(config)})
 
 
-@step("release", "llama.cpp, built on this machine (the compilers' cache serves the steps after it)")
-def release(context: Context) -> None:
-    context.require_root("a build with packages of the system")
-    root = context.cache / "machine"
-    arguments = f"source='{_default_source()}' root={root} compiler_cache={context.cache / 'ccache'}"
-    ansible = ("ansible", "-i", "inventories/localhost", "localhost", "-m", "llama_fleet.core.llama_cpp_release")
-    context.run(*ansible, "-a", arguments, venv=environments.main_venv(context))
-
-
 @step("images", "images of real hosts", beside=True)
 def images(context: Context) -> None:
     context.require_root("making host images")
     _ensure_images(context)
 
 
-@step("hosts", "the images of real hosts are there, and what the test hub serves them")
-def hosts(context: Context) -> None:
-    context.require_root("making host images")
-    _ensure_images(context)
-    context.require_passed("release")
-    splitter = _release(context) / "bin" / "llama-gguf-split"
-    python_path = {"PYTHONPATH": f"{ROOT}:{ROOT / 'collections'}"}
-    context.run("python", "-m", "tests.harness.content", context.cache / "hub", splitter, venv=environments.main_venv(context), env=python_path)
+@step("toolkit", "a CUDA toolkit out of wheels: installed, proved, removed", beside=True)
+def toolkit(context: Context) -> None:
+    _cuda_pytest(context, "test_toolkit.py")
+
+
+@step("cuda", "llama.cpp for CUDA, built on a machine without a GPU (over an hour of CPU time)", default=False)
+def cuda(context: Context) -> None:
+    _cuda_pytest(context, "test_toolkit.py")
+    root = context.cache / "cuda"
+    newest = max((root / "toolkits").glob("cuda-*"), key=lambda folder: folder.stat().st_mtime)
+    folders = {"root": str(root), "compiler_cache": str(context.cache / "ccache"), "cuda_toolkit": str(newest)}
+    arguments = {"source": _default_source(), **folders, "backend": "cuda", "cuda_architectures": ["90-real"], "cmake_options": {"GGML_CUDA_FA": "OFF"}}
+    ansible = ("ansible", "-i", "inventories/localhost", "localhost", "-m", "llama_fleet.core.llama_cpp_release")
+    context.run(*ansible, "-a", json.dumps(arguments), venv=environments.main_venv(context), timeout=6 * 3600)
+    _cuda_pytest(context, "test_build.py")
 
 
 @step("server", "the modules llama_server and gguf_info with a real release and a real model")
@@ -193,7 +214,7 @@ def e2e(context: Context) -> None:
     context.run("pytest", "-v", *split, "tests/e2e", venv=environments.main_venv(context), env=settings)
 
 
-@step("molecule", "two hosts over SSH: from bare to an answer, changed, restarted, stopped", beside=True)
+@step("molecule", "three hosts over SSH: from bare to an answer, changed, restarted, stopped", beside=True)
 def molecule(context: Context) -> None:
     context.require_root("hosts in podman")
     context.require_passed("hosts", "release")
@@ -217,6 +238,12 @@ def _pytest(context: Context, venv: pathlib.Path, *arguments: str | pathlib.Path
     """The tests of pyproject.toml's testpaths, those of a file in one process."""
     usual = ("--numprocesses", "auto", "--dist", "loadfile", "-o", f"cache_dir={context.cache / 'pytest'}")
     context.run("pytest", "-q", *usual, *arguments, venv=venv, env=env)
+
+
+def _cuda_pytest(context: Context, file: str) -> None:
+    """One of the tests with a real toolkit, which stays in the cache."""
+    command = ("pytest", "-q", "-o", f"cache_dir={context.cache / 'pytest'}", f"tests/cuda/{file}")
+    context.run(*command, venv=environments.main_venv(context), env={"LLAMA_FLEET_TEST_CUDA": str(context.cache / "cuda")}, timeout=900)
 
 
 def _ensure_images(context: Context) -> None:

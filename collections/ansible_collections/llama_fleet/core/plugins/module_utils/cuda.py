@@ -9,30 +9,21 @@ import os
 import pathlib
 import re
 import shutil
-import tempfile
 import typing
 
 from ansible_collections.llama_fleet.core.plugins.module_utils import cuda_wheels, files
+from ansible_collections.llama_fleet.core.plugins.module_utils.cuda_releases import RELEASES, Release
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, ProblemError, one_of, raise_if_any
 
 if typing.TYPE_CHECKING:
     from ansible_collections.llama_fleet.core.plugins.module_utils.commands import Runner
 
 PATH_VARIABLE = "cuda_toolkit_path"
+VERSION_VARIABLE = "cuda_toolkit_version"
 SPACE = 4_000_000_000  # bytes: the wheels, what they unpack to, and some air
 # The oldest driver of each CUDA major version that it runs, newest first.
 OLDEST_DRIVER = {13: 580, 12: 525}
-_WHOLE = "a CUDA toolkit with nvcc, its headers and cuBLAS"
-_PROOF_LIMIT = 300.0  # seconds
-_PROOF = """\
-#include <cublas_v2.h>
-__global__ void add(float * to, const float * from) { to[threadIdx.x] += from[threadIdx.x]; }
-int main() {
-    cublasHandle_t handle;
-    add<<<1, 1>>>(nullptr, nullptr);
-    return cublasCreate(&handle) == CUBLAS_STATUS_SUCCESS ? 0 : 1;
-}
-"""
+WHOLE = "a CUDA toolkit with nvcc, its headers and cuBLAS"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,11 +38,11 @@ class Host:
 
 @dataclasses.dataclass(frozen=True)
 class Wanted:
-    """What the user asked for; an empty ``driver_version`` is no limit."""
+    """What the user asked for; an empty ``driver_version`` is no limit, an empty ``version`` means the newest that fits."""
 
     root: pathlib.Path
     path: str = ""
-    version: str = "13.0"
+    version: str = ""
     driver_version: str = ""
     architectures: tuple[str, ...] = ()
 
@@ -65,13 +56,29 @@ class Wanted:
         """``90-real`` -> ``90``, as nvcc counts."""
         return [re.split(r"[^0-9]", name)[0] for name in self.architectures]
 
+    @property
+    def ptx(self) -> bool:
+        """Whether the driver will have to compile: all but ``-real`` hold PTX."""
+        return any(not name.endswith("-real") for name in self.architectures)
+
 
 @dataclasses.dataclass(frozen=True)
 class Toolkit:
-    """A folder with bin/nvcc, and the version nvcc calls itself."""
+    """A folder with bin/nvcc, the version nvcc calls itself, and the line it does so in (empty before an installation)."""
 
     path: pathlib.Path
     version: str
+    nvcc: str = ""
+
+    @property
+    def include(self) -> pathlib.Path:
+        """Where its headers are."""
+        return _header_folder(self.path)
+
+    @property
+    def library(self) -> pathlib.Path:
+        """Where its libraries are."""
+        return _library_folder(self.path)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,33 +87,56 @@ class Plan:
 
     toolkit: Toolkit
     origin: str
-    release: cuda_wheels.Release | None = None
+    release: Release | None = None
 
 
 class UnfitError(Exception):
     """Why a toolkit cannot be used, as a noun phrase."""
 
 
-def make_plan(wanted: Wanted, host: Host) -> Plan:
-    """Choose; raises where no toolkit can be had. The given one counts, then our own, then the newest on the host."""
+def has_compiler(host: Host) -> bool:
+    """Whether there is the C++ compiler without which nvcc compiles nothing."""
+    return shutil.which("g++", path=":".join(host.folders)) is not None
+
+
+def make_plan(wanted: Wanted, host: Host, compiler_later: bool = False) -> Plan:
+    """Choose; raises where no toolkit can be had. The given one counts, then our own, then the newest on the host.
+
+    With ``compiler_later`` it is no problem that there is no C++ compiler yet.
+    """
     problems = architecture_problems(wanted)
-    if shutil.which("g++", path=":".join(host.folders)) is None:
+    if not (compiler_later or has_compiler(host)):
         problems.append(Problem("compiler", "no g++ on the host", "a C++ compiler, which nvcc needs", "install one (Debian and Ubuntu: apt-get install g++)"))
     raise_if_any(problems)
     if wanted.path:
         return Plan(_given(wanted, host), "found")
-    release = cuda_wheels.RELEASES.get(wanted.version)
-    target = wanted.root / "toolkits" / f"cuda-{release.version}" if release else None
-    if release and target and cuda_wheels.installed(release, target) and not unfit_for(release.version, release.architectures, wanted):
-        return Plan(Toolkit(target, release.version), "installed")
+    release = choose(wanted)
+    target = cuda_wheels.folder_of(wanted.root, release)
+    fits = not unfit_release(release, wanted)
+    if fits and cuda_wheels.installed(release, wanted.root):
+        return Plan(Toolkit(target, release.version, cuda_wheels.manifest_of(target).get("nvcc", "")), "installed")
     found, reasons = search(wanted, host)
     if found:
         return Plan(found, "found")
-    if release is None or target is None:
-        versions = one_of(sorted(cuda_wheels.RELEASES))
-        raise ProblemError(Problem("cuda_toolkit_version", f"'{wanted.version}'", versions, f"correct it, or name a toolkit of the host in {PATH_VARIABLE}"))
     raise_if_any(install_problems(release, target, wanted, host, reasons))
     return Plan(Toolkit(target, release.version), "installed", release)
+
+
+def choose(wanted: Wanted) -> Release:
+    """The release to install: the one of the wanted version, else the newest that fits, else the newest."""
+    if wanted.version and wanted.version not in RELEASES:
+        fix = f"correct it, leave it empty for the newest that the driver runs, or name a toolkit of the host in {PATH_VARIABLE}"
+        raise ProblemError(Problem(VERSION_VARIABLE, f"'{wanted.version}'", one_of(RELEASES), fix))
+    releases = [RELEASES[wanted.version]] if wanted.version else list(RELEASES.values())
+    return next((release for release in releases if not unfit_release(release, wanted)), releases[0])
+
+
+def unfit_release(release: Release, wanted: Wanted) -> str:
+    """Why one of ours cannot serve the driver and the GPUs; empty if it can."""
+    unfit = unfit_for(release.version, release.architectures, wanted)
+    if not unfit and wanted.ptx and wanted.driver and not 0 < release.oldest_ptx_driver <= wanted.driver:
+        return f"CUDA {release.version}, whose PTX driver {wanted.driver_version} may be too old for"
+    return unfit
 
 
 def architecture_problems(wanted: Wanted) -> list[Problem]:
@@ -135,17 +165,18 @@ def examine(folder: pathlib.Path, wanted: Wanted, host: Host) -> Toolkit:
     nvcc = folder / "bin/nvcc"
     if not os.access(nvcc, os.X_OK):
         raise UnfitError(f"{folder}, which has no bin/nvcc")
-    match = re.search(r"release [\d.]+, V(\d+\.\d+\.\d+)", host.run([str(nvcc), "--version"], timeout=60).stdout)
+    match = re.search(r"^.*release [\d.]+, V(\d+\.\d+\.\d+).*$", host.run([str(nvcc), "--version"], timeout=60).stdout, re.MULTILINE)
     if match is None:
         raise UnfitError(f"{nvcc}, which does not tell its version")
-    missing = [name for name, there in (("cuda_runtime.h", _has_header(folder, "cuda_runtime.h")), ("cuBLAS", _has_cublas(folder))) if not there]
+    needed = {"cuda_runtime.h": (_header_folder(folder) / "cuda_runtime.h").is_file(), "cuBLAS": _has_cublas(folder)}
+    missing = [name for name, there in needed.items() if not there]
     if missing:
         raise UnfitError(f"CUDA {match[1]} in {folder}, which lacks {' and '.join(missing)}")
     known = re.findall(r"compute_(\d+)", host.run([str(nvcc), "--list-gpu-arch"], timeout=60).stdout)
     unfit = unfit_for(match[1], known, wanted)
     if unfit:
         raise UnfitError(f"{unfit}, in {folder}")
-    return Toolkit(folder, match[1])
+    return Toolkit(folder, match[1], match[0].strip())
 
 
 def search(wanted: Wanted, host: Host) -> tuple[Toolkit | None, list[str]]:
@@ -180,14 +211,17 @@ def candidates(host: Host) -> list[pathlib.Path]:
     return list(dict.fromkeys(place.resolve() for place in places if (place / "bin/nvcc").exists()))
 
 
-def install_problems(release: cuda_wheels.Release, target: pathlib.Path, wanted: Wanted, host: Host, reasons: typing.Sequence[str]) -> list[Problem]:
+def install_problems(release: Release, target: pathlib.Path, wanted: Wanted, host: Host, reasons: typing.Sequence[str]) -> list[Problem]:
     """Everything that would stop an installation."""
     problems = []
     seen = f"no fitting toolkit on the host ({'; '.join(reasons)})" if reasons else "no toolkit on the host"
-    unfit = unfit_for(release.version, release.architectures, wanted)
+    unfit = unfit_release(release, wanted)
     if wanted.driver and wanted.driver < min(OLDEST_DRIVER.values()):
         oldest = f"{min(OLDEST_DRIVER.values())} or newer"
         problems.append(Problem("NVIDIA driver", f"version {wanted.driver_version}", oldest, "upgrade the driver; 580 or newer runs CUDA 13"))
+    elif unfit and not unfit_for(release.version, release.architectures, wanted):
+        fix = "leave it empty, or name architectures that end in -real"
+        problems.append(Problem(VERSION_VARIABLE, f"'{wanted.version}', and {seen}; wheels of {unfit}", "a version whose PTX the driver compiles", fix))
     elif unfit:
         fix = f"install one of CUDA 12 from NVIDIA's packages (the wheels have no nvcc of it) and name its folder in {PATH_VARIABLE}"
         if wanted.driver and wanted.driver < release.oldest_driver:
@@ -200,49 +234,21 @@ def install_problems(release: cuda_wheels.Release, target: pathlib.Path, wanted:
     return problems + ([space] if space else [])
 
 
-def prove(toolkit: Toolkit, wanted: Wanted, host: Host) -> None:
-    """Compile and link a small program; raises with what the compiler said first."""
-    nvcc, library = toolkit.path / "bin/nvcc", _library_folder(toolkit.path)
-    number = wanted.numbers[0] if wanted.numbers else ""
-    with tempfile.TemporaryDirectory(prefix="llama-fleet-") as folder:
-        source = pathlib.Path(folder, "proof.cu")
-        source.write_text(_PROOF, encoding="utf-8")
-        command = [str(nvcc), *([f"-arch=sm_{number}"] if number else []), "-o", f"{folder}/proof", str(source), f"-L{library}", "-lcublas"]
-        result = host.run([*command, "-Xlinker", f"-rpath-link={library}"], cwd=folder, timeout=_PROOF_LIMIT)
-    if not result.ok:
-        lines = (result.stderr + result.stdout).splitlines()
-        said = next((line for line in lines if "error" in line.lower()), lines[0] if lines else f"exit code {result.code}")
-        raise ProblemError(
-            Problem(
-                "CUDA toolkit",
-                f"{nvcc} (CUDA {toolkit.version}), which cannot build a small program: {said.strip()[:300]}",
-                "a toolkit and a C++ compiler that work together",
-                f"install a compiler that CUDA {toolkit.version} supports, or name another toolkit in {PATH_VARIABLE}",
-            )
-        )
-
-
-def proof_key(toolkit: Toolkit, wanted: Wanted, host: Host) -> str:
-    """Changes whenever a proof has to be repeated: another nvcc, another compiler, another GPU."""
-    compiler = shutil.which("g++", path=":".join(host.folders)) or "g++"
-    places = (toolkit.path / "bin/nvcc", pathlib.Path(compiler).resolve())
-    return " ".join([*(f"{place}:{place.stat().st_size}:{place.stat().st_mtime_ns}" for place in places), *wanted.numbers[:1]])
-
-
 def _given(wanted: Wanted, host: Host) -> Toolkit:
     try:
         return examine(pathlib.Path(wanted.path), wanted, host)
     except UnfitError as reason:
         fix = "correct it, or leave it empty to have one found or installed"
-        raise ProblemError(Problem(PATH_VARIABLE, str(reason), f"{_WHOLE} that the driver runs", fix)) from reason
+        raise ProblemError(Problem(PATH_VARIABLE, str(reason), f"{WHOLE} that the driver runs", fix)) from reason
 
 
-def _has_header(folder: pathlib.Path, name: str) -> bool:
-    return any((place / name).is_file() for place in (folder / "include", *folder.glob("targets/*/include")))
+def _header_folder(folder: pathlib.Path) -> pathlib.Path:
+    places = (folder / "include", *sorted(folder.glob("targets/*/include")))
+    return next((place for place in places if (place / "cuda_runtime.h").is_file()), folder / "include")
 
 
 def _has_cublas(folder: pathlib.Path) -> bool:
-    return _has_header(folder, "cublas_v2.h") and (_library_folder(folder) / "libcublas.so").exists()
+    return (_header_folder(folder) / "cublas_v2.h").is_file() and (_library_folder(folder) / "libcublas.so").exists()
 
 
 def _library_folder(folder: pathlib.Path) -> pathlib.Path:

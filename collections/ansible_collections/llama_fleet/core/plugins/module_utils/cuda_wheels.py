@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-import dataclasses
+import contextlib
 import os
 import pathlib
 import re
@@ -16,130 +16,60 @@ from ansible_collections.llama_fleet.core.plugins.module_utils import download, 
 from ansible_collections.llama_fleet.core.plugins.module_utils.pinned import Package
 from ansible_collections.llama_fleet.core.plugins.module_utils.progress import BYTES, Progress
 
+if typing.TYPE_CHECKING:
+    from ansible_collections.llama_fleet.core.plugins.module_utils.cuda_releases import Release
+
 INDEX_VARIABLE = "cuda_toolkit_index_url"
 MANIFEST = "manifest.json"
+PROVEN = "proven.json"
+# What runs that were killed leave: an unpacked toolkit, wheels, and one that was about to be removed.
+_REMAINS = ("new", "wheels", "gone")
 
 
-@dataclasses.dataclass(frozen=True)
-class Wheel:
-    """One wheel; ``sha256`` has one sum for each machine, by the kernel's name of it."""
-
-    project: str
-    version: str
-    sha256: typing.Mapping[str, str]
+def folder_of(root: pathlib.Path, release: Release) -> pathlib.Path:
+    """Where ``release`` is installed below ``root``."""
+    return root / "toolkits" / f"cuda-{release.version}"
 
 
-@dataclasses.dataclass(frozen=True)
-class Release:
-    """One installable toolkit; ``version`` is what its nvcc calls itself."""
-
-    version: str
-    oldest_driver: int
-    architectures: tuple[str, ...]
-    wheels: tuple[Wheel, ...]
+def installed(release: Release, root: pathlib.Path) -> bool:
+    """Whether this release is below ``root``, whole: the manifest is written last."""
+    target = folder_of(root, release)
+    return manifest_of(target).get("version") == release.version and (target / "bin/nvcc").is_file()
 
 
-RELEASES: typing.Mapping[str, Release] = {
-    "13.0": Release(
-        "13.0.88",
-        580,
-        ("75", "80", "86", "87", "88", "89", "90", "100", "103", "110", "120", "121"),
-        (
-            Wheel(
-                "nvidia-cuda-nvcc",
-                "13.0.88",
-                {
-                    "x86_64": "56fe502eb77625a12f25172caa3cdddb4e4c8ba2c8c17dba44b164761b380f03",
-                    "aarch64": "c7ff28f86a24effdc6c034fa15230c549a273e4771b10a7fec14996f8cf3307f",
-                },
-            ),
-            Wheel(
-                "nvidia-nvvm",
-                "13.0.88",
-                {
-                    "x86_64": "c5f41ffeb6466944a026dfa5317d7d85355c119bbec279205d22f1869d1054e0",
-                    "aarch64": "c4376a291d72d22a315d9d2f69bdae8f8cd83a627f75bad395cee49a0fe65dc1",
-                },
-            ),
-            Wheel(
-                "nvidia-cuda-crt",
-                "13.0.88",
-                {
-                    "x86_64": "2c8043c7c9e02492716426e9919fc78d2c5b3b2a7a768a88e952676b08aa55a4",
-                    "aarch64": "ee2ea2a97073e02ee62bb27841f437332be2c248e3eac013df07997ada39c003",
-                },
-            ),
-            Wheel(
-                "nvidia-cuda-cccl",
-                "13.0.85",
-                {
-                    "x86_64": "e0da7ad981f3a8aff08241b5bfc1af868742a63e2762f53a5171c492ef242649",
-                    "aarch64": "6f0203e29fed809ee2b7fe9b1344df66ecab990c37d6a2e0e189b26d6c97ed7c",
-                },
-            ),
-            Wheel(
-                "nvidia-cuda-runtime",
-                "13.0.96",
-                {
-                    "x86_64": "7f82250d7782aa23b6cfe765ecc7db554bd3c2870c43f3d1821f1d18aebf0548",
-                    "aarch64": "ef9bcbe90493a2b9d810e43d249adb3d02e98dd30200d86607d8d02687c43f55",
-                },
-            ),
-            # cuBLAS loads NVRTC at run time.
-            Wheel(
-                "nvidia-cuda-nvrtc",
-                "13.0.88",
-                {
-                    "x86_64": "ad9b6d2ead2435f11cbb6868809d2adeeee302e9bb94bcf0539c7a40d80e8575",
-                    "aarch64": "d27f20a0ca67a4bb34268a5e951033496c5b74870b868bacd046b1b8e0c3267b",
-                },
-            ),
-            Wheel(
-                "nvidia-cublas",
-                "13.1.1.3",
-                {
-                    "x86_64": "37936a16db8fe4ac1f065c2139360608a543a09275cb1a1af612e08cfa065436",
-                    "aarch64": "b7a210458267ac818974c53038fbec2e969d5c99f305ab15c72522fa9f001dd5",
-                },
-            ),
-        ),
-    ),
-}
-
-
-def installed(release: Release, target: pathlib.Path) -> bool:
-    """Whether ``target`` holds this release, whole: the manifest is written last."""
-    manifest = files.read_json(target / MANIFEST) or {}
-    return manifest.get("version") == release.version and (target / "bin/nvcc").is_file()
+def manifest_of(target: pathlib.Path) -> dict[str, typing.Any]:
+    """What an installation wrote down of itself; empty for what is none."""
+    return files.read_json(target / MANIFEST) or {}
 
 
 def install(
     release: Release,
-    target: pathlib.Path,
+    root: pathlib.Path,
     index: str,
     machine: str,
     progress: Progress,
-    prove: typing.Callable[[pathlib.Path], None],
+    prove: typing.Callable[[pathlib.Path], str],
 ) -> bool:
-    """Bring ``release`` to ``target``; whether this run did it.
+    """Bring ``release`` below ``root``; whether this run did it.
 
     Wheels wait beside the target until all is done, so a run that was killed goes on where it was.
-    The toolkit is built in a hidden sibling, has to pass ``prove`` there, and is renamed at the end.
+    The toolkit is built in a hidden sibling, has to pass ``prove`` there, which says what its nvcc calls itself, and is renamed at the end.
     """
-    new, wheels = (target.with_name(f".{target.name}.{end}") for end in ("new", "wheels"))
-    with files.locked(target.with_name(f".{target.name}.lock"), lambda: progress.stage("waiting for another run that installs CUDA")):
-        if installed(release, target):
+    target = folder_of(root, release)
+    new, wheels = _sibling(target, "new"), _sibling(target, "wheels")
+    with _locked(root, progress):
+        if installed(release, root):
             return False
         fetched = _fetch(release, wheels, index, machine, progress)
         shutil.rmtree(new, ignore_errors=True)
         _unpack(fetched, new, f"unpacking CUDA toolkit {release.version}", progress)
         _link(new)
         progress.stage(f"trying CUDA toolkit {release.version}")
-        prove(new)
         files.write_json(
             new / MANIFEST,
             {
                 "version": release.version,
+                "nvcc": prove(new),
                 "architectures": list(release.architectures),
                 "wheels": {wheel.project: {"version": wheel.version, "sha256": wheel.sha256[machine]} for wheel in release.wheels},
             },
@@ -151,6 +81,47 @@ def install(
         files.sync_directory(target.parent)
         shutil.rmtree(wheels, ignore_errors=True)
     return True
+
+
+def removable(root: pathlib.Path, version: str = "") -> list[pathlib.Path]:
+    """What installations below ``root`` made: the toolkits, and what runs that were killed left of them.
+
+    With a ``version`` (major.minor) those of it only. A folder without our manifest and a link are somebody else's.
+    """
+    pattern = f"cuda-{version}.*" if version else "cuda-*"
+    folder = root / "toolkits"
+    toolkits = [path for path in folder.glob(pattern) if not path.is_symlink() and f"cuda-{manifest_of(path).get('version')}" == path.name]
+    remains = [path for end in _REMAINS for path in folder.glob(f".{pattern}.{end}")]
+    proven = [] if version else list(folder.glob(PROVEN))
+    return sorted(toolkits) + sorted(remains) + proven
+
+
+def remove(root: pathlib.Path, version: str, progress: Progress) -> list[pathlib.Path]:
+    """Remove what is ``removable``; returns it. A toolkit vanishes in one step, so one that is cut off is never taken for whole."""
+    with _locked(root, progress):
+        paths = removable(root, version)
+        for path in paths:
+            progress.stage(f"removing {path.name}")
+            if path.name == PROVEN:
+                path.unlink()
+                continue
+            gone = path if path.name.startswith(".") else _sibling(path, "gone")
+            if gone != path:
+                shutil.rmtree(gone, ignore_errors=True)
+                path.rename(gone)
+                files.sync_directory(path.parent)
+            shutil.rmtree(gone, ignore_errors=True)
+        with contextlib.suppress(OSError):  # not empty, or not there
+            (root / "toolkits").rmdir()
+    return paths
+
+
+def _sibling(target: pathlib.Path, end: str) -> pathlib.Path:
+    return target.with_name(f".{target.name}.{end}")
+
+
+def _locked(root: pathlib.Path, progress: Progress) -> contextlib.AbstractContextManager[None]:
+    return files.locked(root / "locks" / "toolkits.lock", lambda: progress.stage("waiting for another run that works on CUDA toolkits"))
 
 
 def _fetch(release: Release, folder: pathlib.Path, index: str, machine: str, progress: Progress) -> list[pathlib.Path]:

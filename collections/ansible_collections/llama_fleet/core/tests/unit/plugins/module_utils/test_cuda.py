@@ -10,7 +10,8 @@ import typing
 
 import pytest
 
-from ansible_collections.llama_fleet.core.plugins.module_utils import commands, cuda, cuda_wheels, files
+from ansible_collections.llama_fleet.core.plugins.module_utils import commands, cuda, cuda_proof, files
+from ansible_collections.llama_fleet.core.plugins.module_utils.cuda_releases import RELEASES
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, ProblemError
 
 CUDA_12 = "50 60 70 75 80 86 89 90"
@@ -78,7 +79,9 @@ def test_the_newest_toolkit_that_the_driver_runs_is_found(tmp_path: pathlib.Path
 def test_a_toolkit_on_path_is_found_through_its_link(tmp_path: pathlib.Path, host: cuda.Host) -> None:
     add_toolkit(host.root / "opt/nvidia/cuda", "12.8.93")
     (host.root / "usr/bin/nvcc").symlink_to(host.root / "opt/nvidia/cuda/bin/nvcc")
-    assert cuda.make_plan(cuda.Wanted(tmp_path), host).toolkit == cuda.Toolkit(host.root / "opt/nvidia/cuda", "12.8.93")
+    assert cuda.make_plan(cuda.Wanted(tmp_path), host).toolkit == cuda.Toolkit(
+        host.root / "opt/nvidia/cuda", "12.8.93", "Cuda compilation tools, release 12.8, V12.8.93"
+    )
 
 
 def test_a_toolkit_for_the_gpus_is_preferred_to_a_newer_one(tmp_path: pathlib.Path, host: cuda.Host) -> None:
@@ -89,24 +92,50 @@ def test_a_toolkit_for_the_gpus_is_preferred_to_a_newer_one(tmp_path: pathlib.Pa
 
 def test_nothing_on_the_host_means_an_installation(tmp_path: pathlib.Path, host: cuda.Host) -> None:
     plan = cuda.make_plan(cuda.Wanted(tmp_path, driver_version="580.65.06", architectures=("90-real", "120a-real")), host)
-    assert plan.toolkit == cuda.Toolkit(tmp_path / "toolkits/cuda-13.0.88", "13.0.88")
-    assert (plan.origin, plan.release) == ("installed", cuda_wheels.RELEASES["13.0"])
+    assert plan.release == next(iter(RELEASES.values())), "the newest"
+    assert plan.toolkit == cuda.Toolkit(tmp_path / f"toolkits/cuda-{plan.release.version}", plan.release.version)
+    assert plan.origin == "installed"
+
+
+def test_a_wanted_version_is_installed_though_there_is_a_newer_one(tmp_path: pathlib.Path, host: cuda.Host) -> None:
+    assert cuda.make_plan(cuda.Wanted(tmp_path, version="13.0"), host).release == RELEASES["13.0"]
+
+
+@pytest.mark.parametrize(
+    ("driver", "architectures", "version"),
+    [
+        ("580.65.06", ("90-real", "120a-real"), "13.5.37"),
+        ("580.65.06", ("90",), "13.0.88"),
+        ("580.65.06", ("80-real", "90-virtual"), "13.0.88"),
+        ("", ("90-virtual",), "13.5.37"),
+    ],
+)
+def test_ptx_needs_a_toolkit_that_the_driver_knows(tmp_path: pathlib.Path, host: cuda.Host, driver: str, architectures: tuple[str, ...], version: str) -> None:
+    plan = cuda.make_plan(cuda.Wanted(tmp_path, driver_version=driver, architectures=architectures), host)
+    assert plan.toolkit.version == version
+
+
+def test_ptx_of_a_version_that_the_driver_may_not_know(tmp_path: pathlib.Path, host: cuda.Host) -> None:
+    (problem,) = problems_of(cuda.Wanted(tmp_path, version="13.5", driver_version="580.65.06", architectures=("90",)), host)
+    assert (problem.subject, problem.fix) == ("cuda_toolkit_version", "leave it empty, or name architectures that end in -real")
+    assert "PTX driver 580.65.06 may be too old for" in problem.found
 
 
 def test_an_installed_toolkit_is_taken_without_a_single_command(tmp_path: pathlib.Path, host: cuda.Host) -> None:
     def refuse(*_arguments: object, **_options: object) -> commands.Result:
         raise AssertionError("a command ran")
 
-    target = tmp_path / "toolkits/cuda-13.0.88"
-    add_toolkit(target, "13.0.88")
-    files.write_json(target / "manifest.json", {"version": "13.0.88"})
+    target = tmp_path / "toolkits/cuda-13.5.37"
+    add_toolkit(target, "13.5.37")
+    files.write_json(target / "manifest.json", {"version": "13.5.37", "nvcc": "release 13.5, V13.5.37"})
     silent = cuda.Host(refuse, host.machine, host.folders, host.root)
     plan = cuda.make_plan(cuda.Wanted(tmp_path, driver_version="580.65.06"), silent)
-    assert (plan.toolkit.path, plan.origin, plan.release) == (target, "installed", None)
+    assert (plan.toolkit, plan.origin, plan.release) == (cuda.Toolkit(target, "13.5.37", "release 13.5, V13.5.37"), "installed", None)
+    assert (plan.toolkit.include, plan.toolkit.library) == (target / "include", target / "lib64")
 
 
 def test_a_folder_without_its_manifest_is_not_installed(tmp_path: pathlib.Path, host: cuda.Host) -> None:
-    add_toolkit(tmp_path / "toolkits/cuda-13.0.88", "13.0.88")
+    add_toolkit(tmp_path / "toolkits/cuda-13.5.37", "13.5.37")
     assert cuda.make_plan(cuda.Wanted(tmp_path), host).release is not None
 
 
@@ -179,11 +208,12 @@ def test_all_problems_of_the_host_come_together(tmp_path: pathlib.Path, host: cu
     problems = problems_of(cuda.Wanted(tmp_path, architectures=("hopper", "90-real")), host)
     assert [problem.subject for problem in problems] == ["cuda_toolkit_architectures", "compiler"]
     assert "'hopper'" in problems[0].found
+    assert cuda.make_plan(cuda.Wanted(tmp_path), host, compiler_later=True).release
 
 
 def test_a_version_that_cannot_be_installed(tmp_path: pathlib.Path, host: cuda.Host) -> None:
     (problem,) = problems_of(cuda.Wanted(tmp_path, version="12.8"), host)
-    assert (problem.subject, problem.found, problem.wanted) == ("cuda_toolkit_version", "'12.8'", "13.0")
+    assert (problem.subject, problem.found, problem.wanted) == ("cuda_toolkit_version", "'12.8'", "13.5 or 13.0")
 
 
 def test_a_machine_and_a_disk_that_do_not_fit(tmp_path: pathlib.Path, host: cuda.Host, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -196,13 +226,13 @@ def test_a_machine_and_a_disk_that_do_not_fit(tmp_path: pathlib.Path, host: cuda
     monkeypatch.setattr(files, "space_problem", full)
     riscv = cuda.Host(host.run, "riscv64", host.folders, host.root)
     assert [problem.subject for problem in problems_of(cuda.Wanted(tmp_path), riscv)] == ["machine", "disk space"]
-    assert asked == [(tmp_path / "toolkits/cuda-13.0.88", 4_000_000_000, "cuda_toolkit_root")]
+    assert asked == [(tmp_path / "toolkits/cuda-13.5.37", 4_000_000_000, "cuda_toolkit_root")]
 
 
 def test_the_proof_compiles_for_the_gpu_and_links_cublas(tmp_path: pathlib.Path, host: cuda.Host) -> None:
     log = tmp_path / "log"
     add_toolkit(tmp_path / "cuda", "13.0.88", build=f'echo "$@" >{log}; test -s "$4"')
-    cuda.prove(cuda.Toolkit(tmp_path / "cuda", "13.0.88"), cuda.Wanted(tmp_path, architectures=("90-real",)), host)
+    cuda_proof.prove(cuda.Toolkit(tmp_path / "cuda", "13.0.88"), cuda.Wanted(tmp_path, architectures=("90-real",)), host)
     said = log.read_text().split()
     assert said[0] == "-arch=sm_90"
     assert "-lcublas" in said
@@ -214,10 +244,23 @@ def test_a_proof_that_fails_says_what_the_compiler_said(tmp_path: pathlib.Path, 
     said = "In file included from proof.cu:\\nhost_config.h:132:2: error: #error -- unsupported GNU version!"
     add_toolkit(tmp_path / "cuda", "12.0.140", build=f"printf '{said}\\n' >&2; exit 1")
     with pytest.raises(ProblemError) as raised:
-        cuda.prove(cuda.Toolkit(tmp_path / "cuda", "12.0.140"), cuda.Wanted(tmp_path), host)
+        cuda_proof.prove(cuda.Toolkit(tmp_path / "cuda", "12.0.140"), cuda.Wanted(tmp_path), host)
     (problem,) = raised.value.problems
     assert problem.subject == "CUDA toolkit"
     assert "error: #error -- unsupported GNU version!" in problem.found
+
+
+def test_what_was_unpacked_is_accepted_by_name_or_refused_with_the_reason(tmp_path: pathlib.Path, host: cuda.Host) -> None:
+    add_toolkit(tmp_path / "cuda", "13.0.88")
+    assert cuda_proof.accept(tmp_path / "cuda", cuda.Wanted(tmp_path), host) == "Cuda compilation tools, release 13.0, V13.0.88"
+    with pytest.raises(ProblemError, match=r"CUDA toolkit: found CUDA 13\.0\.88, which does not build for 70"):
+        cuda_proof.accept(tmp_path / "cuda", cuda.Wanted(tmp_path, architectures=("70-real",)), host)
+    add_toolkit(tmp_path / "other", "13.0.88", build="echo error: no >&2; exit 1")
+    with pytest.raises(ProblemError, match="cannot build a small program: error: no"):
+        cuda_proof.accept(tmp_path / "other", cuda.Wanted(tmp_path), host)
+    (tmp_path / "cuda/lib64/libcublas.so").unlink()
+    with pytest.raises(ProblemError, match="lacks cuBLAS"):
+        cuda_proof.accept(tmp_path / "cuda", cuda.Wanted(tmp_path), host)
 
 
 def test_a_proof_has_to_be_repeated_after_a_change(tmp_path: pathlib.Path, host: cuda.Host) -> None:
@@ -225,7 +268,7 @@ def test_a_proof_has_to_be_repeated_after_a_change(tmp_path: pathlib.Path, host:
     toolkit = cuda.Toolkit(tmp_path / "cuda", "13.0.88")
 
     def key(**options: typing.Any) -> str:
-        return cuda.proof_key(toolkit, cuda.Wanted(tmp_path, **options), host)
+        return cuda_proof.proof_key(toolkit, cuda.Wanted(tmp_path, **options), host)
 
     first = key()
     assert key() == first

@@ -19,7 +19,7 @@ import zipfile
 
 import pytest
 
-from ansible_collections.llama_fleet.core.plugins.module_utils import cuda_wheels, files
+from ansible_collections.llama_fleet.core.plugins.module_utils import cuda_releases, cuda_wheels, files
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import ProblemError
 from ansible_collections.llama_fleet.core.plugins.module_utils.progress import Progress
 
@@ -80,8 +80,8 @@ def sha256(data: bytes) -> str:
 
 
 WHEELS = {"nvidia-cuda-nvcc": wheel("nvidia-cuda-nvcc", COMPILER), "nvidia-cublas": wheel("nvidia-cublas", LIBRARIES)}
-PINS = tuple(cuda_wheels.Wheel(project, "1.0", {"x86_64": sha256(data)}) for project, data in WHEELS.items())
-RELEASE = cuda_wheels.Release("13.0.1", 580, ("90",), PINS)
+PINS = tuple(cuda_releases.Wheel(project, "1.0", {"x86_64": sha256(data)}) for project, data in WHEELS.items())
+RELEASE = cuda_releases.Release("13.0.1", 580, 580, ("90",), PINS)
 
 
 @pytest.fixture
@@ -93,15 +93,20 @@ def index() -> typing.Iterator[Index]:
 
 
 def install(
-    target: pathlib.Path, index: Index, prove: typing.Callable[[pathlib.Path], None] = lambda _folder: None, release: cuda_wheels.Release = RELEASE
+    root: pathlib.Path, index: Index, prove: typing.Callable[[pathlib.Path], str] = lambda _folder: "13.0", release: cuda_releases.Release = RELEASE
 ) -> bool:
-    return cuda_wheels.install(release, target, index.url, "x86_64", Progress(), prove)
+    return cuda_wheels.install(release, root, index.url, "x86_64", Progress(), prove)
 
 
 def test_an_installation_and_the_next_run(tmp_path: pathlib.Path, index: Index) -> None:
     target = tmp_path / "toolkits/cuda-13.0.1"
     proven: list[pathlib.Path] = []
-    assert install(target, index, proven.append)
+
+    def prove(folder: pathlib.Path) -> str:
+        proven.append(folder)
+        return "release 13.0, V13.0.1"
+
+    assert install(tmp_path, index, prove)
     assert proven == [tmp_path / "toolkits/.cuda-13.0.1.new"]  # before it is in place
     assert os.access(target / "bin/nvcc", os.X_OK)
     assert (target / "bin/nvcc.profile").stat().st_mode & 0o111 == 0
@@ -110,36 +115,35 @@ def test_an_installation_and_the_next_run(tmp_path: pathlib.Path, index: Index) 
     assert (target / "licenses/nvidia_cublas/License.txt").read_text() == "terms\n"
     assert not (target / ".metadata").exists()
     manifest = json.loads((target / "manifest.json").read_text())
-    assert manifest["version"] == "13.0.1"
+    assert (manifest["version"], manifest["nvcc"]) == ("13.0.1", "release 13.0, V13.0.1")
     assert manifest["wheels"]["nvidia-cublas"] == {"version": "1.0", "sha256": sha256(WHEELS["nvidia-cublas"])}
-    assert sorted(path.name for path in target.parent.iterdir()) == [".cuda-13.0.1.lock", "cuda-13.0.1"]
+    assert [path.name for path in target.parent.iterdir()] == ["cuda-13.0.1"]
 
     index.asked.clear()
-    assert cuda_wheels.installed(RELEASE, target)
-    assert not install(target, index)
+    assert cuda_wheels.installed(RELEASE, tmp_path)
+    assert not install(tmp_path, index)
     assert index.asked == []
 
 
 def test_a_proof_that_fails_leaves_no_toolkit_and_the_next_run_fetches_nothing(tmp_path: pathlib.Path, index: Index) -> None:
-    def fail(_folder: pathlib.Path) -> None:
+    def fail(_folder: pathlib.Path) -> str:
         raise RuntimeError
 
-    target = tmp_path / "cuda-13.0.1"
     with pytest.raises(RuntimeError):
-        install(target, index, fail)
-    assert not target.exists()
+        install(tmp_path, index, fail)
+    assert not (tmp_path / "toolkits/cuda-13.0.1").exists()
     index.asked.clear()
-    assert install(target, index)
+    assert install(tmp_path, index)
     assert index.asked == []
 
 
 # An installation that kills itself (SIGKILL) in the middle of one of its steps.
 KILLED = """
 import json, os, pathlib, signal, sys
-from ansible_collections.llama_fleet.core.plugins.module_utils import cuda_wheels
+from ansible_collections.llama_fleet.core.plugins.module_utils import cuda_releases, cuda_wheels
 from ansible_collections.llama_fleet.core.plugins.module_utils.progress import Progress
 
-target, url, moment, wheels = sys.argv[1:]
+root, url, moment, wheels = sys.argv[1:]
 
 def die(*_anything):
     os.kill(os.getpid(), signal.SIGKILL)
@@ -151,40 +155,41 @@ class Deadly(Progress):
 
 if moment == "renaming":
     os.sync = die
-release = cuda_wheels.Release("13.0.1", 580, ("90",), tuple(cuda_wheels.Wheel(project, "1.0", {"x86_64": digest}) for project, digest in json.loads(wheels)))
-cuda_wheels.install(release, pathlib.Path(target), url, "x86_64", Deadly(), die if moment == "proving" else lambda folder: None)
+pins = tuple(cuda_releases.Wheel(project, "1.0", {"x86_64": digest}) for project, digest in json.loads(wheels))
+release = cuda_releases.Release("13.0.1", 580, 580, ("90",), pins)
+cuda_wheels.install(release, pathlib.Path(root), url, "x86_64", Deadly(), die if moment == "proving" else lambda folder: "13.0")
 """
 
 
 @pytest.mark.parametrize("moment", ["fetching", "unpacking", "proving", "renaming"])
 def test_a_run_that_was_killed_leaves_nothing_that_counts_and_the_next_finishes(tmp_path: pathlib.Path, index: Index, moment: str) -> None:
-    target = tmp_path / "cuda-13.0.1"
+    target = tmp_path / "toolkits/cuda-13.0.1"
     wheels = json.dumps([(project, sha256(data)) for project, data in WHEELS.items()])
-    killed = subprocess.run([sys.executable, "-c", KILLED, str(target), index.url, moment, wheels], env={"PYTHONPATH": COLLECTIONS}, check=False, timeout=60)
+    killed = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path), index.url, moment, wheels], env={"PYTHONPATH": COLLECTIONS}, check=False, timeout=60)
     assert killed.returncode == -signal.SIGKILL
     assert not target.exists()
     index.asked.clear()
-    assert install(target, index)
+    assert install(tmp_path, index)
     assert (target / "lib/libcublas.so.13").stat().st_size == 600_000
     assert len(index.fetched()) == (len(WHEELS) if moment == "fetching" else 0)
-    assert sorted(path.name for path in tmp_path.iterdir()) == [".cuda-13.0.1.lock", "cuda-13.0.1"]
+    assert [path.name for path in target.parent.iterdir()] == ["cuda-13.0.1"]
 
 
 def test_remains_of_something_else_are_replaced(tmp_path: pathlib.Path, index: Index) -> None:
-    target = tmp_path / "cuda-13.0.1"
+    target = tmp_path / "toolkits/cuda-13.0.1"
     (target / "bin").mkdir(parents=True)
     (target / "bin/nvcc").write_text("old")
     (target / "stray").touch()
-    assert install(target, index)
+    assert install(tmp_path, index)
     assert (target / "bin/nvcc").read_text() == "#!/bin/sh\n"
     assert not (target / "stray").exists()
 
 
 def test_a_file_that_the_index_does_not_have(tmp_path: pathlib.Path, index: Index) -> None:
-    other = cuda_wheels.Release("13.0.1", 580, (), (cuda_wheels.Wheel("nvidia-cublas", "1.0", {"x86_64": "f" * 64}),))
+    other = cuda_releases.Release("13.0.1", 580, 580, (), (cuda_releases.Wheel("nvidia-cublas", "1.0", {"x86_64": "f" * 64}),))
     with pytest.raises(ProblemError, match=r"cuda_toolkit_index_url: .*no file of nvidia-cublas 1\.0 with sha256 ffff"):
-        install(tmp_path / "cuda-13.0.1", index, release=other)
-    assert not (tmp_path / "cuda-13.0.1").exists()
+        install(tmp_path, index, release=other)
+    assert not (tmp_path / "toolkits/cuda-13.0.1").exists()
 
 
 def test_progress_counts_the_bytes_of_all_wheels(tmp_path: pathlib.Path, index: Index) -> None:
@@ -195,7 +200,7 @@ def test_progress_counts_the_bytes_of_all_wheels(tmp_path: pathlib.Path, index: 
             assert unit == "bytes"
             seen.append((self._stage, done, total))
 
-    cuda_wheels.install(RELEASE, tmp_path / "cuda-13.0.1", index.url, "x86_64", Watched(), lambda _folder: None)
+    cuda_wheels.install(RELEASE, tmp_path, index.url, "x86_64", Watched(), lambda _folder: "13.0")
     size = sum(len(data) for data in WHEELS.values())
     fetching = [(done, total) for stage, done, total in seen if stage == "fetching CUDA toolkit 13.0.1"]
     assert fetching[-1] == (size, size)
@@ -223,8 +228,9 @@ def test_place_of(member: str, place: str) -> None:
 
 
 def test_the_releases_are_complete() -> None:
-    for version, release in cuda_wheels.RELEASES.items():
+    for version, release in cuda_releases.RELEASES.items():
         assert release.version.startswith(f"{version}.")
+        assert [each.project.rpartition("-")[2] for each in release.wheels] == ["nvcc", "nvvm", "crt", "cccl", "runtime", "nvrtc", "cublas"]
         for each in release.wheels:
             assert set(each.sha256) == {"x86_64", "aarch64"}
             assert all(len(digest) == 64 and int(digest, 16) for digest in each.sha256.values())
@@ -233,5 +239,56 @@ def test_the_releases_are_complete() -> None:
 
 
 def test_a_manifest_alone_is_no_installation(tmp_path: pathlib.Path) -> None:
-    files.write_json(tmp_path / "manifest.json", {"version": "13.0.1"})
+    files.write_json(tmp_path / "toolkits/cuda-13.0.1/manifest.json", {"version": "13.0.1"})
     assert not cuda_wheels.installed(RELEASE, tmp_path)
+
+
+def test_the_newest_release_comes_first() -> None:
+    assert list(cuda_releases.RELEASES) == sorted(cuda_releases.RELEASES, key=lambda version: [int(part) for part in version.split(".")], reverse=True)
+
+
+def test_removal_takes_what_is_ours_and_nothing_else(tmp_path: pathlib.Path, index: Index) -> None:
+    install(tmp_path, index)
+    toolkits = tmp_path / "toolkits"
+    for remains in (".cuda-13.0.1.gone/bin", ".cuda-13.4.2.new/lib", ".cuda-13.4.2.wheels"):
+        (toolkits / remains).mkdir(parents=True)
+    files.write_json(toolkits / "proven.json", {})
+    system = tmp_path / "usr/local/cuda-12.8.93"
+    files.write_json(system / "manifest.json", {"version": "12.8.93"})
+    (toolkits / "cuda-12.8.93").symlink_to(system)
+    files.write_json(toolkits / "cuda-12.6.1/version.json", {"version": "12.6.1"})
+    files.write_json(toolkits / "cuda-mine/manifest.json", {"version": "13.0.1"})
+
+    wanted = ["cuda-13.0.1", ".cuda-13.0.1.gone", ".cuda-13.4.2.new", ".cuda-13.4.2.wheels", "proven.json"]
+    assert [path.name for path in cuda_wheels.removable(tmp_path)] == wanted
+    assert [path.name for path in cuda_wheels.removable(tmp_path, "13.0")] == wanted[:2]
+    assert [path.name for path in cuda_wheels.remove(tmp_path, "", Progress())] == wanted
+    assert sorted(path.name for path in toolkits.iterdir()) == ["cuda-12.6.1", "cuda-12.8.93", "cuda-mine"]
+    assert (system / "manifest.json").exists()
+    assert cuda_wheels.remove(tmp_path, "", Progress()) == []
+
+
+# A removal that kills itself (SIGKILL) when it has removed half of the toolkit.
+CUT_OFF = """
+import os, pathlib, shutil, signal, sys
+from ansible_collections.llama_fleet.core.plugins.module_utils import cuda_wheels
+from ansible_collections.llama_fleet.core.plugins.module_utils.progress import Progress
+
+def die(path, **_options):
+    if path.exists():
+        (path / "lib/libcublas.so.13").unlink()
+        os.kill(os.getpid(), signal.SIGKILL)
+
+shutil.rmtree = die
+cuda_wheels.remove(pathlib.Path(sys.argv[1]), "", Progress())
+"""
+
+
+def test_a_removal_that_was_killed_leaves_no_half_toolkit_and_the_next_finishes(tmp_path: pathlib.Path, index: Index) -> None:
+    install(tmp_path, index)
+    killed = subprocess.run([sys.executable, "-c", CUT_OFF, str(tmp_path)], env={"PYTHONPATH": COLLECTIONS}, check=False, timeout=60)
+    assert killed.returncode == -signal.SIGKILL
+    assert not cuda_wheels.installed(RELEASE, tmp_path)
+    assert [path.name for path in cuda_wheels.remove(tmp_path, "", Progress())] == [".cuda-13.0.1.gone"]
+    assert not (tmp_path / "toolkits").exists()
+    assert install(tmp_path, index)

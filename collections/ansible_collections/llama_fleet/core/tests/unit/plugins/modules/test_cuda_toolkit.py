@@ -10,7 +10,9 @@ import typing
 
 import pytest
 
-from ansible_collections.llama_fleet.core.plugins.module_utils import cuda, cuda_wheels
+from ansible_collections.llama_fleet.core.plugins.module_utils import build_host, cuda, cuda_proof, cuda_wheels, files
+from ansible_collections.llama_fleet.core.plugins.module_utils.cuda_releases import RELEASES
+from ansible_collections.llama_fleet.core.plugins.module_utils.problems import ProblemError
 from ansible_collections.llama_fleet.core.plugins.modules import cuda_toolkit
 
 if typing.TYPE_CHECKING:
@@ -27,20 +29,32 @@ class Calls:
         self.wanted: list[cuda.Wanted] = []
         self.indexes: list[str] = []
 
-        def make_plan(wanted: cuda.Wanted, _host: cuda.Host) -> cuda.Plan:
+        self.compiler_later: list[bool] = []
+
+        def make_plan(wanted: cuda.Wanted, _host: cuda.Host, compiler_later: bool) -> cuda.Plan:
             self.wanted.append(wanted)
+            self.compiler_later.append(compiler_later)
             return plan
 
-        def install(_release: object, target: pathlib.Path, index: str, _machine: str, _progress: object, prove: typing.Callable[[pathlib.Path], None]) -> bool:
-            self.names.append(f"install {target.name}")
+        def install(_release: object, root: pathlib.Path, index: str, _machine: str, _progress: object, prove: typing.Callable[[pathlib.Path], str]) -> bool:
+            self.names.append(f"install below {root.name}")
             self.indexes.append(index)
-            prove(target.with_name("new"))
+            files.write_json(plan.toolkit.path / cuda_wheels.MANIFEST, {"nvcc": prove(root / "new")})
             return installs
 
         monkeypatch.setattr(cuda, "make_plan", make_plan)
+        monkeypatch.setattr(cuda, "has_compiler", lambda _host: True)
+        monkeypatch.setattr(build_host, "can_install", lambda: True)
+        monkeypatch.setattr(build_host, "install", lambda names, _run: self.names.append(f"apt {' '.join(names)}"))
         monkeypatch.setattr(cuda_wheels, "install", install)
-        monkeypatch.setattr(cuda, "proof_key", lambda *_arguments: "key")
-        monkeypatch.setattr(cuda, "prove", lambda toolkit, *_others: self.names.append(f"prove {toolkit.path.name}"))
+
+        def accept(folder: pathlib.Path, _wanted: object, _host: object) -> str:
+            self.names.append(f"accept {folder.name}")
+            return "Cuda compilation tools, release 13.0"
+
+        monkeypatch.setattr(cuda_proof, "accept", accept)
+        monkeypatch.setattr(cuda_proof, "proof_key", lambda *_arguments: "key")
+        monkeypatch.setattr(cuda_proof, "prove", lambda toolkit, *_others: self.names.append(f"prove {toolkit.path.name}"))
 
 
 def run(root: pathlib.Path, check_mode: bool = False, **params: typing.Any) -> dict[str, typing.Any]:
@@ -49,21 +63,55 @@ def run(root: pathlib.Path, check_mode: bool = False, **params: typing.Any) -> d
 
 
 def to_install(root: pathlib.Path) -> cuda.Plan:
-    return cuda.Plan(cuda.Toolkit(root / "toolkits/cuda-13.0.88", "13.0.88"), "installed", cuda_wheels.RELEASES["13.0"])
+    return cuda.Plan(cuda.Toolkit(root / "toolkits/cuda-13.0.88", "13.0.88"), "installed", RELEASES["13.0"])
 
 
 def found(root: pathlib.Path) -> cuda.Plan:
-    return cuda.Plan(cuda.Toolkit(root / "system", "12.8.93"), "found")
+    return cuda.Plan(cuda.Toolkit(root / "system", "12.8.93", "Cuda compilation tools, release 12.8, V12.8.93"), "found")
+
+
+@pytest.mark.parametrize(
+    ("params", "names", "later"),
+    [
+        ({}, ["apt compiler", "install below {}", "accept new"], True),
+        ({"install_packages": False}, ["install below {}", "accept new"], False),
+        ({"plan_only": True}, [], True),
+        ({"plan_only": True, "install_packages": False}, [], True),
+    ],
+    ids=["installed", "not to be installed", "planned", "planned, not to be installed"],
+)
+def test_a_host_without_a_compiler(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, params: dict[str, bool], names: list[str], later: bool) -> None:
+    calls = Calls(monkeypatch, to_install(tmp_path))
+    monkeypatch.setattr(cuda, "has_compiler", lambda _host: False)
+    result = run(tmp_path, **params)
+    assert (calls.names, calls.compiler_later) == ([name.format(tmp_path.name) for name in names], [later])
+    assert result["changed"] == (not params.get("plan_only"))
+
+
+def test_a_found_one_is_not_proved_before_there_is_a_compiler(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = Calls(monkeypatch, found(tmp_path))
+    monkeypatch.setattr(cuda, "has_compiler", lambda _host: False)
+    assert (run(tmp_path, plan_only=True)["would_change"], calls.names) == (True, [])
 
 
 def test_an_installation(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
     calls = Calls(monkeypatch, to_install(tmp_path))
     result = run(tmp_path, driver_version="580.95.05", architectures=["90-real"])
-    assert calls.names == ["install cuda-13.0.88", "prove new"]
+    assert calls.names == [f"install below {tmp_path.name}", "accept new"]
     assert calls.indexes == ["http://index"]
-    assert calls.wanted == [cuda.Wanted(tmp_path, "", "13.0", "580.95.05", ("90-real",))]
+    assert calls.wanted == [cuda.Wanted(tmp_path, "", "", "580.95.05", ("90-real",))]
     path = str(tmp_path / "toolkits/cuda-13.0.88")
-    assert result == {"changed": True, "diff": {"before": "", "after": f"{path}\n"}, "path": path, "version": "13.0.88", "origin": "installed"}
+    assert result == {
+        "changed": True,
+        "diff": {"before": "", "after": f"{path}\n"},
+        "path": path,
+        "version": "13.0.88",
+        "nvcc": "Cuda compilation tools, release 13.0",
+        "include": f"{path}/include",
+        "library": f"{path}/lib64",
+        "origin": "installed",
+        "removed": [],
+    }
 
 
 def test_another_run_was_faster(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -97,9 +145,10 @@ def test_a_plan_changes_nothing_and_says_what_would(tmp_path: pathlib.Path, monk
 def test_a_found_toolkit_is_proven_once(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
     calls = Calls(monkeypatch, found(tmp_path))
     assert run(tmp_path)["changed"] is False
-    assert run(tmp_path)["origin"] == "found"
+    again = run(tmp_path)
+    assert (again["origin"], again["nvcc"]) == ("found", "Cuda compilation tools, release 12.8, V12.8.93")
     assert calls.names == ["prove system"]
-    monkeypatch.setattr(cuda, "proof_key", lambda *_arguments: "another key")
+    monkeypatch.setattr(cuda_proof, "proof_key", lambda *_arguments: "another key")
     run(tmp_path)
     assert calls.names == ["prove system", "prove system"]
 
@@ -110,3 +159,46 @@ def test_check_mode_proves_a_found_toolkit_but_remembers_nothing(tmp_path: pathl
     run(tmp_path, plan_only=True)
     assert calls.names == ["prove system", "prove system"]
     assert list(tmp_path.iterdir()) == []
+
+
+def add_installed(root: pathlib.Path, version: str) -> pathlib.Path:
+    folder = root / f"toolkits/cuda-{version}"
+    (folder / "bin").mkdir(parents=True)
+    (folder / "bin/nvcc").touch()
+    files.write_json(folder / cuda_wheels.MANIFEST, {"version": version})
+    return folder
+
+
+def test_absent_removes_what_was_installed_once(tmp_path: pathlib.Path) -> None:
+    folder = add_installed(tmp_path, "13.0.88")
+    result = run(tmp_path, state="absent")
+    assert (result["changed"], result["removed"], result["path"]) == (True, [str(folder)], "")
+    assert result["diff"] == {"before": f"{folder}\n", "after": ""}
+    assert not (tmp_path / "toolkits").exists()
+    again = run(tmp_path, state="absent")
+    assert (again["changed"], again["removed"], again["diff"]) == (False, [], {"before": "", "after": ""})
+
+
+def test_absent_in_check_mode_and_as_a_plan_only_tells(tmp_path: pathlib.Path) -> None:
+    folder = add_installed(tmp_path, "13.0.88")
+    checked = run(tmp_path, check_mode=True, state="absent")
+    assert (checked["changed"], checked["diff"]["before"]) == (True, f"{folder}\n")
+    planned = run(tmp_path, plan_only=True, state="absent")
+    assert (planned["changed"], planned["would_change"], planned["removed"]) == (False, True, [str(folder)])
+    assert (folder / "bin/nvcc").exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["toolkits"]
+
+
+def test_absent_of_one_version_leaves_the_others(tmp_path: pathlib.Path) -> None:
+    old, new = add_installed(tmp_path, "13.0.88"), add_installed(tmp_path, "13.5.37")
+    assert run(tmp_path, check_mode=True, state="absent", version="13.0")["removed"] == [str(old)]
+    assert run(tmp_path, state="absent", version="13.0")["removed"] == [str(old)]
+    assert new.exists()
+
+
+@pytest.mark.parametrize("version", ["13", "13.0.88", "*", "../x"])
+def test_absent_of_a_version_that_is_none(tmp_path: pathlib.Path, version: str) -> None:
+    folder = add_installed(tmp_path, "13.0.88")
+    with pytest.raises(ProblemError, match=r"cuda_toolkit_version: found .*, wanted major\.minor"):
+        run(tmp_path, state="absent", version=version)
+    assert folder.exists()
