@@ -1,13 +1,14 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""A GGUF file of random weights, small enough to make at run time and wide enough for real kernels.
+"""GGUF files of random weights: one small enough to make at run time and wide enough for real kernels, and larger ones by their shape.
 
-Its text is noise; it exists so that a build can be seen to decode tokens before it is trusted.
+Their text is noise; they exist so that a build can be seen to decode tokens, and how fast, for the weights do not matter to that.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import math
 import random
 import struct
 import typing
@@ -17,9 +18,8 @@ if typing.TYPE_CHECKING:
 
 _U32, _F32, _STRING, _ARRAY, _I32 = 4, 6, 8, 9, 5
 _ALIGNMENT = 32
-_WIDTH = 256  # one block of the K quants, four tiles of AMX
-_HEADS, _KV_HEADS = 4, 2
-_VOCABULARY = 288  # 3 special tokens, 256 bytes, letters; a multiple of a tile's 32 columns
+# Random blocks of a tensor, after which they repeat: else large files would take minutes.
+_DIFFERENT = 1 << 14
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,6 +34,11 @@ class Quant:
     values: int
     layout: tuple[str | int, ...]
 
+    def size(self, shape: Shape) -> int:
+        """Bytes of a tensor of this type; one without blocks holds floats."""
+        block = sum(2 if part == "d" else int(part) for part in self.layout) or 4
+        return math.prod(shape) // self.values * block
+
 
 F32 = Quant(0, 1, ())
 Q4_0 = Quant(2, 32, ("d", 16))
@@ -44,71 +49,109 @@ Q6_K = Quant(14, 256, (128 + 64 + 16, "d"))
 Shape = tuple[int, ...]
 
 
-def tensors() -> dict[str, tuple[Quant, Shape]]:
-    """Name, type and shape of every tensor: two layers, a different kernel in nearly every matrix."""
-    kv_width = _WIDTH * _KV_HEADS // _HEADS
+@dataclasses.dataclass(frozen=True)
+class Model:
+    """The shape of a model. ``layers`` has the types of each layer's attention and feed-forward matrices."""
+
+    name: str
+    width: int
+    feed_forward: int
+    heads: int
+    kv_heads: int
+    layers: tuple[tuple[Quant, Quant], ...]
+    embedding: Quant
+    output: Quant
+    vocabulary: int
+    context: int
+
+
+# The width is one block of the K quants and four tiles of AMX, the vocabulary 3 special tokens, 256 bytes and letters, a
+# multiple of a tile's 32 columns; a different kernel in nearly every matrix.
+TINY = Model("tiny", 256, 256, 4, 2, ((Q8_0, Q4_0), (Q4_K, Q4_K)), Q8_0, Q6_K, 288, 512)
+
+
+def tensors(model: Model = TINY) -> dict[str, tuple[Quant, Shape]]:
+    """Name, type and shape of every tensor."""
+    kv_width = model.width * model.kv_heads // model.heads
     found: dict[str, tuple[Quant, Shape]] = {
-        "token_embd.weight": (Q8_0, (_WIDTH, _VOCABULARY)),
-        "output_norm.weight": (F32, (_WIDTH,)),
-        "output.weight": (Q6_K, (_WIDTH, _VOCABULARY)),
+        "token_embd.weight": (model.embedding, (model.width, model.vocabulary)),
+        "output_norm.weight": (F32, (model.width,)),
+        "output.weight": (model.output, (model.width, model.vocabulary)),
     }
-    for layer, (attention, feed_forward) in enumerate([(Q8_0, Q4_0), (Q4_K, Q4_K)]):
+    for layer, (attention, feed_forward) in enumerate(model.layers):
         block = f"blk.{layer}."
         for norm in ("attn_norm", "ffn_norm"):
-            found[f"{block}{norm}.weight"] = (F32, (_WIDTH,))
-        for name, rows in (("attn_q", _WIDTH), ("attn_k", kv_width), ("attn_v", kv_width), ("attn_output", _WIDTH)):
-            found[f"{block}{name}.weight"] = (attention, (_WIDTH, rows))
-        for name in ("ffn_gate", "ffn_up", "ffn_down"):
-            found[f"{block}{name}.weight"] = (feed_forward, (_WIDTH, _WIDTH))
+            found[f"{block}{norm}.weight"] = (F32, (model.width,))
+        for name, rows in (("attn_q", model.width), ("attn_k", kv_width), ("attn_v", kv_width), ("attn_output", model.width)):
+            found[f"{block}{name}.weight"] = (attention, (model.width, rows))
+        for name, shape in (
+            ("ffn_gate", (model.width, model.feed_forward)),
+            ("ffn_up", (model.width, model.feed_forward)),
+            ("ffn_down", (model.feed_forward, model.width)),
+        ):
+            found[f"{block}{name}.weight"] = (feed_forward, shape)
     return found
 
 
 def write_tiny_model(path: pathlib.Path, seed: int = 1) -> None:
-    """Write the model to ``path``: the same bytes for the same ``seed``."""
+    """Write the tiny model to ``path``: the same bytes for the same ``seed``."""
+    write_model(path, TINY, seed)
+
+
+def write_model(path: pathlib.Path, model: Model, seed: int = 1) -> None:
+    """Write a model of this shape to ``path``: the same bytes for the same ``seed``."""
     source = random.Random(seed)
-    described, blobs, offset = [], [], 0
-    for name, (quant, shape) in tensors().items():
-        blob = _padded(_weights(quant, shape, source))
+    described, offset = [], 0
+    for name, (quant, shape) in tensors(model).items():
         described.append(_string(name) + struct.pack(f"<I{len(shape)}QIQ", len(shape), *shape, quant.number, offset))
-        blobs.append(blob)
-        offset += len(blob)
-    settings = _settings()
+        offset += _aligned(quant.size(shape))
+    settings = _settings(model)
     head = b"GGUF" + struct.pack("<IQQ", 3, len(described), len(settings)) + b"".join(settings) + b"".join(described)
-    path.write_bytes(_padded(head) + b"".join(blobs))
+    with path.open("wb") as file:
+        file.write(_padded(head))
+        for quant, shape in tensors(model).values():
+            for part in _weights(quant, shape, source):
+                file.write(part)
+            file.write(bytes(_aligned(quant.size(shape)) - quant.size(shape)))
 
 
-def _weights(quant: Quant, shape: Shape, source: random.Random) -> bytes:
-    count = 1
-    for length in shape:
-        count *= length
+def _weights(quant: Quant, shape: Shape, source: random.Random) -> typing.Iterator[bytes]:
+    """The bytes of a tensor, in pieces."""
     if quant is F32:
-        return struct.pack(f"<{count}f", *([1.0] * count))
+        yield struct.pack("<f", 1.0) * math.prod(shape)
+        return
+    blocks = math.prod(shape) // quant.values
     scale = struct.pack("<e", 0.0008 if quant.values == 32 else 0.0001)
     block = [scale if part == "d" else int(part) for part in quant.layout]
-    return b"".join(
-        part if isinstance(part, bytes) else source.getrandbits(8 * part).to_bytes(part, "little") for _block in range(count // quant.values) for part in block
+    different = b"".join(
+        part if isinstance(part, bytes) else source.getrandbits(8 * part).to_bytes(part, "little")
+        for _block in range(min(blocks, _DIFFERENT))
+        for part in block
     )
+    for begin in range(0, blocks, _DIFFERENT):
+        yield different[: (blocks - begin) * quant.size((quant.values,))]
 
 
-def _settings() -> list[bytes]:
+def _settings(model: Model) -> list[bytes]:
     words = ["<unk>", "<s>", "</s>"] + [f"<0x{byte:02X}>" for byte in range(256)] + ["\u2581"] + [chr(code) for code in range(ord("a"), ord("z") + 1)]
     words += [f"\u2581{chr(code)}" for code in range(ord("a"), ord("z") + 1)]
-    words = words[:_VOCABULARY]
-    kinds = [2, 3, 3] + [6] * 256 + [1] * (_VOCABULARY - 259)  # unknown, control, byte, normal
+    words += [f"\u2581word{number}" for number in range(model.vocabulary - len(words))]
+    words = words[: model.vocabulary]
+    kinds = [2, 3, 3] + [6] * 256 + [1] * (model.vocabulary - 259)  # unknown, control, byte, normal
     numbers = {
-        "llama.context_length": 512,
-        "llama.embedding_length": _WIDTH,
-        "llama.block_count": 2,
-        "llama.feed_forward_length": _WIDTH,
-        "llama.attention.head_count": _HEADS,
-        "llama.attention.head_count_kv": _KV_HEADS,
-        "llama.rope.dimension_count": _WIDTH // _HEADS,
-        "llama.vocab_size": _VOCABULARY,
+        "llama.context_length": model.context,
+        "llama.embedding_length": model.width,
+        "llama.block_count": len(model.layers),
+        "llama.feed_forward_length": model.feed_forward,
+        "llama.attention.head_count": model.heads,
+        "llama.attention.head_count_kv": model.kv_heads,
+        "llama.rope.dimension_count": model.width // model.heads,
+        "llama.vocab_size": model.vocabulary,
         "tokenizer.ggml.unknown_token_id": 0,
         "tokenizer.ggml.bos_token_id": 1,
         "tokenizer.ggml.eos_token_id": 2,
     }
-    texts = {"general.architecture": "llama", "general.name": "tiny", "tokenizer.ggml.model": "llama"}
+    texts = {"general.architecture": "llama", "general.name": model.name, "tokenizer.ggml.model": "llama"}
     return [
         *(_string(key) + struct.pack("<I", _STRING) + _string(text) for key, text in texts.items()),
         *(_string(key) + struct.pack("<II", _U32, number) for key, number in numbers.items()),
@@ -125,4 +168,8 @@ def _string(text: str) -> bytes:
 
 
 def _padded(data: bytes) -> bytes:
-    return data + bytes(-len(data) % _ALIGNMENT)
+    return data + bytes(_aligned(len(data)) - len(data))
+
+
+def _aligned(size: int) -> int:
+    return size + -size % _ALIGNMENT
