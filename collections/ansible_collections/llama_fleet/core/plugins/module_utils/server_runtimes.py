@@ -226,10 +226,10 @@ class ProcessRuntime:
         return process
 
     def death(self, process: processes.Process) -> str:
+        if processes.alive(process):
+            return ""
         child = self._children.get(process.pid)
-        if child is not None and child.poll() is not None:
-            return ending(child.returncode)
-        return "" if processes.alive(process) else "llama-server ended"
+        return ending(child.wait()) if child is not None else "llama-server ended"
 
     def stop(self) -> None:
         for process in self.own():

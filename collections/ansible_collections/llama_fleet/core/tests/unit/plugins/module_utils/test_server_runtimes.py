@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import signal
+import time
 import typing
 
 import pytest
@@ -134,6 +136,21 @@ def test_what_cannot_be_executed_says_so(tmp_path: pathlib.Path) -> None:
     runtime = ProcessRuntime(tmp_path / "default", tmp_path / "run")
     with pytest.raises(GateError, match="cannot be executed: No such file"):
         runtime.start(generation(tmp_path / "default" / "1", command=["/nowhere/llama-server"]))
+
+
+def test_how_a_process_ended_is_told_though_it_ends_while_it_is_looked_at(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    runtime = ProcessRuntime(tmp_path / "default", tmp_path / "run")
+    process = runtime.start(generation(tmp_path / "default" / "1", command=["sleep", "60"]))
+    alive = processes.alive
+
+    def ends_meanwhile(found: processes.Process) -> bool:
+        os.kill(found.pid, signal.SIGKILL)
+        while alive(found):
+            time.sleep(0.01)
+        return False
+
+    monkeypatch.setattr(processes, "alive", ends_meanwhile)
+    assert runtime.death(process) == "llama-server was ended by SIGKILL"
 
 
 def test_systemd_is_only_there_as_pid_1(tmp_path: pathlib.Path) -> None:
