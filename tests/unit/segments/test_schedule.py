@@ -201,8 +201,7 @@ class TestHash:
         blocks = [bytes([number]) * 5000 for number in range(200)]
 
         def work() -> None:
-            while running.upto < 5000 * len(blocks):
-                position = running.upto
+            while (position := running.upto) < 5000 * len(blocks):
                 with running.turn(position) as mine:
                     if mine:
                         running.add(memoryview(blocks[position // 5000]))
