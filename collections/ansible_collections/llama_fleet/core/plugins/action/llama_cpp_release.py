@@ -42,6 +42,8 @@ class ActionModule(ProgressAction):
         if cache is None or arguments.get("method") == "source":
             return super()._run_in_background(arguments, task_vars)
         plan = self._plan(arguments, offered, task_vars)
+        if plan.get("would_compile") and not plan["fingerprint_parts"]:  # without git nobody knows what would be built
+            plan = self._plan({**arguments, "install_git": True}, offered, task_vars)
         if plan.get("would_compile") and plan["fingerprint_parts"]:
             with cache.turn(plan["fingerprint_parts"], lambda: self._say(task_vars, "waiting for another host that builds the same release")):
                 now = _offer(cache)

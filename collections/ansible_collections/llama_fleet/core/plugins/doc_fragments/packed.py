@@ -51,6 +51,12 @@ options:
     description: The index of what O(controller_cache) has, as JSON, for a plan. The module's action plugin sets it.
     type: str
     default: ""
+  install_git:
+    description:
+      - Install git where the commit of a source could not be known without it, also for a plan. The module's action plugin sets it, so that a host learns
+        whether another one builds the same.
+    type: bool
+    default: false
   upstream_url:
     description: Where the project's own binaries are, below which a folder for each build tag is expected.
     type: str

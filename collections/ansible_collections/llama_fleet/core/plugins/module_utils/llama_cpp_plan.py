@@ -79,6 +79,13 @@ def make_plan(request: Request, run: Runner, tentative: bool = False) -> Plan:
     return _from_source(request, request.source, run, tentative)
 
 
+def install_git(request: Request, run: Runner) -> None:
+    """Install git where the commit of the source cannot be known without it, so that a plan can tell the fingerprint."""
+    unknown = isinstance(request.source, Repository) and pinned_revision(request.version) is None
+    if unknown and "git" in build_host.observe(True).missing and request.install_packages and build_host.can_install():
+        build_host.install(("git",), run)
+
+
 def _cpu_problems(request: Request) -> list[Problem]:
     return cpu_problems(request.cpu, platform.machine(), "llama_cpp_cpu", _cpuinfo()) if request.from_source else []
 

@@ -43,6 +43,7 @@ ARGUMENTS: dict[str, dict[str, typing.Any]] = {
     "pack_to": {"type": "path", "default": ""},
     "signing_key": {"type": "path", "default": "", "no_log": False},
     "offered": {"type": "str", "default": ""},
+    "install_git": {"type": "bool", "default": False},
     "keep": {"type": "int", "default": 3},
     "instances": {"type": "path", "default": "/etc/llama-fleet"},
 }

@@ -206,7 +206,7 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.borrowed import b
 from ansible_collections.llama_fleet.core.plugins.module_utils.commands import run
 from ansible_collections.llama_fleet.core.plugins.module_utils.files import locked
 from ansible_collections.llama_fleet.core.plugins.module_utils.instance_usage import uses
-from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp_plan import Plan, explain, make_plan
+from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp_plan import Plan, explain, install_git, make_plan
 from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp_release import make_release
 from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp_request import ARGUMENTS, Request, parse_request
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import ProblemError
@@ -226,6 +226,8 @@ def difference(plan: Plan, root: pathlib.Path) -> dict[str, typing.Any]:
 def provide_release(module: AnsibleModule) -> dict[str, typing.Any]:
     request = parse_request(module.params)
     touch = not (module.params["plan_only"] or module.check_mode)
+    if module.params["install_git"] and not module.check_mode:
+        install_git(request, run)
     plan = make_plan(request, run, tentative=not touch)
     progress = Progress(module.params["progress_file"] or "")
     changed = plan.manifest is None

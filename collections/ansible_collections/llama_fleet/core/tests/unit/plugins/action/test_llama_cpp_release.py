@@ -35,11 +35,12 @@ class Connection:
 class Host(llama_cpp_release.ActionModule):
     """A host of which only the way from plan to release is asked."""
 
-    def __init__(self, cache: pathlib.Path, transport: str = "ssh", builds: bool = True, fetched: bool = True) -> None:
+    def __init__(self, cache: pathlib.Path, transport: str = "ssh", builds: bool = True, fetched: bool = True, git: bool = True) -> None:
         self._connection = Connection(transport)
         self.arguments = {"controller_cache": str(cache)}
         self.builds = builds
         self.fetched = fetched
+        self.git = git
         self.did: list[str] = []
 
     def run_it(self) -> Arguments:
@@ -50,9 +51,11 @@ class Host(llama_cpp_release.ActionModule):
         assert "offered" not in arguments
         return {"changed": True} if self.builds else {"failed": True}
 
-    def plan(self, offered: str) -> Arguments:
-        taken = NAME in offered
-        return {"would_compile": not taken, "fingerprint_parts": PARTS, "takes": NAME if taken else "", "taken_from": OFFERED if taken else ""}
+    def plan(self, arguments: Arguments, offered: str) -> Arguments:
+        self.git = self.git or arguments.get("install_git", False)
+        taken = self.git and NAME in offered
+        found = {"takes": NAME, "taken_from": OFFERED} if taken else {"takes": "", "taken_from": ""}
+        return {"would_compile": not taken, "fingerprint_parts": PARTS if self.git else {}, **found}
 
     def collect(self, cache: ControllerCache) -> None:
         if not self.fetched:
@@ -68,7 +71,7 @@ class Host(llama_cpp_release.ActionModule):
 @pytest.fixture(autouse=True)
 def without_a_connection(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ProgressAction, "_run_in_background", lambda self, arguments, _task_vars: self.module(arguments))
-    monkeypatch.setattr(Host, "_plan", lambda self, _arguments, offered, _task_vars: self.plan(offered))
+    monkeypatch.setattr(Host, "_plan", lambda self, arguments, offered, _task_vars: self.plan(arguments, offered))
     monkeypatch.setattr(Host, "_collect", lambda self, _arguments, cache, _task_vars: self.collect(cache))
     monkeypatch.setattr(Host, "_bring", lambda self, _arguments, _cache, name, _task_vars: self.bring(name))
 
@@ -80,6 +83,12 @@ def cache(tmp_path: pathlib.Path) -> pathlib.Path:
 
 def test_the_first_host_builds_and_the_second_takes(cache: pathlib.Path) -> None:
     first, second = Host(cache), Host(cache)
+    assert first.run_it() == second.run_it() == {"changed": True}
+    assert (first.did, second.did) == (["built"], [f"took {NAME}"])
+
+
+def test_a_host_without_git_takes_what_another_has_built(cache: pathlib.Path) -> None:
+    first, second = Host(cache, git=False), Host(cache, git=False)
     assert first.run_it() == second.run_it() == {"changed": True}
     assert (first.did, second.did) == (["built"], [f"took {NAME}"])
 

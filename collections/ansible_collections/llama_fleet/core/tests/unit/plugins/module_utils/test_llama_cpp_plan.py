@@ -136,6 +136,21 @@ def test_without_git_the_commit_waits_for_it(request_: Request, host: SetHost) -
     assert (pinned.revision.commit, pinned.fingerprint != "") == (COMMIT, True)
 
 
+@pytest.mark.parametrize(
+    ("version", "missing", "installable", "installs"),
+    [("latest", ("git",), True, True), (COMMIT, ("git",), True, False), ("b77", (), True, False), ("b77", ("git",), False, False)],
+)
+def test_git_is_installed_where_a_commit_depends_on_it(
+    request_: Request, host: SetHost, version: str, missing: tuple[str, ...], installable: bool, installs: bool
+) -> None:
+    host(dataclasses.replace(READY, missing=missing), installable)
+    run = Compilers()
+    llama_cpp_plan.install_git(dataclasses.replace(request_, source=Repository(URL), version=version), run)
+    assert [command[-1] for command in run.commands if "install" in command] == (["git"] if installs else [])
+    llama_cpp_plan.install_git(request_, run)
+    assert len(run.commands) == (2 if installs else 0), "an archive needs none"
+
+
 @pytest.mark.parametrize(("openssl", "installable", "switch"), [(True, False, "ON"), (False, True, "ON"), (False, False, "OFF")])
 def test_openssl_is_used_where_it_is_or_can_be_had(request_: Request, host: SetHost, openssl: bool, installable: bool, switch: str) -> None:
     host(BuildHost("/usr/bin/c++", openssl, () if openssl else ("openssl",)), installable)

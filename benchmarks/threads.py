@@ -1,0 +1,109 @@
+# Copyright: (c) 2026, the llama-fleet authors
+# SPDX-License-Identifier: MIT
+"""What a number of threads costs where a container may use fewer CPUs than the machine has: ``python benchmarks/threads.py RELEASE MODEL IMAGE``.
+
+llama-server in a container with ``--cpus``, with the threads that llama_server chooses there and with its own default, in turns.
+Wants podman, an image with Python 3 in it, and a machine with more cores than ``--cpus``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import pathlib
+import socket
+import statistics
+import subprocess
+import time
+import typing
+import urllib.error
+import urllib.request
+import uuid
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+CHOSEN = """
+from ansible_collections.llama_fleet.core.plugins.module_utils.cpus import observe
+print(observe().threads)
+"""
+PROMPT = "Once upon a time there was"
+
+
+class Container:
+    """Containers of one image with the machine's release and model in them, and no more CPUs than ``cpus``."""
+
+    def __init__(self, given: argparse.Namespace) -> None:
+        self.given = given
+        mounts = {given.release: "/release", given.model.parent: "/models", ROOT / "collections": "/collections"}
+        volumes = [word for source, target in mounts.items() for word in ("--volume", f"{source.resolve()}:{target}:ro")]
+        self.words = ["podman", "run", "--rm", "--network", "host", "--cpus", str(given.cpus), *volumes]
+
+    def threads(self) -> int:
+        """What llama_server would choose in there."""
+        words = [*self.words, "--env", "PYTHONPATH=/collections", "--env", "PYTHONDONTWRITEBYTECODE=1", self.given.image, "python3", "-c", CHOSEN]
+        return int(subprocess.run(words, capture_output=True, text=True, check=True).stdout)
+
+    @contextlib.contextmanager
+    def serving(self, *options: str) -> typing.Iterator[str]:
+        """The address of a server with these options."""
+        name = f"llama-fleet-threads-{uuid.uuid4().hex[:8]}"
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            port = free.getsockname()[1]
+        common = ["--model", f"/models/{self.given.model.name}", "--port", str(port), "--ctx-size", "1024", "--parallel", "1", "--device", "none"]
+        command = ["/release/bin/llama-server", *common, *options]
+        with subprocess.Popen([*self.words, "--name", name, self.given.image, *command], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+            try:
+                wait(f"http://127.0.0.1:{port}/health", process)
+                yield f"http://127.0.0.1:{port}"
+            finally:
+                subprocess.run(["podman", "kill", "--signal", "KILL", name], capture_output=True, check=False)
+
+    def speed(self, *options: str) -> float:
+        """Tokens a second that a server with these options generates."""
+        with self.serving(*options) as url:
+            body = {"prompt": PROMPT, "n_predict": self.given.tokens, "ignore_eos": True, "temperature": 0, "cache_prompt": False}
+            for _warm_up_then_measured in range(2):
+                request = urllib.request.Request(f"{url}/completion", json.dumps(body).encode(), {"Content-Type": "application/json"})
+                with urllib.request.urlopen(request, timeout=600) as answer:
+                    found = float(json.load(answer)["timings"]["predicted_per_second"])
+            return found
+
+
+def wait(url: str, process: subprocess.Popen[bytes]) -> None:
+    """Until the server is healthy; SystemExit where it ends or takes minutes."""
+    end = time.monotonic() + 300
+    while time.monotonic() < end and process.poll() is None:
+        with contextlib.suppress(OSError, urllib.error.HTTPError), urllib.request.urlopen(url, timeout=5):
+            return
+        time.sleep(0.1)
+    raise SystemExit(f"llama-server did not become healthy (exit status {process.poll()})")
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("release", type=pathlib.Path, help="folder of a release, with bin/llama-server in it")
+    parser.add_argument("model", type=pathlib.Path, help="a GGUF file, the first one of a split model")
+    parser.add_argument("image", help="an image of podman's")
+    parser.add_argument("--cpus", type=float, default=1.0, help="CPUs that the container may use")
+    parser.add_argument("--tokens", type=int, default=96, help="generated in each measurement")
+    parser.add_argument("--rounds", type=int, default=3)
+    return parser.parse_args()
+
+
+def main() -> None:
+    given = parse()
+    container = Container(given)
+    threads = container.threads()
+    speeds: dict[str, list[float]] = {f"llama_server: {threads} thread{'s' if threads > 1 else ''}": [], "the server's own default": []}
+    for _round in range(given.rounds):
+        for name, options in zip(speeds, (("--threads", str(threads)), ()), strict=True):
+            speeds[name].append(container.speed(*options))
+    print(f"| with {given.cpus:g} CPUs | tokens/s, least | median | most |\n|---|---|---|---|")
+    for name, found in speeds.items():
+        print(f"| {name} | {min(found):.1f} | {statistics.median(found):.1f} | {max(found):.1f} |")
+    ours, default = (statistics.median(found) for found in speeds.values())
+    print(f"\nOurs: {ours / default:.2f}x the speed of the default")
+
+
+if __name__ == "__main__":
+    main()
