@@ -4,27 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
-import pathlib
 import re
-import shutil
 import tempfile
 import typing
 
-from tests.harness import environments
-from tests.harness.context import COLLECTION, ROOT, Context, FailedError
+from tests.harness import environments, tools
+from tests.harness.context import COLLECTION, ROOT, Context
 from tests.hosts import podman
 
-ANSIBLE_TEST_PIP = """\
-# ansible-test asks a host of its own for this file; here pip comes out of the Python itself.
-import subprocess
-import sys
-
-# In a process of its own, for it makes pip forget its configuration.
-subprocess.check_call([sys.executable, "-m", "ensurepip"], stdout=subprocess.DEVNULL)
-arguments = [word for word in sys.argv[1:] if word not in ("--no-setuptools", "--no-wheel")]
-sys.exit(subprocess.call([sys.executable, "-m", "pip", "install", *arguments]))
-"""
+# Two versions that follow one another.
+VERSIONS = (
+    "pypi:llama-cpp-python==0.3.35#sha256=1139dbb54509074b70893fab8554e3b079aa9f4d312058ce4018ef0019e3de12",
+    "pypi:llama-cpp-python==0.3.36#sha256=832db0699007f1be95a7e41ef12e88926b02ba836461e36a36372db2760c1a2e",
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,7 +90,7 @@ def ansible_lint(context: Context) -> None:
 def release(context: Context) -> None:
     context.require_root("a build with packages of the system")
     root = context.cache / "machine"
-    arguments = f"source='{_default_source()}' root={root} compiler_cache={context.cache / 'ccache'}"
+    arguments = f"source='{tools.default_source()}' root={root} compiler_cache={context.cache / 'ccache'}"
     ansible = ("ansible", "-i", "inventories/localhost", "localhost", "-m", "llama_fleet.core.llama_cpp_release")
     context.run(*ansible, "-a", arguments, venv=environments.main_venv(context))
 
@@ -106,16 +98,16 @@ def release(context: Context) -> None:
 @step("hosts", "the images of real hosts are there, and what the test hub serves them")
 def hosts(context: Context) -> None:
     context.require_root("making host images")
-    _ensure_images(context)
+    tools.ensure_images(context)
     context.require_passed("release")
-    splitter = _release(context) / "bin" / "llama-gguf-split"
+    splitter = tools.newest_release(context) / "bin" / "llama-gguf-split"
     python_path = {"PYTHONPATH": f"{ROOT}:{ROOT / 'collections'}"}
     context.run("python", "-m", "tests.harness.content", context.cache / "hub", splitter, venv=environments.main_venv(context), env=python_path)
 
 
 @step("units", "unit and contract tests", quick=True)
 def units(context: Context) -> None:
-    _pytest(context, environments.main_venv(context))
+    tools.run_pytest(context, environments.main_venv(context))
 
 
 @step("olah", "the module gguf_model with a caching mirror as its endpoint", quick=True)
@@ -139,17 +131,17 @@ def units_newest(context: Context) -> None:
     # Not those that meet little of Ansible: the launcher's, the hub's, the transports', the quant rule's, the benchmarks'.
     apart = ["test_launcher.py", "test_hub.py", "test_hub_faults.py", "test_xet.py", "segments", "gguf_model/test_transport.py"]
     apart += ["test_quant_properties.py", "test_build_benchmark.py", "test_gpu_run.py"]
-    _pytest(context, environments.newest_venv(context), "tests/unit", "tests/contract", *(f"--ignore=tests/unit/{name}" for name in apart))
+    tools.run_pytest(context, environments.newest_venv(context), "tests/unit", "tests/contract", *(f"--ignore=tests/unit/{name}" for name in apart))
 
 
 @step("sanity", "ansible-test sanity", beside=True)
 def sanity(context: Context) -> None:
-    _ansible_test(context, "sanity", environments.main_venv(context))
+    tools.ansible_test(context, "sanity", environments.main_venv(context))
 
 
 @step("sanity-newest", "ansible-test sanity of the newest ansible-core", beside=True)
 def sanity_newest(context: Context) -> None:
-    _ansible_test(context, "sanity", environments.newest_venv(context))
+    tools.ansible_test(context, "sanity", environments.newest_venv(context))
 
 
 @step("ansible-units", "the unit tests of the collection's plugins, as the newest ansible-test runs them")
@@ -157,12 +149,12 @@ def ansible_units(context: Context) -> None:
     # 'units' has run them all with the oldest ansible-core: here not what is pure Python, nor again every build of a small project.
     apart = ("module_utils/", "modules/test_llama_cpp_release_options.py", "modules/test_llama_cpp_release_packed.py")
     excluded = (word for name in apart for word in ("--exclude", f"tests/unit/plugins/{name}"))
-    _ansible_test(context, "units", environments.newest_venv(context), "--requirements", *excluded)
+    tools.ansible_test(context, "units", environments.newest_venv(context), "--requirements", *excluded)
 
 
 @step("galaxy", "the built collection, as Galaxy's importer sees it", beside=True)
 def galaxy(context: Context) -> None:
-    collection = _copy_collection(context, "galaxy")
+    collection = tools.copy_collection(context, "galaxy")
     (version,) = re.findall(r"^version: (\S+)$", (collection / "galaxy.yml").read_text(encoding="utf-8"), re.MULTILINE)
     built = context.cache / "galaxy" / f"llama_fleet-core-{version}.tar.gz"
     context.run("antsibull-changelog", "release", "--version", version, cwd=collection, venv=environments.main_venv(context))
@@ -176,24 +168,24 @@ def galaxy(context: Context) -> None:
 @step("images", "images of real hosts", beside=True)
 def images(context: Context) -> None:
     context.require_root("making host images")
-    _ensure_images(context)
+    tools.ensure_images(context)
 
 
 @step("toolkit", "a CUDA toolkit out of wheels: installed, proved, removed", beside=True)
 def toolkit(context: Context) -> None:
-    _cuda_pytest(context, "test_toolkit.py")
+    tools.cuda_pytest(context, "test_toolkit.py")
 
 
 @step("cuda", "llama.cpp for CUDA, built on a machine without a GPU (over an hour of CPU time)", default=False)
 def cuda(context: Context) -> None:
-    _cuda_pytest(context, "test_toolkit.py")
+    tools.cuda_pytest(context, "test_toolkit.py")
     root = context.cache / "cuda"
     newest = max((root / "toolkits").glob("cuda-*"), key=lambda folder: folder.stat().st_mtime)
     folders = {"root": str(root), "compiler_cache": str(context.cache / "ccache"), "cuda_toolkit": str(newest)}
-    arguments = {"source": _default_source(), **folders, "backend": "cuda", "cuda_architectures": ["90-real"], "cmake_options": {"GGML_CUDA_FA": "OFF"}}
+    arguments = {"source": tools.default_source(), **folders, "backend": "cuda", "cuda_architectures": ["90-real"], "cmake_options": {"GGML_CUDA_FA": "OFF"}}
     ansible = ("ansible", "-i", "inventories/localhost", "localhost", "-m", "llama_fleet.core.llama_cpp_release")
     context.run(*ansible, "-a", json.dumps(arguments), venv=environments.main_venv(context), timeout=6 * 3600)
-    _cuda_pytest(context, "test_build.py")
+    tools.cuda_pytest(context, "test_build.py")
 
 
 @step("server", "the modules llama_server and gguf_info with a real release and a real model")
@@ -201,11 +193,36 @@ def server(context: Context) -> None:
     context.require_root("the release")
     context.require_passed("hosts", "release")
     model = next((context.cache / "hub" / "repos").glob("*/*/*-00001-of-*.gguf"))
-    real = {"LLAMA_FLEET_TEST_RELEASE": str(_release(context)), "LLAMA_FLEET_TEST_MODEL": str(model)}
+    real = {"LLAMA_FLEET_TEST_RELEASE": str(tools.newest_release(context)), "LLAMA_FLEET_TEST_MODEL": str(model)}
     units = COLLECTION / "tests" / "unit" / "plugins"
     files = (units / "modules" / "test_llama_server.py", units / "module_utils" / "test_memory_plan.py", units / "module_utils" / "test_gguf_header.py")
     # Test by test, not file by file: one of them waits for a server that hangs.
-    _pytest(context, environments.main_venv(context), "--dist", "load", *files, "tests/unit/test_gguf_info.py", env=real)
+    tools.run_pytest(context, environments.main_venv(context), "--dist", "load", *files, "tests/unit/test_gguf_info.py", env=real)
+
+
+@step("instance", "an instance on a real host with systemd: changed, spoilt, killed, rolled back")
+def instance(context: Context) -> None:
+    context.require_root("hosts in podman")
+    context.require_passed("hosts", "release")
+    tools.server_pytest(context, "test_instance.py")
+
+
+@step("quadlet", "instances in containers on a real host: podman's quadlet, docker compose", default=False)
+def quadlet(context: Context) -> None:
+    context.require_root("hosts in podman")
+    context.require_passed("hosts", "release")
+    tools.server_pytest(context, "test_quadlet.py", "test_docker.py")
+
+
+@step("upgrade", "two real versions of llama.cpp, built, and an instance taken from the one to the other and back", default=False)
+def upgrade(context: Context) -> None:
+    context.require_root("hosts in podman")
+    root = context.cache / "upgrade"
+    for source in VERSIONS:
+        arguments = {"source": source, "root": str(root), "compiler_cache": str(context.cache / "ccache"), "instances": str(root / "etc")}
+        ansible = ("ansible", "-i", "inventories/localhost", "localhost", "-m", "llama_fleet.core.llama_cpp_release")
+        context.run(*ansible, "-a", json.dumps(arguments), venv=environments.main_venv(context), timeout=2 * 3600)
+    tools.server_pytest(context, "test_upgrade.py", env={"LLAMA_FLEET_TEST_RELEASES": str(root / "releases")})
 
 
 @step("e2e", "the README's commands, on this machine and on a host with systemd; the openai client")
@@ -236,61 +253,3 @@ def image(context: Context) -> None:
     context.require_root("building an image")
     context.require_passed("hosts", "release")
     context.run("pytest", "-v", "tests/image", venv=environments.main_venv(context), env=podman.settings(context.cache))
-
-
-def _pytest(context: Context, venv: pathlib.Path, *arguments: str | pathlib.Path, env: typing.Mapping[str, str] | None = None) -> None:
-    """The tests of pyproject.toml's testpaths, those of a file in one process."""
-    usual = ("--numprocesses", "auto", "--dist", "loadfile", "-o", f"cache_dir={context.cache / 'pytest'}")
-    context.run("pytest", "-q", *usual, *arguments, venv=venv, env=env)
-
-
-def _cuda_pytest(context: Context, file: str) -> None:
-    """One of the tests with a real toolkit, which stays in the cache."""
-    command = ("pytest", "-q", "-o", f"cache_dir={context.cache / 'pytest'}", f"tests/cuda/{file}")
-    context.run(*command, venv=environments.main_venv(context), env={"LLAMA_FLEET_TEST_CUDA": str(context.cache / "cuda")}, timeout=900)
-
-
-def _ensure_images(context: Context) -> None:
-    environment = context.environment | podman.settings(context.cache)
-    for image in (*podman.HOSTS, podman.BASE):
-        made = podman.ensure(image, context.cache / "images", environment)
-        context.say(f"{image.name}: {'made' if made else 'there already'}")
-
-
-def _release(context: Context) -> pathlib.Path:
-    """The newest release that the step of that name built."""
-    built = sorted((context.cache / "machine" / "releases").glob("*/manifest.json"), key=lambda manifest: manifest.stat().st_mtime)
-    if not built:
-        raise FailedError("there is no release: run the step 'release' first")
-    return built[-1].parent
-
-
-def _default_source() -> str:
-    defaults = (COLLECTION / "roles" / "llama_cpp" / "defaults" / "main.yml").read_text(encoding="utf-8")
-    (source,) = re.findall(r'^llama_cpp_source: "(.*)"$', defaults, re.MULTILINE)
-    return str(source)
-
-
-def _copy_collection(context: Context, name: str) -> pathlib.Path:
-    """A copy under a path as Ansible's tools want it, where they may leave what they make."""
-    target = context.cache / name / "ansible_collections" / "llama_fleet" / "core"
-    shutil.rmtree(target, ignore_errors=True)
-    shutil.copytree(COLLECTION, target, ignore=shutil.ignore_patterns("__pycache__", "output", ".*_cache", ".ansible"))
-    return target
-
-
-def _ansible_test(context: Context, kind: str, venv: pathlib.Path, *arguments: str) -> None:
-    collection = _copy_collection(context, kind)
-    # A home of its own: ansible-test keeps its environments there, and the file below is none for other projects.
-    home = context.cache / "home"
-    cache = home / ".ansible" / "test" / "cache"
-    cache.mkdir(parents=True, exist_ok=True)
-    for settings in (".config", ".pip"):
-        if (pathlib.Path.home() / settings).exists() and not (home / settings).is_symlink():
-            (home / settings).symlink_to(pathlib.Path.home() / settings)
-    (requirements,) = venv.glob("lib/python3*/site-packages/ansible_test/_internal/python_requirements.py")
-    for version in re.findall(r"\bpip='([\d.]+)'", requirements.read_text(encoding="utf-8")):
-        (cache / f"get_pip_{version.replace('.', '_')}.py").write_text(ANSIBLE_TEST_PIP, encoding="utf-8")
-    python = next(path.name for path in (venv / "bin").glob("python3.*"))
-    command = ("ansible-test", kind, "--local", "--color", "no", "--python", python.removeprefix("python"), *arguments)
-    context.run(*command, cwd=collection, venv=venv, env={"HOME": str(home), "PATH": os.environ["PATH"]})
