@@ -23,7 +23,7 @@ def render() -> str:
 
 def _option(variable: settings.Variable, catalogue: settings.Catalogue) -> str:
     if variable.wired:
-        return "set by the play" if not variable.name.endswith("_plan_only") else ""
+        return "" if variable.name.endswith(settings.OF_PLAYS) or variable.name == settings.SEVERAL else "set by the play"
     return "`MODEL`" if variable.name == options.MODEL else f"`--{options.option_name(variable, catalogue)}`"
 
 

@@ -16,7 +16,13 @@ import ansible_runner
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 # They run on the controller only.
-NOT_ON_HOSTS = ("ansible.builtin.include_role", "ansible.builtin.validate_argument_spec", "llama_fleet.core.validate_variables")
+NOT_ON_HOSTS = (
+    "ansible.builtin.include_role",
+    "ansible.builtin.include_tasks",
+    "ansible.builtin.set_fact",
+    "ansible.builtin.validate_argument_spec",
+    "llama_fleet.core.validate_variables",
+)
 
 
 class Report:

@@ -13,10 +13,15 @@ def needs_become(command: str) -> bool:
     """Whether Ansible has to become root here; UsageError where it cannot."""
     if os.geteuid() == 0:
         return False
-    sudo = shutil.which("sudo")
-    if sudo and subprocess.run([sudo, "-n", "true"], capture_output=True, check=False).returncode == 0:
+    if may_become():
         return True
     raise UsageError(
         f"Changing this machine needs root, and there is no sudo without a password: run 'sudo ./llama-fleet {command}', "
         "or keep everything below a folder of yours with '--prefix DIR'."
     )
+
+
+def may_become() -> bool:
+    """Whether Ansible can become root here, and is not."""
+    sudo = shutil.which("sudo") if os.geteuid() else None
+    return sudo is not None and subprocess.run([sudo, "-n", "true"], capture_output=True, check=False).returncode == 0

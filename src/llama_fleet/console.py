@@ -37,11 +37,11 @@ class Console:
         if isinstance(event, events.Progress):
             self._progress(event)
         elif isinstance(event, events.StageDone):
-            stages = [stage for stage in self._stages if stage.role == event.role]
-            stage = stages[event.turn] if event.turn < len(stages) else Stage(event.role, event.task)
+            stages = [stage for stage in self._stages if (stage.role, stage.plan) == (event.role, event.plan)]
+            stage = stages[0] if stages else Stage(event.role, event.task, event.plan)
             self._line(f"{event.host}: {stage.name}: {_state(event, stage)}")
         elif isinstance(event, events.Failure):
-            self._line(f"Error: {_failure(event)}")
+            self._line(f"Error: {failure_text(event)}")
         else:
             self._line(f"Warning: {event.text}" if event.warning else event.text)
 
@@ -69,7 +69,8 @@ def _state(event: events.StageDone, stage: Stage) -> str:
     return f"changed, {duration(event.seconds)}" if event.changed else "ok"
 
 
-def _failure(failure: events.Failure) -> str:
+def failure_text(failure: events.Failure) -> str:
+    """One sentence, with the host's name unless that is this machine."""
     text = failure.text
     if failure.unreachable:
         text = f"cannot be reached: {' '.join(text.split())}"
@@ -89,8 +90,9 @@ def summary(outcome: events.Outcome) -> str:
 
 
 def answers(outcome: events.Outcome, *, with_key: bool) -> str:
-    """Each host's answer to the prompt, its endpoint, and a line that asks the next question."""
-    results = sorted(outcome.of_role("llama_server").items())
+    """Each host's, or instance's, answer to the prompt, its endpoint, and a line that asks the next question."""
+    # What was stopped or removed has no endpoint.
+    results = [(host, result) for host, result in sorted(outcome.of_role("llama_server").items()) if result["endpoint"]]
     parts = []
     for host, result in results:
         name = "" if host == events.LOCALHOST else f"{host}: "

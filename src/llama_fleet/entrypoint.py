@@ -19,8 +19,8 @@ from llama_fleet.errors import FleetError, UsageError
 STATE = pathlib.Path("/var/lib/llama-fleet")
 # The volume is the root itself, so that whatever the role keeps beside the models lies in the volume as well.
 MODELS = "/models"
-# What a container differs in from a host; all but the runtime can be set otherwise.
-CONTAINER: Mapping[str, object] = {"gguf_model_root": MODELS, "llama_server_host": "0.0.0.0"}
+# What a container differs in from a host; all but the runtime can be set otherwise. Who reaches its port is for its publisher to say.
+CONTAINER: Mapping[str, object] = {"gguf_model_root": MODELS, "llama_server_host": "0.0.0.0", "llama_server_allow_unauthenticated": True}
 # Given to llama-server as they are.
 UPSTREAM_PREFIX = "LLAMA_ARG_"
 

@@ -2,7 +2,6 @@
 # SPDX-License-Identifier: MIT
 """What happens in a run, as typed events out of ansible_runner's, and what came of it."""
 
-import collections
 import dataclasses
 import re
 import typing
@@ -13,7 +12,13 @@ from llama_fleet.errors import ExitCode
 NAMESPACE = "llama_fleet.core"
 LOCALHOST = "localhost"
 # They run on the controller; no module runs on a host.
-NOT_ON_HOSTS = ("ansible.builtin.include_role", "ansible.builtin.validate_argument_spec", f"{NAMESPACE}.validate_variables")
+NOT_ON_HOSTS = (
+    "ansible.builtin.include_role",
+    "ansible.builtin.include_tasks",
+    "ansible.builtin.set_fact",
+    "ansible.builtin.validate_argument_spec",
+    f"{NAMESPACE}.validate_variables",
+)
 
 _PROGRESS = re.compile(r"\[(?P<host>[^\]]+)\] (?P<text>\S.*)")
 _CONTROL = re.compile(r"\x1b\[[0-9;]*[A-Za-z]|\r")
@@ -30,12 +35,12 @@ class Progress:
 
 @dataclasses.dataclass(frozen=True)
 class StageDone:
-    """One module call of one host has ended well: the role's first there, or a later one."""
+    """One module call of one host, or of one of its instances, has ended well. ``plan`` ones have only looked."""
 
     host: str
     role: str
     task: str
-    turn: int
+    plan: bool
     changed: bool
     seconds: float
     result: Mapping[str, typing.Any]
@@ -64,7 +69,7 @@ Listener = Callable[[Event], None]
 
 @dataclasses.dataclass
 class Outcome:
-    """What came of a run: counts, failures, and the last result of each module of each host."""
+    """What came of a run: counts, failures, and the last result of each role of each host, or of ``host/instance`` where a host has several."""
 
     calls: int = 0
     changed: int = 0
@@ -79,7 +84,7 @@ class Outcome:
         return ExitCode.UNREACHABLE if self.failures else ExitCode.OK
 
     def of_role(self, role: str) -> dict[str, Mapping[str, typing.Any]]:
-        """The role's result by host."""
+        """The role's result by host, or by ``host/instance``; of a module outside of roles by its own name."""
         return {host: results[role] for host, results in self.results.items() if role in results}
 
 
@@ -92,7 +97,6 @@ class Translator:
         self._listener = listener
         self._remarks: set[str] = set()
         self._errors: list[str] = []
-        self._turns: collections.Counter[tuple[str, str]] = collections.Counter()
 
     def handle(self, event: Mapping[str, typing.Any]) -> bool:
         """One event. Returns whether ansible_runner should keep it in a file."""
@@ -125,9 +129,11 @@ class Translator:
     def _ended(self, data: Mapping[str, typing.Any]) -> None:
         if data["resolved_action"] in NOT_ON_HOSTS:
             return
-        host, role, result = data["host"], (data.get("role") or "").rpartition(".")[2], data["res"]
-        stage = StageDone(host, role, data["task"], self._turns[host, role], result.get("changed", False), float(data["duration"]), result)
-        self._turns[host, role] += 1
+        role, result = (data.get("role") or data["resolved_action"]).rpartition(".")[2], data["res"]
+        # The stages' actions tell both.
+        host = "/".join(filter(None, [data["host"], result.get("turn_of")]))
+        plan = result.get("plan_only", False)
+        stage = StageDone(host, role, data["task"], plan, result.get("changed", False), float(data["duration"]), result)
         self.outcome.calls += 1
         self.outcome.changed += stage.changed
         self.outcome.results.setdefault(host, {})[role] = result

@@ -56,9 +56,13 @@ class _Text(click.ParamType[object]):
 
 
 class _SecretFile(click.Path):
-    """The text of a file."""
+    """The text of a file, or its lines."""
 
-    def convert(self, value: typing.Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+    def __init__(self, variable: Variable) -> None:
+        super().__init__(exists=True, dir_okay=False)
+        self._lines = variable.kind == "list"
+
+    def convert(self, value: typing.Any, param: click.Parameter | None, ctx: click.Context | None) -> typing.Any:
         path = pathlib.Path(str(super().convert(value, param, ctx)))
         try:
             text = path.read_text(encoding="utf-8").strip()
@@ -66,7 +70,7 @@ class _SecretFile(click.Path):
             self.fail(f"{path} is not a text.", param, ctx)
         if not text:
             self.fail(f"{path} is empty.", param, ctx)
-        return text
+        return [line.strip() for line in text.splitlines() if line.strip()] if self._lines else text
 
 
 def option_name(variable: Variable, catalogue: Catalogue) -> str:
@@ -99,10 +103,10 @@ def _option(variable: Variable, catalogue: Catalogue) -> StageOption:
 
 def _type(variable: Variable) -> click.ParamType[typing.Any]:
     if variable.secret:
-        return _SecretFile(exists=True, dir_okay=False)
-    if variable.choices:
+        return _SecretFile(variable)
+    if variable.choices and variable.kind != "list":
         return click.Choice(variable.choices)
-    simple = {"bool": click.BOOL, "int": click.INT, "str": click.STRING, "path": click.STRING}
+    simple = {"bool": click.BOOL, "int": click.INT, "float": click.FLOAT, "str": click.STRING, "path": click.STRING}
     return simple.get(variable.kind) or _Text(variable)
 
 

@@ -8,7 +8,7 @@ import json
 import pathlib
 import re
 import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import yaml
 
@@ -32,14 +32,20 @@ ENVIRONMENT_NAMES: Mapping[str, str] = {
 # Only these are taken for misspelt variables when no role has them: NVIDIA_DRIVER_* and CUDA_* are others' names, too.
 OWN_PREFIXES = ("LLAMA_SERVER_", "LLAMA_CPP_", "GGUF_MODEL_")
 
-PLAYBOOKS = ("site", "down")
+PLAYBOOKS = ("site", "down", "rollback", "status")
+# For inventories only: an option or a variable of the environment cannot hold it well.
+SEVERAL = "llama_server_instances"
 
 _ROLES = ("ansible.builtin.import_role", "ansible.builtin.include_role")
+_TASKS = "ansible.builtin.include_tasks"
+# What only plays set, for whichever role.
+OF_PLAYS = ("_plan_only", "_overrides")
 _TRUE = ("true", "yes", "on", "1")
 _FALSE = ("false", "no", "off", "0")
 _KINDS = {
     "bool": "true or false",
     "dict": "NAME=VALUE pairs parted by commas, or a JSON object",
+    "float": "a number",
     "int": "a whole number",
     "list": "values parted by commas",
     "path": "a path",
@@ -49,7 +55,7 @@ _KINDS = {
 
 @dataclasses.dataclass(frozen=True)
 class Variable:
-    """One variable of a role. ``wired`` ones are set by the plays and are not for users."""
+    """One variable of a role. ``wired`` ones are set by the plays, or make sense in an inventory only: they are no options."""
 
     name: str
     role: str
@@ -66,13 +72,17 @@ class Variable:
 
     @property
     def accepted(self) -> str:
-        return f"one of {', '.join(self.choices)}" if self.choices else _KINDS[self.kind]
+        if not self.choices:
+            return _KINDS[self.kind]
+        return f"{'some' if self.kind == 'list' else 'one'} of {', '.join(filter(None, self.choices))}"
 
     def parse(self, text: str) -> object:
         """The value that ``text`` stands for; ValueError where it stands for none."""
-        if self.choices and text not in self.choices:
+        value = _PARSERS[self.kind](text)
+        chosen = value if isinstance(value, list) else [text]
+        if self.choices and not set(chosen) <= set(self.choices):
             raise ValueError(text)
-        return _PARSERS[self.kind](text)
+        return value
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,8 +114,9 @@ class Catalogue:
 def load(collection: pathlib.Path = COLLECTION) -> Catalogue:
     """Read the plays and the specs of the roles they use."""
     try:
-        playbooks = {name: _read(collection / "playbooks" / f"{name}.yml") for name in PLAYBOOKS}
-        tasks = {name: [task for play in plays for task in play["tasks"]] for name, plays in playbooks.items()}
+        place = collection / "playbooks"
+        playbooks = {name: _read(place / f"{name}.yml") for name in PLAYBOOKS}
+        tasks = {name: [task for play in plays for task in _flat(play["tasks"], place)] for name, plays in playbooks.items()}
         parts = [part for name, plays in playbooks.items() for part in [*plays, *tasks[name]]]
         wired = {variable for part in parts for variable in part.get("vars", {})}
         stages = {name: tuple(_stage(task, action) for task in found for action in _ROLES if action in task) for name, found in tasks.items()}
@@ -113,6 +124,17 @@ def load(collection: pathlib.Path = COLLECTION) -> Catalogue:
     except OSError as error:
         raise FleetError(f"llama-fleet is incomplete: {error.filename} cannot be read ({error.strerror}).") from error
     return Catalogue({variable.name: variable for variable in variables}, stages)
+
+
+def _flat(tasks: Iterable[Mapping[str, typing.Any]], place: pathlib.Path) -> Iterator[Mapping[str, typing.Any]]:
+    """The tasks in the order in which they run, those of blocks and of files that are included as well."""
+    for task in tasks:
+        if _TASKS in task:
+            yield from _flat(_read(place / task[_TASKS]), place)
+        elif "block" in task:
+            yield from _flat(task["block"], place)
+        else:
+            yield task
 
 
 def _stage(task: Mapping[str, typing.Any], action: str) -> Stage:
@@ -138,11 +160,15 @@ def _variables(collection: pathlib.Path, role: str, wired: Iterable[str]) -> lis
             default=option.get("default"),
             choices=tuple(option.get("choices", ())),
             secret=option.get("no_log", False),
-            wired=name in wired or name.endswith("_plan_only"),
-            description=_plain(" ".join(option["description"])),
+            wired=name in wired or name.endswith(OF_PLAYS) or name == SEVERAL,
+            description=_plain(_one_text(option["description"])),
         )
         for name, option in options.items()
     ]
+
+
+def _one_text(description: str | list[str]) -> str:
+    return description if isinstance(description, str) else " ".join(description)
 
 
 def _plain(text: str) -> str:
@@ -217,6 +243,13 @@ def _integer(text: str) -> int:
     return int(text)
 
 
+def _number(text: str) -> float:
+    # float() alone takes 1_0, nan and blanks as well.
+    if not re.fullmatch(r"-?[0-9]+(\.[0-9]+)?", text):
+        raise ValueError(text)
+    return float(text)
+
+
 def _words(text: str) -> list[str]:
     return [word.strip() for word in text.split(",") if word.strip()]
 
@@ -238,6 +271,7 @@ def pair(text: str) -> tuple[str, object]:
 _PARSERS: Mapping[str, typing.Callable[[str], object]] = {
     "bool": _boolean,
     "dict": _mapping,
+    "float": _number,
     "int": _integer,
     "list": _words,
     "path": str,

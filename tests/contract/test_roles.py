@@ -14,6 +14,9 @@ import typing
 import pytest
 import yaml
 
+from ansible_collections.llama_fleet.core.plugins.module_utils import instances
+from llama_fleet import settings
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 COLLECTION = ROOT / "collections" / "ansible_collections" / "llama_fleet" / "core"
 ROLES = sorted(path.name for path in (COLLECTION / "roles").iterdir())
@@ -93,15 +96,29 @@ def test_the_module_takes_what_the_role_has(role: str) -> None:
             assert option["default"] == spec(role)[name]["default"], name
 
 
-@pytest.mark.parametrize("play", ["site", "down"])
-def test_plays_set_only_variables_of_their_roles(play: str) -> None:
+def wired(play: str) -> set[str]:
+    """The variables that a play sets, but for its own."""
     (content,) = load(COLLECTION / "playbooks" / f"{play}.yml")
-    known = {name for role in ROLES for name in spec(role)}
-    wired = {name for part in [content, *content["tasks"]] for name in part.get("vars", {})}
-    assert wired <= known
+    files = sorted((COLLECTION / "playbooks" / "tasks").glob("*.yml")) if play == "site" else []
+    tasks = [*content["tasks"], *(task for file in files for task in load(file))]
+    tasks += [inner for task in tasks for inner in task.get("block", [])]
+    return {name for part in [content, *tasks] for name in part.get("vars", {}) if not name.startswith("llama_fleet_")}
 
 
-@pytest.mark.parametrize("play", ["site", "down"])
+@pytest.mark.parametrize("play", settings.PLAYBOOKS)
+def test_plays_set_only_variables_of_their_roles(play: str) -> None:
+    assert wired(play) <= {name for role in ROLES for name in spec(role)}
+
+
+def test_no_entry_of_an_instance_can_set_what_the_play_does() -> None:
+    assert {name for name in wired("site") if not name.endswith(("_overrides", "_plan_only"))} == instances.WIRED
+
+
+def test_the_entries_of_instances_are_checked_against_every_role() -> None:
+    assert sorted(instances.STAGES) == ROLES
+
+
+@pytest.mark.parametrize("play", settings.PLAYBOOKS)
 def test_plays_for_a_clone_are_those_of_the_collection(play: str) -> None:
     (content,) = load(ROOT / "playbooks" / f"{play}.yml")
     assert content["import_playbook"] == f"llama_fleet.core.{play}"

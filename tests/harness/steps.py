@@ -12,11 +12,8 @@ from tests.harness import environments, tools
 from tests.harness.context import COLLECTION, ROOT, Context
 from tests.hosts import podman
 
-# Two versions that follow one another.
-VERSIONS = (
-    "pypi:llama-cpp-python==0.3.35#sha256=1139dbb54509074b70893fab8554e3b079aa9f4d312058ce4018ef0019e3de12",
-    "pypi:llama-cpp-python==0.3.36#sha256=832db0699007f1be95a7e41ef12e88926b02ba836461e36a36372db2760c1a2e",
-)
+# A version before the default one.
+OLDER = "pypi:llama-cpp-python==0.3.36#sha256=832db0699007f1be95a7e41ef12e88926b02ba836461e36a36372db2760c1a2e"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -218,7 +215,7 @@ def quadlet(context: Context) -> None:
 def upgrade(context: Context) -> None:
     context.require_root("hosts in podman")
     root = context.cache / "upgrade"
-    for source in VERSIONS:
+    for source in (OLDER, tools.default_source()):
         arguments = {"source": source, "root": str(root), "compiler_cache": str(context.cache / "ccache"), "instances": str(root / "etc")}
         ansible = ("ansible", "-i", "inventories/localhost", "localhost", "-m", "llama_fleet.core.llama_cpp_release")
         context.run(*ansible, "-a", json.dumps(arguments), venv=environments.main_venv(context), timeout=2 * 3600)

@@ -14,6 +14,7 @@ def test_root_needs_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.geteuid", lambda: 0)
     monkeypatch.setattr("shutil.which", lambda _name: pytest.fail("looked for sudo"))
     assert not access.needs_become("up")
+    assert not access.may_become()
 
 
 def test_without_root_and_sudo_it_says_what_to_do(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

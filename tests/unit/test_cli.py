@@ -50,7 +50,7 @@ def runs(monkeypatch: pytest.MonkeyPatch) -> Runs:
     [
         (["--ctx-sise", "1"], "No such option '--ctx-sise'. (Did you mean one of: '--batch-size', '--ctx-size', '--ubatch-size'?)"),
         (["--ctx-size", "4k"], "Invalid value for '--ctx-size': '4k' is not a valid integer."),
-        (["--runtime", "docker"], "Invalid value for '--runtime': 'docker' is not one of 'auto', 'systemd', 'process', 'exec'."),
+        (["--runtime", "dockre"], "Invalid value for '--runtime': 'dockre' is not one of 'auto', 'systemd', 'quadlet', 'docker', 'process', 'exec'."),
         (["--extra-options", "mlock"], "Invalid value for '--extra-options': found 'mlock', wanted NAME=VALUE."),
         (["--inventory", "/nowhere"], "Path '/nowhere' does not exist."),
         (["one", "two"], "Got unexpected extra argument (two)"),
@@ -182,6 +182,12 @@ def test_a_secret_file_wins_over_the_environment(runs: Runs, monkeypatch: pytest
     (tmp_path / "key").write_text("from-file", encoding="utf-8")
     assert cli.main(["up", "--detach", "--api-key-file", str(tmp_path / "key")]) == 0
     assert runs.requests[0].variables["llama_server_api_key"] == "from-file"
+
+
+def test_a_file_of_several_secrets_holds_one_a_line(runs: Runs, tmp_path: pathlib.Path) -> None:
+    (tmp_path / "keys").write_text("one\n\n  two \n", encoding="utf-8")
+    assert cli.main(["up", "--detach", "--api-keys-file", str(tmp_path / "keys")]) == 0
+    assert runs.requests[0].variables["llama_server_api_keys"] == ["one", "two"]
 
 
 def test_a_prefix_moves_the_roots_and_needs_no_root(runs: Runs, monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path) -> None:

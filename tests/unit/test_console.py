@@ -35,17 +35,18 @@ def show(stream: io.StringIO, *events: Event, times: tuple[float, ...] = (0.0,))
     return stream.getvalue()
 
 
-def stage(turn: int = 1, *, changed: bool = False, **result: object) -> StageDone:
-    return StageDone("h1", "llama_cpp", "A release", turn, changed, 75.2, result)
+def stage(role: str = "llama_cpp", *, host: str = "h1", plan: bool = False, changed: bool = False, **result: object) -> StageDone:
+    return StageDone(host, role, "A release", plan, changed, 75.2, result)
 
 
 def test_finished_stages_have_the_plays_names() -> None:
-    events = [stage(0, would_change=True), stage(0, would_change=False), stage(changed=True, would_change=True), stage(), stage(2)]
+    plans = [stage(plan=True, would_change=wanted) for wanted in (True, False)]
+    events = [*plans, stage(changed=True, would_change=True), stage(host="h1/chat"), stage("other")]
     assert show(io.StringIO(), *events).splitlines() == [
         "h1: Plan the release: there is work to do",
         "h1: Plan the release: nothing to do",
         "h1: Provide the release: changed, 1 min 15 s",
-        "h1: Provide the release: ok",
+        "h1/chat: Provide the release: ok",
         "h1: A release: ok",
     ]
 
@@ -94,6 +95,16 @@ def test_a_fleets_answers_name_their_hosts() -> None:
     lines = console.answers(Outcome(results=results), with_key=True).splitlines()
     assert lines[1:6] == ["h1: I am h1.", "", "h1: http://h1:1", "", "h2: I am h2."]
     assert lines[-1].startswith('curl http://h1:1/v1/chat/completions -H "Content-Type: application/json" -H "Authorization: Bearer $LLAMA_API_KEY"')
+
+
+def test_instances_that_are_not_to_run_have_no_endpoint() -> None:
+    results: dict[str, dict[str, Mapping[str, object]]] = {
+        "h1/chat": {"llama_server": {"answer": "", "endpoint": ""}},
+        "h1/embed": {"llama_server": {"answer": "", "endpoint": "http://h1:2"}},
+    }
+    lines = console.answers(Outcome(results=results), with_key=False).splitlines()
+    assert lines[0] == "h1/embed: http://h1:2"
+    assert [line.partition("/v1/")[0] for line in lines[1:]] == ["curl http://h1:2"]
 
 
 def test_where_nothing_was_asked_there_is_no_answer() -> None:

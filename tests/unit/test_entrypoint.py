@@ -32,6 +32,7 @@ def test_a_container_lives_in_its_volumes() -> None:
     assert {name: value for name, value in values.items() if name not in roots} == {
         "gguf_model_source": "a/b:Q8_0",
         "llama_server_host": "0.0.0.0",
+        "llama_server_allow_unauthenticated": True,
         "llama_server_port": 9000,
         "llama_server_runtime": "exec",
     }
@@ -141,6 +142,6 @@ def test_a_mistyped_environment_is_told_whole_before_anything_runs() -> None:
     assert result.returncode == 2
     assert result.stderr.splitlines() == [
         "Error: PORT: found 'http', wanted a whole number.",
-        "LLAMA_SERVER_PORTS: found a name that no role has, wanted a role's variable in capitals; did you mean LLAMA_SERVER_PORT.",
+        "LLAMA_SERVER_PORTS: found a name that no role has, wanted a role's variable in capitals; did you mean LLAMA_SERVER_PORT or LLAMA_SERVER_SLOTS.",
     ]
     assert result.stdout == ""

@@ -31,18 +31,39 @@ def translate(*events: Data, return_code: int = 0, verbosity: int = 0) -> tuple[
 
 
 def test_calls_and_changes_are_counted_and_results_kept() -> None:
-    seen, outcome = translate(ended(changed=False, would_change=True), ended(changed=True, path="/r"), ended("other", changed=False, path="/s"))
-    assert [(event.host, event.turn, event.changed) for event in seen if isinstance(event, StageDone)] == [
-        ("localhost", 0, False),
-        ("localhost", 1, True),
-        ("other", 0, False),
+    seen, outcome = translate(ended(plan_only=True, changed=False, would_change=True), ended(changed=True, path="/r"), ended("other", changed=False, path="/s"))
+    assert [(event.host, event.plan, event.changed) for event in seen if isinstance(event, StageDone)] == [
+        ("localhost", True, False),
+        ("localhost", False, True),
+        ("other", False, False),
     ]
     assert (outcome.calls, outcome.changed, outcome.exit_code) == (3, 1, ExitCode.OK)
     assert {host: result["path"] for host, result in outcome.of_role("llama_cpp").items()} == {"localhost": "/r", "other": "/s"}
     assert outcome.of_role("gguf_model") == {}
 
 
-@pytest.mark.parametrize("action", ["ansible.builtin.include_role", "ansible.builtin.validate_argument_spec", "llama_fleet.core.validate_variables"])
+def test_instances_of_a_host_have_results_of_their_own() -> None:
+    seen, outcome = translate(ended("h1", turn_of="chat", path="/c"), ended("h1", turn_of="embed", path="/e"), ended("h2", path="/s"))
+    assert [event.host for event in seen if isinstance(event, StageDone)] == ["h1/chat", "h1/embed", "h2"]
+    assert {host: result["path"] for host, result in outcome.of_role("llama_cpp").items()} == {"h1/chat": "/c", "h1/embed": "/e", "h2": "/s"}
+
+
+def test_a_module_outside_of_roles_has_its_own_name() -> None:
+    event = ended(action="llama_fleet.core.llama_server_info", instances=[])
+    event["event_data"]["role"] = None
+    assert translate(event)[1].of_role("llama_server_info") == {"localhost": {"instances": []}}
+
+
+@pytest.mark.parametrize(
+    "action",
+    [
+        "ansible.builtin.include_role",
+        "ansible.builtin.include_tasks",
+        "ansible.builtin.set_fact",
+        "ansible.builtin.validate_argument_spec",
+        "llama_fleet.core.validate_variables",
+    ],
+)
 def test_a_check_on_the_controller_is_no_call(action: str) -> None:
     seen, outcome = translate(ended(changed=False, action=action))
     assert (seen, outcome.calls) == ([], 0)

@@ -17,12 +17,13 @@ CATALOGUE = settings.load()
 GOOD: dict[str, list[tuple[str, object]]] = {
     "bool": [("true", True), ("No", False), ("1", True), ("off", False)],
     "dict": [("a=1,b=true,c=false", {"a": "1", "b": True, "c": False}), ('{"a": 1}', {"a": 1})],
+    "float": [("0", 0.0), ("0.75", 0.75), ("-1", -1.0)],
     "int": [("0", 0), ("-1", -1), ("8192", 8192)],
     "list": [("CUDA0", ["CUDA0"]), ("a, b,", ["a", "b"])],
     "path": [("/srv/x", "/srv/x")],
     "str": [("a b=c", "a b=c")],
 }
-BAD = {"bool": ["maybe", "2"], "int": ["4k", "4.0", "1_000", " 1"], "dict": ["a", "=b", "[1]", "{"]}
+BAD = {"bool": ["maybe", "2"], "float": ["4k", "nan", "1_0", " 1", "0,5"], "int": ["4k", "4.0", "1_000", " 1"], "dict": ["a", "=b", "[1]", "{"]}
 
 
 # What the image's documentation says.
@@ -77,9 +78,10 @@ def test_every_variable_is_taken_in_capitals(variable: Variable, text: str, valu
     assert settings.from_environment({variable.name.upper(): text}, CATALOGUE) == {variable.name: value}
 
 
-@pytest.mark.parametrize(("variable", "choice"), [(variable, choice) for variable in CATALOGUE.for_users for choice in variable.choices])
+@pytest.mark.parametrize(("variable", "choice"), [(variable, choice) for variable in CATALOGUE.for_users for choice in variable.choices if choice])
 def test_every_choice_is_taken(variable: Variable, choice: str) -> None:
-    assert settings.from_environment({variable.name.upper(): choice}, CATALOGUE) == {variable.name: choice}
+    value = [choice] if variable.kind == "list" else choice
+    assert settings.from_environment({variable.name.upper(): choice}, CATALOGUE) == {variable.name: value}
 
 
 @pytest.mark.parametrize(("variable", "text"), [*parameters(BAD), *((variable, "no-such-choice") for variable in CATALOGUE.for_users if variable.choices)])

@@ -90,7 +90,7 @@ def wait_for(condition: typing.Callable[[], bool]) -> None:
 def use(wanted: Result, path: str, instance: str = "default") -> None:
     """A generation of an instance that serves the model at ``path``."""
     nothing: dict[str, str] = {}
-    Store(pathlib.Path(wanted["instances"]) / "instances" / instance).write(Content("exec", "", "", path, 1, nothing, nothing, (), ""))
+    Store(pathlib.Path(wanted["instances"]) / "instances" / instance).write(Content("exec", "", "", path, 1, nothing, nothing, ()))
 
 
 def new_revision(hub: Hub, name: str = "README.md", content: bytes = b"new") -> str:

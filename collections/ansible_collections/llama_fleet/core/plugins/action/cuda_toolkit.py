@@ -9,4 +9,4 @@ from ansible_collections.llama_fleet.core.plugins.plugin_utils.progress_action i
 
 
 class ActionModule(ProgressAction):
-    pass
+    ROLE = "cuda_toolkit"

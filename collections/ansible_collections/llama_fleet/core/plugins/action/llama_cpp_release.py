@@ -26,6 +26,8 @@ Arguments = dict[str, typing.Any]
 class ActionModule(ProgressAction):
     """The first host of a fingerprint builds; its release goes to the controller, and from there to the other hosts."""
 
+    ROLE = "llama_cpp"
+
     def _arguments(self) -> Arguments:
         arguments = super()._arguments()
         cache = self._cache(arguments)
@@ -98,7 +100,7 @@ class ActionModule(ProgressAction):
             self._remove_tmp_path(folder)
 
     def _say(self, task_vars: Arguments, what: str) -> None:
-        display.display(f"[{task_vars.get('inventory_hostname', 'localhost')}] {what}")
+        display.display(f"[{self._shown_host(task_vars)}] {what}")
 
 
 def _offer(cache: ControllerCache) -> str:

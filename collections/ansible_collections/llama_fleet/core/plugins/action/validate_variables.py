@@ -12,12 +12,17 @@ import yaml
 from ansible.errors import AnsibleUndefinedVariable
 from ansible.plugins.action import ActionBase
 
-from ansible_collections.llama_fleet.core.plugins.module_utils import role_variables
+from ansible_collections.llama_fleet.core.plugins.module_utils import instances, role_variables
 
 if typing.TYPE_CHECKING:
     from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem
 
 ROLES = pathlib.Path(__file__).resolve().parents[2] / "roles"
+ARGUMENTS = {
+    "roles": {"type": "list", "elements": "str", "default": []},
+    "one_instance": {"type": "bool", "default": False},
+    "shared_gpus": {"type": "bool", "default": False},
+}
 
 
 def load_spec(role: str, roles: pathlib.Path = ROLES) -> dict[str, typing.Any]:
@@ -27,7 +32,7 @@ def load_spec(role: str, roles: pathlib.Path = ROLES) -> dict[str, typing.Any]:
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]  # because ansible-core declares no types for its plugins
-    """Fails with every unknown variable and every wrong value of the roles named."""
+    """Fails with every unknown variable and every wrong value of the roles named; tells which instances are meant."""
 
     _supports_check_mode = True
     _requires_connection = False
@@ -35,15 +40,28 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # because ansible-core de
     def run(self, tmp: str | None = None, task_vars: dict[str, typing.Any] | None = None) -> dict[str, typing.Any]:
         result: dict[str, typing.Any] = super().run(tmp, task_vars)
         variables = task_vars or {}
-        _validation, arguments = self.validate_argument_spec(argument_spec={"roles": {"type": "list", "elements": "str", "required": True}})
+        _validation, arguments = self.validate_argument_spec(argument_spec=ARGUMENTS)
+        specs = {role: load_spec(role) for role in {*instances.STAGES, *arguments["roles"]}}
         problems: list[Problem] = []
         for role in arguments["roles"]:
-            spec = load_spec(role)
-            problems += role_variables.unknown(role, variables, spec)
-            problems += role_variables.wrong(self._values(variables, spec), spec)
+            problems += role_variables.unknown(role, variables, specs[role])
+            problems += role_variables.wrong(self._values(variables, specs[role]), specs[role])
+        host = self._host(variables, specs)
+        if instances.VARIABLE in variables and instances.VARIABLE not in host.values:
+            problems.append(instances.UNKNOWN_YET)
+        default = str(host.specs["llama_server"][instances.ONE]["default"])
+        given = host.values.get(instances.ONE)
+        problems += instances.shared_gpus(host) if arguments["shared_gpus"] else instances.problems(host, given, default)
+        chosen = instances.chosen(host, given, default)
+        problems += instances.ambiguous(chosen) if arguments["one_instance"] and not problems else []
         if problems:
             return {**result, "failed": True, "msg": "\n".join(str(problem) for problem in problems)}
-        return {**result, "changed": False}
+        return {**result, "changed": False, "instances": chosen}
+
+    def _host(self, variables: dict[str, typing.Any], specs: dict[str, dict[str, typing.Any]]) -> instances.Host:
+        values = self._values(variables, {name: option for spec in specs.values() for name, option in spec.items()})
+        entries = values.get(instances.VARIABLE)
+        return instances.Host(entries if isinstance(entries, dict) else {}, values, specs)
 
     def _values(self, variables: dict[str, typing.Any], spec: dict[str, typing.Any]) -> dict[str, typing.Any]:
         """The values that are known by now; what a play wires from a later result is not."""

@@ -20,6 +20,22 @@ options:
       - Only plan. Find every problem and what would be done, and change nothing.
     type: bool
     default: false
+  overrides:
+    description:
+      - Variables of the module's role by their full names, which win over the parameters given beside them. Those of other roles are left alone.
+      - The module's action plugin puts them in their places, so that they are checked as if they had been given there.
+    type: dict
+    default: {}
+"""
+
+    OVERRIDES = r"""
+options:
+  overrides:
+    description:
+      - Variables of the module's role by their full names, which win over the parameters given beside them. Those of other roles are left alone.
+      - The module's action plugin puts them in their places, so that they are checked as if they had been given there.
+    type: dict
+    default: {}
 """
 
     ATTRIBUTES = r"""

@@ -19,12 +19,14 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.systemd_text impo
 if typing.TYPE_CHECKING:
     import pathlib
 
-KEEP = 5
+MANIFEST = "manifest.json"
+KEY_FILE = "api-key"
+_ROLLBACK = "rolling-back"
 
 
 @dataclasses.dataclass(frozen=True)
 class Content:
-    """Everything that makes a generation what it is. Equal contents are the same generation."""
+    """Everything that makes a generation what it is: what runs, and what it was asked for. ``files`` are the rendered ones by their name."""
 
     runtime: str
     release: str
@@ -34,27 +36,31 @@ class Content:
     options: typing.Mapping[str, typing.Any]
     variables: typing.Mapping[str, str]
     command: tuple[str, ...]
-    unit: str
-    api_key: str = dataclasses.field(default="", repr=False)
+    files: typing.Mapping[str, str] = dataclasses.field(default_factory=dict)
+    # Of what is read at start and may change in its place, such as a certificate: variable and fingerprint.
+    inputs: typing.Mapping[str, str] = dataclasses.field(default_factory=dict)
+    api_keys: tuple[str, ...] = dataclasses.field(default=(), repr=False)
 
     @property
     def api_key_sha256(self) -> str:
-        return hashlib.sha256(self.api_key.encode("utf-8")).hexdigest() if self.api_key else ""
+        return _sha256("\n".join(self.api_keys)) if self.api_keys else ""
 
     def described(self) -> dict[str, typing.Any]:
-        """The content as JSON, without the key itself."""
-        plain = {field.name: getattr(self, field.name) for field in dataclasses.fields(self) if field.name not in ("api_key", "unit")}
-        unit = hashlib.sha256(self.unit.encode("utf-8")).hexdigest()
-        return {**plain, "command": list(self.command), "unit_sha256": unit, "api_key_sha256": self.api_key_sha256}
+        """The content as JSON, without the keys themselves."""
+        plain = {field.name: getattr(self, field.name) for field in dataclasses.fields(self) if field.name not in ("api_keys", "files")}
+        files_sha256 = {name: _sha256(text) for name, text in self.files.items()}
+        described = {**plain, "inputs": dict(self.inputs), "command": list(self.command), "files": files_sha256}
+        return {**described, "unit_sha256": files_sha256.get("unit", _sha256("")), "api_key_sha256": self.api_key_sha256}
 
     @property
     def device(self) -> str:
-        devices = self.variables.get("LLAMA_ARG_DEVICE", "none")
-        return "cpu" if devices == "none" else devices
+        return device_of(self.variables)
 
     @property
     def fingerprint(self) -> str:
-        return hashlib.sha256(json.dumps(self.described(), sort_keys=True).encode("utf-8")).hexdigest()
+        """Over what runs. An option that changes nothing of it, such as a number of threads that was taken anyway, makes no new generation."""
+        runs = {name: value for name, value in self.described().items() if name != "options"}
+        return _sha256(json.dumps(runs, sort_keys=True))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,6 +85,10 @@ class Generation:
         return str(self.manifest.get("runtime", ""))
 
     @property
+    def model(self) -> str:
+        return str(self.manifest.get("model", ""))
+
+    @property
     def command(self) -> list[str]:
         return [str(word) for word in self.manifest.get("command", [])]
 
@@ -87,18 +97,62 @@ class Generation:
         return {str(name): str(value) for name, value in self.manifest.get("environment", {}).items()}
 
     @property
+    def options(self) -> dict[str, typing.Any]:
+        return dict(self.manifest.get("options", {}))
+
+    @property
     def port(self) -> int:
-        return int(self.manifest.get("options", {}).get("port", 0))
+        return int(self.options.get("port", 0))
 
     @property
     def host(self) -> str:
-        return str(self.manifest.get("options", {}).get("host", ""))
+        return str(self.options.get("host", ""))
+
+    @property
+    def speed(self) -> float:
+        """Tokens a second when it passed its gate; 0 where that is not known."""
+        return float(self.manifest.get("speed", 0.0))
+
+    @property
+    def memory(self) -> dict[str, int]:
+        """MiB of every device, as planned; empty where that is not known."""
+        return {str(name): int(mib) for name, mib in self.manifest.get("memory", {}).items()}
 
     def text(self, name: str) -> str:
         try:
             return (self.path / name).read_text(encoding="utf-8")
         except OSError:
             return ""
+
+    @property
+    def api_key(self) -> str:
+        """One of its keys; empty where it has none."""
+        return self.text(KEY_FILE).partition("\n")[0]
+
+    @property
+    def files(self) -> dict[str, str]:
+        """Name and sha256 of every file that was rendered for it, also where its manifest is of before they were noted."""
+        told = self.manifest.get("files")
+        if isinstance(told, dict):
+            return {str(name): str(sha256) for name, sha256 in told.items()}
+        unit = {"unit": str(self.manifest.get("unit_sha256", ""))} if self.runtime == "systemd" else {}
+        return {"environment": _sha256(environment_file(self.variables)), **unit}
+
+    def damage(self) -> list[str]:
+        """Names of its files that are not as they were written."""
+        damaged = [name for name, sha256 in sorted(self.files.items()) if _sha256(self.text(name)) != sha256]
+        keys = self.manifest.get("api_key_sha256", "")
+        return damaged + ([KEY_FILE] if keys and _sha256(self.text(KEY_FILE).removesuffix("\n")) != keys else [])
+
+
+def device_of(variables: typing.Mapping[str, str]) -> str:
+    """The devices that a server with this environment computes on, ``cpu`` or such as ``CUDA0``."""
+    devices = variables.get("LLAMA_ARG_DEVICE", "none")
+    return "cpu" if devices == "none" else devices
+
+
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8")).hexdigest()
 
 
 def variables_of(content: Content, folder: pathlib.Path, number: int) -> dict[str, str]:
@@ -121,7 +175,7 @@ class Store:
 
     def get(self, number: int) -> Generation | None:
         path = self._generations / str(number)
-        manifest = files.read_json(path / "manifest.json")
+        manifest = files.read_json(path / MANIFEST)
         return Generation(number, path, manifest) if manifest is not None else None
 
     def current(self) -> Generation | None:
@@ -138,8 +192,11 @@ class Store:
     def next_number(self) -> int:
         return max((generation.number for generation in self.all()), default=0) + 1
 
-    def write(self, content: Content) -> Generation:
-        """Put ``content`` on disk as the next generation, whole or not at all; nothing points at it yet."""
+    def write(self, content: Content, **notes: typing.Any) -> Generation:
+        """Put ``content`` on disk as the next generation, whole or not at all; nothing points at it yet.
+
+        ``notes`` are for its manifest: what is known of it and does not make it another one.
+        """
         number = self.next_number()
         path = self._generations / str(number)
         self._generations.mkdir(parents=True, exist_ok=True)
@@ -148,13 +205,16 @@ class Store:
             shutil.rmtree(leftover, ignore_errors=True)
         building.mkdir(mode=0o755)
         variables = variables_of(content, self.folder, number)
-        files.write_atomic(building / "environment", environment_file(variables), 0o640)
-        if content.unit:
-            files.write_atomic(building / "unit", content.unit, 0o644)
-        if content.api_key:
-            files.write_atomic(building / "api-key", content.api_key + "\n", 0o400)
-        manifest = {**content.described(), "number": number, "fingerprint": content.fingerprint, "environment": variables, "good": False}
-        files.write_json(building / "manifest.json", manifest, 0o640)
+        environment = environment_file(variables)
+        files.write_atomic(building / "environment", environment, 0o640)
+        for name, text in content.files.items():
+            files.write_atomic(building / name, text, 0o644)
+        if content.api_keys:
+            files.write_atomic(building / KEY_FILE, "\n".join(content.api_keys) + "\n", 0o400)
+        described = content.described()
+        described["files"]["environment"] = _sha256(environment)
+        manifest = {**notes, **described, "number": number, "fingerprint": content.fingerprint, "environment": variables, "good": False}
+        files.write_json(building / MANIFEST, manifest, 0o640)
         os.rename(building, path)
         files.sync_directory(self._generations)
         return Generation(number, path, manifest)
@@ -162,11 +222,12 @@ class Store:
     def switch(self, generation: Generation) -> None:
         files.link_atomic(self._link, f"generations/{generation.number}")
 
-    def mark_good(self, generation: Generation) -> Generation:
+    def mark_good(self, generation: Generation, speed: float = 0.0) -> Generation:
+        """Note that it passed its gate, and at first how fast it was."""
         if generation.good:
             return generation
-        manifest = {**generation.manifest, "good": True}
-        files.write_json(generation.path / "manifest.json", manifest, 0o640)
+        manifest = {**generation.manifest, "good": True, "speed": speed}
+        files.write_json(generation.path / MANIFEST, manifest, 0o640)
         return dataclasses.replace(generation, manifest=manifest)
 
     def forget_current(self) -> None:
@@ -174,17 +235,52 @@ class Store:
         with contextlib.suppress(FileNotFoundError):
             self._link.unlink()
 
-    def prune(self) -> None:
-        """Keep the current generation, the newest good ones, and the newest failure for whoever looks into it."""
+    def prune(self, keep: int) -> None:
+        """Keep the current generation, the ``keep`` newest good ones, and the newest failure for whoever looks into it."""
         everything = self.all()
         current = self.current()
         kept = {current.number} if current else set()
-        kept |= {generation.number for generation in [found for found in everything if found.good][-KEEP:]}
+        kept |= {generation.number for generation in [found for found in everything if found.good][-max(1, keep) :]}
         kept |= {generation.number for generation in [found for found in everything if not found.good][-1:]}
         for generation in everything:
             if generation.number not in kept:
-                shutil.rmtree(generation.path, ignore_errors=True)
+                self._discard(generation.path)
+
+    def _discard(self, path: pathlib.Path) -> None:
+        """Remove a folder so that no part of it is ever taken for the whole."""
+        doomed = path.with_name(f".{path.name}.old")
+        shutil.rmtree(doomed, ignore_errors=True)
+        os.rename(path, doomed)
+        shutil.rmtree(doomed, ignore_errors=True)
+
+    # -- what a run leaves for the next, should it be killed ---------------------------------------
+
+    def begin_rollback(self, number: int) -> None:
+        """Note where a rollback goes: taken up again, "the one before" must not mean one more."""
+        files.write_json(self.folder / _ROLLBACK, {"to": number})
+
+    def end_rollback(self) -> None:
+        with contextlib.suppress(FileNotFoundError):
+            (self.folder / _ROLLBACK).unlink()
+
+    def unfinished_rollback(self) -> Generation | None:
+        """Where a rollback that was killed was going."""
+        number = (files.read_json(self.folder / _ROLLBACK) or {}).get("to")
+        return self.get(number) if isinstance(number, int) else None
+
+    def sweep(self) -> None:
+        """Remove what a run that was killed has left half done; whoever calls holds the lock."""
+        for folder in (self.folder, self._generations, *(generation.path for generation in self.all())):
+            for name in os.listdir(folder) if folder.is_dir() else []:
+                if name.startswith(".") and name.endswith((".new", ".old")):
+                    leftover = folder / name
+                    if leftover.is_dir() and not leftover.is_symlink():
+                        shutil.rmtree(leftover, ignore_errors=True)
+                    else:
+                        leftover.unlink()
 
     def remove(self) -> None:
         self.forget_current()
+        if self._generations.exists():
+            self._discard(self._generations)
         shutil.rmtree(self.folder, ignore_errors=True)

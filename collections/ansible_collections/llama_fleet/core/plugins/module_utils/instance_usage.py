@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import re
 import typing
 
 from ansible_collections.llama_fleet.core.plugins.module_utils.files import read_json
@@ -14,6 +15,8 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.problems import P
 
 if typing.TYPE_CHECKING:
     import pathlib
+
+_SCALE = re.compile(r":-?[\d.]+$")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,8 +93,9 @@ def _paths(value: object) -> typing.Iterator[str]:
             yield from _paths(each)
     elif isinstance(value, str):
         tail = value[value.find("=") + 1 :] if value.startswith("-") else value
-        if tail.startswith("/"):
-            yield tail
+        # An adapter has its scale behind it, and several are one word.
+        parts = [tail, *(_SCALE.sub("", part) for part in tail.split(","))]
+        yield from (part for part in dict.fromkeys(parts) if part.startswith("/"))
 
 
 def _with_shards(path: str) -> list[str]:

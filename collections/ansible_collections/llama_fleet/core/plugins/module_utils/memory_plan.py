@@ -23,7 +23,7 @@ import re
 import tempfile
 import typing
 
-from ansible_collections.llama_fleet.core.plugins.module_utils import build_jobs, nvidia
+from ansible_collections.llama_fleet.core.plugins.module_utils import build_jobs, nvidia, server_flags
 from ansible_collections.llama_fleet.core.plugins.module_utils.download import disk_problems
 from ansible_collections.llama_fleet.core.plugins.module_utils.model_spec import Shard
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, ProblemError
@@ -139,6 +139,27 @@ def plan_memory(
     return MemoryPlan(parse_plan(result.stdout, variable))
 
 
+def plan_served(run: Runner, release: pathlib.Path, command: typing.Sequence[str], variables: typing.Mapping[str, str], variable: str) -> MemoryPlan:
+    """What a server with this command line and environment takes, its model's files being on the host.
+
+    The program shares the server's options as far as they matter to memory; it is only given those that it knows.
+    """
+    program = release / "bin" / PROGRAM
+    known = server_flags.parse_help(run([str(program), "--help"], cwd="/", timeout=_TIME_LIMIT).stdout).by_name
+    words: list[str] = []
+    taken = False
+    for word in command[1:]:
+        if word.startswith("--"):
+            taken = word.partition("=")[0] in known
+        words += [word] if taken else []
+    stray = [name for name in os.environ if name not in variables]
+    with tempfile.TemporaryDirectory(prefix="llama-fleet-memory-") as folder:
+        result = _run_until_told(run, [*_clean(stray), str(program), *words, "--fit-print", "on"], folder, variables)
+    if not result.ok:
+        raise ProblemError(Problem(variable, f"{PROGRAM} of {release}, which failed: {_first_error(result)}", "a release that can run this model"))
+    return MemoryPlan(parse_plan(result.stdout, variable))
+
+
 def parse_plan(text: str, variable: str = "gguf_model_release") -> tuple[DeviceMemory, ...]:
     """The devices out of what ``llama-fit-params --fit-print on`` wrote to stdout."""
     matches = [(line, _LINE.fullmatch(line)) for line in text.splitlines() if line]
@@ -212,10 +233,11 @@ def _clean(environment: typing.Iterable[str]) -> list[str]:
     return ["env", *(word for name in stray for word in ("-u", name))] if stray else []
 
 
-def _run_until_told(run: Runner, command: typing.Sequence[str], folder: str) -> Result:
+def _run_until_told(run: Runner, command: typing.Sequence[str], folder: str, variables: typing.Mapping[str, str] | None = None) -> Result:
     """Run the program, and where it fails without a word on the reason, again: its log is a thread's, which its end may outrun."""
     for _try in range(_TRIES):
-        result = run(command, env={"GGML_NO_BACKTRACE": "1", "XDG_CONFIG_HOME": folder}, cwd=folder, timeout=_TIME_LIMIT)
+        environment = {**(variables or {}), "GGML_NO_BACKTRACE": "1", "XDG_CONFIG_HOME": folder}
+        result = run(command, env=environment, cwd=folder, timeout=_TIME_LIMIT)
         if result.ok or result.code in _NOT_RUN or _ERROR.search(result.stderr):
             break
     return result

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import dataclasses
 import ipaddress
+import itertools
 import socket
 import sys
 import typing
@@ -27,8 +28,8 @@ class Listener:
     pid: int = 0
 
 
-def listeners(port: int, host: str, proc: pathlib.Path = processes.PROC) -> list[Listener]:
-    """Sockets that a server on ``host`` and ``port`` would collide with."""
+def listeners(port: int, host: str, proc: pathlib.Path = processes.PROC, likely: typing.Iterable[int] = ()) -> list[Listener]:
+    """Sockets that a server on ``host`` and ``port`` would collide with; processes that are ``likely`` to have them are looked at first."""
     sockets = [
         (address, inode)
         for table in ("tcp", "tcp6")
@@ -37,7 +38,7 @@ def listeners(port: int, host: str, proc: pathlib.Path = processes.PROC) -> list
     ]
     if not sockets:
         return []
-    owners = _owners({f"socket:[{inode}]" for _address, inode in sockets}, proc)
+    owners = _owners({f"socket:[{inode}]" for _address, inode in sockets}, proc, likely)
     return [Listener(address, port, owners.get(f"socket:[{inode}]", 0)) for address, inode in sockets]
 
 
@@ -69,11 +70,14 @@ def _collide(listening: str, wanted: str) -> bool:
     return wanted_address.is_unspecified or wanted_address == address
 
 
-def _owners(sockets: typing.Collection[str], proc: pathlib.Path) -> dict[str, int]:
+def _owners(sockets: typing.Collection[str], proc: pathlib.Path, likely: typing.Iterable[int]) -> dict[str, int]:
+    """Who has each of the sockets. A busy host has a hundred thousand open files: no more of them are read than it takes."""
     owners: dict[str, int] = {}
-    for entry in proc.iterdir():
-        if entry.name.isdigit():
-            owners.update({target: int(entry.name) for target in processes.open_files(int(entry.name), proc) if target in sockets})
+    everybody = (int(entry.name) for entry in proc.iterdir() if entry.name.isdigit())
+    for pid in itertools.chain(likely, everybody):
+        owners.update({target: pid for target in processes.open_files(pid, proc) if target in sockets})
+        if len(owners) == len(sockets):
+            break
     return owners
 
 

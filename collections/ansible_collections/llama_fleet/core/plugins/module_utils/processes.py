@@ -66,6 +66,23 @@ def started_with(variable: str, value: str, proc: pathlib.Path = PROC) -> list[P
     return [process for process in found if process is not None]
 
 
+def in_unit(pid: int, unit: str, proc: pathlib.Path = PROC) -> bool:
+    """Whether this host's systemd started the process for ``unit``, or something that it did start, such as podman's monitor of a container."""
+    first, found = _cgroups(1, proc), _cgroups(pid, proc)
+    # In a container its own name, which may be just that unit's, comes before everything, also before that of its first process.
+    starts = {hierarchy: first.get(hierarchy, "").removesuffix("/init.scope") for hierarchy in found}
+    return any(f"/{unit}/" in f"{path[len(starts[hierarchy]) :]}/" for hierarchy, path in found.items() if path.startswith(starts[hierarchy]))
+
+
+def _cgroups(pid: int, proc: pathlib.Path) -> dict[str, str]:
+    """The control group of a process in each hierarchy there is."""
+    try:
+        text = (proc / str(pid) / "cgroup").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return {}
+    return dict(line.rpartition(":")[::2] for line in text.splitlines())
+
+
 def open_files(pid: int, proc: pathlib.Path = PROC) -> list[str]:
     """What a process has open, as far as it may be seen."""
     try:
@@ -106,3 +123,20 @@ def _reap(pid: int) -> None:
         os.waitpid(pid, os.WNOHANG)
     except ChildProcessError:
         return
+
+
+def ending(code: int) -> str:
+    """How llama-server ended, in words; a negative ``code`` is a signal."""
+    if code >= 0:
+        return f"llama-server ended with exit status {code}"
+    try:
+        found = signal.Signals(-code).name
+    except ValueError:
+        found = f"signal {-code}"
+    hint = ": this release uses instructions that this CPU does not have" if found == "SIGILL" else ""
+    return f"llama-server was ended by {found}{hint}"
+
+
+def ending_of_container(code: int) -> str:
+    """The same of the exit status of a container, which is 128 and more for a signal."""
+    return ending(128 - code if 128 < code < 128 + 65 else code)

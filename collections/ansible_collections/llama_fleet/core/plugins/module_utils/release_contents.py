@@ -71,11 +71,14 @@ def _comments(source: pathlib.Path) -> typing.Iterator[tuple[pathlib.Path, str]]
                 yield path, "\n\n".join(comment.strip() for comment in terms) + "\n"
 
 
-def server_options(programs: pathlib.Path, run: Runner) -> dict[str, list[str]]:
-    """``flags`` and ``environments`` out of ``llama-server --help``; raises where it cannot even print that."""
+def server_options(programs: pathlib.Path, run: Runner) -> dict[str, list[typing.Any]]:
+    """What ``llama-server --help`` tells: names of ``flags`` and ``environments``, and ``details``, out of which an instance knows
+    the release without asking it. Raises where it cannot even print that."""
     result = run([str(programs / "llama-server"), "--help"], cwd="/", timeout=60)
     if not result.ok:
         said = (result.stderr.strip() or f"exit code {result.code}").splitlines()[-1]
         raise ProblemError(Problem("release", f"'{said.strip()[:300]}' from llama-server --help", "a server that starts on this host"))
-    known = {name: flag for name, flag in server_flags.parse_help(result.stdout).by_name.items() if not flag.removed}
-    return {"flags": sorted(known), "environments": sorted({flag.environment for flag in known.values() if flag.environment})}
+    flags = server_flags.parse_help(result.stdout)
+    known = {name: flag for name, flag in flags.by_name.items() if not flag.removed}
+    environments = sorted({flag.environment for flag in known.values() if flag.environment})
+    return {"flags": sorted(known), "environments": environments, "details": flags.details}

@@ -7,11 +7,13 @@ from __future__ import annotations
 import os
 import pathlib
 import re
+import time
 import typing
 
-from ansible_collections.llama_fleet.core.plugins.module_utils import ports, processes, server_flags
+from ansible_collections.llama_fleet.core.plugins.module_utils import files, ports, processes, server_flags, server_secrets
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem
-from ansible_collections.llama_fleet.core.plugins.module_utils.server_options import CUDA, Options, Setting, cuda_devices
+from ansible_collections.llama_fleet.core.plugins.module_utils.server_options import Options, cuda_devices, files_wanted
+from ansible_collections.llama_fleet.core.plugins.module_utils.server_settings import CUDA, Setting
 from ansible_collections.llama_fleet.core.plugins.module_utils.server_unit import CONFIGURATION, unreadable
 
 if typing.TYPE_CHECKING:
@@ -64,6 +66,16 @@ def model_problems(options: Options, may_be_missing: bool) -> list[Problem]:
     return []
 
 
+def file_problems(options: Options, may_be_missing: bool) -> list[Problem]:
+    """Whether what the server reads beside its model is there, and its certificate can be used."""
+    wanted = files_wanted(options)
+    missing = [] if may_be_missing else [Problem(variable, f"no file {path}", "a file of this host") for variable, path in wanted if not path.is_file()]
+    told = {problem.subject for problem in missing}
+    if not all(path.is_file() for variable, path in wanted if "_tls_" in variable):
+        return missing
+    return missing + [problem for problem in server_secrets.tls_problems(options, time.time()) if problem.subject not in told]
+
+
 def model_size(model: str) -> int:
     return sum(shard.stat().st_size for shard in shards(pathlib.Path(model)) if shard.is_file())
 
@@ -72,7 +84,7 @@ def host_problems(options: Options, own: typing.Collection[int]) -> list[Problem
     """Address and port; ``own`` are the pids of this very instance, which makes room for itself."""
     if not ports.is_local_address(options.host):
         return [Problem("llama_server_host", options.host, "an address of this host", "use 127.0.0.1, or 0.0.0.0 for every address")]
-    others = [listener for listener in ports.listeners(options.port, options.host) if listener.pid not in own]
+    others = [listener for listener in ports.listeners(options.port, options.host, likely=own) if listener.pid not in own]
     if not others:
         return []
     holder = next((listener.pid for listener in others if listener.pid), 0)
@@ -101,9 +113,12 @@ def configuration_problems(folder: str = CONFIGURATION) -> list[Problem]:
 
 
 def read_flags(options: Options, run: Runner) -> server_flags.Flags | None:
-    """The release's flags; None where there is no release yet. ProblemError is not for here: the config test tells."""
+    """The release's flags, out of its manifest or its help; None where there is no release yet. A server that cannot tell them fails the config test."""
     if not options.release or not options.server.is_file():
         return None
+    told = server_flags.from_manifest(files.read_json(pathlib.Path(options.release) / "manifest.json") or {})
+    if told is not None:
+        return told
     done = run([str(options.server), "--help"], timeout=60)
     flags = server_flags.parse_help(done.stdout or done.stderr)
     return flags if flags.get("port") else None

@@ -1,109 +1,53 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""The flags that a release of llama-server knows, read from its own help, and what of them an instance may use."""
+"""What of a release's flags an instance may use beside the role variables, and the command line of them."""
 
 from __future__ import annotations
 
-import dataclasses
 import re
 import typing
 
+from ansible_collections.llama_fleet.core.plugins.module_utils import server_settings
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, nearest, one_of
+from ansible_collections.llama_fleet.core.plugins.module_utils.server_help import Flag, Flags, from_manifest, parse_help
 from ansible_collections.llama_fleet.core.plugins.module_utils.systemd_text import is_one_line
 
+__all__ = ["ALLOWED", "MANAGED", "VARIABLE", "Flag", "Flags", "arguments", "from_manifest", "parse_help", "problems", "translated"]
+
 VARIABLE = "llama_server_extra_options"
+Extra = typing.Mapping[str, typing.Any]
 
+# Flags that releases had where there is a load mode now. They mean the same for all of them.
+_LOADING = ("mlock", "mmap", "direct-io")
 # What a role variable sets is not set a second time behind its back.
-MANAGED = {
-    "llama_server_model": ("model", "model-url", "docker-repo", "hf-repo", "hf-file", "hf-token", "offline"),
-    "llama_server_alias": ("alias",),
-    "llama_server_host": ("host",),
-    "llama_server_port": ("port", "reuse-port"),
-    "llama_server_ctx_size": ("ctx-size", "kv-unified-per-slot"),
-    "llama_server_parallel": ("parallel",),
-    "llama_server_max_tokens": ("predict", "n-predict"),
-    "llama_server_batch_size": ("batch-size",),
-    "llama_server_ubatch_size": ("ubatch-size",),
-    "llama_server_threads": ("threads",),
-    "llama_server_n_gpu_layers": ("gpu-layers", "n-gpu-layers"),
-    "llama_server_devices": ("device",),
-    "llama_server_api_key": ("api-key", "api-key-file"),
-}
-# They open the host to whoever reaches the port, hand work to other hosts, or serve another model than the one asked for.
-FORBIDDEN = re.compile(r"(ui-|webui-)?mcp-.*|tools|tools-runtime|agent|rpc|media-path|models-.*|(?!spec-default).+-default|fim-.*|hf-repo-.*|spec-draft-hf")
+MANAGED = server_settings.managed()
+MANAGED["llama_server_load_mode"] += _LOADING
+# They open the host to whoever reaches the port, or hand work to other hosts: for those only who ask for them by name.
+ALLOWED = {"router": r"models-.*", "tools": r"tools|tools-runtime", "agent": r"agent", "mcp": r"(ui-|webui-)?mcp-.*", "rpc": r"rpc"}
+# They read files for whoever asks, or serve another model than the one asked for.
+_FORBIDDEN = re.compile(r"media-path|(?!spec-default).+-default|fim-.*|hf-repo-.*|spec-draft-hf")
 # They print something and end, or go to the background where nobody sees them.
-ENDING = ("help", "usage", "version", "cache-list", "completion-bash", "list-devices", "log-disable")
-
-_FLAG = re.compile(r"-{1,2}[A-Za-z0-9][\w.-]*")
-_ENVIRONMENT = re.compile(r"\(env: (\w+)\)")
-_REMOVED = re.compile(r"the argument has been removed\.?\s*(.*?)\s*(?:\(env: \w+\)|$)")
+_ENDING = ("help", "usage", "version", "cache-list", "completion-bash", "list-devices", "log-disable")
 
 
-@dataclasses.dataclass(frozen=True)
-class Flag:
-    """One option: every spelling of it, what its value is called (empty where it takes none), its variable."""
-
-    names: tuple[str, ...]
-    value: str = ""
-    environment: str = ""
-    removed: bool = False
-    advice: str = ""
-
-    @property
-    def is_switch(self) -> bool:
-        """``[on|off|auto]``: a value that YAML likes to read as a boolean."""
-        return "on|off" in self.value
-
-
-@dataclasses.dataclass(frozen=True)
-class Flags:
-    """All flags of one release."""
-
-    by_name: typing.Mapping[str, Flag]
-
-    def get(self, name: str) -> Flag | None:
-        return self.by_name.get(f"--{name}")
-
-    @property
-    def environments(self) -> frozenset[str]:
-        return frozenset(flag.environment for flag in self.by_name.values() if flag.environment)
-
-    @property
-    def long_names(self) -> list[str]:
-        return sorted(name[2:] for name, flag in self.by_name.items() if name.startswith("--") and not flag.removed)
+def translated(options: Extra) -> tuple[str, dict[str, typing.Any]]:
+    """The load mode that ``mlock`` and its kind stand for, empty where there is none, and the options that remain."""
+    on, rest = {}, {}
+    for given, value in options.items():
+        name = _plain(str(given))
+        if name.removeprefix("no-") in _LOADING and isinstance(value, bool):
+            on[name.removeprefix("no-")] = value != name.startswith("no-")
+        else:
+            rest[given] = value
+    if on.get("direct-io"):
+        # Beside the others it has no meaning; the caller's own check then says so.
+        return ("direct", rest) if not on.get("mlock") and not on.get("mmap") else ("", dict(options))
+    if on.get("mlock"):
+        return "mmap+mlock" if on.get("mmap", True) else "mlock", rest
+    return {None: "", True: "mmap", False: "none"}[on.get("mmap")], rest
 
 
-def parse_help(text: str) -> Flags:
-    """The flags in what ``llama-server --help`` prints."""
-    by_name: dict[str, Flag] = {}
-    lines = text.splitlines()
-    starts = [number for number, line in enumerate(lines) if _FLAG.match(line)]
-    for start, end in zip(starts, [*starts[1:], len(lines)]):
-        flag = _parse_entry(lines[start:end])
-        by_name.update(dict.fromkeys(flag.names, flag))
-    return Flags(by_name)
-
-
-def _parse_entry(lines: typing.Sequence[str]) -> Flag:
-    rest = lines[0]
-    names = []
-    match = _FLAG.match(rest)
-    while match:
-        names.append(match.group())
-        rest = rest[match.end() :]
-        if not rest.startswith(","):
-            break
-        rest = rest[1:].lstrip()
-        match = _FLAG.match(rest)
-    # One space before the value's name; two or more before the description.
-    value = re.split(r"\s{2,}", rest[1:], maxsplit=1)[0] if re.match(r" \S", rest) else ""
-    body = " ".join(" ".join(lines).split())
-    environment = _ENVIRONMENT.search(body)
-    removed = _REMOVED.search(body)
-    return Flag(tuple(names), value, environment.group(1) if environment else "", bool(removed), removed.group(1) if removed else "")
-
-
-def arguments(options: typing.Mapping[str, typing.Any], flags: Flags | None) -> list[str]:
+def arguments(options: Extra, flags: Flags | None) -> list[str]:
     """The command line for options without problems, sorted by name so that their order never matters."""
     words: list[str] = []
     for name in sorted(options):
@@ -120,12 +64,12 @@ def _words(name: str, value: typing.Any, flag: Flag | None) -> list[str]:
     return [f"--{name}", *(str(item) for item in values)]
 
 
-def problems(options: typing.Mapping[str, typing.Any], flags: Flags | None) -> list[Problem]:
+def problems(options: Extra, flags: Flags | None, allow: typing.Collection[str] = ()) -> list[Problem]:
     """Everything wrong with the extra options; what a release knows is only checked where ``flags`` are known."""
     found = []
     for given in sorted(options, key=str):
         name = _plain(str(given))
-        problem = _refused(name) or _bad_value(name, options[given]) or (_unknown(name, options[given], flags) if flags else None)
+        problem = _refused(name, flags, allow) or _bad_value(name, options[given]) or (_unknown(name, options[given], flags) if flags else None)
         if problem is not None:
             found.append(problem)
     return found
@@ -135,16 +79,26 @@ def _plain(name: str) -> str:
     return name.lstrip("-").replace("_", "-")
 
 
-def _refused(name: str) -> Problem | None:
+def _refused(name: str, flags: Flags | None, allow: typing.Collection[str]) -> Problem | None:
     base = name.removeprefix("no-")
     for variable, names in MANAGED.items():
-        if base in names:
+        if not _spellings(base, flags).isdisjoint(names):
             return Problem(VARIABLE, name, f"it to be left to {variable}", f"set {variable} instead")
-    if FORBIDDEN.fullmatch(base) or base in ENDING:
-        return Problem(VARIABLE, name, "no option that opens the host, serves another model or ends the server", "leave it out")
+    wanted = "no option that opens the host, serves another model or ends the server"
+    for what, pattern in ALLOWED.items():
+        if re.fullmatch(pattern, base) and what not in allow:
+            return Problem(VARIABLE, name, wanted, f"leave it out, or name {what} in llama_server_allow if every user of the port may have that")
+    if _FORBIDDEN.fullmatch(base) or base in _ENDING:
+        return Problem(VARIABLE, name, wanted, "leave it out")
     if not re.fullmatch(r"[a-z0-9][a-z0-9.-]+", name):
-        return Problem(VARIABLE, repr(name), "the long name of an option, such as flash-attn")
+        return Problem(VARIABLE, repr(name), "the long name of an option, such as top-k")
     return None
+
+
+def _spellings(name: str, flags: Flags | None) -> set[str]:
+    """Every long name of the flag, for releases add some."""
+    flag = (flags.get(name) or flags.get(f"no-{name}")) if flags else None
+    return {name, *(spelling[2:] for spelling in (flag.names if flag else ()) if spelling.startswith("--"))}
 
 
 def _bad_value(name: str, value: typing.Any) -> Problem | None:
@@ -159,14 +113,15 @@ def _bad_value(name: str, value: typing.Any) -> Problem | None:
 def _unknown(name: str, value: typing.Any, flags: Flags) -> Problem | None:
     positive = flags.get(name)
     flag = flags.get(f"no-{name}") if value is False and not (positive and positive.is_switch) else positive
+    close = nearest(name, flags.long_names)
     if flag is None:
         if positive is not None:
             return Problem(VARIABLE, f"{name}: false", f"no false for {name}, which cannot be turned off", "leave it out")
-        close = nearest(name, flags.long_names)
         wanted = f"an option of this release; the nearest are {one_of(close)}" if close else "an option of this release"
         return Problem(VARIABLE, name, wanted, "llama-server --help lists them all")
     if flag.removed:
-        return Problem(VARIABLE, name, "an option that this release still has", flag.advice.rstrip("."))
+        advice = flag.advice.rstrip(".") or (f"the nearest are {one_of(close)}" if close else "leave it out")
+        return Problem(VARIABLE, name, "an option that this release still has", advice)
     if isinstance(value, bool):
         if flag.value and not flag.is_switch:
             return Problem(VARIABLE, f"{name}: {str(value).lower()}", f"a value ({flag.value})", "quote on, off, yes and no in YAML")

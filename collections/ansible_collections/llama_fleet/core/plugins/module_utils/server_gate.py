@@ -13,7 +13,11 @@ import typing
 import urllib.error
 import urllib.request
 
+from ansible_collections.llama_fleet.core.plugins.module_utils import server_speed
+
 ANSWER_TOKENS = 64
+# An instance that runs and does not change is only asked whether it still generates.
+BRIEF_TOKENS = 2
 _HTTP_OK = 200
 _UNAUTHORIZED = 401
 
@@ -40,13 +44,35 @@ Ask = typing.Callable[[str, typing.Optional[typing.Mapping[str, typing.Any]], fl
 
 @dataclasses.dataclass(frozen=True)
 class Expected:
-    """What the server must say of itself. ``mode`` is completion, embedding or rerank: what it is there for."""
+    """What the server must say of itself. ``mode`` is completion, embedding or rerank: what it is there for.
+
+    ``brief`` is for one that passed before and did not change. ``speed`` is what it must not fall far behind.
+    """
 
     model: str
     slots: int
     context: int
     mode: str = "completion"
     prompt: str = ""
+    alias: str = ""
+    brief: bool = False
+    speed: server_speed.Baseline | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Limit:
+    """Seconds that a server has to become ready, and where they come from."""
+
+    seconds: float
+    reason: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Passed:
+    """The answer to the prompt, and tokens a second; 0 where that was not measured."""
+
+    answer: str = ""
+    speed: float = 0.0
 
 
 @dataclasses.dataclass
@@ -95,33 +121,44 @@ def _reply(status: int, data: bytes) -> Reply:
     return Reply(status, body if isinstance(body, dict) else {}, text[:300])
 
 
+def ready_limit(ready_timeout: int, size: int) -> Limit:
+    """``llama_server_ready_timeout``, or where it is 0 two minutes and a second for each 50 MB of the model's ``size``.
+
+    A first start of CUDA takes most of two minutes where it compiles its code, and no file system worth serving from reads slower
+    than 50 MB/s: whatever takes longer hangs.
+    """
+    if ready_timeout:
+        return Limit(ready_timeout, "llama_server_ready_timeout")
+    return Limit(round(120 + size / 50e6), f"120 s and 1 s for each 50 MB of the model's {size / 1e6:.0f}; llama_server_ready_timeout sets another limit")
+
+
 def pass_gate(
     ask: Ask,
     expected: Expected,
-    limit: float,
+    limit: Limit,
     alive: typing.Callable[[], str],
     loading: typing.Callable[[], None] = lambda: None,
     clock: Clock | None = None,
-) -> str:
-    """Wait until the server is ready, at most ``limit`` seconds, and return its answer to the prompt.
+) -> Passed:
+    """Wait until the server is ready, within ``limit``, and return its answer to the prompt and its speed.
 
     ``alive`` says why the process ended, or nothing while it lives; ``loading`` is told once that
     the server listens and loads its model.
     """
     clock = clock or Clock()
-    end = clock.now() + limit
+    end = clock.now() + limit.seconds
     _wait_for_health(ask, end, limit, alive, loading, clock)
     _check_properties(ask, expected)
-    return _generate(ask, expected, end, alive, clock)
+    return _Prover(ask, expected, end, alive, clock).prove()
 
 
-def _wait_for_health(ask: Ask, end: float, limit: float, alive: typing.Callable[[], str], loading: typing.Callable[[], None], clock: Clock) -> None:
+def _wait_for_health(ask: Ask, end: float, limit: Limit, alive: typing.Callable[[], str], loading: typing.Callable[[], None], clock: Clock) -> None:
     told = False
     while True:
         reason = alive()
         if reason:
             raise GateError(reason)
-        reply = ask("/health", None, 5.0)
+        reply = ask("/health", None, min(5.0, max(1.0, end - clock.now())))
         if reply.status == _HTTP_OK:
             return
         if reply.status and not told:
@@ -129,7 +166,7 @@ def _wait_for_health(ask: Ask, end: float, limit: float, alive: typing.Callable[
             told = True
         if clock.now() >= end:
             state = f"/health answered {reply.status}" if reply.status else "nobody answered /health"
-            raise GateError(f"it was not ready within llama_server_ready_timeout, {limit:g} s: {state}")
+            raise GateError(f"it was not ready within {limit.seconds:g} s ({limit.reason}): {state}")
         clock.pause(0.1)
 
 
@@ -142,6 +179,9 @@ def _check_properties(ask: Ask, expected: Expected) -> None:
     model = reply.body.get("model_path")
     if model != expected.model:
         raise GateError(f"it serves the model {model}, not {expected.model}")
+    alias = reply.body.get("model_alias")
+    if expected.alias and alias and alias != expected.alias:
+        raise GateError(f"it calls its model {alias}, not {expected.alias}")
     slots = reply.body.get("total_slots")
     if slots != expected.slots:
         raise GateError(f"it has {slots} slots, not llama_server_parallel, which is {expected.slots}")
@@ -150,38 +190,80 @@ def _check_properties(ask: Ask, expected: Expected) -> None:
         raise GateError(f"each slot has a context of {context} tokens, and llama_server_ctx_size is {expected.context}: the model was trained for no more")
 
 
-_PROBES: dict[str, tuple[str, dict[str, typing.Any], str]] = {
-    "completion": ("/completion", {"prompt": "Hello", "n_predict": 2, "temperature": 0}, "tokens_predicted"),
+_VECTOR_PROBES: dict[str, tuple[str, dict[str, typing.Any], str]] = {
     "embedding": ("/v1/embeddings", {"input": "Hello"}, "data"),
     "rerank": ("/v1/rerank", {"query": "Hello", "documents": ["Hello"]}, "results"),
 }
 
 
-def _generate(ask: Ask, expected: Expected, end: float, alive: typing.Callable[[], str], clock: Clock) -> str:
-    """One real inference: a health check tests neither the model nor the device."""
-    chat = bool(expected.prompt) and expected.mode == "completion"
-    path, payload, proof = _PROBES[expected.mode]
-    if chat:
-        message = {"role": "user", "content": expected.prompt}
-        path, payload, proof = "/v1/chat/completions", {"messages": [message], "max_tokens": ANSWER_TOKENS, "temperature": 0}, "choices"
-    limit = max(30.0, end - clock.now())
-    reply = ask(path, payload, limit)
-    if reply.status == 0:
-        # A crash closes the connection a moment before the process is seen to be gone.
-        clock.pause(0.5)
-        reason = alive()
+@dataclasses.dataclass
+class _Prover:
+    """Real inference: a health check tests neither the model nor the device."""
+
+    ask: Ask
+    expected: Expected
+    end: float
+    alive: typing.Callable[[], str]
+    clock: Clock
+
+    def prove(self) -> Passed:
+        expected = self.expected
+        if expected.mode in _VECTOR_PROBES:
+            reply = self._request(*_VECTOR_PROBES[expected.mode])
+            wrong = server_speed.bad_vector(reply.body)
+            if wrong:
+                raise GateError(f"it answered with {wrong}: its model is broken")
+            return Passed()
+        speed = self._brief() if expected.brief else self._generate()
+        return Passed(self._answer() if expected.prompt else "", speed)
+
+    def _brief(self) -> float:
+        if not self.expected.prompt:
+            self._completion(server_speed.payload(tokens=BRIEF_TOKENS))
+        return 0.0
+
+    def _generate(self) -> float:
+        """Tokens that make sense, fast enough; returns how fast."""
+        found = self._completion(server_speed.payload())
+        wrong = server_speed.nonsense(found)
+        for prompt in server_speed.PROMPTS[1:]:
+            if wrong:
+                found = self._completion(server_speed.payload(prompt))
+                wrong = wrong if server_speed.nonsense(found) else ""
+        if wrong:
+            raise GateError(f"it generates {wrong}: its model's files are damaged, or this release computes wrongly on this device")
+        speeds = [found.speed]
+        while server_speed.too_slow(max(speeds), self.expected.speed) and len(speeds) < server_speed.TRIES:
+            speeds.append(self._completion(server_speed.payload()).speed)
+        reason = server_speed.too_slow(max(speeds), self.expected.speed)
         if reason:
             raise GateError(reason)
-        raise AnswerError(f"{path} got no answer within {limit:.0f} s: {reply.text}")
-    if reply.status != _HTTP_OK or not reply.body.get(proof):
-        raise AnswerError(f"{path} answered {reply.status}: {reply.text}")
-    return _answer(reply) if chat else ""
+        return max(speeds)
 
+    def _completion(self, payload: dict[str, typing.Any]) -> server_speed.Sample:
+        return server_speed.sample(self._request("/completion", payload, "tokens_predicted").body)
 
-def _answer(reply: Reply) -> str:
-    message = reply.body["choices"][0].get("message", {})
-    # A reasoning model may still be thinking when its tokens are used up.
-    answer = str(message.get("content") or message.get("reasoning_content") or "").strip()
-    if not answer:
-        raise AnswerError("it answered the prompt with nothing")
-    return answer
+    def _answer(self) -> str:
+        message = {"role": "user", "content": self.expected.prompt}
+        payload = {"messages": [message], "max_tokens": ANSWER_TOKENS, "temperature": 0}
+        reply = self._request("/v1/chat/completions", payload, "choices")
+        said = reply.body["choices"][0].get("message", {})
+        # A reasoning model may still be thinking when its tokens are used up.
+        answer = str(said.get("content") or said.get("reasoning_content") or "").strip()
+        if not answer:
+            raise AnswerError("it answered the prompt with nothing")
+        return answer
+
+    def _request(self, path: str, payload: dict[str, typing.Any], proof: str) -> Reply:
+        limit = max(30.0, self.end - self.clock.now())
+        reply = self.ask(path, payload, limit)
+        if reply.status == 0:
+            # A crash closes the connection a moment before the process is seen to be gone.
+            self.clock.pause(0.5)
+            reason = self.alive()
+            if reason:
+                raise GateError(reason)
+            raise AnswerError(f"{path} got no answer within {limit:.0f} s: {reply.text}")
+        if reply.status != _HTTP_OK or not reply.body.get(proof):
+            raise AnswerError(f"{path} answered {reply.status}: {reply.text}")
+        return reply

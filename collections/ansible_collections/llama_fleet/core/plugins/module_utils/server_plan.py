@@ -9,17 +9,34 @@ import os
 import pathlib
 import typing
 
-from ansible_collections.llama_fleet.core.plugins.module_utils import commands, cpus, files, processes, server_flags, server_options, server_unit
+from ansible_collections.llama_fleet.core.plugins.module_utils import (
+    commands,
+    cpus,
+    files,
+    processes,
+    server_changes,
+    server_flags,
+    server_limits,
+    server_options,
+    server_proof,
+    server_runtimes,
+    server_secrets,
+    server_settings,
+    server_unit,
+    server_writing,
+)
 from ansible_collections.llama_fleet.core.plugins.module_utils import server_checks as checks
 from ansible_collections.llama_fleet.core.plugins.module_utils.generations import Content, Generation, Store
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, ProblemError, raise_if_any
-from ansible_collections.llama_fleet.core.plugins.module_utils.server_runtimes import UNIT_ROOT, ProcessRuntime, Runtime, SystemdRuntime, has_systemd
 
 if typing.TYPE_CHECKING:
-    from ansible_collections.llama_fleet.core.plugins.module_utils.server_options import Options, Setting
+    from ansible_collections.llama_fleet.core.plugins.module_utils.server_memory import Assessment
+    from ansible_collections.llama_fleet.core.plugins.module_utils.server_options import Options
+    from ansible_collections.llama_fleet.core.plugins.module_utils.server_settings import Setting
 
 # What of the options is no part of a generation: it changes how we ask, not what runs.
-_NOT_CONTENT = ("api_key", "prompt", "ready_timeout", "state", "runtime", "root", "runtime_root", "instance")
+_HOW_WE_ASK = ("prompt", "ready_timeout", "state", "to_generation", "keep", "min_speed_ratio", "memory_check", "allow_unauthenticated")
+_NOT_CONTENT = (*_HOW_WE_ASK, *server_options.SECRET_FIELDS, "runtime", "root", "runtime_root", "instance")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,12 +46,13 @@ class Host:
     run: commands.Runner = commands.run
     systemd: bool = False
     euid: int = 0
-    unit_root: pathlib.Path = UNIT_ROOT
+    unit_root: pathlib.Path = server_runtimes.UNIT_ROOT
+    container_root: pathlib.Path = server_runtimes.CONTAINER_ROOT
     configuration: str = server_unit.CONFIGURATION
 
 
 def this_host() -> Host:
-    return Host(systemd=has_systemd(), euid=os.geteuid())
+    return Host(systemd=server_runtimes.has_systemd(), euid=os.geteuid())
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,6 +66,8 @@ class Plan:
     running: bool
     at_boot: bool
     number: int
+    settings: tuple[Setting, ...] = ()
+    pids: tuple[int, ...] = ()
 
     @property
     def serves(self) -> bool:
@@ -58,65 +78,144 @@ class Plan:
     def changed(self) -> bool:
         return not (self.serves and self.at_boot)
 
+    @property
+    def changed_parts(self) -> list[str]:
+        return server_changes.changed_parts(self.current, self.content, self.settings)
+
 
 class Planner:
     """Observes one instance and plans; changes nothing. With ``dry``, a release or a model may still be missing."""
 
-    def __init__(self, options: Options, host: Host, dry: bool) -> None:
+    def __init__(self, options: Options, host: Host, dry: bool, told: typing.Callable[[str], None] = lambda _stage: None) -> None:
         self.options = options
         self.host = host
         self.dry = dry
+        self.told = told
         self.store = Store(options.folder)
         self.runtime_name = options.runtime if options.runtime != "auto" else ("systemd" if host.systemd else "process")
 
-    def systemd(self) -> SystemdRuntime:
-        return SystemdRuntime(self.options.folder, self.options.unit, self.host.run, self.host.unit_root)
+    def of(self, generation: Generation) -> Planner:
+        """A planner for the same instance with the options of ``generation``, whose files must be there."""
+        return Planner(self.options_of(generation), self.host, dry=False, told=lambda _stage: None)
 
-    def process(self) -> ProcessRuntime:
-        return ProcessRuntime(self.options.folder, self.options.runtime_root)
+    # -- the instance as it is ------------------------------------------------------------------
 
-    def runtime(self, name: str = "") -> Runtime:
-        return self.systemd() if (name or self.runtime_name) == "systemd" else self.process()
+    def runtime(self, generation: Generation | None = None) -> server_runtimes.Runtime:
+        """The runtime of ``generation``, or the wanted one."""
+        options = self.options_of(generation) if generation else self.options
+        return self._make(generation.runtime if generation else self.runtime_name, options)
+
+    def _make(self, name: str, options: Options) -> server_runtimes.Runtime:
+        return server_runtimes.make(name, options, self.host.run, self.host.unit_root, self.host.container_root)
+
+    def other_runtimes(self, name: str) -> list[server_runtimes.Runtime]:
+        """Those but ``name`` in which there is anything of this instance; with "", all of them."""
+        host = self.host
+        return server_runtimes.others(name, self.options, host.run, host.unit_root, host.container_root, host.systemd)
 
     def own_processes(self) -> list[processes.Process]:
-        return processes.started_with(server_options.INSTANCE_VARIABLE, str(self.options.folder))
+        current = self.store.current()
+        return server_runtimes.own(current.runtime if current else self.runtime_name, self.options, self.host.run)
+
+    def options_of(self, generation: Generation) -> Options:
+        """The options that a generation was made of, in the place of ours where it has them."""
+        names = {field.name for field in dataclasses.fields(server_options.Options)}
+        recorded: dict[str, typing.Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in generation.options.items()}
+        known = {name: value for name, value in recorded.items() if name in names}
+        return dataclasses.replace(self.options, **{**known, "runtime": generation.runtime, "api_key": generation.api_key, "api_keys": ()})
+
+    def is_running(self, generation: Generation | None, process: processes.Process | None) -> bool:
+        """Whether ``generation``, and no other, runs. An exec generation is the caller's to run."""
+        if generation is None or generation.runtime == "exec":
+            return generation is not None
+        if process is None or processes.environment(process.pid).get(server_options.GENERATION_VARIABLE) != str(generation.number):
+            return False
+        return self.runtime(generation).settled(generation)
+
+    # -- the plan -------------------------------------------------------------------------------
 
     def plan(self) -> Plan:
         """The plan, or every problem at once."""
         options = self.options
+        own = self.own_processes()
         found = server_options.problems(options)
         wrong = {problem.subject for problem in found}
         flags = None if "llama_server_release" in wrong else checks.read_flags(options, self.host.run)
         devices, missing_devices = ([], []) if wrong else checks.devices(options, self.host.run)
-        found += [*missing_devices, *server_flags.problems(options.extra_options, flags), *self._host_problems(wrong)]
+        found += [*missing_devices, *server_flags.problems(options.extra_options, flags, options.allow), *self.host_problems(own, wrong)]
+        settings = server_settings.settings(options, options.threads or self.threads(), devices)
+        try:
+            written = server_writing.split(settings, flags)
+        except ProblemError as error:
+            found += error.problems
         raise_if_any(found)
-        settings = server_options.settings(options, options.threads or cpus.observe().threads, devices)
-        content = self._content(settings, flags)
+        content = self._content(*written, flags)
         current = self.store.current()
-        same = current is not None and current.fingerprint == content.fingerprint
-        process = next(iter(self.own_processes()), None)
-        at_boot = self.runtime_name == "exec" or self.runtime().starts_at_boot()
-        plan = Plan(content, current, process, same, self._is_running(current, process), at_boot, self.store.next_number())
-        if not plan.serves and options.release and options.server.is_file():
-            self._test(content, settings)
-        return plan
+        process = next(iter(own), None)
+        return Plan(
+            content=content,
+            current=current,
+            process=process,
+            same=current is not None and current.fingerprint == content.fingerprint,
+            running=self.is_running(current, process),
+            at_boot=self.runtime_name == "exec" or self.runtime().starts_at_boot(),
+            number=self.store.next_number(),
+            settings=tuple(settings),
+            pids=tuple(found.pid for found in own),
+        )
 
-    def _host_problems(self, wrong: set[str]) -> list[Problem]:
-        """What is wrong on the host, apart from variables that are ``wrong`` in themselves."""
+    def threads(self) -> int:
+        """As many as compute without waiting for each other, here and within the unit's own quota."""
+        here = cpus.observe()
+        allowed = server_limits.processors(self.options.cpu_quota)
+        return dataclasses.replace(here, quota=min(here.quota, allowed or here.quota)).threads
+
+    def prove(self, plan: Plan) -> tuple[Assessment, dict[str, typing.Any]]:
+        """Whether the plan's server could take over; and what of that is worth noting in its manifest."""
+        content = plan.content
+        candidate = server_proof.Candidate(self.options, self.runtime_name, content.command, content.variables, plan.settings, plan.pids)
+        facts = server_proof.model_facts(content.model, plan.current) if candidate.has_model else None
+        assessment = server_proof.prove(candidate, self._tester(self.options, self.runtime_name), facts, plan.current.memory if plan.current else {})
+        notes = {"memory": assessment.by_device, "memory_plan": assessment.described, "build": self._release_manifest().get("build", "")}
+        return assessment, {**notes, **(facts.notes if facts else {})}
+
+    def prove_unchanged(self, plan: Plan) -> None:
+        """What an instance that goes on can still be wrong about: its model, where another file is in its place."""
+        if plan.current and os.path.isfile(self.options.model):
+            raise_if_any(server_proof.context_problems(self.options, server_proof.model_facts(self.options.model, plan.current)))
+
+    def prove_again(self, generation: Generation) -> Assessment:
+        """Whether a generation that was good once could take over, as it lies on disk."""
+        options = self.options_of(generation)
+        pids = tuple(process.pid for process in self.own_processes())
+        candidate = server_proof.Candidate(options, generation.runtime, tuple(generation.command), generation.variables, (), pids)
+        current = self.store.current()
+        held = current.memory if current else {}
+        return server_proof.prove_again(candidate, self._tester(options, generation.runtime), generation.memory, held)
+
+    def _tester(self, options: Options, runtime: str) -> commands.Runner:
+        """Runs the release where it will be: in the image of a container, which in check mode may not be there yet."""
+        return self.host.run if self.dry else server_runtimes.tester(options, runtime, self.host.run)
+
+    def host_problems(self, own: typing.Collection[processes.Process], wrong: typing.Collection[str] = ()) -> list[Problem]:
+        """What is wrong on the host, apart from variables that are ``wrong`` in themselves; ``own`` makes room for what comes."""
         options = self.options
         found = checks.configuration_problems(self.host.configuration)
-        if not wrong & {"llama_server_release", "llama_server_model", "llama_server_instance", "llama_server_root", "llama_server_runtime_root"}:
-            found += checks.release_problems(options, self.dry) + checks.model_problems(options, self.dry)
+        paths = ("llama_server_release", "llama_server_model", "llama_server_instance", "llama_server_root", "llama_server_runtime_root")
+        if not any(name in wrong for name in paths):
+            found += checks.release_problems(options, self.dry) + checks.model_problems(options, self.dry) + checks.file_problems(options, self.dry)
             found += checks.unit_problems(options, self.host.euid) if self.runtime_name == "systemd" else []
             found += self._runtime_problems()
-            if not wrong & {"llama_server_host", "llama_server_port"}:
-                found += checks.host_problems(options, [process.pid for process in self.own_processes()])
+            if "llama_server_host" not in wrong and "llama_server_port" not in wrong:
+                found += checks.host_problems(options, [process.pid for process in own])
         return found
 
     def _runtime_problems(self) -> list[Problem]:
         if self.runtime_name == "systemd" and not self.host.systemd:
             return [Problem("llama_server_runtime", "systemd, which is not PID 1 here", "a runtime that this host has", "use process or auto")]
-        found = self.unwritable()
+        told = None if self.dry else self.told
+        found = server_runtimes.problems(self.options, self.host.run, self.runtime_name, self.host.systemd, self.host.euid, told)
+        found += self.unwritable()
         if self.runtime_name == "process":
             found += _unwritable(self.options.runtime_root, "llama_server_runtime_root")
         return found
@@ -124,40 +223,29 @@ class Planner:
     def unwritable(self) -> list[Problem]:
         return _unwritable(self.options.folder, "llama_server_root")
 
-    def _content(self, settings: typing.Sequence[Setting], flags: server_flags.Flags | None) -> Content:
+    def _content(self, variables: dict[str, str], words: typing.Sequence[str], flags: server_flags.Flags | None) -> Content:
         options = self.options
-        variables, words = server_options.split(settings, flags)
         command = [str(options.server), *words, *server_flags.arguments(options.extra_options, flags)]
-        if options.api_key:
+        keys = tuple(server_secrets.keys(options))
+        if keys:
             command += ["--api-key-file", str(options.key_file)]
-        plain = {name: value for name, value in dataclasses.asdict(options).items() if name not in _NOT_CONTENT}
-        release = files.read_json(pathlib.Path(options.release) / "manifest.json") or {} if options.release else {}
+        plain = {field.name: getattr(options, field.name) for field in dataclasses.fields(options) if field.name not in _NOT_CONTENT}
         return Content(
             runtime=self.runtime_name,
             release=options.release,
-            release_fingerprint=str(release.get("fingerprint", "")),
+            release_fingerprint=str(self._release_manifest().get("fingerprint", "")),
             model=options.model,
             model_size=checks.model_size(options.model) if options.model else 0,
-            options={**plain, "devices": list(options.devices), "extra_options": dict(options.extra_options)},
+            options={name: list(value) if isinstance(value, tuple) else value for name, value in plain.items()},
             variables=variables,
             command=tuple(command),
-            api_key=options.api_key,
-            unit=server_unit.render(options, command) if self.runtime_name == "systemd" else "",
+            files=server_runtimes.rendered(options, command, variables, self.runtime_name),
+            inputs=server_changes.inputs(options),
+            api_keys=keys,
         )
 
-    def _is_running(self, current: Generation | None, process: processes.Process | None) -> bool:
-        """Whether the current generation, and no other, runs. An exec generation is the caller's to run."""
-        if current is None or self.runtime_name == "exec":
-            return current is not None
-        if process is None or processes.environment(process.pid).get(server_options.GENERATION_VARIABLE) != str(current.number):
-            return False
-        return current.runtime == self.runtime_name and self.runtime().settled(current)
-
-    def _test(self, content: Content, settings: typing.Sequence[Setting]) -> None:
-        """Let the release itself judge, without the key's file, which is not there yet."""
-        command = [word for word in content.command if word not in ("--api-key-file", str(self.options.key_file))]
-        problem = checks.config_test(command, content.variables, settings, self.host.run)
-        raise_if_any([problem] if problem else [])
+    def _release_manifest(self) -> dict[str, typing.Any]:
+        return files.read_json(pathlib.Path(self.options.release) / "manifest.json") or {} if self.options.release else {}
 
 
 def _unwritable(folder: pathlib.Path, variable: str) -> list[Problem]:

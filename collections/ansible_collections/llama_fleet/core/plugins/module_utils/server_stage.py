@@ -1,29 +1,29 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""One instance from options to a result: plan, switch, gate, and back where the gate fails; or down."""
+"""One instance from options to a result: plan, prove, switch, gate, and back where the gate fails; or back, or down."""
 
 from __future__ import annotations
 
+import datetime as dt
 import time
 import typing
 
-from ansible_collections.llama_fleet.core.plugins.module_utils import files, ports, processes, server_gate, server_options
-from ansible_collections.llama_fleet.core.plugins.module_utils.generations import Generation, variables_of
-from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, ProblemError, raise_if_any
-from ansible_collections.llama_fleet.core.plugins.module_utils.server_options import CUDA, Options
+from ansible_collections.llama_fleet.core.plugins.module_utils import files, ports, server_gate, server_options, server_result, server_rollback
+from ansible_collections.llama_fleet.core.plugins.module_utils.generations import variables_of
+from ansible_collections.llama_fleet.core.plugins.module_utils.problems import raise_if_any
+from ansible_collections.llama_fleet.core.plugins.module_utils.server_memory import Assessment
 from ansible_collections.llama_fleet.core.plugins.module_utils.server_plan import Host, Plan, Planner
-from ansible_collections.llama_fleet.core.plugins.module_utils.server_runtimes import STOP_SECONDS, Runtime, SystemdRuntime
+from ansible_collections.llama_fleet.core.plugins.module_utils.server_runtimes import SystemdRuntime
+from ansible_collections.llama_fleet.core.plugins.module_utils.server_switch import Started, Switch
 from ansible_collections.llama_fleet.core.plugins.module_utils.systemd_text import environment_file
 
 if typing.TYPE_CHECKING:
+    from ansible_collections.llama_fleet.core.plugins.module_utils import processes
+    from ansible_collections.llama_fleet.core.plugins.module_utils.generations import Generation
     from ansible_collections.llama_fleet.core.plugins.module_utils.progress import Progress
-
-LOG_LINES = 20
-# Extra options that make a server of another kind, which is asked in another way.
-_MODES = {"embedding": "embedding", "embeddings": "embedding", "rerank": "rerank", "reranking": "rerank"}
-
-Result = dict[str, typing.Any]
-Diff = list[dict[str, str]]
+    from ansible_collections.llama_fleet.core.plugins.module_utils.server_options import Options
+    from ansible_collections.llama_fleet.core.plugins.module_utils.server_result import Diff, Result
+    from ansible_collections.llama_fleet.core.plugins.module_utils.server_runtimes import Runtime
 
 
 class Stage:
@@ -34,16 +34,18 @@ class Stage:
         self.progress = progress
         self.host = host
         self.dry = dry
-        self.planner = Planner(options, host, dry)
+        self.planner = Planner(options, host, dry, progress.stage)
         self.store = self.planner.store
+        self.switch = Switch(self.planner, progress)
 
     def run(self) -> Result:
         """Do what is wanted, or with ``dry`` only say what would be done."""
+        actions = {"started": self._started, "rolled_back": self._rolled_back}
+        action = actions.get(self.options.state, self._down)
         started = self.options.state == "started"
-        # A typo in an option of a server must not keep anyone from stopping it.
-        names = ("llama_server_instance", "llama_server_root", "llama_server_runtime_root")
+        # A typo in an option of a server must not keep anyone from stopping it, or from going back.
+        names = ("llama_server_instance", "llama_server_root", "llama_server_runtime_root", "llama_server_to_generation", "llama_server_ready_timeout")
         raise_if_any(problem for problem in server_options.problems(self.options) if not started and problem.subject in names)
-        action = self._started if started else self._down
         if self.dry:
             return action()
         unwritable = self.planner.unwritable()
@@ -52,145 +54,164 @@ class Stage:
             self.planner.plan()
         raise_if_any(unwritable)
         with files.locked(self.options.folder.with_name(f".{self.options.instance}.lock")):
+            self._sweep()
+            if action != self._rolled_back:
+                self.store.end_rollback()
             return action()
+
+    def _sweep(self) -> None:
+        """Remove what a run that was killed has left half written."""
+        self.store.sweep()
+        unit = self.options.unit
+        container = f"{unit.rpartition('.')[0]}.container"
+        places = {self.options.runtime_root: f"{self.options.instance}.json", self.host.unit_root: unit, self.host.container_root: container}
+        for folder, name in places.items():
+            for leftover in folder.glob(f".{name}.*.new"):
+                leftover.unlink()
 
     # -- started --------------------------------------------------------------------------------
 
     def _started(self) -> Result:
         plan = self.planner.plan()
         diff = self._diff(plan)
+        if plan.serves:
+            self.planner.prove_unchanged(plan)
+        assessment, notes = self.planner.prove(plan) if not plan.serves else (Assessment(), dict[str, typing.Any]())
         if self.dry:
-            return self._result(plan, plan.current if plan.same else None, changed=plan.changed, diff=diff)
+            return self._result(plan, plan.current if plan.same else None, diff, assessment)
         if self.planner.runtime_name == "exec":
-            return self._result(plan, self._generation(plan), changed=plan.changed, diff=diff)
+            return self._result(plan, self._generation(plan, notes), diff, assessment)
         if plan.serves and plan.current and plan.process:
+            runtime = self.planner.runtime()
             try:
-                answer = self._gate(self.planner.runtime(), plan.current, plan.process)
+                passed = self.switch.gate(runtime, plan.current, plan.process, self.options.prompt, brief=plan.current.good)
             except server_gate.AnswerError as error:
-                raise self._failure(plan.current, self.planner.runtime(), str(error)) from error
+                raise self.switch.failure(plan.current, runtime, str(error), self._back(plan.current)) from error
             except server_gate.GateError:
                 # It hangs: what was good once deserves a restart before anything is said of failure.
-                return self._switch(plan, diff)
-            self.store.mark_good(plan.current)
+                return self._switch(plan, notes, diff, assessment)
+            current = self.store.mark_good(plan.current, passed.speed)
             if not plan.at_boot:
-                self.planner.runtime().start_at_boot()
-            return self._result(plan, plan.current, changed=plan.changed, diff=diff, process=plan.process, answer=answer)
-        return self._switch(plan, diff)
+                runtime.start_at_boot()
+            return self._result(plan, current, diff, assessment, Started(current, plan.process, passed))
+        return self._switch(plan, notes, diff, assessment)
 
-    def _generation(self, plan: Plan) -> Generation:
-        """The wanted generation, on disk and current."""
+    def _generation(self, plan: Plan, notes: typing.Mapping[str, typing.Any]) -> Generation:
+        """The wanted generation, on disk; current only where nobody else switches to it."""
         if plan.same and plan.current:
             return plan.current
-        generation = self.store.write(plan.content)
-        self.store.switch(generation)
-        self.store.prune()
+        created = dt.datetime.now(dt.timezone.utc).isoformat(timespec="seconds")
+        generation = self.store.write(plan.content, **notes, created=created, previous=self._served_before(plan.current))
+        if plan.content.runtime == "exec":
+            self.store.switch(generation)
+        self.store.prune(self.options.keep)
         return generation
 
-    def _switch(self, plan: Plan, diff: Diff) -> Result:
+    @staticmethod
+    def _served_before(current: Generation | None) -> int:
+        """The good generation to go back to: not always the newest, for there are rollbacks."""
+        if current is None:
+            return 0
+        return current.number if current.good else int(current.manifest.get("previous", 0))
+
+    def _back(self, generation: Generation) -> Generation | None:
+        """Where to go back to from ``generation``; nowhere where it was good itself."""
+        if generation.good:
+            return None
+        before = self.store.get(int(generation.manifest.get("previous", 0)))
+        return before if before and before.good else self.store.last_good(generation.number)
+
+    def _switch(self, plan: Plan, notes: typing.Mapping[str, typing.Any], diff: Diff, assessment: Assessment) -> Result:
         """Start the wanted generation in place of what runs; the last good one again where it fails."""
-        generation = self._generation(plan)
-        runtime = self.planner.runtime()
-        self.progress.stage("starting llama-server")
+        generation = self._generation(plan, notes)
+        started = self.switch.to(generation, self._back(generation), measured=not generation.good)
+        self.store.prune(self.options.keep)
+        return self._result(plan, started.generation, diff, assessment, started, restarted=True)
+
+    # -- rolled back ----------------------------------------------------------------------------
+
+    def _rolled_back(self) -> Result:
+        generation = server_rollback.target(self.store, self.options.to_generation)
+        current = self.store.current()
+        process = next(iter(self.planner.own_processes()), None)
+        runtime = self.planner.runtime(generation)
+        is_current = current is not None and current.number == generation.number
+        if is_current and process and self.planner.is_running(generation, process):
+            unchanged = self._already_there(generation, runtime, process)
+            if unchanged:
+                return unchanged
+        server_rollback.require_whole(self.planner, generation)
+        assessment = self.planner.prove_again(generation)
+        diff = server_result.diff_of(self._current_folder, current, {name: generation.text(name) for name in generation.files})
+        if self.dry:
+            return self._rollback_result(generation, runtime, True, diff, assessment)
+        self.store.begin_rollback(generation.number)
+        back = current if current and not is_current and (current.good or self.planner.is_running(current, process)) else None
         try:
-            self._stop_others(generation)
-            process = runtime.start(generation)
-            answer = self._gate(runtime, generation, process)
-        except server_gate.GateError as error:
-            raise self._failure(generation, runtime, str(error)) from error
-        generation = self.store.mark_good(generation)
-        self.store.prune()
-        return self._result(plan, generation, changed=True, diff=diff, process=process, answer=answer, restarted=True)
+            started = self.switch.to(generation, back, measured=False)
+        finally:
+            self.store.end_rollback()
+        return self._rollback_result(generation, runtime, True, diff, assessment, started, restarted=True)
 
-    def _stop_others(self, generation: Generation) -> None:
-        """Stop what an earlier generation left with another runtime."""
-        if not self.host.systemd:
-            return
-        unit = self.planner.systemd()
-        if generation.runtime == "process" and unit.active_or_enabled():
-            unit.stop()
-            unit.remove()
-        if generation.runtime == "systemd":
-            served = unit.main_pid()
-            for process in self.planner.own_processes():
-                if process.pid != served:
-                    processes.stop(process, STOP_SECONDS)
-
-    def _gate(self, runtime: Runtime, generation: Generation, process: processes.Process) -> str:
-        options = generation.manifest["options"]
-        extra = options["extra_options"]
-        base = server_gate.endpoint(options["host"], options["port"], "ssl-cert-file" in extra) + str(extra.get("api-prefix", ""))
-        mode = next((_MODES[name] for name, value in extra.items() if name in _MODES and value is not False), "completion")
-        expected = server_gate.Expected(options["model"], options["parallel"], options["ctx_size"], mode, self.options.prompt)
-        answer = server_gate.pass_gate(
-            server_gate.asker(base, generation.text("api-key").strip()),
-            expected,
-            self.options.ready_timeout,
-            lambda: runtime.death(process),
-            lambda: self.progress.stage("loading the model"),
-        )
-        if options["backend"] == CUDA and not _uses_gpu(process.pid):
-            raise server_gate.GateError("it has no GPU open, though llama_server_backend is cuda")
-        return answer
-
-    def _failure(self, generation: Generation, runtime: Runtime, reason: str) -> ProblemError:
-        """Go back to the last good generation; the error that tells all of it."""
-        log = [line for line in runtime.log_lines(LOG_LINES) if line.strip()]
-        outcome = self._roll_back(generation, runtime)
-        lines = "\n".join(log) or "(nothing)"
-        return ProblemError(
-            Problem(
-                f"instance {self.options.instance}",
-                f"generation {generation.number} not good: {reason}",
-                "a server that passes its gate",
-                f"{outcome}; the last lines of its log ({runtime.log}) are\n{lines}\n",
-            )
-        )
-
-    def _roll_back(self, failed: Generation, runtime: Runtime) -> str:
-        if failed.good:
-            return "it passed its gate before, so it was left as it is"
-        previous = self.store.last_good(failed.number)
-        if previous is None:
-            runtime.stop()
-            if isinstance(runtime, SystemdRuntime):
-                runtime.remove()
-            self.store.forget_current()
-            return "it was stopped, for there is no generation to go back to"
-        self.progress.stage(f"going back to generation {previous.number}")
-        self.store.switch(previous)
-        back = self.planner.runtime(previous.runtime)
+    def _already_there(self, generation: Generation, runtime: Runtime, process: processes.Process) -> Result | None:
+        """The result of a rollback to what runs; None where that hangs and has to be started again."""
+        changed = not runtime.starts_at_boot()
+        if self.dry:
+            return {**self._rollback_result(generation, runtime, changed, [], Assessment()), "pid": process.pid}
         try:
-            if back.name != runtime.name:
-                runtime.stop()
-            self._gate(back, previous, back.start(previous))
-        except server_gate.GateError as error:
-            return f"generation {previous.number} was put back, but it is not good either: {error}"
-        return f"generation {previous.number} is back in service"
+            passed = self.switch.gate(runtime, generation, process, self.options.prompt, brief=True)
+        except server_gate.AnswerError as error:
+            raise self.switch.failure(generation, runtime, str(error), None) from error
+        except server_gate.GateError:
+            return None
+        if changed:
+            runtime.start_at_boot()
+        self.store.end_rollback()
+        return self._rollback_result(generation, runtime, changed, [], Assessment(), Started(generation, process, passed))
+
+    def _rollback_result(
+        self,
+        generation: Generation,
+        runtime: Runtime,
+        changed: bool,
+        diff: Diff,
+        assessment: Assessment,
+        started: Started | None = None,
+        restarted: bool = False,
+    ) -> Result:
+        what = (generation.options, generation.variables, generation.command, assessment, started)
+        return {
+            **server_result.facts(self.options, runtime.name, runtime, generation, changed, diff),
+            **server_result.served(str(self.options.folder), generation.number, *what),
+            "restarted": restarted,
+        }
 
     # -- stopped and absent ---------------------------------------------------------------------
 
     def _down(self) -> Result:
         current = self.store.current()
-        unit = self.planner.systemd() if self.host.systemd else None
-        up = bool(self.planner.own_processes()) or (unit is not None and unit.active_or_enabled())
+        runtimes = self.planner.other_runtimes("")
         absent = self.options.state == "absent"
-        remains = self.options.folder.exists() or (self.host.unit_root / self.options.unit).exists()
+        up = bool(self.planner.own_processes()) or any(self._is_up(runtime) for runtime in runtimes)
+        remains = self.options.folder.exists() or bool(runtimes)
         if up and not self.dry:
             self.progress.stage("stopping llama-server")
-            if unit is not None and unit.active_or_enabled():
-                unit.stop()
-            self.planner.process().stop()
+            for runtime in runtimes:
+                runtime.stop()
             self._wait_for_port(current)
         if absent and remains and not self.dry:
-            if unit is not None:
-                unit.remove()
-            self.planner.process().remove()
+            for runtime in [*runtimes, self.planner.runtime(current)]:
+                runtime.remove()
             self.store.remove()
         changed = up or (absent and remains)
         before = "started" if up else ("stopped" if remains else "absent")
-        name = self.options.instance
-        diff = [{"before_header": name, "after_header": name, "before": f"{before}\n", "after": f"{self.options.state}\n"}] if changed else []
-        return self._facts(current.runtime if current else self.planner.runtime_name, None if absent else current, changed, diff)
+        diff = [server_result.part(self.options.instance, f"{before}\n", f"{self.options.state}\n")] if changed else []
+        name = current.runtime if current else self.planner.runtime_name
+        return server_result.facts(self.options, name, self.planner.runtime(current), None if absent else current, changed, diff)
+
+    @staticmethod
+    def _is_up(runtime: Runtime) -> bool:
+        return bool(runtime.own()) or (isinstance(runtime, SystemdRuntime) and runtime.active_or_enabled())
 
     def _wait_for_port(self, current: Generation | None) -> None:
         end = time.monotonic() + 10
@@ -199,68 +220,32 @@ class Stage:
 
     # -- results --------------------------------------------------------------------------------
 
+    @property
+    def _current_folder(self) -> str:
+        return str(self.options.folder / "current")
+
     def _diff(self, plan: Plan) -> Diff:
         if plan.same:
             return []
-        texts = {"environment": environment_file(variables_of(plan.content, self.options.folder, plan.number))}
-        if plan.content.unit:
-            texts["unit"] = plan.content.unit
-        before = {name: plan.current.text(name) if plan.current else "" for name in texts}
-        headers = {name: str(self.options.folder / "current" / name) for name in texts}
-        return [
-            {"before_header": headers[name], "after_header": headers[name], "before": before[name], "after": text}
-            for name, text in texts.items()
-            if before[name] != text
-        ]
+        texts = {"environment": environment_file(variables_of(plan.content, self.options.folder, plan.number)), **plan.content.files}
+        return server_result.diff_of(self._current_folder, plan.current, texts)
 
     def _result(
-        self,
-        plan: Plan,
-        generation: Generation | None,
-        changed: bool,
-        diff: Diff,
-        process: processes.Process | None = None,
-        answer: str = "",
-        restarted: bool = False,
+        self, plan: Plan, generation: Generation | None, diff: Diff, assessment: Assessment, started: Started | None = None, restarted: bool = False
     ) -> Result:
-        found = process or (None if changed else plan.process)
-        number = generation.number if generation else plan.number
-        return {
-            **self._facts(self.planner.runtime_name, generation, changed, diff),
-            "generation": number,
-            "endpoint": server_gate.endpoint(self.options.host, self.options.port, "ssl-cert-file" in self.options.extra_options),
-            "device": plan.content.device,
-            "command": list(plan.content.command),
-            "environment_file": str(self.options.folder / "generations" / str(number) / "environment"),
-            "pid": found.pid if found else 0,
+        changed = plan.changed or restarted
+        content = plan.content
+        what = (content.options, content.variables, content.command, assessment, started)
+        result = {
+            **server_result.facts(self.options, self.planner.runtime_name, self.planner.runtime(), generation, changed, diff),
+            **server_result.served(str(self.options.folder), generation.number if generation else plan.number, *what),
+            "changed_parts": plan.changed_parts,
             "restarted": restarted,
-            "ready": process is not None,
-            "answer": answer,
         }
-
-    def _facts(self, runtime: str, generation: Generation | None, changed: bool, diff: Diff) -> Result:
-        """What every result has."""
-        return {
-            "changed": changed,
-            "would_change": changed,
-            "diff": diff,
-            "instance": self.options.instance,
-            "state": self.options.state,
-            "runtime": runtime,
-            "generation": generation.number if generation else 0,
-            "endpoint": "",
-            "device": "",
-            "command": [],
-            "environment_file": "",
-            "pid": 0,
-            "restarted": False,
-            "ready": False,
-            "answer": "",
-            "log": "" if runtime == "exec" else self.planner.runtime(runtime).log,
-        }
-
-
-def _uses_gpu(pid: int) -> bool:
-    """Whether the process has a GPU open; true where that cannot be seen."""
-    opened = processes.open_files(pid)
-    return not opened or any(target.startswith(("/dev/nvidia", "/dev/dxg")) for target in opened)
+        if not assessment.figures and generation:
+            result["memory"] = list(generation.manifest.get("memory_plan", []))
+        if not changed and plan.process:
+            result["pid"] = plan.process.pid
+        if started and restarted:
+            result["warnings"] += self.switch.warnings(started)
+        return result

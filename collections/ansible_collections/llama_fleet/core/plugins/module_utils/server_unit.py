@@ -4,10 +4,12 @@
 
 from __future__ import annotations
 
+import os
 import pathlib
 import stat
 import typing
 
+from ansible_collections.llama_fleet.core.plugins.module_utils import server_mounts
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem
 from ansible_collections.llama_fleet.core.plugins.module_utils.server_options import CUDA, LOOPBACK, Options
 from ansible_collections.llama_fleet.core.plugins.module_utils.systemd_text import command_line, specifier_free
@@ -21,6 +23,7 @@ DynamicUser=yes
 ProtectSystem=strict
 ProtectHome=yes
 PrivateTmp=yes
+PrivateMounts=yes
 NoNewPrivileges=yes
 ProtectKernelTunables=yes
 ProtectKernelModules=yes
@@ -62,65 +65,78 @@ SystemCallFilter=@system-service
 SystemCallFilter=~@privileged
 SystemCallErrorNumber=EPERM
 """
+INSTALL = "[Install]\nWantedBy=multi-user.target\n"
 
 
-def render(options: Options, command: typing.Sequence[str]) -> str:
+def render(options: Options, command: typing.Sequence[str], variables: typing.Mapping[str, str] | None = None) -> str:
     """The unit's whole text. It names the release and the model by full path, and holds no secret."""
-    return "\n".join([_unit_section(options), _service_section(options, command), "[Install]\nWantedBy=multi-user.target\n"])
+    service = _service_section(options, server_mounts.moved(options, command, variables or {}), variables or {})
+    return "\n".join([unit_section(options), service, INSTALL])
 
 
-def _unit_section(options: Options) -> str:
+def unit_section(options: Options) -> str:
+    """What comes first in a unit, and in podman's file of one."""
+    places = list(dict.fromkeys([options.release, *(os.path.dirname(path) for _variable, path in server_mounts.public(options))]))
     lines = [
         "# Written by llama-fleet: changes made here by hand are lost. Change the role's variables instead.",
         "[Unit]",
         f"Description=llama-server instance {options.instance}",
         "Wants=network-online.target",
         "After=network-online.target nvidia-persistenced.service",
-        f"RequiresMountsFor={command_line([options.release, options.model])}",
+        # In a path, unlike in a command, no dollar is special.
+        f"RequiresMountsFor={command_line(places).replace('$$', '$')}",
         "StartLimitIntervalSec=300",
         "StartLimitBurst=5",
     ]
     return "\n".join(lines) + "\n"
 
 
-def _service_section(options: Options, command: typing.Sequence[str]) -> str:
+def _service_section(options: Options, command: typing.Sequence[str], variables: typing.Mapping[str, str]) -> str:
     current = specifier_free(str(options.folder / "current"))
+    locks = server_mounts.locks_memory(options, command, variables)
     lines = [
         "[Service]",
         "Type=exec",
         f"EnvironmentFile={current}/environment",
-        *_before_start(options, current),
-        f"ExecStart={exec_start(options, command)}",
+        *_copying(options),
+        *device_nodes(options),
+        f"ExecStart={command_line(command)}",
         "WorkingDirectory=/",
         "StandardInput=null",
-        f"SyslogIdentifier=llama-fleet-{options.instance}",
+        f"SyslogIdentifier={options.unit[: -len('.service')]}",
         "Restart=on-failure",
         "RestartSec=5",
-        "TimeoutStopSec=15",
+        # A server with an open request does not end by itself: it is killed after that time.
+        f"TimeoutStopSec={options.stop_timeout}",
         "SendSIGKILL=yes",
-        "LimitMEMLOCK=infinity",
+        *limits(options),
+        f"LimitMEMLOCK={'infinity' if locks else '8M'}",
         "LimitNOFILE=65536",
         "LimitCORE=0",
     ]
     return "\n".join(lines) + "\n" + "\n".join(["", *_hardening(options)]) + "\n"
 
 
-def _before_start(options: Options, current: str) -> list[str]:
-    lines = []
-    if options.api_key:
-        # Root copies the key to where only the unit's user can read it. LoadCredential= would do, but not in a container.
-        folder = f"/run/llama-fleet-{options.instance}"
-        copy = f'install -m 0400 "{current}/api-key" {folder}/api-key && chown --reference={folder}/ {folder}/api-key'
-        lines += [f"RuntimeDirectory=llama-fleet-{options.instance}", "RuntimeDirectoryMode=0700", f"ExecStartPre=+/bin/sh -c '{copy}'"]
-    if options.backend == CUDA:
-        # Without new privileges the server cannot make the device nodes itself.
-        lines.append("ExecStartPre=+-/usr/bin/nvidia-modprobe -c0 -u")
+def _copying(options: Options) -> list[str]:
+    """Root copies keys to where only the unit's user can read them. LoadCredential= would do, but not in a container."""
+    files = server_mounts.private(options)
+    folder = server_mounts.copies(options)
+    lines = [f"RuntimeDirectory={os.path.basename(folder)}", "RuntimeDirectoryMode=0700"] if files else []
+    for file in files:
+        install = command_line(["/usr/bin/install", "-m", "0400", file.source, f"{folder}/{file.name}"])
+        lines += [f"ExecStartPre=+{install}", f"ExecStartPre=+/bin/chown --reference={folder}/ {folder}/{file.name}"]
     return lines
 
 
-def exec_start(options: Options, command: typing.Sequence[str]) -> str:
-    """The command line, with the key's file where the unit's user can read it."""
-    return command_line([f"/run/llama-fleet-{options.instance}/api-key" if word == str(options.key_file) else word for word in command])
+def device_nodes(options: Options) -> list[str]:
+    """Without new privileges the server cannot make the device nodes itself."""
+    return ["ExecStartPre=+-/usr/bin/nvidia-modprobe -c0 -u"] if options.backend == CUDA else []
+
+
+def limits(options: Options) -> list[str]:
+    """What the unit may take of the host, where that is limited at all."""
+    found = {"MemoryMax": options.memory_max, "CPUQuota": options.cpu_quota}
+    return [f"{name}={value}" for name, value in found.items() if value]
 
 
 def _hardening(options: Options) -> list[str]:

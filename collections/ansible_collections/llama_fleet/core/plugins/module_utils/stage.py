@@ -13,10 +13,14 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.problems import P
 if typing.TYPE_CHECKING:
     from ansible.module_utils.basic import AnsibleModule
 
+Arguments = dict[str, dict[str, typing.Any]]
+# The argument of every module that is a stage; its action plugin puts it in the others' places before the module is called.
+OVERRIDES: Arguments = {"overrides": {"type": "dict", "default": {}}}
 # Arguments of every module whose action plugin shows its progress.
-PROGRESS_ARGUMENTS: dict[str, dict[str, typing.Any]] = {
+PROGRESS_ARGUMENTS: Arguments = {
     "progress_file": {"type": "path"},
     "plan_only": {"type": "bool", "default": False},
+    **OVERRIDES,
 }
 
 

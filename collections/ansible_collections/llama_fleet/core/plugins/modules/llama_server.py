@@ -21,17 +21,20 @@ options:
     type: str
     default: default
   state:
-    description: V(started) runs the instance, now and at boot; V(stopped) keeps it but stops it; V(absent) removes it with its generations.
+    description:
+      - V(started) runs the instance, now and at boot; V(stopped) keeps it but stops it; V(absent) removes it with its generations.
+      - V(rolled_back) runs an earlier good generation again, which O(to_generation) names.
     type: str
-    choices: [started, stopped, absent]
+    choices: [started, stopped, absent, rolled_back]
     default: started
   runtime:
     description:
-      - V(systemd) makes a unit. V(process) makes a process of its own session, for machines without systemd. V(auto) takes systemd where it is PID 1,
+      - V(systemd) makes a unit. V(quadlet) makes a container of podman that systemd runs, V(docker) one of a compose file, both with the host's own
+        release in O(image). V(process) makes a process of its own session, for machines without systemd. V(auto) takes systemd where it is PID 1,
         else a process.
       - "V(exec) renders the generation and starts nothing: the caller executes RV(ignore:command) with the variables of RV(ignore:environment_file)."
     type: str
-    choices: [auto, systemd, process, exec]
+    choices: [auto, systemd, quadlet, docker, process, exec]
     default: auto
   release:
     description: Folder of the release to run, with C(bin/llama-server) in it. Wanted unless O(state) is V(stopped) or V(absent).
@@ -88,7 +91,7 @@ options:
     elements: str
     default: []
   alias:
-    description: "The model's name in the API. Empty: the name of its file."
+    description: "The model's name in the API; newer releases take several, with commas between. Empty: the name of its file."
     type: str
     default: ""
   api_key:
@@ -97,7 +100,7 @@ options:
     default: ""
   extra_options:
     description:
-      - "Further options of llama-server by their long name without hyphens in front, such as C(flash-attn: 'on'). V(true) stands for a flag without a value,
+      - "Further options of llama-server by their long name without hyphens in front, such as C(top-k: 20). V(true) stands for a flag without a value,
         V(false) for its C(no-) form, a list for several values."
     type: dict
     default: {}
@@ -106,9 +109,25 @@ options:
     type: str
     default: ""
   ready_timeout:
-    description: Seconds the instance has to become ready.
+    description: "Seconds the instance has to become ready. V(0): by the size of the model."
     type: int
-    default: 600
+    default: 0
+  to_generation:
+    description: "The generation that O(state=rolled_back) goes back to. V(0): the last good one before the current."
+    type: int
+    default: 0
+  keep:
+    description: "Good generations to keep, at least 1."
+    type: int
+    default: 5
+  min_speed_ratio:
+    description: "Least speed, as a share of what the last good generation had, with which a new one counts as good. V(0): any."
+    type: float
+    default: 0.0
+  memory_check:
+    description: "Whether a generation that does not fit into the memory of its devices is refused before the switch."
+    type: bool
+    default: true
   root:
     description: Folder below which C(instances/<name>/generations) is kept.
     type: path
@@ -123,6 +142,7 @@ attributes:
   diff_mode:
     support: full
 extends_documentation_fragment:
+  - llama_fleet.core.server
   - llama_fleet.core.stage
   - llama_fleet.core.stage.attributes
 """
@@ -134,9 +154,14 @@ EXAMPLES = r"""
     model: /var/lib/llama-fleet/models/ggml-org/gemma-3-1b-it-GGUF/0123456789abcdef0123456789abcdef01234567/gemma-3-1b-it-Q4_K_M.gguf
     ctx_size: 8192
     parallel: 4
+    cache_type_k: q8_0
+    flash_attn: "on"
     extra_options:
-      flash-attn: "on"
-      metrics: true
+      top-k: 20
+
+- name: Go back to what ran well before
+  llama_fleet.core.llama_server:
+    state: rolled_back
 
 - name: Stop it, now and at boot
   llama_fleet.core.llama_server:
@@ -153,7 +178,7 @@ state:
   returned: success
   type: str
 runtime:
-  description: What keeps it running, V(systemd), V(process) or V(exec).
+  description: What keeps it running, V(systemd), V(quadlet), V(docker), V(process) or V(exec).
   returned: success
   type: str
 generation:
@@ -198,6 +223,28 @@ log:
   description: The log file, or the command that shows the log.
   returned: success
   type: str
+context:
+  description: Tokens that one request can use.
+  returned: success
+  type: int
+threads:
+  description: Threads that compute.
+  returned: success
+  type: int
+memory:
+  description: What the release plans to use on each device, in MiB, C(device), C(model_mib), C(context_mib), C(compute_mib) and C(free_mib).
+  returned: success
+  type: list
+  elements: dict
+speed:
+  description: Tokens generated in a second at the gate; 0 if not measured.
+  returned: success
+  type: float
+changed_parts:
+  description: The options and the other parts in which the generation differs from the one before.
+  returned: success
+  type: list
+  elements: str
 would_change:
   description: Whether a run without O(plan_only) and check mode changes anything.
   returned: success
@@ -209,58 +256,24 @@ problems:
   elements: dict
 """
 
-import dataclasses
-import pathlib
 import typing
 
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.llama_fleet.core.plugins.module_utils import server_plan, server_stage
 from ansible_collections.llama_fleet.core.plugins.module_utils.progress import Progress
-from ansible_collections.llama_fleet.core.plugins.module_utils.server_options import Options
+from ansible_collections.llama_fleet.core.plugins.module_utils.server_arguments import ARGUMENTS, notes, options_of
 from ansible_collections.llama_fleet.core.plugins.module_utils.stage import PROGRESS_ARGUMENTS, conclude
-
-ARGUMENTS: dict[str, dict[str, typing.Any]] = {
-    "instance": {"type": "str", "default": "default"},
-    "state": {"type": "str", "choices": ["started", "stopped", "absent"], "default": "started"},
-    "runtime": {"type": "str", "choices": ["auto", "systemd", "process", "exec"], "default": "auto"},
-    "release": {"type": "path", "default": ""},
-    "model": {"type": "path", "default": ""},
-    "backend": {"type": "str", "choices": ["cpu", "cuda"], "default": "cpu"},
-    "host": {"type": "str", "default": "127.0.0.1"},
-    "port": {"type": "int", "default": 8080},
-    "ctx_size": {"type": "int", "default": 4096},
-    "parallel": {"type": "int", "default": 16},
-    # Said in so many words, for Ansible takes "token" for a secret.
-    "max_tokens": {"type": "int", "no_log": False, "default": 2048},
-    "batch_size": {"type": "int", "default": 2048},
-    "ubatch_size": {"type": "int", "default": 512},
-    "threads": {"type": "int", "default": 0},
-    "n_gpu_layers": {"type": "str", "default": "auto"},
-    "devices": {"type": "list", "elements": "str", "default": []},
-    "alias": {"type": "str", "default": ""},
-    "api_key": {"type": "str", "no_log": True, "default": ""},
-    "extra_options": {"type": "dict", "default": {}},
-    "prompt": {"type": "str", "default": ""},
-    "ready_timeout": {"type": "int", "default": 600},
-    "root": {"type": "path", "default": "/etc/llama-fleet"},
-    "runtime_root": {"type": "path", "default": "/run/llama-fleet"},
-}
-
-
-def options_of(params: typing.Mapping[str, typing.Any]) -> Options:
-    """The module's parameters, typed."""
-    values = {field.name: params[field.name] for field in dataclasses.fields(Options)}
-    values["devices"] = tuple(params["devices"])
-    values["root"] = pathlib.Path(params["root"])
-    values["runtime_root"] = pathlib.Path(params["runtime_root"])
-    return Options(**values)
 
 
 def stage(module: AnsibleModule) -> dict[str, typing.Any]:
     dry = module.check_mode or module.params["plan_only"]
+    for note in notes(module.params):
+        module.warn(note)
     progress = Progress(module.params["progress_file"] or "")
     result = server_stage.Stage(options_of(module.params), progress, server_plan.this_host(), dry).run()
+    for warning in result.pop("warnings", []):
+        module.warn(warning)
     return {**result, "changed": result["changed"] and not module.params["plan_only"]}
 
 

@@ -31,6 +31,7 @@ attributes:
   diff_mode:
     support: none
 extends_documentation_fragment:
+  - llama_fleet.core.stage.overrides
   - llama_fleet.core.stage.attributes
 """
 
@@ -95,11 +96,12 @@ import os
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.llama_fleet.core.plugins.module_utils import commands, nvidia
+from ansible_collections.llama_fleet.core.plugins.module_utils.stage import OVERRIDES
 
 
 def main() -> None:
     module = AnsibleModule(
-        argument_spec={"gpu": {"type": "str", "choices": ["auto", "required", "none"], "default": "auto"}},
+        argument_spec={"gpu": {"type": "str", "choices": ["auto", "required", "none"], "default": "auto"}, **OVERRIDES},
         supports_check_mode=True,
     )
     gpu = module.params["gpu"]

@@ -9,6 +9,7 @@ version_added: 0.1.0
 description:
   - Compares every variable that begins with the name of one of O(roles) with that role's argument specification.
   - Fails once, with a sentence for each unknown variable (and the nearest one that exists) and each value of a wrong type.
+  - Checks the entries of C(llama_server_instances) in the same way, against the specifications of every role, and that no two instances have the same port.
   - Runs on the controller only. Values that depend on results that are not there yet are left to the role's own check.
 options:
   roles:
@@ -16,7 +17,17 @@ options:
       - Roles of this collection, by their short names.
     type: list
     elements: str
-    required: true
+    default: []
+  one_instance:
+    description:
+      - Fail where several instances are meant, and name them.
+    type: bool
+    default: false
+  shared_gpus:
+    description:
+      - Check only whether two instances take the same GPU because one of them names none; for a host that computes on GPUs.
+    type: bool
+    default: false
 author:
   - The llama-fleet authors (@llama-fleet)
 attributes:
@@ -37,4 +48,12 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+instances:
+  description:
+    - The names of the instances that are meant. The one that C(llama_server_instance) names, or every one of C(llama_server_instances), first those that are
+      not to run.
+  returned: success
+  type: list
+  elements: str
+  sample: [chat, embed]
 """

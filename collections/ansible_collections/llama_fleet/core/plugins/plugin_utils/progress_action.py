@@ -23,6 +23,7 @@ from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
 from ansible_collections.llama_fleet.core.plugins.module_utils.progress import Snapshot, parse
+from ansible_collections.llama_fleet.core.plugins.plugin_utils import overrides
 
 # All in seconds.
 FIRST_POLL = 0.1
@@ -41,18 +42,29 @@ display = Display()
 class ProgressAction(ActionBase):  # type: ignore[misc]  # because ansible-core declares no types for its plugins
     """The action of every module that takes ``progress_file``; the module's name is the action's."""
 
+    ROLE = ""
     _supports_check_mode = True
+    _instance = ""
 
     def run(self, tmp: str | None = None, task_vars: dict[str, typing.Any] | None = None) -> dict[str, typing.Any]:
         super().run(tmp, task_vars)
+        self._instance = overrides.of_turn(task_vars, self._templar.template)
         arguments = self._arguments()
-        if self._play_context.check_mode or arguments.get("plan_only") is True:
-            return dict(self._execute_module(module_args=arguments, task_vars=task_vars))
-        return self._run_in_background(arguments, task_vars or {})
+        plan_only = arguments.get("plan_only") is True
+        if self._play_context.check_mode or plan_only:
+            result = dict(self._execute_module(module_args=arguments, task_vars=task_vars))
+        else:
+            result = self._run_in_background(arguments, task_vars or {})
+        return overrides.told(result, self._instance, plan_only)
 
     def _arguments(self) -> dict[str, typing.Any]:
         """What the module is given; a copy."""
-        return dict(self._task.args)
+        return overrides.merged(self._task.args, self.ROLE)
+
+    def _shown_host(self, task_vars: dict[str, typing.Any]) -> str:
+        """Whose progress it is: the host's, or one of its instances'."""
+        host = str(task_vars.get("inventory_hostname", "localhost"))
+        return f"{host}/{self._instance}" if self._instance else host
 
     def _run_in_background(self, arguments: dict[str, typing.Any], task_vars: dict[str, typing.Any]) -> dict[str, typing.Any]:
         progress_file = f"/tmp/llama-fleet-{uuid.uuid4().hex}.json"  # a name nobody can have prepared
@@ -64,7 +76,7 @@ class ProgressAction(ActionBase):  # type: ignore[misc]  # because ansible-core 
         results_file = job.get("results_file")
         if job.get("failed") or not results_file:
             return dict(job)
-        watch = Watch(progress_file, results_file, Reporter(task_vars.get("inventory_hostname", "localhost")))
+        watch = Watch(progress_file, results_file, Reporter(self._shown_host(task_vars)))
         try:
             with interruptible():
                 return self._wait(watch)

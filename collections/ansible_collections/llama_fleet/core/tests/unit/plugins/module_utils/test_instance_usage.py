@@ -39,6 +39,11 @@ def test_every_path_of_every_generation(tmp_path: pathlib.Path) -> None:
     }
 
 
+def test_adapters_are_used_whatever_their_scale(tmp_path: pathlib.Path) -> None:
+    write(tmp_path, "one", "1", {"options": {"lora": ["/m/a.gguf:0.5", "/m/b.gguf"]}, "command": ["--lora-scaled", "/m/c.gguf:1,/m/d.gguf:-0.5"]})
+    assert {"/m/a.gguf", "/m/b.gguf", "/m/c.gguf", "/m/d.gguf"} <= {use.path for use in uses(tmp_path, "x")}
+
+
 def test_the_first_shard_stands_for_all(tmp_path: pathlib.Path) -> None:
     write(tmp_path, "one", "1", {"model": "/m/a-00001-of-00002.gguf"})
     assert [use.path for use in uses(tmp_path, "x")] == ["/m/a-00001-of-00002.gguf", "/m/a-00002-of-00002.gguf"]

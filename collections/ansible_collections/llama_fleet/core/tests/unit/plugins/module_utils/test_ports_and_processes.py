@@ -111,6 +111,25 @@ def test_a_process_in_a_container_is_another_machines() -> None:
     assert [process.pid for process in found] == [child.pid], "unshare itself is here, what it started is not"
 
 
+@pytest.mark.parametrize(
+    ("first", "path", "expected"),
+    [
+        ("/init.scope", "/system.slice/llama-fleet-a.service", True),
+        ("/init.scope", "/system.slice/llama-fleet-a.service/runtime", True),
+        ("/init.scope", "/user.slice/session-1.scope", False),
+        ("/init.scope", "/system.slice/llama-fleet-ab.service", False),
+        ("/outer/container-1/init.scope", "/outer/container-1/system.slice/llama-fleet-a.service", True),
+        ("/system.slice/llama-fleet-a.service/payload", "/system.slice/llama-fleet-a.service/payload", False),
+    ],
+)
+def test_a_units_process_is_known_by_its_cgroup(first: str, path: str, expected: bool, tmp_path: pathlib.Path) -> None:
+    for pid, place in ((1, first), (42, path)):
+        (tmp_path / str(pid)).mkdir()
+        (tmp_path / str(pid) / "cgroup").write_text(f"1:name=systemd:{place}\n0::/\n", encoding="utf-8")
+    assert processes.in_unit(42, "llama-fleet-a.service", tmp_path) is expected
+    assert not processes.in_unit(43, "llama-fleet-a.service", tmp_path)
+
+
 def test_term_stops_a_willing_process(sleeper: subprocess.Popen[bytes]) -> None:
     process = processes.find(sleeper.pid)
     assert process

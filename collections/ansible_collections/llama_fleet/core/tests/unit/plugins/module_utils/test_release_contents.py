@@ -81,6 +81,11 @@ def test_what_the_server_knows() -> None:
     assert server_options(pathlib.Path("/r/bin"), run) == {
         "flags": ["--ctx-size", "--help", "--usage", "-c", "-h"],
         "environments": ["LLAMA_ARG_CTX_SIZE"],
+        "details": [
+            {"names": ["-h", "--help", "--usage"]},
+            {"names": ["-c", "--ctx-size"], "value": "N", "environment": "LLAMA_ARG_CTX_SIZE"},
+            {"names": ["--mlock"], "environment": "LLAMA_ARG_MLOCK", "removed": True, "advice": "use --load-mode"},
+        ],
     }
     assert run.commands == [["/r/bin/llama-server", "--help"]]
 

@@ -2,15 +2,15 @@
 # SPDX-License-Identifier: MIT
 from __future__ import annotations
 
-import pathlib
+import json
 import typing
 
 import pytest
 
 from ansible_collections.llama_fleet.core.plugins.module_utils import server_flags
+from ansible_collections.llama_fleet.core.tests.unit.fake_server_options import flags
 
-HELP = (pathlib.Path(__file__).parent / "fixtures" / "llama_server" / "help.txt").read_text(encoding="utf-8")
-FLAGS = server_flags.parse_help(HELP)
+FLAGS = flags()
 
 
 @pytest.mark.parametrize(
@@ -39,16 +39,78 @@ def test_removed_flags_are_known_with_what_to_use_instead() -> None:
 
 
 @pytest.mark.parametrize(
+    ("name", "choices", "meaning"),
+    [
+        ("split-mode", ("none", "layer", "row", "tensor"), None),
+        ("flash-attn", ("on", "off", "auto"), None),
+        ("cache-type-k", ("f32", "f16", "bf16", "q8_0", "q4_0", "q4_1", "iq4_nl", "q5_0", "q5_1"), None),
+        ("n-gpu-layers", ("auto", "all"), None),
+        ("verbosity", ("0", "1", "2", "3", "4", "5"), ("3", "info")),
+        ("load-mode", ("auto", "none", "mmap", "mlock", "mmap+mlock", "dio"), ("mlock", "force")),
+        ("metrics", (), None),
+    ],
+)
+def test_the_values_that_a_flag_takes_are_understood(name: str, choices: tuple[str, ...], meaning: tuple[str, str] | None) -> None:
+    flag = FLAGS.get(name)
+    assert flag is not None
+    assert flag.choices == choices
+    assert meaning is None or meaning in zip(flag.choices, flag.meanings)
+
+
+def test_a_manifest_tells_what_the_help_does() -> None:
+    kept = json.loads(json.dumps({"build": "b11434", "options": {"flags": [], "environments": [], "details": FLAGS.details}}))
+    told = server_flags.from_manifest(kept)
+    assert told is not None
+    assert (told.by_name, told.build) == (FLAGS.by_name, "b11434")
+
+
+@pytest.mark.parametrize(
+    "manifest",
+    [
+        {},
+        {"options": {"flags": ["--port"], "environments": []}},
+        {"options": {"details": []}},
+        {"options": {"details": [{"names": ["--ctx-size"]}]}},
+        {"options": {"details": [{"names": ["--port"], "of-the-future": 1}]}},
+        {"options": {"details": ["--port"]}},
+        {"options": None},
+    ],
+)
+def test_a_manifest_that_does_not_tell_is_none(manifest: dict[str, typing.Any]) -> None:
+    assert server_flags.from_manifest(manifest) is None
+
+
+@pytest.mark.parametrize(
+    ("options", "mode", "rest"),
+    [
+        ({}, "", {}),
+        ({"mlock": True, "top-k": 1}, "mmap+mlock", {"top-k": 1}),
+        ({"--mlock": True, "no_mmap": True}, "mlock", {}),
+        ({"mlock": True, "mmap": False}, "mlock", {}),
+        ({"no-mmap": True}, "none", {}),
+        ({"mmap": True}, "mmap", {}),
+        ({"direct-io": True, "mmap": False}, "direct", {}),
+        ({"mlock": False, "direct-io": False}, "", {}),
+        ({"direct-io": True, "mlock": True}, "", {"direct-io": True, "mlock": True}),
+        ({"mlock": "yes"}, "", {"mlock": "yes"}),
+    ],
+)
+def test_flags_of_old_releases_become_a_load_mode(options: dict[str, typing.Any], mode: str, rest: dict[str, typing.Any]) -> None:
+    assert server_flags.translated(options) == (mode, rest)
+
+
+@pytest.mark.parametrize(
     ("options", "words"),
     [
         ({}, []),
-        ({"metrics": True}, ["--metrics"]),
+        ({"props": True}, ["--props"]),
         ({"warmup": False}, ["--no-warmup"]),
-        ({"flash-attn": True, "fit": False}, ["--fit", "off", "--flash-attn", "on"]),
-        ({"flash_attn": "auto"}, ["--flash-attn", "auto"]),
+        ({"swa-full": True, "fit": False}, ["--fit", "off", "--swa-full"]),
+        ({"fit": True}, ["--fit", "on"]),
+        ({"cache_reuse": 256}, ["--cache-reuse", "256"]),
         ({"temp": 0.5}, ["--temp", "0.5"]),
         ({"control-vector-layer-range": [1, 20]}, ["--control-vector-layer-range", "1", "20"]),
-        ({"chat-template": 'a "b" $c'}, ["--chat-template", 'a "b" $c']),
+        ({"grammar": 'a "b" $c'}, ["--grammar", 'a "b" $c']),
     ],
 )
 def test_options_become_a_command_line(options: dict[str, typing.Any], words: list[str]) -> None:
@@ -61,7 +123,16 @@ def test_options_become_a_command_line(options: dict[str, typing.Any], words: li
     [
         ({"port": 80}, "llama_server_extra_options: found port, wanted it to be left to llama_server_port; set llama_server_port instead."),
         ({"api-key": "x"}, "llama_server_api_key"),
-        ({"tools": "all"}, "no option that opens the host"),
+        ({"metrics": True}, "set llama_server_metrics instead"),
+        ({"flash_attn": "on"}, "set llama_server_flash_attn instead"),
+        ({"no-slots": True}, "set llama_server_slots instead"),
+        ({"chat-template-file": "/a"}, "set llama_server_chat_template instead"),
+        ({"ssl-key-file": "/a"}, "set llama_server_tls_key instead"),
+        ({"mlock": "yes"}, "set llama_server_load_mode instead"),
+        ({"verbose": True}, "set llama_server_log_level instead"),
+        ({"log-prompts-dir": "/a"}, "set llama_server_log_level instead"),
+        ({"reranking": True}, "set llama_server_rerank instead"),
+        ({"tools": "all"}, "name tools in llama_server_allow"),
         ({"no-agent": True}, "no option that opens the host"),
         ({"mcp-servers-json": "{}"}, "no option that opens the host"),
         ({"ui-mcp-proxy": True}, "no option that opens the host"),
@@ -70,15 +141,15 @@ def test_options_become_a_command_line(options: dict[str, typing.Any], words: li
         ({"models-dir": "/m"}, "no option that opens the host"),
         ({"fim-qwen-3b-default": True}, "serves another model"),
         ({"list-devices": True}, "ends the server"),
-        ({"flash-atn": "on"}, "the nearest are flash-attn"),
+        ({"cache-reuze": 1}, "the nearest are cache-reuse"),
         ({"zzzzqqqq": "on"}, "found zzzzqqqq, wanted an option of this release;"),
         ({"draft-max": 4}, "found draft-max, wanted an option that this release still has; use --spec-draft-n-max"),
-        ({"metrics": "yes"}, "metrics: true"),
+        ({"props": "yes"}, "props: true"),
         ({"temp": True}, "found temp: true, wanted a value (N)"),
-        ({"metrics": False}, "cannot be turned off"),
-        ({"chat-template": "a\nb"}, "a newline"),
-        ({"chat-template": {"a": 1}}, "a value of type dict"),
-        ({"chat-template": None}, "a value of type NoneType"),
+        ({"props": False}, "cannot be turned off"),
+        ({"grammar": "a\nb"}, "a newline"),
+        ({"grammar": {"a": 1}}, "a value of type dict"),
+        ({"grammar": None}, "a value of type NoneType"),
         ({"a b": 1}, "the long name of an option"),
         ({"t": 1}, "the long name of an option"),
     ],
@@ -90,7 +161,37 @@ def test_a_bad_option_is_one_sentence(options: dict[str, typing.Any], sentence: 
     assert found[0].subject == "llama_server_extra_options"
 
 
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("router", {"models-dir": "/m"}),
+        ("tools", {"tools": "all"}),
+        ("agent", {"agent": True}),
+        ("mcp", {"ui-mcp-proxy": True}),
+        ("rpc", {"rpc": "10.0.0.1:50052"}),
+    ],
+)
+def test_what_opens_the_host_is_for_those_who_name_it(name: str, options: dict[str, typing.Any]) -> None:
+    others = {*server_flags.ALLOWED} - {name}
+    assert f"name {name} in llama_server_allow" in str(server_flags.problems(options, FLAGS, others)[0])
+    assert server_flags.problems(options, FLAGS, [name]) == []
+
+
+def test_what_reads_files_for_anybody_is_never_allowed() -> None:
+    assert len(server_flags.problems({"media-path": "/", "fim-qwen-3b-default": True}, FLAGS, server_flags.ALLOWED)) == 2
+
+
+def test_another_name_of_a_managed_flag_is_managed_too() -> None:
+    renamed = server_flags.Flags({**FLAGS.by_name, "--serve-metrics": server_flags.Flag(("--metrics", "--serve-metrics"))})
+    assert "llama_server_metrics" in str(server_flags.problems({"serve-metrics": True}, renamed)[0])
+
+
+def test_a_removed_flag_without_advice_has_neighbours() -> None:
+    flags = server_flags.Flags({**FLAGS.by_name, "--cache-reused": server_flags.Flag(("--cache-reused",), "N", removed=True)})
+    assert "the nearest are cache-reuse" in str(server_flags.problems({"cache-reused": 1}, flags)[0])
+
+
 def test_all_problems_are_told_at_once_and_names_are_left_alone_without_a_release() -> None:
-    assert len(server_flags.problems({"tools": 1, "flash-atn": 1, "port": 1}, FLAGS)) == 3
-    assert len(server_flags.problems({"tools": 1, "flash-atn": 1, "port": 1}, None)) == 2
+    assert len(server_flags.problems({"tools": 1, "cache-reuze": 1, "port": 1}, FLAGS)) == 3
+    assert len(server_flags.problems({"tools": 1, "cache-reuze": 1, "port": 1}, None)) == 2
     assert server_flags.arguments({"metrics": True, "warmup": False, "x": 1}, None) == ["--metrics", "--no-warmup", "--x", "1"]

@@ -11,7 +11,14 @@ import typing
 import pytest
 
 from ansible_collections.llama_fleet.core.plugins.module_utils import server_gate
-from ansible_collections.llama_fleet.core.plugins.module_utils.server_gate import AnswerError, Expected, GateError, Reply
+from ansible_collections.llama_fleet.core.plugins.module_utils.server_gate import AnswerError, Expected, GateError, Limit, Passed, Reply
+from ansible_collections.llama_fleet.core.plugins.module_utils.server_speed import Baseline
+
+
+def said(text: str = " six, seven, eight", speed: float = 50.0, count: int = 16, tokens: typing.Sequence[int] = ()) -> Reply:
+    given = list(tokens or range(count))
+    return Reply(200, {"content": text, "tokens": given, "tokens_predicted": count, "timings": {"predicted_per_second": speed}})
+
 
 PROPS = {"model_path": "/m.gguf", "total_slots": 2, "default_generation_settings": {"n_ctx": 512}}
 EXPECTED = Expected("/m.gguf", 2, 512)
@@ -22,7 +29,7 @@ class Server:
     """A server that says what the test tells it, and a clock that only it moves."""
 
     def __init__(self, **replies: list[Reply]) -> None:
-        self.replies = {"health": [Reply(200, {})], "props": [Reply(200, PROPS)], "completion": [Reply(200, {"tokens_predicted": 2})], **replies}
+        self.replies = {"health": [Reply(200, {})], "props": [Reply(200, PROPS)], "completion": [said()], **replies}
         self.asked: list[str] = []
         self.time = 0.0
         self.deaths = [""]
@@ -36,17 +43,17 @@ class Server:
     def pause(self, seconds: float) -> None:
         self.time += seconds
 
-    def gate(self, expected: Expected = EXPECTED, loading: typing.Callable[[], None] = lambda: None) -> str:
+    def gate(self, expected: Expected = EXPECTED, loading: typing.Callable[[], None] = lambda: None) -> Passed:
         def alive() -> str:
             return self.deaths.pop(0) if len(self.deaths) > 1 else self.deaths[0]
 
-        return server_gate.pass_gate(self.ask, expected, 10, alive, loading, server_gate.Clock(lambda: self.time, self.pause))
+        return server_gate.pass_gate(self.ask, expected, Limit(10, "because"), alive, loading, server_gate.Clock(lambda: self.time, self.pause))
 
 
 def test_a_good_server_passes_after_loading() -> None:
     server = Server(health=[Reply(0, {}), Reply(503, {}), Reply(503, {}), Reply(200, {})])
     told: list[bool] = []
-    assert server.gate(loading=lambda: told.append(True)) == ""
+    assert server.gate(loading=lambda: told.append(True)) == Passed("", 50.0)
     assert told == [True]
     assert server.asked == ["/health"] * 4 + ["/props", "/completion"]
 
@@ -61,21 +68,52 @@ def test_a_good_server_passes_after_loading() -> None:
             "/v1/chat/completions",
             "Hm",
         ),
-        (Expected("/m.gguf", 2, 512, "embedding", "Hi"), {"embeddings": [Reply(200, {"data": [1]})]}, "/v1/embeddings", ""),
-        (Expected("/m.gguf", 2, 512, "rerank"), {"rerank": [Reply(200, {"results": [1]})]}, "/v1/rerank", ""),
+        (Expected("/m.gguf", 2, 512, "embedding", "Hi"), {"embeddings": [Reply(200, {"data": [{"embedding": [0.5]}]})]}, "/v1/embeddings", ""),
+        (Expected("/m.gguf", 2, 512, "rerank"), {"rerank": [Reply(200, {"results": [{"relevance_score": -3.5}]})]}, "/v1/rerank", ""),
         (Expected("/m.gguf", 2, 256), {}, "/completion", ""),
+        (Expected("/m.gguf", 2, 256, alias="m.gguf"), {"props": [Reply(200, {**PROPS, "model_alias": "m.gguf"})]}, "/completion", ""),
+        # Sixteen letters are sense enough for one of the two questions.
+        (Expected("/m.gguf", 2, 512), {"completion": [said("......"), said(" Rome")]}, "/completion", ""),
     ],
 )
 def test_what_the_server_is_for_is_what_it_is_asked(expected: Expected, replies: dict[str, list[Reply]], asked: str, answer: str) -> None:
     server = Server(**replies)
-    assert server.gate(expected) == answer
+    assert server.gate(expected).answer == answer
     assert server.asked[-1] == asked
+
+
+def test_one_that_did_not_change_is_asked_no_more_than_it_needs() -> None:
+    server = Server(completion=[said("..", count=2)])
+    assert server.gate(Expected("/m.gguf", 2, 512, brief=True)) == Passed()
+    assert server.asked == ["/health", "/props", "/completion"]
+    chatting = Server(completions=[Reply(200, CHAT)])
+    assert chatting.gate(Expected("/m.gguf", 2, 512, prompt="Hi", brief=True)) == Passed("Paris.")
+    assert chatting.asked == ["/health", "/props", "/v1/chat/completions"]
+
+
+@pytest.mark.parametrize(("speeds", "asked"), [([41.0], 1), ([10.0, 40.0], 2), ([10.0, 20.0, 40.5], 3)])
+def test_the_best_of_three_speeds_counts_and_no_more_are_taken_than_needed(speeds: list[float], asked: int) -> None:
+    server = Server(completion=[said(speed=speed) for speed in speeds])
+    assert server.gate(Expected("/m.gguf", 2, 512, speed=Baseline(0.5, 80.0, 3))).speed == max(speeds)
+    assert server.asked.count("/completion") == asked
+
+
+@pytest.mark.parametrize(
+    ("timeout", "size", "seconds", "reason"),
+    [
+        (60, 10**12, 60, "llama_server_ready_timeout"),
+        (0, 0, 120, "120 s and 1 s for each 50 MB of the model's 0; llama_server_ready_timeout sets another limit"),
+        (0, 50 * 10**9, 1120, "120 s and 1 s for each 50 MB of the model's 50000; llama_server_ready_timeout sets another limit"),
+    ],
+)
+def test_the_time_limit_grows_with_the_model_where_none_is_set(timeout: int, size: int, seconds: float, reason: str) -> None:
+    assert server_gate.ready_limit(timeout, size) == Limit(seconds, reason)
 
 
 @pytest.mark.parametrize(
     ("replies", "reason"),
     [
-        ({"health": [Reply(503, {})]}, "not ready within llama_server_ready_timeout, 10 s: /health answered 503"),
+        ({"health": [Reply(503, {})]}, "not ready within 10 s (because): /health answered 503"),
         ({"health": [Reply(0, {})]}, "nobody answered /health"),
         ({"props": [Reply(200, {**PROPS, "model_path": "/other.gguf"})]}, "it serves the model /other.gguf, not /m.gguf"),
         ({"props": [Reply(200, {**PROPS, "total_slots": 4})]}, "it has 4 slots"),
@@ -83,6 +121,13 @@ def test_what_the_server_is_for_is_what_it_is_asked(expected: Expected, replies:
         ({"props": [Reply(200, {})]}, "it serves the model None"),
         ({"props": [Reply(401, {})]}, "it refused our API key"),
         ({"props": [Reply(500, {}, "boom")]}, "/props answered 500: boom"),
+        ({"props": [Reply(200, {**PROPS, "model_alias": "other"})]}, "it calls its model other, not m.gguf"),
+        ({"completion": [said("......"), said("!!!!")]}, "it generates nothing but '......': its model's files are damaged, or this release computes wrongly"),
+        ({"completion": [said(tokens=[4] * 16)]}, "it generates the same token 16 times, ' six, seven, eight'"),
+        (
+            {"completion": [said(speed=39.0)]},
+            "it generates 39.0 tokens a second, less than llama_server_min_speed_ratio, 0.5, of the 80.0 that generation 3 had",
+        ),
         ({"completion": [Reply(200, {"tokens_predicted": 0})]}, "/completion answered 200"),
         ({"completion": [Reply(500, {}, "failed to decode")]}, "failed to decode"),
         ({"completion": [Reply(0, {}, "timed out")]}, "got no answer within 30 s: timed out"),
@@ -90,7 +135,21 @@ def test_what_the_server_is_for_is_what_it_is_asked(expected: Expected, replies:
 )
 def test_every_failure_has_its_reason(replies: dict[str, list[Reply]], reason: str) -> None:
     with pytest.raises(GateError, match=re.escape(reason)):
-        Server(**replies).gate()
+        Server(**replies).gate(Expected("/m.gguf", 2, 512, alias="m.gguf", speed=Baseline(0.5, 80.0, 3)))
+
+
+@pytest.mark.parametrize(
+    ("mode", "replies", "reason"),
+    [
+        ("embedding", {"embeddings": [Reply(200, {"data": [{"embedding": [0.0, 0.0]}]})]}, "it answered with an embedding of zeros only"),
+        ("embedding", {"embeddings": [Reply(200, {"data": [{"embedding": [None, 0.1]}]})]}, "an answer that is not made of numbers"),
+        ("rerank", {"rerank": [Reply(200, {"results": [{"relevance_score": None}]})]}, "an answer that is not made of numbers"),
+        ("rerank", {"rerank": [Reply(501, {}, "not started for it")]}, "/v1/rerank answered 501: not started for it"),
+    ],
+)
+def test_vectors_have_to_be_numbers(mode: str, replies: dict[str, list[Reply]], reason: str) -> None:
+    with pytest.raises(GateError, match=re.escape(reason)):
+        Server(**replies).gate(Expected("/m.gguf", 2, 512, mode))
 
 
 def test_an_empty_answer_is_a_failure() -> None:

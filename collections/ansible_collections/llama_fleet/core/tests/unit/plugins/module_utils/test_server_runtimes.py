@@ -30,6 +30,7 @@ class Systemctl:
     enabled: bool = False
     needs_reload: bool = False
     status: str = "0"
+    refusal: str = ""
     told: list[str] = dataclasses.field(default_factory=list)
 
     def __call__(
@@ -50,7 +51,7 @@ class Systemctl:
             return Result(0 if self.enabled else 1, "", "")
         self.told.append(verb)
         self.enabled = verb == "enable" or (self.enabled and verb != "disable")
-        return Result(0, "", "")
+        return Result(1, "", self.refusal) if self.refusal and verb == "restart" else Result(0, "", "")
 
 
 def generation(folder: pathlib.Path, unit: str = "[Unit]\n", command: typing.Sequence[str] = ()) -> Generation:
@@ -91,6 +92,12 @@ def test_a_unit_that_does_not_start_says_why(tmp_path: pathlib.Path, status: str
         systemd(tmp_path, Systemctl(status=status)).start(generation(tmp_path / "1"))
 
 
+def test_a_unit_whose_preparations_fail_says_so_in_systemds_words(tmp_path: pathlib.Path) -> None:
+    refusal = "Job for llama-fleet-default.service failed because the control process exited with error code.\n"
+    with pytest.raises(GateError, match=r"^Job for .* the control process exited with error code\.$"):
+        systemd(tmp_path, Systemctl(refusal=refusal)).start(generation(tmp_path / "1"))
+
+
 @pytest.mark.parametrize(
     ("code", "words"),
     [
@@ -102,6 +109,8 @@ def test_a_unit_that_does_not_start_says_why(tmp_path: pathlib.Path, status: str
 )
 def test_ends_in_words(code: int, words: str) -> None:
     assert server_runtimes.ending(code) == words
+    if -65 < code <= 0:
+        assert processes.ending_of_container(128 - code if code else 0) == words
 
 
 def test_a_process_gets_no_secrets_of_ours() -> None:
@@ -130,6 +139,27 @@ def test_a_process_lives_on_logs_and_is_stopped_by_its_mark(tmp_path: pathlib.Pa
     assert runtime.death(again)
     runtime.remove()
     assert os.listdir(tmp_path / "run") == []
+
+
+def test_a_process_that_does_not_heed_is_killed_in_the_instances_time(tmp_path: pathlib.Path) -> None:
+    runtime = ProcessRuntime(tmp_path / "default", tmp_path / "run", 0.2)
+    process = runtime.start(generation(tmp_path / "default" / "1", command=["sh", "-c", "trap '' TERM; echo deaf; while :; do sleep 1; done"]))
+    while runtime.log_lines(1) != ["deaf"]:
+        time.sleep(0.01)
+    assert runtime.present()
+    runtime.stop()
+    assert not processes.alive(process)
+    assert not runtime.present()
+
+
+def test_a_units_process_is_not_stopped_as_a_stray_one(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    runtime = ProcessRuntime(tmp_path / "default", tmp_path / "run")
+    process = runtime.start(generation(tmp_path / "default" / "1", command=["sleep", "60"]))
+    monkeypatch.setattr(processes, "in_unit", lambda _pid, unit: bool(unit == UNIT))
+    assert runtime.own() == []
+    monkeypatch.undo()
+    runtime.stop()
+    assert not processes.alive(process)
 
 
 def test_what_cannot_be_executed_says_so(tmp_path: pathlib.Path) -> None:

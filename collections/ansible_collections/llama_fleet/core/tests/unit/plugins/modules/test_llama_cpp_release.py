@@ -44,7 +44,8 @@ def test_a_release_is_built_once(host: Host) -> None:
     assert set(manifest["files"]) - licences == programs | {"bin/libggml-cpu.so.0.1.0", "bin/libgomp.so.1"}
     ours = ("LICENSE", "licenses/LICENSE-jsonhpp", "vendor/cpp-httplib/LICENSE", "vendor/stb/stb_image.h.txt")
     assert licences - {"licenses/openmp/copyright"} == {f"licenses/llama.cpp/{name}" for name in ours}
-    assert manifest["options"] == {"flags": ["--ctx-size", "-c"], "environments": ["LLAMA_ARG_CTX_SIZE"]}
+    known = {"names": ["-c", "--ctx-size"], "value": "N", "environment": "LLAMA_ARG_CTX_SIZE"}
+    assert manifest["options"] == {"flags": ["--ctx-size", "-c"], "environments": ["LLAMA_ARG_CTX_SIZE"], "details": [known]}
     assert set(manifest["links"]) == {"bin/libggml-cpu.so", "bin/libggml-cpu.so.0"}
     assert manifest["smoke_test"] == {"cpu": {"prompt": 90.5, "generation": 11.2}}
     assert (manifest["fingerprint"], manifest["commit"], manifest["cured"]) == (first["fingerprint"], "", [])

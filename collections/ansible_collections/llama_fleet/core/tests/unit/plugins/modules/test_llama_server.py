@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The module as Ansible runs it, in a process of its own, with a real llama-server and a real model."""
+"""The module in a process of its own, with a real llama-server and a real model."""
 
 from __future__ import annotations
 
@@ -10,105 +10,30 @@ import json
 import os
 import pathlib
 import random
-import shutil
 import signal
-import socket
-import subprocess
-import sys
 import threading
 import time
 import typing
 
 import pytest
 
-from ansible_collections.llama_fleet.core.plugins.module_utils import processes, server_gate
+from ansible_collections.llama_fleet.core.plugins.module_utils import processes, server_checks
+from ansible_collections.llama_fleet.core.tests.unit.module_runs import Forker, Instance
 
 RELEASE = os.environ.get("LLAMA_FLEET_TEST_RELEASE", "")
 MODEL = os.environ.get("LLAMA_FLEET_TEST_MODEL", "")
-COLLECTIONS = pathlib.Path(__file__).resolve().parents[7]
-PROGRAM = """
-import json, sys
-from ansible.module_utils.testing import patch_module_args
-from ansible_collections.llama_fleet.core.plugins.modules import llama_server
-with patch_module_args(json.loads(sys.stdin.read())):
-    llama_server.main()
-"""
 real = pytest.mark.skipif(
     not (RELEASE and MODEL), reason="needs LLAMA_FLEET_TEST_RELEASE, a folder with bin/llama-server, and LLAMA_FLEET_TEST_MODEL, a GGUF file"
 )
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-class Instance:
-    """One instance below a test's folder, and the module to be run on it."""
-
-    def __init__(self, folder: pathlib.Path) -> None:
-        self.folder = folder / "etc" / "instances" / "default"
-        self.arguments: dict[str, typing.Any] = {
-            "root": str(folder / "etc"),
-            "runtime_root": str(folder / "run"),
-            "runtime": "process",
-            "release": RELEASE,
-            "model": MODEL,
-            "port": free_port(),
-            "parallel": 1,
-            "ctx_size": 256,
-            "threads": 1,
-            "ready_timeout": 120,
-            "extra_options": {"warmup": False},
-        }
-
-    def start_module(self, **arguments: typing.Any) -> subprocess.Popen[str]:
-        module = subprocess.Popen(
-            [sys.executable, "-c", PROGRAM],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env={**os.environ, "PYTHONPATH": str(COLLECTIONS)},
-            start_new_session=True,
-        )
-        assert module.stdin is not None
-        module.stdin.write(json.dumps({**self.arguments, **arguments}))
-        module.stdin.close()
-        module.stdin = None
-        return module
-
-    def run(self, **arguments: typing.Any) -> dict[str, typing.Any]:
-        out, err = self.start_module(**arguments).communicate(timeout=300)
-        result = json.loads(out.splitlines()[-1]) if out.strip() else {}
-        assert result, err
-        assert "Traceback" not in out + err
-        return typing.cast("dict[str, typing.Any]", result)
-
-    def good(self, **arguments: typing.Any) -> dict[str, typing.Any]:
-        result = self.run(**arguments)
-        assert not result.get("failed"), result.get("msg")
-        return result
-
-    def bad(self, **arguments: typing.Any) -> str:
-        result = self.run(**arguments)
-        assert result.get("failed"), result
-        return str(result["msg"])
-
-    def servers(self) -> list[int]:
-        return [process.pid for process in processes.started_with("LLAMA_FLEET_INSTANCE", str(self.folder))]
-
-    def answers(self, key: str = "") -> int:
-        return server_gate.asker(f"http://127.0.0.1:{self.arguments['port']}", key)("/completion", {"prompt": "Hi", "n_predict": 1}, 60).status
-
-
 @pytest.fixture
-def instance(tmp_path: pathlib.Path) -> typing.Iterator[Instance]:
-    made = Instance(tmp_path)
+def instance(tmp_path: pathlib.Path, forker: Forker) -> typing.Iterator[Instance]:
+    """One with the real release and the real model."""
+    made = Instance(tmp_path, forker)
+    made.arguments.update(release=RELEASE, model=MODEL, ready_timeout=120, extra_options={"warmup": False})
     yield made
-    for pid in made.servers():
-        os.kill(pid, signal.SIGKILL)
+    made.end()
 
 
 @real
@@ -149,12 +74,14 @@ def test_the_life_of_an_instance(instance: Instance) -> None:
 
 @real
 def test_no_mistake_takes_down_a_server_that_runs(instance: Instance, tmp_path: pathlib.Path) -> None:
+    instance.arguments["allow_unauthenticated"] = True
     pid = instance.good()["pid"]
     no_model = tmp_path / "page.gguf"
     no_model.write_text("<html>", encoding="ascii")
     mistakes: list[tuple[dict[str, typing.Any], str]] = [
         ({"extra_options": {"flash-atn": "on"}}, "the nearest are flash-attn"),
-        ({"extra_options": {"cache-type-k": "q3"}}, "what llama-server refuses: "),
+        ({"extra_options": {"numa": "everywhere"}}, "llama_server_extra_options: found what llama-server refuses: "),
+        ({"ctx_size": 16384}, "llama_server_ctx_size: found 16384 tokens for each slot, wanted at most 8192, for which "),
         ({"extra_options": {"tools": "all"}, "ubatch_size": 4096}, "llama_server_ubatch_size"),
         ({"devices": ["CUDA7"]}, "llama_server_devices: found what llama-server refuses"),
         ({"backend": "cuda"}, "llama_server_backend: found cuda, but the release sees no CUDA device"),
@@ -181,16 +108,37 @@ def test_a_port_in_use_is_named_with_its_holder(instance: Instance) -> None:
     assert f"found port {instance.arguments['port']}, on which pid {os.getpid()} ({processes.name(os.getpid())}) listens, wanted a free port" in message
 
 
+def copied(folder: pathlib.Path, change: typing.Callable[[bytearray], bytes]) -> str:
+    """A copy of the model, each file of it changed; returns its first."""
+    first = pathlib.Path(MODEL)
+    folder.mkdir()
+    for shard in server_checks.shards(first):
+        (folder / shard.name).write_bytes(change(bytearray(shard.read_bytes())))
+    return str(folder / first.name)
+
+
+def scramble(data: bytearray) -> bytes:
+    """Random bytes in the middle, where the weights are."""
+    middle = slice(len(data) // 3, len(data) * 2 // 3)
+    data[middle] = random.Random(1).randbytes(middle.stop - middle.start)
+    return bytes(data)
+
+
 @real
-@pytest.mark.parametrize("cause", ["truncated model", "more context than trained"])
-def test_what_is_not_good_is_rolled_back(instance: Instance, tmp_path: pathlib.Path, cause: str) -> None:
-    broken = tmp_path / "broken.gguf"
-    broken.write_bytes(pathlib.Path(MODEL).read_bytes()[:4_000_000])
-    change: dict[str, typing.Any] = {"model": str(broken)} if cause == "truncated model" else {"ctx_size": 16384}
+def test_a_model_that_is_cut_short_is_refused_while_the_old_one_serves(instance: Instance, tmp_path: pathlib.Path) -> None:
+    pid = instance.good()["pid"]
+    message = instance.bad(model=copied(tmp_path / "cut", lambda data: bytes(data[: len(data) - 4096])))
+    assert message.startswith("llama_server_model: found ")
+    assert (instance.servers(), instance.answers()) == ([pid], 200)
+
+
+@real
+def test_a_model_that_answers_nonsense_is_not_good_and_the_old_one_is_back(instance: Instance, tmp_path: pathlib.Path) -> None:
     instance.good()
-    message = instance.bad(**change)
+    message = instance.bad(model=copied(tmp_path / "scrambled", scramble))
+    assert "generation 2 not good: it generates " in message
+    assert "its model's files are damaged, or this release computes wrongly on this device" in message
     assert "generation 1 is back in service; the last lines of its log" in message
-    assert ("llama-server ended with exit status 1" if cause == "truncated model" else "the model was trained for no more") in message
     assert os.readlink(instance.folder / "current") == "generations/1"
     assert instance.answers() == 200
     after = instance.good()
@@ -198,10 +146,21 @@ def test_what_is_not_good_is_rolled_back(instance: Instance, tmp_path: pathlib.P
 
 
 @real
+def test_memory_is_planned_by_the_release_and_what_would_fit_does(instance: Instance) -> None:
+    pid = instance.good()["pid"]
+    (row,) = instance.good(ctx_size=8192, parallel=4, plan_only=True)["memory"]
+    free, slots = row["free_mib"], 4 * (row["free_mib"] // max(1, row["context_mib"]) + 1)
+    message = instance.bad(ctx_size=8192, parallel=slots)
+    assert f"llama_server_ctx_size: found {slots} slots of 8192 tokens, which want " in message
+    assert instance.servers() == [pid]
+    fits = int(message.partition("set llama_server_ctx_size to ")[2].split(",")[0])
+    planned = instance.good(ctx_size=fits, parallel=slots, plan_only=True)["memory"][0]
+    assert free * 3 // 4 < sum(planned[f"{part}_mib"] for part in ("model", "context", "compute")) <= planned["free_mib"]
+
+
+@real
 def test_without_a_generation_to_go_back_to_it_is_stopped(instance: Instance, tmp_path: pathlib.Path) -> None:
-    broken = tmp_path / "broken.gguf"
-    broken.write_bytes(b"GGUF" + random.Random(1).randbytes(100_000))
-    message = instance.bad(model=str(broken))
+    message = instance.bad(model=copied(tmp_path / "scrambled", scramble))
     assert "it was stopped, for there is no generation to go back to" in message
     assert instance.servers() == []
     assert instance.good()["generation"] == 2
@@ -209,15 +168,19 @@ def test_without_a_generation_to_go_back_to_it_is_stopped(instance: Instance, tm
 
 @real
 def test_a_key_guards_the_server_and_shows_nowhere(instance: Instance) -> None:
-    result = instance.good(api_key="s3cret key", _ansible_diff=True)
-    assert (instance.answers(), instance.answers("s3cret key")) == (401, 200)
+    result = instance.good(api_key="s3cret-key", _ansible_diff=True)
+    assert (instance.answers(), instance.answers("s3cret-key")) == (401, 200)
     shown = json.dumps(result) + pathlib.Path(f"/proc/{result['pid']}/cmdline").read_text(encoding="utf-8")
     shown += pathlib.Path(f"/proc/{result['pid']}/environ").read_text(encoding="utf-8") + pathlib.Path(result["log"]).read_text(encoding="utf-8")
     assert "s3cret" not in shown
     holders = [path.name for path in instance.folder.rglob("*") if path.is_file() and "s3cret" in path.read_text(encoding="utf-8")]
-    assert holders and set(holders) == {"api-key"}
-    assert not instance.good(api_key="s3cret key")["changed"]
-    assert instance.good(api_key="another")["restarted"]
+    assert holders
+    assert set(holders) == {"api-key"}
+    assert not instance.good(api_key="s3cret-key")["changed"]
+    changed = instance.good(api_key="another")
+    assert (changed["restarted"], changed["changed_parts"]) == (True, ["llama_server_api_key"])
+    assert instance.good(state="rolled_back", release="", model="")["generation"] == 1
+    assert (instance.answers("another"), instance.answers("s3cret-key")) == (401, 200)
 
 
 @real
@@ -242,9 +205,9 @@ def test_a_question_that_cannot_be_answered_restarts_nothing(instance: Instance)
 
 @real
 def test_a_server_that_hangs_is_restarted(instance: Instance) -> None:
-    pid = instance.good()["pid"]
+    pid = instance.good(stop_timeout=2)["pid"]
     os.kill(pid, signal.SIGSTOP)
-    after = instance.good(ready_timeout=20)
+    after = instance.good(stop_timeout=2, ready_timeout=10)
     assert (after["changed"], after["restarted"], after["generation"]) == (True, True, 1)
     assert instance.servers() == [after["pid"]] != [pid]
 
@@ -259,14 +222,13 @@ def test_exec_renders_and_starts_nothing(instance: Instance) -> None:
 
 
 @real
-@pytest.mark.parametrize("seed", range(int(os.environ.get("LLAMA_FLEET_TEST_KILLS", "4"))))
+@pytest.mark.parametrize("seed", range(2))
 def test_a_module_killed_at_any_moment_is_made_good_by_the_next_run(instance: Instance, seed: int) -> None:
     if seed % 2:
         instance.good()
-    module = instance.start_module(parallel=2)
+    pid = instance.start(parallel=2)
     time.sleep(random.Random(seed).uniform(0.2, 2.5))
-    os.kill(module.pid, signal.SIGKILL)
-    module.communicate(timeout=30)
+    instance.kill(pid)
     result = instance.good(parallel=2)
     assert result["ready"]
     assert instance.servers() == [result["pid"]]
@@ -279,11 +241,11 @@ def test_bad_input_needs_no_release_to_be_told(instance: Instance, tmp_path: pat
     arguments = {**instance.arguments, "release": "", "model": "", "port": 99999, "instance": "No Name", "extra_options": {"rpc": "x"}, "plan_only": True}
     message = instance.bad(**arguments)
     assert [line.split(":")[0] for line in message.splitlines()] == ["llama_server_instance", "llama_server_port", "llama_server_extra_options"]
-    assert os.listdir(tmp_path) == []
+    assert not (tmp_path / "etc").exists()
 
 
 def test_a_plan_from_bare_needs_neither_release_nor_model(instance: Instance, tmp_path: pathlib.Path) -> None:
     result = instance.good(release="", model=str(tmp_path / "to-come.gguf"), plan_only=True)
     assert (result["changed"], result["would_change"], result["generation"]) == (False, True, 1)
-    assert shutil.which("llama-server", path=str(tmp_path)) is None
-    assert os.listdir(tmp_path) == []
+    assert not (tmp_path / "etc").exists()
+    assert not (tmp_path / "run").exists()

@@ -1,0 +1,23 @@
+# Copyright: (c) 2026, the llama-fleet authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Calls the module of the same name, with an instance's own variables where there are several."""
+
+from __future__ import annotations
+
+import typing
+
+from ansible.plugins.action import ActionBase
+
+from ansible_collections.llama_fleet.core.plugins.plugin_utils import overrides
+
+
+class ActionModule(ActionBase):  # type: ignore[misc]  # because ansible-core declares no types for its plugins
+    """Not one of those that show progress: it ends within seconds."""
+
+    _supports_check_mode = True
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, typing.Any] | None = None) -> dict[str, typing.Any]:
+        super().run(tmp, task_vars)
+        arguments = overrides.merged(self._task.args, "nvidia_driver")
+        return overrides.told(self._execute_module(module_args=arguments, task_vars=task_vars), overrides.of_turn(task_vars, self._templar.template))

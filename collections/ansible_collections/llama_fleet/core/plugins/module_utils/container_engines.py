@@ -1,0 +1,80 @@
+# Copyright: (c) 2026, the llama-fleet authors
+# SPDX-License-Identifier: MIT
+"""What podman and docker are asked in the same words: an instance's container, images, and a command run in one."""
+
+from __future__ import annotations
+
+import dataclasses
+import typing
+
+from ansible_collections.llama_fleet.core.plugins.module_utils import processes, server_mounts
+from ansible_collections.llama_fleet.core.plugins.module_utils.server_options import CUDA
+from ansible_collections.llama_fleet.core.plugins.module_utils.server_quadlet import CDI_DEVICE
+
+if typing.TYPE_CHECKING:
+    from ansible_collections.llama_fleet.core.plugins.module_utils.commands import Result, Runner
+    from ansible_collections.llama_fleet.core.plugins.module_utils.server_options import Options
+
+ENGINES = {"quadlet": "podman", "docker": "docker"}
+_GPUS = {"quadlet": ["--device", CDI_DEVICE], "docker": ["--gpus", "all"]}
+
+
+@dataclasses.dataclass(frozen=True)
+class Container:
+    """A container of podman or docker, by its name."""
+
+    engine: str
+    name: str
+    run: Runner
+
+    def shown(self, template: str) -> str:
+        """What ``inspect`` prints by ``template``; empty where there is no such container, or no engine."""
+        done = self.run([self.engine, "container", "inspect", "--format", template, self.name], timeout=60)
+        return done.stdout.strip() if done.ok else ""
+
+    def process(self) -> processes.Process | None:
+        """Its first process, as the host numbers it; one that does not run has the number 0."""
+        pid = self.shown("{{.State.Pid}}")
+        return processes.find(int(pid)) if pid.isdigit() else None
+
+    def remove(self) -> None:
+        self.run([self.engine, "rm", "--force", "--volumes", self.name])
+
+
+def image_is_here(engine: str, image: str, run: Runner) -> bool:
+    return run([engine, "image", "inspect", "--format", "x", image], timeout=60).ok
+
+
+def pull(engine: str, image: str, run: Runner, on_line: typing.Callable[[str], None]) -> str:
+    """Fetch an image; why that failed, or nothing."""
+    done = run([engine, "pull", image], on_line=on_line)
+    lines = [line.strip() for line in done.stdout.splitlines() if line.strip()]
+    return "" if done.ok else (lines[-1] if lines else f"exit status {done.code}")
+
+
+def tester(options: Options, runtime: str, run: Runner) -> Runner:
+    """A Runner for commands of the release as ``runtime`` will run it: in the image, with the user and the files it will have.
+
+    For a release can well run on the host and not in the image: that is known before the switch.
+    """
+    if runtime not in ENGINES:
+        return run
+    user = server_mounts.container_user(options)
+    first = [ENGINES[runtime], "run", "--rm", "--pull=never", "--network=none", "--cgroupns=private", f"--user={user}:{user}"]
+    first += ["--read-only", "--cap-drop=all", "--security-opt=no-new-privileges", "--workdir=/"]
+    gpus = _GPUS[runtime] if options.backend == CUDA else []
+
+    def run_inside(
+        command: typing.Sequence[str],
+        env: typing.Mapping[str, str] | None = None,
+        cwd: str | None = None,
+        timeout: float | None = None,
+        on_line: typing.Callable[[str], None] | None = None,
+    ) -> Result:
+        del cwd
+        names = [f"--env={name}" for name in sorted(env or {})]
+        volumes = [f"--volume={path}:{path}:ro" + (",z" if runtime == "quadlet" else "") for path in server_mounts.mounts(options, command)]
+        words = [*first, *gpus, *names, *volumes, f"--entrypoint={command[0]}", options.image, *command[1:]]
+        return run(words, env=env, timeout=timeout, on_line=on_line)
+
+    return run_inside

@@ -1,0 +1,123 @@
+# Copyright: (c) 2026, the llama-fleet authors
+# SPDX-License-Identifier: MIT
+"""An instance as a process of its own session, for machines without systemd."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+import pathlib
+import subprocess
+import typing
+
+from ansible_collections.llama_fleet.core.plugins.module_utils import files, processes
+from ansible_collections.llama_fleet.core.plugins.module_utils.server_gate import GateError
+from ansible_collections.llama_fleet.core.plugins.module_utils.server_options import INSTANCE_VARIABLE
+
+if typing.TYPE_CHECKING:
+    from ansible_collections.llama_fleet.core.plugins.module_utils.generations import Generation
+
+STOP_SECONDS = 15.0
+# What a server may need of its surroundings; everything else, secrets and stray LLAMA_ARG_* alike, stays out.
+_PASSED_ON = ("PATH", "HOME", "LANG", "TZ", "LD_LIBRARY_PATH")
+_PASSED_ON_PREFIXES = ("CUDA_", "NVIDIA_")
+
+
+def base_environment(environment: typing.Mapping[str, str]) -> dict[str, str]:
+    """What of our own environment a server is given."""
+    return {name: value for name, value in environment.items() if name in _PASSED_ON or name.startswith(_PASSED_ON_PREFIXES)}
+
+
+@dataclasses.dataclass
+class ProcessRuntime:
+    """A process that outlives us, in a session of its own, for machines without systemd."""
+
+    folder: pathlib.Path
+    runtime_root: pathlib.Path
+    stop_seconds: float = STOP_SECONDS
+    name: str = "process"
+    _children: dict[int, subprocess.Popen[bytes]] = dataclasses.field(default_factory=dict)
+
+    @property
+    def log(self) -> str:
+        return str(self.runtime_root / f"{self.folder.name}.log")
+
+    @property
+    def _record(self) -> pathlib.Path:
+        return self.runtime_root / f"{self.folder.name}.json"
+
+    def own(self) -> list[processes.Process]:
+        """Those that carry our mark and are none of a unit: also one whose record was never written, for we were killed before."""
+        unit = f"llama-fleet-{self.folder.name}.service"
+        return [found for found in processes.started_with(INSTANCE_VARIABLE, str(self.folder)) if not processes.in_unit(found.pid, unit)]
+
+    def present(self) -> bool:
+        return bool(self.own()) or self._record.exists()
+
+    def settled(self, generation: Generation) -> bool:
+        """A process has nothing around it but its record."""
+        del generation
+        record = files.read_json(self._record) or {}
+        return any(found.pid == record.get("pid") and found.started == record.get("started") for found in self.own())
+
+    def starts_at_boot(self) -> bool:
+        """Nobody starts processes at boot here, and there is nothing to be done about it."""
+        return True
+
+    def start_at_boot(self) -> None:
+        """Nothing to do."""
+
+    def start(self, generation: Generation) -> processes.Process:
+        self.stop()
+        self.runtime_root.mkdir(parents=True, exist_ok=True)
+        log = pathlib.Path(self.log)
+        with contextlib.suppress(FileNotFoundError):
+            os.replace(log, log.with_name(f"{log.name}.1"))
+        environment = {**base_environment(os.environ), **generation.variables}
+        descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o640)
+        try:
+            child = subprocess.Popen(  # pylint: disable=ansible-bad-function  # because run_command waits for the end, and this process is to stay
+                generation.command,
+                env=environment,
+                cwd="/",
+                stdin=subprocess.DEVNULL,
+                stdout=descriptor,
+                stderr=descriptor,
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise GateError(f"{generation.command[0]} cannot be executed: {error.strerror}") from error
+        finally:
+            os.close(descriptor)
+        self._children[child.pid] = child
+        process = processes.find(child.pid)
+        if process is None:
+            raise GateError(processes.ending(child.wait()))
+        files.write_json(self._record, {"pid": process.pid, "started": process.started, "generation": generation.number})
+        return process
+
+    def death(self, process: processes.Process) -> str:
+        if processes.alive(process):
+            return ""
+        child = self._children.get(process.pid)
+        return processes.ending(child.wait()) if child is not None else "llama-server ended"
+
+    def stop(self) -> None:
+        for process in self.own():
+            processes.stop(process, self.stop_seconds)
+        for child in self._children.values():
+            child.poll()
+        with contextlib.suppress(FileNotFoundError):
+            self._record.unlink()
+
+    def remove(self) -> None:
+        for path in (pathlib.Path(self.log), pathlib.Path(f"{self.log}.1")):
+            with contextlib.suppress(FileNotFoundError):
+                path.unlink()
+
+    def log_lines(self, count: int) -> list[str]:
+        try:
+            return pathlib.Path(self.log).read_text(encoding="utf-8", errors="replace").splitlines()[-count:]
+        except OSError:
+            return []

@@ -1,0 +1,112 @@
+# Copyright: (c) 2026, the llama-fleet authors
+# SPDX-License-Identifier: MIT
+"""What a server generates when it is asked to prove itself: whether that can come from a working model, and how fast it came."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import typing
+
+if typing.TYPE_CHECKING:
+    from ansible_collections.llama_fleet.core.plugins.module_utils.generations import Generation
+
+# A working model goes on with one of these at least, whatever it was trained for.
+PROMPTS = ("One, two, three, four, five,", "The capital of France is Paris. The capital of Italy is")
+# Enough to tell a loop of one token from a text, and a speed from noise; at a token a second still within everyone's patience.
+TOKENS = 16
+# A busy moment of the host must not fail a server: the best of so many counts.
+TRIES = 3
+# What a model without sense is seen to answer with: its numbers are NaN or all alike, and one token of the vocabulary always wins.
+_NOTHING = frozenset(" \t\r\n.\ufffd?!_-#*")
+
+
+@dataclasses.dataclass(frozen=True)
+class Sample:
+    """What came of one request for tokens."""
+
+    text: str
+    tokens: tuple[int, ...]
+    count: int
+    speed: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Baseline:
+    """What the speed is measured by: ``ratio`` of the ``speed`` that ``generation`` had."""
+
+    ratio: float
+    speed: float
+    generation: int
+
+    @property
+    def wanted(self) -> float:
+        return self.ratio * self.speed
+
+
+def payload(prompt: str = PROMPTS[0], tokens: int = TOKENS) -> dict[str, typing.Any]:
+    """A request for exactly so many tokens, the likeliest ones, computed anew."""
+    return {"prompt": prompt, "n_predict": tokens, "temperature": 0, "ignore_eos": True, "return_tokens": True, "cache_prompt": False}
+
+
+def sample(body: typing.Mapping[str, typing.Any]) -> Sample:
+    """What /completion answered."""
+    timings = body.get("timings") or {}
+    tokens = body.get("tokens")
+    speed = timings.get("predicted_per_second")
+    return Sample(
+        text=str(body.get("content") or ""),
+        tokens=tuple(tokens) if isinstance(tokens, list) else (),
+        count=int(body.get("tokens_predicted") or 0),
+        speed=round(float(speed), 2) if isinstance(speed, (int, float)) and math.isfinite(speed) and speed > 0 else 0.0,
+    )
+
+
+def nonsense(found: Sample) -> str:
+    """What is wrong with a sample, in words; empty where a working model may have said it."""
+    shown = repr(found.text[:40])
+    if not found.count:
+        return "no token at all"
+    if found.count < 4:
+        return ""  # too few to tell
+    if not found.text.strip():
+        return f"{found.count} tokens without any text"
+    if not any(character.isprintable() and character != "\ufffd" for character in found.text):
+        return f"{found.count} tokens of nothing printable"
+    if set(found.text) <= _NOTHING:
+        return f"nothing but {shown}"
+    if len(found.tokens) == found.count and len(set(found.tokens)) == 1:
+        return f"the same token {found.count} times, {shown}"
+    return ""
+
+
+def bad_vector(body: typing.Mapping[str, typing.Any]) -> str:
+    """What is wrong with the answer of an embedding or a reranking server, in words."""
+    rows = body.get("data") or body.get("results") or []
+    first = rows[0] if isinstance(rows, list) and rows and isinstance(rows[0], dict) else {}
+    numbers = first.get("embedding", first.get("relevance_score", 1.0))
+    while isinstance(numbers, list) and numbers and isinstance(numbers[0], list):
+        numbers = numbers[0]
+    values = numbers if isinstance(numbers, list) else [numbers]
+    if not values or any(not isinstance(value, (int, float)) or not math.isfinite(value) for value in values):
+        return "an answer that is not made of numbers"
+    return "an embedding of zeros only" if len(values) > 1 and not any(values) else ""
+
+
+def baseline(ratio: float, model: str, before: Generation | None, newest_first: typing.Iterable[Generation]) -> Baseline | None:
+    """The speed to be measured by: that of the generation ``before``, else of the newest good one with the same model."""
+    if ratio <= 0:
+        return None
+    candidates = [*([before] if before else []), *newest_first]
+    found = next((each for each in candidates if each.good and each.model == model and each.speed > 0), None)
+    return Baseline(ratio, found.speed, found.number) if found else None
+
+
+def too_slow(speed: float, measure: Baseline | None) -> str:
+    """Why a speed is not enough; empty where it is, or where nothing was asked."""
+    if measure is None or speed >= measure.wanted:
+        return ""
+    return (
+        f"it generates {speed:.1f} tokens a second, less than llama_server_min_speed_ratio, {measure.ratio:g}, "
+        f"of the {measure.speed:.1f} that generation {measure.generation} had"
+    )

@@ -1,0 +1,180 @@
+# Copyright: (c) 2026, the llama-fleet authors
+# SPDX-License-Identifier: MIT
+"""One generation in the place of another: started, gated, and the other one again where the gate says no."""
+
+from __future__ import annotations
+
+import dataclasses
+import typing
+
+from ansible_collections.llama_fleet.core.plugins.module_utils import processes, server_gate, server_memory_free, server_mounts, server_speed
+from ansible_collections.llama_fleet.core.plugins.module_utils.memory_plan import HOST
+from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, ProblemError
+from ansible_collections.llama_fleet.core.plugins.module_utils.server_runtimes import SystemdRuntime
+from ansible_collections.llama_fleet.core.plugins.module_utils.server_settings import CUDA
+
+if typing.TYPE_CHECKING:
+    from ansible_collections.llama_fleet.core.plugins.module_utils.generations import Generation
+    from ansible_collections.llama_fleet.core.plugins.module_utils.progress import Progress
+    from ansible_collections.llama_fleet.core.plugins.module_utils.server_plan import Planner
+    from ansible_collections.llama_fleet.core.plugins.module_utils.server_runtimes import Runtime
+
+LOG_LINES = 20
+# Extra options that make a server of another kind, which is asked in another way.
+_MODES = {"embedding": "embedding", "embeddings": "embedding", "rerank": "rerank", "reranking": "rerank"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Started:
+    """A generation that is in service."""
+
+    generation: Generation
+    process: processes.Process
+    passed: server_gate.Passed
+
+
+class Switch:
+    """Puts generations of one instance into service."""
+
+    def __init__(self, planner: Planner, progress: Progress) -> None:
+        self.planner = planner
+        self.options = planner.options
+        self.store = planner.store
+        self.progress = progress
+
+    def to(self, generation: Generation, back: Generation | None, measured: bool) -> Started:
+        """Start ``generation`` in place of what runs, and ``back`` again where that fails. ``measured`` says whether its speed is judged."""
+        runtime = self.planner.runtime(generation)
+        self.progress.stage("starting llama-server")
+        try:
+            self.store.switch(generation)
+            self._stop_others(runtime)
+            process = runtime.start(generation)
+            before = back if back and back.number != generation.number else None
+            ratio = self.options.min_speed_ratio if measured else 0.0
+            measure = server_speed.baseline(ratio, generation.model, before, reversed(self.store.all()))
+            passed = self.gate(runtime, generation, process, self.options.prompt, measure)
+        except server_gate.GateError as error:
+            raise self.failure(generation, runtime, str(error), back) from error
+        return Started(self.store.mark_good(generation, passed.speed), process, passed)
+
+    def _stop_others(self, runtime: Runtime) -> None:
+        """Stop what an earlier generation left with another runtime."""
+        for other in self.planner.other_runtimes(runtime.name):
+            # A unit's process carries our mark as well as one that we started ourselves.
+            if other.name == "process" and isinstance(runtime, SystemdRuntime) and {found.pid for found in other.own()} <= {runtime.main_pid()}:
+                continue
+            other.stop()
+            other.remove()
+
+    def gate(
+        self,
+        runtime: Runtime,
+        generation: Generation,
+        process: processes.Process,
+        prompt: str = "",
+        measure: server_speed.Baseline | None = None,
+        brief: bool = False,
+        patient: bool = False,
+    ) -> server_gate.Passed:
+        """Wait until it is good; ``brief`` is for one that was good before, ``patient`` for one that nothing else can replace."""
+        options = generation.options
+        alias = generation.variables.get("LLAMA_ARG_ALIAS", "")
+        expected = server_gate.Expected(options["model"], options["parallel"], options["ctx_size"], mode_of(options), prompt, alias, brief, measure)
+        size = int(generation.manifest.get("model_size", 0))
+        limit = server_gate.ready_limit(self.options.ready_timeout, size)
+        passed = server_gate.pass_gate(
+            server_gate.asker(endpoint_of(options) + str(options["extra_options"].get("api-prefix", "")), generation.api_key),
+            expected,
+            max(limit, server_gate.ready_limit(0, size), key=lambda each: each.seconds) if patient else limit,
+            lambda: runtime.death(process),
+            lambda: self.progress.stage("loading the model"),
+        )
+        if options["backend"] == CUDA:
+            self._require_gpus(generation, process, brief)
+        return passed
+
+    def _require_gpus(self, generation: Generation, process: processes.Process, brief: bool) -> None:
+        if not _uses_gpu(process.pid):
+            raise server_gate.GateError("it has no GPU open, though llama_server_backend is cuda")
+        reason = "" if brief else too_few_gpus(generation, server_memory_free.compute_processes(self.planner.host.run), process.pid)
+        if reason:
+            raise server_gate.GateError(reason)
+
+    def warnings(self, started: Started) -> list[str]:
+        """What is not as it was meant to be, though the server is good."""
+        generation = started.generation
+        options = self.planner.options_of(generation)
+        if not server_mounts.locks_memory(options, generation.command, generation.variables):
+            return []
+        plan = {row["device"]: row["model_mib"] for row in generation.manifest.get("memory_plan", [])}
+        wanted = plan.get(HOST, 0 if options.backend == CUDA else int(generation.manifest.get("model_size", 0)) >> 20)
+        warning = server_memory_free.lock_warning(server_memory_free.locked_bytes(started.process.pid), wanted, generation.runtime)
+        return [warning] if warning else []
+
+    # -- failure --------------------------------------------------------------------------------
+
+    def failure(self, generation: Generation, runtime: Runtime, reason: str, back: Generation | None) -> ProblemError:
+        """Go back to the generation ``back``; the error that tells all of it."""
+        log = [line for line in runtime.log_lines(LOG_LINES) if line.strip()]
+        outcome = self._go_back(generation, runtime, back)
+        lines = "\n".join(log) or "(nothing)"
+        return ProblemError(
+            Problem(
+                f"instance {self.options.instance}",
+                f"generation {generation.number} not good: {reason}",
+                "a server that passes its gate",
+                f"{outcome}; the last lines of its log ({runtime.log}) are\n{lines}\n",
+            )
+        )
+
+    def _go_back(self, failed: Generation, runtime: Runtime, back: Generation | None) -> str:
+        if back is None and failed.good:
+            return "it passed its gate before, so it was left as it is"
+        if back is None:
+            runtime.stop()
+            runtime.remove()
+            self.store.forget_current()
+            return "it was stopped, for there is no generation to go back to"
+        self.progress.stage(f"going back to generation {back.number}")
+        self.store.switch(back)
+        again = self.planner.runtime(back)
+        try:
+            if again.name != runtime.name:
+                runtime.stop()
+                runtime.remove()
+            self.gate(again, back, again.start(back), brief=True, patient=True)
+        except server_gate.GateError as error:
+            return f"generation {back.number} was put back, but it is not good either: {error}"
+        return f"generation {back.number} is back in service"
+
+
+def too_few_gpus(generation: Generation, listed: typing.Iterable[tuple[str, str, str]], pid: int) -> str:
+    """Why ``pid`` does not compute on as many GPUs as it was given, by the driver's list; empty where it does, or where the list cannot tell."""
+    wanted = generation.variables.get("LLAMA_ARG_DEVICE", "").split(",")
+    used = {gpu for found, gpu, _mib in listed if int(found) == pid}
+    # In a container the driver does not see us, and slices of one GPU have its name.
+    if not used or generation.options.get("split_mode") == "none" or any(gpu.startswith("MIG") for gpu in used):
+        return ""
+    return f"it computes on {len(used)} of the {len(wanted)} devices {', '.join(wanted)}" if len(used) < len(wanted) else ""
+
+
+def endpoint_of(options: typing.Mapping[str, typing.Any]) -> str:
+    """Where a client on this host reaches a server with these options."""
+    secure = bool(options.get("tls_certificate")) or "ssl-cert-file" in options["extra_options"]
+    return server_gate.endpoint(options["host"], options["port"], secure)
+
+
+def mode_of(options: typing.Mapping[str, typing.Any]) -> str:
+    """What a server with these options is there for."""
+    if options.get("rerank"):
+        return "rerank"
+    if options.get("embeddings"):
+        return "embedding"
+    return next((_MODES[name] for name, value in options["extra_options"].items() if name in _MODES and value is not False), "completion")
+
+
+def _uses_gpu(pid: int) -> bool:
+    """Whether the process has a GPU open; true where that cannot be seen."""
+    opened = processes.open_files(pid)
+    return not opened or any(target.startswith(("/dev/nvidia", "/dev/dxg")) for target in opened)

@@ -1,0 +1,109 @@
+# Copyright: (c) 2026, the llama-fleet authors
+# SPDX-License-Identifier: MIT
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+import typing
+
+import pytest
+
+from ansible_collections.llama_fleet.core.plugins.module_utils import server_checks, server_options, server_settings, server_unit
+from ansible_collections.llama_fleet.core.plugins.module_utils.commands import Result
+from ansible_collections.llama_fleet.core.tests.unit.fake_server_options import WANTED
+
+
+def test_cuda_devices_are_read_from_the_servers_own_list() -> None:
+    listing = "Available devices:\n  CUDA0: NVIDIA H200 (143771 MiB, 143000 MiB free)\n  CUDA1: NVIDIA H200 (1 MiB, 1 MiB free)\n  Vulkan0: x (1)\n"
+    assert server_options.cuda_devices(listing) == ["CUDA0", "CUDA1"]
+
+
+# -- the unit's user ---------------------------------------------------------------------------------
+
+
+def test_what_a_unit_cannot_read_is_a_problem_with_its_cure(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server_unit, "HIDDEN", ("/home",))
+    below = property(lambda self: [parent for parent in pure_parents(self) if tmp_path in (parent, *pure_parents(parent))])
+    monkeypatch.setattr(pathlib.Path, "parents", below)
+    tmp_path.chmod(0o755)
+    model = tmp_path / "models" / "a.gguf"
+    model.parent.mkdir(mode=0o755)
+    model.touch(mode=0o644)
+    assert server_unit.unreadable(model, "llama_server_model") is None
+    model.chmod(0o640)
+    assert f"chmod o+r {model}" in str(server_unit.unreadable(model, "llama_server_model"))
+    model.parent.chmod(0o700)
+    assert f"where {model.parent} has mode 0700" in str(server_unit.unreadable(model, "llama_server_model"))
+
+
+def pure_parents(path: pathlib.Path) -> list[pathlib.Path]:
+    return [pathlib.Path(parent) for parent in pathlib.PurePosixPath(str(path)).parents]
+
+
+@pytest.mark.parametrize("path", ["/home/me/a.gguf", "/root/a.gguf", "/tmp/a.gguf", "/var/tmp/x/a.gguf"])
+def test_what_a_unit_cannot_see_is_a_problem(path: str) -> None:
+    assert "which is below" in str(server_unit.unreadable(pathlib.Path(path), "llama_server_model"))
+
+
+# -- release and model -------------------------------------------------------------------------------
+
+
+def test_a_split_model_needs_all_of_its_files(tmp_path: pathlib.Path) -> None:
+    names = [f"m-{number:05}-of-00003.gguf" for number in (1, 2, 3)]
+    for name in names:
+        (tmp_path / name).write_bytes(b"GGUF....")
+
+    def told(name: str, may_be_missing: bool = False) -> list[str]:
+        return [str(problem) for problem in server_checks.model_problems(dataclasses.replace(WANTED, model=str(tmp_path / name)), may_be_missing)]
+
+    assert told(names[0]) == []
+    assert server_checks.model_size(str(tmp_path / names[0])) == 24
+    assert "part 2 of 3" in told(names[1])[0]
+    (tmp_path / names[2]).write_bytes(b"<htm")
+    assert "no GGUF file" in told(names[0])[0]
+    (tmp_path / names[2]).unlink()
+    assert f"found no file {names[2]} in {tmp_path}" in told(names[0])[0]
+    assert "no file absent.gguf" in told("absent.gguf")[0]
+    assert told("absent.gguf", may_be_missing=True) == []
+
+
+@pytest.mark.parametrize(("may_be_missing", "count"), [(True, 0), (False, 2)])
+def test_release_and_model_may_be_missing_in_a_plan_only(may_be_missing: bool, count: int) -> None:
+    nothing = dataclasses.replace(WANTED, release="", model="")
+    assert len(server_checks.release_problems(nothing, may_be_missing) + server_checks.model_problems(nothing, may_be_missing)) == count
+
+
+def test_a_stray_configuration_is_a_problem(tmp_path: pathlib.Path) -> None:
+    assert server_checks.configuration_problems(str(tmp_path)) == []
+    (tmp_path / "config.ini").touch()
+    assert "config.ini" in str(server_checks.configuration_problems(str(tmp_path))[0])
+
+
+@pytest.mark.parametrize(
+    ("result", "subject"),
+    [
+        (Result(0, "Available devices:\n", ""), None),
+        (Result(1, "", 'error while handling environment variable "LLAMA_ARG_DEVICE": invalid device: CUDA7\n\n'), "llama_server_devices"),
+        (Result(1, "", "error: invalid argument: --frobnicate\n"), "llama_server_extra_options"),
+        (Result(127, "", "libggml.so: cannot open shared object file"), "llama_server_release"),
+        (Result(-4, "", ""), "llama_server_release"),
+    ],
+)
+def test_what_the_server_itself_refuses_is_laid_at_the_right_door(result: Result, subject: str | None) -> None:
+    seen: list[typing.Any] = []
+
+    def run(
+        command: typing.Sequence[str],
+        env: typing.Mapping[str, str] | None = None,
+        cwd: str | None = None,
+        timeout: float | None = None,
+        on_line: typing.Callable[[str], None] | None = None,
+    ) -> Result:
+        del cwd, timeout, on_line
+        seen.append((list(command), env))
+        return result
+
+    settings = server_settings.settings(WANTED, 4, [])
+    problem = server_checks.config_test(["/bin/llama-server", "--metrics"], {"LLAMA_ARG_PORT": "1"}, settings, run)
+    assert seen == [(["/bin/llama-server", "--metrics", "--list-devices"], {"LLAMA_ARG_PORT": "1"})]
+    assert (problem and problem.subject) == subject

@@ -1,0 +1,78 @@
+# Copyright: (c) 2026, the llama-fleet authors
+# SPDX-License-Identifier: MIT
+from __future__ import annotations
+
+import pathlib
+import typing
+
+import pytest
+
+from ansible_collections.llama_fleet.core.plugins.module_utils import server_speed
+from ansible_collections.llama_fleet.core.plugins.module_utils.generations import Generation
+from ansible_collections.llama_fleet.core.plugins.module_utils.server_speed import Baseline, Sample
+
+
+def generation(number: int, speed: float, model: str = "/m.gguf", good: bool = True) -> Generation:
+    return Generation(number, pathlib.Path("/nowhere"), {"speed": speed, "model": model, "good": good})
+
+
+def test_what_the_server_answers_becomes_a_sample() -> None:
+    body = {"content": " six", "tokens": [1, 2], "tokens_predicted": 2, "timings": {"predicted_per_second": 12.3456}}
+    assert server_speed.sample(body) == Sample(" six", (1, 2), 2, 12.35)
+
+
+@pytest.mark.parametrize("body", [{}, {"content": None, "tokens": None, "timings": None}, {"timings": {"predicted_per_second": None}}])
+def test_an_older_server_says_less(body: dict[str, typing.Any]) -> None:
+    assert server_speed.sample(body) == Sample("", (), 0, 0.0)
+
+
+@pytest.mark.parametrize("speed", [float("inf"), float("nan"), -1.0, 0])
+def test_a_speed_that_is_none_is_not_taken_for_one(speed: float) -> None:
+    assert server_speed.sample({"timings": {"predicted_per_second": speed}}).speed == 0.0
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        Sample(" six, seven, eight, nine,", tuple(range(16)), 16, 1.0),
+        Sample("1, 2, 3", (), 7, 1.0),
+        Sample("五六七八", (), 4, 1.0),
+        Sample("\ufffd six", (5, 6, 7, 8), 4, 1.0),
+        Sample("aaaa", (5, 5, 5, 6), 4, 1.0),
+        Sample("aaaa", (), 4, 1.0),  # an old server tells no tokens
+        Sample("..", (5, 5), 2, 1.0),  # too few to tell
+    ],
+)
+def test_what_a_working_model_may_say(found: Sample) -> None:
+    assert server_speed.nonsense(found) == ""
+
+
+@pytest.mark.parametrize(
+    ("found", "told"),
+    [
+        (Sample("", (), 0, 0.0), "no token at all"),
+        (Sample("", (1, 2, 3, 4), 4, 1.0), "4 tokens without any text"),
+        (Sample(" \n\t ", (1, 2, 3, 4), 4, 1.0), "4 tokens without any text"),
+        (Sample("\ufffd\ufffd\x00\x07", (1, 2, 3, 4), 4, 1.0), "4 tokens of nothing printable"),
+        (Sample(". . .\n", (1, 2, 1, 2), 4, 1.0), "nothing but '. . .\\n'"),
+        (Sample("????????", (), 8, 1.0), "nothing but '????????'"),
+        (Sample("GGGGGGGG", (38,) * 8, 8, 1.0), "the same token 8 times, 'GGGGGGGG'"),
+    ],
+)
+def test_what_only_a_broken_model_says(found: Sample, told: str) -> None:
+    assert server_speed.nonsense(found) == told
+
+
+def test_the_speed_is_measured_by_what_served_before_with_the_same_model() -> None:
+    others = [generation(5, 90.0), generation(4, 80.0, "/other.gguf"), generation(3, 70.0)]
+    assert server_speed.baseline(0.8, "/m.gguf", generation(2, 60.0), others) == Baseline(0.8, 60.0, 2)
+    assert server_speed.baseline(0.8, "/m.gguf", None, others) == Baseline(0.8, 90.0, 5)
+    assert server_speed.baseline(0.8, "/other.gguf", generation(2, 60.0), others) == Baseline(0.8, 80.0, 4)
+    assert server_speed.baseline(0.8, "/m.gguf", None, [generation(5, 0.0), generation(4, 50.0, good=False)]) is None
+    assert server_speed.baseline(0.0, "/m.gguf", None, others) is None
+
+
+def test_slow_is_less_than_the_share() -> None:
+    assert server_speed.too_slow(48.0, Baseline(0.8, 60.0, 2)) == ""
+    assert server_speed.too_slow(0.0, None) == ""
+    assert "it generates 47.9 tokens a second" in server_speed.too_slow(47.9, Baseline(0.8, 60.0, 2))

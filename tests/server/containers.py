@@ -1,0 +1,86 @@
+# Copyright: (c) 2026, the llama-fleet authors
+# SPDX-License-Identifier: MIT
+"""A host that has podman and docker, and an image of a plain Debian in which its release runs."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import subprocess
+import threading
+import time
+import typing
+
+from tests.hosts import podman
+from tests.server.host import CACHE, Facts, Host
+
+# Made when one of these tests is run, and beside the images that every run needs.
+PACKAGES = "podman crun runc nftables iptables docker.io docker-cli docker-compose"
+IMAGE = podman.Image("localhost/llama-fleet-host-containers:trixie", "trixie", f"{podman.HOST} {PACKAGES}")
+BASE = podman.BASE.name
+RUNTIMES = {"podman": "quadlet", "docker": "docker"}
+
+
+class ContainerHost(Host):
+    """A Debian 13 with container engines. Their storage is in memory, for one overlay file system cannot lie on another one."""
+
+    def __init__(self, engine: str) -> None:
+        for image in (IMAGE, podman.BASE):
+            podman.ensure(image, CACHE / "images", dict(os.environ))
+        storage = [word for name in ("containers", "docker", "containerd") for word in ("--mount", f"type=tmpfs,destination=/var/lib/{name}")]
+        super().__init__(*storage, image=IMAGE)
+        self.engine = engine
+        settings = os.environ.get("CONTAINERS_CONF")
+        if settings:
+            # The engine in there meets what the one out here met.
+            self.output("cat > /etc/containers/containers.conf", pathlib.Path(settings).read_text(encoding="utf-8"))
+
+    def load_base(self) -> None:
+        """Hand over the image, as a file: there is no registry here."""
+        with subprocess.Popen(["podman", "save", "--quiet", BASE], stdout=subprocess.PIPE) as saved:
+            subprocess.run(["podman", "exec", "--interactive", self.name, self.engine, "load", "--quiet"], stdin=saved.stdout, check=True)
+
+    def arguments(self, **changed: typing.Any) -> Facts:
+        return super().arguments(**{"runtime": RUNTIMES[self.engine], "image": BASE, **changed})
+
+    def inspect(self, template: str) -> str:
+        return self.output(f"{self.engine} container inspect --format '{template}' llama-fleet-default").strip()
+
+    def status(self) -> dict[str, str]:
+        """What the kernel says of the server's process."""
+        lines = self.output(f"cat /proc/{self.inspect('{{.State.Pid}}')}/status").splitlines()
+        return dict(line.split(":\t", 1) for line in lines if ":\t" in line)
+
+    def command(self) -> list[str]:
+        """The words with which the server was started."""
+        return self.output(f"tr '\\0' '\\n' < /proc/{self.inspect('{{.State.Pid}}')}/cmdline").splitlines()
+
+    def reloads(self) -> str:
+        """When systemd last read its units."""
+        return self.output("systemctl show --property UnitsLoadFinishTimestampMonotonic")
+
+    def leftovers(self) -> list[str]:
+        """What there is of an instance, wherever."""
+        places = "/etc/containers/systemd /etc/systemd/system /run/systemd/generator /run /etc/llama-fleet/instances"
+        files = self.output(f"find {places} -maxdepth 1 \\( -name 'llama-fleet-*' -o -path '*/instances/[a-z]*' \\) 2>/dev/null || true")
+        return [*files.split(), *self.output(f"{self.engine} ps --all --format '{{{{.Names}}}}'").split()]
+
+    def stop_while_busy(self) -> float:
+        """Stop the instance while a request is open that would go on for very long; the seconds that took."""
+
+        def ask() -> None:
+            try:
+                self.ask("/completion", {"prompt": "Count:", "n_predict": 1_000_000, "ignore_eos": True})
+            except (OSError, ValueError):
+                return
+
+        asking = threading.Thread(target=ask)
+        asking.start()
+        while not any(slot["is_processing"] for slot in typing.cast("list[Facts]", self.ask("/slots"))):
+            time.sleep(0.1)
+        began = time.monotonic()
+        result = self.module(state="stopped", runtime=self.arguments()["runtime"])
+        taken = time.monotonic() - began
+        asking.join()
+        assert (result["changed"], result.get("msg")) == (True, None)
+        return taken

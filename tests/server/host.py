@@ -1,0 +1,136 @@
+# Copyright: (c) 2026, the llama-fleet authors
+# SPDX-License-Identifier: MIT
+"""A real host for the module llama_server: Debian with systemd as its first process, in podman.
+
+The module runs there as Ansible would run it, with that host's own Python. Releases and models are this machine's, read-only.
+LLAMA_FLEET_TEST_CACHE holds what tests/run has made.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import pathlib
+import shlex
+import subprocess
+import threading
+import time
+import typing
+import urllib.error
+import urllib.request
+import uuid
+
+import ansible
+
+from tests.hosts import podman
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+CACHE = pathlib.Path(os.environ.get("LLAMA_FLEET_TEST_CACHE", ""))
+MODULE = "/srv/python/ansible_collections/llama_fleet/core/plugins/modules/{}.py"
+RELEASES = "/opt/llama-fleet/releases"
+MODELS = "/var/lib/llama-fleet/models"
+KEY = "only-for-this-test"
+PORT = 8080
+Facts = dict[str, typing.Any]
+
+
+class Host:
+    """One host with the releases of a folder; ``options`` are further ones of podman."""
+
+    def __init__(self, *options: str, image: podman.Image = podman.HOSTS[0], releases: pathlib.Path = CACHE / "machine" / "releases") -> None:
+        self.name = f"llama-fleet-server-{uuid.uuid4().hex[:8]}"
+        newest = max(releases.glob("*/manifest.json"), key=lambda file: file.stat().st_mtime).parent.name
+        self.release = f"{RELEASES}/{newest}"
+        shard = next((CACHE / "hub" / "repos").glob("*/*/*-00001-of-*.gguf"))
+        self.model = f"{MODELS}/{shard.name}"
+        mounts = {
+            releases: RELEASES,
+            shard.parent: MODELS,
+            ROOT / "collections" / "ansible_collections": "/srv/python/ansible_collections",
+            pathlib.Path(ansible.__file__).parent: "/srv/python/ansible",
+            ROOT / "tests" / "server": "/srv/tests",
+        }
+        volumes = [word for source, target in mounts.items() for word in ("--volume", f"{source}:{target}:ro")]
+        words = ["podman", "run", "--detach", "--systemd=always", "--privileged", "--name", self.name, *volumes, *options, image.name, "/sbin/init"]
+        subprocess.run(words, check=True, stdout=subprocess.DEVNULL)
+        self.output("systemctl is-system-running --wait || true")
+        self.address = self._inspect("{{.NetworkSettings.IPAddress}}")
+
+    def _inspect(self, template: str) -> str:
+        return subprocess.run(["podman", "inspect", "--format", template, self.name], capture_output=True, text=True, check=True).stdout.strip()
+
+    def output(self, command: str, given: str = "") -> str:
+        """What a shell command on the host prints."""
+        done = subprocess.run(
+            ["podman", "exec", "--interactive", self.name, "sh", "-ec", command], input=given, capture_output=True, text=True, check=False, timeout=900
+        )
+        assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
+        return done.stdout
+
+    def arguments(self, **changed: typing.Any) -> Facts:
+        """The instance that most tests begin with."""
+        usual = {"release": self.release, "model": self.model, "host": "0.0.0.0", "port": PORT, "api_key": KEY, "parallel": 2, "ctx_size": 256}
+        return {**usual, **changed}
+
+    def module(self, name: str = "llama_server", **arguments: typing.Any) -> Facts:
+        """The result of a module with exactly these arguments."""
+        text = json.dumps({"ANSIBLE_MODULE_ARGS": {**arguments, "_ansible_remote_tmp": "/tmp"}})
+        path = MODULE.format(name)
+        words = ["podman", "exec", "--interactive", "--env", "PYTHONPATH=/srv/python", "--env", "PYTHONDONTWRITEBYTECODE=1", self.name, "python3", path]
+        done = subprocess.run(words, input=text, capture_output=True, text=True, check=False, timeout=900)
+        assert "Traceback" not in done.stdout + done.stderr, done.stdout + done.stderr
+        return typing.cast("Facts", json.loads(done.stdout[done.stdout.index("{") :]))
+
+    def good(self, **changed: typing.Any) -> Facts:
+        result = self.module(**self.arguments(**changed))
+        assert not result.get("failed"), result["msg"]
+        return result
+
+    def bad(self, **changed: typing.Any) -> str:
+        """The message of a run that has to fail."""
+        result = self.module(**self.arguments(**changed))
+        assert result.get("failed"), result
+        assert KEY not in json.dumps(result)
+        return str(result["msg"])
+
+    def pid(self, instance: str = "default") -> int:
+        return int(self.output(f"systemctl show --property MainPID --value llama-fleet-{instance}"))
+
+    def show(self, name: str, instance: str = "default") -> str:
+        return self.output(f"systemctl show --property {shlex.quote(name)} --value llama-fleet-{instance}").strip()
+
+    def ask(self, path: str, payload: Facts | None = None, port: int = PORT) -> Facts:
+        """The server's answer as JSON, asked from another host."""
+        data = None if payload is None else json.dumps(payload).encode()
+        request = urllib.request.Request(f"http://{self.address}:{port}{path}", data, {"Authorization": f"Bearer {KEY}", "Content-Type": "application/json"})
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            return typing.cast("Facts", json.load(answer))
+
+    def says(self) -> str:
+        """A few words of the model's."""
+        return str(self.ask("/completion", {"prompt": "The capital of France is", "n_predict": 6, "temperature": 0})["content"])
+
+    @contextlib.contextmanager
+    def watched(self) -> typing.Iterator[list[str]]:
+        """Asks the server all the time; the list holds every request that was not answered."""
+        failures: list[str] = []
+        over = threading.Event()
+
+        def watch() -> None:
+            while not over.wait(0.1):
+                try:
+                    self.ask("/v1/models")
+                except (OSError, urllib.error.HTTPError) as error:
+                    failures.append(f"{time.monotonic():.2f}: {error}")
+
+        watcher = threading.Thread(target=watch)
+        watcher.start()
+        try:
+            yield failures
+        finally:
+            over.set()
+            watcher.join()
+
+    def remove(self) -> None:
+        subprocess.run(["podman", "rm", "--force", "--time", "0", self.name], check=True, stdout=subprocess.DEVNULL)

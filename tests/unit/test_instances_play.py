@@ -1,0 +1,178 @@
+# Copyright: (c) 2026, the llama-fleet authors
+# SPDX-License-Identifier: MIT
+"""The real plays over several instances of a host, with actions that write down what their modules would be given and run none."""
+
+import json
+import pathlib
+import shutil
+import tempfile
+import typing
+
+import pytest
+
+from llama_fleet import events, runner, settings
+
+Call = dict[str, typing.Any]
+STAGES = ("nvidia_driver_info", "cuda_toolkit", "llama_cpp_release", "gguf_model", "llama_server")
+# The real action, but for what would start a module.
+ACTION = """
+import json, os
+from ansible_collections.llama_fleet.core.plugins.action.real_{name} import ActionModule as Real
+from ansible_collections.llama_fleet.core.plugins.fakes import answer
+
+class ActionModule(Real):
+    def _execute_module(self, module_args=None, task_vars=None, **_more):
+        with open(os.environ["FAKE_LOG"], "a") as log:
+            log.write(json.dumps({{"of": task_vars["inventory_hostname"], "module": "{name}", **module_args}}) + "\\n")
+        return answer("{name}", module_args)
+
+    def _run_in_background(self, arguments, task_vars):
+        return self._execute_module(arguments, task_vars)
+"""
+FAKES = """
+def answer(module, given):
+    if module == "nvidia_driver_info":
+        return {"changed": False, "backend": "cpu" if given["gpu"] == "none" else "cuda", "cuda_architectures": ["90-real"], "driver": {"version": "580.1"}}
+    if given.get("source") == "missing":
+        return {"failed": True, "msg": "gguf_model_source: found nothing."}
+    plan = bool(given.get("plan_only"))
+    if module == "llama_server":
+        return {"changed": not plan, "would_change": True, "instance": given["instance"], "generation": 1, "endpoint": f"http://127.0.0.1:{given['port']}"}
+    source = given.get("source", "")
+    path = f"/{module}/{given.get('backend', '')}{source}"
+    return {"changed": not plan, "path": path, "would_change": source != "there", "would_compile": source != "there", "version": "13.0"}
+"""
+HOSTS: dict[str, dict[str, typing.Any]] = {
+    "several": {
+        "llama_server_api_key": "s3cr3t",
+        "llama_server_instances": {
+            "chat": {"gguf_model_source": "a/chat", "llama_server_port": 8081, "llama_server_devices": ["CUDA0"], "llama_server_ctx_size": 512},
+            "embed": {
+                "nvidia_driver_gpu": "none",
+                "gguf_model_source": "there",
+                "llama_cpp_source": "there",
+                "llama_server_api_key": "0ther",
+                "llama_server_embeddings": True,
+            },
+            "old": {"llama_server_state": "absent", "llama_server_port": 8081},
+        },
+    },
+    "single": {"llama_cpp_source": "there", "gguf_model_source": "there", "nvidia_driver_gpu": "none"},
+    "same_gpu": {"llama_server_instances": {"one": {"llama_server_port": 1}, "two": {"llama_server_port": 2, "llama_server_devices": ["CUDA1"]}}},
+    "mistaken": {
+        "nvidia_driver_gpu": "none",
+        "llama_server_instances": {"fine": {"llama_server_port": 1}, "wrong": {"gguf_model_source": "missing"}},
+    },
+}
+
+
+class Fleet:
+    """Runs a play over hosts, and tells what the modules of each were given."""
+
+    def __init__(self, folder: pathlib.Path) -> None:
+        self.log = folder / "log"
+        self.inventory = folder / "hosts.json"
+        self.seen: list[events.Event] = []
+
+    def run(self, playbook: str, hosts: dict[str, typing.Any], variables: dict[str, object] | None = None, check: bool = False) -> events.Outcome:
+        everyone = {"ansible_connection": "local", "llama_cpp_controller_cache": ""}
+        self.inventory.write_text(json.dumps({"all": {"hosts": hosts, "vars": everyone}}), encoding="utf-8")
+        self.log.write_text("", encoding="utf-8")
+        return runner.run(runner.Request(playbook, variables or {}, (self.inventory,), check=check), self.seen.append)
+
+    def calls(self, host: str) -> list[Call]:
+        calls = [json.loads(line) for line in self.log.read_text(encoding="utf-8").splitlines()]
+        return [call for call in calls if call["of"] == host]
+
+    def failures(self) -> dict[str, str]:
+        return {event.host: event.text for event in self.seen if isinstance(event, events.Failure)}
+
+
+@pytest.fixture
+def fleet(monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path) -> Fleet:
+    collection = tmp_path / "collections/ansible_collections/llama_fleet/core"
+    actions = collection / "plugins/action"
+    actions.mkdir(parents=True)
+    for name in ("galaxy.yml", "meta", "playbooks", "roles"):
+        (collection / name).symlink_to(settings.COLLECTION / name)
+    for name in ("doc_fragments", "module_utils", "modules", "plugin_utils"):
+        (collection / "plugins" / name).symlink_to(settings.COLLECTION / "plugins" / name)
+    (collection / "plugins/fakes.py").write_text(FAKES, encoding="utf-8")
+    shutil.copy(settings.COLLECTION / "plugins/action/validate_variables.py", actions)
+    for name in STAGES:
+        shutil.copy(settings.COLLECTION / f"plugins/action/{name}.py", actions / f"real_{name}.py")
+        (actions / f"{name}.py").write_text(ACTION.format(name=name), encoding="utf-8")
+    (tmp_path / "tmp").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "tmp"))
+    monkeypatch.setattr(runner, "COLLECTIONS", tmp_path / "collections")
+    monkeypatch.setenv("FAKE_LOG", str(tmp_path / "log"))
+    return Fleet(tmp_path)
+
+
+def names(calls: list[Call]) -> list[str]:
+    return [f"{call['module']}{'?' if call.get('plan_only') else ''}" for call in calls]
+
+
+def test_every_instance_plans_first_and_is_given_its_own(fleet: Fleet) -> None:
+    outcome = fleet.run("site", HOSTS)
+    several, single = fleet.calls("several"), fleet.calls("single")
+    chat_plan = ["nvidia_driver_info", "cuda_toolkit?", "llama_cpp_release?", "gguf_model?", "llama_server?"]
+    embed_plan = ["nvidia_driver_info", "llama_cpp_release?", "gguf_model?", "llama_server?"]
+    runs = ["llama_server", "cuda_toolkit", "llama_cpp_release", "gguf_model", "llama_server", "llama_server"]
+    assert names(several) == ["llama_server?", *chat_plan, *embed_plan, *runs]
+    servers = [call for call in several if call["module"] == "llama_server"]
+    order = ["old", "chat", "embed"]
+    assert [call["instance"] for call in servers] == order + order
+    for call in servers:
+        assert "overrides" not in call
+        wanted = {
+            "old": ("absent", 8081, "s3cr3t", 4096, False),
+            "chat": ("started", 8081, "s3cr3t", 512, False),
+            "embed": ("started", 8080, "0ther", 4096, True),
+        }
+        assert (call["state"], call["port"], call["api_key"], call["ctx_size"], call["embeddings"]) == wanted[call["instance"]]
+        models = {"old": ("cpu", "", ""), "chat": ("cuda", "/llama_cpp_release/cuda", "/gguf_model/a/chat")}
+        backend, release, model = models.get(call["instance"], ("cpu", "/llama_cpp_release/cputhere", "/gguf_model/there"))
+        assert (call["backend"], call["model"]) == (backend, model) or (call["instance"], call.get("plan_only")) == ("old", False)
+        assert call["release"].startswith(release)
+    toolkit = [call["cuda_toolkit"] for call in several if call["module"] == "llama_cpp_release"]
+    assert toolkit == ["/cuda_toolkit/", "", "/cuda_toolkit/"]
+    assert [call["ctx_size"] for call in several if call["module"] == "gguf_model"] == [512, 4096, 512]
+
+    # One instance of which all is there costs five calls.
+    assert names(single) == ["nvidia_driver_info", "llama_cpp_release?", "gguf_model?", "llama_server?", "llama_server"]
+    assert {call["instance"] for call in single if call["module"] == "llama_server"} == {"default"}
+    assert outcome.calls == sum(len(fleet.calls(host)) for host in HOSTS)
+
+    assert set(outcome.of_role("llama_server")) >= {"several/chat", "several/embed", "several/old", "single"}
+    done = [(event.host, event.role, event.plan) for event in fleet.seen if isinstance(event, events.StageDone)]
+    assert ("several/embed", "gguf_model", True) in done
+    assert ("several/embed", "gguf_model", False) not in done
+    assert "s3cr3t" not in repr([event for event in fleet.seen if not isinstance(event, events.StageDone)])
+
+    failures = fleet.failures()
+    assert failures["same_gpu"].startswith("llama_server_devices: found every GPU for one, and so the same ones for one and two, wanted")
+    assert failures["mistaken"] == "instance wrong: gguf_model_source: found nothing."
+    assert {name for name in names(fleet.calls("mistaken")) if not name.endswith("?")} == {"nvidia_driver_info"}
+
+
+# The same, and one of them named.
+NAMED = {**HOSTS["several"], "llama_server_instance": "embed"}
+
+
+def test_one_instance_can_be_stopped_alone(fleet: Fleet) -> None:
+    fleet.run("down", {"several": HOSTS["several"], "single": HOSTS["single"], "named": NAMED})
+    stopped = {host: [(call["instance"], call["state"]) for call in fleet.calls(host)] for host in ("several", "single", "named")}
+    assert stopped == {
+        "several": [("old", "stopped"), ("chat", "stopped"), ("embed", "stopped")],
+        "single": [("default", "stopped")],
+        "named": [("embed", "stopped")],
+    }
+
+
+def test_a_rollback_wants_to_know_of_which_instance(fleet: Fleet) -> None:
+    fleet.run("rollback", {"several": HOSTS["several"], "single": HOSTS["single"], "named": NAMED}, {"llama_server_to_generation": 3})
+    assert fleet.failures() == {"several": "llama_server_instance: found no name, and several instances, wanted one of chat, embed or old."}
+    assert fleet.calls("several") == []
+    done = [(call["instance"], call["state"], call["to_generation"]) for host in ("single", "named") for call in fleet.calls(host)]
+    assert done == [("default", "rolled_back", 3), ("embed", "rolled_back", 3)]
