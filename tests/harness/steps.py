@@ -144,7 +144,7 @@ def sanity_newest(context: Context) -> None:
 @step("ansible-units", "the unit tests of the collection's plugins, as the newest ansible-test runs them")
 def ansible_units(context: Context) -> None:
     # 'units' has run them all with the oldest ansible-core: here not what is pure Python, nor again every build of a small project.
-    apart = ("module_utils/", "modules/test_llama_cpp_release_options.py", "modules/test_llama_cpp_release_packed.py")
+    apart = ["module_utils/", *(f"modules/test_{name}.py" for name in ("llama_cpp_release_options", "llama_cpp_release_packed", "llama_server_kills"))]
     excluded = (word for name in apart for word in ("--exclude", f"tests/unit/plugins/{name}"))
     tools.ansible_test(context, "units", environments.newest_venv(context), "--requirements", *excluded)
 
