@@ -38,12 +38,14 @@ HYPER_THREADED = cores("0,4", "1,5", "2,6", "3,7", "0,4", "1,5", "2,6", "3,7")
         pytest.param({**HYPER_THREADED, "proc/self/cgroup": "0::/", "sys/fs/cgroup/cpu.max": "200000 100000"}, range(8), 2, 2, id="quota v2"),
         pytest.param({**HYPER_THREADED, "proc/self/cgroup": "0::/", "sys/fs/cgroup/cpu.max": "max 100000"}, range(8), 4, 8, id="no quota v2"),
         pytest.param({**HYPER_THREADED, "proc/self/cgroup": "0::/", "sys/fs/cgroup/cpu.max": "50000 100000"}, range(8), 1, 1, id="half a CPU"),
+        pytest.param({**HYPER_THREADED, "proc/self/cgroup": "0::/", "sys/fs/cgroup/cpu.max": "140000 100000"}, range(8), 1, 1, id="nearer to one"),
+        pytest.param({**HYPER_THREADED, "proc/self/cgroup": "0::/", "sys/fs/cgroup/cpu.max": "150000 100000"}, range(8), 2, 2, id="half a CPU more"),
         pytest.param({**HYPER_THREADED, "proc/self/cgroup": "0::/a/b", "sys/fs/cgroup/a/cpu.max": "150000 50000"}, range(8), 3, 3, id="quota of a parent v2"),
         pytest.param(
             {
                 **HYPER_THREADED,
                 "proc/self/cgroup": "4:cpu,cpuacct:/docker/x\n0::/",
-                "sys/fs/cgroup/cpu,cpuacct/cpu.cfs_quota_us": "250000",
+                "sys/fs/cgroup/cpu,cpuacct/cpu.cfs_quota_us": "200000",
                 "sys/fs/cgroup/cpu,cpuacct/cpu.cfs_period_us": "100000",
             },
             range(8),
