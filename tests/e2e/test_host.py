@@ -115,7 +115,7 @@ def test_the_fleet(host: Host, key: pathlib.Path, readme_hub: pathlib.Path, tmp_
     environment = {**os.environ, "ANSIBLE_SSH_COMMON_ARGS": f"-F {settings}", "LLAMA_API_KEY": "only-for-this-test"}
     program, *arguments = test_readme.FLEET.split()
     with Hub(readme_hub, gateway) as hub:
-        changes = [f"gguf_model_endpoint={hub.url}", f"llama_cpp_controller_cache={tmp_path}/releases"]
+        changes = [f"gguf_model_endpoint={hub.url}", f"llama_cpp_controller_cache={tmp_path}/releases", "llama_server_threads=1"]
         words = [str(pathlib.Path(sys.executable).parent / program), *arguments, *(word for change in changes for word in ("-e", change))]
         done = subprocess.run(words, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False, timeout=2400)
     recap = done.stdout.partition("PLAY RECAP")[2]

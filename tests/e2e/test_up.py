@@ -38,7 +38,8 @@ class Sandbox:
     def command(self, command: str, *arguments: str) -> list[str]:
         place = [command, "--prefix", str(self.prefix)]
         if command == "up":
-            place += ["--port", str(self.port), "--parallel", "2"]
+            # One thread, for on a machine that does other things as well several spend their time spinning.
+            place += ["--port", str(self.port), "--parallel", "2", "--threads", "1"]
             if cache := os.environ.get("LLAMA_FLEET_TEST_CCACHE"):
                 place += ["--llama-cpp-compiler-cache", cache]
         return [str(LAUNCHER), *place, *arguments]

@@ -107,6 +107,7 @@ class Engine:
             "GGUF_MODEL_INDEX_URL": index,
             "LLAMA_CPP_COMPILER_CACHE": "/ccache",
             "PORT": str(port),
+            "LLAMA_SERVER_THREADS": "1",
             **settings,
         }
         name = f"{self._tag}-{len(self._containers)}"

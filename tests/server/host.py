@@ -70,7 +70,7 @@ class Host:
 
     def arguments(self, **changed: typing.Any) -> Facts:
         """The instance that most tests begin with."""
-        usual = {"release": self.release, "model": self.model, "host": "0.0.0.0", "port": PORT, "api_key": KEY, "parallel": 2, "ctx_size": 256}
+        usual = {"release": self.release, "model": self.model, "host": "0.0.0.0", "port": PORT, "api_key": KEY, "parallel": 2, "ctx_size": 256, "threads": 1}
         return {**usual, **changed}
 
     def module(self, name: str = "llama_server", **arguments: typing.Any) -> Facts:

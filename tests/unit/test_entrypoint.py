@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: MIT
 """The container's start, up to the exec."""
 
+import contextlib
 import os
 import pathlib
 import signal
@@ -93,8 +94,8 @@ def test_llama_server_takes_the_place_of_the_process(monkeypatch: pytest.MonkeyP
 
     def execve(path: str, arguments: list[str], environment: dict[str, str]) -> typing.NoReturn:
         executed.append((path, arguments, environment["LLAMA_ARG_PORT"]))
-        with pytest.raises(ChildProcessError):
-            os.waitpid(-1, os.WNOHANG)
+        with contextlib.suppress(ChildProcessError):  # none at all, or such as live
+            assert os.waitpid(-1, os.WNOHANG) == (0, 0)
         raise ExecutedError
 
     monkeypatch.setenv("MODEL", "a/b")

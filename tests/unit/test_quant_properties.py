@@ -114,7 +114,7 @@ def repositories(draw: st.DrawFn) -> Repository:
     return Repository(draw(own), by_path(draw(st.lists(extras([*NOT_MODELS, *DRAFTS], labels), max_size=6))))
 
 
-THOROUGH = hypothesis.settings(max_examples=150, deadline=None)
+THOROUGH = hypothesis.settings(max_examples=60, deadline=None)
 
 
 def asked(repository: Repository) -> st.SearchStrategy[str]:
