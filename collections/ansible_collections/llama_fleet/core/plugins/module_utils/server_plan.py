@@ -145,11 +145,11 @@ class Planner:
         found += [*missing_devices, *server_flags.problems(options.extra_options, flags, options.allow), *self.host_problems(own, wrong)]
         settings = server_settings.settings(options, options.threads or self.threads(), devices)
         try:
-            written = server_writing.split(settings, flags)
+            variables, words = server_writing.split(settings, flags)
         except ProblemError as error:
             found += error.problems
         raise_if_any(found)
-        content = self._content(*written, flags)
+        content = self._content({**variables, **server_settings.visible_gpus(options)}, words, flags)
         current = self.store.current()
         process = next(iter(own), None)
         return Plan(

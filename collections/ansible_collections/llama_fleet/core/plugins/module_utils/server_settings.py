@@ -159,12 +159,25 @@ def managed() -> dict[str, tuple[str, ...]]:
     return found
 
 
+def is_uuid(device: str) -> bool:
+    """Whether a device is named as the driver names a whole GPU or a slice of one, and not as llama-server does."""
+    return device.startswith(("GPU-", "MIG-"))
+
+
+def visible_gpus(options: Options) -> dict[str, str]:
+    """The variable by which CUDA shows the server no GPUs and slices but those named by their UUIDs, in their order."""
+    named = [device for device in options.devices if is_uuid(device)]
+    return {"CUDA_VISIBLE_DEVICES": ",".join(named)} if named else {}
+
+
 def settings(options: Options, threads: int, devices: typing.Sequence[str]) -> list[Setting]:
     """Every setting that is made, so that no default of a release ever decides where we have a value."""
+    # Of those that CUDA shows, the server sees the first as CUDA0.
+    names = [f"CUDA{number}" if is_uuid(device) else device for number, device in enumerate(devices)]
     found = [
         Setting("llama_server_threads", "LLAMA_ARG_THREADS", "threads", str(threads), basic=True),
         # A device that is named and missing ends the server; left out, it would silently compute on the CPU.
-        Setting("llama_server_devices", "LLAMA_ARG_DEVICE", "device", ",".join(devices) or "none", basic=True),
+        Setting("llama_server_devices", "LLAMA_ARG_DEVICE", "device", ",".join(names) or "none", basic=True),
     ]
     defaults = {field.name: field.default for field in dataclasses.fields(options)}
     for row in _ROWS:

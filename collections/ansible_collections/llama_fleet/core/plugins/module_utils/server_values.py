@@ -70,8 +70,12 @@ def _devices(options: Options) -> typing.Iterator[Problem]:
     for device in options.devices:
         if not re.fullmatch(r"[A-Za-z0-9:_-]+", device):
             yield Problem("llama_server_devices", repr(device), "names such as CUDA0")
-        elif options.backend == server_settings.CUDA and not device.startswith("CUDA"):
-            yield Problem("llama_server_devices", device, "CUDA devices such as CUDA0, for llama_server_backend is cuda")
+        elif options.backend == server_settings.CUDA and not device.startswith("CUDA") and not server_settings.is_uuid(device):
+            yield Problem("llama_server_devices", device, "CUDA devices such as CUDA0, or UUIDs, for llama_server_backend is cuda")
+        elif options.backend != server_settings.CUDA and server_settings.is_uuid(device):
+            yield Problem("llama_server_devices", device, "no GPU, for llama_server_backend is cpu", "use cuda, or leave it out")
+    if len({server_settings.is_uuid(device) for device in options.devices}) > 1:
+        yield Problem("llama_server_devices", ", ".join(options.devices), "either UUIDs or names such as CUDA0", "nvidia-smi -L shows the UUIDs")
     if options.devices and options.main_gpu >= len(options.devices):
         last = len(options.devices) - 1
         yield Problem("llama_server_main_gpu", str(options.main_gpu), f"at most {last}, for llama_server_devices are counted from 0")

@@ -86,7 +86,9 @@ options:
     type: str
     default: auto
   devices:
-    description: "Devices to compute on, such as V(CUDA0). Empty: every GPU with O(backend=cuda), none with O(backend=cpu)."
+    description:
+      - Devices to compute on, such as V(CUDA0), or UUIDs of GPUs and MIG slices as C(nvidia-smi -L) shows them. Empty means every GPU with O(backend=cuda),
+        none with O(backend=cpu).
     type: list
     elements: str
     default: []
@@ -113,7 +115,7 @@ options:
     type: int
     default: 0
   to_generation:
-    description: "The generation that O(state=rolled_back) goes back to. V(0): the last good one before the current."
+    description: "The generation that O(state=rolled_back) goes back to. V(0): the last good one before the current, one further with each run."
     type: int
     default: 0
   keep:

@@ -184,3 +184,12 @@ def test_every_setting_and_flag_of_the_table_is_real() -> None:
             known = [flags(NEW).get(name) for name in (setting.flag, *setting.names)]
             assert all(flag is not None and not flag.removed for flag in known), setting
             assert setting.environment in (known[0].environment if known[0] else "", f"--{setting.flag}"), setting
+
+
+def test_gpus_named_by_uuids_are_shown_alone_and_counted_anew() -> None:
+    uuids = ("MIG-7a1c0c5e-1b0e-5f0e-8a51-3d7a0c8f2b11", "GPU-4f1d0c5e-1b0e-5f0e-8a51-3d7a0c8f2b12")
+    options = dataclasses.replace(WANTED, backend="cuda", devices=uuids)
+    variables, _words = server_writing.split(server_settings.settings(options, 4, uuids), flags("help"))
+    assert variables["LLAMA_ARG_DEVICE"] == "CUDA0,CUDA1"
+    assert server_settings.visible_gpus(options) == {"CUDA_VISIBLE_DEVICES": ",".join(uuids)}
+    assert server_settings.visible_gpus(dataclasses.replace(options, devices=("CUDA1",))) == {}

@@ -129,3 +129,9 @@ def test_only_the_key_file_holds_the_keys(instance: Instance) -> None:
     assert "-secret" not in json.dumps(result)
     pid = instance.good(api_key="first-secret", api_keys=["second-secret"])["pid"]
     assert pid == result["pid"]
+
+
+def test_a_slice_of_a_gpu_is_all_that_its_server_sees(instance: Instance) -> None:
+    planned = instance.good(backend="cuda", devices=["MIG-0a"], _ansible_check_mode=True)
+    lines = planned["diff"][0]["after"].splitlines()
+    assert {"CUDA_VISIBLE_DEVICES=MIG-0a", "LLAMA_ARG_DEVICE=CUDA0"} <= {line.replace('"', "").replace("'", "") for line in lines}
