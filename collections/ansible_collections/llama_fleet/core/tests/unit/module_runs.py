@@ -11,6 +11,7 @@ import contextlib
 import json
 import os
 import pathlib
+import random
 import signal
 import socket
 import subprocess
@@ -93,6 +94,15 @@ class Forker:
         self._process.communicate()
 
 
+def free_port() -> int:
+    """A port that nothing listens on, of those that the kernel gives to no client: such a one could be gone in a moment."""
+    chance = random.SystemRandom()
+    while True:
+        port = chance.randrange(15000, 32000)
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
+
+
 class Instance:
     """One instance below a test's folder, with a fake release and a model, and the module to be run on it."""
 
@@ -101,9 +111,7 @@ class Instance:
         self.folder = folder / "etc" / "instances" / "default"
         self.output = folder / "output"
         self._forker = forker
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = int(probe.getsockname()[1])
+        self.port = free_port()
         self.arguments: dict[str, typing.Any] = {
             "root": str(folder / "etc"),
             "runtime_root": str(folder / "run"),
