@@ -61,7 +61,7 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[str]]:
 def hub(readme_hub: pathlib.Path) -> Iterator[Hub]:
     with Hub(readme_hub) as hub:
         # As slow as many a line, so that there is progress to be told.
-        hub.faults.update((file.name, Fault(rate=8_000_000)) for file in (readme_hub / "repos").rglob("*.gguf"))
+        hub.faults.update((file.name, Fault(rate=2_500_000)) for file in (readme_hub / "repos").rglob("*.gguf"))
         yield hub
 
 

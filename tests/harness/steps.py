@@ -199,7 +199,7 @@ def server(context: Context) -> None:
     tools.run_pytest(context, environments.main_venv(context), "--dist", "load", *files, "tests/unit/test_gguf_info.py", env=real)
 
 
-@step("instance", "an instance on a real host with systemd: changed, spoilt, killed, rolled back", beside=True)
+@step("instance", "an instance on a real host with systemd: changed, spoilt, killed, rolled back")
 def instance(context: Context) -> None:
     context.require_root("hosts in podman")
     context.require_passed("hosts", "release")
