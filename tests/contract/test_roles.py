@@ -30,6 +30,7 @@ CONNECTION = re.compile(r"ansible_(user|become|host|connection|port)")
 Mapping = dict[str, typing.Any]
 
 
+@functools.cache
 def load(path: pathlib.Path) -> typing.Any:
     return yaml.safe_load(path.read_text(encoding="utf-8"))
 
