@@ -25,7 +25,10 @@ COLLECTIONS = pathlib.Path(__file__).resolve().parents[5]
 _FORKER = """
 import json, os, signal, sys
 from ansible.module_utils.testing import patch_module_args
+from ansible_collections.llama_fleet.core.plugins.module_utils import processes
 from ansible_collections.llama_fleet.core.plugins.modules import llama_server
+
+folders = set()
 
 def arm(step):
     \"\"\"Be killed right before the given one of all changes to files.\"\"\"
@@ -50,6 +53,7 @@ for line in sys.stdin:
     if "wait" in request:
         print(os.waitstatus_to_exitcode(os.waitpid(request["wait"], 0)[1]), flush=True)
         continue
+    folders.add(request["folder"])
     pid = os.fork()
     if not pid:
         output = os.open(request["output"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
@@ -66,6 +70,10 @@ for line in sys.stdin:
             sys.stdout.flush()
             os._exit(0)
     print(pid, flush=True)
+
+# The tests have ended, and where each has a process of its own, without the end of what several of them use.
+for process in [process for folder in folders for process in processes.started_with("LLAMA_FLEET_INSTANCE", folder)]:
+    os.kill(process.pid, signal.SIGKILL)
 """
 
 
@@ -85,7 +93,8 @@ class Forker:
 
     def start(self, arguments: typing.Mapping[str, typing.Any], output: pathlib.Path, step: int = 0) -> int:
         """Start a run; with ``step`` it is killed right before the change to a file that has this number."""
-        return self._ask(arguments=arguments, output=str(output), step=step)
+        folder = os.path.join(arguments["root"], "instances", arguments.get("instance", "default"))
+        return self._ask(arguments=arguments, output=str(output), step=step, folder=folder)
 
     def wait(self, pid: int) -> int:
         return self._ask(wait=pid)
