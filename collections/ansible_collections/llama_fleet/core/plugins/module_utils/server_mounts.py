@@ -7,10 +7,10 @@ from __future__ import annotations
 import dataclasses
 import os
 import pathlib
-import re
 import typing
 import zlib
 
+from ansible_collections.llama_fleet.core.plugins.module_utils import server_settings
 from ansible_collections.llama_fleet.core.plugins.module_utils.model_spec import parse_shard
 
 if typing.TYPE_CHECKING:
@@ -18,7 +18,6 @@ if typing.TYPE_CHECKING:
 
 # Users between these belong to nobody by systemd's own table of user numbers: its dynamic ones begin after them.
 _FIRST_USER, _USERS = 60578, 606
-_SCALE = re.compile(r":-?\d+(\.\d+)?$")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,7 +59,7 @@ def public(options: Options, command: typing.Sequence[str] = ()) -> list[tuple[s
     """Files that the server reads beside its release, each with the variable that names it; those in ``command`` if they are there."""
     found = [("llama_server_model", path) for path in _shards(options.model)]
     found += [("llama_server_mmproj", options.mmproj)] if options.mmproj else []
-    found += [("llama_server_lora", _SCALE.sub("", path)) for path in options.lora]
+    found += [("llama_server_lora", path) for path, _scale in server_settings.adapters(options)]
     found += [("llama_server_chat_template", options.chat_template)] if options.chat_template.startswith("/") else []
     known = {path for _variable, path in found} | {path for file in private(options) for path in (file.source, f"{copies(options)}/{file.name}")}
     words = [word.partition("=")[2] if word.startswith("-") else word for word in command[1:]]

@@ -90,9 +90,8 @@ def _origins(options: Options) -> str:
 
 
 def adapters(options: Options) -> list[tuple[str, str]]:
-    """Each LoRA adapter's path and scale."""
-    found = [(path, scale) if path else (scale, "1") for path, _colon, scale in (given.rpartition(":") for given in options.lora)]
-    return [(path, scale or "1") for path, scale in found]
+    """Each LoRA adapter's path and scale, which is empty where a colon has nothing behind it."""
+    return [(path, scale) if path else (scale, "1") for path, _colon, scale in (given.rpartition(":") for given in options.lora)]
 
 
 def _lora(options: Options) -> str | None:
