@@ -161,7 +161,8 @@ def galaxy(context: Context) -> None:
     context.run("ansible-galaxy", "collection", "build", "--force", "--output-path", built.parent, cwd=collection, venv=environments.main_venv(context))
     config = context.cache / "galaxy" / "importer.cfg"
     # ansible-lint has a step of its own, which reads more than the collection, by a stricter profile.
-    config.write_text("[galaxy-importer]\nRUN_ANSIBLE_TEST = False\nRUN_ANSIBLE_LINT = False\nCHECK_CHANGELOG = True\nCHECK_REQUIRED_TAGS = True\n", encoding="utf-8")
+    checks = {"RUN_ANSIBLE_TEST": False, "RUN_ANSIBLE_LINT": False, "CHECK_CHANGELOG": True, "CHECK_REQUIRED_TAGS": True}
+    config.write_text("[galaxy-importer]\n" + "".join(f"{name} = {value}\n" for name, value in checks.items()), encoding="utf-8")
     venv = environments.galaxy_venv(context)
     context.run("python", "-m", "galaxy_importer.main", built, cwd=built.parent, venv=venv, env={"GALAXY_IMPORTER_CONFIG": str(config)})
 
