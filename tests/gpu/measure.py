@@ -17,7 +17,7 @@ import typing
 
 from ansible_collections.llama_fleet.core.plugins.module_utils import tiny_model
 from ansible_collections.llama_fleet.core.plugins.module_utils.tiny_model import F32, Q4_K, Q6_K, Q8_0, Model
-from tests.gpu import gpus, speed
+from tests.gpu import driver, gpus, speed
 from tests.gpu.parcel import NAME, ROOT, pip
 from tests.hub.server import Hub
 
@@ -142,11 +142,14 @@ def _arguments() -> argparse.ArgumentParser:
 def _measure(run: Run, seen: list[dict[str, str]]) -> dict[str, typing.Any]:
     run.work.mkdir(parents=True, exist_ok=True)
     _install_ansible(run)
+    examined = {} if run.cpu else _examined(driver.examine())
     _generate(run)
     url = f"http://127.0.0.1:{run.port}"
     with Hub(run.folder) as hub, speed.Readiness(url) as ready:
         results = _play(run, f"{hub.url}/simple")
     try:
+        if not run.cpu:
+            _examined({"wrong": driver.differences(results["gpu"], driver.query())})
         server, release = results["server"], results["release"]
         took = ready.seconds_of(server["pid"])
         with gpus.Watch(not run.cpu) as watch:
@@ -157,6 +160,7 @@ def _measure(run: Run, seen: list[dict[str, str]]) -> dict[str, typing.Any]:
         raise FailedError(f"the instance computes on {server['device']} and not on the GPU")
     return {
         "gpus": seen,
+        "driver": examined,
         "gpus_at_work": watch.busiest,
         "device": server["device"],
         "toolkit": {name: results["toolkit"].get(name, "") for name in ("version", "origin")},
@@ -167,6 +171,13 @@ def _measure(run: Run, seen: list[dict[str, str]]) -> dict[str, typing.Any]:
         "server": served,
         "bench": speed.bench(pathlib.Path(release["path"]), run.file, run.prompt, run.tokens, run.rounds, not run.cpu),
     }
+
+
+def _examined(report: dict[str, typing.Any]) -> dict[str, typing.Any]:
+    """What nvidia_driver_info says; raises where any of it is not so."""
+    if report["wrong"]:
+        raise FailedError("nvidia_driver_info: " + "; ".join(report["wrong"]))
+    return report
 
 
 def _install_ansible(run: Run) -> None:

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # ruff: noqa: E402 - Ansible wants the documentation before the imports.
-"""Which GPUs a host has and whether llama.cpp can use them."""
+"""Which GPUs a host has, whether llama.cpp can use them, and every reason why not."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ module: nvidia_driver_info
 short_description: Which GPUs a host has and whether llama.cpp can use them
 version_added: 0.1.0
 description:
-  - Looks for NVIDIA devices on the PCI bus and asks the driver about them with C(nvidia-smi).
-  - Fails, with every reason, where a device is there that cannot be used, so that a GPU host never serves from its CPU unasked.
-  - Needs no facts and nothing but Python on the host, and ends within 40 seconds even if the driver hangs.
+  - Looks for NVIDIA devices on the PCI bus, asks the driver about them with one call of C(nvidia-smi), and reads in the kernel's files and log why it fails.
+  - Fails, with every reason and the worst first, where a device is there that cannot be used, so that a GPU host never serves from its CPU unasked; and where
+    the GPUs that are there are not as they are asked for.
+  - Needs no facts and nothing but Python on the host, changes nothing, and ends within a minute even if the driver hangs.
 options:
   gpu:
     description:
@@ -23,6 +24,42 @@ options:
     type: str
     choices: [auto, required, none]
     default: auto
+  min_driver:
+    description:
+      - The oldest driver that will do, such as V(580.65).
+      - Like all that follow it is about hosts with an NVIDIA device. One without serves from its CPU, or fails where a GPU is required.
+    type: str
+    default: ""
+  toolkit_version:
+    description: A CUDA toolkit that the driver has to run and that has to know the GPUs, such as V(13.0).
+    type: str
+    default: ""
+  min_free_memory:
+    description:
+      - MiB that have to be free on each GPU, on as many as O(gpus) is a number of, or on those it names.
+      - What a llama-server of the host holds counts as free, so that a run again does not fail on its own server.
+    type: int
+    default: 0
+  gpus:
+    description: UUIDs of the GPUs or MIG devices that have to be there, as C(nvidia-smi -L) shows them, or one number of usable GPUs.
+    type: list
+    elements: str
+    default: []
+  compute_capability:
+    description: The least compute capability that will do, such as V(8.0).
+    type: str
+    default: ""
+  runtime:
+    description: What the server is to run in. What that needs to get at the GPUs is looked at too, and an error where it is missing.
+    type: str
+    choices: ["", systemd, quadlet, docker]
+    default: ""
+  user:
+    description:
+      - A user who has to be able to open the driver's device files. One that does not exist is in no group.
+      - "Empty: with O(runtime=systemd) that of the unit."
+    type: str
+    default: ""
 author:
   - The llama-fleet authors (@llama-fleet)
 attributes:
@@ -40,9 +77,12 @@ EXAMPLES = r"""
   llama_fleet.core.nvidia_driver_info:
   register: found
 
-- name: Stop where no GPU can be used
+- name: Stop where not two GPUs have 40 GiB free, or the driver does not run CUDA 13
   llama_fleet.core.nvidia_driver_info:
     gpu: required
+    gpus: ["2"]
+    min_free_memory: 40960
+    toolkit_version: "13.0"
 """
 
 RETURN = r"""
@@ -52,14 +92,18 @@ backend:
   type: str
   sample: cuda
 driver:
-  description: The driver's version and the newest CUDA version it runs; empty where there is no working driver.
+  description: Versions of the driver's user space, of the newest CUDA it runs and of the loaded kernel module; empty where there is none of it.
   returned: always
   type: dict
   sample:
     version: 580.95.05
     cuda_version: "13.0"
+    kernel_module_version: 580.95.05
 gpus:
-  description: The GPUs that can be used, in the driver's order. Memory is 0 where the driver does not tell it.
+  description:
+    - The GPUs that can be used, in the driver's order. Memory is 0 where the driver does not tell it, and a text is empty.
+    - C(ecc.uncorrectable) counts since the driver was loaded. C(limits_reached) names what slows the GPU down now, as the driver calls it.
+    - C(processes) are programs without their arguments; in a container there are none.
   returned: always
   type: list
   elements: dict
@@ -67,18 +111,43 @@ gpus:
     - index: 0
       uuid: GPU-5f3a9c1e-0b7d-4a52-9d0e-2c61f8b7e410
       name: NVIDIA H100 80GB HBM3
+      architecture: Hopper
       compute_capability: "9.0"
       memory_total_mib: 81559
       memory_free_mib: 81079
       pci_address: "00000000:65:00.0"
+      mig_mode: disabled
+      mig_mode_pending: disabled
+      mig_devices: []
+      compute_mode: default
+      ecc: {mode: enabled, mode_pending: enabled, uncorrectable: 0, repair_pending: false, repair_failed: false}
+      persistence: true
+      processes:
+        - {pid: 812, name: /usr/bin/python3, kind: C, memory_mib: 470}
+      limits_reached: [sw_power_cap]
+      fabric_state: completed
+      recovery_action: ""
 cuda_architectures:
   description: CMake's names of the architectures of all GPUs, sorted.
   returned: always
   type: list
   elements: str
   sample: [90-real]
+container:
+  description:
+    - The version of NVIDIA's container toolkit, empty where it is not installed, and the CDI descriptions of GPUs with the driver they were made for.
+    - Not looked at where there is no NVIDIA device.
+  returned: always
+  type: dict
+  sample:
+    toolkit_version: 1.17.8
+    has_toolkit: true
+    cdi:
+      - {path: /etc/cdi/nvidia.yaml, driver_version: 580.95.05, devices: ["0", all], matches: true}
 problems:
-  description: Every reason why a GPU is not used, with a stable code; a V(warning) did not stop the module, an V(error) did.
+  description:
+    - Every reason why a GPU is not used or may soon not be, with a stable code, the worst first.
+    - A V(warning) did not stop the module, an V(error) did.
   returned: always
   type: list
   elements: dict
@@ -92,28 +161,53 @@ problems:
 
 import dataclasses
 import os
+import pwd
+import typing
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.llama_fleet.core.plugins.module_utils import commands, nvidia
-from ansible_collections.llama_fleet.core.plugins.module_utils.stage import OVERRIDES
+from ansible_collections.llama_fleet.core.plugins.module_utils import commands, nvidia, nvidia_container, nvidia_host, nvidia_requirements, stage
+from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia_kernel import Account
+from ansible_collections.llama_fleet.core.plugins.module_utils.problems import ProblemError
+
+ARGUMENTS: stage.Arguments = {
+    "gpu": {"type": "str", "choices": ["auto", "required", "none"], "default": "auto"},
+    "min_driver": {"type": "str", "default": ""},
+    "toolkit_version": {"type": "str", "default": ""},
+    "min_free_memory": {"type": "int", "default": 0},
+    "gpus": {"type": "list", "elements": "str", "default": []},
+    "compute_capability": {"type": "str", "default": ""},
+    "runtime": {"type": "str", "choices": list(nvidia_requirements.RUNTIMES), "default": ""},
+    "user": {"type": "str", "default": ""},
+    **stage.OVERRIDES,
+}
 
 
 def main() -> None:
-    module = AnsibleModule(
-        argument_spec={"gpu": {"type": "str", "choices": ["auto", "required", "none"], "default": "auto"}, **OVERRIDES},
-        supports_check_mode=True,
-    )
+    stage.conclude(AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True), _look)
+
+
+def _look(module: AnsibleModule) -> dict[str, typing.Any]:
     gpu = module.params["gpu"]
+    try:
+        wanted = nvidia_requirements.parse(module.params)
+    except ProblemError as error:
+        # Like all other problems of this module, with a code.
+        told = [{"code": "bad_requirement", "severity": "error", **dataclasses.asdict(problem)} for problem in error.problems]
+        module.fail_json(msg=str(error), problems=told)
     folders = tuple(os.environ.get("PATH", "").split(os.pathsep)) + nvidia.MORE_FOLDERS
-    host = nvidia.Host(commands.run, folders=folders)
-    seen = nvidia.Observation() if gpu == "none" else nvidia.judged(gpu, nvidia.observe(host))
+    if gpu == "none":
+        examined = nvidia_host.Examination(nvidia.Observation(), nvidia_container.Support())
+    else:
+        examined = nvidia_host.examine(nvidia.Host(commands.run, folders=folders), wanted, _account(wanted.user))
+    seen = nvidia.judged(gpu, examined.seen)
     refusal = nvidia.refusal(gpu, seen)
     result = {
         "changed": False,
         "driver": dataclasses.asdict(seen.driver) if seen.driver else {},
         "gpus": [dataclasses.asdict(each) for each in seen.gpus],
         "cuda_architectures": seen.architectures,
+        "container": dataclasses.asdict(examined.support),
         "problems": [dataclasses.asdict(each) for each in seen.findings],
     }
     if refusal:
@@ -121,7 +215,17 @@ def main() -> None:
     for finding in seen.findings:
         if seen.usable:
             module.warn(str(finding))
-    module.exit_json(backend="cuda" if seen.usable else "cpu", **result)
+    return {"backend": "cuda" if seen.usable else "cpu", **result}
+
+
+def _account(name: str) -> Account | None:
+    if not name:
+        return None
+    try:
+        entry = pwd.getpwnam(name)
+    except KeyError:
+        return Account(name)
+    return Account(name, entry.pw_uid, tuple(os.getgrouplist(name, entry.pw_gid)))
 
 
 if __name__ == "__main__":

@@ -36,7 +36,7 @@ class Smi(FakeRunner):
         self.texts = {"-q": log, "--query-gpu=uuid,compute_cap": table, "--list-devices": devices}
 
     def answer(self, command: list[str]) -> Result:
-        return Result(0, self.texts[command[1]], "")
+        return Result(0, self.texts.get(command[1], ""), "")
 
 
 def host(root: pathlib.Path, **files: str) -> pathlib.Path:
