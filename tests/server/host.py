@@ -35,10 +35,16 @@ PORT = 8080
 Facts = dict[str, typing.Any]
 
 
-class Host:
-    """One host with the releases of a folder; ``options`` are further ones of podman."""
+# Where control groups are of version 1, podman shows a container that one hierarchy of the machine's as a whole, and systemd then leaves the others alone.
+LIMITING = "umount /sys/fs/cgroup/systemd/release_agent /sys/fs/cgroup/systemd 2>/dev/null; exec /sbin/init"
 
-    def __init__(self, *options: str, image: podman.Image = podman.HOSTS[0], releases: pathlib.Path = CACHE / "machine" / "releases") -> None:
+
+class Host:
+    """One host with the releases of a folder; ``options`` are further ones of podman. One that is ``limiting`` can hold a unit to its limits."""
+
+    def __init__(
+        self, *options: str, image: podman.Image = podman.HOSTS[0], releases: pathlib.Path = CACHE / "machine" / "releases", limiting: bool = False
+    ) -> None:
         self.name = f"llama-fleet-server-{uuid.uuid4().hex[:8]}"
         newest = max(releases.glob("*/manifest.json"), key=lambda file: file.stat().st_mtime).parent.name
         self.release = f"{RELEASES}/{newest}"
@@ -52,7 +58,8 @@ class Host:
             ROOT / "tests" / "server": "/srv/tests",
         }
         volumes = [word for source, target in mounts.items() for word in ("--volume", f"{source}:{target}:ro")]
-        words = ["podman", "run", "--detach", "--systemd=always", "--privileged", "--name", self.name, *volumes, *options, image.name, "/sbin/init"]
+        private, command = (["--cgroupns=private"], ["/bin/sh", "-c", LIMITING]) if limiting else ([], ["/sbin/init"])
+        words = ["podman", "run", "--detach", "--systemd=always", "--privileged", "--name", self.name, *private, *volumes, *options, image.name, *command]
         subprocess.run(words, check=True, stdout=subprocess.DEVNULL)
         self.output("systemctl is-system-running --wait || true")
         self.address = self._inspect("{{.NetworkSettings.IPAddress}}")
@@ -106,6 +113,14 @@ class Host:
         request = urllib.request.Request(f"http://{self.address}:{port}{path}", data, {"Authorization": f"Bearer {KEY}", "Content-Type": "application/json"})
         with urllib.request.urlopen(request, timeout=60) as answer:
             return typing.cast("Facts", json.load(answer))
+
+    def certificate(self, folder: pathlib.Path) -> Facts:
+        """The arguments for one of its own, for its address, whose files only root may read; ``folder`` gets them as well."""
+        words = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", f"{folder}/key", "-out", f"{folder}/pem", "-days", "2"]
+        subprocess.run([*words, "-subj", "/CN=box", "-addext", f"subjectAltName=IP:{self.address}"], check=True, stderr=subprocess.DEVNULL)
+        for name in ("pem", "key"):
+            self.output(f"umask 077 && mkdir -p /etc/llm && cat > /etc/llm/{name}", (folder / name).read_text(encoding="ascii"))
+        return {"tls_certificate": "/etc/llm/pem", "tls_key": "/etc/llm/key"}
 
     def says(self) -> str:
         """A few words of the model's."""

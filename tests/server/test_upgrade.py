@@ -7,11 +7,13 @@ from __future__ import annotations
 import json
 import os
 import pathlib
+import ssl
 import typing
+import urllib.request
 
 import pytest
 
-from tests.server.host import RELEASES, Host
+from tests.server.host import KEY, PORT, RELEASES, Host
 
 pytestmark = pytest.mark.e2e
 
@@ -27,10 +29,17 @@ def host() -> typing.Iterator[Host]:
         made.remove()
 
 
-def test_there_and_back(host: Host) -> None:
+@pytest.fixture(scope="module")
+def versions() -> list[str]:
+    """The older release and the newer one."""
     manifests = {file.parent.name: json.loads(file.read_text(encoding="utf-8")) for file in FOLDER.glob("*/manifest.json")}
     older, newer = sorted(manifests, key=lambda name: "llama-cpp-python" not in manifests[name]["source"])
     assert manifests[older]["fingerprint_parts"]["source"] != manifests[newer]["fingerprint_parts"]["source"]
+    return [older, newer]
+
+
+def test_there_and_back(host: Host, versions: list[str]) -> None:
+    older, newer = versions
     first = host.good(release=f"{RELEASES}/{older}")
     assert "Paris" in host.says()
     second = host.good(release=f"{RELEASES}/{newer}")
@@ -41,3 +50,14 @@ def test_there_and_back(host: Host) -> None:
     assert (back["restarted"], back["generation"]) == (True, first["generation"])
     assert "Paris" in host.says()
     assert f"{RELEASES}/{older}/" in host.output(f"readlink /proc/{host.pid()}/exe")
+
+
+def test_both_speak_tls(host: Host, versions: list[str], tmp_path: pathlib.Path) -> None:
+    certificate = host.certificate(tmp_path)
+    trusting = ssl.create_default_context(cafile=tmp_path / "pem")
+    request = urllib.request.Request(f"https://{host.address}:{PORT}/v1/models", headers={"Authorization": f"Bearer {KEY}"})
+    for version in versions:
+        host.good(release=f"{RELEASES}/{version}", **certificate)
+        with urllib.request.urlopen(request, timeout=30, context=trusting) as answer:
+            assert json.load(answer)["data"]
+        assert f"{RELEASES}/{version}/" in host.output(f"readlink /proc/{host.pid()}/exe")

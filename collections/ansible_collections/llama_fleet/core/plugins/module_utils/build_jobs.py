@@ -7,6 +7,8 @@ from __future__ import annotations
 import pathlib
 import re
 
+from ansible_collections.llama_fleet.core.plugins.module_utils import control_groups
+
 GIB = 1 << 30
 
 
@@ -20,22 +22,15 @@ def job_count(requested: int, cpus: int, memory: int, memory_per_job: int) -> in
 def memory_available(system: pathlib.Path = pathlib.Path("/")) -> int:
     """Bytes that new processes can use, within this process's cgroups (version 1 or 2); 0 where unknown."""
     available = [int(line.split()[1]) * 1024 for line in _read(system / "proc/meminfo").splitlines() if line.startswith("MemAvailable:")]
-    for line in _read(system / "proc/self/cgroup").splitlines():
-        _hierarchy, controllers, group = ([*line.split(":", 2), "", ""])[:3]
-        if not controllers:
-            mount, names = system / "sys/fs/cgroup", ("memory.max", "memory.current", "inactive_file")
-        elif "memory" in controllers.split(","):
-            mount, names = system / "sys/fs/cgroup/memory", ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
-        else:
-            continue
-        available += [left for folder in _with_parents(mount, group) for left in _left(folder, *names)]
+    for memory in control_groups.memory(system):
+        available += [left for folder in _with_parents(memory.mount, memory.group) for left in _left(folder, memory)]
     return min(available, default=0)
 
 
-def _left(folder: pathlib.Path, limit_name: str, used_name: str, cached_name: str) -> list[int]:
+def _left(folder: pathlib.Path, memory: control_groups.Memory) -> list[int]:
     """Bytes that a cgroup's limit leaves, if it has one. Cached files count as used and yet make room."""
-    limit, used = _read(folder / limit_name), _read(folder / used_name)
-    cached = re.search(rf"^{cached_name} (\d+)$", _read(folder / "memory.stat"), re.MULTILINE)
+    limit, used = _read(folder / memory.limit), _read(folder / memory.used)
+    cached = re.search(rf"^{memory.prefix}inactive_file (\d+)$", _read(folder / "memory.stat"), re.MULTILINE)
     return [max(1, int(limit) - int(used) + (int(cached[1]) if cached else 0))] if limit.isdigit() and used.isdigit() else []
 
 

@@ -44,6 +44,21 @@ class Runner(typing.Protocol):
         """
 
 
+def through(run_it: Runner, words: typing.Callable[[typing.Sequence[str], typing.Mapping[str, str]], typing.Sequence[str]]) -> Runner:
+    """A Runner that has ``run_it`` run what ``words`` makes of a command and its environment."""
+
+    def run_through(
+        command: typing.Sequence[str],
+        env: typing.Mapping[str, str] | None = None,
+        cwd: str | None = None,
+        timeout: float | None = None,
+        on_line: typing.Callable[[str], None] | None = None,
+    ) -> Result:
+        return run_it(words(command, env or {}), env, cwd, timeout, on_line)
+
+    return run_through
+
+
 def run(
     command: typing.Sequence[str],
     env: typing.Mapping[str, str] | None = None,

@@ -7,7 +7,8 @@ from __future__ import annotations
 import dataclasses
 import typing
 
-from ansible_collections.llama_fleet.core.plugins.module_utils import processes, server_mounts
+from ansible_collections.llama_fleet.core.plugins.module_utils import commands, processes, server_mounts
+from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, ProblemError
 from ansible_collections.llama_fleet.core.plugins.module_utils.server_options import CUDA
 from ansible_collections.llama_fleet.core.plugins.module_utils.server_quadlet import CDI_DEVICE
 
@@ -16,6 +17,9 @@ if typing.TYPE_CHECKING:
     from ansible_collections.llama_fleet.core.plugins.module_utils.server_options import Options
 
 ENGINES = {"quadlet": "podman", "docker": "docker"}
+# Seconds for a question that takes a tenth of one: an engine whose daemon hangs answers nothing at all.
+TIME_LIMIT = 20.0
+_TIMED_OUT = 124
 _GPUS = {"quadlet": ["--device", CDI_DEVICE], "docker": ["--gpus", "all"]}
 
 
@@ -28,21 +32,32 @@ class Container:
     run: Runner
 
     def shown(self, template: str) -> str:
-        """What ``inspect`` prints by ``template``; empty where there is no such container, or no engine."""
-        done = self.run([self.engine, "container", "inspect", "--format", template, self.name], timeout=60)
-        return done.stdout.strip() if done.ok else ""
+        """What ``inspect`` prints by ``template``; empty where there is no such container, no engine, or no answer."""
+        return self._asked(template).stdout.strip()
+
+    def surely(self, template: str) -> str:
+        """The same where everything depends on it: an engine that hangs is a problem, and not a container that is not there."""
+        done = self._asked(template)
+        if done.code == _TIMED_OUT:
+            fix = f"see systemctl status {self.engine}, and restart it if need be"
+            raise ProblemError(Problem(self.engine, f"no answer within {TIME_LIMIT:g} s", "an engine that tells of its containers", fix))
+        return done.stdout.strip()
+
+    def _asked(self, template: str) -> Result:
+        done = self.run([self.engine, "container", "inspect", "--format", template, self.name], timeout=TIME_LIMIT)
+        return done if done.ok else dataclasses.replace(done, stdout="")
 
     def process(self) -> processes.Process | None:
         """Its first process, as the host numbers it; one that does not run has the number 0."""
-        pid = self.shown("{{.State.Pid}}")
+        pid = self.surely("{{.State.Pid}}")
         return processes.find(int(pid)) if pid.isdigit() else None
 
     def remove(self) -> None:
-        self.run([self.engine, "rm", "--force", "--volumes", self.name])
+        self.run([self.engine, "rm", "--force", "--volumes", self.name], timeout=3 * TIME_LIMIT)
 
 
 def image_is_here(engine: str, image: str, run: Runner) -> bool:
-    return run([engine, "image", "inspect", "--format", "x", image], timeout=60).ok
+    return run([engine, "image", "inspect", "--format", "x", image], timeout=TIME_LIMIT).ok
 
 
 def pull(engine: str, image: str, run: Runner, on_line: typing.Callable[[str], None]) -> str:
@@ -64,17 +79,9 @@ def tester(options: Options, runtime: str, run: Runner) -> Runner:
     first += ["--read-only", "--cap-drop=all", "--security-opt=no-new-privileges", "--workdir=/"]
     gpus = _GPUS[runtime] if options.backend == CUDA else []
 
-    def run_inside(
-        command: typing.Sequence[str],
-        env: typing.Mapping[str, str] | None = None,
-        cwd: str | None = None,
-        timeout: float | None = None,
-        on_line: typing.Callable[[str], None] | None = None,
-    ) -> Result:
-        del cwd
-        names = [f"--env={name}" for name in sorted(env or {})]
+    def inside(command: typing.Sequence[str], env: typing.Mapping[str, str]) -> list[str]:
+        names = [f"--env={name}" for name in sorted(env)]
         volumes = [f"--volume={path}:{path}:ro" + (",z" if runtime == "quadlet" else "") for path in server_mounts.mounts(options, command)]
-        words = [*first, *gpus, *names, *volumes, f"--entrypoint={command[0]}", options.image, *command[1:]]
-        return run(words, env=env, timeout=timeout, on_line=on_line)
+        return [*first, *gpus, *names, *volumes, f"--entrypoint={command[0]}", options.image, *command[1:]]
 
-    return run_inside
+    return commands.through(run, inside)

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import hashlib
 import json
@@ -22,6 +21,7 @@ if typing.TYPE_CHECKING:
 MANIFEST = "manifest.json"
 KEY_FILE = "api-key"
 _ROLLBACK = "rolling-back"
+_STOPPED = "stopped"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -220,6 +220,7 @@ class Store:
         return Generation(number, path, manifest)
 
     def switch(self, generation: Generation) -> None:
+        self.end_stop()
         files.link_atomic(self._link, f"generations/{generation.number}")
 
     def mark_good(self, generation: Generation, speed: float = 0.0) -> Generation:
@@ -232,8 +233,7 @@ class Store:
 
     def forget_current(self) -> None:
         """Point at no generation: the only one there was is not good."""
-        with contextlib.suppress(FileNotFoundError):
-            self._link.unlink()
+        self._link.unlink(missing_ok=True)
 
     def prune(self, keep: int) -> None:
         """Keep the current generation, the ``keep`` newest good ones, and the newest failure for whoever looks into it."""
@@ -253,6 +253,19 @@ class Store:
         os.rename(path, doomed)
         shutil.rmtree(doomed, ignore_errors=True)
 
+    # -- whether it is to run ----------------------------------------------------------------------
+
+    @property
+    def stopped(self) -> bool:
+        """Whether it was stopped because somebody asked for that, rather than by an accident or by hand."""
+        return (self.folder / _STOPPED).exists()
+
+    def begin_stop(self) -> None:
+        files.write_atomic(self.folder / _STOPPED, "")
+
+    def end_stop(self) -> None:
+        (self.folder / _STOPPED).unlink(missing_ok=True)
+
     # -- what a run leaves for the next, should it be killed ---------------------------------------
 
     def begin_rollback(self, number: int) -> None:
@@ -260,8 +273,7 @@ class Store:
         files.write_json(self.folder / _ROLLBACK, {"to": number})
 
     def end_rollback(self) -> None:
-        with contextlib.suppress(FileNotFoundError):
-            (self.folder / _ROLLBACK).unlink()
+        (self.folder / _ROLLBACK).unlink(missing_ok=True)
 
     def unfinished_rollback(self) -> Generation | None:
         """Where a rollback that was killed was going."""

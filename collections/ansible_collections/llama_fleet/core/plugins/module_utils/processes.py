@@ -58,12 +58,24 @@ def environment(pid: int, proc: pathlib.Path = PROC) -> dict[str, str]:
 
 
 def started_with(variable: str, value: str, proc: pathlib.Path = PROC) -> list[Process]:
-    """Every living process whose environment has ``variable`` as ``value``, without those inside of containers: theirs means another's folder."""
+    """Every living process whose environment has ``variable`` as ``value``, without what such a process has started itself.
+
+    Those inside of containers are left out: there the value means another's folder.
+    """
     pids = sorted(int(entry.name) for entry in proc.iterdir() if entry.name.isdigit())
     here = _target(proc / "self" / "ns" / "pid")
     marked = [pid for pid in pids if pid != os.getpid() and environment(pid, proc).get(variable) == value]
     found = [find(pid, proc) for pid in marked if _target(proc / str(pid) / "ns" / "pid") == here]
-    return [process for process in found if process is not None]
+    return [process for process in found if process is not None and _parent(process.pid, proc) not in marked]
+
+
+def _parent(pid: int, proc: pathlib.Path) -> int:
+    """The pid of its parent; 0 where it is gone."""
+    try:
+        text = (proc / str(pid) / "stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return 0
+    return int(text.rpartition(")")[2].split()[1])
 
 
 def in_unit(pid: int, unit: str, proc: pathlib.Path = PROC) -> bool:

@@ -11,7 +11,8 @@ import shutil
 import typing
 
 from ansible_collections.llama_fleet.core.plugins.module_utils import files, processes, server_compose
-from ansible_collections.llama_fleet.core.plugins.module_utils.container_engines import Container
+from ansible_collections.llama_fleet.core.plugins.module_utils.container_engines import TIME_LIMIT, Container
+from ansible_collections.llama_fleet.core.plugins.module_utils.problems import ProblemError
 from ansible_collections.llama_fleet.core.plugins.module_utils.server_gate import GateError
 
 if typing.TYPE_CHECKING:
@@ -29,7 +30,7 @@ _PATIENCE = 300.0
 def compose_command(run: Runner) -> list[str]:
     """Docker's own compose, or the program of that name that came before; empty where neither is there."""
     for words in (["docker", "compose"], ["docker-compose"]):
-        if run([*words, "version"], timeout=60).ok:
+        if run([*words, "version"], timeout=TIME_LIMIT).ok:
             return words
     return []
 
@@ -58,7 +59,7 @@ class DockerRuntime:
         return [process] if process else []
 
     def present(self) -> bool:
-        return shutil.which("docker") is not None and bool(self.container.shown("{{.Id}}"))
+        return shutil.which("docker") is not None and bool(self.container.surely("{{.Id}}"))
 
     def settled(self, generation: Generation) -> bool:
         """A container is what it was made as; the process tells of which generation that was."""
@@ -69,15 +70,18 @@ class DockerRuntime:
         return self.container.shown("{{.HostConfig.RestartPolicy.Name}}") == _POLICY
 
     def start_at_boot(self) -> None:
-        self.run(["docker", "update", "--restart", _POLICY, self.container.name])
+        self.run(["docker", "update", "--restart", _POLICY, self.container.name], timeout=TIME_LIMIT)
 
     def start(self, generation: Generation) -> processes.Process:
         self._copy_private()
         words = ["--project-name", self.container.name, "--file", str(generation.path / server_compose.NAME)]
         up = ["up", "--detach", "--force-recreate", "--remove-orphans", "--timeout", str(self.stop_seconds)]
         done = self.run([*compose_command(self.run), *words, *up], env=generation.variables, timeout=_PATIENCE + self.stop_seconds)
-        process = self.container.process()
-        if not done.ok or process is None:
+        try:
+            process = self.container.process() if done.ok else None
+        except ProblemError as error:
+            raise GateError(str(error)) from error
+        if process is None:
             raise GateError(_last_line(done.stderr) if not done.ok else self._ending())
         return process
 
@@ -102,11 +106,12 @@ class DockerRuntime:
 
     def _ending(self) -> str:
         code = self.container.shown("{{.State.ExitCode}}")
-        return processes.ending_of_container(int(code)) if code.isdigit() else "its container is gone"
+        memory = ": it wanted more memory than its container may have" if self.container.shown("{{.State.OOMKilled}}") == "true" else ""
+        return f"{processes.ending_of_container(int(code))}{memory}" if code.isdigit() else "its container is gone"
 
     def stop(self) -> None:
         """In the time that the container was made with. Docker remembers that it was stopped: it stays so after a boot."""
-        self.run(["docker", "stop", self.container.name])
+        self.run(["docker", "stop", self.container.name], timeout=TIME_LIMIT + self.stop_seconds)
 
     def remove(self) -> None:
         self.container.remove()
@@ -114,7 +119,7 @@ class DockerRuntime:
             shutil.rmtree(self._copies)
 
     def log_lines(self, count: int) -> list[str]:
-        done = self.run(["docker", "logs", "--tail", str(count), self.container.name], timeout=60)
+        done = self.run(["docker", "logs", "--tail", str(count), self.container.name], timeout=TIME_LIMIT)
         return (done.stdout + done.stderr).splitlines()[-count:]
 
 

@@ -94,7 +94,7 @@ def _files(options: Options) -> list[Problem]:
 def _quadlet(options: Options, run: Runner, systemd: bool, root: pathlib.Path) -> list[Problem]:
     if not systemd:
         return [Problem(_RUNTIME, "quadlet, and systemd is not PID 1 here", "a runtime that this host has", "use docker, process or auto")]
-    done = run(["podman", "--version"], timeout=60)
+    done = run(["podman", "--version"], timeout=container_engines.TIME_LIMIT)
     version = re.search(r"(\d+)\.(\d+)", done.stdout)
     if not done.ok or version is None:
         return [Problem("podman", "no podman on this host", "podman 4.4 or newer", "install it, or use another llama_server_runtime")]
@@ -119,7 +119,7 @@ def _docker(options: Options, run: Runner) -> list[Problem]:
     if options.port < 1024:
         wanted = "a port from 1024 on with docker, which gives a user without rights no lower one"
         found.append(Problem("llama_server_port", str(options.port), wanted, "choose another port, or use quadlet or systemd"))
-    done = run(["docker", "version", "--format", "{{.Server.Version}}"], timeout=60)
+    done = run(["docker", "version", "--format", "{{.Server.Version}}"], timeout=container_engines.TIME_LIMIT)
     if done.code == 127:
         return [*found, Problem("docker", "no docker on this host", "docker with compose", "install it, or use another llama_server_runtime")]
     if not done.ok:
@@ -128,7 +128,7 @@ def _docker(options: Options, run: Runner) -> list[Problem]:
     if not runtime_docker.compose_command(run):
         fix = "install docker-compose-plugin, or docker-compose where the distribution has no such package"
         found.append(Problem("docker compose", "neither docker compose nor docker-compose", "one of them", fix))
-    if options.backend == CUDA and not run(["nvidia-container-cli", "--version"], timeout=60).ok:
+    if options.backend == CUDA and not run(["nvidia-container-cli", "--version"], timeout=container_engines.TIME_LIMIT).ok:
         fix = "install nvidia-container-toolkit and run nvidia-ctk runtime configure --runtime=docker"
         found.append(Problem("NVIDIA Container Toolkit", "no nvidia-container-cli", "GPUs that docker can hand on", fix))
     return found

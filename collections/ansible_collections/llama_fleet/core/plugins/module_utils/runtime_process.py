@@ -104,8 +104,10 @@ class ProcessRuntime:
         return processes.ending(child.wait()) if child is not None else "llama-server ended"
 
     def stop(self) -> None:
-        for process in self.own():
-            processes.stop(process, self.stop_seconds)
+        # What a server has started itself stays behind where that server had to be killed, and is seen then.
+        for _generation in range(3):
+            for process in self.own():
+                processes.stop(process, self.stop_seconds)
         for child in self._children.values():
             child.poll()
         with contextlib.suppress(FileNotFoundError):

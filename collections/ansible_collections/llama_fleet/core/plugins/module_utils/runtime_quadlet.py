@@ -11,7 +11,8 @@ import typing
 
 from ansible_collections.llama_fleet.core.plugins.module_utils import processes
 from ansible_collections.llama_fleet.core.plugins.module_utils.container_engines import Container
-from ansible_collections.llama_fleet.core.plugins.module_utils.runtime_systemd import SystemdRuntime
+from ansible_collections.llama_fleet.core.plugins.module_utils.problems import ProblemError
+from ansible_collections.llama_fleet.core.plugins.module_utils.runtime_systemd import SystemdRuntime, out_of_memory
 from ansible_collections.llama_fleet.core.plugins.module_utils.server_gate import GateError
 
 if typing.TYPE_CHECKING:
@@ -79,11 +80,15 @@ class QuadletRuntime(SystemdRuntime):
 
     def _main_process(self) -> processes.Process | None:
         """The unit's main process is podman's, which waits for the container's."""
-        return self.container.process()
+        try:
+            return self.container.process()
+        except ProblemError as error:
+            raise GateError(str(error)) from error
 
     def _ending(self) -> str:
         """Podman ends with the status of its container."""
-        return processes.ending_of_container(int(self.show().get("ExecMainStatus") or 0))
+        state = self.show()
+        return processes.ending_of_container(int(state.get("ExecMainStatus") or 0)) + out_of_memory(state)
 
     def stop(self) -> None:
         self.run(["systemctl", "stop", self.unit])

@@ -17,7 +17,17 @@ if typing.TYPE_CHECKING:
     from ansible_collections.llama_fleet.core.plugins.module_utils.generations import Generation
 
 UNIT_ROOT = pathlib.Path("/etc/systemd/system")
-_SHOWN = "LoadState,ActiveState,FragmentPath,MainPID,NeedDaemonReload,ExecMainCode,ExecMainStatus"
+_SHOWN = "LoadState,ActiveState,FragmentPath,MainPID,NeedDaemonReload,ExecMainCode,ExecMainStatus,Result,MemoryMax"
+
+
+def out_of_memory(state: typing.Mapping[str, str]) -> str:
+    """Whether it ended for its memory, in words. Where the control groups are of version 1, systemd sees no more than the signal."""
+    limit = state.get("MemoryMax", "")
+    limited = f"llama_server_memory_max, {int(limit) >> 20} MiB" if limit.isdigit() and int(limit) < 1 << 62 else ""
+    if state.get("Result") == "oom-kill":
+        return f": it wanted more memory than {limited or 'the host has'}"
+    killed = state.get("Result") == "signal" and state.get("ExecMainStatus") in ("9", "137")
+    return f": that is what the kernel does to one that wants more memory than {limited}" if killed and limited else ""
 
 
 @dataclasses.dataclass
@@ -115,7 +125,7 @@ class SystemdRuntime:
         state = self.show()
         status = int(state.get("ExecMainStatus") or 0)
         # ExecMainCode as siginfo has it: 1 is an exit, more is a signal.
-        return processes.ending(status if state.get("ExecMainCode") == "1" else -status)
+        return processes.ending(status if state.get("ExecMainCode") == "1" else -status) + out_of_memory(state)
 
     def stop(self) -> None:
         self.run(["systemctl", "disable", "--no-reload", self.unit])

@@ -4,13 +4,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import pathlib
 import re
 import time
 import typing
 
-from ansible_collections.llama_fleet.core.plugins.module_utils import files, ports, processes, server_flags, server_secrets
+from ansible_collections.llama_fleet.core.plugins.module_utils import files, ports, processes, server_flags, server_router, server_secrets
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem
 from ansible_collections.llama_fleet.core.plugins.module_utils.server_options import Options, cuda_devices, files_wanted
 from ansible_collections.llama_fleet.core.plugins.module_utils.server_settings import CUDA, Setting
@@ -48,8 +49,9 @@ def shards(model: pathlib.Path) -> list[pathlib.Path]:
 def model_problems(options: Options, may_be_missing: bool) -> list[Problem]:
     """Whether the model's files are there, and look like GGUF."""
     variable = "llama_server_model"
-    if not options.model:
-        return [] if may_be_missing else [Problem(variable, "nothing", "the path of a GGUF file", "use gguf_model_result.path")]
+    routed = server_router.problems(options, may_be_missing)
+    if routed or not options.model:
+        return routed or ([] if may_be_missing or server_router.is_wanted(options) else [server_router.no_model(options)])
     model = pathlib.Path(options.model)
     if not model.exists() and may_be_missing:
         return []
@@ -80,11 +82,14 @@ def model_size(model: str) -> int:
     return sum(shard.stat().st_size for shard in shards(pathlib.Path(model)) if shard.is_file())
 
 
-def host_problems(options: Options, own: typing.Collection[int]) -> list[Problem]:
-    """Address and port; ``own`` are the pids of this very instance, which makes room for itself."""
+def host_problems(options: Options, own: typing.Collection[int], own_now: typing.Callable[[], typing.Collection[int]]) -> list[Problem]:
+    """Address and port; ``own`` are the pids of this very instance, which makes room for itself, and ``own_now`` asks for them again."""
     if not ports.is_local_address(options.host):
         return [Problem("llama_server_host", options.host, "an address of this host", "use 127.0.0.1, or 0.0.0.0 for every address")]
     others = [listener for listener in ports.listeners(options.port, options.host, likely=own) if listener.pid not in own]
+    if others:  # systemd may have begun one of ours since, after a run that was killed, and another may have ended
+        now = own_now()
+        others = [listener for listener in others if listener.pid not in now and (not listener.pid or processes.find(listener.pid))]
     if not others:
         return []
     holder = next((listener.pid for listener in others if listener.pid), 0)
@@ -100,6 +105,7 @@ def unit_problems(options: Options, euid: int) -> list[Problem]:
         found.append(Problem("llama_server_runtime", f"systemd, and this user (uid {euid})", wanted, "run with become or sudo, or use process"))
     paths = [("llama_server_release", options.server)] if options.release else []
     paths += [("llama_server_model", shard) for shard in shards(pathlib.Path(options.model))] if options.model else []
+    paths += [(server_flags.VARIABLE, pathlib.Path(path)) for path in server_router.places(options).values()]
     found += [problem for variable, path in paths for problem in [unreadable(path, variable)] if problem]
     return found
 
@@ -116,11 +122,12 @@ def read_flags(options: Options, run: Runner) -> server_flags.Flags | None:
     """The release's flags, out of its manifest or its help; None where there is no release yet. A server that cannot tell them fails the config test."""
     if not options.release or not options.server.is_file():
         return None
-    told = server_flags.from_manifest(files.read_json(pathlib.Path(options.release) / "manifest.json") or {})
+    manifest = files.read_json(pathlib.Path(options.release) / "manifest.json") or {}
+    told = server_flags.from_manifest(manifest)
     if told is not None:
         return told
     done = run([str(options.server), "--help"], timeout=60)
-    flags = server_flags.parse_help(done.stdout or done.stderr)
+    flags = dataclasses.replace(server_flags.parse_help(done.stdout or done.stderr), build=str(manifest.get("build", "")))
     return flags if flags.get("port") else None
 
 

@@ -93,12 +93,14 @@ def _executable(pid: int, proc: pathlib.Path) -> str:
 
 def _service(seen: Seen, current: Generation) -> typing.Iterator[str]:
     runtime = seen.runtime
-    if current.runtime == "exec":
+    if current.runtime == "exec" or seen.hidden:
         return
+    if seen.own and seen.stopped:
+        yield "it runs, though it was stopped"
     if current.runtime == "process":
         if seen.own and not seen.recorded:
             yield "it runs, though it is recorded as stopped"
-        if seen.recorded and not seen.own:
+        if not seen.own and not seen.stopped:
             yield "it does not run, though it was not stopped"
         return
     if (seen.own or seen.recorded) and not runtime.settled(current):
@@ -106,4 +108,6 @@ def _service(seen: Seen, current: Generation) -> typing.Iterator[str]:
     if seen.own and not seen.recorded:
         yield "it runs, but would not start at boot"
     if seen.recorded and not seen.own:
-        yield "it does not run, though it starts at boot"
+        yield "it was stopped, but starts at boot" if seen.stopped else "it does not run, though it starts at boot"
+    if not (seen.recorded or seen.own or seen.stopped):
+        yield "it neither runs nor starts at boot, though nobody asked for it to be stopped"

@@ -5,15 +5,13 @@
 from __future__ import annotations
 
 import dataclasses
-import http.client
-import json
-import ssl
 import time
 import typing
-import urllib.error
-import urllib.request
 
-from ansible_collections.llama_fleet.core.plugins.module_utils import server_speed
+from ansible_collections.llama_fleet.core.plugins.module_utils import server_router, server_speed
+from ansible_collections.llama_fleet.core.plugins.module_utils.server_asking import Ask, Reply, asker, endpoint
+
+__all__ = ["AnswerError", "Ask", "Clock", "Expected", "GateError", "Limit", "Passed", "Reply", "asker", "endpoint", "names_of", "pass_gate", "ready_limit"]
 
 ANSWER_TOKENS = 64
 # An instance that runs and does not change is only asked whether it still generates.
@@ -31,20 +29,8 @@ class AnswerError(GateError):
 
 
 @dataclasses.dataclass(frozen=True)
-class Reply:
-    """``status`` is 0 where nobody answered."""
-
-    status: int
-    body: typing.Mapping[str, typing.Any]
-    text: str = ""
-
-
-Ask = typing.Callable[[str, typing.Optional[typing.Mapping[str, typing.Any]], float], Reply]
-
-
-@dataclasses.dataclass(frozen=True)
 class Expected:
-    """What the server must say of itself. ``mode`` is completion, embedding or rerank: what it is there for.
+    """What the server must say of itself. ``mode`` is completion, embedding, rerank or router: what it is there for.
 
     ``brief`` is for one that passed before and did not change. ``speed`` is what it must not fall far behind.
     """
@@ -83,44 +69,6 @@ class Clock:
     pause: typing.Callable[[float], None] = time.sleep
 
 
-def endpoint(host: str, port: int, secure: bool = False) -> str:
-    """Where a client on this host reaches a server that listens on ``host``."""
-    reached = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)
-    return f"{'https' if secure else 'http'}://{reached}:{port}"
-
-
-def asker(base: str, api_key: str = "") -> Ask:
-    """Asks a server by HTTP: never through a proxy, with its key, trusting its own certificate."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=context))
-    headers = {"Content-Type": "application/json", **({"Authorization": f"Bearer {api_key}"} if api_key else {})}
-
-    def ask(path: str, payload: typing.Mapping[str, typing.Any] | None, timeout: float) -> Reply:
-        data = None if payload is None else json.dumps(payload).encode("utf-8")
-        request = urllib.request.Request(base + path, data=data, headers=headers)
-        try:
-            with opener.open(request, timeout=timeout) as response:
-                return _reply(response.status, response.read())
-        except urllib.error.HTTPError as error:
-            with error:
-                return _reply(error.code, error.read())
-        except (OSError, http.client.HTTPException) as error:
-            return Reply(0, {}, str(error))
-
-    return ask
-
-
-def _reply(status: int, data: bytes) -> Reply:
-    text = data.decode("utf-8", "replace")
-    try:
-        body = json.loads(text)
-    except ValueError:
-        body = {}
-    return Reply(status, body if isinstance(body, dict) else {}, text[:300])
-
-
 def ready_limit(ready_timeout: int, size: int) -> Limit:
     """``llama_server_ready_timeout``, or where it is 0 two minutes and a second for each 50 MB of the model's ``size``.
 
@@ -148,8 +96,31 @@ def pass_gate(
     clock = clock or Clock()
     end = clock.now() + limit.seconds
     _wait_for_health(ask, end, limit, alive, loading, clock)
+    if expected.mode == server_router.MODE:
+        return _prove_router(ask, expected, end, alive, clock)
     _check_properties(ask, expected)
     return _Prover(ask, expected, end, alive, clock).prove()
+
+
+def _prove_router(ask: Ask, expected: Expected, end: float, alive: typing.Callable[[], str], clock: Clock) -> Passed:
+    """It knows models, and one of them generates: one that is loaded, else it is unloaded again. Without a need none is loaded."""
+    properties = _properties(ask)
+    if properties.get("role") != server_router.MODE:
+        raise GateError(f"it is no router, but serves the model {properties.get('model_path')}")
+    models = server_router.listed(ask("/v1/models", None, 30.0))
+    if not models:
+        raise GateError("it finds no model where llama_server_extra_options says they are")
+    loaded = [name for name, status in models.items() if status == "loaded"]
+    if not loaded and (expected.brief or not properties.get("models_autoload")):
+        return Passed()
+    name = next(iter([*loaded, *models]))
+    try:
+        answer = _Prover(server_router.asker_of(ask, name), expected, end, alive, clock).prove().answer
+    except GateError as error:
+        raise type(error)(f"of its model {name}: {error}") from error
+    if not loaded:
+        ask("/models/unload", {"model": name}, 30.0)
+    return Passed(answer)
 
 
 def _wait_for_health(ask: Ask, end: float, limit: Limit, alive: typing.Callable[[], str], loading: typing.Callable[[], None], clock: Clock) -> None:
@@ -170,24 +141,34 @@ def _wait_for_health(ask: Ask, end: float, limit: Limit, alive: typing.Callable[
         clock.pause(0.1)
 
 
-def _check_properties(ask: Ask, expected: Expected) -> None:
+def _properties(ask: Ask) -> typing.Mapping[str, typing.Any]:
     reply = ask("/props", None, 30.0)
     if reply.status == _UNAUTHORIZED:
         raise GateError("it refused our API key")
     if reply.status != _HTTP_OK:
         raise GateError(f"/props answered {reply.status}: {reply.text}")
-    model = reply.body.get("model_path")
+    return reply.body
+
+
+def _check_properties(ask: Ask, expected: Expected) -> None:
+    properties = _properties(ask)
+    model = properties.get("model_path")
     if model != expected.model:
         raise GateError(f"it serves the model {model}, not {expected.model}")
-    alias = reply.body.get("model_alias")
-    if expected.alias and alias and alias != expected.alias:
+    alias = properties.get("model_alias")
+    if expected.alias and alias and alias not in names_of(expected.alias):
         raise GateError(f"it calls its model {alias}, not {expected.alias}")
-    slots = reply.body.get("total_slots")
+    slots = properties.get("total_slots")
     if slots != expected.slots:
         raise GateError(f"it has {slots} slots, not llama_server_parallel, which is {expected.slots}")
-    context = (reply.body.get("default_generation_settings") or {}).get("n_ctx", 0)
+    context = (properties.get("default_generation_settings") or {}).get("n_ctx", 0)
     if context < expected.context:
         raise GateError(f"each slot has a context of {context} tokens, and llama_server_ctx_size is {expected.context}: the model was trained for no more")
+
+
+def names_of(alias: str) -> set[str]:
+    """What a server may call its model: a newer release takes commas to divide several names and shows one, an older one knows but one name."""
+    return {alias, *(name.strip() for name in alias.split(","))}
 
 
 _VECTOR_PROBES: dict[str, tuple[str, dict[str, typing.Any], str]] = {
@@ -230,6 +211,7 @@ class _Prover:
             if wrong:
                 found = self._completion(server_speed.payload(prompt))
                 wrong = wrong if server_speed.nonsense(found) else ""
+        wrong = self._judged(wrong) if wrong else ""
         if wrong:
             raise GateError(f"it generates {wrong}: its model's files are damaged, or this release computes wrongly on this device")
         speeds = [found.speed]
@@ -239,6 +221,12 @@ class _Prover:
         if reason:
             raise GateError(reason)
         return max(speeds)
+
+    def _judged(self, wrong: str) -> str:
+        """Only nonsense is worth two more questions."""
+        asked = [server_speed.payload(prompt, server_speed.PLACES, server_speed.LIKELIEST) for prompt in server_speed.PROMPTS]
+        replies = [self._request("/completion", payload, "tokens_predicted") for payload in asked]
+        return server_speed.judged(wrong, [place for reply in replies for place in server_speed.likelihoods(reply.body)])
 
     def _completion(self, payload: dict[str, typing.Any]) -> server_speed.Sample:
         return server_speed.sample(self._request("/completion", payload, "tokens_predicted").body)

@@ -15,6 +15,7 @@ from ansible_collections.llama_fleet.core.plugins.module_utils import files, pro
 from ansible_collections.llama_fleet.core.plugins.module_utils.generations import Generation, Store, device_of
 from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia import Host as GpuHost
 from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia import find_smi
+from ansible_collections.llama_fleet.core.plugins.module_utils.problems import ProblemError
 from ansible_collections.llama_fleet.core.plugins.module_utils.quant import quant_of
 from ansible_collections.llama_fleet.core.plugins.module_utils.server_runtimes import DockerRuntime, ProcessRuntime, Runtime, SystemdRuntime
 
@@ -39,7 +40,9 @@ class Seen:
     runtime: Runtime
     own: tuple[processes.Process, ...]
     recorded: bool  # whether something remembers that the instance should run
+    stopped: bool  # whether somebody asked for it to be stopped
     unreadable: tuple[str, ...]
+    hidden: bool = False  # whether its engine does not tell whether it runs
 
     @property
     def process(self) -> processes.Process | None:
@@ -104,7 +107,8 @@ class Inspector:
         current = store.current()
         unreadable = [] if current or not number else [f"generation {number} cannot be read by this user: {folder / 'generations' / str(number)}"]
         kind = current.runtime if current else "systemd" if self.host.systemd else "process"
-        runtime = server_runtimes.of(kind, folder, self.runtime_root, self.host.run, self.host.unit_root)
+        runtime = server_runtimes.of(kind, folder, self.runtime_root, self.host.run, self.host.unit_root, self.host.container_root)
+        own, silence = self._own(name, runtime)
         return Seen(
             name=name,
             folder=folder,
@@ -112,10 +116,19 @@ class Inspector:
             number=number,
             current=current,
             runtime=runtime,
-            own=tuple(runtime.own()) or self._as_recorded(name, runtime),
-            recorded=_recorded(runtime, self._record(name)),
-            unreadable=tuple(unreadable),
+            own=own,
+            recorded=not silence and _recorded(runtime, self._record(name)),
+            stopped=store.stopped,
+            unreadable=(*unreadable, *silence),
+            hidden=bool(silence),
         )
+
+    def _own(self, name: str, runtime: Runtime) -> tuple[tuple[processes.Process, ...], tuple[str, ...]]:
+        """Its processes, and why they cannot be known."""
+        try:
+            return tuple(runtime.own()) or self._as_recorded(name, runtime), ()
+        except ProblemError as error:
+            return (), (str(error),)
 
     def _record(self, name: str) -> Facts:
         return files.read_json(self.runtime_root / f"{name}.json") or {}
@@ -130,7 +143,8 @@ class Inspector:
         return (process,) if process and started == process.started else ()
 
     def _telling(self, current: Generation) -> server_metrics.Telling:
-        return server_metrics.ask(self.fetcher(_endpoint(current), current.api_key), self.metrics)
+        # A router has no figures of its own.
+        return server_metrics.ask(self.fetcher(_endpoint(current), current.api_key), self.metrics and bool(current.model))
 
     def _gpu_memory(self, seen: Seen) -> int:
         smi = find_smi(GpuHost(self.host.run))
@@ -163,9 +177,11 @@ def _state(seen: Seen, telling: server_metrics.Telling) -> str:
         if not telling.health:
             return "running" if seen.current is None else "unresponsive"
         return {"ok": "running", "loading": "loading"}.get(telling.health, "unresponsive")
+    if seen.hidden:
+        return "unresponsive"
     if not seen.number and not seen.generations:
         return "absent"
-    return "failed" if seen.recorded else "stopped"
+    return "stopped" if seen.stopped else "failed"
 
 
 def _not_told(telling: server_metrics.Telling) -> list[str]:

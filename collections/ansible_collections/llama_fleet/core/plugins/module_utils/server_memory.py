@@ -167,7 +167,11 @@ def _fewer_slots(excess: typing.Callable[[int, int], int], options: Options, ctx
 
 
 def _cache_warnings(options: Options, figures: typing.Sequence[Figure]) -> list[str]:
-    """The prompt cache grows with use: it keeps nobody from starting, and ends a server weeks later."""
+    """The prompt cache grows with use: it keeps nobody from starting, and ends a server weeks later.
+
+    It is not counted as a need: with the size that releases have for it, 8 GiB, most small hosts would be refused, and a server
+    with few different prompts never comes near it.
+    """
     ram = next((figure for figure in figures if figure.device == HOST and figure.free_mib is not None), None)
     if ram is None or 0 <= options.cache_ram <= -ram.lacking_mib:
         return []
@@ -175,4 +179,5 @@ def _cache_warnings(options: Options, figures: typing.Sequence[Figure]) -> list[
         return ["llama_server_cache_ram is -1, so the prompt cache may take all RAM: set a limit"] if options.memory_max else []
     left = -ram.lacking_mib
     grows = f"llama_server_cache_ram lets the prompt cache grow to {options.cache_ram} MiB, and beside the model {left} MiB of RAM are left"
-    return [f"{grows}: set it to {left // 2 // 64 * 64} or less"]
+    end = "; the kernel ends a server that goes beyond llama_server_memory_max" if options.memory_max else ""
+    return [f"{grows}: set it to {left // 2 // 64 * 64} or less{end}"]

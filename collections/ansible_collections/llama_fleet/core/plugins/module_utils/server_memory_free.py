@@ -8,7 +8,7 @@ import pathlib
 import re
 import typing
 
-from ansible_collections.llama_fleet.core.plugins.module_utils import nvidia, server_limits
+from ansible_collections.llama_fleet.core.plugins.module_utils import control_groups, nvidia, server_limits
 from ansible_collections.llama_fleet.core.plugins.module_utils.memory_plan import HOST
 
 if typing.TYPE_CHECKING:
@@ -81,21 +81,14 @@ def compute_processes(run: Runner) -> list[tuple[str, str, str]]:
 
 def _cgroups(topmost_only: bool, own: int, root: pathlib.Path) -> typing.Iterator[int]:
     """Bytes that each limit of our control groups leaves. Cached files count as used and make room all the same."""
-    for line in _text(root / "proc/self/cgroup").splitlines():
-        _hierarchy, controllers, group = ([*line.split(":", 2), "", ""])[:3]
-        if not controllers:
-            mount, names = root / "sys/fs/cgroup", ("memory.max", "memory.current", "")
-        elif "memory" in controllers.split(","):
-            mount, names = root / "sys/fs/cgroup/memory", ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_")
-        else:
-            continue
-        parts = [] if topmost_only else [part for part in group.split("/") if part not in ("", "..")]
+    for memory in control_groups.memory(root):
+        parts = [] if topmost_only else [part for part in memory.group.split("/") if part not in ("", "..")]
         for count in range(len(parts) + 1):
-            folder = mount.joinpath(*parts[:count])
-            limit, used = _text(folder / names[0]), _text(folder / names[1])
+            folder = memory.mount.joinpath(*parts[:count])
+            limit, used = _text(folder / memory.limit), _text(folder / memory.used)
             if limit.isdigit() and used.isdigit():
                 stat = dict(re.findall(r"^(\w+) (\d+)$", _text(folder / "memory.stat"), re.MULTILINE))
-                cached = sum(int(stat.get(names[2] + name, 0)) for name in ("inactive_file", "active_file"))
+                cached = sum(int(stat.get(memory.prefix + name, 0)) for name in ("inactive_file", "active_file"))
                 yield min(int(limit), max(0, int(limit) - int(used) + cached + own))
 
 

@@ -10,7 +10,7 @@ import pathlib
 import typing
 import zlib
 
-from ansible_collections.llama_fleet.core.plugins.module_utils import server_settings
+from ansible_collections.llama_fleet.core.plugins.module_utils import server_router, server_settings
 from ansible_collections.llama_fleet.core.plugins.module_utils.model_spec import parse_shard
 
 if typing.TYPE_CHECKING:
@@ -69,7 +69,8 @@ def public(options: Options, command: typing.Sequence[str] = ()) -> list[tuple[s
 
 def mounts(options: Options, command: typing.Sequence[str]) -> list[str]:
     """What a container sees of the host, in the place where it is there: the release's folder and the public files."""
-    return list(dict.fromkeys([options.release, *(path for _variable, path in public(options, command))]))
+    routed = server_router.places(options).values()
+    return list(dict.fromkeys([options.release, *(path for _variable, path in public(options, command)), *routed]))
 
 
 def container_user(options: Options) -> int:

@@ -19,6 +19,7 @@ from ansible_collections.llama_fleet.core.plugins.module_utils import (
     server_limits,
     server_options,
     server_proof,
+    server_router,
     server_runtimes,
     server_secrets,
     server_settings,
@@ -111,7 +112,8 @@ class Planner:
     def other_runtimes(self, name: str) -> list[server_runtimes.Runtime]:
         """Those but ``name`` in which there is anything of this instance; with "", all of them."""
         host = self.host
-        return server_runtimes.others(name, self.options, host.run, host.unit_root, host.container_root, host.systemd)
+        used = {self.runtime_name, *(generation.runtime for generation in self.store.all())}
+        return server_runtimes.others(name, self.options, host.run, host.unit_root, host.container_root, host.systemd, used)
 
     def own_processes(self) -> list[processes.Process]:
         current = self.store.current()
@@ -145,11 +147,11 @@ class Planner:
         found += [*missing_devices, *server_flags.problems(options.extra_options, flags, options.allow), *self.host_problems(own, wrong)]
         settings = server_settings.settings(options, options.threads or self.threads(), devices)
         try:
-            variables, words = server_writing.split(settings, flags)
+            variables, words = server_router.kept(options, *server_writing.split(settings, flags))
         except ProblemError as error:
             found += error.problems
         raise_if_any(found)
-        content = self._content({**variables, **server_settings.visible_gpus(options)}, words, flags)
+        content = self._content({**variables, **server_settings.visible_gpus(options), **server_router.variables(options)}, words, flags)
         current = self.store.current()
         process = next(iter(own), None)
         return Plan(
@@ -187,7 +189,7 @@ class Planner:
     def prove_again(self, generation: Generation) -> Assessment:
         """Whether a generation that was good once could take over, as it lies on disk."""
         options = self.options_of(generation)
-        pids = tuple(process.pid for process in self.own_processes())
+        pids = tuple(_pids(self.own_processes()))
         candidate = server_proof.Candidate(options, generation.runtime, tuple(generation.command), generation.variables, (), pids)
         current = self.store.current()
         held = current.memory if current else {}
@@ -207,7 +209,7 @@ class Planner:
             found += checks.unit_problems(options, self.host.euid) if self.runtime_name == "systemd" else []
             found += self._runtime_problems()
             if "llama_server_host" not in wrong and "llama_server_port" not in wrong:
-                found += checks.host_problems(options, [process.pid for process in own])
+                found += checks.host_problems(options, _pids(own), lambda: _pids(self.own_processes()))
         return found
 
     def _runtime_problems(self) -> list[Problem]:
@@ -254,3 +256,7 @@ def _unwritable(folder: pathlib.Path, variable: str) -> list[Problem]:
     except ProblemError as error:
         return list(error.problems)
     return []
+
+
+def _pids(found: typing.Iterable[processes.Process]) -> list[int]:
+    return [process.pid for process in found]

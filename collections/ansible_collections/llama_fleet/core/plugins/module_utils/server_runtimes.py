@@ -9,6 +9,7 @@ import typing
 
 from ansible_collections.llama_fleet.core.plugins.module_utils import processes, server_compose, server_mounts, server_quadlet, server_unit
 from ansible_collections.llama_fleet.core.plugins.module_utils.container_engines import ENGINES, tester
+from ansible_collections.llama_fleet.core.plugins.module_utils.problems import ProblemError
 from ansible_collections.llama_fleet.core.plugins.module_utils.processes import ending
 from ansible_collections.llama_fleet.core.plugins.module_utils.runtime_docker import DockerRuntime
 from ansible_collections.llama_fleet.core.plugins.module_utils.runtime_problems import has_systemd, problems
@@ -119,11 +120,30 @@ def make(name: str, options: Options, run: Runner, unit_root: pathlib.Path = UNI
 
 
 def others(
-    name: str, options: Options, run: Runner, unit_root: pathlib.Path = UNIT_ROOT, container_root: pathlib.Path = CONTAINER_ROOT, systemd: bool | None = None
+    name: str,
+    options: Options,
+    run: Runner,
+    unit_root: pathlib.Path = UNIT_ROOT,
+    container_root: pathlib.Path = CONTAINER_ROOT,
+    systemd: bool | None = None,
+    used: typing.Collection[str] = NAMES,
 ) -> list[Runtime]:
-    """The runtimes but ``name`` that have anything of this instance: stop and remove each before another one starts; with "", all of them."""
+    """The runtimes but ``name`` that have anything of this instance: stop and remove each before another one starts; with "", all of them.
+
+    ``used`` are those that the instance has ever had. A docker that hangs is none of its business where it had another one.
+    """
     possible = NAMES if (has_systemd() if systemd is None else systemd) else ("docker", "process")
-    return [runtime for runtime in (make(each, options, run, unit_root, container_root) for each in possible if each != name) if runtime.present()]
+    wanted = [each for each in possible if each != name and (each != "docker" or not name or each in used)]
+    return [runtime for runtime in (make(each, options, run, unit_root, container_root) for each in wanted) if _present(runtime, runtime.name in used)]
+
+
+def _present(runtime: Runtime, used: bool) -> bool:
+    try:
+        return runtime.present()
+    except ProblemError:
+        if used:
+            raise
+        return False
 
 
 def own(current: str, options: Options, run: Runner) -> list[processes.Process]:

@@ -17,6 +17,10 @@ PROMPTS = ("One, two, three, four, five,", "The capital of France is Paris. The 
 TOKENS = 16
 # A busy moment of the host must not fail a server: the best of so many counts.
 TRIES = 3
+# So many of the likeliest tokens, at so many places, tell whether the numbers behind them are any.
+LIKELIEST, PLACES = 20, 4
+# A model that goes on and on with one token because it learnt nothing (its weights are random) is not sure of it; one that broke is.
+_SURE = math.log(0.5)
 # What a model without sense is seen to answer with: its numbers are NaN or all alike, and one token of the vocabulary always wins.
 _NOTHING = frozenset(" \t\r\n.\ufffd?!_-#*")
 
@@ -44,9 +48,10 @@ class Baseline:
         return self.ratio * self.speed
 
 
-def payload(prompt: str = PROMPTS[0], tokens: int = TOKENS) -> dict[str, typing.Any]:
-    """A request for exactly so many tokens, the likeliest ones, computed anew."""
-    return {"prompt": prompt, "n_predict": tokens, "temperature": 0, "ignore_eos": True, "return_tokens": True, "cache_prompt": False}
+def payload(prompt: str = PROMPTS[0], tokens: int = TOKENS, likeliest: int = 0) -> dict[str, typing.Any]:
+    """A request for exactly so many tokens, the likeliest ones, computed anew; with the probabilities of so many in each place."""
+    more = {"n_probs": likeliest} if likeliest else {}
+    return {"prompt": prompt, "n_predict": tokens, "temperature": 0, "ignore_eos": True, "return_tokens": True, "cache_prompt": False, **more}
 
 
 def sample(body: typing.Mapping[str, typing.Any]) -> Sample:
@@ -78,6 +83,29 @@ def nonsense(found: Sample) -> str:
     if len(found.tokens) == found.count and len(set(found.tokens)) == 1:
         return f"the same token {found.count} times, {shown}"
     return ""
+
+
+def likelihoods(body: typing.Mapping[str, typing.Any]) -> list[list[float | None]]:
+    """The logarithms of the likeliest tokens' probabilities in each place, None for one that is no number; empty where the server does not tell them."""
+    places = body.get("completion_probabilities")
+    rows = [place.get("top_logprobs") for place in places if isinstance(place, dict)] if isinstance(places, list) else []
+    return [[_number(each.get("logprob")) for each in row if isinstance(each, dict)] for row in rows if isinstance(row, list) and row]
+
+
+def _number(value: typing.Any) -> float | None:
+    return float(value) if isinstance(value, (int, float)) and math.isfinite(value) else None
+
+
+def judged(wrong: str, places: typing.Sequence[typing.Sequence[float | None]]) -> str:
+    """What is ``wrong`` with samples in the light of the numbers behind them; empty where they are those of a model that only knows nothing."""
+    numbers = [[value for value in place if value is not None] for place in places]
+    if not places:
+        return wrong
+    if sum(map(len, numbers)) < sum(map(len, places)):
+        return f"{wrong}, and what it computes are no numbers"
+    if all(len(place) > 2 and max(place) - min(place) < 1e-6 for place in numbers):
+        return f"{wrong}, and takes every token for as likely as any other"
+    return wrong if sum(max(place) for place in numbers) / len(numbers) > _SURE else ""
 
 
 def bad_vector(body: typing.Mapping[str, typing.Any]) -> str:

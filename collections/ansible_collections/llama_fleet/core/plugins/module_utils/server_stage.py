@@ -8,7 +8,15 @@ import datetime as dt
 import time
 import typing
 
-from ansible_collections.llama_fleet.core.plugins.module_utils import files, ports, server_gate, server_options, server_result, server_rollback
+from ansible_collections.llama_fleet.core.plugins.module_utils import (
+    files,
+    ports,
+    server_exec,
+    server_gate,
+    server_options,
+    server_result,
+    server_rollback,
+)
 from ansible_collections.llama_fleet.core.plugins.module_utils.generations import variables_of
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import raise_if_any
 from ansible_collections.llama_fleet.core.plugins.module_utils.server_memory import Assessment
@@ -80,7 +88,9 @@ class Stage:
         if self.dry:
             return self._result(plan, plan.current if plan.same else None, diff, assessment)
         if self.planner.runtime_name == "exec":
-            return self._result(plan, self._generation(plan, notes), diff, assessment)
+            generation = self._generation(plan, notes)
+            proved = None if generation.good else server_exec.prove(self.switch, generation, self._back(generation))
+            return self._result(plan, generation, diff, assessment, proved)
         if plan.serves and plan.current and plan.process:
             runtime = self.planner.runtime()
             try:
@@ -91,6 +101,7 @@ class Stage:
                 # It hangs: what was good once deserves a restart before anything is said of failure.
                 return self._switch(plan, notes, diff, assessment)
             current = self.store.mark_good(plan.current, passed.speed)
+            self.store.end_stop()
             if not plan.at_boot:
                 runtime.start_at_boot()
             return self._result(plan, current, diff, assessment, Started(current, plan.process, passed))
@@ -166,6 +177,7 @@ class Stage:
             return None
         if changed:
             runtime.start_at_boot()
+        self.store.end_stop()
         self.store.end_rollback()
         return self._rollback_result(generation, runtime, changed, [], Assessment(), Started(generation, process, passed))
 
@@ -194,6 +206,10 @@ class Stage:
         absent = self.options.state == "absent"
         up = bool(self.planner.own_processes()) or any(self._is_up(runtime) for runtime in runtimes)
         remains = self.options.folder.exists() or bool(runtimes)
+        # One that ended by an accident or by hand is told apart from one that is stopped as wanted.
+        ended = not absent and self.options.folder.exists() and not self.store.stopped
+        if ended and not self.dry:
+            self.store.begin_stop()
         if up and not self.dry:
             self.progress.stage("stopping llama-server")
             for runtime in runtimes:
@@ -203,8 +219,8 @@ class Stage:
             for runtime in [*runtimes, self.planner.runtime(current)]:
                 runtime.remove()
             self.store.remove()
-        changed = up or (absent and remains)
-        before = "started" if up else ("stopped" if remains else "absent")
+        changed = up or ended or (absent and remains)
+        before = "started" if up else "ended" if ended else "stopped" if remains else "absent"
         diff = [server_result.part(self.options.instance, f"{before}\n", f"{self.options.state}\n")] if changed else []
         name = current.runtime if current else self.planner.runtime_name
         return server_result.facts(self.options, name, self.planner.runtime(current), None if absent else current, changed, diff)

@@ -7,10 +7,9 @@ from __future__ import annotations
 import dataclasses
 import typing
 
-from ansible_collections.llama_fleet.core.plugins.module_utils import processes, server_gate, server_memory_free, server_mounts, server_speed
+from ansible_collections.llama_fleet.core.plugins.module_utils import processes, server_gate, server_memory_free, server_mounts, server_router, server_speed
 from ansible_collections.llama_fleet.core.plugins.module_utils.memory_plan import HOST
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, ProblemError
-from ansible_collections.llama_fleet.core.plugins.module_utils.server_runtimes import SystemdRuntime
 from ansible_collections.llama_fleet.core.plugins.module_utils.server_settings import CUDA
 
 if typing.TYPE_CHECKING:
@@ -61,9 +60,6 @@ class Switch:
     def _stop_others(self, runtime: Runtime) -> None:
         """Stop what an earlier generation left with another runtime."""
         for other in self.planner.other_runtimes(runtime.name):
-            # A unit's process carries our mark as well as one that we started ourselves.
-            if other.name == "process" and isinstance(runtime, SystemdRuntime) and {found.pid for found in other.own()} <= {runtime.main_pid()}:
-                continue
             other.stop()
             other.remove()
 
@@ -90,7 +86,8 @@ class Switch:
             lambda: runtime.death(process),
             lambda: self.progress.stage("loading the model"),
         )
-        if options["backend"] == CUDA:
+        # The servers that a router starts have the GPUs open, not itself.
+        if options["backend"] == CUDA and expected.mode != server_router.MODE:
             self._require_gpus(generation, process, brief)
         return passed
 
@@ -167,6 +164,8 @@ def endpoint_of(options: typing.Mapping[str, typing.Any]) -> str:
 
 def mode_of(options: typing.Mapping[str, typing.Any]) -> str:
     """What a server with these options is there for."""
+    if options.get("model") == "":
+        return server_router.MODE
     if options.get("rerank"):
         return "rerank"
     if options.get("embeddings"):

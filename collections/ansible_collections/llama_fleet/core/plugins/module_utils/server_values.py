@@ -112,6 +112,8 @@ def _texts(options: Options) -> typing.Iterator[Problem]:
     for name, value in texts.items():
         if not is_one_line(value):
             yield Problem(f"llama_server_{name}", "a newline or a control character", "printable text on one line")
+    if re.fullmatch(r"[ ,]+", options.alias):
+        yield Problem("llama_server_alias", repr(options.alias), "a name, or several with commas between", "leave it empty to name the model after its file")
     for name in _PATHS:
         if texts[name] and not texts[name].startswith("/"):
             yield Problem(f"llama_server_{name}", texts[name], "an absolute path")

@@ -32,7 +32,8 @@ options:
       - V(systemd) makes a unit. V(quadlet) makes a container of podman that systemd runs, V(docker) one of a compose file, both with the host's own
         release in O(image). V(process) makes a process of its own session, for machines without systemd. V(auto) takes systemd where it is PID 1,
         else a process.
-      - "V(exec) renders the generation and starts nothing: the caller executes RV(ignore:command) with the variables of RV(ignore:environment_file)."
+      - "V(exec) lets a new generation pass its gate on a port of its own, and leaves nothing running:
+        the caller executes RV(ignore:command) with the variables of RV(ignore:environment_file)."
     type: str
     choices: [auto, systemd, quadlet, docker, process, exec]
     default: auto

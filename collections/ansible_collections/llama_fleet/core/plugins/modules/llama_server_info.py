@@ -80,8 +80,8 @@ instances:
       sample: default
     state:
       description:
-        - V(running), V(loading) its model, V(unresponsive) where its process lives and does not answer well, V(stopped) on purpose, V(failed) where it should
-          run and does not, V(absent).
+        - V(running), V(loading) its model, V(unresponsive) where its process lives and does not answer well or its container's engine does not tell,
+          V(stopped) as was asked for, V(failed) where it does not run and nobody asked for that, V(absent).
       type: str
       sample: running
     generation:

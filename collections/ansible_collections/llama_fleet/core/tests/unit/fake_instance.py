@@ -95,11 +95,15 @@ class Site:
         return generation
 
     def inspector(self, **more: typing.Any) -> server_info.Inspector:
-        host = Host(self.systemd, systemd=self.runtime == "systemd", euid=self.euid, unit_root=self.folder / "units")
+        host = Host(self.systemd, systemd=self.runtime == "systemd", euid=self.euid, unit_root=self.folder / "units", container_root=self.folder / "containers")
         return server_info.Inspector(self.folder / "etc", self.folder / "run", host, **more)
 
     def facts(self, **more: typing.Any) -> server_info.Facts:
         return self.inspector(**more).inspect("chat")
+
+    def stop(self) -> None:
+        """As a role leaves it that was asked to stop it."""
+        (self.instance / "stopped").touch()
 
     def record(self, process: processes.Process) -> None:
         (self.folder / "run").mkdir(exist_ok=True)

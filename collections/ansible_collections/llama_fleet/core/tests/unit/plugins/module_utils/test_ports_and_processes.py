@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.server
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -97,6 +98,20 @@ def test_a_process_is_found_by_its_environment(sleeper: subprocess.Popen[bytes])
     assert [process.pid for process in found] == [sleeper.pid]
     assert processes.alive(found[0])
     assert not processes.alive(processes.Process(sleeper.pid, found[0].started + 1)), "a pid that was used again is another process"
+
+
+def test_what_a_process_has_started_itself_is_a_part_of_it() -> None:
+    environment = {**os.environ, "LLAMA_FLEET_TEST_MARK": "family"}
+    with subprocess.Popen(["sh", "-c", "sleep 60 & echo $!; wait"], env=environment, stdout=subprocess.PIPE, start_new_session=True) as parent:
+        assert parent.stdout
+        child = int(parent.stdout.readline())
+        while processes.name(child) != "sleep":
+            time.sleep(0.01)
+        assert [process.pid for process in processes.started_with("LLAMA_FLEET_TEST_MARK", "family")] == [parent.pid]
+        parent.kill()
+        parent.wait()
+        assert [process.pid for process in processes.started_with("LLAMA_FLEET_TEST_MARK", "family")] == [child], "one that was left alone is not"
+        os.kill(child, signal.SIGKILL)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to make a namespace")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import shutil
 import typing
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from ansible_collections.llama_fleet.core.plugins.module_utils import container_engines, processes, runtime_docker, server_mounts, server_runtimes
 from ansible_collections.llama_fleet.core.plugins.module_utils.commands import Result
 from ansible_collections.llama_fleet.core.plugins.module_utils.generations import Generation
+from ansible_collections.llama_fleet.core.plugins.module_utils.problems import ProblemError
 from ansible_collections.llama_fleet.core.plugins.module_utils.runtime_docker import DockerRuntime
 from ansible_collections.llama_fleet.core.plugins.module_utils.runtime_quadlet import QuadletRuntime
 from ansible_collections.llama_fleet.core.plugins.module_utils.server_gate import GateError
@@ -159,6 +161,46 @@ def test_a_container_of_docker_says_why_it_ended(tmp_path: pathlib.Path) -> None
     refused = FakeRunner(Result(0, "", ""), Result(1, "", "one\nError: no such image\n"), Result(1, "", ""))
     with pytest.raises(GateError, match=r"^Error: no such image$"):
         DockerRuntime(tmp_path, refused).start(generation(tmp_path / "1"))
+
+
+def test_a_container_of_docker_that_was_ended_for_its_memory_says_so(tmp_path: pathlib.Path) -> None:
+    refused = FakeRunner(Result(0, "", ""), Result(0, "", ""), Result(0, "0\n", ""), Result(0, "137\n", ""), Result(0, "true\n", ""))
+    with pytest.raises(GateError, match="ended by SIGKILL: it wanted more memory than its container may have"):
+        DockerRuntime(tmp_path, refused).start(generation(tmp_path / "1"))
+
+
+HANGS = Result(124, "", "docker did not end within 20 s")
+
+
+class Hanging(Engines):
+    def answer(self, command: list[str]) -> Result:
+        return HANGS if "inspect" in command else super().answer(command)
+
+
+def test_an_engine_that_hangs_is_a_problem_and_not_a_container_that_is_not_there(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutil, "which", lambda _name: "/usr/bin/docker")
+    run = FakeRunner(*[HANGS] * 3)
+    for asked in (DockerRuntime(tmp_path, run).present, DockerRuntime(tmp_path, run).own, QuadletRuntime(tmp_path, UNIT, run).own):
+        with pytest.raises(ProblemError, match="found no answer within 20 s"):
+            asked()
+    assert {setting["timeout"] for setting in run.settings} == {container_engines.TIME_LIMIT}
+
+
+def test_an_engine_that_hangs_after_a_start_is_a_start_that_failed(tmp_path: pathlib.Path) -> None:
+    with pytest.raises(GateError, match="docker: found no answer within 20 s"):
+        DockerRuntime(tmp_path, FakeRunner(Result(0, "", ""), Result(0, "", ""), HANGS)).start(generation(tmp_path / "1"))
+    hanging = Hanging()
+    runtime = QuadletRuntime(tmp_path, UNIT, hanging, tmp_path / "system", container_root=tmp_path / "containers")
+    with pytest.raises(GateError, match="podman: found no answer within 20 s"):
+        runtime.start(generation(tmp_path / "2"))
+
+
+def test_nothing_waits_for_a_docker_that_hangs_but_for_its_end(docker: DockerRuntime) -> None:
+    docker.stop()
+    docker.remove()
+    docker.start_at_boot()
+    docker.log_lines(3)
+    assert all(setting["timeout"] for setting in typing.cast("Engines", docker.run).settings)
 
 
 def test_a_runtime_is_made_with_what_the_options_say(tmp_path: pathlib.Path) -> None:

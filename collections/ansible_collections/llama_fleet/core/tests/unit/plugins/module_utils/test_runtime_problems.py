@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import shutil
 import typing
 
 import pytest
 
 from ansible_collections.llama_fleet.core.plugins.module_utils import server_runtimes
 from ansible_collections.llama_fleet.core.plugins.module_utils.commands import Result
+from ansible_collections.llama_fleet.core.plugins.module_utils.problems import ProblemError
 from ansible_collections.llama_fleet.core.tests.unit.fake_options import CPU, CUDA
 from ansible_collections.llama_fleet.core.tests.unit.fake_runner import FakeRunner
 
@@ -125,6 +127,20 @@ def test_nothing_is_fetched_in_check_mode_or_where_there_are_other_problems(root
         host = Host(docker_image=Result(1, "", ""))
         told("docker", host, root, **changes)
         assert not [command for command in host.commands if "pull" in command]
+
+
+def test_a_docker_that_hangs_is_only_in_the_way_of_an_instance_that_was_in_it(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutil, "which", lambda _name: "/usr/bin/docker")
+    options = dataclasses.replace(CPU, root=tmp_path, runtime_root=tmp_path / "run")
+    run = FakeRunner(*[Result(124, "", "docker did not end")] * 2)
+
+    def others(name: str, *used: str) -> list[str]:
+        return [found.name for found in server_runtimes.others(name, options, run, tmp_path, tmp_path, systemd=False, used=used)]
+
+    assert (others("process", "systemd"), run.commands) == ([], [])
+    assert (others("", "process"), len(run.commands)) == ([], 1)
+    with pytest.raises(ProblemError, match="docker: found no answer within 20 s"):
+        others("process", "docker")
 
 
 def test_only_what_is_there_is_in_the_way_of_another_runtime(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:

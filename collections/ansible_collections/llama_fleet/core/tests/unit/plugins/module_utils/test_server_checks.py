@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import pathlib
+import subprocess
 import typing
 
 import pytest
 
-from ansible_collections.llama_fleet.core.plugins.module_utils import server_checks, server_options, server_settings, server_unit
+from ansible_collections.llama_fleet.core.plugins.module_utils import commands, ports, server_checks, server_options, server_settings, server_unit
 from ansible_collections.llama_fleet.core.plugins.module_utils.commands import Result
 from ansible_collections.llama_fleet.core.tests.unit.fake_server_options import WANTED
 
@@ -16,6 +18,19 @@ from ansible_collections.llama_fleet.core.tests.unit.fake_server_options import 
 def test_cuda_devices_are_read_from_the_servers_own_list() -> None:
     listing = "Available devices:\n  CUDA0: NVIDIA H200 (143771 MiB, 143000 MiB free)\n  CUDA1: NVIDIA H200 (1 MiB, 1 MiB free)\n  Vulkan0: x (1)\n"
     assert server_options.cuda_devices(listing) == ["CUDA0", "CUDA1"]
+
+
+# -- its port ----------------------------------------------------------------------------------------
+
+
+def test_who_listens_is_asked_again_before_it_is_said_to_be_anothers(monkeypatch: pytest.MonkeyPatch) -> None:
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    ours, theirs = os.getpid(), os.getppid()
+    for pid, told in ((ours, 0), (gone.pid, 0), (theirs, 1), (0, 1)):
+        found = [ports.Listener("127.0.0.1", WANTED.port, pid)]
+        monkeypatch.setattr(ports, "listeners", lambda *_arguments, found=found, **_options: found)
+        assert len(server_checks.host_problems(WANTED, [], lambda: [ours])) == told, pid
 
 
 # -- the unit's user ---------------------------------------------------------------------------------
@@ -77,6 +92,18 @@ def test_a_stray_configuration_is_a_problem(tmp_path: pathlib.Path) -> None:
     assert server_checks.configuration_problems(str(tmp_path)) == []
     (tmp_path / "config.ini").touch()
     assert "config.ini" in str(server_checks.configuration_problems(str(tmp_path))[0])
+
+
+def test_the_help_of_a_release_that_tells_no_options_is_read_as_that_of_its_build(tmp_path: pathlib.Path) -> None:
+    server = tmp_path / "bin" / "llama-server"
+    server.parent.mkdir()
+    server.write_text("#!/bin/sh\necho '--port PORT  port to listen on'\n", encoding="utf-8")
+    server.chmod(0o755)
+    options = dataclasses.replace(WANTED, release=str(tmp_path))
+    (tmp_path / "manifest.json").write_text('{"build": "b7"}', encoding="utf-8")
+    flags = server_checks.read_flags(options, commands.run)
+    assert flags is not None
+    assert (flags.long_names, flags.build) == (["port"], "b7")
 
 
 @pytest.mark.parametrize(

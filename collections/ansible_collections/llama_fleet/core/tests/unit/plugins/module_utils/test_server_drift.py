@@ -50,6 +50,7 @@ def test_a_generation_of_before_its_files_were_recorded_is_checked_as_well(site:
     site.runtime = "systemd"
     site.systemd.enabled = False
     generation = site.write(files=None, unit_sha256=hashlib.sha256(UNIT.encode()).hexdigest(), environment={"A": "1"})
+    site.stop()
     assert site.facts()["drift"] == []
     (generation / "unit").write_text("[Service]\n", encoding="utf-8")
     (generation / "environment").write_text("A=3\n", encoding="utf-8")

@@ -20,6 +20,12 @@ def said(text: str = " six, seven, eight", speed: float = 50.0, count: int = 16,
     return Reply(200, {"content": text, "tokens": given, "tokens_predicted": count, "timings": {"predicted_per_second": speed}})
 
 
+def told(likeliest: list[float | None]) -> Reply:
+    """The same with the probabilities of the likeliest tokens."""
+    places = [{"top_logprobs": [{"logprob": each} for each in likeliest]}] * 4
+    return Reply(200, {**said(count=4).body, "completion_probabilities": places})
+
+
 PROPS = {"model_path": "/m.gguf", "total_slots": 2, "default_generation_settings": {"n_ctx": 512}}
 EXPECTED = Expected("/m.gguf", 2, 512)
 CHAT = {"choices": [{"message": {"content": " Paris. "}}]}
@@ -72,6 +78,11 @@ def test_a_good_server_passes_after_loading() -> None:
         (Expected("/m.gguf", 2, 512, "rerank"), {"rerank": [Reply(200, {"results": [{"relevance_score": -3.5}]})]}, "/v1/rerank", ""),
         (Expected("/m.gguf", 2, 256), {}, "/completion", ""),
         (Expected("/m.gguf", 2, 256, alias="m.gguf"), {"props": [Reply(200, {**PROPS, "model_alias": "m.gguf"})]}, "/completion", ""),
+        # Of several names a newer release shows one, an older one takes them all for a single name.
+        (Expected("/m.gguf", 2, 256, alias="small, chat"), {"props": [Reply(200, {**PROPS, "model_alias": "chat"})]}, "/completion", ""),
+        (Expected("/m.gguf", 2, 256, alias="small, chat"), {"props": [Reply(200, {**PROPS, "model_alias": "small, chat"})]}, "/completion", ""),
+        # A model of random weights goes on with any one token, and is not sure of it.
+        (Expected("/m.gguf", 2, 512), {"completion": [said("!!!!"), said("????"), told([-1.5, -1.8]), told([-2.0, -2.1])]}, "/completion", ""),
         # Sixteen letters are sense enough for one of the two questions.
         (Expected("/m.gguf", 2, 512), {"completion": [said("......"), said(" Rome")]}, "/completion", ""),
     ],
@@ -122,7 +133,13 @@ def test_the_time_limit_grows_with_the_model_where_none_is_set(timeout: int, siz
         ({"props": [Reply(401, {})]}, "it refused our API key"),
         ({"props": [Reply(500, {}, "boom")]}, "/props answered 500: boom"),
         ({"props": [Reply(200, {**PROPS, "model_alias": "other"})]}, "it calls its model other, not m.gguf"),
+        ({"props": [Reply(200, {**PROPS, "model_alias": "m"})]}, "it calls its model m, not m.gguf"),
         ({"completion": [said("......"), said("!!!!")]}, "it generates nothing but '......': its model's files are damaged, or this release computes wrongly"),
+        ({"completion": [said("...."), said("...."), told([None, None])]}, "it generates nothing but '....', and what it computes are no numbers: its model's"),
+        (
+            {"completion": [said("6666", tokens=[6] * 16), said("6666", tokens=[6] * 16), told([-9.0] * 20)]},
+            "takes every token for as likely as any other: its",
+        ),
         ({"completion": [said(tokens=[4] * 16)]}, "it generates the same token 16 times, ' six, seven, eight'"),
         (
             {"completion": [said(speed=39.0)]},

@@ -10,9 +10,11 @@ import typing
 
 import pytest
 
-from ansible_collections.llama_fleet.core.plugins.module_utils import processes, server_info
+from ansible_collections.llama_fleet.core.plugins.module_utils import processes, server_info, server_runtimes
+from ansible_collections.llama_fleet.core.plugins.module_utils.commands import Result
 from ansible_collections.llama_fleet.core.tests.unit.fake_instance import KEY, UNIT, Docker, Site
 from ansible_collections.llama_fleet.core.tests.unit.fake_metrics_server import Fake, healthy, serving
+from ansible_collections.llama_fleet.core.tests.unit.fake_runner import FakeRunner
 
 if typing.TYPE_CHECKING:
     import pathlib
@@ -96,11 +98,26 @@ def test_without_a_process_it_is_stopped_or_failed_or_absent(site: Site) -> None
     assert site.facts()["state"] == "absent"
     assert site.inspector().names() == []
     site.write()
-    assert (site.facts()["state"], site.facts()["drift"]) == ("stopped", [])
+    assert (site.facts()["state"], site.facts()["drift"]) == ("failed", ["it does not run, though it was not stopped"])
     site.record(processes.Process(2**22 + 1, 1))
     facts = site.facts()
     assert (facts["state"], facts["pid"], facts["drift"]) == ("failed", 0, ["it does not run, though it was not stopped"])
+    site.stop()
+    assert (site.facts()["state"], site.facts()["drift"]) == ("stopped", [])
+    (site.instance / "current").unlink()
+    assert site.facts()["state"] == "stopped"
+    (site.instance / "stopped").unlink()
+    assert site.facts()["state"] == "failed", "the first generation there was did not pass its gate"
     assert site.inspector().names() == ["chat"]
+
+
+@pytest.mark.parametrize("runtime", ["process", "systemd"])
+def test_one_that_runs_though_it_was_stopped(site: Site, runtime: str) -> None:
+    site.runtime, site.systemd.enabled = runtime, False
+    site.write()
+    site.stop()
+    with site.running():
+        assert site.facts()["drift"][0] == "it runs, though it was stopped"
 
 
 def test_only_folders_with_the_name_of_an_instance_are_instances(site: Site) -> None:
@@ -119,6 +136,15 @@ def test_a_process_of_no_generation(site: Site) -> None:
     assert (facts["state"], facts["generation"], facts["drift"]) == ("running", 0, ["a process runs, but no generation is current"])
 
 
+def test_a_router_has_no_figures_of_its_own(site: Site) -> None:
+    with serving(healthy()) as fake:
+        site.port = fake.port
+        site.write(model="")
+        with site.running():
+            facts = site.facts()
+    assert (facts["state"], facts["unknown"], fake.asked) == ("running", [], ["/health"])
+
+
 def test_a_unit_is_compared_with_what_is_installed_and_with_the_boot(site: Site) -> None:
     site.runtime = "systemd"
     site.write()
@@ -134,7 +160,12 @@ def test_a_unit_is_compared_with_what_is_installed_and_with_the_boot(site: Site)
         assert site.facts()["drift"] == ["what is installed is not the unit of generation 1", "it runs, but would not start at boot"]
     unit.unlink()
     facts = site.facts()
-    assert (facts["state"], facts["drift"]) == ("stopped", [])
+    assert (facts["state"], facts["drift"]) == ("failed", ["it neither runs nor starts at boot, though nobody asked for it to be stopped"])
+    site.stop()
+    assert (site.facts()["state"], site.facts()["drift"]) == ("stopped", [])
+    unit.write_text(UNIT, encoding="utf-8")
+    site.systemd.enabled = True
+    assert (site.facts()["state"], site.facts()["drift"]) == ("stopped", ["it was stopped, but starts at boot"])
 
 
 def test_a_container_is_what_its_engine_says(site: Site) -> None:
@@ -146,9 +177,28 @@ def test_a_container_is_what_its_engine_says(site: Site) -> None:
         facts = site.facts()
         assert (facts["state"], facts["pid"], facts["drift"]) == ("unresponsive", process.pid, [])
     docker.main_pid, docker.status = 0, "exited"
+    assert site.facts()["state"] == "failed", "docker was asked for that, and nobody else"
+    site.stop()
     assert (site.facts()["state"], site.facts()["drift"]) == ("stopped", [])
+    (site.instance / "stopped").unlink()
     docker.status = "restarting"
     assert (site.facts()["state"], site.facts()["drift"]) == ("failed", ["it does not run, though it starts at boot"])
+
+
+def test_a_container_file_is_looked_for_where_the_host_has_them(site: Site) -> None:
+    site.runtime = "quadlet"
+    site.write()
+    assert site.inspector().see("chat").runtime == server_runtimes.of(
+        "quadlet", site.instance, site.folder / "run", site.systemd, site.folder / "units", site.folder / "containers"
+    )
+
+
+def test_a_container_whose_engine_hangs_is_not_said_to_be_gone(site: Site) -> None:
+    site.runtime, site.systemd = "docker", typing.cast("Docker", FakeRunner(Result(124, "", "")))
+    site.write()
+    facts = site.facts()
+    assert (facts["state"], facts["drift"], len(site.systemd.commands)) == ("unresponsive", [], 1)
+    assert facts["unknown"][0].startswith("docker: found no answer within 20 s")
 
 
 def unreadable(monkeypatch: pytest.MonkeyPatch, generation: pathlib.Path) -> None:

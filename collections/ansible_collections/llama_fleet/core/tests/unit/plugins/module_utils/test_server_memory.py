@@ -113,10 +113,14 @@ def test_files_beside_the_model_count_where_the_model_is(tmp_path: pathlib.Path)
     assert found.by_device == {"CUDA0": 5934, "Host": 110}
 
 
+GROWS = "llama_server_cache_ram lets the prompt cache grow to 8192 MiB, and beside the model 866 MiB of RAM are left: set it to 384 or less"
+
+
 @pytest.mark.parametrize(
     ("cache_ram", "memory_max", "told"),
     [
-        (8192, "", ["llama_server_cache_ram lets the prompt cache grow to 8192 MiB, and beside the model 866 MiB of RAM are left: set it to 384 or less"]),
+        (8192, "2G", [f"{GROWS}; the kernel ends a server that goes beyond llama_server_memory_max"]),
+        (8192, "", [GROWS]),
         (866, "", []),
         (0, "", []),
         (-1, "", []),

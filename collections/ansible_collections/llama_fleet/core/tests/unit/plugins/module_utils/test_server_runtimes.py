@@ -10,7 +10,7 @@ import typing
 
 import pytest
 
-from ansible_collections.llama_fleet.core.plugins.module_utils import files, processes, server_runtimes
+from ansible_collections.llama_fleet.core.plugins.module_utils import files, processes, runtime_systemd, server_runtimes
 from ansible_collections.llama_fleet.core.plugins.module_utils.commands import Result
 from ansible_collections.llama_fleet.core.plugins.module_utils.generations import Generation
 from ansible_collections.llama_fleet.core.plugins.module_utils.server_gate import GateError
@@ -96,6 +96,27 @@ def test_a_unit_whose_preparations_fail_says_so_in_systemds_words(tmp_path: path
     refusal = "Job for llama-fleet-default.service failed because the control process exited with error code.\n"
     with pytest.raises(GateError, match=r"^Job for .* the control process exited with error code\.$"):
         systemd(tmp_path, Systemctl(refusal=refusal)).start(generation(tmp_path / "1"))
+
+
+NO_LIMIT, LIMIT = "infinity", str(64 << 20)
+KERNEL = ": that is what the kernel does to one that wants more memory than llama_server_memory_max, 64 MiB"
+
+
+@pytest.mark.parametrize(
+    ("result", "status", "limit", "words"),
+    [
+        ("oom-kill", "9", LIMIT, ": it wanted more memory than llama_server_memory_max, 64 MiB"),
+        ("oom-kill", "9", NO_LIMIT, ": it wanted more memory than the host has"),
+        ("signal", "9", LIMIT, KERNEL),
+        ("exit-code", "137", LIMIT, ""),
+        ("signal", "137", str(2**64 - 1), ""),
+        ("signal", "9", NO_LIMIT, ""),
+        ("signal", "11", LIMIT, ""),
+        ("timeout", "9", LIMIT, ""),
+    ],
+)
+def test_an_end_for_its_memory_is_told_as_one(result: str, status: str, limit: str, words: str) -> None:
+    assert runtime_systemd.out_of_memory({"Result": result, "ExecMainStatus": status, "MemoryMax": limit}) == words
 
 
 @pytest.mark.parametrize(

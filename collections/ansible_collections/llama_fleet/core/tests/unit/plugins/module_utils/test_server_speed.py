@@ -63,6 +63,42 @@ def test_what_only_a_broken_model_says(found: Sample, told: str) -> None:
     assert server_speed.nonsense(found) == told
 
 
+UNIFORM = [[-10.8] * 20] * 4
+RANDOM = [[-1.2, -1.5, -1.7], [-1.3, -1.3, -1.9]]
+SURE = [[-0.1, -3.0, -4.0], [-0.3, -2.0, -5.0]]
+
+
+@pytest.mark.parametrize(
+    ("places", "told"),
+    [
+        ([], "dots"),  # an old server tells nothing
+        ([[None, None], [-0.1, -3.0]], "dots, and what it computes are no numbers"),
+        (UNIFORM, "dots, and takes every token for as likely as any other"),
+        (SURE, "dots"),
+        (RANDOM, ""),
+        ([[-4.38, -4.38, -4.5]] * 4, ""),  # the two likeliest of many alike are no sign of zeros
+    ],
+)
+def test_nonsense_of_a_model_that_learnt_nothing_is_no_damage(places: list[list[float | None]], told: str) -> None:
+    assert server_speed.judged("dots", places) == told
+
+
+@pytest.mark.parametrize(
+    ("body", "places"),
+    [
+        (
+            {"completion_probabilities": [{"logprob": None, "top_logprobs": [{"logprob": None}, {"logprob": float("nan")}, {"logprob": -1}]}]},
+            [[None, None, -1.0]],
+        ),
+        ({"completion_probabilities": [{"content": " six", "probs": [{"tok_str": " six", "prob": 0.9}]}]}, []),
+        ({"completion_probabilities": None}, []),
+        ({}, []),
+    ],
+)
+def test_probabilities_are_read_as_a_server_tells_them(body: dict[str, typing.Any], places: list[list[float | None]]) -> None:
+    assert server_speed.likelihoods(body) == places
+
+
 def test_the_speed_is_measured_by_what_served_before_with_the_same_model() -> None:
     others = [generation(5, 90.0), generation(4, 80.0, "/other.gguf"), generation(3, 70.0)]
     assert server_speed.baseline(0.8, "/m.gguf", generation(2, 60.0), others) == Baseline(0.8, 60.0, 2)

@@ -7,11 +7,12 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import time
 import typing
 
 import pytest
 
-from ansible_collections.llama_fleet.core.plugins.module_utils import processes, runtime_problems, server_checks
+from ansible_collections.llama_fleet.core.plugins.module_utils import processes, runtime_problems, server_checks, server_info
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import ProblemError
 from ansible_collections.llama_fleet.core.plugins.module_utils.progress import Progress
 from ansible_collections.llama_fleet.core.plugins.module_utils.server_arguments import ARGUMENTS, options_of
@@ -52,10 +53,16 @@ class Site:
             "ready_timeout": 10,
         }
 
+    @property
+    def host(self) -> Host:
+        return Host(self.systemd, systemd=True, unit_root=self.units, container_root=self.folder / "containers", configuration=str(self.folder / "none"))
+
     def run(self, dry: bool = False, **changes: typing.Any) -> dict[str, typing.Any]:
         self.systemd.asked.clear()
-        host = Host(self.systemd, systemd=True, unit_root=self.units, container_root=self.folder / "containers", configuration=str(self.folder / "none"))
-        return Stage(options_of({**self.wanted, **changes}), Progress(), host, dry).run()
+        return Stage(options_of({**self.wanted, **changes}), Progress(), self.host, dry).run()
+
+    def facts(self) -> dict[str, typing.Any]:
+        return server_info.Inspector(self.folder / "etc", self.folder / "run", self.host, metrics=False).inspect("default")
 
     def servers(self) -> list[int]:
         return [process.pid for process in processes.started_with("LLAMA_FLEET_INSTANCE", str(self.folder / "etc/instances/default"))]
@@ -96,6 +103,28 @@ def test_what_starts_no_longer_at_boot_does_again_without_a_restart(site: Site) 
     assert (after["changed"], after["restarted"], after["pid"], site.systemd.asked) == (True, False, pid, ["enable"])
 
 
+@pytest.mark.parametrize("again", [{}, {"state": "rolled_back", "to_generation": 1}])
+def test_what_runs_again_is_no_longer_stopped_as_wanted(site: Site, again: dict[str, typing.Any]) -> None:
+    site.run()
+    site.run(state="stopped")
+    # Somebody starts it by hand, and then the role finds it running.
+    site.systemd(["systemctl", "restart"])
+    time.sleep(0.3)
+    assert site.facts()["drift"] == ["it runs, though it was stopped", "it runs, but would not start at boot"]
+    site.run(**again)
+    assert (site.facts()["state"], site.facts()["drift"]) == ("running", [])
+    site.systemd(["systemctl", "stop"])
+    site.systemd(["systemctl", "disable"])
+    assert (site.facts()["state"], site.run(state="stopped")["changed"], site.facts()["state"]) == ("failed", True, "stopped")
+
+
+def test_what_a_process_left_that_ended_by_itself_is_removed_where_a_unit_follows(site: Site) -> None:
+    os.kill(site.run(runtime="process")["pid"], signal.SIGKILL)
+    assert (site.folder / "run" / "default.json").exists()
+    assert site.run()["runtime"] == "systemd"
+    assert list((site.folder / "run").iterdir()) == []
+
+
 def test_a_release_that_crashes_gives_way_to_the_old_one(site: Site) -> None:
     site.run()
     with pytest.raises(ProblemError, match=r"llama-server was ended by SIGILL[\s\S]*generation 1 is back in service"):
@@ -129,10 +158,14 @@ def test_another_runtime_that_is_not_good_leaves_the_one_before(site: Site, befo
 
 def test_it_is_stopped_and_removed_once(site: Site) -> None:
     site.run()
+    assert site.run(dry=True, state="stopped")["changed"]
+    assert (site.facts()["state"], site.facts()["drift"]) == ("running", [])
     assert site.run(state="stopped")["changed"]
     assert (site.servers(), site.systemd.enabled) == ([], False)
+    assert (site.facts()["state"], site.facts()["drift"]) == ("stopped", [])
     assert not site.run(state="stopped")["changed"]
     assert site.run()["restarted"]
+    assert (site.facts()["state"], site.facts()["drift"]) == ("running", [])
     assert site.run(state="absent")["changed"]
     assert (site.servers(), list(site.units.iterdir()), (site.folder / "etc/instances/default").exists()) == ([], [], False)
     assert not site.run(state="absent")["changed"]

@@ -52,6 +52,8 @@ def test_a_server_with_a_certificate_is_asked_in_secret(more: dict[str, typing.A
         ({}, "completion"),
         ({"embeddings": True}, "embedding"),
         ({"rerank": True}, "rerank"),
+        ({"model": ""}, "router"),
+        ({"model": "/m.gguf"}, "completion"),
         ({"embeddings": False, "rerank": False}, "completion"),
         ({"extra_options": {"reranking": True}}, "rerank"),
         ({"extra_options": {"embedding": False}}, "completion"),

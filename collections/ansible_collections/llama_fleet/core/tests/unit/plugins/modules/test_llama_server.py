@@ -17,7 +17,7 @@ import typing
 
 import pytest
 
-from ansible_collections.llama_fleet.core.plugins.module_utils import processes, server_checks
+from ansible_collections.llama_fleet.core.plugins.module_utils import processes, server_checks, tiny_model
 from ansible_collections.llama_fleet.core.tests.unit.module_runs import Forker, Instance
 
 RELEASE = os.environ.get("LLAMA_FLEET_TEST_RELEASE", "")
@@ -143,6 +143,17 @@ def test_a_model_that_answers_nonsense_is_not_good_and_the_old_one_is_back(insta
     assert instance.answers() == 200
     after = instance.good()
     assert (after["changed"], after["generation"]) == (False, 1)
+
+
+@real
+def test_a_model_of_zeros_is_not_good_and_one_that_learnt_nothing_is(instance: Instance, tmp_path: pathlib.Path) -> None:
+    message = instance.bad(model=copied(tmp_path / "zeros", lambda data: bytes(data[: len(data) // 2]) + bytes(len(data) - len(data) // 2)))
+    assert "and takes every token for as likely as any other: its model's files are damaged" in message
+    message = instance.bad(model=copied(tmp_path / "scrambled", scramble))
+    assert "and what it computes are no numbers: its model's files are damaged" in message
+    for seed in (1, 2):
+        tiny_model.write_tiny_model(tmp_path / "tiny.gguf", seed)
+        assert instance.good(model=str(tmp_path / "tiny.gguf"))["ready"]
 
 
 @real

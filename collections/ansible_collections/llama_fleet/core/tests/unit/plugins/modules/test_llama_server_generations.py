@@ -108,9 +108,10 @@ def test_as_many_good_generations_are_kept_as_asked_and_the_current_one_always(i
     assert numbers(instance) == [7]
 
 
-def test_exec_makes_generations_and_starts_nothing(instance: Instance) -> None:
+def test_exec_makes_generations_proves_them_and_leaves_nothing_running(instance: Instance) -> None:
     first = instance.good(runtime="exec")
-    assert (first["changed"], first["pid"], first["ready"], first["log"], instance.servers()) == (True, 0, False, "", [])
+    assert (first["changed"], first["pid"], first["ready"], first["log"], instance.servers()) == (True, 0, True, "", [])
+    assert first["speed"] > 0
     assert os.path.isfile(first["environment_file"])
     assert not instance.good(runtime="exec")["changed"]
     assert instance.good(runtime="exec", parallel=2)["changed_parts"] == ["llama_server_parallel"]

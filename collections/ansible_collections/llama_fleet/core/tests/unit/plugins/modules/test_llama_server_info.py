@@ -40,6 +40,7 @@ def write(folder: pathlib.Path, name: str) -> None:
     manifest = {"number": 1, "good": True, "runtime": "process", "options": {"port": 1}, "environment": {}, "files": {}, "created": "then"}
     (generation / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
     (generation.parents[1] / "current").symlink_to("generations/1")
+    (generation.parents[1] / "stopped").touch()
 
 
 def states(found: Facts) -> dict[str, str]:
@@ -60,6 +61,8 @@ def test_all_instances_and_those_that_are_missed(tmp_path: pathlib.Path) -> None
 def test_one_instance_also_where_there_is_none(tmp_path: pathlib.Path) -> None:
     write(tmp_path, "chat")
     write(tmp_path, "embed")
+    (tmp_path / "etc" / "instances" / "embed" / "stopped").unlink()
+    assert states(run(tmp_path)) == {"chat": "stopped", "embed": "failed"}
     assert states(run(tmp_path, instance="chat", expected=["embed"])) == {"chat": "stopped"}
     assert states(run(tmp_path, instance="none")) == {"none": "absent"}
     assert states(run(tmp_path / "nowhere")) == {}
