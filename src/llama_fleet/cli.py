@@ -8,13 +8,14 @@ import os
 import pathlib
 import platform
 import typing
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 import click
 from click.shell_completion import get_completion_class
 
-from llama_fleet import __version__, access, console, events, foreground, options, runner, settings, status
+from llama_fleet import __version__, console, doctor, events, foreground, options, settings, shown, status
 from llama_fleet.errors import ExitCode, FleetError, UsageError
+from llama_fleet.invocation import ROOTS, Invocation, own_options, shown_options
 
 NAME = "llama-fleet"
 CONTEXT = {"help_option_names": ["-h", "--help"]}
@@ -42,7 +43,7 @@ Of a host whose inventory names several instances all are stopped, or the one th
 STATUS_HELP = """Tell of every instance, or of INSTANCE, whether it runs, what it runs, how busy it is, and what is not as its generation says.
 
 \b
-Exit status: 0 all of them run, 1 something is not as wanted, 2 wrong usage, 3 a host is unreachable.
+Exit status: 0 all of them run or are stopped as wanted, 1 something is not as wanted, 2 wrong usage, 3 a host is unreachable.
 """
 GENERATIONS_HELP = "List the generations of every instance, or of INSTANCE: what each was made of, and which is current."
 ROLLBACK_HELP = """Run the last good generation before the current one again, or the one that --to names.
@@ -51,44 +52,11 @@ INSTANCE may be left out where a host has only one.
 """
 INSTANCE, TO = "llama_server_instance", "llama_server_to_generation"
 _INSTANCE = click.Argument([INSTANCE], required=False, metavar="[INSTANCE]")
-# Where instances are kept: all that those commands need to know that look at what there is.
-ROOTS = ("llama_server_root", "llama_server_runtime_root")
-WATCH_SECONDS = 5.0
-
-
-@dataclasses.dataclass(frozen=True)
-class Invocation:
-    """The command line's own options, apart from the roles' variables."""
-
-    catalogue: settings.Catalogue
-    command: str
-    prefix: pathlib.Path | None
-    inventory: tuple[pathlib.Path, ...]
-    check: bool
-    diff: bool
-    verbose: int
-
-    @property
-    def is_local(self) -> bool:
-        return not self.inventory
-
-    def base(self) -> dict[str, object]:
-        """What --prefix says."""
-        if self.prefix is None:
-            return {}
-        # Units are for the whole machine: below a folder there are only processes.
-        return {**settings.below(self.prefix, self.catalogue), "llama_server_runtime": "process"}
-
-    def run(self, playbook: str, variables: Mapping[str, object]) -> events.Outcome:
-        become = self.is_local and self.prefix is None and access.needs_become(self.command)
-        request = runner.Request(playbook, variables, self.inventory, become, self.check, self.diff, self.verbose)
-        return runner.run(request, console.Console(self.catalogue.stages[playbook]))
+_MODEL = click.Argument([options.MODEL], required=False, metavar="[MODEL]")
 
 
 def up(invocation: Invocation, variables: dict[str, object], *, detach: bool) -> int:
-    values = {**invocation.base(), **variables}
-    if invocation.is_local:
-        values = {"llama_server_prompt": PROMPT, **settings.secrets_from_environment(os.environ, invocation.catalogue), **values}
+    values = _wanted(invocation, {"llama_server_prompt": PROMPT, **variables} if invocation.is_local else variables)
     outcome = invocation.run("site", values)
     click.echo(console.summary(outcome))
     if outcome.exit_code or invocation.check:
@@ -102,35 +70,25 @@ def up(invocation: Invocation, variables: dict[str, object], *, detach: bool) ->
     return foreground.follow(int(result["pid"]), pathlib.Path(result["log"]), lambda: down(stopping, place))
 
 
+def _wanted(invocation: Invocation, variables: dict[str, object]) -> dict[str, object]:
+    """What hosts are to become, with the secrets of this machine's environment where it is this machine."""
+    secrets = settings.secrets_from_environment(os.environ, invocation.catalogue) if invocation.is_local else {}
+    return {**secrets, **invocation.base(), **variables}
+
+
 def down(invocation: Invocation, variables: dict[str, object]) -> int:
-    place = {name: value for name, value in invocation.base().items() if name in PLACE}
-    outcome = invocation.run("down", {**place, **variables})
+    outcome = invocation.run("down", {**invocation.part(*PLACE), **variables})
     click.echo(console.summary(outcome))
     return outcome.exit_code
 
 
 def rollback(invocation: Invocation, variables: dict[str, object]) -> int:
-    place = {name: value for name, value in invocation.base().items() if name in PLACE}
-    outcome = invocation.run("rollback", {**place, **variables})
+    outcome = invocation.run("rollback", {**invocation.part(*PLACE), **variables})
     click.echo(console.summary(outcome))
     for host, result in sorted(outcome.of_role("llama_server").items()):
         would = "would be current again" if invocation.check else f"is current and answers at {result['endpoint']}"
         click.echo(f"{'' if host == events.LOCALHOST else f'{host}: '}generation {result['generation']} {would}")
     return outcome.exit_code
-
-
-def look(invocation: Invocation, variables: Mapping[str, object]) -> events.Outcome:
-    """Ask every host for its instances: as root where that is to be had, else for what everybody may read."""
-    place = {name: value for name, value in invocation.base().items() if name in ROOTS}
-    become = invocation.is_local and invocation.prefix is None and access.may_become()
-    request = runner.Request("status", {**place, **variables}, invocation.inventory, become, verbosity=invocation.verbose)
-    return runner.run(request, _remark)
-
-
-def _remark(event: events.Event) -> None:
-    """All that is said while hosts are asked: what came of it is the answer itself."""
-    if isinstance(event, events.Remark):
-        click.echo(f"{'Warning: ' if event.warning else ''}{event.text}", err=True)
 
 
 def commands(catalogue: settings.Catalogue) -> click.Group:
@@ -141,19 +99,22 @@ def commands(catalogue: settings.Catalogue) -> click.Group:
             "up",
             callback=_handler(catalogue, "up"),
             params=[
-                click.Argument(["gguf_model_source"], required=False, metavar="[MODEL]"),
-                *_own_options(),
+                _MODEL,
+                *own_options(),
                 click.Option(["--detach"], is_flag=True, help="Leave the server running and return."),
                 *options.make(catalogue),
             ],
             help=UP_HELP,
         )
     )
+    parameters = [_MODEL, *own_options("prefix", "inventory", "verbose"), *shown_options(), *options.make(catalogue)]
+    group.add_command(options.StagedCommand("doctor", callback=_doctor(catalogue), params=parameters, help=doctor.HELP))
     group.add_command(
-        options.StagedCommand("down", callback=_handler(catalogue, "down"), params=[*_own_options(), *options.make(catalogue, PLACE)], help=DOWN_HELP)
+        options.StagedCommand("down", callback=_handler(catalogue, "down"), params=[*own_options(), *options.make(catalogue, PLACE)], help=DOWN_HELP)
     )
     for name, view, text in (("status", status.STATUS, STATUS_HELP), ("generations", status.GENERATIONS, GENERATIONS_HELP)):
-        parameters = [_INSTANCE, *_own_options("prefix", "inventory", "verbose"), *_shown_options(name), *options.make(catalogue, ROOTS)]
+        asked = [*own_options("prefix", "inventory", "verbose"), *shown_options(watched=name == "status")]
+        parameters = [_INSTANCE, *asked, *options.make(catalogue, ROOTS)]
         group.add_command(options.StagedCommand(name, callback=_looker(catalogue, name, view), params=parameters, help=text))
     group.add_command(
         options.StagedCommand(
@@ -162,7 +123,7 @@ def commands(catalogue: settings.Catalogue) -> click.Group:
             params=[
                 _INSTANCE,
                 click.Option(["--to", TO], type=click.IntRange(min=1), metavar="N", help="Number of the generation."),
-                *_own_options(),
+                *own_options(),
                 *options.make(catalogue, (*ROOTS, "llama_server_ready_timeout")),
             ],
             help=ROLLBACK_HELP,
@@ -180,48 +141,11 @@ def commands(catalogue: settings.Catalogue) -> click.Group:
     return group
 
 
-def _shown_options(command: str) -> list[click.Parameter]:
-    watch = click.Option(
-        ["--watch"],
-        is_flag=False,
-        flag_value=WATCH_SECONDS,
-        type=click.FloatRange(min=0.5),
-        metavar="[SECONDS]",
-        help=f"Show it again every so often, in place, until Ctrl-C. [default: {WATCH_SECONDS:g}]",
-    )
-    return [
-        click.Option(["--json", "as_json"], is_flag=True, help="Print JSON and nothing else."),
-        click.Option(["--query"], metavar="EXPR", default="", help="Print, as JSON, what this JMESPath expression makes of the list."),
-        *([watch] if command == "status" else []),
-    ]
-
-
-def _own_options(*only: str) -> list[click.Parameter]:
-    path = click.Path(path_type=pathlib.Path)
-    every: list[click.Parameter] = [
-        click.Option(["--prefix"], type=path, callback=_absolute, metavar="DIR", help="Keep everything below this folder: a sandbox that needs no root."),
-        click.Option(
-            ["-i", "--inventory"],
-            type=click.Path(exists=True, path_type=pathlib.Path),
-            multiple=True,
-            help="Hosts that are meant instead of this machine; may be given several times.",
-        ),
-        click.Option(["--check"], is_flag=True, help="Change nothing, tell what would change."),
-        click.Option(["--diff"], is_flag=True, help="Show what changes in files."),
-        click.Option(["-v", "--verbose"], count=True, help="Show Ansible's own words; -vv and more for more of them."),
-    ]
-    return [option for option in every if not only or option.name in only]
-
-
-def _absolute(_context: click.Context, _parameter: click.Parameter, value: pathlib.Path | None) -> pathlib.Path | None:
-    return value.expanduser().absolute() if value else None
-
-
 def _handler(catalogue: settings.Catalogue, command: str) -> Callable[..., int]:
     def handle(*, detach: bool = False, **given: typing.Any) -> int:
         own = {name: given.pop(name) for name in ("prefix", "inventory", "check", "diff", "verbose")}
         invocation = Invocation(catalogue, command, **own)
-        variables = _variables(given, invocation)
+        variables = invocation.variables(given)
         if command == "up":
             return up(invocation, variables, detach=detach)
         return down(invocation, variables) if command == "down" else rollback(invocation, variables)
@@ -229,40 +153,32 @@ def _handler(catalogue: settings.Catalogue, command: str) -> Callable[..., int]:
     return handle
 
 
-def _looker(catalogue: settings.Catalogue, command: str, view: status.View) -> Callable[..., int]:
-    def handle(
-        *,
-        prefix: pathlib.Path | None,
-        inventory: tuple[pathlib.Path, ...],
-        verbose: int,
-        as_json: bool,
-        query: str,
-        watch: float | None = None,
-        **given: typing.Any,
-    ) -> int:
+def _looker(catalogue: settings.Catalogue, command: str, view: shown.View) -> Callable[..., int]:
+    def handle(*, as_json: bool, query: str, watch: float | None = None, **given: typing.Any) -> int:
         if watch and (as_json or query):
             raise UsageError("--watch is for people, and --json and --query are for programs: leave out one of them.")
-        invocation = Invocation(catalogue, command, prefix, inventory, check=False, diff=False, verbose=verbose)
+        invocation = _looking(catalogue, command, given)
         asked = {"llama_fleet_asked_for": given.pop(INSTANCE) or "", "llama_fleet_asks_for_metrics": command == "status"}
-        variables = {**asked, **_variables(given, invocation)}
+        variables = {**invocation.part(*ROOTS), **asked, **invocation.variables(given)}
         if watch:
-            return status.watch(view, lambda: look(invocation, variables), watch)
-        return status.show(view, lambda: look(invocation, variables), as_json=as_json, query=query)
+            return shown.watch(view, lambda: invocation.look("status", variables), watch)
+        return shown.show(view, lambda: invocation.look("status", variables), as_json=as_json, query=query)
 
     return handle
 
 
-def _variables(given: Mapping[str, typing.Any], invocation: Invocation) -> dict[str, object]:
-    """What was given on the command line."""
-    return {name: _value(invocation.catalogue.variables[name], value, invocation) for name, value in given.items() if value not in (None, ())}
+def _doctor(catalogue: settings.Catalogue) -> Callable[..., int]:
+    def handle(*, as_json: bool, query: str, **given: typing.Any) -> int:
+        invocation = _looking(catalogue, "doctor", given)
+        variables = _wanted(invocation, invocation.variables(given))
+        return shown.show(doctor.VIEW, lambda: invocation.look("doctor", variables), as_json=as_json, query=query)
+
+    return handle
 
 
-def _value(variable: settings.Variable, value: typing.Any, invocation: Invocation) -> object:
-    """As the roles want it. Ansible does not run in the user's folder: paths on this machine have to be whole."""
-    if variable.kind == "dict":
-        return dict(value)
-    is_path = variable.kind == "path" or (variable.name.endswith("_source") and value.startswith(("./", "../", "~/")))
-    return str(pathlib.Path(value).expanduser().absolute()) if value and is_path and invocation.is_local else value
+def _looking(catalogue: settings.Catalogue, command: str, given: dict[str, typing.Any]) -> Invocation:
+    """The invocation of a command that changes nothing, out of what was ``given``, which then is only variables."""
+    return Invocation(catalogue, command, **{name: given.pop(name) for name in ("prefix", "inventory", "verbose")})
 
 
 def _version() -> int:

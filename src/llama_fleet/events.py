@@ -53,6 +53,10 @@ class Failure:
     host: str
     text: str
     unreachable: bool = False
+    # Where: the role or else the module, and whether it only planned.
+    role: str = dataclasses.field(default="", compare=False)
+    plan: bool = dataclasses.field(default=False, compare=False)
+    problems: tuple[Mapping[str, str], ...] = dataclasses.field(default=(), compare=False)  # the same as ``text``, one by one
 
 
 @dataclasses.dataclass(frozen=True)
@@ -144,7 +148,11 @@ class Translator:
             return
         self.outcome.calls += data["resolved_action"] not in NOT_ON_HOSTS
         text = str(data["res"].get("msg") or "the task failed without a message").strip()
-        self._fail(Failure(data["host"], text, unreachable))
+        # Where no module came to run at all, such as without a Python on the host.
+        said = str(data["res"].get("module_stderr") or "").strip().splitlines()
+        text += f" ({said[-1] if 'Traceback' in said[0] else said[0]})" if said else ""
+        role = (data.get("role") or data["resolved_action"]).rpartition(".")[2]
+        self._fail(Failure(data["host"], text, unreachable, role, bool(data["res"].get("plan_only")), tuple(data["res"].get("problems") or ())))
 
     def _fail(self, failure: Failure) -> None:
         self.outcome.failures.append(failure)

@@ -32,7 +32,7 @@ ENVIRONMENT_NAMES: Mapping[str, str] = {
 # Only these are taken for misspelt variables when no role has them: NVIDIA_DRIVER_* and CUDA_* are others' names, too.
 OWN_PREFIXES = ("LLAMA_SERVER_", "LLAMA_CPP_", "GGUF_MODEL_")
 
-PLAYBOOKS = ("site", "down", "rollback", "status")
+PLAYBOOKS = ("site", "container", "doctor", "down", "rollback", "status")
 # For inventories only: an option or a variable of the environment cannot hold it well.
 SEVERAL = "llama_server_instances"
 

@@ -13,7 +13,7 @@ import pytest
 from llama_fleet import events, runner, settings
 
 Call = dict[str, typing.Any]
-STAGES = ("nvidia_driver_info", "cuda_toolkit", "llama_cpp_release", "gguf_model", "llama_server")
+MODULES = ("nvidia_driver_info", "cuda_toolkit", "llama_cpp_release", "gguf_model", "llama_server", "preflight_info")
 # The real action, but for what would start a module.
 ACTION = """
 import json, os
@@ -31,6 +31,12 @@ class ActionModule(Real):
 """
 FAKES = """
 def answer(module, given):
+    if module == "preflight_info":
+        full = any(instance["llama_cpp_source"] == "too much" for instance in given["instances"].values())
+        failed = {"failed": True, "msg": "disk space: found little.\\nclock: found an hour."} if full and given.get("stop") else {}
+        return {"changed": False, "checks": [], **failed}
+    if module == "nvidia_driver_info" and given["gpu"] == "required":
+        return {"failed": True, "msg": "no GPU", "problems": [{"code": "no_device"}]}
     if module == "nvidia_driver_info":
         return {"changed": False, "backend": "cpu" if given["gpu"] == "none" else "cuda", "cuda_architectures": ["90-real"], "driver": {"version": "580.1"}}
     if given.get("source") == "missing":
@@ -99,7 +105,7 @@ def fleet(monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path) -> Fleet:
         (collection / "plugins" / name).symlink_to(settings.COLLECTION / "plugins" / name)
     (collection / "plugins/fakes.py").write_text(FAKES, encoding="utf-8")
     shutil.copy(settings.COLLECTION / "plugins/action/validate_variables.py", actions)
-    for name in STAGES:
+    for name in MODULES:
         shutil.copy(settings.COLLECTION / f"plugins/action/{name}.py", actions / f"real_{name}.py")
         (actions / f"{name}.py").write_text(ACTION.format(name=name), encoding="utf-8")
     (tmp_path / "tmp").mkdir()
@@ -118,8 +124,14 @@ def test_every_instance_plans_first_and_is_given_its_own(fleet: Fleet) -> None:
     several, single = fleet.calls("several"), fleet.calls("single")
     chat_plan = ["nvidia_driver_info", "cuda_toolkit?", "llama_cpp_release?", "gguf_model?", "llama_server?"]
     embed_plan = ["nvidia_driver_info", "llama_cpp_release?", "gguf_model?", "llama_server?"]
-    runs = ["llama_server", "cuda_toolkit", "llama_cpp_release", "gguf_model", "llama_server", "llama_server"]
+    runs = ["preflight_info", "llama_server", "cuda_toolkit", "llama_cpp_release", "gguf_model", "llama_server", "llama_server"]
     assert names(several) == ["llama_server?", *chat_plan, *embed_plan, *runs]
+    (preflight,) = [call for call in several if call["module"] == "preflight_info"]
+    assert {name: each["llama_server_port"] for name, each in preflight["instances"].items()} == {"chat": 8081, "embed": 8080}
+    assert preflight["stop"] is True
+    plan = preflight["plans"]["chat"]
+    assert (plan["nvidia_driver"]["backend"], plan["llama_cpp"]["would_compile"], plan["gguf_model"]["would_change"]) == ("cuda", True, True)
+    assert "s3cr3t" not in json.dumps(preflight)
     servers = [call for call in several if call["module"] == "llama_server"]
     order = ["old", "chat", "embed"]
     assert [call["instance"] for call in servers] == order + order
@@ -139,7 +151,7 @@ def test_every_instance_plans_first_and_is_given_its_own(fleet: Fleet) -> None:
     assert toolkit == ["/cuda_toolkit/", "", "/cuda_toolkit/"]
     assert [call["ctx_size"] for call in several if call["module"] == "gguf_model"] == [512, 4096, 512]
 
-    # One instance of which all is there costs five calls.
+    # One instance of which all is there costs five calls, and nobody on the network is asked.
     assert names(single) == ["nvidia_driver_info", "llama_cpp_release?", "gguf_model?", "llama_server?", "llama_server"]
     assert {call["instance"] for call in single if call["module"] == "llama_server"} == {"default"}
     assert outcome.calls == sum(len(fleet.calls(host)) for host in HOSTS)
@@ -176,3 +188,45 @@ def test_a_rollback_wants_to_know_of_which_instance(fleet: Fleet) -> None:
     assert fleet.calls("several") == []
     done = [(call["instance"], call["state"], call["to_generation"]) for host in ("single", "named") for call in fleet.calls(host)]
     assert done == [("default", "rolled_back", 3), ("embed", "rolled_back", 3)]
+
+
+def test_what_no_plan_sees_stops_a_host_before_it_is_changed(fleet: Fleet) -> None:
+    fleet.run("site", {"full": {"llama_cpp_source": "too much", "nvidia_driver_gpu": "none"}})
+    assert fleet.failures() == {"full": "disk space: found little.\nclock: found an hour."}
+    assert names(fleet.calls("full")) == ["nvidia_driver_info", "llama_cpp_release?", "gguf_model?", "llama_server?", "preflight_info"]
+
+
+def test_doctor_looks_at_every_host_and_stops_at_none(fleet: Fleet) -> None:
+    hosts = {
+        "several": {**HOSTS["several"], "gguf_model_token": "s3cr3t"},
+        "without": {"nvidia_driver_gpu": "required", "llama_server_port": "9000"},
+        "down": {"llama_server_state": "stopped"},
+        "named": NAMED,
+        "typo": {"llama_server_prot": 1},
+    }
+    fleet.run("doctor", hosts)
+    looked = {host: names(fleet.calls(host)) for host in hosts}
+    assert looked == {
+        "several": ["nvidia_driver_info", "nvidia_driver_info", "preflight_info"],
+        "without": ["nvidia_driver_info", "preflight_info"],
+        "down": ["preflight_info"],
+        "named": ["nvidia_driver_info", "preflight_info"],
+        "typo": [],
+    }
+    asked = {host: fleet.calls(host)[-1] for host in hosts if host != "typo"}
+    assert {host: sorted(call["instances"]) for host, call in asked.items()} == {
+        "several": ["chat", "embed"],
+        "without": ["default"],
+        "down": [],
+        "named": ["embed"],
+    }
+    several, without = asked["several"], asked["without"]
+    assert several["tokens"] == {"chat": "s3cr3t", "embed": "s3cr3t"}
+    assert "s3cr3t" not in json.dumps({name: value for name, value in several.items() if name != "tokens"})
+    assert {name: plan["nvidia_driver"]["backend"] for name, plan in several["plans"].items()} == {"chat": "cuda", "embed": "cpu"}
+    # A failure to find what is required is a finding among others; a number is one, however it was written.
+    assert without["plans"]["default"]["nvidia_driver"]["problems"] == [{"code": "no_device"}]
+    assert without["instances"]["default"]["llama_server_port"] == 9000
+    assert "stop" not in without
+    failures = [event for event in fleet.seen if isinstance(event, events.Failure)]
+    assert [(failure.host, [problem["subject"] for problem in failure.problems]) for failure in failures] == [("typo", ["llama_server_prot"])]

@@ -5,30 +5,22 @@
 
 from __future__ import annotations
 
-import pathlib
+import dataclasses
 import typing
 
-import yaml
-from ansible.errors import AnsibleUndefinedVariable
 from ansible.plugins.action import ActionBase
 
 from ansible_collections.llama_fleet.core.plugins.module_utils import instances, role_variables
+from ansible_collections.llama_fleet.core.plugins.plugin_utils.role_values import host_of, load_spec, values_of
 
 if typing.TYPE_CHECKING:
     from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem
 
-ROLES = pathlib.Path(__file__).resolve().parents[2] / "roles"
 ARGUMENTS = {
     "roles": {"type": "list", "elements": "str", "default": []},
     "one_instance": {"type": "bool", "default": False},
     "shared_gpus": {"type": "bool", "default": False},
 }
-
-
-def load_spec(role: str, roles: pathlib.Path = ROLES) -> dict[str, typing.Any]:
-    """The options of a role of this collection, by name."""
-    document = yaml.safe_load((roles / role / "meta" / "argument_specs.yml").read_text(encoding="utf-8"))
-    return dict(document["argument_specs"]["main"]["options"])
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]  # because ansible-core declares no types for its plugins
@@ -45,8 +37,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # because ansible-core de
         problems: list[Problem] = []
         for role in arguments["roles"]:
             problems += role_variables.unknown(role, variables, specs[role])
-            problems += role_variables.wrong(self._values(variables, specs[role]), specs[role])
-        host = self._host(variables, specs)
+            problems += role_variables.wrong(values_of(variables, specs[role], self._templar.template), specs[role])
+        host = host_of(variables, specs, self._templar.template)
         if instances.VARIABLE in variables and instances.VARIABLE not in host.values:
             problems.append(instances.UNKNOWN_YET)
         default = str(host.specs["llama_server"][instances.ONE]["default"])
@@ -55,21 +47,6 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # because ansible-core de
         chosen = instances.chosen(host, given, default)
         problems += instances.ambiguous(chosen) if arguments["one_instance"] and not problems else []
         if problems:
-            return {**result, "failed": True, "msg": "\n".join(str(problem) for problem in problems)}
+            told = [dataclasses.asdict(problem) for problem in problems]
+            return {**result, "failed": True, "msg": "\n".join(str(problem) for problem in problems), "problems": told}
         return {**result, "changed": False, "instances": chosen}
-
-    def _host(self, variables: dict[str, typing.Any], specs: dict[str, dict[str, typing.Any]]) -> instances.Host:
-        values = self._values(variables, {name: option for spec in specs.values() for name, option in spec.items()})
-        entries = values.get(instances.VARIABLE)
-        return instances.Host(entries if isinstance(entries, dict) else {}, values, specs)
-
-    def _values(self, variables: dict[str, typing.Any], spec: dict[str, typing.Any]) -> dict[str, typing.Any]:
-        """The values that are known by now; what a play wires from a later result is not."""
-        values = {}
-        for name in spec:
-            if name in variables:
-                try:
-                    values[name] = self._templar.template(variables[name])
-                except AnsibleUndefinedVariable:
-                    continue
-        return values

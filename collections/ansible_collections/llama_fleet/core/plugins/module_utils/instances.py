@@ -37,6 +37,7 @@ WIRED = frozenset(
         "llama_server_mmproj",
         "llama_server_model",
         "llama_server_release",
+        "nvidia_driver_runtime",
     }
 )
 # What all instances of a host have in common.

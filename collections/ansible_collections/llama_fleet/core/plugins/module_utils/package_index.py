@@ -40,12 +40,25 @@ class IndexFile:
 
 def index_url(given: str = "", files: typing.Iterable[str] = _PIP_FILES) -> str:
     """The index to ask: the one given, else what pip is configured to use, else PyPI."""
-    if given:
-        return given
+    return given or _configured("index-url", files) or _DEFAULT_INDEX
+
+
+def is_ignored(index: str, files: typing.Iterable[str] = _PIP_FILES) -> bool:
+    """Whether pip passes over ``index`` because it is asked without TLS, and nobody has said that its host can be trusted."""
+    parts = urllib.parse.urlsplit(index)
+    host = parts.hostname or ""
+    if parts.scheme != "http" or host == "localhost" or host.startswith("127.") or host == "::1":
+        return False
+    return not {host, parts.netloc.rpartition("@")[2]} & set(_configured("trusted-host", files).split())
+
+
+def _configured(name: str, files: typing.Iterable[str]) -> str:
+    """One of pip's settings, out of the environment or its files."""
     configuration = configparser.ConfigParser(interpolation=None, strict=False)
     with contextlib.suppress(configparser.Error):  # pip itself will tell what is wrong with it
         configuration.read([os.path.expanduser(path) for path in [*files, os.environ.get("PIP_CONFIG_FILE", "")]], encoding="utf-8")
-    return os.environ.get("PIP_INDEX_URL") or configuration.get("global", "index-url", fallback="") or _DEFAULT_INDEX
+    told = os.environ.get(f"PIP_{name.upper().replace('-', '_')}") or configuration.get("global", name, fallback="")
+    return told or ""
 
 
 def find_file(index: str, package: Package, suffix: str, variable: str) -> IndexFile:

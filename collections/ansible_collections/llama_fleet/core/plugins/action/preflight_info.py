@@ -1,0 +1,62 @@
+# Copyright: (c) 2026, the llama-fleet authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Calls the module of the same name with the role variables of every instance that the host is to run."""
+
+from __future__ import annotations
+
+import dataclasses
+import typing
+
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+from ansible.plugins.action import ActionBase
+
+from ansible_collections.llama_fleet.core.plugins.module_utils import instances
+from ansible_collections.llama_fleet.core.plugins.plugin_utils import role_values
+
+Values = dict[str, typing.Any]
+TOKEN = "gguf_model_token"
+# In the place of other secrets, which nobody needs to check anything.
+PRESENT = "present"
+
+
+class ActionModule(ActionBase):  # type: ignore[misc]  # because ansible-core declares no types for its plugins
+    """Not one of those that show progress: it ends within seconds."""
+
+    _supports_check_mode = True
+
+    def run(self, tmp: str | None = None, task_vars: Values | None = None) -> Values:
+        super().run(tmp, task_vars)
+        given = dict(self._task.args)
+        host = self._host(dict(task_vars or {}), given.get("instances") or {})
+        variables = {name: _effective(host, name) for name in host.started()}
+        tokens = {name: values[TOKEN] for name, values in variables.items() if values[TOKEN]}
+        shown = {name: _without_secrets(values, host.specs) for name, values in variables.items()}
+        return dict(self._execute_module(module_args={**given, "instances": shown, "tokens": tokens}, task_vars=task_vars))
+
+    def _host(self, variables: Values, given: Values) -> instances.Host:
+        """The host with its instances, or those that were ``given``."""
+        specs = {role: role_values.load_spec(role) for role in instances.STAGES}
+        # What the play wires is known from the plans, or not at all.
+        told = {name: value for name, value in variables.items() if name not in instances.WIRED}
+        host = role_values.host_of(told, specs, self._templar.template)
+        default = str(specs["llama_server"][instances.ONE]["default"])
+        names = instances.chosen(host, host.values.get(instances.ONE), default)
+        return dataclasses.replace(host, entries=given or {name: host.entries.get(name) for name in names})
+
+
+def _effective(host: instances.Host, name: str) -> Values:
+    """Every variable of the roles as the instance ``name`` has it, of the type that its spec says."""
+    values = {}
+    for spec in host.specs.values():
+        for variable, option in spec.items():
+            kind = {key: option[key] for key in ("type", "elements") if key in option}
+            value = host.effective(name, variable)
+            values[variable] = ArgumentSpecValidator({variable: kind}).validate({variable: value}).validated_parameters.get(variable, value)
+    return values
+
+
+def _without_secrets(values: Values, specs: typing.Mapping[str, typing.Mapping[str, typing.Mapping[str, typing.Any]]]) -> Values:
+    secret = {name for spec in specs.values() for name, option in spec.items() if option.get("no_log")}
+    hidden = {name: ([PRESENT] if isinstance(values[name], list) else PRESENT) if values[name] else values[name] for name in secret}
+    return {**values, **hidden}

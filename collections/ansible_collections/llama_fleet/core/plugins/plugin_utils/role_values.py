@@ -1,0 +1,42 @@
+# Copyright: (c) 2026, the llama-fleet authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a host says of the roles' variables, before any role runs."""
+
+from __future__ import annotations
+
+import pathlib
+import typing
+
+import yaml
+from ansible.errors import AnsibleUndefinedVariable
+
+from ansible_collections.llama_fleet.core.plugins.module_utils import instances
+
+Values = dict[str, typing.Any]
+ROLES = pathlib.Path(__file__).resolve().parents[2] / "roles"
+
+
+def load_spec(role: str, roles: pathlib.Path = ROLES) -> Values:
+    """The options of a role of this collection, by name."""
+    document = yaml.safe_load((roles / role / "meta" / "argument_specs.yml").read_text(encoding="utf-8"))
+    return dict(document["argument_specs"]["main"]["options"])
+
+
+def values_of(variables: Values, names: typing.Iterable[str], template: typing.Callable[[typing.Any], typing.Any]) -> Values:
+    """The values that are known by now; what a play wires from a later result is not."""
+    values = {}
+    for name in names:
+        if name in variables:
+            try:
+                values[name] = template(variables[name])
+            except AnsibleUndefinedVariable:
+                continue
+    return values
+
+
+def host_of(variables: Values, specs: dict[str, Values], template: typing.Callable[[typing.Any], typing.Any]) -> instances.Host:
+    """The host with its instances' entries."""
+    values = values_of(variables, [name for spec in specs.values() for name in spec], template)
+    entries = values.get(instances.VARIABLE)
+    return instances.Host(entries if isinstance(entries, dict) else {}, values, specs)
