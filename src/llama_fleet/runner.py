@@ -3,6 +3,7 @@
 """Runs a play: the only file that imports ansible_runner."""
 
 import dataclasses
+import getpass
 import json
 import os
 import pathlib
@@ -162,7 +163,19 @@ def _environment(private: pathlib.Path, marker: str, *, local: bool) -> dict[str
     }
     if local:
         here["ANSIBLE_HOME"] = str(private / "home")
+        here.update(_person(private / "home"))
     configuration = COLLECTIONS.parent / "ansible.cfg"
     if "ANSIBLE_CONFIG" not in os.environ and configuration.exists():
         here["ANSIBLE_CONFIG"] = str(configuration)
     return here
+
+
+def _person(home: pathlib.Path) -> dict[str, str]:
+    """A home and a name where this user has none, as an arbitrary one of a container: pip, git and Python ask for them."""
+    given = os.environ.get("HOME", "")
+    person = {} if given and os.access(given, os.W_OK) else {"HOME": str(home)}
+    try:
+        getpass.getuser()
+    except (KeyError, OSError):
+        person["USER"] = "llama-fleet"
+    return person

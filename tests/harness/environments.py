@@ -61,6 +61,11 @@ def olah_venv(context: Context) -> pathlib.Path:
     return _venv(context, "olah", "python3", "requirements-olah.txt")
 
 
+def container_venv(context: Context) -> pathlib.Path:
+    """What checks the files about the image: compose, GitHub's workflows, Kubernetes, SPDX."""
+    return _venv(context, "container", "python3", "requirements-container.txt")
+
+
 def newest_python() -> str:
     """A Python that ansible-core's newest line runs on; skips the step where there is none."""
     for version in ("3.13", "3.12"):

@@ -64,7 +64,7 @@ def ruff(context: Context) -> None:
 @step("mypy", "Python: types, strictly", quick=True, beside=True)
 def mypy(context: Context) -> None:
     venv = environments.main_venv(context)
-    context.run("mypy", "--cache-dir", context.cache / "mypy", "src", "tests", "molecule", "docs", "benchmarks", COLLECTION / "plugins", venv=venv)
+    context.run("mypy", "--cache-dir", context.cache / "mypy", "src", "tests", "molecule", "docs", "benchmarks", "image", COLLECTION / "plugins", venv=venv)
 
 
 @step("shellcheck", "shell scripts", quick=True, beside=True)
@@ -129,7 +129,9 @@ def units_newest(context: Context) -> None:
     # Not those that meet little of Ansible: the launcher's, the hub's, the transports', what gguf_model chooses and keeps, the benchmarks'.
     apart = ["test_launcher.py", "test_hub.py", "test_hub_faults.py", "test_xet.py", "segments"]
     apart += [f"gguf_model/test_{name}.py" for name in ("choice", "mirrors", "removal", "store", "transport")]
-    apart += ["test_quant_properties.py", "test_build_benchmark.py", "test_gpu_run.py"]
+    apart += ["test_quant_properties.py", "test_build_benchmark.py", "test_gpu_run.py", "test_gpu_driver.py"]
+    # Nor what of a container's start imports no Ansible.
+    apart += [f"test_{name}.py" for name in ("container_guide", "converged", "health", "init", "startlog", "volumes")]
     tools.run_pytest(context, environments.newest_venv(context), "tests/unit", "tests/contract", *(f"--ignore=tests/unit/{name}" for name in apart))
 
 
@@ -202,11 +204,18 @@ def server(context: Context) -> None:
     tools.run_pytest(context, environments.main_venv(context), "--dist", "load", *files, "tests/unit/test_gguf_info.py", env=real)
 
 
-@step("instance", "an instance on a real host with systemd: changed, spoilt, killed, rolled back")
+@step("instance", "an instance on a real host with systemd: changed, spoilt, killed, rolled back; doctor on such a host")
 def instance(context: Context) -> None:
     context.require_root("hosts in podman")
     context.require_passed("hosts", "release")
-    tools.server_pytest(context, "test_instance.py")
+    tools.server_pytest(context, "test_instance.py", "test_doctor.py")
+
+
+@step("instances", "several instances on a real host, limits that the kernel enforces, locked memory, a router of models", default=False)
+def instances(context: Context) -> None:
+    context.require_root("hosts in podman")
+    context.require_passed("hosts", "release")
+    tools.server_pytest(context, "test_instances.py")
 
 
 @step("quadlet", "instances in containers on a real host: podman's quadlet, docker compose", default=False)
@@ -254,4 +263,13 @@ def molecule(context: Context) -> None:
 def image(context: Context) -> None:
     context.require_root("building an image")
     context.require_passed("hosts", "release")
-    context.run("pytest", "-v", "tests/image", venv=environments.main_venv(context), env=podman.settings(context.cache))
+    context.run("pytest", "-v", "tests/image/test_image.py", venv=environments.main_venv(context), env=podman.settings(context.cache))
+
+
+@step("container", "the container over its life: updates, failures, a baked image, the guide's commands, compose, Kubernetes, quadlet", default=False)
+def container(context: Context) -> None:
+    context.require_root("building an image")
+    context.require_passed("hosts", "release")
+    settings = podman.settings(context.cache) | {"LLAMA_FLEET_TEST_TOOLS": str(environments.container_venv(context) / "bin")}
+    for name in ("updates", "runtime", "guide", "examples"):  # each has a Hub of its own, so a process of its own
+        context.run("pytest", "-v", f"tests/image/test_{name}.py", venv=environments.main_venv(context), env=settings, timeout=3600)

@@ -1,189 +1,188 @@
+# Copyright: (c) 2026, the llama-fleet authors
+# SPDX-License-Identifier: MIT
 """The container image as its users have it: built, started, asked, restarted on the same volumes, stopped.
 
 ``tests/run image`` makes what is needed: the base image, and the content of the test hub, which stands in for the Hub and the
-package index. The tests go on from one another, in their order.
+package index. The tests go on from one another, in their order. Every container runs as a user that the image does not know, with a
+read-only root and without capabilities.
 """
 
 from __future__ import annotations
 
+import concurrent.futures
 import json
-import os
-import pathlib
-import socket
-import subprocess
-import time
 import typing
-import urllib.request
-import uuid
 
+import openai
 import pytest
 
-from tests.hosts import podman
-from tests.hub import Hub
+from tests.image import containers
+from tests.image.containers import Container, Engine
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-CACHE = pathlib.Path(os.environ["LLAMA_FLEET_TEST_CACHE"])
-IMAGE = "localhost/llama-fleet:test"
-MODEL = "llama-fleet/SmolLM2-135M-Instruct-GGUF:Q4_1"
-# Words that this small model answers rightly.
-QUESTION = "Which city is the capital of France? Answer in one sentence."
-# Seconds for a start that compiles without a compiler cache on two cores.
-PATIENCE = 40 * 60
+if typing.TYPE_CHECKING:
+    from tests.hub import Hub
 
-
-@pytest.fixture(scope="module")
-def hub() -> typing.Iterator[Hub]:
-    with Hub(CACHE / "hub") as hub:
-        yield hub
-
-
-@pytest.fixture(scope="module")
-def image(hub: Hub, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The image, built from the imported Debian with packages of the test hub."""
-    pip_conf = tmp_path_factory.mktemp("image") / "pip.conf"
-    pip_conf.write_text(f"[global]\nindex-url = {hub.url}/simple/\n", encoding="utf-8")
-    base = ["--build-arg", f"BASE_IMAGE={podman.BASE.name}", "--volume", f"{pip_conf}:/etc/pip.conf:ro"]
-    subprocess.run(["buildah", "bud", "--isolation", "chroot", "--format", "docker", "--layers", *base, "--tag", IMAGE, "."], cwd=ROOT, check=True)
-    return IMAGE
-
-
-class Container:
-    """One container on the machine's network."""
-
-    def __init__(self, name: str, port: int) -> None:
-        self.name = name
-        self.url = f"http://127.0.0.1:{port}"
-
-    def logs(self) -> str:
-        done = subprocess.run(["podman", "logs", self.name], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=True)
-        return done.stdout
-
-    def state(self) -> tuple[str, int]:
-        shown = _output("podman", "inspect", "--format", "{{.State.Status}} {{.State.ExitCode}}", self.name).split()
-        return shown[0], int(shown[1])
-
-    def wait_until_ready(self) -> None:
-        deadline = time.monotonic() + PATIENCE
-        while time.monotonic() < deadline:
-            try:
-                with urllib.request.urlopen(f"{self.url}/health", timeout=5):
-                    return
-            except OSError:
-                assert self.state()[0] == "running", self.logs()
-                time.sleep(1)
-        pytest.fail(f"not ready within {PATIENCE} s\n{self.logs()}")
-
-    def wait_until_gone(self, seconds: float) -> int:
-        deadline = time.monotonic() + seconds
-        while time.monotonic() < deadline:
-            status, code = self.state()
-            if status == "exited":
-                return code
-            time.sleep(0.2)
-        pytest.fail(f"still there after {seconds} s\n{self.logs()}")
-
-    def ask(self, question: str) -> str:
-        body = {"messages": [{"role": "user", "content": question}], "max_tokens": 32, "temperature": 0}
-        request = urllib.request.Request(f"{self.url}/v1/chat/completions", json.dumps(body).encode(), {"Content-Type": "application/json"})
-        with urllib.request.urlopen(request, timeout=120) as answer:
-            return str(json.load(answer)["choices"][0]["message"]["content"])
-
-
-class Engine:
-    """Starts containers that share two volumes, and removes all of it."""
-
-    def __init__(self, hub: Hub, image: str) -> None:
-        self._hub = hub
-        self._image = image
-        self._tag = f"llama-fleet-test-{uuid.uuid4().hex[:8]}"
-        self._containers: list[str] = []
-
-    def start(self, **settings: str) -> Container:
-        port = _free_port()
-        index = f"{self._hub.url}/simple/"
-        environment = {
-            "HF_ENDPOINT": self._hub.url,
-            "LLAMA_CPP_INDEX_URL": index,
-            "GGUF_MODEL_INDEX_URL": index,
-            "LLAMA_CPP_COMPILER_CACHE": "/ccache",
-            "PORT": str(port),
-            "LLAMA_SERVER_THREADS": "1",
-            **settings,
-        }
-        name = f"{self._tag}-{len(self._containers)}"
-        self._containers.append(name)
-        options = [word for key, value in environment.items() for word in ("--env", f"{key}={value}")]
-        volumes = {f"{self._tag}-models": "/models", f"{self._tag}-state": "/var/lib/llama-fleet", str(CACHE / "ccache"): "/ccache"}
-        options += [word for source, target in volumes.items() for word in ("--volume", f"{source}:{target}")]
-        _output("podman", "run", "--detach", "--network", "host", "--name", name, *options, self._image)
-        return Container(name, port)
-
-    def remove(self) -> None:
-        subprocess.run(["podman", "rm", "--force", "--time", "0", "--ignore", *self._containers], check=True, stdout=subprocess.DEVNULL)
-        subprocess.run(["podman", "volume", "rm", "--force", f"{self._tag}-models", f"{self._tag}-state"], check=True, stdout=subprocess.DEVNULL)
-
-
-def _output(*command: str) -> str:
-    return subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+MIB = 1 << 20
+SETTINGS = {
+    "MODEL": containers.MODEL,
+    "PARALLEL": "2",
+    "CTX_SIZE": "1024",
+    "LLAMA_CPP_SOURCE": containers.default_source(),
+}
 
 
 @pytest.fixture(scope="module")
 def engine(hub: Hub, image: str) -> typing.Iterator[Engine]:
-    engine = Engine(hub, image)
+    engine = Engine(hub, image, **SETTINGS)
     yield engine
     engine.remove()
 
 
 @pytest.fixture(scope="module")
 def first(engine: Engine) -> Container:
-    container = engine.start(MODEL=MODEL, PARALLEL="2", CTX_SIZE="1024")
-    container.wait_until_ready()
-    return container
+    return engine.start()
+
+
+@pytest.fixture(scope="module")
+def config(image: str) -> dict[str, typing.Any]:
+    return dict(json.loads(containers.output("podman", "image", "inspect", image))[0])
+
+
+def test_it_is_small(config: dict[str, typing.Any]) -> None:
+    assert config["Size"] < 450 * MIB
+
+
+def test_it_keeps_the_contract(config: dict[str, typing.Any]) -> None:
+    found = config["Config"]
+    assert set(found["Volumes"]) == {"/models", "/var/lib/llama-fleet"}
+    assert set(found["ExposedPorts"]) == {"8080/tcp"}
+    assert config["Healthcheck"]["Test"][0] == "CMD"
+    user, _mark, group = found["User"].partition(":")
+    assert int(user) > 0
+    assert int(group) > 0
+
+
+def test_it_has_no_program_that_makes_its_user_another_one(image: str) -> None:
+    # As root, who may look everywhere.
+    words = ("podman", "run", "--rm", "--user", "0", "--entrypoint", "find", image, "/", "-xdev", "-type", "f", "-perm", "/6000")
+    assert containers.output(*words) == ""
+
+
+def test_it_says_what_it_is_made_of(image: str) -> None:
+    """What SPDX 2.3 wants of a document, and all that dpkg and the environment of Python know."""
+    sbom = json.loads(containers.inside(image, "cat /usr/share/llama-fleet/sbom.spdx.json"))
+    assert (sbom["spdxVersion"], sbom["dataLicense"], sbom["SPDXID"]) == ("SPDX-2.3", "CC0-1.0", "SPDXRef-DOCUMENT")
+    assert {"name", "documentNamespace", "creationInfo", "packages", "relationships"} <= set(sbom)
+    assert all({"SPDXID", "name", "versionInfo", "downloadLocation", "externalRefs"} <= set(package) for package in sbom["packages"])
+    purls = {package["externalRefs"][0]["referenceLocator"].partition("?")[0] for package in sbom["packages"]}
+    installed = containers.inside(image, "dpkg-query --show --showformat '${Package}\\n'").split()
+    assert {name for name in installed if not any(purl.startswith(f"pkg:deb/debian/{name.replace('+', '%2B')}@") for purl in purls)} == set()
+    wheels = "ls -d /usr/lib/llama-fleet/venv/lib/python3.*/site-packages/*.dist-info | wc -l"
+    assert sum(purl.startswith("pkg:pypi/") for purl in purls) == int(containers.inside(image, wheels))
+    known = {package["SPDXID"] for package in sbom["packages"]}
+    assert len(known) == len(sbom["packages"])
+    assert {each["relatedSpdxElement"] for each in sbom["relationships"]} == known
 
 
 def test_without_a_model_it_says_what_is_missing(engine: Engine) -> None:
-    container = engine.start()
-    assert container.wait_until_gone(60) != 0
-    assert "MODEL" in container.logs()
+    container = engine.start(MODEL="")
+    assert container.wait_until_gone() == 2
+    assert "MODEL: found nothing" in container.logs()
     assert "Traceback" not in container.logs()
 
 
-def test_a_misspelt_variable_is_named_with_the_right_one(engine: Engine) -> None:
-    container = engine.start(MODEL=MODEL, LLAMA_SERVER_PROT="9000")
-    assert container.wait_until_gone(60) != 0
-    assert "LLAMA_SERVER_PROT" in container.logs()
+def test_every_mistyped_variable_is_named_with_the_right_one(engine: Engine) -> None:
+    container = engine.start(LLAMA_SERVER_PROT="9000", CTX_SIZE="4k")
+    assert container.wait_until_gone() == 2
+    assert "LLAMA_SERVER_PROT: found a name that no role has" in container.logs()
     assert "LLAMA_SERVER_PORT" in container.logs()
+    assert "CTX_SIZE: found '4k', wanted a whole number" in container.logs()
+
+
+def test_sigterm_ends_a_start(engine: Engine) -> None:
+    container = engine.start()
+    container.wait_until_logged("Plan the release")
+    assert container.healthcheck()[0] != 0
+    assert container.stop() == 143
 
 
 def test_it_builds_fetches_and_answers(first: Container) -> None:
-    assert "Paris" in first.ask(QUESTION)
+    first.wait_until_ready()
+    assert "Paris" in first.ask()
     assert "building llama.cpp" in first.logs()
+    assert "llama-server" in [process["Name"] for process in first.processes()]
+
+
+def test_its_processes_may_do_nothing(first: Container) -> None:
+    for status in first.processes():
+        assert status["Uid"].split() == ["4242"] * 4
+        assert [status[name] for name in ("CapEff", "CapBnd", "CapPrm", "NoNewPrivs")] == ["0" * 16] * 3 + ["1"]
+
+
+def test_models_lie_in_their_volume_directly(first: Container) -> None:
+    repository = containers.MODEL.partition(":")[0]
+    assert containers.output("podman", "exec", first.name, "sh", "-c", f"ls /models/{repository}/*/*.gguf | wc -l").strip() == "3"
 
 
 def test_it_is_healthy(first: Container) -> None:
-    subprocess.run(["podman", "healthcheck", "run", first.name], check=True)
+    assert first.healthcheck()[0] == 0
+
+
+def test_the_openai_client_talks_to_it(first: Container) -> None:
+    with openai.OpenAI(base_url=f"{first.url}/v1", api_key="none", timeout=120) as client:
+        stream = client.chat.completions.create(
+            model="any", messages=[{"role": "user", "content": containers.QUESTION}], max_tokens=32, temperature=0, stream=True
+        )
+        assert "Paris" in "".join(chunk.choices[0].delta.content or "" for chunk in stream if chunk.choices)
+        text = client.completions.create(model="any", prompt="The capital of France is", max_tokens=8, temperature=0).choices[0].text
+        assert "Paris" in text
+
+        def one(number: int) -> int:
+            answer = client.completions.create(model="any", prompt=f"{number}, {number + 1},", max_tokens=4, temperature=0)
+            return answer.usage.completion_tokens if answer.usage else 0
+
+        with concurrent.futures.ThreadPoolExecutor(16) as pool:
+            assert list(pool.map(one, range(16))) == [4] * 16
 
 
 def test_sigterm_stops_it(first: Container) -> None:
-    subprocess.run(["podman", "kill", "--signal", "TERM", first.name], check=True, stdout=subprocess.DEVNULL)
-    assert first.wait_until_gone(30) in (0, 143)
+    assert first.stop() in (0, 143)
 
 
-def test_a_restart_on_the_same_volumes_compiles_and_downloads_nothing(engine: Engine, hub: Hub, first: Container) -> None:
+def test_a_restart_compiles_and_downloads_nothing_and_does_without_ansible(engine: Engine, hub: Hub, first: Container) -> None:
     assert first.state()[0] == "exited"
-    requests = len(hub.log)
-    container = engine.start(MODEL=MODEL, PARALLEL="2", CTX_SIZE="1024")
-    container.wait_until_ready()
-    assert "Paris" in container.ask(QUESTION)
-    assert hub.log[requests:] == []
-    assert "Plan the release: nothing to do" in container.logs()
-    assert "Plan the model: nothing to do" in container.logs()
-    assert "Provide" not in container.logs()
+    requests = len(hub.settle())
+    # Python tells every module that it imports.
+    container = engine.start(PYTHONPROFILEIMPORTTIME="1").wait_until_ready()
+    assert "Paris" in container.ask()
+    assert hub.settle()[requests:] == []
+    logs = container.logs()
+    assert "Nothing has changed since the last start" in logs
+    assert "llama_fleet.container.converged" in logs
+    imported = {line.rpartition("|")[2].strip().partition(".")[0] for line in logs.splitlines() if line.startswith("import time:")}
+    assert imported & {"ansible", "ansible_runner", "yaml", "huggingface_hub"} == set()
+    assert container.healthcheck()[0] == 0
+    container.stop()
+
+
+@pytest.mark.usefixtures("first")
+def test_another_context_is_a_new_generation_and_no_more(engine: Engine, hub: Hub) -> None:
+    requests = len(hub.settle())
+    container = engine.start(CTX_SIZE="512").wait_until_ready()
+    slots = container.get("/slots")
+    assert [slot["n_ctx"] for slot in slots] == [512, 512]
+    assert hub.settle()[requests:] == []
     assert "building" not in container.logs()
     assert "fetching" not in container.logs()
+    container.stop()
+
+
+@pytest.mark.usefixtures("first")
+def test_flags_and_upstreams_own_variables_reach_the_server(engine: Engine) -> None:
+    container = engine.start(flags=("--alias", "mine"), CTX_SIZE="512", LLAMA_ARG_N_PREDICT="3").wait_until_ready()
+    assert "mine" in container.get("/v1/models")["data"][0]["aliases"]
+    with openai.OpenAI(base_url=f"{container.url}/v1", api_key="none", timeout=120) as client:
+        answer = client.completions.create(model="mine", prompt="One, two,", temperature=0)
+    assert answer.usage is not None
+    assert answer.usage.completion_tokens == 3
+    container.stop()

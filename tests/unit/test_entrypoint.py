@@ -1,148 +1,200 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""The container's start, up to the exec."""
+"""The container's start, up to the exec and beyond it, each in a process of its own."""
 
-import contextlib
+import json
 import os
 import pathlib
 import signal
 import subprocess
 import sys
+import time
 import typing
-from collections.abc import Iterator
 
 import pytest
 
-from llama_fleet import entrypoint, runner, settings
-from llama_fleet.errors import UsageError
-from llama_fleet.events import Failure, Outcome
+from llama_fleet import entrypoint
+from llama_fleet.container import converged, newest, startlog
+from tests.unit.fake_volume import SETTINGS, Volume
 
-CATALOGUE = settings.load()
-
-
-class ExecutedError(Exception):
-    """Stands in for the end of this process."""
-
-
-def test_a_container_lives_in_its_volumes() -> None:
-    values = entrypoint.variables({"MODEL": "a/b:Q8_0", "PORT": "9000"}, CATALOGUE)
-    assert values.pop("gguf_model_root") == "/models"
-    roots = {name: value for name, value in values.items() if name.endswith("_root")}
-    assert len(roots) == 4
-    assert all(str(value).startswith("/var/lib/llama-fleet/") for value in roots.values())
-    assert {name: value for name, value in values.items() if name not in roots} == {
-        "gguf_model_source": "a/b:Q8_0",
-        "llama_server_host": "0.0.0.0",
-        "llama_server_allow_unauthenticated": True,
-        "llama_server_port": 9000,
-        "llama_server_runtime": "exec",
-    }
-
-
-def test_what_is_given_wins_except_for_the_runtime() -> None:
-    values = entrypoint.variables({"MODEL": "a/b", "LLAMA_SERVER_HOST": "::1", "GGUF_MODEL_ROOT": "/m", "LLAMA_SERVER_RUNTIME": "systemd"}, CATALOGUE)
-    assert (values["llama_server_host"], values["gguf_model_root"], values["llama_server_runtime"]) == ("::1", "/m", "exec")
-
-
-@pytest.mark.parametrize("environment", [{}, {"MODEL": ""}])
-def test_without_a_model_it_is_wrong_usage(environment: dict[str, str]) -> None:
-    with pytest.raises(UsageError, match=r"^MODEL: found nothing") as caught:
-        entrypoint.variables(environment, CATALOGUE)
-    assert caught.value.exit_code == 2
-
-
-def test_the_user_wins_over_the_generation_and_secrets_stay_out() -> None:
-    environment = {
-        "PATH": "/bin",
-        "LLAMA_ARG_BATCH": "64",
-        "HF_TOKEN": "t",
-        "LLAMA_API_KEY": "k",
-        "GGUF_MODEL_TOKEN": "t",
-        "CTX_SIZE": "1",
-        "XDG_CONFIG_HOME": "/me",
-    }
-    generation = {"XDG_CONFIG_HOME": "/nonexistent", "LLAMA_ARG_BATCH": "2048", "LLAMA_ARG_PORT": "8080"}
-    assert entrypoint.server_environment(environment, generation, CATALOGUE) == {
-        "PATH": "/bin",
-        "CTX_SIZE": "1",
-        "XDG_CONFIG_HOME": "/nonexistent",
-        "LLAMA_ARG_BATCH": "64",
-        "LLAMA_ARG_PORT": "8080",
-    }
-
-
-def outcome(tmp_path: pathlib.Path, *failures: Failure) -> Outcome:
-    (tmp_path / "manifest.json").write_text('{"environment": {"LLAMA_ARG_PORT": "8080"}}', encoding="utf-8")
-    result = {"command": ["/r/bin/llama-server", "--no-webui"], "environment_file": str(tmp_path / "environment")}
-    return Outcome(failures=list(failures), results={"localhost": {"llama_server": result}})
+# What a restart must not import: each of them takes longer than all that it does.
+HEAVY = ("ansible", "ansible_runner", "yaml", "jinja2", "click", "rich", "subprocess", "pathlib", "dataclasses", "urllib", "http")
+START = "import sys\nfrom llama_fleet import entrypoint\nsys.exit(entrypoint.main())\n"
 
 
 @pytest.fixture
-def handlers() -> Iterator[None]:
-    """What the entrypoint does to the signals of its process, undone."""
-    former = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    yield
-    for number, handler in former.items():
-        signal.signal(number, handler)
+def volume(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> Volume:
+    made = Volume(tmp_path)
+    made.state.mkdir()
+    monkeypatch.setattr(converged, "STATE", str(made.state))
+    monkeypatch.setattr(startlog, "PHASE", str(made.phase))
+    return made
 
 
-@pytest.mark.usefixtures("handlers")
-def test_llama_server_takes_the_place_of_the_process(monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]) -> None:
-    executed: list[typing.Any] = []
-    for _ in range(2):  # dead children that nobody has waited for
-        os.waitid(os.P_PID, os.posix_spawn("/bin/true", ["true"], {}), os.WEXITED | os.WNOWAIT)
-
-    def execve(path: str, arguments: list[str], environment: dict[str, str]) -> typing.NoReturn:
-        executed.append((path, arguments, environment["LLAMA_ARG_PORT"]))
-        with contextlib.suppress(ChildProcessError):  # none at all, or such as live
-            assert os.waitpid(-1, os.WNOHANG) == (0, 0)
-        raise ExecutedError
-
-    monkeypatch.setenv("MODEL", "a/b")
-    monkeypatch.setattr(runner, "run", lambda _request, _listener: outcome(tmp_path))
-    monkeypatch.setattr(os, "execve", execve)
-    monkeypatch.setattr(sys, "argv", ["entrypoint", "--verbose"])
-    with pytest.raises(ExecutedError):
-        entrypoint.main()
-    assert executed == [("/r/bin/llama-server", ["/r/bin/llama-server", "--no-webui", "--verbose"], "8080")]
-    assert capsys.readouterr().err == "changed=0 in 0.0 s, 0 module calls\n"
+def patches(volume: Volume) -> str:
+    """As Volume.patches, but for what a restart does not import."""
+    return "\n".join(line.replace(", variables", "") for line in volume.patches().splitlines() if not line.startswith("variables.")) + "\n"
 
 
-@pytest.mark.usefixtures("handlers")
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_signal_ends_the_start(monkeypatch: pytest.MonkeyPatch, number: int, status: int) -> None:
-    monkeypatch.setenv("MODEL", "a/b")
-    monkeypatch.setattr(runner, "run", lambda _request, _listener: os.kill(os.getpid(), number))
-    # Where it is not caught, it must not end the tests.
-    signal.signal(number, lambda *_arguments: None)
-    with pytest.raises(SystemExit) as caught:
-        entrypoint.main([])
-    assert caught.value.code == status
-
-
-@pytest.mark.usefixtures("handlers")
-def test_a_failed_run_starts_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path) -> None:
-    monkeypatch.setenv("MODEL", "a/b")
-    monkeypatch.setattr(runner, "run", lambda _request, _listener: outcome(tmp_path, Failure("localhost", "no disk space")))
-    monkeypatch.setattr(os, "execve", lambda *_arguments: pytest.fail("executed"))
-    assert entrypoint.main([]) == 1
-
-
-def start(**environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "llama_fleet.entrypoint"],
+def begin(volume: Volume, *arguments: str, before: str = "", **environment: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", f"{patches(volume)}{before}{START}", *arguments],
         env={"PATH": os.environ["PATH"], "PYTHONPATH": str(pathlib.Path(entrypoint.__file__).parents[1]), **environment},
-        capture_output=True,
-        text=True,
-        check=False,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        encoding="utf-8",
     )
 
 
-def test_a_mistyped_environment_is_told_whole_before_anything_runs() -> None:
-    result = start(MODEL="a/b", PORT="http", LLAMA_SERVER_PORTS="1")
-    assert result.returncode == 2
-    assert result.stderr.splitlines() == [
+def start(volume: Volume, *arguments: str, before: str = "", **environment: str) -> tuple[int, list[str], list[str]]:
+    with begin(volume, *arguments, before=before, **environment) as process:
+        stdout, stderr = process.communicate(timeout=60)
+    return process.returncode, stdout.splitlines(), stderr.splitlines()
+
+
+def environment_of(volume: Volume, **more: str) -> dict[str, str]:
+    """Settings, and a record of a start with them."""
+    environment = {**SETTINGS, **more}
+    volume.record({"PATH": os.environ["PATH"], "PYTHONPATH": str(pathlib.Path(entrypoint.__file__).parents[1]), **environment})
+    return environment
+
+
+def test_an_unchanged_start_becomes_the_server_and_imports_next_to_nothing(volume: Volume) -> None:
+    report = f"""
+import atexit, os
+def execve(path, command, environment, real=os.execve):
+    found = [name for name in {HEAVY} if name in sys.modules]
+    real(path, command, dict(environment, HEAVY=",".join(found)))
+os.execve = execve
+"""
+    environment = environment_of(volume, HF_TOKEN="t0ken", LLAMA_ARG_BATCH="64")
+    status, told, errors = start(volume, "--verbose", before=f"import sys{report}", **environment)
+    assert (status, told[0]) == (0, "arguments: --no-webui --verbose")
+    served = dict(line.split("=", 1) for line in told[1:] if "=" in line)
+    assert (served["HEAVY"], served["LLAMA_ARG_BATCH"], served["LLAMA_ARG_MODEL"]) == ("", "64", str(volume.model))
+    assert "HF_TOKEN" not in served
+    assert errors == ["Nothing has changed since the last start: generation 1, b1, tiny.gguf"]
+    assert startlog.read_phase()["phase"] == startlog.SERVING
+
+
+def test_the_log_for_machines_is_json_from_the_first_line_on(volume: Volume) -> None:
+    status, told, errors = start(volume, "--log", "json", "--x", **environment_of(volume))
+    assert (status, told[0]) == (0, "arguments: --no-webui --x")
+    assert [json.loads(line)["event"] for line in errors] == ["info"]
+
+
+def test_a_program_that_cannot_be_executed_is_told(volume: Volume) -> None:
+    environment = environment_of(volume)
+    next(volume.releases.glob("*/bin/llama-server")).chmod(0o644)
+    status, _told, errors = start(volume, **environment)
+    assert (status, errors[-1].rpartition("/")[2]) == (126, "llama-server cannot be executed: Permission denied.")
+
+
+@pytest.mark.parametrize(("arguments", "given"), [(["--log", "xml"], ""), ([], "xml")])
+def test_a_log_that_is_none_is_wrong_usage(volume: Volume, arguments: list[str], given: str) -> None:
+    status, _told, errors = start(volume, *arguments, **SETTINGS, LLAMA_FLEET_LOG=given)
+    assert (status, errors) == (2, ["Error: --log and LLAMA_FLEET_LOG: found 'xml', wanted one of plain, json."])
+
+
+def test_a_mistyped_environment_is_told_whole_before_anything_runs(volume: Volume) -> None:
+    status, told, errors = start(volume, MODEL="a/b", PORT="http", LLAMA_SERVER_PORTS="1")
+    assert (status, told) == (2, [])
+    assert errors == [
+        "Nothing is recorded of an earlier start.",
         "Error: PORT: found 'http', wanted a whole number.",
-        "LLAMA_SERVER_PORTS: found a name that no role has, wanted a role's variable in capitals; did you mean LLAMA_SERVER_PORT or LLAMA_SERVER_SLOTS.",
+        "Error: LLAMA_SERVER_PORTS: found a name that no role has, wanted a role's variable in capitals; did you mean LLAMA_SERVER_PORT or LLAMA_SERVER_SLOTS.",
     ]
-    assert result.stdout == ""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_the_start(volume: Volume, number: int) -> None:
+    slow = "import time\nfrom llama_fleet.container import startlog\nstartlog.phase = lambda *_: (print('waits', flush=True), time.sleep(60))\n"
+    with begin(volume, before=slow, **SETTINGS) as process:
+        assert typing.cast("typing.IO[str]", process.stdout).readline() == "waits\n"
+        process.send_signal(number)
+        assert process.wait(timeout=10) == 128 + number
+
+
+def test_the_first_process_of_a_container_stays_beside_the_server(volume: Volume) -> None:
+    first = "import os\nreal = os.getpid\nfirst = real()\nos.getpid = lambda: 1 if real() == first else real()\n"
+    status, told, _errors = start(volume, before=f"{first}os.environ['FIRST'] = str(first)\n", **environment_of(volume))
+    served = dict(line.split("=", 1) for line in told[1:] if "=" in line)
+    assert status == 0
+    assert (volume.state / "converged.json").exists()
+    assert served["PPID_OF_SERVER"] == served["FIRST"]
+
+
+REMOTE = {"url": "https://git.example/x", "version": "", "commit": "c1"}
+
+
+@pytest.mark.parametrize(("answer", "unchanged"), [("c1", True), ("c2", False), (None, True)])
+def test_a_repository_that_is_followed_is_asked(
+    volume: Volume, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], answer: str | None, unchanged: bool
+) -> None:
+    volume.record(SETTINGS, remote=REMOTE, warning="b2 does not compile.")
+
+    def commit(url: str, version: str) -> str:
+        assert (url, version) == (REMOTE["url"], "")
+        if answer is None:
+            raise newest.UnknownError("no route")
+        return answer
+
+    monkeypatch.setattr(newest, "commit", commit)
+    record = entrypoint.unchanged(SETTINGS, startlog.Log())
+    assert bool(record) is unchanged
+    told = capsys.readouterr().err
+    assert ("Warning: Whether there is a newer build is not known. no route" in told) is (answer is None)
+    assert ("Warning: b2 does not compile." in told) is unchanged
+
+
+def test_a_source_that_is_pinned_asks_nobody(volume: Volume, monkeypatch: pytest.MonkeyPatch) -> None:
+    volume.record(SETTINGS)
+    monkeypatch.setattr(newest, "commit", lambda *_: pytest.fail("asked"))
+    assert entrypoint.unchanged(SETTINGS, startlog.Log())
+
+
+def test_a_repository_tells_its_newest_build(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def git(*words: str) -> str:
+        command = ["git", "-c", "user.name=a", "-c", "user.email=a@example.com", *words]
+        return subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, encoding="utf-8").stdout.strip()
+
+    git("init", "--quiet")
+    for tag in ("b9", "b10", "v1"):
+        git("commit", "--quiet", "--allow-empty", "--message", tag)
+        git("tag", tag)
+    url = tmp_path.as_uri()
+    assert newest.commit(url, "") == git("rev-parse", "b10")
+    assert newest.commit(url, "latest") == git("rev-parse", "b10")
+    with pytest.raises(newest.UnknownError, match="from git for"):
+        newest.commit(f"{url}/nothing", "")
+    monkeypatch.setattr(newest, "PATIENCE", 0.0)
+    with pytest.raises(newest.UnknownError, match="within 0 s"):
+        newest.commit(url, "")
+
+
+def test_a_build_in_the_background_outlives_the_start_and_is_no_child_of_the_server(volume: Volume) -> None:
+    """It is nobody's zombie either: the server here ends without waiting for anyone."""
+    environment = environment_of(volume, LLAMA_CPP_UPDATE="background")
+    converged.write({**converged.read(), "update": "background"})
+    converged.write({"reason": "b2 does not compile.", "commit": "c2"}, str(volume.state / "background.json"))
+    told = volume.state / "told"
+    fake = f"""
+import os
+def execv(path, command, real=os.execv):
+    code = "import os, json; json.dump([os.getppid(), os.getsid(0), os.getpid(), os.getpriority(0, 0), os.sched_getscheduler(0), \
+open('/proc/self/oom_score_adj').read().strip(), os.readlink('/proc/self/fd/1')], open({str(told)!r} + '.new', 'w'))"
+    real(path, [path, "-c", code + "; os.rename({str(told)!r} + '.new', {str(told)!r})"])
+os.execv = execv
+"""
+    status, out, errors = start(volume, before=fake, **environment)
+    assert (status, out[0]) == (0, "arguments: --no-webui")
+    assert errors[-2:] == [
+        "Warning: The newest build could not be made in the background: b2 does not compile.",
+        f"The newest build is looked for in the background, see {volume.state}/background.log.",
+    ]
+    deadline = time.monotonic() + 20
+    while not told.exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    _parent, session, _pid, nice, scheduler, oom_score, log = json.loads(told.read_text(encoding="utf-8"))
+    assert session != os.getsid(0)
+    assert (nice, scheduler, oom_score, log) == (19, os.SCHED_IDLE, "1000", f"{volume.state}/background.log")

@@ -237,3 +237,18 @@ def test_actions_are_given_the_time_to_stop_their_jobs(events: list[Event], tmp_
 def test_the_runner_is_the_only_file_that_knows_ansible_runner() -> None:
     sources = pathlib.Path(runner.__file__).parent.glob("*.py")
     assert [path.name for path in sources if "import ansible_runner" in path.read_text(encoding="utf-8")] == ["runner.py"]
+
+
+@pytest.mark.parametrize(("home", "local", "expected"), [("/nonexistent", True, True), ("", True, True), ("/", True, False), ("/nonexistent", False, False)])
+def test_a_user_without_home_and_name_gets_them_on_this_machine(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, home: str, local: bool, expected: bool
+) -> None:
+    def nobody() -> typing.NoReturn:
+        raise KeyError("uid not found")
+
+    monkeypatch.setenv("HOME", home)
+    monkeypatch.setattr("getpass.getuser", nobody)
+    monkeypatch.setattr(os, "access", lambda path, _mode: path == "/")
+    told = runner._environment(tmp_path, "MARK=x", local=local)
+    assert ("USER" in told) is local
+    assert told.get("HOME") == (str(tmp_path / "home") if expected else None)

@@ -18,9 +18,9 @@ if typing.TYPE_CHECKING:
 _ENVIRONMENT = {"GIT_TERMINAL_PROMPT": "0"}
 
 
-def list_tags(url: str, variable: str, run: Runner) -> str:
+def list_tags(url: str, variable: str, run: Runner, seconds: float = 60) -> str:
     """What ``git ls-remote --tags`` prints for ``url``."""
-    listed = run(["git", "ls-remote", "--tags", url], env=_ENVIRONMENT, timeout=120)
+    listed = run(["git", "ls-remote", "--tags", url], env=_ENVIRONMENT, timeout=seconds)
     if not listed.ok:
         raise _unreadable(url, variable, listed)
     return listed.stdout

@@ -22,7 +22,7 @@ def problems(archive: Archive, root: pathlib.Path, index_url: str) -> list[Probl
     try:
         if archive.on_host:
             return _file_problems(pathlib.Path(archive.reference), archive.sha256)
-        if archive.on_index and not _kept(archive, root).exists():
+        if archive.on_index and not kept_archive(archive, root).exists():
             return _sum_problems(_find(archive, index_url).sha256, archive)
     except ProblemError as error:
         return list(error.problems)
@@ -35,7 +35,7 @@ def obtain(archive: Archive, root: pathlib.Path, index_url: str, progress: Progr
         path = pathlib.Path(archive.reference)
         raise_if_any(_file_problems(path, archive.sha256))
         return path
-    kept = _kept(archive, root)
+    kept = kept_archive(archive, root)
     if kept.exists() and not _file_problems(kept, archive.sha256):
         return kept
     progress.stage(f"fetching {archive.name}")
@@ -45,7 +45,7 @@ def obtain(archive: Archive, root: pathlib.Path, index_url: str, progress: Progr
     return kept
 
 
-def _kept(archive: Archive, root: pathlib.Path) -> pathlib.Path:
+def kept_archive(archive: Archive, root: pathlib.Path) -> pathlib.Path:
     """A name with the checksum in it: what lies there is what was asked for, whatever the reference."""
     return root / "sources" / f"{archive.sha256[:16]}{_SUFFIX}"
 

@@ -9,7 +9,14 @@ import pathlib
 import platform
 import typing
 
-from ansible_collections.llama_fleet.core.plugins.module_utils import build_host, git_source, llama_cpp_archive, llama_cpp_upstream, release_cache
+from ansible_collections.llama_fleet.core.plugins.module_utils import (
+    build_host,
+    git_source,
+    llama_cpp_archive,
+    llama_cpp_update,
+    llama_cpp_upstream,
+    release_cache,
+)
 from ansible_collections.llama_fleet.core.plugins.module_utils.files import require_writable, space_problem
 from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp_options import (
     CUDA,
@@ -42,7 +49,7 @@ if typing.TYPE_CHECKING:
     from ansible_collections.llama_fleet.core.plugins.module_utils.commands import Runner
     from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp_request import Request
 
-_BUILD_SPACE = {"cpu": 3 * 10**9, CUDA: 12 * 10**9}
+BUILD_SPACE = {"cpu": 3 * 10**9, CUDA: 12 * 10**9}
 _NO_HOST = build_host.BuildHost("", openssl=False, missing=())
 
 
@@ -72,11 +79,28 @@ def make_plan(request: Request, run: Runner, tentative: bool = False) -> Plan:
     A ``tentative`` plan may come before the toolkit is there.
     """
     raise_if_any([*request.problems(), *_cpu_problems(request)])
+    never = request.update == llama_cpp_update.NEVER
+    plan: Plan | None
     if isinstance(request.source, PackedSource):
-        return _packed(request, request.source)
-    if isinstance(request.source, Upstream):
-        return _upstream(request, request.source)
-    return _from_source(request, request.source, run, tentative)
+        plan = _packed(request, request.source)
+    elif isinstance(request.source, Upstream):
+        plan = _upstream(request, request.source)
+    else:
+        kept = _kept(request)
+        plan = kept if kept or never else _from_source(request, request.source, run, tentative)
+    if plan is None or (never and plan.manifest is None):
+        raise ProblemError(llama_cpp_update.nothing_there(request))
+    return plan
+
+
+def _kept(request: Request) -> Plan | None:
+    """A release that is there and will do; None where the one that is wanted now has to be looked for."""
+    found = llama_cpp_update.good_release(request, _cpuinfo()) if request.update != llama_cpp_update.ALWAYS else None
+    if found is None:
+        return None
+    path, manifest = found
+    revision = Revision(str(manifest.get("commit", "")), str(manifest.get("build", "")))
+    return Plan(revision, parts=manifest["fingerprint_parts"], fingerprint=manifest["fingerprint"], path=path, manifest=manifest)
 
 
 def install_git(request: Request, run: Runner) -> None:
@@ -220,7 +244,7 @@ def _obstacles(request: Request, source: Archive | Repository, host: build_host.
         require_writable(request.root, "llama_cpp_root")
     except ProblemError as error:
         found += error.problems
-    space = space_problem(request.root, _BUILD_SPACE[request.backend], "llama_cpp_root")
+    space = space_problem(request.root, BUILD_SPACE[request.backend], "llama_cpp_root")
     found += [space] if space else []
     if isinstance(source, Archive):
         found += llama_cpp_archive.problems(source, request.root, request.index_url)

@@ -22,6 +22,7 @@ OFFERED = "controller"
 ARGUMENTS: dict[str, dict[str, typing.Any]] = {
     "source": {"type": "str", "required": True},
     "version": {"type": "str", "default": ""},
+    "update": {"type": "str", "choices": ["always", "background", "missing", "never"], "default": "always"},
     "state": {"type": "str", "choices": ["present", "packed"], "default": "present"},
     "method": {"type": "str", "choices": ["auto", "source", "upstream"], "default": "auto"},
     "backend": {"type": "str", "choices": ["cpu", "cuda"], "default": "cpu"},
@@ -72,6 +73,7 @@ class Request:
     trusted_signers: tuple[str, ...]
     upstream_url: str
     offered: tuple[Entry, ...] = ()
+    update: str = "always"
 
     @property
     def from_source(self) -> bool:
@@ -131,4 +133,5 @@ def parse_request(parameters: typing.Mapping[str, typing.Any]) -> Request:
         trusted_signers=tuple(parameters["trusted_signers"]),
         upstream_url=parameters["upstream_url"],
         offered=tuple(parse(parameters["offered"])) if parameters["offered"] else (),
+        update=parameters["update"],
     )

@@ -38,11 +38,18 @@ def whole_manifest(path: pathlib.Path, fingerprint: str) -> Manifest | None:
 
 def find_release(root: pathlib.Path, parts: typing.Mapping[str, typing.Any]) -> tuple[pathlib.Path, Manifest] | None:
     """The newest whole release that agrees in all of ``parts``, whatever else is in its fingerprint."""
-    for path, manifest in _manifests(root):
+
+    def agrees(manifest: Manifest) -> bool:
         recorded = manifest.get("fingerprint_parts", {})
-        if all(recorded.get(name) == value for name, value in parts.items()) and whole_manifest(path, manifest.get("fingerprint", "")):
-            return path, manifest
-    return None
+        return all(recorded.get(name) == value for name, value in parts.items())
+
+    return find_good(root, agrees)
+
+
+def find_good(root: pathlib.Path, fits: typing.Callable[[Manifest], bool]) -> tuple[pathlib.Path, Manifest] | None:
+    """The newest whole release whose manifest ``fits``."""
+    found = ((path, manifest) for path, manifest in _manifests(root) if fits(manifest) and whole_manifest(path, manifest.get("fingerprint", "")))
+    return next(found, None)
 
 
 def newest_manifest(root: pathlib.Path) -> Manifest | None:

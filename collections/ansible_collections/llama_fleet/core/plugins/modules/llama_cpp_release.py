@@ -27,12 +27,6 @@ options:
       - "The project's own Linux binaries: C(upstream:b1234#sha256=<sum>), for CUDA with C(&runtime_sha256=<sum>) of the archive of its libraries."
     type: str
     required: true
-  version:
-    description:
-      - "With git: a tag, a commit of 40 digits, or V(latest) for the newest build tag; empty means V(latest)."
-      - "With an archive: the name of the build; empty means the one that the archive's own name says."
-    type: str
-    default: ""
   method:
     description:
       - V(auto) takes a packed release of O(cache) where one fits, else builds. V(source) always builds.
@@ -103,6 +97,7 @@ attributes:
     support: full
 extends_documentation_fragment:
   - llama_fleet.core.packed
+  - llama_fleet.core.revision
   - llama_fleet.core.stage
   - llama_fleet.core.stage.attributes
 """

@@ -62,7 +62,7 @@ def host(monkeypatch: pytest.MonkeyPatch) -> typing.Callable[[BuildHost, bool], 
         monkeypatch.setattr(build_host, "observe", lambda *_needs: found)
         monkeypatch.setattr(build_host, "can_install", lambda: installable)
 
-    monkeypatch.setattr(llama_cpp_plan, "_BUILD_SPACE", {"cpu": 0, "cuda": 0})
+    monkeypatch.setattr(llama_cpp_plan, "BUILD_SPACE", {"cpu": 0, "cuda": 0})
     set_host(READY, True)
     return set_host
 
@@ -169,9 +169,9 @@ def test_openssl_that_cannot_be_installed_stops_nothing(request_: Request, host:
 
 @pytest.mark.usefixtures("host")
 def test_space_is_asked_for_before_a_build_only(request_: Request, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(llama_cpp_plan, "_BUILD_SPACE", {"cpu": 0})
+    monkeypatch.setattr(llama_cpp_plan, "BUILD_SPACE", {"cpu": 0})
     planned = make_plan(request_, Compilers())
-    monkeypatch.setattr(llama_cpp_plan, "_BUILD_SPACE", {"cpu": 10**18})
+    monkeypatch.setattr(llama_cpp_plan, "BUILD_SPACE", {"cpu": 10**18})
     with pytest.raises(ProblemError, match=r"disk space: found .* MB free below .*, wanted 1000000000000 MB; .* llama_cpp_root"):
         make_plan(request_, Compilers())
     build(planned)

@@ -1,0 +1,186 @@
+# Copyright: (c) 2026, the llama-fleet authors
+# SPDX-License-Identifier: MIT
+"""What a container was last made to be, and whether it still is: all that a restart looks at.
+
+Nothing here, nor in what it imports, imports more than it must: a restart takes this time.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+import re
+import typing
+from collections.abc import Iterable, Mapping
+
+from llama_fleet import __version__
+
+# The volume; all but the models lies in it.
+STATE = "/var/lib/llama-fleet"
+# One line that is another for every image.
+IMAGE_ID = "/usr/lib/llama-fleet/image-id"
+# Read by us, by the servers or by their GPU libraries. Another's variables, which may differ at every start, do not count.
+PREFIXES = ("LLAMA_", "GGUF_MODEL_", "GGML_", "CUDA_", "NVIDIA_", "HF_")
+UPSTREAM_PREFIX = "LLAMA_ARG_"
+# How it is told, and not what.
+LOG_VARIABLE = "LLAMA_FLEET_LOG"
+
+_FORMAT = 1
+_SECRET_LIMIT = 1 << 20
+_CPU = ("model name", "flags", "Features", "CPU implementer", "CPU variant", "CPU part")
+_LIMITS = ("cpu.max", "cpu/cpu.cfs_quota_us", "cpu/cpu.cfs_period_us", "memory.max", "memory/memory.limit_in_bytes")
+# What Kubernetes sets in every container for a Service that is called as our variables begin, such as llama-server.
+_LINK = re.compile(r"[A-Z0-9_]+_(SERVICE_HOST|SERVICE_PORT(_[A-Z0-9_]+)?|PORT_[0-9]+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)")
+_LINK_VALUE = re.compile(r"(tcp|udp|sctp)://")
+
+Record = dict[str, typing.Any]
+
+
+def service_links(environment: Mapping[str, str]) -> list[str]:
+    """Names of our kind that Kubernetes has set, and no user."""
+    ours = [name for name in environment if name.startswith(PREFIXES)]
+    return sorted(name for name in ours if _LINK.fullmatch(name) or (name.endswith("_PORT") and _LINK_VALUE.match(environment[name])))
+
+
+def desired(environment: Mapping[str, str], names: Iterable[str]) -> str:
+    """A digest of all that the start depends on: ``names`` and what begins as ours do, files with secrets, image and machine."""
+    known = set(names)
+    links = service_links(environment)
+    relevant = {
+        name: text for name, text in environment.items() if (name in known or name.startswith(PREFIXES)) and name not in links and name != LOG_VARIABLE and text
+    }
+    files = {name: _digest(text) for name, text in relevant.items() if name.endswith("_FILE")}
+    return hashlib.sha256(json.dumps([relevant, files, image(), machine()], sort_keys=True).encode()).hexdigest()
+
+
+def _digest(path: str) -> str:
+    try:
+        with open(path, "rb") as file:
+            return hashlib.sha256(file.read(_SECRET_LIMIT)).hexdigest()
+    except OSError as error:
+        return str(error.errno)
+
+
+def image() -> str:
+    """What the image is; without its id our own files stand for it."""
+    told = _read(IMAGE_ID)
+    if told:
+        return told
+    ours = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    collection = os.path.join(os.path.dirname(os.path.dirname(ours)), "collections")
+    found = [
+        print_of(os.path.join(folder, name)) for top in (ours, collection) for folder, _folders, names in os.walk(top) for name in names if name[-4:] != ".pyc"
+    ]
+    return f"{__version__} {hashlib.sha256(json.dumps(sorted(filter(None, found))).encode()).hexdigest()}"
+
+
+def machine() -> list[str]:
+    """What a server is chosen by of the machine and of the container's share of it."""
+    cpu = [line for line in _read("/proc/cpuinfo", 1 << 14).partition("\n\n")[0].splitlines() if line.startswith(_CPU)]
+    limits = [_read(f"/sys/fs/cgroup/{name}") for name in _LIMITS]
+    gpus = [name for name in _names("/dev") if name == "dxg" or (name.startswith("nvidia") and name[6:].isdigit())]
+    return [os.uname().machine, *cpu, str(len(os.sched_getaffinity(0))), *limits, *gpus, _read("/proc/driver/nvidia/version").partition("\n")[0]]
+
+
+def _names(folder: str) -> list[str]:
+    try:
+        return sorted(os.listdir(folder))
+    except OSError:
+        return []
+
+
+def _read(path: str, limit: int = 4096) -> str:
+    try:
+        with open(path, "rb") as file:
+            return file.read(limit).decode("utf-8", "replace").strip()
+    except OSError:
+        return ""
+
+
+# -- the record ---------------------------------------------------------------------------------------
+
+
+def path() -> str:
+    return os.path.join(STATE, "converged.json")
+
+
+def read() -> Record:
+    """The record; empty where there is none that can be used."""
+    return read_object(path())
+
+
+def read_object(name: str) -> Record:
+    """What ``write`` has written, and this version of it."""
+    try:
+        with open(name, encoding="utf-8") as file:
+            record = json.load(file)
+    except (OSError, ValueError):
+        return {}
+    return record if isinstance(record, dict) and record.get("format") == _FORMAT else {}
+
+
+def write(record: Record, target: str = "") -> None:
+    """Replace the record, or the file ``target``, in one step; nobody else reads it."""
+    target = target or path()
+    temporary = f"{target}.{os.getpid()}.new"
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    try:
+        with open(descriptor, "w", encoding="utf-8") as file:
+            json.dump({"format": _FORMAT, **record}, file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, target)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        raise
+
+
+def print_of(name: str) -> list[int]:
+    """Size and time of a file, by which it is known again; empty where it is not there."""
+    try:
+        status = os.stat(name)
+    except OSError:
+        return []
+    return [status.st_size, status.st_mtime_ns]
+
+
+def link_of(name: str) -> str:
+    try:
+        return os.readlink(name)
+    except OSError:
+        return ""
+
+
+def listing(folder: str) -> list[str]:
+    """What is in a folder, without what is only being made."""
+    return [name for name in _names(folder) if not name.startswith(".")]
+
+
+def difference(record: Record, environment: Mapping[str, str], now: float) -> str:
+    """Why the container is not as the record says; empty where it is."""
+    if not record.get("desired"):
+        return "nothing is recorded of an earlier start"
+    if record["desired"] != desired(environment, record["names"]):
+        return "the settings, the image or the machine are not those of the last start"
+    if record["retry_after"] and now >= record["retry_after"]:
+        return "what failed at an earlier start is tried again"
+    changed = [name for name, known in record["files"].items() if print_of(name) != known]
+    changed += [name for name, target in record["links"].items() if link_of(name) != target]
+    if changed:
+        return f"{changed[0]} is not as it was at the last start"
+    if any(listing(folder) != names for folder, names in record["listings"].items()):
+        return "there is another release"
+    return ""
+
+
+# -- what is executed ---------------------------------------------------------------------------------
+
+
+def server(record: Record, environment: Mapping[str, str], arguments: Iterable[str]) -> tuple[list[str], dict[str, str]]:
+    """Command and environment of the recorded generation, with the user's own flags and LLAMA_ARG_*, and no secret that was meant for the roles."""
+    with open(os.path.join(record["generation"], "manifest.json"), encoding="utf-8") as file:
+        manifest = json.load(file)
+    inherited = {name: text for name, text in environment.items() if name not in record["withheld"]}
+    upstream = {name: text for name, text in inherited.items() if name.startswith(UPSTREAM_PREFIX)}
+    return [*manifest["command"], *arguments], {**inherited, **manifest["environment"], **upstream}

@@ -1,0 +1,28 @@
+# Copyright: (c) 2026, the llama-fleet authors
+# SPDX-License-Identifier: MIT
+"""Which commit a repository's newest build is, asked in a few seconds or not at all."""
+
+import os
+import sys
+
+# The collection's own code knows how; it is no package that is installed.
+sys.path.append(os.path.join(os.path.abspath(__file__).rsplit(os.sep, 4)[0], "collections"))
+
+from ansible_collections.llama_fleet.core.plugins.module_utils import commands, git_source, llama_cpp_source
+from ansible_collections.llama_fleet.core.plugins.module_utils.problems import ProblemError
+
+# Seconds that a restart waits for an answer.
+PATIENCE = 5.0
+
+
+class UnknownError(Exception):
+    """Nobody answered, and why."""
+
+
+def commit(url: str, version: str) -> str:
+    """The commit that ``version`` names in the repository at ``url`` now."""
+    try:
+        listing = git_source.list_tags(url, llama_cpp_source.SOURCE, commands.run, PATIENCE)
+        return llama_cpp_source.find_revision(version, listing, url).commit
+    except ProblemError as error:
+        raise UnknownError(str(error)) from error

@@ -1,0 +1,77 @@
+# Copyright: (c) 2026, the llama-fleet authors
+# SPDX-License-Identifier: MIT
+"""What a container's start says: plain lines for people, one JSON object a line for machines; and how far it is, for the health check."""
+
+import contextlib
+import json
+import sys
+import time
+import typing
+from collections.abc import Mapping, Sequence
+
+from llama_fleet.container import converged
+
+# Not in the volume: it is about this container alone.
+PHASE = "/tmp/llama-fleet-start.json"
+PREPARING, SERVING = "preparing", "serving"
+FORMATS = ("plain", "json")
+_LABELS = {"error": "Error: ", "warning": "Warning: "}
+
+
+class Log:
+    """Writes to stderr, as llama-server does."""
+
+    def __init__(self, as_json: bool = False, stream: typing.TextIO | None = None) -> None:
+        self.as_json = as_json
+        self._stream = stream or sys.stderr
+
+    def say(self, event: str, text: str, **more: object) -> None:
+        if self.as_json:
+            line = json.dumps({"time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "event": event, "text": text, **more})
+        else:
+            line = f"{_LABELS.get(event, '')}{text}"
+        self._stream.write(f"{line}\n")
+        self._stream.flush()
+
+    def info(self, text: str) -> None:
+        self.say("info", text)
+
+    def warning(self, text: str) -> None:
+        self.say("warning", text)
+
+    def error(self, text: str) -> None:
+        self.say("error", text)
+
+
+def split(arguments: Sequence[str], given: str) -> tuple[str, list[str]]:
+    """The format, of ``--log`` where that comes first and else as ``given``, and the arguments that are llama-server's."""
+    if arguments[:1] == ["--log"]:
+        return (arguments[1] if len(arguments) > 1 else ""), list(arguments[2:])
+    if arguments and arguments[0].startswith("--log="):
+        return arguments[0].partition("=")[2], list(arguments[1:])
+    return given or FORMATS[0], list(arguments)
+
+
+def phase(name: str, text: str, **more: object) -> None:
+    """Tell the health check; where nothing can be written it finds what it needs in the volume."""
+    with contextlib.suppress(OSError):
+        converged.write({"phase": name, "text": text, **more}, PHASE)
+
+
+def read_phase() -> converged.Record:
+    return converged.read_object(PHASE)
+
+
+def address(command: Sequence[str], environment: Mapping[str, str]) -> dict[str, str]:
+    """Where a server with this command line and environment listens; flags win, the last of them."""
+
+    def value(flag: str, variable: str, default: str) -> str:
+        places = [place for place, word in enumerate(command[:-1]) if word == flag]
+        return command[places[-1] + 1] if places else environment.get(variable) or default
+
+    return {
+        "host": value("--host", "LLAMA_ARG_HOST", "127.0.0.1"),
+        "port": value("--port", "LLAMA_ARG_PORT", "8080"),
+        "prefix": value("--api-prefix", "LLAMA_ARG_API_PREFIX", ""),
+        "certificate": value("--ssl-cert-file", "LLAMA_ARG_SSL_CERT_FILE", ""),
+    }

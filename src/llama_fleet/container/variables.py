@@ -1,0 +1,115 @@
+# Copyright: (c) 2026, the llama-fleet authors
+# SPDX-License-Identifier: MIT
+"""A container's environment as role variables: secrets out of files, what Kubernetes adds left out, every mistake at once."""
+
+import hashlib
+import json
+import pathlib
+from collections.abc import Callable, Iterator, Mapping
+
+from llama_fleet import settings
+from llama_fleet.container import converged
+from llama_fleet.errors import UsageError
+
+# The volume of the models; volumes.join puts it below the other one.
+MODELS = "/models"
+SOURCE, VERSION, UPDATE = "llama_cpp_source", "llama_cpp_version", "llama_cpp_update"
+MODEL, MODEL_ROOT = "gguf_model_source", "gguf_model_root"
+NEWEST = "git+https://github.com/ggml-org/llama.cpp"
+# What a container differs in from a host; all but the runtime can be set otherwise. Who reaches its port is for its publisher to say.
+CONTAINER: Mapping[str, object] = {
+    "llama_server_host": "0.0.0.0",
+    "llama_server_allow_unauthenticated": True,
+    SOURCE: NEWEST,
+}
+# What makes a model another one.
+_OF_THE_MODEL = (MODEL, "gguf_model_quant", "gguf_model_revision", "gguf_model_mmproj")
+_NO_MODEL = "MODEL: found nothing, wanted owner/repo, owner/repo:QUANT, a URL, a wheel or a path; run the image with '-e MODEL=owner/repo'."
+
+Values = dict[str, object]
+
+
+def of(environment: Mapping[str, str], catalogue: settings.Catalogue, warn: Callable[[str], None] = lambda _text: None) -> Values:
+    """The role variables of a container with this environment; one UsageError with all that is wrong."""
+    problems: list[str] = []
+    plain = _with_secrets(_without_links(environment, warn), catalogue, problems)
+    given: Values = {}
+    try:
+        given = settings.from_environment(plain, catalogue)
+    except UsageError as error:
+        problems.append(str(error))
+    named = [name for name, variable in settings.ENVIRONMENT_NAMES.items() if variable == MODEL]
+    if not any(plain.get(name) for name in (*named, MODEL.upper())):
+        problems.append(_NO_MODEL)
+    if problems:
+        raise UsageError("\n".join(problems))
+    return {**settings.below(pathlib.Path(converged.STATE), catalogue), MODEL_ROOT: converged.STATE, **CONTAINER, **given, "llama_server_runtime": "exec"}
+
+
+def _without_links(environment: Mapping[str, str], warn: Callable[[str], None]) -> dict[str, str]:
+    links = converged.service_links(environment)
+    ours = [name for name in links if name.startswith(settings.OWN_PREFIXES)]
+    if ours:
+        others = f" and {len(ours) - 1} more" if len(ours) > 1 else ""
+        warn(
+            f"{ours[0]}{others}: ignored, for Kubernetes sets them in every container for a Service of such a name; "
+            "'enableServiceLinks: false' in the pod, or another name of the Service, ends it."
+        )
+    return {name: text for name, text in environment.items() if name not in links}
+
+
+def secret_names(catalogue: settings.Catalogue) -> list[str]:
+    """Every name of the environment that stands for a secret."""
+    secret = {name for name, variable in catalogue.variables.items() if variable.secret}
+    return sorted({*(name.upper() for name in secret), *(name for name, target in settings.ENVIRONMENT_NAMES.items() if target in secret)})
+
+
+def names(catalogue: settings.Catalogue) -> list[str]:
+    """Every name that is read of the environment."""
+    return sorted({*(name.upper() for name in catalogue.variables), *settings.ENVIRONMENT_NAMES, *(f"{name}_FILE" for name in secret_names(catalogue))})
+
+
+def _with_secrets(environment: Mapping[str, str], catalogue: settings.Catalogue, problems: list[str]) -> dict[str, str]:
+    """The environment with each secret that a file holds in the place of the file's name."""
+    plain = dict(environment)
+    for name in secret_names(catalogue):
+        file = plain.pop(f"{name}_FILE", "")
+        if not file:
+            continue
+        if plain.get(name):
+            problems.append(f"{name}_FILE: found {name} as well, wanted one of them.")
+            continue
+        variable = catalogue.variables[settings.ENVIRONMENT_NAMES.get(name, name.lower())]
+        try:
+            text = pathlib.Path(file).read_text(encoding="utf-8").strip()
+        except (OSError, ValueError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "it is no text"
+            problems.append(f"{name}_FILE: found {file}, which cannot be read ({reason}), wanted a file that holds the secret.")
+            continue
+        if not text:
+            problems.append(f"{name}_FILE: found {file}, which is empty, wanted a file that holds the secret.")
+            continue
+        plain[name] = ",".join(_lines(text)) if variable.kind == "list" else text
+    return plain
+
+
+def _lines(text: str) -> Iterator[str]:
+    return (line.strip() for line in text.splitlines() if line.strip())
+
+
+def model_key(values: Mapping[str, object]) -> str:
+    """What tells the model that is asked for from another."""
+    return hashlib.sha256(json.dumps([values.get(name, "") for name in _OF_THE_MODEL]).encode()).hexdigest()[:16]
+
+
+def moving(values: Mapping[str, object]) -> str:
+    """The repository whose newest build is wanted; empty where a certain one is."""
+    source = str(values[SOURCE])
+    return source.removeprefix("git+") if source.startswith("git+") and values.get(VERSION, "") in ("", "latest") else ""
+
+
+def pinned(values: Mapping[str, object], catalogue: settings.Catalogue) -> Values:
+    """The same with the build that the role itself would take; empty where the user asks for another."""
+    if values[SOURCE] != NEWEST or values.get(VERSION):
+        return {}
+    return {**values, SOURCE: catalogue.variables[SOURCE].default}

@@ -1,0 +1,131 @@
+# Copyright: (c) 2026, the llama-fleet authors
+# SPDX-License-Identifier: MIT
+"""The container guide's commands as they stand there, with podman for docker. Run by name (``tests/run container``).
+
+A container that a command starts is on the machine's network and takes what is fetched from the test hub; its volumes are the test's own.
+tests/unit/test_container_guide.py looks at the commands that are not run here: those with a GPU, an own index, secrets, limits.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import typing
+import uuid
+
+import pytest
+
+from tests.hub import Hub
+from tests.image import containers
+from tests.image.containers import Container
+
+if typing.TYPE_CHECKING:
+    import pathlib
+
+GUIDE = (containers.ROOT / "docs" / "container.md").read_text(encoding="utf-8")
+TAG = f"llama-fleet-test-{uuid.uuid4().hex[:8]}"
+DOCKER = """#!/bin/sh
+verb=$1
+shift
+[ "$verb" = run ] || exec podman "$verb" "$@"
+exec podman run --network host --env-file {settings} --volume {cache}:/ccache "$@"
+"""
+
+
+def block(title: str, language: str = "sh") -> list[str]:
+    """The lines of a chapter's examples."""
+    chapter = re.split(r"^#+ ", GUIDE.split(f"# {title}\n")[1], maxsplit=1, flags=re.MULTILINE)[0]
+    return [line for found in re.findall(rf"```{language}\n(.*?)```", chapter, re.DOTALL) for line in found.splitlines()]
+
+
+@pytest.fixture(scope="session")
+def hub(tmp_path_factory: pytest.TempPathFactory) -> typing.Iterator[Hub]:
+    """A Hub that has the guide's model, with another small model's bytes in it."""
+    root = tmp_path_factory.mktemp("hub")
+    (root / "simple").symlink_to(containers.CACHE / "hub" / "simple")
+    repo = root / "repos" / "ggml-org" / "gemma-3-1b-it-GGUF"
+    repo.mkdir(parents=True)
+    for shard in (containers.CACHE / "hub" / "repos").glob("*/*/*.gguf"):
+        shutil.copy(shard, repo / re.sub(r".*(-\d{5}-of-\d{5}\.gguf)", r"gemma-3-1b-it-Q4_K_M\1", shard.name))
+    with Hub(root) as hub:
+        yield hub
+
+
+@pytest.fixture(scope="module")
+def shell(hub: Hub, image: str, tmp_path_factory: pytest.TempPathFactory) -> typing.Iterator[typing.Callable[[str], str]]:
+    """Runs a line of the guide."""
+    folder = tmp_path_factory.mktemp("docker")
+    index = f"{hub.url}/simple/"
+    settings = {"HF_ENDPOINT": hub.url, "LLAMA_CPP_INDEX_URL": index, "GGUF_MODEL_INDEX_URL": index, "LLAMA_SERVER_THREADS": "1", "PARALLEL": "2"}
+    settings |= {"LLAMA_CPP_COMPILER_CACHE": "/ccache", "LLAMA_CPP_SOURCE": containers.default_source()}
+    (folder / "settings").write_text("".join(f"{name}={text}\n" for name, text in settings.items()), encoding="utf-8")
+    (folder / "docker").write_text(DOCKER.format(settings=folder / "settings", cache=containers.compiler_cache()), encoding="utf-8")
+    (folder / "docker").chmod(0o755)
+    containers.output("podman", "tag", image, f"localhost/{TAG}")
+    environment = {**os.environ, "PATH": f"{folder}:{os.environ['PATH']}"}
+
+    def run(line: str) -> str:
+        for place in ("models:/models", "state:/var/lib"):
+            line = line.replace(f"-v {place}", f"-v {TAG}-{place}")
+        line = re.sub(r" llama-fleet(?= |$)", f" localhost/{TAG}", line)
+        line = re.sub(r"(?<= )llama$", TAG, line.replace("--name llama ", f"--name {TAG} ").replace("exec llama ", f"exec {TAG} "))
+        # What a container has said to its standard error podman says to its own.
+        errors = subprocess.STDOUT if line.startswith("docker logs") else subprocess.PIPE
+        done = subprocess.run(["sh", "-euc", line], stdout=subprocess.PIPE, stderr=errors, text=True, check=False, env=environment, cwd=containers.ROOT)
+        assert done.returncode == 0, f"{line}\n{done.stdout}{done.stderr}"
+        return done.stdout
+
+    yield run
+    for words in (
+        ("rm", "--force", "--ignore", TAG),
+        ("volume", "rm", "--force", f"{TAG}-models", f"{TAG}-state"),
+        ("untag", f"localhost/{TAG}", f"localhost/{TAG}"),
+    ):
+        subprocess.run(["podman", *words], check=True, stdout=subprocess.DEVNULL)
+
+
+def serving(name: str) -> Container:
+    return Container(name.strip(), 8080).wait_until_ready()
+
+
+def test_the_first_container(shell: typing.Callable[[str], str]) -> None:
+    build, run, logs = block("The container")
+    assert build == "docker build -t llama-fleet ."  # as the image of these tests was
+    shell(run)
+    serving(TAG)
+    assert "building llama.cpp" in shell(logs.replace(" -f", ""))
+
+
+def test_the_clients(shell: typing.Callable[[str], str], tmp_path: pathlib.Path) -> None:
+    (curl,) = block("Clients")
+    assert "Paris" in shell(curl)
+    script = tmp_path / "client.py"
+    script.write_text("\n".join(block("Clients", "python")), encoding="utf-8")
+    assert subprocess.run([sys.executable, script], stdout=subprocess.PIPE, text=True, check=True).stdout.count("Paris") == 3
+
+
+def test_the_looks_at_its_health(shell: typing.Callable[[str], str]) -> None:
+    inspect, check, health, metrics, stop = block("Health")
+    assert shell(inspect).strip() in ("starting", "healthy")
+    assert "serving" in shell(check)
+    assert "ok" in shell(health)
+    assert "llamacpp:" in shell(metrics)
+    shell(stop)
+
+
+def lines() -> list[str]:
+    """Commands that another start of the same model tests, with flags, with fewer rights."""
+    return [*block("Settings"), *block("Without rights"), *block("Updates")]
+
+
+@pytest.mark.parametrize("line", lines())
+def test_another_start(shell: typing.Callable[[str], str], line: str) -> None:
+    # Another user than the one whom the volumes belong to could only read them.
+    name = shell(line.replace(" --user 4242:4242", ""))
+    try:
+        assert "Paris" in serving(name).ask()
+    finally:
+        subprocess.run(["podman", "rm", "--force", "--time", "5", name.strip()], check=True, stdout=subprocess.DEVNULL)

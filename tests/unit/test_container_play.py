@@ -1,0 +1,107 @@
+# Copyright: (c) 2026, the llama-fleet authors
+# SPDX-License-Identifier: MIT
+"""The play of a container's start: wired as the one for hosts, and a whole start with it outside of a container."""
+
+import json
+import os
+import pathlib
+import platform
+import subprocess
+import sys
+import typing
+
+import pytest
+import yaml
+
+from ansible_collections.llama_fleet.core.plugins.module_utils import files, llama_cpp_options, release_store
+from ansible_collections.llama_fleet.core.tests.unit import fake_server
+from ansible_collections.llama_fleet.core.tests.unit.module_runs import free_port
+from llama_fleet import settings
+from tests.unit.fake_volume import SOURCE, Volume
+
+# Where there is one instance, and nobody overrides anything.
+INSTANCE_ONLY = ("_overrides", "gguf_model_ctx_size", "gguf_model_parallel", "nvidia_driver_runtime")
+START = "import sys\nfrom llama_fleet import entrypoint\nsys.exit(entrypoint.main())\n"
+
+
+def play(name: str) -> dict[str, typing.Any]:
+    (content,) = yaml.safe_load((settings.COLLECTION / "playbooks" / f"{name}.yml").read_text(encoding="utf-8"))
+    return dict(content)
+
+
+def test_it_is_wired_as_the_play_for_hosts() -> None:
+    site, container = (
+        {name: value for name, value in play(name)["vars"].items() if not name.startswith("llama_fleet_") and not name.endswith(INSTANCE_ONLY)}
+        for name in ("site", "container")
+    )
+    assert container == site
+
+
+def test_a_build_alone_touches_neither_model_nor_instance() -> None:
+    for task in play("container")["tasks"]:
+        role = next(
+            (task[action]["name"].rpartition(".")[2] for action in ("ansible.builtin.include_role", "ansible.builtin.import_role") if action in task), ""
+        )
+        assert ("llama_fleet_provides_all" in str(task.get("when", ""))) is (role in ("gguf_model", "llama_server")), task["name"]
+
+
+@pytest.fixture
+def volume(tmp_path: pathlib.Path) -> Volume:
+    """Volumes with a release for this machine, whose server starts in a moment, and a model that is only a header."""
+    made = Volume(tmp_path)
+    made.releases.mkdir(parents=True)
+    release = pathlib.Path(fake_server.release(made.releases, f"b1-{'fe' * 6}"))
+    target = llama_cpp_options.Target("cpu", "native", platform.machine())
+    parts = {
+        "backend": "cpu",
+        "machine": target.machine,
+        "cuda_architectures": [],
+        "cpu_features": llama_cpp_options.cpu_features(pathlib.Path("/proc/cpuinfo").read_text(encoding="utf-8")),
+        "cmake_options": llama_cpp_options.cmake_options(target, "b1", "c1", True, {}),
+    }
+    manifest = files.read_json(release / "manifest.json") or {}
+    (release / "manifest.json").unlink()
+    more = {"build": "b1", "commit": "c1", "fingerprint": "fe" * 32, "fingerprint_parts": parts, "source": SOURCE.removeprefix("git+")}
+    files.write_json(release / "manifest.json", {**manifest, **more, **release_store.describe(release)})
+    fake_server.model(made.model)
+    return made
+
+
+def serve(volume: Volume, **environment: str) -> list[str]:
+    """Start, wait until it serves, stop; what the start said."""
+    own = {"PATH": os.environ["PATH"], "PYTHONPATH": str(settings.COLLECTION.parents[3] / "src")}
+    given = {
+        "MODEL": str(volume.model),
+        "LLAMA_CPP_SOURCE": SOURCE,
+        "LLAMA_CPP_UPDATE": "missing",
+        "PORT": str(free_port()),
+        "PARALLEL": "1",
+        "CTX_SIZE": "256",
+    }
+    command = [sys.executable, "-c", volume.patches() + START]
+    environment = {**own, **given, "LLAMA_FLEET_LOG": "json", "LLAMA_SERVER_CACHE_RAM": "0", **environment}
+    with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, encoding="utf-8") as process:
+        told = []
+        for line in typing.cast("typing.IO[str]", process.stderr):
+            told.append(line.rstrip())
+            if line.startswith("loading "):  # the server's own word
+                process.terminate()
+    assert process.returncode == -15, told
+    return told
+
+
+def test_a_start_outside_of_a_container_and_one_more(volume: Volume) -> None:
+    """No repository answers at that address: ``missing`` asks none. The home is nobody's, as that of an arbitrary user."""
+    first = serve(volume, HOME="/nonexistent")
+    events = [json.loads(line) for line in first[:-1]]
+    assert [event["text"] for event in events if event["event"] in ("warning", "error")] == []
+    stages = [event["role"] for event in events if event["event"] == "stage"]
+    assert stages == ["nvidia_driver", "llama_cpp", "gguf_model", "llama_server", "gguf_model", "llama_server"]
+    assert events[-1]["text"].endswith("6 module calls")
+    manifest = json.loads((volume.instance / "current" / "manifest.json").read_text(encoding="utf-8"))
+    assert (manifest["good"], manifest["speed"], manifest["build"]) == (True, fake_server.SPEED, "b1")
+    assert [path.name for path in volume.models.iterdir() if not path.name.startswith(".")] != []
+    assert {path.name for path in volume.state.iterdir()} <= {"converged.json", "generations.json", "etc", "locks", "models", "opt", "run", "cache"}
+    port = manifest["environment"]["LLAMA_ARG_PORT"]
+    second = serve(volume, PORT=port, HOME="/elsewhere")
+    assert [json.loads(line)["text"] for line in second[:-1]] == ["Nothing has changed since the last start: generation 1, b1, tiny.gguf"]
