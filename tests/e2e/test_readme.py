@@ -27,6 +27,7 @@ CACHE = pathlib.Path(os.environ.get("LLAMA_FLEET_TEST_CACHE", ""))
 UP = "./llama-fleet up"
 UP_MODEL = "./llama-fleet up ggml-org/gemma-3-1b-it-GGUF:Q4_K_M --ctx-size 8192 --port 9000"
 DOWN = "./llama-fleet down"
+DOCTOR = "./llama-fleet doctor"
 # Run by test_host.py.
 FLEET = "ansible-playbook -i inventories/example playbooks/site.yml"
 # Built, run and asked by tests/image with buildah and podman, and another base than the registry's.
@@ -89,7 +90,7 @@ def up_until_ctrl_c(machine: list[str], command: str, port: int, environment: di
 
 
 def test_the_readme_has_the_commands_that_are_tested_here() -> None:
-    assert [line for line in commands() if not line.startswith("docker run ")] == [UP, UP_MODEL, DOWN, FLEET, *IMAGE]
+    assert [line for line in commands() if not line.startswith("docker run ")] == [UP, UP_MODEL, DOWN, DOCTOR, FLEET, *IMAGE]
 
 
 def test_up(machine: list[str]) -> None:
@@ -113,3 +114,9 @@ def test_down(machine: list[str]) -> None:
     while is_up(8080) and time.monotonic() < deadline:
         time.sleep(0.2)
     assert not is_up(8080)
+
+
+def test_doctor(machine: list[str]) -> None:
+    done = subprocess.run([*machine, *DOCTOR.split()], cwd=ROOT, stdout=subprocess.PIPE, text=True, check=False, timeout=600)
+    assert done.returncode in (0, 1), done.stdout  # a warning may be true of a machine that runs tests
+    assert re.search(r"disk space +ok ", done.stdout), done.stdout

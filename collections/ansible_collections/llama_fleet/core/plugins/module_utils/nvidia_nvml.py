@@ -63,4 +63,4 @@ def uuid_of(nvml: ctypes.CDLL, device: ctypes.c_void_p) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    raise SystemExit(main(sys.argv[1:]))

@@ -18,6 +18,8 @@ if typing.TYPE_CHECKING:
     from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia_smi import Gpu
 
 RUNTIMES = ("", "systemd", "quadlet", "docker")
+# The toolkit that is installed where none is there.
+_INSTALLED = next(iter(RELEASES))
 # The oldest driver of each CUDA major version.
 OLDEST_DRIVER = {13: 580, 12: 525, 11: 450}
 # The GPUs that each CUDA 12 knows; those of CUDA 13 stand in cuda_releases.
@@ -163,7 +165,7 @@ def _memory(gpu: Gpu) -> str:
 def _architecture(toolkit: str, gpu: Gpu) -> typing.Iterator[Finding]:
     """A toolkit that is asked for has to know the GPU; else one that is installed by us should."""
     severity = ERROR if toolkit else WARNING
-    name = toolkit or next(iter(RELEASES))
+    name = toolkit or _INSTALLED
     number = int(gpu.compute_capability.replace(".", ""))
     known = known_to(name)
     found = f"{gpu} with compute capability {gpu.compute_capability}"

@@ -176,7 +176,7 @@ def _mig_device(element: ET.Element) -> MigDevice:
 
 
 def _process(element: ET.Element) -> Process:
-    program = _text(element, "process_name").split(" ")[0]
+    program = _text(element, "process_name").partition(" ")[0]
     return Process(_number(_text(element, "pid")), program, _text(element, "type"), _mib(element, "used_memory"))
 
 
