@@ -110,8 +110,13 @@ def parse_source(text: str) -> Source:
         return _parse_upstream(text)
     if text.startswith("git+"):
         url = text[len("git+") :]
+        shown = re.sub(r"//[^/]*@", "//", url)
         if not re.match(r"(https?|ssh|git|file)://.", url):
-            raise ProblemError(Problem(SOURCE, f"'{text}'", "a repository like 'git+https://…' or 'git+file:///…'"))
+            raise ProblemError(Problem(SOURCE, f"'git+{shown}'", "a repository like 'git+https://…' or 'git+file:///…'"))
+        if url != shown and not url.startswith("ssh:"):
+            # It would stand in git's argument list, in messages and in manifests.
+            fix = "let a credential helper or the .netrc of the host's user know it"
+            raise ProblemError(Problem(SOURCE, f"a login in the address {shown}", "an address without one", fix))
         return Repository(url)
     pinned = parse_pinned(text, SOURCE)
     archive = Archive(pinned.reference, pinned.sha256)

@@ -34,6 +34,7 @@ COMMIT = "0123456789abcdef0123456789abcdef01234567"
         (f"https://example.com/b1.tar.gz#sha256={SUM.upper()}", Archive("https://example.com/b1.tar.gz", SUM)),
         (f"/srv/x.tar.gz#sha256={SUM}", Archive("/srv/x.tar.gz", SUM)),
         ("git+https://example.com/llama.cpp", Repository("https://example.com/llama.cpp")),
+        ("git+ssh://git@example.com/llama.cpp", Repository("ssh://git@example.com/llama.cpp")),
         ("git+file:///srv/llama.cpp", Repository("file:///srv/llama.cpp")),
         (f"release+https://example.com/{PACKED}#sha256={SUM}", PackedSource(f"https://example.com/{PACKED}", SUM)),
         (f"release+/srv/{PACKED}#sha256={SUM.upper()}", PackedSource(f"/srv/{PACKED}", SUM)),
@@ -69,6 +70,9 @@ def test_a_packed_release_is_told_by_its_name(reference: str, location: str, on_
         (f"/srv/x.zip#sha256={SUM}", "an archive that ends in .tar.gz"),
         ("git+/srv/llama.cpp", "a repository like"),
         ("git+--upload-pack=x", "a repository like"),
+        ("git+ftp://somebody:s3cret@example.com/llama.cpp", "found 'git.ftp://example.com/llama.cpp', wanted a repository like"),
+        ("git+https://somebody:s3cret@example.com/llama.cpp", "found a login in the address https://example.com/llama.cpp, wanted an address without one"),
+        ("git+http://s3cret@example.com/llama.cpp", "found a login in the address http://example.com/llama.cpp"),
         ("", "an https URL"),
         (f"release+srv/{PACKED}", "a packed release like"),
         (f"release+ftp://example.com/{PACKED}#sha256={SUM}", "a packed release like"),
@@ -89,6 +93,7 @@ def test_what_is_no_source(text: str, message: str) -> None:
     with pytest.raises(ProblemError, match=message) as caught:
         parse_source(text)
     assert caught.value.problems[0].subject == "llama_cpp_source"
+    assert "s3cret" not in str(caught.value)
 
 
 @pytest.mark.parametrize(

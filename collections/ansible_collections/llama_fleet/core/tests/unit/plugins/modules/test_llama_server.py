@@ -164,7 +164,8 @@ def test_memory_is_planned_by_the_release_and_what_would_fit_does(instance: Inst
     message = instance.bad(ctx_size=8192, parallel=slots)
     assert f"llama_server_ctx_size: found {slots} slots of 8192 tokens, which want " in message
     assert instance.servers() == [pid]
-    fits = int(message.partition("set llama_server_ctx_size to ")[2].split(",")[0])
+    # Somewhat less, for in the meantime others may have taken memory.
+    fits = int(message.partition("set llama_server_ctx_size to ")[2].split(",")[0]) - 512
     planned = instance.good(ctx_size=fits, parallel=slots, plan_only=True)["memory"][0]
     assert free * 3 // 4 < sum(planned[f"{part}_mib"] for part in ("model", "context", "compute")) <= planned["free_mib"]
 
