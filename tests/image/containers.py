@@ -120,10 +120,11 @@ class Container:
             return str(json.load(answer)["choices"][0]["message"]["content"])
 
     def processes(self) -> list[dict[str, str]]:
-        """What the kernel says of each of them: the server, and whoever waits for it."""
+        """What the kernel says of each of them: the server, and whoever waits for it; of one that has just ended podman shows no number."""
         numbers = output("podman", "top", self.name, "hpid").split()[1:]
-        texts = [pathlib.Path(f"/proc/{number}/status").read_text(encoding="utf-8") for number in numbers]
-        return [dict(line.split(":\t", 1) for line in text.splitlines() if ":\t" in line) for text in texts]
+        places = [place for number in numbers if (place := pathlib.Path(f"/proc/{number}/status")).exists()]
+        assert places
+        return [dict(line.split(":\t", 1) for line in place.read_text(encoding="utf-8").splitlines() if ":\t" in line) for place in places]
 
 
 class Engine:
