@@ -82,8 +82,7 @@ def looked(wanted: Wanted, run: Runner, limit: float) -> tuple[Work, list[Check]
                 found.append(fine("release", "llama_cpp_source", f"{plan.path}, which is there already"))
         except ProblemError as error:
             release, compiles = True, wanted.release.from_source
-            told = [_without_login(problem, wanted.release) for problem in error.problems if problem.subject not in _ELSEWHERE]
-            found += [wrong(_CODES.get(problem.subject, "release"), problem) for problem in told]
+            found += [wrong(_CODES.get(problem.subject, "release"), problem) for problem in error.problems if problem.subject not in _ELSEWHERE]
         if compiles and wanted.backend == CUDA:
             needs_toolkit = _toolkit(wanted, run, found)
     model, size = _model(wanted, found)
@@ -111,12 +110,6 @@ def _bounded(run: Runner, limit: float) -> Runner:
         return run(command, env=env, cwd=cwd, timeout=limit if list(command[:2]) == ["git", "ls-remote"] else timeout, on_line=on_line)
 
     return bounded
-
-
-def _without_login(problem: Problem, request: Request) -> Problem:
-    """A repository's address can hold a token."""
-    url = request.source.url if isinstance(request.source, Repository) else ""
-    return dataclasses.replace(problem, found=problem.found.replace(url, bare(url))) if "@" in url else problem
 
 
 def _toolkit(wanted: Wanted, run: Runner, found: list[Check]) -> bool:

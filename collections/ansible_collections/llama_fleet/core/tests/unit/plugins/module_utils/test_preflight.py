@@ -137,12 +137,17 @@ def test_a_place_that_cannot_be_written(root: pathlib.Path, network: Network) ->
     assert len(found["rights"]) == 2
 
 
-def test_git_is_asked_in_the_time_limit_and_its_login_is_not_shown(root: pathlib.Path, network: Network) -> None:
+def test_git_is_asked_in_the_time_limit(root: pathlib.Path, network: Network) -> None:
     run = Gcc(Result(124, "", "git did not end within 5 s"))
-    found = checked(root, network, run=run, llama_cpp_source="git+https://me:s3cr3t@git.example/llama.cpp")
+    found = checked(root, network, run=run, llama_cpp_source="git+https://git.example/llama.cpp")
     (source,) = found["source"]
     assert (source.severity, source.found) == ("error", "'git did not end within 5 s' from git for https://git.example/llama.cpp")
     assert (run.commands[0][:2], run.settings[0]["timeout"]) == (["git", "ls-remote"], 5.0)
+
+
+def test_a_login_in_an_address_is_a_wrong_variable_and_not_shown(root: pathlib.Path, network: Network) -> None:
+    found = checked(root, network, llama_cpp_source="git+https://me:s3cr3t@git.example/llama.cpp")
+    assert [check.subject for check in found["variables"]] == ["llama_cpp_source"]
     assert "s3cr3t" not in repr(found)
 
 
