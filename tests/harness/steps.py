@@ -134,8 +134,7 @@ def units_newest(context: Context) -> None:
 
 @step("sanity", "ansible-test sanity", beside=True)
 def sanity(context: Context) -> None:
-    # Without pylint, four fifths of its time: that of the next step reads the same files.
-    tools.ansible_test(context, "sanity", environments.main_venv(context), "--skip-test", "pylint")
+    tools.ansible_test(context, "sanity", environments.main_venv(context))
 
 
 @step("sanity-newest", "ansible-test sanity of the newest ansible-core", beside=True)
@@ -161,8 +160,7 @@ def galaxy(context: Context) -> None:
     context.run("antsibull-changelog", "release", "--version", version, cwd=collection, venv=environments.main_venv(context))
     context.run("ansible-galaxy", "collection", "build", "--force", "--output-path", built.parent, cwd=collection, venv=environments.main_venv(context))
     config = context.cache / "galaxy" / "importer.cfg"
-    # ansible-lint has a step of its own, which reads more than the collection, by a stricter profile.
-    checks = {"RUN_ANSIBLE_TEST": False, "RUN_ANSIBLE_LINT": False, "CHECK_CHANGELOG": True, "CHECK_REQUIRED_TAGS": True}
+    checks = {"RUN_ANSIBLE_TEST": False, "CHECK_CHANGELOG": True, "CHECK_REQUIRED_TAGS": True}
     config.write_text("[galaxy-importer]\n" + "".join(f"{name} = {value}\n" for name, value in checks.items()), encoding="utf-8")
     venv = environments.galaxy_venv(context)
     context.run("python", "-m", "galaxy_importer.main", built, cwd=built.parent, venv=venv, env={"GALAXY_IMPORTER_CONFIG": str(config)})
