@@ -7,7 +7,9 @@ import dataclasses
 import os
 import pathlib
 import shlex
+import shutil
 import subprocess
+import tempfile
 import typing
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -38,14 +40,18 @@ class Context:
         """The context of this machine for the steps of these names: the cache folder and an environment that takes nothing from other projects."""
         cache = pathlib.Path(os.environ.get("LLAMA_FLEET_TEST_CACHE") or pathlib.Path.home() / ".cache" / "llama-fleet-tests").resolve()
         cache.mkdir(parents=True, exist_ok=True)
+        bytecode = cache / "bytecode"
+        # Of environments that tests made for themselves, which no run finds again.
+        shutil.rmtree(bytecode / tempfile.gettempdir().lstrip("/"), ignore_errors=True)
         environment = {name: value for name, value in os.environ.items() if not name.startswith(("ANSIBLE_", "LLAMA_", "MOLECULE_", "VIRTUAL_ENV"))}
         environment |= {
             "LLAMA_FLEET_TEST_CACHE": str(cache),
             "ANSIBLE_HOME": str(cache / "ansible"),
             "ANSIBLE_COLLECTIONS_PATH": str(ROOT / "collections"),
             "LC_ALL": "C.UTF-8",  # Ansible refuses to start without a UTF-8 locale
-            "PYTHONDONTWRITEBYTECODE": "1",
+            "PYTHONPYCACHEPREFIX": str(bytecode),  # compiled once, and nothing of it in the working tree
         }
+        environment.pop("PYTHONDONTWRITEBYTECODE", None)
         return cls(cache, environment, {step: concurrent.futures.Future() for step in steps})
 
     def beside(self) -> Context:

@@ -124,7 +124,7 @@ def changelog(context: Context) -> None:
     context.run("antsibull-changelog", "lint", cwd=COLLECTION, venv=environments.main_venv(context))
 
 
-@step("units-newest", "the command's and the contract tests with the newest ansible-core")
+@step("units-newest", "the command's and the contract tests with the newest ansible-core", beside=True)
 def units_newest(context: Context) -> None:
     # Those that run Ansible, or read what it says; the rest knows nothing of its version.
     names = ("cli", "container_play", "events", "gguf_info", "instances_play", "leftovers", "runner")
@@ -142,7 +142,7 @@ def sanity_newest(context: Context) -> None:
     tools.ansible_test(context, "sanity", environments.newest_venv(context))
 
 
-@step("ansible-units", "the unit tests of the collection's plugins, as the newest ansible-test runs them")
+@step("ansible-units", "the unit tests of the collection's plugins, as the newest ansible-test runs them", beside=True)
 def ansible_units(context: Context) -> None:
     # 'units' has run them all with the oldest ansible-core: here not what is pure Python, nor again every build of a small project and
     # every change of an instance, for which this makes a process and an instance for each test.

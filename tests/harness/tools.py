@@ -22,25 +22,26 @@ subprocess.check_call([sys.executable, "-m", "ensurepip"], stdout=subprocess.DEV
 arguments = [word for word in sys.argv[1:] if word not in ("--no-setuptools", "--no-wheel")]
 sys.exit(subprocess.call([sys.executable, "-m", "pip", "install", *arguments]))
 """
+# Nothing is kept that another run at the same time would write too.
+APART = ("-p", "no:cacheprovider")
 
 
 def run_pytest(context: Context, venv: pathlib.Path, *arguments: str | pathlib.Path, env: typing.Mapping[str, str] | None = None) -> None:
     """The tests of pyproject.toml's testpaths, those of a file in one process."""
-    usual = ("--numprocesses", "auto", "--dist", "loadfile", "-o", f"cache_dir={context.cache / 'pytest'}")
-    context.run("pytest", "-q", *usual, *arguments, venv=venv, env=env)
+    context.run("pytest", "-q", *APART, "--numprocesses", "auto", "--dist", "loadfile", *arguments, venv=venv, env=env)
 
 
 def server_pytest(context: Context, *files: str, env: typing.Mapping[str, str] | None = None) -> None:
     """Tests with real hosts that run the module llama_server."""
     paths = [f"tests/server/{file}" for file in files]
     settings = {**podman.settings(context.cache), **(env or {})}
-    context.run("pytest", "-v", "-o", f"cache_dir={context.cache / 'pytest'}", *paths, venv=environments.main_venv(context), env=settings, timeout=1800)
+    context.run("pytest", "-v", *APART, *paths, venv=environments.main_venv(context), env=settings, timeout=1800)
 
 
 def cuda_pytest(context: Context, file: str) -> None:
     """One of the tests with a real toolkit, which stays in the cache."""
-    command = ("pytest", "-q", "-o", f"cache_dir={context.cache / 'pytest'}", f"tests/cuda/{file}")
-    context.run(*command, venv=environments.main_venv(context), env={"LLAMA_FLEET_TEST_CUDA": str(context.cache / "cuda")}, timeout=900)
+    kept = {"LLAMA_FLEET_TEST_CUDA": str(context.cache / "cuda")}
+    context.run("pytest", "-q", *APART, f"tests/cuda/{file}", venv=environments.main_venv(context), env=kept, timeout=900)
 
 
 def ensure_images(context: Context) -> None:

@@ -84,7 +84,8 @@ class Host:
         """The result of a module with exactly these arguments."""
         text = json.dumps({"ANSIBLE_MODULE_ARGS": {**arguments, "_ansible_remote_tmp": "/tmp"}})
         path = MODULE.format(name)
-        words = ["podman", "exec", "--interactive", "--env", "PYTHONPATH=/srv/python", "--env", "PYTHONDONTWRITEBYTECODE=1", self.name, "python3", path]
+        environment = ["--env", "PYTHONPATH=/srv/python", "--env", "PYTHONPYCACHEPREFIX=/var/cache/python"]
+        words = ["podman", "exec", "--interactive", *environment, self.name, "python3", path]
         done = subprocess.run(words, input=text, capture_output=True, text=True, check=False, timeout=900)
         assert "Traceback" not in done.stdout + done.stderr, done.stdout + done.stderr
         return typing.cast("Facts", json.loads(done.stdout[done.stdout.index("{") :]))

@@ -20,7 +20,7 @@ import typing
 MODULE = "/srv/python/ansible_collections/llama_fleet/core/plugins/modules/llama_server.py"
 FOLDER = pathlib.Path("/etc/llama-fleet/instances/default")
 UNIT = pathlib.Path("/etc/systemd/system/llama-fleet-default.service")
-ENVIRONMENT = {**os.environ, "PYTHONPATH": "/srv/python", "PYTHONDONTWRITEBYTECODE": "1"}
+ENVIRONMENT = {**os.environ, "PYTHONPATH": "/srv/python", "PYTHONPYCACHEPREFIX": "/var/cache/python"}
 
 
 def start(arguments: dict[str, typing.Any]) -> subprocess.Popen[str]:

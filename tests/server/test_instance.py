@@ -55,8 +55,8 @@ def crashing(host: Host) -> str:
 
 @pytest.fixture(scope="module")
 def slow(host: Host) -> str:
-    """It works for one thirtieth of the time: far less than half of what it does on a machine that is busy with other things, too."""
-    return altered(host, '(while kill -STOP $$; do sleep 0.3; kill -CONT $$; sleep 0.01; done) & exec $server "$@"')
+    """It works for one sixteenth of the time: far less than half of what it does on a machine that is busy with other things, too."""
+    return altered(host, '(while kill -STOP $$; do sleep 0.15; kill -CONT $$; sleep 0.01; done) & exec $server "$@"')
 
 
 @pytest.fixture(scope="module")
