@@ -70,7 +70,7 @@ def host(key: pathlib.Path) -> Iterator[Host]:
     image = podman.HOSTS[1].name
     subprocess.run(["podman", "run", "--detach", "--systemd=always", "--privileged", "--name", host.name, *trust, *cache, image, "/sbin/init"], check=True)
     try:
-        host.output("systemctl", "is-system-running", "--wait", check=False)
+        host.output("sh", "-c", podman.STARTED)
         host.output("useradd", "--create-home", "--shell", "/bin/bash", USER)
         host.output("sh", "-c", f"echo '{USER} ALL=(ALL) NOPASSWD: ALL' > /etc/sudoers.d/{USER}")
         host.output("sh", "-c", f"mkdir -m 0700 .ssh && echo '{key.with_suffix('.pub').read_text()}' > .ssh/authorized_keys && mkdir llama-fleet", user=USER)

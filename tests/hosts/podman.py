@@ -38,6 +38,9 @@ HOSTS = (
 )
 BASE = Image("localhost/llama-fleet-base:trixie", "trixie", "ca-certificates")
 
+# Ends once a host's systemd has started everything. On a busy machine this may run before systemd listens, which ``--wait`` does not wait for.
+STARTED = "until systemctl is-system-running --wait 2>/dev/null | grep --quiet 'running\\|degraded'; do sleep 0.2; done"
+
 
 def settings(folder: pathlib.Path) -> dict[str, str]:
     """The environment podman and buildah need here: a CONTAINERS_CONF on machines without cgroup v2 or with a low limit of open files."""

@@ -61,7 +61,7 @@ class Host:
         private, command = (["--cgroupns=private"], ["/bin/sh", "-c", LIMITING]) if limiting else ([], ["/sbin/init"])
         words = ["podman", "run", "--detach", "--systemd=always", "--privileged", "--name", self.name, *private, *volumes, *options, image.name, *command]
         subprocess.run(words, check=True, stdout=subprocess.DEVNULL)
-        self.output("systemctl is-system-running --wait || true")
+        self.output(podman.STARTED)
         self.address = self._inspect("{{.NetworkSettings.IPAddress}}")
 
     def _inspect(self, template: str) -> str:
