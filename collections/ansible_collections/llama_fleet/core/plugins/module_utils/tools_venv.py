@@ -32,6 +32,7 @@ PIP_SHA256 = "bdb1b08f4274833d62c1aa29e20907365a2ceb950410df15fc9521bad440122b"
 # Written last and removed first: no stamp means that an installation was cut off.
 STAMP = "llama-fleet-tools.json"
 _NOT_THERE = "No matching distribution found"
+_UNTRUSTED = "is not a trusted or secure host"
 
 
 def folder(root: pathlib.Path) -> pathlib.Path:
@@ -84,14 +85,12 @@ def _install(root: pathlib.Path, installed: list[str], missing: list[str], index
     if not done.ok:
         if _NOT_THERE in done.stderr:  # pip looks for all of them before it touches anything
             _stamp(place, installed)
-        raise ProblemError(
-            Problem(
-                variable,
-                f"'{_last_line(done.stderr or done.stdout)}' from pip",
-                f"wheels of {', '.join(missing)}",
-                "check the package index and the network of the host",
-            )
-        )
+        wanted = f"wheels of {', '.join(missing)}"
+        if _UNTRUSTED in done.stderr:  # then pip ignores the index, and says in the end that it has nothing
+            found = "a package index by plain HTTP, which pip does not trust"
+            raise ProblemError(Problem(variable, found, wanted, "name it by https://, or its host in PIP_TRUSTED_HOST or pip.conf's trusted-host"))
+        found = f"'{_last_line(done.stderr or done.stdout)}' from pip"
+        raise ProblemError(Problem(variable, found, wanted, "check the package index and the network of the host"))
     _stamp(place, [*installed, *missing])
 
 

@@ -24,14 +24,15 @@ WANTED = ["cmake==1", "ninja==2"]
 class Host(FakeRunner):
     """Plays venv and pip: writes what they would write, and fails where it is told to."""
 
-    def __init__(self, fails: str = "") -> None:
+    def __init__(self, fails: str = "", noise: str = "some noise") -> None:
         super().__init__()
         self.fails = fails
+        self.noise = noise
 
     def answer(self, command: list[str]) -> Result:
         step = "venv" if "venv" in command else "pip"
         if step == self.fails:
-            return Result(1, "", "some noise\nERROR: No matching distribution found for cmake==1\n[notice] new pip\n")
+            return Result(1, "", f"{self.noise}\nERROR: No matching distribution found for cmake==1\n[notice] new pip\n")
         if step == "venv":
             programs = pathlib.Path(command[-1]) / "bin"
             programs.mkdir(parents=True, exist_ok=True)
@@ -104,6 +105,13 @@ def test_a_failed_installation_leaves_no_stamp(tmp_path: pathlib.Path) -> None:
     with pytest.raises(ProblemError, match="llama_cpp_index_url: found 'ERROR: No matching distribution found for cmake==1' from pip"):
         tools_venv.ensure_tools(tmp_path, WANTED, variable="llama_cpp_index_url", runner=Host(fails="pip"))
     assert not tools_venv.tools_ready(tmp_path, WANTED)
+
+
+def test_an_index_that_pip_does_not_trust_is_told_as_such(tmp_path: pathlib.Path) -> None:
+    # As pip 26.0 says it.
+    noise = "WARNING: The repository located at 192.0.2.1 is not a trusted or secure host and is being ignored."
+    with pytest.raises(ProblemError, match=r"llama_cpp_index_url: found a package index by plain HTTP.*wheels of cmake==1, ninja==2.*PIP_TRUSTED_HOST"):
+        tools_venv.ensure_tools(tmp_path, WANTED, variable="llama_cpp_index_url", runner=Host(fails="pip", noise=noise))
 
 
 def test_a_python_that_makes_no_environments(tmp_path: pathlib.Path) -> None:
