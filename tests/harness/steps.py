@@ -12,6 +12,7 @@ from tests.harness import environments, tools
 from tests.harness.context import COLLECTION, ROOT, Context
 from tests.hosts import podman
 
+FEWER_KILLS = {"LLAMA_FLEET_TEST_KILLS": "10"}
 # A version before the default one.
 OLDER = "pypi:llama-cpp-python==0.3.36#sha256=832db0699007f1be95a7e41ef12e88926b02ba836461e36a36372db2760c1a2e"
 
@@ -104,8 +105,8 @@ def hosts(context: Context) -> None:
 
 @step("units", "unit and contract tests", quick=True)
 def units(context: Context) -> None:
-    # A run is killed before each change that it makes; the moments in between, of which there are 30 with a real server, are fewer here.
-    tools.run_pytest(context, environments.main_venv(context), env={"LLAMA_FLEET_TEST_KILLS": "10"})
+    # A run is killed before each change that it makes; the moments in between are fewer here, and 30 in the step 'instances'.
+    tools.run_pytest(context, environments.main_venv(context), env=FEWER_KILLS)
 
 
 @step("olah", "the module gguf_model with a caching mirror as its endpoint", quick=True)
@@ -205,14 +206,14 @@ def server(context: Context) -> None:
 def instance(context: Context) -> None:
     context.require_root("hosts in podman")
     context.require_passed("hosts", "release")
-    tools.server_pytest(context, "test_instance.py", "test_doctor.py")
+    tools.server_pytest(context, "test_instance.py", "test_doctor.py", env=FEWER_KILLS)
 
 
-@step("instances", "several instances on a real host, limits that the kernel enforces, locked memory, a router of models", default=False)
+@step("instances", "several instances on a real host, limits that the kernel enforces, locked memory, a router of models; 30 kills", default=False)
 def instances(context: Context) -> None:
     context.require_root("hosts in podman")
     context.require_passed("hosts", "release")
-    tools.server_pytest(context, "test_instances.py")
+    tools.server_pytest(context, "test_instances.py", "test_instance.py")
 
 
 @step("quadlet", "instances in containers on a real host: podman's quadlet, docker compose", default=False)
@@ -263,10 +264,10 @@ def image(context: Context) -> None:
     context.run("pytest", "-v", "tests/image/test_image.py", venv=environments.main_venv(context), env=podman.settings(context.cache))
 
 
-@step("container", "the container over its life: updates, failures, a baked image, the guide's commands, compose, Kubernetes, quadlet", default=False)
+@step("container", "the container over its life: updates, failures, a baked image, the guide's commands, compose, Kubernetes, quadlet, docker", default=False)
 def container(context: Context) -> None:
     context.require_root("building an image")
     context.require_passed("hosts", "release")
     settings = podman.settings(context.cache) | {"LLAMA_FLEET_TEST_TOOLS": str(environments.container_venv(context) / "bin")}
-    for name in ("updates", "runtime", "guide", "examples"):  # each has a Hub of its own, so a process of its own
+    for name in ("updates", "runtime", "guide", "examples", "dockerd"):  # each has a Hub of its own, so a process of its own
         context.run("pytest", "-v", f"tests/image/test_{name}.py", venv=environments.main_venv(context), env=settings, timeout=3600)

@@ -19,25 +19,30 @@ PACKAGES = "podman crun runc nftables iptables docker.io docker-cli docker-compo
 IMAGE = podman.Image("localhost/llama-fleet-host-containers:trixie", "trixie", f"{podman.HOST} {PACKAGES}")
 BASE = podman.BASE.name
 RUNTIMES = {"podman": "quadlet", "docker": "docker"}
+# No network of its own: inside of a container there may be no right to make one. Of cgroups of version 1 a container sees its own part.
+DOCKER = '{"iptables": false, "ip6tables": false, "bridge": "none", "default-cgroupns-mode": "private"}'
 
 
 class ContainerHost(Host):
     """A Debian 13 with container engines. Their storage is in memory, for one overlay file system cannot lie on another one."""
 
-    def __init__(self, engine: str) -> None:
+    def __init__(self, engine: str, *options: str) -> None:
         for image in (IMAGE, podman.BASE):
             podman.ensure(image, CACHE / "images", dict(os.environ))
         storage = [word for name in ("containers", "docker", "containerd") for word in ("--mount", f"type=tmpfs,destination=/var/lib/{name}")]
-        super().__init__(*storage, image=IMAGE)
+        super().__init__(*storage, *options, image=IMAGE)
         self.engine = engine
         settings = os.environ.get("CONTAINERS_CONF")
         if settings:
             # The engine in there meets what the one out here met.
             self.output("cat > /etc/containers/containers.conf", pathlib.Path(settings).read_text(encoding="utf-8"))
+        if engine == "docker":
+            self.output("mkdir -p /etc/docker && cat > /etc/docker/daemon.json", DOCKER)
+            self.output("systemctl reset-failed docker.service docker.socket; systemctl restart docker.service")
 
-    def load_base(self) -> None:
-        """Hand over the image, as a file: there is no registry here."""
-        with subprocess.Popen(["podman", "save", "--quiet", BASE], stdout=subprocess.PIPE) as saved:
+    def load(self, image: str = BASE) -> None:
+        """Hand over an image, as a file: there is no registry here."""
+        with subprocess.Popen(["podman", "save", "--quiet", image], stdout=subprocess.PIPE) as saved:
             subprocess.run(["podman", "exec", "--interactive", self.name, self.engine, "load", "--quiet"], stdin=saved.stdout, check=True)
 
     def arguments(self, **changed: typing.Any) -> Facts:

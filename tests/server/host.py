@@ -63,6 +63,7 @@ class Host:
         subprocess.run(words, check=True, stdout=subprocess.DEVNULL)
         self.output(podman.STARTED)
         self.address = self._inspect("{{.NetworkSettings.IPAddress}}")
+        self.gateway = self._inspect("{{.NetworkSettings.Gateway}}")
 
     def _inspect(self, template: str) -> str:
         return subprocess.run(["podman", "inspect", "--format", template, self.name], capture_output=True, text=True, check=True).stdout.strip()

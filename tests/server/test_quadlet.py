@@ -34,7 +34,7 @@ def test_an_image_that_nobody_has_is_told(host: ContainerHost) -> None:
 
 
 def test_the_instance_answers_out_of_its_container(host: ContainerHost) -> None:
-    host.load_base()
+    host.load()
     result = host.good()
     assert (result["runtime"], result["restarted"], result["ready"]) == ("quadlet", True, True)
     assert "Paris" in host.says()
