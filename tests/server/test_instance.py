@@ -8,6 +8,7 @@ The tests go on from one another, in their order: each finds the instance answer
 from __future__ import annotations
 
 import json
+import os
 import pathlib
 import socket
 import subprocess
@@ -19,6 +20,7 @@ import pytest
 from tests.server.host import KEY, MODELS, PORT, RELEASES, Facts, Host
 
 pytestmark = pytest.mark.e2e
+KILLS = int(os.environ.get("LLAMA_FLEET_TEST_KILLS", "30"))
 
 
 @pytest.fixture(scope="module")
@@ -218,11 +220,11 @@ def test_a_stop_waits_for_nobody(host: Host, first: Facts) -> None:
 
 def test_killed_at_any_moment(host: Host, first: Facts) -> None:
     assert first["changed"]
-    words = ["podman", "exec", "--interactive", host.name, "python3", "/srv/tests/killed.py", "30"]
+    words = ["podman", "exec", "--interactive", host.name, "python3", "/srv/tests/killed.py", str(KILLS)]
     done = subprocess.run(words, input=json.dumps(host.arguments()), capture_output=True, text=True, check=False, timeout=900)
     assert done.returncode == 0, done.stderr
     rounds = [json.loads(line) for line in done.stdout.splitlines()]
-    assert len(rounds) == 30
+    assert len(rounds) == KILLS
     assert [each for each in rounds if each["again"] or each["after"] or each["changed"] or each["left"]] == []
     assert "Paris" in host.says()
 
