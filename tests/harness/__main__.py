@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import concurrent.futures
 import dataclasses
+import os
+import pathlib
 import sys
 import time
 
@@ -37,7 +39,7 @@ def _kind(step: steps.Step) -> str:
 
 def _run(wanted: list[steps.Step]) -> int:
     context = Context.create(step.name for step in wanted)
-    begun = time.monotonic()
+    begun, before = time.monotonic(), _cores()
     # They install what all others need; then those beside run one after another, while the others do so too.
     first = [step for step in wanted if step.name == "packages"]
     rows = [_one(context, step) for step in first]
@@ -45,12 +47,29 @@ def _run(wanted: list[steps.Step]) -> int:
         beside = [pool.submit(_one, context.beside(), step) for step in wanted if step.beside]
         rows += [_one(context, step) for step in wanted if not step.beside and step not in first]
         rows += [row.result() for row in beside]
-    print(f"\n=== Summary after {(time.monotonic() - begun) / 60:.1f} min")
+    print(f"\n=== Summary after {(time.monotonic() - begun) / 60:.1f} min{_shares(before, _cores())}")
     for row in rows:
         print(f"{row.outcome:8} {row.name:16} {row.seconds:6.0f} s  {row.reason}")
     counts = {kind: sum(row.outcome == kind for row in rows) for kind in ("passed", "failed", "skipped")}
     print(f"{counts['passed']} passed, {counts['failed']} failed, {counts['skipped']} skipped")
     return 1 if counts["failed"] else 0
+
+
+def _cores() -> dict[str, int]:
+    """What the machine's cores have done since it started, in ticks, of proc(5)."""
+    try:
+        line = pathlib.Path("/proc/stat").read_text(encoding="ascii").partition("\n")[0]
+    except OSError:
+        return {}
+    user, nice, system, idle, waiting, interrupts, soft, stolen = (int(word) for word in line.split()[1:9])
+    return {"used": user + nice + system + interrupts + soft, "idle": idle + waiting, "given to other machines": stolen}
+
+
+def _shares(before: dict[str, int], after: dict[str, int]) -> str:
+    """How much of the cores there was: a virtual machine may have less of them than it seems."""
+    spent = {kind: after[kind] - before[kind] for kind in after}
+    whole = sum(spent.values())
+    return f", of {os.cpu_count()} cores: {', '.join(f'{ticks / whole:.0%} {kind}' for kind, ticks in spent.items())}" if whole else ""
 
 
 @dataclasses.dataclass(frozen=True)
