@@ -64,6 +64,8 @@ class Console:
 
 
 def _state(event: events.StageDone, stage: Stage) -> str:
+    if stage.plan and event.result.get("ready"):
+        return "nothing to do, it passes its gate"
     if stage.plan:
         return "there is work to do" if event.result.get("would_change") else "nothing to do"
     return f"changed, {duration(event.seconds)}" if event.changed else "ok"

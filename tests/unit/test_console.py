@@ -41,10 +41,12 @@ def stage(role: str = "llama_cpp", *, host: str = "h1", plan: bool = False, chan
 
 def test_finished_stages_have_the_plays_names() -> None:
     plans = [stage(plan=True, would_change=wanted) for wanted in (True, False)]
+    plans.append(stage(plan=True, would_change=False, ready=True))
     events = [*plans, stage(changed=True, would_change=True), stage(host="h1/chat"), stage("other")]
     assert show(io.StringIO(), *events).splitlines() == [
         "h1: Plan the release: there is work to do",
         "h1: Plan the release: nothing to do",
+        "h1: Plan the release: nothing to do, it passes its gate",
         "h1: Provide the release: changed, 1 min 15 s",
         "h1/chat: Provide the release: ok",
         "h1: A release: ok",

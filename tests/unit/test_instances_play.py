@@ -43,7 +43,10 @@ def answer(module, given):
         return {"failed": True, "msg": "gguf_model_source: found nothing."}
     plan = bool(given.get("plan_only"))
     if module == "llama_server":
-        return {"changed": not plan, "would_change": True, "instance": given["instance"], "generation": 1, "endpoint": f"http://127.0.0.1:{given['port']}"}
+        # Of one whose model is there and that is to be on this port nothing changes.
+        ready = (plan, given["port"], given["model"]) == (True, 8090, "/gguf_model/there")
+        facts = {"instance": given["instance"], "generation": 1, "endpoint": f"http://127.0.0.1:{given['port']}"}
+        return {"changed": not plan, "would_change": not ready, "ready": ready, **facts}
     source = given.get("source", "")
     path = f"/{module}/{given.get('backend', '')}{source}"
     return {"changed": not plan, "path": path, "would_change": source != "there", "would_compile": source != "there", "version": "13.0"}
@@ -63,7 +66,8 @@ HOSTS: dict[str, dict[str, typing.Any]] = {
             "old": {"llama_server_state": "absent", "llama_server_port": 8081},
         },
     },
-    "single": {"llama_cpp_source": "there", "gguf_model_source": "there", "nvidia_driver_gpu": "none"},
+    "single": {"llama_cpp_source": "there", "gguf_model_source": "there", "nvidia_driver_gpu": "none", "llama_server_port": 8090},
+    "rebuilt": {"llama_cpp_source": "damaged", "gguf_model_source": "there", "nvidia_driver_gpu": "none", "llama_server_port": 8090},
     "same_gpu": {"llama_server_instances": {"one": {"llama_server_port": 1}, "two": {"llama_server_port": 2, "llama_server_devices": ["CUDA1"]}}},
     "mistaken": {
         "nvidia_driver_gpu": "none",
@@ -151,8 +155,11 @@ def test_every_instance_plans_first_and_is_given_its_own(fleet: Fleet) -> None:
     assert toolkit == ["/cuda_toolkit/", "", "/cuda_toolkit/"]
     assert [call["ctx_size"] for call in several if call["module"] == "gguf_model"] == [512, 4096, 512]
 
-    # One instance of which all is there costs five calls, and nobody on the network is asked.
-    assert names(single) == ["nvidia_driver_info", "llama_cpp_release?", "gguf_model?", "llama_server?", "llama_server"]
+    # One instance of which all is there costs four calls, and nobody on the network is asked.
+    settled = ["nvidia_driver_info", "llama_cpp_release?", "gguf_model?", "llama_server?"]
+    assert names(single) == settled
+    # One that is good is asked again where something below it was changed.
+    assert names(fleet.calls("rebuilt")) == [*settled, "preflight_info", "llama_cpp_release", "llama_server"]
     assert {call["instance"] for call in single if call["module"] == "llama_server"} == {"default"}
     assert outcome.calls == sum(len(fleet.calls(host)) for host in HOSTS)
 

@@ -275,6 +275,11 @@ class Store:
     def end_rollback(self) -> None:
         (self.folder / _ROLLBACK).unlink(missing_ok=True)
 
+    @property
+    def unfinished(self) -> bool:
+        """Whether there is a note of a stop or of a rollback that a run ends."""
+        return self.stopped or (self.folder / _ROLLBACK).exists()
+
     def unfinished_rollback(self) -> Generation | None:
         """Where a rollback that was killed was going."""
         number = (files.read_json(self.folder / _ROLLBACK) or {}).get("to")

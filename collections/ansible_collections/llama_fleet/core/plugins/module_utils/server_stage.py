@@ -33,6 +33,9 @@ if typing.TYPE_CHECKING:
     from ansible_collections.llama_fleet.core.plugins.module_utils.server_result import Diff, Result
     from ansible_collections.llama_fleet.core.plugins.module_utils.server_runtimes import Runtime
 
+# A plan does not wait for a server that loads or hangs: that is for a run to do.
+_AT_ONCE = server_gate.Limit(5, "the time that a plan takes")
+
 
 class Stage:
     """One run over one instance."""
@@ -86,7 +89,7 @@ class Stage:
             self.planner.prove_unchanged(plan)
         assessment, notes = self.planner.prove(plan) if not plan.serves else (Assessment(), dict[str, typing.Any]())
         if self.dry:
-            return self._result(plan, plan.current if plan.same else None, diff, assessment)
+            return self._result(plan, plan.current if plan.same else None, diff, assessment, self._asked(plan))
         if self.planner.runtime_name == "exec":
             generation = self._generation(plan, notes)
             proved = None if generation.good else server_exec.prove(self.switch, generation, self._back(generation))
@@ -106,6 +109,17 @@ class Stage:
                 runtime.start_at_boot()
             return self._result(plan, current, diff, assessment, Started(current, plan.process, passed))
         return self._switch(plan, notes, diff, assessment)
+
+    def _asked(self, plan: Plan) -> Started | None:
+        """That an instance of which nothing changes is good, so that no run need ask it again; None where a run has something to do."""
+        current = plan.current
+        if plan.changed or current is None or plan.process is None or not current.good or self.store.unfinished:
+            return None
+        try:
+            passed = self.switch.gate(self.planner.runtime(), current, plan.process, self.options.prompt, brief=True, limit=_AT_ONCE)
+        except server_gate.GateError:
+            return None
+        return Started(current, plan.process, passed)
 
     def _generation(self, plan: Plan, notes: typing.Mapping[str, typing.Any]) -> Generation:
         """The wanted generation, on disk; current only where nobody else switches to it."""

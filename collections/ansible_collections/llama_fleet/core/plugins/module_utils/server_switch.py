@@ -71,18 +71,16 @@ class Switch:
         prompt: str = "",
         measure: server_speed.Baseline | None = None,
         brief: bool = False,
-        patient: bool = False,
+        limit: server_gate.Limit | None = None,
     ) -> server_gate.Passed:
-        """Wait until it is good; ``brief`` is for one that was good before, ``patient`` for one that nothing else can replace."""
+        """Wait until it is good; ``brief`` is for one that was good before, ``limit`` for where the usual one is not right."""
         options = generation.options
         alias = generation.variables.get("LLAMA_ARG_ALIAS", "")
         expected = server_gate.Expected(options["model"], options["parallel"], options["ctx_size"], mode_of(options), prompt, alias, brief, measure)
-        size = int(generation.manifest.get("model_size", 0))
-        limit = server_gate.ready_limit(self.options.ready_timeout, size)
         passed = server_gate.pass_gate(
             server_gate.asker(endpoint_of(options) + str(options["extra_options"].get("api-prefix", "")), generation.api_key),
             expected,
-            max(limit, server_gate.ready_limit(0, size), key=lambda each: each.seconds) if patient else limit,
+            limit or _limit(generation, self.options.ready_timeout),
             lambda: runtime.death(process),
             lambda: self.progress.stage("loading the model"),
         )
@@ -140,7 +138,9 @@ class Switch:
             if again.name != runtime.name:
                 runtime.stop()
                 runtime.remove()
-            self.gate(again, back, again.start(back), brief=True, patient=True)
+            # Nothing else can replace it: it has at least the time that its size asks for.
+            limits = (_limit(back, self.options.ready_timeout), _limit(back))
+            self.gate(again, back, again.start(back), brief=True, limit=max(limits, key=lambda limit: limit.seconds))
         except server_gate.GateError as error:
             return f"generation {back.number} was put back, but it is not good either: {error}"
         return f"generation {back.number} is back in service"
@@ -154,6 +154,10 @@ def too_few_gpus(generation: Generation, listed: typing.Iterable[tuple[str, str,
     if not used or generation.options.get("split_mode") == "none" or any(gpu.startswith("MIG") for gpu in used):
         return ""
     return f"it computes on {len(used)} of the {len(wanted)} devices {', '.join(wanted)}" if len(used) < len(wanted) else ""
+
+
+def _limit(generation: Generation, ready_timeout: int = 0) -> server_gate.Limit:
+    return server_gate.ready_limit(ready_timeout, int(generation.manifest.get("model_size", 0)))
 
 
 def endpoint_of(options: typing.Mapping[str, typing.Any]) -> str:

@@ -215,7 +215,9 @@ restarted:
   returned: success
   type: bool
 ready:
-  description: Whether it passed its gate in this run.
+  description:
+    - Whether it passed its gate in this run.
+    - A plan asks an instance of which nothing changes; where that is true, a run has nothing to do.
   returned: success
   type: bool
 answer:

@@ -54,8 +54,11 @@ def test_the_life_of_an_instance(instance: Instance) -> None:
     assert (second["changed"], second["restarted"], second["pid"], second["generation"]) == (False, False, first["pid"], 1)
     assert second["answer"] == first["answer"]
 
+    settled = instance.good(plan_only=True, prompt="What is the capital of France?")
+    assert (settled["would_change"], settled["ready"], settled["answer"], settled["pid"]) == (False, True, first["answer"], first["pid"])
+
     planned = instance.good(plan_only=True, parallel=2)
-    assert (planned["changed"], planned["would_change"], planned["generation"]) == (False, True, 2)
+    assert (planned["changed"], planned["would_change"], planned["ready"], planned["generation"]) == (False, True, False, 2)
     third = instance.good(parallel=2)
     assert (third["changed"], third["restarted"], third["generation"]) == (True, True, 2)
     assert instance.servers() == [third["pid"]] != [first["pid"]]
@@ -65,6 +68,7 @@ def test_the_life_of_an_instance(instance: Instance) -> None:
     assert instance.good(state="stopped", release="", model="")["changed"]
     assert instance.servers() == []
     assert not instance.good(state="stopped")["changed"]
+    assert not instance.good(parallel=2, plan_only=True)["ready"]
     again = instance.good(parallel=2)
     assert (again["changed"], again["restarted"], again["generation"]) == (True, True, 2), "the same generation, started again"
     assert instance.good(state="absent")["changed"]
@@ -208,6 +212,7 @@ def test_a_pid_that_was_used_again_is_not_mistaken_for_the_server(instance: Inst
 @real
 def test_a_question_that_cannot_be_answered_restarts_nothing(instance: Instance) -> None:
     pid = instance.good()["pid"]
+    assert not instance.good(prompt="word " * 2000, plan_only=True)["ready"], "it is a run that fails"
     message = instance.bad(prompt="word " * 2000)
     assert "/v1/chat/completions answered 400" in message
     assert "it passed its gate before, so it was left as it is" in message
@@ -219,6 +224,7 @@ def test_a_question_that_cannot_be_answered_restarts_nothing(instance: Instance)
 def test_a_server_that_hangs_is_restarted(instance: Instance) -> None:
     pid = instance.good(stop_timeout=2)["pid"]
     os.kill(pid, signal.SIGSTOP)
+    assert not instance.good(plan_only=True, ready_timeout=600)["ready"], "a plan does not wait ten minutes"
     after = instance.good(stop_timeout=2, ready_timeout=10)
     assert (after["changed"], after["restarted"], after["generation"]) == (True, True, 1)
     assert instance.servers() == [after["pid"]] != [pid]
