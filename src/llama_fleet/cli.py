@@ -67,7 +67,8 @@ def up(invocation: Invocation, variables: dict[str, object], *, detach: bool) ->
         return ExitCode.OK
     place = {name: value for name, value in values.items() if name in PLACE}
     stopping = dataclasses.replace(invocation, command="down")
-    return foreground.follow(int(result["pid"]), pathlib.Path(result["log"]), lambda: down(stopping, place))
+    instance = pathlib.Path(result["environment_file"]).parents[2]
+    return foreground.follow(int(result["pid"]), pathlib.Path(result["log"]), instance, lambda: down(stopping, place))
 
 
 def _wanted(invocation: Invocation, variables: dict[str, object]) -> dict[str, object]:

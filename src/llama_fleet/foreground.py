@@ -3,6 +3,7 @@
 """Stays with a server that runs as a plain process: shows its log, and stops it on Ctrl-C."""
 
 import dataclasses
+import os
 import pathlib
 import signal
 import sys
@@ -11,7 +12,11 @@ import types
 import typing
 from collections.abc import Callable
 
-from llama_fleet.errors import FleetError
+# The collection's own code knows; it is no package that is installed.
+sys.path.append(os.path.join(os.path.abspath(__file__).rsplit(os.sep, 3)[0], "collections"))
+
+from ansible_collections.llama_fleet.core.plugins.module_utils import generations
+from llama_fleet.errors import ExitCode, FleetError
 
 POLL = 0.3
 LAST_LINES = 20
@@ -42,8 +47,11 @@ def _start_time(pid: int) -> str:
     return "" if fields[0] in "ZX" else fields[19]
 
 
-def follow(pid: int, log: pathlib.Path, stop: Callable[[], int], output: typing.TextIO | None = None) -> int:
-    """Copy what the server logs until a signal comes, then ``stop`` it; FleetError where it ends by itself."""
+def follow(pid: int, log: pathlib.Path, instance: pathlib.Path, stop: Callable[[], int], output: typing.TextIO | None = None) -> int:
+    """Copy what the server logs until a signal comes, then ``stop`` it; FleetError where it ends and nobody has stopped ``instance``.
+
+    ``instance`` is the folder of its generations.
+    """
     output = output or sys.stdout
     process = Process.of(pid)
     asked_to_stop: list[int] = []
@@ -59,6 +67,9 @@ def follow(pid: int, log: pathlib.Path, stop: Callable[[], int], output: typing.
             is_alive = process.is_alive()
             output.write(tail.read())
             output.flush()
+            if not is_alive and _was_stopped(instance):
+                output.write("The server was stopped.\n")
+                return ExitCode.OK
             if not is_alive:
                 raise FleetError(f"llama-server (process {pid}) has ended by itself. The end of {log}:\n{tail.last_lines()}")
             time.sleep(POLL)
@@ -66,6 +77,11 @@ def follow(pid: int, log: pathlib.Path, stop: Callable[[], int], output: typing.
     finally:
         for number, handler in former.items():
             signal.signal(number, handler)
+
+
+def _was_stopped(instance: pathlib.Path) -> bool:
+    """Whether a run of ``down`` has ended it, or the play that removes it."""
+    return generations.Store(instance).stopped or not os.path.exists(instance)
 
 
 class _Tail:

@@ -18,7 +18,15 @@ from llama_fleet.errors import RunInterruptedError
 from llama_fleet.events import Failure, Listener, Outcome
 
 CATALOGUE = settings.load()
-RESULT = {"answer": "Blue.", "endpoint": "http://127.0.0.1:9", "runtime": "process", "pid": 7, "log": "/log"}
+FOLDER = "/instances/small"
+RESULT = {
+    "answer": "Blue.",
+    "endpoint": "http://127.0.0.1:9",
+    "runtime": "process",
+    "pid": 7,
+    "log": "/log",
+    "environment_file": f"{FOLDER}/generations/1/environment",
+}
 
 
 class Runs:
@@ -231,7 +239,7 @@ def test_root_is_had_for_the_run_and_for_stopping(runs: Runs, monkeypatch: pytes
         return True
 
     monkeypatch.setattr(access, "needs_become", needs_become)
-    monkeypatch.setattr(foreground, "follow", lambda _pid, _log, stop: stop())
+    monkeypatch.setattr(foreground, "follow", lambda _pid, _log, _instance, stop: stop())
     assert cli.main(["up"]) == 0
     assert asked == ["up", "down"]
     assert [request.become for request in runs.requests] == [True, True]
@@ -240,13 +248,13 @@ def test_root_is_had_for_the_run_and_for_stopping(runs: Runs, monkeypatch: pytes
 def test_a_process_is_followed_and_stopped_where_it_was_started(runs: Runs, monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path) -> None:
     followed = []
 
-    def follow(pid: int, log: pathlib.Path, stop: Callable[[], int]) -> int:
-        followed.append((pid, log))
+    def follow(pid: int, log: pathlib.Path, instance: pathlib.Path, stop: Callable[[], int]) -> int:
+        followed.append((pid, log, instance))
         return stop()
 
     monkeypatch.setattr(foreground, "follow", follow)
     assert cli.main(["up", "--prefix", str(tmp_path), "--instance", "small", "--port", "9000"]) == 0
-    assert followed == [(7, pathlib.Path("/log"))]
+    assert followed == [(7, pathlib.Path("/log"), pathlib.Path(FOLDER))]
     down = runs.requests[1]
     assert down.playbook == "down"
     assert down.variables == {

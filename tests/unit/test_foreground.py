@@ -12,6 +12,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from ansible_collections.llama_fleet.core.plugins.module_utils import generations
 from llama_fleet import foreground
 from llama_fleet.errors import FleetError
 
@@ -45,7 +46,7 @@ def test_a_signal_stops_the_server(monkeypatch: pytest.MonkeyPatch, sleeper: sub
     send_soon(number)
     former = signal.getsignal(number)
     threading.Timer(0.1, lambda: log.write_text("old\nnew line\n", encoding="utf-8")).start()
-    assert foreground.follow(sleeper.pid, log, lambda: 42, output) == 42
+    assert foreground.follow(sleeper.pid, log, tmp_path, lambda: 42, output) == 42
     assert output.shown.splitlines() == ["", "The server runs until Ctrl-C; its log follows.", "new line"]
     assert signal.getsignal(number) is former
 
@@ -55,8 +56,24 @@ def test_a_server_that_dies_is_an_error_with_its_last_lines(sleeper: subprocess.
     log.write_text("\n".join(f"line {number}" for number in range(100)), encoding="utf-8")
     threading.Timer(0.4, sleeper.kill).start()
     with pytest.raises(FleetError, match=rf"process {sleeper.pid}\) has ended by itself") as caught:
-        foreground.follow(sleeper.pid, log, lambda: pytest.fail("stopped"), io.StringIO())
+        foreground.follow(sleeper.pid, log, tmp_path, lambda: pytest.fail("stopped"), io.StringIO())
     assert str(caught.value).splitlines()[1:] == [f"line {number}" for number in range(80, 100)]
+
+
+@pytest.mark.parametrize("is_removed", [False, True])
+def test_a_server_that_somebody_else_stopped_is_no_error(sleeper: subprocess.Popen[bytes], tmp_path: pathlib.Path, *, is_removed: bool) -> None:
+    instance = tmp_path / "instance"
+
+    def stop() -> None:
+        if not is_removed:
+            instance.mkdir()
+            generations.Store(instance).begin_stop()
+        sleeper.kill()
+
+    threading.Timer(0.1, stop).start()
+    output = Output()
+    assert foreground.follow(sleeper.pid, tmp_path / "none", instance, lambda: pytest.fail("stopped"), output) == 0
+    assert output.getvalue().endswith("\nThe server was stopped.\n")
 
 
 def test_the_last_that_a_dying_server_logs_is_shown(monkeypatch: pytest.MonkeyPatch, sleeper: subprocess.Popen[bytes], tmp_path: pathlib.Path) -> None:
@@ -69,7 +86,7 @@ def test_the_last_that_a_dying_server_logs_is_shown(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(foreground.Process, "is_alive", die)
     output = Output()
     with pytest.raises(FleetError):
-        foreground.follow(sleeper.pid, log, lambda: pytest.fail("stopped"), output)
+        foreground.follow(sleeper.pid, log, tmp_path, lambda: pytest.fail("stopped"), output)
     assert output.shown.endswith("out of memory\n")
 
 
@@ -77,12 +94,12 @@ def test_a_server_that_is_dead_already_and_has_no_log(tmp_path: pathlib.Path) ->
     with subprocess.Popen(["true"]) as process:
         process.wait()
     with pytest.raises(FleetError, match=r"has ended by itself(.|\n)*\(not readable: No such file or directory\)"):
-        foreground.follow(process.pid, tmp_path / "none", lambda: pytest.fail("stopped"), io.StringIO())
+        foreground.follow(process.pid, tmp_path / "none", tmp_path, lambda: pytest.fail("stopped"), io.StringIO())
 
 
 def test_a_log_that_cannot_be_read_does_not_matter(sleeper: subprocess.Popen[bytes], tmp_path: pathlib.Path) -> None:
     send_soon(signal.SIGINT)
-    assert foreground.follow(sleeper.pid, tmp_path / "none", lambda: 0, io.StringIO()) == 0
+    assert foreground.follow(sleeper.pid, tmp_path / "none", tmp_path, lambda: 0, io.StringIO()) == 0
 
 
 def test_another_process_with_the_same_number_is_not_the_server() -> None:
