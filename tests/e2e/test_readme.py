@@ -12,9 +12,8 @@ import re
 import shutil
 import signal
 import subprocess
-import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -62,7 +61,7 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[str]]:
 def hub(readme_hub: pathlib.Path) -> Iterator[Hub]:
     with Hub(readme_hub) as hub:
         # As slow as many a line, so that there is progress to be told.
-        hub.faults.update((file.name, Fault(rate=2_500_000)) for file in (readme_hub / "repos").rglob("*.gguf"))
+        hub.faults.update((file.name, Fault(rate=5_000_000)) for file in (readme_hub / "repos").rglob("*.gguf"))
         yield hub
 
 
@@ -74,8 +73,8 @@ def is_up(port: int) -> bool:
         return False
 
 
-def up_until_ctrl_c(machine: list[str], command: str, port: int, environment: dict[str, str]) -> str:
-    """Run ``up`` as a person would, look at the server, press Ctrl-C; returns what was printed."""
+def up_until(end: Callable[[subprocess.Popen[str]], None], machine: list[str], command: str, port: int, environment: dict[str, str]) -> str:
+    """Run ``up`` as a person would, look at the server, ``end`` it; returns what was printed."""
     with subprocess.Popen([*machine, *command.split()], cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
         assert process.stdout
         printed = ""
@@ -83,7 +82,7 @@ def up_until_ctrl_c(machine: list[str], command: str, port: int, environment: di
             printed += line
             if "until Ctrl-C" in line:
                 assert is_up(port)
-                process.send_signal(signal.SIGINT)
+                end(process)
     assert process.returncode == 0, printed
     assert not is_up(port)
     return printed
@@ -93,27 +92,20 @@ def test_the_readme_has_the_commands_that_are_tested_here() -> None:
     assert [line for line in commands() if not line.startswith("docker run ")] == [UP, UP_MODEL, DOWN, DOCTOR, FLEET, *IMAGE]
 
 
-def test_up(machine: list[str]) -> None:
-    printed = up_until_ctrl_c(machine, UP, 8080, dict(os.environ))
+def test_up_and_in_another_terminal_down(machine: list[str]) -> None:
+    def down(_process: subprocess.Popen[str]) -> None:
+        subprocess.run([*machine, *DOWN.split()], cwd=ROOT, check=True, timeout=600)
+
+    printed = up_until(down, machine, UP, 8080, dict(os.environ))
     assert "http://127.0.0.1:8080" in printed
     assert "curl " in printed
 
 
-def test_up_with_a_model_of_the_hub(machine: list[str], hub: Hub) -> None:
-    printed = up_until_ctrl_c(machine, UP_MODEL, 9000, {**os.environ, "HF_ENDPOINT": hub.url})
+def test_up_with_a_model_of_the_hub_until_ctrl_c(machine: list[str], hub: Hub) -> None:
+    printed = up_until(lambda process: process.send_signal(signal.SIGINT), machine, UP_MODEL, 9000, {**os.environ, "HF_ENDPOINT": hub.url})
     assert "http://127.0.0.1:9000" in printed
     assert [entry for entry in hub.log if "gemma-3-1b-it-Q4_K_M" in str(entry)]
     assert re.search(r"^localhost: fetching .*: \d+ %, \d+ of \d+ MB, [\d.]+ MB/s", printed, re.MULTILINE), printed
-
-
-def test_down(machine: list[str]) -> None:
-    subprocess.run([*machine, *UP.split(), "--detach"], cwd=ROOT, check=True, timeout=600)
-    assert is_up(8080)
-    subprocess.run([*machine, *DOWN.split()], cwd=ROOT, check=True, timeout=600)
-    deadline = time.monotonic() + 30
-    while is_up(8080) and time.monotonic() < deadline:
-        time.sleep(0.2)
-    assert not is_up(8080)
 
 
 def test_doctor(machine: list[str]) -> None:
