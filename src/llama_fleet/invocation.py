@@ -74,9 +74,9 @@ def _remark(event: events.Event) -> None:
 
 def own_options(*only: str) -> list[click.Parameter]:
     """The options that several commands have."""
-    path = click.Path(path_type=pathlib.Path)
+    folder = click.Path(file_okay=False)
     every: list[click.Parameter] = [
-        click.Option(["--prefix"], type=path, callback=_absolute, metavar="DIR", help="Keep everything below this folder: a sandbox that needs no root."),
+        click.Option(["--prefix"], type=folder, callback=_absolute, metavar="DIR", help="Keep everything below this folder: a sandbox that needs no root."),
         click.Option(
             ["-i", "--inventory"],
             type=click.Path(exists=True, path_type=pathlib.Path),
@@ -107,5 +107,7 @@ def shown_options(*, watched: bool = False) -> list[click.Parameter]:
     ]
 
 
-def _absolute(_context: click.Context, _parameter: click.Parameter, value: pathlib.Path | None) -> pathlib.Path | None:
-    return value.expanduser().absolute() if value else None
+def _absolute(_context: click.Context, _parameter: click.Parameter, value: str | None) -> pathlib.Path | None:
+    if value == "":  # a variable of a script that is not set: not the folder that the script runs in
+        raise click.BadParameter("it is empty, and a folder is wanted; '.' is the one you are in.")
+    return pathlib.Path(value).expanduser().absolute() if value else None

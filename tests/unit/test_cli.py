@@ -208,6 +208,13 @@ def test_a_prefix_moves_the_roots_and_needs_no_root(runs: Runs, monkeypatch: pyt
     assert variables["llama_cpp_root"] == f"{tmp_path}/tools"
 
 
+@pytest.mark.parametrize("prefix", ["", __file__])
+def test_a_prefix_is_a_folder(runs: Runs, prefix: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["up", "--detach", "--prefix", prefix]) == 2
+    assert "'--prefix'" in capsys.readouterr().err
+    assert not runs.requests
+
+
 def test_a_prefix_may_be_below_the_home(runs: Runs, monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     assert cli.main(["up", "--detach", "--prefix", "~/box"]) == 0
