@@ -8,8 +8,8 @@ from __future__ import annotations
 import pathlib
 import typing
 
-import yaml
 from ansible.errors import AnsibleUndefinedVariable
+from ansible.module_utils.common.yaml import yaml_load
 
 from ansible_collections.llama_fleet.core.plugins.module_utils import instances
 
@@ -19,7 +19,7 @@ ROLES = pathlib.Path(__file__).resolve().parents[2] / "roles"
 
 def load_spec(role: str, roles: pathlib.Path = ROLES) -> Values:
     """The options of a role of this collection, by name."""
-    document = yaml.safe_load((roles / role / "meta" / "argument_specs.yml").read_text(encoding="utf-8"))
+    document = yaml_load((roles / role / "meta" / "argument_specs.yml").read_text(encoding="utf-8"))
     return dict(document["argument_specs"]["main"]["options"])
 
 
