@@ -7,6 +7,7 @@ from __future__ import annotations
 import os
 import sys
 import typing
+import zipfile
 
 from ansible_collections.llama_fleet.core.plugins.module_utils import package_index
 from ansible_collections.llama_fleet.core.plugins.module_utils.commands import Runner, run
@@ -99,11 +100,16 @@ def _stamp(place: pathlib.Path, requirements: typing.Iterable[str]) -> None:
 
 
 def _pip(place: pathlib.Path, index: str, variable: str) -> pathlib.Path:
-    """pip's own wheel, which Python runs as it is."""
-    wheel = place / f"pip-{PIP.version}-py3-none-any.whl"
-    if not wheel.exists():
+    """pip's own wheel, which Python runs as it is; unpacked, for out of a wheel it would be compiled twice at every call."""
+    unpacked = place / f"pip-{PIP.version}"
+    if not unpacked.exists():
+        wheel = place / f"pip-{PIP.version}-py3-none-any.whl"
         fetch(package_index.find_by_sha256(index, PIP, PIP_SHA256, variable).url, wheel, PIP_SHA256, variable)
-    return wheel
+        # Cut off, it would not be taken for whole: there is no stamp meanwhile.
+        with zipfile.ZipFile(wheel) as archive:
+            archive.extractall(unpacked)
+        wheel.unlink()
+    return unpacked
 
 
 def _installed(root: pathlib.Path) -> list[str]:

@@ -6,6 +6,7 @@ import os
 import pathlib
 import sys
 import typing
+import zipfile
 
 import pytest
 
@@ -55,8 +56,13 @@ def index(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         return IndexFile("pip.whl", f"{index}/{package.project}.whl", sha256, 1)
 
     monkeypatch.setattr(tools_venv.package_index, "find_by_sha256", find)
-    monkeypatch.setattr(tools_venv, "fetch", lambda _url, target, _sha256, _variable: target.write_text("pip"))
+    monkeypatch.setattr(tools_venv, "fetch", fetch)
     return asked
+
+
+def fetch(_url: str, target: pathlib.Path, _sha256: str, _variable: str) -> None:
+    with zipfile.ZipFile(target, "w") as wheel:
+        wheel.writestr("pip/__main__.py", "")
 
 
 def test_pip_comes_from_the_index_once(tmp_path: pathlib.Path, index: list[str]) -> None:
@@ -64,7 +70,8 @@ def test_pip_comes_from_the_index_once(tmp_path: pathlib.Path, index: list[str])
     tools_venv.ensure_tools(tmp_path, WANTED, index_url="https://index/simple", runner=host)
     tools_venv.ensure_tools(tmp_path, ["hub==3"], index_url="https://index/simple", runner=host)
     assert index == ["https://index/simple"]
-    assert [command[1] for command in host.commands[1:]] == [f"{tmp_path}/venv/pip-{tools_venv.PIP.version}-py3-none-any.whl/pip"] * 2
+    assert [command[1] for command in host.commands[1:]] == [f"{tmp_path}/venv/pip-{tools_venv.PIP.version}/pip"] * 2
+    assert pathlib.Path(host.commands[1][1], "__main__.py").is_file()
 
 
 def test_tools_are_installed_once(tmp_path: pathlib.Path) -> None:
