@@ -52,7 +52,9 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[str]]:
             pathlib.Path(place).mkdir()
             made.append(pathlib.Path(place))
         mounts.append(f"mount --bind {folder / name} {place}")
-    yield ["unshare", "--mount", "--propagation", "private", "sh", "-euc", f'{"; ".join(mounts)}; exec "$@"', "sh"]
+    namespace = ["unshare", "--mount", "--propagation", "private", "sh", "-euc", f'{"; ".join(mounts)}; exec "$@"', "sh"]
+    # On one processor, and so with one thread: on a machine that does other things as well several spend their time spinning.
+    yield ["taskset", "--cpu-list", str(min(os.sched_getaffinity(0))), *namespace]
     for mount_point in made:
         mount_point.rmdir()
 

@@ -257,7 +257,7 @@ def molecule(context: Context) -> None:
             context.run("molecule", "-c", "molecule/config.yml", *command, venv=environments.main_venv(context), env=settings)
 
 
-@step("image", "the container image, built, started, restarted and stopped", beside=True)
+@step("image", "the container image, built, started, restarted and stopped")
 def image(context: Context) -> None:
     context.require_root("building an image")
     context.require_passed("hosts", "release")
