@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import re
 import tempfile
 import typing
@@ -12,6 +13,16 @@ from tests.harness import environments, tools
 from tests.harness.context import COLLECTION, ROOT, Context
 from tests.hosts import podman
 
+# One process more than there are processors, for many a test waits for something.
+PROCESSES = ("--numprocesses", str(len(os.sched_getaffinity(0)) + 1))
+_PLUGINS = "collections/ansible_collections/llama_fleet/core/tests/unit/plugins"
+_MODULES = ("llama_cpp_release", "llama_cpp_release_options", "llama_cpp_release_packed", "llama_server_kills")
+BUILDS = (
+    *(f"{_PLUGINS}/modules/test_{name}.py" for name in _MODULES),
+    f"{_PLUGINS}/module_utils/test_gguf_header_hostile.py",
+    "tests/unit/segments/test_kill.py",
+    "tests/unit/test_launcher.py",
+)
 FEWER_KILLS = {"LLAMA_FLEET_TEST_KILLS": "10"}
 # A version before the default one.
 OLDER = "pypi:llama-cpp-python==0.3.36#sha256=832db0699007f1be95a7e41ef12e88926b02ba836461e36a36372db2760c1a2e"
@@ -103,13 +114,18 @@ def hosts(context: Context) -> None:
     context.run("python", "-m", "tests.harness.content", context.cache / "hub", splitter, venv=environments.main_venv(context), env=python_path)
 
 
-@step("units", "unit and contract tests", quick=True)
+@step("units", "unit and contract tests, but those of 'builds'", quick=True)
 def units(context: Context) -> None:
+    tools.run_pytest(context, environments.main_venv(context), *PROCESSES, *(f"--ignore={name}" for name in BUILDS))
+
+
+@step("builds", "unit tests that build, kill and mutate: minutes, so not among the quick ones")
+def builds(context: Context) -> None:
     # A run is killed before each change that it makes; the moments in between are fewer here, and 30 in the step 'instances'.
-    tools.run_pytest(context, environments.main_venv(context), env=FEWER_KILLS)
+    tools.run_pytest(context, environments.main_venv(context), *PROCESSES, *BUILDS, env=FEWER_KILLS)
 
 
-@step("olah", "the module gguf_model with a caching mirror as its endpoint", quick=True)
+@step("olah", "the module gguf_model with a caching mirror as its endpoint", quick=True, beside=True)
 def olah(context: Context) -> None:
     program = environments.olah_venv(context) / "bin" / "olah-cli"
     context.run("pytest", "-q", "tests/unit/gguf_model/test_olah.py", venv=environments.main_venv(context), env={"LLAMA_FLEET_TEST_OLAH": str(program)})
