@@ -12,6 +12,7 @@ import time
 
 from tests.harness import steps
 from tests.harness.context import Context, FailedError, SkippedError
+from tests.harness.turns import Turns
 
 
 def main() -> int:
@@ -38,15 +39,12 @@ def _kind(step: steps.Step) -> str:
 
 
 def _run(wanted: list[steps.Step]) -> int:
-    context = Context.create(step.name for step in wanted)
-    begun, before = time.monotonic(), _cores()
-    # They install what all others need; then those beside run one after another, while the others do so too.
-    first = [step for step in wanted if step.name == "packages"]
-    rows = [_one(context, step) for step in first]
+    context = Context.create()
+    turns, begun, before = Turns(wanted), time.monotonic(), _cores()
+    # Two at a time: what the one shows as it goes, the other keeps until a step has ended.
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
-        beside = [pool.submit(_one, context.beside(), step) for step in wanted if step.beside]
-        rows += [_one(context, step) for step in wanted if not step.beside and step not in first]
-        rows += [row.result() for row in beside]
+        beside = pool.submit(_work, context.beside(), turns)
+        rows = _work(context, turns) + beside.result()
     print(f"\n=== Summary after {(time.monotonic() - begun) / 60:.1f} min{_shares(before, _cores())}")
     for row in rows:
         print(f"{row.outcome:8} {row.name:16} {row.seconds:6.0f} s  {row.reason}")
@@ -82,23 +80,32 @@ class Row:
     reason: str
 
 
-def _one(context: Context, step: steps.Step) -> Row:
+def _work(context: Context, turns: Turns) -> list[Row]:
+    rows = []
+    try:
+        while step := turns.take():
+            rows.append(_one(context, turns, step))
+    except BaseException:
+        turns.stop()
+        raise
+    return rows
+
+
+def _one(context: Context, turns: Turns, step: steps.Step) -> Row:
     context.say(f"\n=== {step.name}: {step.purpose}")
     started = time.monotonic()
-    try:
-        outcome, reason = _outcome(context, step)
-    except BaseException:
-        context.outcomes[step.name].set_result("failed")  # else one that builds on it would wait forever
-        raise
+    outcome, reason = _outcome(context, turns, step)
     seconds = time.monotonic() - started
     context.say(f"--- {step.name}: {outcome} after {seconds:.0f} s{f' ({reason})' if reason else ''}")
     context.flush()
-    context.outcomes[step.name].set_result(outcome)
+    turns.ended(step, outcome)
     return Row(step.name, outcome, seconds, reason)
 
 
-def _outcome(context: Context, step: steps.Step) -> tuple[str, str]:
+def _outcome(context: Context, turns: Turns, step: steps.Step) -> tuple[str, str]:
     try:
+        if missing := turns.not_passed(step):
+            raise SkippedError(f"needs what did not pass: {', '.join(missing)}")
         step.run(context)
     except SkippedError as reason:
         return "skipped", str(reason)

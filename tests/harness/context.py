@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import concurrent.futures
 import dataclasses
 import os
 import pathlib
@@ -30,14 +29,12 @@ class Context:
 
     cache: pathlib.Path
     environment: dict[str, str]
-    # Of every step of this run, by its name: passed, failed or skipped, once it has ended.
-    outcomes: dict[str, concurrent.futures.Future[str]]
     # What steps beside others have to say, kept until each has ended; None where it is shown at once.
     kept: list[str] | None = None
 
     @classmethod
-    def create(cls, steps: typing.Iterable[str]) -> Context:
-        """The context of this machine for the steps of these names: the cache folder and an environment that takes nothing from other projects."""
+    def create(cls) -> Context:
+        """The context of this machine: the cache folder and an environment that takes nothing from other projects."""
         cache = pathlib.Path(os.environ.get("LLAMA_FLEET_TEST_CACHE") or pathlib.Path.home() / ".cache" / "llama-fleet-tests").resolve()
         cache.mkdir(parents=True, exist_ok=True)
         bytecode = cache / "bytecode"
@@ -52,7 +49,7 @@ class Context:
             "PYTHONPYCACHEPREFIX": str(bytecode),  # compiled once, and nothing of it in the working tree
         }
         environment.pop("PYTHONDONTWRITEBYTECODE", None)
-        return cls(cache, environment, {step: concurrent.futures.Future() for step in steps})
+        return cls(cache, environment)
 
     def beside(self) -> Context:
         """The same for steps that run at the same time as others."""
@@ -76,12 +73,6 @@ class Context:
         """Skip the step unless the user is root."""
         if os.geteuid() != 0:
             raise SkippedError(f"{what} needs root")
-
-    def require_passed(self, *names: str) -> None:
-        """Wait for the steps of this run that this one builds on, and skip it if one of them did not pass."""
-        for name in names:
-            if name in self.outcomes and self.outcomes[name].result() != "passed":
-                raise SkippedError(f"the step {name} did not pass")
 
     def run(
         self,

@@ -32,17 +32,18 @@ OLDER = "pypi:llama-cpp-python==0.3.36#sha256=832db0699007f1be95a7e41ef12e88926b
 class Step:
     """One step.
 
-    ``quick`` ones need neither root nor more network than the package index. Those ``beside`` run while the others do: they
-    build on none of them, or wait for them by ``require_passed``; none of the others builds on one of these. Those that are
-    not ``default`` run only where they are named.
+    ``quick`` ones need neither root nor more network than the package index. One that ``needs`` others is skipped where one of
+    them did not pass; one that comes ``after`` others shares something with them, or finds ready what they make. Of the rest
+    any two may run at the same time. Those that are not ``default`` run only where they are named.
     """
 
     name: str
     purpose: str
     run: typing.Callable[[Context], None]
     quick: bool = False
-    beside: bool = False
     default: bool = True
+    needs: tuple[str, ...] = ()
+    after: tuple[str, ...] = ()
 
 
 Run = typing.Callable[[Context], None]
@@ -50,12 +51,16 @@ ALL: list[Step] = []
 
 
 def step(
-    name: str, purpose: str, *, quick: bool = False, beside: bool = False, default: bool = True
-) -> typing.Callable[[typing.Callable[[Context], None]], typing.Callable[[Context], None]]:
-    """Make a function the next step."""
+    name: str, purpose: str, *, quick: bool = False, default: bool = True, needs: tuple[str, ...] = (), after: tuple[str, ...] = ()
+) -> typing.Callable[[Run], Run]:
+    """Make a function the next step. All others come after the first one, and after and by need of earlier ones only."""
+    known = [earlier.name for earlier in ALL]
+    unknown = {*needs, *after} - set(known)
+    if unknown or name in known:
+        raise ValueError(f"{name} is there already, or is to come after what does not come before it: {unknown}")
 
     def add(function: Run) -> Run:
-        ALL.append(Step(name, purpose, function, quick, beside, default))
+        ALL.append(Step(name, purpose, function, quick, default, needs, (*after, *known[:1])))
         return function
 
     return add
@@ -66,35 +71,6 @@ def packages(context: Context) -> None:
     environments.install_packages(context)
 
 
-@step("ruff", "Python: errors, style and format", quick=True, beside=True)
-def ruff(context: Context) -> None:
-    venv = environments.main_venv(context)
-    context.run("ruff", "check", ".", venv=venv)
-    context.run("ruff", "format", "--check", ".", venv=venv)
-
-
-@step("mypy", "Python: types, strictly", quick=True, beside=True)
-def mypy(context: Context) -> None:
-    venv = environments.main_venv(context)
-    context.run("mypy", "--cache-dir", context.cache / "mypy", "src", "tests", "molecule", "docs", "benchmarks", "image", COLLECTION / "plugins", venv=venv)
-
-
-@step("shellcheck", "shell scripts", quick=True, beside=True)
-def shellcheck(context: Context) -> None:
-    context.run("shellcheck", "llama-fleet", "tests/run", "tests/gpu/run", "tests/gpu/collect", ".ci/run", venv=environments.main_venv(context))
-
-
-@step("yamllint", "YAML", quick=True, beside=True)
-def yamllint(context: Context) -> None:
-    context.run("yamllint", "--strict", ".", venv=environments.main_venv(context))
-
-
-@step("ansible-lint", "plays and roles, by the production profile", quick=True, beside=True)
-def ansible_lint(context: Context) -> None:
-    context.run("ansible-lint", "--profile", "production", "--offline", venv=environments.main_venv(context), env={"NO_COLOR": "1"})
-
-
-# Early, for what runs beside builds on them.
 @step("release", "llama.cpp, built on this machine (the compilers' cache serves the steps after it)")
 def release(context: Context) -> None:
     context.require_root("a build with packages of the system")
@@ -104,14 +80,54 @@ def release(context: Context) -> None:
     context.run(*ansible, "-a", arguments, venv=environments.main_venv(context))
 
 
-@step("hosts", "the images of real hosts are there, and what the test hub serves them")
+@step("ruff", "Python: errors, style and format", quick=True)
+def ruff(context: Context) -> None:
+    venv = environments.main_venv(context)
+    context.run("ruff", "check", ".", venv=venv)
+    context.run("ruff", "format", "--check", ".", venv=venv)
+
+
+@step("mypy", "Python: types, strictly", quick=True)
+def mypy(context: Context) -> None:
+    venv = environments.main_venv(context)
+    context.run("mypy", "--cache-dir", context.cache / "mypy", "src", "tests", "molecule", "docs", "benchmarks", "image", COLLECTION / "plugins", venv=venv)
+
+
+@step("shellcheck", "shell scripts", quick=True)
+def shellcheck(context: Context) -> None:
+    context.run("shellcheck", "llama-fleet", "tests/run", "tests/gpu/run", "tests/gpu/collect", ".ci/run", venv=environments.main_venv(context))
+
+
+@step("yamllint", "YAML", quick=True)
+def yamllint(context: Context) -> None:
+    context.run("yamllint", "--strict", ".", venv=environments.main_venv(context))
+
+
+@step("images", "images of real hosts")
+def images(context: Context) -> None:
+    context.require_root("making host images")
+    tools.ensure_images(context)
+
+
+@step("hosts", "the images of real hosts are there, and what the test hub serves them", needs=("release",), after=("images",))
 def hosts(context: Context) -> None:
     context.require_root("making host images")
     tools.ensure_images(context)
-    context.require_passed("release")
     splitter = tools.newest_release(context) / "bin" / "llama-gguf-split"
     python_path = {"PYTHONPATH": f"{ROOT}:{ROOT / 'collections'}"}
     context.run("python", "-m", "tests.harness.content", context.cache / "hub", splitter, venv=environments.main_venv(context), env=python_path)
+
+
+@step("molecule", "three hosts over SSH: from bare to an answer, changed, restarted, stopped", needs=("hosts",))
+def molecule(context: Context) -> None:
+    context.require_root("hosts in podman")
+    settings = podman.settings(context.cache) | {"NO_COLOR": "1", "XDG_CACHE_HOME": str(context.cache / "xdg")}
+    # In a folder of its own: molecule would believe what a run that was killed has noted, and not make the hosts.
+    with tempfile.TemporaryDirectory(prefix="llama-fleet-molecule-") as folder:
+        settings |= {"LLAMA_FLEET_TEST_RUN": f"{folder}/run", "MOLECULE_EPHEMERAL_DIRECTORY": f"{folder}/state"}
+        # First what such a run has left is removed.
+        for command in (("destroy",), ("test", "--all")):
+            context.run("molecule", "-c", "molecule/config.yml", *command, venv=environments.main_venv(context), env=settings)
 
 
 @step("units", "unit and contract tests, but those of 'builds'", quick=True)
@@ -125,23 +141,50 @@ def builds(context: Context) -> None:
     tools.run_pytest(context, environments.main_venv(context), *PROCESSES, *BUILDS, env=FEWER_KILLS)
 
 
-@step("olah", "the module gguf_model with a caching mirror as its endpoint", quick=True, beside=True)
+@step("olah", "the module gguf_model with a caching mirror as its endpoint", quick=True)
 def olah(context: Context) -> None:
     program = environments.olah_venv(context) / "bin" / "olah-cli"
     context.run("pytest", "-q", "tests/unit/gguf_model/test_olah.py", venv=environments.main_venv(context), env={"LLAMA_FLEET_TEST_OLAH": str(program)})
 
 
-@step("docs", "the collection's documentation", quick=True, beside=True)
-def docs(context: Context) -> None:
-    context.run("antsibull-docs", "lint-collection-docs", "--plugin-docs", COLLECTION, venv=environments.main_venv(context))
+@step("server", "the modules llama_server and gguf_info with a real release and a real model", needs=("hosts",))
+def server(context: Context) -> None:
+    context.require_root("the release")
+    model = next((context.cache / "hub" / "repos").glob("*/*/*-00001-of-*.gguf"))
+    real = {"LLAMA_FLEET_TEST_RELEASE": str(tools.newest_release(context)), "LLAMA_FLEET_TEST_MODEL": str(model)}
+    units = COLLECTION / "tests" / "unit" / "plugins"
+    files = (units / "modules" / "test_llama_server.py", units / "module_utils" / "test_memory_plan.py", units / "module_utils" / "test_gguf_header.py")
+    # Test by test, not file by file: one of them waits for a server that hangs.
+    tools.run_pytest(context, environments.main_venv(context), "--dist", "load", *files, "tests/unit/test_gguf_info.py", env=real)
 
 
-@step("changelog", "the collection's changelog fragments", quick=True, beside=True)
-def changelog(context: Context) -> None:
-    context.run("antsibull-changelog", "lint", cwd=COLLECTION, venv=environments.main_venv(context))
+@step("instance", "an instance on a real host with systemd: changed, spoilt, killed, rolled back; doctor on such a host", needs=("hosts",))
+def instance(context: Context) -> None:
+    context.require_root("hosts in podman")
+    tools.server_pytest(context, "test_instance.py", "test_doctor.py", env=FEWER_KILLS)
 
 
-@step("units-newest", "the command's and the contract tests with the newest ansible-core", beside=True)
+@step("e2e", "the README's commands, on this machine and on a host with systemd; the openai client", needs=("hosts",), after=("instance", "molecule"))
+def e2e(context: Context) -> None:
+    context.require_root("the whole path on this machine")
+    settings = podman.settings(context.cache) | {"LLAMA_FLEET_TEST_CCACHE": str(context.cache / "ccache")}
+    # A file for each of two processes: while one waits for a host, the other one can work.
+    split = ("--numprocesses", "2", "--dist", "loadfile")
+    context.run("pytest", "-v", *split, "tests/e2e", venv=environments.main_venv(context), env=settings)
+
+
+@step("image", "the container image, built, started, restarted and stopped", needs=("hosts",), after=("molecule",))
+def image(context: Context) -> None:
+    context.require_root("building an image")
+    context.run("pytest", "-v", "tests/image/test_image.py", venv=environments.main_venv(context), env=podman.settings(context.cache))
+
+
+@step("sanity", "ansible-test sanity")
+def sanity(context: Context) -> None:
+    tools.ansible_test(context, "sanity", environments.main_venv(context))
+
+
+@step("units-newest", "the command's and the contract tests with the newest ansible-core")
 def units_newest(context: Context) -> None:
     # Those that run Ansible, or read what it says; the rest knows nothing of its version.
     names = ("cli", "container_play", "events", "gguf_info", "instances_play", "leftovers", "runner")
@@ -149,17 +192,12 @@ def units_newest(context: Context) -> None:
     tools.run_pytest(context, environments.newest_venv(context), *files)
 
 
-@step("sanity", "ansible-test sanity", beside=True)
-def sanity(context: Context) -> None:
-    tools.ansible_test(context, "sanity", environments.main_venv(context))
-
-
-@step("sanity-newest", "ansible-test sanity of the newest ansible-core", beside=True)
+@step("sanity-newest", "ansible-test sanity of the newest ansible-core", after=("sanity",))
 def sanity_newest(context: Context) -> None:
     tools.ansible_test(context, "sanity", environments.newest_venv(context))
 
 
-@step("ansible-units", "the unit tests of the collection's plugins, as the newest ansible-test runs them", beside=True)
+@step("ansible-units", "the unit tests of the collection's plugins, as the newest ansible-test runs them", after=("sanity-newest", "units-newest"))
 def ansible_units(context: Context) -> None:
     # 'units' has run them all with the oldest ansible-core: here not what is pure Python, nor again every build of a small project and
     # every change of an instance, for which this makes a process and an instance for each test.
@@ -169,7 +207,12 @@ def ansible_units(context: Context) -> None:
     tools.ansible_test(context, "units", environments.newest_venv(context), "--requirements", *excluded)
 
 
-@step("galaxy", "the built collection, as Galaxy's importer sees it", beside=True)
+@step("ansible-lint", "plays and roles, by the production profile", quick=True)
+def ansible_lint(context: Context) -> None:
+    context.run("ansible-lint", "--profile", "production", "--offline", venv=environments.main_venv(context), env={"NO_COLOR": "1"})
+
+
+@step("galaxy", "the built collection, as Galaxy's importer sees it")
 def galaxy(context: Context) -> None:
     collection = tools.copy_collection(context, "galaxy")
     (version,) = re.findall(r"^version: (\S+)$", (collection / "galaxy.yml").read_text(encoding="utf-8"), re.MULTILINE)
@@ -183,18 +226,22 @@ def galaxy(context: Context) -> None:
     context.run("python", "-m", "galaxy_importer.main", built, cwd=built.parent, venv=venv, env={"GALAXY_IMPORTER_CONFIG": str(config)})
 
 
-@step("images", "images of real hosts", beside=True)
-def images(context: Context) -> None:
-    context.require_root("making host images")
-    tools.ensure_images(context)
+@step("docs", "the collection's documentation", quick=True)
+def docs(context: Context) -> None:
+    context.run("antsibull-docs", "lint-collection-docs", "--plugin-docs", COLLECTION, venv=environments.main_venv(context))
 
 
-@step("toolkit", "a CUDA toolkit out of wheels: installed, proved, removed", beside=True)
+@step("changelog", "the collection's changelog fragments", quick=True)
+def changelog(context: Context) -> None:
+    context.run("antsibull-changelog", "lint", cwd=COLLECTION, venv=environments.main_venv(context))
+
+
+@step("toolkit", "a CUDA toolkit out of wheels: installed, proved, removed")
 def toolkit(context: Context) -> None:
     tools.cuda_pytest(context, "test_toolkit.py")
 
 
-@step("cuda", "llama.cpp for CUDA, built on a machine without a GPU (over an hour of CPU time)", default=False)
+@step("cuda", "llama.cpp for CUDA, built on a machine without a GPU (over an hour of CPU time)", default=False, after=("toolkit",))
 def cuda(context: Context) -> None:
     tools.cuda_pytest(context, "test_toolkit.py")
     root = context.cache / "cuda"
@@ -206,40 +253,29 @@ def cuda(context: Context) -> None:
     tools.cuda_pytest(context, "test_build.py")
 
 
-@step("server", "the modules llama_server and gguf_info with a real release and a real model")
-def server(context: Context) -> None:
-    context.require_root("the release")
-    context.require_passed("hosts", "release")
-    model = next((context.cache / "hub" / "repos").glob("*/*/*-00001-of-*.gguf"))
-    real = {"LLAMA_FLEET_TEST_RELEASE": str(tools.newest_release(context)), "LLAMA_FLEET_TEST_MODEL": str(model)}
-    units = COLLECTION / "tests" / "unit" / "plugins"
-    files = (units / "modules" / "test_llama_server.py", units / "module_utils" / "test_memory_plan.py", units / "module_utils" / "test_gguf_header.py")
-    # Test by test, not file by file: one of them waits for a server that hangs.
-    tools.run_pytest(context, environments.main_venv(context), "--dist", "load", *files, "tests/unit/test_gguf_info.py", env=real)
-
-
-@step("instance", "an instance on a real host with systemd: changed, spoilt, killed, rolled back; doctor on such a host")
-def instance(context: Context) -> None:
-    context.require_root("hosts in podman")
-    context.require_passed("hosts", "release")
-    tools.server_pytest(context, "test_instance.py", "test_doctor.py", env=FEWER_KILLS)
-
-
-@step("instances", "several instances on a real host, limits that the kernel enforces, locked memory, a router of models; 30 kills", default=False)
+@step(
+    "instances",
+    "several instances on a real host, limits that the kernel enforces, locked memory, a router of models; 30 kills",
+    default=False,
+    needs=("hosts",),
+)
 def instances(context: Context) -> None:
     context.require_root("hosts in podman")
-    context.require_passed("hosts", "release")
     tools.server_pytest(context, "test_instances.py", "test_instance.py")
 
 
-@step("quadlet", "instances in containers on a real host: podman's quadlet, docker compose", default=False)
+@step("quadlet", "instances in containers on a real host: podman's quadlet, docker compose", default=False, needs=("hosts",), after=("instance", "instances"))
 def quadlet(context: Context) -> None:
     context.require_root("hosts in podman")
-    context.require_passed("hosts", "release")
     tools.server_pytest(context, "test_quadlet.py", "test_docker.py")
 
 
-@step("upgrade", "two real versions of llama.cpp, built, and an instance taken from the one to the other and back", default=False)
+@step(
+    "upgrade",
+    "two real versions of llama.cpp, built, and an instance taken from the one to the other and back",
+    default=False,
+    after=("instance", "instances", "quadlet"),
+)
 def upgrade(context: Context) -> None:
     context.require_root("hosts in podman")
     root = context.cache / "upgrade"
@@ -250,40 +286,14 @@ def upgrade(context: Context) -> None:
     tools.server_pytest(context, "test_upgrade.py", env={"LLAMA_FLEET_TEST_RELEASES": str(root / "releases")})
 
 
-@step("e2e", "the README's commands, on this machine and on a host with systemd; the openai client")
-def e2e(context: Context) -> None:
-    context.require_root("the whole path on this machine")
-    context.require_passed("hosts", "release")
-    settings = podman.settings(context.cache) | {"LLAMA_FLEET_TEST_CCACHE": str(context.cache / "ccache")}
-    # A file for each of two processes: while one waits for a host, the other one can work.
-    split = ("--numprocesses", "2", "--dist", "loadfile")
-    context.run("pytest", "-v", *split, "tests/e2e", venv=environments.main_venv(context), env=settings)
-
-
-@step("molecule", "three hosts over SSH: from bare to an answer, changed, restarted, stopped", beside=True)
-def molecule(context: Context) -> None:
-    context.require_root("hosts in podman")
-    context.require_passed("hosts", "release")
-    settings = podman.settings(context.cache) | {"NO_COLOR": "1", "XDG_CACHE_HOME": str(context.cache / "xdg")}
-    # In a folder of its own: molecule would believe what a run that was killed has noted, and not make the hosts.
-    with tempfile.TemporaryDirectory(prefix="llama-fleet-molecule-") as folder:
-        settings |= {"LLAMA_FLEET_TEST_RUN": f"{folder}/run", "MOLECULE_EPHEMERAL_DIRECTORY": f"{folder}/state"}
-        # First what such a run has left is removed.
-        for command in (("destroy",), ("test", "--all")):
-            context.run("molecule", "-c", "molecule/config.yml", *command, venv=environments.main_venv(context), env=settings)
-
-
-@step("image", "the container image, built, started, restarted and stopped")
-def image(context: Context) -> None:
-    context.require_root("building an image")
-    context.require_passed("hosts", "release")
-    context.run("pytest", "-v", "tests/image/test_image.py", venv=environments.main_venv(context), env=podman.settings(context.cache))
-
-
-@step("container", "the container over its life: updates, failures, a baked image, the guide's commands, compose, Kubernetes, quadlet, docker", default=False)
+@step(
+    "container",
+    "the container over its life: updates, failures, a baked image, the guide's commands, compose, Kubernetes, quadlet, docker",
+    default=False,
+    needs=("hosts",),
+)
 def container(context: Context) -> None:
     context.require_root("building an image")
-    context.require_passed("hosts", "release")
     settings = podman.settings(context.cache) | {"LLAMA_FLEET_TEST_TOOLS": str(environments.container_venv(context) / "bin")}
     for name in ("updates", "runtime", "guide", "examples", "dockerd"):  # each has a Hub of its own, so a process of its own
         context.run("pytest", "-v", f"tests/image/test_{name}.py", venv=environments.main_venv(context), env=settings, timeout=3600)
