@@ -16,6 +16,8 @@ import pytest
 from llama_fleet.container import init
 
 RUN = "import os, signal, sys, time\nfrom llama_fleet.container import init\ninit.take_over()\n"
+# Again and again: a signal's handler that comes a moment before a sleep does not end it.
+WAIT = "while True: time.sleep(0.02)"
 
 
 def start(script: str, **more: typing.Any) -> subprocess.Popen[str]:
@@ -43,7 +45,7 @@ def test_a_signal_ends_a_child_that_knows_none(number: signal.Signals) -> None:
 
 
 def test_a_child_decides_itself_what_a_signal_means() -> None:
-    with start("signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))\nprint('ready', flush=True)\ntime.sleep(25)") as process:
+    with start(f"signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))\nprint('ready', flush=True)\n{WAIT}") as process:
         assert line(process) == "ready"
         process.terminate()
         assert process.wait(timeout=20) == 0
@@ -70,7 +72,7 @@ def test_what_is_typed_goes_to_the_childs_group_alone() -> None:
     pid, terminal = pty.fork()
     if pid == 0:
         os.environ["PYTHONPATH"] = str(pathlib.Path(init.__file__).parents[2])
-        told = "print(os.getpgrp() == os.getpid() == os.tcgetpgrp(0), flush=True)\nsignal.signal(signal.SIGINT, lambda *_: sys.exit(5))\ntime.sleep(20)"
+        told = f"print(os.getpgrp() == os.getpid() == os.tcgetpgrp(0), flush=True)\nsignal.signal(signal.SIGINT, lambda *_: sys.exit(5))\n{WAIT}"
         os.execv(sys.executable, [sys.executable, "-c", f"{RUN}{told}"])
     assert os.read(terminal, 100).strip() == b"True"
     time.sleep(0.05)

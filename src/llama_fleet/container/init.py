@@ -8,33 +8,39 @@ llama-server knows what to do with a signal once its model is loaded. Until then
 import contextlib
 import os
 import signal
-import types
 import typing
 
-FORWARDED = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
+AWAITED = (signal.SIGCHLD, signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
 
 
 def take_over() -> None:
     """Returns in a child; this process stays until that one ends, and ends as it did."""
-    # None gets lost: they wait until someone can take them.
-    signal.pthread_sigmask(signal.SIG_BLOCK, FORWARDED)
+    # None gets lost: they wait until someone takes them.
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_BLOCK, AWAITED)
     child = os.fork()
     if child:
         _stay(child)
     _to_foreground()
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, FORWARDED)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, AWAITED)
 
 
 def _stay(child: int) -> typing.NoReturn:
-    def forward(number: int, _frame: types.FrameType | None) -> None:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(child, number)
-
-    for number in FORWARDED:
-        signal.signal(number, forward)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, FORWARDED)
+    # No handlers: one that comes a moment before a call that waits would not end that call.
     while True:
-        process, status = os.wait()
+        number = signal.sigwait(AWAITED)
+        if number == signal.SIGCHLD:
+            _bury(child)
+        else:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(child, number)
+
+
+def _bury(child: int) -> None:
+    """All that have died, for one signal may stand for several."""
+    process = -1
+    while process:
+        process, status = os.waitpid(-1, os.WNOHANG)
         if process == child:
             code = os.waitstatus_to_exitcode(status)
             os._exit(code if code >= 0 else 128 - code)
