@@ -15,7 +15,7 @@ from click.shell_completion import get_completion_class
 
 from llama_fleet import __version__, console, doctor, events, foreground, options, settings, shown, status
 from llama_fleet.errors import ExitCode, FleetError, UsageError
-from llama_fleet.invocation import ROOTS, Invocation, own_options, shown_options
+from llama_fleet.invocation import BATCHES, ROOTS, Invocation, batch_options, own_options, shown_options
 
 NAME = "llama-fleet"
 CONTEXT = {"help_option_names": ["-h", "--help"]}
@@ -59,6 +59,8 @@ def up(invocation: Invocation, variables: dict[str, object], *, detach: bool) ->
     values = _wanted(invocation, {"llama_server_prompt": PROMPT, **variables} if invocation.is_local else variables)
     outcome = invocation.run("site", values)
     click.echo(console.summary(outcome))
+    if outcome.untouched:
+        click.echo(f"Not touched, for a batch before them failed: {', '.join(outcome.untouched)}")
     if outcome.exit_code or invocation.check:
         return outcome.exit_code
     click.echo(console.answers(outcome, with_key=bool(values.get("llama_server_api_key"))))
@@ -103,6 +105,7 @@ def commands(catalogue: settings.Catalogue) -> click.Group:
                 _MODEL,
                 *own_options(),
                 click.Option(["--detach"], is_flag=True, help="Leave the server running and return."),
+                *batch_options(),
                 *options.make(catalogue),
             ],
             help=UP_HELP,
@@ -146,7 +149,10 @@ def _handler(catalogue: settings.Catalogue, command: str) -> Callable[..., int]:
     def handle(*, detach: bool = False, **given: typing.Any) -> int:
         own = {name: given.pop(name) for name in ("prefix", "inventory", "check", "diff", "verbose")}
         invocation = Invocation(catalogue, command, **own)
-        variables = invocation.variables(given)
+        batches = {name: value for name in BATCHES if (value := given.pop(name, None)) is not None}
+        if batches and invocation.is_local:
+            raise UsageError("--serial and --max-fail-percentage are for the hosts of an inventory: add it with -i.")
+        variables = {**batches, **invocation.variables(given)}
         if command == "up":
             return up(invocation, variables, detach=detach)
         return down(invocation, variables) if command == "down" else rollback(invocation, variables)

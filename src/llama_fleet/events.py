@@ -80,6 +80,8 @@ class Outcome:
     seconds: float = 0.0
     failures: list[Failure] = dataclasses.field(default_factory=list)
     results: dict[str, dict[str, Mapping[str, typing.Any]]] = dataclasses.field(default_factory=dict)
+    # Hosts of batches that were not begun.
+    untouched: list[str] = dataclasses.field(default_factory=list)
 
     @property
     def exit_code(self) -> ExitCode:
@@ -101,11 +103,14 @@ class Translator:
         self._listener = listener
         self._remarks: set[str] = set()
         self._errors: list[str] = []
+        self._hosts: set[str] = set()
+        self._fleet: set[str] = set()
 
     def handle(self, event: Mapping[str, typing.Any]) -> bool:
         """One event. Returns whether ansible_runner should keep it in a file."""
         kind, text = event["event"], _clean(event.get("stdout", ""))
         data = event.get("event_data", {})
+        self._hosts.add(data.get("host", ""))
         if self._verbose and text:
             self._listener(Remark(text))
         if kind == "runner_on_ok":
@@ -126,11 +131,13 @@ class Translator:
 
     def conclude(self, return_code: int) -> None:
         """Ansible has ended. It may have failed before it came to a host, or without a word."""
+        self.outcome.untouched = sorted(self._fleet - self._hosts)
         if self.outcome.failures or (return_code == 0 and not self._errors):
             return
         self._fail(Failure("", "\n".join(self._errors) or f"ansible-playbook ended with exit status {return_code}."))
 
     def _ended(self, data: Mapping[str, typing.Any]) -> None:
+        self._fleet.update(data["res"].get("fleet", ()))
         if data["resolved_action"] in NOT_ON_HOSTS:
             return
         role, result = (data.get("role") or data["resolved_action"]).rpartition(".")[2], data["res"]
@@ -144,6 +151,7 @@ class Translator:
         self._listener(stage)
 
     def _failed(self, data: Mapping[str, typing.Any], *, unreachable: bool) -> None:
+        self._fleet.update(data["res"].get("fleet", ()))
         if data.get("ignore_errors"):
             return
         self.outcome.calls += data["resolved_action"] not in NOT_ON_HOSTS

@@ -4,6 +4,7 @@
 
 import dataclasses
 import pathlib
+import re
 import typing
 from collections.abc import Mapping
 
@@ -14,6 +15,8 @@ from llama_fleet import access, console, events, runner, settings
 # Where instances are kept: all that those commands need to know that look at what there is.
 ROOTS = ("llama_server_root", "llama_server_runtime_root")
 WATCH_SECONDS = 5.0
+# In which portions a fleet is changed: variables of the play, and of no role.
+BATCHES = SERIAL, MAX_FAIL_PERCENTAGE = "llama_fleet_serial", "llama_fleet_max_fail_percentage"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,6 +91,36 @@ def own_options(*only: str) -> list[click.Parameter]:
         click.Option(["-v", "--verbose"], count=True, help="Show Ansible's own words; -vv and more for more of them."),
     ]
     return [option for option in every if not only or option.name in only]
+
+
+class _Sizes(click.ParamType[list[str]]):
+    """How many hosts each batch has, as Ansible's ``serial`` takes it."""
+
+    name = "sizes"
+
+    def convert(self, value: typing.Any, param: click.Parameter | None, ctx: click.Context | None) -> list[str]:
+        sizes = [size.strip() for size in value.split(",")]
+        if not all(re.fullmatch(r"[1-9][0-9]*|[1-9][0-9]?%|100%", size) for size in sizes):
+            self.fail(f"found '{value}', wanted numbers of hosts, or shares of them, with commas between, such as 1,25%,100%.", param, ctx)
+        return sizes
+
+
+def batch_options() -> list[click.Parameter]:
+    """BATCHES, by the names that they have in Ansible."""
+    return [
+        click.Option(
+            ["--serial", SERIAL],
+            type=_Sizes(),
+            metavar="N[%],...",
+            help="Change so many hosts at a time, such as 1,25%,100%. After a batch of which all hosts have failed none is begun. [default: all at once]",
+        ),
+        click.Option(
+            ["--max-fail-percentage", MAX_FAIL_PERCENTAGE],
+            type=click.IntRange(0, 100),
+            metavar="N",
+            help="Begin nothing more once more than so many hosts of a batch have failed; 0: after the first one. [default: 100]",
+        ),
+    ]
 
 
 def shown_options(*, watched: bool = False) -> list[click.Parameter]:

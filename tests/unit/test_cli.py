@@ -36,10 +36,11 @@ class Runs:
         self.result = result
         self.requests: list[runner.Request] = []
         self.failures: list[Failure] = []
+        self.untouched: list[str] = []
 
     def __call__(self, request: runner.Request, _listener: Listener) -> Outcome:
         self.requests.append(request)
-        return Outcome(calls=7, seconds=5.1, failures=self.failures, results={"localhost": {"llama_server": self.result}})
+        return Outcome(calls=7, seconds=5.1, failures=self.failures, results={"localhost": {"llama_server": self.result}}, untouched=self.untouched)
 
 
 @pytest.fixture
@@ -62,6 +63,14 @@ def runs(monkeypatch: pytest.MonkeyPatch) -> Runs:
         (["--extra-options", "mlock"], "Invalid value for '--extra-options': found 'mlock', wanted NAME=VALUE."),
         (["--inventory", "/nowhere"], "Path '/nowhere' does not exist."),
         (["one", "two"], "Got unexpected extra argument (two)"),
+        (["--serial", "1"], "--serial and --max-fail-percentage are for the hosts of an inventory: add it with -i."),
+        (["--max-fail-percentage", "0"], "--serial and --max-fail-percentage are for the hosts of an inventory: add it with -i."),
+        (
+            ["--serial", "1,half"],
+            "Invalid value for '--serial': found '1,half', wanted numbers of hosts, or shares of them, with commas between, such as 1,25%,100%.",
+        ),
+        (["--serial", "0"], "Invalid value for '--serial': found '0'"),
+        (["--serial", "101%"], "Invalid value for '--serial': found '101%'"),
         (["--api-key-file", "/nowhere"], "File '/nowhere' does not exist."),
         (["--api-key-file", "/"], "File '/' is a directory."),
         (["--api-key-file", "/dev/null"], "Invalid value for '--api-key-file': /dev/null is empty."),
@@ -231,6 +240,13 @@ def test_a_fleet_keeps_its_inventorys_variables(runs: Runs, monkeypatch: pytest.
     monkeypatch.setattr(access, "needs_become", lambda _command: pytest.fail("asked for root"))
     assert cli.main(["up", "--inventory", str(tmp_path), "--check", "--diff", "-vv"]) == 0
     assert runs.requests == [runner.Request("site", {}, (tmp_path,), become=False, check=True, diff=True, verbosity=2)]
+
+
+def test_a_fleet_is_changed_in_batches(runs: Runs, tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]) -> None:
+    runs.failures, runs.untouched = [Failure("h1", "no")], ["h2", "h3"]
+    assert cli.main(["up", "-i", str(tmp_path), "--serial", "1, 25%,100%", "--max-fail-percentage", "0"]) == 1
+    assert runs.requests[0].variables == {"llama_fleet_serial": ["1", "25%", "100%"], "llama_fleet_max_fail_percentage": 0}
+    assert capsys.readouterr().out.endswith("\nNot touched, for a batch before them failed: h2, h3\n")
 
 
 def test_a_fleets_servers_are_not_followed_and_their_paths_are_their_own(runs: Runs, tmp_path: pathlib.Path) -> None:

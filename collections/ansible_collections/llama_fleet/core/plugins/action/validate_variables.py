@@ -46,6 +46,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # because ansible-core de
         problems += instances.shared_gpus(host) if arguments["shared_gpus"] else instances.problems(host, given, default)
         chosen = instances.chosen(host, given, default)
         problems += instances.ambiguous(chosen) if arguments["one_instance"] and not problems else []
+        fleet, batch = variables.get("ansible_play_hosts_all", []), variables.get("ansible_play_batch", [])
+        result |= {"fleet": fleet} if len(batch) < len(fleet) else {}
         if problems:
             told = [dataclasses.asdict(problem) for problem in problems]
             return {**result, "failed": True, "msg": "\n".join(str(problem) for problem in problems), "problems": told}

@@ -56,4 +56,10 @@ instances:
   type: list
   elements: str
   sample: [chat, embed]
+fleet:
+  description: The names of all hosts that the play is for.
+  returned: where the play runs in batches
+  type: list
+  elements: str
+  sample: [gpu-1, gpu-2, gpu-3]
 """
