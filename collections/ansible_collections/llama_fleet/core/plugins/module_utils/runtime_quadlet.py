@@ -87,7 +87,7 @@ class QuadletRuntime(SystemdRuntime):
 
     def _ending(self) -> str:
         """Podman ends with the status of its container."""
-        state = self.show()
+        state = self._after_its_end()
         return processes.ending_of_container(int(state.get("ExecMainStatus") or 0)) + out_of_memory(state)
 
     def stop(self) -> None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import dataclasses
 import pathlib
+import time
 import typing
 
 from ansible_collections.llama_fleet.core.plugins.module_utils import files, processes
@@ -18,6 +19,8 @@ if typing.TYPE_CHECKING:
 
 UNIT_ROOT = pathlib.Path("/etc/systemd/system")
 _SHOWN = "LoadState,ActiveState,FragmentPath,MainPID,NeedDaemonReload,ExecMainCode,ExecMainStatus,Result,MemoryMax"
+# Seconds that systemd has to take note of an end. Of one that it has not noted it shows the code 0.
+_NOTED = 5.0
 
 
 def out_of_memory(state: typing.Mapping[str, str]) -> str:
@@ -121,8 +124,17 @@ class SystemdRuntime:
     def death(self, process: processes.Process) -> str:
         return "" if processes.alive(process) else self._ending()
 
-    def _ending(self) -> str:
+    def _after_its_end(self) -> dict[str, str]:
+        """What systemd knows of the main process, which has ended: a moment later than the kernel."""
+        end = time.monotonic() + _NOTED
         state = self.show()
+        while state.get("ExecMainCode") == "0" and time.monotonic() < end:
+            time.sleep(0.05)
+            state = self.show()
+        return state
+
+    def _ending(self) -> str:
+        state = self._after_its_end()
         status = int(state.get("ExecMainStatus") or 0)
         # ExecMainCode as siginfo has it: 1 is an exit, more is a signal.
         return processes.ending(status if state.get("ExecMainCode") == "1" else -status) + out_of_memory(state)

@@ -92,6 +92,24 @@ def test_a_unit_that_does_not_start_says_why(tmp_path: pathlib.Path, status: str
         systemd(tmp_path, Systemctl(status=status)).start(generation(tmp_path / "1"))
 
 
+class Late(Systemctl):
+    """Has not taken note of an end when it is asked for the first time."""
+
+    def __call__(self, command: typing.Sequence[str], **more: typing.Any) -> Result:
+        if command[1] != "show":
+            return super().__call__(command, **more)
+        self.told.append("show")
+        noted = "ExecMainCode=2\nExecMainStatus=9\nResult=oom-kill\n"
+        unknown = "ExecMainCode=0\nExecMainStatus=0\nResult=success\n"
+        return Result(0, f"MainPID=0\nMemoryMax={64 << 20}\n{noted if self.told.count('show') > 2 else unknown}", "")
+
+
+def test_an_end_is_told_once_systemd_has_noted_it(tmp_path: pathlib.Path) -> None:
+    gone = processes.Process(2**22 + 1, 1)
+    words = systemd(tmp_path, Late()).death(gone)
+    assert words == "llama-server was ended by SIGKILL: it wanted more memory than llama_server_memory_max, 64 MiB"
+
+
 def test_a_unit_whose_preparations_fail_says_so_in_systemds_words(tmp_path: pathlib.Path) -> None:
     refusal = "Job for llama-fleet-default.service failed because the control process exited with error code.\n"
     with pytest.raises(GateError, match=r"^Job for .* the control process exited with error code\.$"):
