@@ -164,20 +164,6 @@ def instance(context: Context) -> None:
     tools.server_pytest(context, "test_instance.py", "test_doctor.py", env=FEWER_KILLS)
 
 
-# After what compiles the same with the same compiler, and apart from other hosts on podman's own network, which lose their way when one of them goes.
-@step("e2e-host", "the README's commands on a host with systemd, and its fleet", needs=("hosts",), after=("instance", "molecule"))
-def e2e_host(context: Context) -> None:
-    context.require_root("hosts in podman")
-    settings = podman.settings(context.cache) | {"LLAMA_FLEET_TEST_CCACHE": str(context.cache / "ccache")}
-    context.run("pytest", "-v", "tests/e2e/test_host.py", venv=environments.main_venv(context), env=settings)
-
-
-@step("image", "the container image, built, started, restarted and stopped", needs=("hosts",), after=("molecule",))
-def image(context: Context) -> None:
-    context.require_root("building an image")
-    context.run("pytest", "-v", "tests/image/test_image.py", venv=environments.main_venv(context), env=podman.settings(context.cache))
-
-
 @step("e2e", "the README's commands on this machine, from nothing to answers; the openai client", needs=("hosts",))
 def e2e(context: Context) -> None:
     context.require_root("the whole path on this machine")
@@ -192,6 +178,19 @@ def sanity(context: Context) -> None:
     tools.ansible_test(context, "sanity", environments.main_venv(context))
 
 
+@step("sanity-newest", "ansible-test sanity of the newest ansible-core", after=("sanity",))
+def sanity_newest(context: Context) -> None:
+    tools.ansible_test(context, "sanity", environments.newest_venv(context))
+
+
+# After what compiles the same with the same compiler, and apart from other hosts on podman's own network, which lose their way when one of them goes.
+@step("e2e-host", "the README's commands on a host with systemd, and its fleet", needs=("hosts",), after=("instance", "molecule"))
+def e2e_host(context: Context) -> None:
+    context.require_root("hosts in podman")
+    settings = podman.settings(context.cache) | {"LLAMA_FLEET_TEST_CCACHE": str(context.cache / "ccache")}
+    context.run("pytest", "-v", "tests/e2e/test_host.py", venv=environments.main_venv(context), env=settings)
+
+
 @step("units-newest", "the command's and the contract tests with the newest ansible-core")
 def units_newest(context: Context) -> None:
     # Those that run Ansible, or read what it says; the rest knows nothing of its version.
@@ -200,9 +199,10 @@ def units_newest(context: Context) -> None:
     tools.run_pytest(context, environments.newest_venv(context), *files)
 
 
-@step("sanity-newest", "ansible-test sanity of the newest ansible-core", after=("sanity",))
-def sanity_newest(context: Context) -> None:
-    tools.ansible_test(context, "sanity", environments.newest_venv(context))
+@step("image", "the container image, built, started, restarted and stopped", needs=("hosts",), after=("molecule",))
+def image(context: Context) -> None:
+    context.require_root("building an image")
+    context.run("pytest", "-v", "tests/image/test_image.py", venv=environments.main_venv(context), env=podman.settings(context.cache))
 
 
 @step("ansible-units", "the unit tests of the collection's plugins, as the newest ansible-test runs them", after=("sanity-newest", "units-newest"))
