@@ -266,6 +266,7 @@ def cuda(context: Context) -> None:
     "several instances on a real host, limits that the kernel enforces, locked memory, a router of models; 30 kills",
     default=False,
     needs=("hosts",),
+    after=("instance",),
 )
 def instances(context: Context) -> None:
     context.require_root("hosts in podman")
@@ -299,6 +300,7 @@ def upgrade(context: Context) -> None:
     "the container over its life: updates, failures, a baked image, the guide's commands, compose, Kubernetes, quadlet, docker",
     default=False,
     needs=("hosts",),
+    after=("image", "molecule"),
 )
 def container(context: Context) -> None:
     context.require_root("building an image")
