@@ -7,10 +7,12 @@ from __future__ import annotations
 import json
 import os
 import pathlib
+import signal
 import sys
+import time
 import typing
 
-from ansible_collections.llama_fleet.core.plugins.module_utils import server_flags
+from ansible_collections.llama_fleet.core.plugins.module_utils import ports, processes, server_flags
 from ansible_collections.llama_fleet.core.tests.unit import fake_gguf
 
 _HELP = pathlib.Path(__file__).parent / "plugins" / "module_utils" / "fixtures" / "llama_server" / "help.txt"
@@ -121,6 +123,14 @@ def release(folder: pathlib.Path, name: str = "good", planner: str | None = "", 
 def _program(path: pathlib.Path, text: str) -> None:
     path.write_text(text, encoding="utf-8")
     path.chmod(0o755)
+
+
+def crash(pid: int, port: int) -> None:
+    """Kill a server and wait until nothing of it is left: the kernel takes a moment for that, in which the port is still taken."""
+    victim = processes.find(pid)
+    os.kill(pid, signal.SIGKILL)
+    while (victim and processes.alive(victim)) or ports.listeners(port, "127.0.0.1"):
+        time.sleep(0.01)
 
 
 def model(path: pathlib.Path, trained: int = TRAINED) -> str:

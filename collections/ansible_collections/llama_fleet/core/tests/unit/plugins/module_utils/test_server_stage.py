@@ -119,7 +119,7 @@ def test_what_runs_again_is_no_longer_stopped_as_wanted(site: Site, again: dict[
 
 
 def test_what_a_process_left_that_ended_by_itself_is_removed_where_a_unit_follows(site: Site) -> None:
-    os.kill(site.run(runtime="process")["pid"], signal.SIGKILL)
+    fake_server.crash(site.run(runtime="process")["pid"], site.port)
     assert (site.folder / "run" / "default.json").exists()
     assert site.run()["runtime"] == "systemd"
     assert list((site.folder / "run").iterdir()) == []

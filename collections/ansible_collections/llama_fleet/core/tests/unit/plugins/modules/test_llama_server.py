@@ -18,6 +18,7 @@ import typing
 import pytest
 
 from ansible_collections.llama_fleet.core.plugins.module_utils import processes, server_checks, tiny_model
+from ansible_collections.llama_fleet.core.tests.unit import fake_server
 from ansible_collections.llama_fleet.core.tests.unit.module_runs import Forker, Instance
 
 RELEASE = os.environ.get("LLAMA_FLEET_TEST_RELEASE", "")
@@ -202,7 +203,7 @@ def test_a_key_guards_the_server_and_shows_nowhere(instance: Instance) -> None:
 @real
 def test_a_pid_that_was_used_again_is_not_mistaken_for_the_server(instance: Instance, tmp_path: pathlib.Path) -> None:
     first = instance.good()
-    os.kill(first["pid"], signal.SIGKILL)
+    fake_server.crash(first["pid"], instance.port)
     (tmp_path / "run" / "default.json").write_text(json.dumps({"pid": os.getpid(), "started": 1, "generation": 1}), encoding="ascii")
     after = instance.good()
     assert (after["changed"], after["restarted"], after["generation"]) == (True, True, 1)

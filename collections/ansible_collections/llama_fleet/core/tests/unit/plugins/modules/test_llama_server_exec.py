@@ -6,11 +6,11 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
 import socket
 import time
 import typing
+
+from ansible_collections.llama_fleet.core.tests.unit import fake_server
 
 if typing.TYPE_CHECKING:
     from ansible_collections.llama_fleet.core.tests.unit.module_runs import Instance
@@ -55,7 +55,7 @@ def test_one_that_was_killed_in_its_gate_is_proved_by_the_next_run(instance: Ins
         time.sleep(0.02)
     instance.kill(pid)
     (left,) = instance.servers()
-    os.kill(left, signal.SIGKILL)
+    fake_server.crash(left, instance.port)
     assert (instance.current(), instance.manifest(1)["good"]) == ("1", False)
     after = instance.good(runtime="exec")
     assert (after["generation"], after["ready"], instance.current()) == (2, True, "2")

@@ -8,11 +8,12 @@ from __future__ import annotations
 import json
 import os
 import pathlib
-import signal
 import socket
 import typing
 
 import pytest
+
+from ansible_collections.llama_fleet.core.tests.unit import fake_server
 
 if typing.TYPE_CHECKING:
     from ansible_collections.llama_fleet.core.tests.unit.module_runs import Instance
@@ -149,7 +150,7 @@ def test_where_its_gate_fails_it_goes_back_to_where_it_was(instance: Instance, s
     instance.good(release=instance.release("old"))
     pid = instance.good()["pid"]
     if not serves:
-        os.kill(pid, signal.SIGKILL)
+        fake_server.crash(pid, instance.port)
     edited(instance.place / "old/bin/llama-server", "WANTED = {}", "WANTED = {'crash': 'it rotted'}")
     message = instance.bad(**back())
     assert "generation 1 not good: llama-server ended with exit status 1" in message
