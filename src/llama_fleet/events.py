@@ -163,8 +163,12 @@ class Translator:
         self._fail(Failure(data["host"], text, unreachable, role, bool(data["res"].get("plan_only")), tuple(data["res"].get("problems") or ())))
 
     def _fail(self, failure: Failure) -> None:
-        self.outcome.failures.append(failure)
-        self._listener(failure)
+        """One that says again what a plan has failed with, and then more, takes that one's place; told is what is new."""
+        before = [known for known in self.outcome.failures if known.host == failure.host and failure.text.startswith(known.text)]
+        self.outcome.failures = [*(known for known in self.outcome.failures if known not in before), failure]
+        new = failure.text.removeprefix(before[0].text).strip() if before else failure.text
+        if new:
+            self._listener(dataclasses.replace(failure, text=new))
 
     def _said(self, text: str) -> None:
         for line in text.splitlines():

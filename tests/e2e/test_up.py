@@ -186,11 +186,12 @@ def test_a_port_in_use_is_told_with_all_else_that_is_wrong(sandbox: Sandbox, fir
     before = sandbox.files()
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
-        result = sandbox.run("up", "--detach", "--port", str(port), "--ctx-size", "-5")
+        result = sandbox.run("up", "--detach", "--quant", "Q9_9", "--port", str(port), "--ctx-size", "-5")
     assert result.returncode == 1
     errors = result.stderr[result.stderr.index("Error: ") :]
     assert re.search(rf"llama_server_port: .*{port}", errors), result.stderr
     assert re.search(r"llama_server_ctx_size: .*-5", errors), result.stderr
+    assert errors.count("gguf_model_quant: found") == 1, result.stderr
     assert sandbox.files() == before
     assert sandbox.is_up()
 

@@ -33,14 +33,15 @@ FAKES = """
 def answer(module, given):
     if module == "preflight_info":
         full = any(instance["llama_cpp_source"] == "too much" for instance in given["instances"].values())
-        failed = {"failed": True, "msg": "disk space: found little.\\nclock: found an hour."} if full and given.get("stop") else {}
-        return {"changed": False, "checks": [], **failed}
+        told = [plans["failed"]["msg"] for plans in given["plans"].values() if "failed" in plans]
+        told += ["disk space: found little.", "clock: found an hour."] if full else []
+        return {"changed": False, "checks": [], **({"failed": True, "msg": "\\n".join(told)} if told and given.get("stop") else {})}
     if module == "nvidia_driver_info" and given["gpu"] == "required":
         return {"failed": True, "msg": "no GPU", "problems": [{"code": "no_device"}]}
     if module == "nvidia_driver_info":
         return {"changed": False, "backend": "cpu" if given["gpu"] == "none" else "cuda", "cuda_architectures": ["90-real"], "driver": {"version": "580.1"}}
     if given.get("source") == "missing":
-        return {"failed": True, "msg": "gguf_model_source: found nothing."}
+        return {"failed": True, "msg": "gguf_model_source: found nothing.", "problems": [{"subject": "gguf_model_source"}]}
     plan = bool(given.get("plan_only"))
     if module == "llama_server":
         # Of one whose model is there and that is to be on this port nothing changes.
@@ -172,7 +173,7 @@ def test_every_instance_plans_first_and_is_given_its_own(fleet: Fleet) -> None:
     failures = fleet.failures()
     assert failures["same_gpu"].startswith("llama_server_devices: found every GPU for one, and so the same ones for one and two, wanted")
     assert failures["mistaken"] == "instance wrong: gguf_model_source: found nothing."
-    assert {name for name in names(fleet.calls("mistaken")) if not name.endswith("?")} == {"nvidia_driver_info"}
+    assert {name for name in names(fleet.calls("mistaken")) if not name.endswith("?")} == {"nvidia_driver_info", "preflight_info"}
 
 
 # The same, and one of them named.
@@ -201,6 +202,23 @@ def test_what_no_plan_sees_stops_a_host_before_it_is_changed(fleet: Fleet) -> No
     fleet.run("site", {"full": {"llama_cpp_source": "too much", "nvidia_driver_gpu": "none"}})
     assert fleet.failures() == {"full": "disk space: found little.\nclock: found an hour."}
     assert names(fleet.calls("full")) == ["nvidia_driver_info", "llama_cpp_release?", "gguf_model?", "llama_server?", "preflight_info"]
+
+
+def test_with_the_plan_that_fails_all_else_that_is_wrong_is_told(fleet: Fleet) -> None:
+    hosts = {"mistaken": {**HOSTS["mistaken"], "llama_cpp_source": "too much"}, "without": {"nvidia_driver_gpu": "required"}}
+    outcome = fleet.run("site", hosts)
+    told = [event.text for event in fleet.seen if isinstance(event, events.Failure) and event.host == "mistaken"]
+    first, rest = "instance wrong: gguf_model_source: found nothing.", "disk space: found little.\nclock: found an hour."
+    assert told == [first, rest]
+    assert [failure.text for failure in outcome.failures if failure.host == "mistaken"] == [f"{first}\n{rest}"]
+    last = fleet.calls("mistaken")[-1]
+    assert (last["module"], last["stop"], sorted(last["instances"]), sorted(last["plans"])) == ("preflight_info", True, ["fine", "wrong"], ["fine", "wrong"])
+    assert sorted(last["plans"]["fine"]) == ["cuda_toolkit", "gguf_model", "is_settled", "llama_cpp", "nvidia_driver"]
+    assert last["plans"]["wrong"]["failed"] == {"msg": first, "problems": [{"subject": "gguf_model_source"}]}
+    plans = fleet.calls("without")[-1]["plans"]["default"]
+    assert (plans["nvidia_driver"]["failed"], plans["failed"]) == (True, {"msg": "no GPU", "problems": [{"code": "no_device"}]})
+    # What is wrong with nothing but that is told once.
+    assert [event.text for event in fleet.seen if isinstance(event, events.Failure) and event.host == "without"] == ["no GPU"]
 
 
 def test_doctor_looks_at_every_host_and_stops_at_none(fleet: Fleet) -> None:

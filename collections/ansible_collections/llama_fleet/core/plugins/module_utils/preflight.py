@@ -20,7 +20,7 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.model_spec import
 from ansible_collections.llama_fleet.core.plugins.module_utils.preflight_checks import ERROR, OK, WARNING, Check, fine, together
 from ansible_collections.llama_fleet.core.plugins.module_utils.preflight_host import Need, Space
 from ansible_collections.llama_fleet.core.plugins.module_utils.preflight_places import Errand, Errands
-from ansible_collections.llama_fleet.core.plugins.module_utils.preflight_wanted import Facts, Wanted, read
+from ansible_collections.llama_fleet.core.plugins.module_utils.preflight_wanted import GPU, Facts, Wanted, read
 from ansible_collections.llama_fleet.core.plugins.module_utils.preflight_work import Work, looked, planned
 from ansible_collections.llama_fleet.core.plugins.module_utils.server_plan import Host as ServerHost
 from ansible_collections.llama_fleet.core.plugins.module_utils.server_plan import this_host
@@ -57,8 +57,13 @@ class Case:
     pids: tuple[int, ...] = ()
 
 
-def checks(instances: typing.Mapping[str, Facts], plans: typing.Mapping[str, Facts], tokens: typing.Mapping[str, str], host: Host) -> list[Check]:
-    """All that was looked at for the ``instances``, which are role variables by name; ``plans`` are the stages' results and ``tokens`` the Hub's."""
+def checks(
+    instances: typing.Mapping[str, Facts], plans: typing.Mapping[str, Facts], tokens: typing.Mapping[str, str], host: Host, *, untold: bool = False
+) -> list[Check]:
+    """All that was looked at for the ``instances``, which are role variables by name; ``plans`` are the stages' results and ``tokens`` the Hub's.
+
+    ``untold`` leaves out what a plan that failed tells itself.
+    """
     common = [preflight_host.python(), preflight_host.processors(host.root)]
     cases = {name: _case(name, variables, plans.get(name) or {}, tokens.get(name, ""), host) for name, variables in instances.items()}
     answers = _asked(cases.values(), host)
@@ -70,7 +75,10 @@ def checks(instances: typing.Mapping[str, Facts], plans: typing.Mapping[str, Fac
     needs = [need for case in cases.values() for need in _needs(case, answers)]
     common += preflight_host.disk(needs, host.space)
     common += preflight_network.clock(skew for answer in answers.values() for skew in answer.skews)
-    return [*common, *together({name: case.checks for name, case in cases.items()})]
+    told = {name: case.wanted.told if untold else set() for name, case in cases.items()}
+    shown = {name: [check for check in case.checks if check.subject not in told[name]] for name, case in cases.items()}
+    everywhere = set[str]().union(*told.values())
+    return [*(check for check in common if check.subject not in everywhere), *together(shown)]
 
 
 def _case(name: str, variables: Facts, plans: Facts, token: str, host: Host) -> Case:
@@ -113,18 +121,18 @@ def _gpu(wanted: Wanted) -> list[Check]:
     if not told:
         return []
     problems = [
-        Check(str(each["code"]), str(each["severity"]), "GPU", *(str(each[name]) for name in ("found", "wanted", "fix"))) for each in told.get("problems") or []
+        Check(str(each["code"]), str(each["severity"]), GPU, *(str(each[name]) for name in ("found", "wanted", "fix"))) for each in told.get("problems") or []
     ]
     if told.get("failed") and not any(check.severity == ERROR for check in problems):
         # What only warns elsewhere is why it failed here.
         problems = [dataclasses.replace(check, severity=ERROR) for check in problems]
-        problems = problems or [Check("gpu", ERROR, "GPU", str(told.get("msg") or "nothing"), "an answer of the driver")]
+        problems = problems or [Check("gpu", ERROR, GPU, str(told.get("msg") or "nothing"), "an answer of the driver")]
     elif not told.get("failed") and not told.get("gpus"):
         problems = [dataclasses.replace(check, severity=OK) if check.code in _NO_GPU else check for check in problems]
-        problems = problems or [fine("gpu", "GPU", "none wanted")]
+        problems = problems or [fine("gpu", GPU, "none wanted")]
     gpus = told.get("gpus") or []
     version = (told.get("driver") or {}).get("version", "")
-    return [*([fine("gpu", "GPU", f"{', '.join(str(gpu['name']) for gpu in gpus)}, driver {version}")] if gpus else []), *problems]
+    return [*([fine("gpu", GPU, f"{', '.join(str(gpu['name']) for gpu in gpus)}, driver {version}")] if gpus else []), *problems]
 
 
 def _asked(cases: typing.Iterable[Case], host: Host) -> dict[Place, Answer]:

@@ -17,6 +17,7 @@ if typing.TYPE_CHECKING:
 
 Facts = typing.Mapping[str, typing.Any]
 CPU = "cpu"
+GPU = "GPU"  # the subject of every problem of the driver
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,6 +35,11 @@ class Wanted:
     def planned(self) -> bool:
         """Whether the stages have looked themselves, so that nothing of theirs need be looked at again."""
         return bool(self.plans.get("llama_cpp"))
+
+    @property
+    def told(self) -> set[str]:
+        """The subjects of the problems that this instance's plan has failed with."""
+        return {str(problem.get("subject", GPU)) for problem in (self.plans.get("failed") or {}).get("problems") or ()}
 
     @property
     def backend(self) -> str:

