@@ -19,8 +19,8 @@ if typing.TYPE_CHECKING:
 
 UNIT_ROOT = pathlib.Path("/etc/systemd/system")
 _SHOWN = "LoadState,ActiveState,FragmentPath,MainPID,NeedDaemonReload,ExecMainCode,ExecMainStatus,Result,MemoryMax"
-# Seconds that systemd has to take note of an end. Of one that it has not noted it shows the code 0.
-_NOTED = 5.0
+# Seconds that systemd has to take note of an end, and the ExecMainCode of one that it has not noted.
+_NOTED, _NOT_NOTED = 5.0, "0"
 
 
 def out_of_memory(state: typing.Mapping[str, str]) -> str:
@@ -128,13 +128,15 @@ class SystemdRuntime:
         """What systemd knows of the main process, which has ended: a moment later than the kernel."""
         end = time.monotonic() + _NOTED
         state = self.show()
-        while state.get("ExecMainCode") == "0" and time.monotonic() < end:
+        while state.get("ExecMainCode") == _NOT_NOTED and time.monotonic() < end:
             time.sleep(0.05)
             state = self.show()
         return state
 
     def _ending(self) -> str:
         state = self._after_its_end()
+        if state.get("ExecMainCode") == _NOT_NOTED:
+            return "llama-server has ended, and systemd does not say how"
         status = int(state.get("ExecMainStatus") or 0)
         # ExecMainCode as siginfo has it: 1 is an exit, more is a signal.
         return processes.ending(status if state.get("ExecMainCode") == "1" else -status) + out_of_memory(state)

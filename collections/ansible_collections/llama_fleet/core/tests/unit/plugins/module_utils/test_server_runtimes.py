@@ -110,6 +110,11 @@ def test_an_end_is_told_once_systemd_has_noted_it(tmp_path: pathlib.Path) -> Non
     assert words == "llama-server was ended by SIGKILL: it wanted more memory than llama_server_memory_max, 64 MiB"
 
 
+def test_an_end_that_systemd_never_notes_is_not_told_as_a_good_one(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runtime_systemd, "_NOTED", 0.0)
+    assert systemd(tmp_path, Late()).death(processes.Process(2**22 + 1, 1)) == "llama-server has ended, and systemd does not say how"
+
+
 def test_a_unit_whose_preparations_fail_says_so_in_systemds_words(tmp_path: pathlib.Path) -> None:
     refusal = "Job for llama-fleet-default.service failed because the control process exited with error code.\n"
     with pytest.raises(GateError, match=r"^Job for .* the control process exited with error code\.$"):
