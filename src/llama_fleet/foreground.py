@@ -5,10 +5,8 @@
 import dataclasses
 import os
 import pathlib
-import signal
 import sys
 import time
-import types
 import typing
 from collections.abc import Callable
 
@@ -16,6 +14,7 @@ from collections.abc import Callable
 sys.path.append(os.path.join(os.path.abspath(__file__).rsplit(os.sep, 3)[0], "collections"))
 
 from ansible_collections.llama_fleet.core.plugins.module_utils import generations
+from llama_fleet import signals
 from llama_fleet.errors import ExitCode, FleetError
 
 POLL = 0.3
@@ -55,12 +54,7 @@ def follow(pid: int, log: pathlib.Path, instance: pathlib.Path, stop: Callable[[
     output = output or sys.stdout
     process = Process.of(pid)
     asked_to_stop: list[int] = []
-
-    def ask(number: int, _frame: types.FrameType | None) -> None:
-        asked_to_stop.append(number)
-
-    former = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
+    with signals.caught(asked_to_stop.append):
         output.write("\nThe server runs until Ctrl-C; its log follows.\n")
         tail = _Tail(log)
         while not asked_to_stop:
@@ -74,9 +68,6 @@ def follow(pid: int, log: pathlib.Path, instance: pathlib.Path, stop: Callable[[
                 raise FleetError(f"llama-server (process {pid}) has ended by itself. The end of {log}:\n{tail.last_lines()}")
             time.sleep(POLL)
         return stop()
-    finally:
-        for number, handler in former.items():
-            signal.signal(number, handler)
 
 
 def _was_stopped(instance: pathlib.Path) -> bool:

@@ -7,11 +7,9 @@ import getpass
 import json
 import os
 import pathlib
-import signal
 import sys
 import tempfile
 import time
-import types
 import typing
 import uuid
 from collections.abc import Mapping
@@ -19,7 +17,7 @@ from collections.abc import Mapping
 import ansible_runner
 import yaml
 
-from llama_fleet import leftovers
+from llama_fleet import leftovers, signals
 from llama_fleet.errors import RunInterruptedError
 from llama_fleet.events import LOCALHOST, NAMESPACE, Listener, Outcome, Translator
 from llama_fleet.settings import COLLECTIONS
@@ -44,10 +42,11 @@ class Request:
 
 
 def run(request: Request, listener: Listener) -> Outcome:
-    """Run a play of the collection to its end; RunInterruptedError where SIGINT or SIGTERM ends it."""
+    """Run a play of the collection to its end; RunInterruptedError where a signal ends it."""
     began = time.monotonic()
     translator = Translator(request.verbosity, listener)
-    with tempfile.TemporaryDirectory(prefix="llama-fleet-") as folder, _Interruption() as interruption:
+    interruption = _Interruption()
+    with tempfile.TemporaryDirectory(prefix="llama-fleet-") as folder, signals.caught(interruption.begin):
         private = pathlib.Path(folder)
         for name in ("project", "home", "env"):
             (private / name).mkdir()
@@ -73,24 +72,14 @@ def run(request: Request, listener: Listener) -> Outcome:
 
 
 class _Interruption:
-    """Catches SIGINT and SIGTERM, first asks Ansible to end, so that it ends the jobs on its hosts."""
+    """A signal that came first asks Ansible to end, so that it ends the jobs on its hosts."""
 
     def __init__(self) -> None:
         self.marker = f"{leftovers.VARIABLE}={uuid.uuid4().hex}"
         self.signal_number = 0
         self._deadline = 0.0
-        self._former: dict[int, typing.Any] = {}
 
-    def __enter__(self) -> "typing.Self":
-        for number in (signal.SIGINT, signal.SIGTERM):
-            self._former[number] = signal.signal(number, self._catch)
-        return self
-
-    def __exit__(self, *_details: object) -> None:
-        for number, handler in self._former.items():
-            signal.signal(number, handler)
-
-    def _catch(self, number: int, _frame: types.FrameType | None) -> None:
+    def begin(self, number: int) -> None:
         self.signal_number = self.signal_number or number
 
     def is_over(self) -> bool:

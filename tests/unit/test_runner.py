@@ -200,16 +200,16 @@ def interrupt_soon(file: pathlib.Path, *numbers: int) -> None:
     threading.Thread(target=interrupt).start()
 
 
-@pytest.mark.parametrize(("numbers", "status"), [((signal.SIGINT, signal.SIGTERM), 130), ((signal.SIGTERM,), 143)])
+@pytest.mark.parametrize(("numbers", "status"), [((signal.SIGINT, signal.SIGTERM), 130), ((signal.SIGTERM,), 143), ((signal.SIGHUP,), 129)])
 def test_a_signal_ends_the_run_and_all_it_started(events: list[Event], tmp_path: pathlib.Path, numbers: tuple[int, ...], status: int) -> None:
     file = tmp_path / "pid"
-    former = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    former = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)]
     interrupt_soon(file, *numbers)
     with pytest.raises(RunInterruptedError) as caught:
         run(events, "sleep", variables={"file": str(file)})
     assert caught.value.exit_code == status
     assert not foreground.Process.of(int(file.read_text(encoding="utf-8"))).is_alive()
-    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == former
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)] == former
     assert no_traces(tmp_path)
 
 

@@ -1,0 +1,40 @@
+# Copyright: (c) 2026, the llama-fleet authors
+# SPDX-License-Identifier: MIT
+"""The signals that ask a command to end, and what it may no longer do after one."""
+
+import contextlib
+import os
+import signal
+import stat
+import types
+from collections.abc import Callable, Iterator
+
+
+@contextlib.contextmanager
+def caught(handle: Callable[[int], None]) -> Iterator[None]:
+    """Hand Ctrl-C, SIGTERM and the end of the terminal to ``handle`` for as long as this is open.
+
+    An end of the terminal that is ignored, as below nohup, stays so.
+    """
+    hangs_up = [signal.SIGHUP] if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN else []
+
+    def handler(number: int, _frame: types.FrameType | None) -> None:
+        if number == signal.SIGHUP:
+            _leave_terminal()
+        handle(number)
+
+    former = {number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM, *hangs_up)}
+    try:
+        yield
+    finally:
+        for number, before in former.items():
+            signal.signal(number, before)
+
+
+def _leave_terminal() -> None:
+    """Nobody reads there any more, and what is written would be an error in the middle of the clearing up."""
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    for descriptor in (0, 1, 2):
+        if stat.S_ISCHR(os.fstat(descriptor).st_mode):
+            os.dup2(nowhere, descriptor)
+    os.close(nowhere)
