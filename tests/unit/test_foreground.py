@@ -37,7 +37,7 @@ def send_soon(number: int) -> None:
     threading.Timer(0.3, os.kill, (os.getpid(), number)).start()
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_stops_the_server(monkeypatch: pytest.MonkeyPatch, sleeper: subprocess.Popen[bytes], tmp_path: pathlib.Path, number: int) -> None:
     monkeypatch.setattr(foreground, "POLL", 0.01)
     log = tmp_path / "log"

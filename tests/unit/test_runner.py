@@ -13,6 +13,7 @@ import tempfile
 import threading
 import time
 import typing
+from collections.abc import Iterator
 
 import ansible_runner
 import pytest
@@ -200,6 +201,14 @@ def interrupt_soon(file: pathlib.Path, *numbers: int) -> None:
     threading.Thread(target=interrupt).start()
 
 
+@pytest.fixture
+def without_nohup() -> Iterator[None]:
+    former = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, former)
+
+
+@pytest.mark.usefixtures("without_nohup")
 @pytest.mark.parametrize(("numbers", "status"), [((signal.SIGINT, signal.SIGTERM), 130), ((signal.SIGTERM,), 143), ((signal.SIGHUP,), 129)])
 def test_a_signal_ends_the_run_and_all_it_started(events: list[Event], tmp_path: pathlib.Path, numbers: tuple[int, ...], status: int) -> None:
     file = tmp_path / "pid"

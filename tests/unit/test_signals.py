@@ -28,7 +28,8 @@ ENVIRONMENT = {**os.environ, "PYTHONPATH": str(pathlib.Path(signals.__file__).pa
 
 def test_what_loses_its_terminal_clears_up_to_the_end(tmp_path: pathlib.Path) -> None:
     terminal, its_end = pty.openpty()
-    command = ["setsid", "--ctty", sys.executable, "-c", PROGRAM, str(tmp_path / "seen")]
+    # The tests themselves may run below nohup.
+    command = ["env", "--default-signal=HUP", "setsid", "--ctty", sys.executable, "-c", PROGRAM, str(tmp_path / "seen")]
     with subprocess.Popen(command, env=ENVIRONMENT, stdin=its_end, stdout=its_end, stderr=its_end) as process:
         os.close(its_end)
         while b"ready" not in os.read(terminal, 1024):
