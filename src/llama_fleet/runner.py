@@ -8,10 +8,8 @@ import json
 import os
 import pathlib
 import sys
-import tempfile
 import time
 import typing
-import uuid
 from collections.abc import Mapping
 
 import ansible_runner
@@ -46,13 +44,12 @@ def run(request: Request, listener: Listener) -> Outcome:
     began = time.monotonic()
     translator = Translator(request.verbosity, listener)
     interruption = _Interruption()
-    with tempfile.TemporaryDirectory(prefix="llama-fleet-") as folder, signals.caught(interruption.begin):
-        private = pathlib.Path(folder)
+    with leftovers.private_folder(interruption.marker) as private, signals.caught(interruption.begin):
         for name in ("project", "home", "env"):
             (private / name).mkdir()
         (private / "env" / "settings").write_text(json.dumps(SETTINGS), encoding="utf-8")
         result = ansible_runner.run(
-            private_data_dir=folder,
+            private_data_dir=str(private),
             playbook=f"{NAMESPACE}.{request.playbook}",
             inventory=[str(path.resolve()) for path in request.inventories] or _this_machine(private, request.become),
             cmdline=_arguments(request, _variables_file(private, request.variables)),
@@ -75,7 +72,7 @@ class _Interruption:
     """A signal that came first asks Ansible to end, so that it ends the jobs on its hosts."""
 
     def __init__(self) -> None:
-        self.marker = f"{leftovers.VARIABLE}={uuid.uuid4().hex}"
+        self.marker = leftovers.new_marker()
         self.signal_number = 0
         self._deadline = 0.0
 

@@ -7,8 +7,8 @@ import pathlib
 import signal
 import subprocess
 import sys
+import tempfile
 import time
-import uuid
 from collections.abc import Iterator
 
 import pytest
@@ -18,7 +18,7 @@ from llama_fleet import leftovers
 
 @pytest.fixture
 def marker() -> str:
-    return f"{leftovers.VARIABLE}={uuid.uuid4().hex}"
+    return leftovers.new_marker()
 
 
 def environment(marker: str) -> dict[str, str]:
@@ -83,3 +83,50 @@ def test_who_cleans_up_is_no_leftover(marker: str) -> None:
     python_path = {"PYTHONPATH": str(pathlib.Path(leftovers.__file__).parents[1])}
     done = subprocess.run([sys.executable, "-c", code], env=environment(marker) | python_path, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (0, "done\n")
+
+
+KILLED = """
+import os, signal, subprocess, sys
+from llama_fleet import leftovers
+with leftovers.private_folder(sys.argv[1]) as folder:
+    (folder / "variables.yml").write_text("s3cr3t")
+    print(folder, subprocess.Popen(["sleep", "60"], stdout=subprocess.DEVNULL).pid, flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_the_next_run_clears_up_after_one_that_was_killed(monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path, marker: str) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    source = str(pathlib.Path(leftovers.__file__).parents[1])
+    more = {"PYTHONPATH": source, "TMPDIR": str(tmp_path)}
+    with subprocess.Popen([sys.executable, "-c", KILLED, marker], env=environment(marker) | more, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as run:
+        assert run.stdout
+        name, child = run.stdout.readline().decode().split()
+        with leftovers.private_folder(leftovers.new_marker()) as other:
+            assert sorted(tmp_path.iterdir()) == sorted([other, pathlib.Path(name)]), "one that lives is left alone"
+            assert len(of_run(marker)) == 2
+            run.kill()
+            run.wait()
+            assert of_run(marker) == [child]
+            with leftovers.private_folder(leftovers.new_marker()) as after:
+                assert of_run(marker) == []
+                assert sorted(tmp_path.iterdir()) == sorted([other, after])
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("what", ["none", "empty", "part", "link"])
+def test_what_is_no_runs_folder_is_left_alone(monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path, what: str) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    # An empty marker would be every process's.
+    monkeypatch.setattr(leftovers, "kill", lambda marker: pytest.fail(f"killed {marker!r}"))
+    place = tmp_path / "llama-fleet-run-x"
+    real = tmp_path / "elsewhere" if what == "link" else place
+    real.mkdir()
+    if what == "link":
+        place.symlink_to(real)
+    if what != "none":
+        said = {"empty": "", "part": f"{leftovers.VARIABLE}=0"}
+        (real / "life").write_text(said.get(what, leftovers.new_marker()), encoding="ascii")
+    with leftovers.private_folder(leftovers.new_marker()):
+        assert real.is_dir()
+    assert place.exists()

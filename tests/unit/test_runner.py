@@ -153,7 +153,7 @@ def test_this_machine_needs_nothing_of_the_users(
         monkeypatch.delenv(f"ANSIBLE_{name}", raising=False)
     (tmp_path / "ansible.cfg").touch()
     told = tell(events)
-    assert re.fullmatch(rf"{tmp_path}/tmp/llama-fleet-\w+/home", told["home"])
+    assert re.fullmatch(rf"{tmp_path}/tmp/llama-fleet-run-\w+/home", told["home"])
     assert told.pop("tmp") == f"{told.pop('home')}/tmp"
     assert told.pop("path").startswith(f"{pathlib.Path(sys.executable).parent}:")
     assert told == {
