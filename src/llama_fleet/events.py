@@ -164,7 +164,7 @@ class Translator:
 
     def _fail(self, failure: Failure) -> None:
         """One that says again what a plan has failed with, and then more, takes that one's place; told is what is new."""
-        before = [known for known in self.outcome.failures if known.host == failure.host and failure.text.startswith(known.text)]
+        before = [known for known in self.outcome.failures if known.host == failure.host and f"{failure.text}\n".startswith(f"{known.text}\n")]
         self.outcome.failures = [*(known for known in self.outcome.failures if known not in before), failure]
         new = failure.text.removeprefix(before[0].text).strip() if before else failure.text
         if new:

@@ -54,6 +54,13 @@ def test_a_module_outside_of_roles_has_its_own_name() -> None:
     assert translate(event)[1].of_role("llama_server_info") == {"localhost": {"instances": []}}
 
 
+def test_what_a_later_failure_says_again_is_told_once() -> None:
+    failed = [ended(kind="runner_on_failed", msg=text) for text in ("no GPU", "no GPU memory", "no GPU\nno disk")]
+    seen, outcome = translate(*failed, return_code=2)
+    assert seen == [Failure("localhost", text) for text in ("no GPU", "no GPU memory", "no disk")]
+    assert outcome.failures == [Failure("localhost", "no GPU memory"), Failure("localhost", "no GPU\nno disk")]
+
+
 @pytest.mark.parametrize(
     "action",
     [

@@ -86,7 +86,7 @@ def test_who_cleans_up_is_no_leftover(marker: str) -> None:
 
 
 KILLED = """
-import os, signal, subprocess, sys
+import subprocess, sys
 from llama_fleet import leftovers
 with leftovers.private_folder(sys.argv[1]) as folder:
     (folder / "variables.yml").write_text("s3cr3t")

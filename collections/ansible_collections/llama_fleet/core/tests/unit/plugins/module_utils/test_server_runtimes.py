@@ -157,8 +157,16 @@ def test_ends_in_words(code: int, words: str) -> None:
         assert processes.ending_of_container(128 - code if code else 0) == words
 
 
-def test_a_process_gets_no_secrets_of_ours() -> None:
-    ours = {"PATH": "/bin", "HF_TOKEN": "x", "LLAMA_ARG_TOOLS": "all", "CUDA_VISIBLE_DEVICES": "1", "LD_LIBRARY_PATH": "/l", "AWS_SECRET": "x"}
+def test_a_process_gets_no_secrets_of_ours_nor_what_marks_a_runs_own() -> None:
+    ours = {
+        "PATH": "/bin",
+        "HF_TOKEN": "x",
+        "LLAMA_FLEET_RUN": "0",
+        "LLAMA_ARG_TOOLS": "all",
+        "CUDA_VISIBLE_DEVICES": "1",
+        "LD_LIBRARY_PATH": "/l",
+        "AWS_SECRET": "x",
+    }
     assert server_runtimes.base_environment(ours) == {"PATH": "/bin", "CUDA_VISIBLE_DEVICES": "1", "LD_LIBRARY_PATH": "/l"}
 
 
