@@ -106,7 +106,7 @@ def test_up_and_in_another_terminal_down(machine: list[str]) -> None:
 def test_up_with_a_model_of_the_hub_until_ctrl_c(machine: list[str], hub: Hub) -> None:
     printed = up_until(lambda process: process.send_signal(signal.SIGINT), machine, UP_MODEL, 9000, {**os.environ, "HF_ENDPOINT": hub.url})
     assert "http://127.0.0.1:9000" in printed
-    assert [entry for entry in hub.log if "gemma-3-1b-it-Q4_K_M" in str(entry)]
+    assert [entry for entry in hub.settle() if "gemma-3-1b-it-Q4_K_M" in str(entry)]
     assert re.search(r"^localhost: fetching .*: \d+ %, \d+ of \d+ MB, [\d.]+ MB/s", printed, re.MULTILINE), printed
 
 

@@ -168,10 +168,17 @@ class Handler(http.server.BaseHTTPRequestHandler):
                     return
                 if fault.rate:  # before the bytes: a client that has the last of them may ask again at once
                     time.sleep(size / fault.rate)
-                self.wfile.write(chunk)
-                self._sent += size
-                self.hub.count(sent=size)
+                self._send_chunk(chunk)
                 position += size
+
+    def _send_chunk(self, chunk: bytearray) -> None:
+        self.hub.count(sent=len(chunk))  # before they go: a test whose client has the last of them asks at once
+        try:
+            self.wfile.write(chunk)
+        except OSError:
+            self.hub.count(sent=-len(chunk))
+            raise
+        self._sent += len(chunk)
 
     def _breaks_off(self, position: int, end: int, fault: Fault) -> bool:
         """Whether a fault comes between ``position`` and ``end``, and it ends the connection."""

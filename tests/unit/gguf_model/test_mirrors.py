@@ -45,7 +45,7 @@ def test_mirror_goes_first_and_gets_no_token(hub: Hub, wanted: Result, store: pa
     assert done["downloaded"] == 3 * SIZE
     assert asked(hub)["mirror"] >= 3
     assert asked(hub)["storage"] == 0
-    assert {entry.authorized for entry in hub.log if entry.path.startswith("/files/")} == {False}
+    assert {entry.authorized for entry in hub.settle() if entry.path.startswith("/files/")} == {False}
 
 
 @pytest.mark.parametrize("what", ["missing", "spoiled", "dead"])

@@ -49,14 +49,14 @@ def test_what_main_meant_is_kept_until_another_revision_is_asked_for(hub: Hub, w
 
 def test_token_is_sent_to_the_hub_only(hub: Hub, wanted: Result) -> None:
     assert call(wanted, source="owner/gated", token=f" {TOKEN}\n")["changed"]
-    assert {entry.authorized for entry in hub.log if entry.origin == "storage"} == {False}
-    assert {entry.authorized for entry in hub.log if entry.origin == "front"} == {True}
+    assert {entry.authorized for entry in hub.settle() if entry.origin == "storage"} == {False}
+    assert {entry.authorized for entry in hub.settle() if entry.origin == "front"} == {True}
 
 
 def test_token_of_the_host_is_not_used(hub: Hub, wanted: Result, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_TOKEN", TOKEN)
     assert "found none" in problem(wanted, source="owner/gated")
-    assert {entry.authorized for entry in hub.log} == {False}
+    assert {entry.authorized for entry in hub.settle()} == {False}
 
 
 def test_endpoint_of_the_host(hub: Hub, wanted: Result, monkeypatch: pytest.MonkeyPatch) -> None:

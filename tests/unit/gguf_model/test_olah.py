@@ -126,7 +126,7 @@ def test_gated_and_anonymous(wanted: Result, olah: str) -> None:
 def test_gated_with_a_token(hub: Hub, wanted: Result, olah: str) -> None:
     assert olah
     assert call(wanted, source="owner/gated", token=TOKEN)["changed"]
-    assert {entry.authorized for entry in hub.log if entry.origin == "storage"} == {False}
+    assert {entry.authorized for entry in hub.settle() if entry.origin == "storage"} == {False}
 
 
 def test_no_such_repository(wanted: Result, olah: str) -> None:
