@@ -192,7 +192,7 @@ os.execv = execv
         "Warning: The newest build could not be made in the background: b2 does not compile.",
         f"The newest build is looked for in the background, see {volume.state}/background.log.",
     ]
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 300  # beside busy cores it hardly gets on, as it should
     while not told.exists() and time.monotonic() < deadline:
         time.sleep(0.05)
     _parent, session, _pid, nice, scheduler, oom_score, log = json.loads(told.read_text(encoding="utf-8"))

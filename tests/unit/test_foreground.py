@@ -8,7 +8,8 @@ import pathlib
 import signal
 import subprocess
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -33,8 +34,22 @@ class Output(io.StringIO):
         self.shown = self.getvalue()
 
 
-def send_soon(number: int) -> None:
-    threading.Timer(0.3, os.kill, (os.getpid(), number)).start()
+def soon(act: Callable[[], object], ready: Callable[[], object]) -> None:
+    """Do something in another thread as soon as it is time for it, and after a minute at the latest."""
+    deadline = time.monotonic() + 60
+
+    def wait() -> None:
+        while not ready() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        act()
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
+def send(number: int, ready: Callable[[], object] = lambda: True) -> None:
+    """Send this process a signal, once it is caught."""
+    former = signal.getsignal(number)
+    soon(lambda: os.kill(os.getpid(), number), lambda: signal.getsignal(number) is not former and ready())
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -43,9 +58,9 @@ def test_a_signal_stops_the_server(monkeypatch: pytest.MonkeyPatch, sleeper: sub
     log = tmp_path / "log"
     log.write_text("old\n", encoding="utf-8")
     output = Output()
-    send_soon(number)
+    send(number, lambda: "new line" in output.shown)
     former = signal.getsignal(number)
-    threading.Timer(0.1, lambda: log.write_text("old\nnew line\n", encoding="utf-8")).start()
+    soon(lambda: log.write_text("old\nnew line\n", encoding="utf-8"), lambda: output.shown)
     assert foreground.follow(sleeper.pid, log, tmp_path, lambda: 42, output) == 42
     assert output.shown.splitlines() == ["", "The server runs until Ctrl-C; its log follows.", "new line"]
     assert signal.getsignal(number) is former
@@ -98,7 +113,7 @@ def test_a_server_that_is_dead_already_and_has_no_log(tmp_path: pathlib.Path) ->
 
 
 def test_a_log_that_cannot_be_read_does_not_matter(sleeper: subprocess.Popen[bytes], tmp_path: pathlib.Path) -> None:
-    send_soon(signal.SIGINT)
+    send(signal.SIGINT)
     assert foreground.follow(sleeper.pid, tmp_path / "none", tmp_path, lambda: 0, io.StringIO()) == 0
 
 

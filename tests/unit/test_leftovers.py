@@ -29,15 +29,22 @@ def environment(marker: str) -> dict[str, str]:
 def test_leftovers_are_those_of_the_run(marker: str) -> None:
     code = "import subprocess, sys, time; subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'], start_new_session=True); time.sleep(60)"
     with subprocess.Popen(["sleep", "60"]) as other, subprocess.Popen([sys.executable, "-c", code], env=environment(marker)) as process:
-        deadline = time.monotonic() + 5
-        while len(of_run(marker)) < 2 and time.monotonic() < deadline:
-            time.sleep(0.05)
-        assert len(of_run(marker)) == 2
+        wait_for(marker, 2)
         leftovers.kill(marker)
         assert of_run(marker) == []
         assert process.wait() == -signal.SIGKILL
         assert other.poll() is None
         other.kill()
+
+
+def wait_for(marker: str, count: int) -> None:
+    """Until so many processes are the run's. One that begins its program has no environment to be told by, and had its parent's before."""
+    deadline = time.monotonic() + 60
+    agreed = 0
+    while agreed < 5:
+        agreed = agreed + 1 if len(of_run(marker)) == count else 0
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
 
 
 def of_run(marker: str) -> list[str]:
@@ -73,6 +80,7 @@ def interruptible() -> Iterator[None]:
 @pytest.mark.parametrize(("program", "number"), [("sleep", signal.SIGINT), ("no-such-program", signal.SIGKILL)])
 def test_only_the_program_meant_is_interrupted(marker: str, program: str, number: int) -> None:
     with subprocess.Popen(["sleep", "60"], env=environment(marker)) as process:
+        wait_for(marker, 1)
         leftovers.interrupt(marker, program)
         process.kill()  # too late where the interruption has come
         assert process.wait() == -number
@@ -104,7 +112,7 @@ def test_the_next_run_clears_up_after_one_that_was_killed(monkeypatch: pytest.Mo
         name, child = run.stdout.readline().decode().split()
         with leftovers.private_folder(leftovers.new_marker()) as other:
             assert sorted(tmp_path.iterdir()) == sorted([other, pathlib.Path(name)]), "one that lives is left alone"
-            assert len(of_run(marker)) == 2
+            wait_for(marker, 2)
             run.kill()
             run.wait()
             assert of_run(marker) == [child]

@@ -15,6 +15,7 @@ import zipfile
 
 import pytest
 
+from ansible_collections.llama_fleet.core.plugins.module_utils import segments
 from tests.hub import Fault, Hub
 from tests.unit.gguf_model.case import REPO, SHARDS, SIZE, TOKEN, Result, call, problem, requests_during, start, tree, wait_for, weights
 
@@ -124,7 +125,7 @@ def test_plan_and_check_mode_write_nothing(hub: Hub, wanted: Result) -> None:
 
 
 def test_wrong_bytes_are_not_taken(hub: Hub, wanted: Result) -> None:
-    hub.faults[SHARDS[1]] = Fault(flip_at=1000, delay=1.0)  # after the other shards have come
+    hub.faults[SHARDS[1]] = Fault(flip_at=1000, delay=3.0)  # after the other shards have come
     told = problem(wanted)
     assert f"with sha256 {hashlib.sha256(weights(SHARDS[1])).hexdigest()}" in told
     assert hub.url in told
@@ -177,9 +178,10 @@ def test_second_quant_of_a_repository_stands_beside_the_first(hub: Hub, wanted: 
 
 
 def test_killed_and_taken_up_again(hub: Hub, wanted: Result) -> None:
-    hub.faults[SHARDS[1]] = Fault(rate=600_000)
+    hub.faults[SHARDS[1]] = Fault(rate=100_000)
+    parts = [pathlib.Path(wanted["root"], "models", REPO, ".parts", hashlib.sha256(weights(name)).hexdigest()) for name in SHARDS]
     with start(wanted) as process:
-        wait_for(lambda: hub.sent > 2.3 * SIZE)
+        wait_for(lambda: [segments.waiting_bytes(part) for part in parts] == [SIZE, 0, SIZE] and hub.sent > 2.1 * SIZE)
         process.send_signal(signal.SIGKILL)
         process.wait()
     assert not [path for path in tree(wanted["root"]) if path.endswith(".gguf")]

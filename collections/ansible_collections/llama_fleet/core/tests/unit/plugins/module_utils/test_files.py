@@ -63,23 +63,22 @@ def test_what_is_no_json_object_is_none(tmp_path: pathlib.Path, text: str | None
     assert files.read_json(tmp_path / "m.json") is None
 
 
-def _hold(path: pathlib.Path, seconds: float) -> None:
+def _hold_until_somebody_waits(path: pathlib.Path) -> None:
     with files.locked(path):
         (path.parent / "held").touch()
-        time.sleep(seconds)
+        while not (path.parent / "waiting").exists():
+            time.sleep(0.01)
         (path.parent / "released").touch()
 
 
 def test_a_second_run_waits_for_the_first(tmp_path: pathlib.Path) -> None:
-    process = multiprocessing.get_context("fork").Process(target=_hold, args=(tmp_path / "lock", 0.5))
+    process = multiprocessing.get_context("fork").Process(target=_hold_until_somebody_waits, args=(tmp_path / "lock",))
     process.start()
     while not (tmp_path / "held").exists():
         time.sleep(0.01)
-    waited: list[bool] = []
-    with files.locked(tmp_path / "lock", waiting=lambda: waited.append(True)):
+    with files.locked(tmp_path / "lock", waiting=(tmp_path / "waiting").touch):
         assert (tmp_path / "released").exists()
     process.join()
-    assert waited == [True]
 
 
 def test_too_little_space_names_the_variable(tmp_path: pathlib.Path) -> None:

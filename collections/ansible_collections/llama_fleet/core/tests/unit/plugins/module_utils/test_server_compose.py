@@ -22,7 +22,7 @@ def service_of(words: typing.Sequence[str], **changes: typing.Any) -> dict[str, 
     return service
 
 
-@settings(max_examples=50)
+@settings(max_examples=50, deadline=None)
 @given(st.lists(WORDS | st.text(max_size=12).filter(systemd_text.is_one_line), max_size=4))
 @example(["on", "No", "null", "1", "1.5", "", "- a", "a: b", "a #b", "$HOME", "${X}", "~", "0x1f", "1_000", "2026-01-01", "=", "a/b="])
 def test_yaml_gives_back_every_word_and_compose_replaces_none(words: list[str]) -> None:
@@ -30,7 +30,7 @@ def test_yaml_gives_back_every_word_and_compose_replaces_none(words: list[str]) 
     assert all(word.replace("$$", "").count("$") == 0 for word in service_of(words)["command"])
 
 
-@settings(max_examples=50)
+@settings(max_examples=50, deadline=None)
 @given(st.lists(WORDS, max_size=4))
 def test_a_container_file_gives_back_every_word(words: list[str]) -> None:
     text = server_quadlet.render(CPU, ["/opt/r/bin/llama-server", *words], {})

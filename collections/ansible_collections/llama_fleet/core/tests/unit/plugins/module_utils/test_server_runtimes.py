@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import signal
+import sys
 import time
 import typing
 
@@ -19,6 +20,7 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.server_runtimes i
 if typing.TYPE_CHECKING:
     import pathlib
 
+SLEEPER = [sys.executable, "-IS", "-c", "import time; print('started', flush=True); time.sleep(60)"]
 UNIT = "llama-fleet-default.service"
 
 
@@ -170,11 +172,19 @@ def test_a_process_gets_no_secrets_of_ours_nor_what_marks_a_runs_own() -> None:
     assert server_runtimes.base_environment(ours) == {"PATH": "/bin", "CUDA_VISIBLE_DEVICES": "1", "LD_LIBRARY_PATH": "/l"}
 
 
+def started(runtime: ProcessRuntime, wanted: Generation) -> processes.Process:
+    """Started, and so far that it can be told by its environment, which it has not while it begins its program."""
+    process = runtime.start(wanted)
+    while runtime.log_lines(1) != ["started"]:
+        time.sleep(0.01)
+    return process
+
+
 def test_a_process_lives_on_logs_and_is_stopped_by_its_mark(tmp_path: pathlib.Path) -> None:
     folder = tmp_path / "default"
     runtime = ProcessRuntime(folder, tmp_path / "run")
-    wanted = generation(folder / "1", command=["sh", "-c", "echo started; exec sleep 60"])
-    process = runtime.start(wanted)
+    wanted = generation(folder / "1", command=SLEEPER)
+    process = started(runtime, wanted)
     assert os.getsid(process.pid) == process.pid
     record = files.read_json(tmp_path / "run" / "default.json")
     assert record == {"pid": process.pid, "started": process.started, "generation": 1}
@@ -182,7 +192,7 @@ def test_a_process_lives_on_logs_and_is_stopped_by_its_mark(tmp_path: pathlib.Pa
     (tmp_path / "run" / "default.json").unlink()
     assert not runtime.settled(wanted)
     assert [found.pid for found in runtime.own()] == [process.pid], "found without its record"
-    again = runtime.start(wanted)
+    again = started(runtime, wanted)
     assert processes.find(process.pid) is None
     assert [found.pid for found in runtime.own()] == [again.pid]
     assert (tmp_path / "run" / "default.log.1").exists()
@@ -206,7 +216,7 @@ def test_a_process_that_does_not_heed_is_killed_in_the_instances_time(tmp_path: 
 
 def test_a_units_process_is_not_stopped_as_a_stray_one(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
     runtime = ProcessRuntime(tmp_path / "default", tmp_path / "run")
-    process = runtime.start(generation(tmp_path / "default" / "1", command=["sleep", "60"]))
+    process = started(runtime, generation(tmp_path / "default" / "1", command=SLEEPER))
     monkeypatch.setattr(processes, "in_unit", lambda _pid, unit: bool(unit == UNIT))
     assert runtime.own() == []
     monkeypatch.undo()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from ansible_collections.llama_fleet.core.plugins.module_utils import systemd_text
@@ -15,12 +15,14 @@ VALUES = NASTY | st.text(max_size=20).filter(systemd_text.is_one_line)
 NAMES = st.from_regex(r"LLAMA_ARG_[A-Z]{1,8}", fullmatch=True)
 
 
+@settings(deadline=None)
 @given(st.dictionaries(NAMES, VALUES))
 @example({"LLAMA_ARG_ALIAS": 'a "b" \\ $HOME %n `c` \''})
 def test_an_environment_file_gives_back_what_was_written(variables: dict[str, str]) -> None:
     assert systemd_text.parse_environment_file(systemd_text.environment_file(variables)) == variables
 
 
+@settings(deadline=None)
 @given(st.dictionaries(NAMES, VALUES))
 def test_a_shell_reads_the_same_from_an_environment_file(variables: dict[str, str]) -> None:
     # shlex knows no escaped $ or ` inside quotes, which a shell does.
@@ -29,12 +31,14 @@ def test_a_shell_reads_the_same_from_an_environment_file(variables: dict[str, st
         assert dict(word.split("=", 1) for word in shlex.split(text)) == variables
 
 
+@settings(deadline=None)
 @given(st.lists(VALUES, max_size=5))
 @example([";", "", "$$", "%%", "${X}", 'a"b\\', "-x", "a'b"])
 def test_a_command_line_gives_back_what_was_written(arguments: list[str]) -> None:
     assert systemd_text.parse_command_line(systemd_text.command_line(arguments)) == arguments
 
 
+@settings(deadline=None)
 @given(st.lists(VALUES, max_size=5))
 def test_a_command_line_is_one_line_without_live_specifiers_or_variables(arguments: list[str]) -> None:
     text = systemd_text.command_line(arguments)

@@ -71,7 +71,7 @@ def test_check_mode_tells_the_same_but_bears_what_is_yet_to_come(served: Instanc
         ({"crash": "SIGILL"}, {}, "llama-server was ended by SIGILL: this release uses instructions that this CPU does not have"),
         ({"dies_on_completion": True}, {}, "llama-server ended with exit status 9"),
         ({"hangs": True}, {"ready_timeout": 1}, "it was not ready within 1 s (llama_server_ready_timeout): nobody answered /health"),
-        ({"loads_forever": True}, {"ready_timeout": 1}, "it was not ready within 1 s (llama_server_ready_timeout): /health answered 503"),
+        ({"loads_forever": True}, {"ready_timeout": 5}, "it was not ready within 5 s (llama_server_ready_timeout): /health answered 503"),
         ({"model": "/other.gguf"}, {}, "it serves the model /other.gguf, not "),
         ({"context": 64}, {}, "each slot has a context of 64 tokens, and llama_server_ctx_size is 256"),
         ({"pieces": ["."]}, {}, "it generates nothing but '................': its model's files are damaged"),
@@ -157,7 +157,7 @@ def test_a_model_that_is_replaced_in_its_place_is_looked_at_again(instance: Inst
 def test_what_was_good_and_hangs_is_started_again(instance: Instance) -> None:
     pid = instance.good(stop_timeout=1)["pid"]
     os.kill(pid, signal.SIGSTOP)
-    after = instance.good(stop_timeout=1, ready_timeout=1)
+    after = instance.good(stop_timeout=1, ready_timeout=5)
     assert (after["changed"], after["restarted"], after["generation"]) == (True, True, 1)
     assert instance.servers() == [after["pid"]] != [pid]
 
