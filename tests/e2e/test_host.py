@@ -124,5 +124,5 @@ def test_the_fleet(host: Host, key: pathlib.Path, readme_hub: pathlib.Path, tmp_
     }
     assert ended == {"cpu-1": (0, 0), "gpu-1": (0, 1), "cpu-2": (1, 0), "gpu-2": (1, 0)}, done.stdout
     assert "no NVIDIA device on the PCI bus" in done.stdout
-    with urllib.request.urlopen(f"http://{address}:8080/health", timeout=10) as answer:
+    with urllib.request.urlopen(f"http://{address}:8080/health", timeout=60) as answer:
         assert answer.status == 200

@@ -69,7 +69,7 @@ def hub(readme_hub: pathlib.Path) -> Iterator[Hub]:
 
 def is_up(port: int) -> bool:
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=30) as answer:
             return bool(answer.status == 200)
     except OSError:
         return False
@@ -79,12 +79,13 @@ def up_until(end: Callable[[subprocess.Popen[str]], None], machine: list[str], c
     """Run ``up`` as a person would, look at the server, ``end`` it; returns what was printed."""
     with subprocess.Popen([*machine, *command.split()], cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
         assert process.stdout
-        printed = ""
+        printed, was_up = "", False
         for line in process.stdout:
             printed += line
             if "until Ctrl-C" in line:
-                assert is_up(port)
+                was_up = is_up(port)
                 end(process)
+    assert was_up
     assert process.returncode == 0, printed
     assert not is_up(port)
     return printed

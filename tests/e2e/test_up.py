@@ -20,6 +20,8 @@ from collections.abc import Iterator
 import openai
 import pytest
 
+from ansible_collections.llama_fleet.core.tests.unit.module_runs import free_port
+
 pytestmark = pytest.mark.e2e
 
 LAUNCHER = pathlib.Path(__file__).parents[2] / "llama-fleet"
@@ -49,7 +51,7 @@ class Sandbox:
 
     def is_up(self) -> bool:
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/health", timeout=5) as response:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/health", timeout=30) as response:
                 return bool(response.status == 200)
         except OSError:
             return False
@@ -58,11 +60,6 @@ class Sandbox:
         """What a run that changes nothing leaves as it is."""
         kept = [*self.prefix.glob("opt/llama-fleet/releases/*/**/*"), *self.prefix.glob("var/lib/llama-fleet/models/**/*"), *self.prefix.glob("etc/**/*")]
         return {str(path): (path.lstat().st_ino, path.lstat().st_mtime_ns) for path in kept if path.is_symlink() or path.is_file()}
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
 
 
 @pytest.fixture(scope="module")
@@ -205,10 +202,11 @@ def test_in_the_foreground_a_signal_stops_the_server(sandbox: Sandbox, first: su
             seen.append(line)
             if "until Ctrl-C" in line:
                 break
-        assert seen[0].startswith("changed=0 ")
-        assert sandbox.is_up()
+        was_up = sandbox.is_up()
         process.send_signal(signal.SIGINT)
         _output, errors = process.communicate(timeout=120)
+    assert seen[0].startswith("changed=0 ")
+    assert was_up
     assert process.returncode == 0, errors
     assert not sandbox.is_up()
 

@@ -37,8 +37,9 @@ def install_packages(context: Context) -> None:
         context.say("all of them are installed")
         return
     quiet = {"DEBIAN_FRONTEND": "noninteractive"}
-    context.run("apt-get", "update", "-q", env=quiet)
-    context.run("apt-get", "install", "-q", "-y", "--no-install-recommends", *missing, env=quiet)
+    patient = ("-o", "DPkg::Lock::Timeout=300")  # a machine that has just started looks for updates itself
+    context.run("apt-get", *patient, "update", "-q", env=quiet)
+    context.run("apt-get", *patient, "install", "-q", "-y", "--no-install-recommends", *missing, env=quiet)
 
 
 def main_venv(context: Context) -> pathlib.Path:

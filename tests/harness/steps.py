@@ -266,14 +266,20 @@ def cuda(context: Context) -> None:
     "several instances on a real host, limits that the kernel enforces, locked memory, a router of models; 30 kills",
     default=False,
     needs=("hosts",),
-    after=("instance",),
+    after=("instance", "e2e-host"),
 )
 def instances(context: Context) -> None:
     context.require_root("hosts in podman")
     tools.server_pytest(context, "test_instances.py", "test_instance.py")
 
 
-@step("quadlet", "instances in containers on a real host: podman's quadlet, docker compose", default=False, needs=("hosts",), after=("instance", "instances"))
+@step(
+    "quadlet",
+    "instances in containers on a real host: podman's quadlet, docker compose",
+    default=False,
+    needs=("hosts",),
+    after=("instance", "e2e-host", "instances"),
+)
 def quadlet(context: Context) -> None:
     context.require_root("hosts in podman")
     tools.server_pytest(context, "test_quadlet.py", "test_docker.py")
@@ -283,7 +289,7 @@ def quadlet(context: Context) -> None:
     "upgrade",
     "two real versions of llama.cpp, built, and an instance taken from the one to the other and back",
     default=False,
-    after=("instance", "instances", "quadlet"),
+    after=("instance", "e2e-host", "instances", "quadlet"),
 )
 def upgrade(context: Context) -> None:
     context.require_root("hosts in podman")
@@ -300,7 +306,7 @@ def upgrade(context: Context) -> None:
     "the container over its life: updates, failures, a baked image, the guide's commands, compose, Kubernetes, quadlet, docker",
     default=False,
     needs=("hosts",),
-    after=("image", "molecule"),
+    after=("image", "molecule", "e2e", "instance", "e2e-host", "instances", "quadlet", "upgrade"),
 )
 def container(context: Context) -> None:
     context.require_root("building an image")

@@ -54,7 +54,9 @@ def settings(folder: pathlib.Path) -> dict[str, str]:
         return {}
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / "containers.conf"
-    file.write_text("\n".join([*lines, "[network]", 'network_backend = "netavark"', ""]), encoding="utf-8")
+    part = file.with_suffix(f".{threading.get_ident()}")  # a podman of another step may be reading it
+    part.write_text("\n".join([*lines, "[network]", 'network_backend = "netavark"', ""]), encoding="utf-8")
+    os.replace(part, file)
     return {"CONTAINERS_CONF": str(file)}
 
 

@@ -4,11 +4,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import pathlib
 import shutil
-import socket
 import subprocess
 import time
 import typing
@@ -18,6 +18,7 @@ import uuid
 import pytest
 import yaml
 
+from ansible_collections.llama_fleet.core.tests.unit.module_runs import free_port
 from tests.hosts import podman
 
 if typing.TYPE_CHECKING:
@@ -50,9 +51,18 @@ def compiler_cache() -> pathlib.Path:
     """A folder that the image's users may write to, whoever they are."""
     folder = CACHE / "ccache-image"
     if not folder.exists():
-        shutil.copytree(CACHE / "ccache", folder, symlinks=True)
+        part = folder.with_suffix(".part")
+        shutil.rmtree(part, ignore_errors=True)
+        passing = shutil.ignore_patterns("tmp", "*.lock", "*.alive", "*.tmp.*")  # of compilers that run meanwhile
+        shutil.copytree(CACHE / "ccache", part, ignore=passing, copy_function=_copy_if_there)
+        part.rename(folder)
     subprocess.run(["chmod", "--recursive", "a+rwX", folder], check=True)
     return folder
+
+
+def _copy_if_there(source: str, target: str) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        shutil.copy2(source, target)
 
 
 class Container:
@@ -101,13 +111,17 @@ class Container:
         pytest.fail(f"still there after {seconds} s\n{self.logs()}")
 
     def stop(self) -> int:
-        """As docker stop does, in the ten seconds that this gives; the exit status."""
+        """As docker stop does, but for its SIGKILL after ten seconds; the exit status."""
         subprocess.run(["podman", "kill", "--signal", "TERM", self.name], check=True, stdout=subprocess.DEVNULL)
-        return self.wait_until_gone(10)
+        return self.wait_until_gone()
 
     def healthcheck(self) -> tuple[int, str]:
         done = subprocess.run(["podman", "healthcheck", "run", self.name], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
         return done.returncode, done.stdout
+
+    def wait_until_healthy(self) -> None:
+        """Not at once: a check has five seconds, which a busy machine may take to start it."""
+        wait_for(lambda: self.healthcheck()[0] == 0, 60)
 
     def get(self, path: str) -> typing.Any:
         with urllib.request.urlopen(f"{self.url}{path}", timeout=30) as answer:
@@ -188,9 +202,3 @@ def wait_for(condition: typing.Callable[[], bool], seconds: float) -> None:
     while not condition():
         assert time.monotonic() < deadline, f"not within {seconds} s"
         time.sleep(0.5)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -12,6 +12,8 @@ import tarfile
 import time
 import typing
 
+from ansible_collections.llama_fleet.core.tests.unit.module_runs import free_port
+
 if typing.TYPE_CHECKING:
     import pathlib
 
@@ -57,12 +59,10 @@ class Remote:
 
     def __enter__(self) -> typing.Self:
         if not self._port:
-            with socket.socket() as probe:
-                probe.bind(("127.0.0.1", 0))
-                self._port = int(probe.getsockname()[1])
+            self._port = free_port()
         words = ["git", "daemon", "--export-all", "--reuseaddr", "--listen=127.0.0.1", f"--port={self._port}", f"--base-path={self._tree.parent}"]
         self._daemon = subprocess.Popen([*words, "--informative-errors", str(self._tree.parent)], stderr=subprocess.DEVNULL)
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while time.monotonic() < deadline:
             with socket.socket() as probe:
                 if probe.connect_ex(("127.0.0.1", self._port)) == 0:
@@ -73,7 +73,7 @@ class Remote:
     def __exit__(self, *error: object) -> None:
         if self._daemon:
             self._daemon.terminate()
-            self._daemon.wait(10)
+            self._daemon.wait(60)
             self._daemon = None
 
     def _git(self, *words: str) -> str:

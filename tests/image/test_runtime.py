@@ -11,6 +11,7 @@ import typing
 
 import pytest
 
+from ansible_collections.llama_fleet.core.tests.unit.module_runs import free_port
 from tests.hub import Hub
 from tests.image import containers
 from tests.image.containers import Container
@@ -65,7 +66,7 @@ def image(hub: Hub, packed: str, tmp_path_factory: pytest.TempPathFactory) -> st
 
 
 def start(image: str, *options: str) -> Container:
-    port = containers.free_port()
+    port = free_port()
     name = f"llama-fleet-test-runtime-{port}"
     containers.output("podman", "run", "--detach", "--name", name, "--cap-drop", "all", *options, "--env", f"PORT={port}", image)
     return Container(name, port)
@@ -90,7 +91,7 @@ def test_its_packages_are_listed(image: str) -> None:
 
 def test_without_a_network_and_with_a_read_only_root_it_answers_at_once(image: str) -> None:
     """Nothing is given, so all is as it was when the image was built."""
-    name = f"llama-fleet-test-runtime-{containers.free_port()}"
+    name = f"llama-fleet-test-runtime-{free_port()}"
     containers.output("podman", "run", "--detach", "--name", name, "--network", "none", "--read-only", "--cap-drop", "all", image)
     container = Container(name, 8080)
     try:

@@ -12,7 +12,7 @@ import time
 import typing
 
 from tests.hosts import podman
-from tests.server.host import CACHE, Facts, Host
+from tests.server.host import CACHE, Facts, Host, wait_for
 
 # Made when one of these tests is run, and beside the images that every run needs.
 PACKAGES = "podman crun runc nftables iptables docker.io docker-cli docker-compose"
@@ -81,8 +81,7 @@ class ContainerHost(Host):
 
         asking = threading.Thread(target=ask)
         asking.start()
-        while not any(slot["is_processing"] for slot in typing.cast("list[Facts]", self.ask("/slots"))):
-            time.sleep(0.1)
+        wait_for(lambda: any(slot["is_processing"] for slot in typing.cast("list[Facts]", self.ask("/slots"))))
         began = time.monotonic()
         result = self.module(state="stopped", runtime=self.arguments()["runtime"])
         taken = time.monotonic() - began

@@ -35,6 +35,13 @@ PORT = 8080
 Facts = dict[str, typing.Any]
 
 
+def wait_for(condition: typing.Callable[[], object]) -> None:
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
 # Where control groups are of version 1, podman shows a container that one hierarchy of the machine's as a whole, and systemd then leaves the others alone.
 LIMITING = "umount /sys/fs/cgroup/systemd/release_agent /sys/fs/cgroup/systemd 2>/dev/null; exec /sbin/init"
 
@@ -127,6 +134,11 @@ class Host:
     def says(self) -> str:
         """A few words of the model's."""
         return str(self.ask("/completion", {"prompt": "The capital of France is", "n_predict": 6, "temperature": 0})["content"])
+
+    def take_port(self, port: int) -> None:
+        """Another program, the unit "taken", listens there."""
+        self.output(f"systemd-run --unit taken python3 -m http.server {port}")
+        self.output(f"until ss --no-header --listening --tcp 'sport = :{port}' | grep --quiet .; do sleep 0.1; done")
 
     @contextlib.contextmanager
     def watched(self) -> typing.Iterator[list[str]]:

@@ -31,7 +31,7 @@ def host() -> typing.Iterator[Host]:
     try:
         gateway = made.output("ip route show default").split()[2]
         made.output(f"printf '[global]\\ntrusted-host = {gateway}\\n' > /etc/pip.conf")
-        made.output(f"systemd-run --unit taken python3 -m http.server {TAKEN}")
+        made.take_port(TAKEN)
         yield made
     finally:
         made.remove()

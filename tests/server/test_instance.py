@@ -17,7 +17,7 @@ import uuid
 
 import pytest
 
-from tests.server.host import KEY, MODELS, PORT, RELEASES, Facts, Host
+from tests.server.host import KEY, MODELS, PORT, RELEASES, Facts, Host, wait_for
 
 pytestmark = pytest.mark.e2e
 KILLS = int(os.environ.get("LLAMA_FLEET_TEST_KILLS", "30"))
@@ -130,7 +130,7 @@ def test_a_mistake_takes_nothing_down(host: Host, first: Facts, mistake: Facts, 
 def test_a_port_that_is_taken(host: Host, first: Facts) -> None:
     assert first["changed"]
     pid = host.pid()
-    host.output("systemd-run --unit taken python3 -m http.server 9001")
+    host.take_port(9001)
     with host.watched() as failures:
         message = host.bad(ctx_size=300, port=9001)
     assert "llama_server_port" in message
@@ -169,7 +169,7 @@ def test_a_model_with_random_bytes(host: Host, first: Facts, damaged: str) -> No
 def test_a_release_that_is_too_slow(host: Host, first: Facts, slow: str) -> None:
     assert first["changed"]
     before = host.ask("/props")
-    message = host.bad(ctx_size=300, release=slow, min_speed_ratio=0.5)
+    message = host.bad(ctx_size=300, release=slow, min_speed_ratio=0.5, ready_timeout=900)
     assert "llama_server_min_speed_ratio" in message
     assert "back in service" in message
     is_as_before(host, before)
@@ -207,8 +207,7 @@ def test_a_stop_waits_for_nobody(host: Host, first: Facts) -> None:
     head = f"POST /completion HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {KEY}\r\nContent-Length: {len(body)}\r\n\r\n"
     with socket.create_connection((host.address, PORT)) as client:
         client.sendall((head + body).encode())
-        while not any(slot["is_processing"] for slot in typing.cast("list[Facts]", host.ask("/slots"))):
-            pass
+        wait_for(lambda: any(slot["is_processing"] for slot in typing.cast("list[Facts]", host.ask("/slots"))))
         host.good(stop_timeout=3)
         assert host.show("TimeoutStopUSec") == "3s"
     with socket.create_connection((host.address, PORT)) as client:
