@@ -80,10 +80,12 @@ def test_the_image_and_the_machine_count(part: str, monkeypatch: pytest.MonkeyPa
 
 def test_an_image_is_told_by_its_id_and_else_by_our_files(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ours = tmp_path / "src" / "llama_fleet"
-    shutil.copytree(pathlib.Path(converged.__file__).parents[1], ours)
+    shutil.copytree(pathlib.Path(converged.__file__).parents[1], ours, ignore=shutil.ignore_patterns("__pycache__"))
     monkeypatch.setattr(converged, "IMAGE_ID", str(tmp_path / "id"))
     monkeypatch.setattr(converged, "__file__", str(ours / "container" / "converged.py"))
     before = converged.image()
+    (ours / "__pycache__").mkdir()
+    (ours / "__pycache__" / "cli.cpython-311.pyc.140737").touch()
     assert converged.image() == before
     os.utime(ours / "cli.py", (1, 1))
     assert converged.image() != before

@@ -68,9 +68,9 @@ def image() -> str:
         return told
     ours = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     collection = os.path.join(os.path.dirname(os.path.dirname(ours)), "collections")
-    found = [
-        print_of(os.path.join(folder, name)) for top in (ours, collection) for folder, _folders, names in os.walk(top) for name in names if name[-4:] != ".pyc"
-    ]
+    # What Python leaves in __pycache__, also what it is only writing there, is not of the image.
+    folders = ((folder, names) for top in (ours, collection) for folder, _folders, names in os.walk(top) if not folder.endswith("__pycache__"))
+    found = [print_of(os.path.join(folder, name)) for folder, names in folders for name in names]
     return f"{__version__} {hashlib.sha256(json.dumps(sorted(filter(None, found))).encode()).hexdigest()}"
 
 
