@@ -49,6 +49,7 @@ class XetHub:
     def __init__(self, root: pathlib.Path, content: bytes, over_http: bool = True) -> None:
         self.faults = Faults()
         self.sent = 0
+        self.counting = threading.Lock()
         self.authorization: list[tuple[str, str]] = []  # of each request: its path and that header
         self.route = ""  # where tokens come from, if not from here
         self.kept_in_xet = True
@@ -186,6 +187,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             if stall_after is not None and self.hub.sent >= stall_after:
                 self.hub.closed.wait()
             self.wfile.write(body[position : position + _PIECE])
-            self.hub.sent += len(body[position : position + _PIECE])
+            with self.hub.counting:
+                self.hub.sent += len(body[position : position + _PIECE])
             if self.hub.faults.rate:
                 time.sleep(_PIECE / self.hub.faults.rate)

@@ -121,11 +121,12 @@ def test_without_a_word_of_the_start_the_record_tells_the_port(volume: Volume, m
 
 
 def test_where_nobody_listens_it_is_unhealthy_and_says_so(volume: Volume) -> None:
-    with serving("127.0.0.1") as server:
-        begin(volume, server, "127.0.0.1")
     script = f"{volume.patches()}import sys\nfrom llama_fleet import health\nsys.exit(health.main())"
     environment = {**os.environ, "PYTHONPATH": str(pathlib.Path(health.__file__).parents[1])}
-    done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=False)
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        startlog.phase(startlog.SERVING, "serving", **startlog.address(["s", "--host", "127.0.0.1", "--port", str(bound.getsockname()[1])], {}))
+        done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (1, "")
     assert "Connection refused" in done.stdout
 

@@ -43,9 +43,9 @@ def test_a_listing_comes_in_pages(hub: Hub, client: huggingface_hub.HfApi, page:
 def test_the_api_can_refuse(hub: Hub, client: huggingface_hub.HfApi) -> None:
     hub.faults["api"] = Fault(status=429, code="RateLimited", message="slow down", retry_after="3")
     with pytest.raises(huggingface_hub.errors.HfHubHTTPError, match="slow down") as caught:
-        client.model_info(REPO, timeout=5)
+        client.model_info(REPO, timeout=60)
     assert (caught.value.response.status_code, caught.value.response.headers["Retry-After"]) == (429, "3")
-    assert client.model_info(REPO, timeout=5).sha == hub.repos.commit(REPO)
+    assert client.model_info(REPO, timeout=60).sha == hub.repos.commit(REPO)
 
 
 def test_a_pointer_is_taken_for_the_file_by_others(hub: Hub, tmp_path: pathlib.Path) -> None:

@@ -82,8 +82,8 @@ def test_a_file_over_http(fetch: Fetch) -> None:
 def test_a_stall_ends_it_and_the_next_call_goes_on(hub: XetHub, fetch: Fetch) -> None:
     hub.faults.stall_after = 1_500_000
     began = time.monotonic()
-    assert fetch.problem(stall_seconds=2) == "Xet brought nothing for 2 seconds"
-    assert time.monotonic() - began < 10
+    assert fetch.problem(stall_seconds=5) == "Xet brought nothing for 5 seconds"
+    assert time.monotonic() - began < 25
     for thread in [thread for thread in threading.enumerate() if thread.name == "xet"]:
         thread.join(5)
         assert not thread.is_alive()
@@ -97,7 +97,7 @@ def test_a_stall_ends_it_and_the_next_call_goes_on(hub: XetHub, fetch: Fetch) ->
 
 def test_http_goes_on_after_a_stall(hub: XetHub, fetch: Fetch) -> None:
     hub.faults.stall_after = 1_500_000
-    fetch.problem(stall_seconds=2)
+    fetch.problem(stall_seconds=5)
     waiting = waiting_bytes(fetch.part)
     hub.faults.stall_after = None
     wanted = segments.Wanted("a", SUM, len(CONTENT), fetch.part, (segments.Origin(hub.url),))

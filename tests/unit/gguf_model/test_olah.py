@@ -7,13 +7,13 @@ from __future__ import annotations
 import hashlib
 import os
 import pathlib
-import socket
 import subprocess
 import typing
 import urllib.request
 
 import pytest
 
+from ansible_collections.llama_fleet.core.tests.unit.module_runs import free_port
 from tests.hub import Fault
 from tests.hub.paths_info import answer_paths_info
 from tests.unit.gguf_model.case import REPO, SHARDS, SIZE, TOKEN, Result, call, problem, wait_for, weights
@@ -48,12 +48,6 @@ allow = true
 repo = "*/*"
 allow = true
 """
-
-
-def free_port() -> int:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        return int(taken.getsockname()[1])
 
 
 def answers(url: str) -> bool:

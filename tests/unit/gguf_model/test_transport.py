@@ -78,7 +78,7 @@ def test_only_check_mode_keeps_no_client(wanted: Result, monkeypatch: pytest.Mon
 def test_a_wait_that_the_hub_asks_for_is_shown(hub: Hub, wanted: Result, monkeypatch: pytest.MonkeyPatch) -> None:
     shown: list[str] = []
     monkeypatch.setattr(Progress, "_write", lambda _self, snapshot, force: shown.append(f"{snapshot.text()}{'' if force else ' if it is time'}"))
-    patient = functools.partial(segments.fetch_all, manner=segments.Manner(longest_wait=0.6))
+    patient = functools.partial(segments.fetch_all, manner=segments.Manner(longest_wait=1.0))
     monkeypatch.setattr(segments, "fetch_all", patient)
     hub.faults["SmolLM-Q8_0.gguf"] = Fault(status=429, retry_after="120", where="storage")
     assert call(wanted, quant="Q8_0")["changed"]

@@ -23,7 +23,7 @@ COUNT = 12  # segments, the last one short
 SIZE = (COUNT - 1) * SEGMENT + 12345
 DATA = b"GGUF" + random.Random(1).randbytes(SIZE - 4)
 QUICK = Manner(segment=SEGMENT, stall=20, longest_wait=0.2, backoff=0.01, tries=4)
-IMPATIENT = dataclasses.replace(QUICK, stall=0.8, tries=1)
+IMPATIENT = dataclasses.replace(QUICK, stall=2, tries=1)
 VARIABLE = "gguf_model_source"
 TOKEN = {"Authorization": "Bearer hf_alice"}
 

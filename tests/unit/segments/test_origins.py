@@ -40,7 +40,7 @@ USELESS = [
     (Fault(status=500, times=ALWAYS), "HTTP status 500"),
     (Fault(status=429, times=ALWAYS, retry_after="0"), "HTTP status 429"),
     (Fault(reset_at=0, resets=ALWAYS), "broke"),
-    (Fault(stall_at=0, stalls=ALWAYS), "no byte for 0.8 s"),
+    (Fault(stall_at=0, stalls=ALWAYS), "no byte for 2 s"),
     (Fault(cut_at=0, cuts=ALWAYS), f"an answer that broke off at byte 0 of {SIZE}"),
 ]
 IDS = [reason.replace(" ", "-") for _fault, reason in USELESS]

@@ -160,7 +160,7 @@ class TestPauses:
     def test_the_caller_is_told(self, hub: Hub, wanted: Wanted) -> None:
         hub.faults[NAME] = Fault(status=429, retry_after="100")
         told: list[tuple[object, ...]] = []
-        manner = dataclasses.replace(QUICK, longest_wait=0.6)
+        manner = dataclasses.replace(QUICK, longest_wait=1.0)
         fetch(wanted, manner=manner, seen=lambda count: told.append((count,)), waits=lambda *given: told.append(given))
         assert told[:3] == [(0,), (1, "127.0.0.1"), (0, "")]
         assert told[-1] == (SIZE,)

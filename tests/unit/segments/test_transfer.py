@@ -126,9 +126,9 @@ class TestBrokenOff:
         assert hub.sent == SIZE
 
     def test_a_slow_line_is_no_stall(self, hub: Hub, wanted: Wanted) -> None:
-        data = DATA[: 2 * SEGMENT]
+        data = DATA[: SEGMENT * 5 // 4]
         (hub.root / "files" / NAME).write_bytes(data)
-        hub.faults[NAME] = Fault(rate=1 << 18)  # a segment takes longer than a stall, each of its four pieces does not
+        hub.faults[NAME] = Fault(rate=120_000)  # a segment takes longer than a stall, each of its four pieces does not
         slow = dataclasses.replace(wanted, size=len(data), sha256=hashlib.sha256(data).hexdigest(), origins=(plain(hub),))
         fetch(slow, manner=IMPATIENT)
         assert_right(slow, data)

@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 import typing
+import uuid
 
 import pytest
 
@@ -19,6 +20,8 @@ from ansible_collections.llama_fleet.core.plugins.module_utils import ports, pro
 if typing.TYPE_CHECKING:
     import pathlib
 
+# Another session's processes on this machine have another one.
+MARK = uuid.uuid4().hex
 TCP = """\
   sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
    0: 0100007F:1F90 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 4711 1 0000000000000000 100 0 0 10 0
@@ -86,42 +89,46 @@ def test_addresses_of_this_host(host: str, local: bool, monkeypatch: pytest.Monk
 
 @pytest.fixture
 def sleeper() -> typing.Iterator[subprocess.Popen[bytes]]:
-    with subprocess.Popen(["sleep", "60"], env={**os.environ, "LLAMA_FLEET_TEST_MARK": "x y"}) as child:
+    with subprocess.Popen(["sleep", "60"], env={**os.environ, "LLAMA_FLEET_TEST_MARK": f"x {MARK}"}) as child:
         yield child
         child.kill()
 
 
-def test_a_process_is_found_by_its_environment(sleeper: subprocess.Popen[bytes]) -> None:
-    while processes.name(sleeper.pid) != "sleep":
+def wait_for_sleep(pid: int) -> None:
+    # The name is there before the environment.
+    while processes.name(pid) != "sleep" or not processes.environment(pid):
         time.sleep(0.01)
-    found = processes.started_with("LLAMA_FLEET_TEST_MARK", "x y")
+
+
+def test_a_process_is_found_by_its_environment(sleeper: subprocess.Popen[bytes]) -> None:
+    wait_for_sleep(sleeper.pid)
+    found = processes.started_with("LLAMA_FLEET_TEST_MARK", f"x {MARK}")
     assert [process.pid for process in found] == [sleeper.pid]
     assert processes.alive(found[0])
     assert not processes.alive(processes.Process(sleeper.pid, found[0].started + 1)), "a pid that was used again is another process"
 
 
 def test_what_a_process_has_started_itself_is_a_part_of_it() -> None:
-    environment = {**os.environ, "LLAMA_FLEET_TEST_MARK": "family"}
+    environment = {**os.environ, "LLAMA_FLEET_TEST_MARK": f"family {MARK}"}
     with subprocess.Popen(["sh", "-c", "sleep 60 & echo $!; wait"], env=environment, stdout=subprocess.PIPE, start_new_session=True) as parent:
         assert parent.stdout
         child = int(parent.stdout.readline())
-        while processes.name(child) != "sleep":
-            time.sleep(0.01)
-        assert [process.pid for process in processes.started_with("LLAMA_FLEET_TEST_MARK", "family")] == [parent.pid]
+        wait_for_sleep(child)
+        assert [process.pid for process in processes.started_with("LLAMA_FLEET_TEST_MARK", f"family {MARK}")] == [parent.pid]
         parent.kill()
         parent.wait()
-        assert [process.pid for process in processes.started_with("LLAMA_FLEET_TEST_MARK", "family")] == [child], "one that was left alone is not"
+        assert [process.pid for process in processes.started_with("LLAMA_FLEET_TEST_MARK", f"family {MARK}")] == [child], "one that was left alone is not"
         os.kill(child, signal.SIGKILL)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to make a namespace")
 def test_a_process_in_a_container_is_another_machines() -> None:
-    environment = {**os.environ, "LLAMA_FLEET_TEST_MARK": "inside"}
+    environment = {**os.environ, "LLAMA_FLEET_TEST_MARK": f"inside {MARK}"}
     command = ["unshare", "--pid", "--fork", "--kill-child", "sh", "-c", "echo; exec sleep 60"]
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE) as child:
         assert child.stdout
         child.stdout.readline()
-        found = processes.started_with("LLAMA_FLEET_TEST_MARK", "inside")
+        found = processes.started_with("LLAMA_FLEET_TEST_MARK", f"inside {MARK}")
         child.kill()
     assert [process.pid for process in found] == [child.pid], "unshare itself is here, what it started is not"
 

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import time
 import typing
 
@@ -20,6 +19,7 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.server_plan impor
 from ansible_collections.llama_fleet.core.plugins.module_utils.server_stage import Stage
 from ansible_collections.llama_fleet.core.tests.unit import fake_server
 from ansible_collections.llama_fleet.core.tests.unit.fake_systemd import FakeSystemd
+from ansible_collections.llama_fleet.core.tests.unit.module_runs import free_port
 
 if typing.TYPE_CHECKING:
     import pathlib
@@ -36,9 +36,7 @@ class Site:
         self.units = folder / "units"
         self.units.mkdir()
         self.systemd = FakeSystemd(self.units)
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = int(probe.getsockname()[1])
+        self.port = free_port()
         self.wanted: dict[str, typing.Any] = {
             **{name: argument.get("default") for name, argument in ARGUMENTS.items()},
             "release": fake_server.release(folder),

@@ -14,9 +14,7 @@ import typing
 import pytest
 
 from ansible_collections.llama_fleet.core.tests.unit import fake_server
-
-if typing.TYPE_CHECKING:
-    from ansible_collections.llama_fleet.core.tests.unit.module_runs import Instance
+from ansible_collections.llama_fleet.core.tests.unit.module_runs import Instance, free_port
 
 GENERATION = "etc/instances/default/generations/1"
 # What a rollback is given of the options: nothing.
@@ -133,10 +131,7 @@ def test_what_is_not_as_it_was_leaves_the_current_one_as_it_is(instance: Instanc
 
 def test_a_port_that_is_no_longer_free_leaves_the_current_one_as_it_is(instance: Instance) -> None:
     instance.good()
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        other = probe.getsockname()[1]
-    pid = instance.good(port=other)["pid"]
+    pid = instance.good(port=free_port())["pid"]
     with socket.socket() as holder:
         holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         holder.bind(("127.0.0.1", instance.port))
