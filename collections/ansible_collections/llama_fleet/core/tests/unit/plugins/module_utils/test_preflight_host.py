@@ -36,8 +36,8 @@ def fill(root: pathlib.Path, files: dict[str, str]) -> pathlib.Path:
 @pytest.mark.parametrize(
     ("version", "missing", "severity", "told"),
     [
-        ((3, 9, 2), "", "ok", "Python 3.9.2"),
-        ((3, 8, 19), "", "error", "Python 3.8.19"),
+        ((3, 10, 2), "", "ok", "Python 3.10.2"),
+        ((3, 9, 19), "", "error", "Python 3.9.19"),
         ((3, 12, 1), "venv", "warning", "Python 3.12.1 without venv"),
         ((3, 12, 1), "ssl", "error", "Python 3.12.1 without ssl"),
     ],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pathlib
+import re
 import sys
 import typing
 import zipfile
@@ -13,7 +14,7 @@ import pytest
 from ansible_collections.llama_fleet.core.plugins.module_utils import tools_venv
 from ansible_collections.llama_fleet.core.plugins.module_utils.commands import Result
 from ansible_collections.llama_fleet.core.plugins.module_utils.package_index import IndexFile
-from ansible_collections.llama_fleet.core.plugins.module_utils.problems import ProblemError
+from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, ProblemError
 from ansible_collections.llama_fleet.core.tests.unit.fake_runner import FakeRunner
 
 if typing.TYPE_CHECKING:
@@ -112,6 +113,14 @@ def test_a_failed_installation_leaves_no_stamp(tmp_path: pathlib.Path) -> None:
     with pytest.raises(ProblemError, match="llama_cpp_index_url: found 'ERROR: No matching distribution found for cmake==1' from pip"):
         tools_venv.ensure_tools(tmp_path, WANTED, variable="llama_cpp_index_url", runner=Host(fails="pip"))
     assert not tools_venv.tools_ready(tmp_path, WANTED)
+
+
+def test_a_python_that_is_too_old_for_a_tool_is_told_as_such(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    old = ProblemError(Problem("Python", "Python 3.9.2", "3.10 or newer", "install a newer one"))
+    monkeypatch.setattr(tools_venv, "python_problem", lambda: old.problems[0])
+    assert tools_venv.ensure_tools(tmp_path, WANTED, runner=Host())
+    with pytest.raises(ProblemError, match=re.escape(str(old))):
+        tools_venv.ensure_tools(tmp_path, ["hub==3"], runner=Host(fails="pip"))
 
 
 def test_an_index_that_pip_does_not_trust_is_told_as_such(tmp_path: pathlib.Path) -> None:
