@@ -96,7 +96,9 @@ def rollback(invocation: Invocation, variables: dict[str, object]) -> int:
 
 def commands(catalogue: settings.Catalogue) -> click.Group:
     """The whole command line."""
-    group = click.Group(NAME, help="From a bare machine, or a fleet of them, to an answering llama-server.", context_settings=CONTEXT)
+    version = click.Option(["--version"], is_flag=True, is_eager=True, expose_value=False, callback=_version_first, help="As the command version.")
+    about = "From a bare machine, or a fleet of them, to an answering llama-server."
+    group = click.Group(NAME, params=[version], help=about, context_settings=CONTEXT)
     group.add_command(
         options.StagedCommand(
             "up",
@@ -191,6 +193,11 @@ def _looking(catalogue: settings.Catalogue, command: str, given: dict[str, typin
 def _version() -> int:
     click.echo(f"{NAME} {__version__}, ansible-core {importlib.metadata.version('ansible-core')}, Python {platform.python_version()}")
     return ExitCode.OK
+
+
+def _version_first(context: click.Context, _option: click.Parameter, is_given: bool) -> None:
+    if is_given and not context.resilient_parsing:
+        context.exit(_version())
 
 
 def _completion(group: click.Group, shell: str) -> int:

@@ -309,7 +309,8 @@ def test_a_file_beside_the_user_is_named_whole(runs: Runs, monkeypatch: pytest.M
     assert runs.requests[0].variables["gguf_model_source"] == expected.format(cwd=tmp_path)
 
 
-def test_version_names_what_runs(capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["version"]) == 0
+@pytest.mark.parametrize("word", ["version", "--version"])
+def test_version_names_what_runs(capsys: pytest.CaptureFixture[str], word: str) -> None:
+    assert cli.main([word]) == 0
     versions = f"ansible-core {importlib.metadata.version('ansible-core')}, Python {platform.python_version()}"
     assert capsys.readouterr().out == f"llama-fleet 0.1.0, {versions}\n"
