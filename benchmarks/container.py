@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""How long a container takes to serve: ``PYTHONPATH=. python benchmarks/container.py IMAGE`` with the Python of the project's environment.
+"""How long a container takes to serve: ``PYTHONPATH=.:collections python benchmarks/container.py IMAGE`` with the Python of the project's environment.
 
 From ``podman run`` until /health says 200 and until the first token is there: the image's first start, which compiles, and its restarts,
 against llama-server alone started in the same container on the same files, and against a plain recipe in the same container that clones
@@ -27,6 +27,7 @@ import time
 import typing
 import uuid
 
+from ansible_collections.llama_fleet.core.tests.unit.module_runs import free_port
 from tests.hub import Hub
 from tests.image import containers
 from tests.image.remote import Remote
@@ -59,7 +60,7 @@ class Bench:
     def __init__(self, given: argparse.Namespace, hub: Hub, remote: Remote) -> None:
         self.image, self.url = given.image, remote.url
         self.tag = f"llama-fleet-bench-{uuid.uuid4().hex[:8]}"
-        self.port = containers.free_port()
+        self.port = free_port()
         index = f"{hub.url}/simple/"
         indexes = {"HF_ENDPOINT": hub.url, "LLAMA_CPP_INDEX_URL": index, "GGUF_MODEL_INDEX_URL": index}
         self.settings = {**indexes, "MODEL": containers.MODEL, "PORT": str(self.port), "PARALLEL": "2", "LLAMA_CPP_SOURCE": f"git+{remote.url}"}
