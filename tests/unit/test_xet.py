@@ -83,7 +83,7 @@ def test_a_stall_ends_it_and_the_next_call_goes_on(hub: XetHub, fetch: Fetch) ->
     hub.faults.stall_after = 1_500_000
     began = time.monotonic()
     assert fetch.problem(stall_seconds=5) == "Xet brought nothing for 5 seconds"
-    assert time.monotonic() - began < 25
+    assert time.monotonic() - began < 13
     for thread in [thread for thread in threading.enumerate() if thread.name == "xet"]:
         thread.join(5)
         assert not thread.is_alive()

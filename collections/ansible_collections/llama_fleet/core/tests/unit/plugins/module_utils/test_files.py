@@ -76,9 +76,16 @@ def test_a_second_run_waits_for_the_first(tmp_path: pathlib.Path) -> None:
     process.start()
     while not (tmp_path / "held").exists():
         time.sleep(0.01)
-    with files.locked(tmp_path / "lock", waiting=(tmp_path / "waiting").touch):
+    waited: list[bool] = []
+
+    def waiting() -> None:
+        waited.append(True)
+        (tmp_path / "waiting").touch()
+
+    with files.locked(tmp_path / "lock", waiting=waiting):
         assert (tmp_path / "released").exists()
     process.join()
+    assert waited == [True]
 
 
 def test_too_little_space_names_the_variable(tmp_path: pathlib.Path) -> None:
