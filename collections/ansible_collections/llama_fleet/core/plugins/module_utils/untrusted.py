@@ -1,0 +1,185 @@
+# Copyright: (c) 2026, the llama-fleet authors
+# SPDX-License-Identifier: MIT
+"""Read what an untrusted source says: the one door for JSON, names and texts of the Hub, an index, a file, a client or a managed host.
+
+A reader states a shape, calls ``parse`` or ``check``, and uses nothing but what comes back: values of known types, lengths and
+patterns, without the keys that the shape does not name. Standard library only, because it runs on hosts before anything is installed.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import re
+import typing
+
+# A megabyte is more than any document has that no reader gives another limit.
+LONGEST = 1 << 20
+_SHOWN = 60
+SHA256 = r"[0-9a-f]{64}"
+COMMIT = r"[0-9a-f]{40}"
+# One component of a path that can be no option, no hidden file and no parent folder.
+NAME = r"[A-Za-z0-9][A-Za-z0-9._+-]{0,199}"
+
+
+class ShapeError(ValueError):
+    """An untrusted value is not what it has to be; the message is a clause: ``files[3].size is text, expected a whole number``."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Text:
+    """A string that ``pattern`` matches whole, of at most ``most`` characters; by default any that a terminal shows as one line."""
+
+    pattern: str = ""
+    most: int = 4096
+
+    def __call__(self, value: object, where: str) -> str:
+        if not isinstance(value, str):
+            raise _wrong(where, value, "a text")
+        if len(value) > self.most:
+            raise ShapeError(f"{where} has {len(value)} characters, expected {self.most} at most")
+        if not value.isprintable() or (self.pattern and re.fullmatch(self.pattern, value) is None):
+            raise _wrong(where, value, f"a text like {self.pattern}" if self.pattern else "printable text")
+        return value
+
+
+@dataclasses.dataclass(frozen=True)
+class Number:
+    """A whole number from ``least`` to ``most``; JSON's ``true`` is none."""
+
+    least: int = 0
+    most: int = (1 << 63) - 1
+
+    def __call__(self, value: object, where: str) -> int:
+        if not isinstance(value, int) or isinstance(value, bool) or not self.least <= value <= self.most:
+            raise _wrong(where, value, f"a whole number from {self.least} to {self.most}")
+        return value
+
+
+@dataclasses.dataclass(frozen=True)
+class Real:
+    """A finite number from ``least`` to ``most``."""
+
+    least: float = 0.0
+    most: float = 1e18
+
+    def __call__(self, value: object, where: str) -> float:
+        if not isinstance(value, (int, float)) or isinstance(value, bool) or not self.least <= value <= self.most or not math.isfinite(value):
+            raise _wrong(where, value, f"a number from {self.least:g} to {self.most:g}")
+        return float(value)
+
+
+@dataclasses.dataclass(frozen=True)
+class Flag:
+    """True or false."""
+
+    def __call__(self, value: object, where: str) -> bool:
+        if not isinstance(value, bool):
+            raise _wrong(where, value, "true or false")
+        return value
+
+
+Shape = typing.Callable[[object, str], typing.Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class Maybe:
+    """A value of another shape, or null, which becomes ``otherwise``."""
+
+    of: Shape
+    otherwise: typing.Any = None
+
+    def __call__(self, value: object, where: str) -> typing.Any:
+        return self.otherwise if value is None else self.of(value, where)
+
+
+@dataclasses.dataclass(frozen=True)
+class Many:
+    """A list of at most ``most`` values of one shape."""
+
+    of: Shape
+    most: int = 10_000
+
+    def __call__(self, value: object, where: str) -> list[typing.Any]:
+        if not isinstance(value, list):
+            raise _wrong(where, value, "a list")
+        if len(value) > self.most:
+            raise ShapeError(f"{where} has {len(value)} entries, expected {self.most} at most")
+        return [self.of(each, f"{where}[{number}]") for number, each in enumerate(value)]
+
+
+@dataclasses.dataclass(frozen=True)
+class Table:
+    """An object whose keys are texts of one shape and whose values are of another, of at most ``most`` entries."""
+
+    of: Shape
+    keys: Text = Text(most=200)
+    most: int = 10_000
+
+    def __call__(self, value: object, where: str) -> dict[str, typing.Any]:
+        if not isinstance(value, dict):
+            raise _wrong(where, value, "an object")
+        if len(value) > self.most:
+            raise ShapeError(f"{where} has {len(value)} entries, expected {self.most} at most")
+        return {self.keys(name, f"a name in {where}"): self.of(each, _below(where, name)) for name, each in value.items()}
+
+
+@dataclasses.dataclass(frozen=True)
+class Record:
+    """An object with the ``needed`` keys, and those of ``optional`` that it has. Other keys are dropped."""
+
+    needed: typing.Mapping[str, Shape]
+    optional: typing.Mapping[str, Shape] = dataclasses.field(default_factory=dict)
+
+    def __call__(self, value: object, where: str) -> dict[str, typing.Any]:
+        if not isinstance(value, dict):
+            raise _wrong(where, value, "an object")
+        missing = [name for name in self.needed if name not in value]
+        if missing:
+            raise ShapeError(f"{where} has no {missing[0]}")
+        shapes = {**self.needed, **self.optional}
+        return {name: shape(value[name], _below(where, name)) for name, shape in shapes.items() if name in value}
+
+
+def parse(text: str | bytes | bytearray, shape: Shape, where: str = "the document", limit: int = LONGEST) -> typing.Any:
+    """Return the JSON document ``text``, of at most ``limit`` characters or bytes, as ``shape`` has it. Raises ShapeError."""
+    if len(text) > limit:
+        raise ShapeError(f"{where} is longer than {limit} bytes")
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):  # a number of thousands of digits and UTF-8 that is none are ValueErrors too
+        raise ShapeError(f"{where} is not JSON") from None
+    return shape(value, where)
+
+
+def check(value: object, shape: Shape, where: str = "the answer") -> typing.Any:
+    """Return ``value``, which is parsed already, as ``shape`` has it. Raises ShapeError."""
+    return shape(value, where)
+
+
+def printable(text: str, most: int = 4096) -> str:
+    """Return ``text`` as a terminal may be given it: line ends and tabs stay, any other control or unassigned character is written as an escape."""
+    cut = text if len(text) <= most else f"{text[: most - 1]}…"
+    return "".join(each if each.isprintable() or each in "\n\t" else each.encode("unicode_escape").decode("ascii") for each in cut)
+
+
+def _below(where: str, name: str) -> str:
+    return f"{where}.{_short(name)}"
+
+
+def _short(text: str) -> str:
+    return printable(text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…").replace("\n", "\\n").replace("\t", "\\t")
+
+
+def _wrong(where: str, value: object, expected: str) -> ShapeError:
+    kinds = {dict: "an object", list: "a list", type(None): "null"}
+    shown = kinds.get(type(value)) or (f"'{_short(value)}'" if isinstance(value, str) else _short(_number(value)))
+    return ShapeError(f"{where} is {shown}, expected {expected}")
+
+
+def _number(value: object) -> str:
+    try:
+        return str(value)
+    except ValueError:  # Python writes no whole number of more than 4,300 digits
+        return "a very large number"
