@@ -145,6 +145,11 @@ def builds(context: Context) -> None:
     tools.run_pytest(context, environments.main_venv(context), *PROCESSES, *BUILDS, env=FEWER_KILLS)
 
 
+@step("hostile", "a hostile host, Hub, package index, archive, local user and holder of the port", quick=True)
+def hostile(context: Context) -> None:
+    tools.run_pytest(context, environments.main_venv(context), *PROCESSES, "tests/hostile")
+
+
 @step("olah", "the module gguf_model with a caching mirror as its endpoint", quick=True)
 def olah(context: Context) -> None:
     program = environments.olah_venv(context) / "bin" / "olah-cli"
