@@ -7,10 +7,11 @@ import concurrent.futures
 import dataclasses
 import os
 import pathlib
+import shutil
 import sys
 import time
 
-from tests.harness import steps
+from tests.harness import skips, steps
 from tests.harness.context import Context, FailedError, SkippedError
 from tests.harness.turns import Turns
 
@@ -45,12 +46,28 @@ def _run(wanted: list[steps.Step]) -> int:
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
         beside = pool.submit(_work, context.beside(), turns)
         rows = _work(context, turns) + beside.result()
+    shutil.rmtree(context.reports)
     print(f"\n=== Summary after {(time.monotonic() - begun) / 60:.1f} min{_shares(before, _cores())}")
     for row in rows:
         print(f"{row.outcome:8} {row.name:16} {row.seconds:6.0f} s  {row.reason}")
     counts = {kind: sum(row.outcome == kind for row in rows) for kind in ("passed", "failed", "skipped")}
     print(f"{counts['passed']} passed, {counts['failed']} failed, {counts['skipped']} skipped")
-    return 1 if counts["failed"] else 0
+    left_out = _tell_skipped(context, {row.name for row in rows})
+    return 1 if counts["failed"] or (left_out and os.environ.get("CI") == "true") else 0
+
+
+def _tell_skipped(context: Context, names: set[str]) -> int:
+    """Say which tests no step of this run ran, and why; returns how many of them it should have run."""
+    skipped = skips.nowhere(context.tests)
+    left_out = skips.unexpected(skipped, names)
+    print(f"{len(skipped)} tests were skipped and ran in no other step, {len(left_out)} of them unexpectedly")
+    for line in skips.told(skipped):
+        print(line)
+    if left_out and os.environ.get("CI") == "true":
+        print("These tests, which this machine should have run, make the run fail, for CI is set:")
+        for line in skips.told(left_out):
+            print(line)
+    return len(left_out)
 
 
 def _cores() -> dict[str, int]:
@@ -92,6 +109,7 @@ def _work(context: Context, turns: Turns) -> list[Row]:
 
 
 def _one(context: Context, turns: Turns, step: steps.Step) -> Row:
+    context.step = step.name
     context.say(f"\n=== {step.name}: {step.purpose}")
     started = time.monotonic()
     outcome, reason = _outcome(context, turns, step)

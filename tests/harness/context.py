@@ -7,12 +7,18 @@ import os
 import pathlib
 import shlex
 import shutil
-import subprocess
+import sys
 import tempfile
 import typing
 
+from tests.harness import programs, skips
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 COLLECTION = ROOT / "collections" / "ansible_collections" / "llama_fleet" / "core"
+
+
+# Seconds without a word from a program, after which it counts as hanging; longer than any single test may take (pyproject.toml's timeout).
+SILENCE = 900.0
 
 
 class FailedError(Exception):
@@ -29,6 +35,9 @@ class Context:
 
     cache: pathlib.Path
     environment: dict[str, str]
+    reports: pathlib.Path
+    step: str = ""
+    tests: list[skips.Outcome] = dataclasses.field(default_factory=list)
     # What steps beside others have to say, kept until each has ended; None where it is shown at once.
     kept: list[str] | None = None
 
@@ -49,7 +58,7 @@ class Context:
             "PYTHONPYCACHEPREFIX": str(bytecode),  # compiled once, and nothing of it in the working tree
         }
         environment.pop("PYTHONDONTWRITEBYTECODE", None)
-        return cls(cache, environment)
+        return cls(cache, environment, pathlib.Path(tempfile.mkdtemp(prefix="llama-fleet-reports-")))
 
     def beside(self) -> Context:
         """The same for steps that run at the same time as others."""
@@ -80,25 +89,37 @@ class Context:
         cwd: pathlib.Path = ROOT,
         venv: pathlib.Path | None = None,
         env: typing.Mapping[str, str] | None = None,
-        timeout: float = 2700,
+        silence: float = SILENCE,
     ) -> None:
-        """Run a program with its output shown; raises where it fails. ``venv`` comes first on the PATH."""
+        """Run a program with its output shown; raises where it fails or says nothing for ``silence`` seconds. ``venv`` comes first on the PATH."""
         words = [str(word) for word in command]
         self.say(f"$ {shlex.join(words)}")
         environment = self.environment | dict(env or {})
         if venv:
             environment |= {"PATH": f"{venv / 'bin'}:{environment['PATH']}", "VIRTUAL_ENV": str(venv)}
+        report = self.reports / f"{self.step}.xml"
+        if words[0] == "pytest":
+            words += ["--junitxml", str(report)]
+        kept: list[bytes] = []
         try:
-            shown = None if self.kept is None else subprocess.PIPE
-            merged = None if self.kept is None else subprocess.STDOUT
-            done = subprocess.run(
-                words, cwd=cwd, env=environment, timeout=timeout, check=False, stdin=subprocess.DEVNULL, text=True, stdout=shown, stderr=merged
-            )
+            code = programs.run(words, cwd, environment, silence, _pass_on if self.kept is None else kept.append)
         except FileNotFoundError as error:
             raise FailedError(f"{words[0]} is not installed") from error
-        except subprocess.TimeoutExpired as error:
-            raise FailedError(f"{pathlib.Path(words[0]).name} took longer than {timeout:.0f} s") from error
-        if done.stdout:
-            self.say(done.stdout.rstrip())
-        if done.returncode:
-            raise FailedError(f"{pathlib.Path(words[0]).name} ended with {done.returncode}")
+        except programs.SilentError as error:
+            raise FailedError(f"{pathlib.Path(words[0]).name} {error}") from error
+        finally:
+            if kept:
+                self.say(b"".join(kept).decode(errors="replace").rstrip())
+            self.note(report)
+        if code:
+            raise FailedError(f"{pathlib.Path(words[0]).name} ended with {code}")
+
+    def note(self, report: pathlib.Path) -> None:
+        """Take what a report of tests says into the summary."""
+        self.tests.extend(skips.read(report, self.step))
+        report.unlink(missing_ok=True)
+
+
+def _pass_on(chunk: bytes) -> None:
+    sys.stdout.buffer.write(chunk)
+    sys.stdout.buffer.flush()

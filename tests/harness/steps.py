@@ -179,7 +179,7 @@ def e2e(context: Context) -> None:
     # A file for each of two processes: while one waits for a server, the other one can work.
     split = ("--numprocesses", "2", "--dist", "loadfile")
     settings = {"LLAMA_FLEET_TEST_CCACHE": str(context.cache / "ccache")}
-    context.run("pytest", "-v", *split, "tests/e2e/test_up.py", "tests/e2e/test_readme.py", venv=environments.main_venv(context), env=settings)
+    tools.long_pytest(context, *split, "tests/e2e/test_up.py", "tests/e2e/test_readme.py", env=settings)
 
 
 @step("sanity", "ansible-test sanity")
@@ -197,7 +197,7 @@ def sanity_newest(context: Context) -> None:
 def e2e_host(context: Context) -> None:
     context.require_root("hosts in podman")
     settings = podman.settings(context.cache) | {"LLAMA_FLEET_TEST_CCACHE": str(context.cache / "ccache")}
-    context.run("pytest", "-v", "tests/e2e/test_host.py", venv=environments.main_venv(context), env=settings)
+    tools.long_pytest(context, "tests/e2e/test_host.py", env=settings)
 
 
 @step("units-newest", "the command's and the contract tests with the newest ansible-core")
@@ -211,7 +211,7 @@ def units_newest(context: Context) -> None:
 @step("image", "the container image, built, started, restarted and stopped", needs=("hosts",), after=("molecule",))
 def image(context: Context) -> None:
     context.require_root("building an image")
-    context.run("pytest", "-v", "tests/image/test_image.py", venv=environments.main_venv(context), env=podman.settings(context.cache))
+    tools.long_pytest(context, "tests/image/test_image.py", env=podman.settings(context.cache))
 
 
 @step("ansible-units", "the unit tests of the collection's plugins, as the newest ansible-test runs them", after=("sanity-newest", "units-newest"))
@@ -266,7 +266,7 @@ def cuda(context: Context) -> None:
     folders = {"root": str(root), "compiler_cache": str(context.cache / "ccache"), "cuda_toolkit": str(newest)}
     arguments = {"source": tools.default_source(), **folders, "backend": "cuda", "cuda_architectures": ["90-real"], "cmake_options": {"GGML_CUDA_FA": "OFF"}}
     ansible = ("ansible", "-i", "inventories/localhost", "localhost", "-m", "llama_fleet.core.llama_cpp_release")
-    context.run(*ansible, "-a", json.dumps(arguments), venv=environments.main_venv(context), timeout=6 * 3600)
+    context.run(*ansible, "-a", json.dumps(arguments), venv=environments.main_venv(context))
     tools.cuda_pytest(context, "test_build.py")
 
 
@@ -306,7 +306,7 @@ def upgrade(context: Context) -> None:
     for source in (OLDER, tools.default_source()):
         arguments = {"source": source, "root": str(root), "compiler_cache": str(context.cache / "ccache"), "instances": str(root / "etc")}
         ansible = ("ansible", "-i", "inventories/localhost", "localhost", "-m", "llama_fleet.core.llama_cpp_release")
-        context.run(*ansible, "-a", json.dumps(arguments), venv=environments.main_venv(context), timeout=2 * 3600)
+        context.run(*ansible, "-a", json.dumps(arguments), venv=environments.main_venv(context))
     tools.server_pytest(context, "test_upgrade.py", env={"LLAMA_FLEET_TEST_RELEASES": str(root / "releases")})
 
 
@@ -321,4 +321,4 @@ def container(context: Context) -> None:
     context.require_root("building an image")
     settings = podman.settings(context.cache) | {"LLAMA_FLEET_TEST_TOOLS": str(environments.container_venv(context) / "bin")}
     for name in ("updates", "runtime", "guide", "examples", "dockerd"):  # each has a Hub of its own, so a process of its own
-        context.run("pytest", "-v", f"tests/image/test_{name}.py", venv=environments.main_venv(context), env=settings, timeout=3600)
+        tools.long_pytest(context, f"tests/image/test_{name}.py", env=settings)

@@ -9,7 +9,7 @@ import shutil
 import typing
 
 from tests.harness import environments
-from tests.harness.context import COLLECTION, Context, FailedError
+from tests.harness.context import COLLECTION, SILENCE, Context, FailedError
 from tests.hosts import podman
 
 ANSIBLE_TEST_PIP = """\
@@ -22,6 +22,8 @@ subprocess.check_call([sys.executable, "-m", "ensurepip"], stdout=subprocess.DEV
 arguments = [word for word in sys.argv[1:] if word not in ("--no-setuptools", "--no-wheel")]
 sys.exit(subprocess.call([sys.executable, "-m", "pip", "install", *arguments]))
 """
+# Seconds that one test may take in which llama.cpp is built by a slow machine, with nothing in the compilers' cache.
+LONG_TEST = 2700
 # Nothing is kept that another run at the same time would write too.
 APART = ("-p", "no:cacheprovider")
 
@@ -31,17 +33,23 @@ def run_pytest(context: Context, venv: pathlib.Path, *arguments: str | pathlib.P
     context.run("pytest", "-q", *APART, "--numprocesses", "auto", "--dist", "loadfile", *arguments, venv=venv, env=env)
 
 
+def long_pytest(context: Context, *arguments: str | pathlib.Path, env: typing.Mapping[str, str] | None = None) -> None:
+    """Tests of which a single one may build llama.cpp or make a host, one after the other unless told otherwise."""
+    limits = ("--timeout", str(LONG_TEST))
+    context.run("pytest", "-v", *APART, *limits, *arguments, venv=environments.main_venv(context), env=env, silence=LONG_TEST + SILENCE)
+
+
 def server_pytest(context: Context, *files: str, env: typing.Mapping[str, str] | None = None) -> None:
     """Tests with real hosts that run the module llama_server."""
     paths = [f"tests/server/{file}" for file in files]
     settings = {**podman.settings(context.cache), **(env or {})}
-    context.run("pytest", "-v", *APART, *paths, venv=environments.main_venv(context), env=settings, timeout=1800)
+    long_pytest(context, *paths, env=settings)
 
 
 def cuda_pytest(context: Context, file: str) -> None:
     """One of the tests with a real toolkit, which stays in the cache."""
     kept = {"LLAMA_FLEET_TEST_CUDA": str(context.cache / "cuda")}
-    context.run("pytest", "-q", *APART, f"tests/cuda/{file}", venv=environments.main_venv(context), env=kept, timeout=900)
+    long_pytest(context, f"tests/cuda/{file}", env=kept)
 
 
 def ensure_images(context: Context) -> None:
@@ -87,4 +95,8 @@ def ansible_test(context: Context, kind: str, venv: pathlib.Path, *arguments: st
         (cache / f"get_pip_{version.replace('.', '_')}.py").write_text(ANSIBLE_TEST_PIP, encoding="utf-8")
     python = next(path.name for path in (venv / "bin").glob("python3.*"))
     command = ("ansible-test", kind, "--local", "--color", "no", "--python", python.removeprefix("python"), *arguments)
-    context.run(*command, cwd=collection, venv=venv, env={"HOME": str(home), "PATH": os.environ["PATH"]})
+    try:
+        context.run(*command, cwd=collection, venv=venv, env={"HOME": str(home), "PATH": os.environ["PATH"]})
+    finally:
+        for report in collection.glob("tests/output/junit/*-units.xml"):
+            context.note(report)

@@ -1,0 +1,76 @@
+"""Programs with their output passed on as it comes, ended with all their children where they fall silent."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+import subprocess
+import time
+import typing
+
+if typing.TYPE_CHECKING:
+    import pathlib
+
+# All in seconds: what a program has to clean up after an interrupt, how often it is looked at, and what its children may still say once it has ended.
+GRACE = 30.0
+_LOOK = 0.5
+_LAST_WORDS = 5.0
+
+
+class SilentError(Exception):
+    """A program said nothing for too long, and was ended with its children."""
+
+
+def run(
+    words: typing.Sequence[str],
+    cwd: pathlib.Path,
+    environment: typing.Mapping[str, str],
+    silence: float,
+    show: typing.Callable[[bytes], None],
+    grace: float = GRACE,
+) -> int:
+    """Run ``words``, hand its output (stderr too) to ``show``, and return its exit status.
+
+    A program that makes progress may take as long as it likes. One that says nothing for ``silence`` seconds is interrupted with
+    its whole process group, killed ``grace`` seconds later, and SilentError is raised. Nobody waits for children that have the
+    output open when the program itself has ended.
+    """
+    with subprocess.Popen(
+        words, cwd=cwd, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True
+    ) as process:
+        try:
+            if not _follow(process, silence, show):
+                raise SilentError(f"said nothing for {silence:g} s and was ended with its children")
+        except BaseException:
+            _end(process, grace, show)
+            raise
+        return process.wait()
+
+
+def _follow(process: subprocess.Popen[bytes], silence: float, show: typing.Callable[[bytes], None]) -> bool:
+    """Pass on output until the program has ended; False where it falls silent before that."""
+    output = typing.cast("typing.IO[bytes]", process.stdout).fileno()
+    heard, last_words, is_open = time.monotonic(), float("inf"), True
+    while (now := time.monotonic()) - heard < silence:
+        if process.poll() is not None:
+            last_words = min(last_words, now + _LAST_WORDS)
+        if is_open and now < last_words and select.select([output], [], [], _LOOK)[0]:
+            chunk = os.read(output, 1 << 16)
+            is_open, heard = bool(chunk), time.monotonic()
+            show(chunk)
+        elif process.poll() is not None:
+            return True
+        elif not is_open:
+            time.sleep(_LOOK)
+    return False
+
+
+def _end(process: subprocess.Popen[bytes], grace: float, show: typing.Callable[[bytes], None]) -> None:
+    """Interrupt the process group, so that tests remove what they have made, and kill what is left of it."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGINT)
+        _follow(process, grace, show)
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
