@@ -62,9 +62,11 @@ def main() -> None:
         time.sleep(moment)
         os.killpg(victim.pid, signal.SIGKILL)
         victim.communicate()
+        # Once one was good there is always a current one: a boot may come before the next run.
+        gone = [] if (FOLDER / "current" / "manifest.json").is_file() else ["no generation was current after the kill"]
         again = finish(start(wanted))
         after = finish(start(wanted))
-        left = half_written()
+        left = gone + half_written()
         print(
             json.dumps({"moment": moment, "again": again.get("msg", ""), "after": after.get("msg", ""), "changed": after.get("changed"), "left": left}),
             flush=True,

@@ -11,6 +11,9 @@ import signal
 import subprocess
 import typing
 
+# The code of a command that was killed at its time limit, as of timeout(1).
+TIMED_OUT = 124
+
 
 @dataclasses.dataclass(frozen=True)
 class Result:
@@ -94,7 +97,7 @@ def _run_to_end(command: typing.Sequence[str], environment: typing.Mapping[str, 
         stdout, stderr = process.communicate(timeout=timeout)
     except subprocess.TimeoutExpired:
         _abandon(process)
-        return Result(124, "", f"{command[0]} did not end within {timeout:g} s")
+        return Result(TIMED_OUT, "", f"{command[0]} did not end within {timeout:g} s")
     except BaseException:
         process.kill()
         raise

@@ -19,7 +19,6 @@ if typing.TYPE_CHECKING:
 ENGINES = {"quadlet": "podman", "docker": "docker"}
 # Seconds for a question that takes a tenth of one: an engine whose daemon hangs answers nothing at all.
 TIME_LIMIT = 20.0
-_TIMED_OUT = 124
 _GPUS = {"quadlet": ["--device", CDI_DEVICE], "docker": ["--gpus", "all"]}
 
 
@@ -38,7 +37,7 @@ class Container:
     def surely(self, template: str) -> str:
         """The same where everything depends on it: an engine that hangs is a problem, and not a container that is not there."""
         done = self._asked(template)
-        if done.code == _TIMED_OUT:
+        if done.code == commands.TIMED_OUT:
             fix = f"see systemctl status {self.engine}, and restart it if need be"
             raise ProblemError(Problem(self.engine, f"no answer within {TIME_LIMIT:g} s", "an engine that tells of its containers", fix))
         return done.stdout.strip()

@@ -11,7 +11,7 @@ import re
 import time
 import typing
 
-from ansible_collections.llama_fleet.core.plugins.module_utils import files, ports, processes, server_flags, server_router, server_secrets
+from ansible_collections.llama_fleet.core.plugins.module_utils import commands, files, ports, processes, server_flags, server_router, server_secrets
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem
 from ansible_collections.llama_fleet.core.plugins.module_utils.server_options import Options, cuda_devices, files_wanted
 from ansible_collections.llama_fleet.core.plugins.module_utils.server_settings import CUDA, Setting
@@ -22,6 +22,8 @@ if typing.TYPE_CHECKING:
 
 _SHARD = re.compile(r"(?P<stem>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})\.gguf")
 _MAGIC = b"GGUF"
+# Seconds that llama-server has for what takes it one or two: to read its configuration and to list its devices.
+TEST_LIMIT = 120.0
 
 
 def release_problems(options: Options, may_be_missing: bool) -> list[Problem]:
@@ -137,21 +139,35 @@ def devices(options: Options, run: Runner) -> tuple[list[str], list[Problem]]:
         return list(options.devices), []
     if not options.release or not options.server.is_file():
         return [], []
-    done = run([str(options.server), "--list-devices"], timeout=120)
+    done = run([str(options.server), "--list-devices"], timeout=TEST_LIMIT)
     found = cuda_devices(done.stdout + done.stderr)
     if found:
         return found, []
+    if done.code == commands.TIMED_OUT:
+        return [], [_no_answer("the question for its devices")]
     return [], [Problem("llama_server_backend", "cuda, but the release sees no CUDA device", "a GPU and a driver that work", "see nvidia-smi, or use cpu")]
 
 
 def config_test(command: typing.Sequence[str], variables: typing.Mapping[str, str], known: typing.Iterable[Setting], run: Runner) -> Problem | None:
     """Let the server itself read the configuration, without the model: it knows best."""
-    done = run([*command, "--list-devices"], env=variables, cwd="/", timeout=120)
+    done = run([*command, "--list-devices"], env=variables, cwd="/", timeout=TEST_LIMIT)
     if done.ok:
         return None
+    if done.code == commands.TIMED_OUT:
+        return _no_answer("its configuration test")
     lines = [line.strip() for line in (done.stderr or done.stdout).splitlines() if line.strip()]
     said = next((line for line in lines if "error" in line.lower()), lines[-1] if lines else f"exit status {done.code}")
     if done.code in (126, 127) or done.code < 0:
         return Problem("llama_server_release", f"a llama-server that does not start: {said}", "a release that runs on this host", "build it on this host")
     subject = next((setting.variable for setting in known if setting.environment in said or f"--{setting.flag} " in said), server_flags.VARIABLE)
     return Problem(subject, f"what llama-server refuses: {said}", "options that this release accepts")
+
+
+def _no_answer(question: str) -> Problem:
+    """Blame no option: a llama-server that only reads its configuration and lists its devices hangs in a driver or on a disk, and nowhere else."""
+    return Problem(
+        "llama-server",
+        f"no answer to {question} within {TEST_LIMIT:g} s, which says nothing of the options",
+        "one that reads its configuration and lists its devices, which takes seconds",
+        "its driver or its disk hangs: see whether nvidia-smi answers and what dmesg says, and restart the host if the driver does not come back",
+    )

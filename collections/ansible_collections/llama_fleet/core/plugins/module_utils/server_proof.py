@@ -137,7 +137,7 @@ def free_memory(candidate: Candidate, run: Runner, held: typing.Mapping[str, int
     options = candidate.options
     free = server_memory_free.ram(candidate.runtime, options.memory_max, candidate.pids)
     if options.backend == CUDA:
-        listing = run([str(options.server), "--list-devices"], env=candidate.variables, cwd="/", timeout=120)
+        listing = run([str(options.server), "--list-devices"], env=candidate.variables, cwd="/", timeout=server_checks.TEST_LIMIT)
         gpus = server_memory_free.gpus(listing.stdout + listing.stderr)
         wanted = [name for name in devices if name != memory_plan.HOST]
         own = server_memory_free.own_gpus(run, candidate.pids, held, wanted)

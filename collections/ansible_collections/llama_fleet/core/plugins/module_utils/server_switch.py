@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import typing
 
 from ansible_collections.llama_fleet.core.plugins.module_utils import processes, server_gate, server_memory_free, server_mounts, server_router, server_speed
@@ -90,9 +91,9 @@ class Switch:
         return passed
 
     def _require_gpus(self, generation: Generation, process: processes.Process, brief: bool) -> None:
-        if not _uses_gpu(process.pid):
-            raise server_gate.GateError("it has no GPU open, though llama_server_backend is cuda")
-        reason = "" if brief else too_few_gpus(generation, server_memory_free.compute_processes(self.planner.host.run), process.pid)
+        opened = processes.open_files(process.pid)
+        listed = server_memory_free.compute_processes(self.planner.host.run) if not (opened and brief) else []
+        reason = no_gpu(opened, listed, process.pid) or ("" if brief else too_few_gpus(generation, listed, process.pid))
         if reason:
             raise server_gate.GateError(reason)
 
@@ -146,6 +147,20 @@ class Switch:
         return f"generation {back.number} is back in service"
 
 
+def no_gpu(opened: typing.Sequence[str], listed: typing.Iterable[tuple[str, str, str]], pid: int) -> str:
+    """Why ``pid`` cannot be said to compute on a GPU; empty where it has one open, or where only the driver can tell and does.
+
+    A server that runs has files open: where none is seen, this user may not look. It is not taken for good without a proof.
+    """
+    if any(target.startswith(("/dev/nvidia", "/dev/dxg")) for target in opened):
+        return ""
+    if opened:
+        return "it has no GPU open, though llama_server_backend is cuda"
+    if any(int(found) == pid for found, _gpu, _mib in listed):
+        return ""
+    return f"whether it has a GPU open cannot be seen by this user (uid {os.geteuid()}), nor does nvidia-smi list its process {pid}: run with become or sudo"
+
+
 def too_few_gpus(generation: Generation, listed: typing.Iterable[tuple[str, str, str]], pid: int) -> str:
     """Why ``pid`` does not compute on as many GPUs as it was given, by the driver's list; empty where it does, or where the list cannot tell."""
     wanted = generation.variables.get("LLAMA_ARG_DEVICE", "").split(",")
@@ -175,9 +190,3 @@ def mode_of(options: typing.Mapping[str, typing.Any]) -> str:
     if options.get("embeddings"):
         return "embedding"
     return next((_MODES[name] for name, value in options["extra_options"].items() if name in _MODES and value is not False), "completion")
-
-
-def _uses_gpu(pid: int) -> bool:
-    """Whether the process has a GPU open; true where that cannot be seen."""
-    opened = processes.open_files(pid)
-    return not opened or any(target.startswith(("/dev/nvidia", "/dev/dxg")) for target in opened)

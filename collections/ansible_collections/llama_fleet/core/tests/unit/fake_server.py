@@ -27,12 +27,17 @@ arguments = sys.argv[1:]
 value = lambda flag: arguments[arguments.index(flag) + 1] if flag in arguments else ""
 if "--list-devices" in arguments:
     print("Available devices:")
+    if WANTED.get("hangs_in_its_test"):
+        __import__("time").sleep(600)
+    for number in range(WANTED.get("gpus", 0)):
+        print(f"  CUDA{{number}}: NVIDIA H200 (143771 MiB, 143000 MiB free)")
     refusal = WANTED.get("refuses")
     if refusal:
         sys.exit("error: " + refusal)
     sys.exit(0)
 setting = lambda name: os.environ["LLAMA_ARG_" + name]
-sys.stderr.write("loading " + setting("MODEL") + "\\n")
+is_router = not os.environ.get("LLAMA_ARG_MODEL")
+sys.stderr.write("loading " + ("no model" if is_router else setting("MODEL")) + "\\n")
 sys.stderr.flush()
 crash = WANTED.get("crash")
 if crash == "SIGILL":
@@ -43,7 +48,12 @@ if WANTED.get("hangs"):
     __import__("time").sleep(600)
 keys = open(value("--api-key-file")).read().split() if value("--api-key-file") else []
 context = int(setting("CTX_SIZE")) // int(setting("N_PARALLEL"))
-props = ('{{"model_path": "' + WANTED.get("model", setting("MODEL")) + '", "total_slots": ' + setting("N_PARALLEL")
+busy = list(WANTED.get("busy", [0]))
+if WANTED.get("ignores_term"):
+    __import__("signal").signal(15, lambda *_: None)
+sleeps = str(bool(WANTED.get("sleeps"))).lower()
+props = '{{"role": "router"}}' if is_router else ('{{"model_path": "' + WANTED.get("model", setting("MODEL")) + '", "is_sleeping": ' + sleeps
+    + ', "total_slots": ' + setting("N_PARALLEL")
     + ', "default_generation_settings": {{"n_ctx": ' + str(min(context, WANTED.get("context", context))) + '}}}}')
 tokens = WANTED.get("tokens", [7, 8, 9, 10])
 pieces = WANTED.get("pieces", [" six", ",", " seven", ","])
@@ -79,6 +89,9 @@ while True:
     while len(body) < length:
         body += peer.recv(65536)
     path = lines[0].split()[1] if lines[0] else ""
+    if WANTED.get("tells"):
+        sys.stderr.write("asked " + path + (" with a key" if "authorization:" in head.decode().lower() else "") + "\\n")
+        sys.stderr.flush()
     status, answer = "200 OK", "{{}}"
     if path == "/health":
         status = "503 Loading" if WANTED.get("loads_forever") else status
@@ -90,6 +103,12 @@ while True:
         if WANTED.get("dies_on_completion"):
             posix._exit(9)
         answer = completion(body.decode())
+    elif path in ("/metrics", "/slots"):
+        count = busy.pop(0) if len(busy) > 1 else busy[0]
+        counters = "llamacpp:requests_processing " + str(min(count, 1)) + "\\nllamacpp:requests_deferred " + str(max(count - 1, 0)) + "\\n"
+        answer = counters if path == "/metrics" else '[{{"is_processing": ' + str(bool(count)).lower() + '}}]'
+    elif path == "/v1/models" and is_router:
+        answer = '{{"data": [{{"id": "tiny", "status": {{"value": "unloaded"}}}}]}}'
     elif path == "/v1/embeddings":
         answer = '{{"data": [{{"embedding": ' + str(WANTED.get("embedding", [0.1, 0.2])) + '}}]}}'
     else:

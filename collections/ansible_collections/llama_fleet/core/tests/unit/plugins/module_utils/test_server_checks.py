@@ -12,6 +12,8 @@ import pytest
 
 from ansible_collections.llama_fleet.core.plugins.module_utils import commands, ports, server_checks, server_options, server_settings, server_unit
 from ansible_collections.llama_fleet.core.plugins.module_utils.commands import Result
+from ansible_collections.llama_fleet.core.tests.unit import fake_server
+from ansible_collections.llama_fleet.core.tests.unit.fake_runner import FakeRunner
 from ansible_collections.llama_fleet.core.tests.unit.fake_server_options import WANTED
 
 
@@ -134,3 +136,27 @@ def test_what_the_server_itself_refuses_is_laid_at_the_right_door(result: Result
     problem = server_checks.config_test(["/bin/llama-server", "--metrics"], {"LLAMA_ARG_PORT": "1"}, settings, run)
     assert seen == [(["/bin/llama-server", "--metrics", "--list-devices"], {"LLAMA_ARG_PORT": "1"})]
     assert (problem and problem.subject) == subject
+
+
+@pytest.mark.parametrize("question", ["its configuration test", "the question for its devices"])
+def test_one_that_hangs_in_its_driver_is_given_up_and_no_option_is_blamed(question: str, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server_checks, "TEST_LIMIT", 0.5)
+    release = fake_server.release(tmp_path, hangs_in_its_test=True)
+    options = dataclasses.replace(WANTED, release=release, backend="cuda", devices=())
+    if question == "its configuration test":
+        problem = server_checks.config_test([f"{release}/bin/llama-server"], {}, server_settings.settings(WANTED, 4, []), commands.run)
+    else:
+        (problem,) = server_checks.devices(options, commands.run)[1]
+    assert problem is not None
+    assert (problem.subject, problem.found) == ("llama-server", f"no answer to {question} within 0.5 s, which says nothing of the options")
+    assert "see whether nvidia-smi answers" in problem.fix
+
+
+def test_every_question_of_a_release_has_a_time_limit(tmp_path: pathlib.Path) -> None:
+    options = dataclasses.replace(WANTED, release=fake_server.release(tmp_path), backend="cuda", devices=())
+    run = FakeRunner()
+    server_checks.config_test(["llama-server"], {}, [], run)
+    server_checks.devices(options, run)
+    (tmp_path / "good" / "manifest.json").unlink()
+    server_checks.read_flags(options, run)
+    assert [settings["timeout"] for settings in run.settings] == [120.0, 120.0, 60]

@@ -4,22 +4,15 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import time
 import typing
 
 import pytest
 
-from ansible_collections.llama_fleet.core.plugins.module_utils import processes, runtime_problems, server_checks, server_info
+from ansible_collections.llama_fleet.core.plugins.module_utils import server_checks
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import ProblemError
-from ansible_collections.llama_fleet.core.plugins.module_utils.progress import Progress
-from ansible_collections.llama_fleet.core.plugins.module_utils.server_arguments import ARGUMENTS, options_of
-from ansible_collections.llama_fleet.core.plugins.module_utils.server_plan import Host
-from ansible_collections.llama_fleet.core.plugins.module_utils.server_stage import Stage
 from ansible_collections.llama_fleet.core.tests.unit import fake_server
-from ansible_collections.llama_fleet.core.tests.unit.fake_systemd import FakeSystemd
-from ansible_collections.llama_fleet.core.tests.unit.module_runs import free_port
+from ansible_collections.llama_fleet.core.tests.unit.fake_stage import Site, staged
 
 if typing.TYPE_CHECKING:
     import pathlib
@@ -28,53 +21,10 @@ if typing.TYPE_CHECKING:
 pytestmark = pytest.mark.filterwarnings("ignore:subprocess:ResourceWarning")
 
 
-class Site:
-    """A host with a systemd, and the stage to be run on it."""
-
-    def __init__(self, folder: pathlib.Path) -> None:
-        self.folder = folder
-        self.units = folder / "units"
-        self.units.mkdir()
-        self.systemd = FakeSystemd(self.units)
-        self.port = free_port()
-        self.wanted: dict[str, typing.Any] = {
-            **{name: argument.get("default") for name, argument in ARGUMENTS.items()},
-            "release": fake_server.release(folder),
-            "model": fake_server.model(folder / "model.gguf"),
-            "port": self.port,
-            "parallel": 1,
-            "ctx_size": 256,
-            "cache_ram": 0,
-            "root": str(folder / "etc"),
-            "runtime_root": str(folder / "run"),
-            "runtime": "systemd",
-            "ready_timeout": 10,
-        }
-
-    @property
-    def host(self) -> Host:
-        return Host(self.systemd, systemd=True, unit_root=self.units, container_root=self.folder / "containers", configuration=str(self.folder / "none"))
-
-    def run(self, dry: bool = False, **changes: typing.Any) -> dict[str, typing.Any]:
-        self.systemd.asked.clear()
-        return Stage(options_of({**self.wanted, **changes}), Progress(), self.host, dry).run()
-
-    def facts(self) -> dict[str, typing.Any]:
-        return server_info.Inspector(self.folder / "etc", self.folder / "run", self.host, metrics=False).inspect("default")
-
-    def servers(self) -> list[int]:
-        return [process.pid for process in processes.started_with("LLAMA_FLEET_INSTANCE", str(self.folder / "etc/instances/default"))]
-
-
 @pytest.fixture
 def site(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> typing.Iterator[Site]:
-    # Tests have their files where a unit's user sees nothing.
-    monkeypatch.setattr(server_checks, "unreadable", lambda _path, _variable: None)
-    monkeypatch.setattr(runtime_problems.server_unit, "unreadable", lambda _path, _variable: None)
-    made = Site(tmp_path)
-    yield made
-    for pid in made.servers():
-        os.kill(pid, signal.SIGKILL)
+    with staged(tmp_path, monkeypatch) as made:
+        yield made
 
 
 def test_systemd_is_asked_for_no_more_than_a_change_takes(site: Site) -> None:
@@ -121,6 +71,14 @@ def test_what_a_process_left_that_ended_by_itself_is_removed_where_a_unit_follow
     assert (site.folder / "run" / "default.json").exists()
     assert site.run()["runtime"] == "systemd"
     assert list((site.folder / "run").iterdir()) == []
+
+
+def test_a_release_that_hangs_in_its_test_leaves_the_old_one_as_it_is(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    pid = site.run()["pid"]
+    monkeypatch.setattr(server_checks, "TEST_LIMIT", 0.5)
+    with pytest.raises(ProblemError, match=r"^llama-server: found no answer to its configuration test within 0.5 s, which says nothing of the options"):
+        site.run(release=fake_server.release(site.folder, "stuck", hangs_in_its_test=True))
+    assert (site.servers(), site.systemd.asked) == ([pid], [])
 
 
 def test_a_release_that_crashes_gives_way_to_the_old_one(site: Site) -> None:

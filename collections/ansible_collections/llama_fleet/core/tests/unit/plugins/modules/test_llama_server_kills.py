@@ -18,14 +18,15 @@ if typing.TYPE_CHECKING:
 KILLS = int(os.environ.get("LLAMA_FLEET_TEST_KILLS", "30"))
 
 
-def check_whole(instance: Instance) -> None:
-    """What a reader of the files must be able to rely on at any moment."""
+def check_whole(instance: Instance, removing: bool = False) -> None:
+    """What a reader of the files must be able to rely on at any moment: once a generation was good there is a current one, until a removal takes all."""
     store = Store(instance.folder)
     for name in os.listdir(instance.folder / "generations") if store.all() else []:
         generation = store.get(int(name)) if name.isdigit() else None
         assert not name.isdigit() or (generation is not None and generation.damage() == []), f"generation {name} is half written"
     current = store.current()
     assert current is not None or not (instance.folder / "current").is_symlink(), "the current generation is one that is not there"
+    assert current is not None or removing or not any(found.good for found in store.all()), "there are good generations, and none is current"
 
 
 def leftovers(instance: Instance) -> list[str]:
@@ -64,6 +65,7 @@ def test_killed_before_any_change_to_a_file_a_rollback_goes_where_it_was_going(i
     while was_killed:
         step += 1
         was_killed = instance.killed_at(step, state="rolled_back")
+        check_whole(instance)
         if was_killed:
             assert instance.good(state="rolled_back")["generation"] == 2
         assert (instance.current(), instance.answers(), leftovers(instance)) == ("2", 200, [])
@@ -75,7 +77,7 @@ def test_killed_before_any_change_to_a_file_a_removal_is_ended_by_the_next_run(i
     for step in range(2, 60, 2):
         instance.good()
         was_killed = instance.killed_at(step, state="absent")
-        check_whole(instance)
+        check_whole(instance, removing=True)
         instance.good(state="absent")
         assert (instance.servers(), instance.folder.exists()) == ([], False)
         if not was_killed:
