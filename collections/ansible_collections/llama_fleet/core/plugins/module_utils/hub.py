@@ -6,16 +6,41 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import itertools
 import os
 import re
 import typing
 
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, ProblemError
+from ansible_collections.llama_fleet.core.plugins.module_utils.untrusted import (
+    COMMIT,
+    SHA256,
+    Inside,
+    Many,
+    Maybe,
+    Number,
+    Record,
+    ShapeError,
+    Text,
+    check,
+    parse,
+    printable,
+)
 
 DEFAULT_ENDPOINT = "https://huggingface.co"
 
 _TIMEOUT = 30.0  # the client itself has none
-_SHA256 = re.compile(r"[0-9a-f]{64}")
+_MOST_FILES = 100_000
+_GGUF = ".gguf"
+# What becomes a path, a URL or a reserved space: of any other file of a repository only the name is looked at.
+_SIZE = Number(most=1 << 50)
+_MODEL_FILE = Record({"path": Inside(), "size": _SIZE}, {"sha256": Maybe(Text(f"(?:{SHA256})?"), "")})
+_STATED = Record({"size": Maybe(_SIZE, 0), "etag": Maybe(Text(most=1024), "")})
+# The Hub's own answer, for those that ask without its client.
+_ENTRIES = Many(Record({"type": Text(), "path": Text(most=1 << 16)}, {"size": Maybe(_SIZE, 0)}), most=_MOST_FILES)
+_WANTED = "a server that speaks the Hub's protocol"
+# What the client's code does where JSON has another shape than it expects.
+_MISREAD = (TypeError, LookupError, AttributeError, ArithmeticError, AssertionError, RecursionError)
 # The client hands on what its HTTP library raises, and that library differs by version.
 _TRANSPORTS = {"httpx", "httpx2", "httpcore", "httpcore2", "requests", "urllib3", "ssl", "socket"}
 
@@ -49,21 +74,26 @@ class Hub:
         """The commit that a branch, tag or commit names now."""
         with self._problems(repo, revision):
             info = self._api.model_info(repo, revision=revision, timeout=_TIMEOUT)
-        return str(info.sha)
+            return str(check(info.sha, Text(COMMIT), f"the commit of '{revision}'"))
 
     def tree(self, repo: str, commit: str) -> list[HubFile]:
-        """All files at ``commit``."""
+        """Return the GGUF files at ``commit``. Raises where one of them has a name, a size or a sha256 that cannot be."""
         with self._problems(repo, commit):
-            entries = list(self._api.list_repo_tree(repo, recursive=True, revision=commit))
-        files = [entry for entry in entries if hasattr(entry, "blob_id")]
-        return [HubFile(entry.path, entry.size, entry.lfs.sha256 if entry.lfs else "") for entry in files]
+            entries = list(itertools.islice(self._api.list_repo_tree(repo, recursive=True, revision=commit), _MOST_FILES + 1))
+            if len(entries) > _MOST_FILES:
+                raise ShapeError(f"the listing has more than {_MOST_FILES} entries")
+            return [
+                _checked(entry.path, entry.size, entry.lfs.sha256 if entry.lfs else "")
+                for entry in entries
+                if hasattr(entry, "blob_id") and _is_model(entry.path)
+            ]
 
     def stated(self, repo: str, commit: str, path: str) -> HubFile:
         """What the Hub says of one file where it hands it out; raises where this user may not have it."""
         with self._problems(repo, commit):
             metadata = self._client.get_hf_file_metadata(self.url(repo, commit, path), token=self._secret, timeout=_TIMEOUT)
-        etag = metadata.etag or ""
-        return HubFile(path, metadata.size or 0, etag if _SHA256.fullmatch(etag) else "")
+            told = check({"size": metadata.size, "etag": metadata.etag}, _STATED, f"what is stated of {path}")
+        return HubFile(path, told["size"], told["etag"] if re.fullmatch(SHA256, told["etag"]) else "")
 
     def url(self, repo: str, commit: str, path: str) -> str:
         return str(self._client.hf_hub_url(repo, path, revision=commit, endpoint=self._endpoint))
@@ -81,6 +111,10 @@ class Hub:
 
     def _problem(self, error: Exception, repo: str, revision: str) -> Problem | None:
         """``error`` of the client in our words; None where it is not one of the Hub's or the network's."""
+        if isinstance(error, ShapeError):
+            return Problem(
+                "gguf_model_endpoint", f"an answer of {self._endpoint} for '{repo}' that no Hub gives ({error})", _WANTED, "do not trust this server"
+            )
         status = getattr(getattr(error, "response", None), "status_code", 0)
         if self._token and status in (401, 403) and self._token_is_bad():
             fix = "make a new one, or leave it out for public repositories"
@@ -115,7 +149,11 @@ class Hub:
             return Problem("gguf_model_endpoint", f"HTTP status {status} from {self._endpoint} for '{repo}'", "a Hub that answers")
         if isinstance(error, ValueError) or _is_transport(error):
             found = f"no answer of a Hub from {self._endpoint} ({type(error).__name__}: {error})".splitlines()[0]
-            return Problem("gguf_model_endpoint", found, "one that this host reaches", "check the address, the network and any proxy of the host")
+            wanted = "one that this host reaches"
+            return Problem("gguf_model_endpoint", printable(found), wanted, "check the address, the network and any proxy of the host")
+        if isinstance(error, _MISREAD):
+            found = f"an answer of {self._endpoint} for '{repo}' that its client cannot read ({type(error).__name__})"
+            return Problem("gguf_model_endpoint", found, _WANTED, "check the address")
         return None
 
     def _gated(self, repo: str) -> Problem:
@@ -143,6 +181,22 @@ class Hub:
             if not _is_transport(error):
                 raise
         return False
+
+
+def _is_model(path: object) -> bool:
+    """Tell whether a name is a GGUF file's; one that is no text at all is looked at more closely."""
+    return not isinstance(path, str) or path.lower().endswith(_GGUF)
+
+
+def _checked(path: object, size: object, sha256: object) -> HubFile:
+    told = check({"path": path, "size": size, "sha256": sha256}, _MODEL_FILE, "an entry")
+    return HubFile(told["path"], told["size"], told["sha256"])
+
+
+def listing(text: bytes, limit: int) -> tuple[list[HubFile], int]:
+    """Return the GGUF files in the Hub's own listing of a repository, which tells no sums, and the number of all its entries. Raises ShapeError."""
+    entries = parse(text, _ENTRIES, "the listing", limit)
+    return [_checked(each["path"], each.get("size", 0), "") for each in entries if each["type"] == "file" and _is_model(each["path"])], len(entries)
 
 
 def _is_transport(error: Exception) -> bool:

@@ -114,6 +114,8 @@ def plan_hub(root: pathlib.Path, source: HubSource, asked: str, revision: str, h
     chosen = choice([ListedFile(file.path, file.size) for file in tree.values()], f"'{source.repo}' at {commit[:12]}", reader)
     for listed in chosen.files:
         require_inside(listed.path)
+        if not listed.size:
+            raise ProblemError(Problem(VARIABLE, f"'{listed.path}' in '{source.repo}', which is empty", "a GGUF file"))
     first = hub.stated(source.repo, commit, chosen.model.path)  # a gated repository lists its files to everyone
     files = []
     for listed in chosen.files:

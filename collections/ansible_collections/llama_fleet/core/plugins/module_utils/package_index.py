@@ -7,7 +7,7 @@ from __future__ import annotations
 import configparser
 import contextlib
 import dataclasses
-import json
+import http.client
 import os
 import re
 import typing
@@ -17,6 +17,19 @@ import urllib.request
 
 from ansible_collections.llama_fleet.core.plugins.module_utils.download import unreachable
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, ProblemError
+from ansible_collections.llama_fleet.core.plugins.module_utils.untrusted import (
+    SHA256,
+    Address,
+    Many,
+    Maybe,
+    Number,
+    Record,
+    ShapeError,
+    Table,
+    Text,
+    check,
+    parse,
+)
 
 if typing.TYPE_CHECKING:
     from ansible_collections.llama_fleet.core.plugins.module_utils.pinned import Package
@@ -24,6 +37,10 @@ if typing.TYPE_CHECKING:
 _JSON = "application/vnd.pypi.simple.v1+json"
 _DEFAULT_INDEX = "https://pypi.org/simple"
 _NOT_FOUND = 404
+LARGEST = 32 << 20  # bytes of a project's page: the largest on PyPI has a few MiB
+_MOST_FILES = 100_000
+# What a distribution's file can be called; whatever else an index lists is passed over.
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+!-]{0,254}")
 # Where pip reads its settings, the last wins; read here because a host need not have pip.
 _PIP_FILES = ("/etc/pip.conf", "/etc/xdg/pip/pip.conf", "~/.pip/pip.conf", "~/.config/pip/pip.conf")
 
@@ -89,8 +106,7 @@ def _listing(index: str, package: Package, variable: str) -> list[IndexFile]:
     request = urllib.request.Request(page, headers={"Accept": _JSON})
     try:
         with urllib.request.build_opener().open(request, timeout=60) as answer:
-            document: typing.Any = json.load(answer)
-            base = answer.url
+            return parse_page(answer.read(LARGEST + 1), answer.url)
     except urllib.error.HTTPError as error:
         error.close()
         if error.code == _NOT_FOUND:
@@ -98,16 +114,23 @@ def _listing(index: str, package: Package, variable: str) -> list[IndexFile]:
         raise unreachable(variable, page, error) from error
     except OSError as error:
         raise unreachable(variable, page, error) from error
-    except ValueError as error:
-        raise ProblemError(
-            Problem(
-                "package index", f"an answer of {page} that is not JSON", "an index with the JSON API (PEP 691)", "name another one with the role's index_url"
-            )
-        ) from error
-    return [
-        IndexFile(file["filename"], urllib.parse.urljoin(base, file["url"]), file.get("hashes", {}).get("sha256", ""), file.get("size") or 0)
-        for file in document["files"]
-    ]
+    except http.client.HTTPException as error:
+        raise unreachable(variable, page, OSError(f"{type(error).__name__} {error}".strip())) from error
+    except ShapeError as error:
+        found, wanted = f"an answer of {page} that no index gives ({error})", "an index with the JSON API (PEP 691)"
+        raise ProblemError(Problem("package index", found, wanted, "name another one with the role's index_url")) from error
+
+
+def parse_page(text: bytes, base: str, limit: int = LARGEST) -> list[IndexFile]:
+    """Return the files on a project's page, whose URLs are joined to ``base``. Raises ShapeError where it is no such page."""
+    file = Record({"filename": Text(), "url": Address(base)}, {"hashes": Maybe(Table(Text()), {}), "size": Maybe(Number(most=1 << 50), 0)})
+    page = parse(text, Record({"files": Many(file, most=_MOST_FILES)}), "the page", limit)
+    named = [each for each in page["files"] if _NAME.fullmatch(each["filename"])]
+    return [IndexFile(each["filename"], each["url"], _sum(each.get("hashes", {}).get("sha256", "")), each.get("size", 0)) for each in named]
+
+
+def _sum(told: str) -> str:
+    return str(check(told, Text(f"(?:{SHA256})?"), "a sha256"))
 
 
 def _normal(package: Package) -> str:

@@ -5,16 +5,17 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import typing
 import urllib.parse
 
 from ansible_collections.llama_fleet.core.plugins.module_utils.http_origin import bare
-from ansible_collections.llama_fleet.core.plugins.module_utils.package_index import is_ignored
+from ansible_collections.llama_fleet.core.plugins.module_utils.hub import listing as hub_listing
+from ansible_collections.llama_fleet.core.plugins.module_utils.package_index import is_ignored, parse_page
 from ansible_collections.llama_fleet.core.plugins.module_utils.preflight_checks import WARNING, Check, fine, wrong
-from ansible_collections.llama_fleet.core.plugins.module_utils.preflight_http import Ask, Reply, SilentError, via
+from ansible_collections.llama_fleet.core.plugins.module_utils.preflight_http import LARGEST, Ask, Reply, SilentError, via
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, ProblemError
 from ansible_collections.llama_fleet.core.plugins.module_utils.quant import ListedFile, choose
+from ansible_collections.llama_fleet.core.plugins.module_utils.untrusted import ShapeError
 
 if typing.TYPE_CHECKING:
     from ansible_collections.llama_fleet.core.plugins.module_utils.commands import Runner
@@ -119,15 +120,15 @@ def package(ask: Ask, place: Place, package_wanted: Package, sha256: str, strict
         reply = asker.get(page, {"Accept": _JSON}, listing=True)
         if not reply.ok:
             return asker.bad(f"HTTP status {reply.status} from {bare(page)}", "a package index that has it")
-        listing = _listed(reply.body, page)
+        listing = {each.sha256: (each.url, each.size) for each in parse_page(reply.body, page, LARGEST)}
         listed = listing.get(sha256) or (None if strict else listing.get(""))
         if listed is None:
             found = f"{bare(place.url)}, which has no file of {package_wanted.project} {package_wanted.version} with sha256 {sha256}"
             return asker.bad(found, "an index that mirrors PyPI unchanged", "name another one")
         url, size = listed
         held = asker.get(url)
-    except ValueError:
-        return asker.bad(f"an answer of {bare(page)} that is not JSON", "an index with the JSON API (PEP 691)", "name another one")
+    except ShapeError as error:
+        return asker.bad(f"an answer of {bare(page)} that no index gives ({error})", "an index with the JSON API (PEP 691)", "name another one")
     except SilentError as error:
         return asker.bad(str(error))
     if not held.ok:
@@ -135,15 +136,6 @@ def package(ask: Ask, place: Place, package_wanted: Package, sha256: str, strict
     size = size or held.size
     what = f"{package_wanted.project} {package_wanted.version}" + (f", {size / 1e6:.0f} MB" if size else "")
     return asker.well(f"{bare(place.url)} has {what}", size or None)
-
-
-def _listed(body: bytes, page: str) -> dict[str, tuple[str, int]]:
-    """Address and size of each file of an index's page, by sha256; ValueError where it is no such page."""
-    document = json.loads(body)
-    files = document.get("files") if isinstance(document, dict) else None
-    if not isinstance(files, list):
-        raise ValueError(page)
-    return {str(each.get("hashes", {}).get("sha256", "")): (urllib.parse.urljoin(page, str(each.get("url", ""))), int(each.get("size") or 0)) for each in files}
 
 
 def repository(ask: Ask, place: Place, has_git: bool, run: Runner, limit: float) -> Answer:
@@ -186,17 +178,17 @@ def hub(ask: Ask, place: Place, repo: Repo) -> Answer:
         reply = asker.get(f"{base}/api/models/{repo.name}/tree/{revision}?recursive=true", headers, listing=True)
         if not reply.ok:
             return _refused(asker, base, repo, reply)
-        listing = [ListedFile(each["path"], int(each.get("size") or 0)) for each in json.loads(reply.body) if each.get("type") == "file"]
-        if repo.asked is None or len(listing) >= _PAGE:
+        files, count = hub_listing(reply.body, LARGEST)
+        if repo.asked is None or count >= _PAGE:
             return asker.well(f"{base} answers; what of '{repo.name}' is taken is not known yet")
-        chosen = choose(listing, repo.asked, f"'{repo.name}'")
+        chosen = choose([ListedFile(file.path, file.size) for file in files], repo.asked, f"'{repo.name}'")
         held = asker.get(f"{base}/{repo.name}/resolve/{revision}/{urllib.parse.quote(chosen.path)}", headers)
     except SilentError as error:
         return asker.bad(str(error))
     except ProblemError as error:
         return Answer(wrong("model", error.problems[0]))
-    except (ValueError, KeyError, TypeError, AttributeError):
-        return asker.bad(f"an answer of {base} that no Hub gives", "a server that speaks the Hub's protocol")
+    except ShapeError as error:
+        return asker.bad(f"an answer of {base} that no Hub gives ({error})", "a server that speaks the Hub's protocol")
     if not held.ok:
         return _refused(asker, base, repo, held)
     return asker.well(f"{base} answers; '{repo.name}' has {chosen.quant or chosen.path}, {chosen.size / 1e6:.0f} MB", chosen.size)

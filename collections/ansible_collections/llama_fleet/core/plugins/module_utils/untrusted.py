@@ -11,12 +11,15 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import posixpath
 import re
 import typing
+import urllib.parse
 
 # A megabyte is more than any document has that no reader gives another limit.
 LONGEST = 1 << 20
 _SHOWN = 60
+_LONGEST_NAME = 255
 SHA256 = r"[0-9a-f]{64}"
 COMMIT = r"[0-9a-f]{40}"
 # One component of a path that can be no option, no hidden file and no parent folder.
@@ -42,6 +45,57 @@ class Text:
         if not value.isprintable() or (self.pattern and re.fullmatch(self.pattern, value) is None):
             raise _wrong(where, value, f"a text like {self.pattern}" if self.pattern else "printable text")
         return value
+
+
+@dataclasses.dataclass(frozen=True)
+class Word:
+    """A string that a file name or an argument can be, whatever a terminal makes of it: UTF-8 without NUL, of at most ``most`` characters."""
+
+    most: int = 65_536
+
+    def __call__(self, value: object, where: str) -> str:
+        if not isinstance(value, str):
+            raise _wrong(where, value, "a text")
+        if len(value) > self.most:
+            raise ShapeError(f"{where} has {len(value)} characters, expected {self.most} at most")
+        if re.search("[\0\ud800-\udfff]", value):
+            raise _wrong(where, value, "text without NUL and surrogates")
+        return value
+
+
+@dataclasses.dataclass(frozen=True)
+class Inside:
+    """A relative path of printable characters in its simplest spelling that only leads downwards: no ``..``, no root."""
+
+    most: int = 1024
+
+    def __call__(self, value: object, where: str) -> str:
+        path = Text(most=self.most)(value, where)
+        parts = path.split("/")
+        if path in ("", ".") or path.startswith("/") or posixpath.normpath(path) != path or ".." in parts:
+            raise _wrong(where, value, "a relative path without '..'")
+        if max(len(part.encode("utf-8")) for part in parts) > _LONGEST_NAME:
+            raise ShapeError(f"{where} has a name of more than {_LONGEST_NAME} bytes in it")
+        return path
+
+
+@dataclasses.dataclass(frozen=True)
+class Address:
+    """An http or https URL with a host, joined to ``base`` where it is relative."""
+
+    base: str = ""
+
+    def __call__(self, value: object, where: str) -> str:
+        given = Text(most=8192)(value, where)
+        try:
+            url = urllib.parse.urljoin(self.base, given)
+            parts = urllib.parse.urlsplit(url)
+            usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0 and not re.search(r"\s", url)
+        except ValueError:
+            usable = False
+        if not usable:
+            raise _wrong(where, value, "an http or https URL")
+        return url
 
 
 @dataclasses.dataclass(frozen=True)
@@ -126,11 +180,31 @@ class Table:
 
 
 @dataclasses.dataclass(frozen=True)
-class Record:
-    """An object with the ``needed`` keys, and those of ``optional`` that it has. Other keys are dropped."""
+class Plain:
+    """Any JSON of at most ``deep`` levels whose texts and names are Words and whose numbers have an end: for what is only compared, copied or told."""
 
-    needed: typing.Mapping[str, Shape]
+    deep: int = 12
+
+    def __call__(self, value: object, where: str) -> typing.Any:
+        if isinstance(value, (dict, list)) and not self.deep:
+            raise ShapeError(f"{where} has too many levels")
+        inner = Plain(self.deep - 1)
+        if isinstance(value, dict):
+            return {Word()(name, f"a name in {where}"): inner(each, _below(where, name)) for name, each in value.items()}
+        if isinstance(value, list):
+            return [inner(each, f"{where}[{number}]") for number, each in enumerate(value)]
+        if isinstance(value, str):
+            return Word()(value, where)
+        return value if value is None or isinstance(value, bool) else _finite(value, where)
+
+
+@dataclasses.dataclass(frozen=True)
+class Record:
+    """An object with the ``needed`` keys, and those of ``optional`` that it has. Other keys are dropped, unless ``others`` is their shape."""
+
+    needed: typing.Mapping[str, Shape] = dataclasses.field(default_factory=dict)
     optional: typing.Mapping[str, Shape] = dataclasses.field(default_factory=dict)
+    others: Shape | None = None
 
     def __call__(self, value: object, where: str) -> dict[str, typing.Any]:
         if not isinstance(value, dict):
@@ -138,7 +212,8 @@ class Record:
         missing = [name for name in self.needed if name not in value]
         if missing:
             raise ShapeError(f"{where} has no {missing[0]}")
-        shapes = {**self.needed, **self.optional}
+        others = {Word()(name, f"a name in {where}"): self.others for name in value} if self.others else {}
+        shapes = {**others, **self.needed, **self.optional}
         return {name: shape(value[name], _below(where, name)) for name, shape in shapes.items() if name in value}
 
 
@@ -162,6 +237,12 @@ def printable(text: str, most: int = 4096) -> str:
     """Return ``text`` as a terminal may be given it: line ends and tabs stay, any other control or unassigned character is written as an escape."""
     cut = text if len(text) <= most else f"{text[: most - 1]}…"
     return "".join(each if each.isprintable() or each in "\n\t" else each.encode("unicode_escape").decode("ascii") for each in cut)
+
+
+def _finite(value: object, where: str) -> int | float:
+    if isinstance(value, int):
+        return Number(-(1 << 63))(value, where)
+    return Real(-1e308, 1e308)(value, where)
 
 
 def _below(where: str, name: str) -> str:

@@ -11,6 +11,7 @@ import urllib.parse
 from ansible_collections.llama_fleet.core.plugins.module_utils import segment_journal
 from ansible_collections.llama_fleet.core.plugins.module_utils.segment_journal import MISSING, UNKNOWN, PartFile
 from ansible_collections.llama_fleet.core.plugins.module_utils.segments import SEGMENT
+from ansible_collections.llama_fleet.core.plugins.module_utils.untrusted import SHA256, Address, ShapeError, Text, check
 from ansible_collections.llama_fleet.core.plugins.module_utils.xet_line import Asset, Line, XetError, native_module, short
 
 if typing.TYPE_CHECKING:
@@ -77,8 +78,11 @@ def _asset(client: typing.Any, url: str, endpoint: str, token: str) -> Asset:
     told = getattr(metadata, "xet_file_data", None)
     if told is None:
         raise XetError(f"{endpoint} does not keep the file in Xet")
-    route = urllib.parse.urljoin(url, told.refresh_route)
-    return Asset(told.file_hash, route, {"Authorization": f"Bearer {token}"} if token and _origin(route) == _origin(url) else {})
+    try:
+        key, route = check(told.file_hash, Text(SHA256), "the file's hash"), check(told.refresh_route, Address(url), "the address of its tokens")
+    except ShapeError as error:
+        raise XetError(f"{endpoint} gave an answer that no Hub gives ({error})") from None
+    return Asset(key, route, {"Authorization": f"Bearer {token}"} if token and _origin(route) == _origin(url) else {})
 
 
 def _origin(url: str) -> tuple[str, str]:

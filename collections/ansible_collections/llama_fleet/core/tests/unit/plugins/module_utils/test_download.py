@@ -67,10 +67,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
 
 LISTING = [
-    {"filename": "demo_package-1.0.0.tar.gz", "url": "../files/a", "hashes": {"sha256": "aa"}, "size": 5},
-    {"filename": "demo_package-1.10.0.tar.gz", "url": "../files/d", "hashes": {"sha256": "dd"}, "size": 7},
-    {"filename": "demo_package-1.1.0.tar.gz", "url": "../files/b", "hashes": {"sha256": "bb"}, "size": 6},
-    {"filename": "demo_package-1.1.0-py3-none-any.whl", "url": "../files/c", "hashes": {"sha256": "cc"}},
+    {"filename": "demo_package-1.0.0.tar.gz", "url": "../files/a", "hashes": {"sha256": "aa" * 32}, "size": 5},
+    {"filename": "demo_package-1.10.0.tar.gz", "url": "../files/d", "hashes": {"sha256": "dd" * 32}, "size": 7},
+    {"filename": "demo_package-1.1.0.tar.gz", "url": "../files/b", "hashes": {"sha256": "bb" * 32}, "size": 6},
+    {"filename": "demo_package-1.1.0-py3-none-any.whl", "url": "../files/c", "hashes": {"sha256": "cc" * 32}},
 ]
 
 
@@ -140,8 +140,8 @@ def test_a_key_is_not_handed_to_another_origin(server: str, tmp_path: pathlib.Pa
 
 def test_an_index_tells_where_a_file_is(server: str) -> None:
     found = find_file(f"{server}/index", Package("Demo.Package", "1.1.0"), ".tar.gz", "v")
-    assert found == IndexFile("demo_package-1.1.0.tar.gz", f"{server}/index/files/b", "bb", 6)
-    assert find_file(f"{server}/index/", Package("demo-package", "1.1.0"), ".whl", "v").sha256 == "cc"
+    assert found == IndexFile("demo_package-1.1.0.tar.gz", f"{server}/index/files/b", "bb" * 32, 6)
+    assert find_file(f"{server}/index/", Package("demo-package", "1.1.0"), ".whl", "v").sha256 == "cc" * 32
 
 
 @pytest.mark.parametrize(

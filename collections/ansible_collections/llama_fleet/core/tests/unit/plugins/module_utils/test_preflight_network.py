@@ -113,8 +113,8 @@ def test_trouble_that_passes_is_told_apart(network: Network, status: int, passin
     [
         ({}, f"no answer from {INDEX}/some-thing/ (refused)"),
         ({f"{INDEX}/some-thing/": Reply(404)}, f"HTTP status 404 from {INDEX}/some-thing/"),
-        ({f"{INDEX}/some-thing/": Reply(200, b"<html>")}, f"an answer of {INDEX}/some-thing/ that is not JSON"),
-        ({f"{INDEX}/some-thing/": Reply(200, b"[]")}, f"an answer of {INDEX}/some-thing/ that is not JSON"),
+        ({f"{INDEX}/some-thing/": Reply(200, b"<html>")}, f"an answer of {INDEX}/some-thing/ that no index gives (the page is not JSON)"),
+        ({f"{INDEX}/some-thing/": Reply(200, b"[]")}, f"an answer of {INDEX}/some-thing/ that no index gives (the page is a list, expected an object)"),
         ({f"{INDEX}/some-thing/": page(thing=("00" * 32, 1))}, f"{INDEX}, which has no file of Some-Thing 1.2 with sha256 {SUM}"),
         (
             {f"{INDEX}/some-thing/": page(thing=(SUM, 1)), "https://index.example/files/": Reply(403)},
@@ -151,6 +151,9 @@ def test_a_model_on_the_hub_is_chosen_and_its_bytes_asked_for(network: Network) 
     assert asked(network, None).size is None
 
 
+NO_HUB = f"an answer of {HUB} that no Hub gives"
+
+
 @pytest.mark.parametrize(
     ("replies", "quant", "token", "code", "subject", "found"),
     [
@@ -158,8 +161,8 @@ def test_a_model_on_the_hub_is_chosen_and_its_bytes_asked_for(network: Network) 
         ({TREE: Reply(429)}, "", "", "hub", "gguf_model_endpoint", f"HTTP status 429 from {HUB} for 'a/b'"),
         ({TREE: Reply(404)}, "", "", "hub", "gguf_model_source", f"HTTP status 404 from {HUB} for 'a/b'"),
         ({TREE: Reply(401, code="RepoNotFound")}, "", "", "hub", "gguf_model_source", f"HTTP status 401 (RepoNotFound) from {HUB} for 'a/b'"),
-        ({TREE: Reply(200, b"<html>")}, "", "", "hub", "gguf_model_endpoint", f"an answer of {HUB} that no Hub gives"),
-        ({TREE: Reply(200, b'{"a": 1}')}, "", "", "hub", "gguf_model_endpoint", f"an answer of {HUB} that no Hub gives"),
+        ({TREE: Reply(200, b"<html>")}, "", "", "hub", "gguf_model_endpoint", f"{NO_HUB} (the listing is not JSON)"),
+        ({TREE: Reply(200, b'{"a": 1}')}, "", "", "hub", "gguf_model_endpoint", f"{NO_HUB} (the listing is an object, expected a list)"),
         ({TREE: tree("m-Q8_0.gguf")}, "Q4_0", "", "model", "gguf_model_quant", "'Q4_0', which is not in 'a/b'"),
         (
             {TREE: tree("m-Q8_0.gguf"), f"{HUB}/a/b/resolve/": Reply(401, code="GatedRepo")},

@@ -12,7 +12,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.llama_fleet.core.plugins.module_utils import untrusted
-from ansible_collections.llama_fleet.core.plugins.module_utils.untrusted import Flag, Many, Maybe, Number, Real, Record, ShapeError, Table, Text
+from ansible_collections.llama_fleet.core.plugins.module_utils.untrusted import (
+    Address,
+    Flag,
+    Inside,
+    Many,
+    Maybe,
+    Number,
+    Plain,
+    Real,
+    Record,
+    ShapeError,
+    Table,
+    Text,
+    Word,
+)
 
 FILE = Record({"name": Text(untrusted.NAME), "size": Number(most=10**15)}, {"sha256": Text(untrusted.SHA256), "note": Maybe(Text(), "")})
 LISTING = Record({"files": Many(FILE, most=3)}, {"parts": Table(Text()), "signed": Flag(), "speed": Real(most=10.0)})
@@ -72,6 +86,52 @@ def test_a_document_has_a_limit() -> None:
     with pytest.raises(ShapeError, match=r"^the document is longer than 10 bytes$"):
         untrusted.parse(" " * 11, LISTING, limit=10)
     assert untrusted.parse('{"files":[]}', LISTING, limit=12) == {"files": []}
+
+
+@pytest.mark.parametrize(
+    ("shape", "value", "clause"),
+    [
+        (Word(), "a\0b", "it is 'a\\x00b', expected text without NUL and surrogates"),
+        (Word(), "\ud800", "it is '\\ud800', expected text without NUL and surrogates"),
+        (Word(3), "four", "it has 4 characters, expected 3 at most"),
+        (Word(), 1, "it is 1, expected a text"),
+        (Inside(), "../a", "it is '../a', expected a relative path without '..'"),
+        (Inside(), "/a", "it is '/a', expected a relative path without '..'"),
+        (Inside(), "a/../../b", "it is 'a/../../b', expected a relative path without '..'"),
+        (Inside(), "a//b", "it is 'a//b', expected a relative path without '..'"),
+        (Inside(), "./a", "it is './a', expected a relative path without '..'"),
+        (Inside(), "..", "it is '..', expected a relative path without '..'"),
+        (Inside(), "", "it is '', expected a relative path without '..'"),
+        (Inside(), "a\n", "it is 'a\\n', expected printable text"),
+        (Inside(), "ä" * 128, "it has a name of more than 255 bytes in it"),
+        (Address(), "ftp://h/x", "it is 'ftp://h/x', expected an http or https URL"),
+        (Address(), "file:///etc/passwd", "it is 'file:///etc/passwd', expected an http or https URL"),
+        (Address("https://h/a/"), "//[bad", "it is '//[bad', expected an http or https URL"),
+        (Address(), "https://", "it is 'https://', expected an http or https URL"),
+        (Address(), "https://h:0/", "it is 'https://h:0/', expected an http or https URL"),
+        (Address(), "https://h:99999/", "it is 'https://h:99999/', expected an http or https URL"),
+        (Address(), "https://h/a b", "it is 'https://h/a b', expected an http or https URL"),
+        (Plain(1), [[]], "it[0] has too many levels"),
+        (Plain(), {"a\0": 1}, "a name in it is 'a\\x00', expected text without NUL and surrogates"),
+        (Plain(), [float("inf")], "it[0] is inf, expected a number from -1e+308 to 1e+308"),
+        (Plain(), [1 << 63], "it[0] is 9223372036854775808, expected a whole number from -9223372036854775808 to 9223372036854775807"),
+        (Record(others=Word()), {"a": 1}, "it.a is 1, expected a text"),
+        (Record(others=Word()), {"\0": "x"}, "a name in it is '\\x00', expected text without NUL and surrogates"),
+    ],
+)
+def test_what_is_no_word_path_or_address(shape: untrusted.Shape, value: object, clause: str) -> None:
+    with pytest.raises(ShapeError) as refused:
+        untrusted.check(value, shape, "it")
+    assert str(refused.value) == clause
+
+
+def test_words_paths_and_addresses_come_through() -> None:
+    assert untrusted.check("/models/\x1b\u200d.gguf", Word()) == "/models/\x1b\u200d.gguf"
+    assert untrusted.check("a/.b/c-Q4_K_M.gguf", Inside()) == "a/.b/c-Q4_K_M.gguf"
+    assert untrusted.check("../files/x", Address("https://h/simple/p/")) == "https://h/simple/files/x"
+    value = {"a": [1, 1.5, None, True, {"b": "c"}]}
+    assert untrusted.check(value, Plain()) == value
+    assert untrusted.check({"a": "1", "b": 2}, Record({"b": Number()}, others=Word())) == {"a": "1", "b": 2}
 
 
 @given(JSON)
