@@ -98,16 +98,17 @@ def _run_to_end(command: typing.Sequence[str], environment: typing.Mapping[str, 
     except subprocess.TimeoutExpired:
         _abandon(process)
         return Result(TIMED_OUT, "", f"{command[0]} did not end within {timeout:g} s")
-    except BaseException:
-        process.kill()
+    except BaseException:  # this module is being stopped
+        _abandon(process)
         raise
     return Result(process.returncode, stdout, stderr)
 
 
 def _abandon(process: subprocess.Popen[str]) -> None:
-    """Kill a command with its children, but wait for no more than a second."""
+    """Kill a command, with its children where it has a process group of its own, but wait for no more than a second."""
     with contextlib.suppress(OSError):
         os.killpg(process.pid, signal.SIGKILL)
+    process.kill()
     with contextlib.suppress(subprocess.TimeoutExpired):
         process.wait(timeout=1)
     for stream in (process.stdout, process.stderr):

@@ -126,7 +126,7 @@ if(FAKE_MUTE)
   target_compile_definitions(llama-bench PRIVATE FAKE_MUTE)
 endif()
 if(FAKE_GATE)
-  add_custom_target(gate COMMAND sh -c "while test -e '${FAKE_GATE}'; do sleep 0.1; done" VERBATIM)
+  add_custom_target(gate COMMAND sh -c "n=0; while test -e '${FAKE_GATE}' && test $n -lt 3000; do sleep 0.1; n=$((n+1)); done" VERBATIM)
   add_dependencies(llama-bench gate)
 endif()
 """,

@@ -9,11 +9,10 @@ import os
 import pathlib
 import signal
 import sys
-import time
 import typing
 
 from ansible_collections.llama_fleet.core.plugins.module_utils import ports, processes, server_flags
-from ansible_collections.llama_fleet.core.tests.unit import fake_gguf
+from ansible_collections.llama_fleet.core.tests.unit import fake_gguf, waiting
 
 _HELP = pathlib.Path(__file__).parent / "plugins" / "module_utils" / "fixtures" / "llama_server" / "help.txt"
 TRAINED = 8192
@@ -148,8 +147,7 @@ def crash(pid: int, port: int) -> None:
     """Kill a server and wait until nothing of it is left: the kernel takes a moment for that, in which the port is still taken."""
     victim = processes.find(pid)
     os.kill(pid, signal.SIGKILL)
-    while (victim and processes.alive(victim)) or ports.listeners(port, "127.0.0.1"):
-        time.sleep(0.01)
+    waiting.until(lambda: not (victim and processes.alive(victim)) and not ports.listeners(port, "127.0.0.1"))
 
 
 def model(path: pathlib.Path, trained: int = TRAINED) -> str:

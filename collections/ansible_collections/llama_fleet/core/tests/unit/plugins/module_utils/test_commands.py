@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import typing
 
 import pytest
 
+from ansible_collections.llama_fleet.core.plugins.module_utils import processes
 from ansible_collections.llama_fleet.core.plugins.module_utils.commands import run
+from ansible_collections.llama_fleet.core.tests.unit import waiting
+
+if typing.TYPE_CHECKING:
+    import pathlib
 
 
 def test_output_code_and_environment() -> None:
@@ -19,7 +26,27 @@ def test_a_command_that_is_not_there() -> None:
 
 
 def test_a_command_that_hangs_is_killed() -> None:
-    assert run(["sleep", "60"], timeout=0.2).code == 124
+    result = run(["sleep", "3600"], timeout=0.2)
+    assert (result.code, result.stderr) == (124, "sleep did not end within 0.2 s")
+
+
+def test_a_command_that_hangs_leaves_no_children(tmp_path: pathlib.Path) -> None:
+    # The last line has been written before the time is up, or the test waits for nothing: a second is long enough for a shell.
+    family = "sh -c 'sleep 3600 & echo $! >grandchild; echo $$ >child; wait' & wait"
+    assert run(["sh", "-c", family], cwd=str(tmp_path), timeout=1).code == 124
+    left = [int((tmp_path / name).read_text(encoding="ascii")) for name in ("child", "grandchild")]
+    waiting.until(lambda: not any(processes.find(pid) for pid in left), 20)
+
+
+def test_a_run_that_is_stopped_leaves_no_children(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stop(_process: object, timeout: float) -> typing.NoReturn:
+        waiting.until(lambda: (tmp_path / "child").exists() and (tmp_path / "child").read_text(encoding="ascii"), timeout)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(subprocess.Popen, "communicate", stop)
+    with pytest.raises(KeyboardInterrupt):
+        run(["sh", "-c", "sleep 3600 & echo $! >child; wait"], cwd=str(tmp_path), timeout=30)
+    waiting.until(lambda: not processes.find(int((tmp_path / "child").read_text(encoding="ascii"))), 20)
 
 
 def test_a_signal_is_a_negative_code() -> None:

@@ -151,6 +151,12 @@ def test_an_old_driver_wants_a_system_toolkit_and_says_why_none_fits(tmp_path: p
     assert "580" in problem.fix
 
 
+@pytest.mark.parametrize(("driver", "toolkit", "fits"), [("524.99", "12.8", False), ("525", "12.8", True), ("579.99", "13.0", False), ("580", "13.0", True)])
+def test_the_oldest_driver_of_a_toolkit_runs_it(tmp_path: pathlib.Path, driver: str, toolkit: str, fits: bool) -> None:
+    reason = cuda.unfit_for(toolkit, (), cuda.Wanted(tmp_path, driver_version=driver))
+    assert reason == ("" if fits else f"CUDA {toolkit}, which driver {driver} is too old for")
+
+
 def test_a_driver_older_than_cuda_12(tmp_path: pathlib.Path, host: cuda.Host) -> None:
     (problem,) = problems_of(cuda.Wanted(tmp_path, driver_version="470.256.02"), host)
     assert (problem.subject, problem.found) == ("NVIDIA driver", "version 470.256.02")

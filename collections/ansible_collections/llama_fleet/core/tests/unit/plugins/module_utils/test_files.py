@@ -5,13 +5,13 @@ from __future__ import annotations
 import hashlib
 import multiprocessing
 import os
-import time
 import typing
 
 import pytest
 
 from ansible_collections.llama_fleet.core.plugins.module_utils import files
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import ProblemError
+from ansible_collections.llama_fleet.core.tests.unit import waiting
 
 if typing.TYPE_CHECKING:
     import pathlib
@@ -66,23 +66,21 @@ def test_what_is_no_json_object_is_none(tmp_path: pathlib.Path, text: str | None
 def _hold_until_somebody_waits(path: pathlib.Path) -> None:
     with files.locked(path):
         (path.parent / "held").touch()
-        while not (path.parent / "waiting").exists():
-            time.sleep(0.01)
+        waiting.until((path.parent / "waiting").exists)
         (path.parent / "released").touch()
 
 
 def test_a_second_run_waits_for_the_first(tmp_path: pathlib.Path) -> None:
     process = multiprocessing.get_context("fork").Process(target=_hold_until_somebody_waits, args=(tmp_path / "lock",))
     process.start()
-    while not (tmp_path / "held").exists():
-        time.sleep(0.01)
+    waiting.until((tmp_path / "held").exists)
     waited: list[bool] = []
 
-    def waiting() -> None:
+    def wait() -> None:
         waited.append(True)
         (tmp_path / "waiting").touch()
 
-    with files.locked(tmp_path / "lock", waiting=waiting):
+    with files.locked(tmp_path / "lock", waiting=wait):
         assert (tmp_path / "released").exists()
     process.join()
     assert waited == [True]

@@ -5,12 +5,12 @@
 from __future__ import annotations
 
 import re
-import time
 import typing
 
 import pytest
 
-from ansible_collections.llama_fleet.core.plugins.module_utils import nvidia, nvidia_smi
+from ansible_collections.llama_fleet.core.plugins.module_utils import nvidia, nvidia_smi, processes
+from ansible_collections.llama_fleet.core.tests.unit import waiting
 from ansible_collections.llama_fleet.core.tests.unit.fake_gpu_host import H100, FakeGpuHost, check, codes, document, edited
 
 if typing.TYPE_CHECKING:
@@ -209,15 +209,23 @@ def test_a_device_that_cannot_be_used_stops_auto_and_names_the_way_out(fake: Fak
     assert refusal.endswith("nvidia_driver_gpu=none accepts the CPU.")
 
 
-def test_a_hanging_nvidia_smi_is_left_within_the_limit(fake: FakeGpuHost, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_hanging_nvidia_smi_is_left_within_the_limit(fake: FakeGpuHost, monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path) -> None:
     monkeypatch.setattr(nvidia, "TIME_LIMIT", 0.3)
     fake.device()
     # The child of the script holds its output open and would be waited for by a plain kill.
-    fake.program("nvidia-smi", "sleep 20 &\nsleep 20")
-    began = time.monotonic()
+    fake.program("nvidia-smi", f"sleep 3600 &\necho $! > {tmp_path}/child\nsleep 3600")
     seen = fake.observe()
-    assert time.monotonic() - began < 5
+    child = int((tmp_path / "child").read_text(encoding="ascii"))
+    waiting.until(lambda: not processes.find(child))
     check(seen.findings, "smi_hangs", "error", "an nvidia-smi that did not end within 0.3 s", "an answer of the driver", "reboot the host")
+
+
+@pytest.mark.parametrize(("version", "found"), [("524.255.99", ["driver_too_old"]), ("525.0.0", []), ("525.60.13", [])])
+def test_the_oldest_driver_is_used(fake: FakeGpuHost, version: str, found: list[str]) -> None:
+    fake.healthy(edited(document("h100_driver_580"), driver_version=version))
+    seen = fake.observe()
+    assert [finding.code for finding in seen.findings if finding.code == "driver_too_old"] == found
+    assert bool(seen.gpus) is not bool(found)
 
 
 def test_a_driver_too_old_to_be_used(fake: FakeGpuHost) -> None:

@@ -97,6 +97,12 @@ def test_each_requirement(wanted: Requirements, code: str, severity: str, found:
     assert findings[0].subject != "nvidia_driver_gpu"
 
 
+@pytest.mark.parametrize(("driver", "toolkit", "fits"), [("524.99", "12.8", False), ("525", "12.8", True), ("579.99", "13.0", False), ("580", "13.0", True)])
+def test_the_oldest_driver_of_a_toolkit_runs_it(driver: str, toolkit: str, fits: bool) -> None:
+    observed = dataclasses.replace(seen(), driver=nvidia_smi.Driver(driver, "", driver))
+    assert codes(nvidia_requirements.unmet(Requirements(toolkit_version=toolkit), observed)) == ([] if fits else [("driver_too_old_for_toolkit", "error")])
+
+
 def test_a_driver_too_old_for_the_toolkit() -> None:
     findings = nvidia_requirements.unmet(Requirements(toolkit_version="13.0"), seen("a100_driver_570", "8.0"))
     check(findings, "driver_too_old_for_toolkit", "error", "NVIDIA driver 570.148.08", "580 or newer, which runs CUDA 13.0", "or use an older toolkit")

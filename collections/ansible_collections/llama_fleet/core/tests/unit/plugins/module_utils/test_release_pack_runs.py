@@ -18,7 +18,7 @@ import pytest
 from ansible_collections.llama_fleet.core.plugins.module_utils import files, release_pack, release_signature
 from ansible_collections.llama_fleet.core.plugins.module_utils.commands import run
 from ansible_collections.llama_fleet.core.plugins.module_utils.progress import parse
-from ansible_collections.llama_fleet.core.tests.unit import fake_packed
+from ansible_collections.llama_fleet.core.tests.unit import fake_packed, waiting
 from ansible_collections.llama_fleet.core.tests.unit.fake_packed import Host, make_key
 
 NAME = "b77-fefefefefefe"
@@ -48,6 +48,9 @@ def test_two_at_once_pack_once(host: Host) -> None:
         "print(release_pack.pack(release, folder, None, lend, Progress(str(progress)), run)[1])\n"
     )
 
+    def waits(progress: pathlib.Path) -> bool:
+        return progress.exists() and "waiting for another run" in getattr(parse(progress.read_text(encoding="utf-8")), "stage", "")
+
     def start(number: int) -> str:
         command = [sys.executable, "-c", program, str(host.release), str(host.folder), str(host.root / f"progress{number}")]
         return subprocess.run(command, env={"PYTHONPATH": COLLECTIONS}, check=True, stdout=subprocess.PIPE, text=True, timeout=60).stdout.strip()
@@ -55,9 +58,8 @@ def test_two_at_once_pack_once(host: Host) -> None:
     with concurrent.futures.ThreadPoolExecutor() as pool, files.locked(host.folder / ".lock"):
         # Both wait for this process, which holds the lock.
         runs = [pool.submit(start, number) for number in range(2)]
-        waiting = [host.root / f"progress{number}" for number in range(2)]
-        while not all(path.exists() and "waiting for another run" in getattr(parse(path.read_text(encoding="utf-8")), "stage", "") for path in waiting):
-            assert not any(done.done() for done in runs)
+        waiting.until(lambda: all(waits(host.root / f"progress{number}") for number in range(2)))
+        assert not any(done.done() for done in runs)
     assert sorted(done.result() for done in runs) == ["False", "True"]
     assert host.names() == [".lock", f"{NAME}.json", f"{NAME}.tar.zst", "index.json"]
 

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import dataclasses
 import socket
-import time
 
 import pytest
 
@@ -67,10 +66,8 @@ def test_slots_that_are_none_are_not_counted(body: str) -> None:
 
 def test_an_answer_that_never_ends_is_given_up() -> None:
     fake = dataclasses.replace(healthy(), seconds_a_byte=0.2)
-    began = time.monotonic()
     told = ask(fake, limit=2.0)
     assert told.health == "nobody answered /health: the answer did not end in time"
-    assert time.monotonic() - began < 30
 
 
 def test_an_answer_that_is_too_large_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:

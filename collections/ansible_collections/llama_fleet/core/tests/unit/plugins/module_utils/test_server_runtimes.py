@@ -6,7 +6,6 @@ import dataclasses
 import os
 import signal
 import sys
-import time
 import typing
 
 import pytest
@@ -16,6 +15,7 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.commands import R
 from ansible_collections.llama_fleet.core.plugins.module_utils.generations import Generation
 from ansible_collections.llama_fleet.core.plugins.module_utils.server_gate import GateError
 from ansible_collections.llama_fleet.core.plugins.module_utils.server_runtimes import ProcessRuntime, SystemdRuntime
+from ansible_collections.llama_fleet.core.tests.unit import waiting
 
 if typing.TYPE_CHECKING:
     import pathlib
@@ -175,8 +175,7 @@ def test_a_process_gets_no_secrets_of_ours_nor_what_marks_a_runs_own() -> None:
 def started(runtime: ProcessRuntime, wanted: Generation) -> processes.Process:
     """Started, and so far that it can be told by its environment, which it has not while it begins its program."""
     process = runtime.start(wanted)
-    while runtime.log_lines(1) != ["started"]:
-        time.sleep(0.01)
+    waiting.until(lambda: runtime.log_lines(1) == ["started"])
     return process
 
 
@@ -206,8 +205,7 @@ def test_a_process_lives_on_logs_and_is_stopped_by_its_mark(tmp_path: pathlib.Pa
 def test_a_process_that_does_not_heed_is_killed_in_the_instances_time(tmp_path: pathlib.Path) -> None:
     runtime = ProcessRuntime(tmp_path / "default", tmp_path / "run", 0.2)
     process = runtime.start(generation(tmp_path / "default" / "1", command=["sh", "-c", "trap '' TERM; echo deaf; while :; do sleep 1; done"]))
-    while runtime.log_lines(1) != ["deaf"]:
-        time.sleep(0.01)
+    waiting.until(lambda: runtime.log_lines(1) == ["deaf"])
     assert runtime.present()
     runtime.stop()
     assert not processes.alive(process)
@@ -237,8 +235,7 @@ def test_how_a_process_ended_is_told_though_it_ends_while_it_is_looked_at(tmp_pa
 
     def ends_meanwhile(found: processes.Process) -> bool:
         os.kill(found.pid, signal.SIGKILL)
-        while alive(found):
-            time.sleep(0.01)
+        waiting.until(lambda: not alive(found))
         return False
 
     monkeypatch.setattr(processes, "alive", ends_meanwhile)

@@ -9,12 +9,10 @@ import platform
 import shutil
 import signal
 import subprocess
-import time
-import typing
 
 import pytest
 
-from ansible_collections.llama_fleet.core.tests.unit import fake_llama_cpp
+from ansible_collections.llama_fleet.core.tests.unit import fake_llama_cpp, waiting
 from ansible_collections.llama_fleet.core.tests.unit.fake_build_host import Facts, Host, finish
 
 SPACE = 3 * 10**9
@@ -162,19 +160,12 @@ def test_a_plan_may_come_before_the_toolkit(host: Host, mode: Facts) -> None:
     assert (planned["path"], planned["fingerprint"], planned["would_change"]) == ("", "", True)
 
 
-def wait_for(condition: typing.Callable[[], object]) -> None:
-    end = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.05)
-
-
 def test_a_killed_build_leaves_nothing_half_done(host: Host) -> None:
     gate = host.folder / "gate"
     gate.touch()
     options = {"FAKE_GATE": str(gate)}
     killed = host.start(cmake_options=options)
-    wait_for(lambda: list((host.root / "builds").glob("*.work-*/build/bin/llama-server")))
+    waiting.until(lambda: list((host.root / "builds").glob("*.work-*/build/bin/llama-server")))
     killed.send_signal(signal.SIGKILL)
     killed.communicate()
     assert not list((host.root / "releases").glob("*/manifest.json"))
@@ -192,9 +183,9 @@ def test_two_runs_of_the_same_release_compile_it_once(host: Host) -> None:
     options = {"FAKE_GATE": str(gate)}
     progress = host.folder / "progress.json"
     first = host.start(cmake_options=options)
-    wait_for(lambda: list((host.root / "builds").glob("*.work-*/build/bin/llama-server")))
+    waiting.until(lambda: list((host.root / "builds").glob("*.work-*/build/bin/llama-server")))
     second = host.start(cmake_options=options, progress_file=str(progress))
-    wait_for(lambda: progress.exists() and "waiting for another run" in progress.read_text(encoding="utf-8"))
+    waiting.until(lambda: progress.exists() and "waiting for another run" in progress.read_text(encoding="utf-8"))
     gate.unlink()
     results = [finish(first), finish(second)]
     assert [result["compiled"] for result in results] == [True, False]

@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import json
 import socket
-import time
 import typing
 
-from ansible_collections.llama_fleet.core.tests.unit import fake_server
+from ansible_collections.llama_fleet.core.tests.unit import fake_server, waiting
 
 if typing.TYPE_CHECKING:
     from ansible_collections.llama_fleet.core.tests.unit.module_runs import Instance
@@ -51,8 +50,7 @@ def test_where_the_first_gate_says_no_nothing_is_current(instance: Instance) -> 
 def test_one_that_was_killed_in_its_gate_is_proved_by_the_next_run(instance: Instance) -> None:
     slow = instance.release("slow", loads_forever=True)
     pid = instance.start(runtime="exec", release=slow)
-    while not instance.servers():
-        time.sleep(0.02)
+    waiting.until(instance.servers)
     instance.kill(pid)
     (left,) = instance.servers()
     fake_server.crash(left, instance.port)

@@ -15,6 +15,8 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.generations impor
 if typing.TYPE_CHECKING:
     from ansible_collections.llama_fleet.core.tests.unit.module_runs import Instance
 
+# More than there are in any run, so that the loops below have an end.
+MOST_CHANGES = 100
 KILLS = int(os.environ.get("LLAMA_FLEET_TEST_KILLS", "30"))
 
 
@@ -45,7 +47,7 @@ def check_service(instance: Instance, number: int, **arguments: typing.Any) -> N
 def test_killed_before_any_change_to_a_file_a_switch_is_made_good_by_the_next_run(instance: Instance) -> None:
     instance.good(api_key="key")
     step, parallel = 0, 1
-    while True:
+    while step < MOST_CHANGES:
         step, parallel = step + 1, parallel % 4 + 1
         was_killed = instance.killed_at(step, parallel=parallel, api_key="key", keep=2)
         check_whole(instance)
@@ -54,7 +56,7 @@ def test_killed_before_any_change_to_a_file_a_switch_is_made_good_by_the_next_ru
         assert leftovers(instance) == []
         if not was_killed:
             break
-    assert step > 12, "there are as many changes to files in a switch"
+    assert 12 < step < MOST_CHANGES, "there are as many changes to files in a switch"
     assert not after["changed"]
 
 
@@ -62,7 +64,7 @@ def test_killed_before_any_change_to_a_file_a_rollback_goes_where_it_was_going(i
     for parallel in (1, 2, 3):
         instance.good(parallel=parallel)
     step, was_killed = 1, True
-    while was_killed:
+    while was_killed and step < MOST_CHANGES:
         step += 1
         was_killed = instance.killed_at(step, state="rolled_back")
         check_whole(instance)
@@ -70,7 +72,7 @@ def test_killed_before_any_change_to_a_file_a_rollback_goes_where_it_was_going(i
             assert instance.good(state="rolled_back")["generation"] == 2
         assert (instance.current(), instance.answers(), leftovers(instance)) == ("2", 200, [])
         instance.good(state="rolled_back", to_generation=3)
-    assert step > 7, "there are as many changes to files in a rollback"
+    assert 7 < step < MOST_CHANGES, "there are as many changes to files in a rollback"
 
 
 def test_killed_before_any_change_to_a_file_a_removal_is_ended_by_the_next_run(instance: Instance) -> None:
