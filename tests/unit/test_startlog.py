@@ -100,6 +100,22 @@ def test_where_no_phase_can_be_written_the_start_goes_on(monkeypatch: pytest.Mon
     assert startlog.read_phase() == {}
 
 
+def test_a_phase_is_told_only_in_a_folder_of_this_user(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def told(folder: pathlib.Path) -> object:
+        monkeypatch.setattr(startlog, "PHASE", str(folder / "phase.json"))
+        startlog.phase(startlog.PREPARING, "x")
+        return startlog.read_phase().get("text")
+
+    assert told(tmp_path / "new") == "x"
+    assert (tmp_path / "new").stat().st_mode & 0o777 == 0o700
+    (tmp_path / "link").symlink_to(tmp_path / "new")
+    assert told(tmp_path / "link") is None
+    (tmp_path / "new").chmod(0o777)
+    assert told(tmp_path / "new") is None
+    (tmp_path / "file").write_text("", encoding="utf-8")
+    assert told(tmp_path / "file") is None
+
+
 @pytest.mark.parametrize(
     ("arguments", "given", "split"),
     [

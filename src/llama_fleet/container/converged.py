@@ -122,8 +122,8 @@ def read_object(name: str) -> Record:
 def write(record: Record, target: str = "") -> None:
     """Replace the record, or the file ``target``, in one step; nobody else reads it."""
     target = target or path()
-    temporary = f"{target}.{os.getpid()}.new"
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    temporary = f"{target}.{os.urandom(8).hex()}.new"  # a name that nobody can have prepared
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
     try:
         with open(descriptor, "w", encoding="utf-8") as file:
             json.dump({"format": _FORMAT, **record}, file)

@@ -4,6 +4,8 @@
 
 import contextlib
 import json
+import os
+import stat
 import sys
 import time
 import typing
@@ -11,8 +13,8 @@ from collections.abc import Mapping, Sequence
 
 from llama_fleet.container import converged
 
-# Not in the volume: it is about this container alone.
-PHASE = "/tmp/llama-fleet-start.json"
+# Not in the volume: it is about this container alone. In a folder that is used only where it is this user's own.
+PHASE = f"/tmp/llama-fleet-{os.geteuid()}/start.json"
 PREPARING, SERVING = "preparing", "serving"
 FORMATS = ("plain", "json")
 _LABELS = {"error": "Error: ", "warning": "Warning: "}
@@ -55,11 +57,24 @@ def split(arguments: Sequence[str], given: str) -> tuple[str, list[str]]:
 def phase(name: str, text: str, **more: object) -> None:
     """Tell the health check; where nothing can be written it finds what it needs in the volume."""
     with contextlib.suppress(OSError):
-        converged.write({"phase": name, "text": text, **more}, PHASE)
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(os.path.dirname(PHASE), 0o700)
+        if _is_ours():
+            converged.write({"phase": name, "text": text, **more}, PHASE)
 
 
 def read_phase() -> converged.Record:
-    return converged.read_object(PHASE)
+    """Return what ``phase`` wrote last; empty where nothing is, or somebody else could have written it."""
+    try:
+        return converged.read_object(PHASE) if _is_ours() else {}
+    except OSError:
+        return {}
+
+
+def _is_ours() -> bool:
+    """Return whether the folder of the phase is a folder of this user to which nobody else can write. Raises OSError where there is none."""
+    found = os.lstat(os.path.dirname(PHASE))
+    return stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid() and not stat.S_IMODE(found.st_mode) & 0o022
 
 
 def address(command: Sequence[str], environment: Mapping[str, str]) -> dict[str, str]:

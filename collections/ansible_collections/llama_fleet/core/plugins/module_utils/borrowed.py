@@ -6,15 +6,16 @@ from __future__ import annotations
 
 import contextlib
 import importlib
-import pathlib
 import sys
-import tempfile
 import typing
 
 from ansible_collections.llama_fleet.core.plugins.module_utils import tools_venv
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, ProblemError
+from ansible_collections.llama_fleet.core.plugins.module_utils.scratch import scratch
 
 if typing.TYPE_CHECKING:
+    import pathlib
+
     from ansible_collections.llama_fleet.core.plugins.module_utils.progress import Progress
 
 # Lends the module of this name; the requirements are what brings it where the host has none.
@@ -34,7 +35,7 @@ def borrower(root: pathlib.Path, index_url: str, variable: str, progress: Progre
             if not _importable(name):
                 place = root
                 if not keep and not tools_venv.tools_ready(root, requirements):
-                    place = pathlib.Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="llama-fleet-")))
+                    place = stack.enter_context(scratch())
                 tools_venv.ensure_tools(place, requirements, index_url, variable, progress)
                 packages = str(_site_packages(place))
                 sys.path.append(packages)

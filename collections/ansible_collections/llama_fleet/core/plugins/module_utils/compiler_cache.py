@@ -10,11 +10,11 @@ import os
 import pathlib
 import platform
 import shutil
-import tempfile
 import typing
 
 from ansible_collections.llama_fleet.core.plugins.module_utils import tools_venv
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import ProblemError
+from ansible_collections.llama_fleet.core.plugins.module_utils.scratch import scratch
 
 if typing.TYPE_CHECKING:
     from ansible_collections.llama_fleet.core.plugins.module_utils.commands import Runner
@@ -88,7 +88,7 @@ def ccache_environment(folder: pathlib.Path, work: pathlib.Path) -> dict[str, st
 @contextlib.contextmanager
 def _sccache_server(program: str, folder: pathlib.Path, work: pathlib.Path, cpu: str, run: Runner) -> typing.Iterator[dict[str, str]]:
     """A server of our own on a socket, for another one on the host has another cache; it leaves when it idles."""
-    with tempfile.TemporaryDirectory(prefix="llama-fleet-sccache-") as sockets:
+    with scratch() as sockets:
         environment = {
             "SCCACHE_DIR": str(folder),
             "SCCACHE_SERVER_UDS": f"{sockets}/socket",

@@ -6,10 +6,10 @@ from __future__ import annotations
 
 import pathlib
 import shutil
-import tempfile
 
 from ansible_collections.llama_fleet.core.plugins.module_utils.cuda import PATH_VARIABLE, WHOLE, Host, Toolkit, UnfitError, Wanted, examine
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, ProblemError
+from ansible_collections.llama_fleet.core.plugins.module_utils.scratch import scratch
 
 _PROOF_LIMIT = 300.0  # seconds
 _PROOF = """\
@@ -27,11 +27,11 @@ def prove(toolkit: Toolkit, wanted: Wanted, host: Host) -> None:
     """Compile and link a small program; raises with what the compiler said first."""
     nvcc, library = toolkit.path / "bin/nvcc", toolkit.library
     number = wanted.numbers[0] if wanted.numbers else ""
-    with tempfile.TemporaryDirectory(prefix="llama-fleet-") as folder:
-        source = pathlib.Path(folder, "proof.cu")
+    with scratch() as folder:
+        source = folder / "proof.cu"
         source.write_text(_PROOF, encoding="utf-8")
         command = [str(nvcc), *([f"-arch=sm_{number}"] if number else []), "-o", f"{folder}/proof", str(source), f"-L{library}", "-lcublas"]
-        result = host.run([*command, "-Xlinker", f"-rpath-link={library}"], cwd=folder, timeout=_PROOF_LIMIT)
+        result = host.run([*command, "-Xlinker", f"-rpath-link={library}"], cwd=str(folder), timeout=_PROOF_LIMIT)
     if not result.ok:
         lines = (result.stderr + result.stdout).splitlines()
         said = next((line for line in lines if "error" in line.lower()), lines[0] if lines else f"exit code {result.code}")

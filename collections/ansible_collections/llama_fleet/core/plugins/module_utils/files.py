@@ -9,6 +9,7 @@ import fcntl
 import hashlib
 import json
 import os
+import secrets
 import shutil
 import typing
 
@@ -23,8 +24,8 @@ CHUNK = 1 << 20
 def write_atomic(path: pathlib.Path, content: str, mode: int = 0o644) -> None:
     """Write ``content`` to ``path`` so that a power cut leaves the old file or the new one, whole."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.new")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
+    temporary = _beside(path)
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, mode)
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
             os.fchmod(file.fileno(), mode)
@@ -49,11 +50,19 @@ def sync_directory(path: pathlib.Path) -> None:
 
 def link_atomic(link: pathlib.Path, target: str) -> None:
     """Point the symbolic link ``link`` at ``target`` in one step."""
-    temporary = link.with_name(f".{link.name}.{os.getpid()}.new")
-    temporary.unlink(missing_ok=True)
+    temporary = _beside(link)
     temporary.symlink_to(target)
-    os.replace(temporary, link)
+    try:
+        os.replace(temporary, link)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
     sync_directory(link.parent)
+
+
+def _beside(path: pathlib.Path) -> pathlib.Path:
+    """Name what is to take the place of ``path``, so that nobody can have put something of theirs there before."""
+    return path.with_name(f".{path.name}.{secrets.token_hex(8)}.new")
 
 
 def sha256_of(path: pathlib.Path, seen: typing.Callable[[int], None] = lambda _count: None) -> str:

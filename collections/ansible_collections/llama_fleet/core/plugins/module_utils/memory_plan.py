@@ -27,6 +27,7 @@ from ansible_collections.llama_fleet.core.plugins.module_utils import build_jobs
 from ansible_collections.llama_fleet.core.plugins.module_utils.download import disk_problems
 from ansible_collections.llama_fleet.core.plugins.module_utils.model_spec import Shard
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, ProblemError
+from ansible_collections.llama_fleet.core.plugins.module_utils.scratch import scratch
 
 if typing.TYPE_CHECKING:
     from ansible_collections.llama_fleet.core.plugins.module_utils.commands import Result, Runner
@@ -153,8 +154,8 @@ def plan_served(run: Runner, release: pathlib.Path, command: typing.Sequence[str
             taken = word.partition("=")[0] in known
         words += [word] if taken else []
     stray = [name for name in os.environ if name not in variables]
-    with tempfile.TemporaryDirectory(prefix="llama-fleet-memory-") as folder:
-        result = _run_until_told(run, [*_clean(stray), str(program), *words, "--fit-print", "on"], folder, variables)
+    with scratch() as folder:
+        result = _run_until_told(run, [*_clean(stray), str(program), *words, "--fit-print", "on"], str(folder), variables)
     if not result.ok:
         raise ProblemError(Problem(variable, f"{PROGRAM} of {release}, which failed: {_first_error(result)}", "a release that can run this model"))
     return MemoryPlan(parse_plan(result.stdout, variable))

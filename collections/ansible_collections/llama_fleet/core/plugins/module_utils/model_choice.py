@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import dataclasses
 import pathlib
-import tempfile
 import typing
 
 from ansible_collections.llama_fleet.core.plugins.module_utils import commands, gguf_header, memory_plan
@@ -14,6 +13,7 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.model_plan import
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, ProblemError
 from ansible_collections.llama_fleet.core.plugins.module_utils.projector import choose_projector, is_projector
 from ansible_collections.llama_fleet.core.plugins.module_utils.quant import Candidate, ListedFile, candidates, choose
+from ansible_collections.llama_fleet.core.plugins.module_utils.scratch import scratch
 
 if typing.TYPE_CHECKING:
     from ansible_collections.llama_fleet.core.plugins.module_utils.model_request import Memory, Request
@@ -65,12 +65,12 @@ def _fitting(
     margin = 0 if memory.mib else available.margin_mib
     beside = max((file.size for file in listing if is_projector(file.path)), default=0) if mmproj else 0
 
-    with tempfile.TemporaryDirectory(prefix="llama-fleet-") as work:
+    with scratch() as work:
 
         def plan_of(candidate: Candidate) -> memory_plan.MemoryPlan:
             progress.stage(f"planning the memory of {candidate.path}")
             shards = [(gguf_header.read_header(reader(file), file.size, file.path).content, file.size) for file in candidate.files]
-            return memory_plan.plan_memory(run, release, shards, memory.ctx_size, memory.parallel, pathlib.Path(work))
+            return memory_plan.plan_memory(run, release, shards, memory.ctx_size, memory.parallel, work)
 
         fitting = memory_plan.choose_fitting(candidates(listing), available.mib - (beside >> 20), plan_of, where, margin)
     considered = [{"quant": each.label, "size": each.size, "mib": each.mib or 0, "fits": each.fits} for each in fitting.considered]

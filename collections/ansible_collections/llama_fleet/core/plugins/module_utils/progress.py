@@ -4,9 +4,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
+import stat
 import time
 import typing
 
@@ -73,7 +75,11 @@ def parse(text: str) -> Snapshot | None:
 
 
 class Progress:
-    """Reports a stage's progress to ``path`` (nowhere if it is empty), at most ten times a second."""
+    """Reports a stage's progress to ``path`` (nowhere if it is empty), at most ten times a second.
+
+    The folder of ``path`` has to be this user's own, and is made where it is missing. No progress is worth a failure: what cannot be
+    written is left out.
+    """
 
     def __init__(self, path: str = "", clock: typing.Callable[[], float] = time.monotonic) -> None:
         self._path = path
@@ -102,7 +108,33 @@ class Progress:
         if not self._path or (not force and now - self._written < 0.1):
             return
         self._written = now
-        temporary = f"{self._path}.new"
-        with open(temporary, "w", encoding="utf-8") as file:
-            json.dump(dataclasses.asdict(snapshot), file)
-        os.replace(temporary, self._path)
+        # Whoever looks sees less; the stage goes on.
+        with contextlib.suppress(OSError):
+            _replace(self._path, json.dumps(dataclasses.asdict(snapshot)))
+
+
+def _replace(path: str, text: str) -> None:
+    """Make ``text`` the content of ``path`` in one step, inside a folder that nobody else can write to; raises OSError where there is none."""
+    parent, name = os.path.split(path)
+    folder = _private_folder(parent)
+    try:
+        with contextlib.suppress(FileNotFoundError):  # of ours, which was killed
+            os.unlink(f"{name}.new", dir_fd=folder)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+        with open(os.open(f"{name}.new", flags, 0o600, dir_fd=folder), "w", encoding="utf-8") as file:
+            file.write(text)
+        os.replace(f"{name}.new", name, src_dir_fd=folder, dst_dir_fd=folder)
+    finally:
+        os.close(folder)
+
+
+def _private_folder(path: str) -> int:
+    """Open the folder ``path``, made where it is missing; raises OSError where it is a link, or others may write to it."""
+    with contextlib.suppress(FileExistsError):
+        os.mkdir(path, 0o700)
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    found = os.fstat(descriptor)
+    if found.st_uid != os.geteuid() or stat.S_IMODE(found.st_mode) & 0o022:
+        os.close(descriptor)
+        raise PermissionError(path)
+    return descriptor

@@ -9,9 +9,9 @@ import json
 import pathlib
 import re
 import signal
-import tempfile
 import typing
 
+from ansible_collections.llama_fleet.core.plugins.module_utils.scratch import scratch
 from ansible_collections.llama_fleet.core.plugins.module_utils.tiny_model import write_tiny_model
 
 if typing.TYPE_CHECKING:
@@ -43,17 +43,17 @@ class Outcome:
 def smoke_test(programs: pathlib.Path, on_gpu: bool, run: Runner) -> Outcome:
     """Decode with ``llama-bench`` of ``programs`` on the CPU, and with ``on_gpu`` on every GPU by itself, of which there has to be one."""
     report: dict[str, typing.Any] = {}
-    with tempfile.TemporaryDirectory(prefix="llama-fleet-smoke-") as folder:
-        model = pathlib.Path(folder) / "tiny.gguf"
+    with scratch() as folder:
+        model = folder / "tiny.gguf"
         write_tiny_model(model)
         devices = [CPU]
         if on_gpu:
-            listed = run([str(programs / "llama-bench"), "--list-devices"], cwd=folder, timeout=TIME_LIMIT)
+            listed = run([str(programs / "llama-bench"), "--list-devices"], cwd=str(folder), timeout=TIME_LIMIT)
             devices += parse_devices(listed.stdout)
             if len(devices) == 1:
                 return _failed(report, listed, "for --list-devices, which names no GPU of this host")
         for device in devices:
-            result = run(bench_command(programs, model, device, on_gpu), cwd=folder, timeout=TIME_LIMIT)
+            result = run(bench_command(programs, model, device, on_gpu), cwd=str(folder), timeout=TIME_LIMIT)
             speeds = parse_speeds(result.stdout) if result.ok else None
             if not speeds:
                 return _failed(report, result, f"on the {'CPU' if device == CPU else f'GPU {device}'}")
@@ -78,10 +78,10 @@ def smoke_test_as_it_is(programs: pathlib.Path, on_gpu: bool, run: Runner) -> tu
 
 def _loaded_variant(programs: pathlib.Path, run: Runner) -> pathlib.Path | None:
     """The library of ``programs`` that llama-bench takes for this CPU, None where it is no variant of several."""
-    with tempfile.TemporaryDirectory(prefix="llama-fleet-smoke-") as folder:
-        model = pathlib.Path(folder) / "tiny.gguf"
+    with scratch() as folder:
+        model = folder / "tiny.gguf"
         write_tiny_model(model)
-        told = _LOADED_VARIANT.search(run([*bench_command(programs, model, CPU), "-v"], cwd=folder, timeout=TIME_LIMIT).stderr)
+        told = _LOADED_VARIANT.search(run([*bench_command(programs, model, CPU), "-v"], cwd=str(folder), timeout=TIME_LIMIT).stderr)
     variant = programs / pathlib.Path(told[1]).name if told else None
     return variant if variant is not None and variant.is_file() else None
 

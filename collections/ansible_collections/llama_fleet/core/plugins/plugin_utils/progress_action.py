@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import shlex
 import signal
 import time
@@ -29,9 +30,12 @@ from ansible_collections.llama_fleet.core.plugins.plugin_utils import overrides
 FIRST_POLL = 0.1
 LAST_POLL = 1.0
 TIME_LIMIT = 24 * 3600
+# What Ansible has to end a job that is past its limit.
+MARGIN = 60
 LINE_INTERVAL = 2.0
 # Polls without the job's process before it counts as killed.
 POLLS_GONE = 3
+PROGRESS = "progress.json"
 # Lines that part what one poll reads.
 ALIVE = "--alive--"
 RESULT = "--result--"
@@ -67,7 +71,10 @@ class ProgressAction(ActionBase):  # type: ignore[misc]  # because ansible-core 
         return f"{host}/{self._instance}" if self._instance else host
 
     def _run_in_background(self, arguments: dict[str, typing.Any], task_vars: dict[str, typing.Any]) -> dict[str, typing.Any]:
-        progress_file = f"/tmp/llama-fleet-{uuid.uuid4().hex}.json"  # a name nobody can have prepared
+        # Beside the job's results, in a folder of this run: the module makes it, and no other user of the host can.
+        name = f"llama-fleet-{uuid.uuid4().hex}"
+        jobs = self.get_shell_option("async_dir", default="~/.ansible_async")
+        progress_file = f"{jobs}/{name}/{PROGRESS}"
         self._task.async_val = TIME_LIMIT
         try:
             job = self._execute_module(module_args={**arguments, "progress_file": progress_file}, task_vars=task_vars, wrap_async=True)
@@ -76,7 +83,7 @@ class ProgressAction(ActionBase):  # type: ignore[misc]  # because ansible-core 
         results_file = job.get("results_file")
         if job.get("failed") or not results_file:
             return dict(job)
-        watch = Watch(progress_file, results_file, Reporter(self._shown_host(task_vars)))
+        watch = Watch(f"{os.path.dirname(results_file)}/{name}", results_file, Reporter(self._shown_host(task_vars)))
         try:
             with interruptible():
                 return self._wait(watch)
@@ -88,7 +95,8 @@ class ProgressAction(ActionBase):  # type: ignore[misc]  # because ansible-core 
 
     def _wait(self, watch: Watch) -> dict[str, typing.Any]:
         pause = FIRST_POLL
-        while True:
+        end = time.monotonic() + TIME_LIMIT + MARGIN
+        while time.monotonic() < end:
             output = self._low_level_execute_command(watch.poll_command())
             result, gone = watch.read(output["stdout"])
             if result and "started" not in result:
@@ -97,6 +105,10 @@ class ProgressAction(ActionBase):  # type: ignore[misc]  # because ansible-core 
                 return {"failed": True, "msg": "The module's process was killed before it ended; run the play again, it goes on where it was."}
             time.sleep(pause)
             pause = min(LAST_POLL, pause * 2)
+        return {
+            "failed": True,
+            "msg": f"The module left no result within {TIME_LIMIT // 3600} hours; look at what it does on the host, and run the play again.",
+        }
 
 
 @contextlib.contextmanager
@@ -115,10 +127,11 @@ def interruptible() -> typing.Iterator[None]:
 
 
 class Watch:
-    """The files of one background job, and what its last poll told."""
+    """The files of one background job, and what its last poll told. ``folder`` holds its progress, and nothing else."""
 
-    def __init__(self, progress_file: str, results_file: str, reporter: Reporter) -> None:
-        self._progress_file = shlex.quote(progress_file)
+    def __init__(self, folder: str, results_file: str, reporter: Reporter) -> None:
+        self._folder = shlex.quote(folder)
+        self._progress_file = shlex.quote(f"{folder}/{PROGRESS}")
         self._results_file = shlex.quote(results_file)
         self._reporter = reporter
         self._pid = 0
@@ -132,7 +145,7 @@ class Watch:
         return f"kill {self._pid}" if self._pid else "true"
 
     def clean_command(self) -> str:
-        return f"rm -f {self._progress_file} {self._results_file}"
+        return f"rm -rf {self._folder}; rm -f {self._results_file}"
 
     def read(self, output: str) -> tuple[dict[str, typing.Any], bool]:
         """The result, with ``started`` in it as long as the job runs, and whether the job died without leaving one."""

@@ -48,6 +48,28 @@ def test_a_link_is_swapped_in_one_step(tmp_path: pathlib.Path) -> None:
     assert os.listdir(tmp_path) == ["current"]
 
 
+def test_nobody_can_prepare_the_place_of_a_write(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    victim, path = tmp_path / "victim", tmp_path / "file"
+    victim.write_text("precious")
+    opened: list[str] = []
+    opening = os.open
+
+    def watched(name: str, *arguments: int, **more: int) -> int:
+        opened.append(os.path.basename(name))
+        return opening(name, *arguments, **more)
+
+    monkeypatch.setattr(os, "open", watched)
+    for _time in range(2):
+        files.write_atomic(path, "x")
+    names = [name for name in opened if name.endswith(".new")]
+    assert len({*names}) == 2, "a name that was seen once does not come again"
+    monkeypatch.setattr(files.secrets, "token_hex", lambda _count: "guessed")
+    (tmp_path / ".file.guessed.new").symlink_to(victim)
+    with pytest.raises(FileExistsError):
+        files.write_atomic(path, "y")
+    assert (victim.read_text(), path.read_text()) == ("precious", "x")
+
+
 def test_sha256_and_the_bytes_read(tmp_path: pathlib.Path) -> None:
     path = tmp_path / "file"
     path.write_bytes(b"x" * (files.CHUNK + 5))

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: MIT
 from __future__ import annotations
 
+import os
 import typing
 
 import pytest
@@ -86,3 +87,44 @@ def test_frequent_updates_are_written_ten_times_a_second_at_most(tmp_path: pathl
 
 def test_no_file_no_writing() -> None:
     Progress("").update(1, 2)
+
+
+def _tell(path: pathlib.Path) -> None:
+    progress = Progress(str(path))
+    progress.stage("building")
+    progress.update(8, 8)
+
+
+def test_the_folder_is_made_for_this_user_alone(tmp_path: pathlib.Path) -> None:
+    _tell(tmp_path / "run" / "progress")
+    assert (tmp_path / "run").stat().st_mode & 0o777 == 0o700
+    assert (tmp_path / "run" / "progress").stat().st_mode & 0o777 == 0o600
+    assert os.listdir(tmp_path / "run") == ["progress"]
+
+
+@pytest.mark.parametrize("kind", ["folder", "link", "fifo", "file"])
+def test_what_is_in_the_way_neither_ends_a_stage_nor_is_followed(tmp_path: pathlib.Path, kind: str) -> None:
+    victim, way = tmp_path / "victim", tmp_path / "progress.new"
+    victim.write_text("precious")
+    make: dict[str, typing.Callable[[], object]] = {
+        "folder": way.mkdir,
+        "link": lambda: way.symlink_to(victim),
+        "fifo": lambda: os.mkfifo(way),
+        "file": lambda: way.write_text("old"),
+    }
+    make[kind]()
+    _tell(tmp_path / "progress")
+    assert victim.read_text() == "precious"
+    assert (tmp_path / "progress").exists() == (kind != "folder")
+
+
+def test_nothing_is_written_where_others_could_replace_it(tmp_path: pathlib.Path) -> None:
+    shared, link, file = tmp_path / "shared", tmp_path / "link", tmp_path / "file"
+    shared.mkdir()
+    shared.chmod(0o1777)
+    link.symlink_to(tmp_path)
+    file.write_text("")
+    for folder in (shared, link, file, tmp_path / "no" / "such"):
+        _tell(folder / "progress")
+    assert os.listdir(shared) == []
+    assert sorted(os.listdir(tmp_path)) == ["file", "link", "shared"]

@@ -20,7 +20,7 @@ def _output(pid: int = 0, alive: bool = True, result: str = "") -> str:
 
 @pytest.fixture
 def watch() -> Watch:
-    return Watch("/tmp/progress file", "/tmp/results", Reporter("host"))
+    return Watch("/jobs/progress folder", "/jobs/results", Reporter("host"))
 
 
 def test_a_running_job_has_no_result(watch: Watch) -> None:
@@ -43,7 +43,7 @@ def test_the_commands_run_in_a_plain_shell(watch: Watch) -> None:
     assert ALIVE not in shell.stdout
     assert RESULT in shell.stdout
     assert watch.stop_command() == "kill 999999999"
-    assert watch.clean_command() == "rm -f '/tmp/progress file' /tmp/results"
+    assert watch.clean_command() == "rm -rf '/jobs/progress folder'; rm -f /jobs/results"
 
 
 def test_a_new_stage_is_shown_at_once_and_the_same_one_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
