@@ -67,7 +67,13 @@ def _newer(remote: Mapping[str, str] | None, out: Log) -> str:
 def execute(record: converged.Record, flags: Sequence[str], out: Log) -> int:
     """Become llama-server."""
     command, environment = converged.server(record, os.environ, flags)
-    startlog.phase(startlog.SERVING, "serving", **startlog.address(command, environment))
+    address = startlog.address(command, environment)
+    startlog.phase(startlog.SERVING, "serving", **address)
+    if startlog.is_open(command, address["host"]):
+        out.warning(
+            f"Whoever reaches port {address['port']} may use this server, for it asks for no key: "
+            "LLAMA_API_KEY sets one, or LLAMA_API_KEY_FILE, which names a file that holds it."
+        )
     if record["update"] == "background":
         from llama_fleet.container import background  # noqa: PLC0415 - because only this mode needs it
 

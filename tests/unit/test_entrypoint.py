@@ -22,6 +22,12 @@ HEAVY = ("ansible", "ansible_runner", "yaml", "jinja2", "click", "rich", "subpro
 START = "import sys\nfrom llama_fleet import entrypoint\nsys.exit(entrypoint.main())\n"
 
 
+OPEN = (
+    "Warning: Whoever reaches port 1 may use this server, for it asks for no key: "
+    "LLAMA_API_KEY sets one, or LLAMA_API_KEY_FILE, which names a file that holds it."
+)
+
+
 @pytest.fixture
 def volume(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> Volume:
     made = Volume(tmp_path)
@@ -73,14 +79,14 @@ os.execve = execve
     served = dict(line.split("=", 1) for line in told[1:] if "=" in line)
     assert (served["HEAVY"], served["LLAMA_ARG_BATCH"], served["LLAMA_ARG_MODEL"]) == ("", "64", str(volume.model))
     assert "HF_TOKEN" not in served
-    assert errors == ["Nothing has changed since the last start: generation 1, b1, tiny.gguf"]
+    assert errors == ["Nothing has changed since the last start: generation 1, b1, tiny.gguf", OPEN]
     assert startlog.read_phase()["phase"] == startlog.SERVING
 
 
 def test_the_log_for_machines_is_json_from_the_first_line_on(volume: Volume) -> None:
     status, told, errors = start(volume, "--log", "json", "--x", **environment_of(volume))
     assert (status, told[0]) == (0, "arguments: --no-webui --x")
-    assert [json.loads(line)["event"] for line in errors] == ["info"]
+    assert [json.loads(line)["event"] for line in errors] == ["info", "warning"]
 
 
 def test_a_program_that_cannot_be_executed_is_told(volume: Volume) -> None:

@@ -132,6 +132,14 @@ def test_only_the_first_words_are_ours(arguments: list[str], given: str, split: 
     assert startlog.split(arguments, given) == split
 
 
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "gpu-1"])
+def test_a_server_that_others_reach_is_open_without_a_key(host: str) -> None:
+    certificate = ["--ssl-cert-file", "/c.pem", "--ssl-key-file", "/k.pem"]
+    assert startlog.is_open(["s", *certificate], host)
+    assert not startlog.is_open(["s", "--api-key-file", "/k"], host)
+    assert [name for name in ("127.0.0.1", "127.9.9.9", "localhost", "::1") if startlog.is_open(["s"], name)] == []
+
+
 def test_a_servers_address_is_that_of_its_last_flag_and_else_of_its_environment() -> None:
     environment = {"LLAMA_ARG_HOST": "::", "LLAMA_ARG_PORT": "1", "LLAMA_ARG_API_PREFIX": "/a"}
     assert startlog.address(["s"], environment) == {"host": "::", "port": "1", "prefix": "/a", "certificate": ""}

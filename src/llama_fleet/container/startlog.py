@@ -77,6 +77,11 @@ def _is_ours() -> bool:
     return stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid() and not stat.S_IMODE(found.st_mode) & 0o022
 
 
+def is_open(command: Sequence[str], host: str) -> bool:
+    """Return whether a server with this command line, which listens on ``host``, answers other hosts that have no key."""
+    return "--api-key-file" not in command and not (host.startswith("127.") or host in ("localhost", "::1"))
+
+
 def address(command: Sequence[str], environment: Mapping[str, str]) -> dict[str, str]:
     """Where a server with this command line and environment listens; flags win, the last of them."""
 

@@ -144,7 +144,7 @@ options:
     choices: [error, warning, info, debug]
     default: "info"
   allow_unauthenticated:
-    description: "Whether to serve other hosts with neither a key nor TLS."
+    description: "Whether to serve other hosts without a key. TLS is no key: it lets everybody in."
     type: bool
     default: false
   allow:

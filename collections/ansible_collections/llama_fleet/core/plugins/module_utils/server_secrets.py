@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""Who may use an instance: its keys, its certificate, and whether it may listen without either."""
+"""Who may use an instance: its keys, its certificate, and whether it may listen without a key."""
 
 from __future__ import annotations
 
@@ -61,13 +61,12 @@ def _pair(options: Options) -> typing.Iterator[Problem]:
 
 
 def _open(options: Options) -> typing.Iterator[Problem]:
-    if is_loopback(options.host) or keys(options) or options.tls_certificate or options.allow_unauthenticated:
+    if is_loopback(options.host) or keys(options) or options.allow_unauthenticated:
         return
-    ways = (
-        "set llama_server_api_key, or llama_server_tls_certificate and llama_server_tls_key, or llama_server_allow_unauthenticated: true"
-        " where whoever reaches the port may use it"
-    )
-    yield Problem("llama_server_host", f"{options.host} with neither a key nor TLS", "127.0.0.1, or a server that other hosts cannot use freely", ways)
+    # A certificate says who the server is, and asks nobody who they are.
+    found = f"{options.host} with TLS, which lets everybody in, and no key" if options.tls_certificate else f"{options.host} without a key"
+    ways = "set llama_server_api_key, or llama_server_allow_unauthenticated: true where whoever reaches the port may use it"
+    yield Problem("llama_server_host", found, "127.0.0.1, or a server that other hosts cannot use freely", ways)
 
 
 def tls_problems(options: Options, now: float) -> list[Problem]:

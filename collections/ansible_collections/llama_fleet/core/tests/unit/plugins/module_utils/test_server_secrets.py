@@ -48,14 +48,21 @@ def test_debug_with_two_keys_logs_none() -> None:
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "192.0.2.1", "::", "fd00::1", "gpu-1.example"])
-def test_other_hosts_need_a_key_or_a_certificate_or_an_open_door(host: str) -> None:
+def test_other_hosts_need_a_key_or_an_open_door(host: str) -> None:
     options = dataclasses.replace(WANTED, host=host)
     (problem,) = server_options.problems(options)
     assert problem.subject == "llama_server_host"
-    for way in ("llama_server_api_key", "llama_server_tls_certificate", "llama_server_allow_unauthenticated: true"):
+    for way in ("llama_server_api_key", "llama_server_allow_unauthenticated: true"):
         assert way in str(problem)
-    for changes in ({"api_key": "k"}, {"api_keys": ("k",)}, {"tls_certificate": "/c", "tls_key": "/k"}, {"allow_unauthenticated": True}):
+    for changes in ({"api_key": "k"}, {"api_keys": ("k",)}, {"allow_unauthenticated": True}):
         assert server_options.problems(dataclasses.replace(options, **changes)) == []
+
+
+def test_a_certificate_keeps_nobody_out() -> None:
+    certificate = {"tls_certificate": "/c", "tls_key": "/k"}
+    (problem,) = server_options.problems(dataclasses.replace(WANTED, host="0.0.0.0", **certificate))
+    assert "0.0.0.0 with TLS, which lets everybody in, and no key" in str(problem)
+    assert server_options.problems(dataclasses.replace(WANTED, host="0.0.0.0", api_key="k", **certificate)) == []
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.2", "::1", "localhost"])
