@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 import click
 from click.shell_completion import get_completion_class
 
-from llama_fleet import __version__, console, doctor, events, foreground, options, settings, shown, status
+from llama_fleet import __version__, console, doctor, events, foreground, options, printed, settings, shown, status
 from llama_fleet.errors import ExitCode, FleetError, UsageError
 from llama_fleet.invocation import BATCHES, ROOTS, Invocation, batch_options, own_options, shown_options
 
@@ -218,6 +218,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (click.Abort, KeyboardInterrupt):
         return ExitCode.INTERRUPTED
     except FleetError as error:
-        click.echo(f"Error: {error}", err=True)
+        click.echo(f"Error: {printed.text(str(error))}", err=True)
         return error.exit_code
     return status or ExitCode.OK

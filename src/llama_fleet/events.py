@@ -1,12 +1,16 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""What happens in a run, as typed events out of ansible_runner's, and what came of it."""
+"""What happens in a run, as typed events out of ansible_runner's, and what came of it.
+
+Hosts say a good part of it: nothing leaves here with a control character in it.
+"""
 
 import dataclasses
 import re
 import typing
 from collections.abc import Callable, Mapping
 
+from llama_fleet import printed
 from llama_fleet.errors import ExitCode
 
 NAMESPACE = "llama_fleet.core"
@@ -109,7 +113,7 @@ class Translator:
     def handle(self, event: Mapping[str, typing.Any]) -> bool:
         """One event. Returns whether ansible_runner should keep it in a file."""
         kind, text = event["event"], _clean(event.get("stdout", ""))
-        data = event.get("event_data", {})
+        data = printed.every_text(event.get("event_data", {}))
         self._hosts.add(data.get("host", ""))
         if self._verbose and text:
             self._listener(Remark(text))
@@ -185,4 +189,5 @@ class Translator:
 
 
 def _clean(text: str) -> str:
-    return _CONTROL.sub("", text).strip()
+    """Return what Ansible printed without its own colours, which are gone before anything else is written as an escape."""
+    return printed.text(_CONTROL.sub("", text)).strip()

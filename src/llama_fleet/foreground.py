@@ -14,7 +14,7 @@ from collections.abc import Callable
 sys.path.append(os.path.join(os.path.abspath(__file__).rsplit(os.sep, 3)[0], "collections"))
 
 from ansible_collections.llama_fleet.core.plugins.module_utils import generations
-from llama_fleet import signals
+from llama_fleet import printed, signals
 from llama_fleet.errors import ExitCode, FleetError
 
 POLL = 0.3
@@ -59,7 +59,7 @@ def follow(pid: int, log: pathlib.Path, instance: pathlib.Path, stop: Callable[[
         tail = _Tail(log)
         while not asked_to_stop:
             is_alive = process.is_alive()
-            output.write(tail.read())
+            output.write(printed.text(tail.read()))
             output.flush()
             if not is_alive and _was_stopped(instance):
                 output.write("The server was stopped.\n")

@@ -10,6 +10,7 @@ import os
 import ssl
 import sys
 
+from llama_fleet import printed
 from llama_fleet.container import converged, startlog
 
 SECONDS = 4.0
@@ -55,7 +56,7 @@ def _connection(phase: converged.Record) -> http.client.HTTPConnection:
 
 
 def _tell(text: str, status: int) -> int:
-    sys.stdout.write(f"{text}\n")
+    sys.stdout.write(f"{printed.one_line(text)}\n")
     return status
 
 

@@ -20,6 +20,7 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.gguf_types import
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import ProblemError
 from ansible_collections.llama_fleet.core.plugins.module_utils.tiny_model import write_tiny_model
 from ansible_collections.llama_fleet.core.plugins.modules import gguf_info
+from ansible_collections.llama_fleet.core.tests.unit.at_the_door import admitted
 from ansible_collections.llama_fleet.core.tests.unit.fake_gguf import LLAMA, array, gguf, number, pair, tensor, text
 from tests.hub import Fault, Hub
 
@@ -104,7 +105,7 @@ def release(tmp_path: pathlib.Path) -> pathlib.Path:
 
 def call(folder: pathlib.Path, **given: typing.Any) -> Result:
     parameters = {"path": None, "url": None, "token": "", "release": None, "ctx_size": 0, "parallel": 1, **given}
-    return gguf_info.stage(typing.cast("typing.Any", Module(parameters, str(folder))))
+    return admitted("gguf_info", gguf_info.stage(typing.cast("typing.Any", Module(parameters, str(folder)))))
 
 
 def problem(folder: pathlib.Path, **given: typing.Any) -> str:

@@ -11,6 +11,7 @@ import time
 import typing
 from collections.abc import Mapping, Sequence
 
+from llama_fleet import printed
 from llama_fleet.container import converged
 
 # Not in the volume: it is about this container alone. In a folder that is used only where it is this user's own.
@@ -31,7 +32,7 @@ class Log:
         if self.as_json:
             line = json.dumps({"time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "event": event, "text": text, **more})
         else:
-            line = f"{_LABELS.get(event, '')}{text}"
+            line = printed.text(f"{_LABELS.get(event, '')}{text}")
         self._stream.write(f"{line}\n")
         self._stream.flush()
 

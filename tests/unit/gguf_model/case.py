@@ -20,6 +20,7 @@ import pytest
 from ansible_collections.llama_fleet.core.plugins.module_utils.generations import Content, Store
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import ProblemError
 from ansible_collections.llama_fleet.core.plugins.modules import gguf_model
+from ansible_collections.llama_fleet.core.tests.unit.at_the_door import admitted
 
 if typing.TYPE_CHECKING:
     from tests.hub import Hub
@@ -44,7 +45,7 @@ def weights(name: str, size: int = SIZE) -> bytes:
 
 
 def call(wanted: Result, check_mode: bool = False, **changes: object) -> Result:
-    return gguf_model.stage(typing.cast("typing.Any", Module({**wanted, **changes}, check_mode)))
+    return admitted("gguf_model", gguf_model.stage(typing.cast("typing.Any", Module({**wanted, **changes}, check_mode))))
 
 
 def problem(wanted: Result, **changes: typing.Any) -> str:

@@ -7,17 +7,14 @@ from __future__ import annotations
 
 import typing
 
-from ansible.plugins.action import ActionBase
-
 from ansible_collections.llama_fleet.core.plugins.plugin_utils import overrides
+from ansible_collections.llama_fleet.core.plugins.plugin_utils.host_action import HostAction
 
 
-class ActionModule(ActionBase):  # type: ignore[misc]  # because ansible-core declares no types for its plugins
+class ActionModule(HostAction):
     """Not one of those that show progress: it ends within seconds."""
 
-    _supports_check_mode = True
-
     def run(self, tmp: str | None = None, task_vars: dict[str, typing.Any] | None = None) -> dict[str, typing.Any]:
-        super().run(tmp, task_vars)
+        self._begin(tmp, task_vars)
         arguments = overrides.merged(self._task.args, "nvidia_driver")
         return overrides.told(self._execute_module(module_args=arguments, task_vars=task_vars), overrides.of_turn(task_vars, self._templar.template))

@@ -9,10 +9,10 @@ import dataclasses
 import typing
 
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
-from ansible.plugins.action import ActionBase
 
 from ansible_collections.llama_fleet.core.plugins.module_utils import instances
 from ansible_collections.llama_fleet.core.plugins.plugin_utils import role_values
+from ansible_collections.llama_fleet.core.plugins.plugin_utils.host_action import HostAction
 
 Values = dict[str, typing.Any]
 TOKEN = "gguf_model_token"
@@ -20,19 +20,17 @@ TOKEN = "gguf_model_token"
 PRESENT = "present"
 
 
-class ActionModule(ActionBase):  # type: ignore[misc]  # because ansible-core declares no types for its plugins
+class ActionModule(HostAction):
     """Not one of those that show progress: it ends within seconds."""
 
-    _supports_check_mode = True
-
     def run(self, tmp: str | None = None, task_vars: Values | None = None) -> Values:
-        super().run(tmp, task_vars)
+        self._begin(tmp, task_vars)
         given = dict(self._task.args)
         host = self._host(dict(task_vars or {}), given.get("instances") or {})
         variables = {name: _effective(host, name) for name in host.started()}
         tokens = {name: values[TOKEN] for name, values in variables.items() if values[TOKEN]}
         shown = {name: _without_secrets(values, host.specs) for name, values in variables.items()}
-        return dict(self._execute_module(module_args={**given, "instances": shown, "tokens": tokens}, task_vars=task_vars))
+        return self._execute_module(module_args={**given, "instances": shown, "tokens": tokens}, task_vars=task_vars)
 
     def _host(self, variables: Values, given: Values) -> instances.Host:
         """The host with its instances, or those that were ``given``."""

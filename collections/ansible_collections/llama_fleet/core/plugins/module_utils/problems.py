@@ -8,6 +8,11 @@ import dataclasses
 import difflib
 import typing
 
+from ansible_collections.llama_fleet.core.plugins.module_utils import untrusted
+
+# What a compiler or a server said last may be in it.
+_LONGEST = 1 << 16
+
 
 @dataclasses.dataclass(frozen=True)
 class Problem:
@@ -25,7 +30,8 @@ class Problem:
 
     def __str__(self) -> str:
         sentence = f"{self.subject}: found {self.found}, wanted {self.wanted}"
-        return f"{sentence}; {self.fix}." if self.fix else f"{sentence}."
+        # Names of files, answers of servers and output of commands are in it: none of them may write to a terminal as it likes.
+        return untrusted.printable(f"{sentence}; {self.fix}." if self.fix else f"{sentence}.", _LONGEST)
 
 
 class ProblemError(Exception):

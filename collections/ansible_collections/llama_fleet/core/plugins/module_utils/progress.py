@@ -12,6 +12,9 @@ import stat
 import time
 import typing
 
+from ansible_collections.llama_fleet.core.plugins.module_utils import untrusted
+from ansible_collections.llama_fleet.core.plugins.module_utils.untrusted_told import Said
+
 BYTES = "bytes"
 STEPS = "steps"
 
@@ -66,11 +69,22 @@ def duration(seconds: int) -> str:
     return f"{minutes} min {rest} s" if minutes else f"{rest} s"
 
 
+_SHAPE = untrusted.Record(
+    {"stage": Said(500)},
+    {
+        **dict.fromkeys(("done", "total", "before"), untrusted.Number()),
+        "unit": untrusted.Text(f"{BYTES}|{STEPS}"),
+        "elapsed": untrusted.Real(most=1e9),
+        "pid": untrusted.Number(most=1 << 22),  # the kernel's own limit
+    },
+)
+
+
 def parse(text: str) -> Snapshot | None:
-    """The snapshot in a progress file's text; None where it is empty or not one."""
+    """Return the snapshot in a progress file's text; None where it is empty or not one."""
     try:
-        return Snapshot(**json.loads(text))
-    except (ValueError, TypeError):
+        return Snapshot(**untrusted.parse(text, _SHAPE, limit=1 << 14))
+    except untrusted.ShapeError:
         return None
 
 

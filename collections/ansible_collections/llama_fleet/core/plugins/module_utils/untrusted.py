@@ -239,6 +239,11 @@ def printable(text: str, most: int = 4096) -> str:
     return "".join(each if each.isprintable() or each in "\n\t" else each.encode("unicode_escape").decode("ascii") for each in cut)
 
 
+def line(text: str, most: int = 1000) -> str:
+    """Return ``text`` as one line for a terminal: ``printable`` with its line ends and tabs written as escapes, too."""
+    return printable(text, most).replace("\n", "\\n").replace("\t", "\\t")
+
+
 def _finite(value: object, where: str) -> int | float:
     if isinstance(value, int):
         return Number(-(1 << 63))(value, where)
@@ -250,7 +255,7 @@ def _below(where: str, name: str) -> str:
 
 
 def _short(text: str) -> str:
-    return printable(text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…").replace("\n", "\\n").replace("\t", "\\t")
+    return line(text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…")
 
 
 def _wrong(where: str, value: object, expected: str) -> ShapeError:

@@ -20,11 +20,12 @@ import typing
 import uuid
 
 from ansible.module_utils.common.json import Direction, get_module_decoder
-from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
 from ansible_collections.llama_fleet.core.plugins.module_utils.progress import Snapshot, parse
+from ansible_collections.llama_fleet.core.plugins.module_utils.untrusted import line
 from ansible_collections.llama_fleet.core.plugins.plugin_utils import overrides
+from ansible_collections.llama_fleet.core.plugins.plugin_utils.host_action import HostAction, host_of
 
 # All in seconds.
 FIRST_POLL = 0.1
@@ -43,20 +44,19 @@ RESULT = "--result--"
 display = Display()
 
 
-class ProgressAction(ActionBase):  # type: ignore[misc]  # because ansible-core declares no types for its plugins
+class ProgressAction(HostAction):
     """The action of every module that takes ``progress_file``; the module's name is the action's."""
 
     ROLE = ""
-    _supports_check_mode = True
     _instance = ""
 
     def run(self, tmp: str | None = None, task_vars: dict[str, typing.Any] | None = None) -> dict[str, typing.Any]:
-        super().run(tmp, task_vars)
+        self._begin(tmp, task_vars)
         self._instance = overrides.of_turn(task_vars, self._templar.template)
         arguments = self._arguments()
         plan_only = arguments.get("plan_only") is True
         if self._play_context.check_mode or plan_only:
-            result = dict(self._execute_module(module_args=arguments, task_vars=task_vars))
+            result = self._execute_module(module_args=arguments, task_vars=task_vars)
         else:
             result = self._run_in_background(arguments, task_vars or {})
         return overrides.told(result, self._instance, plan_only)
@@ -67,7 +67,7 @@ class ProgressAction(ActionBase):  # type: ignore[misc]  # because ansible-core 
 
     def _shown_host(self, task_vars: dict[str, typing.Any]) -> str:
         """Whose progress it is: the host's, or one of its instances'."""
-        host = str(task_vars.get("inventory_hostname", "localhost"))
+        host = host_of(task_vars)
         return f"{host}/{self._instance}" if self._instance else host
 
     def _run_in_background(self, arguments: dict[str, typing.Any], task_vars: dict[str, typing.Any]) -> dict[str, typing.Any]:
@@ -82,11 +82,11 @@ class ProgressAction(ActionBase):  # type: ignore[misc]  # because ansible-core 
             self._task.async_val = 0  # else the executor would poll the job a second time
         results_file = job.get("results_file")
         if job.get("failed") or not results_file:
-            return dict(job)
+            return job
         watch = Watch(f"{os.path.dirname(results_file)}/{name}", results_file, Reporter(self._shown_host(task_vars)))
         try:
             with interruptible():
-                return self._wait(watch)
+                return self._admitted(self._wait(watch), task_vars)
         except BaseException:
             self._low_level_execute_command(watch.stop_command())
             raise
@@ -157,9 +157,10 @@ class Watch:
             self._pid = snapshot.pid
             self._reporter.show(snapshot)
         try:
-            return json.loads(result, cls=get_module_decoder("legacy", Direction.MODULE_TO_CONTROLLER)), self._polls_gone > POLLS_GONE
-        except ValueError:  # not there yet
-            return {}, self._polls_gone > POLLS_GONE
+            told = json.loads(result, cls=get_module_decoder("legacy", Direction.MODULE_TO_CONTROLLER))
+        except (ValueError, RecursionError):  # not there yet
+            told = {}
+        return told if isinstance(told, dict) else {"failed": True, "msg": "The module's result is no object."}, self._polls_gone > POLLS_GONE
 
 
 class Reporter:
@@ -174,9 +175,9 @@ class Reporter:
     def show(self, snapshot: Snapshot | None) -> None:
         if snapshot is None:
             return
-        line = f"[{self._host}] {snapshot.text()}"
+        shown = line(f"[{self._host}] {snapshot.text()}")
         now = time.monotonic()
-        if line == self._line or (snapshot.stage == self._stage and now - self._shown < LINE_INTERVAL):
+        if shown == self._line or (snapshot.stage == self._stage and now - self._shown < LINE_INTERVAL):
             return
-        self._stage, self._shown, self._line = snapshot.stage, now, line
-        display.display(line)
+        self._stage, self._shown, self._line = snapshot.stage, now, shown
+        display.display(shown)

@@ -12,6 +12,7 @@ import sys
 import typing
 
 from ansible_collections.llama_fleet.core.tests.unit import fake_llama_cpp
+from ansible_collections.llama_fleet.core.tests.unit.at_the_door import admitted
 
 COLLECTIONS = pathlib.Path(__file__).resolve().parents[5]
 DRIVER = """
@@ -49,4 +50,4 @@ class Host:
 def finish(process: subprocess.Popen[str]) -> Facts:
     stdout, stderr = process.communicate(timeout=120)
     assert "Traceback" not in stderr, stderr
-    return typing.cast("Facts", json.loads(stdout))
+    return admitted("llama_cpp_release", json.loads(stdout))

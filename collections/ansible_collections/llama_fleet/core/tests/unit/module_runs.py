@@ -20,6 +20,7 @@ import typing
 
 from ansible_collections.llama_fleet.core.plugins.module_utils import processes, server_gate
 from ansible_collections.llama_fleet.core.tests.unit import fake_server
+from ansible_collections.llama_fleet.core.tests.unit.at_the_door import admitted
 
 COLLECTIONS = pathlib.Path(__file__).resolve().parents[5]
 _FORKER = """
@@ -160,7 +161,7 @@ class Instance:
         assert "Traceback" not in said, said
         lines = [line for line in said.splitlines() if line.startswith("{")]
         assert lines, said
-        return typing.cast("dict[str, typing.Any]", json.loads(lines[-1]))
+        return admitted("llama_server", json.loads(lines[-1]))
 
     def good(self, **arguments: typing.Any) -> dict[str, typing.Any]:
         result = self.run(**arguments)

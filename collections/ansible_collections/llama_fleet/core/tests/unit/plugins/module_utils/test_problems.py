@@ -29,3 +29,7 @@ def test_the_nearest_name_comes_first() -> None:
 @pytest.mark.parametrize(("names", "text"), [([], ""), (["a"], "a"), (["a", "b"], "a or b"), (["a", "b", "c"], "a, b or c")])
 def test_lists_of_names_read_as_prose(names: list[str], text: str) -> None:
     assert one_of(names) == text
+
+
+def test_a_problem_writes_nothing_but_text_to_a_terminal() -> None:
+    assert str(Problem("a\x1b[2J", "b\x07\nc", "d\x9b31m", "e\u202e")) == "a\\x1b[2J: found b\\x07\nc, wanted d\\x9b31m; e\\u202e."

@@ -14,6 +14,7 @@ from ansible_collections.llama_fleet.core.plugins.module_utils import build_host
 from ansible_collections.llama_fleet.core.plugins.module_utils.cuda_releases import RELEASES
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import ProblemError
 from ansible_collections.llama_fleet.core.plugins.modules import cuda_toolkit
+from ansible_collections.llama_fleet.core.tests.unit.at_the_door import admitted
 
 if typing.TYPE_CHECKING:
     import pathlib
@@ -59,7 +60,7 @@ class Calls:
 
 def run(root: pathlib.Path, check_mode: bool = False, **params: typing.Any) -> dict[str, typing.Any]:
     module = types.SimpleNamespace(params={**DEFAULTS, "root": str(root), "index_url": "http://index", **params}, check_mode=check_mode)
-    return cuda_toolkit.run(module)
+    return admitted("cuda_toolkit", cuda_toolkit.run(module))
 
 
 def to_install(root: pathlib.Path) -> cuda.Plan:

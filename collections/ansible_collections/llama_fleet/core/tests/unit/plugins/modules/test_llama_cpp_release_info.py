@@ -11,6 +11,7 @@ import subprocess
 import sys
 import typing
 
+from ansible_collections.llama_fleet.core.tests.unit.at_the_door import admitted
 from ansible_collections.llama_fleet.core.tests.unit.fake_release import publish, write_generation
 
 COLLECTIONS = pathlib.Path(__file__).resolve().parents[7]
@@ -30,7 +31,7 @@ def run(folder: pathlib.Path, **parameters: typing.Any) -> Facts:
     command = [sys.executable, "-c", DRIVER, json.dumps(arguments)]
     done = subprocess.run(command, env=environment, capture_output=True, encoding="utf-8", timeout=120, check=False)
     assert "Traceback" not in done.stdout + done.stderr
-    return typing.cast("Facts", json.loads(done.stdout))
+    return admitted("llama_cpp_release_info", json.loads(done.stdout))
 
 
 def times(folder: pathlib.Path) -> dict[str, int]:

@@ -20,6 +20,7 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia_findings i
 from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia_kernel import Account
 from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia_requirements import Requirements
 from ansible_collections.llama_fleet.core.plugins.modules import nvidia_driver_info
+from ansible_collections.llama_fleet.core.tests.unit.at_the_door import admitted
 
 PROCESS = nvidia_smi.Process(812, "/usr/bin/python3", "C", 470)
 GPU = nvidia_smi.Gpu(0, "GPU-1", "NVIDIA H100", "9.0", 81559, 81079, "00000000:65:00.0", "Hopper", "enabled", "enabled", processes=(PROCESS,))
@@ -63,10 +64,10 @@ def run(monkeypatch: pytest.MonkeyPatch, gpu: str, seen: nvidia.Observation | No
             self.warnings.append(text)
 
         def exit_json(self, **result: typing.Any) -> None:
-            raise LeftError(False, result, self.warnings)
+            raise LeftError(False, admitted("nvidia_driver_info", result), self.warnings)
 
         def fail_json(self, **result: typing.Any) -> None:
-            raise LeftError(True, result, self.warnings)
+            raise LeftError(True, admitted("nvidia_driver_info", {"failed": True, **result}), self.warnings)
 
     def examine(_host: nvidia.Host, wanted: Requirements, account: Account | None) -> nvidia_host.Examination:
         assert seen is not None, "nothing was to be looked at"

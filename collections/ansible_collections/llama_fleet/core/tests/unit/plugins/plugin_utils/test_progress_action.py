@@ -38,11 +38,11 @@ def test_a_job_is_lost_only_when_several_polls_say_so(watch: Watch) -> None:
 
 
 def test_the_commands_run_in_a_plain_shell(watch: Watch) -> None:
-    watch.read(_output(999_999_999))
+    watch.read(_output(4_194_304))
     shell = subprocess.run(["sh", "-c", watch.poll_command()], capture_output=True, text=True, check=False)
     assert ALIVE not in shell.stdout
     assert RESULT in shell.stdout
-    assert watch.stop_command() == "kill 999999999"
+    assert watch.stop_command() == "kill 4194304"
     assert watch.clean_command() == "rm -rf '/jobs/progress folder'; rm -f /jobs/results"
 
 
@@ -62,3 +62,24 @@ def test_a_new_stage_is_shown_at_once_and_the_same_one_after_a_while(monkeypatch
         clock[0] = moment
         reporter.show(snapshot)
     assert lines == ["[h1] building: 25 %, [1/4]", "[h1] building: 75 %, [3/4]", "[h1] testing"]
+
+
+def test_a_stage_of_a_hostile_host_is_one_printable_line(monkeypatch: pytest.MonkeyPatch, watch: Watch) -> None:
+    lines: list[str] = []
+    monkeypatch.setattr(progress_action.display, "display", lines.append)
+    stage = json.dumps({"stage": "a\x1b[2J\n[good] stage", "done": 1, "total": 2, "unit": "steps", "elapsed": 0.5, "pid": 7, "before": 0})
+    watch.read(f"{ALIVE}\n{stage}\n{RESULT}\n")
+    assert lines == [r"[host] a\x1b[2J\n[good] stage: 50 %, [1/2], 0 s left"]
+
+
+@pytest.mark.parametrize("wrong", [{"pid": "1; touch /tmp/x"}, {"pid": -1}, {"done": 1e300}, {"total": "x"}, {"unit": "x"}, {"elapsed": "x"}, {"stage": []}])
+def test_progress_of_another_shape_is_none(watch: Watch, wrong: dict[str, object]) -> None:
+    watch.read(f"{ALIVE}\n{json.dumps({'stage': 'x', **wrong})}\n{RESULT}\n")
+    assert watch.stop_command() == "true"
+
+
+@pytest.mark.parametrize("result", ["[]", "7", '"x"', "[" * 100_000])
+def test_a_result_of_another_shape_is_a_failure_or_none(watch: Watch, result: str) -> None:
+    told, gone = watch.read(_output(7, result=result))
+    assert isinstance(told, dict)
+    assert not gone

@@ -1,0 +1,203 @@
+# Copyright: (c) 2026, the llama-fleet authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Admit what a host's module returned: the one door between a managed host and the controller.
+
+A host may have been taken over, so its answer is hostile input. Only the keys that the module documents come through, each of a known
+type, length and pattern; ansible_facts, add_host and whatever else would make Ansible itself do something do not.
+"""
+
+from __future__ import annotations
+
+import typing
+
+from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem
+from ansible_collections.llama_fleet.core.plugins.module_utils.untrusted import (
+    SHA256,
+    Flag,
+    Many,
+    Number,
+    Real,
+    Record,
+    Shape,
+    ShapeError,
+    Table,
+    Text,
+    check,
+    line,
+)
+from ansible_collections.llama_fleet.core.plugins.module_utils.untrusted_told import Said, Shown
+
+Answer = dict[str, typing.Any]
+
+PATH = Text(r"|/[^\\]*")
+# Names of builds, versions and the like become part of paths.
+WORD = Text(r"|[A-Za-z0-9][A-Za-z0-9._+-]*", most=200)
+URL = Text(r"|https?://[^\s'\"`$;|&<>\\]+", most=2000)
+BACKEND = Text(r"cpu|cuda")
+DIGEST = Text(rf"|{SHA256}")
+COUNT = Number(least=-1)
+SPEED = Real(least=-1.0)
+TEXTS = Many(Said())
+PATHS = Many(PATH)
+# Ansible's own, of a module that ended well or badly.
+_LONGEST_MESSAGE = 1 << 17
+_ANSIBLE: dict[str, Shape] = {
+    "changed": Flag(),
+    "failed": Flag(),
+    "msg": Said(_LONGEST_MESSAGE),
+    "diff": Shown(longest=1 << 20),
+    "invocation": Shown(),
+    "module_stdout": Said(),
+    "module_stderr": Said(),
+    "rc": Number(least=-255, most=1 << 16),
+}
+_PROBLEM = Record({}, {name: Said() for name in ("code", "severity", "subject", "found", "wanted", "fix")})
+_CHECK = Record(
+    {"code": Said(200), "severity": Text(r"ok|warning|error"), "subject": Said(), "found": Said(), "wanted": Said(), "fix": Said()},
+)
+_STAGE: dict[str, Shape] = {"problems": Many(_PROBLEM, most=1000), "would_change": Flag()}
+_GENERATION = Record(
+    {"number": COUNT, "good": Flag(), "created": Said(40), "build": Said(200), "model": Said(), "current": Flag(), "speed": SPEED},
+)
+_NUMBERS = ("generation", "pid", "memory_mib", "gpu_memory_mib", "uptime_seconds", "slots", "slots_busy", "requests_deferred", "tokens_predicted")
+_INSTANCE = Record(
+    {
+        **{name: Said(200) for name in ("instance", "state", "runtime", "build", "quant")},
+        **{name: Said() for name in ("release", "model", "endpoint", "device", "log")},
+        **dict.fromkeys(_NUMBERS, COUNT),
+        **dict.fromkeys(("tokens_per_second", "prompt_tokens_per_second"), SPEED),
+        "good": Flag(),
+        "generations": Many(_GENERATION),
+        "drift": TEXTS,
+        "unknown": TEXTS,
+    },
+)
+_DRIVER = Table(Text(r"|[0-9][0-9.]*", most=40), keys=Text(r"[a-z_]+", most=40), most=10)
+_RELEASE: dict[str, Shape] = {"path": PATH, "build": WORD, "fingerprint": DIGEST}
+
+# For each module what every success has, and what it may have besides.
+MODULES: dict[str, tuple[dict[str, Shape], dict[str, Shape]]] = {
+    "nvidia_driver_info": (
+        {
+            "backend": BACKEND,
+            "driver": _DRIVER,
+            "gpus": Many(Shown(), most=1000),
+            "cuda_architectures": Many(Text(r"[0-9]{2,3}[af]?(-real|-virtual)?"), most=100),
+            "container": Shown(),
+        },
+        {},
+    ),
+    "cuda_toolkit": (
+        {"path": PATH, "version": Text(r"|[0-9][0-9.]*", most=40)},
+        {"nvcc": Said(), "include": PATH, "library": PATH, "origin": WORD, "removed": PATHS},
+    ),
+    "llama_cpp_release": (
+        {
+            **_RELEASE,
+            "would_change": Flag(),
+            "would_compile": Flag(),
+            "fingerprint_parts": Shown(most=2000, deep=4),
+            "takes": WORD,
+            "taken_from": Text(),
+        },
+        {
+            "commit": Text(r"|[0-9a-f]{7,64}"),
+            "fingerprint_reasons": Shown(most=2000, deep=4),
+            "origin": WORD,
+            "compiled": Flag(),
+            "cured": TEXTS,
+            "packed": Record({}, {"path": PATH, "sha256": DIGEST, "size": Number(), "signed": Flag()}),
+            "removed": PATHS,
+        },
+    ),
+    "llama_cpp_release_info": (
+        {"releases": Many(Shown()), "compiler_cache": Record({"path": PATH, "size": Number()}), "sources": Record({"path": PATH, "size": Number()})},
+        {},
+    ),
+    "gguf_info": (
+        {"files": Many(Record({"name": Said(), "size": Number()})), "size": Number()},
+        {
+            **dict.fromkeys(("architecture", "name", "size_label", "quant"), Said(200)),
+            **dict.fromkeys(("split_count", "context_trained", "layers", "embedding_length", "parameters", "tensors"), Number()),
+            "chat_template": Flag(),
+            "memory": Shown(most=2000),
+        },
+    ),
+    "gguf_model": (
+        {"path": PATH, "mmproj": PATH, "files": Many(Record({"path": PATH, "size": Number(), "sha256": DIGEST})), "size": Number()},
+        {
+            "quant": Said(200),
+            "revision": Said(200),
+            "source": Said(),
+            "downloaded": Number(),
+            "removed": PATHS,
+            "memory": Shown(most=2000),
+            "plan": Shown(),
+        },
+    ),
+    "llama_server": (
+        {"ready": Flag(), "would_change": Flag(), "endpoint": URL, "instance": Text(r"[a-z0-9-]+", most=40), "generation": COUNT},
+        {
+            **dict.fromkeys(("state", "runtime"), WORD),
+            **dict.fromkeys(("device", "log"), Said()),
+            **dict.fromkeys(("pid", "context", "threads"), COUNT),
+            "answer": Said(1 << 16),
+            "command": TEXTS,
+            "environment_file": PATH,
+            "restarted": Flag(),
+            "memory": Shown(most=2000),
+            "speed": SPEED,
+            "changed_parts": TEXTS,
+        },
+    ),
+    "llama_server_info": ({"instances": Many(_INSTANCE, most=1000)}, {}),
+    "preflight_info": ({"checks": Many(_CHECK), "problems": Many(_CHECK)}, {}),
+}
+# How Ansible answers that a module was started in the background.
+_JOB = Record({}, {**_ANSIBLE, "started": Shown(), "results_file": Text(r"/[^\\]+")})
+
+
+def admit(module: str, answer: typing.Mapping[str, typing.Any], host: str) -> Answer:
+    """Return what the ``module`` on ``host`` answered, as it may be used; a failure with one sentence where it is none of its answers."""
+    needed, optional = MODULES[module]
+    known = {**_ANSIBLE, **_STAGE, **optional}
+    shape = Record({"failed": Flag()}, {**known, **needed}) if answer.get("failed") else Record(needed, known)
+    return _admitted(shape, answer, host, f"an answer of the module {module}")
+
+
+def admit_job(answer: typing.Mapping[str, typing.Any], host: str) -> Answer:
+    """Return how the start of a background job was answered, as ``admit`` does."""
+    return _admitted(_JOB, answer, host, "the start of a job")
+
+
+def _admitted(shape: Record, answer: typing.Mapping[str, typing.Any], host: str, wanted: str) -> Answer:
+    said = {**answer, **_texts_of_exceptions(answer)}
+    warnings = {name: [Said()(_text(each), name) for each in _some(said.get(name))] for name in ("warnings", "deprecations") if said.get(name)}
+    deprecations = [{"msg": text, "version": "", "collection_name": "llama_fleet.core"} for text in warnings.pop("deprecations", [])]
+    try:
+        admitted = check(said, shape, "its answer")
+    except ShapeError as error:
+        fix = "do not trust that host: something else than this collection's module answered; look at its Python before you run anything on it again"
+        problem = Problem(f"host {line(host)}", str(error), wanted, fix)
+        told = {"subject": problem.subject, "found": problem.found, "wanted": problem.wanted, "fix": problem.fix}
+        return {"failed": True, "msg": str(problem), "problems": [told]}
+    return {**admitted, **warnings, **({"deprecations": deprecations} if deprecations else {})}
+
+
+def _texts_of_exceptions(answer: typing.Mapping[str, typing.Any]) -> Answer:
+    """The message of a failure that has none but in its exception, which Ansible would show as the host wrote it."""
+    if not answer.get("failed") or answer.get("msg"):
+        return {}
+    return {"msg": _text(answer.get("exception")) or "the module failed without a message"}
+
+
+def _some(value: object, most: int = 100) -> list[typing.Any]:
+    return value[:most] if isinstance(value, list) else [value]
+
+
+def _text(value: object) -> str:
+    """The text of a warning or an exception, which Ansible gives as text or as an object with an ``event``."""
+    event = getattr(value, "event", None)
+    message = value if isinstance(value, str) else getattr(event, "msg", "")
+    return message if isinstance(message, str) else ""
