@@ -71,11 +71,12 @@ def main() -> int:
     return FAILED if report["wrong"] else 0
 
 
-def examine() -> dict[str, typing.Any]:
-    """What was found and how long that took; ``wrong`` has a sentence for everything that is not as it should be."""
+def examine(root: pathlib.Path | None = None) -> dict[str, typing.Any]:
+    """What was found and how long that took; ``wrong`` has a sentence for everything that is not as it should be. ``root`` is a recorded host's."""
     told = query()
     counting = Counting()
-    host = nvidia.Host(counting, folders=tuple(os.environ.get("PATH", "").split(os.pathsep)) + nvidia.MORE_FOLDERS)
+    everywhere = tuple(os.environ.get("PATH", "").split(os.pathsep)) + nvidia.MORE_FOLDERS
+    host = nvidia.Host(counting, root) if root else nvidia.Host(counting, folders=everywhere)
     began = time.monotonic()
     examined = nvidia_host.examine(host, Requirements())
     took = time.monotonic() - began

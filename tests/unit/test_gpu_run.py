@@ -18,7 +18,7 @@ import typing
 import pytest
 
 from ansible_collections.llama_fleet.core.plugins.module_utils import gguf_header, tiny_model
-from tests.gpu import gpus, measure, parcel, speed
+from tests.gpu import driver, gpus, measure, parcel, recorded, session, speed
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 ONE_GPU = "echo '0, NVIDIA H100 PCIe, 580.95.05, 81559, 4, [N/A]'"
@@ -100,13 +100,13 @@ def test_gpus_are_read_and_what_they_do_not_tell_is_0(tmp_path: pathlib.Path, mo
 
 @pytest.mark.parametrize("quant", ["Q8_0", "Q4_K"])
 def test_the_small_model_is_whole(tmp_path: pathlib.Path, quant: str) -> None:
-    model = measure.shapes(quant)["small"]
+    model = session.shapes(quant)["small"]
     file = tmp_path / "model.gguf"
     tiny_model.write_model(file, model)
     header = gguf_header.file_header(file)
     assert (header.context_length, header.block_count, header.name) == (8192, 4, f"small-{quant}")
     norms = 512 * (2 * 4 + 1)
-    assert header.parameters == measure.parameters(model) + norms
+    assert header.parameters == session.parameters(model) + norms
     sizes = [kind.size(shape) for kind, shape in tiny_model.tensors(model).values()]
     assert all(size % 32 == 0 for size in sizes)
     # Up to the tensors' data the header is padded to 32 bytes.
@@ -115,7 +115,7 @@ def test_the_small_model_is_whole(tmp_path: pathlib.Path, quant: str) -> None:
 
 
 def test_the_shapes_have_as_many_parameters_as_they_say() -> None:
-    counts = {name: measure.parameters(model) for name, model in measure.shapes("Q8_0").items()}
+    counts = {name: session.parameters(model) for name, model in session.shapes("Q8_0").items()}
     assert 1.0e9 < counts["1b"] < 1.3e9
     assert 7.0e9 < counts["8b"] < 8.5e9
 
@@ -181,15 +181,10 @@ def test_an_instance_that_never_answers_has_no_time() -> None:
     assert ready.seconds_of(os.getpid()) is None
 
 
-def test_the_table_says_what_the_report_does() -> None:
-    speeds = {"prompt_tokens_per_second": 9000.5, "generated_tokens_per_second": 201.5}
-    model = {"shape": "1b-Q8_0", "parameters": 1_100_000_000, "bytes": 1_170_000_000}
-    gpu = {"name": "NVIDIA H100 PCIe"}
-    report = {"gpus": [gpu], "device": "CUDA0", "model": model, "time_to_ready_seconds": 2.5, "server": speeds, "bench": speeds}
-    assert measure.table(report).splitlines() == [
-        "GPU            NVIDIA H100 PCIe; computed on CUDA0",
-        "model          1b-Q8_0, 1.10 G parameters, 1.17 GB",
-        "time to ready  2.5 s",
-        "prompt         9000.5 tokens/s (llama-bench: 9000.5)",
-        "generation     201.5 tokens/s (llama-bench: 201.5)",
-    ]
+def test_a_recorded_gpu_answers_as_a_real_one(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", os.environ["PATH"])
+    recorded.install(tmp_path)
+    report = driver.examine(tmp_path / "recorded")
+    assert report["wrong"] == []
+    assert [gpu["compute_capability"] for gpu in report["gpus"]] == ["9.0"]
+    assert gpus.look()[0]["memory.total"] == "81559"

