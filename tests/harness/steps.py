@@ -270,6 +270,11 @@ def cuda(context: Context) -> None:
     tools.cuda_pytest(context, "test_build.py")
 
 
+@step("mutants", "deliberate faults, one at a time, which the tests named for each have to notice", default=False)
+def mutants(context: Context) -> None:
+    context.run("python", "-m", "tests.mutants", venv=environments.main_venv(context))
+
+
 @step(
     "instances",
     "several instances on a real host, limits that the kernel enforces, locked memory, a router of models; 30 kills",
