@@ -59,6 +59,11 @@ def test_one_wrong_value_is_one_sentence(module: str, honest: Answer, change: An
     assert len(refused["problems"]) == 1
 
 
+def test_the_plan_of_a_packed_release_knows_only_the_digits_in_its_name() -> None:
+    plan = {**RELEASE, "fingerprint": "0c1e57098a3f", "fingerprint_parts": {}}
+    assert admit("llama_cpp_release", plan, "h1") == plan
+
+
 @pytest.mark.parametrize("name", ["path", "would_change", "fingerprint_parts", "takes"])
 def test_an_answer_without_what_the_play_uses_is_none(name: str) -> None:
     refused = admit("llama_cpp_release", {key: value for key, value in RELEASE.items() if key != name}, "h1")
