@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: MIT
 """The container's start: as it was last made to be where nothing has changed since, else by the play; then llama-server takes this process's place."""
 
+import json
 import os
 import signal
 import sys
@@ -12,6 +13,9 @@ from collections.abc import Mapping, Sequence
 
 from llama_fleet.container import converged, init, startlog
 from llama_fleet.container.startlog import Log
+
+# What of llama-server's arguments only makes it print something and end: no setting.
+PRINTED = (["--list-devices"], ["--version"], ["--help"])
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -25,6 +29,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if told not in startlog.FORMATS:
         out.error(f"--log and {converged.LOG_VARIABLE}: found '{told}', wanted one of {', '.join(startlog.FORMATS)}.")
         return 2
+    printed = flags if flags in PRINTED else []
+    os.environ.pop(converged.ARGUMENTS, None)
+    if flags and not printed:
+        os.environ[converged.ARGUMENTS] = json.dumps(flags)
     startlog.phase(startlog.PREPARING, "starting")
     record = unchanged(os.environ, out)
     if not record:
@@ -34,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         record, status = start.converge(os.environ, out)
         if status:
             return status
-    return execute(record, flags, out)
+    return execute(record, printed, out)
 
 
 def unchanged(environment: Mapping[str, str], out: Log) -> converged.Record:

@@ -179,10 +179,30 @@ def test_another_context_is_a_new_generation_and_no_more(engine: Engine, hub: Hu
 
 @pytest.mark.usefixtures("first")
 def test_flags_and_upstreams_own_variables_reach_the_server(engine: Engine) -> None:
-    container = engine.start(flags=("--alias", "mine"), CTX_SIZE="512", LLAMA_ARG_N_PREDICT="3").wait_until_ready()
+    settings = {"LLAMA_SERVER_ALIAS": "mine", "MAX_TOKENS": "3", "LLAMA_ARG_TEMPERATURE": "0.25"}
+    container = engine.start(flags=("--top-k", "7"), CTX_SIZE="512", **settings).wait_until_ready()
+    sampling = container.get("/props")["default_generation_settings"]["params"]
+    assert (sampling["top_k"], sampling["temperature"]) == (7, 0.25)
     assert "mine" in container.get("/v1/models")["data"][0]["aliases"]
     with openai.OpenAI(base_url=f"{container.url}/v1", api_key="none", timeout=120) as client:
         answer = client.completions.create(model="mine", prompt="One, two,", temperature=0)
     assert answer.usage is not None
     assert answer.usage.completion_tokens == 3
     container.stop()
+
+
+@pytest.mark.usefixtures("first")
+@pytest.mark.parametrize(
+    ("flags", "variable", "said"),
+    [
+        (("--tools", "all"), "", "name tools in llama_server_allow"),
+        (("--model", "/models/other.gguf"), "", "set llama_server_model instead"),
+        (("--path", "/"), "", "hands files of the host"),
+        (("--of-no-release",), "", "an option of this release"),
+        ((), "LLAMA_ARG_TOOLS", "name tools in llama_server_allow"),
+    ],
+)
+def test_no_option_gets_past_the_door(engine: Engine, flags: tuple[str, ...], variable: str, said: str) -> None:
+    container = engine.start(flags=flags, **({variable: "all"} if variable else {}))
+    assert container.wait_until_gone() != 0
+    assert said in container.logs()

@@ -67,8 +67,8 @@ def volume(tmp_path: pathlib.Path) -> Volume:
     return made
 
 
-def serve(volume: Volume, **environment: str) -> list[str]:
-    """Start, wait until it serves, stop; what the start said."""
+def serve(volume: Volume, *arguments: str, status: int = -15, **environment: str) -> list[str]:
+    """Start, wait until it serves, stop; what the start said. It ends with ``status``, by itself where that is not our signal's."""
     own = {"PATH": os.environ["PATH"], "PYTHONPATH": str(settings.COLLECTION.parents[3] / "src")}
     given = {
         "MODEL": str(volume.model),
@@ -78,7 +78,7 @@ def serve(volume: Volume, **environment: str) -> list[str]:
         "PARALLEL": "1",
         "CTX_SIZE": "256",
     }
-    command = [sys.executable, "-c", volume.patches() + START]
+    command = [sys.executable, "-c", volume.patches() + START, *arguments]
     environment = {**own, **given, "LLAMA_FLEET_LOG": "json", "LLAMA_SERVER_CACHE_RAM": "0", **environment}
     with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, encoding="utf-8") as process:
         told = []
@@ -86,7 +86,7 @@ def serve(volume: Volume, **environment: str) -> list[str]:
             told.append(line.rstrip())
             if line.startswith("loading "):  # the server's own word
                 process.terminate()
-    assert process.returncode == -15, told
+    assert process.returncode == status, told
     return told
 
 
@@ -94,14 +94,25 @@ def test_a_start_outside_of_a_container_and_one_more(volume: Volume) -> None:
     """No repository answers at that address: ``missing`` asks none. The home is nobody's, as that of an arbitrary user."""
     first = serve(volume, HOME="/nonexistent")
     events = [json.loads(line) for line in first[:-1]]
-    assert [event["text"] for event in events if event["event"] in ("warning", "error")] == []
+    warned = [event["text"] for event in events if event["event"] in ("warning", "error")]
+    assert len(warned) == 1
+    assert warned[0].startswith("Whoever reaches port ")
     stages = [event["role"] for event in events if event["event"] == "stage"]
     assert stages == ["nvidia_driver", "llama_cpp", "gguf_model", "llama_server", "gguf_model", "llama_server"]
-    assert events[-1]["text"].endswith("6 module calls")
+    assert events[-2]["text"].endswith("6 module calls")
     manifest = json.loads((volume.instance / "current" / "manifest.json").read_text(encoding="utf-8"))
     assert (manifest["good"], manifest["speed"], manifest["build"]) == (True, fake_server.SPEED, "b1")
     assert [path.name for path in volume.models.iterdir() if not path.name.startswith(".")] != []
     assert {path.name for path in volume.state.iterdir()} <= {"converged.json", "generations.json", "etc", "locks", "models", "opt", "run", "cache"}
     port = manifest["environment"]["LLAMA_ARG_PORT"]
     second = serve(volume, PORT=port, HOME="/elsewhere")
-    assert [json.loads(line)["text"] for line in second[:-1]] == ["Nothing has changed since the last start: generation 1, b1, tiny.gguf"]
+    told = [json.loads(line)["text"] for line in second[:-1]]
+    assert told == ["Nothing has changed since the last start: generation 1, b1, tiny.gguf", *warned]
+
+
+def test_no_option_reaches_a_server_past_the_door(volume: Volume) -> None:
+    told = serve(volume, "--path", "/", "--model", "other.gguf", status=1, LLAMA_ARG_TOOLS="all", LLAMA_SERVER_EXTRA_OPTIONS="of-no-release=1")
+    wrong = "\n".join(json.loads(line)["text"] for line in told if '"error"' in line)
+    for said in ("path, which hands files", "set llama_server_model instead", "name tools in llama_server_allow", "of-no-release, wanted an option"):
+        assert said in wrong
+    assert not (volume.instance / "current").exists()

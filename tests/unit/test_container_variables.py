@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: MIT
 """A container's environment as role variables."""
 
+import json
 import pathlib
 
 import pytest
@@ -32,6 +33,28 @@ def test_a_container_lives_in_its_volumes() -> None:
         "llama_server_port": 9000,
         "llama_server_runtime": "exec",
     }
+
+
+def test_arguments_and_upstreams_variables_are_options_as_all_others_are() -> None:
+    arguments = ["--top-k", "20", "-fa", "on", "--no-warmup", "--temp", "-1", "--x=y z", "--control-vector-layer-range", "1", "20"]
+    given = {"LLAMA_SERVER_EXTRA_OPTIONS": "props=true", "LLAMA_ARG_TOOLS": "all", "LLAMA_ARG_EMPTY": "", converged.ARGUMENTS: json.dumps(arguments)}
+    assert variables.of({**SETTINGS, **given}, CATALOGUE)["llama_server_extra_options"] == {
+        "props": True,
+        "LLAMA_ARG_TOOLS": "all",
+        "--top-k": "20",
+        "-fa": "on",
+        "--no-warmup": True,
+        "--temp": "-1",
+        "--x": "y z",
+        "--control-vector-layer-range": ["1", "20"],
+    }
+
+
+def test_arguments_that_are_no_options_are_told_at_once() -> None:
+    assert wrong({**SETTINGS, converged.ARGUMENTS: json.dumps(["serve", "--top-k", "1", "--top-k", "2"])}) == [
+        "'serve': found it before any option among the container's arguments, wanted llama-server's options, such as --top-k 20.",
+        "--top-k: found it twice among the container's arguments, wanted each option once.",
+    ]
 
 
 def test_what_is_given_wins_except_for_the_runtime() -> None:

@@ -178,7 +178,7 @@ def test_a_record_that_cannot_be_written_leaves_the_old_one(volume: Volume, monk
     assert not list(volume.state.glob("*.new"))
 
 
-def test_the_user_wins_over_the_generation_and_secrets_stay_out(volume: Volume) -> None:
+def test_what_was_not_checked_with_the_generation_and_secrets_stay_out(volume: Volume) -> None:
     record = volume.record({**SETTINGS})
     environment = {
         "PATH": "/bin",
@@ -188,8 +188,15 @@ def test_the_user_wins_over_the_generation_and_secrets_stay_out(volume: Volume) 
         "GGUF_MODEL_TOKEN": "t",
         "CTX_SIZE": "1",
         "LLAMA_ARG_HOST": "::",
+        "LLAMA_ARG_TOOLS": "all",
+        "LLAMA_FLEET_ARGUMENTS": '["--tools", "all"]',
     }
-    command, served = converged.server(record, environment, ["--verbose"])
-    assert command[1:] == ["--no-webui", "--verbose"]
-    assert {name: served[name] for name in environment if name in served} == {"PATH": "/bin", "LLAMA_ARG_PORT": "64", "CTX_SIZE": "1", "LLAMA_ARG_HOST": "::"}
+    command, served = converged.server(record, environment, ["--version"])
+    assert command[1:] == ["--no-webui", "--version"]
+    assert {name: served[name] for name in environment if name in served} == {
+        "PATH": "/bin",
+        "LLAMA_ARG_PORT": "1",
+        "CTX_SIZE": "1",
+        "LLAMA_ARG_HOST": "0.0.0.0",
+    }
     assert served["LLAMA_ARG_MODEL"] == str(volume.model)

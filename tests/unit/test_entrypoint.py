@@ -73,19 +73,20 @@ def execve(path, command, environment, real=os.execve):
     real(path, command, dict(environment, HEAVY=",".join(found)))
 os.execve = execve
 """
-    environment = environment_of(volume, HF_TOKEN="t0ken", LLAMA_ARG_BATCH="64")
-    status, told, errors = start(volume, "--verbose", before=f"import sys{report}", **environment)
-    assert (status, told[0]) == (0, "arguments: --no-webui --verbose")
+    arguments = '["--top-k", "20"]'
+    environment = environment_of(volume, HF_TOKEN="t0ken", LLAMA_ARG_TEMPERATURE="1", LLAMA_FLEET_ARGUMENTS=arguments)
+    status, told, errors = start(volume, "--top-k", "20", before=f"import sys{report}", **environment)
+    assert (status, told[0]) == (0, "arguments: --no-webui")
     served = dict(line.split("=", 1) for line in told[1:] if "=" in line)
-    assert (served["HEAVY"], served["LLAMA_ARG_BATCH"], served["LLAMA_ARG_MODEL"]) == ("", "64", str(volume.model))
-    assert "HF_TOKEN" not in served
+    assert (served["HEAVY"], served["LLAMA_ARG_MODEL"]) == ("", str(volume.model))
+    assert [name for name in ("HF_TOKEN", "LLAMA_ARG_TEMPERATURE", "LLAMA_FLEET_ARGUMENTS") if name in served] == []
     assert errors == ["Nothing has changed since the last start: generation 1, b1, tiny.gguf", OPEN]
     assert startlog.read_phase()["phase"] == startlog.SERVING
 
 
 def test_the_log_for_machines_is_json_from_the_first_line_on(volume: Volume) -> None:
-    status, told, errors = start(volume, "--log", "json", "--x", **environment_of(volume))
-    assert (status, told[0]) == (0, "arguments: --no-webui --x")
+    status, told, errors = start(volume, "--log", "json", "--version", **environment_of(volume))
+    assert (status, told[0]) == (0, "arguments: --no-webui --version")
     assert [json.loads(line)["event"] for line in errors] == ["info", "warning"]
 
 
@@ -94,6 +95,14 @@ def test_a_program_that_cannot_be_executed_is_told(volume: Volume) -> None:
     next(volume.releases.glob("*/bin/llama-server")).chmod(0o644)
     status, _told, errors = start(volume, **environment)
     assert (status, errors[-1].rpartition("/")[2]) == (126, "llama-server cannot be executed: Permission denied.")
+
+
+@pytest.mark.parametrize("arguments", [["--tools", "all"], ["--model", "other.gguf"], ["--version", "--tools", "all"]])
+def test_other_arguments_are_another_wish_and_reach_no_server_unchecked(volume: Volume, arguments: list[str]) -> None:
+    environment = environment_of(volume)
+    status, told, errors = start(volume, *arguments, LLAMA_SERVER_PORTS="1", **environment)
+    assert (status, told) == (2, [])
+    assert errors[0] == "The settings, the image or the machine are not those of the last start."
 
 
 @pytest.mark.parametrize(("arguments", "given"), [(["--log", "xml"], ""), ([], "xml")])

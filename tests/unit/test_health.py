@@ -4,6 +4,7 @@
 
 import contextlib
 import http.server
+import json
 import os
 import pathlib
 import socket
@@ -111,12 +112,16 @@ def test_a_server_with_a_certificate_of_any_name_is_asked_by_https(volume: Volum
         assert health.main() == 1
 
 
-def test_without_a_word_of_the_start_the_record_tells_the_port(volume: Volume, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_word_of_the_start_the_record_tells_the_port(volume: Volume) -> None:
     assert health.main() == 1
     with serving("127.0.0.1") as server:
         volume.record(SETTINGS)
         assert health.main() == 1
-        monkeypatch.setenv("LLAMA_ARG_PORT", str(server.server_port))
+        manifest = pathlib.Path(converged.read()["generation"]) / "manifest.json"
+        told = json.loads(manifest.read_text(encoding="utf-8"))
+        told["environment"]["LLAMA_ARG_PORT"] = str(server.server_port)
+        manifest.unlink()
+        manifest.write_text(json.dumps(told), encoding="utf-8")
         assert health.main() == 0
 
 

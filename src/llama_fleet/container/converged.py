@@ -22,6 +22,8 @@ IMAGE_ID = "/usr/lib/llama-fleet/image-id"
 # Read by us, by the servers or by their GPU libraries. Another's variables, which may differ at every start, do not count.
 PREFIXES = ("LLAMA_", "GGUF_MODEL_", "GGML_", "CUDA_", "NVIDIA_", "HF_")
 UPSTREAM_PREFIX = "LLAMA_ARG_"
+# Stands for the arguments behind the image's name, as a list in JSON: they are settings as all others are.
+ARGUMENTS = "LLAMA_FLEET_ARGUMENTS"
 # How it is told, and not what.
 LOG_VARIABLE = "LLAMA_FLEET_LOG"
 
@@ -178,9 +180,12 @@ def difference(record: Record, environment: Mapping[str, str], now: float) -> st
 
 
 def server(record: Record, environment: Mapping[str, str], arguments: Iterable[str]) -> tuple[list[str], dict[str, str]]:
-    """Command and environment of the recorded generation, with the user's own flags and LLAMA_ARG_*, and no secret that was meant for the roles."""
+    """Return command and environment of the recorded generation, with ``arguments`` that only make it print something.
+
+    The user's own flags and LLAMA_ARG_* are in the generation: they have passed its checks. No secret that was meant for the roles is handed on.
+    """
     with open(os.path.join(record["generation"], "manifest.json"), encoding="utf-8") as file:
         manifest = json.load(file)
-    inherited = {name: text for name, text in environment.items() if name not in record["withheld"]}
-    upstream = {name: text for name, text in inherited.items() if name.startswith(UPSTREAM_PREFIX)}
-    return [*manifest["command"], *arguments], {**inherited, **manifest["environment"], **upstream}
+    left_out = {*record["withheld"], ARGUMENTS}
+    inherited = {name: text for name, text in environment.items() if name not in left_out and not name.startswith(UPSTREAM_PREFIX)}
+    return [*manifest["command"], *arguments], {**inherited, **manifest["environment"]}

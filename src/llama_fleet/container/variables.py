@@ -5,7 +5,9 @@
 import hashlib
 import json
 import pathlib
-from collections.abc import Callable, Iterator, Mapping
+import re
+import typing
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from llama_fleet import settings
 from llama_fleet.container import converged
@@ -15,6 +17,7 @@ from llama_fleet.errors import UsageError
 MODELS = "/models"
 SOURCE, VERSION, UPDATE = "llama_cpp_source", "llama_cpp_version", "llama_cpp_update"
 MODEL, MODEL_ROOT = "gguf_model_source", "gguf_model_root"
+EXTRA = "llama_server_extra_options"
 NEWEST = "git+https://github.com/ggml-org/llama.cpp"
 # What a container differs in from a host; all but the runtime can be set otherwise. Who reaches its port is for its publisher to say.
 CONTAINER: Mapping[str, object] = {
@@ -38,12 +41,39 @@ def of(environment: Mapping[str, str], catalogue: settings.Catalogue, warn: Call
         given = settings.from_environment(plain, catalogue)
     except UsageError as error:
         problems.append(str(error))
+    extra = _extra_options(plain, given.pop(EXTRA, {}), problems)
     named = [name for name, variable in settings.ENVIRONMENT_NAMES.items() if variable == MODEL]
     if not any(plain.get(name) for name in (*named, MODEL.upper())):
         problems.append(_NO_MODEL)
     if problems:
         raise UsageError("\n".join(problems))
-    return {**settings.below(pathlib.Path(converged.STATE), catalogue), MODEL_ROOT: converged.STATE, **CONTAINER, **given, "llama_server_runtime": "exec"}
+    roots = {**settings.below(pathlib.Path(converged.STATE), catalogue), MODEL_ROOT: converged.STATE}
+    return {**roots, **CONTAINER, **given, **extra, "llama_server_runtime": "exec"}
+
+
+def _extra_options(environment: Mapping[str, str], given: object, problems: list[str]) -> Values:
+    """Return what llama-server is told beside the variables, in whatever way: the role checks it before anything is switched."""
+    upstream = {name: text for name, text in environment.items() if name.startswith(converged.UPSTREAM_PREFIX) and text}
+    arguments = options_of(json.loads(environment.get(converged.ARGUMENTS) or "[]"), problems)
+    extra = {**dict(typing.cast("Mapping[str, object]", given)), **upstream, **arguments}
+    return {EXTRA: extra} if extra else {}
+
+
+def options_of(words: Iterable[str], problems: list[str]) -> Values:
+    """Return llama-server's arguments as its options by name: true without a value, a text with one, a list with several."""
+    found: dict[str, list[str]] = {}
+    values: list[str] | None = None
+    for word in words:
+        if re.match(r"-{1,2}[A-Za-z]", word):
+            name, mark, value = word.partition("=")
+            if name in found:
+                problems.append(f"{name}: found it twice among the container's arguments, wanted each option once.")
+            values = found[name] = [value] if mark else []
+        elif values is None:
+            problems.append(f"'{word}': found it before any option among the container's arguments, wanted llama-server's options, such as --top-k 20.")
+        else:
+            values.append(word)
+    return {name: True if not values else values[0] if len(values) == 1 else values for name, values in found.items()}
 
 
 def _without_links(environment: Mapping[str, str], warn: Callable[[str], None]) -> dict[str, str]:

@@ -7,27 +7,20 @@ from __future__ import annotations
 import re
 import typing
 
-from ansible_collections.llama_fleet.core.plugins.module_utils import server_settings
+from ansible_collections.llama_fleet.core.plugins.module_utils import server_flag_kinds
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, nearest, one_of
+from ansible_collections.llama_fleet.core.plugins.module_utils.server_flag_kinds import ALLOWED, LOADING, MANAGED
 from ansible_collections.llama_fleet.core.plugins.module_utils.server_help import Flag, Flags, from_manifest, parse_help
 from ansible_collections.llama_fleet.core.plugins.module_utils.systemd_text import is_one_line
 
-__all__ = ["ALLOWED", "MANAGED", "VARIABLE", "Flag", "Flags", "arguments", "from_manifest", "parse_help", "problems", "translated"]
+__all__ = ["ALLOWED", "MANAGED", "VARIABLE", "Flag", "Flags", "arguments", "from_manifest", "parse_help", "problems", "resolved", "translated"]
 
 VARIABLE = "llama_server_extra_options"
 Extra = typing.Mapping[str, typing.Any]
 
-# Flags that releases had where there is a load mode now. They mean the same for all of them.
-_LOADING = ("mlock", "mmap", "direct-io")
-# What a role variable sets is not set a second time behind its back.
-MANAGED = server_settings.managed()
-MANAGED["llama_server_load_mode"] += _LOADING
-# They open the host to whoever reaches the port, or hand work to other hosts: for those only who ask for them by name.
-ALLOWED = {"router": r"models-.*", "tools": r"tools|tools-runtime", "agent": r"agent", "mcp": r"(ui-|webui-)?mcp-.*", "rpc": r"rpc"}
-# They read files for whoever asks, or serve another model than the one asked for.
-_FORBIDDEN = re.compile(r"media-path|(?!spec-default).+-default|fim-.*|hf-repo-.*|spec-draft-hf")
-# They print something and end, or go to the background where nobody sees them.
-_ENDING = ("help", "usage", "version", "cache-list", "completion-bash", "list-devices", "log-disable")
+# A name in the environment, and what llama-server takes for on and off in there.
+_ENVIRONMENT = re.compile(r"LLAMA_[A-Z0-9_]+")
+_SWITCHED = {"1": True, "true": True, "on": True, "enabled": True, "0": False, "false": False, "off": False, "disabled": False}
 
 
 def translated(options: Extra) -> tuple[str, dict[str, typing.Any]]:
@@ -35,7 +28,7 @@ def translated(options: Extra) -> tuple[str, dict[str, typing.Any]]:
     on, rest = {}, {}
     for given, value in options.items():
         name = _plain(str(given))
-        if name.removeprefix("no-") in _LOADING and isinstance(value, bool):
+        if name.removeprefix("no-") in LOADING and isinstance(value, bool):
             on[name.removeprefix("no-")] = value != name.startswith("no-")
         else:
             rest[given] = value
@@ -49,10 +42,61 @@ def translated(options: Extra) -> tuple[str, dict[str, typing.Any]]:
 
 def arguments(options: Extra, flags: Flags | None) -> list[str]:
     """The command line for options without problems, sorted by name so that their order never matters."""
+    named, _problems = resolved(options, flags)
     words: list[str] = []
-    for name in sorted(options):
-        words += _words(_plain(name), options[name], flags.get(_plain(name)) if flags else None)
+    for name in sorted(named):
+        words += _words(name, named[name], flags.get(name) if flags else None)
     return words
+
+
+def resolved(options: Extra, flags: Flags | None) -> tuple[dict[str, typing.Any], list[Problem]]:
+    """Return the options by their long names, and what is wrong with those that were given in another way.
+
+    Container arguments may name a flag by its short name and the environment by ``LLAMA_ARG_…``: only the release's own list knows which
+    that is, so without it such names are left out.
+    """
+    named: dict[str, typing.Any] = {}
+    found: list[Problem] = []
+    for given in sorted(options, key=str):
+        name, value = str(given), options[given]
+        flag = _flag_of(name, flags)
+        if _ENVIRONMENT.fullmatch(name) or _is_short(name):
+            if flag is None:
+                found += [_unknown_name(name, flags)] if flags else []
+                continue
+            name, value = _long_name(flag), _switched(value, flag) if _ENVIRONMENT.fullmatch(name) else value
+        name = _plain(name)
+        if name in named:
+            found.append(Problem(VARIABLE, f"{name} twice, the second time as {given}", "each option once"))
+        named[name] = value
+    return named, found
+
+
+def _is_short(name: str) -> bool:
+    return name.startswith("-") and not name.startswith("--")
+
+
+def _flag_of(name: str, flags: Flags | None) -> Flag | None:
+    if flags is None:
+        return None
+    return flags.by_name.get(name) or next((flag for flag in flags.by_name.values() if flag.environment == name), None)
+
+
+def _long_name(flag: Flag) -> str:
+    """Return a name that the flag is known by here: one that a role variable owns, or else its first long one."""
+    names = [_plain(name) for name in flag.names if name.startswith("--")] or [_plain(flag.names[0])]
+    return next((name for name in names if server_flag_kinds.owner(name)), names[0])
+
+
+def _switched(value: typing.Any, flag: Flag) -> typing.Any:
+    return value if flag.value else _SWITCHED.get(str(value).lower(), value)
+
+
+def _unknown_name(name: str, flags: Flags) -> Problem:
+    known = flags.environments if _ENVIRONMENT.fullmatch(name) else {short for short in flags.by_name if _is_short(short)}
+    close = nearest(name, known)
+    wanted = f"a name that this release knows; the nearest are {one_of(close)}" if close else "a name that this release knows"
+    return Problem(VARIABLE, name, wanted, "llama-server --help lists them all")
 
 
 def _words(name: str, value: typing.Any, flag: Flag | None) -> list[str]:
@@ -66,10 +110,9 @@ def _words(name: str, value: typing.Any, flag: Flag | None) -> list[str]:
 
 def problems(options: Extra, flags: Flags | None, allow: typing.Collection[str] = ()) -> list[Problem]:
     """Everything wrong with the extra options; what a release knows is only checked where ``flags`` are known."""
-    found = []
-    for given in sorted(options, key=str):
-        name = _plain(str(given))
-        problem = _refused(name, flags, allow) or _bad_value(name, options[given]) or (_unknown(name, options[given], flags) if flags else None)
+    named, found = resolved(options, flags)
+    for name in sorted(named):
+        problem = _refused(name, flags, allow) or _bad_value(name, named[name]) or (_unknown(name, named[name], flags) if flags else None)
         if problem is not None:
             found.append(problem)
     return found
@@ -81,15 +124,18 @@ def _plain(name: str) -> str:
 
 def _refused(name: str, flags: Flags | None, allow: typing.Collection[str]) -> Problem | None:
     base = name.removeprefix("no-")
-    for variable, names in MANAGED.items():
-        if not _spellings(base, flags).isdisjoint(names):
+    for spelling in sorted(_spellings(base, flags), key=lambda spelling: spelling != base):
+        variable = server_flag_kinds.owner(spelling)
+        if variable:
             return Problem(VARIABLE, name, f"it to be left to {variable}", f"set {variable} instead")
-    wanted = "no option that opens the host, serves another model or ends the server"
-    for what, pattern in ALLOWED.items():
-        if re.fullmatch(pattern, base) and what not in allow:
+        wanted = "no option that opens the host, serves another model or ends the server"
+        what = server_flag_kinds.way_in(spelling)
+        if what and what not in allow:
             return Problem(VARIABLE, name, wanted, f"leave it out, or name {what} in llama_server_allow if every user of the port may have that")
-    if _FORBIDDEN.fullmatch(base) or base in _ENDING:
-        return Problem(VARIABLE, name, wanted, "leave it out")
+        flag = flags.get(spelling) if flags else None
+        reason = server_flag_kinds.reason_against(spelling, flag.value if flag else "")
+        if reason:
+            return Problem(VARIABLE, f"{name}, which {reason}", wanted, "leave it out")
     if not re.fullmatch(r"[a-z0-9][a-z0-9.-]+", name):
         return Problem(VARIABLE, repr(name), "the long name of an option, such as top-k")
     return None

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import pathlib
 import typing
 
 import pytest
 
-from ansible_collections.llama_fleet.core.plugins.module_utils import server_flags
+from ansible_collections.llama_fleet.core.plugins.module_utils import server_flag_kinds, server_flags
 from ansible_collections.llama_fleet.core.tests.unit.fake_server_options import flags
 
 FLAGS = flags()
+HELP = pathlib.Path(__file__).parent / "fixtures" / "llama_server"
+# All that a release prints, and not only what the tests are about.
+WHOLE = server_flags.parse_help((HELP / "help_b11434.txt").read_text(encoding="utf-8"))
 
 
 @pytest.mark.parametrize(
@@ -138,6 +142,11 @@ def test_options_become_a_command_line(options: dict[str, typing.Any], words: li
         ({"ui-mcp-proxy": True}, "no option that opens the host"),
         ({"rpc": "10.0.0.1:50052"}, "no option that opens the host"),
         ({"media-path": "/"}, "no option that opens the host"),
+        ({"path": "/"}, "found path, which hands files of the host to whoever asks, wanted no option that opens the host"),
+        ({"--path": "/"}, "hands files of the host"),
+        ({"slot_save_path": "/"}, "hands files of the host"),
+        ({"log-file": "/a"}, "writes files of its own"),
+        ({"video-ffmpeg-dir": "/a"}, "runs other programs"),
         ({"models-dir": "/m"}, "no option that opens the host"),
         ({"fim-qwen-3b-default": True}, "serves another model"),
         ({"list-devices": True}, "ends the server"),
@@ -159,6 +168,32 @@ def test_a_bad_option_is_one_sentence(options: dict[str, typing.Any], sentence: 
     assert len(found) == 1
     assert sentence in str(found[0])
     assert found[0].subject == "llama_server_extra_options"
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"LLAMA_ARG_STATIC_PATH": "/"}, "hands files of the host"),
+        ({"LLAMA_ARG_TOOLS": "all"}, "name tools in llama_server_allow"),
+        ({"LLAMA_ARG_AGENT": "1"}, "name agent in llama_server_allow"),
+        ({"LLAMA_ARG_MODEL": "other.gguf"}, "set llama_server_model instead"),
+        ({"--model": "other.gguf"}, "set llama_server_model instead"),
+        ({"-m": "other.gguf"}, "set llama_server_model instead"),
+        ({"-hf": "a/b"}, "set llama_server_model instead"),
+        ({"-c": "1"}, "set llama_server_ctx_size instead"),
+        ({"-a": "x"}, "set llama_server_alias instead"),
+        ({"-np": "1"}, "set llama_server_parallel instead"),
+        ({"-v": True}, "set llama_server_log_level instead"),
+        ({"LLAMA_API_KEY": "k"}, "set llama_server_api_key instead"),
+        ({"-zz": True}, "found -zz, wanted a name that this release knows"),
+        ({"LLAMA_ARG_TOP_KK": "1"}, "found LLAMA_ARG_TOP_KK, wanted a name that this release knows; the nearest are LLAMA_ARG_TOP_K"),
+        ({"LLAMA_ARG_TOP_K": "1", "top-k": 1}, "found top-k twice, the second time as top-k, wanted each option once"),
+        ({"LLAMA_ARG_METRICS\n--tools": "all"}, "the long name of an option"),
+    ],
+)
+def test_no_other_name_gets_past_the_door(options: dict[str, typing.Any], sentence: str) -> None:
+    (problem,) = server_flags.problems(options, WHOLE)
+    assert sentence in str(problem)
 
 
 @pytest.mark.parametrize(
@@ -195,3 +230,55 @@ def test_all_problems_are_told_at_once_and_names_are_left_alone_without_a_releas
     assert len(server_flags.problems({"tools": 1, "cache-reuze": 1, "port": 1}, FLAGS)) == 3
     assert len(server_flags.problems({"tools": 1, "cache-reuze": 1, "port": 1}, None)) == 2
     assert server_flags.arguments({"metrics": True, "warmup": False, "x": 1}, None) == ["--metrics", "--no-warmup", "--x", "1"]
+
+
+@pytest.mark.parametrize("name", ["help_b11434.txt", "help.txt", "help_middle.txt", "help_old.txt"])
+def test_every_flag_of_a_release_has_its_kind(name: str) -> None:
+    """Where this fails, somebody has to say what the new flags read, write, serve, run or ask: server_flag_kinds has a place for each."""
+    known = server_flags.parse_help((HELP / name).read_text(encoding="utf-8"))
+    assert len(known.long_names) > 70
+    names = {flag.names: [spelling[2:].removeprefix("no-") for spelling in flag.names] for flag in known.by_name.values() if not flag.removed}
+    assert [flag for flag, plain in names.items() if not any(map(server_flag_kinds.is_classified, plain))] == []
+
+
+def test_every_flag_that_names_a_place_is_owned_named_refused_or_only_read() -> None:
+    places = {
+        spelling[2:]
+        for flag in WHOLE.by_name.values()
+        for spelling in flag.names
+        if spelling.startswith("--") and server_flag_kinds.reason_against("of-the-future", flag.value)
+    }
+    assert len(places) > 20
+    assert {name for name in places if server_flags.problems({name: "/x"}, WHOLE) == []} == {
+        "control-vector",
+        "control-vector-scaled",
+        "grammar-file",
+        "json-schema-file",
+        "lookup-cache-static",
+        "model-draft",
+        "spec-draft-model",
+        "ui-config-file",
+        "webui-config-file",
+    }
+
+
+def test_a_flag_of_a_later_release_that_names_a_place_is_refused() -> None:
+    later = server_flags.parse_help("--port N  x\n--future-dir PATH  y\n--future-count N  z\n")
+    (problem,) = server_flags.problems({"future-dir": "/x", "future-count": 3}, later)
+    assert "future-dir, which may open files or addresses, and is newer than this llama-fleet" in str(problem)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"LLAMA_ARG_TOP_K": "20"}, ["--top-k", "20"]),
+        ({"LLAMA_ARG_SWA_FULL": "true"}, ["--swa-full"]),
+        ({"LLAMA_ARG_CONT_BATCHING": "0"}, ["--no-cont-batching"]),
+        ({"-ctxcp": "4", "--temp": "0.5"}, ["--ctx-checkpoints", "4", "--temp", "0.5"]),
+        ({"--no-warmup": True}, ["--no-warmup"]),
+        ({"--fit": "off"}, ["--fit", "off"]),
+    ],
+)
+def test_other_names_of_an_option_mean_the_same(options: dict[str, typing.Any], words: list[str]) -> None:
+    assert server_flags.problems(options, WHOLE) == []
+    assert server_flags.arguments(options, WHOLE) == words
