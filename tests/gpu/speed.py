@@ -74,10 +74,10 @@ def ask(url: str, vocabulary: int, prompt: int, tokens: int, rounds: int) -> dic
     }
 
 
-def bench(release: pathlib.Path, model: pathlib.Path, prompt: int, tokens: int, rounds: int, gpu: bool) -> dict[str, float]:
+def bench(release: pathlib.Path, model: pathlib.Path, prompt: int, tokens: int, rounds: int, gpu: bool, options: typing.Sequence[str] = ()) -> dict[str, float]:
     """The same without a server, by llama-bench. The GPU is named, else the CPU would silently step in."""
     where = ["-ngl", "99", "-dev", "CUDA0"] if gpu else ["-ngl", "0"]
-    command = [str(release / "bin/llama-bench"), "-m", str(model), "-p", str(prompt), "-n", str(tokens), "-r", str(rounds), "-o", "json", *where]
+    command = [str(release / "bin/llama-bench"), "-m", str(model), "-p", str(prompt), "-n", str(tokens), "-r", str(rounds), "-o", "json", *where, *options]
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=3600)
     speeds = {"prompt" if test["n_prompt"] else "generated": float(test["avg_ts"]) for test in json.loads(done.stdout)}
     return {f"{kind}_tokens_per_second": round(speed, 1) for kind, speed in speeds.items()}

@@ -27,9 +27,21 @@ from __future__ import annotations
 
 import typing
 
-from tests.gpu.phases import cuda, driver, release, serving
+from tests.gpu.phases import changes, cuda, driver, fallback, instance, release, serving, sharing, speeds
 
 if typing.TYPE_CHECKING:
     from tests.gpu.frame import Phase
 
-ALL: tuple[Phase, ...] = (driver.PHASE, cuda.PHASE, release.PHASE, serving.PHASE)
+# What says most comes first, so that a small budget still gives the main figures.
+ALL: tuple[Phase, ...] = (
+    driver.PHASE,
+    cuda.PHASE,
+    release.PHASE,
+    instance.PHASE,
+    speeds.PHASE,
+    fallback.PHASE,
+    sharing.PHASE,
+    changes.PHASE,
+    speeds.OTHERS,
+    serving.PHASE,
+)

@@ -1,0 +1,78 @@
+# Copyright: (c) 2026, the llama-fleet authors
+# SPDX-License-Identifier: MIT
+"""``python -m tests.gpu.hold MIB``: takes so much of the first GPU, or all but that where MIB is negative, says so, and holds it until its input ends."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import subprocess
+import sys
+import typing
+
+LIBRARY = "libcuda.so.1"
+_MIB = 1 << 20
+_PATIENCE = 60.0
+
+
+class HoldError(Exception):
+    """Why the memory cannot be held, as a clause."""
+
+
+def take(mib: int, library: str = LIBRARY) -> int:
+    """Take ``mib`` MiB of the first GPU, or leave ``-mib`` of it free, and return how many MiB were taken. Raises HoldError."""
+    try:
+        cuda = ctypes.CDLL(library)
+    except OSError as error:
+        raise HoldError(f"{library} cannot be loaded: {error}") from None
+    device, context = ctypes.c_int(), ctypes.c_void_p()
+    free, total, address = ctypes.c_size_t(), ctypes.c_size_t(), ctypes.c_uint64()
+    _check(cuda.cuInit(0), "cuInit")
+    _check(cuda.cuDeviceGet(ctypes.byref(device), 0), "cuDeviceGet")
+    _check(cuda.cuDevicePrimaryCtxRetain(ctypes.byref(context), device), "cuDevicePrimaryCtxRetain")
+    _check(cuda.cuCtxSetCurrent(context), "cuCtxSetCurrent")
+    _check(cuda.cuMemGetInfo_v2(ctypes.byref(free), ctypes.byref(total)), "cuMemGetInfo")
+    size = mib * _MIB if mib >= 0 else free.value + mib * _MIB
+    if size <= 0:
+        raise HoldError(f"only {free.value // _MIB} MiB are free")
+    _check(cuda.cuMemAlloc_v2(ctypes.byref(address), ctypes.c_size_t(size)), "cuMemAlloc")
+    return size // _MIB
+
+
+def _check(code: int, call: str) -> None:
+    if code:
+        raise HoldError(f"{call} returns {code}")
+
+
+@contextlib.contextmanager
+def held(mib: int, python_path: str) -> typing.Iterator[tuple[int, int]]:
+    """Let another process take GPU memory as ``take`` does; gives its pid and the MiB it holds. Raises HoldError with what it said."""
+    command = [sys.executable, "-m", "tests.gpu.hold", str(mib)]
+    pipe, environment = subprocess.PIPE, {**os.environ, "PYTHONPATH": python_path}
+    with subprocess.Popen(command, env=environment, stdin=pipe, stdout=pipe, stderr=pipe, text=True) as process:
+        assert process.stdout
+        assert process.stderr
+        said = process.stdout.readline().split()
+        if said[:1] != ["held"]:
+            raise HoldError(process.stderr.read().strip() or "it ended without a word")
+        try:
+            yield process.pid, int(said[1])
+        finally:
+            process.communicate(timeout=_PATIENCE)
+
+
+def main() -> int:
+    try:
+        taken = take(int(sys.argv[1]))
+    except HoldError as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    sys.stdout.write(f"held {taken}\n")
+    sys.stdout.flush()
+    sys.stdin.read()
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
