@@ -12,7 +12,7 @@ if typing.TYPE_CHECKING:
     import pathlib
 
 # What a machine may lack: whoever wrote the test knew, and no other step can help.
-HARDWARE = ("needs a CPU with FMA", "AMX is a matter of x86-64", "there is a GPU here")
+HARDWARE = ("needs a CPU with FMA", "AMX is a matter of x86-64", "there is a GPU here", "a rehearsal wants")
 # Tests that take what an environment variable names, and the step that sets it.
 ELSEWHERE = {"LLAMA_FLEET_TEST_RELEASE": "server", "LLAMA_FLEET_TEST_MODEL": "server", "LLAMA_FLEET_TEST_OLAH": "olah"}
 _COLLECTION = "collections.ansible_collections.llama_fleet.core."

@@ -22,6 +22,7 @@ BUILDS = (
     f"{_PLUGINS}/module_utils/test_gguf_header_hostile.py",
     "tests/unit/segments/test_kill.py",
     "tests/unit/test_launcher.py",
+    "tests/unit/test_gpu_rehearsal.py",
 )
 # Of the hosts; with it go tools_venv and what the documents say.
 OLDEST_PYTHON = "3.10"
@@ -99,7 +100,9 @@ def mypy(context: Context) -> None:
 
 @step("shellcheck", "shell scripts", quick=True)
 def shellcheck(context: Context) -> None:
-    context.run("shellcheck", "llama-fleet", "tests/run", "tests/gpu/run", "tests/gpu/collect", ".ci/run", venv=environments.main_venv(context))
+    context.run(
+        "shellcheck", "llama-fleet", "tests/run", "tests/gpu/run", "tests/gpu/collect", "tests/gpu/report", ".ci/run", venv=environments.main_venv(context)
+    )
 
 
 @step("yamllint", "YAML", quick=True)
@@ -164,7 +167,9 @@ def server(context: Context) -> None:
     units = COLLECTION / "tests" / "unit" / "plugins"
     files = (units / "modules" / "test_llama_server.py", units / "module_utils" / "test_memory_plan.py", units / "module_utils" / "test_gguf_header.py")
     # Test by test, not file by file: one of them waits for a server that hangs.
-    tools.run_pytest(context, environments.main_venv(context), "--dist", "load", *files, "tests/unit/test_gguf_info.py", env=real)
+    tools.run_pytest(
+        context, environments.main_venv(context), "--dist", "load", *files, "tests/unit/test_gguf_info.py", "tests/unit/test_gpu_rehearsal.py", env=real
+    )
 
 
 @step("instance", "an instance on a real host with systemd: changed, spoilt, killed, rolled back; doctor on such a host", needs=("hosts",))
