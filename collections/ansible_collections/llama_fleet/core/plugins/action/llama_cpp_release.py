@@ -1,107 +1,198 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Shows the progress of the module of the same name, and lets the hosts of a play share what one of them has built."""
+"""Shows the progress of the module of the same name, and lets hosts that trust each other share what one of them has built."""
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import json
-import os
 import pathlib
+import resource
 import typing
 import uuid
 
 from ansible.errors import AnsibleError
 from ansible.utils.display import Display
 
-from ansible_collections.llama_fleet.core.plugins.module_utils import release_index
+from ansible_collections.llama_fleet.core.plugins.module_utils import release_index, release_signature
+from ansible_collections.llama_fleet.core.plugins.module_utils.borrowed import borrower
 from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp_request import ARGUMENTS, OFFERED
-from ansible_collections.llama_fleet.core.plugins.plugin_utils.controller_cache import ControllerCache
+from ansible_collections.llama_fleet.core.plugins.module_utils.problems import ProblemError
+from ansible_collections.llama_fleet.core.plugins.module_utils.progress import Progress
+from ansible_collections.llama_fleet.core.plugins.module_utils.tools_venv import ARCHIVER
+from ansible_collections.llama_fleet.core.plugins.module_utils.untrusted import line
+from ansible_collections.llama_fleet.core.plugins.plugin_utils import accepted_release, builders
+from ansible_collections.llama_fleet.core.plugins.plugin_utils.controller_cache import Accepted, ControllerCache
+from ansible_collections.llama_fleet.core.plugins.plugin_utils.host_action import host_of
 from ansible_collections.llama_fleet.core.plugins.plugin_utils.progress_action import ProgressAction
 
 display = Display()
 Arguments = dict[str, typing.Any]
+# Bytes that may be written while a small file comes from a host; also a log that this process writes meanwhile has to fit.
+_LEAST_LIMIT = 64 << 20
+
+
+@dataclasses.dataclass(frozen=True)
+class Sharing:
+    """With whom a host shares. ``hands_on`` says whether others take what it builds."""
+
+    cache: ControllerCache
+    host: builders.Builder
+    trusted: frozenset[builders.Builder]
+    signers: tuple[str, ...]
+    signs: bool
+
+    @property
+    def hands_on(self) -> bool:
+        return self.host in self.trusted or self.signs
+
+    @property
+    def takes(self) -> bool:
+        return bool(self.trusted or self.signers)
+
+    def offers(self) -> dict[str, Accepted]:
+        """Return what the controller has for this host, by the release's name; of two the older."""
+        found: dict[str, Accepted] = {}
+        for each in self.cache.accepted():
+            if each.signed if self.signers else each.builder in self.trusted:
+                found.setdefault(each.entry.name, each)
+        return found
+
+    def offer(self) -> str:
+        """Return the same as an index, for a plan."""
+        return json.dumps(release_index.render(each.entry for each in self.offers().values()))
 
 
 class ActionModule(ProgressAction):
-    """The first host of a fingerprint builds; its release goes to the controller, and from there to the other hosts."""
+    """Among hosts that are each other's ``builders`` the first one builds; the controller accepts its release and has the others take it."""
 
     ROLE = "llama_cpp"
 
-    def _arguments(self) -> Arguments:
-        arguments = super()._arguments()
-        cache = self._cache(arguments)
-        return {**arguments, "offered": _offer(cache)} if cache else arguments
+    def run(self, tmp: str | None = None, task_vars: Arguments | None = None) -> Arguments:
+        try:
+            return super().run(tmp, task_vars)
+        except ProblemError as error:
+            return {"failed": True, "msg": str(error), "problems": [dataclasses.asdict(problem) for problem in error.problems]}
 
-    def _cache(self, arguments: Arguments) -> ControllerCache | None:
+    def _arguments(self, task_vars: Arguments) -> Arguments:
+        arguments = super()._arguments(task_vars)
+        sharing = self._sharing(arguments, task_vars)
+        return {**arguments, "offered": sharing.offer()} if sharing else arguments
+
+    def _sharing(self, arguments: Arguments, task_vars: Arguments) -> Sharing | None:
+        """Return with whom the host shares; None where it does with nobody. What says so are the operator's variables alone."""
         place = arguments.get("controller_cache", ARGUMENTS["controller_cache"]["default"])
+        patterns, signers = arguments.get("builders") or [], tuple(arguments.get("trusted_signers") or ())
+        signs = bool(arguments.get("signing_key"))
         # The controller itself has nobody to share with.
-        return ControllerCache(pathlib.Path(place).expanduser()) if place and self._connection.transport != "local" else None
+        if not place or self._connection.transport == "local" or not (patterns or signers or signs):
+            return None
+        trusted = builders.named(patterns, task_vars, self._loader)
+        host = builders.builder(host_of(task_vars), task_vars)
+        return Sharing(ControllerCache(pathlib.Path(place).expanduser()), host, trusted, signers, signs)
 
     def _run_in_background(self, arguments: Arguments, task_vars: Arguments) -> Arguments:
-        cache = self._cache(arguments)
+        sharing = self._sharing(arguments, task_vars)
         offered = arguments.pop("offered", "")
-        if cache is None or arguments.get("method") == "source":
+        if sharing is None or arguments.get("method") == "source":
             return super()._run_in_background(arguments, task_vars)
         plan = self._plan(arguments, offered, task_vars)
         if plan.get("would_compile") and not plan["fingerprint_parts"]:  # without git nobody knows what would be built
             plan = self._plan({**arguments, "install_git": True}, offered, task_vars)
         if plan.get("would_compile") and plan["fingerprint_parts"]:
-            with cache.turn(plan["fingerprint_parts"], lambda: self._say(task_vars, "waiting for another host that builds the same release")):
-                now = _offer(cache)
+            with self._turn(sharing, plan, task_vars):
+                now = sharing.offer()
                 if now != offered:  # since then another host has built it
                     plan = self._plan(arguments, now, task_vars)
                 if plan.get("would_compile"):
-                    return self._build(arguments, cache, task_vars)
+                    return self._build(arguments, sharing, plan, task_vars)
         if plan.get("taken_from") == OFFERED:
-            return self._bring(arguments, cache, plan["takes"], task_vars)
+            return self._bring(arguments, sharing, plan["takes"], task_vars)
         return plan if plan.get("failed") else super()._run_in_background(arguments, task_vars)
 
-    def _plan(self, arguments: Arguments, offered: str, task_vars: Arguments) -> Arguments:
-        return dict(self._execute_module(module_args={**arguments, "offered": offered, "plan_only": True}, task_vars=task_vars))
+    def _turn(self, sharing: Sharing, plan: Arguments, task_vars: Arguments) -> typing.ContextManager[None]:
+        if not sharing.takes:
+            return contextlib.nullcontext()
 
-    def _build(self, arguments: Arguments, cache: ControllerCache, task_vars: Arguments) -> Arguments:
-        """Build, and keep the release on the controller; where that fails the build is as good."""
+        def waiting() -> None:
+            self._say(task_vars, "waiting for another host that builds the same release")
+
+        early = {name: value for name, value in plan["fingerprint_parts"].items() if name not in accepted_release.LATE}
+        among = [early, sorted(map(dataclasses.astuple, sharing.trusted)), sorted(sharing.signers)]
+        return sharing.cache.turn(json.dumps(among, sort_keys=True), waiting, keep=sharing.hands_on)
+
+    def _plan(self, arguments: Arguments, offered: str, task_vars: Arguments) -> Arguments:
+        return self._execute_module(module_args={**arguments, "offered": offered, "plan_only": True}, task_vars=task_vars)
+
+    def _build(self, arguments: Arguments, sharing: Sharing, plan: Arguments, task_vars: Arguments) -> Arguments:
+        """Build, and keep the release on the controller where others may take it; where that fails the build is as good."""
         built = super()._run_in_background(arguments, task_vars)
-        if not built.get("failed"):
+        if not built.get("failed") and sharing.hands_on:
             try:
-                self._collect(arguments, cache, task_vars)
-            except (AnsibleError, OSError, ValueError) as error:
-                display.warning(f"The release of {task_vars.get('inventory_hostname')} is not shared with other hosts: {error}")
+                self._collect(arguments, sharing, plan, built, task_vars)
+            except (AnsibleError, *accepted_release.REFUSALS) as error:
+                host = host_of(task_vars)
+                display.warning(line(f"The release of {host} is not shared with other hosts: {error}", 4000))
         return built
 
-    def _collect(self, arguments: Arguments, cache: ControllerCache, task_vars: Arguments) -> None:
+    def _collect(self, arguments: Arguments, sharing: Sharing, plan: Arguments, built: Arguments, task_vars: Arguments) -> None:
+        """Fetch what the host has built, and accept it. Every path is the controller's own; what the host says of its archive is only how much may come."""
+        wanted = accepted_release.asked(arguments, plan["fingerprint_parts"], built)
         folder = f"/tmp/llama-fleet-{uuid.uuid4().hex}"  # a name nobody can have prepared
         try:
             packed = super()._run_in_background({**arguments, "state": "packed", "pack_to": folder}, task_vars)
             if packed.get("failed"):
                 raise AnsibleError(packed.get("msg", "it cannot be packed"))
-            archive = packed["packed"]["path"]
-            signature = [f"{archive}.sig"] if packed["packed"]["signed"] else []
-            self._say(task_vars, f"fetching {os.path.basename(archive)} to the controller, {packed['packed']['size'] / 1e6:.0f} MB")
-            with cache.adding() as local:
-                for path in (archive, f"{folder}/{release_index.INDEX}", *signature):
-                    self._connection.fetch_file(path, str(local / os.path.basename(path)))
+            size = accepted_release.size_of(packed.get("packed", {}))
+            self._say(task_vars, f"fetching {wanted.file} to the controller, {size / 1e6:.0f} MB")
+            with sharing.cache.arriving() as local:
+                archive, signature = local / wanted.file, local / f"{wanted.file}{release_signature.SUFFIX}"
+                self._fetch(f"{folder}/{archive.name}", archive, size)
+                if sharing.signs:
+                    self._fetch(f"{folder}/{signature.name}", signature, 1 << 16)
+                with self._archiver(arguments, sharing) as zstandard:
+                    entry = accepted_release.accept(archive, wanted, zstandard)
+                sharing.cache.add(entry, archive, sharing.host, signature if sharing.signs else None)
         finally:
             self._low_level_execute_command(f"rm -rf {folder}")
 
-    def _bring(self, arguments: Arguments, cache: ControllerCache, name: str, task_vars: Arguments) -> Arguments:
-        """Send the packed release ``name`` to the host and have it taken from there."""
-        entry = cache.entries()[name]
-        self._say(task_vars, f"sending {entry.file}, {entry.size / 1e6:.0f} MB")
+    def _fetch(self, path: str, local: pathlib.Path, size: int) -> None:
+        """Fetch a file of at most ``size`` bytes; a host that sends more is cut off by the kernel."""
+        before = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (max(size, _LEAST_LIMIT), before[1]))
+        try:
+            self._connection.fetch_file(path, str(local))
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        if local.is_symlink() or not local.is_file() or local.stat().st_size > size:
+            raise AnsibleError(f"{local.name} is more than the {size} bytes that the host announced")
+
+    def _archiver(self, arguments: Arguments, sharing: Sharing) -> typing.ContextManager[typing.Any]:
+        return borrower(sharing.cache.tools(), arguments.get("index_url") or "", "llama_cpp_index_url", Progress())("zstandard", ARCHIVER)
+
+    def _bring(self, arguments: Arguments, sharing: Sharing, name: str, task_vars: Arguments) -> Arguments:
+        """Send the packed release ``name`` to the host and have it taken from there, as its builder or the controller signed it."""
+        accepted = sharing.offers().get(name)
+        if accepted is None:
+            return {"failed": True, "msg": f"host {host_of(task_vars)}: found that it takes {line(name, 80)}, wanted a release that it was offered."}
+        try:
+            sharing.cache.take(accepted)
+        except accepted_release.REFUSALS as error:
+            display.warning(line(f"The release {name} on the controller is of no use, so {host_of(task_vars)} builds its own. {error}", 4000))
+            return super()._run_in_background(arguments, task_vars)
+        self._say(task_vars, f"sending {accepted.entry.file} as {line(accepted.builder.host, 80)} has built it, {accepted.entry.size / 1e6:.0f} MB")
         folder = self._make_tmp_path()
         try:
-            sent = [self._transfer_file(str(path), self._connection._shell.join_path(folder, path.name)) for path in cache.files(entry)]
-            index = self._connection._shell.join_path(folder, release_index.INDEX)
-            sent.append(self._transfer_data(index, json.dumps(release_index.render([entry]))))
+            join = self._connection._shell.join_path
+            sent = [self._transfer_file(str(path), join(folder, target)) for path, target in accepted.files(own=bool(sharing.signers))]
+            sent.append(self._transfer_data(join(folder, release_index.INDEX), json.dumps(release_index.render([accepted.entry]))))
             self._fixup_perms2((folder, *sent), execute=False)
-            return super()._run_in_background({**arguments, "cache": [folder.rstrip("/"), *arguments.get("cache", [])]}, task_vars)
+            signers = list(sharing.signers) or [sharing.cache.signer()]
+            return super()._run_in_background({**arguments, "cache": [folder.rstrip("/")], "trusted_signers": signers}, task_vars)
         finally:
             self._remove_tmp_path(folder)
 
     def _say(self, task_vars: Arguments, what: str) -> None:
-        display.display(f"[{self._shown_host(task_vars)}] {what}")
-
-
-def _offer(cache: ControllerCache) -> str:
-    return json.dumps(release_index.render(cache.entries().values()))
+        display.display(line(f"[{self._shown_host(task_vars)}] {what}"))

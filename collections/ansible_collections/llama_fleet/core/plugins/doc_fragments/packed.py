@@ -40,9 +40,18 @@ options:
     type: list
     elements: str
     default: []
+  builders:
+    description:
+      - Hosts, groups or patterns of them out of the inventory whose builds this host takes from O(controller_cache). What they have built runs on this host.
+      - Empty means that this host takes nothing that another has built, unless it is signed by one of O(trusted_signers).
+      - A host that is among its own O(builders) hands on what it has built.
+    type: list
+    elements: str
+    default: []
   controller_cache:
     description:
-      - Folder on the controller, by which the hosts of a play share releases. The first host of a fingerprint builds, the others take what it has built.
+      - Folder on the controller, by which the hosts of a play share releases. The first of the O(builders) of a fingerprint builds, the others take what it has
+        built. The controller keeps a key there, with which it signs what it has accepted; hosts take nothing else from it.
       - Empty means that every host builds for itself. Hosts without a connection, such as localhost, do.
       - Archives that no host has taken for 30 days are removed.
     type: str

@@ -39,6 +39,7 @@ ARGUMENTS: dict[str, dict[str, typing.Any]] = {
     "index_url": {"type": "str", "default": ""},
     "cache": {"type": "list", "elements": "str", "default": []},
     "trusted_signers": {"type": "list", "elements": "str", "default": []},
+    "builders": {"type": "list", "elements": "str", "default": []},
     "controller_cache": {"type": "str", "default": "~/.cache/llama-fleet/releases"},
     "upstream_url": {"type": "str", "default": UPSTREAM_URL},
     "pack_to": {"type": "path", "default": ""},

@@ -53,7 +53,7 @@ class ProgressAction(HostAction):
     def run(self, tmp: str | None = None, task_vars: dict[str, typing.Any] | None = None) -> dict[str, typing.Any]:
         self._begin(tmp, task_vars)
         self._instance = overrides.of_turn(task_vars, self._templar.template)
-        arguments = self._arguments()
+        arguments = self._arguments(task_vars or {})
         plan_only = arguments.get("plan_only") is True
         if self._play_context.check_mode or plan_only:
             result = self._execute_module(module_args=arguments, task_vars=task_vars)
@@ -61,7 +61,7 @@ class ProgressAction(HostAction):
             result = self._run_in_background(arguments, task_vars or {})
         return overrides.told(result, self._instance, plan_only)
 
-    def _arguments(self) -> dict[str, typing.Any]:
+    def _arguments(self, _task_vars: dict[str, typing.Any]) -> dict[str, typing.Any]:
         """What the module is given; a copy."""
         return overrides.merged(self._task.args, self.ROLE)
 
