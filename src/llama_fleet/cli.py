@@ -21,6 +21,7 @@ NAME = "llama-fleet"
 CONTEXT = {"help_option_names": ["-h", "--help"]}
 PROMPT = "Say hello and tell me in one sentence what you can do."
 # Which instance is meant, and where it is kept: all that `down` needs to know.
+DRAIN = "llama_server_drain_timeout"
 PLACE = ("llama_server_instance", "llama_server_runtime", "llama_server_root", "llama_server_runtime_root")
 
 UP_HELP = """Provide llama.cpp and a model, start llama-server, ask it one question.
@@ -116,7 +117,7 @@ def commands(catalogue: settings.Catalogue) -> click.Group:
     parameters = [_MODEL, *own_options("prefix", "inventory", "verbose"), *shown_options(), *options.make(catalogue)]
     group.add_command(options.StagedCommand("doctor", callback=_doctor(catalogue), params=parameters, help=doctor.HELP))
     group.add_command(
-        options.StagedCommand("down", callback=_handler(catalogue, "down"), params=[*own_options(), *options.make(catalogue, PLACE)], help=DOWN_HELP)
+        options.StagedCommand("down", callback=_handler(catalogue, "down"), params=[*own_options(), *options.make(catalogue, (*PLACE, DRAIN))], help=DOWN_HELP)
     )
     for name, view, text in (("status", status.STATUS, STATUS_HELP), ("generations", status.GENERATIONS, GENERATIONS_HELP)):
         asked = [*own_options("prefix", "inventory", "verbose"), *shown_options(watched=name == "status")]
@@ -130,7 +131,7 @@ def commands(catalogue: settings.Catalogue) -> click.Group:
                 _INSTANCE,
                 click.Option(["--to", TO], type=click.IntRange(min=1), metavar="N", help="Number of the generation."),
                 *own_options(),
-                *options.make(catalogue, (*ROOTS, "llama_server_ready_timeout")),
+                *options.make(catalogue, (*ROOTS, "llama_server_ready_timeout", DRAIN)),
             ],
             help=ROLLBACK_HELP,
         )

@@ -83,8 +83,8 @@ class ContainerHost(Host):
         asking.start()
         wait_for(lambda: any(slot["is_processing"] for slot in typing.cast("list[Facts]", self.ask("/slots"))))
         began = time.monotonic()
-        result = self.module(state="stopped", runtime=self.arguments()["runtime"])
+        result = self.module(state="stopped", runtime=self.arguments()["runtime"], drain_timeout=2)
         taken = time.monotonic() - began
         asking.join()
-        assert (result["changed"], result.get("msg")) == (True, None)
+        assert (result["changed"], result["in_flight"], result["cut"], result.get("msg")) == (True, 1, 1, None)
         return taken

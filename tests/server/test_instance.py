@@ -12,6 +12,7 @@ import os
 import pathlib
 import socket
 import subprocess
+import threading
 import typing
 import uuid
 
@@ -200,7 +201,7 @@ def test_the_key_is_nowhere(host: Host, first: Facts) -> None:
     assert set(modes) == {"400"}
 
 
-def test_a_stop_waits_for_nobody(host: Host, first: Facts) -> None:
+def test_a_stop_waits_for_what_ends_and_for_nobody_else(host: Host, first: Facts) -> None:
     """A client in the middle of a long answer: llama-server itself would not end before that."""
     assert first["changed"]
     body = json.dumps({"prompt": "Once upon a time", "n_predict": 100_000, "ignore_eos": True})
@@ -208,13 +209,29 @@ def test_a_stop_waits_for_nobody(host: Host, first: Facts) -> None:
     with socket.create_connection((host.address, PORT)) as client:
         client.sendall((head + body).encode())
         wait_for(lambda: any(slot["is_processing"] for slot in typing.cast("list[Facts]", host.ask("/slots"))))
-        host.good(stop_timeout=3)
-        assert host.show("TimeoutStopUSec") == "3s"
+        changed = host.good(stop_timeout=3, drain_timeout=4)
+        assert (changed["in_flight"], changed["cut"], host.show("TimeoutStopUSec")) == (1, 1, "3s")
+        assert "1 request was cut" in str(changed["warnings"])
     with socket.create_connection((host.address, PORT)) as client:
         client.sendall((head + body).encode())
-        stopped = host.good(state="stopped", stop_timeout=3)
-    assert (stopped["changed"], host.show("ActiveState")) == (True, "inactive")
+        stopped = host.good(state="stopped", stop_timeout=3, drain_timeout=0)
+    assert (stopped["changed"], stopped["cut"], host.show("ActiveState")) == (True, 1, "inactive")
     assert host.good()["restarted"]
+
+
+@pytest.mark.parametrize("change", [{"ctx_size": 320}, {"state": "rolled_back"}, {"state": "stopped"}], ids=["option", "rollback", "down"])
+def test_what_a_client_has_asked_for_is_answered_before_a_change(host: Host, first: Facts, change: Facts) -> None:
+    assert first["changed"]
+    answers: list[Facts] = []
+    asked = {"prompt": "Once upon a time", "n_predict": 60, "ignore_eos": True}
+    client = threading.Thread(target=lambda: answers.append(host.ask("/completion", asked)))
+    client.start()
+    wait_for(lambda: any(slot["is_processing"] for slot in typing.cast("list[Facts]", host.ask("/slots"))))
+    changed = host.good(**change, drain_timeout=300)
+    client.join(timeout=60)
+    assert (changed["changed"], changed["in_flight"], changed["cut"]) == (True, 1, 0)
+    assert [answer["tokens_predicted"] for answer in answers] == [60]
+    host.good()
 
 
 def test_killed_at_any_moment(host: Host, first: Facts) -> None:

@@ -23,10 +23,16 @@ options:
     description: "Most CPU time the instance may use, such as V(200%) for two cores. Empty: no limit."
     type: str
     default: ""
-  stop_timeout:
-    description: "Seconds the instance has to stop, whatever requests are open."
+  drain_timeout:
+    description:
+      - Seconds that a server which is to be replaced or stopped has for the requests in flight. It serves on meanwhile, and does not wait where it has none.
+      - "Requests that are still in flight then are cut, and counted. V(0): it is stopped at once."
     type: int
-    default: 15
+    default: 30
+  stop_timeout:
+    description: "Seconds the instance has to end once it is told to. A server with an open request does not end by itself and is killed after them."
+    type: int
+    default: 1
   split_mode:
     description: "How a model is spread over several GPUs. Empty: as the release does."
     type: str

@@ -81,7 +81,8 @@ class Options:
     image: str = ""
     memory_max: str = ""
     cpu_quota: str = ""
-    stop_timeout: int = 15
+    drain_timeout: int = 30
+    stop_timeout: int = 1
     to_generation: int = 0
     keep: int = 5
     min_speed_ratio: float = 0.0

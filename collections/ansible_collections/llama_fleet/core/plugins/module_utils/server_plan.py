@@ -36,7 +36,7 @@ if typing.TYPE_CHECKING:
     from ansible_collections.llama_fleet.core.plugins.module_utils.server_settings import Setting
 
 # What of the options is no part of a generation: it changes how we ask, not what runs.
-_HOW_WE_ASK = ("prompt", "ready_timeout", "state", "to_generation", "keep", "min_speed_ratio", "memory_check", "allow_unauthenticated")
+_HOW_WE_ASK = ("prompt", "ready_timeout", "drain_timeout", "state", "to_generation", "keep", "min_speed_ratio", "memory_check", "allow_unauthenticated")
 _NOT_CONTENT = (*_HOW_WE_ASK, *server_options.SECRET_FIELDS, "runtime", "root", "runtime_root", "instance")
 
 

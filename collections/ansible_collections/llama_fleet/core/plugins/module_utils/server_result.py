@@ -27,7 +27,7 @@ def facts(options: Options, runtime_name: str, runtime: Runtime, generation: Gen
     return {
         **texts,
         **lists,
-        **dict.fromkeys(("pid", "context", "threads"), 0),
+        **dict.fromkeys(("pid", "context", "threads", "in_flight", "cut"), 0),
         "speed": 0.0,
         "restarted": False,
         "ready": False,

@@ -56,6 +56,7 @@ class Stage:
         started = self.options.state == "started"
         # A typo in an option of a server must not keep anyone from stopping it, or from going back.
         names = ("llama_server_instance", "llama_server_root", "llama_server_runtime_root", "llama_server_to_generation", "llama_server_ready_timeout")
+        names += ("llama_server_drain_timeout", "llama_server_stop_timeout")
         raise_if_any(problem for problem in server_options.problems(self.options) if not started and problem.subject in names)
         if self.dry:
             return action()
@@ -209,6 +210,7 @@ class Stage:
         return {
             **server_result.facts(self.options, runtime.name, runtime, generation, changed, diff),
             **server_result.served(str(self.options.folder), generation.number, *what),
+            **self._drained(),
             "restarted": restarted,
         }
 
@@ -225,6 +227,7 @@ class Stage:
         if ended and not self.dry:
             self.store.begin_stop()
         if up and not self.dry:
+            self.switch.drain()
             self.progress.stage("stopping llama-server")
             for runtime in runtimes:
                 runtime.stop()
@@ -237,7 +240,14 @@ class Stage:
         before = "started" if up else "ended" if ended else "stopped" if remains else "absent"
         diff = [server_result.part(self.options.instance, f"{before}\n", f"{self.options.state}\n")] if changed else []
         name = current.runtime if current else self.planner.runtime_name
-        return server_result.facts(self.options, name, self.planner.runtime(current), None if absent else current, changed, diff)
+        facts = server_result.facts(self.options, name, self.planner.runtime(current), None if absent else current, changed, diff)
+        warnings = [self.switch.drained.warning] if self.switch.drained.warning else []
+        return {**facts, **self._drained(), "warnings": warnings}
+
+    def _drained(self) -> Result:
+        """The requests that were in flight when a server was to be stopped, and those that were cut."""
+        drained = self.switch.drained
+        return {"in_flight": drained.in_flight, "cut": drained.cut}
 
     @staticmethod
     def _is_up(runtime: Runtime) -> bool:
@@ -269,6 +279,7 @@ class Stage:
         result = {
             **server_result.facts(self.options, self.planner.runtime_name, self.planner.runtime(), generation, changed, diff),
             **server_result.served(str(self.options.folder), generation.number if generation else plan.number, *what),
+            **self._drained(),
             "changed_parts": plan.changed_parts,
             "restarted": restarted,
         }

@@ -8,9 +8,19 @@ import dataclasses
 import os
 import typing
 
-from ansible_collections.llama_fleet.core.plugins.module_utils import processes, server_gate, server_memory_free, server_mounts, server_router, server_speed
+from ansible_collections.llama_fleet.core.plugins.module_utils import (
+    processes,
+    server_drain,
+    server_gate,
+    server_memory_free,
+    server_metrics,
+    server_mounts,
+    server_router,
+    server_speed,
+)
 from ansible_collections.llama_fleet.core.plugins.module_utils.memory_plan import HOST
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, ProblemError
+from ansible_collections.llama_fleet.core.plugins.module_utils.server_options import GENERATION_VARIABLE
 from ansible_collections.llama_fleet.core.plugins.module_utils.server_settings import CUDA
 
 if typing.TYPE_CHECKING:
@@ -41,10 +51,12 @@ class Switch:
         self.options = planner.options
         self.store = planner.store
         self.progress = progress
+        self.drained = server_drain.Drained()
 
     def to(self, generation: Generation, back: Generation | None, measured: bool) -> Started:
         """Start ``generation`` in place of what runs, and ``back`` again where that fails. ``measured`` says whether its speed is judged."""
         runtime = self.planner.runtime(generation)
+        self.drain()
         self.progress.stage("starting llama-server")
         try:
             self.store.switch(generation)
@@ -57,6 +69,25 @@ class Switch:
         except server_gate.GateError as error:
             raise self.failure(generation, runtime, str(error), back) from error
         return Started(self.store.mark_good(generation, passed.speed), process, passed)
+
+    def drain(self) -> None:
+        """Let what runs end the requests that it has, as far as llama_server_drain_timeout allows. Nothing is changed yet."""
+        process = next(iter(self.planner.own_processes()), None)
+        generation = self._run_by(process) if process else None
+        if process is None or generation is None:
+            return
+        patience = server_drain.Patience(self.options.drain_timeout)
+        fetch = server_metrics.fetcher(base_of(generation.options), generation.api_key)
+        self.drained = server_drain.drain(fetch, patience, lambda: processes.alive(process), self._tell_waiting)
+
+    def _run_by(self, process: processes.Process) -> Generation | None:
+        """The generation that a process was started as, which after a run that was killed is not always the current one."""
+        number = processes.environment(process.pid).get(GENERATION_VARIABLE, "")
+        return (self.store.get(int(number)) if number.isdigit() else None) or self.store.current()
+
+    def _tell_waiting(self, count: int, seconds: int) -> None:
+        what = "its requests" if count < 0 else "1 request" if count == 1 else f"{count} requests"
+        self.progress.stage(f"waiting for {what} to end, {seconds} s at most")
 
     def _stop_others(self, runtime: Runtime) -> None:
         """Stop what an earlier generation left with another runtime."""
@@ -79,7 +110,7 @@ class Switch:
         alias = generation.variables.get("LLAMA_ARG_ALIAS", "")
         expected = server_gate.Expected(options["model"], options["parallel"], options["ctx_size"], mode_of(options), prompt, alias, brief, measure)
         passed = server_gate.pass_gate(
-            server_gate.asker(endpoint_of(options) + str(options["extra_options"].get("api-prefix", "")), generation.api_key),
+            server_gate.asker(base_of(options), generation.api_key),
             expected,
             limit or _limit(generation, self.options.ready_timeout),
             lambda: runtime.death(process),
@@ -101,12 +132,13 @@ class Switch:
         """What is not as it was meant to be, though the server is good."""
         generation = started.generation
         options = self.planner.options_of(generation)
+        cut = [self.drained.warning] if self.drained.warning else []
         if not server_mounts.locks_memory(options, generation.command, generation.variables):
-            return []
+            return cut
         plan = {row["device"]: row["model_mib"] for row in generation.manifest.get("memory_plan", [])}
         wanted = plan.get(HOST, 0 if options.backend == CUDA else int(generation.manifest.get("model_size", 0)) >> 20)
         warning = server_memory_free.lock_warning(server_memory_free.locked_bytes(started.process.pid), wanted, generation.runtime)
-        return [warning] if warning else []
+        return [*cut, warning] if warning else cut
 
     # -- failure --------------------------------------------------------------------------------
 
@@ -179,6 +211,11 @@ def endpoint_of(options: typing.Mapping[str, typing.Any]) -> str:
     """Where a client on this host reaches a server with these options."""
     secure = bool(options.get("tls_certificate")) or "ssl-cert-file" in options["extra_options"]
     return server_gate.endpoint(options["host"], options["port"], secure)
+
+
+def base_of(options: typing.Mapping[str, typing.Any]) -> str:
+    """The same with the prefix of its paths, if it has one."""
+    return endpoint_of(options) + str(options["extra_options"].get("api-prefix", ""))
 
 
 def mode_of(options: typing.Mapping[str, typing.Any]) -> str:

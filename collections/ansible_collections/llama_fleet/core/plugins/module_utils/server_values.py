@@ -47,6 +47,7 @@ def _numbers(options: Options) -> typing.Iterator[Problem]:
         ("main_gpu", options.main_gpu, 0, 1023),
         ("timeout", options.timeout, 1, 604800),
         ("ready_timeout", options.ready_timeout, 0, 86400),
+        ("drain_timeout", options.drain_timeout, 0, 86400),
         ("stop_timeout", options.stop_timeout, 1, 3600),
         ("to_generation", options.to_generation, 0, _LARGEST),
         ("keep", options.keep, 1, 1000),

@@ -214,6 +214,14 @@ restarted:
   description: Whether it was started or restarted by this run.
   returned: success
   type: bool
+in_flight:
+  description: Requests that the server which this run stopped or replaced had when it was to go; C(-1) if it did not tell.
+  returned: success
+  type: int
+cut:
+  description: "Requests that it still had when it was stopped, after O(drain_timeout): they were cut. C(-1) if it did not tell."
+  returned: success
+  type: int
 ready:
   description:
     - Whether it passed its gate in this run.

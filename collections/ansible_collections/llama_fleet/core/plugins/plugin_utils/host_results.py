@@ -142,7 +142,7 @@ MODULES: dict[str, tuple[dict[str, Shape], dict[str, Shape]]] = {
         {
             **dict.fromkeys(("state", "runtime"), WORD),
             **dict.fromkeys(("device", "log"), Said()),
-            **dict.fromkeys(("pid", "context", "threads"), COUNT),
+            **dict.fromkeys(("pid", "context", "threads", "in_flight", "cut"), COUNT),
             "answer": Said(1 << 16),
             "command": TEXTS,
             "environment_file": PATH,
