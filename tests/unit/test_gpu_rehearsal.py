@@ -13,13 +13,16 @@ import pathlib
 import subprocess
 import sys
 import sysconfig
+import time
 import typing
 
 import pytest
 
+from ansible_collections.llama_fleet.core.plugins.module_utils import processes
 from ansible_collections.llama_fleet.core.tests.unit import fake_server
 from ansible_collections.llama_fleet.core.tests.unit.module_runs import free_port
 from tests.gpu import contradictions, journal, rehearsal, results, session
+from tests.gpu.phases import speeds
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 REAL = os.environ.get("LLAMA_FLEET_TEST_RELEASE", "")
@@ -41,15 +44,21 @@ frame.go([phase for phase in all if phase.name in names], run)
 """
 
 
-def go(work: pathlib.Path, release: pathlib.Path, mode: str, phases: typing.Sequence[str], enter: typing.Sequence[str] = ()) -> results.Results:
-    """Run the phases in a process of their own and return what they have found."""
+def begin(work: pathlib.Path, release: pathlib.Path, mode: str, phases: typing.Sequence[str], enter: typing.Sequence[str] = ()) -> subprocess.Popen[str]:
+    """Start the phases in a process of their own."""
     (work / session.RELEASE).write_text(json.dumps({"release": {"path": str(release)}}), encoding="utf-8")
     if not (work / "site").exists():
         (work / "site").symlink_to(sysconfig.get_path("purelib"))
     environment = {**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'collections'}"}
     command = [*enter, sys.executable, "-c", _RUN, str(work), mode, str(free_port()), *phases]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=600)
-    assert done.returncode == 0, done.stderr
+    return subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+
+
+def go(work: pathlib.Path, release: pathlib.Path, mode: str, phases: typing.Sequence[str], enter: typing.Sequence[str] = ()) -> results.Results:
+    """Run the phases and return what they have found."""
+    with begin(work, release, mode, phases, enter) as process:
+        _said, told = process.communicate(timeout=500)
+    assert process.returncode == 0, told
     return results.read(work / journal.NAME)
 
 
@@ -120,3 +129,23 @@ def test_a_server_that_takes_more_than_it_plans_contradicts_the_code(rehearse: t
     assert outcomes(found) == {"instance": "done"}
     sentences = [sentence for sentence in contradictions.told(found) if "memory plan" in sentence]
     assert [sentence.partition(" is off by -")[0] for sentence in sentences] == ["the memory plan of small-Q8_0", "the memory plan of smaller-Q8_0"]
+
+
+@pytest.mark.parametrize("phase", PHASES)
+def test_a_run_that_is_killed_in_a_phase_goes_on(tmp_path: pathlib.Path, release: pathlib.Path, phase: str) -> None:
+    with begin(tmp_path, release, "cpu", [phase]) as process:
+        for _turn in range(6000):
+            if values(tmp_path, phase) or process.poll() is not None:
+                break
+            time.sleep(0.02)
+        process.kill()
+    before = values(tmp_path, phase)
+    assert before, "it has found something"
+    assert phase not in results.read(tmp_path / journal.NAME).outcomes, "and was not at its end"
+    found = go(tmp_path, release, "cpu", [phase])
+    assert found.outcomes[phase]["outcome"] == "done", found.outcomes[phase]
+    assert processes.started_with(session.MARK, str(tmp_path)) == []
+    if phase in ("instance", "speed", "speed-ways"):  # whose parts stand for themselves
+        after = values(tmp_path, phase)
+        assert after[: len(before)] == before
+        assert len({json.dumps({name: one.get(name) for name in (*speeds.KEYS, "not_seen")}) for one in after}) == len(after), "nothing is measured twice"
