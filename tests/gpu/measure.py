@@ -16,10 +16,11 @@ import time
 import typing
 
 from tests.gpu import frame, gpus, journal, phases, recorded
-from tests.gpu.parcel import NAME
+from tests.gpu.parcel import NAME, altered
 from tests.gpu.session import CPU, GPU, RECORDED, FailedError, NotHereError, Run, shapes
 
 FAILED, WRONG_USE, NO_GPU, UNFINISHED = 1, 2, 3, 4
+CPU_SECONDS = {"cuda": 4500, "cpu": 950}  # that a build takes, measured
 
 
 def main() -> int:
@@ -44,6 +45,8 @@ def _main(began: float) -> int:
     except OSError:
         sys.stderr.write(f"tests/gpu/run: {given.folder} is not complete; run tests/gpu/collect {given.folder} where there is a package index\n")
         return WRONG_USE
+    if wrong := altered(given.folder, parcel):
+        raise FailedError(f"{given.folder / wrong[0]} is not what was collected; collect it again")
     signal.signal(signal.SIGTERM, _end)
     work.mkdir(parents=True, exist_ok=True)
     if mode == RECORDED:
@@ -76,10 +79,19 @@ def _run(given: argparse.Namespace, mode: str, work: pathlib.Path, parcel: dict[
         rounds=given.rounds,
         port=given.port,
         parcel=parcel,
+        wanted=_wanted(given, mode, parcel),
         compiler_cache=str(given.compiler_cache.resolve()) if given.compiler_cache else "",
         cmake_options=dict(option.split("=", 1) for option in given.cmake_option),
         deadline=began + given.budget - frame.RESERVE if given.budget else math.inf,
     )
+
+
+def _wanted(given: argparse.Namespace, mode: str, parcel: dict[str, typing.Any]) -> str:
+    """What to provide: the packed release where there is one and no time to compile and still do all the rest."""
+    takes = CPU_SECONDS["cuda" if mode == GPU else "cpu"] / len(os.sched_getaffinity(0))
+    small = given.way == "packed" or (given.way == "auto" and given.budget and given.budget < 2 * takes)
+    source = parcel["release"] if small and "release" in parcel else parcel["source"]
+    return str(source).replace("{folder}", str(given.folder.resolve()))
 
 
 def _described(run: Run, seen: list[dict[str, str]], budget: float) -> dict[str, typing.Any]:
@@ -94,7 +106,7 @@ def _described(run: Run, seen: list[dict[str, str]], budget: float) -> dict[str,
         "kernel": os.uname().release,
         "gpus": seen,
         "models": [model.name for model in run.models],
-        "source": run.parcel["source"],
+        "source": run.wanted,
     }
 
 
@@ -108,6 +120,7 @@ def _arguments() -> argparse.ArgumentParser:
     without = parser.add_mutually_exclusive_group()
     without.add_argument("--cpu", action="store_true", help="do the same without a GPU, to try the run itself")
     without.add_argument("--recorded", action="store_true", help="the same, with a recorded GPU's answers where only those are wanted")
+    parser.add_argument("--way", choices=["auto", "compile", "packed"], default="auto", help="to the release; auto: the packed one if the budget is small")
     parser.add_argument("--budget", type=float, default=0, metavar="SECONDS", help="end by then; call again to go on")
     parser.add_argument("--phase", action="append", choices=[phase.name for phase in phases.ALL], help="only this one; may be repeated")
     parser.add_argument("--shape", action="append", choices=list(shapes("Q8_0")), help="of the models; without a GPU the small one, else 1b and 8b")

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import importlib
 import json
 import math
 import os
@@ -17,6 +18,7 @@ import typing
 
 from ansible_collections.llama_fleet.core.plugins.module_utils import tiny_model
 from ansible_collections.llama_fleet.core.plugins.module_utils.tiny_model import F32, Q4_K, Q6_K, Q8_0, Model
+from tests.gpu import toolkit
 from tests.gpu.parcel import ROOT, pip
 from tests.hub.server import Hub
 
@@ -67,6 +69,7 @@ class Run:
     rounds: int
     port: int
     parcel: dict[str, typing.Any]
+    wanted: str = ""  # llama_cpp_source: to be compiled, or packed
     compiler_cache: str = ""
     cmake_options: dict[str, str] = dataclasses.field(default_factory=dict)
     deadline: float = math.inf  # of time.monotonic
@@ -86,8 +89,20 @@ class Run:
 
     @property
     def source(self) -> str:
-        """``llama_cpp_source``: what of the parcel is to be provided."""
-        return str(self.parcel["source"]).replace("{folder}", str(self.folder))
+        """``llama_cpp_source``: of the release that is there already, else what is wanted."""
+        return str(self.returned().get("source") or self.wanted)
+
+    def returned(self) -> dict[str, typing.Any]:
+        """What the phase ``release`` has provided; empty before it has."""
+        file = self.work / RELEASE
+        return typing.cast("dict[str, typing.Any]", json.loads(file.read_text(encoding="utf-8"))) if file.exists() else {}
+
+    def borrow(self, package: str) -> typing.Any:
+        """A module of the parcel's packages."""
+        self.install_ansible()
+        if str(self.site) not in sys.path:
+            sys.path.append(str(self.site))
+        return importlib.import_module(package)
 
     @property
     def site(self) -> pathlib.Path:
@@ -132,6 +147,7 @@ class Run:
                 "gpu_run_results": str(self.work / "returned.json"),
                 "nvidia_driver_gpu": "required" if self.gpu else "none",
                 "cuda_toolkit_root": str(self.root),
+                "cuda_toolkit_path": self.toolkit(),
                 "cuda_toolkit_index_url": index,
                 "llama_cpp_root": str(self.root),
                 "llama_cpp_source": self.source,
@@ -146,6 +162,11 @@ class Run:
             }
             file.write_text(json.dumps({**variables, **(more or {})}), encoding="utf-8")
             yield file
+
+    def toolkit(self) -> str:
+        """The host's toolkit, where a GPU is to be built for and the parcel has none."""
+        found = toolkit.find(self.work) if self.gpu and not self.parcel.get("toolkit") else None
+        return str(found or "")
 
     def install_ansible(self) -> None:
         """Put Ansible below the work folder, out of the parcel."""

@@ -5,9 +5,7 @@
 from __future__ import annotations
 
 import json
-import os
 import pathlib
-import platform
 import shutil
 import subprocess
 import time
@@ -15,6 +13,7 @@ import typing
 
 from ansible_collections.llama_fleet.core.plugins.module_utils import cuda, nvidia
 from ansible_collections.llama_fleet.core.plugins.module_utils.commands import run as run_command
+from tests.gpu import toolkit
 from tests.gpu.frame import Phase
 from tests.gpu.session import FailedError, Run
 
@@ -80,9 +79,8 @@ def run(run: Run) -> typing.Iterator[Values]:
 
 def nvcc(run: Run) -> tuple[str, list[str]]:
     """The compiler of the host's toolkit, or of the one that the parcel has brought; its option for this GPU alone."""
-    folders = (*os.environ.get("PATH", "").split(os.pathsep), *nvidia.MORE_FOLDERS)
-    capabilities = [gpu.compute_capability for gpu in nvidia.observe(nvidia.Host(run_command, folders=folders)).gpus]
-    host = cuda.Host(run_command, platform.machine(), folders=folders)
+    host = toolkit.host()
+    capabilities = [gpu.compute_capability for gpu in nvidia.observe(nvidia.Host(run_command, folders=host.folders)).gpus]
     places = [*(folder / "bin/nvcc" for folder in cuda.candidates(host)), *sorted(run.root.glob("toolkits/cuda-*/bin/nvcc"))]
     found = next((str(place) for place in places if pathlib.Path(place).exists()), shutil.which("nvcc"))
     if not found:

@@ -1,0 +1,64 @@
+# Copyright: (c) 2026, the llama-fleet authors
+# SPDX-License-Identifier: MIT
+"""A packed release that travels without the toolkit's libraries, which are 600 MB, and gets them back from the host's toolkit."""
+
+from __future__ import annotations
+
+import fnmatch
+import os
+import shutil
+import typing
+
+from ansible_collections.llama_fleet.core.plugins.module_utils import llama_cpp_build, release_archive, release_store
+from ansible_collections.llama_fleet.core.plugins.module_utils.files import sha256_of
+
+if typing.TYPE_CHECKING:
+    import pathlib
+
+# Of CUDA's toolkit; all else in a release is small.
+OF_THE_TOOLKIT = ("bin/libcudart.so*", "bin/libcublas.so*", "bin/libcublasLt.so*", "bin/libnvrtc*.so*")
+
+
+def reduce(archive: pathlib.Path, folder: pathlib.Path, zstandard: typing.Any) -> tuple[pathlib.Path, str, list[str]]:
+    """Put a packed release into ``folder`` without the toolkit's libraries; returns its path, its sha256 and what was left out."""
+    target, work = folder / archive.name, folder / f".{archive.name}.work"
+    shutil.rmtree(work, ignore_errors=True)
+    try:
+        manifest = _extract(archive, work, zstandard)
+        left_out = [name for name in sorted({*manifest["files"], *manifest["links"]}) if any(fnmatch.fnmatch(name, one) for one in OF_THE_TOOLKIT)]
+        if left_out:
+            for name in left_out:
+                (work / name).unlink()
+            _write(work, {**manifest, **release_store.describe(work)}, target, zstandard)
+        else:
+            shutil.copyfile(archive, target)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+    return target, sha256_of(target), left_out
+
+
+def complete(archive: pathlib.Path, toolkit: pathlib.Path, folder: pathlib.Path, zstandard: typing.Any) -> pathlib.Path:
+    """Write the release into ``folder`` with the libraries of the host's toolkit beside its programs; returns the whole archive's path."""
+    target, work = folder / archive.name, folder / f".{archive.name}.work"
+    shutil.rmtree(work, ignore_errors=True)
+    try:
+        manifest = _extract(archive, work, zstandard)
+        major = str(manifest["fingerprint_parts"]["cuda_toolkit"]).partition(".")[0]
+        llama_cpp_build.copy_toolkit_libraries(toolkit, major, work / "bin", "cuda_toolkit_path")
+        _write(work, {**manifest, **release_store.describe(work)}, target, zstandard)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+    return target
+
+
+def _extract(archive: pathlib.Path, work: pathlib.Path, zstandard: typing.Any) -> release_store.Manifest:
+    work.mkdir(parents=True)
+    with archive.open("rb") as file:
+        return release_archive.extract(file, work, zstandard, lambda _inside: None, lambda _count: None)
+
+
+def _write(work: pathlib.Path, manifest: release_store.Manifest, target: pathlib.Path, zstandard: typing.Any) -> None:
+    new = target.with_name(f".{target.name}.new")
+    with new.open("wb") as file:
+        release_archive.write(work, manifest, release_archive.HashingFile(file, new), zstandard, len(os.sched_getaffinity(0)), lambda _count: None)
+    new.rename(target)
