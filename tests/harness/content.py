@@ -23,7 +23,8 @@ PLATFORMS = ("manylinux2014_x86_64", "manylinux_2_17_x86_64", "manylinux_2_28_x8
 def main() -> int:
     """``python -m tests.harness.content FOLDER SPLITTER``: fill the hub's folder unless it is complete."""
     root, splitter = map(pathlib.Path, sys.argv[1:])
-    sources = [pathlib.Path(__file__), ROOT / "requirements.txt", COLLECTION / "plugins" / "module_utils" / "tools_venv.py"]
+    sources = [pathlib.Path(__file__), ROOT / "requirements.txt"]
+    sources += [COLLECTION / "plugins" / "module_utils" / f"{name}.py" for name in ("tools_venv", "tool_pins")]
     sources += [COLLECTION / "roles" / role / "defaults" / "main.yml" for role in ("llama_cpp", "gguf_model")]
     key = hashlib.sha256(b"\0".join(source.read_bytes() for source in sources)).hexdigest()
     stamp = root / "complete"
@@ -57,15 +58,16 @@ def _download_defaults(folder: pathlib.Path) -> None:
 
 
 def _download_wheels(folder: pathlib.Path, python: str, *requirements: pathlib.Path) -> None:
-    """The tools that hosts install and the image's ``requirements``, resolved for another Python than this one."""
+    """The tools that hosts install, as their lock has them, and the image's ``requirements``, each resolved for another Python than this one."""
     tools = folder.parent / "tools.in"
-    wanted = [*tools_venv.BUILD_TOOLS, *tools_venv.COMPILER_CACHE, *tools_venv.ARCHIVER, *tools_venv.HUB_CLIENT]
-    tools.write_text("\n".join([*wanted, f"{tools_venv.PIP.project}=={tools_venv.PIP.version}"]), encoding="utf-8")
-    pins = folder.parent / f"pins-{python}.txt"
-    _run("uv", "pip", "compile", "-q", "--no-header", "--no-annotate", "--python-version", python, tools, *requirements, "-o", pins)
+    wanted = (*tools_venv.BUILD_TOOLS, *tools_venv.COMPILER_CACHE, *tools_venv.ARCHIVER, *tools_venv.HUB_CLIENT)
+    tools.write_text(f"{tools_venv.lock_of(wanted)}{tools_venv.PIP.project}=={tools_venv.PIP.version}\n", encoding="utf-8")
     platforms = [word for name in PLATFORMS for word in ("--platform", name)]
     pip = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps", "--only-binary", ":all:"]
-    _run(*pip, "--python-version", python, *platforms, "--dest", folder, "-r", pins)
+    for source in (tools, *requirements):
+        pins = folder.parent / f"pins-{python}-{source.stem}.txt"
+        _run("uv", "pip", "compile", "-q", "--no-header", "--no-annotate", "--python-version", python, source, "-o", pins)
+        _run(*pip, "--python-version", python, *platforms, "--dest", folder, "-r", pins)
 
 
 def _run(*command: str | pathlib.Path) -> None:

@@ -105,6 +105,12 @@ def shellcheck(context: Context) -> None:
     )
 
 
+@step("locks", "the locks of Python packages are not old: in CI one that is fails, elsewhere it is told", quick=True)
+def age_of_locks(context: Context) -> None:
+    # Not imported above: the first steps run before there is an environment with what the collection needs.
+    context.run("python", "-m", "tests.harness.locks", venv=environments.main_venv(context), env={"PYTHONPATH": f"{ROOT}:{ROOT / 'collections'}"})
+
+
 @step("yamllint", "YAML", quick=True)
 def yamllint(context: Context) -> None:
     context.run("yamllint", "--strict", ".", venv=environments.main_venv(context))

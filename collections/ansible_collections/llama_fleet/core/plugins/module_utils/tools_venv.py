@@ -5,14 +5,15 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import typing
 import zipfile
 
-from ansible_collections.llama_fleet.core.plugins.module_utils import package_index
-from ansible_collections.llama_fleet.core.plugins.module_utils.commands import Runner, run
+from ansible_collections.llama_fleet.core.plugins.module_utils import package_index, tool_pins
+from ansible_collections.llama_fleet.core.plugins.module_utils.commands import Result, Runner, run
 from ansible_collections.llama_fleet.core.plugins.module_utils.download import fetch
-from ansible_collections.llama_fleet.core.plugins.module_utils.files import locked, read_json, write_json
+from ansible_collections.llama_fleet.core.plugins.module_utils.files import locked, read_json, write_atomic, write_json
 from ansible_collections.llama_fleet.core.plugins.module_utils.pinned import Package
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, ProblemError
 from ansible_collections.llama_fleet.core.plugins.module_utils.progress import Progress
@@ -20,7 +21,8 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.progress import P
 if typing.TYPE_CHECKING:
     import pathlib
 
-# That all of them have wheels for; Ubuntu 22.04's.
+# Whoever changes a version below makes tool_pins.py again: nothing is installed without a sum that stands there.
+# The oldest that all of them have wheels for; Ubuntu 22.04's.
 OLDEST_PYTHON = (3, 10)
 BUILD_TOOLS = ("cmake==4.4.4", "ninja==1.13.2")
 # For hosts without a compiler cache of their own, and machines that it has a wheel for.
@@ -35,6 +37,8 @@ PIP_SHA256 = "bdb1b08f4274833d62c1aa29e20907365a2ceb950410df15fc9521bad440122b"
 STAMP = "llama-fleet-tools.json"
 _NOT_THERE = "No matching distribution found"
 _UNTRUSTED = "is not a trusted or secure host"
+_OTHER_BYTES = "DO NOT MATCH THE HASHES"
+_SUMS = re.compile(r"Got +(?P<got>[0-9a-f]{64})|^ *(?P<what>[A-Za-z0-9][^ ]*)[^\n]* from [^\n]*:$", re.MULTILINE)
 
 
 def folder(root: pathlib.Path) -> pathlib.Path:
@@ -63,7 +67,7 @@ def ensure_tools(
     progress: Progress | None = None,
     runner: Runner = run,
 ) -> bool:
-    """Install ``requirements`` (``name==version``) below ``root``; returns whether there was anything to do.
+    """Install ``requirements`` (``name==version``, of tool_pins.py) below ``root``; returns whether there was anything to do.
 
     ``variable`` is what a problem with the index names. A run that is killed leaves no stamp, and
     the next one makes the environment anew.
@@ -91,19 +95,48 @@ def _install(root: pathlib.Path, installed: list[str], missing: list[str], index
             raise ProblemError(Problem("Python", found, "a virtual environment", "repair that Python; where 'venv' is missing, install python3-venv"))
     index = package_index.index_url(index_url)
     command = [str(place / "bin" / "python"), f"{_pip(place, index, variable)}/pip", "install", "--no-input", "--disable-pip-version-check"]
-    done = runner([*command, "--only-binary", ":all:", *(["--index-url", index_url] if index_url else []), *missing], timeout=1800)
+    lock = place / "requirements.txt"
+    write_atomic(lock, lock_of(missing))
+    asked = ["--only-binary", ":all:", *(["--index-url", index_url] if index_url else []), "--require-hashes", "--requirement", str(lock)]
+    done = runner([*command, *asked], timeout=1800)
     if not done.ok:
-        if _NOT_THERE in done.stderr:  # pip looks for all of them before it touches anything
+        if _NOT_THERE in done.stderr or _OTHER_BYTES in done.stderr:  # pip looks for all of them, and at their sums, before it touches anything
             _stamp(place, installed)
-            if problem := python_problem():
-                raise ProblemError(problem)
-        wanted = f"wheels of {', '.join(missing)}"
-        if _UNTRUSTED in done.stderr:  # then pip ignores the index, and says in the end that it has nothing
-            found = "a package index by plain HTTP, which pip does not trust"
-            raise ProblemError(Problem(variable, found, wanted, "name it by https://, or its host in PIP_TRUSTED_HOST or pip.conf's trusted-host"))
-        found = f"'{_last_line(done.stderr or done.stdout)}' from pip"
-        raise ProblemError(Problem(variable, found, wanted, "check the package index and the network of the host"))
+        raise ProblemError(_failure(done, missing, variable))
     _stamp(place, [*installed, *missing])
+
+
+def _failure(done: Result, missing: typing.Sequence[str], variable: str) -> Problem:
+    """Why pip installed nothing."""
+    if _NOT_THERE in done.stderr and (problem := python_problem()):
+        return problem
+    if _OTHER_BYTES in done.stderr:
+        return Problem(variable, _other_bytes(done.stderr), "wheels as PyPI has them", "name an index that mirrors PyPI unchanged")
+    wanted = f"wheels of {', '.join(missing)}"
+    if _UNTRUSTED in done.stderr:  # then pip ignores the index, and says in the end that it has nothing
+        found = "a package index by plain HTTP, which pip does not trust"
+        return Problem(variable, found, wanted, "name it by https://, or its host in PIP_TRUSTED_HOST or pip.conf's trusted-host")
+    found = f"'{_last_line(done.stderr or done.stdout)}' from pip"
+    return Problem(variable, found, wanted, "check the package index and the network of the host")
+
+
+def lock_of(requirements: typing.Iterable[str]) -> str:
+    """Return what pip is given for ``requirements``: them and all that they bring along, each with its version and the sums of its wheels."""
+    names = {name for requirement in requirements for name in tool_pins.BRINGS[requirement]}
+    lines = []
+    for name, version, marker in tool_pins.PINS:
+        if name in names:
+            sums = "".join(f" \\\n    --hash=sha256:{sha256}" for sha256 in sorted(set(tool_pins.WHEELS[f"{name}=={version}"].values())))
+            lines.append(f"{name}=={version}{f' ; {marker}' if marker else ''}{sums}\n")
+    return "".join(lines)
+
+
+def _other_bytes(said: str) -> str:
+    """Which wheel has another sum than the lock, as pip says it."""
+    told: dict[str, str] = {}
+    for match in _SUMS.finditer(said[said.index(_OTHER_BYTES) :]):  # of several the first
+        told = {**{name: value for name, value in match.groupdict().items() if value}, **told}
+    return f"{told.get('what', 'a wheel')} with sha256 {told.get('got', 'unknown')}, which no wheel has that this version of llama-fleet pins"
 
 
 def _stamp(place: pathlib.Path, requirements: typing.Iterable[str]) -> None:

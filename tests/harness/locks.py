@@ -1,0 +1,56 @@
+"""``python -m tests.harness.locks`` tells how old the locks of Python packages are; in CI an old one is an error.
+
+No list of what is known against releases can be asked here without a network, so they must not get old.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+import os
+import re
+import sys
+import typing
+
+from ansible_collections.llama_fleet.core.plugins.module_utils import tool_pins
+from tests.harness.context import ROOT
+
+if typing.TYPE_CHECKING:
+    import pathlib
+
+MOST_DAYS = 180
+_LINE = re.compile(r"^# Locked on (\d{4}-\d{2}-\d{2})\.$", re.MULTILINE)
+
+
+@dataclasses.dataclass(frozen=True)
+class Lock:
+    """A lock and the day it is of; None where it does not tell."""
+
+    name: str
+    day: dt.date | None
+
+    def problem(self, today: dt.date) -> str:
+        """Why it has to be made again; empty where it has not."""
+        if self.day is None:
+            return f"{self.name} does not say '# Locked on YYYY-MM-DD.'"
+        days = (today - self.day).days
+        return f"{self.name} is {days} days old, wanted {MOST_DAYS} at most: make it again, as its first lines say" if days > MOST_DAYS else ""
+
+
+def all_locks(root: pathlib.Path = ROOT) -> list[Lock]:
+    """Every lock of the repository, by its name."""
+    texts = {path.name: _LINE.search(path.read_text(encoding="utf-8")) for path in sorted(root.glob("requirements*.txt"))}
+    locks = [Lock(name, dt.date.fromisoformat(found[1]) if found else None) for name, found in texts.items()]
+    return [*locks, Lock("tool_pins.py", dt.date.fromisoformat(tool_pins.MADE))]
+
+
+def main() -> int:
+    """Tell the age of each; 1 where CI is set and one is too old or has no day."""
+    today = dt.datetime.now(dt.UTC).date()
+    problems = [lock.problem(today) for lock in all_locks()]
+    print("\n".join(f"{lock.name}: {problem or lock.day}" for lock, problem in zip(all_locks(), problems, strict=True)))
+    return 1 if any(problems) and os.environ.get("CI") == "true" else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,129 @@
+"""Makes the lock of the tools that hosts install: ``python -m tests.harness.pins`` writes module_utils/tool_pins.py.
+
+Each tool is resolved for every Linux, and of each release the wheels are kept that a supported Python takes, with their sha256
+out of the package index. Whoever changes a version in tools_venv runs this again; a contract test tells.
+"""
+
+from __future__ import annotations
+
+import collections
+import datetime as dt
+import itertools
+import pprint
+import subprocess
+import sys
+import typing
+
+from packaging.markers import Marker
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name, parse_wheel_filename
+
+from ansible_collections.llama_fleet.core.plugins.module_utils import package_index, tools_venv
+from ansible_collections.llama_fleet.core.plugins.module_utils.pinned import Package
+from tests.harness.context import COLLECTION
+
+if typing.TYPE_CHECKING:
+    from packaging.tags import Tag
+
+PYTHONS = ("3.10", "3.11", "3.12", "3.13", "3.14")
+MACHINES = ("x86_64", "aarch64")
+TARGET = COLLECTION / "plugins" / "module_utils" / "tool_pins.py"
+ROOTS = (*tools_venv.BUILD_TOOLS, *tools_venv.COMPILER_CACHE, *tools_venv.ARCHIVER, *tools_venv.HUB_CLIENT)
+_HEAD = '''\
+# Copyright: (c) 2026, the llama-fleet authors
+# SPDX-License-Identifier: MIT
+"""The lock of the tools that hosts install: every release with its wheels' sha256. Made by ``python -m tests.harness.pins``."""
+
+from __future__ import annotations
+
+# The day on which the index was asked.
+MADE = {made!r}
+# What each requirement brings along, itself included.
+BRINGS: dict[str, tuple[str, ...]] = {brings}
+# Project, version and marker (empty: always).
+PINS: list[tuple[str, str, str]] = {pins}
+# The sha256 of each release's wheels, by their tags.
+WHEELS: dict[str, dict[str, str]] = {wheels}
+'''
+
+
+def environments() -> list[dict[str, str]]:
+    """What markers are asked about on each supported host."""
+    return [
+        {
+            "implementation_name": "cpython",
+            "implementation_version": f"{python}.9",
+            "os_name": "posix",
+            "platform_machine": machine,
+            "platform_python_implementation": "CPython",
+            "platform_system": "Linux",
+            "python_full_version": f"{python}.9",
+            "python_version": python,
+            "sys_platform": "linux",
+            "extra": "",
+        }
+        for python, machine in itertools.product(PYTHONS, MACHINES)
+    ]
+
+
+def main() -> int:
+    """Write the lock."""
+    brings: dict[str, tuple[str, ...]] = {}
+    found: dict[tuple[str, str], str] = {}
+    for root in ROOTS:
+        resolved = _resolved(root)
+        brings[root] = tuple(sorted({name for name, _version, _marker in resolved}))
+        found |= {(name, version): marker for name, version, marker in resolved}
+    versions = collections.Counter(name for name, _version in found)
+    # A marker that every supported host agrees to says nothing.
+    pins = [(name, version, marker if versions[name] > 1 or not _always(marker) else "") for (name, version), marker in sorted(found.items())]
+    wheels = {f"{name}=={version}": _wheels(name, version) for name, version in sorted(found)}
+    texts = {"brings": brings, "pins": pins, "wheels": wheels}
+    shown = {name: pprint.pformat(value, width=150, sort_dicts=False) for name, value in texts.items()}
+    today = dt.datetime.now(dt.UTC).date().isoformat()
+    TARGET.write_text(_HEAD.format(made=today, **shown), encoding="utf-8")
+    subprocess.run(["ruff", "format", "-q", TARGET], check=True)
+    return 0
+
+
+def _resolved(root: str) -> list[tuple[str, str, str]]:
+    """Name, version and marker of all that a tool needs on a supported host."""
+    command = ["uv", "pip", "compile", "-q", "--universal", "--python-version", PYTHONS[0], "--no-header", "--no-annotate", "--only-binary", ":all:", "-"]
+    lines = subprocess.run(command, input=root, stdout=subprocess.PIPE, check=True, text=True).stdout.splitlines()
+    requirements = [Requirement(line) for line in lines]
+    return [
+        (canonicalize_name(one.name), next(iter(one.specifier)).version, str(one.marker or ""))
+        for one in requirements
+        if one.marker is None or any(one.marker.evaluate(environment) for environment in environments())
+    ]
+
+
+def _always(marker: str) -> bool:
+    return not marker or all(Marker(marker).evaluate(environment) for environment in environments())
+
+
+def _wheels(name: str, version: str) -> dict[str, str]:
+    """The sha256 of each wheel that some Linux takes, by its tag as the file's name has it."""
+    index, wheels = package_index.index_url(), {}
+    for file in package_index._listing(index, Package(name, version), "package index"):
+        if not file.name.endswith(".whl"):
+            continue
+        _project, its_version, _build, tags = parse_wheel_filename(file.name)
+        if str(its_version) == version and any(_is_wanted(tag) for tag in tags):
+            wheels["-".join(file.name.removesuffix(".whl").split("-")[-3:])] = file.sha256
+    if not wheels or not all(wheels.values()):
+        raise SystemExit(f"{index} has no wheels with a sha256 of {name} {version}")
+    return dict(sorted(wheels.items()))
+
+
+def _is_wanted(tag: Tag) -> bool:
+    """Any machine of Linux for what fits every Python, and the supported ones for what is compiled for one."""
+    if tag.platform != "any" and "linux" not in tag.platform:
+        return False
+    if tag.abi in ("none", "abi3"):
+        return True
+    return tag.interpreter in {f"cp{python.replace('.', '')}" for python in PYTHONS} and tag.abi == tag.interpreter and tag.platform.endswith(MACHINES)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
