@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import argparse
 import datetime as dt
-import json
 import math
 import os
 import pathlib
@@ -15,12 +14,27 @@ import sys
 import time
 import typing
 
+from ansible_collections.llama_fleet.core.plugins.module_utils import untrusted
+from ansible_collections.llama_fleet.core.plugins.module_utils.untrusted import Many, Record, Table, Text
 from tests.gpu import frame, gpus, journal, phases, recorded
 from tests.gpu.parcel import NAME, altered
 from tests.gpu.session import CPU, GPU, RECORDED, FailedError, NotHereError, Run, shapes
 
 FAILED, WRONG_USE, NO_GPU, UNFINISHED = 1, 2, 3, 4
 CPU_SECONDS = {"cuda": 4500, "cpu": 950}  # that a build takes, measured
+TRAINED = 8192  # tokens; the context of the models
+_BESIDE = 64  # tokens that a slot has beside prompt and answer
+# All that tests/gpu/collect writes and a phase asks for: what is not named here is not seen.
+_PARCEL = Record(
+    {"source": Text(most=1000), "pythons": Many(Text(r"3\.\d{1,2}"), most=20)},
+    {
+        "toolkit": Text(most=40),
+        "release": Text(most=1000),
+        "packages": Many(Text(untrusted.NAME), most=50),
+        "toolkit_libraries": Many(Text(most=200), most=50),
+        "sums": Table(Text(untrusted.SHA256), most=1000),
+    },
+)
 
 
 def main() -> int:
@@ -30,18 +44,18 @@ def main() -> int:
     except gpus.NoGpuError as reason:
         sys.stderr.write(f"tests/gpu/run: no NVIDIA GPU can be used here: {reason}\n")
         return NO_GPU
-    except (FailedError, NotHereError, OSError) as reason:
+    except (FailedError, NotHereError, untrusted.ShapeError, OSError) as reason:
         sys.stderr.write(f"tests/gpu/run: {reason}\n")
         return FAILED
 
 
 def _main(began: float) -> int:
-    given = _arguments().parse_args()
+    given = _given()
     work = given.work.resolve()
     mode = CPU if given.cpu else RECORDED if given.recorded else GPU
     seen = gpus.look() if mode == GPU else []
     try:
-        parcel = json.loads((given.folder / NAME).read_text(encoding="utf-8"))
+        parcel = untrusted.parse((given.folder / NAME).read_bytes(), _PARCEL, str(given.folder / NAME))
     except OSError:
         sys.stderr.write(f"tests/gpu/run: {given.folder} is not complete; run tests/gpu/collect {given.folder} where there is a package index\n")
         return WRONG_USE
@@ -81,7 +95,7 @@ def _run(given: argparse.Namespace, mode: str, work: pathlib.Path, parcel: dict[
         parcel=parcel,
         wanted=_wanted(given, mode, parcel),
         compiler_cache=str(given.compiler_cache.resolve()) if given.compiler_cache else "",
-        cmake_options=dict(option.split("=", 1) for option in given.cmake_option),
+        cmake_options=dict(given.cmake_option),
         deadline=began + given.budget - frame.RESERVE if given.budget else math.inf,
     )
 
@@ -114,6 +128,33 @@ def _end(number: int, _frame: object) -> typing.NoReturn:
     raise SystemExit(128 + number)
 
 
+def _given() -> argparse.Namespace:
+    parser = _arguments()
+    given = parser.parse_args()
+    if given.prompt + given.tokens + _BESIDE > TRAINED:
+        parser.error(f"--prompt and --tokens are {given.prompt} and {given.tokens}, and the models have a context of {TRAINED} with {_BESIDE} to spare")
+    return given
+
+
+def _number(least: float, most: float, kind: typing.Callable[[str], float] = int) -> typing.Callable[[str], float]:
+    """A type of argument: a number from ``least`` to ``most``."""
+
+    def number(text: str) -> float:
+        value = kind(text)
+        if not least <= value <= most:
+            raise argparse.ArgumentTypeError(f"{text} is not a number from {least:g} to {most:g}")
+        return value
+
+    return number
+
+
+def _option(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not name or not equals:
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=VALUE")
+    return name, value
+
+
 def _arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="tests/gpu/run", description=__doc__)
     parser.add_argument("folder", type=pathlib.Path, help="what tests/gpu/collect has filled")
@@ -121,18 +162,18 @@ def _arguments() -> argparse.ArgumentParser:
     without.add_argument("--cpu", action="store_true", help="do the same without a GPU, to try the run itself")
     without.add_argument("--recorded", action="store_true", help="the same, with a recorded GPU's answers where only those are wanted")
     parser.add_argument("--way", choices=["auto", "compile", "packed"], default="auto", help="to the release; auto: the packed one if the budget is small")
-    parser.add_argument("--budget", type=float, default=0, metavar="SECONDS", help="end by then; call again to go on")
+    parser.add_argument("--budget", type=_number(0, 86400, float), default=0, metavar="SECONDS", help="end by then; call again to go on")
     parser.add_argument("--phase", action="append", choices=[phase.name for phase in phases.ALL], help="only this one; may be repeated")
     parser.add_argument("--shape", action="append", choices=list(shapes("Q8_0")), help="of the models; without a GPU the small one, else 1b and 8b")
     parser.add_argument("--quant", choices=["Q8_0", "Q4_K"], default="Q8_0")
-    parser.add_argument("--prompt", type=int, default=512, help="tokens")
-    parser.add_argument("--tokens", type=int, default=128, help="tokens to generate")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--port", type=int, default=8189)
+    parser.add_argument("--prompt", type=_number(1, TRAINED), default=512, help="tokens")
+    parser.add_argument("--tokens", type=_number(1, TRAINED), default=128, help="tokens to generate")
+    parser.add_argument("--rounds", type=_number(1, 100), default=5)
+    parser.add_argument("--port", type=_number(1024, 65000), default=8189)
     parser.add_argument("--work", type=pathlib.Path, default=pathlib.Path("/tmp/llama-fleet-gpu"), help="for all that the run makes, results.jsonl among it")
     parser.add_argument("--root", type=pathlib.Path, help="of toolkit and releases (default: below the work folder)")
     parser.add_argument("--compiler-cache", type=pathlib.Path, help="a cache that earlier builds have filled")
-    parser.add_argument("--cmake-option", action="append", default=[], metavar="NAME=VALUE")
+    parser.add_argument("--cmake-option", type=_option, action="append", default=[], metavar="NAME=VALUE")
     return parser
 
 

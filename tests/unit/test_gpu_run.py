@@ -188,3 +188,42 @@ def test_a_recorded_gpu_answers_as_a_real_one(tmp_path: pathlib.Path, monkeypatc
     assert report["wrong"] == []
     assert [gpu["compute_capability"] for gpu in report["gpus"]] == ["9.0"]
     assert gpus.look()[0]["memory.total"] == "81559"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--budget", "-5"], "argument --budget: -5 is not a number from 0 to 86400"),
+        (["--budget", "nan"], "argument --budget: nan is not a number from 0 to 86400"),
+        (["--budget", "soon"], "argument --budget: invalid number value: 'soon'"),
+        (["--prompt", "0"], "argument --prompt: 0 is not a number from 1 to 8192"),
+        (["--rounds", "0"], "argument --rounds: 0 is not a number from 1 to 100"),
+        (["--port", "70000"], "argument --port: 70000 is not a number from 1024 to 65000"),
+        (["--cmake-option", "GGML_CUDA"], "argument --cmake-option: 'GGML_CUDA' is not NAME=VALUE"),
+        (["--tokens", "8000"], "--prompt and --tokens are 512 and 8000, and the models have a context of 8192 with 64 to spare"),
+    ],
+)
+def test_arguments_that_make_no_sense_are_told_at_once(tmp_path: pathlib.Path, arguments: list[str], told: str) -> None:
+    done = start(os.environ["PATH"], "--cpu", "--work", str(tmp_path / "work"), *arguments, str(tmp_path))
+    assert (done.returncode, done.stdout) == (measure.WRONG_USE, "")
+    assert done.stderr.splitlines()[-1] == f"tests/gpu/run: error: {told}"
+    assert not (tmp_path / "work").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("{", "is not JSON"),
+        ("[]", "is a list, expected an object"),
+        ('{"source": "pypi:x==1"}', "has no pythons"),
+        ('{"source": "pypi:x==1", "pythons": ["3.11; rm"]}', r".pythons[0] is '3.11; rm', expected a text like 3\.\d{1,2}"),
+        ('{"source": "x", "pythons": ["3.11"], "packages": ["--index-url=http://x"]}', ".packages[0] is '--index-url=http://x', expected a text"),
+    ],
+)
+def test_a_parcel_that_is_none_is_told_in_a_line(tmp_path: pathlib.Path, text: str, told: str) -> None:
+    (tmp_path / parcel.NAME).write_text(text, encoding="utf-8")
+    done = start(os.environ["PATH"], "--cpu", "--work", str(tmp_path / "work"), str(tmp_path))
+    assert (done.returncode, done.stdout) == (measure.FAILED, "")
+    assert done.stderr.count("\n") == 1
+    assert done.stderr.startswith(f"tests/gpu/run: {tmp_path / parcel.NAME}")
+    assert told in done.stderr
