@@ -26,6 +26,8 @@ MIB = 1 << 20
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 DEFAULTS = ROOT / "collections/ansible_collections/llama_fleet/core/roles/llama_cpp/defaults/main.yml"
 NAME = "parcel.json"  # written last: without it the folder is not complete
+# What our command imports; the Hub is asked for nothing.
+PACKAGES = ("ansible-core", "ansible-runner", "click", "jmespath", "rich")
 PYTHONS = ("3.11", "3.12", "3.13")
 # Those of the C libraries that wheels of the tools are made for, and hosts with such a driver have.
 PLATFORMS = ("manylinux1", "manylinux2014", "manylinux_2_17", "manylinux_2_28")
@@ -117,7 +119,7 @@ def _whole(given: argparse.Namespace, packages: pathlib.Path, index: str) -> dic
     pythons = given.python or PYTHONS
     for python in pythons:
         _download(packages, python, given.machine, [*tools_venv.BUILD_TOOLS, *tools_venv.COMPILER_CACHE])
-    return {"source": source, "toolkit": newest if toolkit else "", "pythons": list(pythons), "packages": ["ansible-core"]}
+    return {"source": source, "toolkit": newest if toolkit else "", "pythons": list(pythons), "packages": [*PACKAGES]}
 
 
 def _slim(given: argparse.Namespace, packages: pathlib.Path, index: str) -> dict[str, typing.Any]:
@@ -134,14 +136,14 @@ def _slim(given: argparse.Namespace, packages: pathlib.Path, index: str) -> dict
     if given.release is None:
         # What a build that was cut off has compiled is found again by the next one.
         _download(packages, python, given.machine, [*tools_venv.COMPILER_CACHE])
-        return {**parcel, "packages": ["ansible-core"]}
+        return {**parcel, "packages": [*PACKAGES]}
     _download(packages, python, given.machine, [*tools_venv.ARCHIVER])
     with tempfile.TemporaryDirectory() as folder:
         borrow = borrowed.borrower(pathlib.Path(folder), index, "package index", Progress())
         with borrow("zstandard", tools_venv.ARCHIVER) as zstandard:
             archive, sha256, left_out = packed.reduce(given.release, given.folder / "release", zstandard)
     release = f"release+{{folder}}/release/{archive.name}#sha256={sha256}"
-    return {**parcel, "release": release, "toolkit_libraries": left_out, "packages": ["ansible-core", "zstandard"]}
+    return {**parcel, "release": release, "toolkit_libraries": left_out, "packages": [*PACKAGES, "zstandard"]}
 
 
 def _source(index: str) -> tuple[str, package_index.IndexFile]:
@@ -166,12 +168,13 @@ def _download(packages: pathlib.Path, python: str, machine: str, tools: typing.S
 
 
 def _ansible(python: str) -> list[str]:
-    """ansible-core and what it needs, as requirements.txt has them for this Python."""
+    """Ansible, our command's packages and what they need, as requirements.txt has them for this Python."""
     text = (ROOT / "requirements.txt").read_text(encoding="utf-8")
     lines = re.findall(r"^([a-z0-9_.-]+)==(\S+)(?: ; python_full_version (<|>=) '([\d.]+)')?", text, re.MULTILINE)
     numbers = _numbers(python)
     pins = {name: version for name, version, sign, bound in lines if not sign or (numbers < _numbers(bound)) == (sign == "<")}
-    needed = ("ansible-core", "cffi", "cryptography", "jinja2", "markupsafe", "packaging", "pycparser", "pyyaml", "resolvelib")
+    needed = [*PACKAGES, "cffi", "cryptography", "jinja2", "lockfile", "markdown-it-py", "markupsafe", "mdurl", "packaging", "pexpect", "ptyprocess"]
+    needed += ["pycparser", "pygments", "python-daemon", "pyyaml", "resolvelib"]
     return [f"{name}=={pins[name]}" for name in needed if name in pins]
 
 

@@ -48,7 +48,7 @@ _RUN = Record(
         "source": Text(most=1000),
     },
 )
-_OUTCOME = Record({"outcome": Text("done|failed|ended|skipped"), "seconds": Real(most=1e7), "reason": _reason})
+_OUTCOME = Record({"outcome": Text("done|not here|failed|ended|skipped"), "seconds": Real(most=1e7), "reason": _reason})
 _MEMORY = Record(
     {"planned_mib": _MIB, "taken_mib": _MIB, "cuda_context_mib": _MIB, "error_percent": Maybe(Real(-1e6, 1e6)), "measured_by": _name},
     {"devices": Many(_name, most=64)},

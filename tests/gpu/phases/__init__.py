@@ -27,7 +27,7 @@ from __future__ import annotations
 
 import typing
 
-from tests.gpu.phases import changes, cuda, driver, fallback, instance, release, serving, sharing, speeds
+from tests.gpu.phases import changes, cuda, driver, fallback, image, instance, noop, release, sharing, speeds
 
 if typing.TYPE_CHECKING:
     from tests.gpu.frame import Phase
@@ -43,5 +43,6 @@ ALL: tuple[Phase, ...] = (
     sharing.PHASE,
     changes.PHASE,
     speeds.OTHERS,
-    serving.PHASE,
+    noop.PHASE,
+    image.PHASE,
 )
