@@ -40,6 +40,7 @@ def test_each_is_there_once() -> None:
         ("mended", True, "tests/code.py has the text 0 times that it is to replace, wanted once: 'old'"),
         ("old", False, "there is no test tests/test_code.py"),
         ("", True, "tests/code.py is not there"),
+        ("old = 1 +", True, "tests/code.py would be no Python: invalid syntax (<unknown>, line 1)"),
     ],
 )
 def test_what_does_not_fit_is_told(tmp_path: pathlib.Path, text: str, tests: bool, problem: str) -> None:

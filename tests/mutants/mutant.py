@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import ast
 import dataclasses
 import pathlib
 
@@ -44,10 +45,15 @@ class Mutant:
         path = root / self.path
         if not path.is_file():
             return f"{self.path} is not there"
-        if (count := path.read_text(encoding="utf-8").count(self.old)) != 1:
+        text = path.read_text(encoding="utf-8")
+        if (count := text.count(self.old)) != 1:
             return f"{self.path} has the text {count} times that it is to replace, wanted once: {self.old!r}"
         if missing := [test for test in self.selected if not (root / test.partition("::")[0]).exists()]:
             return f"there is no test {', '.join(missing)}"
+        try:
+            ast.parse(self.applied(text))
+        except SyntaxError as error:
+            return f"{self.path} would be no Python: {error}"
         return "" if self.old != self.new else f"{self.path} would stay as it is"
 
     def applied(self, text: str) -> str:

@@ -57,6 +57,32 @@ class TestDisk:
         assert done == ["pwrite", "fdatasync", "replace"]
         assert waiting_bytes(tmp_path / "x") == SEGMENT
 
+    def test_the_file_is_safe_before_it_has_its_name(self, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        disk = segment_journal.PartFile(tmp_path / "x", SEGMENT, SEGMENT, "0" * 64, ["http://a"])
+        disk.open()
+        disk.reserve()
+        disk.write(memoryview(DATA[:SEGMENT]), 0)
+        disk.commit(0, disk.letter(0))
+        done: list[str] = []
+        for name in ("fsync", "replace"):
+            monkeypatch.setattr(os, name, _noting(done, name, getattr(os, name)))
+        disk.finish()
+        disk.close()
+        assert done[:2] == ["fsync", "replace"]
+        assert (tmp_path / "x").read_bytes() == DATA[:SEGMENT]
+
+    def test_what_the_kernel_takes_in_pieces_is_written_whole(self, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        disk = segment_journal.PartFile(tmp_path / "x", SEGMENT, SEGMENT, "0" * 64, ["http://a"])
+        disk.open()
+        disk.reserve()
+        pwrite = os.pwrite
+        monkeypatch.setattr(os, "pwrite", lambda descriptor, view, position: pwrite(descriptor, view[:1000], position))
+        disk.write(memoryview(DATA[:SEGMENT]), 0)
+        disk.commit(0, disk.letter(0))
+        disk.finish()
+        disk.close()
+        assert (tmp_path / "x").read_bytes() == DATA[:SEGMENT]
+
 
 def _raising(number: int) -> typing.Callable[..., int]:
     def fails(*_arguments: object) -> int:

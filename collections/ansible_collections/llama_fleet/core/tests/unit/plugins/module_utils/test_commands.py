@@ -71,3 +71,17 @@ def test_a_reader_that_stops_stops_the_command() -> None:
         run(["sh", "-c", "echo $$; exec sleep 60"], on_line=stop)
     with pytest.raises(ProcessLookupError):
         os.kill(pids[0], 0)
+
+
+def test_a_command_stuck_in_the_kernel_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    wait = subprocess.Popen.wait
+
+    def stuck(process: subprocess.Popen[str], timeout: float | None = None) -> int:
+        # No test can make a process that no signal ends: here it is only the wait for it that would not end.
+        assert timeout is not None
+        assert timeout <= 5
+        wait(process)
+        raise subprocess.TimeoutExpired("sleep", timeout)
+
+    monkeypatch.setattr(subprocess.Popen, "wait", stuck)
+    assert run(["sleep", "3600"], timeout=0.2).code == 124

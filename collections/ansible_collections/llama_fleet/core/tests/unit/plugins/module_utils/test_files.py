@@ -2,9 +2,11 @@
 # SPDX-License-Identifier: MIT
 from __future__ import annotations
 
+import errno
 import hashlib
 import multiprocessing
 import os
+import stat
 import typing
 
 import pytest
@@ -120,3 +122,45 @@ def test_a_folder_that_cannot_be_written_is_a_problem(tmp_path: pathlib.Path, mo
     monkeypatch.setattr(os, "access", lambda *_arguments: False)
     with pytest.raises(ProblemError, match=r"gguf_model_root: found .* cannot write"):
         files.require_writable(tmp_path / "x", "gguf_model_root")
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o077])
+def test_the_mode_is_the_one_asked_for_whatever_the_umask(tmp_path: pathlib.Path, umask: int) -> None:
+    before = os.umask(umask)
+    try:
+        files.write_atomic(tmp_path / "file", "text", 0o640)
+    finally:
+        os.umask(before)
+    assert (tmp_path / "file").stat().st_mode & 0o777 == 0o640
+
+
+def test_the_bytes_are_safe_before_the_name_and_then_the_name(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    done: list[str] = []
+    fsync, replace = os.fsync, os.replace
+
+    def synced(descriptor: int) -> None:
+        done.append("folder" if stat.S_ISDIR(os.fstat(descriptor).st_mode) else "file")
+        fsync(descriptor)
+
+    def replaced(source: pathlib.Path, target: pathlib.Path) -> None:
+        done.append("name")
+        replace(source, target)
+
+    monkeypatch.setattr(os, "fsync", synced)
+    monkeypatch.setattr(os, "replace", replaced)
+    files.write_atomic(tmp_path / "file", "text")
+    files.link_atomic(tmp_path / "link", "file")
+    assert done == ["file", "name", "folder", "name", "folder"]
+
+
+def test_a_link_points_somewhere_at_every_moment(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    files.link_atomic(tmp_path / "link", "old")
+
+    def fails(*_paths: object) -> None:
+        raise OSError(errno.ENOSPC, "no space left")
+
+    for name in ("replace", "rename"):
+        monkeypatch.setattr(os, name, fails)
+    with pytest.raises(OSError, match="no space left"):
+        files.link_atomic(tmp_path / "link", "new")
+    assert {path.name: os.readlink(path) for path in tmp_path.iterdir()} == {"link": "old"}

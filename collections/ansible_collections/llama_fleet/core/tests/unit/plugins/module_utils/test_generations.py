@@ -94,3 +94,24 @@ def test_leftovers_of_a_killed_run_are_no_generations(tmp_path: pathlib.Path) ->
     assert store.all() == []
     assert store.write(content()).number == 1
     assert os.listdir(folder) == ["1"]
+
+
+def test_the_current_generation_stays_whatever_it_is(tmp_path: pathlib.Path) -> None:
+    store = generations.Store(tmp_path / "default")
+    for number in range(1, 5):
+        generation = store.write(content(model_size=number))
+        if number == 1:
+            store.switch(generation)
+        elif number < 4:
+            store.mark_good(generation)
+    store.prune(1)
+    assert [found.number for found in store.all()] == [1, 3, 4]
+
+
+@pytest.mark.parametrize("name", ["environment", "unit", "api-key"])
+def test_a_file_that_was_changed_by_hand_is_told(tmp_path: pathlib.Path, name: str) -> None:
+    generation = generations.Store(tmp_path / "default").write(content(api_keys=("s3cret",)))
+    assert generation.damage() == []
+    (generation.path / name).chmod(0o600)
+    (generation.path / name).write_text("changed\n", encoding="utf-8")
+    assert generation.damage() == [name]

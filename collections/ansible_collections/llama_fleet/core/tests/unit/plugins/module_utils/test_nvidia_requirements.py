@@ -103,6 +103,14 @@ def test_the_oldest_driver_of_a_toolkit_runs_it(driver: str, toolkit: str, fits:
     assert codes(nvidia_requirements.unmet(Requirements(toolkit_version=toolkit), observed)) == ([] if fits else [("driver_too_old_for_toolkit", "error")])
 
 
+@pytest.mark.parametrize(
+    ("driver", "wanted", "fits"), [("1000.1", "580", True), ("580.95.05", "580.100", False), ("580.100", "580.95.05", True), ("580", "580", True)]
+)
+def test_versions_are_numbers(driver: str, wanted: str, fits: bool) -> None:
+    observed = dataclasses.replace(seen(), driver=nvidia_smi.Driver(driver, "", driver))
+    assert codes(nvidia_requirements.unmet(Requirements(min_driver=wanted), observed)) == ([] if fits else [("driver_below_minimum", "error")])
+
+
 def test_a_driver_too_old_for_the_toolkit() -> None:
     findings = nvidia_requirements.unmet(Requirements(toolkit_version="13.0"), seen("a100_driver_570", "8.0"))
     check(findings, "driver_too_old_for_toolkit", "error", "NVIDIA driver 570.148.08", "580 or newer, which runs CUDA 13.0", "or use an older toolkit")

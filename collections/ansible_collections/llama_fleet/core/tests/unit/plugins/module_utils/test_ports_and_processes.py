@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.server
 import os
+import pathlib
 import signal
 import socket
 import subprocess
@@ -17,9 +18,6 @@ import pytest
 
 from ansible_collections.llama_fleet.core.plugins.module_utils import ports, processes
 from ansible_collections.llama_fleet.core.tests.unit import waiting
-
-if typing.TYPE_CHECKING:
-    import pathlib
 
 # Another session's processes on this machine have another one.
 MARK = uuid.uuid4().hex
@@ -176,3 +174,20 @@ def test_kill_stops_an_unwilling_one() -> None:
         assert processes.find(child.pid) is None
         assert child.stdout.read() == b"asked\n"
         assert sum(pauses) >= 0.3, "it had the time that it was given"
+
+
+def test_one_that_has_ended_and_was_not_reaped_is_gone() -> None:
+    with subprocess.Popen(["true"]) as child:
+        os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+        assert (pathlib.Path("/proc") / str(child.pid)).exists()
+        assert processes.find(child.pid) is None
+
+
+def test_a_server_inside_of_a_container_is_anothers(tmp_path: pathlib.Path) -> None:
+    fields = " ".join(["S", "1", *["0"] * 17, "4711"])
+    for pid, namespace in (("self", "pid:[1]"), ("42", "pid:[1]"), ("43", "pid:[2]")):
+        (tmp_path / pid / "ns").mkdir(parents=True)
+        (tmp_path / pid / "ns" / "pid").symlink_to(namespace)
+        (tmp_path / pid / "environ").write_bytes(b"LLAMA_FLEET_TEST_MARK=x\0")
+        (tmp_path / pid / "stat").write_text(f"{pid} (llama-server) {fields}\n", encoding="ascii")
+    assert processes.started_with("LLAMA_FLEET_TEST_MARK", "x", tmp_path) == [processes.Process(42, 4711)]

@@ -55,6 +55,9 @@ EVIL = {
     "a link out": [("x/link", "link", "/etc")],
     "a link up and out": [("x/link", "link", "../../..")],
     "a file through a link": [("x/a", "link", "."), ("x/a/b", "link", ".."), ("x/b/evil", "file", "")],
+    "up and back again": [("x/sub", "dir", ""), ("x/sub/../evil", "file", "")],
+    # Inside when the link is made, for there is no c yet.
+    "a link that leads out later": [("x/b", "link", "c/.."), ("x/c", "link", "."), ("x/b/evil", "file", "")],
     "a hard link": [("x/hard", "hard", "/etc/passwd")],
     "a device": [("x/device", "device", "")],
 }
@@ -91,3 +94,13 @@ def test_an_archive_without_the_source(tmp_path: pathlib.Path) -> None:
     pack(tmp_path / "a.tar.gz", ("y/file", "file", ""))
     with pytest.raises(ProblemError, match="holds no source"):
         unpack(tmp_path / "a.tar.gz", tmp_path / "out")
+
+
+def test_a_file_is_not_written_twice_nor_through_a_link(tmp_path: pathlib.Path) -> None:
+    for number, members in enumerate(
+        ([("x/a", "file", "one"), ("x/a", "file", "two")], [("x/a", "file", "one"), ("x/b", "link", "a"), ("x/b", "file", "two")])
+    ):
+        pack(tmp_path / "a.tar.gz", *members)
+        with pytest.raises((ProblemError, FileExistsError)):
+            unpack(tmp_path / "a.tar.gz", tmp_path / f"out{number}")
+        assert (tmp_path / f"out{number}" / "a").read_text(encoding="utf-8") == "one"

@@ -183,3 +183,11 @@ def test_a_slower_server_is_good_where_no_speed_is_asked_for_or_its_best_is_enou
     assert instance.good(release=instance.release("slow", speeds=[1.0]))["speed"] == 1.0
     instance.good(state="rolled_back")
     assert instance.good(release=instance.release("busy", speeds=[10.0, 85.0]), min_speed_ratio=0.8)["speed"] == 85.0
+
+
+def test_one_that_was_good_and_only_cannot_answer_is_left_as_it_is(instance: Instance) -> None:
+    pid = instance.good()["pid"]
+    message = instance.bad(prompt="Which city?")
+    assert "/v1/chat/completions answered 404" in message
+    assert "it passed its gate before, so it was left as it is" in message
+    assert (instance.servers(), instance.answers(), instance.manifest(1)["good"]) == ([pid], 200, True)
