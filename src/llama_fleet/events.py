@@ -117,6 +117,7 @@ class Translator:
         self._hosts.add(data.get("host", ""))
         if self._verbose and text:
             self._listener(Remark(text))
+        self._warned(data.get("res"))
         if kind == "runner_on_ok":
             self._ended(data)
         elif kind in ("runner_on_failed", "runner_on_unreachable"):
@@ -180,6 +181,12 @@ class Translator:
                 self._listener(Progress(match["host"], match["text"]))
             elif _LABEL.match(line):
                 self._errors += [_LABEL.sub("", line)] if "ERROR" in line else []
+
+    def _warned(self, result: object) -> None:
+        """Tell what a module or its action warned of, which since ansible-core 2.19 comes with the result and as no event of its own."""
+        warnings = result.get("warnings") if isinstance(result, Mapping) else None
+        for text in warnings if isinstance(warnings, list) else []:
+            self._remark(Remark(str(text), warning=True))
 
     def _remark(self, remark: Remark) -> None:
         # Ansible tells some of them once a task.

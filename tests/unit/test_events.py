@@ -142,3 +142,9 @@ def test_no_host_and_no_word_are_failures_too() -> None:
 def test_verbose_is_ansibles_own_words() -> None:
     events = [said("TASK [x]"), said(""), said("[WARNING]: low space", "warning")]
     assert translate(*events, verbosity=1)[0] == [Remark("TASK [x]"), Remark("[WARNING]: low space")]
+
+
+@pytest.mark.parametrize("kind", ["runner_on_ok", "runner_on_failed"])
+def test_what_a_result_warns_of_is_told_once(kind: str) -> None:
+    seen = translate(ended("h1", kind=kind, warnings=["not\x1b[2J shared", "old"]), ended("h2", kind=kind, warnings=["old"]))[0]
+    assert [event for event in seen if isinstance(event, Remark)] == [Remark(r"not\x1b[2J shared", warning=True), Remark("old", warning=True)]
