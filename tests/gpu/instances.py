@@ -88,5 +88,5 @@ def result_of(said: str, beside: str) -> dict[str, typing.Any]:
 
 def answers(port: int) -> bool:
     """Return whether the instance on ``port`` of this host generates a token."""
-    reply = server_gate.asker(server_gate.endpoint("127.0.0.1", port, False), "")("/completion", {"prompt": "Hi", "n_predict": 1}, 60.0)
+    reply = server_gate.asker(server_gate.endpoint("127.0.0.1", port, False))("/completion", {"prompt": "Hi", "n_predict": 1}, 60.0)
     return reply.status == 200

@@ -21,35 +21,32 @@ _LISTEN = "0A"
 
 @dataclasses.dataclass(frozen=True)
 class Listener:
-    """One listening socket; ``pid`` is 0 where its process cannot be seen."""
+    """One listening socket; ``pid`` is 0 where its process cannot be seen, ``uid`` is the user who made it, and -1 where that is not told."""
 
     address: str
     port: int
     pid: int = 0
+    uid: int = -1
+    inode: str = ""
 
 
 def listeners(port: int, host: str, proc: pathlib.Path = processes.PROC, likely: typing.Iterable[int] = ()) -> list[Listener]:
     """Sockets that a server on ``host`` and ``port`` would collide with; processes that are ``likely`` to have them are looked at first."""
-    sockets = [
-        (address, inode)
-        for table in ("tcp", "tcp6")
-        for address, found, inode in parse_table(_read(proc / "net" / table))
-        if found == port and _collide(address, host)
-    ]
+    sockets = [found for table in ("tcp", "tcp6") for found in parse_table(_read(proc / "net" / table)) if found.port == port and _collide(found.address, host)]
     if not sockets:
         return []
-    owners = _owners({f"socket:[{inode}]" for _address, inode in sockets}, proc, likely)
-    return [Listener(address, port, owners.get(f"socket:[{inode}]", 0)) for address, inode in sockets]
+    owners = _owners({f"socket:[{found.inode}]" for found in sockets}, proc, likely)
+    return [dataclasses.replace(found, pid=owners.get(f"socket:[{found.inode}]", 0)) for found in sockets]
 
 
-def parse_table(text: str) -> list[tuple[str, int, str]]:
-    """Address, port and inode of every listening socket in the text of /proc/net/tcp or tcp6."""
+def parse_table(text: str) -> list[Listener]:
+    """Return every listening socket in the text of /proc/net/tcp or tcp6, which does not tell whose process has it."""
     found = []
     for line in text.splitlines()[1:]:
         fields = line.split()
         if len(fields) > 9 and fields[3] == _LISTEN:
             address, _colon, port = fields[1].partition(":")
-            found.append((_address(address), int(port, 16), fields[9]))
+            found.append(Listener(_address(address), int(port, 16), uid=int(fields[7]), inode=fields[9]))
     return found
 
 
@@ -61,6 +58,8 @@ def _address(text: str) -> str:
 
 def _collide(listening: str, wanted: str) -> bool:
     address = ipaddress.ip_address(listening)
+    # A socket of version 6 may have an address of version 4, and then takes its connections.
+    address = getattr(address, "ipv4_mapped", None) or address
     if address.is_unspecified:
         return True
     try:

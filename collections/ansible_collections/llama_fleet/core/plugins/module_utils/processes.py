@@ -78,6 +78,25 @@ def _parent(pid: int, proc: pathlib.Path) -> int:
     return int(text.rpartition(")")[2].split()[1])
 
 
+def descends(pid: int, ancestor: int, proc: pathlib.Path = PROC) -> bool:
+    """Whether ``pid`` is ``ancestor`` or was started by it, or by one that it started, of those that still live."""
+    seen: set[int] = set()
+    while pid and pid not in seen:
+        if pid == ancestor:
+            return True
+        seen.add(pid)
+        pid = _parent(pid, proc)
+    return False
+
+
+def user(pid: int, proc: pathlib.Path = PROC) -> int:
+    """Return the user id that a process runs as; -2, which is nobody's, where it is gone."""
+    try:
+        return (proc / str(pid)).stat().st_uid
+    except OSError:
+        return -2
+
+
 def in_unit(pid: int, unit: str, proc: pathlib.Path = PROC) -> bool:
     """Whether this host's systemd started the process for ``unit``, or something that it did start, such as podman's monitor of a container."""
     first, found = _cgroups(1, proc), _cgroups(pid, proc)

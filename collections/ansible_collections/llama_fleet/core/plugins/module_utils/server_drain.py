@@ -63,7 +63,7 @@ def drain(fetch: server_metrics.Fetch, patience: Patience, alive: typing.Callabl
         clock.pause(min(PAUSE, max(0.0, end - clock.now())))
         count = _busy(fetch)
         # One that computes a long prompt answers late: what it said before stands.
-        last = last if count in (None, UNKNOWN) else typing.cast("int", count)
+        last = last if count is None or count == UNKNOWN else count
     gone = not alive()
     return Drained(UNKNOWN if first is None else first, 0 if gone else last)
 

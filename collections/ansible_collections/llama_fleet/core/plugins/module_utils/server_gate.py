@@ -11,7 +11,22 @@ import typing
 from ansible_collections.llama_fleet.core.plugins.module_utils import server_router, server_speed
 from ansible_collections.llama_fleet.core.plugins.module_utils.server_asking import Ask, Reply, asker, endpoint
 
-__all__ = ["AnswerError", "Ask", "Clock", "Expected", "GateError", "Limit", "Passed", "Reply", "asker", "endpoint", "names_of", "pass_gate", "ready_limit"]
+__all__ = [
+    "AnswerError",
+    "Ask",
+    "Clock",
+    "Expected",
+    "GateError",
+    "HeldError",
+    "Limit",
+    "Passed",
+    "Reply",
+    "asker",
+    "endpoint",
+    "names_of",
+    "pass_gate",
+    "ready_limit",
+]
 
 ANSWER_TOKENS = 64
 # An instance that runs and does not change is only asked whether it still generates.
@@ -26,6 +41,10 @@ class GateError(Exception):
 
 class AnswerError(GateError):
     """It is the right server, in good health, and only did not answer what it was asked."""
+
+
+class HeldError(GateError):
+    """Somebody else has its port, so nobody knows whether it is good: nothing was asked and no key was given."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -11,7 +11,7 @@ import pathlib
 import re
 import typing
 
-from ansible_collections.llama_fleet.core.plugins.module_utils import files, processes, server_drift, server_gate, server_metrics, server_runtimes
+from ansible_collections.llama_fleet.core.plugins.module_utils import files, processes, server_drift, server_gate, server_metrics, server_runtimes, server_trust
 from ansible_collections.llama_fleet.core.plugins.module_utils.generations import Generation, Store, device_of
 from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia import Host as GpuHost
 from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia import find_smi
@@ -24,8 +24,6 @@ if typing.TYPE_CHECKING:
 
 Facts = dict[str, typing.Any]
 _NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?")
-# Extra options of before there were variables for them.
-_TLS = "ssl-cert-file"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,7 +56,7 @@ class Inspector:
     host: Host
     metrics: bool = True
     proc: pathlib.Path = processes.PROC
-    fetcher: typing.Callable[[str, str], server_metrics.Fetch] = server_metrics.fetcher
+    fetcher: typing.Callable[[str, server_trust.Trust], server_metrics.Fetch] = server_metrics.fetcher
 
     def names(self) -> list[str]:
         """Every instance that has a folder."""
@@ -72,7 +70,7 @@ class Inspector:
         """All facts of one instance, also of one that is not there."""
         seen = self.see(name)
         manifest = seen.current.manifest if seen.current else {}
-        telling = self._telling(seen.current) if seen.process and seen.current else server_metrics.Telling()
+        telling = self._telling(seen.current, seen.process) if seen.process and seen.current else server_metrics.Telling()
         model = str(manifest.get("model", ""))
         release = str(manifest.get("release", ""))
         process = seen.process
@@ -142,9 +140,9 @@ class Inspector:
         started = self._record(name).get("started", process.started if process else 0)
         return (process,) if process and started == process.started else ()
 
-    def _telling(self, current: Generation) -> server_metrics.Telling:
+    def _telling(self, current: Generation, process: processes.Process) -> server_metrics.Telling:
         # A router has no figures of its own.
-        return server_metrics.ask(self.fetcher(_endpoint(current), current.api_key), self.metrics and bool(current.model))
+        return server_metrics.ask(self.fetcher(_endpoint(current), server_trust.of(current, process, self.proc)), self.metrics and bool(current.model))
 
     def _gpu_memory(self, seen: Seen) -> int:
         smi = find_smi(GpuHost(self.host.run))
@@ -227,9 +225,8 @@ def _written(path: pathlib.Path) -> str:
 
 def _endpoint(generation: Generation) -> str:
     options = generation.options
-    extra = options.get("extra_options") or {}
-    secure = bool(options.get("tls_certificate")) or _TLS in extra
-    return server_gate.endpoint(generation.host, generation.port, secure) + str(extra.get("api-prefix", ""))
+    secure = bool(server_trust.certificate_path(options))
+    return server_gate.endpoint(generation.host, generation.port, secure) + str((options.get("extra_options") or {}).get("api-prefix", ""))
 
 
 def _device(generation: Generation | None) -> str:

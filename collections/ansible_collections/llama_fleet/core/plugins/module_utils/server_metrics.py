@@ -8,17 +8,19 @@ import dataclasses
 import http.client
 import json
 import re
-import ssl
-import time
 import typing
-import urllib.error
-import urllib.request
 
-# Seconds that one question may take, and bytes that are read of its answer. A busy server answers all of these between two tokens.
+from ansible_collections.llama_fleet.core.plugins.module_utils import server_asking
+from ansible_collections.llama_fleet.core.plugins.module_utils.server_asking import LARGEST
+
+if typing.TYPE_CHECKING:
+    from ansible_collections.llama_fleet.core.plugins.module_utils import server_trust
+
+__all__ = ["LARGEST", "Fetch", "Reply", "Telling", "ask", "fetcher", "parse"]
+
+# Seconds that one question may take. A busy server answers all of these between two tokens.
 LIMIT = 5.0
-LARGEST = 4 << 20
-_CHUNK = 1 << 16
-_OK, _UNAUTHORIZED, _LOADING = 200, 401, 503
+_OK, _ERROR, _UNAUTHORIZED, _LOADING = 200, 400, 401, 503
 _PREFIX = "llamacpp:"
 _SAMPLE = re.compile(r"(?P<name>[A-Za-z_:][A-Za-z0-9_:]*)(?:\{[^}]*\})?\s+(?P<value>\S+)(?:\s+\d+)?")
 
@@ -48,37 +50,17 @@ class Telling:
     silent: tuple[str, ...] = ()  # what it would not tell, and why
 
 
-def fetcher(base: str, api_key: str = "", limit: float = LIMIT) -> Fetch:
-    """Asks the server at ``base``: never through a proxy, with its key, trusting its own certificate."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=context))
-    headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
+def fetcher(base: str, trust: server_trust.Trust | None = None, limit: float = LIMIT) -> Fetch:
+    """Return what asks the server at ``base``, as server_asking does. One that is not the instance has not answered."""
 
     def fetch(path: str) -> Reply:
-        end = time.monotonic() + limit
         try:
-            with opener.open(urllib.request.Request(base + path, headers=headers), timeout=limit) as response:
-                return Reply(response.status, _read(response, end))
-        except urllib.error.HTTPError as error:
-            with error:
-                return Reply(error.code)
+            status, body = server_asking.exchange(base, path, None, limit, trust)
         except (OSError, ValueError, http.client.HTTPException) as error:
-            return Reply(0, str(getattr(error, "reason", error)))
+            return Reply(0, str(error))
+        return Reply(status, body.decode("utf-8", "replace") if status < _ERROR else "")
 
     return fetch
-
-
-def _read(response: http.client.HTTPResponse, end: float) -> str:
-    """The body. A socket's own time limit starts again with each byte: this one does not."""
-    data = b""
-    while len(data) < LARGEST and time.monotonic() < end:
-        chunk = response.read1(_CHUNK)
-        if not chunk:
-            return data.decode("utf-8", "replace")
-        data += chunk
-    raise TimeoutError("the answer did not end in time")
 
 
 def ask(fetch: Fetch, metrics: bool = True) -> Telling:

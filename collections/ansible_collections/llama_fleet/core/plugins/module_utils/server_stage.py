@@ -16,6 +16,7 @@ from ansible_collections.llama_fleet.core.plugins.module_utils import (
     server_options,
     server_result,
     server_rollback,
+    server_trust,
 )
 from ansible_collections.llama_fleet.core.plugins.module_utils.generations import variables_of
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import raise_if_any
@@ -37,6 +38,10 @@ if typing.TYPE_CHECKING:
 _AT_ONCE = server_gate.Limit(5, "the time that a plan takes")
 
 
+# The variables that count for whatever is to become of an instance.
+_OF_EVERY_STATE = ("instance", "root", "runtime_root", "to_generation", "ready_timeout", "drain_timeout", "stop_timeout")
+
+
 class Stage:
     """One run over one instance."""
 
@@ -55,8 +60,7 @@ class Stage:
         action = actions.get(self.options.state, self._down)
         started = self.options.state == "started"
         # A typo in an option of a server must not keep anyone from stopping it, or from going back.
-        names = ("llama_server_instance", "llama_server_root", "llama_server_runtime_root", "llama_server_to_generation", "llama_server_ready_timeout")
-        names += ("llama_server_drain_timeout", "llama_server_stop_timeout")
+        names = {f"llama_server_{name}" for name in _OF_EVERY_STATE}
         raise_if_any(problem for problem in server_options.problems(self.options) if not started and problem.subject in names)
         if self.dry:
             return action()
@@ -99,7 +103,7 @@ class Stage:
             runtime = self.planner.runtime()
             try:
                 passed = self.switch.gate(runtime, plan.current, plan.process, self.options.prompt, brief=plan.current.good)
-            except server_gate.AnswerError as error:
+            except (server_gate.AnswerError, server_gate.HeldError) as error:
                 raise self.switch.failure(plan.current, runtime, str(error), self._back(plan.current)) from error
             except server_gate.GateError:
                 # It hangs: what was good once deserves a restart before anything is said of failure.
@@ -127,7 +131,10 @@ class Stage:
         if plan.same and plan.current:
             return plan.current
         created = dt.datetime.now(dt.timezone.utc).isoformat(timespec="seconds")
-        generation = self.store.write(plan.content, **notes, created=created, previous=self._served_before(plan.current))
+        # The certificate that it starts with, by which it is known also where the file is renewed while it runs.
+        certificate = server_trust.leaf(server_trust.certificate_path(plan.content.options))
+        more = {"created": created, "previous": self._served_before(plan.current), "certificate": certificate}
+        generation = self.store.write(plan.content, **notes, **more)
         if plan.content.runtime == "exec":
             self.store.switch(generation)
         self.store.prune(self.options.keep)
@@ -186,7 +193,7 @@ class Stage:
             return {**self._rollback_result(generation, runtime, changed, [], Assessment()), "pid": process.pid}
         try:
             passed = self.switch.gate(runtime, generation, process, self.options.prompt, brief=True)
-        except server_gate.AnswerError as error:
+        except (server_gate.AnswerError, server_gate.HeldError) as error:
             raise self.switch.failure(generation, runtime, str(error), None) from error
         except server_gate.GateError:
             return None

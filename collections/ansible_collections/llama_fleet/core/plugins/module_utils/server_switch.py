@@ -6,9 +6,11 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import time
 import typing
 
 from ansible_collections.llama_fleet.core.plugins.module_utils import (
+    ports,
     processes,
     server_drain,
     server_gate,
@@ -17,6 +19,7 @@ from ansible_collections.llama_fleet.core.plugins.module_utils import (
     server_mounts,
     server_router,
     server_speed,
+    server_trust,
 )
 from ansible_collections.llama_fleet.core.plugins.module_utils.memory_plan import HOST
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, ProblemError
@@ -30,6 +33,8 @@ if typing.TYPE_CHECKING:
     from ansible_collections.llama_fleet.core.plugins.module_utils.server_runtimes import Runtime
 
 LOG_LINES = 20
+# Seconds that a stranger on the port of the generation to go back to has to leave it.
+PORT_SECONDS = 10.0
 # Extra options that make a server of another kind, which is asked in another way.
 _MODES = {"embedding": "embedding", "embeddings": "embedding", "rerank": "rerank", "reranking": "rerank"}
 
@@ -77,7 +82,7 @@ class Switch:
         if process is None or generation is None:
             return
         patience = server_drain.Patience(self.options.drain_timeout)
-        fetch = server_metrics.fetcher(base_of(generation.options), generation.api_key)
+        fetch = server_metrics.fetcher(base_of(generation.options), server_trust.of(generation, process))
         self.drained = server_drain.drain(fetch, patience, lambda: processes.alive(process), self._tell_waiting)
 
     def _run_by(self, process: processes.Process) -> Generation | None:
@@ -109,13 +114,16 @@ class Switch:
         options = generation.options
         alias = generation.variables.get("LLAMA_ARG_ALIAS", "")
         expected = server_gate.Expected(options["model"], options["parallel"], options["ctx_size"], mode_of(options), prompt, alias, brief, measure)
-        passed = server_gate.pass_gate(
-            server_gate.asker(base_of(options), generation.api_key),
-            expected,
-            limit or _limit(generation, self.options.ready_timeout),
-            lambda: runtime.death(process),
-            lambda: self.progress.stage("loading the model"),
-        )
+        try:
+            passed = server_gate.pass_gate(
+                server_gate.asker(base_of(options), server_trust.of(generation, process)),
+                expected,
+                limit or _limit(generation, self.options.ready_timeout),
+                lambda: runtime.death(process),
+                lambda: self.progress.stage("loading the model"),
+            )
+        except server_trust.StrangerError as error:
+            raise server_gate.HeldError(f"{error}; it was asked for nothing and given no key") from error
         # The servers that a router starts have the GPUs open, not itself.
         if options["backend"] == CUDA and expected.mode != server_router.MODE:
             self._require_gpus(generation, process, brief)
@@ -145,6 +153,9 @@ class Switch:
     def failure(self, generation: Generation, runtime: Runtime, reason: str, back: Generation | None) -> ProblemError:
         """Go back to the generation ``back``; the error that tells all of it."""
         log = [line for line in runtime.log_lines(LOG_LINES) if line.strip()]
+        strangers = self._strangers(generation)
+        if strangers and strangers not in reason:
+            reason = f"{reason}; {strangers}"
         outcome = self._go_back(generation, runtime, back)
         lines = "\n".join(log) or "(nothing)"
         return ProblemError(
@@ -155,6 +166,19 @@ class Switch:
                 f"{outcome}; the last lines of its log ({runtime.log}) are\n{lines}\n",
             )
         )
+
+    def _strangers(self, generation: Generation) -> str:
+        """Who else has the port of ``generation``, which may be why it does not answer there; empty where nobody has."""
+        own = [process.pid for process in self.planner.own_processes()]
+        found = ports.listeners(generation.port, generation.host, likely=own)
+        others = [listener for listener in found if not any(processes.descends(listener.pid, pid) for pid in own)]
+        return server_trust.held(others) if others else ""
+
+    def _await_port(self, generation: Generation) -> None:
+        """Give a program that took the port for a moment the time to leave it: nothing else can be started there."""
+        end = time.monotonic() + PORT_SECONDS
+        while self._strangers(generation) and time.monotonic() < end:
+            time.sleep(0.1)
 
     def _go_back(self, failed: Generation, runtime: Runtime, back: Generation | None) -> str:
         if back is None and failed.good:
@@ -171,6 +195,7 @@ class Switch:
             if again.name != runtime.name:
                 runtime.stop()
                 runtime.remove()
+            self._await_port(back)
             # Nothing else can replace it: it has at least the time that its size asks for.
             limits = (_limit(back, self.options.ready_timeout), _limit(back))
             self.gate(again, back, again.start(back), brief=True, limit=max(limits, key=lambda limit: limit.seconds))
@@ -209,8 +234,7 @@ def _limit(generation: Generation, ready_timeout: int = 0) -> server_gate.Limit:
 
 def endpoint_of(options: typing.Mapping[str, typing.Any]) -> str:
     """Where a client on this host reaches a server with these options."""
-    secure = bool(options.get("tls_certificate")) or "ssl-cert-file" in options["extra_options"]
-    return server_gate.endpoint(options["host"], options["port"], secure)
+    return server_gate.endpoint(options["host"], options["port"], bool(server_trust.certificate_path(options)))
 
 
 def base_of(options: typing.Mapping[str, typing.Any]) -> str:

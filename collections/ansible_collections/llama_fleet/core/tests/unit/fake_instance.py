@@ -13,9 +13,10 @@ import subprocess
 import sys
 import typing
 
-from ansible_collections.llama_fleet.core.plugins.module_utils import processes, server_info
+from ansible_collections.llama_fleet.core.plugins.module_utils import processes, server_info, server_metrics, server_trust
 from ansible_collections.llama_fleet.core.plugins.module_utils.commands import Result
 from ansible_collections.llama_fleet.core.plugins.module_utils.server_plan import Host
+from ansible_collections.llama_fleet.core.tests.unit.fake_metrics_server import here
 from ansible_collections.llama_fleet.core.tests.unit.fake_runner import FakeRunner
 
 if typing.TYPE_CHECKING:
@@ -35,6 +36,11 @@ class Systemd(FakeRunner):
         if command[1] == "is-enabled":
             return Result(0 if self.enabled else 1, "", "")
         return Result(0, f"ActiveState=active\nMainPID={self.main_pid}\n", "") if command[1] == "show" else Result(0, "", "")
+
+
+def answered_here(base: str, trust: server_trust.Trust) -> server_metrics.Fetch:
+    """The instance's process only waits: this one answers for it."""
+    return server_metrics.fetcher(base, here(trust.key))
 
 
 @dataclasses.dataclass
@@ -96,7 +102,7 @@ class Site:
 
     def inspector(self, **more: typing.Any) -> server_info.Inspector:
         host = Host(self.systemd, systemd=self.runtime == "systemd", euid=self.euid, unit_root=self.folder / "units", container_root=self.folder / "containers")
-        return server_info.Inspector(self.folder / "etc", self.folder / "run", host, **more)
+        return server_info.Inspector(self.folder / "etc", self.folder / "run", host, **{"fetcher": answered_here, **more})
 
     def facts(self, **more: typing.Any) -> server_info.Facts:
         return self.inspector(**more).inspect("chat")

@@ -7,9 +7,12 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import http.server
+import os
 import threading
 import time
 import typing
+
+from ansible_collections.llama_fleet.core.plugins.module_utils import processes, server_trust
 
 METRICS = """\
 # HELP llamacpp:tokens_predicted_total Number of generation tokens processed.
@@ -32,10 +35,19 @@ class Fake:
     seconds_a_byte: float = 0.0
     port: int = 0
     asked: list[str] = dataclasses.field(default_factory=list)
+    # What came with each question as its authorization.
+    keys: list[str] = dataclasses.field(default_factory=list)
 
 
 def healthy(**more: typing.Any) -> Fake:
     return Fake({"/health": (200, '{"status": "ok"}'), "/slots": (200, SLOTS), "/metrics": (200, METRICS)}, **more)
+
+
+def here(key: str = "") -> server_trust.Trust:
+    """What an instance would be known by whose server is this process, as that of ``serving`` is."""
+    process = processes.find(os.getpid())
+    assert process is not None
+    return server_trust.Trust(process, key=key)
 
 
 @contextlib.contextmanager
@@ -43,6 +55,7 @@ def serving(fake: Fake) -> typing.Iterator[Fake]:
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             fake.asked.append(self.path)
+            fake.keys.append(self.headers.get("Authorization", ""))
             allowed = self.path == "/health" or not fake.key or self.headers.get("Authorization") == f"Bearer {fake.key}"
             status, text = fake.pages.get(self.path, (404, "")) if allowed else (401, "")
             self.send_response(status)

@@ -5,11 +5,12 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import signal
 import typing
 
-from ansible_collections.llama_fleet.core.plugins.module_utils import processes, runtime_problems, server_checks, server_info
+from ansible_collections.llama_fleet.core.plugins.module_utils import processes, server_checks, server_info, server_unit
 from ansible_collections.llama_fleet.core.plugins.module_utils.progress import Progress
 from ansible_collections.llama_fleet.core.plugins.module_utils.server_arguments import ARGUMENTS, options_of
 from ansible_collections.llama_fleet.core.plugins.module_utils.server_plan import Host
@@ -55,8 +56,8 @@ class Site:
         self.systemd.asked.clear()
         return Stage(options_of({**self.wanted, **changes}), Progress(), self.host, dry).run()
 
-    def facts(self) -> dict[str, typing.Any]:
-        return server_info.Inspector(self.folder / "etc", self.folder / "run", self.host, metrics=False).inspect("default")
+    def facts(self, metrics: bool = False) -> dict[str, typing.Any]:
+        return server_info.Inspector(self.folder / "etc", self.folder / "run", self.host, metrics=metrics).inspect("default")
 
     def servers(self) -> list[int]:
         return [process.pid for process in processes.started_with("LLAMA_FLEET_INSTANCE", str(self.folder / "etc/instances/default"))]
@@ -67,7 +68,7 @@ def staged(folder: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> typing.Iter
     """A site below ``folder`` whose servers end with it."""
     # Tests have their files where a unit's user sees nothing.
     monkeypatch.setattr(server_checks, "unreadable", lambda _path, _variable: None)
-    monkeypatch.setattr(runtime_problems.server_unit, "unreadable", lambda _path, _variable: None)
+    monkeypatch.setattr(server_unit, "unreadable", lambda _path, _variable: None)
     made = Site(folder)
     try:
         yield made
@@ -76,3 +77,5 @@ def staged(folder: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> typing.Iter
             os.kill(pid, signal.SIGKILL)
         if made.systemd.process:
             made.systemd.process.wait()
+        # What a runtime has started goes while the test's marks still count.
+        gc.collect()

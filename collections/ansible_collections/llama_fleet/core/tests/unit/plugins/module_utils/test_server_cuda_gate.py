@@ -8,7 +8,7 @@ import typing
 
 import pytest
 
-from ansible_collections.llama_fleet.core.plugins.module_utils import processes, server_memory_free, server_switch
+from ansible_collections.llama_fleet.core.plugins.module_utils import processes, server_memory_free
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import ProblemError
 from ansible_collections.llama_fleet.core.tests.unit import fake_server
 from ansible_collections.llama_fleet.core.tests.unit.fake_stage import Site, staged
@@ -40,7 +40,7 @@ def opens(monkeypatch: pytest.MonkeyPatch, *looks: typing.Sequence[str]) -> None
     def open_files(pid: int, proc: pathlib.Path | None = None) -> list[str]:
         return seen(pid, proc) if proc else list(left.pop(0) if len(left) > 1 else left[0])
 
-    monkeypatch.setattr(server_switch.processes, "open_files", open_files)
+    monkeypatch.setattr(processes, "open_files", open_files)
 
 
 def lists(monkeypatch: pytest.MonkeyPatch, pid: typing.Callable[[], int]) -> None:

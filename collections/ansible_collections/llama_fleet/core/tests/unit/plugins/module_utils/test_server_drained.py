@@ -57,7 +57,7 @@ def test_whatever_stops_it_waits_until_nothing_is_in_flight(site: Site, stop: st
 
 
 def test_what_does_not_end_is_cut_after_the_time_that_it_had_and_told(site: Site) -> None:
-    wanted = {"release": busy(site, busy=[2]), "drain_timeout": 1}
+    wanted: dict[str, typing.Any] = {"release": busy(site, busy=[2]), "drain_timeout": 1}
     site.run(**wanted)
     changed = site.run(**wanted, parallel=2)
     assert (changed["in_flight"], changed["cut"]) == (2, 2)
@@ -82,7 +82,7 @@ def test_the_old_one_is_as_it_was_until_it_has_drained(site: Site, monkeypatch: 
 
 
 def test_one_that_hangs_is_replaced_without_a_wait(site: Site) -> None:
-    wanted = {"runtime": "process", "stop_timeout": 1, "ready_timeout": 5}
+    wanted: dict[str, typing.Any] = {"runtime": "process", "stop_timeout": 1, "ready_timeout": 5}
     pid = site.run(**wanted)["pid"]
     os.kill(pid, signal.SIGSTOP)
     after = site.run(**wanted)
@@ -91,7 +91,7 @@ def test_one_that_hangs_is_replaced_without_a_wait(site: Site) -> None:
 
 
 def test_one_that_sleeps_is_not_woken_for_it(site: Site) -> None:
-    wanted = {"runtime": "process", "release": busy(site, sleeps=True, tells=True)}
+    wanted: dict[str, typing.Any] = {"runtime": "process", "release": busy(site, sleeps=True, tells=True)}
     site.run(**wanted)
     log = site.folder / "run" / "default.log"
     log.write_text("", encoding="utf-8")
@@ -101,7 +101,7 @@ def test_one_that_sleeps_is_not_woken_for_it(site: Site) -> None:
 
 
 def test_a_run_that_changes_nothing_asks_for_nothing_in_flight(site: Site) -> None:
-    wanted = {"runtime": "process", "release": busy(site, tells=True)}
+    wanted: dict[str, typing.Any] = {"runtime": "process", "release": busy(site, tells=True)}
     site.run(**wanted)
     again = site.run(**wanted)
     assert (again["changed"], again["in_flight"], again["cut"]) == (False, 0, 0)

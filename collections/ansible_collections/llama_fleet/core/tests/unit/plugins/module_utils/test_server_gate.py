@@ -14,6 +14,7 @@ import pytest
 from ansible_collections.llama_fleet.core.plugins.module_utils import server_gate
 from ansible_collections.llama_fleet.core.plugins.module_utils.server_gate import AnswerError, Expected, GateError, Limit, Passed, Reply
 from ansible_collections.llama_fleet.core.plugins.module_utils.server_speed import Baseline
+from ansible_collections.llama_fleet.core.tests.unit.fake_metrics_server import here
 
 
 def said(text: str = " six, seven, eight", speed: float = 50.0, count: int = 16, tokens: typing.Sequence[int] = ()) -> Reply:
@@ -223,8 +224,8 @@ def test_real_http_with_a_key_and_past_any_proxy(monkeypatch: pytest.MonkeyPatch
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         base = server_gate.endpoint("127.0.0.1", server.server_address[1])
-        assert server_gate.asker(base, "key")("/x", {"a": 1}, 5) == Reply(200, {"seen": {"a": 1}}, '{"seen": {"a": 1}}')
-        assert server_gate.asker(base)("/x", {"a": 1}, 5).status == 401
+        assert server_gate.asker(base, here("key"))("/x", {"a": 1}, 5) == Reply(200, {"seen": {"a": 1}}, '{"seen": {"a": 1}}')
+        assert server_gate.asker(base, here(""))("/x", {"a": 1}, 5).status == 401
         server.shutdown()
     with socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))

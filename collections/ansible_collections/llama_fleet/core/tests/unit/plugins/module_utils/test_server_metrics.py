@@ -9,14 +9,14 @@ import socket
 
 import pytest
 
-from ansible_collections.llama_fleet.core.plugins.module_utils import server_metrics
+from ansible_collections.llama_fleet.core.plugins.module_utils import server_asking, server_metrics
 from ansible_collections.llama_fleet.core.plugins.module_utils.server_metrics import Telling
-from ansible_collections.llama_fleet.core.tests.unit.fake_metrics_server import METRICS, Fake, healthy, serving
+from ansible_collections.llama_fleet.core.tests.unit.fake_metrics_server import METRICS, Fake, healthy, here, serving
 
 
 def ask(fake: Fake, key: str = "", limit: float = 5.0, metrics: bool = True) -> Telling:
     with serving(fake):
-        return server_metrics.ask(server_metrics.fetcher(f"http://127.0.0.1:{fake.port}", key, limit), metrics)
+        return server_metrics.ask(server_metrics.fetcher(f"http://127.0.0.1:{fake.port}", here(key), limit), metrics)
 
 
 def test_a_busy_server_tells_its_work() -> None:
@@ -71,7 +71,7 @@ def test_an_answer_that_never_ends_is_given_up() -> None:
 
 
 def test_an_answer_that_is_too_large_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(server_metrics, "LARGEST", 1000)
+    monkeypatch.setattr(server_asking, "LARGEST", 1000)
     fake = healthy()
     fake.pages["/metrics"] = (200, METRICS * 1000)
     told = ask(fake)
