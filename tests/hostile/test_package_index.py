@@ -25,7 +25,7 @@ SHA256 = hashlib.sha256(BYTES).hexdigest()
 # What the index does with the file, and a word of the sentence that has to come of it; empty where the right bytes arrive all the same.
 BEHAVIOURS = {
     "one bit is another": (Fault(flip_at=1000), "sha256"),
-    "a page for people": (Fault(html=True), "sha256"),
+    "a page for people": (Fault(html=True), "an HTML page instead of the file"),
     "a pointer of git": (Fault(pointer=True), "sha256"),
     "a byte too few": (Fault(size=len(BYTES) - 1), "sha256"),
     "a byte too many": (Fault(size=len(BYTES) + 1), "sha256"),
@@ -52,9 +52,9 @@ def test_the_pinned_bytes_or_one_sentence(name: str, hub: Hub, tmp_path: pathlib
     target = tmp_path / "kept" / NAME
     if word:
         with pytest.raises(ProblemError, match=word) as caught:
-            download.fetch(file.url, target, SHA256, "index_url")
+            download.fetch(file.url, target, SHA256, "index_url", most=1 << 20)
         assert len(caught.value.problems) == 1
         assert not target.exists()
     else:
-        download.fetch(file.url, target, SHA256, "index_url")
+        download.fetch(file.url, target, SHA256, "index_url", most=1 << 20)
         assert target.read_bytes() == BYTES

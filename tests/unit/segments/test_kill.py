@@ -63,6 +63,58 @@ def test_fifty_kills(tmp_path: pathlib.Path, data: bytes) -> None:
     assert hashlib.sha256(part.read_bytes()).digest() == hashlib.sha256(data).digest()
 
 
+LAST = """
+import os, pathlib, signal, sys
+from ansible_collections.llama_fleet.core.plugins.module_utils.segments import Origin, Wanted, fetch_all
+url, sha256, size, part, number = sys.argv[1:]
+done = pathlib.Path(part)
+seen = 0
+def watch(event, arguments):
+    global seen
+    if event in ("os.rename", "os.remove", "os.truncate") and complete:
+        if seen == int(number):
+            os.kill(os.getpid(), signal.SIGKILL)
+        print(event, [os.path.basename(str(each)) for each in arguments[:2] if isinstance(each, (str, os.PathLike))], flush=True)
+        seen += 1
+complete = False
+def check(count):
+    global complete
+    complete = complete or count == int(size)
+sys.addaudithook(watch)
+fetch_all([Wanted("model", sha256, int(size), done, (Origin(url),))], "source", seen=check)
+"""
+
+
+def test_a_kill_at_the_end_costs_no_byte(tmp_path: pathlib.Path) -> None:
+    """Of a download that is whole, between any two changes of names: what was hundreds of gigabytes stays."""
+    data = random.Random(5).randbytes(1 << 20)
+    (tmp_path / "hub" / "files").mkdir(parents=True)
+    (tmp_path / "hub" / "files" / "model").write_bytes(data)
+    sha256 = hashlib.sha256(data).hexdigest()
+    steps: set[str] = set()
+    with Hub(tmp_path / "hub") as hub:
+        for number in range(20):
+            part = tmp_path / f"{number}" / "x"
+            command = [sys.executable, "-c", LAST, f"{hub.url}/files/model", sha256, str(len(data)), str(part)]
+            environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+            killed = subprocess.run([*command, str(number)], env=environment, capture_output=True, text=True, timeout=60, check=False)
+            assert (killed.stderr, killed.returncode) == ("", -signal.SIGKILL if killed.returncode else 0)
+            steps |= set(killed.stdout.splitlines())
+            if not killed.returncode:
+                break
+            committed = "os.rename" in killed.stdout  # the journal that tells of all the bytes
+            assert waiting_bytes(part) == (len(data) if committed else 0)
+            before = hub.sent
+            subprocess.run([*command, "99"], env=environment, timeout=60, check=True)
+            hub.settle()
+            assert hub.sent - before == (0 if committed else len(data))
+            assert part.read_bytes() == data
+        else:
+            pytest.fail("a download without end")
+    assert number >= 2, f"nothing was killed between {steps}"
+    assert any("['x.part', 'x']" in step for step in steps)
+
+
 def _lives(hub: Hub, data: bytes, part: pathlib.Path) -> subprocess.Popen[bytes]:
     given = [f"{hub.url}/files/model", hashlib.sha256(data).hexdigest(), str(SIZE), str(SEGMENT), str(part)]
     command = [sys.executable, "-m", "tests.unit.segments.child", *given]

@@ -13,11 +13,15 @@ import typing
 import pytest
 
 from ansible_collections.llama_fleet.core.plugins.module_utils import http_origin
-from ansible_collections.llama_fleet.core.plugins.module_utils.http_pool import BrokenError, OriginError, Pool
+from ansible_collections.llama_fleet.core.plugins.module_utils.http_clock import Limits
+from ansible_collections.llama_fleet.core.plugins.module_utils.http_pool import Pool
+from ansible_collections.llama_fleet.core.plugins.module_utils.http_status import BusyError
+from ansible_collections.llama_fleet.core.plugins.module_utils.origins import BrokenError, OriginError
 from ansible_collections.llama_fleet.core.plugins.module_utils.segment_file import Pace, Source
-from ansible_collections.llama_fleet.core.plugins.module_utils.segments import Manner, Received, Wanted
+from ansible_collections.llama_fleet.core.plugins.module_utils.segments import Manner, Origin, Received, Wanted
+from ansible_collections.llama_fleet.core.tests.unit.raw_server import Asked, Peer, RawServer
 from tests.hub import Fault, Hub
-from tests.unit.segments.case import COUNT, NAME, QUICK, SEGMENT, SIZE, assert_right, fetch, plain, problem_of, repo, requests
+from tests.unit.segments.case import COUNT, DATA, NAME, QUICK, SEGMENT, SIZE, assert_right, fetch, plain, problem_of, repo, requests
 
 
 class TestAskedTooMuch:
@@ -42,8 +46,10 @@ class TestAskedTooMuch:
 
     def test_for_ever(self, hub: Hub, wanted: Wanted) -> None:
         hub.faults[NAME] = Fault(status=429, times=1000, retry_after="1000")
-        assert "found HTTP status 429 from" in problem_of(wanted)
-        assert len(hub.settle()) == QUICK.tries
+        problem = problem_of(wanted)
+        assert "found HTTP status 429 from" in problem
+        assert "(3 times in a row, and the server asks for a wait of 1000 s, where 0.2 s are the longest)" in problem
+        assert len(hub.settle()) == 3
 
     @pytest.mark.parametrize(
         ("fault", "kind", "after"),
@@ -74,9 +80,9 @@ class TestAskedTooMuch:
     def test_one_connection_and_slowly_more(self) -> None:
         pace = Pace(4)
         source = Source(typing.cast("http_origin.RemoteFile", None), pace, 0)
-        source.failed(http_origin.BusyError("x", 7), 0, 100.0, Manner(), last=True)
+        source.failed(BusyError("x", 7), 0, 100.0, Manner(), last=True)
         assert (pace.allowed, pace.not_before) == (1, 107.0)
-        source.failed(http_origin.BusyError("x", 100000), 0, 100.0, Manner(), last=True)
+        source.failed(BusyError("x", 100000), 0, 100.0, Manner(), last=True)
         assert (pace.not_before, source.failures) == (400.0, 1)  # capped; and asked in the same round, so the same failure
         grown = []
         for _segment in range(20):
@@ -97,8 +103,8 @@ class TestAskedTooMuch:
 
 
 def _ask(hub: Hub, wanted: Wanted) -> OriginError:
-    pool = Pool(5)
-    remote = http_origin.RemoteFile(pool, repo(hub).url, {}, wanted.size, wanted.sha256)
+    pool = Pool(Limits(5))
+    remote = http_origin.RemoteFile(pool, Origin(repo(hub).url), wanted.size, wanted.sha256)
     try:
         with pytest.raises(OriginError) as caught:
             remote.ask(0, SEGMENT)
@@ -119,8 +125,8 @@ class TestSignedLocations:
 
     def test_threads_resolve_it_once(self, hub: Hub, wanted: Wanted) -> None:
         hub.faults[NAME] = Fault(delay=0.2)
-        pool = Pool(5)
-        remote = http_origin.RemoteFile(pool, repo(hub).url, {}, wanted.size, wanted.sha256)
+        pool = Pool(Limits(5))
+        remote = http_origin.RemoteFile(pool, Origin(repo(hub).url), wanted.size, wanted.sha256)
         threads = [threading.Thread(target=lambda: remote.ask(0, 1).close()) for _number in range(4)]
         for thread in threads:
             thread.start()
@@ -138,3 +144,54 @@ class TestSignedLocations:
         assert f"found a file of {SIZE} bytes from" in problem_of(dataclasses.replace(wanted, size=SIZE - 1))
         assert f"found a file with sha256 {wanted.sha256} from" in problem_of(dataclasses.replace(wanted, sha256="0" * 64))
         assert hub.sent == 0
+
+
+class TestFewBytesAtATime:
+    """Progress that would end in tens of thousands of requests is none."""
+
+    def test_ranges_of_a_few_bytes(self, hub: Hub, wanted: Wanted) -> None:
+        hub.faults[NAME] = Fault(most=100)
+        problem = problem_of(wanted)
+        assert f"found 100 bytes where {SEGMENT} were asked for from" in problem
+        assert "(4 times in a row)" in problem
+        assert len(requests(hub, "storage")) == QUICK.tries
+
+    def test_ranges_of_a_few_bytes_after_a_good_one(self, wanted: Wanted) -> None:
+        def answer(asked: Asked, peer: Peer) -> None:
+            body = DATA[asked.first : asked.first + (100 if asked.first else 5000)]
+            peer.reply(206, body, [("Content-Range", f"bytes {asked.first}-{asked.first + len(body) - 1}/{SIZE}")])
+
+        with RawServer(answer).serving() as server:
+            problem = problem_of(dataclasses.replace(wanted, origins=(Origin(f"{server.url}/x"),)), connections=1)
+            assert "found 100 bytes where" in problem
+            assert len(server.asked) == 1 + QUICK.tries
+
+    def test_ranges_that_are_short_but_not_that_short(self, hub: Hub, wanted: Wanted) -> None:
+        hub.faults[NAME] = Fault(most=4 * QUICK.step)
+        assert fetch(wanted) == Received(SIZE, 0)
+        assert_right(wanted)
+
+    def test_answers_that_break_off_after_a_few_bytes(self, wanted: Wanted) -> None:
+        def answer(asked: Asked, peer: Peer) -> None:
+            last = int(asked.headers["range"].rpartition("-")[2])
+            told = [("Content-Range", f"bytes {asked.first}-{last}/{SIZE}")]
+            peer.reply(206, DATA[asked.first : asked.first + (512 if asked.first else 5000)], told, length=last + 1 - asked.first)
+
+        with RawServer(answer).serving() as server:
+            problem = problem_of(dataclasses.replace(wanted, origins=(Origin(f"{server.url}/x"),)), connections=1)
+            assert "(4 times in a row)" in problem
+            assert len(server.asked) < 4 * (SIZE // QUICK.step), "as every few of them count as progress"
+
+    @pytest.mark.parametrize("rate", [0.02, 0.5])
+    def test_a_byte_at_a_time(self, wanted: Wanted, rate: float) -> None:
+        def answer(asked: Asked, peer: Peer) -> None:
+            last = int(asked.headers["range"].rpartition("-")[2])
+            head = f"HTTP/1.1 206 x\r\nContent-Range: bytes {asked.first}-{last}/{SIZE}\r\nContent-Length: {last + 1 - asked.first}\r\n\r\n"
+            peer.send(head.encode())
+            peer.dribble(DATA[asked.first :], rate)
+
+        manner = dataclasses.replace(QUICK, stall=0.4)
+        with RawServer(answer).serving() as server:
+            problem = problem_of(dataclasses.replace(wanted, origins=(Origin(f"{server.url}/x"),)), connections=1, manner=manner)
+            assert ("no byte for 0.4 s" if rate > 0.4 else "1024 a second are the least") in problem
+            assert len(server.asked) == QUICK.tries

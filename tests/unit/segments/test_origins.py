@@ -9,7 +9,7 @@ import threading
 
 import pytest
 
-from ansible_collections.llama_fleet.core.plugins.module_utils.http_origin import impostor
+from ansible_collections.llama_fleet.core.plugins.module_utils.http_status import impostor
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, ProblemError
 from ansible_collections.llama_fleet.core.plugins.module_utils.segments import Manner, Origin, Received, Wanted, waiting_bytes
 from tests.hub import Fault, Hub, handler

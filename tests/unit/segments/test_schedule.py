@@ -12,8 +12,10 @@ import typing
 
 import pytest
 
-from ansible_collections.llama_fleet.core.plugins.module_utils.http_origin import BusyError
-from ansible_collections.llama_fleet.core.plugins.module_utils.http_pool import BrokenError, Pool
+from ansible_collections.llama_fleet.core.plugins.module_utils.http_clock import Limits
+from ansible_collections.llama_fleet.core.plugins.module_utils.http_pool import Pool
+from ansible_collections.llama_fleet.core.plugins.module_utils.http_status import BusyError
+from ansible_collections.llama_fleet.core.plugins.module_utils.origins import BrokenError
 from ansible_collections.llama_fleet.core.plugins.module_utils.segment_file import Pace, SegmentedFile
 from ansible_collections.llama_fleet.core.plugins.module_utils.segment_hash import RunningHash
 from ansible_collections.llama_fleet.core.plugins.module_utils.segment_schedule import Job, Schedule
@@ -34,7 +36,7 @@ class Plan:
     def __init__(self, folder: pathlib.Path, files: int, url: str = "http://host/x") -> None:
         paces: dict[tuple[str, str], Pace] = {}
         wanted = [Wanted(f"{number}", "0" * 64, SIZE, folder / f"{number}", (Origin(url.format(number)),)) for number in range(files)]
-        self.files = [SegmentedFile(each, Pool(5), paces, QUICK, MOST) for each in wanted]
+        self.files = [SegmentedFile(each, Pool(Limits(5)), paces, QUICK, MOST) for each in wanted]
         for file in self.files:
             file.open()
             file.sources[0].proven = True

@@ -143,7 +143,7 @@ class TestBrokenOff:
     def test_a_server_that_stays_ill_is_given_up(self, hub: Hub, wanted: Wanted) -> None:
         hub.faults[NAME] = Fault(status=502, times=1000)
         assert problem_of(wanted).startswith(
-            f"{VARIABLE}: found HTTP status 502 from {hub.url}/owner/model/resolve/main/{NAME}, wanted the {SIZE} bytes of {NAME}"
+            f"{VARIABLE}: found HTTP status 502 from {hub.url}/owner/model/resolve/main/{NAME} (4 times in a row), wanted the {SIZE} bytes of {NAME}"
         )
         assert len(hub.settle()) == QUICK.tries
         assert_nothing_left(wanted)

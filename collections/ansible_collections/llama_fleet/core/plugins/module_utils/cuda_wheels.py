@@ -23,6 +23,7 @@ INDEX_VARIABLE = "cuda_toolkit_index_url"
 MANIFEST = "manifest.json"
 PROVEN = "proven.json"
 # What runs that were killed leave: an unpacked toolkit, wheels, and one that was about to be removed.
+_LARGEST = 8 << 30  # bytes of a wheel whose size the index does not tell
 _REMAINS = ("new", "wheels", "gone")
 
 
@@ -136,7 +137,8 @@ def _fetch(release: Release, folder: pathlib.Path, index: str, machine: str, pro
     total = sum(found.size for _target, found in missing)
     before = 0
     for target, found in missing:
-        download.fetch(found.url, target, found.sha256, INDEX_VARIABLE, seen=_reporter(progress, before, total))
+        reporter = _reporter(progress, before, total)
+        download.fetch(found.url, target, found.sha256, INDEX_VARIABLE, seen=reporter, most=found.size or _LARGEST, endpoint=found.index)
         before += found.size
     return [folder / f"{wheel.project}-{wheel.version}.whl" for wheel in release.wheels]
 

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""One file over HTTP: resumed where it broke off, hashed on the way, never taken unverified."""
+"""One file over HTTP: resumed where it broke off, hashed on the way, never taken unverified, never longer than its caller allows."""
 
 from __future__ import annotations
 
@@ -8,28 +8,30 @@ import contextlib
 import dataclasses
 import errno
 import hashlib
-import http.client
 import os
-import pathlib
 import re
-import time
 import typing
-import urllib.error
-import urllib.parse
-import urllib.request
 
+from ansible_collections.llama_fleet.core.plugins.module_utils import http_ask
 from ansible_collections.llama_fleet.core.plugins.module_utils.files import CHUNK, sync_directory
+from ansible_collections.llama_fleet.core.plugins.module_utils.http_ask import Patience, opened, tried, unreachable
+from ansible_collections.llama_fleet.core.plugins.module_utils.http_status import refusal, whole_number
+from ansible_collections.llama_fleet.core.plugins.module_utils.origins import BrokenError, OriginError, RefusedError, Road
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, ProblemError
 
+if typing.TYPE_CHECKING:
+    import pathlib
+
+    from ansible_collections.llama_fleet.core.plugins.module_utils.http_pool import Answer
+
+_HEAD = 4096  # first bytes that are looked at before any is written
 _BLOCK = 1 << 18  # a kill costs no more, and a slow line shows that it lives
-_TRIES = 5  # in a row without a single byte
-_TIMEOUT = 60  # seconds without a byte
-_LONGEST_WAIT = 60.0
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _SHA256 = re.compile(r"[0-9a-fA-F]{64}")
+_RANGE = re.compile(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18}|\*)")
+_PAGE = re.compile(rb"\s*<(!doctype html|html)", re.IGNORECASE)
 Seen = typing.Callable[[int], None]
 Check = typing.Callable[[bytes], None]
-Answer = typing.TypeVar("Answer")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,66 +43,47 @@ class Remote:
     first: bytes
 
 
-class SameOriginRedirects(urllib.request.HTTPRedirectHandler):
-    """Follows redirects, but never hands Authorization to another origin.
-
-    ``linked`` collects what the redirecting answers say of the file itself.
-    """
-
-    def __init__(self) -> None:
-        self.linked: dict[str, str] = {}
-
-    def redirect_request(
-        self, req: urllib.request.Request, fp: typing.Any, code: int, msg: str, headers: typing.Any, newurl: str
-    ) -> urllib.request.Request | None:
-        self.linked.update({name: headers[name] for name in ("X-Linked-Etag", "X-Linked-Size") if headers[name]})
-        request = super().redirect_request(req, fp, code, msg, headers, newurl)
-        if request is not None and _origin(req.full_url) != _origin(newurl):
-            request.remove_header("Authorization")
-        return request
-
-
-def _origin(url: str) -> tuple[str, str]:
-    parts = urllib.parse.urlsplit(url)
-    return parts.scheme, parts.netloc
-
-
-def unreachable(variable: str, url: str, error: OSError) -> ProblemError:
-    """The problem that a request to ``url`` ended with ``error``."""
-    reason = getattr(error, "reason", None) or error
-    code = getattr(error, "code", None)
-    if isinstance(error, urllib.error.HTTPError):
-        error.close()
-    found = f"HTTP status {code} from {url}" if code else f"no answer from {url} ({reason})"
-    return ProblemError(Problem(variable, found, "a file or index that can be read", "check the address, the network and any proxy of the host"))
-
-
-def probe(url: str, variable: str, headers: typing.Mapping[str, str] | None = None) -> Remote:
-    """The size, the checksum and the first bytes of ``url``, as far as the server tells.
+def probe(url: str, variable: str, endpoint: str = "") -> Remote:
+    """Return the size, the checksum and the first bytes of ``url``, as far as the server tells. ``endpoint`` is what told of ``url``.
 
     A GET of four bytes and not a HEAD, because signed locations answer only the method they were signed for.
     """
-    redirects = SameOriginRedirects()
-    try:
-        with _open(url, {**(headers or {}), "Range": "bytes=0-3"}, redirects) as answer:
-            first: bytes = answer.read(4)
-            told = {**redirects.linked, **{name: answer.headers[name] for name in ("X-Linked-Etag", "X-Linked-Size") if answer.headers[name]}}
-            whole = answer.headers["Content-Range"].rpartition("/")[2] if answer.headers["Content-Range"] else answer.headers["Content-Length"]
-    except (OSError, http.client.HTTPException) as error:
-        raise unreachable(variable, url, _as_oserror(error)) from error
-    size = told.get("X-Linked-Size") or whole or ""
-    etag = told.get("X-Linked-Etag", "").strip('"')
-    return Remote(int(size) if size.isdigit() else 0, etag.lower() if _SHA256.fullmatch(etag) else "", first)
+
+    def ask(road: Road, patience: Patience) -> Remote:
+        with opened(road, road.begin(url if endpoint else ""), {"Range": "bytes=0-3"}, patience.small) as reached:
+            answer = reached.answer
+            if answer.status not in (200, 206):
+                raise refusal(answer, reached.place)
+            told = _RANGE.fullmatch(answer.header("Content-Range")) if answer.status == 206 else None
+            size = reached.linked.get("X-Linked-Size") or (told[3] if told else "" if answer.status == 206 else answer.header("Content-Length"))
+            etag = reached.linked.get("X-Linked-Etag", "").strip('"')
+            return Remote(whole_number(size) or 0, etag.lower() if _SHA256.fullmatch(etag) else "", answer.start(4))
+
+    return _asked(ask, url, variable, endpoint)
 
 
-def read_range(url: str, begin: int, end: int, variable: str) -> bytes | None:
-    """The bytes of ``url`` from ``begin`` up to, not including, ``end``; None where the server sends no ranges."""
+def read_range(url: str, begin: int, end: int, variable: str, endpoint: str = "") -> bytes | None:
+    """Return the bytes of ``url`` from ``begin`` up to, not including, ``end``; None where the server sends no ranges."""
+
+    def ask(road: Road, patience: Patience) -> bytes | None:
+        with opened(road, road.begin(url if endpoint else ""), {"Range": f"bytes={begin}-{end - 1}"}, patience.small) as reached:
+            if reached.answer.status not in (200, 206):
+                raise refusal(reached.answer, reached.place)
+            if reached.answer.status == 200:
+                return None
+            _require_start(reached.answer, begin)
+            return reached.answer.body(end - begin) or None
+
+    return _asked(ask, url, variable, endpoint)
+
+
+def _asked(ask: typing.Callable[[Road, Patience], http_ask.Result], url: str, variable: str, endpoint: str) -> http_ask.Result:
+    patience = http_ask.USUAL
     try:
-        with _open(url, {"Range": f"bytes={begin}-{end - 1}"}, SameOriginRedirects()) as answer:
-            data: bytes = answer.read(end - begin) if answer.status == 206 else b""
-    except (OSError, http.client.HTTPException) as error:
-        raise unreachable(variable, url, _as_oserror(error)) from error
-    return data or None
+        road = Road(endpoint or url)
+        return tried(lambda: ask(road, patience), patience)
+    except OriginError as error:
+        raise unreachable(variable, url, error) from error
 
 
 def fetch(
@@ -111,18 +94,26 @@ def fetch(
     headers: typing.Mapping[str, str] | None = None,
     seen: Seen = lambda _count: None,
     check: Check = lambda _first: None,
+    *,
+    most: int,
+    endpoint: str = "",
 ) -> str:
-    """Fetch ``url`` into ``target`` and return its sha256 (lower-case hex).
+    """Fetch ``url``, of at most ``most`` bytes, into ``target`` and return its sha256 (lower-case hex).
 
     The bytes go to ``<target>.part``, which a later call goes on with, and are renamed once the
     checksum is right; an empty ``sha256`` accepts any. ``seen`` is told the bytes that are there.
     ``check`` is given the first bytes before anything is written and raises where they cannot be right.
+    ``headers`` go to the origin of ``endpoint`` alone: what the operator named, if that is not ``url`` itself.
     A file that turns out wrong is removed, so the next call begins afresh.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     part = target.with_name(f"{target.name}.part")
     resumed = part.exists() and part.stat().st_size > 0
-    transfer = _Transfer(url, variable, headers or {}, seen, check)
+    try:
+        road = Road(endpoint or url, headers)
+    except OriginError as error:
+        raise unreachable(variable, url, error) from error
+    transfer = _Transfer(url, road, bool(endpoint), variable, seen, check, most)
     found, size = transfer.complete(part)
     if resumed and sha256 and found != sha256:  # the old bytes may be the wrong ones, after a power cut say
         part.unlink()
@@ -135,15 +126,19 @@ def fetch(
     return found
 
 
-@dataclasses.dataclass(frozen=True)
 class _Transfer:
-    """The bytes of one URL, over as many connections as it takes."""
+    """The bytes of one URL, over as many connections as it takes. ``told`` is whether the endpoint of ``road`` told of the URL, and is not it."""
 
-    url: str
-    variable: str
-    headers: typing.Mapping[str, str]
-    seen: Seen
-    check: Check
+    def __init__(self, url: str, road: Road, told: bool, variable: str, seen: Seen, check: Check, most: int) -> None:
+        self._url = url
+        self._road = road
+        self._told = told
+        self._variable = variable
+        self._seen = seen
+        self._check = check
+        self._most = most
+        self._size: int | None = None  # of the whole file, once an answer has told
+        self._patience = http_ask.USUAL
 
     def complete(self, part: pathlib.Path) -> tuple[str, int]:
         """Bring ``part`` to its end; returns its sha256 and size."""
@@ -151,9 +146,9 @@ class _Transfer:
         with part.open("a+b") as file:
             self._hash_existing(file, digest)
             try:
-                tried(lambda: self._receive(file, digest), self.url, file.tell)
-            except (OSError, http.client.HTTPException) as error:
-                raise unreachable(self.variable, self.url, _as_oserror(error)) from error
+                tried(lambda: self._receive(file, digest, part), self._patience, file.tell)
+            except OriginError as error:
+                raise unreachable(self._variable, self._url, error) from error
             with disk_problems(part):
                 file.flush()
                 os.fsync(file.fileno())
@@ -163,70 +158,95 @@ class _Transfer:
         file.seek(0)
         for chunk in iter(lambda: file.read(CHUNK), b""):
             digest.update(chunk)
-        self.seen(file.tell())
+        self._seen(file.tell())
 
-    def _receive(self, file: typing.IO[bytes], digest: typing.Any) -> None:
-        """Append what is missing. Raises OSError where the answer breaks off."""
+    def _receive(self, file: typing.IO[bytes], digest: typing.Any, part: pathlib.Path) -> None:
+        """Append what is missing. Raises OriginError where the answer is for other bytes, or breaks off."""
         have = file.tell()
-        try:
-            answer = _open(self.url, {**self.headers, **({"Range": f"bytes={have}-"} if have else {})}, SameOriginRedirects())
-        except urllib.error.HTTPError as error:
-            if error.code == 416 and have:  # nothing lies beyond what is there
+        place = self._road.begin(self._url if self._told else "")
+        with opened(self._road, place, {"Range": f"bytes={have}-"} if have else {}, self._patience.large) as reached:
+            answer = reached.answer
+            if answer.status == 416 and have:  # nothing lies beyond what is there
                 return
-            raise
-        with answer:
-            if have and answer.status != 206:  # no ranges here: skip what is there already
-                _skip(answer, have)
-            length = int(answer.headers["Content-Length"] or 0)
-            end = have + length if answer.status == 206 and length else length
-            for chunk in iter(lambda: answer.read(_BLOCK), b""):
+            if answer.status not in (200, 206):
+                raise refusal(answer, reached.place)
+            self._judge(answer, have)
+            for block in _blocks(answer, have if answer.status == 200 else 0):
                 if have == 0:
-                    self.check(chunk)
-                with disk_problems(pathlib.Path(file.name)):
-                    file.write(chunk)
-                digest.update(chunk)
-                have += len(chunk)
-                self.seen(have)
-        if end and have < end:
-            raise OSError(f"the connection broke off at {have} of {end} bytes")
+                    _require_no_page(block)
+                    self._check(bytes(block))
+                have += len(block)
+                if have > self._most:
+                    raise RefusedError(f"a file of more than {self._most} bytes, the most that is taken")
+                with disk_problems(part):
+                    file.write(block)
+                digest.update(block)
+                self._seen(have)
+        if have < (self._size or 0):
+            raise BrokenError(f"an answer that broke off at byte {have} of {self._size}")
+
+    def _judge(self, answer: Answer, have: int) -> None:
+        """Raise RefusedError where an answer holds other bytes than those after the first ``have``, is of another file, or of one too large."""
+        size = answer.length
+        if answer.status == 206:
+            size = _require_start(answer, have)
+        if size is None:
+            answer.expect(self._most)
+            return
+        if size > self._most:
+            raise RefusedError(f"a file of {size} bytes, and {self._most} are the most that is taken")
+        if have and self._size not in (None, size):
+            raise RefusedError(f"a file of {size} bytes, which had {self._size} before")
+        self._size = size
+        answer.expect(size)
 
 
-def _open(url: str, headers: typing.Mapping[str, str], redirects: SameOriginRedirects) -> typing.Any:
-    request = urllib.request.Request(url, headers={"User-Agent": "llama-fleet", **headers})
-    return urllib.request.build_opener(redirects).open(request, timeout=_TIMEOUT)
-
-
-def _as_oserror(error: Exception) -> OSError:
-    return error if isinstance(error, OSError) else OSError(f"{type(error).__name__} {error}".strip())
-
-
-def tried(ask: typing.Callable[[], Answer], url: str, have: typing.Callable[[], int] = lambda: 0) -> Answer:
-    """What ``ask`` returns, asked again after an error that may pass. ``have`` tells the bytes that are there: any more of them begin the count anew."""
-    failed = 0
-    before = have()
+def _blocks(answer: Answer, skipped: int) -> typing.Iterator[memoryview]:
+    """What an answer holds after the bytes that are ``skipped``. Raises BrokenError where it breaks off, once all that came has been handed on."""
+    view = memoryview(bytearray(_BLOCK))
+    position = 0
     while True:
-        try:
-            return ask()
-        except (OSError, http.client.HTTPException) as error:
-            failed = 1 if have() > before else failed + 1
-            before = have()
-            wait = _wait(error, url, failed)
-            if wait is None:
-                raise
-            if isinstance(error, urllib.error.HTTPError):
-                error.close()
-        time.sleep(wait)
+        filled, error = _fill(answer, view)
+        if error and position == 0 and filled < _HEAD:  # too little to look at, so too little to keep
+            raise error
+        block = view[min(filled, max(0, skipped - position)) : filled]
+        position += filled
+        if block:
+            yield block
+        if error:
+            raise error
+        if filled < len(view):
+            return
 
 
-def _wait(error: Exception, url: str, failed: int) -> float | None:
-    """Seconds before the next try after ``failed`` ones in a row; None where another one is of no use."""
-    code = getattr(error, "code", 0)
-    expired = code == 403 and _origin(getattr(error, "url", url)) != _origin(url)  # a signed location: asking again gives a new one
-    if failed >= _TRIES or (400 <= code < 500 and code not in (408, 429) and not expired):
-        return None
-    told = getattr(error, "headers", None)
-    after = (told["Retry-After"] or "") if told else ""
-    return min(float(after), _LONGEST_WAIT) if after.isdigit() else 2.0**failed / 8
+def _fill(answer: Answer, view: memoryview) -> tuple[int, OriginError | None]:
+    """Return how many bytes have come into ``view``, and why there are no more where the answer broke off."""
+    filled = 0
+    try:
+        while filled < len(view):
+            count = answer.readinto(view[filled:])
+            if not count:
+                break
+            filled += count
+    except OriginError as error:
+        return filled, error
+    return filled, None
+
+
+def _require_start(answer: Answer, begin: int) -> int | None:
+    """Return the size of the whole file that a partial answer tells. Raises RefusedError where it does not begin at ``begin``."""
+    told = _RANGE.fullmatch(answer.header("Content-Range"))
+    if told is None:
+        raise RefusedError("a partial answer that does not say which part")
+    first, last = int(told[1]), int(told[2])
+    if first != begin or (answer.length is not None and answer.length != last + 1 - first):
+        raise RefusedError(f"bytes {first} to {last} instead of those from {begin}")
+    return whole_number(told[3])
+
+
+def _require_no_page(first: memoryview) -> None:
+    if _PAGE.match(first):
+        raise RefusedError("an HTML page instead of the file")
 
 
 @contextlib.contextmanager
@@ -238,11 +258,3 @@ def disk_problems(path: pathlib.Path) -> typing.Iterator[None]:
         reason = "no space left" if error.errno in _NO_SPACE else str(error.strerror)
         fix = f"{'make room there' if error.errno in _NO_SPACE else 'mend that'} and run again: it goes on where it stopped"
         raise ProblemError(Problem("disk space", f"{reason} while writing {path}", "room for the whole file", fix)) from error
-
-
-def _skip(answer: typing.Any, count: int) -> None:
-    while count > 0:
-        chunk = answer.read(min(CHUNK, count))
-        if not chunk:
-            return
-        count -= len(chunk)

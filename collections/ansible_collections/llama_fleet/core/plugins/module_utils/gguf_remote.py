@@ -4,26 +4,31 @@
 
 from __future__ import annotations
 
-import http.client
 import typing
-import urllib.error
-import urllib.request
 
-from ansible_collections.llama_fleet.core.plugins.module_utils.download import SameOriginRedirects, tried, unreachable
+from ansible_collections.llama_fleet.core.plugins.module_utils import http_ask
 from ansible_collections.llama_fleet.core.plugins.module_utils.gguf_header import FIRST_BLOCK
+from ansible_collections.llama_fleet.core.plugins.module_utils.http_ask import Reached, opened, tried, unreachable
+from ansible_collections.llama_fleet.core.plugins.module_utils.http_status import refusal, require_unpacked, whole_number
+from ansible_collections.llama_fleet.core.plugins.module_utils.origins import BrokenError, OriginError, Road, bare
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, ProblemError
 
-_TIMEOUT = 60.0  # seconds without a byte
+_MOST_SKIPPED = 1 << 30  # bytes that are passed over where a server has no ranges
+_REFUSED = (401, 403)
 
 
 class RemoteGguf:
     """The file at ``url``. ``headers`` go to its own origin and never to another one that it redirects to."""
 
     def __init__(self, url: str, headers: typing.Mapping[str, str], variable: str) -> None:
-        self.where = url.partition("?")[0]  # a query may hold a signature
-        self._url = url
-        self._headers = headers
         self._variable = variable
+        self._patience = http_ask.USUAL
+        self._given = "the token that was given" if "Authorization" in headers else "no token"
+        try:
+            self._road = Road(url, headers)
+        except OriginError as error:
+            raise unreachable(variable, url, error) from error
+        self.where = bare(url)  # a query may hold a signature
         self.size = 0
         self._first = self._ask(0, FIRST_BLOCK)
 
@@ -33,40 +38,40 @@ class RemoteGguf:
 
     def _ask(self, begin: int, end: int) -> bytes:
         try:
-            return tried(lambda: self._ask_once(begin, end), self._url)
-        except urllib.error.HTTPError as error:
-            with error:
-                if error.code == 416 and begin == 0:  # there is no first byte
-                    return b""
-                raise self._refusal(error) from None
-        except OSError as error:
-            raise unreachable(self._variable, self.where, error) from None
-        except http.client.HTTPException as error:
-            raise unreachable(self._variable, self.where, OSError(f"{type(error).__name__} {error}".strip())) from None
+            return tried(lambda: self._ask_once(begin, end), self._patience)
+        except OriginError as error:
+            if error.status == 416 and begin == 0:  # there is no first byte
+                return b""
+            raise self._refusal(error) from None
 
     def _ask_once(self, begin: int, end: int) -> bytes:
-        redirects = SameOriginRedirects()
-        request = urllib.request.Request(self._url, headers={"User-Agent": "llama-fleet", **self._headers, "Range": f"bytes={begin}-{end - 1}"})
-        with urllib.request.build_opener(redirects).open(request, timeout=_TIMEOUT) as answer:
-            self.size = self.size or self._told_size(answer, redirects.linked)
-            if answer.status != 206:  # no ranges here: what goes before is passed over
-                answer.read(begin)
+        with opened(self._road, self._road.begin(), {"Range": f"bytes={begin}-{end - 1}"}, self._patience.large) as reached:
+            answer = reached.answer
+            if answer.status not in (200, 206):
+                raise refusal(answer, reached.place)
+            require_unpacked(answer)
+            self.size = self.size or self._told_size(reached)
+            skipped = 0 if answer.status == 206 else begin  # no ranges here: what goes before is passed over
+            if skipped > _MOST_SKIPPED:
+                raise ProblemError(Problem(self._variable, f"{self.where}, whose server sends no ranges", "one that does", "use another server"))
             count = min(end, self.size) - begin
-            data: bytes = answer.read(count)
-            if len(data) < count and answer.length:  # what was promised is still to come
-                raise OSError(f"the connection broke off at {begin + len(data)} of {self.size} bytes")
+            answer.expect(skipped + count)
+            data = answer.start(skipped + count)[skipped:]
+            if len(data) < count and answer.left:  # what was promised is still to come
+                raise BrokenError(f"an answer that broke off at byte {begin + len(data)} of {self.size}")
             return data
 
-    def _told_size(self, answer: typing.Any, linked: typing.Mapping[str, str]) -> int:
-        whole = answer.headers["Content-Range"].rpartition("/")[2] if answer.headers["Content-Range"] else answer.headers["Content-Length"]
-        for told in (linked.get("X-Linked-Size"), whole):
-            if told and told.isdigit():
-                return int(told)
+    def _told_size(self, reached: Reached) -> int:
+        answer = reached.answer
+        whole = answer.header("Content-Range").rpartition("/")[2] if answer.status == 206 else answer.header("Content-Length")
+        for told in (reached.linked.get("X-Linked-Size", ""), whole):
+            size = whole_number(told)
+            if size is not None:
+                return size
         raise ProblemError(Problem(self._variable, f"{self.where}, whose server tells no size", "the size of the file", "use another server"))
 
-    def _refusal(self, error: urllib.error.HTTPError) -> ProblemError:
-        if error.code not in (401, 403):
+    def _refusal(self, error: OriginError) -> ProblemError:
+        if error.status not in _REFUSED:
             return unreachable(self._variable, self.where, error)
-        given = "the token that was given" if "Authorization" in self._headers else "no token"
-        found = f"HTTP status {error.code} from {self.where} with {given}"
+        found = f"HTTP status {error.status} from {self.where} with {self._given}"
         return ProblemError(Problem(self._variable, found, "a file that may be read", "give the token of an account that was granted access"))

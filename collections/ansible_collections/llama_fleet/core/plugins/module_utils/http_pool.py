@@ -11,74 +11,87 @@ import http.client
 import socket
 import ssl
 import threading
+import time
 import typing
 import urllib.parse
 import urllib.request
 
-_CONNECT = 20.0  # seconds
-_PORTS = {"http": 80, "https": 443}
+from ansible_collections.llama_fleet.core.plugins.module_utils import origins
+from ansible_collections.llama_fleet.core.plugins.module_utils.http_clock import Clock, Limits, SlowError, TimedResponse
+from ansible_collections.llama_fleet.core.plugins.module_utils.origins import BrokenError, OriginError, Place, RefusedError
+from ansible_collections.llama_fleet.core.plugins.module_utils.untrusted import printable
+
+_CONNECT = 20.0  # seconds, for all addresses of a name together
 _DRAINED = 1 << 16  # of an unwanted body: beyond that a new connection is cheaper
-
-
-class OriginError(Exception):
-    """Why an origin did not deliver, as a noun phrase."""
-
-
-class RefusedError(OriginError):
-    """Asking again is of no use."""
-
-
-class BrokenError(OriginError):
-    """It may be better at the next try."""
-
-
-def origin_of(url: str) -> tuple[str, str]:
-    """Scheme, and host with port, the same for all ways to write them. Raises RefusedError where it is no address for HTTP."""
-    try:
-        parts = urllib.parse.urlsplit(url)
-        port = parts.port or _PORTS[parts.scheme]
-    except (ValueError, KeyError):
-        raise RefusedError("an address that does not begin with http:// or https:// and a host") from None
-    host = parts.hostname or ""
-    if not host:
-        raise RefusedError("an address without a host")
-    return parts.scheme, f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+_HURRY = 2.0  # seconds, for the same reason
+_BLOCK = 1 << 16
 
 
 class _Line:
-    """One connection, straight or through the host's proxy."""
+    """One connection, straight or through the host's proxy. With ``public`` it is made to public addresses only."""
 
-    def __init__(self, origin: tuple[str, str], stall: float) -> None:
+    def __init__(self, origin: origins.Origin, public: bool, limits: Limits) -> None:
         scheme, netloc = origin
-        self.origin = origin
+        self.key = (origin, public)
         self.used = False
         self.prefix = ""
         self.headers: dict[str, str] = {}
-        self._stall = stall
+        self.clock = Clock(limits)
+        self._limits = limits
         proxy = _proxy(scheme, netloc)
         login = _proxy_login(proxy)
+        self._asks = netloc if proxy and public else ""
+        self._public = public and not proxy
         via = urllib.parse.urlsplit(proxy).netloc.rpartition("@")[2] if proxy else netloc
         if scheme == "https":
-            self.connection: http.client.HTTPConnection = http.client.HTTPSConnection(via, timeout=min(stall, _CONNECT), context=_tls())
+            self.connection: http.client.HTTPConnection = http.client.HTTPSConnection(via, timeout=limits.seconds, context=_tls())
             if proxy:
                 self.connection.set_tunnel(netloc, headers=login)
         else:
-            self.connection = http.client.HTTPConnection(via, timeout=min(stall, _CONNECT))
+            self.connection = http.client.HTTPConnection(via, timeout=limits.seconds)
             if proxy:
                 self.prefix, self.headers = f"http://{netloc}", login
+        self.connection.response_class = functools.partial(TimedResponse, self.clock)  # type: ignore[assignment]  # it is only ever called
+        # Where http.client calls socket.create_connection: the addresses that are looked at are those that are connected to.
+        self.connection._create_connection = self._connected  # type: ignore[attr-defined]
         self.socket: socket.socket | None = None
 
     def open(self) -> None:
+        self.clock.start()
         if self.socket is None:
+            if self._asks:  # the proxy would be the one that asks there; a name that only the proxy knows is its own to judge
+                origins.require_public_name(self._asks)
             self.connection.connect()
-            self.connection.sock.settimeout(self._stall)
             self.socket = self.connection.sock
 
-    def request(self, url: str, headers: typing.Mapping[str, str]) -> http.client.HTTPResponse:
+    def _connected(self, address: tuple[str, int], *_more: object) -> socket.socket:
+        """A connection to the first address of a host that takes one."""
+        found = origins.resolve(*address)
+        if self._public:
+            origins.require_public(address[0], found)
+        end = time.monotonic() + min(self._limits.seconds, _CONNECT)
+        error: OSError = OSError("a name without an address")
+        for number, (family, kind, protocol, _name, place) in enumerate(found):
+            made = socket.socket(family, kind, protocol)
+            try:
+                made.settimeout(max(0.1, end - time.monotonic()) / (len(found) - number))
+                made.connect(place)
+                made.settimeout(self._limits.seconds)
+                return made
+            except OSError as caught:
+                made.close()
+                error = caught
+        raise error
+
+    def request(self, method: str, url: str, headers: typing.Mapping[str, str]) -> http.client.HTTPResponse:
         parts = urllib.parse.urlsplit(url)
         path = urllib.parse.quote((parts.path or "/") + (f"?{parts.query}" if parts.query else ""), safe="%/:=&?~#+!$,;'@()*[]|")
-        self.connection.request("GET", self.prefix + path, headers={"Host": parts.netloc, **self.headers, **headers})
-        return self.connection.getresponse()
+        self.clock.start()
+        self.connection.sock.settimeout(self._limits.seconds)
+        self.connection.request(method, self.prefix + path, headers={"Host": parts.netloc, **self.headers, **headers})
+        response = self.connection.getresponse()
+        self.clock.body()
+        return response
 
     def wake(self) -> None:
         """Make a thread that waits for a byte here see the end of the connection."""
@@ -106,6 +119,37 @@ class Answer:
 
     def header(self, name: str) -> str:
         return self._response.headers.get(name, "")
+
+    @property
+    def left(self) -> int | None:
+        """Bytes that are still to come; None where the server does not tell."""
+        return self._left
+
+    @property
+    def headers(self) -> list[tuple[str, str]]:
+        return list(self._response.headers.items())
+
+    def expect(self, count: int) -> None:
+        """Take no answer with more than ``count`` bytes still to come, whatever its headers say."""
+        self._line.clock.expect(count)
+
+    def body(self, most: int) -> bytes:
+        """Return all of the body. Raises RefusedError where it has more than ``most`` bytes, BrokenError where it breaks off."""
+        if (self.length or 0) > most:
+            raise RefusedError(f"an answer of {self.length} bytes, and {most} are the most")
+        self.expect(most)
+        held = bytearray()
+        view = memoryview(bytearray(min(_BLOCK, most + 1)))
+        while True:
+            count = self.readinto(view)
+            held += view[:count]
+            if len(held) > most:
+                raise RefusedError(f"an answer of more than {most} bytes")
+            if not count:
+                break
+        if self._left:
+            raise BrokenError(f"an answer that broke off at byte {len(held)} of {self.length}")
+        return bytes(held)
 
     def readinto(self, view: memoryview) -> int:
         """The next bytes, as soon as there are any; 0 at the end. Raises BrokenError."""
@@ -137,6 +181,7 @@ class Answer:
             return
         self._closed = True
         if self._left is not None and 0 < self._left <= _DRAINED and self.status >= 300:
+            self._line.clock.hurry(_HURRY)
             self.start(self._left)
         keep = self._left == 0 and not self._response.will_close
         self._response.close()
@@ -144,49 +189,54 @@ class Answer:
 
 
 class Pool:
-    """The connections of one call. ``stall`` is how many seconds may pass without a byte."""
+    """The connections of one call, within ``limits`` for each answer."""
 
-    def __init__(self, stall: float) -> None:
-        self._stall = stall
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
         self._lock = threading.Lock()
         self._idle: list[_Line] = []
         self._busy: set[_Line] = set()
         self._closed = False
 
-    def ask(self, url: str, headers: typing.Mapping[str, str]) -> Answer:
-        """The answer to a GET, with its body still to come. Raises BrokenError or RefusedError."""
-        origin = origin_of(url)
+    def ask(self, place: Place, headers: typing.Mapping[str, str], method: str = "GET") -> Answer:
+        """The answer of a place, given ``headers`` and its secrets, with its body still to come. Raises BrokenError or RefusedError."""
+        origin = origins.origin_of(place.url)
         while True:
-            line = self._take(origin)
+            line = self._take(origin, place.public)
             try:
                 line.open()
                 if self._closed:  # since it was taken, too late to be woken
                     raise OSError("stopped")
-                return Answer(self, line, line.request(url, headers))
+                return Answer(self, line, line.request(method, place.url, {**headers, **place.secrets}))
             except (OSError, ValueError, http.client.HTTPException) as error:
                 self.give_back(line, keep=False)
-                if line.used and not isinstance(error, socket.timeout) and not self._closed:
+                if line.used and not isinstance(error, (SlowError, socket.timeout)) and not self._closed:
                     continue  # it had been closed while it was idle
                 kind = RefusedError if isinstance(error, (ValueError, http.client.InvalidURL)) else BrokenError
                 raise kind(f"no answer ({self.reason(error, line.socket is not None)})") from error
+            except OriginError:
+                self.give_back(line, keep=False)
+                raise
 
     def reason(self, error: Exception, connected: bool = True) -> str:
         if connected and isinstance(error, socket.timeout):  # TimeoutError from Python 3.10 on
-            return f"no byte for {self._stall:g} s"
+            return f"no byte for {self._limits.seconds:g} s"
         if isinstance(error, ValueError) and not isinstance(error, OSError):  # its text can hold a header, and so a token
             return "an address or a header that HTTP does not allow"
-        return str(getattr(error, "strerror", None) or error or type(error).__name__).splitlines()[0][:200]
+        if isinstance(error, http.client.HTTPException):
+            return printable(f"{type(error).__name__} {error}".strip().splitlines()[0], 200)
+        return printable(str(getattr(error, "strerror", None) or error or type(error).__name__).splitlines()[0][:200])
 
-    def _take(self, origin: tuple[str, str]) -> _Line:
+    def _take(self, origin: origins.Origin, public: bool) -> _Line:
         with self._lock:
             if self._closed:
                 raise BrokenError("stopped")
-            line = next((line for line in reversed(self._idle) if line.origin == origin), None)
+            line = next((line for line in reversed(self._idle) if line.key == (origin, public)), None)
             if line is not None:
                 self._idle.remove(line)
                 line.used = True
             else:
-                line = _Line(origin, self._stall)
+                line = _Line(origin, public, self._limits)
             self._busy.add(line)
             return line
 

@@ -15,6 +15,7 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.problems import P
 from ansible_collections.llama_fleet.core.plugins.module_utils.progress import BYTES, Progress
 
 _SUFFIX = ".tar.gz"
+_LARGEST = 1 << 30  # bytes of a source archive whose size no index tells: llama.cpp's has 50 MB
 
 
 def problems(archive: Archive, root: pathlib.Path, index_url: str) -> list[Problem]:
@@ -41,7 +42,8 @@ def obtain(archive: Archive, root: pathlib.Path, index_url: str, progress: Progr
     progress.stage(f"fetching {archive.name}")
     found = _find(archive, index_url) if archive.on_index else None
     size = found.size if found else 0
-    fetch(found.url if found else archive.reference, kept, archive.sha256, SOURCE, seen=lambda count: progress.update(count, size, BYTES))
+    url, index = (found.url, found.index) if found else (archive.reference, "")
+    fetch(url, kept, archive.sha256, SOURCE, seen=lambda count: progress.update(count, size, BYTES), most=size or _LARGEST, endpoint=index)
     return kept
 
 

@@ -10,9 +10,9 @@ import typing
 
 from ansible_collections.llama_fleet.core.plugins.module_utils import build_host, llama_cpp_upstream, release_cache, release_pack, release_store
 from ansible_collections.llama_fleet.core.plugins.module_utils.borrowed import borrower
-from ansible_collections.llama_fleet.core.plugins.module_utils.http_origin import bare
 from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp_options import CUDA
 from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp_source import SOURCE, PackedSource, Upstream
+from ansible_collections.llama_fleet.core.plugins.module_utils.origins import bare
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, ProblemError
 from ansible_collections.llama_fleet.core.plugins.module_utils.release_contents import server_options
 from ansible_collections.llama_fleet.core.plugins.module_utils.smoke_test import has_gpu, smoke_test_as_it_is

@@ -23,6 +23,7 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.unpack import unp
 
 URL = "https://github.com/ggml-org/llama.cpp/releases/download"
 
+_LARGEST = 4 << 30  # bytes of a published archive: those for CUDA have some 500 MB
 _FROM_SOURCE = f"build it here: set {SOURCE} to an archive or a repository"
 
 
@@ -135,7 +136,7 @@ def _fetched(asset: Asset, root: pathlib.Path, progress: Progress) -> pathlib.Pa
     if not kept.exists() or sha256_of(kept) != asset.sha256:
         progress.stage(f"fetching {asset.name}")
         size = probe(asset.url, SOURCE).size
-        fetch(asset.url, kept, asset.sha256, SOURCE, seen=lambda count: progress.update(count, size, BYTES))
+        fetch(asset.url, kept, asset.sha256, SOURCE, seen=lambda count: progress.update(count, size, BYTES), most=_LARGEST)
     return kept
 
 

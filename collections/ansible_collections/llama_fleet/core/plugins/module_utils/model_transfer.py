@@ -24,6 +24,7 @@ if typing.TYPE_CHECKING:
     from ansible_collections.llama_fleet.core.plugins.module_utils.model_request import Request
 
 XET = "xet"
+_LARGEST = 1 << 40  # bytes of a file whose size its server does not tell
 
 
 class Transfer:
@@ -100,7 +101,7 @@ class Transfer:
         below = self._plan.folder.relative_to(model_store.models_folder(self._request.root))
         mirrors = [] if self._plan.archive else self._request.mirrors
         path = urllib.parse.quote(f"{below.as_posix()}/{file.name}")
-        own = [segments.Origin(file.url, self._plan.headers)] if file.url else []
+        own = [segments.Origin(file.url, self._plan.headers, self._plan.endpoint)] if file.url else []
         return (*(segments.Origin(f"{mirror}/{path}") for mirror in mirrors), *own)
 
     def _by_xet(self, missing: typing.Sequence[RemoteFile]) -> int:
@@ -124,5 +125,6 @@ class Transfer:
         part = self._part(file)
         begun = part.with_name(f"{part.name}.part")
         before = begun.stat().st_size if begun.exists() else 0
-        fetch(file.url, part, file.sha256, VARIABLE, self._plan.headers, self._seen, self._check(file))
+        headers, endpoint = self._plan.headers, self._plan.endpoint
+        fetch(file.url, part, file.sha256, VARIABLE, headers, self._seen, self._check(file), most=_LARGEST, endpoint=endpoint)
         return max(0, part.stat().st_size - before)

@@ -7,15 +7,14 @@ from __future__ import annotations
 import configparser
 import contextlib
 import dataclasses
-import http.client
 import os
 import re
 import typing
-import urllib.error
 import urllib.parse
-import urllib.request
 
-from ansible_collections.llama_fleet.core.plugins.module_utils.download import unreachable
+from ansible_collections.llama_fleet.core.plugins.module_utils import http_ask
+from ansible_collections.llama_fleet.core.plugins.module_utils.http_ask import unreachable
+from ansible_collections.llama_fleet.core.plugins.module_utils.origins import OriginError, bare
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, ProblemError
 from ansible_collections.llama_fleet.core.plugins.module_utils.untrusted import (
     SHA256,
@@ -47,12 +46,13 @@ _PIP_FILES = ("/etc/pip.conf", "/etc/xdg/pip/pip.conf", "~/.pip/pip.conf", "~/.c
 
 @dataclasses.dataclass(frozen=True)
 class IndexFile:
-    """One file of a release. ``size`` is in bytes, 0 where the index does not tell."""
+    """One file of a release. ``size`` is in bytes, 0 where the index does not tell. ``index`` is what told of the file."""
 
     name: str
     url: str
     sha256: str
     size: int
+    index: str = dataclasses.field(default="", compare=False, repr=False)
 
 
 def index_url(given: str = "", files: typing.Iterable[str] = _PIP_FILES) -> str:
@@ -87,7 +87,7 @@ def find_file(index: str, package: Package, suffix: str, variable: str) -> Index
     wanted = [file for file in files if _version_of(file.name, package, suffix) == package.version]
     if not wanted:
         versions = sorted({_version_of(file.name, package, suffix) for file in files}, key=_numbers)
-        found = f"{package.project}=={package.version}, which has no {suffix} file on {index}"
+        found = f"{package.project}=={package.version}, which has no {suffix} file on {bare(index)}"
         raise ProblemError(Problem(variable, found, f"a version that has one ({', '.join(versions[-5:]) or 'there is none'})"))
     return wanted[0]
 
@@ -97,27 +97,21 @@ def find_by_sha256(index: str, package: Package, sha256: str, variable: str) -> 
     for file in _listing(index, package, variable):
         if file.sha256 == sha256:
             return file
-    found = f"{index}, which has no file of {package.project} {package.version} with sha256 {sha256}"
+    found = f"{bare(index)}, which has no file of {package.project} {package.version} with sha256 {sha256}"
     raise ProblemError(Problem(variable, found, "an index that mirrors PyPI unchanged"))
 
 
 def _listing(index: str, package: Package, variable: str) -> list[IndexFile]:
     page = f"{index.rstrip('/')}/{_normal(package)}/"
-    request = urllib.request.Request(page, headers={"Accept": _JSON})
     try:
-        with urllib.request.build_opener().open(request, timeout=60) as answer:
-            return parse_page(answer.read(LARGEST + 1), answer.url)
-    except urllib.error.HTTPError as error:
-        error.close()
-        if error.code == _NOT_FOUND:
-            raise ProblemError(Problem(variable, f"the project {package.project}, which {page} does not have", "a project of the index")) from error
+        answer = http_ask.read(page, LARGEST, {"Accept": _JSON})
+        return [dataclasses.replace(file, index=index) for file in parse_page(answer.body, answer.url)]
+    except OriginError as error:
+        if error.status == _NOT_FOUND:
+            raise ProblemError(Problem(variable, f"the project {package.project}, which {bare(page)} does not have", "a project of the index")) from error
         raise unreachable(variable, page, error) from error
-    except OSError as error:
-        raise unreachable(variable, page, error) from error
-    except http.client.HTTPException as error:
-        raise unreachable(variable, page, OSError(f"{type(error).__name__} {error}".strip())) from error
     except ShapeError as error:
-        found, wanted = f"an answer of {page} that no index gives ({error})", "an index with the JSON API (PEP 691)"
+        found, wanted = f"an answer of {bare(page)} that no index gives ({error})", "an index with the JSON API (PEP 691)"
         raise ProblemError(Problem("package index", found, wanted, "name another one with the role's index_url")) from error
 
 

@@ -13,10 +13,10 @@ import pathlib
 import typing
 
 from ansible_collections.llama_fleet.core.plugins.module_utils import commands, cuda, preflight_host, preflight_http, preflight_network, preflight_server
-from ansible_collections.llama_fleet.core.plugins.module_utils.http_origin import bare
 from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp_plan import BUILD_SPACE
 from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp_source import Repository
 from ansible_collections.llama_fleet.core.plugins.module_utils.model_spec import WheelSource
+from ansible_collections.llama_fleet.core.plugins.module_utils.origins import bare
 from ansible_collections.llama_fleet.core.plugins.module_utils.preflight_checks import ERROR, OK, WARNING, Check, fine, together
 from ansible_collections.llama_fleet.core.plugins.module_utils.preflight_host import Need, Space
 from ansible_collections.llama_fleet.core.plugins.module_utils.preflight_places import Errand, Errands

@@ -6,16 +6,17 @@ from __future__ import annotations
 
 import dataclasses
 import email.utils
-import http.client
 import re
 import threading
 import time
 import typing
-import urllib.error
 import urllib.request
 
-from ansible_collections.llama_fleet.core.plugins.module_utils.download import SameOriginRedirects
-from ansible_collections.llama_fleet.core.plugins.module_utils.http_origin import bare
+from ansible_collections.llama_fleet.core.plugins.module_utils.http_ask import Reached, opened
+from ansible_collections.llama_fleet.core.plugins.module_utils.http_clock import Limits
+from ansible_collections.llama_fleet.core.plugins.module_utils.http_status import whole_number
+from ansible_collections.llama_fleet.core.plugins.module_utils.origins import OriginError, Road, bare
+from ansible_collections.llama_fleet.core.plugins.module_utils.untrusted import printable
 
 LARGEST = 20 << 20  # of a listing
 
@@ -43,26 +44,33 @@ class SilentError(Exception):
 class Ask(typing.Protocol):
     """Asks for the beginning of a URL."""
 
-    def __call__(self, url: str, headers: typing.Mapping[str, str] | None = None, listing: bool = False) -> Reply:
-        """The answer, whatever its status; of a ``listing`` all of it, of a file its first byte. Raises SilentError."""
+    def __call__(self, url: str, headers: typing.Mapping[str, str] | None = None, listing: bool = False, endpoint: str = "") -> Reply:
+        """The answer, whatever its status; of a ``listing`` all of it, of a file its first byte. Raises SilentError.
+
+        ``endpoint`` is what told of ``url``, if that is not what the operator named.
+        """
 
 
 def asker(limit: float) -> Ask:
-    """The real one; ``limit`` is how many seconds may pass without a byte."""
+    """The real one; ``limit`` is how many seconds an answer may take."""
+    limits = Limits(limit, total=limit)
 
-    def ask(url: str, headers: typing.Mapping[str, str] | None = None, listing: bool = False) -> Reply:
-        part = {} if listing else {"Range": "bytes=0-0"}
+    def ask(url: str, headers: typing.Mapping[str, str] | None = None, listing: bool = False, endpoint: str = "") -> Reply:
+        secrets = {name: value for name, value in (headers or {}).items() if name == "Authorization"}
+        plain = {name: value for name, value in (headers or {}).items() if name != "Authorization"}
         try:
-            request = urllib.request.Request(url, headers={"User-Agent": "llama-fleet", **part, **(headers or {})})
-            with _opened(request, limit) as answer:
-                return _reply(answer.status, answer.headers, answer.read(LARGEST if listing else 1))
-        except urllib.error.HTTPError as error:
-            with error:
-                return _reply(error.code, error.headers, b"")
-        except (OSError, ValueError, http.client.HTTPException) as error:
-            raise SilentError(f"no answer from {_shown(url)} ({_reason(error)}){via(url)}") from None  # its own text can hold a header
+            road = Road(endpoint or url, secrets)
+            with opened(road, road.begin(url if endpoint else ""), {**plain, **({} if listing else {"Range": "bytes=0-0"})}, limits) as reached:
+                return _reply(reached, listing)
+        except OriginError as error:
+            raise SilentError(f"no answer from {_shown(url)} ({_reason(error)}){via(url)}") from None
 
     return ask
+
+
+def _reason(error: OriginError) -> str:
+    """Why, without the words that the sentence begins with."""
+    return str(error).removeprefix("no answer (").removesuffix(")") if str(error).startswith("no answer (") else str(error)
 
 
 def _shown(url: str) -> str:
@@ -72,15 +80,12 @@ def _shown(url: str) -> str:
         return "an address that is none"
 
 
-def _opened(request: urllib.request.Request, limit: float) -> typing.ContextManager[typing.Any]:
-    opened: typing.ContextManager[typing.Any] = urllib.request.build_opener(SameOriginRedirects()).open(request, timeout=limit)
-    return opened
-
-
-def _reply(status: int, headers: typing.Any, body: bytes) -> Reply:
-    told = headers["X-Linked-Size"] or (headers["Content-Range"] or "").rpartition("/")[2] or headers["Content-Length"] or ""
-    code = re.sub(r"[^A-Za-z]", "", headers["X-Error-Code"] or "")
-    return Reply(status, body, headers["Content-Type"] or "", int(told) if told.isdigit() else 0, _skew(headers["Date"]), code)
+def _reply(reached: Reached, listing: bool) -> Reply:
+    answer = reached.answer
+    told = reached.linked.get("X-Linked-Size") or answer.header("Content-Range").rpartition("/")[2] or answer.header("Content-Length")
+    code = re.sub(r"[^A-Za-z]", "", answer.header("X-Error-Code"))[:60]
+    body = b"" if answer.status not in (200, 206) else answer.body(LARGEST) if listing else answer.start(1)
+    return Reply(answer.status, body, printable(answer.header("Content-Type"), 100), whole_number(told) or 0, _skew(answer.header("Date")), code)
 
 
 def _skew(date: str | None) -> float | None:
@@ -88,13 +93,6 @@ def _skew(date: str | None) -> float | None:
         return time.time() - email.utils.parsedate_to_datetime(date).timestamp() if date else None
     except (ValueError, TypeError, IndexError):
         return None
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, ValueError):  # its text can hold a header, and so a token
-        return "an address or a header that HTTP does not allow"
-    reason = getattr(error, "reason", None) or getattr(error, "strerror", None) or error
-    return (str(reason) or type(error).__name__).splitlines()[0][:200]
 
 
 def via(url: str) -> str:

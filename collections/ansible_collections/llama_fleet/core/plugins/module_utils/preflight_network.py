@@ -8,8 +8,8 @@ import dataclasses
 import typing
 import urllib.parse
 
-from ansible_collections.llama_fleet.core.plugins.module_utils.http_origin import bare
 from ansible_collections.llama_fleet.core.plugins.module_utils.hub import listing as hub_listing
+from ansible_collections.llama_fleet.core.plugins.module_utils.origins import bare
 from ansible_collections.llama_fleet.core.plugins.module_utils.package_index import is_ignored, parse_page
 from ansible_collections.llama_fleet.core.plugins.module_utils.preflight_checks import WARNING, Check, fine, wrong
 from ansible_collections.llama_fleet.core.plugins.module_utils.preflight_http import LARGEST, Ask, Reply, SilentError, via
@@ -62,8 +62,8 @@ class Asker:
         self._skews: list[float] = []
         self._status = 0
 
-    def get(self, url: str, headers: typing.Mapping[str, str] | None = None, listing: bool = False) -> Reply:
-        reply = self._ask(url, headers, listing)
+    def get(self, url: str, headers: typing.Mapping[str, str] | None = None, listing: bool = False, endpoint: str = "") -> Reply:
+        reply = self._ask(url, headers, listing, endpoint)
         self._status = reply.status
         if reply.skew is not None:
             self._skews.append(reply.skew)
@@ -126,7 +126,7 @@ def package(ask: Ask, place: Place, package_wanted: Package, sha256: str, strict
             found = f"{bare(place.url)}, which has no file of {package_wanted.project} {package_wanted.version} with sha256 {sha256}"
             return asker.bad(found, "an index that mirrors PyPI unchanged", "name another one")
         url, size = listed
-        held = asker.get(url)
+        held = asker.get(url, endpoint=place.url)
     except ShapeError as error:
         return asker.bad(f"an answer of {bare(page)} that no index gives ({error})", "an index with the JSON API (PEP 691)", "name another one")
     except SilentError as error:

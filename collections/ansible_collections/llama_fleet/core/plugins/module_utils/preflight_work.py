@@ -11,11 +11,11 @@ import platform
 import typing
 
 from ansible_collections.llama_fleet.core.plugins.module_utils import cuda, llama_cpp_plan, model_choice, model_fetch, model_parts, model_plan, model_store
-from ansible_collections.llama_fleet.core.plugins.module_utils.http_origin import bare
 from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp_source import Archive, Repository
 from ansible_collections.llama_fleet.core.plugins.module_utils.model_check import Checker
 from ansible_collections.llama_fleet.core.plugins.module_utils.model_local import find_files
 from ansible_collections.llama_fleet.core.plugins.module_utils.model_spec import HubSource, PathSource, WheelSource
+from ansible_collections.llama_fleet.core.plugins.module_utils.origins import bare
 from ansible_collections.llama_fleet.core.plugins.module_utils.preflight_checks import Check, all_wrong, fine, wrong
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, ProblemError
 from ansible_collections.llama_fleet.core.plugins.module_utils.progress import Progress

@@ -6,18 +6,16 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import http.client
 import pathlib
 import re
 import shutil
 import typing
-import urllib.error
 import urllib.parse
-import urllib.request
 
-from ansible_collections.llama_fleet.core.plugins.module_utils import release_signature
-from ansible_collections.llama_fleet.core.plugins.module_utils.download import fetch, unreachable
+from ansible_collections.llama_fleet.core.plugins.module_utils import http_ask, release_signature
+from ansible_collections.llama_fleet.core.plugins.module_utils.download import fetch
 from ansible_collections.llama_fleet.core.plugins.module_utils.files import sha256_of, write_atomic
+from ansible_collections.llama_fleet.core.plugins.module_utils.origins import OriginError
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, ProblemError, raise_if_any
 from ansible_collections.llama_fleet.core.plugins.module_utils.progress import BYTES
 from ansible_collections.llama_fleet.core.plugins.module_utils.release_index import INDEX, SUFFIX, Entry, is_name, parse
@@ -28,8 +26,9 @@ if typing.TYPE_CHECKING:
 
 CACHE = "llama_cpp_cache"
 _LONGEST = 16 << 20
-# A location that hangs keeps a host from building for no longer than this.
-_TIMEOUT = 20
+# A location that hangs keeps a host from building for no longer than some of these seconds.
+PATIENCE = http_ask.Patience(seconds=20, total=40, tries=3, longest_wait=10)
+_LARGEST = 16 << 30  # bytes of an archive whose size no index tells
 _NOT_THERE = (404, 410)
 
 
@@ -135,7 +134,7 @@ def _archive(reference: str, sha256: str, target: pathlib.Path, progress: Progre
     progress.stage(f"fetching {target.name}")
     if _is_url(reference):
         if not (sha256 and target.is_file() and sha256_of(target) == sha256):
-            fetch(reference, target, sha256, subject, seen=seen)
+            fetch(reference, target, sha256, subject, seen=seen, most=size or _LARGEST)
         return target
     path = pathlib.Path(reference)
     try:
@@ -175,24 +174,14 @@ def _read(reference: str, subject: str) -> bytes:
         if not _is_url(reference):
             with pathlib.Path(reference).open("rb") as file:
                 return file.read(_LONGEST)
-        request = urllib.request.Request(reference, headers={"User-Agent": "llama-fleet"})
-        with urllib.request.build_opener().open(request, timeout=_TIMEOUT) as answer:
-            data: bytes = answer.read(_LONGEST)
-            if len(data) < min(int(answer.headers["Content-Length"] or 0), _LONGEST):
-                raise OSError("the connection broke off")
-            return data
+        return http_ask.read(reference, _LONGEST, patience=PATIENCE).body
     except FileNotFoundError:
         raise
-    except urllib.error.HTTPError as error:
-        if error.code in _NOT_THERE:
-            error.close()
+    except OriginError as error:
+        if error.status in _NOT_THERE:
             raise FileNotFoundError(reference) from error
-        raise unreachable(subject, reference, error) from error
-    except http.client.HTTPException as error:
-        raise unreachable(subject, reference, OSError(f"{type(error).__name__} {error}".strip())) from error
+        raise http_ask.unreachable(subject, reference, error) from error
     except OSError as error:
-        if _is_url(reference):
-            raise unreachable(subject, reference, error) from error
         raise ProblemError(Problem(subject, f"{reference}, which cannot be read ({error.strerror})", "a file that can be read")) from error
 
 

@@ -15,10 +15,13 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.quant import List
 _BUFFER = 1 << 16
 
 
-def members(url: str, size: int, variable: str) -> list[ListedFile] | None:
-    """The archive's members with their sizes in bytes; None where the server has no ranges or the bytes are no archive."""
+def members(url: str, size: int, variable: str, endpoint: str = "") -> list[ListedFile] | None:
+    """The archive's members with their sizes in bytes; None where the server has no ranges or the bytes are no archive.
+
+    ``endpoint`` is what told of ``url``.
+    """
     try:
-        with zipfile.ZipFile(io.BufferedReader(_Ranges(url, size, variable), _BUFFER)) as archive:
+        with zipfile.ZipFile(io.BufferedReader(_Ranges(url, size, variable, endpoint), _BUFFER)) as archive:
             return [ListedFile(each.filename, each.file_size) for each in archive.infolist()]
     except (zipfile.BadZipFile, io.UnsupportedOperation):
         return None
@@ -27,8 +30,9 @@ def members(url: str, size: int, variable: str) -> list[ListedFile] | None:
 class _Ranges(io.RawIOBase):
     """A file of ``size`` bytes at ``url``, whose every read is one request."""
 
-    def __init__(self, url: str, size: int, variable: str) -> None:
+    def __init__(self, url: str, size: int, variable: str, endpoint: str) -> None:
         self._url = url
+        self._endpoint = endpoint
         self._size = size
         self._variable = variable
         self._position = 0
@@ -50,7 +54,7 @@ class _Ranges(io.RawIOBase):
         end = min(self._position + len(buffer), self._size)
         if self._position >= end:
             return 0
-        data = read_range(self._url, self._position, end, self._variable)
+        data = read_range(self._url, self._position, end, self._variable, self._endpoint)
         if data is None:
             raise io.UnsupportedOperation("a server without ranges")
         buffer[: len(data)] = data

@@ -9,8 +9,11 @@ import threading
 import time
 import typing
 
-from ansible_collections.llama_fleet.core.plugins.module_utils.http_origin import HEAD, BusyError, impostor
-from ansible_collections.llama_fleet.core.plugins.module_utils.http_pool import Answer, BrokenError, OriginError, Pool, RefusedError
+from ansible_collections.llama_fleet.core.plugins.module_utils.http_clock import Limits
+from ansible_collections.llama_fleet.core.plugins.module_utils.http_origin import HEAD
+from ansible_collections.llama_fleet.core.plugins.module_utils.http_pool import Answer, Pool
+from ansible_collections.llama_fleet.core.plugins.module_utils.http_status import BusyError, impostor
+from ansible_collections.llama_fleet.core.plugins.module_utils.origins import BrokenError, OriginError, RefusedError
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, ProblemError
 from ansible_collections.llama_fleet.core.plugins.module_utils.segment_file import Pace, Segment, SegmentedFile, WrongBytesError
 from ansible_collections.llama_fleet.core.plugins.module_utils.segment_schedule import Job, Schedule
@@ -37,7 +40,7 @@ class Crew:
         self._waits = waits
         self._connections = connections
         self._manner = manner
-        self._pool = Pool(manner.stall)
+        self._pool = Pool(Limits(manner.stall, manner.least))
         paces: dict[tuple[str, str], Pace] = {}
         try:
             self._files = [SegmentedFile(wanted, self._pool, paces, manner, connections) for wanted in files]
@@ -190,7 +193,11 @@ class Crew:
     def _receive(self, job: Job, segment: Segment, answer: Answer, view: memoryview, number: int) -> None:
         """Bring ``segment`` to its end. What has come is kept where the rest does not come."""
         file = job.file
+        asked = segment.begin + segment.got
         end = min(segment.end, answer.end)  # some servers send less at a time than they are asked for
+        few = BrokenError(f"{end - asked} bytes where {segment.end - asked} were asked for") if end < segment.end and end - asked < self._manner.step else None
+        if few and end < HEAD:  # too little to keep
+            raise few
         while segment.begin + segment.got < end:
             position = segment.begin + segment.got
             block = view[: end - position]
@@ -204,6 +211,8 @@ class Crew:
                 self._keep(job, segment, block[:filled], position)
             self._received(job, here - began, time.monotonic() - here, proven=not answer.whole)
         if end < segment.end:
+            if few:
+                raise few
             return
         job.file.disk.commit(segment.index, segment.letter)
         with self._changed:
@@ -229,7 +238,7 @@ class Crew:
             job.file.disk.write(block, position)
             segment.sources.add(job.source.number)
             segment.got += len(block)
-            job.source.failures = 0
+            job.source.received(len(block), self._manner)
             if mine:
                 job.file.hash.add(block)
 

@@ -8,8 +8,10 @@ import dataclasses
 import heapq
 import typing
 
-from ansible_collections.llama_fleet.core.plugins.module_utils.http_origin import BusyError, ExpiredError, RemoteFile
-from ansible_collections.llama_fleet.core.plugins.module_utils.http_pool import OriginError, RefusedError
+from ansible_collections.llama_fleet.core.plugins.module_utils.http_ask import limit
+from ansible_collections.llama_fleet.core.plugins.module_utils.http_origin import RemoteFile
+from ansible_collections.llama_fleet.core.plugins.module_utils.http_status import BusyError, ExpiredError
+from ansible_collections.llama_fleet.core.plugins.module_utils.origins import OriginError, RefusedError
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, ProblemError
 from ansible_collections.llama_fleet.core.plugins.module_utils.segment_hash import RunningHash
 from ansible_collections.llama_fleet.core.plugins.module_utils.segment_journal import MISSING, UNKNOWN, PartFile
@@ -63,11 +65,19 @@ class Source:
         self.number = number
         self.proven = False
         self.probing = False
-        self.failures = 0
+        self.failures = 0  # in a row, with less than a step in between
+        self.step = 0  # bytes since the last of them
         self.round = 0  # requests that ran side by side fail as one
         self.not_before = 0.0
         self.given_up = ""  # why
+        self.limit = ""  # the bound that ended the tries
         self.problem: ProblemError | None = None
+
+    def received(self, count: int, manner: Manner) -> None:
+        """Count the bytes that have come: a server that sends a few at a time, and fails in between, makes no progress that would end."""
+        self.step += count
+        if self.step >= manner.step:
+            self.failures, self.step = 0, 0
 
     def failed(self, error: OriginError, began: int, now: float, manner: Manner, last: bool) -> None:
         """Decide after ``error`` of a request that began in round ``began`` when to ask again, or never."""
@@ -85,9 +95,12 @@ class Source:
             self.pace.complained(now + min(error.after if error.after is not None else 2 * wait, manner.longest_wait))
         elif not isinstance(error, ExpiredError) or self.failures > 1:
             self.not_before = max(self.not_before, now + wait)
-        tries = min(manner.tries, _EXPIRIES if isinstance(error, ExpiredError) else manner.tries if last else _FEW_TRIES)
+        told = getattr(error, "after", None) or 0.0
+        patient = last and told <= manner.longest_wait
+        tries = min(manner.tries, _EXPIRIES if isinstance(error, ExpiredError) else manner.tries if patient else _FEW_TRIES)
         if self.failures >= tries:
             self.given_up = str(error)
+            self.limit = limit(tries, told, manner.longest_wait)
 
 
 @dataclasses.dataclass
@@ -114,7 +127,7 @@ class SegmentedFile:
         self.wanted = wanted
         self.sources: list[Source] = []
         for number, origin in enumerate(wanted.origins):
-            remote = RemoteFile(pool, origin.url, origin.headers, wanted.size, wanted.sha256)
+            remote = RemoteFile(pool, origin, wanted.size, wanted.sha256)
             self.sources.append(Source(remote, paces.setdefault(remote.origin, Pace(connections)), number))
         self.disk = PartFile(wanted.part, wanted.size, manner.segment, wanted.sha256, [source.remote.where for source in self.sources])
         starts = range(0, wanted.size, manner.segment)
@@ -200,9 +213,9 @@ class SegmentedFile:
         if len(self.sources) == 1 and self.sources[0].problem:
             return self.sources[0].problem
         if len(self.sources) == 1:
-            found = f"{self.sources[0].given_up} from {self.sources[0].remote.where}"
+            found = f"{self.sources[0].given_up} from {self.sources[0].remote.where}{self.sources[0].limit}"
         else:
-            reasons = "; ".join(f"{source.remote.where}: {source.given_up}" for source in self.sources)
+            reasons = "; ".join(f"{source.remote.where}: {source.given_up}{source.limit}" for source in self.sources)
             found = f"no origin that delivers it ({reasons})"
         return ProblemError(Problem(variable, found, wanted, _advice(self.sources[-1].given_up)))
 

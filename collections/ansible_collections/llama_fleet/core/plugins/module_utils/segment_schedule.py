@@ -8,7 +8,7 @@ import dataclasses
 import typing
 
 if typing.TYPE_CHECKING:
-    from ansible_collections.llama_fleet.core.plugins.module_utils.http_pool import OriginError
+    from ansible_collections.llama_fleet.core.plugins.module_utils.origins import OriginError
     from ansible_collections.llama_fleet.core.plugins.module_utils.segment_file import Segment, SegmentedFile, Source
     from ansible_collections.llama_fleet.core.plugins.module_utils.segments import Manner
 

@@ -33,6 +33,7 @@ ARCHIVER = ("zstandard==0.25.0",)
 # Debian keeps ensurepip in a package of its own, so pip comes as a wheel too.
 PIP = Package("pip", "26.0.1")
 PIP_SHA256 = "bdb1b08f4274833d62c1aa29e20907365a2ceb950410df15fc9521bad440122b"
+_LARGEST_PIP = 16 << 20  # bytes; it has 2 MB
 # Written last and removed first: no stamp means that an installation was cut off.
 STAMP = "llama-fleet-tools.json"
 _NOT_THERE = "No matching distribution found"
@@ -148,7 +149,8 @@ def _pip(place: pathlib.Path, index: str, variable: str) -> pathlib.Path:
     unpacked = place / f"pip-{PIP.version}"
     if not unpacked.exists():
         wheel = place / f"pip-{PIP.version}-py3-none-any.whl"
-        fetch(package_index.find_by_sha256(index, PIP, PIP_SHA256, variable).url, wheel, PIP_SHA256, variable)
+        found = package_index.find_by_sha256(index, PIP, PIP_SHA256, variable)
+        fetch(found.url, wheel, PIP_SHA256, variable, most=_LARGEST_PIP, endpoint=found.index)
         # Cut off, it would not be taken for whole: there is no stamp meanwhile.
         with zipfile.ZipFile(wheel) as archive:
             archive.extractall(unpacked)

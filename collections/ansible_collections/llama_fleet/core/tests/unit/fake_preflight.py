@@ -57,8 +57,8 @@ class Network:
         self.replies: dict[str, Reply] = {f"{INDEX}/pip/": page(pip=(PIP_SHA256, 2_000_000)), "https://index.example/files/": Reply(206)}
         self.asked: list[tuple[str, dict[str, str]]] = []
 
-    def __call__(self, url: str, headers: typing.Mapping[str, str] | None = None, listing: bool = False) -> Reply:
-        del listing
+    def __call__(self, url: str, headers: typing.Mapping[str, str] | None = None, listing: bool = False, endpoint: str = "") -> Reply:
+        del listing, endpoint
         self.asked.append((url, dict(headers or {})))
         known = [start for start in self.replies if url.startswith(start)]
         if not known:

@@ -46,8 +46,8 @@ def test_a_file(network: Network, reply: Reply | None, severity: str, found: str
 
 
 def test_a_certificate_that_is_not_trusted_has_a_cure_of_its_own() -> None:
-    def ask(url: str, headers: typing.Mapping[str, str] | None = None, listing: bool = False) -> Reply:
-        raise SilentError(f"no answer from {url} ([SSL: CERTIFICATE_VERIFY_FAILED] {headers} {listing})")
+    def ask(url: str, headers: typing.Mapping[str, str] | None = None, listing: bool = False, endpoint: str = "") -> Reply:
+        raise SilentError(f"no answer from {url} ([SSL: CERTIFICATE_VERIFY_FAILED] {headers} {listing} {endpoint})")
 
     assert "update-ca-certificates" in preflight_network.file(ask, PLACE).check.fix
 

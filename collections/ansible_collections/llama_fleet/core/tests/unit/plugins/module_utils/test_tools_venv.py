@@ -70,7 +70,7 @@ def index(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     def find(index: str, package: Package, sha256: str, _variable: str) -> IndexFile:
         asked.append(index)
-        return IndexFile("pip.whl", f"{index}/{package.project}.whl", sha256, 1)
+        return IndexFile("pip.whl", f"{index}/{package.project}.whl", sha256, 1, index)
 
     monkeypatch.setattr(tools_venv.package_index, "find_by_sha256", find)
     monkeypatch.setattr(tools_venv, "fetch", fetch)
@@ -80,7 +80,9 @@ def index(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return asked
 
 
-def fetch(_url: str, target: pathlib.Path, _sha256: str, _variable: str) -> None:
+def fetch(url: str, target: pathlib.Path, sha256: str, _variable: str, *, most: int, endpoint: str) -> None:
+    assert sha256 == tools_venv.PIP_SHA256, "whoever sends pip's wheel has it run as root"
+    assert (most, url) == (16 << 20, f"{endpoint}/pip.whl")
     with zipfile.ZipFile(target, "w") as wheel:
         wheel.writestr("pip/__main__.py", "")
 
