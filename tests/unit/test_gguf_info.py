@@ -215,7 +215,7 @@ def test_what_is_no_model_at_the_url_is_told(hub: Hub, models: pathlib.Path) -> 
     assert "wanted a whole GGUF file" in problem(models, url=f"{base}/cut.gguf")
     assert problem(models, url=f"{base}/absent.gguf").startswith(f"url: found HTTP status 404 (EntryNotFound) from {base}/absent.gguf, wanted ")
     (folder / SHARDS[2]).unlink()
-    assert f"HTTP status 404 from {base}/{SHARDS[2]}" in problem(models, url=f"{base}/{SHARDS[0]}")
+    assert f"HTTP status 404 (EntryNotFound) from {base}/{SHARDS[2]}" in problem(models, url=f"{base}/{SHARDS[0]}")
     hub.faults[SHARDS[0]] = Fault(cut_at=100, cuts=99)
     message = problem(models, url=f"{base}/{SHARDS[0]}")
     assert message.startswith("url: found ")

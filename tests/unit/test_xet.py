@@ -17,7 +17,7 @@ import typing
 import huggingface_hub
 import pytest
 
-from ansible_collections.llama_fleet.core.plugins.module_utils import segments, xet_line
+from ansible_collections.llama_fleet.core.plugins.module_utils import origins, segments, xet_line
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, ProblemError
 from ansible_collections.llama_fleet.core.plugins.module_utils.segment_journal import UNKNOWN, PartFile
 from ansible_collections.llama_fleet.core.plugins.module_utils.xet import XetError, fetch_xet, waiting_bytes
@@ -63,10 +63,20 @@ def fetch(hub: XetHub, tmp_path: pathlib.Path) -> Fetch:
     return Fetch(hub, tmp_path / "parts" / SUM)
 
 
-def test_a_file_out_of_a_local_store(tmp_path: pathlib.Path) -> None:
+def test_no_store_on_this_host_is_read(tmp_path: pathlib.Path) -> None:
+    """Xet's own client would: whoever answers for the Hub could name any folder."""
     with XetHub(tmp_path / "store", CONTENT, over_http=False) as hub:
-        assert Fetch(hub, tmp_path / "part")() == len(CONTENT)
-    assert (tmp_path / "part").read_bytes() == CONTENT
+        said = Fetch(hub, tmp_path / "part").problem()
+    assert said.startswith(f"{hub.endpoint} gave no store of Xet that can be asked (the answer with its tokens.casUrl is")
+    assert not list(tmp_path.glob("part*"))
+
+
+@pytest.mark.parametrize("changed", ["route", "cas"])
+def test_a_public_hub_leads_to_no_private_address(hub: XetHub, fetch: Fetch, monkeypatch: pytest.MonkeyPatch, changed: str) -> None:
+    monkeypatch.setattr(origins.Road, "is_private", False)
+    setattr(hub, changed, hub.endpoint.replace("127.0.0.1", "localhost") + "/token")
+    assert "a link or redirect of a public server to the private address localhost" in fetch.problem(token=TOKEN)
+    assert [path for path, _header in hub.authorization] == (["/token"] if changed == "cas" else [])
 
 
 def test_a_file_over_http(fetch: Fetch) -> None:
@@ -112,7 +122,7 @@ def test_a_slow_line_is_no_stall(hub: XetHub, fetch: Fetch) -> None:
 
 def test_silence_before_the_first_byte(hub: XetHub, fetch: Fetch) -> None:
     hub.faults.silent_tokens = True
-    assert fetch.problem(stall_seconds=2) == "Xet brought nothing for 2 seconds"
+    assert fetch.problem(stall_seconds=2) == f"{hub.endpoint} gave no store of Xet that can be asked (no answer (no byte for 2 s) (2 times in a row))"
     assert fetch.left() == set()
 
 
@@ -176,7 +186,7 @@ def test_the_token_does_not_go_to_another_origin(hub: XetHub, fetch: Fetch) -> N
 def test_a_refused_token_is_not_told(hub: XetHub, fetch: Fetch) -> None:
     hub.faults.token_status = 403
     said = fetch.problem(token=TOKEN)
-    assert said.startswith("Xet failed (")
+    assert said == f"{hub.endpoint} gave no store of Xet that can be asked (HTTP status 403)"
     assert TOKEN not in said
 
 

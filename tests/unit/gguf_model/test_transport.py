@@ -66,8 +66,9 @@ def test_only_check_mode_keeps_no_client(wanted: Result, monkeypatch: pytest.Mon
     asked = []
 
     @contextlib.contextmanager
-    def client(_root: pathlib.Path, _index: str, _progress: object, keep: bool) -> typing.Iterator[object]:
+    def client(_root: pathlib.Path, _index: str, _progress: object, keep: bool, endpoint: str) -> typing.Iterator[object]:
         asked.append(keep)
+        assert endpoint == wanted["endpoint"]
         yield huggingface_hub
 
     monkeypatch.setattr(model_stage, "hub_client", client)

@@ -11,6 +11,7 @@ import os
 import re
 import typing
 
+from ansible_collections.llama_fleet.core.plugins.module_utils.origins import OriginError
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, ProblemError
 from ansible_collections.llama_fleet.core.plugins.module_utils.untrusted import (
     COMMIT,
@@ -29,6 +30,7 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.untrusted import 
 
 DEFAULT_ENDPOINT = "https://huggingface.co"
 
+_TOO_MANY = 429
 _TIMEOUT = 30.0  # the client itself has none
 _MOST_FILES = 100_000
 _GGUF = ".gguf"
@@ -115,11 +117,24 @@ class Hub:
             return Problem(
                 "gguf_model_endpoint", f"an answer of {self._endpoint} for '{repo}' that no Hub gives ({error})", _WANTED, "do not trust this server"
             )
+        if isinstance(error, OriginError):
+            return self._broken(error, repo)
         status = getattr(getattr(error, "response", None), "status_code", 0)
         if self._token and status in (401, 403) and self._token_is_bad():
             fix = "make a new one, or leave it out for public repositories"
             return Problem("gguf_model_token", f"a token that {self._endpoint} does not accept", "a valid access token", fix)
         return self._told(error, repo, revision) or self._not_told(error, status, repo)
+
+    def _broken(self, error: OriginError, repo: str) -> Problem:
+        """What the transport gave up, with the bound that ended its tries."""
+        if error.status == _TOO_MANY:
+            fix = "wait five minutes; a token has a limit of its own"
+            return Problem("gguf_model_endpoint", f"too many requests to {self._endpoint} from this address{error.limit}", "fewer", fix)
+        text = str(error)
+        silent = text.startswith("no answer")
+        found = f"no answer of a Hub from {self._endpoint}{text[len('no answer') :]}" if silent else f"{text} from {self._endpoint} for '{repo}'"
+        found += error.limit
+        return Problem("gguf_model_endpoint", found, "a Hub that this host reaches", "check the address, the network and any proxy of the host")
 
     def _told(self, error: Exception, repo: str, revision: str) -> Problem | None:
         """What the client has a class of its own for."""
@@ -178,7 +193,7 @@ class Hub:
         except Exception as error:
             if getattr(getattr(error, "response", None), "status_code", 0) == 401 or type(error).__name__ == "LocalTokenNotFoundError":
                 return True
-            if not _is_transport(error):
+            if not isinstance(error, OriginError) and not _is_transport(error):
                 raise
         return False
 

@@ -9,6 +9,7 @@ import os
 import typing
 
 from ansible_collections.llama_fleet.core.plugins.module_utils.borrowed import borrower
+from ansible_collections.llama_fleet.core.plugins.module_utils.hub_transport import guarded
 from ansible_collections.llama_fleet.core.plugins.module_utils.tools_venv import HUB_CLIENT
 
 if typing.TYPE_CHECKING:
@@ -20,8 +21,8 @@ _NAME = "huggingface_hub"
 
 
 @contextlib.contextmanager
-def hub_client(root: pathlib.Path, index_url: str, progress: Progress, keep: bool) -> typing.Iterator[typing.Any]:
-    """The module huggingface_hub.
+def hub_client(root: pathlib.Path, index_url: str, progress: Progress, keep: bool, endpoint: str) -> typing.Iterator[typing.Any]:
+    """The module huggingface_hub, which asks ``endpoint`` by the rules of ``hub_transport``.
 
     Where the host's Python has none it is installed below ``root``, or, without ``keep``, in a
     temporary folder that is gone afterwards: a plan must leave the host as it is.
@@ -29,5 +30,5 @@ def hub_client(root: pathlib.Path, index_url: str, progress: Progress, keep: boo
     # Read at the client's import, so they have to be there before it.
     os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
     os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
-    with borrower(root, index_url, "gguf_model_index_url", progress, keep)(_NAME, HUB_CLIENT) as client:
+    with borrower(root, index_url, "gguf_model_index_url", progress, keep)(_NAME, HUB_CLIENT) as client, guarded(client, endpoint):
         yield client

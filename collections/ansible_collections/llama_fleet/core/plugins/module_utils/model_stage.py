@@ -124,7 +124,7 @@ def _plan(request: Request, commit: str, before: Model | None, progress: Progres
         return model_plan.plan_url(request.root, source, request.asked, request.mmproj)
     if isinstance(source, WheelSource):
         return model_plan.plan_wheel(request.root, source, request.asked, request.index_url, request.mmproj)
-    with hub_client(request.root, request.index_url, progress, keep=request.caches) as client:
+    with hub_client(request.root, request.index_url, progress, keep=request.caches, endpoint=request.endpoint) as client:
         hub = Hub(client, request.endpoint, request.token)
         choice = model_choice.chooser(request, progress, before)
         repo = typing.cast("HubSource", source)

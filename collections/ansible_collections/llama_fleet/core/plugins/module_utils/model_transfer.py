@@ -109,7 +109,7 @@ class Transfer:
         request = self._request
         received = 0
         try:
-            with hub_client(request.root, request.index_url, self._progress, keep=True) as client:
+            with hub_client(request.root, request.index_url, self._progress, keep=True, endpoint=request.endpoint) as client:
                 for file in missing:
                     part = self._part(file)
                     part.parent.mkdir(parents=True, exist_ok=True)

@@ -4,14 +4,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import typing
-import urllib.parse
 
-from ansible_collections.llama_fleet.core.plugins.module_utils import segment_journal
+from ansible_collections.llama_fleet.core.plugins.module_utils import http_ask, segment_journal
+from ansible_collections.llama_fleet.core.plugins.module_utils.http_ask import tried
+from ansible_collections.llama_fleet.core.plugins.module_utils.http_status import refusal
+from ansible_collections.llama_fleet.core.plugins.module_utils.origins import OriginError, Road, origin_of, require_public_name
 from ansible_collections.llama_fleet.core.plugins.module_utils.segment_journal import MISSING, UNKNOWN, PartFile
 from ansible_collections.llama_fleet.core.plugins.module_utils.segments import SEGMENT
-from ansible_collections.llama_fleet.core.plugins.module_utils.untrusted import SHA256, Address, ShapeError, Text, check
+from ansible_collections.llama_fleet.core.plugins.module_utils.untrusted import SHA256, Address, Number, Record, ShapeError, Text, check, parse
 from ansible_collections.llama_fleet.core.plugins.module_utils.xet_line import Asset, Line, XetError, native_module, short
 
 if typing.TYPE_CHECKING:
@@ -22,6 +25,7 @@ __all__ = ["XetError", "fetch_xet", "waiting_bytes"]
 _TIMEOUT = 30.0  # of the question where the bytes are
 _BLOCK = 1 << 20
 _HEAD = 4096
+_LARGEST = 1 << 20  # bytes of an answer with tokens
 
 
 def fetch_xet(
@@ -44,7 +48,7 @@ def fetch_xet(
     are there; ``check`` is given the first 4 KiB and raises where they cannot be right. The caller holds the store's lock.
     """
     native = native_module()
-    asset = _asset(client, url, endpoint, token)
+    asset = _asset(client, url, endpoint, token, stall_seconds)
     disk = PartFile(part, size, segment, sha256, [])
     disk.open()
     try:
@@ -70,7 +74,7 @@ def waiting_bytes(part: pathlib.Path) -> int:
     return segment_journal.waiting_bytes(part)
 
 
-def _asset(client: typing.Any, url: str, endpoint: str, token: str) -> Asset:
+def _asset(client: typing.Any, url: str, endpoint: str, token: str, stall_seconds: float) -> Asset:
     try:
         metadata = client.get_hf_file_metadata(url, token=token or False, timeout=_TIMEOUT, endpoint=endpoint)
     except Exception as error:  # noqa: BLE001 - the client hands on what its HTTP library raises, and that differs by version
@@ -80,14 +84,31 @@ def _asset(client: typing.Any, url: str, endpoint: str, token: str) -> Asset:
         raise XetError(f"{endpoint} does not keep the file in Xet")
     try:
         key, route = check(told.file_hash, Text(SHA256), "the file's hash"), check(told.refresh_route, Address(url), "the address of its tokens")
-    except ShapeError as error:
-        raise XetError(f"{endpoint} gave an answer that no Hub gives ({error})") from None
-    return Asset(key, route, {"Authorization": f"Bearer {token}"} if token and _origin(route) == _origin(url) else {})
+        return _with_store(key, route, Road(url, {"Authorization": f"Bearer {token}"} if token else {}), stall_seconds)
+    except (OriginError, ShapeError) as error:
+        raise XetError(f"{endpoint} gave no store of Xet that can be asked ({error}{getattr(error, 'limit', '')})") from None
 
 
-def _origin(url: str) -> tuple[str, str]:
-    parts = urllib.parse.urlsplit(url)
-    return parts.scheme, parts.netloc
+def _with_store(key: str, route: str, road: Road, stall_seconds: float) -> Asset:
+    """Ask for the first token here: what hf_xet asks itself is under no rules of ours, and the answer names the server that it asks."""
+    place = road.begin(route)
+    patience = dataclasses.replace(http_ask.USUAL, seconds=min(stall_seconds, http_ask.USUAL.seconds), tries=2)
+
+    def ask() -> bytes:
+        with http_ask.opened(road, place, {}, patience.small) as reached:
+            if reached.answer.status != 200:
+                raise refusal(reached.answer, reached.place)
+            return reached.answer.body(_LARGEST)
+
+    told = parse(tried(ask, patience), _tokens(route), "the answer with its tokens")
+    store = road.begin(told["casUrl"])
+    if store.public:
+        require_public_name(origin_of(store.url)[1])
+    return Asset(key, place.url, place.secrets, store.url, told["accessToken"], told["exp"])
+
+
+def _tokens(route: str) -> Record:
+    return Record({"accessToken": Text(most=1 << 16), "exp": Number(), "casUrl": Address(route)})
 
 
 class _File:

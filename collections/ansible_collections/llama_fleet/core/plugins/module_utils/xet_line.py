@@ -42,11 +42,17 @@ class XetError(Exception):
 
 @dataclasses.dataclass(frozen=True)
 class Asset:
-    """A file as Xet knows it, where its tokens come from, and the headers to ask for them with."""
+    """A file as Xet knows it, where its tokens come from, the headers to ask for them with, and the store.
+
+    ``token`` is the first one for the store, good until ``expiry``, in seconds since 1970.
+    """
 
     key: str
     route: str
     headers: typing.Mapping[str, str] = dataclasses.field(repr=False)
+    store: str
+    token: str = dataclasses.field(repr=False)
+    expiry: int
 
 
 @functools.lru_cache(maxsize=1)
@@ -103,7 +109,13 @@ class Line:
             with contextlib.suppress(ValueError):  # another version
                 config = config.with_config(name, value)
         self._session = self._native.XetSession(config)
-        return self._session.new_download_stream_group(token_refresh_url=self._asset.route, token_refresh_headers=self._asset.headers)
+        return self._session.new_download_stream_group(
+            endpoint=self._asset.store,
+            token=self._asset.token,
+            token_expiry_unix_secs=self._asset.expiry,
+            token_refresh_url=self._asset.route,
+            token_refresh_headers=self._asset.headers,
+        )
 
     def _abort(self) -> None:
         """Wake the threads that wait for bytes; nothing less than this does."""
