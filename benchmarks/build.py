@@ -47,8 +47,10 @@ from ansible_collections.llama_fleet.core.plugins.module_utils import llama_cpp_
 root, tree, sources = pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2]), sys.argv[3:]
 cache = compiler_cache.ensure_build_tools(root, "", "package index", progress.Progress(), commands.run)
 tools_venv.ensure_tools(root, tools_venv.ARCHIVER)
-archives = [llama_cpp_archive.obtain(llama_cpp_source.parse_source(source), root, "", progress.Progress()) for source in sources]
-unpack.unpack_tree(archives[0], tree, llama_cpp_source.find_tree, "source")
+for number, source in enumerate(sources):
+    with llama_cpp_archive.obtain(llama_cpp_source.parse_source(source), root, "", progress.Progress()) as archive:
+        if number == 0:
+            unpack.unpack_tree(archive, source, tree, llama_cpp_source.find_tree, "source")
 print(json.dumps({"tools": str(tools_venv.folder(root) / "bin"), "cache": cache}))
 """
 NAIVE = f"""

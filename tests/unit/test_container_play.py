@@ -14,6 +14,7 @@ import pytest
 import yaml
 
 from ansible_collections.llama_fleet.core.plugins.module_utils import files, llama_cpp_options, release_store
+from ansible_collections.llama_fleet.core.plugins.module_utils.untrusted import Plain
 from ansible_collections.llama_fleet.core.tests.unit import fake_server
 from ansible_collections.llama_fleet.core.tests.unit.module_runs import free_port
 from llama_fleet import settings
@@ -59,7 +60,7 @@ def volume(tmp_path: pathlib.Path) -> Volume:
         "cpu_features": llama_cpp_options.cpu_features(pathlib.Path("/proc/cpuinfo").read_text(encoding="utf-8")),
         "cmake_options": llama_cpp_options.cmake_options(target, "b1", "c1", True, {}),
     }
-    manifest = files.read_json(release / "manifest.json") or {}
+    manifest = files.read_json(release / "manifest.json", Plain()) or {}
     (release / "manifest.json").unlink()
     more = {"build": "b1", "commit": "c1", "fingerprint": "fe" * 32, "fingerprint_parts": parts, "source": SOURCE.removeprefix("git+")}
     files.write_json(release / "manifest.json", {**manifest, **more, **release_store.describe(release)})

@@ -14,7 +14,7 @@ import pytest
 import zstandard
 
 from ansible_collections.llama_fleet.core.plugins.module_utils import commands, cuda, release_store, tools_venv
-from ansible_collections.llama_fleet.core.plugins.module_utils.files import read_json, sha256_of
+from ansible_collections.llama_fleet.core.plugins.module_utils.files import sha256_of
 from ansible_collections.llama_fleet.core.tests.unit import fake_packed
 from tests.gpu import measure, packed, parcel, slim, toolkit
 from tests.gpu.phases import release
@@ -91,7 +91,7 @@ def cuda_release(tmp_path: pathlib.Path) -> pathlib.Path:
     path = fake_packed.publish(tmp_path / "root", cuda_toolkit="13.0.88")
     for name in ("libcudart.so.13", "libcublas.so.13", "libcublasLt.so.13"):
         (path / "bin" / name).write_bytes(os.urandom(50_000))
-    manifest = {**(read_json(path / release_store.MANIFEST) or {}), **release_store.describe(path)}
+    manifest = {**(release_store.read_manifest(path) or {}), **release_store.describe(path)}
     target = tmp_path / f"{path.name}.tar.zst"
     packed._write(path, manifest, target, zstandard)
     return target
@@ -118,7 +118,7 @@ def test_a_packed_release_travels_without_the_toolkit_and_gets_it_back(tmp_path:
 def test_a_release_for_the_cpu_travels_as_it_is(tmp_path: pathlib.Path) -> None:
     path = fake_packed.publish(tmp_path / "root")
     archive = tmp_path / f"{path.name}.tar.zst"
-    packed._write(path, read_json(path / release_store.MANIFEST) or {}, archive, zstandard)
+    packed._write(path, release_store.read_manifest(path) or {}, archive, zstandard)
     (tmp_path / "x").mkdir()
     small, _sha256, left_out = packed.reduce(archive, tmp_path / "x", zstandard)
     assert (small.read_bytes(), left_out) == (archive.read_bytes(), [])

@@ -11,7 +11,6 @@ from collections.abc import Iterable, Iterator, Mapping
 sys.path.append(os.path.join(os.path.abspath(__file__).rsplit(os.sep, 4)[0], "collections"))
 
 from ansible_collections.llama_fleet.core.plugins.module_utils import generations, release_store, server_checks
-from ansible_collections.llama_fleet.core.plugins.module_utils.files import read_json
 from llama_fleet import settings
 from llama_fleet.container import converged, variables
 
@@ -81,7 +80,7 @@ def _files(generation: generations.Generation) -> Iterator[str]:
     """Every file that a server of this generation is made of or reads."""
     yield from (str(path) for path in generation.path.iterdir() if not path.name.startswith("."))
     release = pathlib.Path(str(generation.manifest["release"]))
-    manifest = read_json(release / release_store.MANIFEST) or {}
+    manifest = release_store.read_manifest(release) or {}
     yield from (str(release / name) for name in (release_store.MANIFEST, *manifest.get("sizes", {})))
     yield from (str(path) for path in server_checks.shards(pathlib.Path(generation.model)))
     yield from _named([*generation.command, *generation.variables.values()])

@@ -10,11 +10,13 @@ import pathlib
 import re
 import shutil
 import typing
-import zipfile
 
-from ansible_collections.llama_fleet.core.plugins.module_utils import download, files, package_index
+from ansible_collections.llama_fleet.core.plugins.module_utils import download, files, package_index, verified
+from ansible_collections.llama_fleet.core.plugins.module_utils.archives import ArchiveError, Zip
 from ansible_collections.llama_fleet.core.plugins.module_utils.pinned import Package
+from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, ProblemError, raise_if_any
 from ansible_collections.llama_fleet.core.plugins.module_utils.progress import BYTES, Progress
+from ansible_collections.llama_fleet.core.plugins.module_utils.untrusted import Many, Plain, Record, Text
 
 if typing.TYPE_CHECKING:
     from ansible_collections.llama_fleet.core.plugins.module_utils.cuda_releases import Release
@@ -22,6 +24,7 @@ if typing.TYPE_CHECKING:
 INDEX_VARIABLE = "cuda_toolkit_index_url"
 MANIFEST = "manifest.json"
 PROVEN = "proven.json"
+_MANIFEST = Record(optional={"version": Text(), "nvcc": Text(), "architectures": Many(Text())}, others=Plain())
 # What runs that were killed leave: an unpacked toolkit, wheels, and one that was about to be removed.
 _LARGEST = 8 << 30  # bytes of a wheel whose size the index does not tell
 _REMAINS = ("new", "wheels", "gone")
@@ -40,7 +43,7 @@ def installed(release: Release, root: pathlib.Path) -> bool:
 
 def manifest_of(target: pathlib.Path) -> dict[str, typing.Any]:
     """What an installation wrote down of itself; empty for what is none."""
-    return files.read_json(target / MANIFEST) or {}
+    return files.read_json(target / MANIFEST, _MANIFEST) or {}
 
 
 def install(
@@ -63,7 +66,7 @@ def install(
             return False
         fetched = _fetch(release, wheels, index, machine, progress)
         shutil.rmtree(new, ignore_errors=True)
-        _unpack(fetched, new, f"unpacking CUDA toolkit {release.version}", progress)
+        _unpack([(path, wheel.sha256[machine]) for path, wheel in zip(fetched, release.wheels)], new, f"unpacking CUDA toolkit {release.version}", progress)
         _link(new)
         progress.stage(f"trying CUDA toolkit {release.version}")
         files.write_json(
@@ -147,25 +150,37 @@ def _reporter(progress: Progress, before: int, total: int) -> typing.Callable[[i
     return lambda count: progress.update(before + count, total, BYTES)
 
 
-def _unpack(wheels: typing.Iterable[pathlib.Path], folder: pathlib.Path, stage: str, progress: Progress) -> None:
+def _unpack(wheels: typing.Iterable[tuple[pathlib.Path, str]], folder: pathlib.Path, stage: str, progress: Progress) -> None:
+    """Unpack wheels, each of them with its sha256, one after another."""
     progress.stage(stage)
     folder.mkdir(parents=True)
-    done = 0
-    archives = [zipfile.ZipFile(wheel) for wheel in wheels]
-    try:
-        members = [(archive, info, place) for archive in archives for info in archive.infolist() if (place := place_of(info.filename))]
+    with contextlib.ExitStack() as stack:
+        archives = [_verified(stack, path, sha256) for path, sha256 in wheels]
+        members = [(archive, info, place) for archive in archives for info in archive.members if (place := place_of(info.filename))]
         total = sum(info.file_size for _archive, info, _place in members)
+        raise_if_any(filter(None, [files.space_problem(folder, total, "cuda_toolkit_root")]))
+        done = 0
         for archive, info, place in members:
             target = folder / place
             target.parent.mkdir(parents=True, exist_ok=True)
-            with archive.open(info) as packed, target.open("wb") as file:
-                shutil.copyfileobj(packed, file, files.CHUNK)
+            with target.open("wb") as file:
+                file.writelines(archive.read(info))
             target.chmod(0o755 if info.external_attr >> 16 & 0o111 else 0o644)
             done += info.file_size
             progress.update(done, total, BYTES)
-    finally:
-        for archive in archives:
-            archive.close()
+
+
+def _verified(stack: contextlib.ExitStack, path: pathlib.Path, sha256: str) -> Zip:
+    """Open a wheel for as long as the stack lives; the bytes that have the sum are those that are unpacked."""
+    file, found = verified.opened(path, path.parent)
+    stack.callback(file.close)
+    if found != sha256:
+        path.unlink()
+        raise ProblemError(Problem(INDEX_VARIABLE, f"sha256 {found} of {path}", f"sha256 {sha256}", "run again: it is fetched anew"))
+    try:
+        return Zip(file)
+    except ArchiveError as error:
+        raise ProblemError(Problem(INDEX_VARIABLE, f"{path.name}, which is no wheel ({error})", "NVIDIA's own")) from error
 
 
 def place_of(member: str) -> str:

@@ -11,9 +11,11 @@ import json
 import os
 import secrets
 import shutil
+import stat
 import typing
 
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, ProblemError
+from ansible_collections.llama_fleet.core.plugins.module_utils.untrusted import LONGEST, Shape, parse
 
 if typing.TYPE_CHECKING:
     import pathlib
@@ -77,13 +79,14 @@ def sha256_of(path: pathlib.Path, seen: typing.Callable[[int], None] = lambda _c
     return digest.hexdigest()
 
 
-def read_json(path: pathlib.Path) -> dict[str, typing.Any] | None:
-    """The object in a JSON file; None where the file is missing, cut short or something else."""
+def read_json(path: pathlib.Path, shape: Shape, limit: int = LONGEST) -> typing.Any:
+    """Return the JSON document in a file, as ``shape`` has it; None where the file is missing, cut short, longer than ``limit`` bytes or something else."""
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        # A pipe or a device in its place must not be waited for.
+        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+            return parse(file.read(limit + 1), shape, str(path), limit) if stat.S_ISREG(os.fstat(file.fileno()).st_mode) else None
     except (OSError, ValueError):
         return None
-    return value if isinstance(value, dict) else None
 
 
 def write_json(path: pathlib.Path, value: typing.Mapping[str, typing.Any], mode: int = 0o644) -> None:

@@ -14,6 +14,7 @@ import typing
 from ansible_collections.llama_fleet.core.plugins.module_utils import files
 from ansible_collections.llama_fleet.core.plugins.module_utils.server_options import GENERATION_VARIABLE, INSTANCE_VARIABLE
 from ansible_collections.llama_fleet.core.plugins.module_utils.systemd_text import environment_file
+from ansible_collections.llama_fleet.core.plugins.module_utils.untrusted import Flag, Many, Maybe, Number, Plain, Real, Record, Table, Word
 
 if typing.TYPE_CHECKING:
     import pathlib
@@ -22,6 +23,24 @@ MANIFEST = "manifest.json"
 KEY_FILE = "api-key"
 _ROLLBACK = "rolling-back"
 _STOPPED = "stopped"
+_LONGEST = 4 << 20  # bytes of a manifest
+_WORDS = Table(Word(), keys=Word())
+_SHAPE = Record(
+    optional={
+        **dict.fromkeys(("runtime", "release", "release_fingerprint", "model", "fingerprint", "build", "created", "unit_sha256", "api_key_sha256"), Word()),
+        **dict.fromkeys(("number", "model_size", "context_length", "previous"), Maybe(Number(), 0)),
+        "command": Many(Word()),
+        **dict.fromkeys(("environment", "variables", "inputs"), _WORDS),
+        "files": Maybe(_WORDS),  # null in those of before
+        "options": Record(optional={"port": Maybe(Number(most=65535), 0), "host": Maybe(Word(), "")}, others=Plain()),
+        "memory": Table(Number(), keys=Word()),
+        "memory_plan": Many(Record({"device": Word(), "model_mib": Number()}, others=Plain())),
+        "model_file": Many(Plain()),
+        "good": Flag(),
+        "speed": Maybe(Real(), 0.0),
+    },
+    others=Plain(),
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -175,7 +194,7 @@ class Store:
 
     def get(self, number: int) -> Generation | None:
         path = self._generations / str(number)
-        manifest = files.read_json(path / MANIFEST)
+        manifest = files.read_json(path / MANIFEST, _SHAPE, _LONGEST)
         return Generation(number, path, manifest) if manifest is not None else None
 
     def current(self) -> Generation | None:
@@ -282,8 +301,8 @@ class Store:
 
     def unfinished_rollback(self) -> Generation | None:
         """Where a rollback that was killed was going."""
-        number = (files.read_json(self.folder / _ROLLBACK) or {}).get("to")
-        return self.get(number) if isinstance(number, int) else None
+        number = (files.read_json(self.folder / _ROLLBACK, Record(optional={"to": Number()})) or {}).get("to")
+        return self.get(number) if number is not None else None
 
     def sweep(self) -> None:
         """Remove what a run that was killed has left half done; whoever calls holds the lock."""

@@ -12,10 +12,12 @@ import typing
 from ansible_collections.llama_fleet.core.plugins.module_utils.files import read_json
 from ansible_collections.llama_fleet.core.plugins.module_utils.model_spec import parse_shard
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, ProblemError
+from ansible_collections.llama_fleet.core.plugins.module_utils.untrusted import Plain, Record
 
 if typing.TYPE_CHECKING:
     import pathlib
 
+_LONGEST = 4 << 20  # bytes of a manifest
 _SCALE = re.compile(r":-?[\d.]+$")
 
 
@@ -66,7 +68,7 @@ def _folders(place: pathlib.Path, variable: str) -> list[pathlib.Path]:
 
 def _manifest(generation: pathlib.Path, variable: str) -> dict[str, typing.Any]:
     path = generation / "manifest.json"
-    manifest = read_json(path)
+    manifest: dict[str, typing.Any] | None = read_json(path, Record(others=Plain()), _LONGEST)
     if manifest is not None:
         return manifest
     try:

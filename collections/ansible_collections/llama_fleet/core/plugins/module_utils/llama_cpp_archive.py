@@ -4,9 +4,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import pathlib
+import typing
 
-from ansible_collections.llama_fleet.core.plugins.module_utils import package_index
+from ansible_collections.llama_fleet.core.plugins.module_utils import package_index, verified
 from ansible_collections.llama_fleet.core.plugins.module_utils.download import fetch
 from ansible_collections.llama_fleet.core.plugins.module_utils.files import sha256_of
 from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp_source import SOURCE, Archive
@@ -30,21 +32,27 @@ def problems(archive: Archive, root: pathlib.Path, index_url: str) -> list[Probl
     return []
 
 
-def obtain(archive: Archive, root: pathlib.Path, index_url: str, progress: Progress) -> pathlib.Path:
-    """The archive as a file on the host, its sha256 verified; one that was fetched is kept below ``root``."""
-    if archive.on_host:
-        path = pathlib.Path(archive.reference)
-        raise_if_any(_file_problems(path, archive.sha256))
-        return path
-    kept = kept_archive(archive, root)
-    if kept.exists() and not _file_problems(kept, archive.sha256):
-        return kept
+@contextlib.contextmanager
+def obtain(archive: Archive, root: pathlib.Path, index_url: str, progress: Progress) -> typing.Iterator[typing.IO[bytes]]:
+    """Have the archive as an open file whose bytes have its sha256; one that was fetched is kept below ``root``."""
+    path = pathlib.Path(archive.reference) if archive.on_host else kept_archive(archive, root)
+    if not archive.on_host and not (path.exists() and not _file_problems(path, archive.sha256)):
+        _fetch(archive, path, index_url, progress)
+    try:
+        file, found = verified.opened(path, root / "sources")
+    except OSError as error:
+        raise ProblemError(_unreadable(path, error)) from error
+    with file:
+        raise_if_any(_wrong_sum(path, found, archive.sha256))
+        yield file
+
+
+def _fetch(archive: Archive, kept: pathlib.Path, index_url: str, progress: Progress) -> None:
     progress.stage(f"fetching {archive.name}")
     found = _find(archive, index_url) if archive.on_index else None
     size = found.size if found else 0
     url, index = (found.url, found.index) if found else (archive.reference, "")
     fetch(url, kept, archive.sha256, SOURCE, seen=lambda count: progress.update(count, size, BYTES), most=size or _LARGEST, endpoint=index)
-    return kept
 
 
 def kept_archive(archive: Archive, root: pathlib.Path) -> pathlib.Path:
@@ -61,7 +69,15 @@ def _file_problems(path: pathlib.Path, sha256: str) -> list[Problem]:
     try:
         found = sha256_of(path)
     except OSError as error:
-        return [Problem(SOURCE, f"'{path}', which cannot be read ({error.strerror})", "an archive on the host")]
+        return [_unreadable(path, error)]
+    return _wrong_sum(path, found, sha256)
+
+
+def _unreadable(path: pathlib.Path, error: OSError) -> Problem:
+    return Problem(SOURCE, f"'{path}', which cannot be read ({error.strerror})", "an archive on the host")
+
+
+def _wrong_sum(path: pathlib.Path, found: str, sha256: str) -> list[Problem]:
     if found == sha256:
         return []
     return [Problem(SOURCE, f"sha256 {found} of {path}", f"sha256 {sha256}", "correct the sum, or do not trust this source")]

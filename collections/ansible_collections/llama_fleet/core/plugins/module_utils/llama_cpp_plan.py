@@ -100,7 +100,7 @@ def _kept(request: Request) -> Plan | None:
         return None
     path, manifest = found
     revision = Revision(str(manifest.get("commit", "")), str(manifest.get("build", "")))
-    return Plan(revision, parts=manifest["fingerprint_parts"], fingerprint=manifest["fingerprint"], path=path, manifest=manifest)
+    return Plan(revision, parts=manifest.get("fingerprint_parts", {}), fingerprint=manifest["fingerprint"], path=path, manifest=manifest)
 
 
 def install_git(request: Request, run: Runner) -> None:
@@ -127,7 +127,7 @@ def _packed(request: Request, source: PackedSource) -> Plan:
         if source.on_host and not pathlib.Path(source.reference).is_file():
             raise ProblemError(Problem(SOURCE, f"no file {source.reference}", "a packed release on the host"))
         return Plan(revision, fingerprint=source.fingerprint, path=path)
-    return Plan(revision, parts=manifest["fingerprint_parts"], fingerprint=manifest["fingerprint"], path=path, manifest=manifest)
+    return Plan(revision, parts=manifest.get("fingerprint_parts", {}), fingerprint=manifest["fingerprint"], path=path, manifest=manifest)
 
 
 def _upstream(request: Request, source: Upstream) -> Plan:
@@ -206,7 +206,7 @@ def _identify(request: Request, host: build_host.BuildHost, revision: Revision, 
         if found is None:
             return Plan(revision, host, parts)
         path, manifest = found
-        return Plan(revision, host, manifest["fingerprint_parts"], manifest["fingerprint"], path, manifest)
+        return Plan(revision, host, manifest.get("fingerprint_parts", {}), manifest["fingerprint"], path, manifest)
     parts["compiler"] = build_host.compiler_version(host.compiler, run)
     digest = fingerprint(parts)
     path = release_path(request.root, revision.build, digest)

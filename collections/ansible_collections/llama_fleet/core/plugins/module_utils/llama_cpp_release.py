@@ -65,7 +65,7 @@ def _locked(request: Request, plan: Plan, progress: Progress, make: typing.Calla
         if manifest is None:
             release_store.clear_leftovers(request.root, path.name)
             manifest = make(path)
-    parts = manifest["fingerprint_parts"]
+    parts = manifest.get("fingerprint_parts", {})
     return dataclasses.replace(plan, parts=parts, fingerprint=manifest["fingerprint"], manifest=manifest), made
 
 
@@ -116,9 +116,9 @@ def _build(request: Request, plan: Plan, path: pathlib.Path, progress: Progress,
 
 def _bring_source(request: Request, plan: Plan, target: pathlib.Path, progress: Progress, run: Runner) -> None:
     if isinstance(request.source, Archive):
-        archive = llama_cpp_archive.obtain(request.source, request.root, request.index_url, progress)
-        progress.stage(f"unpacking {request.source.name}")
-        unpack_tree(archive, target, find_tree, SOURCE)
+        with llama_cpp_archive.obtain(request.source, request.root, request.index_url, progress) as archive:
+            progress.stage(f"unpacking {request.source.name}")
+            unpack_tree(archive, request.source.name, target, find_tree, SOURCE)
         return
     url = request.source_name
     progress.stage(f"fetching commit {plan.revision.commit[:9]}")

@@ -62,16 +62,14 @@ def _packed(request: Request, plan: Plan, staged: pathlib.Path, progress: Progre
     folder = request.root / "sources"
     if isinstance(request.source, PackedSource):
         reference, subject = request.source.reference, SOURCE
-        archive = release_cache.obtain(reference, request.source.sha256, folder, request.trusted_signers, progress, run, subject)
+        obtained = release_cache.obtain(reference, request.source.sha256, folder, request.trusted_signers, progress, run, subject)
     else:
         cached = typing.cast("release_cache.Cached", plan.cached)
         reference, subject = cached.reference, release_cache.CACHE
-        archive = release_cache.bring(cached, folder, request.trusted_signers, progress, run)
-    try:
-        manifest = release_pack.unpack(archive, staged, borrower(request.root, request.index_url, "llama_cpp_index_url", progress), progress)
-    finally:
-        if archive.parent == folder:  # else it is the user's
-            archive.unlink(missing_ok=True)
+        obtained = release_cache.bring(cached, folder, request.trusted_signers, progress, run)
+    packages = borrower(request.root, request.index_url, "llama_cpp_index_url", progress)
+    with obtained as archive:
+        manifest = release_pack.unpack(archive, bare(reference), staged, packages, progress)
     if not str(manifest.get("fingerprint")).startswith(plan.fingerprint):
         found = f"{bare(reference)}, which holds the release {str(manifest.get('fingerprint'))[:12]}"
         raise ProblemError(Problem(subject, found, f"the release {plan.fingerprint[:12]}", "pack it again, or do not trust it"))

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import pathlib
@@ -11,6 +12,7 @@ import re
 import shutil
 import typing
 
+from ansible_collections.llama_fleet.core.plugins.module_utils import verified
 from ansible_collections.llama_fleet.core.plugins.module_utils.download import fetch, probe
 from ansible_collections.llama_fleet.core.plugins.module_utils.files import sha256_of
 from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp_build import PROGRAMS
@@ -99,17 +101,27 @@ def obtain(
     """Fill ``staged``/bin and ``staged``/licenses; the archives are kept below ``root``/sources. Raises what ``problems`` finds."""
     raise_if_any(problems(upstream, backend, machine, driver_version))
     wanted = assets(upstream, backend, machine, driver_version, url)
-    archives = [_fetched(asset, root, progress) for asset in wanted]
-    for archive, asset, mark in zip(archives, wanted, ("llama-server", "libcudart.so")):
+    kept = [_fetched(asset, root, progress) for asset in wanted]
+    for path, asset, mark in zip(kept, wanted, ("llama-server", "libcudart.so")):
         progress.stage(f"unpacking {asset.name}")
         # A name that clears away with the release's own where a run is killed.
         folder = staged.with_name(f"{staged.name}-unpacked")
         shutil.rmtree(folder, ignore_errors=True)
         try:
-            unpack_tree(archive, folder, _folder_of(mark, asset.name), SOURCE)
+            with _verified(path, asset) as archive:
+                unpack_tree(archive, asset.name, folder, _folder_of(mark, asset.name), SOURCE)
             _take(folder, staged)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _verified(path: pathlib.Path, asset: Asset) -> typing.Iterator[typing.IO[bytes]]:
+    archive, found = verified.opened(path, path.parent)
+    with archive:
+        if found != asset.sha256:
+            raise ProblemError(Problem(SOURCE, f"sha256 {found} of {path}", f"sha256 {asset.sha256}", "remove that file and run again"))
+        yield archive
 
 
 def _libc_problems(wanted: str, found: str, tag: str) -> list[Problem]:

@@ -22,6 +22,7 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.projector import 
 from ansible_collections.llama_fleet.core.plugins.module_utils.quant import VARIABLE as QUANT_VARIABLE
 from ansible_collections.llama_fleet.core.plugins.module_utils.quant import Candidate, ListedFile, choose, label, quant_of
 from ansible_collections.llama_fleet.core.plugins.module_utils.remote_zip import members
+from ansible_collections.llama_fleet.core.plugins.module_utils.untrusted import Inside, ShapeError, check, printable
 
 if typing.TYPE_CHECKING:
     import pathlib
@@ -161,8 +162,13 @@ def plan_recorded(model: Model, asked: str) -> Plan:
 
 def require_inside(path: str) -> None:
     """A listing comes from outside: its names must not lead out of the model's folder."""
-    if path.startswith(("/", ".")) or ".." in path.split("/") or posixpath.normpath(path) != path:
-        raise ProblemError(Problem(VARIABLE, f"the file name {path!r} in a listing", "a relative path without '..'"))
+    try:
+        check(path, Inside(), "the name")
+        hidden = path.startswith(".")
+    except ShapeError:
+        hidden = True
+    if hidden:
+        raise ProblemError(Problem(VARIABLE, f"the file name '{printable(path, 200)}' in a listing", "a relative path without '..'"))
 
 
 def plan_url(root: pathlib.Path, source: UrlSource, asked: str, mmproj: bool) -> Plan:
@@ -207,6 +213,8 @@ def plan_wheel(root: pathlib.Path, source: WheelSource, asked: str, index: str, 
     listed = members(file.url, size, VARIABLE, file.index)
     chosen = choose(listed, asked, file.name, QUANT_VARIABLE) if listed is not None else None
     projector = choose_projector(listed, chosen, file.name) if listed is not None and chosen and mmproj else None
+    for each in [*(chosen.files if chosen else ()), *([projector] if projector else [])]:
+        require_inside(each.path)
     wheel = RemoteFile(file.name, file.url, size, source.sha256)
     inside = tuple(ListedFile(posixpath.basename(each.path), each.size) for each in chosen.files) if chosen else ()
     return Plan(

@@ -20,12 +20,28 @@ import urllib.parse
 
 from ansible_collections.llama_fleet.core.plugins.module_utils.files import read_json, write_json
 from ansible_collections.llama_fleet.core.plugins.module_utils.model_spec import HubSource, PathSource, Source, UrlSource
+from ansible_collections.llama_fleet.core.plugins.module_utils.untrusted import COMMIT, SHA256, Many, Number, Plain, Record, Table, Text, Word
 
 if typing.TYPE_CHECKING:
     import pathlib
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _FORMAT = 1
+_LONGEST = 16 << 20  # bytes of a manifest
+_REVISIONS = Table(Table(Text(COMMIT), keys=Word()), keys=Word())
+_NAME = Word(4096)  # that of a file which lies where its user put it may be any
+_FILE = Record({"size": Number(), "sha256": Text(f"(?:{SHA256})?"), "mtime_ns": Number(-(1 << 63)), "inode": Number(most=(1 << 64) - 1)})
+_MANIFEST = Record(
+    {
+        "format": Number(),
+        "source": Word(),
+        "revision": Text(f"(?:{COMMIT})?|[A-Za-z0-9.!+_-]{{1,200}}"),
+        "choices": Table(Record({"quant": Word(200), "files": Many(_NAME)}, {"mmproj": _NAME, "memory": Record(others=Plain())}), keys=Word()),
+        "files": Table(
+            Record({"size": Number(), "sha256": Text(f"(?:{SHA256})?"), "mtime_ns": Number(-(1 << 63)), "inode": Number(most=(1 << 64) - 1)}), keys=_NAME
+        ),
+    }
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -130,9 +146,12 @@ def recall_commit(root: pathlib.Path, repo: str, endpoint: str, revision: str) -
     """The commit that ``revision`` is or was recorded for; empty where neither."""
     if is_commit(revision):
         return revision
-    recorded = (read_json(repo_folder(root, repo) / "revisions.json") or {}).get(endpoint)
-    commit = recorded.get(revision) if isinstance(recorded, dict) else None
-    return commit if isinstance(commit, str) and is_commit(commit) else ""
+    return str(_revisions(root, repo).get(endpoint, {}).get(revision, ""))
+
+
+def _revisions(root: pathlib.Path, repo: str) -> dict[str, dict[str, str]]:
+    """Return the commit of every name, by the Hub that told it."""
+    return read_json(repo_folder(root, repo) / "revisions.json", _REVISIONS) or {}
 
 
 def remember_commit(root: pathlib.Path, repo: str, endpoint: str, revision: str, commit: str) -> None:
@@ -140,7 +159,7 @@ def remember_commit(root: pathlib.Path, repo: str, endpoint: str, revision: str,
     if is_commit(revision) or recall_commit(root, repo, endpoint, revision) == commit:
         return
     path = repo_folder(root, repo) / "revisions.json"
-    recorded = read_json(path) or {}
+    recorded = _revisions(root, repo)
     known = recorded.get(endpoint)
     recorded[endpoint] = {**(known if isinstance(known, dict) else {}), revision: commit}
     write_json(path, recorded)
@@ -149,28 +168,21 @@ def remember_commit(root: pathlib.Path, repo: str, endpoint: str, revision: str,
 def forget_commit(root: pathlib.Path, repo: str, commit: str) -> None:
     """Forget every name of a commit that is not there any more."""
     path = repo_folder(root, repo) / "revisions.json"
-    recorded = read_json(path)
-    if recorded is None:
-        return
-    named = {endpoint: names for endpoint, names in recorded.items() if isinstance(names, dict)}
-    kept = {endpoint: {name: other for name, other in names.items() if other != commit} for endpoint, names in named.items()}
+    kept = {endpoint: {name: other for name, other in names.items() if other != commit} for endpoint, names in _revisions(root, repo).items()}
     if any(kept.values()):
         write_json(path, {endpoint: names for endpoint, names in kept.items() if names})
     else:
-        path.unlink()
+        path.unlink(missing_ok=True)
 
 
 def read_manifest(folder: pathlib.Path) -> Manifest | None:
     """The manifest of ``folder``; None where there is none that can be used."""
-    value = read_json(folder / "manifest.json")
-    if value is None or value.get("format") != _FORMAT:
+    value = read_json(folder / "manifest.json", _MANIFEST, _LONGEST)
+    if value is None or value["format"] != _FORMAT:
         return None
-    try:
-        choices = {asked: Choice(**{**choice, "files": tuple(choice["files"])}) for asked, choice in value["choices"].items()}
-        files = {name: StoredFile(name=name, **file) for name, file in value["files"].items()}
-        return Manifest(value["source"], value["revision"], choices, files)
-    except (AttributeError, KeyError, TypeError):
-        return None
+    choices = {asked: Choice(**{**choice, "files": tuple(choice["files"])}) for asked, choice in value["choices"].items()}
+    files = {name: StoredFile(name=name, **file) for name, file in value["files"].items()}
+    return Manifest(value["source"], value["revision"], choices, files)
 
 
 def write_manifest(folder: pathlib.Path, manifest: Manifest) -> None:

@@ -14,13 +14,17 @@ import pathlib
 import tarfile
 import typing
 
+from ansible_collections.llama_fleet.core.plugins.module_utils import archives, release_store
 from ansible_collections.llama_fleet.core.plugins.module_utils.download import disk_problems
 from ansible_collections.llama_fleet.core.plugins.module_utils.files import CHUNK
 from ansible_collections.llama_fleet.core.plugins.module_utils.release_store import MANIFEST, Manifest
+from ansible_collections.llama_fleet.core.plugins.module_utils.untrusted import ShapeError
 
 _LEVEL = 9
 _TIME = 315532800  # 1980, the earliest that every tool takes for a time
-_LONGEST_MANIFEST = 16 << 20
+_LONGEST_MANIFEST = release_store.LONGEST_MANIFEST
+_OVERHEAD = 8 << 10
+_WINDOW = 32 << 20  # bytes of memory: level 9 needs 4 MiB
 More = typing.Callable[[int], None]  # is told how many bytes are done in addition
 
 
@@ -63,19 +67,14 @@ class HashingFile:
 def contents(manifest: Manifest) -> Contents:
     """Raises ValueError with a noun phrase where the manifest is none, or names what is not inside of the release."""
     files, sizes, links = (manifest.get(key) for key in ("files", "sizes", "links"))
-    if not (isinstance(files, dict) and isinstance(sizes, dict) and isinstance(links, dict)) or files.keys() != sizes.keys():
+    if files is None or sizes is None or links is None or files.keys() != sizes.keys():
         raise ValueError("a manifest that does not list its files")
-    if not all(isinstance(files[name], str) and isinstance(sizes[name], int) and sizes[name] >= 0 for name in files):
-        raise ValueError("a manifest without sha256 and size of its files")
     names = {*files, *links}
     folders = {str(parent) for name in names for parent in pathlib.PurePosixPath(name).parents}
     for name in names:
-        if not _is_inside(name) or name == MANIFEST or name in folders or (name in files and name in links):
+        # Without '..' in its target no chain of links leads out of the release.
+        if name == MANIFEST or name in folders or (name in files and name in links):
             raise ValueError(f"a manifest that names {name[:200]!r}")
-    for name, target in links.items():
-        # Without '..' no chain of links leads out of the release.
-        if not _is_inside(target):
-            raise ValueError(f"a manifest whose link {name[:200]!r} leads to {str(target)[:200]!r}")
     return Contents({name: (files[name], sizes[name]) for name in files}, dict(links))
 
 
@@ -145,38 +144,42 @@ def extract(archive: typing.IO[bytes], target: pathlib.Path, zstandard: typing.A
     phrase where the archive is anything but what ``write`` writes.
     """
     try:
-        packed = zstandard.ZstdDecompressor().stream_reader(archive, read_size=CHUNK, closefd=False)
-        with contextlib.closing(packed), tarfile.open(fileobj=packed, mode="r|", bufsize=CHUNK) as tar:
+        packed = zstandard.ZstdDecompressor(max_window_size=_WINDOW).stream_reader(archive, read_size=CHUNK, closefd=False)
+        with contextlib.closing(packed):
+            tar = archives.Tar(packed, archives.Limits(members=1, unpacked=2 * _LONGEST_MANIFEST))
             manifest = _manifest(tar)
             inside = contents(manifest)
             begin(inside)
-            missing = {*inside.files, *inside.links}
-            for member in iter(tar.next, None):  # a loop over tar would begin anew
-                if member.name not in missing:
-                    raise ValueError(f"{member.name[:200]!r} in it, which is not in its manifest, or twice")
-                missing.remove(member.name)
-                _extract(tar, member, target, inside, more)
-    except (tarfile.TarError, zstandard.ZstdError, EOFError) as error:
+            _extract_all(tar, target, inside, more)
+    except zstandard.ZstdError as error:
         raise ValueError(f"no whole archive ({error})") from error
-    if missing:
-        raise ValueError(f"an archive that breaks off before {min(missing)}")
     return manifest
 
 
-def _manifest(tar: tarfile.TarFile) -> Manifest:
+def _manifest(tar: archives.Tar) -> Manifest:
     member = tar.next()
     if member is None or member.name != MANIFEST or not _is_plain(member) or member.size > _LONGEST_MANIFEST:
         raise ValueError(f"an archive that does not begin with {MANIFEST}")
     try:
-        manifest = json.loads(typing.cast("typing.IO[bytes]", tar.extractfile(member)).read())
-    except ValueError as error:
-        raise ValueError(f"a {MANIFEST} that is not JSON") from error
-    if not isinstance(manifest, dict):
-        raise ValueError(f"a {MANIFEST} that is no manifest")
-    return manifest
+        return release_store.parse_manifest(b"".join(tar.read(member)))
+    except ShapeError as error:
+        raise ValueError(f"a manifest in which {error}") from error
 
 
-def _extract(tar: tarfile.TarFile, member: tarfile.TarInfo, target: pathlib.Path, inside: Contents, more: More) -> None:
+def _extract_all(tar: archives.Tar, target: pathlib.Path, inside: Contents, more: More) -> None:
+    missing = {*inside.files, *inside.links}
+    # Of each member a header, what fills up its last block, and long names.
+    tar.limit(archives.Limits(members=len(missing) + 2, unpacked=inside.size + (len(missing) + 2) * _OVERHEAD + 2 * _LONGEST_MANIFEST))
+    for member in tar:
+        if member.name not in missing:
+            raise ValueError(f"{member.name[:200]!r} in it, which is not in its manifest, or twice")
+        missing.remove(member.name)
+        _extract(tar, member, target, inside, more)
+    if missing:
+        raise ValueError(f"an archive that breaks off before {min(missing)}")
+
+
+def _extract(tar: archives.Tar, member: tarfile.TarInfo, target: pathlib.Path, inside: Contents, more: More) -> None:
     # The manifest's names are inside of the target and none is below another, so no link is on this path.
     place = target / member.name
     place.parent.mkdir(parents=True, exist_ok=True)
@@ -186,24 +189,18 @@ def _extract(tar: tarfile.TarFile, member: tarfile.TarInfo, target: pathlib.Path
     sha256, size = inside.files.get(member.name, ("", -1))
     if not _is_plain(member) or member.size != size:
         raise ValueError(f"{member.name!r} in it, which is not of the kind and size that its manifest says")
-    reader = _HashingReader(typing.cast("typing.IO[bytes]", tar.extractfile(member)), more)
+    digest = hashlib.sha256()
     descriptor = os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o755)
     with os.fdopen(descriptor, "wb") as file:
         os.fchmod(descriptor, 0o755 if member.mode & 0o100 else 0o644)
-        for data in iter(lambda: reader.read(CHUNK), b""):
+        for data in tar.read(member):
             with disk_problems(place):
                 file.write(data)
-    if reader.sha256 != sha256:
+            digest.update(data)
+            more(len(data))
+    if digest.hexdigest() != sha256:
         raise ValueError(f"{member.name!r} in it, whose bytes are not those of its manifest")
 
 
 def _is_plain(member: tarfile.TarInfo) -> bool:
     return member.type in (tarfile.REGTYPE, tarfile.AREGTYPE) and not member.issparse()
-
-
-def _is_inside(name: typing.Any) -> bool:
-    """Whether this is a relative path in its simplest spelling that only goes downwards."""
-    if not isinstance(name, str) or name in ("", ".") or "\0" in name:
-        return False
-    path = pathlib.PurePosixPath(name)
-    return str(path) == name and not path.is_absolute() and ".." not in path.parts

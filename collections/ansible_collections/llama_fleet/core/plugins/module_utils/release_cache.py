@@ -4,15 +4,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
+import os
 import pathlib
 import re
-import shutil
 import typing
 import urllib.parse
 
-from ansible_collections.llama_fleet.core.plugins.module_utils import http_ask, release_signature
+from ansible_collections.llama_fleet.core.plugins.module_utils import http_ask, release_signature, verified
 from ansible_collections.llama_fleet.core.plugins.module_utils.download import fetch
 from ansible_collections.llama_fleet.core.plugins.module_utils.files import sha256_of, write_atomic
 from ansible_collections.llama_fleet.core.plugins.module_utils.origins import OriginError
@@ -25,7 +26,7 @@ if typing.TYPE_CHECKING:
     from ansible_collections.llama_fleet.core.plugins.module_utils.progress import Progress
 
 CACHE = "llama_cpp_cache"
-_LONGEST = 16 << 20
+_LONGEST = 4 << 20  # bytes of an index or a signature
 # A location that hangs keeps a host from building for no longer than some of these seconds.
 PATIENCE = http_ask.Patience(seconds=20, total=40, tries=3, longest_wait=10)
 _LARGEST = 16 << 30  # bytes of an archive whose size no index tells
@@ -83,14 +84,17 @@ def match(entries: typing.Iterable[Entry], location: str, parts: typing.Mapping[
     return None
 
 
-def bring(cached: Cached, folder: pathlib.Path, trusted_signers: typing.Sequence[str], progress: Progress, run: Runner) -> pathlib.Path:
-    """The archive, verified, as a file on the host; see ``obtain``."""
+@contextlib.contextmanager
+def bring(cached: Cached, folder: pathlib.Path, trusted_signers: typing.Sequence[str], progress: Progress, run: Runner) -> typing.Iterator[typing.IO[bytes]]:
+    """Have the archive, verified, as an open file; see ``obtain``."""
     if trusted_signers and not cached.signed:
         found = f"{cached.reference}, which is not signed"
         raise ProblemError(Problem(CACHE, found, "a release signed by one of llama_cpp_trusted_signers", "pack it with llama_cpp_signing_key"))
-    return obtain(cached.reference, cached.sha256, folder, trusted_signers, progress, run, CACHE, cached.size)
+    with obtain(cached.reference, cached.sha256, folder, trusted_signers, progress, run, CACHE, cached.size) as archive:
+        yield archive
 
 
+@contextlib.contextmanager
 def obtain(
     reference: str,
     sha256: str,
@@ -100,53 +104,56 @@ def obtain(
     run: Runner,
     subject: str,
     size: int = 0,
-) -> pathlib.Path:
-    """The archive at a URL or path, verified: its sha256, unless that is empty, and where there are ``trusted_signers`` its signature.
+) -> typing.Iterator[typing.IO[bytes]]:
+    """Have the archive at a URL or path, verified, as an open file: its sha256, unless that is empty, and where there are ``trusted_signers`` its signature.
 
-    It comes to ``folder``, from where it may be removed after use; only one at a path that needs no
-    signature is used in place. A download that broke off goes on.
+    What is yielded is what was verified, whoever writes at the path meanwhile. A download goes to ``folder``, goes on there
+    where it broke off, and is removed after use.
     """
     target = folder / _name(reference)
     if not trusted_signers:
-        return _archive(reference, sha256, target, progress, subject, size)
+        with _archive(reference, sha256, target, progress, subject, size) as archive:
+            yield archive
+        return
     raise_if_any(release_signature.signer_problems(trusted_signers))
     release_signature.require_ssh_keygen(run)
     signature = target.with_name(f"{target.name}{release_signature.SUFFIX}")
     try:
         write_atomic(signature, _signature(reference, subject))
         release_signature.matching(signature, trusted_signers, subject)  # before hundreds of megabytes are fetched
-        # A copy, because the bytes that are verified have to be those that are unpacked, whoever else may write at the path.
-        archive = _archive(reference, sha256, target, progress, subject, size, copied=True)
-        progress.stage(f"verifying the signature of {target.name}")
-        release_signature.verify(archive, signature, trusted_signers, run, subject)
-    except ProblemError:
-        target.unlink(missing_ok=True)
-        raise
+        with _archive(reference, sha256, target, progress, subject, size) as archive:
+            progress.stage(f"verifying the signature of {target.name}")
+            # By its descriptor: the bytes that are verified have to be those that are unpacked.
+            verified_file = pathlib.Path(f"/proc/{os.getpid()}/fd/{archive.fileno()}")
+            release_signature.verify(verified_file, signature, trusted_signers, run, subject, target.name)
+            yield archive
     finally:
         signature.unlink(missing_ok=True)
-    return archive
 
 
-def _archive(reference: str, sha256: str, target: pathlib.Path, progress: Progress, subject: str, size: int, copied: bool = False) -> pathlib.Path:
+@contextlib.contextmanager
+def _archive(reference: str, sha256: str, target: pathlib.Path, progress: Progress, subject: str, size: int) -> typing.Iterator[typing.IO[bytes]]:
     def seen(count: int) -> None:
         progress.update(count, size, BYTES)
 
     progress.stage(f"fetching {target.name}")
+    path = pathlib.Path(reference)
     if _is_url(reference):
+        path = target
         if not (sha256 and target.is_file() and sha256_of(target) == sha256):
             fetch(reference, target, sha256, subject, seen=seen, most=size or _LARGEST)
-        return target
-    path = pathlib.Path(reference)
     try:
-        if copied:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            path = pathlib.Path(shutil.copyfile(path, target))
-        found = sha256_of(path, seen)
-    except OSError as error:
-        raise ProblemError(Problem(subject, f"{reference}, which cannot be read or copied ({error})", "a packed release on the host")) from error
-    if sha256 not in ("", found):
-        raise ProblemError(Problem(subject, f"sha256 {found} of {reference}", f"sha256 {sha256}", "pack it again, or do not trust it"))
-    return path
+        try:
+            archive, found = verified.opened(path, target.parent, seen)
+        except OSError as error:
+            raise ProblemError(Problem(subject, f"{reference}, which cannot be read or copied ({error})", "a packed release on the host")) from error
+        with archive:
+            if sha256 not in ("", found):
+                raise ProblemError(Problem(subject, f"sha256 {found} of {reference}", f"sha256 {sha256}", "pack it again, or do not trust it"))
+            yield archive
+    finally:
+        if path is target:
+            target.unlink(missing_ok=True)
 
 
 def _signature(reference: str, subject: str) -> str:

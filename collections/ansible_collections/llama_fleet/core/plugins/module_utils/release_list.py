@@ -10,10 +10,9 @@ import datetime as dt
 import os
 import typing
 
-from ansible_collections.llama_fleet.core.plugins.module_utils.files import read_json
 from ansible_collections.llama_fleet.core.plugins.module_utils.instance_usage import uses_of
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, ProblemError
-from ansible_collections.llama_fleet.core.plugins.module_utils.release_store import MANIFEST, Manifest, whole_manifest
+from ansible_collections.llama_fleet.core.plugins.module_utils.release_store import MANIFEST, Manifest, read_manifest, whole_manifest
 
 if typing.TYPE_CHECKING:
     import pathlib
@@ -57,7 +56,7 @@ def releases(root: pathlib.Path, variable: str) -> list[Release]:
 
 def _release(path: pathlib.Path) -> Release:
     """When it came to the host is when its manifest was written, for that is the last thing."""
-    manifest = read_json(path / MANIFEST)
+    manifest = read_manifest(path)
     return Release(path, manifest or {}, _written(path / MANIFEST) or _written(path))
 
 

@@ -13,7 +13,6 @@ import typing
 from ansible_collections.llama_fleet.core.plugins.module_utils import cpus, release_archive, release_signature
 from ansible_collections.llama_fleet.core.plugins.module_utils.files import (
     locked,
-    read_json,
     require_writable,
     sha256_of,
     space_problem,
@@ -23,8 +22,9 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.files import (
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, ProblemError, raise_if_any
 from ansible_collections.llama_fleet.core.plugins.module_utils.progress import BYTES
 from ansible_collections.llama_fleet.core.plugins.module_utils.release_index import INDEX, SUFFIX, Entry, is_name, parse, render
-from ansible_collections.llama_fleet.core.plugins.module_utils.release_store import MANIFEST, Manifest, whole_manifest
+from ansible_collections.llama_fleet.core.plugins.module_utils.release_store import Manifest, read_manifest, whole_manifest
 from ansible_collections.llama_fleet.core.plugins.module_utils.tools_venv import ARCHIVER
+from ansible_collections.llama_fleet.core.plugins.module_utils.untrusted import printable
 
 if typing.TYPE_CHECKING:
     import pathlib
@@ -84,13 +84,13 @@ def pack(
         raise ProblemError(Problem(_FOLDER, found, "a folder that can be written, and a release that can be read")) from error
 
 
-def unpack(archive: pathlib.Path, staged: pathlib.Path, packages: Borrow, progress: Progress) -> Manifest:
-    """Unpack into ``staged``, which is absent or empty, and return the release's manifest, which is not written there.
+def unpack(archive: typing.IO[bytes], where: str, staged: pathlib.Path, packages: Borrow, progress: Progress) -> Manifest:
+    """Unpack ``archive``, which messages call ``where``, into ``staged``, which is absent or empty; returns the manifest, which is not written there.
 
     Every file is checked against the manifest. Whatever is not in it, is there twice, leads elsewhere or
     is neither file nor link is refused; then nothing stays.
     """
-    progress.stage(f"unpacking {archive.name}")
+    progress.stage(f"unpacking {where.rpartition('/')[2]}")
     if staged.exists() and any(staged.iterdir()):
         raise ProblemError(Problem(_PACKED, f"{staged}, which is not empty", "an empty folder to unpack into"))
     meter = _Meter(progress)
@@ -101,17 +101,17 @@ def unpack(archive: pathlib.Path, staged: pathlib.Path, packages: Borrow, progre
 
     try:
         staged.mkdir(parents=True, exist_ok=True)
-        with packages(_PACKAGE, ARCHIVER) as zstandard, archive.open("rb") as file:
-            return release_archive.extract(file, staged, zstandard, begin, meter.add)
+        with packages(_PACKAGE, ARCHIVER) as zstandard:
+            return release_archive.extract(archive, staged, zstandard, begin, meter.add)
     except BaseException as error:
         shutil.rmtree(staged, ignore_errors=True)
         if isinstance(error, OSError):
             raise ProblemError(
-                Problem(_PACKED, f"{archive}, which cannot be unpacked ({error})", "an archive and a place that can be read and written")
+                Problem(_PACKED, f"{where}, which cannot be unpacked ({error})", "an archive and a place that can be read and written")
             ) from error
         if isinstance(error, ValueError):
             fix = "do not trust it, or fetch or pack it again"
-            raise ProblemError(Problem(_PACKED, f"{archive} with {error}", "an archive as llama-fleet packs them", fix)) from error
+            raise ProblemError(Problem(_PACKED, printable(f"{where} with {error}"), "an archive as llama-fleet packs them", fix)) from error
         raise
 
 
@@ -139,7 +139,7 @@ class _Meter:
 
 
 def _manifest(release: pathlib.Path) -> Manifest:
-    told = read_json(release / MANIFEST) or {}
+    told = read_manifest(release) or {}
     manifest = whole_manifest(release, str(told.get("fingerprint")))
     if manifest is None or not is_name(_name(manifest)):
         raise ProblemError(Problem("release", f"{release}, which is damaged or none", "a whole release", "remove that folder; it is made again"))
@@ -159,7 +159,7 @@ def _present(manifest: Manifest, folder: pathlib.Path, signing_key: pathlib.Path
     entry = next((entry for entry in _entries(folder) or [] if entry.name == _name(manifest)), None)
     if entry is None or not _is_there(entry, folder):
         return None
-    beside = read_json(folder / f"{entry.name}.json") or {}
+    beside = read_manifest(folder, f"{entry.name}.json") or {}
     if not manifest["fingerprint"] == entry.fingerprint == beside.get("fingerprint"):
         return None
     signer = release_signature.signed_by(_signature(folder / entry.file)) if entry.signed else ""
@@ -251,7 +251,7 @@ def _recovered(folder: pathlib.Path) -> list[Entry]:
     """The releases of a folder whose index is gone, by the manifests that lie beside their archives."""
     found = []
     for archive in sorted(folder.glob(f"[!.]*{SUFFIX}")):
-        manifest = read_json(archive.with_name(f"{archive.name[: -len(SUFFIX)]}.json")) or {}
+        manifest = read_manifest(folder, f"{archive.name[: -len(SUFFIX)]}.json") or {}
         if manifest.get("fingerprint") and is_name(_name(manifest)) and archive.name == f"{_name(manifest)}{SUFFIX}":
             found.append(_entry(archive, manifest, sha256_of(archive)))
     return found

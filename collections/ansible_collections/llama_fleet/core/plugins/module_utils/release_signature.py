@@ -65,8 +65,8 @@ def sign(file: pathlib.Path, key: pathlib.Path, run: Runner) -> None:
     signature.chmod(0o644)
 
 
-def verify(file: pathlib.Path, signature: pathlib.Path, trusted_signers: typing.Sequence[str], run: Runner, subject: str) -> str:
-    """Who signed ``file``; raises unless that is one of ``trusted_signers`` and the file is what was signed."""
+def verify(file: pathlib.Path, signature: pathlib.Path, trusted_signers: typing.Sequence[str], run: Runner, subject: str, label: str = "") -> str:
+    """Who signed ``file``, which messages call ``label``; raises unless that is one of ``trusted_signers`` and the file is what was signed."""
     signers = matching(signature, trusted_signers, subject)
     name = signers[0].name or _fingerprint(signers[0].key)
     with tempfile.TemporaryDirectory(prefix="llama-fleet-") as folder:
@@ -77,7 +77,7 @@ def verify(file: pathlib.Path, signature: pathlib.Path, trusted_signers: typing.
     if done.code == 127:
         raise ProblemError(_MISSING)
     if not done.ok:
-        found = f"{file.name}, whose signature by {name} does not hold ('{_reason(done)}')"
+        found = f"{label or file.name}, whose signature by {name} does not hold ('{_reason(done)}')"
         raise ProblemError(Problem(subject, found, "a valid signature of these bytes", "do not trust this release; pack it again or correct " + _TRUSTED))
     return name
 

@@ -10,12 +10,67 @@ import shutil
 import typing
 
 from ansible_collections.llama_fleet.core.plugins.module_utils.files import read_json, sha256_of, sync_directory, write_json
+from ansible_collections.llama_fleet.core.plugins.module_utils.untrusted import (
+    NAME,
+    SHA256,
+    Flag,
+    Inside,
+    Many,
+    Number,
+    Plain,
+    Record,
+    Table,
+    Text,
+    Word,
+    parse,
+)
 
 if typing.TYPE_CHECKING:
     import pathlib
 
 MANIFEST = "manifest.json"
 Manifest = dict[str, typing.Any]
+LONGEST_MANIFEST = 4 << 20  # bytes: one has 60 KB
+_TEXT = Text(most=8192)
+_FLAG = Record(
+    {"names": Many(_TEXT)},
+    {**dict.fromkeys(("value", "environment", "advice"), Word()), "removed": Flag(), **dict.fromkeys(("choices", "meanings"), Many(Word()))},
+    others=Plain(2),
+)
+# Of a release that was built, taken or carried here: another host may have written it.
+_SHAPE = Record(
+    optional={
+        **dict.fromkeys(("build", "commit", "backend", "origin"), _TEXT),
+        **dict.fromkeys(("source", "taken_from"), Word()),
+        "fingerprint": Text(f"(?:{NAME})?"),
+        "fingerprint_parts": Record(optional={"cmake_options": Table(Word(), keys=Word(200))}, others=Plain(4)),
+        "files": Table(Text(SHA256), keys=Inside()),
+        "sizes": Table(Number(), keys=Inside()),
+        "links": Table(Inside(), keys=Inside()),
+        "cured": Many(_TEXT),
+        "smoke_test": Table(Table(Plain(1))),
+        "options": Record(
+            optional={
+                "flags": Many(_TEXT),
+                "environments": Many(_TEXT),
+                "details": Many(_FLAG),
+            },
+        ),
+    },
+    others=Plain(),
+)
+
+
+def parse_manifest(text: bytes) -> Manifest:
+    """Return the manifest of a release out of its JSON. Raises ShapeError."""
+    manifest: Manifest = parse(text, _SHAPE, "the manifest", LONGEST_MANIFEST)
+    return manifest
+
+
+def read_manifest(release: pathlib.Path, name: str = MANIFEST) -> Manifest | None:
+    """Return the manifest of the release in a folder, or None where there is none that can be used."""
+    manifest: Manifest | None = read_json(release / name, _SHAPE, LONGEST_MANIFEST)
+    return manifest
 
 
 def release_path(root: pathlib.Path, build: str, fingerprint: str) -> pathlib.Path:
@@ -25,7 +80,7 @@ def release_path(root: pathlib.Path, build: str, fingerprint: str) -> pathlib.Pa
 
 def whole_manifest(path: pathlib.Path, fingerprint: str) -> Manifest | None:
     """The manifest of the release at ``path`` if it has this fingerprint, or one that begins so, and every file its size; no content is read."""
-    manifest = read_json(path / MANIFEST)
+    manifest = read_manifest(path)
     if manifest is None or not fingerprint or not str(manifest.get("fingerprint")).startswith(fingerprint):
         return None
     try:
@@ -64,7 +119,7 @@ def _manifests(root: pathlib.Path) -> typing.Iterator[tuple[pathlib.Path, Manife
         with contextlib.suppress(OSError):
             found.append((path.stat().st_mtime, path))
     for _time, path in sorted(found, reverse=True):
-        manifest = read_json(path)
+        manifest = read_manifest(path.parent)
         if manifest is not None:
             yield path.parent, manifest
 

@@ -6,11 +6,14 @@ from __future__ import annotations
 
 import io
 import typing
-import zipfile
 
+from ansible_collections.llama_fleet.core.plugins.module_utils import archives
 from ansible_collections.llama_fleet.core.plugins.module_utils.download import read_range
 from ansible_collections.llama_fleet.core.plugins.module_utils.quant import ListedFile
 
+# A model's size has no bound but the disk's, which is looked at before one is unpacked.
+LIMITS = archives.Limits(members=20_000, unpacked=1 << 50)
+_MOST_REQUESTS = 200
 # One request brings the directory of a small archive; a wheel with a model has few members.
 _BUFFER = 1 << 16
 
@@ -21,9 +24,9 @@ def members(url: str, size: int, variable: str, endpoint: str = "") -> list[List
     ``endpoint`` is what told of ``url``.
     """
     try:
-        with zipfile.ZipFile(io.BufferedReader(_Ranges(url, size, variable, endpoint), _BUFFER)) as archive:
-            return [ListedFile(each.filename, each.file_size) for each in archive.infolist()]
-    except (zipfile.BadZipFile, io.UnsupportedOperation):
+        file = typing.cast("typing.IO[bytes]", io.BufferedReader(_Ranges(url, size, variable, endpoint), _BUFFER))
+        return [ListedFile(each.filename, each.file_size) for each in archives.Zip(file, LIMITS).members]
+    except (archives.ArchiveError, io.UnsupportedOperation):
         return None
 
 
@@ -36,6 +39,7 @@ class _Ranges(io.RawIOBase):
         self._size = size
         self._variable = variable
         self._position = 0
+        self._requests = 0
 
     def readable(self) -> bool:
         return True
@@ -54,6 +58,9 @@ class _Ranges(io.RawIOBase):
         end = min(self._position + len(buffer), self._size)
         if self._position >= end:
             return 0
+        self._requests += 1
+        if self._requests > _MOST_REQUESTS:
+            raise archives.ArchiveError(f"more than {_MOST_REQUESTS} requests")
         data = read_range(self._url, self._position, end, self._variable, self._endpoint)
         if data is None:
             raise io.UnsupportedOperation("a server without ranges")

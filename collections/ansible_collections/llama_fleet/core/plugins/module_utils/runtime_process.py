@@ -14,11 +14,13 @@ import typing
 from ansible_collections.llama_fleet.core.plugins.module_utils import files, processes
 from ansible_collections.llama_fleet.core.plugins.module_utils.server_gate import GateError
 from ansible_collections.llama_fleet.core.plugins.module_utils.server_options import INSTANCE_VARIABLE
+from ansible_collections.llama_fleet.core.plugins.module_utils.untrusted import Number, Record
 
 if typing.TYPE_CHECKING:
     from ansible_collections.llama_fleet.core.plugins.module_utils.generations import Generation
 
 STOP_SECONDS = 15.0
+RECORD = Record(optional={"pid": Number(1, 1 << 22), "started": Number(), "generation": Number()})
 # What a server may need of its surroundings; everything else, secrets and stray LLAMA_ARG_* alike, stays out.
 _PASSED_ON = ("PATH", "HOME", "LANG", "TZ", "LD_LIBRARY_PATH")
 _PASSED_ON_PREFIXES = ("CUDA_", "NVIDIA_")
@@ -58,7 +60,7 @@ class ProcessRuntime:
     def settled(self, generation: Generation) -> bool:
         """A process has nothing around it but its record."""
         del generation
-        record = files.read_json(self._record) or {}
+        record = files.read_json(self._record, RECORD) or {}
         return any(found.pid == record.get("pid") and found.started == record.get("started") for found in self.own())
 
     def starts_at_boot(self) -> bool:

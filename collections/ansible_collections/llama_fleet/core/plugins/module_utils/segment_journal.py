@@ -16,6 +16,7 @@ import typing
 from ansible_collections.llama_fleet.core.plugins.module_utils.download import disk_problems
 from ansible_collections.llama_fleet.core.plugins.module_utils.files import read_json, sync_directory, write_json
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, ProblemError
+from ansible_collections.llama_fleet.core.plugins.module_utils.untrusted import Many, Number, Record, Text, Word
 
 if typing.TYPE_CHECKING:
     import pathlib
@@ -23,6 +24,8 @@ if typing.TYPE_CHECKING:
 MISSING = "."
 UNKNOWN = "?"  # good, but from where is not known
 _LETTERS = "0123456789abcdefghijklmnopqrstuvwxyz"  # one for each origin
+_LONGEST = 16 << 20  # bytes of a journal: a letter for every segment
+_JOURNAL = Record({"size": Number(), "segment": Number(1), "sha256": Text(), "origins": Many(Word()), "done": Text("[.?0-9a-z]*", most=_LONGEST)})
 _STEP = 256 << 20  # of reserving space
 _EMULATED = 2.0  # seconds: a file system that takes longer for a step writes every block
 _NO_FALLOCATE = {errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS, errno.ENODEV}
@@ -38,10 +41,10 @@ def waiting_bytes(part: pathlib.Path) -> int:
     with contextlib.suppress(OSError):
         return part.stat().st_size
     place, journal = _places(part)
-    told = read_json(journal) or {}
-    size, segment, done = told.get("size"), told.get("segment"), told.get("done")
-    if not (isinstance(size, int) and isinstance(segment, int) and isinstance(done, str) and segment > 0):
+    told = read_json(journal, _JOURNAL, _LONGEST)
+    if told is None or len(told["done"]) != -(-told["size"] // told["segment"]):
         return 0
+    size, segment, done = told["size"], told["segment"], told["done"]
     with contextlib.suppress(OSError):
         if place.stat().st_size == size:
             return sum(min(segment, size - index * segment) for index, letter in enumerate(done) if letter != MISSING)
@@ -70,7 +73,7 @@ class PartFile:
         with disk_problems(self._place):
             self._take_back()
             self._descriptor = self._open_locked()
-            told = read_json(self._journal) or {}
+            told = read_json(self._journal, _JOURNAL, _LONGEST) or {}
             if os.fstat(self._descriptor).st_size == self._size and self._is_ours(told):
                 self._letters = [self._letter(letter, told.get("origins")) for letter in told["done"]]
             else:

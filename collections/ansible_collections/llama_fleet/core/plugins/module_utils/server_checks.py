@@ -11,7 +11,15 @@ import re
 import time
 import typing
 
-from ansible_collections.llama_fleet.core.plugins.module_utils import commands, files, ports, processes, server_flags, server_router, server_secrets
+from ansible_collections.llama_fleet.core.plugins.module_utils import (
+    commands,
+    ports,
+    processes,
+    release_store,
+    server_flags,
+    server_router,
+    server_secrets,
+)
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem
 from ansible_collections.llama_fleet.core.plugins.module_utils.server_options import Options, cuda_devices, files_wanted
 from ansible_collections.llama_fleet.core.plugins.module_utils.server_settings import CUDA, Setting
@@ -124,7 +132,7 @@ def read_flags(options: Options, run: Runner) -> server_flags.Flags | None:
     """The release's flags, out of its manifest or its help; None where there is no release yet. A server that cannot tell them fails the config test."""
     if not options.release or not options.server.is_file():
         return None
-    manifest = files.read_json(pathlib.Path(options.release) / "manifest.json") or {}
+    manifest = release_store.read_manifest(pathlib.Path(options.release)) or {}
     told = server_flags.from_manifest(manifest)
     if told is not None:
         return told

@@ -8,7 +8,7 @@ import os
 import pathlib
 import typing
 
-from ansible_collections.llama_fleet.core.plugins.module_utils import files, processes
+from ansible_collections.llama_fleet.core.plugins.module_utils import files, processes, release_store
 from ansible_collections.llama_fleet.core.plugins.module_utils.server_checks import model_size, shards
 from ansible_collections.llama_fleet.core.plugins.module_utils.server_options import GENERATION_VARIABLE
 
@@ -55,7 +55,7 @@ def _release(current: Generation) -> typing.Iterator[str]:
         return
     if not (pathlib.Path(release) / "bin" / "llama-server").is_file():
         yield f"the release has no llama-server: {release}"
-    told = files.read_json(pathlib.Path(release) / "manifest.json") or {}
+    told = release_store.read_manifest(pathlib.Path(release)) or {}
     wanted = current.manifest.get("release_fingerprint")
     if wanted and told.get("fingerprint") and told["fingerprint"] != wanted:
         yield f"another release is in {release} than the one that generation {current.number} was made with"

@@ -11,12 +11,22 @@ import pathlib
 import re
 import typing
 
-from ansible_collections.llama_fleet.core.plugins.module_utils import files, processes, server_drift, server_gate, server_metrics, server_runtimes, server_trust
+from ansible_collections.llama_fleet.core.plugins.module_utils import (
+    files,
+    processes,
+    release_store,
+    server_drift,
+    server_gate,
+    server_metrics,
+    server_runtimes,
+    server_trust,
+)
 from ansible_collections.llama_fleet.core.plugins.module_utils.generations import Generation, Store, device_of
 from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia import Host as GpuHost
 from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia import find_smi
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import ProblemError
 from ansible_collections.llama_fleet.core.plugins.module_utils.quant import quant_of
+from ansible_collections.llama_fleet.core.plugins.module_utils.runtime_process import RECORD
 from ansible_collections.llama_fleet.core.plugins.module_utils.server_runtimes import DockerRuntime, ProcessRuntime, Runtime, SystemdRuntime
 
 if typing.TYPE_CHECKING:
@@ -129,7 +139,7 @@ class Inspector:
             return (), (str(error),)
 
     def _record(self, name: str) -> Facts:
-        return files.read_json(self.runtime_root / f"{name}.json") or {}
+        return files.read_json(self.runtime_root / f"{name}.json", RECORD) or {}
 
     def _as_recorded(self, name: str, runtime: Runtime) -> tuple[processes.Process, ...]:
         """The process where its environment may not be read: as systemd or the record has it."""
@@ -160,7 +170,7 @@ def is_name(text: str) -> bool:
 def build_of(manifest: typing.Mapping[str, typing.Any]) -> str:
     """The release's build: as the generation says, else as the release itself does."""
     release = str(manifest.get("release", ""))
-    told = manifest.get("build") or (files.read_json(pathlib.Path(release) / "manifest.json") or {}).get("build", "") if release else ""
+    told = manifest.get("build") or (release_store.read_manifest(pathlib.Path(release)) or {}).get("build", "") if release else ""
     return str(told or "")
 
 

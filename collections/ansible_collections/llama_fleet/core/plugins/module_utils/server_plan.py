@@ -14,6 +14,7 @@ from ansible_collections.llama_fleet.core.plugins.module_utils import (
     cpus,
     files,
     processes,
+    release_store,
     server_changes,
     server_flags,
     server_limits,
@@ -247,7 +248,7 @@ class Planner:
         )
 
     def _release_manifest(self) -> dict[str, typing.Any]:
-        return files.read_json(pathlib.Path(self.options.release) / "manifest.json") or {} if self.options.release else {}
+        return release_store.read_manifest(pathlib.Path(self.options.release)) or {} if self.options.release else {}
 
 
 def _unwritable(folder: pathlib.Path, variable: str) -> list[Problem]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 import pathlib
 import typing
 
-from ansible_collections.llama_fleet.core.plugins.module_utils import files, server_checks
+from ansible_collections.llama_fleet.core.plugins.module_utils import release_store, server_checks
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, ProblemError, raise_if_any
 
 if typing.TYPE_CHECKING:
@@ -56,7 +56,7 @@ def require_whole(planner: Planner, generation: Generation) -> None:
     if wanted and size and size != wanted:
         found.append(Problem("llama_server_model", f"{generation.model} of {size} bytes", f"{wanted} bytes, as generation {generation.number} has it"))
     release = str(generation.manifest.get("release", ""))
-    built = str((files.read_json(pathlib.Path(release) / "manifest.json") or {}).get("fingerprint", ""))
+    built = str((release_store.read_manifest(pathlib.Path(release)) or {}).get("fingerprint", ""))
     before = str(generation.manifest.get("release_fingerprint", ""))
     if before and built and before != built:
         found.append(Problem("llama_server_release", f"another release in {release}", f"the one that generation {generation.number} was made with"))

@@ -8,15 +8,16 @@ import os
 import re
 import sys
 import typing
-import zipfile
 
-from ansible_collections.llama_fleet.core.plugins.module_utils import package_index, tool_pins
+from ansible_collections.llama_fleet.core.plugins.module_utils import package_index, tool_pins, verified
+from ansible_collections.llama_fleet.core.plugins.module_utils.archives import Limits, Zip
 from ansible_collections.llama_fleet.core.plugins.module_utils.commands import Result, Runner, run
 from ansible_collections.llama_fleet.core.plugins.module_utils.download import fetch
 from ansible_collections.llama_fleet.core.plugins.module_utils.files import locked, read_json, write_atomic, write_json
 from ansible_collections.llama_fleet.core.plugins.module_utils.pinned import Package
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, ProblemError
 from ansible_collections.llama_fleet.core.plugins.module_utils.progress import Progress
+from ansible_collections.llama_fleet.core.plugins.module_utils.untrusted import Inside, Many, Record, Word, check
 
 if typing.TYPE_CHECKING:
     import pathlib
@@ -34,8 +35,10 @@ ARCHIVER = ("zstandard==0.25.0",)
 PIP = Package("pip", "26.0.1")
 PIP_SHA256 = "bdb1b08f4274833d62c1aa29e20907365a2ceb950410df15fc9521bad440122b"
 _LARGEST_PIP = 16 << 20  # bytes; it has 2 MB
+_PIP_LIMITS = Limits(members=5000, unpacked=64 << 20)
 # Written last and removed first: no stamp means that an installation was cut off.
 STAMP = "llama-fleet-tools.json"
+_STAMP = Record({"python": Word(), "requirements": Many(Word())})
 _NOT_THERE = "No matching distribution found"
 _UNTRUSTED = "is not a trusted or secure host"
 _OTHER_BYTES = "DO NOT MATCH THE HASHES"
@@ -152,14 +155,29 @@ def _pip(place: pathlib.Path, index: str, variable: str) -> pathlib.Path:
         found = package_index.find_by_sha256(index, PIP, PIP_SHA256, variable)
         fetch(found.url, wheel, PIP_SHA256, variable, most=_LARGEST_PIP, endpoint=found.index)
         # Cut off, it would not be taken for whole: there is no stamp meanwhile.
-        with zipfile.ZipFile(wheel) as archive:
-            archive.extractall(unpacked)
+        _unpack(wheel, unpacked, variable)
         wheel.unlink()
     return unpacked
 
 
+def _unpack(wheel: pathlib.Path, target: pathlib.Path, variable: str) -> None:
+    file, found = verified.opened(wheel, wheel.parent)
+    with file:
+        if found != PIP_SHA256:
+            raise ProblemError(Problem(variable, f"sha256 {found} of {wheel}", f"sha256 {PIP_SHA256}", "run again: it is fetched anew"))
+        try:
+            archive = Zip(file, _PIP_LIMITS)
+            for member in archive.members:
+                place = target / check(member.filename, Inside(), "a member's name")
+                place.parent.mkdir(parents=True, exist_ok=True)
+                with place.open("xb") as unpacked:
+                    unpacked.writelines(archive.read(member))
+        except ValueError as error:
+            raise ProblemError(Problem(variable, f"{wheel}, which is no wheel ({error})", "pip's own")) from error
+
+
 def _installed(root: pathlib.Path) -> list[str]:
-    stamp = read_json(folder(root) / STAMP) or {}
+    stamp = read_json(folder(root) / STAMP, _STAMP) or {}
     python = folder(root) / "bin" / "python"
     # A distribution's upgrade moves python3 away from below the environment.
     intact = os.access(python, os.X_OK) and os.path.realpath(python) == stamp.get("python")

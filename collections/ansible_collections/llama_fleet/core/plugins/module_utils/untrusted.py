@@ -168,7 +168,7 @@ class Table:
     """An object whose keys are texts of one shape and whose values are of another, of at most ``most`` entries."""
 
     of: Shape
-    keys: Text = Text(most=200)
+    keys: Shape = Text(most=200)
     most: int = 10_000
 
     def __call__(self, value: object, where: str) -> dict[str, typing.Any]:

@@ -143,6 +143,7 @@ from ansible_collections.llama_fleet.core.plugins.module_utils import build_host
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, ProblemError
 from ansible_collections.llama_fleet.core.plugins.module_utils.progress import Progress
 from ansible_collections.llama_fleet.core.plugins.module_utils.stage import PROGRESS_ARGUMENTS, conclude
+from ansible_collections.llama_fleet.core.plugins.module_utils.untrusted import Table, Text, Word
 
 ARGUMENTS: dict[str, dict[str, typing.Any]] = {
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
@@ -220,7 +221,7 @@ def _result(toolkit: cuda.Toolkit | None, origin: str, removed: list[pathlib.Pat
 def _prove_once(toolkit: cuda.Toolkit, wanted: cuda.Wanted, host: cuda.Host, progress: Progress, remember: bool) -> None:
     """Prove a toolkit of the host again only after it or the compiler changed."""
     memory = wanted.root / "toolkits/proven.json"
-    proven = files.read_json(memory) or {}
+    proven = files.read_json(memory, Table(Text(), keys=Word())) or {}
     key = cuda_proof.proof_key(toolkit, wanted, host)
     if proven.get(str(toolkit.path)) == key:
         return

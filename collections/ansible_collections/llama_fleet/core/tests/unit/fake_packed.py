@@ -69,6 +69,12 @@ def member(name: str, data: bytes = b"", kind: bytes = tarfile.REGTYPE, link: st
     return info, data
 
 
+def unpack(archive: pathlib.Path, staged: pathlib.Path) -> dict[str, typing.Any]:
+    """Unpack an archive at a path."""
+    with archive.open("rb") as file:
+        return release_pack.unpack(file, str(archive), staged, borrow, Progress())
+
+
 def write_archive(path: pathlib.Path, manifest: object, *members: tuple[tarfile.TarInfo, bytes]) -> pathlib.Path:
     """An archive of a manifest and whatever is to follow it."""
     stream = io.BytesIO()

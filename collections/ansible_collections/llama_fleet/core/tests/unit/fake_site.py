@@ -13,6 +13,7 @@ import typing
 from ansible_collections.llama_fleet.core.plugins.module_utils import files, release_cache, release_pack
 from ansible_collections.llama_fleet.core.plugins.module_utils.commands import run
 from ansible_collections.llama_fleet.core.plugins.module_utils.progress import Progress
+from ansible_collections.llama_fleet.core.plugins.module_utils.untrusted import Plain
 from ansible_collections.llama_fleet.core.tests.unit.fake_packed import borrow, publish
 
 if typing.TYPE_CHECKING:
@@ -75,7 +76,7 @@ def fill(folder: pathlib.Path, key: pathlib.Path) -> None:
     for fingerprint, compiler, signing in ((OLD, "g++ 12", key), (NEW, "g++ 14", None)):
         release = publish(folder.with_name("root"), b"", fingerprint, compiler=compiler)
         release_pack.pack(release, folder, signing, borrow, Progress(), run)
-    index = files.read_json(folder / "index.json") or {}
+    index = files.read_json(folder / "index.json", Plain()) or {}
     index["releases"][NAME]["packed"] -= 1000
     files.write_json(folder / "index.json", index)
 

@@ -13,6 +13,7 @@ import pytest
 
 from ansible_collections.llama_fleet.core.plugins.module_utils import files
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import ProblemError
+from ansible_collections.llama_fleet.core.plugins.module_utils.untrusted import Number, Plain, Record
 from ansible_collections.llama_fleet.core.tests.unit import waiting
 
 if typing.TYPE_CHECKING:
@@ -80,11 +81,21 @@ def test_sha256_and_the_bytes_read(tmp_path: pathlib.Path) -> None:
     assert seen == [files.CHUNK, files.CHUNK + 5]
 
 
-@pytest.mark.parametrize("text", [None, "", "{", "[1]"])
-def test_what_is_no_json_object_is_none(tmp_path: pathlib.Path, text: str | None) -> None:
+@pytest.mark.parametrize("text", [None, "", "{", "[1]", '{"a": "x"}', '{"a": 1, "long": "12345678901234567890"}', "[" * 100_000])
+def test_what_has_not_the_shape_is_none(tmp_path: pathlib.Path, text: str | None) -> None:
     if text is not None:
         (tmp_path / "m.json").write_text(text)
-    assert files.read_json(tmp_path / "m.json") is None
+    assert files.read_json(tmp_path / "m.json", Record({"a": Number()}), 40 if text and "long" not in text else 39) is None
+
+
+def test_json_that_has_the_shape(tmp_path: pathlib.Path) -> None:
+    (tmp_path / "m.json").write_text('{"a": 1, "b": 2}')
+    assert files.read_json(tmp_path / "m.json", Record({"a": Number()}), 16) == {"a": 1}
+
+
+def test_a_pipe_in_place_of_json_is_not_waited_for(tmp_path: pathlib.Path) -> None:
+    os.mkfifo(tmp_path / "m.json")
+    assert files.read_json(tmp_path / "m.json", Plain()) is None
 
 
 def _hold_until_somebody_waits(path: pathlib.Path) -> None:

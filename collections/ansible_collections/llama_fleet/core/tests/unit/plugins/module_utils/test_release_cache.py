@@ -14,6 +14,7 @@ import pytest
 from ansible_collections.llama_fleet.core.plugins.module_utils import files, release_cache, release_pack
 from ansible_collections.llama_fleet.core.plugins.module_utils.commands import run
 from ansible_collections.llama_fleet.core.plugins.module_utils.progress import Progress
+from ansible_collections.llama_fleet.core.plugins.module_utils.untrusted import Plain
 from ansible_collections.llama_fleet.core.tests.unit.fake_packed import PARTS, borrow, make_key, publish
 from ansible_collections.llama_fleet.core.tests.unit.fake_site import NAME, NEW, OLD, Handler, Site, fill, find, served
 
@@ -136,7 +137,7 @@ def test_a_location_that_cannot_be_read_is_a_warning(site: Site, web: tuple[path
     ],
 )
 def test_an_entry_that_is_none(site: Site, changes: dict[str, typing.Any], told: str) -> None:
-    index = files.read_json(site.folder / "index.json") or {}
+    index = files.read_json(site.folder / "index.json", Plain()) or {}
     index["releases"][NAME].update(changes)
     files.write_json(site.folder / "index.json", index)
     warnings: list[str] = []
@@ -145,7 +146,7 @@ def test_an_entry_that_is_none(site: Site, changes: dict[str, typing.Any], told:
 
 
 def test_an_entry_whose_name_leads_elsewhere(site: Site) -> None:
-    index = files.read_json(site.folder / "index.json") or {}
+    index = files.read_json(site.folder / "index.json", Plain()) or {}
     index["releases"]["../../etc/b1"] = index["releases"].pop(NAME)
     files.write_json(site.folder / "index.json", index)
     warnings: list[str] = []

@@ -14,6 +14,7 @@ from ansible_collections.llama_fleet.core.plugins.module_utils import files, rel
 from ansible_collections.llama_fleet.core.plugins.module_utils.commands import Result, run
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import ProblemError
 from ansible_collections.llama_fleet.core.plugins.module_utils.progress import Progress
+from ansible_collections.llama_fleet.core.plugins.module_utils.untrusted import Plain
 from ansible_collections.llama_fleet.core.tests.unit.fake_packed import borrow, make_key
 from ansible_collections.llama_fleet.core.tests.unit.fake_runner import FakeRunner
 from ansible_collections.llama_fleet.core.tests.unit.fake_site import NAME, NEW, OLD, Handler, Site, fill, find, served
@@ -48,32 +49,33 @@ def site(tmp_path: pathlib.Path, web: tuple[pathlib.Path, str], packed: pathlib.
     )
 
 
-def bring(site: Site, kind: str, folder: pathlib.Path, *trusted: str) -> pathlib.Path:
+def bring(site: Site, kind: str, folder: pathlib.Path, *trusted: str) -> bytes:
     cached = find(site.location(kind))
     assert cached
-    return release_cache.bring(cached, folder, trusted, Progress(), run)
+    with release_cache.bring(cached, folder, trusted, Progress(), run) as archive:
+        return archive.read()
 
 
 @pytest.mark.parametrize("trusting", [False, True])
 @pytest.mark.parametrize("kind", ["url", "folder"])
 def test_brought_and_verified(site: Site, tmp_path: pathlib.Path, kind: str, trusting: bool) -> None:
-    archive = bring(site, kind, tmp_path / "here", *([site.other, site.builder] if trusting else []))
-    in_place = kind == "folder" and not trusting
-    assert archive == (site.folder if in_place else tmp_path / "here") / f"{NAME}.tar.zst"
-    assert archive.read_bytes() == (site.folder / f"{NAME}.tar.zst").read_bytes()
-    assert in_place or [path.name for path in (tmp_path / "here").iterdir()] == [archive.name]
-    assert release_pack.unpack(archive, tmp_path / "staged", borrow, Progress())["fingerprint"] == OLD
+    cached = find(site.location(kind))
+    assert cached
+    with release_cache.bring(cached, tmp_path / "here", [site.other, site.builder] if trusting else [], Progress(), run) as archive:
+        assert release_pack.unpack(archive, "there/x", tmp_path / "staged", borrow, Progress())["fingerprint"] == OLD
+    assert not (tmp_path / "here").exists() or list((tmp_path / "here").iterdir()) == []
+    assert (site.folder / f"{NAME}.tar.zst").is_file()
     paths = ["index.json", *([f"{NAME}.tar.zst.sig"] if trusting else []), f"{NAME}.tar.zst"]
     assert Handler.asked == ([f"/{site.folder.name}/{path}" for path in paths] if kind == "url" else [])
 
 
 def test_what_is_there_already_is_not_fetched_again(site: Site, tmp_path: pathlib.Path) -> None:
-    archive = bring(site, "url", tmp_path)
-    Handler.asked.clear()
-    assert bring(site, "url", tmp_path) == archive
-    assert Handler.asked == [f"/{site.folder.name}/index.json"]
-    archive.write_bytes(b"damaged")
-    assert bring(site, "url", tmp_path).read_bytes() == (site.folder / f"{NAME}.tar.zst").read_bytes()
+    right = (site.folder / f"{NAME}.tar.zst").read_bytes()
+    for there, asked in ((right, 1), (b"damaged", 2)):
+        (tmp_path / f"{NAME}.tar.zst").write_bytes(there)
+        Handler.asked.clear()
+        assert bring(site, "url", tmp_path) == right
+        assert len(Handler.asked) == asked
 
 
 def change(site: Site) -> None:
@@ -105,7 +107,7 @@ def test_an_archive_that_is_not_the_one_listed(site: Site, tmp_path: pathlib.Pat
 def test_changed_bytes_with_a_changed_sum_are_not_trusted(site: Site, tmp_path: pathlib.Path) -> None:
     """Whoever can write to the location can write its index too."""
     change(site)
-    index = files.read_json(site.folder / "index.json") or {}
+    index = files.read_json(site.folder / "index.json", Plain()) or {}
     index["releases"][NAME]["sha256"] = files.sha256_of(site.folder / f"{NAME}.tar.zst")
     files.write_json(site.folder / "index.json", index)
     for kind in ("url", "folder"):
@@ -126,7 +128,7 @@ def test_who_is_not_trusted_sends_nothing(site: Site, tmp_path: pathlib.Path, ki
     unsigned = find(site.location(kind), fingerprint=NEW)
     assert unsigned
     with pytest.raises(ProblemError, match=rf"^llama_cpp_cache: found {unsigned.reference}, which is not signed, wanted"):
-        release_cache.bring(unsigned, tmp_path / "here", [site.builder], Progress(), run)
+        start(release_cache.bring(unsigned, tmp_path / "here", [site.builder], Progress(), run))
     assert len(Handler.asked) <= 1
     assert not list(tmp_path.glob("here/*"))
 
@@ -136,7 +138,7 @@ def test_a_signer_that_is_no_key_is_told_before_anything_is_read(site: Site, tmp
     assert cached
     Handler.asked.clear()
     with pytest.raises(ProblemError, match=r"^llama_cpp_trusted_signers: found 'nobody'"):
-        release_cache.bring(cached, tmp_path, ["nobody"], Progress(), run)
+        start(release_cache.bring(cached, tmp_path, ["nobody"], Progress(), run))
     assert Handler.asked == []
 
 
@@ -145,33 +147,46 @@ def test_nothing_is_fetched_that_could_not_be_verified(site: Site, tmp_path: pat
     assert cached
     Handler.asked.clear()
     with pytest.raises(ProblemError, match=r"^ssh-keygen: found no such program"):
-        release_cache.bring(cached, tmp_path, [site.builder], Progress(), FakeRunner(Result(1, "", "")))
+        start(release_cache.bring(cached, tmp_path, [site.builder], Progress(), FakeRunner(Result(1, "", ""))))
     assert Handler.asked == []
 
 
-def test_the_copy_is_what_is_verified(site: Site, tmp_path: pathlib.Path) -> None:
-    """Whoever writes to the folder after the verification changes nothing."""
-    runner = FakeRunner()
+@pytest.mark.parametrize("trusting", [False, True])
+@pytest.mark.parametrize("swap", ["another file in its place", "other bytes in it"])
+def test_what_is_verified_is_what_is_unpacked(site: Site, tmp_path: pathlib.Path, swap: str, trusting: bool) -> None:
+    """Whoever writes to the folder right after the verification changes nothing."""
     cached = find(str(site.folder))
     assert cached
-    archive = release_cache.bring(cached, tmp_path / "here", [site.builder], Progress(), runner)
-    assert runner.commands[-1][-1] == str(archive) == str(tmp_path / "here" / f"{NAME}.tar.zst")
+    path = site.folder / f"{NAME}.tar.zst"
+    path.chmod(0o666)
+    with release_cache.bring(cached, tmp_path / "here", [site.builder] if trusting else [], Progress(), run) as archive:
+        if swap == "another file in its place":
+            path.unlink()
+        path.write_bytes(b"evil")
+        assert release_pack.unpack(archive, "there/x", tmp_path / "staged", borrow, Progress())["fingerprint"] == OLD
+
+
+def start(opening: typing.ContextManager[object]) -> None:
+    with opening:
+        pytest.fail("it was brought")
 
 
 @pytest.mark.parametrize("name", ["", "..", "a%2Fb", ".hidden"])
 def test_names_that_could_lead_elsewhere_are_not_used(site: Site, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     targets: list[pathlib.Path] = []
     monkeypatch.setattr(release_cache, "fetch", lambda _url, target, *_more, **_named: targets.append(target))
-    release_cache.obtain(f"{site.url}/{name}", "0" * 64, tmp_path, [], Progress(), run, "llama_cpp_source")
+    with pytest.raises(ProblemError, match="which cannot be read or copied"):
+        start(release_cache.obtain(f"{site.url}/{name}", "0" * 64, tmp_path, [], Progress(), run, "llama_cpp_source"))
     (target,) = targets
     assert re.fullmatch(re.escape(str(tmp_path)) + r"/[0-9a-f]{16}\.tar\.zst", str(target))
 
 
 def test_a_path_needs_no_sum(site: Site, tmp_path: pathlib.Path) -> None:
     path = site.folder / f"{NAME}.tar.zst"
-    assert release_cache.obtain(str(path), "", tmp_path, [], Progress(), run, "llama_cpp_source") == path
+    with release_cache.obtain(str(path), "", tmp_path, [], Progress(), run, "llama_cpp_source") as archive:
+        assert archive.read() == path.read_bytes()
     with pytest.raises(ProblemError, match=r"^llama_cpp_source: found .*/none.tar.zst, which cannot be read or copied"):
-        release_cache.obtain(str(tmp_path / "none.tar.zst"), "", tmp_path, [], Progress(), run, "llama_cpp_source")
+        start(release_cache.obtain(str(tmp_path / "none.tar.zst"), "", tmp_path, [], Progress(), run, "llama_cpp_source"))
 
 
 def test_an_answer_that_breaks_off_goes_on_at_the_next_run(site: Site, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,8 +19,9 @@ from ansible_collections.llama_fleet.core.plugins.module_utils import cpus, file
 from ansible_collections.llama_fleet.core.plugins.module_utils.commands import run
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import ProblemError
 from ansible_collections.llama_fleet.core.plugins.module_utils.progress import Progress
+from ansible_collections.llama_fleet.core.plugins.module_utils.untrusted import Plain
 from ansible_collections.llama_fleet.core.tests.unit import fake_packed
-from ansible_collections.llama_fleet.core.tests.unit.fake_packed import Host, borrow, make_key
+from ansible_collections.llama_fleet.core.tests.unit.fake_packed import Host, make_key
 
 if typing.TYPE_CHECKING:
     import pathlib
@@ -46,8 +47,8 @@ def test_a_packed_release_unpacks_to_the_same(host: Host) -> None:
     assert changed
     assert packed == release_pack.Packed(host.folder / f"{NAME}.tar.zst", files.sha256_of(packed.archive), packed.archive.stat().st_size, False)
     staged = host.root / "staged"
-    manifest = release_pack.unpack(packed.archive, staged, borrow, Progress())
-    assert manifest == files.read_json(host.release / "manifest.json") == files.read_json(host.folder / f"{NAME}.json")
+    manifest = fake_packed.unpack(packed.archive, staged)
+    assert manifest == files.read_json(host.release / "manifest.json", Plain()) == files.read_json(host.folder / f"{NAME}.json", Plain())
     assert not (staged / "manifest.json").exists()
     for name in [*manifest["files"], *manifest["links"]]:
         assert (staged / name).read_bytes() == (host.release / name).read_bytes()
@@ -61,7 +62,7 @@ def test_both_ways_tell_how_far_they_are(host: Host, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(Progress, "update", lambda _self, *values: told.append(values))
     packed, _changed = host.pack()
     packing = told.copy()
-    release_pack.unpack(packed.archive, host.root / "staged", borrow, Progress())
+    fake_packed.unpack(packed.archive, host.root / "staged")
     size = sum(map(len, fake_packed.FILES.values()))
     for steps in (packing, told[len(packing) :]):
         assert steps == sorted(steps)
@@ -243,7 +244,7 @@ def test_a_damaged_release_is_not_packed(host: Host, damage: str) -> None:
 
 
 def test_names_that_would_lead_elsewhere(host: Host) -> None:
-    manifest = files.read_json(host.release / "manifest.json") or {}
+    manifest = files.read_json(host.release / "manifest.json", Plain()) or {}
     files.write_json(host.release / "manifest.json", {**manifest, "build": "../b77"})
     with pytest.raises(ProblemError, match=r"^release: found"):
         host.plan()

@@ -15,6 +15,7 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.commands import R
 from ansible_collections.llama_fleet.core.plugins.module_utils.generations import Generation
 from ansible_collections.llama_fleet.core.plugins.module_utils.server_gate import GateError
 from ansible_collections.llama_fleet.core.plugins.module_utils.server_runtimes import ProcessRuntime, SystemdRuntime
+from ansible_collections.llama_fleet.core.plugins.module_utils.untrusted import Plain
 from ansible_collections.llama_fleet.core.tests.unit import waiting
 
 if typing.TYPE_CHECKING:
@@ -185,7 +186,7 @@ def test_a_process_lives_on_logs_and_is_stopped_by_its_mark(tmp_path: pathlib.Pa
     wanted = generation(folder / "1", command=SLEEPER)
     process = started(runtime, wanted)
     assert os.getsid(process.pid) == process.pid
-    record = files.read_json(tmp_path / "run" / "default.json")
+    record = files.read_json(tmp_path / "run" / "default.json", Plain())
     assert record == {"pid": process.pid, "started": process.started, "generation": 1}
     assert runtime.settled(wanted)
     (tmp_path / "run" / "default.json").unlink()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import pathlib
 import re
@@ -77,14 +78,46 @@ def index(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     monkeypatch.setattr(tools_venv.tool_pins, "BRINGS", BRINGS)
     monkeypatch.setattr(tools_venv.tool_pins, "PINS", PINS)
     monkeypatch.setattr(tools_venv.tool_pins, "WHEELS", WHEELS)
+    monkeypatch.setattr(tools_venv, "PIP_SHA256", hashlib.sha256(PIP).hexdigest())
     return asked
+
+
+def pip_wheel(*names: str) -> bytes:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as wheel:
+        for name in names:
+            wheel.writestr(zipfile.ZipInfo(name), "")
+    return file.getvalue()
+
+
+PIP = pip_wheel("pip/__main__.py")
 
 
 def fetch(url: str, target: pathlib.Path, sha256: str, _variable: str, *, most: int, endpoint: str) -> None:
     assert sha256 == tools_venv.PIP_SHA256, "whoever sends pip's wheel has it run as root"
     assert (most, url) == (16 << 20, f"{endpoint}/pip.whl")
-    with zipfile.ZipFile(target, "w") as wheel:
-        wheel.writestr("pip/__main__.py", "")
+    target.write_bytes(PIP)
+
+
+@pytest.mark.parametrize(
+    ("wheel", "told"),
+    [
+        (pip_wheel("pip/__main__.py", "more"), "found sha256 "),
+        (pip_wheel("../../evil"), "found .*, which is no wheel \\(a member's name is '../../evil', expected a relative path"),
+        (pip_wheel("/evil"), "found .*, which is no wheel \\(a member's name is '/evil', expected a relative path"),
+        (b"<html>", "found .*, which is no wheel"),
+    ],
+)
+def test_a_wheel_of_pip_that_is_another(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, wheel: bytes, told: str) -> None:
+    """The bytes that are unpacked are those that have the sum, whoever wrote at the path after the download."""
+    monkeypatch.setattr(tools_venv, "fetch", lambda _url, target, *_more, **_named: target.write_bytes(wheel))
+    if "which is no wheel" in told:
+        monkeypatch.setattr(tools_venv, "PIP_SHA256", hashlib.sha256(wheel).hexdigest())
+    host = Host()
+    with pytest.raises(ProblemError, match=told):
+        tools_venv.ensure_tools(tmp_path, WANTED, runner=host)
+    assert host.steps == ["venv"]
+    assert not list(tmp_path.rglob("evil"))
 
 
 def test_pip_comes_from_the_index_once(tmp_path: pathlib.Path, index: list[str]) -> None:

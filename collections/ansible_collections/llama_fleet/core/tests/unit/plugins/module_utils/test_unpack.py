@@ -29,7 +29,10 @@ def pack(path: pathlib.Path, *members: tuple[str, str, str]) -> None:
 
 
 def unpack(archive: pathlib.Path, target: pathlib.Path) -> None:
-    unpack_tree(archive, target, lambda names: pathlib.PurePosixPath("x") if any(name.startswith("x/") for name in names) else None, "llama_cpp_source")
+    with archive.open("rb") as file:
+        unpack_tree(
+            file, archive.name, target, lambda names: pathlib.PurePosixPath("x") if any(name.startswith("x/") for name in names) else None, "llama_cpp_source"
+        )
 
 
 def test_only_the_chosen_folder_is_unpacked(tmp_path: pathlib.Path) -> None:
@@ -58,6 +61,7 @@ EVIL = {
     "up and back again": [("x/sub", "dir", ""), ("x/sub/../evil", "file", "")],
     # Inside when the link is made, for there is no c yet.
     "a link that leads out later": [("x/b", "link", "c/.."), ("x/c", "link", "."), ("x/b/evil", "file", "")],
+    "a link that a later one turns out, and nothing more": [("x/a", "link", "b/.."), ("x/b", "link", ".")],
     "a hard link": [("x/hard", "hard", "/etc/passwd")],
     "a device": [("x/device", "device", "")],
 }
@@ -101,6 +105,6 @@ def test_a_file_is_not_written_twice_nor_through_a_link(tmp_path: pathlib.Path) 
         ([("x/a", "file", "one"), ("x/a", "file", "two")], [("x/a", "file", "one"), ("x/b", "link", "a"), ("x/b", "file", "two")])
     ):
         pack(tmp_path / "a.tar.gz", *members)
-        with pytest.raises((ProblemError, FileExistsError)):
+        with pytest.raises(ProblemError, match="which is in it twice"):
             unpack(tmp_path / "a.tar.gz", tmp_path / f"out{number}")
         assert (tmp_path / f"out{number}" / "a").read_text(encoding="utf-8") == "one"

@@ -1,0 +1,225 @@
+# Copyright: (c) 2026, the llama-fleet authors
+# SPDX-License-Identifier: MIT
+"""Read archives that may be hostile: tar, plain or compressed, and zip, with a bound on all that they can make large.
+
+tarfile and zipfile read a header of whatever size it claims, and some decompressors unpack a block whole. So they get the archive through a file
+that hands out only so much, and whatever goes wrong inside of them becomes one ArchiveError.
+"""
+
+from __future__ import annotations
+
+import bz2
+import contextlib
+import dataclasses
+import gzip
+import io
+import lzma
+import struct
+import tarfile
+import typing
+import zipfile
+import zlib
+
+CHUNK = 1 << 20
+_XZ_MEMORY = 128 << 20  # bytes: xz -9 needs 65 MiB
+# What goes wrong in these libraries over bytes that are no archive, or one that was made to hurt. RuntimeError: encrypted, or nested too deep.
+_TROUBLE = (tarfile.TarError, zipfile.BadZipFile, zipfile.LargeZipFile, EOFError, zlib.error, lzma.LZMAError, struct.error, ValueError, RuntimeError)
+_PLAIN = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+
+
+class ArchiveError(ValueError):
+    """An archive is not what it has to be; the message is a clause: ``a header of more than 65536 bytes``."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Limits:
+    """How much an archive may hold: ``header`` and ``directory`` are bytes before one member, and of a zip archive's list of members."""
+
+    members: int = 50_000
+    header: int = 64 << 10
+    directory: int = 4 << 20
+    unpacked: int = 4 << 30
+
+
+LIMITS = Limits()
+
+
+@contextlib.contextmanager
+def trouble() -> typing.Iterator[None]:
+    """Raise ArchiveError for what the standard library's archive modules raise about an archive."""
+    try:
+        yield
+    except ArchiveError:
+        raise
+    except _TROUBLE as error:
+        raise ArchiveError(f"no whole archive ({str(error) or type(error).__name__})") from error
+    except OSError as error:
+        if error.errno is not None:  # the host's trouble, not the archive's
+            raise
+        raise ArchiveError(f"no whole archive ({error})") from error
+
+
+class _Forward:
+    """A file that tarfile may read in pieces of a sensible size, and seek in only forwards."""
+
+    def __init__(self, file: typing.IO[bytes], limits: Limits) -> None:
+        self._file = file
+        self.limits = limits
+        self._position = 0
+        self._header = 0
+
+    def begin_header(self) -> None:
+        self._header = 0
+
+    def tell(self) -> int:
+        return self._position
+
+    def seek(self, position: int) -> int:
+        if position < self._position:
+            raise ArchiveError("a member that begins before the one it follows")
+        while self._position < position and self._take(min(CHUNK, position - self._position)):
+            pass
+        return self._position
+
+    def read(self, size: int) -> bytes:
+        """Return at most ``size`` bytes of a header."""
+        self._header += size
+        if size < 0 or self._header > self.limits.header:
+            raise ArchiveError(f"a header of more than {self.limits.header} bytes")
+        return self._take(size)
+
+    def read_data(self, size: int) -> bytes:
+        """Return at most ``size`` bytes of a member."""
+        return self._take(min(CHUNK, size))
+
+    def _take(self, size: int) -> bytes:
+        data = self._file.read(size)
+        self._position += len(data)
+        if self._position > self.limits.unpacked:
+            raise ArchiveError(f"more than {self.limits.unpacked} bytes unpacked")
+        return data
+
+
+class _TarFile(tarfile.TarFile):
+    members: list[tarfile.TarInfo]
+
+
+class Tar:
+    """The members of a tar archive, one after another; ``file`` is read once, from where it stands."""
+
+    def __init__(self, file: typing.IO[bytes], limits: Limits = LIMITS) -> None:
+        self._forward = _Forward(file, limits)
+        self._tar: _TarFile | None = None
+        self._count = 0
+        self._left = 0
+
+    def limit(self, limits: Limits) -> None:
+        """Have other limits from here on: those of a list that the archive begins with."""
+        self._forward.limits = limits
+
+    def __iter__(self) -> typing.Iterator[tarfile.TarInfo]:
+        return iter(self.next, None)
+
+    def next(self) -> tarfile.TarInfo | None:
+        """Return the next member, or None after the last. Raises ArchiveError."""
+        with trouble():
+            self._forward.begin_header()
+            if self._tar is None:
+                self._tar = _TarFile(fileobj=typing.cast("typing.IO[bytes]", self._forward), mode="r")
+            member = self._tar.next()
+            self._tar.members = []  # it would keep all of them
+            self._tar.pax_headers = {}
+        if member is None:
+            return None
+        self._count += 1
+        if self._count > self._forward.limits.members:
+            raise ArchiveError(f"more than {self._forward.limits.members} members")
+        if member.size < 0 or member.issparse():
+            raise ArchiveError(f"{member.name[:200]!r} in it, which is sparse or of no size")
+        self._left = member.size
+        return member
+
+    def read(self, member: tarfile.TarInfo) -> typing.Iterator[bytes]:
+        """Yield the bytes of the file that ``next`` returned last. Raises ArchiveError where the archive breaks off."""
+        with trouble():
+            self._forward.seek(member.offset_data)
+            while self._left:
+                data = self._forward.read_data(self._left)
+                if not data:
+                    raise ArchiveError(f"no whole archive ({member.name[:200]!r} in it breaks off)")
+                self._left -= len(data)
+                yield data
+
+
+class _Xz(io.RawIOBase):
+    """An xz file, unpacked with a bound on its memory, which lzma.open has none of."""
+
+    def __init__(self, file: typing.IO[bytes]) -> None:
+        self._file = file
+        self._decompressor = lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=_XZ_MEMORY)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: typing.Any) -> int:
+        while not self._decompressor.eof:
+            more = self._file.read(io.DEFAULT_BUFFER_SIZE) if self._decompressor.needs_input else b""
+            if self._decompressor.needs_input and not more:
+                raise EOFError("it breaks off")
+            data = self._decompressor.decompress(more, max_length=len(buffer))
+            if data:
+                buffer[: len(data)] = data
+                return len(data)
+        return 0
+
+
+def decompressed(file: typing.IO[bytes]) -> typing.IO[bytes]:
+    """Return what is in a gzip, bzip2, xz or plain ``file``, from its beginning."""
+    file.seek(0)
+    begin = file.read(6)
+    file.seek(0)
+    if begin.startswith(b"\x1f\x8b"):
+        return typing.cast("typing.IO[bytes]", gzip.GzipFile(fileobj=file))
+    if begin.startswith(b"BZh"):
+        return typing.cast("typing.IO[bytes]", bz2.BZ2File(file))
+    if begin == b"\xfd7zXZ\0":
+        return typing.cast("typing.IO[bytes]", io.BufferedReader(_Xz(file)))
+    return file
+
+
+class _Pieces:
+    """A file out of which zipfile gets at most so many bytes at once: the list of an archive's members is one piece."""
+
+    def __init__(self, file: typing.IO[bytes], most: int) -> None:
+        self._file = file
+        self._most = most
+        self.seek = file.seek
+        self.tell = file.tell
+        self.seekable = file.seekable
+
+    def read(self, size: int = -1) -> bytes:
+        data = self._file.read(min(size, self._most + 1) if size >= 0 else self._most + 1)
+        if len(data) > self._most:
+            raise ArchiveError(f"a list of members of more than {self._most} bytes")
+        return data
+
+
+class Zip:
+    """A zip archive out of ``file``, which has to be open as long as it is used."""
+
+    def __init__(self, file: typing.IO[bytes], limits: Limits = LIMITS) -> None:
+        with trouble():
+            self._archive = zipfile.ZipFile(typing.cast("typing.IO[bytes]", _Pieces(file, limits.directory)))
+            self.members = self._archive.infolist()
+        if len(self.members) > limits.members or sum(member.file_size for member in self.members) > limits.unpacked:
+            raise ArchiveError(f"more than {limits.members} members or {limits.unpacked} bytes unpacked")
+        names = [member.filename for member in self.members]
+        if len(set(names)) < len(names):
+            raise ArchiveError("two members of one name")
+
+    def read(self, member: zipfile.ZipInfo) -> typing.Iterator[bytes]:
+        """Yield the bytes of ``member``, no more than its size says. Raises ArchiveError."""
+        if member.compress_type not in _PLAIN:  # the others unpack without a bound
+            raise ArchiveError(f"{member.filename[:200]!r} in it, which is neither stored nor deflated")
+        with trouble(), self._archive.open(member) as file:
+            yield from iter(lambda: file.read(CHUNK), b"")

