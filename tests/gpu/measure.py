@@ -22,6 +22,7 @@ from tests.gpu.session import CPU, GPU, RECORDED, FailedError, NotHereError, Run
 
 FAILED, WRONG_USE, NO_GPU, UNFINISHED = 1, 2, 3, 4
 CPU_SECONDS = {"cuda": 4500, "cpu": 950}  # that a build takes, measured
+MANY, FEW = {"prompt": 512, "tokens": 128, "rounds": 5}, {"prompt": 64, "tokens": 16, "rounds": 2}
 TRAINED = 8192  # tokens; the context of the models
 _BESIDE = 64  # tokens that a slot has beside prompt and answer
 # All that tests/gpu/collect writes and a phase asks for: what is not named here is not seen.
@@ -131,6 +132,9 @@ def _end(number: int, _frame: object) -> typing.NoReturn:
 def _given() -> argparse.Namespace:
     parser = _arguments()
     given = parser.parse_args()
+    # Without a GPU only the run itself is tried, which few tokens do as well.
+    for name, few in FEW.items():
+        setattr(given, name, getattr(given, name) or (few if given.cpu or given.recorded else MANY[name]))
     if given.prompt + given.tokens + _BESIDE > TRAINED:
         parser.error(f"--prompt and --tokens are {given.prompt} and {given.tokens}, and the models have a context of {TRAINED} with {_BESIDE} to spare")
     return given
@@ -155,6 +159,10 @@ def _option(text: str) -> tuple[str, str]:
     return name, value
 
 
+def _told(name: str) -> str:
+    return f"{'of each speed' if name == 'rounds' else 'tokens to generate' if name == 'tokens' else 'tokens'} ({MANY[name]}, without a GPU {FEW[name]})"
+
+
 def _arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="tests/gpu/run", description=__doc__)
     parser.add_argument("folder", type=pathlib.Path, help="what tests/gpu/collect has filled")
@@ -166,9 +174,9 @@ def _arguments() -> argparse.ArgumentParser:
     parser.add_argument("--phase", action="append", choices=[phase.name for phase in phases.ALL], help="only this one; may be repeated")
     parser.add_argument("--shape", action="append", choices=list(shapes("Q8_0")), help="of the models; without a GPU the small one, else 1b and 8b")
     parser.add_argument("--quant", choices=["Q8_0", "Q4_K"], default="Q8_0")
-    parser.add_argument("--prompt", type=_number(1, TRAINED), default=512, help="tokens")
-    parser.add_argument("--tokens", type=_number(1, TRAINED), default=128, help="tokens to generate")
-    parser.add_argument("--rounds", type=_number(1, 100), default=5)
+    parser.add_argument("--prompt", type=_number(1, TRAINED), help=_told("prompt"))
+    parser.add_argument("--tokens", type=_number(1, TRAINED), help=_told("tokens"))
+    parser.add_argument("--rounds", type=_number(1, 100), help=_told("rounds"))
     parser.add_argument("--port", type=_number(1024, 65000), default=8189)
     parser.add_argument("--work", type=pathlib.Path, default=pathlib.Path("/tmp/llama-fleet-gpu"), help="for all that the run makes, results.jsonl among it")
     parser.add_argument("--root", type=pathlib.Path, help="of toolkit and releases (default: below the work folder)")

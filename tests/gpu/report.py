@@ -95,7 +95,10 @@ def section(found: typing.Sequence[Results], commit: str) -> str:
     """Return all tables, those of each file below what it was measured on."""
     parts = [TITLE]
     for one in found:
-        parts += [about(one, commit), *filter(None, [_WITHOUT.get(one.run["mode"], ""), memory(one), speed(one), phases(one), _not_seen(one)])]
+        parts += [
+            about(one, commit),
+            *filter(None, [_WITHOUT.get(one.run["mode"], ""), memory(one), speed(one), ups(one), starts(one), phases(one), _not_seen(one)]),
+        ]
     return "\n\n".join([*parts, _COMMAND]) + "\n"
 
 
@@ -156,10 +159,26 @@ def _speeds(case: Values | None) -> list[str]:
     return [f"{case[f'{kind}_tokens_per_second']:.1f}" if case else "" for kind in ("prompt", "generated")]
 
 
+def ups(found: Results) -> str:
+    """Return the table of what ``llama-fleet up`` costs; empty where it was not measured."""
+    rows = [[name, str(one["changed"]), str(one["module_calls"]), f"{one['seconds']:.1f}", f"{one['cpu_seconds']:.1f}"] for name, one in found.ups.items()]
+    return table(["llama-fleet up", "changed", "module calls", "seconds", "CPU-s"], rows)
+
+
+def starts(found: Results) -> str:
+    """Return the table of the image's entrypoint; empty where it was not measured."""
+    return table(["the image's entrypoint", "seconds to ready"], [[name, f"{one['ready_seconds']:.2f}"] for name, one in found.starts.items()])
+
+
 def phases(found: Results) -> str:
     """Return the table of what ran, and how it ended."""
-    rows = [[name, _NOT_DONE.get(one["outcome"], str(one["outcome"])), f"{one['seconds']:.1f}"] for name, one in found.outcomes.items()]
+    rows = [[name, _outcome(one), f"{one['seconds']:.1f}"] for name, one in found.outcomes.items()]
     return table(["phase", "outcome", "seconds"], rows)
+
+
+def _outcome(one: Values) -> str:
+    told = _NOT_DONE.get(one["outcome"], str(one["outcome"]))
+    return told if one["outcome"] == journal.DONE or not one["reason"] else f"{told}: {results.plain(one['reason'])}"
 
 
 def _not_seen(found: Results) -> str:

@@ -12,7 +12,7 @@ import typing
 from ansible_collections.llama_fleet.core.plugins.module_utils import untrusted
 from ansible_collections.llama_fleet.core.plugins.module_utils.untrusted import Many, Maybe, Number, Real, Record, Table, Text
 from tests.gpu import journal
-from tests.gpu.phases import instance, release, speeds
+from tests.gpu.phases import image, instance, noop, release, speeds
 
 if typing.TYPE_CHECKING:
     import pathlib
@@ -27,7 +27,12 @@ _SPEED = Real(most=1e9)
 
 def _name(value: object, where: str) -> str:
     """A name for a cell of a table in Markdown, without what would end the cell or be more than text in it."""
-    return " ".join(re.sub(r"[|<>`\\\[\]]", " ", _WORD(value, where)).split())
+    return plain(_WORD(value, where))
+
+
+def plain(text: str) -> str:
+    """Return a text without what would end a cell of a table, or be more than text in it."""
+    return " ".join(re.sub(r"[|<>`\\\[\]]", " ", text).split())
 
 
 def _reason(value: object, where: str) -> str:
@@ -78,6 +83,8 @@ _CASE = Record(
     }
 )
 _BUILT = Record({"release": Record({"build": _name}, {"origin": _name}), "seconds": Real(most=1e7)})
+_UP = Record({"run": _name, "changed": Number(most=1 << 20), "module_calls": Number(most=1 << 20), "seconds": Real(most=1e7), "cpu_seconds": Real(most=1e7)})
+_START = Record({"start": _name, "ready_seconds": Real(most=1e7)})
 _NOT_SEEN = Record({"not_seen": _WORDS})
 _LINE = Record({}, {"run": _RUN, "phase": Text("[a-z][a-z0-9-]{0,40}")})
 
@@ -95,6 +102,8 @@ class Results:
     outcomes: dict[str, Values] = dataclasses.field(default_factory=dict)
     instances: dict[str, Values] = dataclasses.field(default_factory=dict)
     cases: list[Values] = dataclasses.field(default_factory=list)
+    ups: dict[str, Values] = dataclasses.field(default_factory=dict)
+    starts: dict[str, Values] = dataclasses.field(default_factory=dict)
     build: str = ""
     not_seen: dict[str, list[str]] = dataclasses.field(default_factory=dict)
     cut: int = 0
@@ -154,6 +163,12 @@ def _take(found: Results, line: Values, value: Values, where: str) -> None:
     elif phase in (speeds.NAME, speeds.MORE):
         case = untrusted.check(values, _CASE, where)
         found.cases = [each for each in found.cases if key(each) != key(case)] + [case]
+    elif phase == noop.PHASE.name:
+        up = untrusted.check(values, _UP, where)
+        found.ups[up["run"]] = up
+    elif phase == image.PHASE.name and isinstance(values, dict) and "start" in values:
+        begun = untrusted.check(values, _START, where)
+        found.starts[begun["start"]] = begun
     elif phase == release.PHASE.name and isinstance(values, dict) and "release" in values:
         found.build = untrusted.check(values, _BUILT, where)["release"]["build"]
 

@@ -63,6 +63,10 @@ def good() -> Lines:
             {"phase": "speed", "values": case("llama-bench", 1, 9500.0, 160.0)},
             {"phase": "speed", "values": case("llama-server", 16, 12000.0, 1500.0)},
             {"phase": "speed", "outcome": "done", "reason": "", "seconds": 40.0},
+            {"phase": "no-op", "values": {"run": "the first", "changed": 5, "module_calls": 9, "seconds": 20.5, "cpu_seconds": 14.0}},
+            {"phase": "no-op", "values": {"run": "nothing to do, 1", "changed": 0, "module_calls": 4, "seconds": 6.25, "cpu_seconds": 5.5}},
+            {"phase": "image", "values": {"user": 10001}},
+            {"phase": "image", "values": {"start": "a restart", "ready_seconds": 1.5, "health": "", "ended_with": 0, "unchanged": True}},
             {"phase": "speed-ways", "outcome": "skipped", "reason": "needs 40 s, and 12 s are left", "seconds": 0},
         ]
     )
@@ -89,7 +93,9 @@ def test_good_results_are_tables(tmp_path: pathlib.Path) -> None:
     assert "| 8b-Q8_0 | on | f16 | 1 | 9000.0 | 150.0 | 9500.0 | 160.0 |" in lines
     assert "| 8b-Q8_0 | on | f16 | 16 | 12000.0 | 1500.0 |  |  |" in lines
     assert "| release | done | 15.1 |" in lines
-    assert "| speed-ways | not begun | 0.0 |" in lines
+    assert "| speed-ways | not begun: needs 40 s, and 12 s are left | 0.0 |" in lines
+    assert "| nothing to do, 1 | 0 | 4 | 6.2 | 5.5 |" in lines
+    assert "| a restart | 1.50 |" in lines
     assert "Without a GPU" not in done.stdout
 
 

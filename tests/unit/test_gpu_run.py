@@ -200,7 +200,7 @@ def test_a_recorded_gpu_answers_as_a_real_one(tmp_path: pathlib.Path, monkeypatc
         (["--rounds", "0"], "argument --rounds: 0 is not a number from 1 to 100"),
         (["--port", "70000"], "argument --port: 70000 is not a number from 1024 to 65000"),
         (["--cmake-option", "GGML_CUDA"], "argument --cmake-option: 'GGML_CUDA' is not NAME=VALUE"),
-        (["--tokens", "8000"], "--prompt and --tokens are 512 and 8000, and the models have a context of 8192 with 64 to spare"),
+        (["--tokens", "8100"], "--prompt and --tokens are 64 and 8100, and the models have a context of 8192 with 64 to spare"),
     ],
 )
 def test_arguments_that_make_no_sense_are_told_at_once(tmp_path: pathlib.Path, arguments: list[str], told: str) -> None:
