@@ -89,6 +89,10 @@ def execute(record: converged.Record, flags: Sequence[str], out: Log) -> int:
     sys.stdout.flush()
     sys.stderr.flush()
     try:
+        if record.get("user") and os.geteuid() == 0:
+            from llama_fleet.container import lowered  # noqa: PLC0415 - because only root has something to give up
+
+            lowered.execute(command, environment, record["user"])
         return os.execve(command[0], command, environment)
     except OSError as error:
         out.error(f"{command[0]} cannot be executed: {error.strerror}.")

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 # The collection's own code knows; it is no package that is installed.
 sys.path.append(os.path.join(os.path.abspath(__file__).rsplit(os.sep, 4)[0], "collections"))
 
-from ansible_collections.llama_fleet.core.plugins.module_utils import generations, release_store, server_checks
+from ansible_collections.llama_fleet.core.plugins.module_utils import generations, release_store, server_checks, server_mounts, unprivileged
 from llama_fleet import settings
 from llama_fleet.container import converged, variables
 
@@ -58,6 +58,7 @@ class Store:
             "summary": f"generation {number}, {generation.manifest.get('build', '')}, {os.path.basename(generation.model)}",
             "files": {name: converged.print_of(name) for name in sorted(_files(generation))},
             "links": {link: converged.link_of(link)},
+            "user": _user_of(generation),
             "listings": {str(self._releases): converged.listing(str(self._releases))} if follows else {},
         }
 
@@ -67,6 +68,16 @@ class Store:
         known = {**{name: key for name, key in self._models.items() if name in kept}, str(number): self._model}
         if known != self._models:
             converged.write({"models": known}, path())
+
+
+def _user_of(generation: generations.Generation) -> int:
+    """Return the number of the user that its server runs as where the start is root: that with which it passed its gate."""
+    # A file of secrets is handed over, and all others the user reads.
+    public = [name for name in _files(generation) if pathlib.Path(name).parent != generation.path]
+    secret = {generation.options.get("tls_key"), generation.options.get("tls_certificate"), str(generation.path.parent.parent / "current" / "api-key")}
+    if not unprivileged.may_become_others() or unprivileged.blocked(name for name in public if name not in secret):
+        return 0
+    return server_mounts.user_of(generation.path.parent.parent.name)
 
 
 def _is_whole(generation: generations.Generation) -> bool:

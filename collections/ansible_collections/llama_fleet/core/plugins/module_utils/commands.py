@@ -11,6 +11,10 @@ import signal
 import subprocess
 import typing
 
+from ansible_collections.llama_fleet.core.plugins.module_utils import unprivileged
+
+# Of the command, of a container and of the Hub's client: whoever needs them is given them in another way.
+_OUR_SECRETS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "GGUF_MODEL_TOKEN", "LLAMA_API_KEY", "LLAMA_SERVER_API_KEY", "LLAMA_SERVER_API_KEYS")
 # The code of a command that was killed at its time limit, as of timeout(1).
 TIMED_OUT = 124
 
@@ -69,17 +73,50 @@ def run(
     timeout: float | None = None,
     on_line: typing.Callable[[str], None] | None = None,
 ) -> Result:
-    """The real Runner."""
-    environment = {**os.environ, **(env or {}), "LC_ALL": "C"}
+    """The real Runner. No command needs what Ansible's own environment may hold of our secrets."""
+    ours = {name: value for name, value in os.environ.items() if name not in _OUR_SECRETS}
+    return _run(command, {**ours, **(env or {}), "LC_ALL": "C"}, cwd, timeout, on_line, {})
+
+
+def as_user(user: int, more: typing.Mapping[str, str]) -> Runner:
+    """Return a Runner whose commands are those of the user with the number ``user``, with ``more`` in their environment and nothing secret."""
+
+    def run_as_user(
+        command: typing.Sequence[str],
+        env: typing.Mapping[str, str] | None = None,
+        cwd: str | None = None,
+        timeout: float | None = None,
+        on_line: typing.Callable[[str], None] | None = None,
+    ) -> Result:
+        environment = {**unprivileged.without_secrets(os.environ), **more, **(env or {}), "LC_ALL": "C"}
+        return _run(command, environment, cwd or "/", timeout, on_line, unprivileged.identity(user))
+
+    return run_as_user
+
+
+def _run(
+    command: typing.Sequence[str],
+    environment: typing.Mapping[str, str],
+    cwd: str | None,
+    timeout: float | None,
+    on_line: typing.Callable[[str], None] | None,
+    identity: typing.Mapping[str, typing.Any],
+) -> Result:
     try:
         if on_line is not None:
-            return _run_by_line(command, environment, cwd, on_line)
-        return _run_to_end(command, environment, cwd, timeout)
+            return _run_by_line(command, environment, cwd, on_line, identity)
+        return _run_to_end(command, environment, cwd, timeout, identity)
     except OSError as error:
         return Result(127, "", f"{command[0]}: {error.strerror}")
 
 
-def _run_to_end(command: typing.Sequence[str], environment: typing.Mapping[str, str], cwd: str | None, timeout: float | None) -> Result:
+def _run_to_end(
+    command: typing.Sequence[str],
+    environment: typing.Mapping[str, str],
+    cwd: str | None,
+    timeout: float | None,
+    identity: typing.Mapping[str, typing.Any],
+) -> Result:
     # Neither the with statement nor subprocess.run: both wait for the child after its time, and one that is
     # stuck in the kernel (a driver that hangs) cannot be killed.
     process = subprocess.Popen(  # pylint: disable=ansible-bad-function  # because run_command needs a module and shows no line as it comes
@@ -92,6 +129,7 @@ def _run_to_end(command: typing.Sequence[str], environment: typing.Mapping[str, 
         encoding="utf-8",
         errors="replace",
         start_new_session=timeout is not None,
+        **identity,
     )
     try:
         stdout, stderr = process.communicate(timeout=timeout)
@@ -121,6 +159,7 @@ def _run_by_line(
     environment: typing.Mapping[str, str],
     cwd: str | None,
     on_line: typing.Callable[[str], None],
+    identity: typing.Mapping[str, typing.Any],
 ) -> Result:
     lines: list[str] = []
     with subprocess.Popen(  # pylint: disable=ansible-bad-function  # because run_command needs a module and shows no line as it comes
@@ -132,6 +171,7 @@ def _run_by_line(
         stderr=subprocess.STDOUT,
         encoding="utf-8",
         errors="replace",
+        **identity,
     ) as process:
         try:
             for line in typing.cast("typing.Iterable[str]", process.stdout):

@@ -17,6 +17,7 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.problems import P
 from ansible_collections.llama_fleet.core.plugins.module_utils.scratch import scratch
 
 if typing.TYPE_CHECKING:
+    from ansible_collections.llama_fleet.core.plugins.module_utils.build_user import Builder
     from ansible_collections.llama_fleet.core.plugins.module_utils.commands import Runner
     from ansible_collections.llama_fleet.core.plugins.module_utils.progress import Progress
 
@@ -54,19 +55,25 @@ def ensure_build_tools(root: pathlib.Path, index_url: str, variable: str, progre
 
 
 @contextlib.contextmanager
-def compiler_cache(program: str, folder: pathlib.Path, work: pathlib.Path, cpu: str, cuda: bool, run: Runner) -> typing.Iterator[CompilerCache]:
-    """The cache in ``folder`` for a build below ``work``; ``cpu`` marks objects that only fit such a CPU."""
+def compiler_cache(program: str, folder: pathlib.Path, work: pathlib.Path, cpu: str, cuda: bool, builder: Builder) -> typing.Iterator[CompilerCache]:
+    """The cache in ``folder`` for a build below ``work``; ``cpu`` marks objects that only fit such a CPU.
+
+    A folder of root's becomes the builder's; without the cache of another user, to which that one could not write, a build is only slower.
+    """
     if not program:
         yield CompilerCache()
         return
     folder.mkdir(parents=True, exist_ok=True)
+    if not builder.give(folder):
+        yield CompilerCache()
+        return
     (work / _CPU_FILE).write_text(cpu, encoding="utf-8")
     sccache = pathlib.Path(program).name == "sccache"
     # sccache (0.16) takes nvcc apart and loses its intermediate files with CUDA 13.5: "Could not open input file 'a.cubin'".
     languages = ["C", "CXX", *(["CUDA"] if cuda and not sccache else [])]
     options = {f"CMAKE_{language}_COMPILER_LAUNCHER": program for language in languages}
     if sccache:
-        with _sccache_server(program, folder, work, cpu, run) as environment:
+        with _sccache_server(program, folder, work, cpu, builder) as environment:
             yield CompilerCache(program, options, environment)
     else:
         yield CompilerCache(program, options, ccache_environment(folder, work))
@@ -86,9 +93,10 @@ def ccache_environment(folder: pathlib.Path, work: pathlib.Path) -> dict[str, st
 
 
 @contextlib.contextmanager
-def _sccache_server(program: str, folder: pathlib.Path, work: pathlib.Path, cpu: str, run: Runner) -> typing.Iterator[dict[str, str]]:
+def _sccache_server(program: str, folder: pathlib.Path, work: pathlib.Path, cpu: str, builder: Builder) -> typing.Iterator[dict[str, str]]:
     """A server of our own on a socket, for another one on the host has another cache; it leaves when it idles."""
     with scratch() as sockets:
+        builder.give(sockets)
         environment = {
             "SCCACHE_DIR": str(folder),
             "SCCACHE_SERVER_UDS": f"{sockets}/socket",
@@ -97,8 +105,8 @@ def _sccache_server(program: str, folder: pathlib.Path, work: pathlib.Path, cpu:
             "SCCACHE_BASEDIRS": str(work),
             "SCCACHE_C_CUSTOM_CACHE_BUSTER": cpu,
         }
-        run([program, "--start-server"], env=environment, timeout=60)
+        builder.run([program, "--start-server"], env=environment, timeout=60)
         try:
             yield environment
         finally:
-            run([program, "--stop-server"], env=environment, timeout=60)
+            builder.run([program, "--stop-server"], env=environment, timeout=60)

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import dataclasses
 import mmap
+import os
 import pathlib
 import re
 import shutil
@@ -44,6 +45,8 @@ endfunction()
 cmake_language(DEFER CALL llama_fleet_cure "${CMAKE_CURRENT_SOURCE_DIR}")
 """
 _OPTIONS = "llama_cpp_cmake_options"
+# Characters; one of llama.cpp has a tenth of that.
+_LONGEST_CACHE = 1 << 20
 _UNUSED = re.compile(r"Manually-specified variables were not used by the project:\n\n((?: +\S+\n)+)")
 _IGNORED = re.compile(r"^\s*(\w+) is deprecated and will be ignored", re.MULTILINE)
 # What is declared has a type in the cache; what was only given has none.
@@ -106,7 +109,7 @@ class Compilation:
 
     def _unknown_options(self, output: str, runner: Runner) -> list[Problem]:
         source, cache_file = self.work / "source", self.work / "build" / "CMakeCache.txt"
-        cache = cache_file.read_text(encoding="utf-8", errors="replace") if self.user_options else ""
+        cache = _text_of(cache_file) if self.user_options else ""
         if not suspicious_options(output, self.user_options, cache):
             return []
         scripts = "\n".join(
@@ -132,6 +135,12 @@ class Compilation:
         if not result.ok:
             raise ProblemError(failure(result, self.log))
         return result
+
+
+def _text_of(path: pathlib.Path) -> str:
+    """Return a text that compilers wrote, who have fewer rights than this process: no link of theirs is followed. Raises OSError."""
+    with os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), encoding="utf-8", errors="replace") as file:
+        return file.read(_LONGEST_CACHE)
 
 
 def suspicious_options(output: str, user: typing.Iterable[str], cache: str) -> list[str]:

@@ -10,7 +10,7 @@ import shutil
 import tempfile
 import typing
 
-from ansible_collections.llama_fleet.core.plugins.module_utils import build_host, cpus, git_source, llama_cpp_archive, release_store
+from ansible_collections.llama_fleet.core.plugins.module_utils import build_host, build_user, cpus, git_source, llama_cpp_archive, release_store
 from ansible_collections.llama_fleet.core.plugins.module_utils.build_jobs import GIB, job_count, memory_available
 from ansible_collections.llama_fleet.core.plugins.module_utils.compiler_cache import compiler_cache, ensure_build_tools
 from ansible_collections.llama_fleet.core.plugins.module_utils.files import locked
@@ -53,7 +53,9 @@ def make_release(request: Request, plan: Plan, progress: Progress, run: Runner) 
         return plan, False
     if plan.cached:  # now that the host's compiler is known
         return make_release(request, plan, progress, run)
-    return _locked(request, plan, progress, lambda path: _build(request, plan, path, progress, run))
+    built, made = _locked(request, plan, progress, lambda path: _build(request, plan, path, progress, run))
+    remark = build_user.remark(_read_by_builds(request)) if made else ""
+    return (dataclasses.replace(built, warnings=(*built.warnings, remark)) if remark else built), made
 
 
 def _locked(request: Request, plan: Plan, progress: Progress, make: typing.Callable[[pathlib.Path], release_store.Manifest]) -> tuple[Plan, bool]:
@@ -93,25 +95,33 @@ def _build(request: Request, plan: Plan, path: pathlib.Path, progress: Progress,
     staged = release_store.staging(path)
     try:
         program = ensure_build_tools(request.root, request.index_url, "llama_cpp_index_url", progress, run)
+        builder = build_user.builder_of(work, _read_by_builds(request), run)
         _bring_source(request, plan, work / "source", progress, run)
         compilation = _compilation(request, plan, work, builds / f"{path.name}.log")
         compilation.log.unlink(missing_ok=True)
         digest = plan.parts["cpu_features"]
-        with compiler_cache(program, request.compiler_cache, work, digest, request.backend == CUDA, run) as cache:
-            compilation.run(cache, progress, run)
-            outcome, cured = _stage_and_test(request, plan, compilation, staged, progress, run), False
+        with compiler_cache(program, request.compiler_cache, work, digest, request.backend == CUDA, builder) as cache:
+            compilation.run(cache, progress, builder.run)
+            outcome, cured = _stage_and_test(request, plan, compilation, staged, progress, builder.run), False
             if outcome.illegal_instruction and plan.parts["machine"] in ("x86_64", "amd64"):
-                compilation.run(cache, progress, run, cured=True)
-                outcome, cured = _stage_and_test(request, plan, compilation, staged, progress, run), True
+                compilation.run(cache, progress, builder.run, cured=True)
+                outcome, cured = _stage_and_test(request, plan, compilation, staged, progress, builder.run), True
         if outcome.failure:
             raise ProblemError(_unusable(outcome, cured, compilation.log))
         copy_licences(work / "source", staged, pathlib.Path(request.cuda_toolkit) if request.backend == CUDA else None)
-        manifest = {**_manifest(request, plan, staged, outcome, cured), "options": server_options(staged / "bin", run)}
+        manifest = {**_manifest(request, plan, staged, outcome, cured), "options": server_options(staged / "bin", builder.run)}
         release_store.publish(staged, path, manifest)
         return manifest
     finally:
         shutil.rmtree(work, ignore_errors=True)
         shutil.rmtree(staged, ignore_errors=True)
+
+
+def _read_by_builds(request: Request) -> list[pathlib.Path]:
+    """Return what compilers read beside their work folder."""
+    toolkit = [pathlib.Path(request.cuda_toolkit)] if request.backend == CUDA else []
+    tools = [folder(request.root) / "bin" / name for name in ("cmake", "ninja", "python")]
+    return [request.root / "builds", *tools, request.compiler_cache.parent, *toolkit]
 
 
 def _bring_source(request: Request, plan: Plan, target: pathlib.Path, progress: Progress, run: Runner) -> None:
@@ -147,9 +157,9 @@ def _stage_and_test(request: Request, plan: Plan, compilation: Compilation, stag
     """Put the release together where it can be published from, and let it decode tokens there."""
     shutil.rmtree(staged, ignore_errors=True)
     programs = staged / "bin"
+    strip_symbols(compilation.programs, run)
     release_store.copy_programs(compilation.programs, programs)
     copy_openmp(compilation.compiler, programs, run)
-    strip_symbols(programs, run)
     if request.backend == CUDA:
         major = plan.parts["cuda_toolkit"].partition(".")[0]
         copy_toolkit_libraries(pathlib.Path(request.cuda_toolkit), major, programs, "llama_cpp_cuda_toolkit")

@@ -5,8 +5,10 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import shutil
+import stat
 import typing
 
 from ansible_collections.llama_fleet.core.plugins.module_utils.files import read_json, sha256_of, sync_directory, write_json
@@ -131,8 +133,19 @@ def copy_programs(source: pathlib.Path, target: pathlib.Path) -> None:
         library = ".so" in path.suffixes
         if path.is_symlink() and library:
             (target / path.name).symlink_to(os.readlink(path))
-        elif path.is_file() and (library or os.access(path, os.X_OK)):
-            shutil.copy2(path, target / path.name)
+        elif not path.is_symlink() and path.is_file() and (library or os.access(path, os.X_OK)):
+            copy_regular(path, target / path.name)
+
+
+def copy_regular(source: pathlib.Path, target: pathlib.Path) -> None:
+    """Copy a file that another user may have written, with its mode but not its owner. Raises OSError where it is a link, or no file."""
+    with os.fdopen(os.open(source, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
+        found = os.fstat(file.fileno())
+        if not stat.S_ISREG(found.st_mode) or found.st_nlink > 1:
+            raise OSError(errno.EINVAL, "it is no file of its own", str(source))
+        with target.open("xb") as copy:
+            shutil.copyfileobj(file, copy)
+            os.fchmod(copy.fileno(), 0o755 if found.st_mode & stat.S_IXUSR else 0o644)
 
 
 def describe(path: pathlib.Path) -> Manifest:

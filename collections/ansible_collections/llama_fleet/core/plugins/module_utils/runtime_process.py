@@ -8,10 +8,11 @@ import contextlib
 import dataclasses
 import os
 import pathlib
+import resource
 import subprocess
 import typing
 
-from ansible_collections.llama_fleet.core.plugins.module_utils import files, processes
+from ansible_collections.llama_fleet.core.plugins.module_utils import files, processes, unprivileged
 from ansible_collections.llama_fleet.core.plugins.module_utils.server_gate import GateError
 from ansible_collections.llama_fleet.core.plugins.module_utils.server_options import INSTANCE_VARIABLE
 from ansible_collections.llama_fleet.core.plugins.module_utils.untrusted import Number, Record
@@ -31,6 +32,19 @@ def base_environment(environment: typing.Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in environment.items() if name in _PASSED_ON or name.startswith(_PASSED_ON_PREFIXES)}
 
 
+@contextlib.contextmanager
+def _lockable_memory() -> typing.Iterator[None]:
+    """Let what is started within lock its memory: root needs no limit for that, and whom it becomes does. Where it may not, the server says so."""
+    before = resource.getrlimit(resource.RLIMIT_MEMLOCK)
+    with contextlib.suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_MEMLOCK, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_MEMLOCK, before)
+
+
 @dataclasses.dataclass
 class ProcessRuntime:
     """A process that outlives us, in a session of its own, for machines without systemd."""
@@ -39,6 +53,8 @@ class ProcessRuntime:
     runtime_root: pathlib.Path
     stop_seconds: float = STOP_SECONDS
     name: str = "process"
+    # The number of the user that the server runs as; 0 is this process's own.
+    user: int = 0
     _children: dict[int, subprocess.Popen[bytes]] = dataclasses.field(default_factory=dict)
 
     @property
@@ -79,15 +95,18 @@ class ProcessRuntime:
         environment = {**base_environment(os.environ), **generation.variables}
         descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o640)
         try:
-            child = subprocess.Popen(  # pylint: disable=ansible-bad-function  # because run_command waits for the end, and this process is to stay
-                generation.command,
-                env=environment,
-                cwd="/",
-                stdin=subprocess.DEVNULL,
-                stdout=descriptor,
-                stderr=descriptor,
-                start_new_session=True,
-            )
+            with unprivileged.handed_over(generation.command, environment, self.user) as handed, _lockable_memory():
+                child = subprocess.Popen(  # pylint: disable=ansible-bad-function  # because run_command waits for the end, and this process is to stay
+                    handed.command,
+                    env=handed.environment,
+                    pass_fds=handed.descriptors,
+                    cwd="/",
+                    stdin=subprocess.DEVNULL,
+                    stdout=descriptor,
+                    stderr=descriptor,
+                    start_new_session=True,
+                    **unprivileged.identity(self.user),
+                )
         except OSError as error:
             raise GateError(f"{generation.command[0]} cannot be executed: {error.strerror}") from error
         finally:

@@ -8,7 +8,7 @@ import dataclasses
 import socket
 import typing
 
-from ansible_collections.llama_fleet.core.plugins.module_utils import server_gate, server_speed
+from ansible_collections.llama_fleet.core.plugins.module_utils import server_gate, server_speed, server_user
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, ProblemError
 from ansible_collections.llama_fleet.core.plugins.module_utils.runtime_process import ProcessRuntime
 from ansible_collections.llama_fleet.core.plugins.module_utils.server_switch import LOG_LINES, Started
@@ -23,7 +23,7 @@ _HOST = "127.0.0.1"
 def prove(switch: Switch, generation: Generation, back: Generation | None) -> Started:
     """Let ``generation``, which is current, pass its gate; where it does not, ``back`` is current again, or nothing is. Nothing runs afterwards."""
     options = switch.options
-    runtime = ProcessRuntime(options.folder, options.runtime_root, options.stop_timeout)
+    runtime = ProcessRuntime(options.folder, options.runtime_root, options.stop_timeout, user=server_user.number(options))
     here = _on_loopback(generation, _free_port())
     measure = server_speed.baseline(options.min_speed_ratio, generation.model, back, reversed(switch.store.all()))
     switch.progress.stage("proving llama-server before it starts")

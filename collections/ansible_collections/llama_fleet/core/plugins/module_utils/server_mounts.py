@@ -75,7 +75,12 @@ def mounts(options: Options, command: typing.Sequence[str]) -> list[str]:
 
 def container_user(options: Options) -> int:
     """The number of the user in the instance's container: one that the host has no other use for, and as a rule no other instance."""
-    return _FIRST_USER + zlib.crc32(options.instance.encode("utf-8")) % _USERS
+    return user_of(options.instance)
+
+
+def user_of(instance: str) -> int:
+    """Return that number by the instance's name."""
+    return _FIRST_USER + zlib.crc32(instance.encode("utf-8")) % _USERS
 
 
 def locks_memory(options: Options, command: typing.Sequence[str], variables: typing.Mapping[str, str]) -> bool:

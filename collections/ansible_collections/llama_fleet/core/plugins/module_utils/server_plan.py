@@ -25,6 +25,7 @@ from ansible_collections.llama_fleet.core.plugins.module_utils import (
     server_secrets,
     server_settings,
     server_unit,
+    server_user,
     server_writing,
 )
 from ansible_collections.llama_fleet.core.plugins.module_utils import server_checks as checks
@@ -219,6 +220,8 @@ class Planner:
         told = None if self.dry else self.told
         found = server_runtimes.problems(self.options, self.host.run, self.runtime_name, self.host.systemd, self.host.euid, told)
         found += self.unwritable()
+        if self.runtime_name in server_user.RUNTIMES:
+            found += server_user.problems(self.options)
         if self.runtime_name == "process":
             found += _unwritable(self.options.runtime_root, "llama_server_runtime_root")
         return found

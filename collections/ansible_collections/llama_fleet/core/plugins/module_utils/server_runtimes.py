@@ -7,7 +7,7 @@ from __future__ import annotations
 import dataclasses
 import typing
 
-from ansible_collections.llama_fleet.core.plugins.module_utils import processes, server_compose, server_mounts, server_quadlet, server_unit
+from ansible_collections.llama_fleet.core.plugins.module_utils import processes, server_compose, server_mounts, server_quadlet, server_unit, server_user
 from ansible_collections.llama_fleet.core.plugins.module_utils.container_engines import ENGINES, tester
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import ProblemError
 from ansible_collections.llama_fleet.core.plugins.module_utils.processes import ending
@@ -116,7 +116,9 @@ def make(name: str, options: Options, run: Runner, unit_root: pathlib.Path = UNI
     if isinstance(found, DockerRuntime):
         user = server_mounts.container_user(options)
         return dataclasses.replace(found, private=server_mounts.private(options), user=user, stop_seconds=options.stop_timeout)
-    return dataclasses.replace(found, stop_seconds=options.stop_timeout) if isinstance(found, ProcessRuntime) else found
+    if isinstance(found, ProcessRuntime):
+        return dataclasses.replace(found, stop_seconds=options.stop_timeout, user=server_user.number(options))
+    return found
 
 
 def others(

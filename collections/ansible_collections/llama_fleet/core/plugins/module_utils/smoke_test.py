@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import pathlib
@@ -43,9 +44,8 @@ class Outcome:
 def smoke_test(programs: pathlib.Path, on_gpu: bool, run: Runner) -> Outcome:
     """Decode with ``llama-bench`` of ``programs`` on the CPU, and with ``on_gpu`` on every GPU by itself, of which there has to be one."""
     report: dict[str, typing.Any] = {}
-    with scratch() as folder:
-        model = folder / "tiny.gguf"
-        write_tiny_model(model)
+    with _model_for_anybody() as model:
+        folder = model.parent
         devices = [CPU]
         if on_gpu:
             listed = run([str(programs / "llama-bench"), "--list-devices"], cwd=str(folder), timeout=TIME_LIMIT)
@@ -76,11 +76,20 @@ def smoke_test_as_it_is(programs: pathlib.Path, on_gpu: bool, run: Runner) -> tu
         removed.append(variant.name)
 
 
-def _loaded_variant(programs: pathlib.Path, run: Runner) -> pathlib.Path | None:
-    """The library of ``programs`` that llama-bench takes for this CPU, None where it is no variant of several."""
+@contextlib.contextmanager
+def _model_for_anybody() -> typing.Iterator[pathlib.Path]:
+    """Lend a tiny model that a user without rights can read too, in a folder to which only this one can write."""
     with scratch() as folder:
+        folder.chmod(0o711)
         model = folder / "tiny.gguf"
         write_tiny_model(model)
+        yield model
+
+
+def _loaded_variant(programs: pathlib.Path, run: Runner) -> pathlib.Path | None:
+    """The library of ``programs`` that llama-bench takes for this CPU, None where it is no variant of several."""
+    with _model_for_anybody() as model:
+        folder = model.parent
         told = _LOADED_VARIANT.search(run([*bench_command(programs, model, CPU), "-v"], cwd=str(folder), timeout=TIME_LIMIT).stderr)
     variant = programs / pathlib.Path(told[1]).name if told else None
     return variant if variant is not None and variant.is_file() else None

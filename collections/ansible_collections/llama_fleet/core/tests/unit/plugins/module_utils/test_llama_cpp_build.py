@@ -9,6 +9,7 @@ import pytest
 
 from ansible_collections.llama_fleet.core.plugins.module_utils import compiler_cache as compiler_cache_module
 from ansible_collections.llama_fleet.core.plugins.module_utils import tools_venv
+from ansible_collections.llama_fleet.core.plugins.module_utils.build_user import Builder
 from ansible_collections.llama_fleet.core.plugins.module_utils.commands import Result
 from ansible_collections.llama_fleet.core.plugins.module_utils.compiler_cache import CompilerCache, compiler_cache, ensure_build_tools, find_program
 from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp_build import (
@@ -217,7 +218,7 @@ def test_ccache_comes_before_sccache(tmp_path: pathlib.Path, monkeypatch: pytest
 
 @pytest.mark.parametrize(("cuda", "languages"), [(False, ["C", "CXX"]), (True, ["C", "CXX", "CUDA"])])
 def test_ccache(tmp_path: pathlib.Path, cuda: bool, languages: list[str]) -> None:
-    with compiler_cache("/usr/bin/ccache", tmp_path / "cache", tmp_path, "digest", cuda, FakeRunner()) as cache:
+    with compiler_cache("/usr/bin/ccache", tmp_path / "cache", tmp_path, "digest", cuda, Builder(0, FakeRunner())) as cache:
         assert cache.options == {f"CMAKE_{language}_COMPILER_LAUNCHER": "/usr/bin/ccache" for language in languages}
         assert cache.environment["CCACHE_BASEDIR"] == str(tmp_path)
         assert pathlib.Path(cache.environment["CCACHE_EXTRAFILES"]).read_text(encoding="utf-8") == "digest"
@@ -225,7 +226,7 @@ def test_ccache(tmp_path: pathlib.Path, cuda: bool, languages: list[str]) -> Non
 
 def test_sccache_has_a_server_of_its_own_and_stops_it(tmp_path: pathlib.Path) -> None:
     recorder = FakeRunner()
-    with compiler_cache("/usr/bin/sccache", tmp_path / "cache", tmp_path, "digest", cuda=True, run=recorder) as cache:
+    with compiler_cache("/usr/bin/sccache", tmp_path / "cache", tmp_path, "digest", cuda=True, builder=Builder(0, recorder)) as cache:
         assert set(cache.options) == {"CMAKE_C_COMPILER_LAUNCHER", "CMAKE_CXX_COMPILER_LAUNCHER"}, "nvcc fails below it"
         assert cache.environment["SCCACHE_C_CUSTOM_CACHE_BUSTER"] == "digest"
         assert int(cache.environment["SCCACHE_IDLE_TIMEOUT"]) > 1800, "longer than the longest file takes"
@@ -235,7 +236,7 @@ def test_sccache_has_a_server_of_its_own_and_stops_it(tmp_path: pathlib.Path) ->
 
 
 def test_no_cache_is_no_matter(tmp_path: pathlib.Path) -> None:
-    with compiler_cache("", tmp_path / "cache", tmp_path, "", cuda=False, run=FakeRunner()) as cache:
+    with compiler_cache("", tmp_path / "cache", tmp_path, "", cuda=False, builder=Builder(0, FakeRunner())) as cache:
         assert (cache.options, cache.environment) == ({}, {})
 
 
