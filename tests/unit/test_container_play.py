@@ -22,6 +22,7 @@ from tests.unit.fake_volume import SOURCE, Volume
 
 # Where there is one instance, and nobody overrides anything.
 INSTANCE_ONLY = ("_overrides", "gguf_model_ctx_size", "gguf_model_parallel", "nvidia_driver_runtime")
+COMMIT = "c1" * 20
 START = "import sys\nfrom llama_fleet import entrypoint\nsys.exit(entrypoint.main())\n"
 
 
@@ -58,11 +59,11 @@ def volume(tmp_path: pathlib.Path) -> Volume:
         "machine": target.machine,
         "cuda_architectures": [],
         "cpu_features": llama_cpp_options.cpu_features(pathlib.Path("/proc/cpuinfo").read_text(encoding="utf-8")),
-        "cmake_options": llama_cpp_options.cmake_options(target, "b1", "c1", True, {}),
+        "cmake_options": llama_cpp_options.cmake_options(target, "b1", COMMIT, True, {}),
     }
     manifest = files.read_json(release / "manifest.json", Plain()) or {}
     (release / "manifest.json").unlink()
-    more = {"build": "b1", "commit": "c1", "fingerprint": "fe" * 32, "fingerprint_parts": parts, "source": SOURCE.removeprefix("git+")}
+    more = {"build": "b1", "commit": COMMIT, "fingerprint": "fe" * 32, "fingerprint_parts": parts, "source": SOURCE.removeprefix("git+")}
     files.write_json(release / "manifest.json", {**manifest, **more, **release_store.describe(release)})
     fake_server.model(made.model)
     return made

@@ -75,7 +75,7 @@ def run(
 ) -> Result:
     """The real Runner. No command needs what Ansible's own environment may hold of our secrets."""
     ours = {name: value for name, value in os.environ.items() if name not in _OUR_SECRETS}
-    return _run(command, {**ours, **(env or {}), "LC_ALL": "C"}, cwd, timeout, on_line, {})
+    return _run(command, {**ours, **(env or {})}, cwd, timeout, on_line, {})
 
 
 def as_user(user: int, more: typing.Mapping[str, str]) -> Runner:
@@ -88,20 +88,21 @@ def as_user(user: int, more: typing.Mapping[str, str]) -> Runner:
         timeout: float | None = None,
         on_line: typing.Callable[[str], None] | None = None,
     ) -> Result:
-        environment = {**unprivileged.without_secrets(os.environ), **more, **(env or {}), "LC_ALL": "C"}
-        return _run(command, environment, cwd or "/", timeout, on_line, unprivileged.identity(user))
+        ours = {**unprivileged.without_secrets(os.environ), **more, **(env or {})}
+        return _run(command, ours, cwd or "/", timeout, on_line, unprivileged.identity(user))
 
     return run_as_user
 
 
 def _run(
     command: typing.Sequence[str],
-    environment: typing.Mapping[str, str],
+    variables: typing.Mapping[str, str],
     cwd: str | None,
     timeout: float | None,
     on_line: typing.Callable[[str], None] | None,
     identity: typing.Mapping[str, typing.Any],
 ) -> Result:
+    environment = {**variables, "LC_ALL": "C"}
     try:
         if on_line is not None:
             return _run_by_line(command, environment, cwd, on_line, identity)

@@ -8,7 +8,7 @@ import typing
 
 import pytest
 
-from ansible_collections.llama_fleet.core.plugins.module_utils import processes
+from ansible_collections.llama_fleet.core.plugins.module_utils import commands, processes
 from ansible_collections.llama_fleet.core.plugins.module_utils.commands import run
 from ansible_collections.llama_fleet.core.tests.unit import waiting
 
@@ -85,3 +85,18 @@ def test_a_command_stuck_in_the_kernel_is_not_waited_for(monkeypatch: pytest.Mon
 
     monkeypatch.setattr(subprocess.Popen, "wait", stuck)
     assert run(["sleep", "3600"], timeout=0.2).code == 124
+
+
+def test_no_command_is_given_a_secret_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HF_TOKEN", "LLAMA_API_KEY", "GGUF_MODEL_TOKEN"):
+        monkeypatch.setenv(name, "s3cr3t")
+    monkeypatch.setenv("GITHUB_TOKEN", "theirs")
+    told = commands.run(["env"], env={"GIVEN_TOKEN": "given"}).stdout
+    assert "s3cr3t" not in told
+    assert "GITHUB_TOKEN=theirs" in told, "a credential helper of git's may want it"
+    by_line: list[str] = []
+    commands.run(["env"], on_line=by_line.append)
+    assert "s3cr3t" not in "".join(by_line)
+    compilers = commands.as_user(0, {"HOME": "/w"})(["env"], env={"CCACHE_DIR": "/c"}).stdout.splitlines()
+    assert {"HOME=/w", "CCACHE_DIR=/c"} <= set(compilers)
+    assert not any("TOKEN" in line for line in compilers)

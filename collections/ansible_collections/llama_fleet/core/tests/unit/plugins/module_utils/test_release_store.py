@@ -115,3 +115,23 @@ def test_leftovers_of_one_release_go_and_others_stay(tmp_path: pathlib.Path) -> 
     release_store.clear_leftovers(tmp_path, "b1-x")
     assert [path.exists() for path in mine] == [False] * 3
     assert [path.exists() for path in others] == [True] * 3
+
+
+@pytest.mark.parametrize("kind", ["link", "hard link", "fifo"])
+def test_what_compilers_left_in_place_of_a_program_is_not_followed(tmp_path: pathlib.Path, kind: str) -> None:
+    secret, made = tmp_path / "secret", tmp_path / "made"
+    secret.write_text("precious", encoding="ascii")
+    secret.chmod(0o700)
+    made.mkdir()
+    make: dict[str, typing.Callable[[pathlib.Path], object]] = {
+        "link": lambda path: path.symlink_to(secret),
+        "hard link": lambda path: os.link(secret, path),
+        "fifo": os.mkfifo,
+    }
+    make[kind](made / "llama-server")
+    with pytest.raises(OSError):
+        release_store.copy_regular(made / "llama-server", tmp_path / "copy")
+    assert not (tmp_path / "copy").exists()
+    if kind == "link":
+        release_store.copy_programs(made, tmp_path / "programs")
+        assert list((tmp_path / "programs").iterdir()) == []

@@ -120,7 +120,7 @@ def test_memory_that_is_not_there_is_told_with_what_would_fit_and_can_be_overrid
     forced = instance.good(release=release, parallel=4, ctx_size=4096, memory_check=False)
     assert forced["memory"][0]["context_mib"] == 16 * context
     assert "which want" in str(forced["warnings"])
-    assert instance.good(release=release, parallel=4, ctx_size=2048).get("warnings", []) == []
+    assert "which want" not in str(instance.good(release=release, parallel=4, ctx_size=2048).get("warnings", []))
 
 
 @pytest.mark.parametrize(("planner", "told"), [(None, "has no llama-fit-params"), ("kill -9 $$", "llama-fit-params of")])
