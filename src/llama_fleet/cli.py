@@ -64,7 +64,7 @@ def up(invocation: Invocation, variables: dict[str, object], *, detach: bool) ->
         click.echo(f"Not touched, for a batch before them failed: {', '.join(outcome.untouched)}")
     if outcome.exit_code or invocation.check:
         return outcome.exit_code
-    click.echo(console.answers(outcome, with_key=bool(values.get("llama_server_api_key"))))
+    click.echo(console.answers(outcome))
     result = outcome.of_role("llama_server").get(events.LOCALHOST, {})
     if detach or not invocation.is_local or result.get("runtime") != "process":
         return ExitCode.OK

@@ -2,7 +2,6 @@
 # SPDX-License-Identifier: MIT
 """Shows a run: in place on a terminal, as plain lines elsewhere."""
 
-import json
 import os
 import shutil
 import sys
@@ -10,7 +9,7 @@ import time
 import typing
 from collections.abc import Callable, Sequence
 
-from llama_fleet import events
+from llama_fleet import asking, events
 from llama_fleet.settings import Stage
 
 # Seconds between two lines of the same stage where there is no terminal.
@@ -91,8 +90,8 @@ def summary(outcome: events.Outcome) -> str:
     return f"changed={outcome.changed} in {duration(outcome.seconds)}, {outcome.calls} module calls"
 
 
-def answers(outcome: events.Outcome, *, with_key: bool) -> str:
-    """Each host's, or instance's, answer to the prompt, its endpoint, and a line that asks the next question."""
+def answers(outcome: events.Outcome) -> str:
+    """Each host's, or instance's, answer to the prompt, its endpoint, and the lines that ask the next question."""
     # What was stopped or removed has no endpoint.
     results = [(host, result) for host, result in sorted(outcome.of_role("llama_server").items()) if result["endpoint"]]
     parts = []
@@ -101,10 +100,10 @@ def answers(outcome: events.Outcome, *, with_key: bool) -> str:
         if result.get("answer"):
             parts.append(f"\n{name}{result['answer'].strip()}\n")
         parts.append(f"{name}{result['endpoint']}")
-    return "\n".join([*parts, *(curl(result["endpoint"], with_key=with_key) for _host, result in results[:1])])
+    return "\n".join([*parts, *(line for host, result in results[:1] for line in asking.lines(result, _address(outcome, host)))])
 
 
-def curl(endpoint: str, *, with_key: bool) -> str:
-    body = json.dumps({"messages": [{"role": "user", "content": "Hello!"}]})
-    key = ' -H "Authorization: Bearer $LLAMA_API_KEY"' if with_key else ""
-    return f"curl {endpoint}/v1/chat/completions -H \"Content-Type: application/json\"{key} -d '{body}'"
+def _address(outcome: events.Outcome, host: str) -> str:
+    """How ssh reaches a host; empty for this machine."""
+    name = host.partition("/")[0]
+    return "" if name == events.LOCALHOST else outcome.addresses.get(name, name)

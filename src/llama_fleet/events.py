@@ -84,6 +84,8 @@ class Outcome:
     seconds: float = 0.0
     failures: list[Failure] = dataclasses.field(default_factory=list)
     results: dict[str, dict[str, Mapping[str, typing.Any]]] = dataclasses.field(default_factory=dict)
+    # By host, how Ansible reaches it.
+    addresses: dict[str, str] = dataclasses.field(default_factory=dict)
     # Hosts of batches that were not begun.
     untouched: list[str] = dataclasses.field(default_factory=list)
 
@@ -153,6 +155,8 @@ class Translator:
         self.outcome.calls += 1
         self.outcome.changed += stage.changed
         self.outcome.results.setdefault(host, {})[role] = result
+        if data.get("remote_addr"):
+            self.outcome.addresses[data["host"]] = str(data["remote_addr"])
         self._listener(stage)
 
     def _failed(self, data: Mapping[str, typing.Any], *, unreachable: bool) -> None:

@@ -22,7 +22,7 @@ Diff = list[dict[str, str]]
 
 def facts(options: Options, runtime_name: str, runtime: Runtime, generation: Generation | None, changed: bool, diff: Diff) -> Result:
     """What every result has, with nothing in what only a server that is to run has."""
-    texts = dict.fromkeys(("endpoint", "device", "environment_file", "answer"), "")
+    texts = dict.fromkeys(("endpoint", "certificate", "device", "environment_file", "answer"), "")
     lists: Result = {name: [] for name in ("command", "changed_parts", "memory", "warnings")}
     return {
         **texts,
@@ -59,6 +59,7 @@ def served(
     return {
         "generation": number,
         "endpoint": endpoint_of(options),
+        "certificate": str(options.get("tls_certificate") or ""),
         "device": device_of(variables),
         "command": list(command),
         "environment_file": f"{folder}/generations/{number}/environment",

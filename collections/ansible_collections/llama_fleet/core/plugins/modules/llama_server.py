@@ -193,6 +193,10 @@ endpoint:
   returned: success
   type: str
   sample: http://127.0.0.1:8080
+certificate:
+  description: The file of its certificate; empty without TLS.
+  returned: success
+  type: str
 device:
   description: The devices it computes on, V(cpu) or such as V(CUDA0).
   returned: success

@@ -145,7 +145,7 @@ MODULES: dict[str, tuple[dict[str, Shape], dict[str, Shape]]] = {
             **dict.fromkeys(("pid", "context", "threads", "in_flight", "cut"), COUNT),
             "answer": Said(1 << 16),
             "command": TEXTS,
-            "environment_file": PATH,
+            **dict.fromkeys(("certificate", "environment_file"), PATH),
             "restarted": Flag(),
             "memory": Shown(most=2000),
             "speed": SPEED,

@@ -1,0 +1,61 @@
+# Copyright: (c) 2026, the llama-fleet authors
+# SPDX-License-Identifier: MIT
+"""The line of shell that asks a server its first question: one that works from here, and has no key in any process's arguments."""
+
+import ipaddress
+import json
+import os
+import shlex
+import typing
+import urllib.parse
+from collections.abc import Mapping
+
+_KEY_FLAG = "--api-key-file"
+_BODY = json.dumps({"messages": [{"role": "user", "content": "Hello!"}]})
+
+
+def lines(result: Mapping[str, typing.Any], address: str = "", environment: Mapping[str, str] = os.environ) -> list[str]:
+    """Return what to type to ask the server that ``result`` of the role llama_server tells of.
+
+    ``address`` is how ssh reaches its host, empty for this machine. A server that listens for its own host alone is asked through a tunnel.
+    """
+    url = urllib.parse.urlsplit(str(result["endpoint"]))
+    words = ["curl", f"{result['endpoint']}/v1/chat/completions", "-H", "Content-Type: application/json"]
+    certificate = _place(result.get("certificate", ""), address)
+    key = _key(result.get("command") or [], address, environment)
+    ending = f"{f' --cacert {certificate}' if certificate else ''}{' -H @-' if key else ''} -d {shlex.quote(_BODY)}"
+    asking = f"{f'{key} | ' if key else ''}{shlex.join(words)}{ending}"
+    if address and _is_loopback(url.hostname or ""):
+        return [f"ssh -N -L {url.port}:{url.netloc} {shlex.quote(address)}  # in another terminal, for the server listens on its own host alone", asking]
+    return [asking]
+
+
+def _key(command: list[str], address: str, environment: Mapping[str, str]) -> str:
+    """Return what prints the header with the key; empty where there is none."""
+    if _KEY_FLAG not in command[:-1]:
+        return ""
+    if not address and environment.get("LLAMA_API_KEY"):
+        return "printf 'Authorization: Bearer %s\\n' \"$LLAMA_API_KEY\""
+    file = command[command.index(_KEY_FLAG) + 1]
+    return f"{_reader(file, address)} | sed 's/^/Authorization: Bearer /;q'"
+
+
+def _place(file: str, address: str) -> str:
+    """Return a word that names the file to a program here; empty for none."""
+    if not file:
+        return ""
+    return f"<({_reader(file, address)})" if address else shlex.quote(file)
+
+
+def _reader(file: str, address: str) -> str:
+    """Return the command that prints a file which only root may read."""
+    if address:
+        return f"ssh {shlex.quote(address)} {shlex.quote(f'sudo cat {shlex.quote(file)}')}"
+    return f"{'' if os.access(file, os.R_OK) else 'sudo '}cat {shlex.quote(file)}"
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
