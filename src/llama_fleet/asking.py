@@ -19,15 +19,23 @@ def lines(result: Mapping[str, typing.Any], address: str = "", environment: Mapp
 
     ``address`` is how ssh reaches its host, empty for this machine. A server that listens for its own host alone is asked through a tunnel.
     """
-    url = urllib.parse.urlsplit(str(result["endpoint"]))
     words = ["curl", f"{result['endpoint']}/v1/chat/completions", "-H", "Content-Type: application/json"]
     certificate = _place(result.get("certificate", ""), address)
     key = _key(result.get("command") or [], address, environment)
     ending = f"{f' --cacert {certificate}' if certificate else ''}{' -H @-' if key else ''} -d {shlex.quote(_BODY)}"
     asking = f"{f'{key} | ' if key else ''}{shlex.join(words)}{ending}"
-    if address and _is_loopback(url.hostname or ""):
-        return [f"ssh -N -L {url.port}:{url.netloc} {shlex.quote(address)}  # in another terminal, for the server listens on its own host alone", asking]
-    return [asking]
+    tunnel = _tunnel(str(result["endpoint"])) if address else ""
+    hint = "  # in another terminal"
+    return [*([f"ssh -N -L {tunnel} {shlex.quote(address)}{hint}"] if tunnel else []), asking]
+
+
+def _tunnel(endpoint: str) -> str:
+    """Return what ssh forwards to reach an endpoint that names its own host; empty where it names another address, or makes no sense."""
+    try:
+        url = urllib.parse.urlsplit(endpoint)
+        return shlex.quote(f"{url.port}:{url.netloc}") if _is_loopback(url.hostname or "") else ""
+    except ValueError:
+        return ""
 
 
 def _key(command: list[str], address: str, environment: Mapping[str, str]) -> str:

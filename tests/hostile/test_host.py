@@ -276,5 +276,5 @@ def test_no_host_is_invented_and_none_speaks_for_another(fleet: Fleet) -> None:
 
 def test_no_control_character_reaches_the_operator(fleet: Fleet) -> None:
     texts = [event.text for event in fleet.seen if not isinstance(event, events.StageDone)]
-    texts.append(console.answers(fleet.outcome, with_key=False))
+    texts.append(console.answers(fleet.outcome))
     assert [text for text in texts if not all(each.isprintable() or each in "\n\t" for each in text)] == []

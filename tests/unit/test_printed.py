@@ -67,8 +67,8 @@ def test_the_answer_of_a_model() -> None:
     result = {"answer": EVIL, "endpoint": f"http://h/{EVIL}"}
     event = ended("h1", **result)
     event["event_data"]["role"] = "llama_fleet.core.llama_server"
-    assert SHOWN in console.answers(translated(event)[1], with_key=False)
-    assert is_clean(console.answers(translated(event)[1], with_key=False))
+    assert SHOWN in console.answers(translated(event)[1])
+    assert is_clean(console.answers(translated(event)[1]))
 
 
 def table(view: shown.View, outcome: events.Outcome) -> str:

@@ -181,7 +181,8 @@ class Planner:
         facts = server_proof.model_facts(content.model, plan.current) if candidate.has_model else None
         assessment = server_proof.prove(candidate, self._tester(self.options, self.runtime_name), facts, plan.current.memory if plan.current else {})
         notes = {"memory": assessment.by_device, "memory_plan": assessment.described, "build": self._release_manifest().get("build", "")}
-        return assessment, {**notes, **(facts.notes if facts else {})}
+        told = (*assessment.warnings, *server_user.remarks(self.options, self.runtime_name))
+        return dataclasses.replace(assessment, warnings=told), {**notes, **(facts.notes if facts else {})}
 
     def prove_unchanged(self, plan: Plan) -> None:
         """What an instance that goes on can still be wrong about: its model, where another file is in its place."""

@@ -17,7 +17,6 @@ from ansible_collections.llama_fleet.core.plugins.module_utils import (
     server_result,
     server_rollback,
     server_trust,
-    server_user,
 )
 from ansible_collections.llama_fleet.core.plugins.module_utils.generations import variables_of
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import raise_if_any
@@ -295,7 +294,6 @@ class Stage:
             result["memory"] = list(generation.manifest.get("memory_plan", []))
         if not changed and plan.process:
             result["pid"] = plan.process.pid
-        result["warnings"] += server_user.remarks(self.options, self.planner.runtime_name) if changed else []
         if started and restarted:
             result["warnings"] += self.switch.warnings(started)
         return result
