@@ -91,7 +91,7 @@ def test_a_server_that_others_reach_needs_no_tunnel() -> None:
     (line,) = asking.lines({"endpoint": "http://192.0.2.7:8080", "command": ["s"]}, "gpu-1")
     assert line.startswith("curl http://192.0.2.7:8080/v1/chat/completions ")
     first, _line = asking.lines({"endpoint": "https://[::1]:8080", "command": ["s"]}, "gpu-1")
-    assert first.startswith("ssh -N -L 8080:[::1]:8080 gpu-1 ")
+    assert first.startswith("ssh -N -L '8080:[::1]:8080' gpu-1 ")
 
 
 def test_with_tls_the_line_trusts_the_servers_own_certificate() -> None:
