@@ -8,6 +8,7 @@ import os
 import signal
 import typing
 
+from ansible_collections.llama_fleet.core.plugins.module_utils import payload
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import ProblemError
 
 if typing.TYPE_CHECKING:
@@ -29,6 +30,7 @@ def conclude(module: AnsibleModule, stage: typing.Callable[[AnsibleModule], dict
 
     A SIGTERM (Ctrl-C on the controller) ends it as an exception does: children are stopped, locks and temporary files go.
     """
+    payload.forget(str(getattr(module, "_remote_tmp", "") or ""))
     signal.signal(signal.SIGTERM, _stop)
     # Releases and models are read by users without rights; what is secret is written with a mode of its own.
     os.umask(0o022)

@@ -118,11 +118,12 @@ import dataclasses
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.llama_fleet.core.plugins.module_utils import preflight
+from ansible_collections.llama_fleet.core.plugins.module_utils import payload, preflight
 from ansible_collections.llama_fleet.core.plugins.module_utils.preflight_checks import ERROR, problems
 
 
 def run(module: AnsibleModule) -> None:
+    payload.forget(str(getattr(module, "_remote_tmp", "") or ""))
     given = module.params
     checks = preflight.checks(given["instances"], given["plans"], given["tokens"], preflight.Host(limit=given["timeout"]), untold=given["stop"])
     found = problems(checks)
