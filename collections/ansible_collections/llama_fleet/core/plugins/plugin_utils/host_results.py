@@ -13,7 +13,6 @@ import typing
 
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem
 from ansible_collections.llama_fleet.core.plugins.module_utils.untrusted import (
-    SHA256,
     Flag,
     Many,
     Number,
@@ -31,11 +30,11 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.untrusted_told im
 Answer = dict[str, typing.Any]
 
 PATH = Text(r"|/[^\\]*")
-# Names of builds, versions and the like become part of paths.
-WORD = Text(r"|[A-Za-z0-9][A-Za-z0-9._+-]*", most=200)
+# A module writes '********' in the place of what looks like one of its secrets, wherever that is.
+WORD = Text(r"|[A-Za-z0-9*][A-Za-z0-9._+*-]*", most=200)
 URL = Text(r"|https?://[^\s'\"`$;|&<>\\]+", most=2000)
 BACKEND = Text(r"cpu|cuda")
-DIGEST = Text(rf"|{SHA256}")
+DIGEST = Text(r"|[0-9a-f*]{12,200}")
 COUNT = Number(least=-1)
 SPEED = Real(least=-1.0)
 TEXTS = Many(Said())
@@ -103,7 +102,7 @@ MODULES: dict[str, tuple[dict[str, Shape], dict[str, Shape]]] = {
             "taken_from": Text(),
         },
         {
-            "commit": Text(r"|[0-9a-f]{7,64}"),
+            "commit": WORD,
             "fingerprint_reasons": Shown(most=2000, deep=4),
             "origin": WORD,
             "compiled": Flag(),
@@ -138,7 +137,7 @@ MODULES: dict[str, tuple[dict[str, Shape], dict[str, Shape]]] = {
         },
     ),
     "llama_server": (
-        {"ready": Flag(), "would_change": Flag(), "endpoint": URL, "instance": Text(r"[a-z0-9-]+", most=40), "generation": COUNT},
+        {"ready": Flag(), "would_change": Flag(), "endpoint": URL, "instance": Text(r"[a-z0-9*-]+", most=80), "generation": COUNT},
         {
             **dict.fromkeys(("state", "runtime"), WORD),
             **dict.fromkeys(("device", "log"), Said()),

@@ -108,6 +108,11 @@ def test_a_failure_may_lack_the_rest_but_not_lie() -> None:
     assert admit("llama_server", {**SERVER, "answer": INJECTED}, "h1")["answer"] == INJECTED  # a text, which nobody evaluates
 
 
+def test_what_looks_like_a_secret_of_the_module_may_be_hidden() -> None:
+    hidden = {**SERVER, "instance": "********ault", "endpoint": "http://127.0.0.1:********", "state": "********ed"}
+    assert admit("llama_server", hidden, "h1") == hidden
+
+
 def test_the_start_of_a_job_names_a_file() -> None:
     job = {"started": 1, "finished": 0, "ansible_job_id": "j1.2", "results_file": "/root/.ansible_async/j1.2", "ansible_facts": {"a": 1}}
     assert host_results.admit_job(job, "h1") == {"started": 1, "results_file": "/root/.ansible_async/j1.2"}
