@@ -48,7 +48,7 @@ def _check(code: int, call: str) -> None:
 @contextlib.contextmanager
 def held(mib: int, python_path: str) -> typing.Iterator[tuple[int, int]]:
     """Let another process take GPU memory as ``take`` does; gives its pid and the MiB it holds. Raises HoldError with what it said."""
-    command = [sys.executable, "-m", "tests.gpu.hold", str(mib)]
+    command = [sys.executable, "-P", "-m", "tests.gpu.hold", str(mib)]
     pipe, environment = subprocess.PIPE, {**os.environ, "PYTHONPATH": python_path}
     with subprocess.Popen(command, env=environment, stdin=pipe, stdout=pipe, stderr=pipe, text=True) as process:
         assert process.stdout

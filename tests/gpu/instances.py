@@ -52,7 +52,7 @@ class Instances:
             **arguments,
         }
         environment = {**self.environment, **({"CUDA_VISIBLE_DEVICES": ""} if hidden else {})}
-        command = [sys.executable, "-c", _RUN]
+        command = [sys.executable, "-P", "-c", _RUN]
         try:
             done = subprocess.run(command, input=json.dumps(given), env=environment, capture_output=True, text=True, check=False, timeout=TIME_LIMIT)
         except subprocess.TimeoutExpired:

@@ -83,9 +83,13 @@ def parcel_size(folder: pathlib.Path) -> int:
 
 
 def tree_size() -> int:
-    """Bytes of the working tree: what git knows, or would."""
-    listed = subprocess.run(["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True, check=True)
-    return sum((ROOT / name).lstat().st_size for name in listed.stdout.split("\0") if name and (ROOT / name).exists())
+    """Bytes of the working tree: what git knows, or would; all files of a tree without git."""
+    command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    try:
+        listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    except (FileNotFoundError, subprocess.CalledProcessError):
+        return parcel_size(ROOT)
+    return sum((ROOT / name).lstat().st_size for name in listed.split("\0") if name and (ROOT / name).exists())
 
 
 def altered(folder: pathlib.Path, parcel: typing.Mapping[str, typing.Any]) -> list[str]:

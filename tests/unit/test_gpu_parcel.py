@@ -23,6 +23,16 @@ from tests.gpu.session import CPU, GPU, FailedError, Run, shapes
 if typing.TYPE_CHECKING:
     import pathlib
 
+
+def test_a_tree_without_git_is_counted_whole(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs/page.md").write_bytes(bytes(1000))
+    monkeypatch.setattr(parcel, "ROOT", tmp_path)
+    assert parcel.tree_size() == 1000
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert parcel.tree_size() == 1000, "nor where git is not installed"
+
+
 KEPT = [
     "CMakeLists.txt",
     "LICENSE",

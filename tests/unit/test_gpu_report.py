@@ -284,3 +284,12 @@ def test_the_page_has_the_marks_and_takes_no_figures_without_a_gpu(
     assert report.main([str(write(tmp_path, lines)), "--write"]) == report.WRONG_USE
     assert "benchmarks.md is for figures of GPUs, and results.jsonl has none" in capsys.readouterr().err
     assert page.read_text(encoding="utf-8") == text
+
+
+@pytest.mark.parametrize("name", ["collect", "driver", "report", "run"])
+def test_a_folder_with_tests_of_its_own_is_in_nobodys_way(tmp_path: pathlib.Path, name: str) -> None:
+    (tmp_path / "tests").mkdir()
+    (tmp_path / "tests/__init__.py").write_text("raise SystemExit('these are the tests of another project')", encoding="utf-8")
+    done = subprocess.run([ROOT / "tests/gpu" / name, "--help"], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60)
+    assert "another project" not in done.stderr
+    assert done.returncode == 0 or name == "driver", "which takes no arguments, and says that there is no GPU"
