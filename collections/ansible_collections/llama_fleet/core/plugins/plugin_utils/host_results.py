@@ -34,6 +34,7 @@ PATH = Text(r"|/[^\\]*")
 WORD = Text(r"|[A-Za-z0-9*][A-Za-z0-9._+*-]*", most=200)
 URL = Text(r"|https?://[^\s'\"`$;|&<>\\]+", most=2000)
 BACKEND = Text(r"cpu|cuda")
+# The plan of a packed release knows only as much of a fingerprint as its name has.
 DIGEST = Text(r"|[0-9a-f*]{12,200}")
 COUNT = Number(least=-1)
 SPEED = Real(least=-1.0)
@@ -73,8 +74,7 @@ _INSTANCE = Record(
     },
 )
 _DRIVER = Table(Text(r"|[0-9][0-9.]*", most=40), keys=Text(r"[a-z_]+", most=40), most=10)
-# The plan of a packed release knows only as much of it as its name has.
-_RELEASE: dict[str, Shape] = {"path": PATH, "build": WORD, "fingerprint": Text(rf"|[0-9a-f]{{12}}|{SHA256}")}
+_RELEASE: dict[str, Shape] = {"path": PATH, "build": WORD, "fingerprint": DIGEST}
 
 # For each module what every success has, and what it may have besides.
 MODULES: dict[str, tuple[dict[str, Shape], dict[str, Shape]]] = {
