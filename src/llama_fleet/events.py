@@ -10,7 +10,7 @@ import re
 import typing
 from collections.abc import Callable, Mapping
 
-from llama_fleet import printed
+from llama_fleet import printed, remedies
 from llama_fleet.errors import ExitCode
 
 NAMESPACE = "llama_fleet.core"
@@ -168,6 +168,8 @@ class Translator:
         # Where no module came to run at all, such as without a Python on the host.
         said = str(data["res"].get("module_stderr") or "").strip().splitlines()
         text += f" ({said[-1] if 'Traceback' in said[0] else said[0]})" if said else ""
+        if not data["res"].get("problems"):  # our modules name the fix themselves
+            text = remedies.told(text, "\n".join([*said, str(data["res"].get("module_stdout") or "")]))
         role = (data.get("role") or data["resolved_action"]).rpartition(".")[2]
         self._fail(Failure(data["host"], text, unreachable, role, bool(data["res"].get("plan_only")), tuple(data["res"].get("problems") or ())))
 
