@@ -7,6 +7,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import hashlib
+import itertools
 import json
 import os
 import secrets
@@ -26,19 +27,59 @@ CHUNK = 1 << 20
 def write_atomic(path: pathlib.Path, content: str, mode: int = 0o644) -> None:
     """Write ``content`` to ``path`` so that a power cut leaves the old file or the new one, whole."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = _beside(path)
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, mode)
+    held = _taken(path, "")
+    temporary = held or _beside(path)
+    # What is held must not be cut short first: its blocks would be anybody's.
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_NOFOLLOW | (0 if held else os.O_CREAT | os.O_EXCL), mode)
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
             os.fchmod(file.fileno(), mode)
             file.write(content)
-            file.flush()
+            file.truncate()
             os.fsync(file.fileno())
         os.replace(temporary, path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
     sync_directory(path.parent)
+
+
+# What is held on the disk, by the path that it is for and, where it is a link, by its target.
+_held: dict[tuple[str, str], list[pathlib.Path]] = {}
+
+
+@contextlib.contextmanager
+def reserved(contents: typing.Iterable[tuple[pathlib.Path, int]], links: typing.Iterable[tuple[pathlib.Path, str]] = ()) -> typing.Iterator[None]:
+    """Hold room for files of so many bytes, and links to their targets, so that a full disk is known before anything is changed. Raises OSError.
+
+    Within, write_atomic and link_atomic only fill and rename what is held, as often as it was named. What is not used goes at the end.
+    A file system that copies on every write may refuse even then.
+    """
+    try:
+        for path, size in contents:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            held = _hold(path, "")
+            descriptor = os.open(held, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+            with contextlib.closing(os.fdopen(descriptor, "w", encoding="utf-8")):
+                os.posix_fallocate(descriptor, 0, max(1, size))
+        for link, target in links:
+            _hold(link, target).symlink_to(target)
+        yield
+    finally:
+        for left in itertools.chain(*_held.values()):
+            left.unlink(missing_ok=True)
+        _held.clear()
+
+
+def _hold(path: pathlib.Path, target: str) -> pathlib.Path:
+    held = _beside(path)
+    _held.setdefault((str(path), target), []).append(held)
+    return held
+
+
+def _taken(path: pathlib.Path, target: str) -> pathlib.Path | None:
+    held = _held.get((str(path), target))
+    return held.pop() if held else None
 
 
 def sync_directory(path: pathlib.Path) -> None:
@@ -52,8 +93,9 @@ def sync_directory(path: pathlib.Path) -> None:
 
 def link_atomic(link: pathlib.Path, target: str) -> None:
     """Point the symbolic link ``link`` at ``target`` in one step."""
-    temporary = _beside(link)
-    temporary.symlink_to(target)
+    temporary = _taken(link, target) or _beside(link)
+    if not temporary.is_symlink():
+        temporary.symlink_to(target)
     try:
         os.replace(temporary, link)
     except BaseException:

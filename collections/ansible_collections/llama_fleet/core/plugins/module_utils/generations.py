@@ -21,6 +21,7 @@ if typing.TYPE_CHECKING:
 
 MANIFEST = "manifest.json"
 KEY_FILE = "api-key"
+CURRENT = "current"
 _ROLLBACK = "rolling-back"
 _STOPPED = "stopped"
 _LONGEST = 4 << 20  # bytes of a manifest
@@ -164,6 +165,11 @@ class Generation:
         return damaged + ([KEY_FILE] if keys and _sha256(self.text(KEY_FILE).removesuffix("\n")) != keys else [])
 
 
+def target_of(generation: Generation) -> str:
+    """Return what the link to the current generation holds where that is this one."""
+    return f"generations/{generation.number}"
+
+
 def device_of(variables: typing.Mapping[str, str]) -> str:
     """The devices that a server with this environment computes on, ``cpu`` or such as ``CUDA0``."""
     devices = variables.get("LLAMA_ARG_DEVICE", "none")
@@ -185,7 +191,7 @@ class Store:
     def __init__(self, folder: pathlib.Path) -> None:
         self.folder = folder
         self._generations = folder / "generations"
-        self._link = folder / "current"
+        self._link = folder / CURRENT
 
     def all(self) -> list[Generation]:
         """Every whole generation, oldest first."""
@@ -240,7 +246,7 @@ class Store:
 
     def switch(self, generation: Generation) -> None:
         self.end_stop()
-        files.link_atomic(self._link, f"generations/{generation.number}")
+        files.link_atomic(self._link, target_of(generation))
 
     def mark_good(self, generation: Generation, speed: float = 0.0) -> Generation:
         """Note that it passed its gate, and at first how fast it was."""
@@ -252,7 +258,8 @@ class Store:
 
     def forget_current(self) -> None:
         """Point at no generation: the only one there was is not good."""
-        self._link.unlink(missing_ok=True)
+        if self._link.is_symlink() or not self._link.is_dir():
+            self._link.unlink(missing_ok=True)
 
     def prune(self, keep: int) -> None:
         """Keep the current generation, the ``keep`` newest good ones, and the newest failure for whoever looks into it."""

@@ -22,6 +22,8 @@ if typing.TYPE_CHECKING:
 
 STOP_SECONDS = 15.0
 RECORD = Record(optional={"pid": Number(1, 1 << 22), "started": Number(), "generation": Number()})
+# Bytes of a process's record at most.
+_RECORD_SIZE = 256
 # What a server may need of its surroundings; everything else, secrets and stray LLAMA_ARG_* alike, stays out.
 _PASSED_ON = ("PATH", "HOME", "LANG", "TZ", "LD_LIBRARY_PATH")
 _PASSED_ON_PREFIXES = ("CUDA_", "NVIDIA_")
@@ -89,11 +91,8 @@ class ProcessRuntime:
     def start(self, generation: Generation) -> processes.Process:
         self.stop()
         self.runtime_root.mkdir(parents=True, exist_ok=True)
-        log = pathlib.Path(self.log)
-        with contextlib.suppress(FileNotFoundError):
-            os.replace(log, log.with_name(f"{log.name}.1"))
         environment = {**base_environment(os.environ), **generation.variables}
-        descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o640)
+        descriptor = self._new_log()
         try:
             with unprivileged.handed_over(generation.command, environment, self.user) as handed, _lockable_memory():
                 child = subprocess.Popen(  # pylint: disable=ansible-bad-function  # because run_command waits for the end, and this process is to stay
@@ -115,8 +114,24 @@ class ProcessRuntime:
         process = processes.find(child.pid)
         if process is None:
             raise GateError(processes.ending(child.wait()))
-        files.write_json(self._record, {"pid": process.pid, "started": process.started, "generation": generation.number})
+        # Without a record a status says so, and the next run starts it anew: better than no server.
+        with contextlib.suppress(OSError):
+            files.write_json(self._record, {"pid": process.pid, "started": process.started, "generation": generation.number})
         return process
+
+    def _new_log(self) -> int:
+        """Open a new log; nothing where the disk takes none: better a server without a log than none."""
+        log = pathlib.Path(self.log)
+        with contextlib.suppress(OSError):
+            os.replace(log, log.with_name(f"{log.name}.1"))
+        try:
+            return os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o640)
+        except OSError:
+            return os.open(os.devnull, os.O_WRONLY)
+
+    def writes(self, generation: Generation) -> list[tuple[pathlib.Path, int]]:
+        del generation
+        return [(self._record, _RECORD_SIZE)]
 
     def death(self, process: processes.Process) -> str:
         if processes.alive(process):
@@ -131,7 +146,7 @@ class ProcessRuntime:
                 processes.stop(process, self.stop_seconds)
         for child in self._children.values():
             child.poll()
-        with contextlib.suppress(FileNotFoundError):
+        with contextlib.suppress(OSError):
             self._record.unlink()
 
     def remove(self) -> None:

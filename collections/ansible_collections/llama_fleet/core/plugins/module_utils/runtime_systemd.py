@@ -90,6 +90,10 @@ class SystemdRuntime:
             raise GateError(self._refused(done.stderr.strip()) if not done.ok else self._ending())
         return process
 
+    def writes(self, generation: Generation) -> list[tuple[pathlib.Path, int]]:
+        text = generation.text("unit")
+        return [(self.path, len(text.encode()))] if self._installed() != text else []
+
     def _refused(self, said: str) -> str:
         """Why it did not start: as its process ended, or in systemd's words where it never came to that."""
         return self._ending() if int(self.show().get("ExecMainStatus") or 0) or not said else said

@@ -18,6 +18,7 @@ from ansible_collections.llama_fleet.core.plugins.module_utils import (
     server_drift,
     server_gate,
     server_metrics,
+    server_room,
     server_runtimes,
     server_trust,
 )
@@ -113,7 +114,8 @@ class Inspector:
         store = Store(folder)
         number = _link_number(folder / "current")
         current = store.current()
-        unreadable = [] if current or not number else [f"generation {number} cannot be read by this user: {folder / 'generations' / str(number)}"]
+        unreadable = [str(problem) for problem in server_room.obstacles(folder)]
+        unreadable += [] if current or not number else [f"generation {number} cannot be read by this user: {folder / 'generations' / str(number)}"]
         kind = current.runtime if current else "systemd" if self.host.systemd else "process"
         runtime = server_runtimes.of(kind, folder, self.runtime_root, self.host.run, self.host.unit_root, self.host.container_root)
         own, silence = self._own(name, runtime)

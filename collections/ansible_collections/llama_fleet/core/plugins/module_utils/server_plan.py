@@ -20,6 +20,7 @@ from ansible_collections.llama_fleet.core.plugins.module_utils import (
     server_limits,
     server_options,
     server_proof,
+    server_room,
     server_router,
     server_runtimes,
     server_secrets,
@@ -228,7 +229,8 @@ class Planner:
         return found
 
     def unwritable(self) -> list[Problem]:
-        return _unwritable(self.options.folder, "llama_server_root")
+        obstacles = server_room.obstacles(self.options.folder) if self.options.state != "absent" else []
+        return _unwritable(self.options.folder, "llama_server_root") + obstacles
 
     def _content(self, variables: dict[str, str], words: typing.Sequence[str], flags: server_flags.Flags | None) -> Content:
         options = self.options

@@ -78,6 +78,9 @@ class Runtime(typing.Protocol):
     def start(self, generation: Generation) -> processes.Process:
         """Replace what runs by ``generation``. GateError where it does not even start."""
 
+    def writes(self, generation: Generation) -> list[tuple[pathlib.Path, int]]:
+        """What a start writes outside of the generation's folder: files, and their size in bytes at most."""
+
     def death(self, process: processes.Process) -> str:
         """Why ``process`` ended; empty while it lives."""
 

@@ -5,21 +5,20 @@
 from __future__ import annotations
 
 import datetime as dt
-import time
 import typing
 
 from ansible_collections.llama_fleet.core.plugins.module_utils import (
     files,
-    ports,
     server_exec,
     server_gate,
     server_options,
     server_result,
     server_rollback,
+    server_room,
     server_trust,
 )
 from ansible_collections.llama_fleet.core.plugins.module_utils.generations import variables_of
-from ansible_collections.llama_fleet.core.plugins.module_utils.problems import raise_if_any
+from ansible_collections.llama_fleet.core.plugins.module_utils.problems import ProblemError, raise_if_any
 from ansible_collections.llama_fleet.core.plugins.module_utils.server_memory import Assessment
 from ansible_collections.llama_fleet.core.plugins.module_utils.server_plan import Host, Plan, Planner
 from ansible_collections.llama_fleet.core.plugins.module_utils.server_runtimes import SystemdRuntime
@@ -69,6 +68,12 @@ class Stage:
             # Tells everything else that is wrong as well.
             self.planner.plan()
         raise_if_any(unwritable)
+        try:
+            return self._locked(action)
+        except OSError as error:
+            raise ProblemError(server_room.unwritten(error, self.options.folder)) from error
+
+    def _locked(self, action: typing.Callable[[], Result]) -> Result:
         with files.locked(self.options.folder.with_name(f".{self.options.instance}.lock")):
             self._sweep()
             if action != self._rolled_back:
@@ -238,7 +243,8 @@ class Stage:
             self.progress.stage("stopping llama-server")
             for runtime in runtimes:
                 runtime.stop()
-            self._wait_for_port(current)
+            if current:
+                self.switch.await_port(current)
         if absent and remains and not self.dry:
             for runtime in [*runtimes, self.planner.runtime(current)]:
                 runtime.remove()
@@ -259,11 +265,6 @@ class Stage:
     @staticmethod
     def _is_up(runtime: Runtime) -> bool:
         return bool(runtime.own()) or (isinstance(runtime, SystemdRuntime) and runtime.active_or_enabled())
-
-    def _wait_for_port(self, current: Generation | None) -> None:
-        end = time.monotonic() + 10
-        while current and ports.listeners(current.port, current.host) and time.monotonic() < end:
-            time.sleep(0.1)
 
     # -- results --------------------------------------------------------------------------------
 

@@ -10,6 +10,7 @@ import time
 import typing
 
 from ansible_collections.llama_fleet.core.plugins.module_utils import (
+    files,
     ports,
     processes,
     server_drain,
@@ -17,6 +18,7 @@ from ansible_collections.llama_fleet.core.plugins.module_utils import (
     server_memory_free,
     server_metrics,
     server_mounts,
+    server_room,
     server_router,
     server_speed,
     server_trust,
@@ -61,19 +63,37 @@ class Switch:
     def to(self, generation: Generation, back: Generation | None, measured: bool) -> Started:
         """Start ``generation`` in place of what runs, and ``back`` again where that fails. ``measured`` says whether its speed is judged."""
         runtime = self.planner.runtime(generation)
-        self.drain()
-        self.progress.stage("starting llama-server")
-        try:
+        # Whatever is written once the old one is touched is there before that: a full disk stops a run here, and leaves all as it is.
+        ways = [(found, self.planner.runtime(found)) for found in (generation, back) if found]
+        with files.reserved(*server_room.wanted(self.options.folder, ways)):
+            self.drain()
+            self.progress.stage("starting llama-server")
             self.store.switch(generation)
+            started = self._start(runtime, generation, back, measured)
+            return dataclasses.replace(started, generation=self._marked(started))
+
+    def _start(self, runtime: Runtime, generation: Generation, back: Generation | None, measured: bool) -> Started:
+        """The generation, started and gated; ``back`` again where it cannot be."""
+        try:
             self._stop_others(runtime)
             process = runtime.start(generation)
             before = back if back and back.number != generation.number else None
             ratio = self.options.min_speed_ratio if measured else 0.0
             measure = server_speed.baseline(ratio, generation.model, before, reversed(self.store.all()))
             passed = self.gate(runtime, generation, process, self.options.prompt, measure)
-        except server_gate.GateError as error:
+        except (server_gate.GateError, OSError) as error:
             raise self.failure(generation, runtime, str(error), back) from error
-        return Started(self.store.mark_good(generation, passed.speed), process, passed)
+        return Started(generation, process, passed)
+
+    def _marked(self, started: Started) -> Generation:
+        """The generation, noted as good. It serves, so it stays where that cannot be written: the next run asks it again and notes it."""
+        try:
+            return self.store.mark_good(started.generation, started.passed.speed)
+        except OSError as error:
+            number = started.generation.number
+            found = f"generation {number}, which serves and passed its gate, but cannot be noted as good: {error}"
+            fix = "mend the file system and run it again: the server goes on meanwhile"
+            raise ProblemError(Problem(f"instance {self.options.instance}", found, "a record of it that can be written", fix)) from error
 
     def drain(self) -> None:
         """Let what runs end the requests that it has, as far as llama_server_drain_timeout allows. Nothing is changed yet."""
@@ -174,8 +194,8 @@ class Switch:
         others = [listener for listener in found if not any(processes.descends(listener.pid, pid) for pid in own)]
         return server_trust.held(others) if others else ""
 
-    def _await_port(self, generation: Generation) -> None:
-        """Give a program that took the port for a moment the time to leave it: nothing else can be started there."""
+    def await_port(self, generation: Generation) -> None:
+        """Give whatever has the port, but the instance itself, the time to leave it: until then nothing can be started there."""
         end = time.monotonic() + PORT_SECONDS
         while self._strangers(generation) and time.monotonic() < end:
             time.sleep(0.1)
@@ -189,18 +209,20 @@ class Switch:
             self.store.forget_current()
             return "it was stopped, for there is no generation to go back to"
         self.progress.stage(f"going back to generation {back.number}")
-        self.store.switch(back)
         again = self.planner.runtime(back)
         try:
+            self.store.switch(back)
             if again.name != runtime.name:
                 runtime.stop()
                 runtime.remove()
-            self._await_port(back)
+            self.await_port(back)
             # Nothing else can replace it: it has at least the time that its size asks for.
             limits = (_limit(back, self.options.ready_timeout), _limit(back))
             self.gate(again, back, again.start(back), brief=True, limit=max(limits, key=lambda limit: limit.seconds))
         except server_gate.GateError as error:
             return f"generation {back.number} was put back, but it is not good either: {error}"
+        except OSError as error:
+            return f"generation {back.number} could not be put back: {error}"
         return f"generation {back.number} is back in service"
 
 

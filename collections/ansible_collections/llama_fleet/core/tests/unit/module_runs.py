@@ -25,7 +25,7 @@ from ansible_collections.llama_fleet.core.tests.unit.at_the_door import admitted
 
 COLLECTIONS = pathlib.Path(__file__).resolve().parents[5]
 _FORKER = """
-import json, os, signal, sys
+import errno, json, os, signal, sys
 from ansible.module_utils.testing import patch_module_args
 from ansible_collections.llama_fleet.core.plugins.module_utils import processes
 from ansible_collections.llama_fleet.core.plugins.modules import llama_server
@@ -50,6 +50,27 @@ def arm(step):
         setattr(os, name, counted(getattr(os, name)))
 
 
+def fill(step, code, disk):
+    \"\"\"From the given one of all changes to files on, the file system of the folder disk takes nothing new; with EROFS nothing at all.\"\"\"
+    seen, real_open = 0, os.open
+
+    def counted(name, change):
+        def counting(*arguments, **options):
+            nonlocal seen
+            creates = bool(arguments[1] & os.O_CREAT) if name == "open" else name in ("mkdir", "symlink")
+            writes = creates or (name == "open" and bool(arguments[1] & (os.O_WRONLY | os.O_RDWR)))
+            seen += creates or name not in ("open", "mkdir", "symlink")
+            refused = (creates if code == errno.ENOSPC else writes or name != "open") and seen >= step
+            if refused and str(arguments[0]).startswith(disk):
+                raise OSError(code, os.strerror(code), str(arguments[0]))
+            return change(*arguments, **options)
+
+        return counting
+
+    for name in ("open", "rename", "replace", "symlink", "mkdir", "unlink", "rmdir"):
+        setattr(os, name, counted(name, getattr(os, name)))
+
+
 for line in sys.stdin:
     request = json.loads(line)
     if "wait" in request:
@@ -61,7 +82,9 @@ for line in sys.stdin:
         output = os.open(request["output"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         os.dup2(output, 1)
         os.dup2(output, 2)
-        if request["step"]:
+        if request["code"]:
+            fill(request["step"], request["code"], os.path.dirname(request["arguments"]["root"]))
+        elif request["step"]:
             arm(request["step"])
         try:
             with patch_module_args(request["arguments"]):
@@ -93,10 +116,10 @@ class Forker:
         self._process.stdin.flush()
         return int(self._process.stdout.readline())
 
-    def start(self, arguments: typing.Mapping[str, typing.Any], output: pathlib.Path, step: int = 0) -> int:
-        """Start a run; with ``step`` it is killed right before the change to a file that has this number."""
+    def start(self, arguments: typing.Mapping[str, typing.Any], output: pathlib.Path, step: int = 0, code: int = 0) -> int:
+        """Start a run; with ``step`` it is killed right before the change to a file that has this number, or meets the error ``code`` from there on."""
         folder = os.path.join(arguments["root"], "instances", arguments.get("instance", "default"))
-        return self._ask(arguments=arguments, output=str(output), step=step, folder=folder)
+        return self._ask(arguments=arguments, output=str(output), step=step, code=code, folder=folder)
 
     def wait(self, pid: int) -> int:
         return self._ask(wait=pid)
@@ -156,8 +179,16 @@ class Instance:
         """Whether a run was killed before it came to its end."""
         return self._forker.wait(self._forker.start({**self.arguments, **arguments}, self.output, step)) == -signal.SIGKILL
 
+    def refused_at(self, step: int, code: int, **arguments: typing.Any) -> dict[str, typing.Any]:
+        """The result of a run whose file system refuses what changes it from the change to a file on that has this number."""
+        self._forker.wait(self._forker.start({**self.arguments, **arguments}, self.output, step, code))
+        return self._result()
+
     def run(self, **arguments: typing.Any) -> dict[str, typing.Any]:
         self._forker.wait(self.start(**arguments))
+        return self._result()
+
+    def _result(self) -> dict[str, typing.Any]:
         said = self.output.read_text(encoding="utf-8")
         assert "Traceback" not in said, said
         lines = [line for line in said.splitlines() if line.startswith("{")]
