@@ -69,7 +69,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self._status = 0
         with self.hub.serving():
             with contextlib.suppress(ConnectionError):
-                self.handle_path(urllib.parse.unquote(urllib.parse.urlsplit(self.path).path))
+                path = urllib.parse.unquote(urllib.parse.urlsplit(self.path).path)
+                if not self.hub.hostile(self, path):
+                    self.handle_path(path)
             authorized = "Authorization" in self.headers
             self.hub.log.append(Logged(self.origin, self.command, self.path, self._status, self._sent, self._range()[0], authorized))
 

@@ -35,6 +35,8 @@ class Hub:
         self.connections = 0  # that were ever made, to both
         self.busiest: dict[str, int] = {}  # the most answers at once, for each name of a file
         self.signatures = Signatures()
+        # Answers a request instead of the Hub, and says whether it did: given what is to answer, and the path.
+        self.hostile: typing.Callable[[Handler, str], bool] = lambda _handler, _path: False
         self.closed = threading.Event()
         self._busy: dict[str, int] = {}
         self._lock = threading.Lock()

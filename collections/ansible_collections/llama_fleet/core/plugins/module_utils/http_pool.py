@@ -223,6 +223,8 @@ class Pool:
             return f"no byte for {self._limits.seconds:g} s"
         if isinstance(error, ValueError) and not isinstance(error, OSError):  # its text can hold a header, and so a token
             return "an address or a header that HTTP does not allow"
+        if isinstance(error, http.client.IncompleteRead):
+            return "an answer that broke off"
         if isinstance(error, http.client.HTTPException):
             return printable(f"{type(error).__name__} {error}".strip().splitlines()[0], 200)
         return printable(str(getattr(error, "strerror", None) or error or type(error).__name__).splitlines()[0][:200])
