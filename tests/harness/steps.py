@@ -165,6 +165,10 @@ def olah(context: Context) -> None:
     context.run("pytest", "-q", "tests/unit/gguf_model/test_olah.py", venv=environments.main_venv(context), env={"LLAMA_FLEET_TEST_OLAH": str(program)})
 
 
+# The one of the hostile tests that wants a real release.
+LOCAL_USER = "tests/hostile/test_local_user.py::test_llama_server_is_not_root_and_reads_its_key_in_memory"
+
+
 @step("server", "the modules llama_server and gguf_info with a real release and a real model", needs=("hosts",))
 def server(context: Context) -> None:
     context.require_root("the release")
@@ -174,7 +178,15 @@ def server(context: Context) -> None:
     files = (units / "modules" / "test_llama_server.py", units / "module_utils" / "test_memory_plan.py", units / "module_utils" / "test_gguf_header.py")
     # Test by test, not file by file: one of them waits for a server that hangs.
     tools.run_pytest(
-        context, environments.main_venv(context), "--dist", "load", *files, "tests/unit/test_gguf_info.py", "tests/unit/test_gpu_rehearsal.py", env=real
+        context,
+        environments.main_venv(context),
+        "--dist",
+        "load",
+        *files,
+        "tests/unit/test_gguf_info.py",
+        "tests/unit/test_gpu_rehearsal.py",
+        LOCAL_USER,
+        env=real,
     )
 
 

@@ -90,6 +90,8 @@ PREPARED: dict[str, str] = {
     "a link to nothing": "os.symlink(path + '.nothing', path)",
 }
 
+assert len(PREPARED) == 7
+
 
 @pytest.mark.parametrize("what", PREPARED)
 def test_a_run_folder_of_somebody_else_is_left_alone(shared: pathlib.Path, outside: pathlib.Path, what: str) -> None:

@@ -15,6 +15,8 @@ SETTINGS = {"MODEL": "a/b:Q8_0", "LLAMA_CPP_SOURCE": SOURCE}
 SERVER = """#!/bin/sh
 echo "arguments: $*"
 echo "PPID_OF_SERVER=$PPID"
+echo "UID_OF_SERVER=$(/usr/bin/id -u)"
+for word; do case "$word" in /proc/self/fd/*) echo "KEY_OF_SERVER=$(/bin/cat "$word")" ;; esac; done
 /usr/bin/env
 """
 

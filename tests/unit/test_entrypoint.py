@@ -5,6 +5,7 @@
 import json
 import os
 import pathlib
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import typing
 
 import pytest
 
+from ansible_collections.llama_fleet.core.plugins.module_utils import unprivileged
 from llama_fleet import entrypoint
 from llama_fleet.container import converged, newest, startlog
 from tests.unit.fake_volume import SETTINGS, Volume
@@ -82,6 +84,32 @@ os.execve = execve
     assert [name for name in ("HF_TOKEN", "LLAMA_ARG_TEMPERATURE", "LLAMA_FLEET_ARGUMENTS") if name in served] == []
     assert errors == ["Nothing has changed since the last start: generation 1, b1, tiny.gguf", OPEN]
     assert startlog.read_phase()["phase"] == startlog.SERVING
+
+
+@pytest.mark.skipif(not unprivileged.may_become_others(), reason="needs root, which may become another user")
+def test_a_container_that_is_started_as_root_gives_its_server_no_rights(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = pathlib.Path("/var/tmp") / f"llama-fleet-test-{os.getpid()}-{tmp_path.name}"  # those of pytest are closed to others
+    folder.mkdir(mode=0o755)
+    try:
+        volume = Volume(folder)
+        volume.state.mkdir(mode=0o755)
+        monkeypatch.setattr(converged, "STATE", str(volume.state))
+        environment = environment_of(volume)
+        key, manifest = volume.instance / "current" / "api-key", volume.instance / "current" / "manifest.json"
+        told = json.loads(manifest.read_text(encoding="utf-8"))
+        told["command"] += ["--api-key-file", str(key)]
+        manifest.unlink()
+        manifest.write_text(json.dumps(told), encoding="utf-8")
+        converged.write({**converged.read(), "files": {}})
+        status, output, errors = start(volume, **environment)
+        served = dict(line.split("=", 1) for line in output[1:] if "=" in line)
+        assert (status, errors[1:]) == (0, [])
+        assert int(served["UID_OF_SERVER"]) == converged.read()["user"] >= 60_578
+        assert served["KEY_OF_SERVER"] == key.read_text(encoding="ascii").strip()
+        assert served["HOME"] == "/"
+        assert key.stat().st_mode & 0o777 == 0o400
+    finally:
+        shutil.rmtree(folder)
 
 
 def test_the_log_for_machines_is_json_from_the_first_line_on(volume: Volume) -> None:
