@@ -43,7 +43,7 @@ def _start_time(pid: int) -> str:
         fields = pathlib.Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
     except OSError:
         return ""
-    return "" if fields[0] in "ZX" else fields[19]
+    return "" if len(fields) < 20 or fields[0] in "ZX" else fields[19]
 
 
 def follow(pid: int, log: pathlib.Path, instance: pathlib.Path, stop: Callable[[], int], output: typing.TextIO | None = None) -> int:

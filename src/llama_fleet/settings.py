@@ -257,7 +257,10 @@ def _words(text: str) -> list[str]:
 
 def _mapping(text: str) -> dict[str, object]:
     if text.lstrip().startswith("{"):
-        return dict(json.loads(text))
+        try:
+            return dict(json.loads(text))
+        except RecursionError:
+            raise ValueError(text[:200]) from None
     return dict(pair(word) for word in _words(text))
 
 

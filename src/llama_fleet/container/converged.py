@@ -28,6 +28,13 @@ ARGUMENTS = "LLAMA_FLEET_ARGUMENTS"
 LOG_VARIABLE = "LLAMA_FLEET_LOG"
 
 _FORMAT = 1
+# Of what whoever starts from the record takes out of it. The door for untrusted JSON takes time to import, and this file is this user's own.
+_KINDS: dict[str, type | tuple[type, ...]] = {
+    **dict.fromkeys(("desired", "generation", "update", "warning", "summary"), str),
+    **dict.fromkeys(("names", "withheld"), list),
+    **dict.fromkeys(("files", "links", "listings"), dict),
+    "retry_after": (int, float),
+}
 _SECRET_LIMIT = 1 << 20
 _CPU = ("model name", "flags", "Features", "CPU implementer", "CPU variant", "CPU part")
 _LIMITS = ("cpu.max", "cpu/cpu.cfs_quota_us", "cpu/cpu.cfs_period_us", "memory.max", "memory/memory.limit_in_bytes")
@@ -108,7 +115,10 @@ def path() -> str:
 
 def read() -> Record:
     """The record; empty where there is none that can be used."""
-    return read_object(path())
+    record = read_object(path())
+    if not all(isinstance(record.get(name), kind) for name, kind in _KINDS.items()):
+        return {}
+    return record if all(isinstance(name, str) for name in (*record["names"], *record["withheld"])) else {}
 
 
 def read_object(name: str) -> Record:
@@ -116,7 +126,7 @@ def read_object(name: str) -> Record:
     try:
         with open(name, encoding="utf-8") as file:
             record = json.load(file)
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return record if isinstance(record, dict) and record.get("format") == _FORMAT else {}
 
@@ -163,6 +173,13 @@ def difference(record: Record, environment: Mapping[str, str], now: float) -> st
     """Why the container is not as the record says; empty where it is."""
     if not record.get("desired"):
         return "nothing is recorded of an earlier start"
+    try:
+        return _difference(record, environment, now)
+    except ValueError:  # a name that no file can have
+        return "the record of the last start cannot be used"
+
+
+def _difference(record: Record, environment: Mapping[str, str], now: float) -> str:
     if record["desired"] != desired(environment, record["names"]):
         return "the settings, the image or the machine are not those of the last start"
     if record["retry_after"] and now >= record["retry_after"]:
@@ -186,6 +203,9 @@ def server(record: Record, environment: Mapping[str, str], arguments: Iterable[s
     """
     with open(os.path.join(record["generation"], "manifest.json"), encoding="utf-8") as file:
         manifest = json.load(file)
+    command, own = (manifest.get("command"), manifest.get("environment")) if isinstance(manifest, dict) else (None, None)
+    if not isinstance(command, list) or not isinstance(own, dict) or not all(isinstance(word, str) for word in (*command, *own.values())):
+        raise ValueError(f"{record['generation']} without command and environment")
     left_out = {*record["withheld"], ARGUMENTS}
     inherited = {name: text for name, text in environment.items() if name not in left_out and not name.startswith(UPSTREAM_PREFIX)}
-    return [*manifest["command"], *arguments], {**inherited, **manifest["environment"]}
+    return [*command, *arguments], {**inherited, **own}

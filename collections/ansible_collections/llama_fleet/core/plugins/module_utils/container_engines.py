@@ -11,6 +11,7 @@ from ansible_collections.llama_fleet.core.plugins.module_utils import commands, 
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, ProblemError
 from ansible_collections.llama_fleet.core.plugins.module_utils.server_options import CUDA
 from ansible_collections.llama_fleet.core.plugins.module_utils.server_quadlet import CDI_DEVICE
+from ansible_collections.llama_fleet.core.plugins.module_utils.untrusted import whole
 
 if typing.TYPE_CHECKING:
     from ansible_collections.llama_fleet.core.plugins.module_utils.commands import Result, Runner
@@ -49,7 +50,7 @@ class Container:
     def process(self) -> processes.Process | None:
         """Its first process, as the host numbers it; one that does not run has the number 0."""
         pid = self.surely("{{.State.Pid}}")
-        return processes.find(int(pid)) if pid.isdigit() else None
+        return processes.find(int(pid)) if whole(pid) is not None else None
 
     def remove(self) -> None:
         self.run([self.engine, "rm", "--force", "--volumes", self.name], timeout=3 * TIME_LIMIT)

@@ -10,6 +10,8 @@ import os
 import pathlib
 import typing
 
+from ansible_collections.llama_fleet.core.plugins.module_utils.untrusted import whole
+
 
 @dataclasses.dataclass(frozen=True)
 class Cpus:
@@ -81,13 +83,12 @@ def _quota_v1(quota_us: str, period_us: str) -> float:
 
 
 def _ratio(quota_us: str, period_us: str) -> float:
-    if not quota_us.isdigit() or not period_us.isdigit() or int(period_us) == 0:
-        return math.inf
-    return int(quota_us) / int(period_us)
+    quota_found, period = whole(quota_us), whole(period_us)
+    return math.inf if quota_found is None or not period else quota_found / period
 
 
 def _read(path: pathlib.Path) -> str:
     try:
         return path.read_text(encoding="ascii", errors="replace").strip()
-    except OSError:
+    except (OSError, ValueError):  # a group's name that no path can have
         return ""

@@ -92,6 +92,9 @@ class Gpu:
         return f"GPU {self.index} ({self.name or 'without a name'} at {self.pci_address})"
 
 
+_LONGEST = 16 << 20  # characters: a GPU has some 20,000
+
+
 class Log(typing.NamedTuple):
     """All of one document; ``lost`` are the indexes of GPUs that do not answer."""
 
@@ -108,7 +111,7 @@ def parse_log(text: str, kernel_module: str = "") -> Log:
     then a sentence or missing.
     """
     document = re.search(r"<nvidia_smi_log\b.*</nvidia_smi_log>", text, re.DOTALL)
-    if document is None:
+    if document is None or len(text) > _LONGEST:
         raise ValueError("no whole <nvidia_smi_log> document")
     try:
         log = ET.fromstring(document[0])

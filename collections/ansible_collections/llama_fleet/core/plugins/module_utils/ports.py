@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import ipaddress
 import itertools
@@ -46,7 +47,8 @@ def parse_table(text: str) -> list[Listener]:
         fields = line.split()
         if len(fields) > 9 and fields[3] == _LISTEN:
             address, _colon, port = fields[1].partition(":")
-            found.append(Listener(_address(address), int(port, 16), uid=int(fields[7]), inode=fields[9]))
+            with contextlib.suppress(ValueError, OverflowError):  # no line of the kernel's
+                found.append(Listener(_address(address), int(port, 16), uid=int(fields[7]), inode=fields[9]))
     return found
 
 
@@ -94,5 +96,5 @@ def is_local_address(host: str) -> bool:
 def _read(path: pathlib.Path) -> str:
     try:
         return path.read_text(encoding="ascii")
-    except OSError:
+    except (OSError, ValueError):
         return ""

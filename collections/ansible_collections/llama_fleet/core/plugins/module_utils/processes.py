@@ -12,6 +12,8 @@ import signal
 import time
 import typing
 
+from ansible_collections.llama_fleet.core.plugins.module_utils.untrusted import whole
+
 PROC = pathlib.Path("/proc")
 
 
@@ -31,9 +33,8 @@ def find(pid: int, proc: pathlib.Path = PROC) -> Process | None:
         return None
     # The name may hold spaces and brackets: what follows its last bracket is regular.
     fields = text.rpartition(")")[2].split()
-    if len(fields) < 20 or fields[0] in ("Z", "X"):
-        return None
-    return Process(pid, int(fields[19]))
+    started = whole(fields[19]) if len(fields) > 19 and fields[0] not in ("Z", "X") else None
+    return None if started is None else Process(pid, started)
 
 
 def alive(process: Process, proc: pathlib.Path = PROC) -> bool:
@@ -62,7 +63,7 @@ def started_with(variable: str, value: str, proc: pathlib.Path = PROC) -> list[P
 
     Those inside of containers are left out: there the value means another's folder.
     """
-    pids = sorted(int(entry.name) for entry in proc.iterdir() if entry.name.isdigit())
+    pids = sorted(int(entry.name) for entry in proc.iterdir() if whole(entry.name) is not None)
     here = _target(proc / "self" / "ns" / "pid")
     marked = [pid for pid in pids if pid != os.getpid() and environment(pid, proc).get(variable) == value]
     found = [find(pid, proc) for pid in marked if _target(proc / str(pid) / "ns" / "pid") == here]
@@ -75,7 +76,8 @@ def _parent(pid: int, proc: pathlib.Path) -> int:
         text = (proc / str(pid) / "stat").read_text(encoding="utf-8", errors="replace")
     except OSError:
         return 0
-    return int(text.rpartition(")")[2].split()[1])
+    fields = text.rpartition(")")[2].split()
+    return whole(fields[1], 0) or 0 if len(fields) > 1 else 0
 
 
 def descends(pid: int, ancestor: int, proc: pathlib.Path = PROC) -> bool:

@@ -5,15 +5,43 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import re
 import typing
+
+from ansible_collections.llama_fleet.core.plugins.module_utils import untrusted
+from ansible_collections.llama_fleet.core.plugins.module_utils.untrusted import (
+    NAME,
+    SHA256,
+    Flag,
+    Number,
+    Plain,
+    Record,
+    ShapeError,
+    Table,
+    Text,
+    Word,
+    check,
+    line,
+)
 
 INDEX = "index.json"
 SUFFIX = ".tar.zst"
 _FORMAT = 1
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
-_SHA256 = re.compile(r"[0-9a-f]{64}")
+_NAME = re.compile(NAME)
+LONGEST = 4 << 20  # bytes
+_ENTRIES = Table(
+    Record(
+        {
+            "sha256": Text(SHA256),
+            "size": Number(1),
+            "fingerprint": Text(NAME),
+            "parts": Record(optional={"cmake_options": Table(Word(), keys=Word(200))}, others=Plain(4)),
+            "signed": Flag(),
+            "packed": Number(),
+        }
+    ),
+    keys=Text(NAME),
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,20 +78,19 @@ def _without_name(entry: Entry) -> dict[str, typing.Any]:
 def parse(text: str) -> list[Entry]:
     """The entries, the newest first. Raises ValueError with a noun phrase that says what the text is instead."""
     try:
-        document = json.loads(text)
-    except ValueError:
+        document = untrusted.parse(text, _anything, "it", LONGEST)
+    except ShapeError:
         raise ValueError("a file that is not JSON") from None
     if not isinstance(document, dict) or not isinstance(document.get("releases"), dict):
         raise ValueError("JSON, but no index of packed releases")
     if document.get("format") != _FORMAT:
-        raise ValueError(f"an index of format {document.get('format')!r}, where this version of llama-fleet reads {_FORMAT}")
-    return sorted((_entry(name, value) for name, value in document["releases"].items()), key=lambda entry: (-entry.packed, entry.name))
+        raise ValueError(f"an index of format {line(repr(document.get('format')), 40)}, where this version of llama-fleet reads {_FORMAT}")
+    try:
+        found = check(document["releases"], _ENTRIES, "releases")
+    except ShapeError as error:
+        raise ValueError(f"an index in which {error}") from None
+    return sorted((Entry(name, **value) for name, value in found.items()), key=lambda entry: (-entry.packed, entry.name))
 
 
-def _entry(name: str, value: typing.Any) -> Entry:
-    known = {"sha256": str, "size": int, "fingerprint": str, "parts": dict, "signed": bool, "packed": int}
-    if not isinstance(value, dict) or not is_name(name) or any(not isinstance(value.get(key), kind) for key, kind in known.items()):
-        raise ValueError(f"an index whose entry {name[:80]!r} is incomplete")
-    if not _SHA256.fullmatch(value["sha256"]) or value["size"] <= 0:
-        raise ValueError(f"an index whose entry {name[:80]!r} has no sha256 or size")
-    return Entry(name, **{key: value[key] for key in known})
+def _anything(value: object, _where: str) -> object:
+    return value

@@ -14,6 +14,7 @@ from ansible_collections.llama_fleet.core.plugins.module_utils import files, pro
 from ansible_collections.llama_fleet.core.plugins.module_utils.container_engines import TIME_LIMIT, Container
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import ProblemError
 from ansible_collections.llama_fleet.core.plugins.module_utils.server_gate import GateError
+from ansible_collections.llama_fleet.core.plugins.module_utils.untrusted import whole
 
 if typing.TYPE_CHECKING:
     import pathlib
@@ -112,7 +113,7 @@ class DockerRuntime:
     def _ending(self) -> str:
         code = self.container.shown("{{.State.ExitCode}}")
         memory = ": it wanted more memory than its container may have" if self.container.shown("{{.State.OOMKilled}}") == "true" else ""
-        return f"{processes.ending_of_container(int(code))}{memory}" if code.isdigit() else "its container is gone"
+        return f"{processes.ending_of_container(int(code))}{memory}" if whole(code) is not None else "its container is gone"
 
     def stop(self) -> None:
         """In the time that the container was made with. Docker remembers that it was stopped: it stays so after a boot."""

@@ -111,6 +111,6 @@ def _reply(status: int, data: bytes) -> Reply:
     text = data.decode("utf-8", "replace")
     try:
         body = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         body = {}
     return Reply(status, body if isinstance(body, dict) else {}, text[:300])

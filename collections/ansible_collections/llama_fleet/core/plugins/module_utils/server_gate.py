@@ -10,6 +10,7 @@ import typing
 
 from ansible_collections.llama_fleet.core.plugins.module_utils import server_router, server_speed
 from ansible_collections.llama_fleet.core.plugins.module_utils.server_asking import Ask, Reply, asker, endpoint
+from ansible_collections.llama_fleet.core.plugins.module_utils.untrusted import Many, Maybe, Plain, Record, lenient
 
 __all__ = [
     "AnswerError",
@@ -196,6 +197,10 @@ _VECTOR_PROBES: dict[str, tuple[str, dict[str, typing.Any], str]] = {
 }
 
 
+_SAID = Plain(0)
+_CHOICES = Many(Record(optional={"message": Maybe(Record(optional={"content": Maybe(_SAID), "reasoning_content": Maybe(_SAID)}))}), least=1)
+
+
 @dataclasses.dataclass
 class _Prover:
     """Real inference: a health check tests neither the model nor the device."""
@@ -254,7 +259,7 @@ class _Prover:
         message = {"role": "user", "content": self.expected.prompt}
         payload = {"messages": [message], "max_tokens": ANSWER_TOKENS, "temperature": 0}
         reply = self._request("/v1/chat/completions", payload, "choices")
-        said = reply.body["choices"][0].get("message", {})
+        said = lenient(reply.body["choices"], _CHOICES, [{}])[0].get("message") or {}
         # A reasoning model may still be thinking when its tokens are used up.
         answer = str(said.get("content") or said.get("reasoning_content") or "").strip()
         if not answer:

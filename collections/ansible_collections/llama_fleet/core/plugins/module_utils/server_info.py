@@ -29,6 +29,7 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.problems import P
 from ansible_collections.llama_fleet.core.plugins.module_utils.quant import quant_of
 from ansible_collections.llama_fleet.core.plugins.module_utils.runtime_process import RECORD
 from ansible_collections.llama_fleet.core.plugins.module_utils.server_runtimes import DockerRuntime, ProcessRuntime, Runtime, SystemdRuntime
+from ansible_collections.llama_fleet.core.plugins.module_utils.untrusted import whole
 
 if typing.TYPE_CHECKING:
     from ansible_collections.llama_fleet.core.plugins.module_utils.server_plan import Host
@@ -179,7 +180,7 @@ def build_of(manifest: typing.Mapping[str, typing.Any]) -> str:
 def gpu_memory(listing: str, pids: typing.Collection[int]) -> int:
     """MiB that ``pids`` hold, in nvidia-smi's list of pid and MiB."""
     rows = [[part.strip() for part in line.split(",")] for line in listing.splitlines()]
-    return sum(int(row[1]) for row in rows if len(row) == 2 and row[0].isdigit() and row[1].isdigit() and int(row[0]) in pids)
+    return sum(int(row[1]) for row in rows if len(row) == 2 and whole(row[0]) is not None and whole(row[1]) is not None and int(row[0]) in pids)
 
 
 def _state(seen: Seen, telling: server_metrics.Telling) -> str:

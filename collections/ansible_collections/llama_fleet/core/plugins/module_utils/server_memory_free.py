@@ -10,6 +10,7 @@ import typing
 
 from ansible_collections.llama_fleet.core.plugins.module_utils import control_groups, nvidia, server_limits
 from ansible_collections.llama_fleet.core.plugins.module_utils.memory_plan import HOST
+from ansible_collections.llama_fleet.core.plugins.module_utils.untrusted import whole
 
 if typing.TYPE_CHECKING:
     from ansible_collections.llama_fleet.core.plugins.module_utils.commands import Runner
@@ -17,7 +18,7 @@ if typing.TYPE_CHECKING:
 ROOT = pathlib.Path("/")
 _MIB = 1 << 20
 # Such as ``  CUDA0: NVIDIA H200 (143771 MiB, 143000 MiB free)``.
-_DEVICE = re.compile(r"^\s*(\w+\d+): .*\((\d+) MiB, (\d+) MiB free\)", re.MULTILINE)
+_DEVICE = re.compile(r"^\s*(\w+\d+): .*\(([0-9]{1,18}) MiB, ([0-9]{1,18}) MiB free\)", re.MULTILINE)
 # Runtimes whose server is in a group of its own below the topmost one, not in ours.
 _APART = ("systemd", "quadlet", "docker")
 
@@ -64,7 +65,7 @@ def own_gpus(run: Runner, pids: typing.Collection[int], recorded: typing.Mapping
     """
     if not pids:
         return {}
-    used = sum(int(mib) for pid, _uuid, mib in compute_processes(run) if int(pid) in pids and mib.isdigit())
+    used = sum(int(mib) for pid, _uuid, mib in compute_processes(run) if int(pid) in pids and whole(mib) is not None)
     if used and len(devices) == 1:
         return {devices[0]: used}
     return {name: mib for name, mib in recorded.items() if name != HOST}
@@ -76,7 +77,7 @@ def compute_processes(run: Runner) -> list[tuple[str, str, str]]:
     if not smi:
         return []
     listed = run([smi, "--query-compute-apps=pid,gpu_uuid,used_memory", "--format=csv,noheader,nounits"], timeout=nvidia.TIME_LIMIT)
-    return re.findall(r"^(\d+), *([\w-]+), *(\S+)$", listed.stdout if listed.ok else "", re.MULTILINE)
+    return re.findall(r"^([0-9]{1,18}), *([\w-]+), *(\S+)$", listed.stdout if listed.ok else "", re.MULTILINE)
 
 
 def _cgroups(topmost_only: bool, own: int, root: pathlib.Path) -> typing.Iterator[int]:
@@ -86,19 +87,19 @@ def _cgroups(topmost_only: bool, own: int, root: pathlib.Path) -> typing.Iterato
         for count in range(len(parts) + 1):
             folder = memory.mount.joinpath(*parts[:count])
             limit, used = _text(folder / memory.limit), _text(folder / memory.used)
-            if limit.isdigit() and used.isdigit():
-                stat = dict(re.findall(r"^(\w+) (\d+)$", _text(folder / "memory.stat"), re.MULTILINE))
+            if whole(limit) is not None and whole(used) is not None:
+                stat = dict(re.findall(r"^(\w+) ([0-9]{1,18})$", _text(folder / "memory.stat"), re.MULTILINE))
                 cached = sum(int(stat.get(memory.prefix + name, 0)) for name in ("inactive_file", "active_file"))
                 yield min(int(limit), max(0, int(limit) - int(used) + cached + own))
 
 
 def _fields(path: pathlib.Path) -> dict[str, int]:
     """``Name: number kB`` lines, in bytes."""
-    return {name: int(number) * 1024 for name, number in re.findall(r"^(\w+):\s+(\d+) kB$", _text(path), re.MULTILINE)}
+    return {name: int(number) * 1024 for name, number in re.findall(r"^(\w+):\s+([0-9]{1,18}) kB$", _text(path), re.MULTILINE)}
 
 
 def _text(path: pathlib.Path) -> str:
     try:
         return path.read_text(encoding="utf-8", errors="replace").strip()
-    except OSError:
+    except (OSError, ValueError):
         return ""

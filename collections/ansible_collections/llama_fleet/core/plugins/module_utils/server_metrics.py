@@ -6,12 +6,13 @@ from __future__ import annotations
 
 import dataclasses
 import http.client
-import json
 import re
 import typing
 
 from ansible_collections.llama_fleet.core.plugins.module_utils import server_asking
 from ansible_collections.llama_fleet.core.plugins.module_utils.server_asking import LARGEST
+from ansible_collections.llama_fleet.core.plugins.module_utils.untrusted import Flag, Many, Record, ShapeError
+from ansible_collections.llama_fleet.core.plugins.module_utils.untrusted import parse as parse_json
 
 if typing.TYPE_CHECKING:
     from ansible_collections.llama_fleet.core.plugins.module_utils import server_trust
@@ -21,6 +22,7 @@ __all__ = ["LARGEST", "Fetch", "Reply", "Telling", "ask", "fetcher", "parse"]
 # Seconds that one question may take. A busy server answers all of these between two tokens.
 LIMIT = 5.0
 _OK, _ERROR, _UNAUTHORIZED, _LOADING = 200, 400, 401, 503
+_SLOTS = Many(Record(optional={"is_processing": Flag()}))
 _PREFIX = "llamacpp:"
 _SAMPLE = re.compile(r"(?P<name>[A-Za-z_:][A-Za-z0-9_:]*)(?:\{[^}]*\})?\s+(?P<value>\S+)(?:\s+\d+)?")
 
@@ -93,12 +95,12 @@ def _health(reply: Reply) -> str:
 
 def _slots(reply: Reply) -> tuple[dict[str, int], str]:
     try:
-        found = json.loads(reply.text) if reply.status == _OK else None
-    except ValueError:
+        found = parse_json(reply.text, _SLOTS, "/slots", LARGEST) if reply.status == _OK else None
+    except ShapeError:
         found = None
-    if not isinstance(found, list):
+    if found is None:
         return {}, _silence("/slots", reply)
-    return {"slots": len(found), "slots_busy": sum(1 for slot in found if isinstance(slot, dict) and slot.get("is_processing"))}, ""
+    return {"slots": len(found), "slots_busy": sum(1 for slot in found if slot.get("is_processing"))}, ""
 
 
 def _counters(reply: Reply) -> tuple[dict[str, float], str]:

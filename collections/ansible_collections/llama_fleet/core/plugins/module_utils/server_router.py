@@ -8,6 +8,7 @@ import os
 import typing
 
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem
+from ansible_collections.llama_fleet.core.plugins.module_utils.untrusted import Many, Maybe, Record, Text, lenient
 
 if typing.TYPE_CHECKING:
     from ansible_collections.llama_fleet.core.plugins.module_utils.server_asking import Ask, Reply
@@ -17,6 +18,7 @@ MODE = "router"
 # The options that name its models: a folder of them, and a file about them.
 _PLACES = {"models-dir": os.path.isdir, "models-preset": os.path.isfile}
 _OWN = {"LLAMA_ARG_SSL_CERT_FILE": "--ssl-cert-file", "LLAMA_ARG_SSL_KEY_FILE": "--ssl-key-file"}
+_MODELS = Many(Record({"id": Text(".+")}, {"status": Maybe(Record(optional={"value": Text()}))}))
 _EXTRA, _MODEL = "llama_server_extra_options", "llama_server_model"
 
 
@@ -66,9 +68,7 @@ def no_model(options: Options) -> Problem:
 
 def listed(reply: Reply) -> dict[str, str]:
     """Every model it knows and its status."""
-    rows = reply.body.get("data")
-    models = [row for row in rows if isinstance(row, dict) and row.get("id")] if isinstance(rows, list) else []
-    return {str(model["id"]): str((model.get("status") or {}).get("value", "")) for model in models}
+    return {model["id"]: (model.get("status") or {}).get("value", "") for model in lenient(reply.body.get("data"), _MODELS, [])}
 
 
 def asker_of(ask: Ask, model: str) -> Ask:

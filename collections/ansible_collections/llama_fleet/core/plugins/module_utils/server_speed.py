@@ -8,6 +8,8 @@ import dataclasses
 import math
 import typing
 
+from ansible_collections.llama_fleet.core.plugins.module_utils.untrusted import Many, Number, Real, Record, lenient
+
 if typing.TYPE_CHECKING:
     from ansible_collections.llama_fleet.core.plugins.module_utils.generations import Generation
 
@@ -22,6 +24,7 @@ LIKELIEST, PLACES = 20, 4
 # A model that goes on and on with one token because it learnt nothing (its weights are random) is not sure of it; one that broke is.
 _SURE = math.log(0.5)
 # What a model without sense is seen to answer with: its numbers are NaN or all alike, and one token of the vocabulary always wins.
+_TIMINGS, _TOKENS, _ANY_NUMBER = Record(optional={"predicted_per_second": Real()}), Many(Number(-1)), Real(-1e308, 1e308)
 _NOTHING = frozenset(" \t\r\n.\ufffd?!_-#*")
 
 
@@ -56,14 +59,12 @@ def payload(prompt: str = PROMPTS[0], tokens: int = TOKENS, likeliest: int = 0) 
 
 def sample(body: typing.Mapping[str, typing.Any]) -> Sample:
     """What /completion answered."""
-    timings = body.get("timings") or {}
-    tokens = body.get("tokens")
-    speed = timings.get("predicted_per_second")
+    content, timings = body.get("content"), lenient(body.get("timings"), _TIMINGS, {})
     return Sample(
-        text=str(body.get("content") or ""),
-        tokens=tuple(tokens) if isinstance(tokens, list) else (),
-        count=int(body.get("tokens_predicted") or 0),
-        speed=round(float(speed), 2) if isinstance(speed, (int, float)) and math.isfinite(speed) and speed > 0 else 0.0,
+        text=content if isinstance(content, str) else "",
+        tokens=tuple(lenient(body.get("tokens"), _TOKENS, ())),
+        count=lenient(body.get("tokens_predicted"), Number(), 0),
+        speed=round(timings.get("predicted_per_second", 0.0), 2),
     )
 
 
@@ -89,11 +90,12 @@ def likelihoods(body: typing.Mapping[str, typing.Any]) -> list[list[float | None
     """The logarithms of the likeliest tokens' probabilities in each place, None for one that is no number; empty where the server does not tell them."""
     places = body.get("completion_probabilities")
     rows = [place.get("top_logprobs") for place in places if isinstance(place, dict)] if isinstance(places, list) else []
-    return [[_number(each.get("logprob")) for each in row if isinstance(each, dict)] for row in rows if isinstance(row, list) and row]
+    found = [[_number(each.get("logprob")) for each in row if isinstance(each, dict)] for row in rows if isinstance(row, list)]
+    return [row for row in found if row]
 
 
 def _number(value: typing.Any) -> float | None:
-    return float(value) if isinstance(value, (int, float)) and math.isfinite(value) else None
+    return typing.cast("float | None", lenient(value, _ANY_NUMBER, None))
 
 
 def judged(wrong: str, places: typing.Sequence[typing.Sequence[float | None]]) -> str:
@@ -116,7 +118,7 @@ def bad_vector(body: typing.Mapping[str, typing.Any]) -> str:
     while isinstance(numbers, list) and numbers and isinstance(numbers[0], list):
         numbers = numbers[0]
     values = numbers if isinstance(numbers, list) else [numbers]
-    if not values or any(not isinstance(value, (int, float)) or not math.isfinite(value) for value in values):
+    if not values or any(_number(value) is None for value in values):
         return "an answer that is not made of numbers"
     return "an embedding of zeros only" if len(values) > 1 and not any(values) else ""
 

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import json
 import pathlib
 import re
 import signal
@@ -14,11 +13,13 @@ import typing
 
 from ansible_collections.llama_fleet.core.plugins.module_utils.scratch import scratch
 from ansible_collections.llama_fleet.core.plugins.module_utils.tiny_model import write_tiny_model
+from ansible_collections.llama_fleet.core.plugins.module_utils.untrusted import Many, Number, Real, Record, ShapeError, parse
 
 if typing.TYPE_CHECKING:
     from ansible_collections.llama_fleet.core.plugins.module_utils.commands import Result, Runner
 
 CPU = "cpu"
+_TESTS = Many(Record({"n_prompt": Number(), "avg_ts": Real()}), most=100)
 TIME_LIMIT = 300  # seconds; a first CUDA run may have to compile kernels
 _ILLEGAL_INSTRUCTION = (-signal.SIGILL, 128 + signal.SIGILL)
 # Such as ``  CUDA0: NVIDIA H200 (143771 MiB, 143000 MiB free)``.
@@ -112,10 +113,10 @@ def bench_command(programs: pathlib.Path, model: pathlib.Path, device: str, besi
 def parse_speeds(text: str) -> dict[str, float]:
     """Tokens a second out of llama-bench's JSON: ``prompt`` and ``generation``; empty where one of them is missing."""
     try:
-        tests = json.loads(text)
-        speeds = {"prompt" if test["n_prompt"] else "generation": round(float(test["avg_ts"]), 1) for test in tests}
-    except (ValueError, KeyError, TypeError):
+        tests = parse(text, _TESTS, "llama-bench's answer")
+    except ShapeError:
         return {}
+    speeds = {"prompt" if test["n_prompt"] else "generation": round(test["avg_ts"], 1) for test in tests}
     return speeds if len(speeds) == 2 and all(speed > 0 for speed in speeds.values()) else {}
 
 

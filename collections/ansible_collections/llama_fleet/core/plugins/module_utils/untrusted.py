@@ -150,16 +150,19 @@ class Maybe:
 
 @dataclasses.dataclass(frozen=True)
 class Many:
-    """A list of at most ``most`` values of one shape."""
+    """A list of ``least`` to ``most`` values of one shape."""
 
     of: Shape
     most: int = 10_000
+    least: int = 0
 
     def __call__(self, value: object, where: str) -> list[typing.Any]:
         if not isinstance(value, list):
             raise _wrong(where, value, "a list")
         if len(value) > self.most:
             raise ShapeError(f"{where} has {len(value)} entries, expected {self.most} at most")
+        if len(value) < self.least:
+            raise ShapeError(f"{where} has {len(value)} entries, expected {self.least} at least")
         return [self.of(each, f"{where}[{number}]") for number, each in enumerate(value)]
 
 
@@ -231,6 +234,19 @@ def parse(text: str | bytes | bytearray, shape: Shape, where: str = "the documen
 def check(value: object, shape: Shape, where: str = "the answer") -> typing.Any:
     """Return ``value``, which is parsed already, as ``shape`` has it. Raises ShapeError."""
     return shape(value, where)
+
+
+def lenient(value: object, shape: Shape, otherwise: typing.Any) -> typing.Any:
+    """Return ``value`` as ``shape`` has it, or ``otherwise`` where it has not: for what nothing depends on."""
+    try:
+        return shape(value, "")
+    except ShapeError:
+        return otherwise
+
+
+def whole(text: str, otherwise: int | None = None) -> int | None:
+    """Return the whole number that ``text`` is, in at most 18 plain digits, or ``otherwise``."""
+    return int(text) if re.fullmatch("[0-9]{1,18}", text) else otherwise
 
 
 def printable(text: str, most: int = 4096) -> str:

@@ -105,7 +105,7 @@ def test_the_first_location_that_has_it(site: Site, tmp_path: pathlib.Path) -> N
                 ('{"releases": []}', "JSON, but no index of packed releases"),
                 ('{"format": 2, "releases": {}}', "an index of format 2, where this version of llama-fleet reads 1"),
                 ('{"releases": {}}', "an index of format None, where"),
-                ('{"format": 1, "releases": {"b77": []}}', "an index whose entry 'b77' is incomplete"),
+                ('{"format": 1, "releases": {"b77": []}}', "an index in which releases.b77 is a list, expected an object"),
             )
         ],
     ],
@@ -129,11 +129,11 @@ def test_a_location_that_cannot_be_read_is_a_warning(site: Site, web: tuple[path
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
-        ({"sha256": "../../etc"}, "has no sha256 or size"),
-        ({"size": 0}, "has no sha256 or size"),
-        ({"size": "7"}, "is incomplete"),
-        ({"fingerprint": None}, "is incomplete"),
-        ({"signed": "yes"}, "is incomplete"),
+        ({"sha256": "../../etc"}, "sha256 is '../../etc', expected a text like"),
+        ({"size": 0}, "size is 0, expected a whole number"),
+        ({"size": "7"}, "size is '7', expected a whole number"),
+        ({"fingerprint": None}, "fingerprint is null, expected a text"),
+        ({"signed": "yes"}, "signed is 'yes', expected true or false"),
     ],
 )
 def test_an_entry_that_is_none(site: Site, changes: dict[str, typing.Any], told: str) -> None:
@@ -142,7 +142,7 @@ def test_an_entry_that_is_none(site: Site, changes: dict[str, typing.Any], told:
     files.write_json(site.folder / "index.json", index)
     warnings: list[str] = []
     assert release_cache.find([str(site.folder)], {}, OLD, warnings) is None
-    assert f"an index whose entry '{NAME}' {told}" in warnings[0]
+    assert f"an index in which releases.{NAME}.{told}" in warnings[0]
 
 
 def test_an_entry_whose_name_leads_elsewhere(site: Site) -> None:
@@ -151,7 +151,7 @@ def test_an_entry_whose_name_leads_elsewhere(site: Site) -> None:
     files.write_json(site.folder / "index.json", index)
     warnings: list[str] = []
     assert release_cache.find([str(site.folder)], {}, OLD, warnings) is None
-    assert "entry '../../etc/b1'" in warnings[0]
+    assert "an index in which a name in releases is '../../etc/b1'" in warnings[0]
 
 
 @pytest.mark.parametrize(
