@@ -25,6 +25,9 @@ PHASES = {
     "stated": re.compile(r"HEAD front /[^/]+/[^/]+/resolve/.*"),
     "file": re.compile(r"GET front /[^/]+/[^/]+/resolve/.*"),
     "bytes": re.compile(r"GET storage /[0-9a-f]{64}"),
+    # Of a package index: a project's page, and a file of it.
+    "page": re.compile(r"GET front /simple/[^/]+/"),
+    "package": re.compile(r"GET front /packages/[^/]+"),
 }
 Act = typing.Callable[["Handler"], None]
 Headers = typing.Sequence[tuple[str, str]]

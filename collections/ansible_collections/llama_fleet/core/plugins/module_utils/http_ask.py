@@ -11,7 +11,7 @@ import typing
 
 from ansible_collections.llama_fleet.core.plugins.module_utils.http_clock import Limits
 from ansible_collections.llama_fleet.core.plugins.module_utils.http_pool import Pool
-from ansible_collections.llama_fleet.core.plugins.module_utils.http_status import HOPS, REDIRECTS, refusal
+from ansible_collections.llama_fleet.core.plugins.module_utils.http_status import HOPS, REDIRECTS, refusal, require_unpacked
 from ansible_collections.llama_fleet.core.plugins.module_utils.origins import OriginError, Place, RefusedError, Road, bare
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, ProblemError
 
@@ -107,6 +107,7 @@ def read(url: str, most: int, headers: Headers | None = None, patience: Patience
         with opened(road, road.begin(), headers or {}, patience.small) as reached:
             if reached.answer.status != 200:
                 raise refusal(reached.answer, reached.place)
+            require_unpacked(reached.answer)
             return Small(reached.place.url, reached.answer.body(most), reached.answer.header)
 
     return tried(ask, patience)

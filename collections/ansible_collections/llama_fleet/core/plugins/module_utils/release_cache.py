@@ -26,7 +26,8 @@ if typing.TYPE_CHECKING:
     from ansible_collections.llama_fleet.core.plugins.module_utils.progress import Progress
 
 CACHE = "llama_cpp_cache"
-_LONGEST = 4 << 20  # bytes of an index or a signature
+_LONGEST = 4 << 20  # bytes of an index
+_LONGEST_SIGNATURE = 1 << 16  # bytes; one has some 500
 # A location that hangs keeps a host from building for no longer than some of these seconds.
 PATIENCE = http_ask.Patience(seconds=20, total=40, tries=3, longest_wait=10)
 _LARGEST = 16 << 30  # bytes of an archive whose size no index tells
@@ -159,7 +160,7 @@ def _archive(reference: str, sha256: str, target: pathlib.Path, progress: Progre
 def _signature(reference: str, subject: str) -> str:
     """The text of the signature beside an archive; empty where there is none."""
     try:
-        return _read(f"{reference}{release_signature.SUFFIX}", subject).decode("ascii", "replace")
+        return _read(f"{reference}{release_signature.SUFFIX}", subject, _LONGEST_SIGNATURE).decode("ascii", "replace")
     except FileNotFoundError:
         return ""
 
@@ -167,7 +168,7 @@ def _signature(reference: str, subject: str) -> str:
 def _entries(location: str) -> list[Entry]:
     place = _below(location, INDEX)
     try:
-        return parse(_read(place, CACHE).decode("utf-8", "replace"))
+        return parse(_read(place, CACHE, _LONGEST).decode("utf-8", "replace"))
     except FileNotFoundError:
         found = f"no {place}"
     except ValueError as error:
@@ -175,13 +176,13 @@ def _entries(location: str) -> list[Entry]:
     raise ProblemError(Problem(CACHE, found, "the index of a folder of packed releases", "check the location"))
 
 
-def _read(reference: str, subject: str) -> bytes:
-    """A small file at a URL or path. Raises FileNotFoundError where there is none."""
+def _read(reference: str, subject: str, most: int) -> bytes:
+    """Return a small file at a URL or path, of at most ``most`` bytes. Raises FileNotFoundError where there is none."""
     try:
         if not _is_url(reference):
             with pathlib.Path(reference).open("rb") as file:
-                return file.read(_LONGEST)
-        return http_ask.read(reference, _LONGEST, patience=PATIENCE).body
+                return file.read(most)
+        return http_ask.read(reference, most, patience=PATIENCE).body
     except FileNotFoundError:
         raise
     except OriginError as error:
