@@ -208,3 +208,7 @@ def test_the_first_certificate_of_a_file_is_the_servers(certificates: pathlib.Pa
     chain.write_text(f"a comment\n{own}{other}", encoding="ascii")
     assert server_trust.leaf(str(chain)) == own
     assert (server_trust.leaf("/nowhere"), server_trust.leaf(str(tmp_path))) == ("", "")
+
+
+def test_the_key_is_not_even_in_the_repr() -> None:
+    assert KEY not in repr(Trust(processes.Process(1, 1), key=KEY))

@@ -153,3 +153,10 @@ def test_shown_text_is_cut_and_plain_text_stays() -> None:
     assert untrusted.printable("a\tb\nü €") == "a\tb\nü €"
     assert untrusted.printable("\x1b[31mred\x9b") == "\\x1b[31mred\\x9b"
     assert untrusted.printable("x" * 20, most=5) == "xxxx…"
+
+
+@pytest.mark.parametrize("value", ["ab/../c", "ab c", " ab", "ab ", "-ab", "ab'"])
+def test_a_text_fits_its_pattern_from_end_to_end(value: str) -> None:
+    assert untrusted.check("ab", untrusted.Text(r"[a-z]+")) == "ab"
+    with pytest.raises(untrusted.ShapeError, match=r"a text like \[a-z\]\+"):
+        untrusted.check(value, untrusted.Text(r"[a-z]+"))

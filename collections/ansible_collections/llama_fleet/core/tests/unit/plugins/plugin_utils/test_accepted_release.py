@@ -114,6 +114,15 @@ def test_another_archive_is_refused_and_nothing_of_it_stays(name: str, tmp_path:
     assert [path.name for path in tmp_path.rglob("*")] == ["in", "a.tar.zst"]
 
 
+@pytest.mark.parametrize(("limit", "most", "reason"), [("LARGEST_ARCHIVE", 10, "an archive of "), ("LARGEST_RELEASE", 1, "for which there is no room")])
+def test_an_archive_has_its_limits_here(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, limit: str, most: int, reason: str) -> None:
+    fake_shared.pack(tmp_path / "a.tar.zst")
+    monkeypatch.setattr(accepted_release, limit, most)
+    with pytest.raises(ValueError, match=reason):
+        accept(tmp_path / "a.tar.zst", RELEASE, zstandard)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.tar.zst"]
+
+
 @pytest.mark.parametrize("size", [0, -1, True, "7", accepted_release.LARGEST_ARCHIVE + 1, None])
 def test_a_size_that_is_none_is_refused(size: object) -> None:
     with pytest.raises(ValueError, match="the size of its packed release"):

@@ -116,7 +116,8 @@ def test_what_looks_like_a_secret_of_the_module_may_be_hidden() -> None:
 def test_the_start_of_a_job_names_a_file() -> None:
     job = {"started": 1, "finished": 0, "ansible_job_id": "j1.2", "results_file": "/root/.ansible_async/j1.2", "ansible_facts": {"a": 1}}
     assert host_results.admit_job(job, "h1") == {"started": 1, "results_file": "/root/.ansible_async/j1.2"}
-    assert "results_file is" in host_results.admit_job({**job, "results_file": "/a\n/b"}, "h1")["msg"]
+    for name in ("/a\n/b", "/a\\b", "a/b", "", "-rf"):
+        assert "results_file is" in host_results.admit_job({**job, "results_file": name}, "h1")["msg"]
 
 
 KEYS = st.sampled_from([*RELEASE, *SERVER, "failed", "msg", "warnings", "instances", "checks"])

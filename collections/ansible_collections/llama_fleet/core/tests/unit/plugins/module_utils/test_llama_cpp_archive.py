@@ -1,0 +1,76 @@
+# Copyright: (c) 2026, the llama-fleet authors
+# SPDX-License-Identifier: MIT
+"""A source archive is hashed each time before it is used, wherever it lies."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import pathlib
+import typing
+
+import pytest
+
+from ansible_collections.llama_fleet.core.plugins.module_utils import llama_cpp_archive, verified
+from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp_source import Archive
+from ansible_collections.llama_fleet.core.plugins.module_utils.problems import ProblemError
+from ansible_collections.llama_fleet.core.plugins.module_utils.progress import Progress
+
+RIGHT, WRONG = b"the source", b"the others"
+SUM = hashlib.sha256(RIGHT).hexdigest()
+
+
+@pytest.fixture
+def fetched(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Plays a server that has the right bytes; the addresses that were asked."""
+    asked: list[str] = []
+
+    def fetch(url: str, target: pathlib.Path, _sha256: str, _variable: str, **_more: typing.Any) -> None:
+        asked.append(url)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(RIGHT)
+
+    monkeypatch.setattr(llama_cpp_archive, "fetch", fetch)
+    return asked
+
+
+def obtained(reference: str, root: pathlib.Path) -> bytes:
+    with llama_cpp_archive.obtain(Archive(reference, SUM), root, "", Progress()) as file:
+        return file.read()
+
+
+def test_one_that_was_kept_and_changed_since_is_fetched_again(tmp_path: pathlib.Path, fetched: list[str]) -> None:
+    url = "https://example.org/llama.cpp.tar.gz"
+    for already, count in ((None, 1), (RIGHT, 1), (WRONG, 2)):
+        if already:
+            llama_cpp_archive.kept_archive(Archive(url, SUM), tmp_path).write_bytes(already)
+        assert obtained(url, tmp_path) == RIGHT
+        assert fetched == [url] * count
+
+
+def test_one_on_the_host_with_another_sum_is_not_used(tmp_path: pathlib.Path, fetched: list[str]) -> None:
+    path = tmp_path / "llama.cpp.tar.gz"
+    path.write_bytes(WRONG)
+    with pytest.raises(ProblemError, match=f"sha256 {hashlib.sha256(WRONG).hexdigest()} of {path}, wanted sha256 {SUM}"):
+        obtained(str(path), tmp_path / "root")
+    path.write_bytes(RIGHT)
+    assert obtained(str(path), tmp_path / "root") == RIGHT
+    assert fetched == []
+
+
+def test_what_others_may_write_to_is_read_once(tmp_path: pathlib.Path) -> None:
+    path = tmp_path / "file"
+    for mode, said in ((0o644, WRONG), (0o666, RIGHT), (0o664, RIGHT)):
+        path.write_bytes(RIGHT)
+        path.chmod(mode)
+        file, found = verified.opened(path, tmp_path / "scratch")
+        path.write_bytes(WRONG)
+        with file:
+            assert (found, file.read()) == (SUM, said), f"{mode:o}"
+
+
+def test_what_is_no_file_is_not_waited_for(tmp_path: pathlib.Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", tmp_path, pathlib.Path("/dev/zero")):
+        with pytest.raises(OSError, match=r"no regular file|Is a directory"):
+            verified.opened(path, tmp_path / "scratch")
