@@ -101,8 +101,9 @@ def _install(root: pathlib.Path, installed: list[str], missing: list[str], index
     command = [str(place / "bin" / "python"), f"{_pip(place, index, variable)}/pip", "install", "--no-input", "--disable-pip-version-check"]
     lock = place / "requirements.txt"
     write_atomic(lock, lock_of(missing))
-    asked = ["--only-binary", ":all:", *(["--index-url", index_url] if index_url else []), "--require-hashes", "--requirement", str(lock)]
-    done = runner([*command, *asked], timeout=1800)
+    asked = ["--only-binary", ":all:", "--require-hashes", "--requirement", str(lock)]
+    # Not as an argument: an address can hold a password, and everybody on the host sees arguments.
+    done = runner([*command, *asked], env={"PIP_INDEX_URL": index_url} if index_url else {}, timeout=1800)
     if not done.ok:
         if _NOT_THERE in done.stderr or _OTHER_BYTES in done.stderr:  # pip looks for all of them, and at their sums, before it touches anything
             _stamp(place, installed)

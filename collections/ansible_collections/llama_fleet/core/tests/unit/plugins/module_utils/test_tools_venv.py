@@ -143,7 +143,9 @@ def test_a_further_tool_is_added(tmp_path: pathlib.Path) -> None:
     host = Host()
     tools_venv.ensure_tools(tmp_path, WANTED, runner=host)
     assert tools_venv.ensure_tools(tmp_path, ["hub==3"], index_url="https://index/simple", runner=host) is True
-    assert host.steps[2:] == ["--index-url https://index/simple hub==3 idna==5"]
+    assert host.steps[2:] == ["hub==3 idna==5"]
+    assert [environment.get("PIP_INDEX_URL", "") for environment in host.environments] == ["", "", "https://index/simple"]
+    assert not [word for command in host.commands for word in command if "https://index" in word], "an argument, which everybody on the host sees"
     assert tools_venv.tools_ready(tmp_path, [*WANTED, "hub==3"])
 
 
