@@ -45,16 +45,18 @@ def python(host: pathlib.Path, arguments: list[str]) -> int:
         payload = pathlib.Path(arguments[0]).read_text(encoding="utf-8") if arguments else sys.stdin.read()
         print(_answer(host, answers, *_called(payload)))
         return 0
-    # async_wrapper.py, the job, its limit, the module and its arguments' file
-    module, given = _called(pathlib.Path(arguments[3]).read_text(encoding="utf-8"))
+    # async_wrapper.py with its arguments, whose order differs from one ansible-core to the next
+    carried = next(word for word in arguments if "/AnsiballZ_" in word)
+    name = next(word for word in arguments if re.fullmatch(r"j[0-9]+", word))
+    module, given = _called(pathlib.Path(carried).read_text(encoding="utf-8"))
     jobs = pathlib.Path(os.environ["ANSIBLE_ASYNC_DIR"]).expanduser()
     jobs.mkdir(parents=True, exist_ok=True)
     if "progress" in answers:
         place = pathlib.Path(given["progress_file"]).expanduser()
         place.parent.mkdir(parents=True, exist_ok=True)
         place.write_text(answers["progress"], encoding="utf-8")
-    (jobs / arguments[1]).write_text(_answer(host, answers, module, given), encoding="utf-8")
-    job = {"started": 1, "finished": 0, "ansible_job_id": arguments[1], "results_file": str(jobs / arguments[1])}
+    (jobs / name).write_text(_answer(host, answers, module, given), encoding="utf-8")
+    job = {"started": 1, "finished": 0, "ansible_job_id": name, "results_file": str(jobs / name)}
     print(json.dumps({**job, **answers.get("job", {})}))
     return 0
 

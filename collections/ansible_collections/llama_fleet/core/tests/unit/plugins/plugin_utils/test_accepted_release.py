@@ -135,3 +135,9 @@ def test_a_real_build_is_what_was_asked_for(tmp_path: pathlib.Path) -> None:
     planned, built = host.run(plan_only=True), host.run()
     found = asked(arguments, planned["fingerprint_parts"], built)
     assert (found.name, found.parts) == (built["path"].rpartition("/")[2], built["fingerprint_parts"])
+
+
+def test_what_there_is_no_room_for_is_refused_before_any_of_it_is_written(tmp_path: pathlib.Path) -> None:
+    ARCHIVES["more than there is room for"](tmp_path / "a.tar.zst")
+    with pytest.raises(ValueError, match="for which there is no room"):
+        accept(tmp_path / "a.tar.zst", RELEASE, zstandard)

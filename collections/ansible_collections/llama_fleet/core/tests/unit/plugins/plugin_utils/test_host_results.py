@@ -8,7 +8,7 @@ from __future__ import annotations
 import typing
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ansible_collections.llama_fleet.core.plugins.plugin_utils import host_results
@@ -128,6 +128,7 @@ JSON = st.recursive(
 )
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # beside busy cores
 @given(st.sampled_from(sorted(host_results.MODULES)), st.dictionaries(KEYS, JSON))
 def test_no_answer_raises(module: str, answer: Answer) -> None:
     admitted = admit(module, answer, "h1")
