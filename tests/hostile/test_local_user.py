@@ -16,7 +16,7 @@ import typing
 
 import pytest
 
-from ansible_collections.llama_fleet.core.plugins.module_utils import processes, scratch, tiny_model, tools_venv, unprivileged
+from ansible_collections.llama_fleet.core.plugins.module_utils import processes, scratch, server_mounts, tiny_model, tools_venv, unprivileged
 from ansible_collections.llama_fleet.core.plugins.module_utils.files import write_json
 from ansible_collections.llama_fleet.core.plugins.module_utils.progress import Progress, parse
 from ansible_collections.llama_fleet.core.tests.unit import fake_build_host, fake_llama_cpp
@@ -141,7 +141,10 @@ def test_a_scratch_folder_of_theirs_is_neither_used_nor_emptied(shared: pathlib.
 
 
 class Seen:
-    """Every process that is one of ``programs`` and whose command or environment names ``mark``, looked at until the block ends."""
+    """Every process that is one of ``programs`` and whose command names ``mark``, looked at until the block ends.
+
+    Of a program's name the kernel keeps 15 characters.
+    """
 
     def __init__(self, mark: str, programs: tuple[str, ...]) -> None:
         self._mark = mark
@@ -221,8 +224,11 @@ def test_llama_server_is_not_root_and_reads_its_key_in_memory(shared: pathlib.Pa
     tiny_model.write_tiny_model(folder / "tiny.gguf")
     instance = Instance(folder, forker)
     instance.arguments.update(release=str(folder / "release"), model=str(folder / "tiny.gguf"), api_key="k3y", extra_options={"warmup": False})
-    facts = instance.good()
+    with Seen(str(folder), ("llama-server", "llama-fit-param")) as seen:
+        facts = instance.good()
     try:
+        assert {*seen.users} == {"llama-server", "llama-fit-param"}, "the server, and what tests its options and its memory before"
+        assert {user for users in seen.users.values() for user in users} == {server_mounts.user_of("default")}
         pid = facts["pid"]
         status = pathlib.Path(f"/proc/{pid}/status").read_text(encoding="ascii")
         found = {name: values.split() for name, _colon, values in (line.partition(":") for line in status.splitlines())}

@@ -155,6 +155,7 @@ def plan_served(run: Runner, release: pathlib.Path, command: typing.Sequence[str
         words += [word] if taken else []
     stray = [name for name in os.environ if name not in variables]
     with scratch() as folder:
+        folder.chmod(0o711)  # the program may be another user's, and only looks in here
         result = _run_until_told(run, [*_clean(stray), str(program), *words, "--fit-print", "on"], str(folder), variables)
     if not result.ok:
         raise ProblemError(Problem(variable, f"{PROGRAM} of {release}, which failed: {_first_error(result)}", "a release that can run this model"))

@@ -145,8 +145,9 @@ class Planner:
         own = self.own_processes()
         found = server_options.problems(options)
         wrong = {problem.subject for problem in found}
-        flags = None if "llama_server_release" in wrong else checks.read_flags(options, self.host.run)
-        devices, missing_devices = ([], []) if wrong else checks.devices(options, self.host.run)
+        asking = server_user.runner(options, self.host.run) if self.runtime_name in server_user.RUNTIMES else self.host.run
+        flags = None if "llama_server_release" in wrong else checks.read_flags(options, asking)
+        devices, missing_devices = ([], []) if wrong else checks.devices(options, asking)
         found += [*missing_devices, *server_flags.problems(options.extra_options, flags, options.allow), *self.host_problems(own, wrong)]
         settings = server_settings.settings(options, options.threads or self.threads(), devices)
         try:
@@ -201,6 +202,8 @@ class Planner:
 
     def _tester(self, options: Options, runtime: str) -> commands.Runner:
         """Runs the release where it will be: in the image of a container, which in check mode may not be there yet."""
+        if runtime in server_user.RUNTIMES:
+            return server_user.runner(options, self.host.run)
         return self.host.run if self.dry else server_runtimes.tester(options, runtime, self.host.run)
 
     def host_problems(self, own: typing.Collection[processes.Process], wrong: typing.Collection[str] = ()) -> list[Problem]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 import pathlib
 import typing
 
-from ansible_collections.llama_fleet.core.plugins.module_utils import server_mounts, server_router, unprivileged
+from ansible_collections.llama_fleet.core.plugins.module_utils import commands, server_mounts, server_router, unprivileged
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem
 
 if typing.TYPE_CHECKING:
@@ -20,6 +20,12 @@ _FIRST_PORT = pathlib.Path("/proc/sys/net/ipv4/ip_unprivileged_port_start")
 def number(options: Options) -> int:
     """Return the number of the instance's user, the same as in a container; 0 where it has to be this one."""
     return 0 if not unprivileged.may_become_others() or _in_the_way(options) else server_mounts.container_user(options)
+
+
+def runner(options: Options, run: commands.Runner) -> commands.Runner:
+    """Return what runs the release's programs as the server will run, and ``run`` where that is this process's user, or no real one."""
+    user = number(options) if run is commands.run else 0
+    return commands.as_user(user, {"HOME": "/"}) if user else run
 
 
 def remarks(options: Options, runtime: str) -> list[str]:
