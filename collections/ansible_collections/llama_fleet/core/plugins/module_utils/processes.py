@@ -15,6 +15,8 @@ import typing
 from ansible_collections.llama_fleet.core.plugins.module_utils.untrusted import whole
 
 PROC = pathlib.Path("/proc")
+# Bytes of an environment, or of the names of open files, that are looked at.
+_LONGEST = 1 << 20
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,10 +53,12 @@ def name(pid: int, proc: pathlib.Path = PROC) -> str:
 
 def environment(pid: int, proc: pathlib.Path = PROC) -> dict[str, str]:
     """The environment a process was started with; empty where it may not be read."""
+    path = proc / str(pid) / "environ"
     try:
-        text = (proc / str(pid) / "environ").read_bytes().decode("utf-8", "surrogateescape")
+        data = path.read_bytes()
     except OSError:
-        return {}
+        data = _as_its_user(pid, proc, path.read_bytes)
+    text = data.decode("utf-8", "surrogateescape")
     return dict(entry.split("=", 1) for entry in text.split("\0") if "=" in entry)
 
 
@@ -122,8 +126,45 @@ def open_files(pid: int, proc: pathlib.Path = PROC) -> list[str]:
         entries = os.listdir(proc / str(pid) / "fd")
     except OSError:
         return []
-    targets = [_target(proc / str(pid) / "fd" / entry) for entry in entries]
-    return [target for target in targets if target]
+    links = [proc / str(pid) / "fd" / entry for entry in entries]
+    targets = [target for target in map(_target, links) if target]
+    if links and not targets:
+        seen = _as_its_user(pid, proc, lambda: "\0".join(map(_target, links)).encode("utf-8", "surrogateescape"))
+        targets = [target for target in seen.decode("utf-8", "surrogateescape").split("\0") if target]
+    return targets
+
+
+def _as_its_user(pid: int, proc: pathlib.Path, look: typing.Callable[[], bytes]) -> bytes:
+    """Return what ``look`` returns to the user whose process it is; nothing where this process cannot become that one.
+
+    Root in a container may start another user's process, and may not see it: that takes CAP_SYS_PTRACE, which containers do not have.
+    """
+    try:
+        status = (proc / str(pid)).stat()
+    except OSError:
+        return b""
+    if os.geteuid() != 0 or status.st_uid == 0:
+        return b""
+    reading, writing = os.pipe()
+    child = os.fork()
+    if not child:
+        _look_and_end(writing, status, look)
+    os.close(writing)
+    with os.fdopen(reading, "rb") as file:
+        seen = file.read(_LONGEST)
+    os.waitpid(child, 0)
+    return seen
+
+
+def _look_and_end(writing: int, status: os.stat_result, look: typing.Callable[[], bytes]) -> typing.NoReturn:
+    try:
+        os.setgroups([])
+        os.setgid(status.st_gid)
+        os.setuid(status.st_uid)
+        with os.fdopen(writing, "wb") as file:
+            file.write(look()[:_LONGEST])
+    finally:
+        os._exit(0)
 
 
 def _target(link: pathlib.Path) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.server
 import os
 import pathlib
+import shutil
 import signal
 import socket
 import subprocess
@@ -191,3 +192,33 @@ def test_a_server_inside_of_a_container_is_anothers(tmp_path: pathlib.Path) -> N
         (tmp_path / pid / "environ").write_bytes(b"LLAMA_FLEET_TEST_MARK=x\0")
         (tmp_path / pid / "stat").write_text(f"{pid} (llama-server) {fields}\n", encoding="ascii")
     assert processes.started_with("LLAMA_FLEET_TEST_MARK", "x", tmp_path) == [processes.Process(42, 4711)]
+
+
+_UNSEEN = """
+import os, subprocess, sys
+from ansible_collections.llama_fleet.core.plugins.module_utils import processes
+child = subprocess.Popen(["sleep", "60"], user=60577, group=60577, extra_groups=[], env={"MARK": "mine"}, stdin=subprocess.DEVNULL)
+while processes.name(child.pid) != "sleep":
+    pass
+try:
+    os.readlink(f"/proc/{child.pid}/fd/0")
+    print("seen anyway")
+except PermissionError:
+    print(processes.environment(child.pid).get("MARK"), "/dev/null" in processes.open_files(child.pid), os.geteuid())
+child.kill()
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("capsh"), reason="needs root, and capsh to give up rights")
+def test_root_without_the_right_to_trace_sees_the_process_of_another_user_as_that_user() -> None:
+    """As in a container that is started as root: its server runs without rights, and its gate wants to see whether a GPU is open."""
+    drop = "--drop=cap_sys_ptrace,cap_perfmon,cap_sys_admin"
+    done = subprocess.run(
+        ["capsh", drop, "--", "-c", 'exec "$0" -c "$1"', sys.executable, _UNSEEN],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=30,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+    assert (done.stdout, done.stderr) == ("mine True 0\n", "")
