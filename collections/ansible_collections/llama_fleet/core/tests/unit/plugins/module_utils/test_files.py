@@ -6,6 +6,7 @@ import errno
 import hashlib
 import multiprocessing
 import os
+import pathlib
 import stat
 import typing
 
@@ -15,9 +16,6 @@ from ansible_collections.llama_fleet.core.plugins.module_utils import files
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import ProblemError
 from ansible_collections.llama_fleet.core.plugins.module_utils.untrusted import Number, Plain, Record
 from ansible_collections.llama_fleet.core.tests.unit import waiting
-
-if typing.TYPE_CHECKING:
-    import pathlib
 
 
 def test_a_write_sets_content_and_mode_and_leaves_nothing_beside(tmp_path: pathlib.Path) -> None:
@@ -175,3 +173,37 @@ def test_a_link_points_somewhere_at_every_moment(tmp_path: pathlib.Path, monkeyp
     with pytest.raises(OSError, match="no space left"):
         files.link_atomic(tmp_path / "link", "new")
     assert {path.name: os.readlink(path) for path in tmp_path.iterdir()} == {"link": "old"}
+
+
+def test_what_is_held_is_filled_and_renamed_on_a_disk_that_takes_nothing_more(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, link = tmp_path / "new" / "record", tmp_path / "link"
+    opened = os.open
+
+    def full(name: typing.Any, flags: int, *arguments: typing.Any) -> int:
+        if flags & os.O_CREAT:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(name))
+        return opened(name, flags, *arguments)
+
+    with files.reserved([(path, 100), (path, 100)], [(link, "a"), (link, "b")]):
+        monkeypatch.setattr(os, "open", full)
+        monkeypatch.setattr(pathlib.Path, "symlink_to", lambda *_arguments: pytest.fail("a link is made"))
+        for text, target in (("longer than the next", "a"), ("short", "b")):
+            files.write_atomic(path, text, 0o640)
+            files.link_atomic(link, target)
+            assert (path.read_text(encoding="utf-8"), path.stat().st_mode & 0o777, os.readlink(link)) == (text, 0o640, target)
+        with pytest.raises(OSError, match="No space left on device"):
+            files.write_atomic(path, "a third time")
+    assert sorted(found.name for found in tmp_path.rglob("*")) == ["link", "new", "record"]
+
+
+def test_what_was_held_in_vain_goes_and_so_does_all_where_one_cannot_be_held(tmp_path: pathlib.Path) -> None:
+    with files.reserved([(tmp_path / "record", 5000)], [(tmp_path / "link", "a")]):
+        (room,) = tmp_path.glob(".record.*.new")
+        assert room.stat().st_blocks * 512 >= 5000, "room is held, and not only a length"
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "file").touch()
+    with pytest.raises(OSError, match="File exists"), files.reserved([(tmp_path / "record", 1), (tmp_path / "file" / "x", 1)]):
+        pytest.fail("it begins")
+    assert [found.name for found in tmp_path.iterdir()] == ["file"]
+    files.write_atomic(tmp_path / "record", "as ever")
+    assert (tmp_path / "record").read_text(encoding="utf-8") == "as ever"
