@@ -52,12 +52,15 @@ _JSON_HEAD = b"HTTP/1.1 200 x\r\nContent-Type: application/json\r\n"
 _CHUNKED = b"HTTP/1.1 200 x\r\nTransfer-Encoding: chunked\r\n\r\n"
 _SHA = "0" * 40
 _PAST = email.utils.formatdate(0, usegmt=True)
+# Where this machine is so busy that even a slow server falls behind, that is what is told.
+_SLOW = "are the least|no byte for 1 s"
+_SLOW_HEADERS = "headers that were not whole|no byte for 1 s"
 _NO_ADDRESS = "an address that does not begin with http:// or https://"
 
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """A behaviour: in which phase, what is done how often, and a word of the sentence that has to come of it."""
+    """A behaviour: in which phase, what is done how often, and a word of the sentence that has to come of it, or one of several with | between."""
 
     phase: str
     act: Act
@@ -107,10 +110,10 @@ BEHAVIOURS: dict[str, Row] = {
     "a header of a megabyte": Row("commit", says(200, b"{}", [("X-Long", "x" * (1 << 20))]), "LineTooLong"),
     "ten thousand headers": Row("commit", says(200, b"{}", [("X-Many", "x")] * 10_000), "more than 100 headers"),
     "headers without an end": Row("commit", pours(b"HTTP/1.1 200 x\r\n", b"X: x\r\n" * 1000), "more than 100 headers"),
-    "interim answers without an end": Row("commit", dribbles(b"", b"HTTP/1.1 100 x\r\n\r\n" * 999, 0.001), "headers that were not whole"),
+    "interim answers without an end": Row("commit", dribbles(b"", b"HTTP/1.1 100 x\r\n\r\n" * 999, 0.001), _SLOW_HEADERS),
     "no HTTP": Row("commit", lambda handler: handler.connection.sendall(b"SSH-2.0-OpenSSH_9.2\r\n\r\n"), "BadStatusLine"),
-    "slow headers": Row("commit", dribbles(b"HTTP/1.1 200 x\r\n", b"X-More: 1\r\n" * 99), "headers that were not whole"),
-    "a slow body": Row("commit", dribbles(_JSON_HEAD + b"Content-Length: 900\r\n\r\n", b" " * 900), "are the least"),
+    "slow headers": Row("commit", dribbles(b"HTTP/1.1 200 x\r\n", b"X-More: 1\r\n" * 99), _SLOW_HEADERS),
+    "a slow body": Row("commit", dribbles(_JSON_HEAD + b"Content-Length: 900\r\n\r\n", b" " * 900), _SLOW),
     "a black hole": Row("commit", silent, "no byte for 1 s"),
     "a black hole once": Row("commit", silent, RIGHT, times=1),
     "the connection closed": Row("commit", lambda _handler: None, "no answer of a Hub"),
@@ -229,8 +232,8 @@ BEHAVIOURS: dict[str, Row] = {
     "bytes in chunks without an end": Row(
         "bytes", pours(b"HTTP/1.1 200 x\r\nTransfer-Encoding: chunked\r\n\r\n", b"10000\r\nGGUF" + b"x" * 65532 + b"\r\n"), "sha256"
     ),
-    "slow headers of the bytes": Row("bytes", dribbles(b"HTTP/1.1 206 x\r\n", b"X-More: 1\r\n" * 99), "headers that were not whole"),
-    "a byte at a time": Row("bytes", ranges(lambda h, p: dribbles(_range_head(p.told()[1], p.last + 1 - p.first), p.content)(h)), "are the least"),
+    "slow headers of the bytes": Row("bytes", dribbles(b"HTTP/1.1 206 x\r\n", b"X-More: 1\r\n" * 99), _SLOW_HEADERS),
+    "a byte at a time": Row("bytes", ranges(lambda h, p: dribbles(_range_head(p.told()[1], p.last + 1 - p.first), p.content)(h)), _SLOW),
     "silence instead of bytes": Row("bytes", silent, "no byte for 1 s"),
     "silence instead of bytes once": Row("bytes", silent, RIGHT, times=1),
     "nothing beyond the beginning": Row("bytes", says(416, headers=[("Content-Range", "bytes */5")]), "a file of 5 bytes"),
@@ -324,7 +327,7 @@ def _assert_outcome(row: Row, said: list[str], tmp_path: pathlib.Path) -> None:
         return
     assert models == []
     (sentence,) = said
-    assert row.word in sentence
+    assert any(word in sentence for word in row.word.split("|"))
     assert sentence.isprintable()
     assert TOKEN not in sentence
     assert "Traceback" not in sentence
