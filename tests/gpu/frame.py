@@ -23,7 +23,7 @@ from tests.gpu.journal import Journal, Values
 from tests.gpu.session import MARK, FailedError, NotHereError, Run
 
 # Seconds of the budget in which nothing runs any more: what was ended is cleared away, and the results are shown.
-RESERVE = 5.0
+RESERVE = 10.0
 LOCK_TURNS = 100
 _SWEEPS = 100
 _PAUSE = 0.05

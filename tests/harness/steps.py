@@ -205,6 +205,13 @@ def e2e(context: Context) -> None:
     tools.long_pytest(context, *split, "tests/e2e/test_up.py", "tests/e2e/test_readme.py", env=settings)
 
 
+@step("gpu-run", "the run on a GPU, tried without one: a slim parcel, all phases, one run killed, a recorded GPU", needs=("hosts",))
+def gpu_run(context: Context) -> None:
+    context.require_root("mounts for the image's steps")
+    packed = tools.packed_release(context)
+    context.run("pytest", "-v", *tools.APART, "tests/gpu/test_run.py", venv=environments.main_venv(context), env={"LLAMA_FLEET_TEST_PACKED": str(packed)})
+
+
 @step("sanity", "ansible-test sanity")
 def sanity(context: Context) -> None:
     tools.ansible_test(context, "sanity", environments.main_venv(context))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pathlib
 import re
@@ -65,6 +66,16 @@ def newest_release(context: Context) -> pathlib.Path:
     if not built:
         raise FailedError("there is no release: run the step 'release' first")
     return built[-1].parent
+
+
+def packed_release(context: Context) -> pathlib.Path:
+    """The release of ``newest_release`` as one archive."""
+    folder = context.cache / "packed"
+    arguments = {"source": default_source(), "root": str(context.cache / "machine"), "compiler_cache": str(context.cache / "ccache")}
+    ansible = ("ansible", "-i", "inventories/localhost", "localhost", "-m", "llama_fleet.core.llama_cpp_release")
+    given = json.dumps({**arguments, "state": "packed", "pack_to": str(folder)})
+    context.run(*ansible, "-a", given, venv=environments.main_venv(context))
+    return folder / f"{newest_release(context).name}.tar.zst"
 
 
 def default_source() -> str:
