@@ -318,7 +318,7 @@ class TestLocal:
         assert first["changed"]
         assert [file["path"] for file in first["files"]] == [str(folder / name) for name in SHARDS]
         assert [file["sha256"] for file in first["files"]] == [hashlib.sha256(weights(name)).hexdigest() for name in SHARDS]
-        monkeypatch.setattr("ansible_collections.llama_fleet.core.plugins.module_utils.model_local.sha256_of", None)
+        monkeypatch.setattr("ansible_collections.llama_fleet.core.plugins.module_utils.model_store.hashed_file", None)
         assert call(wanted, source=source)["changed"] is False
 
     def test_changed_content_is_a_change_and_a_new_time_is_not(self, wanted: Result, folder: pathlib.Path) -> None:

@@ -111,13 +111,18 @@ def _beside(path: pathlib.Path) -> pathlib.Path:
 
 def sha256_of(path: pathlib.Path, seen: typing.Callable[[int], None] = lambda _count: None) -> str:
     """Lower-case hex sha256 of a file; ``seen`` is told the bytes read so far."""
+    with path.open("rb") as file:
+        return sha256_of_open(file, seen)
+
+
+def sha256_of_open(file: typing.IO[bytes], seen: typing.Callable[[int], None] = lambda _count: None) -> str:
+    """Return the same of a file that is open, from where it stands."""
     digest = hashlib.sha256()
     count = 0
-    with path.open("rb") as file:
-        for chunk in iter(lambda: file.read(CHUNK), b""):
-            digest.update(chunk)
-            count += len(chunk)
-            seen(count)
+    for chunk in iter(lambda: file.read(CHUNK), b""):
+        digest.update(chunk)
+        count += len(chunk)
+        seen(count)
     return digest.hexdigest()
 
 

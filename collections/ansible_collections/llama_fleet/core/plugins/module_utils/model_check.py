@@ -6,8 +6,7 @@ from __future__ import annotations
 
 import typing
 
-from ansible_collections.llama_fleet.core.plugins.module_utils.files import sha256_of
-from ansible_collections.llama_fleet.core.plugins.module_utils.model_store import StoredFile, is_intact, stored_file
+from ansible_collections.llama_fleet.core.plugins.module_utils.model_store import StoredFile, hashed_file, is_intact, stored_file
 from ansible_collections.llama_fleet.core.plugins.module_utils.progress import BYTES, Progress
 
 if typing.TYPE_CHECKING:
@@ -29,18 +28,20 @@ class Checker:
             if known and known.sha256 == sha256 and is_intact(folder, known):
                 return known
         try:
-            found = path.stat().st_size
-            if (size and found != size) or self._sum(path, found) != sha256:
+            if size and path.stat().st_size != size:
                 return None
+            found = self._hashed(folder, name, size or path.stat().st_size)
         except OSError:
             return None
-        self._proved[path] = stored_file(folder, name, sha256)
-        return self._proved[path]
+        if found.sha256 != sha256:
+            return None
+        self._proved[path] = found
+        return found
 
     def trust(self, folder: pathlib.Path, name: str, sha256: str) -> None:
         """Take a file for right that was verified before it got this name."""
         self._proved[folder / name] = stored_file(folder, name, sha256)
 
-    def _sum(self, path: pathlib.Path, size: int) -> str:
-        self._progress.stage(f"checking {path.name}")
-        return sha256_of(path, lambda count: self._progress.update(count, size, BYTES))
+    def _hashed(self, folder: pathlib.Path, name: str, size: int) -> StoredFile:
+        self._progress.stage(f"checking {(folder / name).name}")
+        return hashed_file(folder, name, lambda count: self._progress.update(count, size, BYTES))

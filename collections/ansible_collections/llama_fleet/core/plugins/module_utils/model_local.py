@@ -9,7 +9,7 @@ import pathlib
 import typing
 
 from ansible_collections.llama_fleet.core.plugins.module_utils import model_store
-from ansible_collections.llama_fleet.core.plugins.module_utils.files import require_writable, sha256_of
+from ansible_collections.llama_fleet.core.plugins.module_utils.files import require_writable
 from ansible_collections.llama_fleet.core.plugins.module_utils.gguf_bytes import require_gguf_file
 from ansible_collections.llama_fleet.core.plugins.module_utils.model_plan import Choose, Chosen, Read
 from ansible_collections.llama_fleet.core.plugins.module_utils.model_spec import VARIABLE, PathSource, parse_shard
@@ -110,7 +110,7 @@ def local_model(source: PathSource, chosen: Chosen, root: pathlib.Path, progress
         def seen(count: int, before: int = before) -> None:
             progress.update(min(total, before + count), total, BYTES)
 
-        files.append(model_store.stored_file(base, file.path, sha256_of(base / file.path, seen) if read else ""))
+        files.append(model_store.hashed_file(base, file.path, seen) if read else model_store.stored_file(base, file.path, ""))
         done += file.size
     mmproj = files[-1] if chosen.mmproj else None
     return Model(source.path, "", chosen.model.quant, base, tuple(files[: len(chosen.model.files)]), mmproj, chosen.memory)

@@ -18,7 +18,7 @@ import re
 import typing
 import urllib.parse
 
-from ansible_collections.llama_fleet.core.plugins.module_utils.files import read_json, write_json
+from ansible_collections.llama_fleet.core.plugins.module_utils.files import read_json, sha256_of_open, write_json
 from ansible_collections.llama_fleet.core.plugins.module_utils.model_spec import HubSource, PathSource, Source, UrlSource
 from ansible_collections.llama_fleet.core.plugins.module_utils.untrusted import COMMIT, SHA256, Many, Number, Plain, Record, Table, Text, Word
 
@@ -225,6 +225,13 @@ def stored_file(base: pathlib.Path, name: str, sha256: str) -> StoredFile:
     """The record of a file that was just verified to have ``sha256``."""
     status = os.stat(base / name)
     return StoredFile(name, status.st_size, sha256, status.st_mtime_ns, status.st_ino)
+
+
+def hashed_file(base: pathlib.Path, name: str, seen: typing.Callable[[int], None]) -> StoredFile:
+    """Return the record of a file by one descriptor: whatever changes it after the first byte was read shows in its stat."""
+    with (base / name).open("rb") as file:
+        status = os.fstat(file.fileno())
+        return StoredFile(name, status.st_size, sha256_of_open(file, seen), status.st_mtime_ns, status.st_ino)
 
 
 def is_intact(base: pathlib.Path, file: StoredFile) -> bool:

@@ -22,14 +22,14 @@ Choose = typing.Callable[[typing.Iterable[str]], typing.Optional[pathlib.PurePos
 ROOT_VARIABLE = "llama_cpp_root"
 
 
-def unpack_tree(archive: typing.IO[bytes], name: str, target: pathlib.Path, choose: Choose, variable: str) -> None:
+def unpack_tree(archive: typing.IO[bytes], name: str, target: pathlib.Path, choose: Choose, variable: str, limits: archives.Limits = archives.LIMITS) -> None:
     """Unpack into ``target`` only the folder that ``choose`` picks among the file names of ``archive``, which messages call ``name``.
 
     Takes files, folders and links that stay inside; raises for anything else, and where
     ``choose`` finds nothing. Owners and modes are this user's, but a file stays executable.
     """
     try:
-        files = {_name(member): member.size for member in archives.Tar(archives.decompressed(archive)) if member.isfile()}
+        files = {_name(member): member.size for member in archives.Tar(archives.decompressed(archive), limits) if member.isfile()}
         tree = choose(files)
         if tree is None:
             raise ProblemError(Problem(variable, f"{name}, which holds no source of llama.cpp", "an archive with its CMakeLists.txt, ggml/ and tools/server/"))
@@ -37,7 +37,7 @@ def unpack_tree(archive: typing.IO[bytes], name: str, target: pathlib.Path, choo
         raise_if_any(filter(None, [space_problem(target, size, ROOT_VARIABLE)]))
         target.mkdir(parents=True)
         inside = pathlib.Path(os.path.realpath(target))
-        tar = archives.Tar(archives.decompressed(archive))
+        tar = archives.Tar(archives.decompressed(archive), limits)
         for member in tar:
             _unpack(tar, member, tree, inside, f"{name}: '{printable(member.name, 200)}'", variable)
     except archives.ArchiveError as error:
