@@ -302,6 +302,7 @@ def cuda(context: Context) -> None:
 
 @step("mutants", "deliberate faults, one at a time, which the tests named for each have to notice", default=False)
 def mutants(context: Context) -> None:
+    context.require_root("what some mutants change")
     context.run("python", "-m", "tests.mutants", venv=environments.main_venv(context))
 
 

@@ -97,7 +97,7 @@ def test_a_host_that_allows_no_mounts_cannot_show_it(run: Run, monkeypatch: pyte
         list(image.run(run))
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="a rehearsal wants mounts, and they want root")
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, for a rehearsal wants mounts")
 def test_the_root_has_what_the_host_has_but_tmp_var_and_models_of_its_own(run: Run, tmp_path: pathlib.Path) -> None:
     here = image.Container(run, tmp_path / "image")
     here.user = 0

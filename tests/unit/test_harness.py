@@ -152,3 +152,10 @@ def test_a_test_that_waits_for_ever_is_ended(tmp_path: pathlib.Path) -> None:
     done = subprocess.run(command, cwd=tmp_path, check=False, capture_output=True, text=True, timeout=60)
     assert done.returncode == 1
     assert "Timeout (>1.0s)" in done.stdout
+
+
+@pytest.mark.parametrize(("user", "left_out"), [(0, 1), (1000, 0)])
+def test_who_is_not_root_cannot_run_what_needs_root(monkeypatch: pytest.MonkeyPatch, user: int, left_out: int) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: user)
+    skipped = [skips.Outcome("units", "test_some::test_root", "needs root, to make a namespace")]
+    assert len(skips.unexpected(skipped, ["units"])) == left_out

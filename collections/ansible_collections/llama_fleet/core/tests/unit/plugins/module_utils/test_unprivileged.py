@@ -88,6 +88,8 @@ def test_a_server_reads_its_secrets_in_memory_and_is_nobody(tmp_path: pathlib.Pa
     with unprivileged.handed_over(_server(tmp_path), environment, USER) as handed:
         assert str(tmp_path / "tls") not in handed.environment.values()
         assert handed.command[-1] == str(tmp_path / "key"), "only what a flag for it names"
+        copies = [os.fstat(descriptor) for descriptor in handed.descriptors]
+        assert [(copy.st_uid, copy.st_gid, copy.st_mode & 0o777) for copy in copies] == [(USER, USER, 0o400)] * 2
         done = subprocess.run(
             handed.command,
             env=handed.environment,
@@ -106,6 +108,7 @@ def test_for_nobody_else_all_stays_as_it_is(tmp_path: pathlib.Path) -> None:
     with unprivileged.handed_over(command, {"HOME": "/root"}, 0) as handed:
         assert handed == (command, {"HOME": "/root"}, ())
     assert unprivileged.identity(0) == {}
+    assert unprivileged.identity(USER) == {"user": USER, "group": USER, "extra_groups": unprivileged.device_groups()}
 
 
 @needs_root
