@@ -8,6 +8,7 @@ import dataclasses
 import os
 import pathlib
 import shutil
+import signal
 import sys
 import time
 
@@ -28,6 +29,8 @@ def main() -> int:
     unknown = sorted(set(arguments.names) - {step.name for step in steps.ALL} - {"quick"})
     if unknown:
         parser.error(f"no such step: {', '.join(unknown)} (tests/run --list names them)")
+    # Whoever starts this in the background has it ignore the signal by which steps, and what tests start, are asked to clean up.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     return _run([step for step in steps.ALL if _wanted(step, arguments.names)])
 
 

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: MIT
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import typing
@@ -105,8 +106,17 @@ def test_the_hubs_client_is_borrowed_with_its_settings(tmp_path: pathlib.Path, i
     monkeypatch.setattr(hub_client, "HUB_CLIENT", WANTED)
     for name in ("HF_HUB_DISABLE_TELEMETRY", "HF_HUB_DISABLE_PROGRESS_BARS"):
         monkeypatch.setenv(name, "0")
-    with hub_client.hub_client(tmp_path, "https://index/simple", Progress(), keep=False) as client:
+    guarded: list[tuple[str, str]] = []
+
+    @contextlib.contextmanager
+    def guard(client: typing.Any, endpoint: str) -> typing.Iterator[None]:
+        guarded.append((client.WHERE, endpoint))
+        yield
+
+    monkeypatch.setattr(hub_client, "guarded", guard)
+    with hub_client.hub_client(tmp_path, "https://index/simple", Progress(), keep=False, endpoint="https://hub") as client:
         assert str(tmp_path) != client.WHERE
+        assert guarded == [(client.WHERE, "https://hub")]
         assert (os.environ["HF_HUB_DISABLE_TELEMETRY"], os.environ["HF_HUB_DISABLE_PROGRESS_BARS"]) == ("1", "1")
     assert [call[2:] for call in installer.calls] == [("https://index/simple", "gguf_model_index_url")]
     assert os.listdir(tmp_path) == []
