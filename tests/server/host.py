@@ -120,7 +120,7 @@ class Host:
         """The server's answer as JSON, asked from another host."""
         data = None if payload is None else json.dumps(payload).encode()
         request = urllib.request.Request(f"http://{self.address}:{port}{path}", data, {"Authorization": f"Bearer {KEY}", "Content-Type": "application/json"})
-        with urllib.request.urlopen(request, timeout=60) as answer:
+        with urllib.request.urlopen(request, timeout=300) as answer:
             return typing.cast("Facts", json.load(answer))
 
     def certificate(self, folder: pathlib.Path) -> Facts:

@@ -223,14 +223,18 @@ def test_a_stop_waits_for_what_ends_and_for_nobody_else(host: Host, first: Facts
 def test_what_a_client_has_asked_for_is_answered_before_a_change(host: Host, first: Facts, change: Facts) -> None:
     assert first["changed"]
     answers: list[Facts] = []
-    asked = {"prompt": "Once upon a time", "n_predict": 60, "ignore_eos": True}
-    client = threading.Thread(target=lambda: answers.append(host.ask("/completion", asked)))
-    client.start()
+    # More than the slots compute in the time that the run needs before it waits, however fast they are.
+    asked = {"prompt": "Once upon a time", "n_predict": 240, "ignore_eos": True}
+    clients = [threading.Thread(target=lambda: answers.append(host.ask("/completion", asked))) for _client in range(6)]
+    for client in clients:
+        client.start()
     wait_for(lambda: any(slot["is_processing"] for slot in typing.cast("list[Facts]", host.ask("/slots"))))
     changed = host.good(**change, drain_timeout=300)
-    client.join(timeout=60)
-    assert (changed["changed"], changed["in_flight"], changed["cut"]) == (True, 1, 0)
-    assert [answer["tokens_predicted"] for answer in answers] == [60]
+    for client in clients:
+        client.join(timeout=300)
+    assert (changed["changed"], changed["cut"]) == (True, 0)
+    assert 1 <= changed["in_flight"] <= 6
+    assert [answer["tokens_predicted"] for answer in answers] == [240] * 6
     host.good()
 
 
