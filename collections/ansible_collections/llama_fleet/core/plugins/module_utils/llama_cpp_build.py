@@ -88,8 +88,11 @@ class Compilation:
         progress.stage("configuring llama.cpp")
         configured = self._logged(self.configure_command(cache, cured), cache, progress, runner)
         raise_if_any(self._unknown_options(configured.stdout, runner))
-        progress.stage("building llama.cpp again without AMX" if cured else "building llama.cpp")
-        self._logged([str(self.tools / "ninja"), "-C", str(self.work / "build"), "-j", str(self.jobs), *PROGRAMS], cache, progress, runner)
+        again = " again without AMX" if cured else ""
+        # The server first: what a build has compiled that is broken off stays in the compilers' cache, and nothing runs without it.
+        for what, programs in ((f"llama.cpp{again}", PROGRAMS[:1]), (f"llama.cpp's tools{again}", PROGRAMS)):
+            progress.stage(f"building {what}")
+            self._logged([str(self.tools / "ninja"), "-C", str(self.work / "build"), "-j", str(self.jobs), *programs], cache, progress, runner)
 
     def configure_command(self, cache: CompilerCache, cured: bool) -> list[str]:
         options = {

@@ -69,6 +69,20 @@ def test_configure() -> None:
     assert {"-DA=1", "-DCMAKE_MAKE_PROGRAM=/v/bin/ninja", "-DCMAKE_C_COMPILER_LAUNCHER=/c", "-DCMAKE_CXX_COMPILER=/usr/bin/c++"} <= set(command[7:])
 
 
+def test_the_server_is_compiled_before_the_tools_beside_it(tmp_path: pathlib.Path) -> None:
+    asked: list[list[str]] = []
+
+    def run(command: typing.Sequence[str], **_more: typing.Any) -> Result:
+        asked.append([pathlib.Path(command[0]).name, *command[-4:]])
+        return Result(0, "", "")
+
+    compilation(work=tmp_path, log=tmp_path / "log").run(CompilerCache(), Progress(), run)
+    assert [words[0] for words in asked] == ["cmake", "ninja", "ninja"]
+    assert asked[1][-1] == "llama-server"
+    assert "llama-bench" not in asked[1]
+    assert asked[2][1:] == ["llama-server", "llama-bench", "llama-fit-params", "llama-gguf-split"]
+
+
 def test_configure_with_cuda_and_cure() -> None:
     command = compilation(cuda_toolkit="/t").configure_command(CompilerCache(), cured=True)
     assert {"-DCUDAToolkit_ROOT=/t", "-DCMAKE_CUDA_COMPILER=/t/bin/nvcc", "-DCMAKE_PROJECT_llama.cpp_INCLUDE=/w/cure.cmake"} <= set(command)
