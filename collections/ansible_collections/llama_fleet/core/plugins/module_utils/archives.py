@@ -163,9 +163,11 @@ class _Xz(io.RawIOBase):
 
     def readinto(self, buffer: typing.Any) -> int:
         while not self._decompressor.eof:
-            more = self._file.read(io.DEFAULT_BUFFER_SIZE) if self._decompressor.needs_input else b""
-            if self._decompressor.needs_input and not more:
-                raise EOFError("it breaks off")
+            more = b""
+            if self._decompressor.needs_input:
+                more = self._file.read(io.DEFAULT_BUFFER_SIZE)
+                if not more:
+                    raise EOFError("it breaks off")
             data = self._decompressor.decompress(more, max_length=len(buffer))
             if data:
                 buffer[: len(data)] = data

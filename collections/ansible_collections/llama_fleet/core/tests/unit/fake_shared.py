@@ -53,8 +53,11 @@ def result(**changes: typing.Any) -> Values:
     }
 
 
-def pack(path: pathlib.Path, content: typing.Mapping[str, bytes] = FILES, links: typing.Mapping[str, str] | None = None, **changes: typing.Any) -> pathlib.Path:
-    """Write the release's archive; ``changes`` are to its manifest."""
+def pack(
+    path: pathlib.Path, content: typing.Mapping[str, bytes] | None = None, links: typing.Mapping[str, str] | None = None, **changes: typing.Any
+) -> pathlib.Path:
+    """Write the release's archive, of FILES unless ``content`` says otherwise; ``changes`` are to its manifest."""
+    content = FILES if content is None else content
     links = {} if links is None else links
     manifest = {**manifest_of(content, links), "build": BUILD, "fingerprint": FINGERPRINT, "fingerprint_parts": PARTS, **changes}
     members = [*(member(name, data) for name, data in content.items()), *(member(name, kind=tarfile.SYMTYPE, link=link) for name, link in links.items())]

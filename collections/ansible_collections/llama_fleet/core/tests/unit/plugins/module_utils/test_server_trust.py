@@ -86,13 +86,14 @@ def test_a_stranger_on_the_port_is_named_and_is_not_even_connected_to() -> None:
 
 
 def test_a_second_listener_beside_the_instance_is_a_stranger() -> None:
-    with another() as (child, port), another(port=port) as (second, _port):
+    with another() as (child, port):
         trust = Trust(process_of(child), key=KEY)
-        with pytest.raises(StrangerError, match=rf"pid {second.pid} "):
-            server_asking.asker(f"http://127.0.0.1:{port}", trust)("/props", None, 5)
-        second.kill()
-        second.wait()
-        assert len(trust.listening("127.0.0.1", port)) == 1
+        with another(port=port) as (second, _port):
+            with pytest.raises(StrangerError, match=rf"pid {second.pid} "):
+                server_asking.asker(f"http://127.0.0.1:{port}", trust)("/props", None, 5)
+            second.kill()
+            second.wait()
+            assert len(trust.listening("127.0.0.1", port)) == 1
 
 
 @pytest.mark.parametrize(("address", "reached"), [("0.0.0.0", True), ("127.0.0.2", False)])
