@@ -102,12 +102,13 @@ def test_a_kill_at_the_end_costs_no_byte(tmp_path: pathlib.Path) -> None:
             steps |= set(killed.stdout.splitlines())
             if not killed.returncode:
                 break
-            committed = "os.rename" in killed.stdout  # the journal that tells of all the bytes
-            assert waiting_bytes(part) == (len(data) if committed else 0)
+            kept = waiting_bytes(part)
+            # The journal that tells of all the bytes; on a busy machine an earlier one already does.
+            assert kept == len(data) or ("os.rename" not in killed.stdout and kept == 0)
             before = hub.sent
             subprocess.run([*command, "99"], env=environment, timeout=60, check=True)
             hub.settle()
-            assert hub.sent - before == (0 if committed else len(data))
+            assert hub.sent - before == len(data) - kept
             assert part.read_bytes() == data
         else:
             pytest.fail("a download without end")

@@ -162,16 +162,15 @@ class _Xz(io.RawIOBase):
         return True
 
     def readinto(self, buffer: typing.Any) -> int:
+        more = b""
         while not self._decompressor.eof:
-            more = b""
-            if self._decompressor.needs_input:
-                more = self._file.read(io.DEFAULT_BUFFER_SIZE)
-                if not more:
-                    raise EOFError("it breaks off")
             data = self._decompressor.decompress(more, max_length=len(buffer))
             if data:
                 buffer[: len(data)] = data
                 return len(data)
+            more = b"" if self._decompressor.eof else self._file.read(io.DEFAULT_BUFFER_SIZE)
+            if not more and not self._decompressor.eof:
+                raise EOFError("it breaks off")
         return 0
 
 
