@@ -162,16 +162,21 @@ class _Xz(io.RawIOBase):
         return True
 
     def readinto(self, buffer: typing.Any) -> int:
-        more = b""
-        while not self._decompressor.eof:
+        data, more = b"", b""  # first what the last call had no room for
+        while not (data or self._decompressor.eof):
             data = self._decompressor.decompress(more, max_length=len(buffer))
-            if data:
-                buffer[: len(data)] = data
-                return len(data)
-            more = b"" if self._decompressor.eof else self._file.read(io.DEFAULT_BUFFER_SIZE)
-            if not more and not self._decompressor.eof:
+            more = self._more(data)
+        buffer[: len(data)] = data
+        return len(data)
+
+    def _more(self, data: bytes) -> bytes:
+        """Return the next bytes of the file, unless there is ``data`` to hand on, or nothing more to come."""
+        more = b""
+        while not (data or more or self._decompressor.eof):
+            more = self._file.read(io.DEFAULT_BUFFER_SIZE)
+            if not more:
                 raise EOFError("it breaks off")
-        return 0
+        return more
 
 
 def decompressed(file: typing.IO[bytes]) -> typing.IO[bytes]:
