@@ -113,7 +113,7 @@ def test_one_that_wants_more_memory_than_it_may_have_gives_way_to_the_one_before
 
 
 def test_a_locked_model_is_locked(host: Host) -> None:
-    """In a unit as much of it as this machine allows at all; as root, who may lock everything, all of it."""
+    """As much of it as the machine allows: a unit's limit is systemd's, a process's is what root itself may lift it to. Less is told."""
     make = "from ansible_collections.llama_fleet.core.plugins.module_utils import tiny_model; import pathlib"
     host.output(f"PYTHONPATH=/srv/python python3 -c \"{make}; tiny_model.write_tiny_model(pathlib.Path('/srv/tiny.gguf'))\"")
     small = host.good(**EMBED, model="/srv/tiny.gguf", load_mode="mmap+mlock")
@@ -121,8 +121,9 @@ def test_a_locked_model_is_locked(host: Host) -> None:
     assert locked(host, small["pid"]) > 0
     assert "warnings" not in small
     whole = host.good(**EMBED, load_mode="mmap+mlock", runtime="process")
-    assert locked(host, whole["pid"]) >= whole["memory"][0]["model_mib"] * 9 // 10 << 20
-    assert "warnings" not in whole
+    held = locked(host, whole["pid"])
+    assert held > 0
+    assert (held >= whole["memory"][0]["model_mib"] * 9 // 10 << 20) == ("locked memory" not in str(whole.get("warnings", "")))
     assert host.good(**EMBED, state="absent")["changed"]
 
 
