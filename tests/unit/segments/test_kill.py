@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import os
 import random
 import signal
@@ -71,17 +72,13 @@ done = pathlib.Path(part)
 seen = 0
 def watch(event, arguments):
     global seen
-    if event in ("os.rename", "os.remove", "os.truncate") and complete:
+    if event in ("os.rename", "os.remove", "os.truncate"):
         if seen == int(number):
             os.kill(os.getpid(), signal.SIGKILL)
         print(event, [os.path.basename(str(each)) for each in arguments[:2] if isinstance(each, (str, os.PathLike))], flush=True)
         seen += 1
-complete = False
-def check(count):
-    global complete
-    complete = complete or count == int(size)
 sys.addaudithook(watch)
-fetch_all([Wanted("model", sha256, int(size), done, (Origin(url),))], "source", seen=check)
+fetch_all([Wanted("model", sha256, int(size), done, (Origin(url),))], "source")
 """
 
 
@@ -103,8 +100,11 @@ def test_a_kill_at_the_end_costs_no_byte(tmp_path: pathlib.Path) -> None:
             if not killed.returncode:
                 break
             kept = waiting_bytes(part)
-            # The journal that tells of all the bytes; on a busy machine an earlier one already does.
-            assert kept == len(data) or ("os.rename" not in killed.stdout and kept == 0)
+            # How often the journal is written is a matter of time; it goes last, when the file has its name.
+            # What comes after the journal was written: the file gets its name, and then the journal goes.
+            written = itertools.dropwhile(lambda step: not step.startswith("os.rename"), killed.stdout.splitlines())
+            late = [step for step in written if "['x.part', 'x']" in step or step.startswith("os.remove")]
+            assert kept == len(data) or not late
             before = hub.sent
             subprocess.run([*command, "99"], env=environment, timeout=60, check=True)
             hub.settle()
