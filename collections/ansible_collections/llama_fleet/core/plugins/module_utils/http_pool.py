@@ -51,9 +51,9 @@ class _Line:
             self.connection = http.client.HTTPConnection(via, timeout=limits.seconds)
             if proxy:
                 self.prefix, self.headers = f"http://{netloc}", login
-        self.connection.response_class = functools.partial(TimedResponse, self.clock)  # type: ignore[assignment]  # it is only ever called
+        self.connection.response_class = functools.partial(TimedResponse, self.clock)  # type: ignore[assignment]  # because it is only ever called
         # Where http.client calls socket.create_connection: the addresses that are looked at are those that are connected to.
-        self.connection._create_connection = self._connected  # type: ignore[attr-defined]
+        self.connection._create_connection = self._connected  # type: ignore[attr-defined]  # because typeshed leaves out this hook of http.client
         self.socket: socket.socket | None = None
 
     def open(self) -> None:

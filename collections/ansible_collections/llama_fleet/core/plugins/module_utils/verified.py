@@ -26,7 +26,7 @@ def opened(path: pathlib.Path, scratch: pathlib.Path, seen: Seen = lambda _count
     ``scratch``: its bytes could change under an open descriptor too. ``seen`` is told the bytes read so far.
     Raises OSError where it cannot be read or is no regular file.
     """
-    file = open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb")  # noqa: SIM115  # handed on to whoever asked
+    file = open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb")  # noqa: SIM115  # because it is handed on open
     copy: typing.IO[bytes] | None = None
     try:
         status = os.fstat(file.fileno())
@@ -34,7 +34,7 @@ def opened(path: pathlib.Path, scratch: pathlib.Path, seen: Seen = lambda _count
             raise OSError(None, "no regular file", str(path))
         if not _is_only_ours(status):
             scratch.mkdir(parents=True, exist_ok=True)
-            copy = tempfile.TemporaryFile(dir=scratch)  # noqa: SIM115  # the same
+            copy = tempfile.TemporaryFile(dir=scratch)  # noqa: SIM115  # because it is handed on open
         sha256 = _hashed(file, copy, scratch, seen)
     except BaseException:
         file.close()

@@ -77,13 +77,13 @@ class Hosted:
 class Client:
     """The part of huggingface_hub that a Hub asks."""
 
-    class errors:  # noqa: N801  # its name there
+    class errors:  # noqa: N801  # because the client has this name
         GatedRepoError = RepositoryNotFoundError = RevisionNotFoundError = EntryNotFoundError = HFValidationError = OfflineModeIsEnabled = ConnectionError
 
     def __init__(self, told: Json) -> None:
         self.told = told
 
-    def HfApi(self, **_settings: object) -> Client:  # noqa: N802  # the same
+    def HfApi(self, **_settings: object) -> Client:  # noqa: N802  # because the client has this name
         return self
 
     def model_info(self, *_words: object, **_more: object) -> Hosted:
