@@ -42,8 +42,13 @@ DEFAULT_ARCHITECTURES = ("75-virtual", "80-virtual", "86-real", "89-real", "90-v
 SPACE = 6 * 10**9
 PREPARE = """
 import json, pathlib, sys
-from ansible_collections.llama_fleet.core.plugins.module_utils import commands, compiler_cache, llama_cpp_archive
-from ansible_collections.llama_fleet.core.plugins.module_utils import llama_cpp_source, progress, tools_venv, unpack
+from ansible_collections.llama_fleet.core.plugins.module_utils.host import commands
+from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp import compiler_cache
+from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp import archive as llama_cpp_archive
+from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp import source as llama_cpp_source
+from ansible_collections.llama_fleet.core.plugins.module_utils import progress
+from ansible_collections.llama_fleet.core.plugins.module_utils.tools import venv as tools_venv
+from ansible_collections.llama_fleet.core.plugins.module_utils.fetch import unpack
 root, tree, sources = pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2]), sys.argv[3:]
 cache = compiler_cache.ensure_build_tools(root, "", "package index", progress.Progress(), commands.run)
 tools_venv.ensure_tools(root, tools_venv.ARCHIVER)

@@ -23,7 +23,7 @@ import uuid
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 CHOSEN = """
-from ansible_collections.llama_fleet.core.plugins.module_utils.cpus import observe
+from ansible_collections.llama_fleet.core.plugins.module_utils.host.cpus import observe
 print(observe().threads)
 """
 PROMPT = "Once upon a time there was"

@@ -13,7 +13,7 @@ from collections.abc import Callable
 # The collection's own code knows; it is no package that is installed.
 sys.path.append(os.path.join(os.path.abspath(__file__).rsplit(os.sep, 3)[0], "collections"))
 
-from ansible_collections.llama_fleet.core.plugins.module_utils import generations
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.state import generations
 from llama_fleet import printed, signals
 from llama_fleet.errors import ExitCode, FleetError
 

@@ -7,7 +7,8 @@ from __future__ import annotations
 import pathlib
 import re
 
-from ansible_collections.llama_fleet.core.plugins.module_utils import preflight_server, preflight_work
+from ansible_collections.llama_fleet.core.plugins.module_utils.preflight import pending as preflight_work
+from ansible_collections.llama_fleet.core.plugins.module_utils.preflight import server as preflight_server
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 UTILS = ROOT / "collections" / "ansible_collections" / "llama_fleet" / "core" / "plugins" / "module_utils"
@@ -16,7 +17,7 @@ MAKES = re.compile(r'(?:\b(?:wrong|all_wrong|fine|Check|Place|_package|_file|_se
 
 
 def test_the_table_of_codes_is_whole() -> None:
-    sources = [*UTILS.glob("preflight*.py"), ROOT / "src" / "llama_fleet" / "doctor.py"]
+    sources = [*(UTILS / "preflight").glob("*.py"), ROOT / "src" / "llama_fleet" / "doctor.py"]
     used = {code for path in sources for code in MAKES.findall(path.read_text(encoding="utf-8"))}
     used |= {*preflight_server._CODES.values(), *preflight_work._CODES.values(), "unreachable"}
     rows = re.findall(r"^\| (`.*?`) \|", (ROOT / "docs" / "doctor.md").read_text(encoding="utf-8"), re.MULTILINE)

@@ -6,7 +6,7 @@ import pathlib
 
 import pytest
 
-from ansible_collections.llama_fleet.core.plugins.module_utils.tools_venv import OLDEST_PYTHON
+from ansible_collections.llama_fleet.core.plugins.module_utils.tools.venv import OLDEST_PYTHON
 from tests.harness import steps
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]

@@ -14,7 +14,7 @@ import typing
 import pytest
 import yaml
 
-from ansible_collections.llama_fleet.core.plugins.module_utils import instances
+from ansible_collections.llama_fleet.core.plugins.plugin_utils import instances
 from llama_fleet import settings
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]

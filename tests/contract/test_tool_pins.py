@@ -15,7 +15,8 @@ from packaging.requirements import Requirement
 from packaging.tags import Tag, compatible_tags, cpython_tags, parse_tag
 from packaging.utils import canonicalize_name
 
-from ansible_collections.llama_fleet.core.plugins.module_utils import tool_pins, tools_venv
+from ansible_collections.llama_fleet.core.plugins.module_utils.tools import pins as tool_pins
+from ansible_collections.llama_fleet.core.plugins.module_utils.tools import venv as tools_venv
 from tests.harness import locks, pins
 
 if typing.TYPE_CHECKING:

@@ -9,7 +9,7 @@ import pathlib
 
 import pytest
 
-from ansible_collections.llama_fleet.core.plugins.module_utils import cuda
+from ansible_collections.llama_fleet.core.plugins.module_utils.cuda import plan as cuda
 from tests.cuda.case import Returned, run
 
 

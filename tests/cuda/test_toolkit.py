@@ -15,9 +15,13 @@ import typing
 
 import pytest
 
-from ansible_collections.llama_fleet.core.plugins.module_utils import commands, cuda, cuda_proof, cuda_wheels, tools_venv
-from ansible_collections.llama_fleet.core.plugins.module_utils.cuda_releases import RELEASES
+from ansible_collections.llama_fleet.core.plugins.module_utils.cuda import plan as cuda
+from ansible_collections.llama_fleet.core.plugins.module_utils.cuda import trial as cuda_proof
+from ansible_collections.llama_fleet.core.plugins.module_utils.cuda import wheels as cuda_wheels
+from ansible_collections.llama_fleet.core.plugins.module_utils.cuda.releases import RELEASES
+from ansible_collections.llama_fleet.core.plugins.module_utils.host import commands
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import ProblemError
+from ansible_collections.llama_fleet.core.plugins.module_utils.tools import venv as tools_venv
 from tests.cuda.case import Returned, ansible, run
 
 pytestmark = pytest.mark.e2e

@@ -13,8 +13,12 @@ import sys
 import time
 import typing
 
-from ansible_collections.llama_fleet.core.plugins.module_utils import commands, nvidia, nvidia_capability, nvidia_findings, nvidia_host
-from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia_requirements import Requirements
+from ansible_collections.llama_fleet.core.plugins.module_utils.host import commands
+from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia import capability as nvidia_capability
+from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia import examine as nvidia_host
+from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia import findings as nvidia_findings
+from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia import observe as nvidia
+from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia.requirements import Requirements
 from tests.gpu import gpus
 
 FAILED, NO_GPU = 1, 3

@@ -16,8 +16,8 @@ import sys
 import time
 import typing
 
-from ansible_collections.llama_fleet.core.plugins.module_utils import processes
-from ansible_collections.llama_fleet.core.plugins.module_utils.server_options import INSTANCE_VARIABLE
+from ansible_collections.llama_fleet.core.plugins.module_utils.host import processes
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings.options import INSTANCE_VARIABLE
 from tests.gpu import journal
 from tests.gpu.journal import Journal, Values
 from tests.gpu.session import MARK, FailedError, NotHereError, Run

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import typing
 
-from ansible_collections.llama_fleet.core.plugins.module_utils import server_gate
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.gate import gate as server_gate
 from ansible_collections.llama_fleet.core.plugins.module_utils.untrusted import printable
 
 if typing.TYPE_CHECKING:

@@ -9,8 +9,10 @@ import os
 import shutil
 import typing
 
-from ansible_collections.llama_fleet.core.plugins.module_utils import llama_cpp_build, release_archive, release_store
-from ansible_collections.llama_fleet.core.plugins.module_utils.files import sha256_of
+from ansible_collections.llama_fleet.core.plugins.module_utils.host.files import sha256_of
+from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp import compile as llama_cpp_build
+from ansible_collections.llama_fleet.core.plugins.module_utils.release import archive as release_archive
+from ansible_collections.llama_fleet.core.plugins.module_utils.release import store as release_store
 
 if typing.TYPE_CHECKING:
     import pathlib

@@ -15,11 +15,14 @@ import sys
 import tempfile
 import typing
 
-from ansible_collections.llama_fleet.core.plugins.module_utils import borrowed, download, package_index, pinned, tools_venv
-from ansible_collections.llama_fleet.core.plugins.module_utils.cuda_releases import RELEASES
-from ansible_collections.llama_fleet.core.plugins.module_utils.files import sha256_of
+from ansible_collections.llama_fleet.core.plugins.module_utils.cuda.releases import RELEASES
+from ansible_collections.llama_fleet.core.plugins.module_utils.fetch import download, pinned
+from ansible_collections.llama_fleet.core.plugins.module_utils.fetch import index as package_index
+from ansible_collections.llama_fleet.core.plugins.module_utils.host.files import sha256_of
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import ProblemError
 from ansible_collections.llama_fleet.core.plugins.module_utils.progress import Progress
+from ansible_collections.llama_fleet.core.plugins.module_utils.tools import import_or_install as borrowed
+from ansible_collections.llama_fleet.core.plugins.module_utils.tools import venv as tools_venv
 from tests.gpu import packed, slim
 
 MIB = 1 << 20

@@ -8,7 +8,7 @@ import os
 import shlex
 import typing
 
-from ansible_collections.llama_fleet.core.plugins.module_utils import nvidia_smi
+from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia import smi as nvidia_smi
 from ansible_collections.llama_fleet.core.tests.unit import fake_gpu_host
 from tests.gpu.session import NotHereError, Run
 

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import typing
 
-from ansible_collections.llama_fleet.core.plugins.module_utils import files
+from ansible_collections.llama_fleet.core.plugins.module_utils.host import files
 from tests.gpu import contradictions, journal, results
 from tests.gpu.parcel import ROOT
 from tests.gpu.phases import speeds

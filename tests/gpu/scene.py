@@ -16,7 +16,7 @@ from tests.gpu.session import FailedError, Run, parameters
 if typing.TYPE_CHECKING:
     import pathlib
 
-    from ansible_collections.llama_fleet.core.plugins.module_utils.tiny_model import Model
+    from ansible_collections.llama_fleet.core.plugins.module_utils.gguf.tiny_model import Model
 
 SLOTS = 16
 _BESIDE = 10

@@ -16,8 +16,8 @@ import sys
 import time
 import typing
 
-from ansible_collections.llama_fleet.core.plugins.module_utils import tiny_model
-from ansible_collections.llama_fleet.core.plugins.module_utils.tiny_model import F32, Q4_K, Q6_K, Q8_0, Model
+from ansible_collections.llama_fleet.core.plugins.module_utils.gguf import tiny_model
+from ansible_collections.llama_fleet.core.plugins.module_utils.gguf.tiny_model import F32, Q4_K, Q6_K, Q8_0, Model
 from tests.gpu import toolkit
 from tests.gpu.parcel import ROOT, pip
 from tests.hub.server import Hub

@@ -9,8 +9,8 @@ import re
 import tarfile
 import typing
 
-from ansible_collections.llama_fleet.core.plugins.module_utils.files import sha256_of
-from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp_source import find_tree
+from ansible_collections.llama_fleet.core.plugins.module_utils.host.files import sha256_of
+from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.source import find_tree
 
 SUFFIX = "-slim.tar.xz"
 # Of the tree and below; all but those of ggml's back ends and of the tools are its top folders.

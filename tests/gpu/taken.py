@@ -11,8 +11,11 @@ import re
 import stat
 import typing
 
-from ansible_collections.llama_fleet.core.plugins.module_utils import commands, processes, server_arguments, server_memory_free, server_unit
-from ansible_collections.llama_fleet.core.plugins.module_utils.memory_plan import HOST
+from ansible_collections.llama_fleet.core.plugins.module_utils.host import commands, processes
+from ansible_collections.llama_fleet.core.plugins.module_utils.release.memory_plan import HOST
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.proof import free as server_memory_free
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes import unit_file as server_unit
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings import arguments as server_arguments
 
 BY_PROCESS = "the processes that nvidia-smi lists"
 BY_DIFFERENCE = "the GPU's use before and after"

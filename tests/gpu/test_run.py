@@ -17,7 +17,7 @@ import typing
 
 import pytest
 
-from ansible_collections.llama_fleet.core.plugins.module_utils import package_index
+from ansible_collections.llama_fleet.core.plugins.module_utils.fetch import index as package_index
 from ansible_collections.llama_fleet.core.tests.unit.module_runs import free_port
 from tests.gpu import frame, journal, measure, parcel, phases, slim
 from tests.gpu.parcel import MIB, ROOT

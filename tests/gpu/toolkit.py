@@ -12,8 +12,9 @@ import shutil
 import sys
 import typing
 
-from ansible_collections.llama_fleet.core.plugins.module_utils import cuda, nvidia
-from ansible_collections.llama_fleet.core.plugins.module_utils.commands import run as run_command
+from ansible_collections.llama_fleet.core.plugins.module_utils.cuda import plan as cuda
+from ansible_collections.llama_fleet.core.plugins.module_utils.host.commands import run as run_command
+from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia import observe as nvidia
 
 
 def host() -> cuda.Host:

@@ -10,7 +10,9 @@ import typing
 
 import yaml
 
-from ansible_collections.llama_fleet.core.plugins.module_utils import download, package_index, pinned, tools_venv
+from ansible_collections.llama_fleet.core.plugins.module_utils.fetch import download, pinned
+from ansible_collections.llama_fleet.core.plugins.module_utils.fetch import index as package_index
+from ansible_collections.llama_fleet.core.plugins.module_utils.tools import venv as tools_venv
 from tests.harness.context import COLLECTION, ROOT
 
 # The Pythons of the hosts: Debian 12, Debian 13.
@@ -24,7 +26,7 @@ def main() -> int:
     """``python -m tests.harness.content FOLDER SPLITTER``: fill the hub's folder unless it is complete."""
     root, splitter = map(pathlib.Path, sys.argv[1:])
     sources = [pathlib.Path(__file__), ROOT / "requirements.txt"]
-    sources += [COLLECTION / "plugins" / "module_utils" / f"{name}.py" for name in ("tools_venv", "tool_pins")]
+    sources += [COLLECTION / "plugins" / "module_utils" / "tools" / f"{name}.py" for name in ("venv", "pins")]
     sources += [COLLECTION / "roles" / role / "defaults" / "main.yml" for role in ("llama_cpp", "gguf_model")]
     key = hashlib.sha256(b"\0".join(source.read_bytes() for source in sources)).hexdigest()
     stamp = root / "complete"

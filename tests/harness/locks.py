@@ -12,7 +12,7 @@ import re
 import sys
 import typing
 
-from ansible_collections.llama_fleet.core.plugins.module_utils import tool_pins
+from ansible_collections.llama_fleet.core.plugins.module_utils.tools import pins as tool_pins
 from tests.harness.context import ROOT
 
 if typing.TYPE_CHECKING:

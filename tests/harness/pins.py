@@ -1,7 +1,7 @@
-"""Makes the lock of the tools that hosts install: ``python -m tests.harness.pins`` writes module_utils/tool_pins.py.
+"""Makes the lock of the tools that hosts install: ``python -m tests.harness.pins`` writes module_utils/tools/pins.py.
 
 Each tool is resolved for every Linux, and of each release the wheels are kept that a supported Python takes, with their sha256
-out of the package index. Whoever changes a version in tools_venv runs this again; a contract test tells.
+out of the package index. Whoever changes a version in tools/venv.py runs this again; a contract test tells.
 """
 
 from __future__ import annotations
@@ -18,8 +18,9 @@ from packaging.markers import Marker
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name, parse_wheel_filename
 
-from ansible_collections.llama_fleet.core.plugins.module_utils import package_index, tools_venv
-from ansible_collections.llama_fleet.core.plugins.module_utils.pinned import Package
+from ansible_collections.llama_fleet.core.plugins.module_utils.fetch import index as package_index
+from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.pinned import Package
+from ansible_collections.llama_fleet.core.plugins.module_utils.tools import venv as tools_venv
 from tests.harness.context import COLLECTION
 
 if typing.TYPE_CHECKING:
@@ -27,7 +28,7 @@ if typing.TYPE_CHECKING:
 
 PYTHONS = ("3.10", "3.11", "3.12", "3.13", "3.14")
 MACHINES = ("x86_64", "aarch64")
-TARGET = COLLECTION / "plugins" / "module_utils" / "tool_pins.py"
+TARGET = COLLECTION / "plugins" / "module_utils" / "tools" / "pins.py"
 ROOTS = (*tools_venv.BUILD_TOOLS, *tools_venv.COMPILER_CACHE, *tools_venv.ARCHIVER, *tools_venv.HUB_CLIENT)
 _HEAD = '''\
 # Copyright: (c) 2026, the llama-fleet authors

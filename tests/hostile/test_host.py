@@ -13,7 +13,7 @@ import typing
 
 import pytest
 
-from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp_options import fingerprint
+from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.options import fingerprint
 from ansible_collections.llama_fleet.core.plugins.plugin_utils.controller_cache import ControllerCache
 from ansible_collections.llama_fleet.core.tests.unit import fake_shared
 from llama_fleet import console, events, runner

@@ -14,8 +14,11 @@ import typing
 
 import pytest
 
-from ansible_collections.llama_fleet.core.plugins.module_utils import http_ask, hub_transport, origins, segments
+from ansible_collections.llama_fleet.core.plugins.module_utils.fetch import ask as http_ask
+from ansible_collections.llama_fleet.core.plugins.module_utils.fetch import rules as origins
+from ansible_collections.llama_fleet.core.plugins.module_utils.model import hub_transport
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import ProblemError
+from ansible_collections.llama_fleet.core.plugins.module_utils.transfer import segments
 from ansible_collections.llama_fleet.core.plugins.modules import gguf_model
 from ansible_collections.llama_fleet.core.tests.unit.raw_server import Asked, Peer, RawServer
 from tests.hostile.hub_acts import (

@@ -12,8 +12,11 @@ import typing
 
 import pytest
 
-from ansible_collections.llama_fleet.core.plugins.module_utils import download, http_ask, origins, package_index
-from ansible_collections.llama_fleet.core.plugins.module_utils.pinned import Package
+from ansible_collections.llama_fleet.core.plugins.module_utils.fetch import ask as http_ask
+from ansible_collections.llama_fleet.core.plugins.module_utils.fetch import download
+from ansible_collections.llama_fleet.core.plugins.module_utils.fetch import index as package_index
+from ansible_collections.llama_fleet.core.plugins.module_utils.fetch import rules as origins
+from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.pinned import Package
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import ProblemError
 from ansible_collections.llama_fleet.core.tests.unit.raw_server import Asked, Peer, RawServer
 from tests.hostile.hub_acts import Act, Hostile, dribbles, pours, reset, says, says_json, silent, to

@@ -16,9 +16,12 @@ import typing
 
 import pytest
 
-from ansible_collections.llama_fleet.core.plugins.module_utils import processes, scratch, server_mounts, tiny_model, tools_venv, unprivileged
-from ansible_collections.llama_fleet.core.plugins.module_utils.files import write_json
+from ansible_collections.llama_fleet.core.plugins.module_utils.gguf import tiny_model
+from ansible_collections.llama_fleet.core.plugins.module_utils.host import processes, scratch, unprivileged
+from ansible_collections.llama_fleet.core.plugins.module_utils.host.files import write_json
 from ansible_collections.llama_fleet.core.plugins.module_utils.progress import Progress, parse
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes import host_files as server_mounts
+from ansible_collections.llama_fleet.core.plugins.module_utils.tools import venv as tools_venv
 from ansible_collections.llama_fleet.core.tests.unit import fake_build_host, fake_llama_cpp
 from ansible_collections.llama_fleet.core.tests.unit.module_runs import Forker, Instance
 from llama_fleet.container import startlog

@@ -9,8 +9,9 @@ import typing
 
 import pytest
 
-from ansible_collections.llama_fleet.core.plugins.module_utils import download, package_index
-from ansible_collections.llama_fleet.core.plugins.module_utils.pinned import Package
+from ansible_collections.llama_fleet.core.plugins.module_utils.fetch import download
+from ansible_collections.llama_fleet.core.plugins.module_utils.fetch import index as package_index
+from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.pinned import Package
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import ProblemError
 from tests.hub import Fault
 

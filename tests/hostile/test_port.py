@@ -12,17 +12,18 @@ import typing
 
 import pytest
 
-from ansible_collections.llama_fleet.core.plugins.module_utils import processes, server_switch
-from ansible_collections.llama_fleet.core.plugins.module_utils.generations import Store
+from ansible_collections.llama_fleet.core.plugins.module_utils.host import processes
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import ProblemError
-from ansible_collections.llama_fleet.core.plugins.module_utils.runtime_process import ProcessRuntime
+from ansible_collections.llama_fleet.core.plugins.module_utils.server import switch as server_switch
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes.process import ProcessRuntime
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.state.generations import Store
 from ansible_collections.llama_fleet.core.tests.unit import fake_server
 from ansible_collections.llama_fleet.core.tests.unit.fake_stage import Site, staged
 
 if typing.TYPE_CHECKING:
     import pathlib
 
-    from ansible_collections.llama_fleet.core.plugins.module_utils.generations import Generation
+    from ansible_collections.llama_fleet.core.plugins.module_utils.server.state.generations import Generation
 
 # A server outlives whoever started it.
 pytestmark = pytest.mark.filterwarnings("ignore:subprocess:ResourceWarning")

@@ -13,8 +13,9 @@ import zipfile
 import pip
 import pytest
 
-from ansible_collections.llama_fleet.core.plugins.module_utils import tool_pins, tools_venv
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import ProblemError
+from ansible_collections.llama_fleet.core.plugins.module_utils.tools import pins as tool_pins
+from ansible_collections.llama_fleet.core.plugins.module_utils.tools import venv as tools_venv
 from tests.hub import Fault
 
 if typing.TYPE_CHECKING:

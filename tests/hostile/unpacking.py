@@ -15,11 +15,15 @@ import sys
 
 import zstandard
 
-from ansible_collections.llama_fleet.core.plugins.module_utils import archives, files, model_store, model_wheel, release_pack
-from ansible_collections.llama_fleet.core.plugins.module_utils.model_plan import Plan, RemoteFile
+from ansible_collections.llama_fleet.core.plugins.module_utils.fetch import archives
+from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.unpack import unpack_tree
+from ansible_collections.llama_fleet.core.plugins.module_utils.host import files
+from ansible_collections.llama_fleet.core.plugins.module_utils.model import store as model_store
+from ansible_collections.llama_fleet.core.plugins.module_utils.model import wheel as model_wheel
+from ansible_collections.llama_fleet.core.plugins.module_utils.model.plan import Plan, RemoteFile
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import ProblemError
 from ansible_collections.llama_fleet.core.plugins.module_utils.progress import Progress
-from ansible_collections.llama_fleet.core.plugins.module_utils.unpack import unpack_tree
+from ansible_collections.llama_fleet.core.plugins.module_utils.release import pack as release_pack
 from ansible_collections.llama_fleet.core.tests.unit.fake_packed import borrow
 
 # An archive that gets so far takes the host's memory; a MemoryError is a traceback here, and so a failure.

@@ -14,7 +14,7 @@ import threading
 import time
 import typing
 
-from ansible_collections.llama_fleet.core.plugins.module_utils.xet_line import native_module
+from ansible_collections.llama_fleet.core.plugins.module_utils.transfer.xet_line import native_module
 
 if typing.TYPE_CHECKING:
     import pathlib

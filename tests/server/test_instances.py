@@ -114,7 +114,7 @@ def test_one_that_wants_more_memory_than_it_may_have_gives_way_to_the_one_before
 
 def test_a_locked_model_is_locked(host: Host) -> None:
     """As much of it as the machine allows: a unit's limit is systemd's, a process's is what root itself may lift it to. Less is told."""
-    make = "from ansible_collections.llama_fleet.core.plugins.module_utils import tiny_model; import pathlib"
+    make = "from ansible_collections.llama_fleet.core.plugins.module_utils.gguf import tiny_model; import pathlib"
     host.output(f"PYTHONPATH=/srv/python python3 -c \"{make}; tiny_model.write_tiny_model(pathlib.Path('/srv/tiny.gguf'))\"")
     small = host.good(**EMBED, model="/srv/tiny.gguf", load_mode="mmap+mlock")
     assert host.show("LimitMEMLOCK", "second") != "8388608"

@@ -4,7 +4,8 @@
 
 import pathlib
 
-from ansible_collections.llama_fleet.core.plugins.module_utils import generations, release_store
+from ansible_collections.llama_fleet.core.plugins.module_utils.release import store as release_store
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.state import generations
 from llama_fleet import settings
 from llama_fleet.container import converged, good, variables
 

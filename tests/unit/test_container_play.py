@@ -13,7 +13,9 @@ import typing
 import pytest
 import yaml
 
-from ansible_collections.llama_fleet.core.plugins.module_utils import files, llama_cpp_options, release_store
+from ansible_collections.llama_fleet.core.plugins.module_utils.host import files
+from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp import options as llama_cpp_options
+from ansible_collections.llama_fleet.core.plugins.module_utils.release import store as release_store
 from ansible_collections.llama_fleet.core.plugins.module_utils.untrusted import Plain
 from ansible_collections.llama_fleet.core.tests.unit import fake_server
 from ansible_collections.llama_fleet.core.tests.unit.module_runs import free_port

@@ -14,7 +14,7 @@ import typing
 
 import pytest
 
-from ansible_collections.llama_fleet.core.plugins.module_utils import unprivileged
+from ansible_collections.llama_fleet.core.plugins.module_utils.host import unprivileged
 from llama_fleet import entrypoint
 from llama_fleet.container import converged, newest, startlog
 from tests.unit.fake_volume import SETTINGS, Volume

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from ansible_collections.llama_fleet.core.plugins.module_utils import generations
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.state import generations
 from llama_fleet import foreground
 from llama_fleet.errors import FleetError
 

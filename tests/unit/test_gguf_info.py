@@ -15,10 +15,10 @@ import typing
 
 import pytest
 
-from ansible_collections.llama_fleet.core.plugins.module_utils import http_ask
-from ansible_collections.llama_fleet.core.plugins.module_utils.gguf_types import TEXT
+from ansible_collections.llama_fleet.core.plugins.module_utils.fetch import ask as http_ask
+from ansible_collections.llama_fleet.core.plugins.module_utils.gguf.tiny_model import write_tiny_model
+from ansible_collections.llama_fleet.core.plugins.module_utils.gguf.types import TEXT
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import ProblemError
-from ansible_collections.llama_fleet.core.plugins.module_utils.tiny_model import write_tiny_model
 from ansible_collections.llama_fleet.core.plugins.modules import gguf_info
 from ansible_collections.llama_fleet.core.tests.unit.at_the_door import admitted
 from ansible_collections.llama_fleet.core.tests.unit.fake_gguf import LLAMA, array, gguf, number, pair, tensor, text

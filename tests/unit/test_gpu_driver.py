@@ -14,7 +14,7 @@ import typing
 
 import pytest
 
-from ansible_collections.llama_fleet.core.plugins.module_utils import nvidia_smi
+from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia import smi as nvidia_smi
 from ansible_collections.llama_fleet.core.tests.unit.fake_gpu_host import H100, document
 from tests.gpu import driver
 

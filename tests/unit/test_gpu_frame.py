@@ -15,8 +15,8 @@ import typing
 
 import pytest
 
-from ansible_collections.llama_fleet.core.plugins.module_utils import processes
-from ansible_collections.llama_fleet.core.plugins.module_utils.server_options import INSTANCE_VARIABLE
+from ansible_collections.llama_fleet.core.plugins.module_utils.host import processes
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings.options import INSTANCE_VARIABLE
 from tests.gpu import frame, journal
 from tests.gpu.frame import Phase
 from tests.gpu.journal import Journal, Values

@@ -13,8 +13,11 @@ import typing
 import pytest
 import zstandard
 
-from ansible_collections.llama_fleet.core.plugins.module_utils import commands, cuda, release_store, tools_venv
-from ansible_collections.llama_fleet.core.plugins.module_utils.files import sha256_of
+from ansible_collections.llama_fleet.core.plugins.module_utils.cuda import plan as cuda
+from ansible_collections.llama_fleet.core.plugins.module_utils.host import commands
+from ansible_collections.llama_fleet.core.plugins.module_utils.host.files import sha256_of
+from ansible_collections.llama_fleet.core.plugins.module_utils.release import store as release_store
+from ansible_collections.llama_fleet.core.plugins.module_utils.tools import venv as tools_venv
 from ansible_collections.llama_fleet.core.tests.unit import fake_packed
 from tests.gpu import measure, packed, parcel, slim, toolkit
 from tests.gpu.phases import release

@@ -15,7 +15,8 @@ import typing
 
 import pytest
 
-from ansible_collections.llama_fleet.core.plugins.module_utils import memory_plan, server_memory_free
+from ansible_collections.llama_fleet.core.plugins.module_utils.release import memory_plan
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.proof import free as server_memory_free
 from ansible_collections.llama_fleet.core.tests.unit import fake_server
 from tests.gpu import crowd, disguise, hold, instances, rehearsal, scene, session, taken
 from tests.gpu.phases import speeds

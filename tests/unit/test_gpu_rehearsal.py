@@ -18,7 +18,7 @@ import typing
 
 import pytest
 
-from ansible_collections.llama_fleet.core.plugins.module_utils import processes
+from ansible_collections.llama_fleet.core.plugins.module_utils.host import processes
 from ansible_collections.llama_fleet.core.tests.unit import fake_server
 from ansible_collections.llama_fleet.core.tests.unit.module_runs import free_port
 from tests.gpu import contradictions, journal, rehearsal, results, session

@@ -17,7 +17,8 @@ import typing
 
 import pytest
 
-from ansible_collections.llama_fleet.core.plugins.module_utils import gguf_header, tiny_model
+from ansible_collections.llama_fleet.core.plugins.module_utils.gguf import header as gguf_header
+from ansible_collections.llama_fleet.core.plugins.module_utils.gguf import tiny_model
 from tests.gpu import driver, gpus, measure, parcel, recorded, session, speed
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]

@@ -11,8 +11,8 @@ import hypothesis
 import hypothesis.strategies as st
 import pytest
 
+from ansible_collections.llama_fleet.core.plugins.module_utils.gguf.quant import Candidate, ListedFile, choose, size_text
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import ProblemError
-from ansible_collections.llama_fleet.core.plugins.module_utils.quant import Candidate, ListedFile, choose, size_text
 
 if typing.TYPE_CHECKING:
     import random

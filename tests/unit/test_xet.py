@@ -17,10 +17,11 @@ import typing
 import huggingface_hub
 import pytest
 
-from ansible_collections.llama_fleet.core.plugins.module_utils import origins, segments, xet_line
+from ansible_collections.llama_fleet.core.plugins.module_utils.fetch import rules as origins
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, ProblemError
-from ansible_collections.llama_fleet.core.plugins.module_utils.segment_journal import UNKNOWN, PartFile
-from ansible_collections.llama_fleet.core.plugins.module_utils.xet import XetError, fetch_xet, waiting_bytes
+from ansible_collections.llama_fleet.core.plugins.module_utils.transfer import segments, xet_line
+from ansible_collections.llama_fleet.core.plugins.module_utils.transfer.journal import UNKNOWN, PartFile
+from ansible_collections.llama_fleet.core.plugins.module_utils.transfer.xet import XetError, fetch_xet, waiting_bytes
 from tests.hub.xet import XetHub
 
 CONTENT = b"GGUF" + random.Random(0).randbytes(3_000_000)
@@ -220,7 +221,7 @@ def test_without_the_package(fetch: Fetch, monkeypatch: pytest.MonkeyPatch, stan
 
 SCRIPT = """
 import pathlib, sys, huggingface_hub
-from ansible_collections.llama_fleet.core.plugins.module_utils.xet import fetch_xet
+from ansible_collections.llama_fleet.core.plugins.module_utils.transfer.xet import fetch_xet
 url, endpoint, part, size, sha256 = sys.argv[1:]
 fetch_xet(huggingface_hub, url, endpoint, "", pathlib.Path(part), int(size), sha256)
 """

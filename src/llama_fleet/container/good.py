@@ -10,7 +10,11 @@ from collections.abc import Iterable, Iterator, Mapping
 # The collection's own code knows; it is no package that is installed.
 sys.path.append(os.path.join(os.path.abspath(__file__).rsplit(os.sep, 4)[0], "collections"))
 
-from ansible_collections.llama_fleet.core.plugins.module_utils import generations, release_store, server_checks, server_mounts, unprivileged
+from ansible_collections.llama_fleet.core.plugins.module_utils.host import unprivileged
+from ansible_collections.llama_fleet.core.plugins.module_utils.release import store as release_store
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.proof import checks as server_checks
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes import host_files as server_mounts
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.state import generations
 from llama_fleet import settings
 from llama_fleet.container import converged, variables
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 # The collection's own code knows; it is no package that is installed.
 sys.path.append(os.path.join(os.path.abspath(__file__).rsplit(os.sep, 4)[0], "collections"))
 
-from ansible_collections.llama_fleet.core.plugins.module_utils import unprivileged
+from ansible_collections.llama_fleet.core.plugins.module_utils.host import unprivileged
 
 
 def execute(command: Sequence[str], environment: Mapping[str, str], user: int) -> typing.NoReturn:

@@ -8,7 +8,9 @@ import sys
 # The collection's own code knows how; it is no package that is installed.
 sys.path.append(os.path.join(os.path.abspath(__file__).rsplit(os.sep, 4)[0], "collections"))
 
-from ansible_collections.llama_fleet.core.plugins.module_utils import commands, git_source, llama_cpp_source
+from ansible_collections.llama_fleet.core.plugins.module_utils.fetch import git as git_source
+from ansible_collections.llama_fleet.core.plugins.module_utils.host import commands
+from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp import source as llama_cpp_source
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import ProblemError
 
 # Seconds that a restart waits for an answer.

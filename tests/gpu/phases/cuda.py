@@ -11,8 +11,9 @@ import subprocess
 import time
 import typing
 
-from ansible_collections.llama_fleet.core.plugins.module_utils import cuda, nvidia
-from ansible_collections.llama_fleet.core.plugins.module_utils.commands import run as run_command
+from ansible_collections.llama_fleet.core.plugins.module_utils.cuda import plan as cuda
+from ansible_collections.llama_fleet.core.plugins.module_utils.host.commands import run as run_command
+from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia import observe as nvidia
 from tests.gpu import toolkit
 from tests.gpu.frame import Phase
 from tests.gpu.session import FailedError, Run

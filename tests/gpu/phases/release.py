@@ -14,8 +14,8 @@ import sys
 import time
 import typing
 
-from ansible_collections.llama_fleet.core.plugins.module_utils import tools_venv
-from ansible_collections.llama_fleet.core.plugins.module_utils.pinned import parse_pinned
+from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.pinned import parse_pinned
+from ansible_collections.llama_fleet.core.plugins.module_utils.tools import venv as tools_venv
 from tests.gpu import packed as packed_release
 from tests.gpu.frame import Phase
 from tests.gpu.session import PACKED, RELEASE, FailedError, Run

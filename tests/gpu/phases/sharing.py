@@ -8,9 +8,11 @@ import concurrent.futures
 import os
 import typing
 
-from ansible_collections.llama_fleet.core.plugins.module_utils import commands, nvidia, nvidia_host
-from ansible_collections.llama_fleet.core.plugins.module_utils.memory_plan import HOST
-from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia_requirements import Requirements
+from ansible_collections.llama_fleet.core.plugins.module_utils.host import commands
+from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia import examine as nvidia_host
+from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia import observe as nvidia
+from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia.requirements import Requirements
+from ansible_collections.llama_fleet.core.plugins.module_utils.release.memory_plan import HOST
 from tests.gpu import disguise, hold, instances, scene, taken
 from tests.gpu.frame import Phase
 from tests.gpu.parcel import ROOT

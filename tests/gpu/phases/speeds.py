@@ -12,7 +12,7 @@ from tests.gpu.frame import Phase
 from tests.gpu.journal import Journal, Values
 
 if typing.TYPE_CHECKING:
-    from ansible_collections.llama_fleet.core.plugins.module_utils.tiny_model import Model
+    from ansible_collections.llama_fleet.core.plugins.module_utils.gguf.tiny_model import Model
     from tests.gpu.session import Run
 
 NAME, MORE = "speed", "speed-ways"

@@ -10,7 +10,7 @@ import typing
 
 import pytest
 
-from ansible_collections.llama_fleet.core.plugins.module_utils.tiny_model import write_tiny_model
+from ansible_collections.llama_fleet.core.plugins.module_utils.gguf.tiny_model import write_tiny_model
 from tests.unit.gguf_model.case import REPO, TOKEN, Result, call, problem, requests_during, weights
 
 if typing.TYPE_CHECKING:

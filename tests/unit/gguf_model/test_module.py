@@ -15,7 +15,7 @@ import zipfile
 
 import pytest
 
-from ansible_collections.llama_fleet.core.plugins.module_utils import segments
+from ansible_collections.llama_fleet.core.plugins.module_utils.transfer import segments
 from tests.hub import Fault, Hub
 from tests.unit.gguf_model.case import REPO, SHARDS, SIZE, TOKEN, Result, call, problem, requests_during, start, tree, wait_for, weights
 
@@ -284,7 +284,7 @@ class TestWheel:
         assert not pathlib.Path(wanted["root"]).exists()
 
     def test_without_ranges_the_content_is_seen_later(self, wanted: Result, source: str, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("ansible_collections.llama_fleet.core.plugins.module_utils.remote_zip.read_range", lambda *_arguments: None)
+        monkeypatch.setattr("ansible_collections.llama_fleet.core.plugins.module_utils.model.remote_zip.read_range", lambda *_arguments: None)
         check = call(wanted, check_mode=True, source=source)
         assert (check["changed"], check["path"], check["files"]) == (True, "", [])
         assert call(wanted, source=source)["changed"]
@@ -318,7 +318,7 @@ class TestLocal:
         assert first["changed"]
         assert [file["path"] for file in first["files"]] == [str(folder / name) for name in SHARDS]
         assert [file["sha256"] for file in first["files"]] == [hashlib.sha256(weights(name)).hexdigest() for name in SHARDS]
-        monkeypatch.setattr("ansible_collections.llama_fleet.core.plugins.module_utils.model_store.hashed_file", None)
+        monkeypatch.setattr("ansible_collections.llama_fleet.core.plugins.module_utils.model.store.hashed_file", None)
         assert call(wanted, source=source)["changed"] is False
 
     def test_changed_content_is_a_change_and_a_new_time_is_not(self, wanted: Result, folder: pathlib.Path) -> None:

@@ -12,9 +12,11 @@ import typing
 import huggingface_hub
 import pytest
 
-from ansible_collections.llama_fleet.core.plugins.module_utils import model_stage, model_transfer, segments
+from ansible_collections.llama_fleet.core.plugins.module_utils.model import stage as model_stage
+from ansible_collections.llama_fleet.core.plugins.module_utils.model import transfer as model_transfer
 from ansible_collections.llama_fleet.core.plugins.module_utils.progress import Progress
-from ansible_collections.llama_fleet.core.plugins.module_utils.xet import XetError
+from ansible_collections.llama_fleet.core.plugins.module_utils.transfer import segments
+from ansible_collections.llama_fleet.core.plugins.module_utils.transfer.xet import XetError
 from tests.hub import Fault, Hub
 from tests.unit.gguf_model.case import SHARDS, SIZE, TOKEN, Result, call, start, weights
 

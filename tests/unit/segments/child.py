@@ -13,7 +13,7 @@ import re
 import sys
 import typing
 
-from ansible_collections.llama_fleet.core.plugins.module_utils.segments import Manner, Origin, Wanted, fetch_all
+from ansible_collections.llama_fleet.core.plugins.module_utils.transfer.segments import Manner, Origin, Wanted, fetch_all
 
 
 def main() -> None:

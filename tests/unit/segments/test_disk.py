@@ -12,8 +12,8 @@ import typing
 
 import pytest
 
-from ansible_collections.llama_fleet.core.plugins.module_utils import segment_journal
-from ansible_collections.llama_fleet.core.plugins.module_utils.segments import Wanted, waiting_bytes
+from ansible_collections.llama_fleet.core.plugins.module_utils.transfer import journal as segment_journal
+from ansible_collections.llama_fleet.core.plugins.module_utils.transfer.segments import Wanted, waiting_bytes
 from tests.unit.segments.case import DATA, SEGMENT, assert_nothing_left, assert_right, fetch, problem_of, requests
 
 if typing.TYPE_CHECKING:

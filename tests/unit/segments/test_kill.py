@@ -16,7 +16,7 @@ import typing
 
 import pytest
 
-from ansible_collections.llama_fleet.core.plugins.module_utils.segments import CONNECTIONS, waiting_bytes
+from ansible_collections.llama_fleet.core.plugins.module_utils.transfer.segments import CONNECTIONS, waiting_bytes
 from tests.hub import Fault, Hub
 
 if typing.TYPE_CHECKING:
@@ -66,7 +66,7 @@ def test_fifty_kills(tmp_path: pathlib.Path, data: bytes) -> None:
 
 LAST = """
 import os, pathlib, signal, sys
-from ansible_collections.llama_fleet.core.plugins.module_utils.segments import Origin, Wanted, fetch_all
+from ansible_collections.llama_fleet.core.plugins.module_utils.transfer.segments import Origin, Wanted, fetch_all
 url, sha256, size, part, number = sys.argv[1:]
 done = pathlib.Path(part)
 seen = 0

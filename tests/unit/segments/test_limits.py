@@ -12,13 +12,13 @@ import typing
 
 import pytest
 
-from ansible_collections.llama_fleet.core.plugins.module_utils import http_origin
-from ansible_collections.llama_fleet.core.plugins.module_utils.http_clock import Limits
-from ansible_collections.llama_fleet.core.plugins.module_utils.http_pool import Pool
-from ansible_collections.llama_fleet.core.plugins.module_utils.http_status import BusyError
-from ansible_collections.llama_fleet.core.plugins.module_utils.origins import BrokenError, OriginError
-from ansible_collections.llama_fleet.core.plugins.module_utils.segment_file import Pace, Source
-from ansible_collections.llama_fleet.core.plugins.module_utils.segments import Manner, Origin, Received, Wanted
+from ansible_collections.llama_fleet.core.plugins.module_utils.fetch import origin as http_origin
+from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.clock import Limits
+from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.pool import Pool
+from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.rules import BrokenError, OriginError
+from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.status import BusyError
+from ansible_collections.llama_fleet.core.plugins.module_utils.transfer.file import Pace, Source
+from ansible_collections.llama_fleet.core.plugins.module_utils.transfer.segments import Manner, Origin, Received, Wanted
 from ansible_collections.llama_fleet.core.tests.unit.raw_server import Asked, Peer, RawServer
 from tests.hub import Fault, Hub
 from tests.unit.segments.case import COUNT, DATA, NAME, QUICK, SEGMENT, SIZE, assert_right, fetch, plain, problem_of, repo, requests

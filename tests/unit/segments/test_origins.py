@@ -9,9 +9,9 @@ import threading
 
 import pytest
 
-from ansible_collections.llama_fleet.core.plugins.module_utils.http_status import impostor
+from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.status import impostor
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, ProblemError
-from ansible_collections.llama_fleet.core.plugins.module_utils.segments import Manner, Origin, Received, Wanted, waiting_bytes
+from ansible_collections.llama_fleet.core.plugins.module_utils.transfer.segments import Manner, Origin, Received, Wanted, waiting_bytes
 from tests.hub import Fault, Hub, handler
 from tests.unit.segments.case import (
     DATA,

@@ -13,7 +13,7 @@ import typing
 
 import pytest
 
-from ansible_collections.llama_fleet.core.plugins.module_utils.segments import Received, Wanted, waiting_bytes
+from ansible_collections.llama_fleet.core.plugins.module_utils.transfer.segments import Received, Wanted, waiting_bytes
 from tests.hub import Fault, Hub
 from tests.unit.segments.case import COUNT, DATA, NAME, QUICK, SEGMENT, SIZE, assert_right, fetch, plain, problem_of
 
@@ -23,7 +23,7 @@ if typing.TYPE_CHECKING:
 KEPT = 5 * SEGMENT
 HOLDER = """
 import pathlib, sys
-from ansible_collections.llama_fleet.core.plugins.module_utils.segment_journal import PartFile
+from ansible_collections.llama_fleet.core.plugins.module_utils.transfer.journal import PartFile
 disk = PartFile(pathlib.Path(sys.argv[1]), 8, 4, "0" * 64, [])
 disk.open()
 print("held", flush=True)

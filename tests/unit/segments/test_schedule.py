@@ -12,14 +12,14 @@ import typing
 
 import pytest
 
-from ansible_collections.llama_fleet.core.plugins.module_utils.http_clock import Limits
-from ansible_collections.llama_fleet.core.plugins.module_utils.http_pool import Pool
-from ansible_collections.llama_fleet.core.plugins.module_utils.http_status import BusyError
-from ansible_collections.llama_fleet.core.plugins.module_utils.origins import BrokenError
-from ansible_collections.llama_fleet.core.plugins.module_utils.segment_file import Pace, SegmentedFile
-from ansible_collections.llama_fleet.core.plugins.module_utils.segment_hash import RunningHash
-from ansible_collections.llama_fleet.core.plugins.module_utils.segment_schedule import Job, Schedule
-from ansible_collections.llama_fleet.core.plugins.module_utils.segments import Origin, Received, Wanted
+from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.clock import Limits
+from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.pool import Pool
+from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.rules import BrokenError
+from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.status import BusyError
+from ansible_collections.llama_fleet.core.plugins.module_utils.transfer.file import Pace, SegmentedFile
+from ansible_collections.llama_fleet.core.plugins.module_utils.transfer.hash import RunningHash
+from ansible_collections.llama_fleet.core.plugins.module_utils.transfer.schedule import Job, Schedule
+from ansible_collections.llama_fleet.core.plugins.module_utils.transfer.segments import Origin, Received, Wanted
 from tests.hub import Fault, Hub
 from tests.unit.segments.case import NAME, QUICK, SIZE, assert_right, fetch
 

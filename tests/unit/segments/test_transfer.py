@@ -12,7 +12,7 @@ import typing
 
 import pytest
 
-from ansible_collections.llama_fleet.core.plugins.module_utils.segments import Origin, Received, Wanted, waiting_bytes
+from ansible_collections.llama_fleet.core.plugins.module_utils.transfer.segments import Origin, Received, Wanted, waiting_bytes
 from tests.hub import Fault, Hub
 from tests.unit.segments.case import (
     COUNT,

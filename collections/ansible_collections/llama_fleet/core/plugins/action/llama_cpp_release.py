@@ -16,12 +16,13 @@ import uuid
 from ansible.errors import AnsibleError
 from ansible.utils.display import Display
 
-from ansible_collections.llama_fleet.core.plugins.module_utils import release_index, release_signature
-from ansible_collections.llama_fleet.core.plugins.module_utils.borrowed import borrower
-from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp_request import ARGUMENTS, OFFERED
+from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.request import ARGUMENTS, OFFERED
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import ProblemError
 from ansible_collections.llama_fleet.core.plugins.module_utils.progress import Progress
-from ansible_collections.llama_fleet.core.plugins.module_utils.tools_venv import ARCHIVER
+from ansible_collections.llama_fleet.core.plugins.module_utils.release import index as release_index
+from ansible_collections.llama_fleet.core.plugins.module_utils.release import signature as release_signature
+from ansible_collections.llama_fleet.core.plugins.module_utils.tools.import_or_install import borrower
+from ansible_collections.llama_fleet.core.plugins.module_utils.tools.venv import ARCHIVER
 from ansible_collections.llama_fleet.core.plugins.module_utils.untrusted import line
 from ansible_collections.llama_fleet.core.plugins.plugin_utils import accepted_release, builders
 from ansible_collections.llama_fleet.core.plugins.plugin_utils.controller_cache import Accepted, ControllerCache

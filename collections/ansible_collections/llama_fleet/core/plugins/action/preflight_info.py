@@ -10,8 +10,7 @@ import typing
 
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
-from ansible_collections.llama_fleet.core.plugins.module_utils import instances
-from ansible_collections.llama_fleet.core.plugins.plugin_utils import role_values
+from ansible_collections.llama_fleet.core.plugins.plugin_utils import instances, role_values
 from ansible_collections.llama_fleet.core.plugins.plugin_utils.host_action import HostAction
 
 Values = dict[str, typing.Any]

@@ -10,7 +10,7 @@ import typing
 
 from ansible.plugins.action import ActionBase
 
-from ansible_collections.llama_fleet.core.plugins.module_utils import instances, role_variables
+from ansible_collections.llama_fleet.core.plugins.plugin_utils import instances, role_variables
 from ansible_collections.llama_fleet.core.plugins.plugin_utils.role_values import host_of, load_spec, values_of
 
 if typing.TYPE_CHECKING:

@@ -139,10 +139,15 @@ import typing
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.llama_fleet.core.plugins.module_utils import build_host, commands, cuda, cuda_proof, cuda_wheels, files, package_index
+from ansible_collections.llama_fleet.core.plugins.module_utils.cuda import plan as cuda
+from ansible_collections.llama_fleet.core.plugins.module_utils.cuda import trial as cuda_proof
+from ansible_collections.llama_fleet.core.plugins.module_utils.cuda import wheels as cuda_wheels
+from ansible_collections.llama_fleet.core.plugins.module_utils.fetch import index as package_index
+from ansible_collections.llama_fleet.core.plugins.module_utils.host import commands, files
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, ProblemError
 from ansible_collections.llama_fleet.core.plugins.module_utils.progress import Progress
 from ansible_collections.llama_fleet.core.plugins.module_utils.stage import PROGRESS_ARGUMENTS, conclude
+from ansible_collections.llama_fleet.core.plugins.module_utils.tools import compiler as build_host
 from ansible_collections.llama_fleet.core.plugins.module_utils.untrusted import Table, Text, Word
 
 ARGUMENTS: dict[str, dict[str, typing.Any]] = {

@@ -255,8 +255,8 @@ import typing
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.llama_fleet.core.plugins.module_utils.model_request import request_of
-from ansible_collections.llama_fleet.core.plugins.module_utils.model_stage import run
+from ansible_collections.llama_fleet.core.plugins.module_utils.model.request import request_of
+from ansible_collections.llama_fleet.core.plugins.module_utils.model.stage import run
 from ansible_collections.llama_fleet.core.plugins.module_utils.progress import Progress
 from ansible_collections.llama_fleet.core.plugins.module_utils.stage import PROGRESS_ARGUMENTS, conclude
 

@@ -196,18 +196,19 @@ import typing
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.llama_fleet.core.plugins.module_utils import release_pack, release_removal
-from ansible_collections.llama_fleet.core.plugins.module_utils.borrowed import borrower
-from ansible_collections.llama_fleet.core.plugins.module_utils.commands import run
-from ansible_collections.llama_fleet.core.plugins.module_utils.files import locked
-from ansible_collections.llama_fleet.core.plugins.module_utils.instance_usage import uses
-from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp_plan import Plan, explain, install_git, make_plan
-from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp_release import make_release
-from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp_request import ARGUMENTS, Request, parse_request
+from ansible_collections.llama_fleet.core.plugins.module_utils.host.commands import run
+from ansible_collections.llama_fleet.core.plugins.module_utils.host.files import locked
+from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.make import make_release
+from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.plan import Plan, explain, install_git, make_plan
+from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.request import ARGUMENTS, Request, parse_request
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import ProblemError
 from ansible_collections.llama_fleet.core.plugins.module_utils.progress import Progress
-from ansible_collections.llama_fleet.core.plugins.module_utils.release_store import newest_manifest
+from ansible_collections.llama_fleet.core.plugins.module_utils.release import pack as release_pack
+from ansible_collections.llama_fleet.core.plugins.module_utils.release import removal as release_removal
+from ansible_collections.llama_fleet.core.plugins.module_utils.release.store import newest_manifest
+from ansible_collections.llama_fleet.core.plugins.module_utils.release.usage import uses
 from ansible_collections.llama_fleet.core.plugins.module_utils.stage import PROGRESS_ARGUMENTS, conclude
+from ansible_collections.llama_fleet.core.plugins.module_utils.tools.import_or_install import borrower
 
 
 def difference(plan: Plan, root: pathlib.Path) -> dict[str, typing.Any]:

@@ -153,9 +153,9 @@ import typing
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.llama_fleet.core.plugins.module_utils.instance_usage import uses
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, raise_if_any
-from ansible_collections.llama_fleet.core.plugins.module_utils.release_list import described, releases, size_of
+from ansible_collections.llama_fleet.core.plugins.module_utils.release.listing import described, releases, size_of
+from ansible_collections.llama_fleet.core.plugins.module_utils.release.usage import uses
 from ansible_collections.llama_fleet.core.plugins.module_utils.stage import conclude
 
 Result = dict[str, typing.Any]

@@ -277,9 +277,10 @@ import typing
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.llama_fleet.core.plugins.module_utils import server_plan, server_stage
 from ansible_collections.llama_fleet.core.plugins.module_utils.progress import Progress
-from ansible_collections.llama_fleet.core.plugins.module_utils.server_arguments import ARGUMENTS, notes, options_of
+from ansible_collections.llama_fleet.core.plugins.module_utils.server import plan as server_plan
+from ansible_collections.llama_fleet.core.plugins.module_utils.server import stage as server_stage
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings.arguments import ARGUMENTS, notes, options_of
 from ansible_collections.llama_fleet.core.plugins.module_utils.stage import PROGRESS_ARGUMENTS, conclude
 
 

@@ -178,9 +178,9 @@ import typing
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.llama_fleet.core.plugins.module_utils import server_plan
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, raise_if_any
-from ansible_collections.llama_fleet.core.plugins.module_utils.server_info import Inspector, is_name
+from ansible_collections.llama_fleet.core.plugins.module_utils.server import plan as server_plan
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.status.info import Inspector, is_name
 from ansible_collections.llama_fleet.core.plugins.module_utils.stage import conclude
 
 

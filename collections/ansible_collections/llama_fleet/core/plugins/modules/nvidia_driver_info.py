@@ -166,8 +166,13 @@ import typing
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.llama_fleet.core.plugins.module_utils import commands, nvidia, nvidia_container, nvidia_host, nvidia_requirements, stage
-from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia_kernel import Account
+from ansible_collections.llama_fleet.core.plugins.module_utils import stage
+from ansible_collections.llama_fleet.core.plugins.module_utils.host import commands
+from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia import container as nvidia_container
+from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia import examine as nvidia_host
+from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia import observe as nvidia
+from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia import requirements as nvidia_requirements
+from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia.kernel import Account
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import ProblemError
 
 ARGUMENTS: stage.Arguments = {

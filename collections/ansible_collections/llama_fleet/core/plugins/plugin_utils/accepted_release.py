@@ -17,13 +17,13 @@ import typing
 
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
-from ansible_collections.llama_fleet.core.plugins.module_utils import release_archive
-from ansible_collections.llama_fleet.core.plugins.module_utils.files import sha256_of
-from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp_options import CUDA, Target, cmake_options, fingerprint
-from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp_request import ARGUMENTS, Request, parse_request
-from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp_source import Archive, archive_build
+from ansible_collections.llama_fleet.core.plugins.module_utils.host.files import sha256_of
+from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.options import CUDA, Target, cmake_options, fingerprint
+from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.request import ARGUMENTS, Request, parse_request
+from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.source import Archive, archive_build
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import ProblemError
-from ansible_collections.llama_fleet.core.plugins.module_utils.release_index import SUFFIX, Entry, is_name
+from ansible_collections.llama_fleet.core.plugins.module_utils.release import archive as release_archive
+from ansible_collections.llama_fleet.core.plugins.module_utils.release.index import SUFFIX, Entry, is_name
 from ansible_collections.llama_fleet.core.plugins.module_utils.untrusted import COMMIT, SHA256, Many, Number, Record, ShapeError, Table, Text, check, line
 
 Values = typing.Mapping[str, typing.Any]

@@ -22,9 +22,11 @@ import tempfile
 import time
 import typing
 
-from ansible_collections.llama_fleet.core.plugins.module_utils import commands, release_index, release_signature
-from ansible_collections.llama_fleet.core.plugins.module_utils.files import locked, write_json
+from ansible_collections.llama_fleet.core.plugins.module_utils.host import commands
+from ansible_collections.llama_fleet.core.plugins.module_utils.host.files import locked, write_json
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, ProblemError
+from ansible_collections.llama_fleet.core.plugins.module_utils.release import index as release_index
+from ansible_collections.llama_fleet.core.plugins.module_utils.release import signature as release_signature
 from ansible_collections.llama_fleet.core.plugins.module_utils.untrusted import Flag, Record, ShapeError, Text, parse
 from ansible_collections.llama_fleet.core.plugins.module_utils.untrusted_told import Shown
 from ansible_collections.llama_fleet.core.plugins.plugin_utils.builders import Builder

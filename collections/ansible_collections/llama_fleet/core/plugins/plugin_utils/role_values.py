@@ -11,7 +11,7 @@ import typing
 from ansible.errors import AnsibleUndefinedVariable
 from ansible.module_utils.common.yaml import yaml_load
 
-from ansible_collections.llama_fleet.core.plugins.module_utils import instances
+from ansible_collections.llama_fleet.core.plugins.plugin_utils import instances
 
 Values = dict[str, typing.Any]
 ROLES = pathlib.Path(__file__).resolve().parents[2] / "roles"

@@ -7,8 +7,8 @@ from __future__ import annotations
 import struct
 import typing
 
-from ansible_collections.llama_fleet.core.plugins.module_utils.gguf_header import Header, read_header
-from ansible_collections.llama_fleet.core.plugins.module_utils.gguf_types import ARRAY, TEXT, U32
+from ansible_collections.llama_fleet.core.plugins.module_utils.gguf.header import Header, read_header
+from ansible_collections.llama_fleet.core.plugins.module_utils.gguf.types import ARRAY, TEXT, U32
 
 F32 = 0
 

@@ -11,12 +11,14 @@ import shutil
 import subprocess
 import typing
 
-from ansible_collections.llama_fleet.core.plugins.module_utils import commands, nvidia, nvidia_host
-from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia_requirements import Requirements
+from ansible_collections.llama_fleet.core.plugins.module_utils.host import commands
+from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia import examine as nvidia_host
+from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia import observe as nvidia
+from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia.requirements import Requirements
 
 if typing.TYPE_CHECKING:
-    from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia_findings import Finding
-    from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia_kernel import Account
+    from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia.findings import Finding
+    from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia.kernel import Account
 
 FIXTURES = pathlib.Path(__file__).parent / "plugins/module_utils/fixtures/nvidia"
 KERNEL = "6.8.0-50-generic"

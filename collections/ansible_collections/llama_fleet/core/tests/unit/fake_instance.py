@@ -13,14 +13,18 @@ import subprocess
 import sys
 import typing
 
-from ansible_collections.llama_fleet.core.plugins.module_utils import processes, server_info, server_metrics, server_trust
-from ansible_collections.llama_fleet.core.plugins.module_utils.commands import Result
-from ansible_collections.llama_fleet.core.plugins.module_utils.server_plan import Host
+from ansible_collections.llama_fleet.core.plugins.module_utils.host import processes
+from ansible_collections.llama_fleet.core.plugins.module_utils.host.commands import Result
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.plan import Host
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.status import info as server_info
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.status import metrics as server_metrics
 from ansible_collections.llama_fleet.core.tests.unit.fake_metrics_server import here
 from ansible_collections.llama_fleet.core.tests.unit.fake_runner import FakeRunner
 
 if typing.TYPE_CHECKING:
     import pathlib
+
+    from ansible_collections.llama_fleet.core.plugins.module_utils.server.gate import trust as server_trust
 
 KEY = "s3cr3t-key"
 UNIT = "[Unit]\n"

@@ -17,8 +17,8 @@ import sys
 import tarfile
 import typing
 
-from ansible_collections.llama_fleet.core.plugins.module_utils import tools_venv
-from ansible_collections.llama_fleet.core.plugins.module_utils.files import write_json
+from ansible_collections.llama_fleet.core.plugins.module_utils.host.files import write_json
+from ansible_collections.llama_fleet.core.plugins.module_utils.tools import venv as tools_venv
 
 if typing.TYPE_CHECKING:
     import pathlib

@@ -12,7 +12,8 @@ import threading
 import time
 import typing
 
-from ansible_collections.llama_fleet.core.plugins.module_utils import processes, server_trust
+from ansible_collections.llama_fleet.core.plugins.module_utils.host import processes
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.gate import trust as server_trust
 
 METRICS = """\
 # HELP llamacpp:tokens_predicted_total Number of generation tokens processed.

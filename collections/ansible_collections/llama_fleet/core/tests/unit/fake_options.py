@@ -7,7 +7,7 @@ from __future__ import annotations
 import dataclasses
 import pathlib
 
-from ansible_collections.llama_fleet.core.plugins.module_utils.server_options import Options
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings.options import Options
 
 CPU = Options(
     instance="default",

@@ -15,9 +15,10 @@ import typing
 
 import zstandard
 
-from ansible_collections.llama_fleet.core.plugins.module_utils import release_pack, release_store
-from ansible_collections.llama_fleet.core.plugins.module_utils.commands import run
+from ansible_collections.llama_fleet.core.plugins.module_utils.host.commands import run
 from ansible_collections.llama_fleet.core.plugins.module_utils.progress import Progress
+from ansible_collections.llama_fleet.core.plugins.module_utils.release import pack as release_pack
+from ansible_collections.llama_fleet.core.plugins.module_utils.release import store as release_store
 
 if typing.TYPE_CHECKING:
     import pathlib

@@ -11,17 +11,20 @@ import typing
 
 import yaml
 
-from ansible_collections.llama_fleet.core.plugins.module_utils import build_host, ports, preflight, server_plan
-from ansible_collections.llama_fleet.core.plugins.module_utils.preflight_host import Space
-from ansible_collections.llama_fleet.core.plugins.module_utils.preflight_http import Reply, SilentError
-from ansible_collections.llama_fleet.core.plugins.module_utils.tools_venv import PIP_SHA256
+from ansible_collections.llama_fleet.core.plugins.module_utils.host import ports
+from ansible_collections.llama_fleet.core.plugins.module_utils.preflight import checks as preflight
+from ansible_collections.llama_fleet.core.plugins.module_utils.preflight.host import Space
+from ansible_collections.llama_fleet.core.plugins.module_utils.preflight.http import Reply, SilentError
+from ansible_collections.llama_fleet.core.plugins.module_utils.server import plan as server_plan
+from ansible_collections.llama_fleet.core.plugins.module_utils.tools import compiler as build_host
+from ansible_collections.llama_fleet.core.plugins.module_utils.tools.venv import PIP_SHA256
 from ansible_collections.llama_fleet.core.tests.unit.fake_runner import FakeRunner
 
 if typing.TYPE_CHECKING:
     import pytest
 
-    from ansible_collections.llama_fleet.core.plugins.module_utils.commands import Result
-    from ansible_collections.llama_fleet.core.plugins.module_utils.preflight_checks import Check
+    from ansible_collections.llama_fleet.core.plugins.module_utils.host.commands import Result
+    from ansible_collections.llama_fleet.core.plugins.module_utils.preflight.check import Check
 
 ROLES = pathlib.Path(__file__).resolve().parents[2] / "roles"
 Variables = dict[str, typing.Any]

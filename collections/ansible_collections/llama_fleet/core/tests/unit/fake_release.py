@@ -11,7 +11,7 @@ import subprocess
 import sys
 import typing
 
-from ansible_collections.llama_fleet.core.plugins.module_utils import release_store
+from ansible_collections.llama_fleet.core.plugins.module_utils.release import store as release_store
 
 if typing.TYPE_CHECKING:
     import pathlib

@@ -11,7 +11,8 @@ import signal
 import sys
 import typing
 
-from ansible_collections.llama_fleet.core.plugins.module_utils import ports, processes, server_flags
+from ansible_collections.llama_fleet.core.plugins.module_utils.host import ports, processes
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings import extra as server_flags
 from ansible_collections.llama_fleet.core.tests.unit import fake_gguf, waiting
 
 _HELP = pathlib.Path(__file__).parent / "plugins" / "module_utils" / "fixtures" / "llama_server" / "help.txt"

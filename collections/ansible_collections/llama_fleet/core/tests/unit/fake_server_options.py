@@ -8,11 +8,11 @@ import functools
 import pathlib
 import typing
 
-from ansible_collections.llama_fleet.core.plugins.module_utils.server_flags import parse_help
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings.extra import parse_help
 from ansible_collections.llama_fleet.core.tests.unit.fake_options import CPU
 
 if typing.TYPE_CHECKING:
-    from ansible_collections.llama_fleet.core.plugins.module_utils.server_flags import Flags
+    from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings.extra import Flags
 
 FIXTURES = pathlib.Path(__file__).parent / "plugins" / "module_utils" / "fixtures" / "llama_server"
 WANTED = CPU

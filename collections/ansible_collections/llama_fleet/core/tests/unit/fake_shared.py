@@ -8,7 +8,7 @@ import hashlib
 import tarfile
 import typing
 
-from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp_options import Target, cmake_options, fingerprint
+from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.options import Target, cmake_options, fingerprint
 from ansible_collections.llama_fleet.core.tests.unit.fake_packed import manifest_of, member, write_archive
 
 if typing.TYPE_CHECKING:

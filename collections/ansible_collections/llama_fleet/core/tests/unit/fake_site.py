@@ -10,9 +10,11 @@ import http.server
 import threading
 import typing
 
-from ansible_collections.llama_fleet.core.plugins.module_utils import files, release_cache, release_pack
-from ansible_collections.llama_fleet.core.plugins.module_utils.commands import run
+from ansible_collections.llama_fleet.core.plugins.module_utils.host import files
+from ansible_collections.llama_fleet.core.plugins.module_utils.host.commands import run
 from ansible_collections.llama_fleet.core.plugins.module_utils.progress import Progress
+from ansible_collections.llama_fleet.core.plugins.module_utils.release import cache as release_cache
+from ansible_collections.llama_fleet.core.plugins.module_utils.release import pack as release_pack
 from ansible_collections.llama_fleet.core.plugins.module_utils.untrusted import Plain
 from ansible_collections.llama_fleet.core.tests.unit.fake_packed import borrow, publish
 

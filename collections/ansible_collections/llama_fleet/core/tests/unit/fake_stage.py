@@ -10,11 +10,14 @@ import os
 import signal
 import typing
 
-from ansible_collections.llama_fleet.core.plugins.module_utils import processes, server_checks, server_info, server_unit
+from ansible_collections.llama_fleet.core.plugins.module_utils.host import processes
 from ansible_collections.llama_fleet.core.plugins.module_utils.progress import Progress
-from ansible_collections.llama_fleet.core.plugins.module_utils.server_arguments import ARGUMENTS, options_of
-from ansible_collections.llama_fleet.core.plugins.module_utils.server_plan import Host
-from ansible_collections.llama_fleet.core.plugins.module_utils.server_stage import Stage
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.plan import Host
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.proof import checks as server_checks
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes import unit_file as server_unit
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings.arguments import ARGUMENTS, options_of
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.stage import Stage
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.status import info as server_info
 from ansible_collections.llama_fleet.core.tests.unit import fake_server
 from ansible_collections.llama_fleet.core.tests.unit.fake_systemd import FakeSystemd
 from ansible_collections.llama_fleet.core.tests.unit.module_runs import free_port

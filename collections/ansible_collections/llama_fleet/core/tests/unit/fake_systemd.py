@@ -10,9 +10,9 @@ import pathlib
 import subprocess
 import typing
 
-from ansible_collections.llama_fleet.core.plugins.module_utils import commands
-from ansible_collections.llama_fleet.core.plugins.module_utils.commands import Result
-from ansible_collections.llama_fleet.core.plugins.module_utils.systemd_text import parse_command_line, parse_environment_file
+from ansible_collections.llama_fleet.core.plugins.module_utils.host import commands
+from ansible_collections.llama_fleet.core.plugins.module_utils.host.commands import Result
+from ansible_collections.llama_fleet.core.plugins.module_utils.host.systemd_text import parse_command_line, parse_environment_file
 
 
 class FakeSystemd:

@@ -19,7 +19,7 @@ import subprocess
 import sys
 import typing
 
-from ansible_collections.llama_fleet.core.plugins.module_utils import processes
+from ansible_collections.llama_fleet.core.plugins.module_utils.host import processes
 from ansible_collections.llama_fleet.core.tests.unit import fake_server
 from ansible_collections.llama_fleet.core.tests.unit.at_the_door import admitted
 
@@ -27,7 +27,7 @@ COLLECTIONS = pathlib.Path(__file__).resolve().parents[5]
 _FORKER = """
 import errno, json, os, signal, sys
 from ansible.module_utils.testing import patch_module_args
-from ansible_collections.llama_fleet.core.plugins.module_utils import processes
+from ansible_collections.llama_fleet.core.plugins.module_utils.host import processes
 from ansible_collections.llama_fleet.core.plugins.modules import llama_server
 
 folders = set()

@@ -14,7 +14,7 @@ from ansible.errors import AnsibleConnectionFailure
 from ansible.parsing.dataloader import DataLoader
 
 from ansible_collections.llama_fleet.core.plugins.action import llama_cpp_release
-from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp_request import OFFERED
+from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.request import OFFERED
 from ansible_collections.llama_fleet.core.plugins.plugin_utils.progress_action import ProgressAction
 from ansible_collections.llama_fleet.core.tests.unit import fake_shared
 from ansible_collections.llama_fleet.core.tests.unit.fake_shared import NAME, PARTS, PLANNED

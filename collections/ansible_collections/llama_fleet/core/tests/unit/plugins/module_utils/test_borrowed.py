@@ -9,9 +9,11 @@ import typing
 
 import pytest
 
-from ansible_collections.llama_fleet.core.plugins.module_utils import borrowed, hub_client, tools_venv
+from ansible_collections.llama_fleet.core.plugins.module_utils.model import hub_client
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import ProblemError
 from ansible_collections.llama_fleet.core.plugins.module_utils.progress import Progress
+from ansible_collections.llama_fleet.core.plugins.module_utils.tools import import_or_install as borrowed
+from ansible_collections.llama_fleet.core.plugins.module_utils.tools import venv as tools_venv
 
 if typing.TYPE_CHECKING:
     import pathlib

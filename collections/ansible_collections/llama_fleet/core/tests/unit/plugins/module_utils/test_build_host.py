@@ -7,9 +7,9 @@ import typing
 
 import pytest
 
-from ansible_collections.llama_fleet.core.plugins.module_utils import build_host
-from ansible_collections.llama_fleet.core.plugins.module_utils.commands import Result
+from ansible_collections.llama_fleet.core.plugins.module_utils.host.commands import Result
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import ProblemError
+from ansible_collections.llama_fleet.core.plugins.module_utils.tools import compiler as build_host
 from ansible_collections.llama_fleet.core.tests.unit.fake_runner import FakeRunner
 
 if typing.TYPE_CHECKING:

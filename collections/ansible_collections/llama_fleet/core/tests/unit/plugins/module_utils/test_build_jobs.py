@@ -6,7 +6,7 @@ import typing
 
 import pytest
 
-from ansible_collections.llama_fleet.core.plugins.module_utils.build_jobs import GIB, job_count, memory_available
+from ansible_collections.llama_fleet.core.plugins.module_utils.host.memory import GIB, job_count, memory_available
 
 if typing.TYPE_CHECKING:
     import pathlib

@@ -7,7 +7,7 @@ import typing
 
 import pytest
 
-from ansible_collections.llama_fleet.core.plugins.module_utils import cpus
+from ansible_collections.llama_fleet.core.plugins.module_utils.host import cpus
 
 if typing.TYPE_CHECKING:
     import pathlib

@@ -10,8 +10,10 @@ import typing
 
 import pytest
 
-from ansible_collections.llama_fleet.core.plugins.module_utils import commands, cuda, cuda_proof, files
-from ansible_collections.llama_fleet.core.plugins.module_utils.cuda_releases import RELEASES
+from ansible_collections.llama_fleet.core.plugins.module_utils.cuda import plan as cuda
+from ansible_collections.llama_fleet.core.plugins.module_utils.cuda import trial as cuda_proof
+from ansible_collections.llama_fleet.core.plugins.module_utils.cuda.releases import RELEASES
+from ansible_collections.llama_fleet.core.plugins.module_utils.host import commands, files
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, ProblemError
 
 CUDA_12 = "50 60 70 75 80 86 89 90"

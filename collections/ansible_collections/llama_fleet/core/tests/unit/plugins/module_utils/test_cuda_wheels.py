@@ -19,11 +19,13 @@ import zipfile
 
 import pytest
 
-from ansible_collections.llama_fleet.core.plugins.module_utils import cuda_releases, cuda_wheels, files
+from ansible_collections.llama_fleet.core.plugins.module_utils.cuda import releases as cuda_releases
+from ansible_collections.llama_fleet.core.plugins.module_utils.cuda import wheels as cuda_wheels
+from ansible_collections.llama_fleet.core.plugins.module_utils.host import files
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import ProblemError
 from ansible_collections.llama_fleet.core.plugins.module_utils.progress import Progress
 
-COLLECTIONS = str(pathlib.Path(cuda_wheels.__file__).parents[5])
+COLLECTIONS = str(pathlib.Path(cuda_wheels.__file__).parents[6])
 COMPILER = {"bin/nvcc": "#!/bin/sh\n", "bin/nvcc.profile": "TOP = x\n", "nvvm/bin/cicc": "#!/bin/sh\n"}
 LIBRARIES = {"lib/libcublas.so.13": "cublas" * 100_000, "include/cublas_v2.h": "\n", ".metadata/.sizes.txt": "1\n"}
 
@@ -140,7 +142,8 @@ def test_a_proof_that_fails_leaves_no_toolkit_and_the_next_run_fetches_nothing(t
 # An installation that kills itself (SIGKILL) in the middle of one of its steps.
 KILLED = """
 import json, os, pathlib, signal, sys
-from ansible_collections.llama_fleet.core.plugins.module_utils import cuda_releases, cuda_wheels
+from ansible_collections.llama_fleet.core.plugins.module_utils.cuda import releases as cuda_releases
+from ansible_collections.llama_fleet.core.plugins.module_utils.cuda import wheels as cuda_wheels
 from ansible_collections.llama_fleet.core.plugins.module_utils.progress import Progress
 
 root, url, moment, wheels = sys.argv[1:]
@@ -271,7 +274,7 @@ def test_removal_takes_what_is_ours_and_nothing_else(tmp_path: pathlib.Path, ind
 # A removal that kills itself (SIGKILL) when it has removed half of the toolkit.
 CUT_OFF = """
 import os, pathlib, shutil, signal, sys
-from ansible_collections.llama_fleet.core.plugins.module_utils import cuda_wheels
+from ansible_collections.llama_fleet.core.plugins.module_utils.cuda import wheels as cuda_wheels
 from ansible_collections.llama_fleet.core.plugins.module_utils.progress import Progress
 
 def die(path, **_options):

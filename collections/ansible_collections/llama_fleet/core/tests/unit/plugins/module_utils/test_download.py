@@ -12,9 +12,9 @@ import typing
 
 import pytest
 
-from ansible_collections.llama_fleet.core.plugins.module_utils import download
-from ansible_collections.llama_fleet.core.plugins.module_utils.package_index import IndexFile, find_file, index_url
-from ansible_collections.llama_fleet.core.plugins.module_utils.pinned import Package
+from ansible_collections.llama_fleet.core.plugins.module_utils.fetch import download
+from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.index import IndexFile, find_file, index_url
+from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.pinned import Package
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import ProblemError
 
 if typing.TYPE_CHECKING:

@@ -11,8 +11,10 @@ import typing
 
 import pytest
 
-from ansible_collections.llama_fleet.core.plugins.module_utils import download, http_ask, origins
-from ansible_collections.llama_fleet.core.plugins.module_utils.http_pool import Pool
+from ansible_collections.llama_fleet.core.plugins.module_utils.fetch import ask as http_ask
+from ansible_collections.llama_fleet.core.plugins.module_utils.fetch import download
+from ansible_collections.llama_fleet.core.plugins.module_utils.fetch import rules as origins
+from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.pool import Pool
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import ProblemError
 from ansible_collections.llama_fleet.core.tests.unit.raw_server import Asked, Peer, RawServer
 

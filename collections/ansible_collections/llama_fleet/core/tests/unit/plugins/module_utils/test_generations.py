@@ -9,7 +9,7 @@ import typing
 
 import pytest
 
-from ansible_collections.llama_fleet.core.plugins.module_utils import generations
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.state import generations
 
 if typing.TYPE_CHECKING:
     import pathlib

@@ -9,11 +9,11 @@ import time
 
 import pytest
 
-from ansible_collections.llama_fleet.core.plugins.module_utils import tiny_model
-from ansible_collections.llama_fleet.core.plugins.module_utils.gguf_header import Header, file_header
-from ansible_collections.llama_fleet.core.plugins.module_utils.gguf_types import BLOCKS, QUANTS, TEXT
+from ansible_collections.llama_fleet.core.plugins.module_utils.gguf import tiny_model
+from ansible_collections.llama_fleet.core.plugins.module_utils.gguf.header import Header, file_header
+from ansible_collections.llama_fleet.core.plugins.module_utils.gguf.quant import label
+from ansible_collections.llama_fleet.core.plugins.module_utils.gguf.types import BLOCKS, QUANTS, TEXT
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import ProblemError
-from ansible_collections.llama_fleet.core.plugins.module_utils.quant import label
 from ansible_collections.llama_fleet.core.tests.unit.fake_gguf import F32, LLAMA, Remote, array, gguf, number, pair, tensor, text
 
 MODEL = os.environ.get("LLAMA_FLEET_TEST_MODEL", "")

@@ -13,9 +13,10 @@ import typing
 
 import pytest
 
-from ansible_collections.llama_fleet.core.plugins.module_utils import gguf_header, tiny_model
-from ansible_collections.llama_fleet.core.plugins.module_utils.gguf_header import file_header, read_header
-from ansible_collections.llama_fleet.core.plugins.module_utils.gguf_types import ARRAY, TEXT, U32
+from ansible_collections.llama_fleet.core.plugins.module_utils.gguf import header as gguf_header
+from ansible_collections.llama_fleet.core.plugins.module_utils.gguf import tiny_model
+from ansible_collections.llama_fleet.core.plugins.module_utils.gguf.header import file_header, read_header
+from ansible_collections.llama_fleet.core.plugins.module_utils.gguf.types import ARRAY, TEXT, U32
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import ProblemError
 from ansible_collections.llama_fleet.core.tests.unit.fake_gguf import LLAMA, Remote, array, gguf, number, pair, tensor, text
 

@@ -12,12 +12,13 @@ import typing
 
 import pytest
 
-from ansible_collections.llama_fleet.core.plugins.module_utils import http_ask, origins
-from ansible_collections.llama_fleet.core.plugins.module_utils.http_ask import Patience, opened, tried
-from ansible_collections.llama_fleet.core.plugins.module_utils.http_clock import Limits
-from ansible_collections.llama_fleet.core.plugins.module_utils.http_pool import Pool
-from ansible_collections.llama_fleet.core.plugins.module_utils.http_status import BusyError
-from ansible_collections.llama_fleet.core.plugins.module_utils.origins import BrokenError, OriginError, RefusedError, Road
+from ansible_collections.llama_fleet.core.plugins.module_utils.fetch import ask as http_ask
+from ansible_collections.llama_fleet.core.plugins.module_utils.fetch import rules as origins
+from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.ask import Patience, opened, tried
+from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.clock import Limits
+from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.pool import Pool
+from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.rules import BrokenError, OriginError, RefusedError, Road
+from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.status import BusyError
 from ansible_collections.llama_fleet.core.tests.unit.raw_server import Asked, Peer, RawServer
 
 QUICK = Patience(seconds=1.0, total=2.0, tries=3, backoff=0.01, longest_wait=0.05)

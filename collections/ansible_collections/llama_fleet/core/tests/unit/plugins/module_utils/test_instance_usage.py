@@ -9,8 +9,8 @@ import typing
 
 import pytest
 
-from ansible_collections.llama_fleet.core.plugins.module_utils.instance_usage import Use, first_use, uses, uses_of
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import ProblemError
+from ansible_collections.llama_fleet.core.plugins.module_utils.release.usage import Use, first_use, uses, uses_of
 
 
 def write(root: pathlib.Path, instance: str, generation: str, manifest: typing.Any) -> pathlib.Path:

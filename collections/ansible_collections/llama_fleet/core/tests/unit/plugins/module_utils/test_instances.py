@@ -8,8 +8,8 @@ import typing
 
 import pytest
 
-from ansible_collections.llama_fleet.core.plugins.module_utils import instances
-from ansible_collections.llama_fleet.core.plugins.module_utils.instances import Host
+from ansible_collections.llama_fleet.core.plugins.plugin_utils import instances
+from ansible_collections.llama_fleet.core.plugins.plugin_utils.instances import Host
 
 SPECS: dict[str, dict[str, dict[str, typing.Any]]] = {
     "nvidia_driver": {"nvidia_driver_gpu": {"type": "str", "choices": ["auto", "required", "none"], "default": "auto"}},

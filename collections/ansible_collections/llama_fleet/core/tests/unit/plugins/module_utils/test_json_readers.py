@@ -16,44 +16,37 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from ansible_collections.llama_fleet.core.plugins.module_utils import (
-    build_jobs,
-    control_groups,
-    cpus,
-    cuda_wheels,
-    files,
-    generations,
-    hub,
-    instance_usage,
-    model_store,
-    nvidia_smi,
-    package_index,
-    ports,
-    preflight_network,
-    processes,
-    progress,
-    release_archive,
-    release_index,
-    release_list,
-    release_pack,
-    release_store,
-    runtime_process,
-    segment_journal,
-    server_help,
-    server_info,
-    server_memory_free,
-    server_metrics,
-    server_router,
-    server_speed,
-    smoke_test,
-    tools_venv,
-    untrusted,
-)
-from ansible_collections.llama_fleet.core.plugins.module_utils.commands import Result
-from ansible_collections.llama_fleet.core.plugins.module_utils.pinned import Package
-from ansible_collections.llama_fleet.core.plugins.module_utils.preflight_http import Reply
+from ansible_collections.llama_fleet.core.plugins.module_utils import progress, untrusted
+from ansible_collections.llama_fleet.core.plugins.module_utils.cuda import wheels as cuda_wheels
+from ansible_collections.llama_fleet.core.plugins.module_utils.fetch import index as package_index
+from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.pinned import Package
+from ansible_collections.llama_fleet.core.plugins.module_utils.host import control_groups, cpus, files, ports, processes
+from ansible_collections.llama_fleet.core.plugins.module_utils.host import memory as build_jobs
+from ansible_collections.llama_fleet.core.plugins.module_utils.host.commands import Result
+from ansible_collections.llama_fleet.core.plugins.module_utils.model import hub
+from ansible_collections.llama_fleet.core.plugins.module_utils.model import store as model_store
+from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia import smi as nvidia_smi
+from ansible_collections.llama_fleet.core.plugins.module_utils.preflight import network as preflight_network
+from ansible_collections.llama_fleet.core.plugins.module_utils.preflight.http import Reply
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import ProblemError
-from ansible_collections.llama_fleet.core.plugins.module_utils.server_asking import Reply as Answer
+from ansible_collections.llama_fleet.core.plugins.module_utils.release import archive as release_archive
+from ansible_collections.llama_fleet.core.plugins.module_utils.release import flags as server_help
+from ansible_collections.llama_fleet.core.plugins.module_utils.release import index as release_index
+from ansible_collections.llama_fleet.core.plugins.module_utils.release import listing as release_list
+from ansible_collections.llama_fleet.core.plugins.module_utils.release import pack as release_pack
+from ansible_collections.llama_fleet.core.plugins.module_utils.release import smoke_test
+from ansible_collections.llama_fleet.core.plugins.module_utils.release import store as release_store
+from ansible_collections.llama_fleet.core.plugins.module_utils.release import usage as instance_usage
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.gate import speed as server_speed
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.gate.http import Reply as Answer
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.proof import free as server_memory_free
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes import process as runtime_process
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings import router as server_router
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.state import generations
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.status import info as server_info
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.status import metrics as server_metrics
+from ansible_collections.llama_fleet.core.plugins.module_utils.tools import venv as tools_venv
+from ansible_collections.llama_fleet.core.plugins.module_utils.transfer import journal as segment_journal
 from ansible_collections.llama_fleet.core.plugins.module_utils.untrusted import Plain, ShapeError
 
 SHA, SUM = "0123456789abcdef0123456789abcdef01234567", "ab" * 32
@@ -486,7 +479,7 @@ def test_the_table_holds_every_reader() -> None:
     place = pathlib.Path(untrusted.__file__).parent
     found = {path.name for path in place.rglob("*.py") if re.search(r"json\.loads?\(|ElementTree|fromstring\(", path.read_text(encoding="utf-8"))}
     # The door itself; the server's answers, whose parts are read by shapes; nvidia-smi's XML, which is tried above.
-    assert found == {"untrusted.py", "server_asking.py", "nvidia_smi.py"}
+    assert found == {"untrusted.py", "http.py", "smi.py"}
     assert len(READERS) == 25
 
 

@@ -7,12 +7,10 @@ import typing
 
 import pytest
 
-from ansible_collections.llama_fleet.core.plugins.module_utils import compiler_cache as compiler_cache_module
-from ansible_collections.llama_fleet.core.plugins.module_utils import tools_venv
-from ansible_collections.llama_fleet.core.plugins.module_utils.build_user import Builder
-from ansible_collections.llama_fleet.core.plugins.module_utils.commands import Result
-from ansible_collections.llama_fleet.core.plugins.module_utils.compiler_cache import CompilerCache, compiler_cache, ensure_build_tools, find_program
-from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp_build import (
+from ansible_collections.llama_fleet.core.plugins.module_utils.host.commands import Result
+from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp import compiler_cache as compiler_cache_module
+from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.build_user import Builder
+from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.compile import (
     Compilation,
     copy_openmp,
     copy_toolkit_libraries,
@@ -20,8 +18,10 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp_build i
     first_error,
     unknown_options,
 )
+from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.compiler_cache import CompilerCache, compiler_cache, ensure_build_tools, find_program
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, ProblemError
 from ansible_collections.llama_fleet.core.plugins.module_utils.progress import Progress
+from ansible_collections.llama_fleet.core.plugins.module_utils.tools import venv as tools_venv
 from ansible_collections.llama_fleet.core.tests.unit.fake_runner import FakeRunner
 
 

@@ -6,7 +6,7 @@ import typing
 
 import pytest
 
-from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp_options import (
+from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.options import (
     Origins,
     Target,
     architecture_problems,

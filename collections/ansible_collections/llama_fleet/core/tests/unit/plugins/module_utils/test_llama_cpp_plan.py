@@ -9,14 +9,18 @@ import typing
 
 import pytest
 
-from ansible_collections.llama_fleet.core.plugins.module_utils import build_host, llama_cpp_archive, llama_cpp_plan, llama_cpp_release, release_store
-from ansible_collections.llama_fleet.core.plugins.module_utils.build_host import BuildHost
-from ansible_collections.llama_fleet.core.plugins.module_utils.commands import Result
-from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp_plan import Plan, make_plan
-from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp_request import ARGUMENTS, Request, parse_request
-from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp_source import Archive, Repository
+from ansible_collections.llama_fleet.core.plugins.module_utils.host.commands import Result
+from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp import archive as llama_cpp_archive
+from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp import make as llama_cpp_release
+from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp import plan as llama_cpp_plan
+from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.plan import Plan, make_plan
+from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.request import ARGUMENTS, Request, parse_request
+from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.source import Archive, Repository
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import ProblemError
 from ansible_collections.llama_fleet.core.plugins.module_utils.progress import Progress
+from ansible_collections.llama_fleet.core.plugins.module_utils.release import store as release_store
+from ansible_collections.llama_fleet.core.plugins.module_utils.tools import compiler as build_host
+from ansible_collections.llama_fleet.core.plugins.module_utils.tools.compiler import BuildHost
 from ansible_collections.llama_fleet.core.tests.unit.fake_runner import FakeRunner
 
 READY = BuildHost("/usr/bin/c++", openssl=True, missing=())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp_source import (
+from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.source import (
     Archive,
     PackedSource,
     Repository,

@@ -10,11 +10,15 @@ import typing
 
 import pytest
 
-from ansible_collections.llama_fleet.core.plugins.module_utils import build_host, llama_cpp_options, llama_cpp_plan, llama_cpp_update, release_store
-from ansible_collections.llama_fleet.core.plugins.module_utils.build_host import BuildHost
-from ansible_collections.llama_fleet.core.plugins.module_utils.commands import Result
-from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp_request import ARGUMENTS, Request, parse_request
+from ansible_collections.llama_fleet.core.plugins.module_utils.host.commands import Result
+from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp import options as llama_cpp_options
+from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp import plan as llama_cpp_plan
+from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp import update as llama_cpp_update
+from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.request import ARGUMENTS, Request, parse_request
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import ProblemError
+from ansible_collections.llama_fleet.core.plugins.module_utils.release import store as release_store
+from ansible_collections.llama_fleet.core.plugins.module_utils.tools import compiler as build_host
+from ansible_collections.llama_fleet.core.plugins.module_utils.tools.compiler import BuildHost
 from ansible_collections.llama_fleet.core.tests.unit.fake_runner import FakeRunner
 
 URL = "https://example.com/llama.cpp"

@@ -15,9 +15,9 @@ import typing
 
 import pytest
 
-from ansible_collections.llama_fleet.core.plugins.module_utils import llama_cpp_upstream
-from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp_source import Upstream
-from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp_upstream import URL, assets, obtain, problems
+from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp import upstream as llama_cpp_upstream
+from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.source import Upstream
+from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.upstream import URL, assets, obtain, problems
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import ProblemError
 from ansible_collections.llama_fleet.core.plugins.module_utils.progress import Progress
 

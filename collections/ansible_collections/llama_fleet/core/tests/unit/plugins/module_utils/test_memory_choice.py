@@ -9,11 +9,11 @@ import typing
 
 import pytest
 
-from ansible_collections.llama_fleet.core.plugins.module_utils import memory_plan
-from ansible_collections.llama_fleet.core.plugins.module_utils.commands import Result
-from ansible_collections.llama_fleet.core.plugins.module_utils.memory_plan import Available, MemoryPlan, choose_fitting, parse_plan
+from ansible_collections.llama_fleet.core.plugins.module_utils.gguf.quant import Candidate, ListedFile
+from ansible_collections.llama_fleet.core.plugins.module_utils.host.commands import Result
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import ProblemError
-from ansible_collections.llama_fleet.core.plugins.module_utils.quant import Candidate, ListedFile
+from ansible_collections.llama_fleet.core.plugins.module_utils.release import memory_plan
+from ansible_collections.llama_fleet.core.plugins.module_utils.release.memory_plan import Available, MemoryPlan, choose_fitting, parse_plan
 from ansible_collections.llama_fleet.core.tests.unit.fake_runner import FakeRunner
 
 FIXTURES = pathlib.Path(__file__).parent / "fixtures/nvidia"

@@ -8,11 +8,12 @@ import typing
 
 import pytest
 
-from ansible_collections.llama_fleet.core.plugins.module_utils import commands, model_spec
-from ansible_collections.llama_fleet.core.plugins.module_utils.commands import Result
-from ansible_collections.llama_fleet.core.plugins.module_utils.gguf_header import file_header
-from ansible_collections.llama_fleet.core.plugins.module_utils.memory_plan import DeviceMemory, MemoryPlan, parse_plan, plan_memory
+from ansible_collections.llama_fleet.core.plugins.module_utils.gguf.header import file_header
+from ansible_collections.llama_fleet.core.plugins.module_utils.host import commands
+from ansible_collections.llama_fleet.core.plugins.module_utils.host.commands import Result
+from ansible_collections.llama_fleet.core.plugins.module_utils.model import source as model_spec
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import ProblemError
+from ansible_collections.llama_fleet.core.plugins.module_utils.release.memory_plan import DeviceMemory, MemoryPlan, parse_plan, plan_memory
 from ansible_collections.llama_fleet.core.tests.unit.fake_runner import FakeRunner
 
 RELEASE = os.environ.get("LLAMA_FLEET_TEST_RELEASE", "")

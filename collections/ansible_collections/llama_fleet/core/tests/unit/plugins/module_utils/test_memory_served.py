@@ -8,9 +8,9 @@ import pathlib
 
 import pytest
 
-from ansible_collections.llama_fleet.core.plugins.module_utils import memory_plan
-from ansible_collections.llama_fleet.core.plugins.module_utils.commands import Result
+from ansible_collections.llama_fleet.core.plugins.module_utils.host.commands import Result
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import ProblemError
+from ansible_collections.llama_fleet.core.plugins.module_utils.release import memory_plan
 from ansible_collections.llama_fleet.core.tests.unit.fake_runner import FakeRunner
 
 HELP = """\

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import pytest
 
-from ansible_collections.llama_fleet.core.plugins.module_utils.model_spec import (
+from ansible_collections.llama_fleet.core.plugins.module_utils.model.source import (
     HubSource,
     PathSource,
     Source,

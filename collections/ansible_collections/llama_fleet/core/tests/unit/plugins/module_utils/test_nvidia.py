@@ -9,7 +9,9 @@ import typing
 
 import pytest
 
-from ansible_collections.llama_fleet.core.plugins.module_utils import nvidia, nvidia_smi, processes
+from ansible_collections.llama_fleet.core.plugins.module_utils.host import processes
+from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia import observe as nvidia
+from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia import smi as nvidia_smi
 from ansible_collections.llama_fleet.core.tests.unit import waiting
 from ansible_collections.llama_fleet.core.tests.unit.fake_gpu_host import H100, FakeGpuHost, check, codes, document, edited
 

@@ -13,8 +13,12 @@ import hypothesis
 import hypothesis.strategies as st
 import pytest
 
-from ansible_collections.llama_fleet.core.plugins.module_utils import commands, nvidia, nvidia_capability, nvidia_nvml, nvidia_smi
-from ansible_collections.llama_fleet.core.plugins.module_utils.commands import Result
+from ansible_collections.llama_fleet.core.plugins.module_utils.host import commands
+from ansible_collections.llama_fleet.core.plugins.module_utils.host.commands import Result
+from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia import capability as nvidia_capability
+from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia import nvml as nvidia_nvml
+from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia import observe as nvidia
+from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia import smi as nvidia_smi
 from ansible_collections.llama_fleet.core.tests.unit.fake_gpu_host import FakeGpuHost, add_library, document, has_compiler
 from ansible_collections.llama_fleet.core.tests.unit.fake_runner import FakeRunner
 

@@ -9,9 +9,9 @@ import typing
 
 import pytest
 
-from ansible_collections.llama_fleet.core.plugins.module_utils import nvidia_container
-from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia_container import Cdi, Support
-from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia_requirements import Requirements
+from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia import container as nvidia_container
+from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia.container import Cdi, Support
+from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia.requirements import Requirements
 from ansible_collections.llama_fleet.core.tests.unit.fake_gpu_host import FakeGpuHost, check, codes
 
 if typing.TYPE_CHECKING:

@@ -8,11 +8,12 @@ import typing
 
 import pytest
 
-from ansible_collections.llama_fleet.core.plugins.module_utils import nvidia_health, nvidia_smi
+from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia import health as nvidia_health
+from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia import smi as nvidia_smi
 from ansible_collections.llama_fleet.core.tests.unit.fake_gpu_host import check, codes, document, edited
 
 if typing.TYPE_CHECKING:
-    from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia_findings import Finding
+    from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia.findings import Finding
 
 NAME = "GPU 0 (NVIDIA A100-SXM4-40GB at 00000000:06:00.0)"
 

@@ -13,10 +13,11 @@ import hypothesis
 import hypothesis.strategies as st
 import pytest
 
-from ansible_collections.llama_fleet.core.plugins.module_utils import nvidia, nvidia_host
-from ansible_collections.llama_fleet.core.plugins.module_utils.commands import Result
-from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia_kernel import Account
-from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia_requirements import Requirements
+from ansible_collections.llama_fleet.core.plugins.module_utils.host.commands import Result
+from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia import examine as nvidia_host
+from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia import observe as nvidia
+from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia.kernel import Account
+from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia.requirements import Requirements
 from ansible_collections.llama_fleet.core.tests.unit.fake_gpu_host import FakeGpuHost, codes, document, edited
 from ansible_collections.llama_fleet.core.tests.unit.fake_runner import FakeRunner
 

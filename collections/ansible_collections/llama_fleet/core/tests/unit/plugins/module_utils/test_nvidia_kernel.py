@@ -10,8 +10,8 @@ import typing
 
 import pytest
 
-from ansible_collections.llama_fleet.core.plugins.module_utils import nvidia_kernel
-from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia_kernel import Account, Node
+from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia import kernel as nvidia_kernel
+from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia.kernel import Account, Node
 from ansible_collections.llama_fleet.core.tests.unit.fake_gpu_host import KERNEL, FakeGpuHost
 
 if typing.TYPE_CHECKING:

@@ -8,7 +8,7 @@ import typing
 
 import pytest
 
-from ansible_collections.llama_fleet.core.plugins.module_utils import nvidia_packages
+from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia import packages as nvidia_packages
 from ansible_collections.llama_fleet.core.tests.unit.fake_gpu_host import FakeGpuHost, check, codes
 
 if typing.TYPE_CHECKING:

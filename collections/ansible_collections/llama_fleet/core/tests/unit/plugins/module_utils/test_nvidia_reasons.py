@@ -8,9 +8,9 @@ import typing
 
 import pytest
 
-from ansible_collections.llama_fleet.core.plugins.module_utils import nvidia
-from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia_kernel import Account
-from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia_requirements import Requirements
+from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia import observe as nvidia
+from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia.kernel import Account
+from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia.requirements import Requirements
 from ansible_collections.llama_fleet.core.tests.unit.fake_gpu_host import FakeGpuHost, check, codes, document, edited
 
 if typing.TYPE_CHECKING:

@@ -9,8 +9,11 @@ import typing
 
 import pytest
 
-from ansible_collections.llama_fleet.core.plugins.module_utils import cuda, nvidia, nvidia_requirements, nvidia_smi
-from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia_requirements import Requirements
+from ansible_collections.llama_fleet.core.plugins.module_utils.cuda import plan as cuda
+from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia import observe as nvidia
+from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia import requirements as nvidia_requirements
+from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia import smi as nvidia_smi
+from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia.requirements import Requirements
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import ProblemError
 from ansible_collections.llama_fleet.core.tests.unit.fake_gpu_host import H100, check, codes, document
 

@@ -12,8 +12,8 @@ import hypothesis
 import hypothesis.strategies as st
 import pytest
 
-from ansible_collections.llama_fleet.core.plugins.module_utils import nvidia_smi
-from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia_smi import Driver, Ecc, MigDevice, Process
+from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia import smi as nvidia_smi
+from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia.smi import Driver, Ecc, MigDevice, Process
 from ansible_collections.llama_fleet.core.tests.unit.fake_gpu_host import FIXTURES, document, edited
 
 NAMES = sorted(path.stem for path in FIXTURES.glob("*.xml"))

@@ -8,8 +8,8 @@ import socket
 
 import pytest
 
-from ansible_collections.llama_fleet.core.plugins.module_utils import origins
-from ansible_collections.llama_fleet.core.plugins.module_utils.origins import RefusedError, Road, origin_of
+from ansible_collections.llama_fleet.core.plugins.module_utils.fetch import rules as origins
+from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.rules import RefusedError, Road, origin_of
 
 SECRET = {"Authorization": "Bearer secret"}
 

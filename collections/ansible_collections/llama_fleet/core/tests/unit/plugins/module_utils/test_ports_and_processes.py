@@ -17,7 +17,7 @@ import uuid
 
 import pytest
 
-from ansible_collections.llama_fleet.core.plugins.module_utils import ports, processes
+from ansible_collections.llama_fleet.core.plugins.module_utils.host import ports, processes
 from ansible_collections.llama_fleet.core.tests.unit import waiting
 
 # Another session's processes on this machine have another one.
@@ -196,7 +196,7 @@ def test_a_server_inside_of_a_container_is_anothers(tmp_path: pathlib.Path) -> N
 
 _UNSEEN = """
 import os, subprocess, sys
-from ansible_collections.llama_fleet.core.plugins.module_utils import processes
+from ansible_collections.llama_fleet.core.plugins.module_utils.host import processes
 child = subprocess.Popen(["sleep", "60"], user=60577, group=60577, extra_groups=[], env={"MARK": "mine"}, stdin=subprocess.DEVNULL)
 while processes.name(child.pid) != "sleep":
     pass

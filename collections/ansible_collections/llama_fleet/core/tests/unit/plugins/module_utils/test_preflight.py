@@ -10,11 +10,13 @@ import typing
 
 import pytest
 
-from ansible_collections.llama_fleet.core.plugins.module_utils import build_host, ports, preflight
-from ansible_collections.llama_fleet.core.plugins.module_utils.commands import Result
-from ansible_collections.llama_fleet.core.plugins.module_utils.ports import Listener
-from ansible_collections.llama_fleet.core.plugins.module_utils.preflight_checks import Check, fine, problems, together
-from ansible_collections.llama_fleet.core.plugins.module_utils.preflight_http import Reply
+from ansible_collections.llama_fleet.core.plugins.module_utils.host import ports
+from ansible_collections.llama_fleet.core.plugins.module_utils.host.commands import Result
+from ansible_collections.llama_fleet.core.plugins.module_utils.host.ports import Listener
+from ansible_collections.llama_fleet.core.plugins.module_utils.preflight import checks as preflight
+from ansible_collections.llama_fleet.core.plugins.module_utils.preflight.check import Check, fine, problems, together
+from ansible_collections.llama_fleet.core.plugins.module_utils.preflight.http import Reply
+from ansible_collections.llama_fleet.core.plugins.module_utils.tools import compiler as build_host
 from ansible_collections.llama_fleet.core.tests.unit.fake_preflight import (
     CPU,
     GB,

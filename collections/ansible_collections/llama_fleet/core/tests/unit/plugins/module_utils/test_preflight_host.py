@@ -9,10 +9,11 @@ import typing
 
 import pytest
 
-from ansible_collections.llama_fleet.core.plugins.module_utils import build_host, preflight_host
-from ansible_collections.llama_fleet.core.plugins.module_utils.commands import Result
-from ansible_collections.llama_fleet.core.plugins.module_utils.preflight_host import Need, Space
-from ansible_collections.llama_fleet.core.plugins.module_utils.preflight_wanted import Wanted, read
+from ansible_collections.llama_fleet.core.plugins.module_utils.host.commands import Result
+from ansible_collections.llama_fleet.core.plugins.module_utils.preflight import host as preflight_host
+from ansible_collections.llama_fleet.core.plugins.module_utils.preflight.host import Need, Space
+from ansible_collections.llama_fleet.core.plugins.module_utils.preflight.wanted import Wanted, read
+from ansible_collections.llama_fleet.core.plugins.module_utils.tools import compiler as build_host
 from ansible_collections.llama_fleet.core.tests.unit.fake_preflight import GB, ROOMY, variables
 from ansible_collections.llama_fleet.core.tests.unit.fake_runner import FakeRunner
 

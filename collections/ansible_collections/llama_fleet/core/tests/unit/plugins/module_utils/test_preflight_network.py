@@ -7,11 +7,11 @@ import typing
 
 import pytest
 
-from ansible_collections.llama_fleet.core.plugins.module_utils import preflight_network
-from ansible_collections.llama_fleet.core.plugins.module_utils.commands import Result
-from ansible_collections.llama_fleet.core.plugins.module_utils.pinned import Package
-from ansible_collections.llama_fleet.core.plugins.module_utils.preflight_http import Reply, SilentError
-from ansible_collections.llama_fleet.core.plugins.module_utils.preflight_network import Place, Repo
+from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.pinned import Package
+from ansible_collections.llama_fleet.core.plugins.module_utils.host.commands import Result
+from ansible_collections.llama_fleet.core.plugins.module_utils.preflight import network as preflight_network
+from ansible_collections.llama_fleet.core.plugins.module_utils.preflight.http import Reply, SilentError
+from ansible_collections.llama_fleet.core.plugins.module_utils.preflight.network import Place, Repo
 from ansible_collections.llama_fleet.core.tests.unit.fake_preflight import HUB, INDEX, Network, page
 from ansible_collections.llama_fleet.core.tests.unit.fake_runner import FakeRunner
 

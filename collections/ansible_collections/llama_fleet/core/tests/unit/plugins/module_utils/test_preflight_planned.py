@@ -9,9 +9,10 @@ import typing
 
 import pytest
 
-from ansible_collections.llama_fleet.core.plugins.module_utils import ports, server_plan
-from ansible_collections.llama_fleet.core.plugins.module_utils.preflight_http import Reply
-from ansible_collections.llama_fleet.core.plugins.module_utils.processes import Process
+from ansible_collections.llama_fleet.core.plugins.module_utils.host import ports
+from ansible_collections.llama_fleet.core.plugins.module_utils.host.processes import Process
+from ansible_collections.llama_fleet.core.plugins.module_utils.preflight.http import Reply
+from ansible_collections.llama_fleet.core.plugins.module_utils.server import plan as server_plan
 from ansible_collections.llama_fleet.core.tests.unit.fake_preflight import (
     CPU,
     GB,

@@ -6,8 +6,8 @@ from __future__ import annotations
 
 import pytest
 
+from ansible_collections.llama_fleet.core.plugins.module_utils.gguf.quant import Candidate, ListedFile, choose, label, quant_of, size_text
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import ProblemError
-from ansible_collections.llama_fleet.core.plugins.module_utils.quant import Candidate, ListedFile, choose, label, quant_of, size_text
 
 
 def taken(wanted: str, *paths: str) -> list[str]:

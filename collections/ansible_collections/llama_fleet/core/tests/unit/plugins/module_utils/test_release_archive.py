@@ -14,10 +14,10 @@ import typing
 import pytest
 import zstandard
 
-from ansible_collections.llama_fleet.core.plugins.module_utils import release_pack
-from ansible_collections.llama_fleet.core.plugins.module_utils.commands import run
+from ansible_collections.llama_fleet.core.plugins.module_utils.host.commands import run
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import ProblemError
 from ansible_collections.llama_fleet.core.plugins.module_utils.progress import Progress
+from ansible_collections.llama_fleet.core.plugins.module_utils.release import pack as release_pack
 from ansible_collections.llama_fleet.core.plugins.module_utils.untrusted import printable
 from ansible_collections.llama_fleet.core.tests.unit import fake_packed
 from ansible_collections.llama_fleet.core.tests.unit.fake_packed import borrow, manifest_of, member, publish, write_archive

@@ -11,9 +11,11 @@ import typing
 
 import pytest
 
-from ansible_collections.llama_fleet.core.plugins.module_utils import files, release_cache, release_pack
-from ansible_collections.llama_fleet.core.plugins.module_utils.commands import run
+from ansible_collections.llama_fleet.core.plugins.module_utils.host import files
+from ansible_collections.llama_fleet.core.plugins.module_utils.host.commands import run
 from ansible_collections.llama_fleet.core.plugins.module_utils.progress import Progress
+from ansible_collections.llama_fleet.core.plugins.module_utils.release import cache as release_cache
+from ansible_collections.llama_fleet.core.plugins.module_utils.release import pack as release_pack
 from ansible_collections.llama_fleet.core.plugins.module_utils.untrusted import Plain
 from ansible_collections.llama_fleet.core.tests.unit.fake_packed import PARTS, borrow, make_key, publish
 from ansible_collections.llama_fleet.core.tests.unit.fake_site import NAME, NEW, OLD, Handler, Site, fill, find, served

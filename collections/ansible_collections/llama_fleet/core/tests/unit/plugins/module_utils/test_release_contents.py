@@ -7,9 +7,9 @@ import typing
 
 import pytest
 
-from ansible_collections.llama_fleet.core.plugins.module_utils.commands import Result
+from ansible_collections.llama_fleet.core.plugins.module_utils.host.commands import Result
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import ProblemError
-from ansible_collections.llama_fleet.core.plugins.module_utils.release_contents import copy_licences, server_options
+from ansible_collections.llama_fleet.core.plugins.module_utils.release.contents import copy_licences, server_options
 from ansible_collections.llama_fleet.core.tests.unit.fake_runner import FakeRunner
 
 MIT = "Permission is hereby granted, free of charge, to any person"

@@ -7,9 +7,9 @@ import typing
 
 import pytest
 
-from ansible_collections.llama_fleet.core.plugins.module_utils.instance_usage import uses
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import ProblemError
-from ansible_collections.llama_fleet.core.plugins.module_utils.release_list import described, releases, size_of
+from ansible_collections.llama_fleet.core.plugins.module_utils.release.listing import described, releases, size_of
+from ansible_collections.llama_fleet.core.plugins.module_utils.release.usage import uses
 from ansible_collections.llama_fleet.core.tests.unit.fake_release import publish, write_generation
 
 if typing.TYPE_CHECKING:

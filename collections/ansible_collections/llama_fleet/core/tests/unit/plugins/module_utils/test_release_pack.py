@@ -15,10 +15,13 @@ import typing
 import pytest
 import zstandard
 
-from ansible_collections.llama_fleet.core.plugins.module_utils import cpus, files, release_archive, release_pack, release_signature
-from ansible_collections.llama_fleet.core.plugins.module_utils.commands import run
+from ansible_collections.llama_fleet.core.plugins.module_utils.host import cpus, files
+from ansible_collections.llama_fleet.core.plugins.module_utils.host.commands import run
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import ProblemError
 from ansible_collections.llama_fleet.core.plugins.module_utils.progress import Progress
+from ansible_collections.llama_fleet.core.plugins.module_utils.release import archive as release_archive
+from ansible_collections.llama_fleet.core.plugins.module_utils.release import pack as release_pack
+from ansible_collections.llama_fleet.core.plugins.module_utils.release import signature as release_signature
 from ansible_collections.llama_fleet.core.plugins.module_utils.untrusted import Plain
 from ansible_collections.llama_fleet.core.tests.unit import fake_packed
 from ansible_collections.llama_fleet.core.tests.unit.fake_packed import Host, make_key

@@ -15,14 +15,16 @@ import sys
 
 import pytest
 
-from ansible_collections.llama_fleet.core.plugins.module_utils import files, release_pack, release_signature
-from ansible_collections.llama_fleet.core.plugins.module_utils.commands import run
+from ansible_collections.llama_fleet.core.plugins.module_utils.host import files
+from ansible_collections.llama_fleet.core.plugins.module_utils.host.commands import run
 from ansible_collections.llama_fleet.core.plugins.module_utils.progress import parse
+from ansible_collections.llama_fleet.core.plugins.module_utils.release import pack as release_pack
+from ansible_collections.llama_fleet.core.plugins.module_utils.release import signature as release_signature
 from ansible_collections.llama_fleet.core.tests.unit import fake_packed, waiting
 from ansible_collections.llama_fleet.core.tests.unit.fake_packed import Host, make_key
 
 NAME = "b77-fefefefefefe"
-COLLECTIONS = str(pathlib.Path(release_pack.__file__).parents[5])
+COLLECTIONS = str(pathlib.Path(release_pack.__file__).parents[6])
 
 
 @pytest.fixture(scope="module")
@@ -40,8 +42,9 @@ def host(tmp_path: pathlib.Path, key: pathlib.Path) -> Host:
 def test_two_at_once_pack_once(host: Host) -> None:
     program = (
         "import pathlib, sys\n"
-        "from ansible_collections.llama_fleet.core.plugins.module_utils import borrowed, release_pack\n"
-        "from ansible_collections.llama_fleet.core.plugins.module_utils.commands import run\n"
+        "from ansible_collections.llama_fleet.core.plugins.module_utils.tools import import_or_install as borrowed\n"
+        "from ansible_collections.llama_fleet.core.plugins.module_utils.release import pack as release_pack\n"
+        "from ansible_collections.llama_fleet.core.plugins.module_utils.host.commands import run\n"
         "from ansible_collections.llama_fleet.core.plugins.module_utils.progress import Progress\n"
         "release, folder, progress = map(pathlib.Path, sys.argv[1:])\n"
         "lend = borrowed.borrower(folder, '', '', Progress())\n"
@@ -67,8 +70,9 @@ def test_two_at_once_pack_once(host: Host) -> None:
 # A run that kills itself (SIGKILL) before its n-th rename.
 KILLED = """
 import os, pathlib, signal, sys
-from ansible_collections.llama_fleet.core.plugins.module_utils import borrowed, release_pack
-from ansible_collections.llama_fleet.core.plugins.module_utils.commands import run
+from ansible_collections.llama_fleet.core.plugins.module_utils.tools import import_or_install as borrowed
+from ansible_collections.llama_fleet.core.plugins.module_utils.release import pack as release_pack
+from ansible_collections.llama_fleet.core.plugins.module_utils.host.commands import run
 from ansible_collections.llama_fleet.core.plugins.module_utils.progress import Progress
 
 release, folder, key, number = sys.argv[1:]

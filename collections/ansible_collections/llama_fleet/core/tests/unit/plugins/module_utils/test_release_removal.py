@@ -8,10 +8,11 @@ import typing
 
 import pytest
 
-from ansible_collections.llama_fleet.core.plugins.module_utils import release_removal, release_store
-from ansible_collections.llama_fleet.core.plugins.module_utils.instance_usage import Use, uses
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import ProblemError
-from ansible_collections.llama_fleet.core.plugins.module_utils.release_removal import remove, superfluous
+from ansible_collections.llama_fleet.core.plugins.module_utils.release import removal as release_removal
+from ansible_collections.llama_fleet.core.plugins.module_utils.release import store as release_store
+from ansible_collections.llama_fleet.core.plugins.module_utils.release.removal import remove, superfluous
+from ansible_collections.llama_fleet.core.plugins.module_utils.release.usage import Use, uses
 from ansible_collections.llama_fleet.core.tests.unit.fake_release import lock_held, publish, write_generation
 
 if typing.TYPE_CHECKING:

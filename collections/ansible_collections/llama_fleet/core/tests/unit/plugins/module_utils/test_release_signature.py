@@ -10,9 +10,9 @@ import typing
 
 import pytest
 
-from ansible_collections.llama_fleet.core.plugins.module_utils import release_signature
-from ansible_collections.llama_fleet.core.plugins.module_utils.commands import Result, run
+from ansible_collections.llama_fleet.core.plugins.module_utils.host.commands import Result, run
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import ProblemError
+from ansible_collections.llama_fleet.core.plugins.module_utils.release import signature as release_signature
 from ansible_collections.llama_fleet.core.tests.unit.fake_packed import make_key
 from ansible_collections.llama_fleet.core.tests.unit.fake_runner import FakeRunner
 

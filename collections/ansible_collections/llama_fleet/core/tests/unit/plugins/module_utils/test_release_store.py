@@ -7,7 +7,7 @@ import typing
 
 import pytest
 
-from ansible_collections.llama_fleet.core.plugins.module_utils import release_store
+from ansible_collections.llama_fleet.core.plugins.module_utils.release import store as release_store
 
 if typing.TYPE_CHECKING:
     import pathlib

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ansible_collections.llama_fleet.core.plugins.module_utils.role_variables import unknown, wrong
+from ansible_collections.llama_fleet.core.plugins.plugin_utils.role_variables import unknown, wrong
 
 SPEC = {
     "llama_server_port": {"type": "int"},

@@ -9,13 +9,17 @@ import typing
 
 import pytest
 
-from ansible_collections.llama_fleet.core.plugins.module_utils import container_engines, processes, runtime_docker, server_mounts, server_runtimes
-from ansible_collections.llama_fleet.core.plugins.module_utils.commands import Result
-from ansible_collections.llama_fleet.core.plugins.module_utils.generations import Generation
+from ansible_collections.llama_fleet.core.plugins.module_utils.host import processes
+from ansible_collections.llama_fleet.core.plugins.module_utils.host.commands import Result
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import ProblemError
-from ansible_collections.llama_fleet.core.plugins.module_utils.runtime_docker import DockerRuntime
-from ansible_collections.llama_fleet.core.plugins.module_utils.runtime_quadlet import QuadletRuntime
-from ansible_collections.llama_fleet.core.plugins.module_utils.server_gate import GateError
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.gate.gate import GateError
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes import docker as runtime_docker
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes import engines as container_engines
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes import host_files as server_mounts
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes import runtimes as server_runtimes
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes.docker import DockerRuntime
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes.quadlet import QuadletRuntime
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.state.generations import Generation
 from ansible_collections.llama_fleet.core.tests.unit.fake_options import CPU, CUDA
 from ansible_collections.llama_fleet.core.tests.unit.fake_runner import FakeRunner
 

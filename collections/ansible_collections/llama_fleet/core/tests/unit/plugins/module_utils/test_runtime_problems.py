@@ -9,9 +9,9 @@ import typing
 
 import pytest
 
-from ansible_collections.llama_fleet.core.plugins.module_utils import server_runtimes
-from ansible_collections.llama_fleet.core.plugins.module_utils.commands import Result
+from ansible_collections.llama_fleet.core.plugins.module_utils.host.commands import Result
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import ProblemError
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes import runtimes as server_runtimes
 from ansible_collections.llama_fleet.core.tests.unit.fake_options import CPU, CUDA
 from ansible_collections.llama_fleet.core.tests.unit.fake_runner import FakeRunner
 

@@ -12,13 +12,13 @@ import tempfile
 
 import pytest
 
-from ansible_collections.llama_fleet.core.plugins.module_utils import scratch as module
-from ansible_collections.llama_fleet.core.plugins.module_utils.scratch import scratch
+from ansible_collections.llama_fleet.core.plugins.module_utils.host import scratch as module
+from ansible_collections.llama_fleet.core.plugins.module_utils.host.scratch import scratch
 
 COLLECTIONS = pathlib.Path(__file__).resolve().parents[7]
 HOLD = """
 import time
-from ansible_collections.llama_fleet.core.plugins.module_utils.scratch import scratch
+from ansible_collections.llama_fleet.core.plugins.module_utils.host.scratch import scratch
 with scratch() as folder:
     (folder / "model").write_text("x")
     print(folder, flush=True)

@@ -12,7 +12,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from ansible_collections.llama_fleet.core.plugins.module_utils import server_certificate, server_secrets
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings import certificate as server_certificate
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings import secrets as server_secrets
 from ansible_collections.llama_fleet.core.tests.unit.fake_server_options import WANTED
 
 if typing.TYPE_CHECKING:

@@ -10,8 +10,12 @@ import typing
 
 import pytest
 
-from ansible_collections.llama_fleet.core.plugins.module_utils import commands, ports, server_checks, server_options, server_settings, server_unit
-from ansible_collections.llama_fleet.core.plugins.module_utils.commands import Result
+from ansible_collections.llama_fleet.core.plugins.module_utils.host import commands, ports
+from ansible_collections.llama_fleet.core.plugins.module_utils.host.commands import Result
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.proof import checks as server_checks
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes import unit_file as server_unit
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings import options as server_options
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings import table as server_settings
 from ansible_collections.llama_fleet.core.tests.unit import fake_server
 from ansible_collections.llama_fleet.core.tests.unit.fake_runner import FakeRunner
 from ansible_collections.llama_fleet.core.tests.unit.fake_server_options import WANTED

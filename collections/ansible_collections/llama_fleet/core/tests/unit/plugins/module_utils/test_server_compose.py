@@ -10,7 +10,9 @@ import yaml
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from ansible_collections.llama_fleet.core.plugins.module_utils import server_compose, server_quadlet, systemd_text
+from ansible_collections.llama_fleet.core.plugins.module_utils.host import systemd_text
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes import compose_file as server_compose
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes import quadlet_file as server_quadlet
 from ansible_collections.llama_fleet.core.tests.unit.fake_options import CPU, CUDA
 
 WORDS = st.text(alphabet="ab0 \t\"'\\$%{}`;#=~|&<>*?!-/.:é", max_size=12).filter(systemd_text.is_one_line)

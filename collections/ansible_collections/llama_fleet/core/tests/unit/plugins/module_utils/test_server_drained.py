@@ -10,7 +10,7 @@ import typing
 
 import pytest
 
-from ansible_collections.llama_fleet.core.plugins.module_utils import server_drain
+from ansible_collections.llama_fleet.core.plugins.module_utils.server import drain as server_drain
 from ansible_collections.llama_fleet.core.tests.unit import fake_server
 from ansible_collections.llama_fleet.core.tests.unit.fake_stage import Site, staged
 

@@ -8,7 +8,8 @@ import typing
 
 import pytest
 
-from ansible_collections.llama_fleet.core.plugins.module_utils import server_flag_kinds, server_flags
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings import extra as server_flags
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings import flag_kinds as server_flag_kinds
 from ansible_collections.llama_fleet.core.tests.unit.fake_server_options import flags
 
 FLAGS = flags()

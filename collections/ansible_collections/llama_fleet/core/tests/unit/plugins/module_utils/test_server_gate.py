@@ -11,9 +11,9 @@ import typing
 
 import pytest
 
-from ansible_collections.llama_fleet.core.plugins.module_utils import server_gate
-from ansible_collections.llama_fleet.core.plugins.module_utils.server_gate import AnswerError, Expected, GateError, Limit, Passed, Reply
-from ansible_collections.llama_fleet.core.plugins.module_utils.server_speed import Baseline
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.gate import gate as server_gate
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.gate.gate import AnswerError, Expected, GateError, Limit, Passed, Reply
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.gate.speed import Baseline
 from ansible_collections.llama_fleet.core.tests.unit.fake_metrics_server import here
 
 

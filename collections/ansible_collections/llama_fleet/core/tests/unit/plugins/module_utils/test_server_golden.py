@@ -12,11 +12,12 @@ import typing
 
 import pytest
 
-from ansible_collections.llama_fleet.core.plugins.module_utils import server_runtimes, systemd_text
+from ansible_collections.llama_fleet.core.plugins.module_utils.host import systemd_text
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes import runtimes as server_runtimes
 from ansible_collections.llama_fleet.core.tests.unit.fake_options import CPU, CUDA
 
 if typing.TYPE_CHECKING:
-    from ansible_collections.llama_fleet.core.plugins.module_utils.server_options import Options
+    from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings.options import Options
 
 GOLDEN = pathlib.Path(__file__).parent / "golden"
 FILES = {"systemd": ("unit", "service"), "quadlet": ("unit", "container"), "docker": ("compose.yaml", "compose.yaml")}

@@ -10,8 +10,10 @@ import typing
 
 import pytest
 
-from ansible_collections.llama_fleet.core.plugins.module_utils import processes, server_info, server_runtimes
-from ansible_collections.llama_fleet.core.plugins.module_utils.commands import Result
+from ansible_collections.llama_fleet.core.plugins.module_utils.host import processes
+from ansible_collections.llama_fleet.core.plugins.module_utils.host.commands import Result
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes import runtimes as server_runtimes
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.status import info as server_info
 from ansible_collections.llama_fleet.core.tests.unit.fake_instance import KEY, UNIT, Docker, Site
 from ansible_collections.llama_fleet.core.tests.unit.fake_metrics_server import Fake, healthy, serving
 from ansible_collections.llama_fleet.core.tests.unit.fake_runner import FakeRunner

@@ -7,15 +7,15 @@ import typing
 
 import pytest
 
-from ansible_collections.llama_fleet.core.plugins.module_utils import server_memory
-from ansible_collections.llama_fleet.core.plugins.module_utils.memory_plan import DeviceMemory, MemoryPlan
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, ProblemError
+from ansible_collections.llama_fleet.core.plugins.module_utils.release.memory_plan import DeviceMemory, MemoryPlan
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.proof import memory as server_memory
 from ansible_collections.llama_fleet.core.tests.unit.fake_options import CPU, CUDA
 
 if typing.TYPE_CHECKING:
     import pathlib
 
-    from ansible_collections.llama_fleet.core.plugins.module_utils.server_options import Options
+    from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings.options import Options
 
 SMALL = dataclasses.replace(CPU, ctx_size=4096, parallel=4, cache_ram=0)
 GPU = dataclasses.replace(CUDA, ctx_size=4096, parallel=4, cache_ram=0, n_gpu_layers="all", mmproj="", lora=())

@@ -9,8 +9,9 @@ import socket
 
 import pytest
 
-from ansible_collections.llama_fleet.core.plugins.module_utils import server_asking, server_metrics
-from ansible_collections.llama_fleet.core.plugins.module_utils.server_metrics import Telling
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.gate import http as server_asking
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.status import metrics as server_metrics
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.status.metrics import Telling
 from ansible_collections.llama_fleet.core.tests.unit.fake_metrics_server import METRICS, Fake, healthy, here, serving
 
 

@@ -7,7 +7,8 @@ import typing
 
 import pytest
 
-from ansible_collections.llama_fleet.core.plugins.module_utils import server_limits, server_mounts
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes import host_files as server_mounts
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings import limits as server_limits
 from ansible_collections.llama_fleet.core.tests.unit.fake_options import CPU, CUDA
 
 if typing.TYPE_CHECKING:

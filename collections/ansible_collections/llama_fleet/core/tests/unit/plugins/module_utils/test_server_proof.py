@@ -9,17 +9,18 @@ import typing
 
 import pytest
 
-from ansible_collections.llama_fleet.core.plugins.module_utils import server_plan, server_proof
-from ansible_collections.llama_fleet.core.plugins.module_utils.commands import Result
-from ansible_collections.llama_fleet.core.plugins.module_utils.generations import Generation
+from ansible_collections.llama_fleet.core.plugins.module_utils.host.commands import Result
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import ProblemError
-from ansible_collections.llama_fleet.core.plugins.module_utils.server_proof import Candidate, ModelFacts
+from ansible_collections.llama_fleet.core.plugins.module_utils.server import plan as server_plan
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.proof import proof as server_proof
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.proof.proof import Candidate, ModelFacts
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.state.generations import Generation
 from ansible_collections.llama_fleet.core.tests.unit import fake_gguf
 from ansible_collections.llama_fleet.core.tests.unit.fake_options import CPU, CUDA
 from ansible_collections.llama_fleet.core.tests.unit.fake_runner import FakeRunner
 
 if typing.TYPE_CHECKING:
-    from ansible_collections.llama_fleet.core.plugins.module_utils.server_options import Options
+    from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings.options import Options
 
 
 def header(path: pathlib.Path, trained: int, claimed: int = 0) -> pathlib.Path:

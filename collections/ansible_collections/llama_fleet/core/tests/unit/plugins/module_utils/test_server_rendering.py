@@ -14,7 +14,11 @@ import pathlib
 
 import pytest
 
-from ansible_collections.llama_fleet.core.plugins.module_utils import server_flags, server_options, server_settings, server_writing, systemd_text
+from ansible_collections.llama_fleet.core.plugins.module_utils.host import systemd_text
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings import extra as server_flags
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings import options as server_options
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings import render as server_writing
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings import table as server_settings
 from ansible_collections.llama_fleet.core.tests.unit.fake_server_options import FIXTURES, WANTED, flags
 
 # What every release can do, old or new, and none of it the default.

@@ -13,14 +13,12 @@ import hypothesis
 import hypothesis.strategies as st
 import pytest
 
-from ansible_collections.llama_fleet.core.plugins.module_utils import (
-    server_flags,
-    server_options,
-    server_settings,
-    server_unit,
-    server_writing,
-    systemd_text,
-)
+from ansible_collections.llama_fleet.core.plugins.module_utils.host import systemd_text
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes import unit_file as server_unit
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings import extra as server_flags
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings import options as server_options
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings import render as server_writing
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings import table as server_settings
 from ansible_collections.llama_fleet.core.tests.unit.fake_server_options import WANTED, flags
 
 TEXT = st.text(st.characters(codec="utf-8", exclude_categories=("Cc", "Cs", "Cn", "Co", "Cf", "Zl", "Zp")), min_size=1, max_size=30) | st.sampled_from(

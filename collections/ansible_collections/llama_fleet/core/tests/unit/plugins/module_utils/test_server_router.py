@@ -10,14 +10,17 @@ import typing
 
 import pytest
 
-from ansible_collections.llama_fleet.core.plugins.module_utils import server_checks, server_gate, server_mounts, server_router
-from ansible_collections.llama_fleet.core.plugins.module_utils.server_gate import Expected, GateError, Limit, Passed, Reply
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.gate import gate as server_gate
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.gate.gate import Expected, GateError, Limit, Passed, Reply
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.proof import checks as server_checks
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes import host_files as server_mounts
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings import router as server_router
 from ansible_collections.llama_fleet.core.tests.unit.fake_server_options import WANTED
 
 if typing.TYPE_CHECKING:
     import pathlib
 
-    from ansible_collections.llama_fleet.core.plugins.module_utils.server_options import Options
+    from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings.options import Options
 
 ROUTED = dataclasses.replace(WANTED, model="", allow=("router",), tls_certificate="", tls_key="", embeddings=False, rerank=False)
 

@@ -10,11 +10,13 @@ import typing
 
 import pytest
 
-from ansible_collections.llama_fleet.core.plugins.module_utils import files, processes, runtime_systemd, server_runtimes
-from ansible_collections.llama_fleet.core.plugins.module_utils.commands import Result
-from ansible_collections.llama_fleet.core.plugins.module_utils.generations import Generation
-from ansible_collections.llama_fleet.core.plugins.module_utils.server_gate import GateError
-from ansible_collections.llama_fleet.core.plugins.module_utils.server_runtimes import ProcessRuntime, SystemdRuntime
+from ansible_collections.llama_fleet.core.plugins.module_utils.host import files, processes
+from ansible_collections.llama_fleet.core.plugins.module_utils.host.commands import Result
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.gate.gate import GateError
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes import runtimes as server_runtimes
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes import systemd as runtime_systemd
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes.runtimes import ProcessRuntime, SystemdRuntime
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.state.generations import Generation
 from ansible_collections.llama_fleet.core.plugins.module_utils.untrusted import Plain
 from ansible_collections.llama_fleet.core.tests.unit import waiting
 

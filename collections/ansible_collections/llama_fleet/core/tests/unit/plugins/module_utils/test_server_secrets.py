@@ -7,7 +7,8 @@ import typing
 
 import pytest
 
-from ansible_collections.llama_fleet.core.plugins.module_utils import server_options, server_secrets
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings import options as server_options
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings import secrets as server_secrets
 from ansible_collections.llama_fleet.core.tests.unit.fake_server_options import WANTED
 
 

@@ -9,9 +9,10 @@ import typing
 
 import pytest
 
-from ansible_collections.llama_fleet.core.plugins.module_utils import server_settings, server_writing
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import ProblemError
-from ansible_collections.llama_fleet.core.plugins.module_utils.server_flags import Flag, Flags
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings import render as server_writing
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings import table as server_settings
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings.extra import Flag, Flags
 from ansible_collections.llama_fleet.core.tests.unit.fake_server_options import WANTED, flags
 
 NEW, MIDDLE, OLD = "help", "help_middle", "help_old"

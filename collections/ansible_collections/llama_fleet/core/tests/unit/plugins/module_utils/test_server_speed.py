@@ -7,9 +7,9 @@ import typing
 
 import pytest
 
-from ansible_collections.llama_fleet.core.plugins.module_utils import server_speed
-from ansible_collections.llama_fleet.core.plugins.module_utils.generations import Generation
-from ansible_collections.llama_fleet.core.plugins.module_utils.server_speed import Baseline, Sample
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.gate import speed as server_speed
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.gate.speed import Baseline, Sample
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.state.generations import Generation
 
 
 def generation(number: int, speed: float, model: str = "/m.gguf", good: bool = True) -> Generation:

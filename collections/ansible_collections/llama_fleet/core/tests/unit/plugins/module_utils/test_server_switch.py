@@ -7,8 +7,8 @@ import typing
 
 import pytest
 
-from ansible_collections.llama_fleet.core.plugins.module_utils import server_switch
-from ansible_collections.llama_fleet.core.plugins.module_utils.generations import Generation
+from ansible_collections.llama_fleet.core.plugins.module_utils.server import switch as server_switch
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.state.generations import Generation
 
 OPTIONS: dict[str, typing.Any] = {"host": "0.0.0.0", "port": 80, "extra_options": {}}
 

@@ -17,8 +17,11 @@ import typing
 
 import pytest
 
-from ansible_collections.llama_fleet.core.plugins.module_utils import ports, processes, server_asking, server_metrics, server_trust
-from ansible_collections.llama_fleet.core.plugins.module_utils.server_trust import StrangerError, Trust
+from ansible_collections.llama_fleet.core.plugins.module_utils.host import ports, processes
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.gate import http as server_asking
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.gate import trust as server_trust
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.gate.trust import StrangerError, Trust
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.status import metrics as server_metrics
 from ansible_collections.llama_fleet.core.tests.unit.fake_metrics_server import healthy, here, serving
 
 if typing.TYPE_CHECKING:

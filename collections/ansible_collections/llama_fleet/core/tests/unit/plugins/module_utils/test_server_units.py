@@ -12,13 +12,13 @@ import typing
 
 import pytest
 
-from ansible_collections.llama_fleet.core.plugins.module_utils import server_unit
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes import unit_file as server_unit
 from ansible_collections.llama_fleet.core.tests.unit.fake_options import CPU, CUDA
 
 if typing.TYPE_CHECKING:
     import pathlib
 
-    from ansible_collections.llama_fleet.core.plugins.module_utils.server_options import Options
+    from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings.options import Options
 
 KINDS: dict[str, tuple[Options, dict[str, typing.Any]]] = {
     "cpu": (CPU, {}),

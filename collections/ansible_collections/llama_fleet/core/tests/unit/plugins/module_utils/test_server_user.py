@@ -7,7 +7,9 @@ import typing
 
 import pytest
 
-from ansible_collections.llama_fleet.core.plugins.module_utils import server_mounts, server_user, unprivileged
+from ansible_collections.llama_fleet.core.plugins.module_utils.host import unprivileged
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes import host_files as server_mounts
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes import user as server_user
 from ansible_collections.llama_fleet.core.tests.unit.fake_server_options import WANTED
 
 if typing.TYPE_CHECKING:

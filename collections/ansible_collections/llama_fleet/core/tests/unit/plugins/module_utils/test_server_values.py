@@ -8,8 +8,9 @@ import typing
 
 import pytest
 
-from ansible_collections.llama_fleet.core.plugins.module_utils import server_arguments, server_options
-from ansible_collections.llama_fleet.core.plugins.module_utils.server_options import Options
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings import arguments as server_arguments
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings import options as server_options
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings.options import Options
 from ansible_collections.llama_fleet.core.tests.unit.fake_server_options import WANTED
 
 

@@ -8,8 +8,9 @@ import struct
 
 import pytest
 
-from ansible_collections.llama_fleet.core.plugins.module_utils.commands import Result
-from ansible_collections.llama_fleet.core.plugins.module_utils.smoke_test import (
+from ansible_collections.llama_fleet.core.plugins.module_utils.gguf.tiny_model import tensors, write_tiny_model
+from ansible_collections.llama_fleet.core.plugins.module_utils.host.commands import Result
+from ansible_collections.llama_fleet.core.plugins.module_utils.release.smoke_test import (
     bench_command,
     has_gpu,
     parse_devices,
@@ -17,7 +18,6 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.smoke_test import
     smoke_test,
     smoke_test_as_it_is,
 )
-from ansible_collections.llama_fleet.core.plugins.module_utils.tiny_model import tensors, write_tiny_model
 from ansible_collections.llama_fleet.core.tests.unit.fake_runner import FakeRunner
 
 GOOD = '[{"n_prompt": 32, "n_gen": 0, "avg_ts": 812.347}, {"n_prompt": 0, "n_gen": 4, "avg_ts": 55}]'

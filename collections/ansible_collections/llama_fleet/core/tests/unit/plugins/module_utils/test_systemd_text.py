@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from ansible_collections.llama_fleet.core.plugins.module_utils import systemd_text
+from ansible_collections.llama_fleet.core.plugins.module_utils.host import systemd_text
 
 NASTY = st.text(alphabet="ab0 \t\"'\\$%{}`;#=~|&<>*?!-/.é", max_size=20).filter(systemd_text.is_one_line)
 VALUES = NASTY | st.text(max_size=20).filter(systemd_text.is_one_line)

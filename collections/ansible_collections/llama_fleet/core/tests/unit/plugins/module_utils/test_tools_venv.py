@@ -13,14 +13,14 @@ import zipfile
 
 import pytest
 
-from ansible_collections.llama_fleet.core.plugins.module_utils import tools_venv
-from ansible_collections.llama_fleet.core.plugins.module_utils.commands import Result
-from ansible_collections.llama_fleet.core.plugins.module_utils.package_index import IndexFile
+from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.index import IndexFile
+from ansible_collections.llama_fleet.core.plugins.module_utils.host.commands import Result
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, ProblemError
+from ansible_collections.llama_fleet.core.plugins.module_utils.tools import venv as tools_venv
 from ansible_collections.llama_fleet.core.tests.unit.fake_runner import FakeRunner
 
 if typing.TYPE_CHECKING:
-    from ansible_collections.llama_fleet.core.plugins.module_utils.pinned import Package
+    from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.pinned import Package
 
 WANTED = ["cmake==1", "ninja==2"]
 SUMS = {name: hashlib.sha256(name.encode()).hexdigest() for name in ("cmake", "ninja", "hub", "idna", "cache")}

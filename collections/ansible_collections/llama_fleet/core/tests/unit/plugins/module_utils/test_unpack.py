@@ -9,8 +9,8 @@ import tarfile
 
 import pytest
 
+from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.unpack import unpack_tree
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import ProblemError
-from ansible_collections.llama_fleet.core.plugins.module_utils.unpack import unpack_tree
 
 
 def pack(path: pathlib.Path, *members: tuple[str, str, str]) -> None:

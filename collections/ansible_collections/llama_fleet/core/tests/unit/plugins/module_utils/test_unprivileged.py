@@ -10,7 +10,7 @@ import typing
 
 import pytest
 
-from ansible_collections.llama_fleet.core.plugins.module_utils import unprivileged
+from ansible_collections.llama_fleet.core.plugins.module_utils.host import unprivileged
 
 needs_root = pytest.mark.skipif(not unprivileged.may_become_others(), reason="needs root, which may become another user")
 USER = 60_600
@@ -131,7 +131,7 @@ def test_what_root_has_is_given_and_nothing_else(tmp_path: pathlib.Path) -> None
 def test_become_gives_up_everything() -> None:
     code = (
         f"import pathlib, sys; sys.path.insert(0, {str(pathlib.Path(__file__).resolve().parents[7])!r})\n"
-        "from ansible_collections.llama_fleet.core.plugins.module_utils import unprivileged\n"
+        "from ansible_collections.llama_fleet.core.plugins.module_utils.host import unprivileged\n"
         f"unprivileged.become({USER})\n"
         "print(pathlib.Path('/proc/self/status').read_text())\n"
     )

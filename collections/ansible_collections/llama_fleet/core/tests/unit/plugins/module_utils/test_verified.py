@@ -14,20 +14,18 @@ import zipfile
 
 import pytest
 
-from ansible_collections.llama_fleet.core.plugins.module_utils import (
-    cuda_wheels,
-    llama_cpp_archive,
-    llama_cpp_upstream,
-    model_store,
-    model_wheel,
-    tools_venv,
-    verified,
-)
-from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp_source import Archive
-from ansible_collections.llama_fleet.core.plugins.module_utils.model_plan import Plan, RemoteFile
+from ansible_collections.llama_fleet.core.plugins.module_utils.cuda import wheels as cuda_wheels
+from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.unpack import unpack_tree
+from ansible_collections.llama_fleet.core.plugins.module_utils.host import verified
+from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp import archive as llama_cpp_archive
+from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp import upstream as llama_cpp_upstream
+from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.source import Archive
+from ansible_collections.llama_fleet.core.plugins.module_utils.model import store as model_store
+from ansible_collections.llama_fleet.core.plugins.module_utils.model import wheel as model_wheel
+from ansible_collections.llama_fleet.core.plugins.module_utils.model.plan import Plan, RemoteFile
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import ProblemError
 from ansible_collections.llama_fleet.core.plugins.module_utils.progress import Progress
-from ansible_collections.llama_fleet.core.plugins.module_utils.unpack import unpack_tree
+from ansible_collections.llama_fleet.core.plugins.module_utils.tools import venv as tools_venv
 
 GOOD, EVIL = b"GGUF good", b"GGUF evil"
 

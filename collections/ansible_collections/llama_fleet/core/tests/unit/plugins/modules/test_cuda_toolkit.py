@@ -10,9 +10,13 @@ import typing
 
 import pytest
 
-from ansible_collections.llama_fleet.core.plugins.module_utils import build_host, cuda, cuda_proof, cuda_wheels, files
-from ansible_collections.llama_fleet.core.plugins.module_utils.cuda_releases import RELEASES
+from ansible_collections.llama_fleet.core.plugins.module_utils.cuda import plan as cuda
+from ansible_collections.llama_fleet.core.plugins.module_utils.cuda import trial as cuda_proof
+from ansible_collections.llama_fleet.core.plugins.module_utils.cuda import wheels as cuda_wheels
+from ansible_collections.llama_fleet.core.plugins.module_utils.cuda.releases import RELEASES
+from ansible_collections.llama_fleet.core.plugins.module_utils.host import files
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import ProblemError
+from ansible_collections.llama_fleet.core.plugins.module_utils.tools import compiler as build_host
 from ansible_collections.llama_fleet.core.plugins.modules import cuda_toolkit
 from ansible_collections.llama_fleet.core.tests.unit.at_the_door import admitted
 

@@ -13,7 +13,8 @@ import typing
 
 import pytest
 
-from ansible_collections.llama_fleet.core.plugins.module_utils import files, release_index
+from ansible_collections.llama_fleet.core.plugins.module_utils.host import files
+from ansible_collections.llama_fleet.core.plugins.module_utils.release import index as release_index
 from ansible_collections.llama_fleet.core.tests.unit import fake_llama_cpp, fake_packed, fake_site
 from ansible_collections.llama_fleet.core.tests.unit.fake_build_host import Facts, Host
 

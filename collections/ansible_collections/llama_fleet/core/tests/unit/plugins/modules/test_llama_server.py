@@ -17,7 +17,9 @@ import typing
 
 import pytest
 
-from ansible_collections.llama_fleet.core.plugins.module_utils import processes, server_checks, tiny_model
+from ansible_collections.llama_fleet.core.plugins.module_utils.gguf import tiny_model
+from ansible_collections.llama_fleet.core.plugins.module_utils.host import processes
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.proof import checks as server_checks
 from ansible_collections.llama_fleet.core.tests.unit import fake_server
 from ansible_collections.llama_fleet.core.tests.unit.module_runs import Forker, Instance
 

@@ -14,11 +14,14 @@ import typing
 import pytest
 import yaml
 
-from ansible_collections.llama_fleet.core.plugins.module_utils import nvidia, nvidia_container, nvidia_host, nvidia_smi
-from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia_container import Cdi
-from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia_findings import Finding
-from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia_kernel import Account
-from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia_requirements import Requirements
+from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia import container as nvidia_container
+from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia import examine as nvidia_host
+from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia import observe as nvidia
+from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia import smi as nvidia_smi
+from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia.container import Cdi
+from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia.findings import Finding
+from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia.kernel import Account
+from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia.requirements import Requirements
 from ansible_collections.llama_fleet.core.plugins.modules import nvidia_driver_info
 from ansible_collections.llama_fleet.core.tests.unit.at_the_door import admitted
 

@@ -11,7 +11,7 @@ import typing
 import pytest
 import zstandard
 
-from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp_options import fingerprint
+from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.options import fingerprint
 from ansible_collections.llama_fleet.core.plugins.plugin_utils import accepted_release
 from ansible_collections.llama_fleet.core.plugins.plugin_utils.accepted_release import Asked, accept, asked
 from ansible_collections.llama_fleet.core.tests.unit import fake_shared

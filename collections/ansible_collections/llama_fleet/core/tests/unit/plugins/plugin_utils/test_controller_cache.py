@@ -14,8 +14,8 @@ import typing
 
 import pytest
 
-from ansible_collections.llama_fleet.core.plugins.module_utils import release_index
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import ProblemError
+from ansible_collections.llama_fleet.core.plugins.module_utils.release import index as release_index
 from ansible_collections.llama_fleet.core.plugins.plugin_utils import controller_cache
 from ansible_collections.llama_fleet.core.plugins.plugin_utils.builders import Builder
 from ansible_collections.llama_fleet.core.plugins.plugin_utils.controller_cache import RECORD, UNUSED, Accepted, ControllerCache

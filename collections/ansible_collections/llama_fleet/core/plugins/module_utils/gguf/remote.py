@@ -1,0 +1,77 @@
+# Copyright: (c) 2026, the llama-fleet authors
+# SPDX-License-Identifier: MIT
+"""A GGUF file on a web server, read by ranges: its size and its first bytes cost one request."""
+
+from __future__ import annotations
+
+import typing
+
+from ansible_collections.llama_fleet.core.plugins.module_utils.fetch import ask as http_ask
+from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.ask import Reached, opened, tried, unreachable
+from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.rules import BrokenError, OriginError, Road, bare
+from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.status import refusal, require_unpacked, whole_number
+from ansible_collections.llama_fleet.core.plugins.module_utils.gguf.header import FIRST_BLOCK
+from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, ProblemError
+
+_MOST_SKIPPED = 1 << 30  # bytes that are passed over where a server has no ranges
+_REFUSED = (401, 403)
+
+
+class RemoteGguf:
+    """The file at ``url``. ``headers`` go to its own origin and never to another one that it redirects to."""
+
+    def __init__(self, url: str, headers: typing.Mapping[str, str], variable: str) -> None:
+        self._variable = variable
+        self._patience = http_ask.USUAL
+        self._given = "the token that was given" if "Authorization" in headers else "no token"
+        try:
+            self._road = Road(url, headers)
+        except OriginError as error:
+            raise unreachable(variable, url, error) from error
+        self.where = bare(url)  # a query may hold a signature
+        self.size = 0
+        self._first = self._ask(0, FIRST_BLOCK)
+
+    def read(self, begin: int, end: int) -> bytes:
+        """The bytes from ``begin`` up to, not including, ``end``."""
+        return self._first[begin:end] if end <= len(self._first) else self._ask(begin, end)
+
+    def _ask(self, begin: int, end: int) -> bytes:
+        try:
+            return tried(lambda: self._ask_once(begin, end), self._patience)
+        except OriginError as error:
+            if error.status == 416 and begin == 0:  # there is no first byte
+                return b""
+            raise self._refusal(error) from None
+
+    def _ask_once(self, begin: int, end: int) -> bytes:
+        with opened(self._road, self._road.begin(), {"Range": f"bytes={begin}-{end - 1}"}, self._patience.large) as reached:
+            answer = reached.answer
+            if answer.status not in (200, 206):
+                raise refusal(answer, reached.place)
+            require_unpacked(answer)
+            self.size = self.size or self._told_size(reached)
+            skipped = 0 if answer.status == 206 else begin  # no ranges here: what goes before is passed over
+            if skipped > _MOST_SKIPPED:
+                raise ProblemError(Problem(self._variable, f"{self.where}, whose server sends no ranges", "one that does", "use another server"))
+            count = min(end, self.size) - begin
+            answer.expect(skipped + count)
+            data = answer.start(skipped + count)[skipped:]
+            if len(data) < count and answer.left:  # what was promised is still to come
+                raise BrokenError(f"an answer that broke off at byte {begin + len(data)} of {self.size}")
+            return data
+
+    def _told_size(self, reached: Reached) -> int:
+        answer = reached.answer
+        whole = answer.header("Content-Range").rpartition("/")[2] if answer.status == 206 else answer.header("Content-Length")
+        for told in (reached.linked.get("X-Linked-Size", ""), whole):
+            size = whole_number(told)
+            if size is not None:
+                return size
+        raise ProblemError(Problem(self._variable, f"{self.where}, whose server tells no size", "the size of the file", "use another server"))
+
+    def _refusal(self, error: OriginError) -> ProblemError:
+        if error.status not in _REFUSED:
+            return unreachable(self._variable, self.where, error)
+        found = f"HTTP status {error.status} from {self.where} with {self._given}"
+        return ProblemError(Problem(self._variable, found, "a file that may be read", "give the token of an account that was granted access"))

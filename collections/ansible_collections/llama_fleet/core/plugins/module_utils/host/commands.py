@@ -1,0 +1,184 @@
+# Copyright: (c) 2026, the llama-fleet authors
+# SPDX-License-Identifier: MIT
+"""Commands on the host, behind one small protocol that tests replace."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+import signal
+import subprocess
+import typing
+
+from ansible_collections.llama_fleet.core.plugins.module_utils.host import unprivileged
+
+# Of the command, of a container and of the Hub's client: whoever needs them is given them in another way.
+_OUR_SECRETS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "GGUF_MODEL_TOKEN", "LLAMA_API_KEY", "LLAMA_SERVER_API_KEY", "LLAMA_SERVER_API_KEYS")
+# The code of a command that was killed at its time limit, as of timeout(1).
+TIMED_OUT = 124
+
+
+@dataclasses.dataclass(frozen=True)
+class Result:
+    """How a command ended. ``code`` is negative for a signal; 127 where it could not be started."""
+
+    code: int
+    stdout: str
+    stderr: str
+
+    @property
+    def ok(self) -> bool:
+        return self.code == 0
+
+
+class Runner(typing.Protocol):
+    """Runs a command to its end."""
+
+    def __call__(
+        self,
+        command: typing.Sequence[str],
+        env: typing.Mapping[str, str] | None = None,
+        cwd: str | None = None,
+        timeout: float | None = None,
+        on_line: typing.Callable[[str], None] | None = None,
+    ) -> Result:
+        """Run ``command``.
+
+        ``env`` is added to the environment, LC_ALL is always C. ``timeout`` is in seconds; past it
+        the command is killed and the code is 124. With ``on_line``, stderr joins stdout, each line
+        is handed over as it comes, and there is no time limit.
+        """
+
+
+def through(run_it: Runner, words: typing.Callable[[typing.Sequence[str], typing.Mapping[str, str]], typing.Sequence[str]]) -> Runner:
+    """A Runner that has ``run_it`` run what ``words`` makes of a command and its environment."""
+
+    def run_through(
+        command: typing.Sequence[str],
+        env: typing.Mapping[str, str] | None = None,
+        cwd: str | None = None,
+        timeout: float | None = None,
+        on_line: typing.Callable[[str], None] | None = None,
+    ) -> Result:
+        return run_it(words(command, env or {}), env, cwd, timeout, on_line)
+
+    return run_through
+
+
+def run(
+    command: typing.Sequence[str],
+    env: typing.Mapping[str, str] | None = None,
+    cwd: str | None = None,
+    timeout: float | None = None,
+    on_line: typing.Callable[[str], None] | None = None,
+) -> Result:
+    """The real Runner. No command needs what Ansible's own environment may hold of our secrets."""
+    ours = {name: value for name, value in os.environ.items() if name not in _OUR_SECRETS}
+    return _run(command, {**ours, **(env or {})}, cwd, timeout, on_line, {})
+
+
+def as_user(user: int, more: typing.Mapping[str, str]) -> Runner:
+    """Return a Runner whose commands are those of the user with the number ``user``, with ``more`` in their environment and nothing secret."""
+
+    def run_as_user(
+        command: typing.Sequence[str],
+        env: typing.Mapping[str, str] | None = None,
+        cwd: str | None = None,
+        timeout: float | None = None,
+        on_line: typing.Callable[[str], None] | None = None,
+    ) -> Result:
+        ours = {**unprivileged.without_secrets(os.environ), **more, **(env or {})}
+        return _run(command, ours, cwd or "/", timeout, on_line, unprivileged.identity(user))
+
+    return run_as_user
+
+
+def _run(
+    command: typing.Sequence[str],
+    variables: typing.Mapping[str, str],
+    cwd: str | None,
+    timeout: float | None,
+    on_line: typing.Callable[[str], None] | None,
+    identity: typing.Mapping[str, typing.Any],
+) -> Result:
+    environment = {**variables, "LC_ALL": "C"}
+    try:
+        if on_line is not None:
+            return _run_by_line(command, environment, cwd, on_line, identity)
+        return _run_to_end(command, environment, cwd, timeout, identity)
+    except OSError as error:
+        return Result(127, "", f"{command[0]}: {error.strerror}")
+
+
+def _run_to_end(
+    command: typing.Sequence[str],
+    environment: typing.Mapping[str, str],
+    cwd: str | None,
+    timeout: float | None,
+    identity: typing.Mapping[str, typing.Any],
+) -> Result:
+    # Neither the with statement nor subprocess.run: both wait for the child after its time, and one that is
+    # stuck in the kernel (a driver that hangs) cannot be killed.
+    process = subprocess.Popen(  # pylint: disable=ansible-bad-function  # because run_command needs a module and shows no line as it comes
+        list(command),
+        env=dict(environment),
+        cwd=cwd,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        encoding="utf-8",
+        errors="replace",
+        start_new_session=timeout is not None,
+        **identity,
+    )
+    try:
+        stdout, stderr = process.communicate(timeout=timeout)
+    except subprocess.TimeoutExpired:
+        _abandon(process)
+        return Result(TIMED_OUT, "", f"{command[0]} did not end within {timeout:g} s")
+    except BaseException:  # this module is being stopped
+        _abandon(process)
+        raise
+    return Result(process.returncode, stdout, stderr)
+
+
+def _abandon(process: subprocess.Popen[str]) -> None:
+    """Kill a command, with its children where it has a process group of its own, but wait for no more than a second."""
+    with contextlib.suppress(OSError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.kill()
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(timeout=1)
+    for stream in (process.stdout, process.stderr):
+        if stream is not None:
+            stream.close()
+
+
+def _run_by_line(
+    command: typing.Sequence[str],
+    environment: typing.Mapping[str, str],
+    cwd: str | None,
+    on_line: typing.Callable[[str], None],
+    identity: typing.Mapping[str, typing.Any],
+) -> Result:
+    lines: list[str] = []
+    with subprocess.Popen(  # pylint: disable=ansible-bad-function  # because run_command needs a module and shows no line as it comes
+        list(command),
+        env=dict(environment),
+        cwd=cwd,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        encoding="utf-8",
+        errors="replace",
+        **identity,
+    ) as process:
+        try:
+            for line in typing.cast("typing.Iterable[str]", process.stdout):
+                lines.append(line)
+                on_line(line.rstrip("\n"))
+        except BaseException:  # this module is being stopped: its child must not go on alone
+            process.terminate()
+            raise
+    return Result(process.returncode, "".join(lines), "")

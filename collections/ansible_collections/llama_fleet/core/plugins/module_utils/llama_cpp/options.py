@@ -1,0 +1,224 @@
+# Copyright: (c) 2026, the llama-fleet authors
+# SPDX-License-Identifier: MIT
+"""What makes a build of llama.cpp: its CMake options, and the fingerprint over all that shapes the binaries."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+import re
+import typing
+
+from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.source import build_number
+from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, nearest, one_of
+
+CUDA = "cuda"
+NATIVE = "native"
+PORTABLE = "portable"
+X86 = ("x86_64", "amd64")
+ARM = ("aarch64", "arm64")
+
+_OPTION_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.+-]*")
+_ARCHITECTURE = re.compile(r"[0-9]{2,3}[af]?(-real|-virtual)?")
+
+_COMMON = {
+    "CMAKE_BUILD_TYPE": "Release",
+    "BUILD_SHARED_LIBS": "ON",
+    # Programs find their libraries wherever the release is moved to.
+    "CMAKE_INSTALL_RPATH": "$ORIGIN",
+    "CMAKE_BUILD_WITH_INSTALL_RPATH": "ON",
+    "LLAMA_BUILD_TESTS": "OFF",
+    "LLAMA_BUILD_EXAMPLES": "OFF",
+    # The web interface would be downloaded during the build.
+    "LLAMA_BUILD_UI": "OFF",
+    "LLAMA_USE_PREBUILT_UI": "OFF",
+    # The compiler cache is chosen here, not there.
+    "GGML_CCACHE": "OFF",
+}
+# What x86-64 CPUs may have beyond the first of them: llama.cpp's name of each → the kernel's in /proc/cpuinfo.
+_X86_FEATURES = {
+    "sse42": "sse4_2",
+    "avx": "avx",
+    "avx_vnni": "avx_vnni",
+    "avx2": "avx2",
+    "bmi2": "bmi2",
+    "f16c": "f16c",
+    "fma": "fma",
+    "avx512": "avx512f",
+    "avx512_vbmi": "avx512vbmi",
+    "avx512_vnni": "avx512_vnni",
+    "avx512_bf16": "avx512_bf16",
+    "amx_tile": "amx_tile",
+    "amx_int8": "amx_int8",
+    "amx_bf16": "amx_bf16",
+}
+_ARM_ARCHITECTURE = re.compile(r"armv[89](\.[0-9])?-a(\+[a-z0-9_-]+)*")
+_PORTABLE = {"GGML_BACKEND_DL": "ON", "GGML_CPU_ALL_VARIANTS": "ON"}
+# A host that compiles needs no driver: libcuda may be missing when the linker looks.
+_LINK_WITHOUT_DRIVER = "-Wl,--allow-shlib-undefined"
+_CUDA = {
+    "GGML_CUDA": "ON",
+    "GGML_CUDA_NO_VMM": "ON",
+    "GGML_CUDA_NCCL": "OFF",
+    "CMAKE_EXE_LINKER_FLAGS": _LINK_WITHOUT_DRIVER,
+    "CMAKE_SHARED_LINKER_FLAGS": _LINK_WITHOUT_DRIVER,
+}
+
+UserOptions = typing.Mapping[str, typing.Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class Target:
+    """What to build for: ``cpu`` as ``cpu_problems`` finds it without fault, ``machine`` as uname says it."""
+
+    backend: str
+    cpu: str
+    machine: str
+    cuda_architectures: tuple[str, ...] = ()
+
+
+def option_problems(options: UserOptions, variable: str) -> list[Problem]:
+    """Every name or value in the user's options that CMake could not take."""
+    problems = []
+    for name, value in options.items():
+        if not isinstance(name, str) or not _OPTION_NAME.fullmatch(name):
+            problems.append(Problem(variable, f"the name '{name}'", "the name of a CMake variable, without '-D', such as GGML_CUDA_FA"))
+        elif not isinstance(value, (str, int, float)) or "\n" in str(value):
+            problems.append(Problem(variable, f"{name} with the value {value!r}", "one line of text, a number or a truth value"))
+    return problems
+
+
+def architecture_problems(architectures: typing.Iterable[str], variable: str) -> list[Problem]:
+    """Every CUDA architecture that is not spelt as CMake spells them."""
+    return [Problem(variable, f"'{name}'", "architectures such as '90-real' or '120a-real'") for name in architectures if not _ARCHITECTURE.fullmatch(name)]
+
+
+def cmake_options(target: Target, build: str, commit: str, openssl: bool, user: UserOptions) -> dict[str, str]:
+    """Every CMake option that shapes the binaries, but no path of this host. The user's win."""
+    options = {
+        **_COMMON,
+        "LLAMA_BUILD_NUMBER": str(build_number(build)),
+        "LLAMA_BUILD_COMMIT": commit[:9] or "archive",
+        "LLAMA_OPENSSL": _switch(openssl),
+        **_cpu_options(target.cpu),
+    }
+    if target.backend == CUDA:
+        options.update(_CUDA, CMAKE_CUDA_ARCHITECTURES=";".join(target.cuda_architectures))
+    options.update({name: _switch(value) if isinstance(value, bool) else str(value) for name, value in user.items()})
+    return options
+
+
+def _cpu_options(cpu: str) -> dict[str, str]:
+    if cpu == NATIVE:
+        return {"GGML_NATIVE": "ON"}
+    if cpu == PORTABLE:
+        return {"GGML_NATIVE": "OFF", **_PORTABLE}
+    if _ARM_ARCHITECTURE.fullmatch(cpu):
+        return {"GGML_NATIVE": "OFF", "GGML_CPU_ARM_ARCH": cpu}
+    # All of them, for without GGML_NATIVE some are on by default.
+    return {"GGML_NATIVE": "OFF", **{f"GGML_{name.upper()}": _switch(name in _features(cpu)) for name in _X86_FEATURES}}
+
+
+def _features(cpu: str) -> list[str]:
+    """The features in ``avx2,fma,f16c``; the kernel's names are as good as llama.cpp's."""
+    ours = {kernel: name for name, kernel in _X86_FEATURES.items()}
+    return [ours.get(name, name) for name in (part.strip().lower() for part in cpu.split(","))]
+
+
+def cpu_problems(cpu: str, machine: str, variable: str, cpuinfo: str = "") -> list[Problem]:
+    """What is wrong with the CPU to build for; with ``/proc/cpuinfo`` also what this host lacks, where the release has to prove itself."""
+    if cpu in (NATIVE, PORTABLE):
+        return []
+    if machine in ARM:
+        wanted = f"{NATIVE}, {PORTABLE}, or an ARM architecture such as armv8.2-a+dotprod"
+        return [] if _ARM_ARCHITECTURE.fullmatch(cpu) else [Problem(variable, f"'{cpu}'", wanted)]
+    if machine not in X86:
+        return [Problem(variable, f"'{cpu}'", f"{NATIVE} or {PORTABLE} on {machine}")]
+    features = _features(cpu)
+    unknown = [name for name in features if name not in _X86_FEATURES]
+    if unknown:
+        close = nearest(unknown[0], _X86_FEATURES) or list(_X86_FEATURES)
+        return [Problem(variable, f"'{unknown[0]}'" if len(features) > 1 else f"'{cpu}'", f"{NATIVE}, {PORTABLE}, or CPU features such as {one_of(close)}")]
+    lacking = [name for name in features if cpuinfo and _X86_FEATURES[name] not in _flags(cpuinfo)]
+    if not lacking:
+        return []
+    return [Problem(variable, f"{', '.join(lacking)}, which this CPU lacks", "features of this host's CPU", f"leave them out, or set it to {PORTABLE}")]
+
+
+def libc() -> str:
+    """The C library that binaries built here need: ``glibc 2.36``. They run with the same or a newer one."""
+    try:
+        return os.confstr("CS_GNU_LIBC_VERSION") or "another than glibc"
+    except (OSError, ValueError):
+        return "another than glibc"
+
+
+def fingerprint(parts: typing.Mapping[str, typing.Any]) -> str:
+    """sha256 over ``parts`` in one canonical spelling, so that the same parts always give the same name."""
+    return hashlib.sha256(json.dumps(parts, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+@dataclasses.dataclass(frozen=True)
+class Origins:
+    """Where a fingerprint's parts come from: what the user set, and what was looked at on the host."""
+
+    source: str
+    version: str
+    cpu: str
+    cpuinfo: str
+    compiler: str  # its path
+    cuda_toolkit: str  # its path
+    cmake_options: typing.Collection[str] = ()  # the user's
+
+
+def reasons(parts: typing.Mapping[str, typing.Any], origins: Origins) -> dict[str, str]:
+    """For each part of a fingerprint one sentence on where its value comes from."""
+    sentences = {
+        "source": f"the commit of llama_cpp_version '{origins.version or 'latest'}' in {origins.source}"
+        if re.fullmatch("[0-9a-f]{40}", parts.get("source", ""))
+        else f"the sha256 in llama_cpp_source ({origins.source})",
+        "runtime": "the runtime_sha256 in llama_cpp_source",
+        "build": f"llama_cpp_version is '{origins.version}'" if origins.version else f"the name in llama_cpp_source ({origins.source})",
+        "backend": f"llama_cpp_backend is {parts.get('backend')}",
+        "machine": "what uname says of this host",
+        "libc": "this host's C library, which binaries built here need on other hosts too",
+        "cmake_options": f"what llama_cpp_backend and llama_cpp_cpu want{_and_user(origins.cmake_options)}",
+        "cuda_architectures": "llama_cpp_cuda_architectures",
+        "cuda_toolkit": f"the version of {origins.cuda_toolkit}/bin/nvcc" if parts.get("cuda_toolkit") else "none, as llama_cpp_backend is not cuda",
+        "cpu_features": f"llama_cpp_cpu is native: what this CPU ({cpu_model(origins.cpuinfo)}) can do"
+        if parts.get("cpu_features")
+        else f"none, as llama_cpp_cpu is {origins.cpu}: the same on every CPU",
+        "compiler": f"what {origins.compiler} -v prints",
+    }
+    return {name: sentences.get(name, "") for name in parts}
+
+
+def _and_user(names: typing.Collection[str]) -> str:
+    return f", and {', '.join(sorted(names))} of llama_cpp_cmake_options" if names else ""
+
+
+def cpu_features(cpuinfo: str) -> str:
+    """One digest of what the first processor in ``/proc/cpuinfo`` is and can do."""
+    return hashlib.sha256(f"{cpu_model(cpuinfo)}\n{' '.join(sorted(_flags(cpuinfo)))}".encode()).hexdigest()
+
+
+def cpu_model(cpuinfo: str) -> str:
+    """What the first processor in ``/proc/cpuinfo`` calls itself; on ARM the numbers of its maker and kind."""
+    fields = _fields(cpuinfo)
+    return fields.get("model name") or " ".join(fields.get(name, "") for name in ("CPU implementer", "CPU variant", "CPU part"))
+
+
+def _flags(cpuinfo: str) -> list[str]:
+    fields = _fields(cpuinfo)
+    return (fields.get("flags") or fields.get("Features") or "").split()
+
+
+def _fields(cpuinfo: str) -> dict[str, str]:
+    pairs = (line.partition(":") for line in cpuinfo.strip().partition("\n\n")[0].splitlines())
+    return {name.strip(): value.strip() for name, _colon, value in pairs}
+
+
+def _switch(value: bool) -> str:
+    return "ON" if value else "OFF"

@@ -1,0 +1,249 @@
+# Copyright: (c) 2026, the llama-fleet authors
+# SPDX-License-Identifier: MIT
+"""What release a host should have, whether it has it, where it comes from, and what would stand in the way of building it."""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+import platform
+import typing
+
+from ansible_collections.llama_fleet.core.plugins.module_utils.fetch import git as git_source
+from ansible_collections.llama_fleet.core.plugins.module_utils.host.files import require_writable, space_problem
+from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp import archive as llama_cpp_archive
+from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp import update as llama_cpp_update
+from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp import upstream as llama_cpp_upstream
+from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.options import (
+    CUDA,
+    NATIVE,
+    Origins,
+    Target,
+    cmake_options,
+    cpu_features,
+    cpu_problems,
+    fingerprint,
+    libc,
+    reasons,
+)
+from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.request import OFFERED
+from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.source import (
+    SOURCE,
+    Archive,
+    PackedSource,
+    Repository,
+    Revision,
+    Upstream,
+    archive_build,
+    find_revision,
+    pinned_revision,
+)
+from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, ProblemError, raise_if_any
+from ansible_collections.llama_fleet.core.plugins.module_utils.release import cache as release_cache
+from ansible_collections.llama_fleet.core.plugins.module_utils.release.store import Manifest, find_release, release_path, whole_manifest
+from ansible_collections.llama_fleet.core.plugins.module_utils.tools import compiler as build_host
+
+if typing.TYPE_CHECKING:
+    from ansible_collections.llama_fleet.core.plugins.module_utils.host.commands import Runner
+    from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.request import Request
+
+BUILD_SPACE = {"cpu": 3 * 10**9, CUDA: 12 * 10**9}
+_NO_HOST = build_host.BuildHost("", openssl=False, missing=())
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """The release that is wanted. ``fingerprint`` is empty as long as something it needs is not there yet.
+
+    ``manifest`` is that of the release where the host has it, ``cached`` where it can be had packed,
+    ``install`` what must be installed first. ``would_compile`` says that it has to be built.
+    """
+
+    revision: Revision
+    host: build_host.BuildHost = _NO_HOST
+    parts: dict[str, typing.Any] = dataclasses.field(default_factory=dict)
+    fingerprint: str = ""
+    path: pathlib.Path | None = None
+    manifest: Manifest | None = None
+    cached: release_cache.Cached | None = None
+    install: tuple[str, ...] = ()
+    would_compile: bool = False
+    warnings: tuple[str, ...] = ()
+
+
+def make_plan(request: Request, run: Runner, tentative: bool = False) -> Plan:
+    """Look at the host and its sources; raises with everything that would stop the release. Changes nothing.
+
+    A ``tentative`` plan may come before the toolkit is there.
+    """
+    raise_if_any([*request.problems(), *_cpu_problems(request)])
+    never = request.update == llama_cpp_update.NEVER
+    plan: Plan | None
+    if isinstance(request.source, PackedSource):
+        plan = _packed(request, request.source)
+    elif isinstance(request.source, Upstream):
+        plan = _upstream(request, request.source)
+    else:
+        kept = _kept(request)
+        plan = kept if kept or never else _from_source(request, request.source, run, tentative)
+    if plan is None or (never and plan.manifest is None):
+        raise ProblemError(llama_cpp_update.nothing_there(request))
+    return plan
+
+
+def _kept(request: Request) -> Plan | None:
+    """A release that is there and will do; None where the one that is wanted now has to be looked for."""
+    found = llama_cpp_update.good_release(request, _cpuinfo()) if request.update != llama_cpp_update.ALWAYS else None
+    if found is None:
+        return None
+    path, manifest = found
+    revision = Revision(str(manifest.get("commit", "")), str(manifest.get("build", "")))
+    return Plan(revision, parts=manifest.get("fingerprint_parts", {}), fingerprint=manifest["fingerprint"], path=path, manifest=manifest)
+
+
+def install_git(request: Request, run: Runner) -> None:
+    """Install git where the commit of the source cannot be known without it, so that a plan can tell the fingerprint."""
+    unknown = isinstance(request.source, Repository) and pinned_revision(request.version) is None
+    if unknown and "git" in build_host.observe(True).missing and request.install_packages and build_host.can_install():
+        build_host.install(("git",), run)
+
+
+def _cpu_problems(request: Request) -> list[Problem]:
+    return cpu_problems(request.cpu, platform.machine(), "llama_cpp_cpu", _cpuinfo()) if request.from_source else []
+
+
+def _cpuinfo() -> str:
+    return pathlib.Path("/proc/cpuinfo").read_text(encoding="utf-8")
+
+
+def _packed(request: Request, source: PackedSource) -> Plan:
+    path = request.root / "releases" / source.name
+    revision = Revision("", source.build)
+    manifest = whole_manifest(path, source.fingerprint)
+    if manifest is None:
+        require_writable(request.root, "llama_cpp_root")
+        if source.on_host and not pathlib.Path(source.reference).is_file():
+            raise ProblemError(Problem(SOURCE, f"no file {source.reference}", "a packed release on the host"))
+        return Plan(revision, fingerprint=source.fingerprint, path=path)
+    return Plan(revision, parts=manifest.get("fingerprint_parts", {}), fingerprint=manifest["fingerprint"], path=path, manifest=manifest)
+
+
+def _upstream(request: Request, source: Upstream) -> Plan:
+    parts = {
+        "source": source.sha256,
+        "runtime": source.runtime_sha256,
+        "build": source.tag,
+        "backend": request.backend,
+        "machine": platform.machine(),
+    }
+    digest = fingerprint(parts)
+    path = release_path(request.root, source.tag, digest)
+    manifest = whole_manifest(path, digest)
+    if manifest is None:
+        require_writable(request.root, "llama_cpp_root")
+        raise_if_any(llama_cpp_upstream.problems(source, request.backend, platform.machine(), request.driver_version))
+    return Plan(Revision("", source.tag), parts=parts, fingerprint=digest, path=path, manifest=manifest)
+
+
+def _from_source(request: Request, source: Archive | Repository, run: Runner, tentative: bool) -> Plan:
+    host = build_host.observe(isinstance(source, Repository))
+    installable = request.install_packages and build_host.can_install()
+    revision = _revision(request, source, host, run)
+    toolkit = _toolkit_version(request, run)
+    if revision is None or toolkit is None:
+        plan = Plan(revision or Revision(commit="", build=""), host)
+    else:
+        plan = _identify(request, host, revision, toolkit, host.openssl or installable, run)
+        if plan.manifest is None and installable and not host.openssl:
+            # A release that had to be built without OpenSSL's headers stays good until they come.
+            without = _identify(request, host, revision, toolkit, False, run)
+            plan = without if without.manifest else plan
+        if plan.manifest is None:
+            plan = _look_in_caches(request, plan)
+    if plan.manifest or plan.cached:
+        return plan
+    raise_if_any(_obstacles(request, source, host, installable, tentative))
+    return dataclasses.replace(plan, install=host.missing if installable else (), would_compile=True)
+
+
+def _revision(request: Request, source: Archive | Repository, host: build_host.BuildHost, run: Runner) -> Revision | None:
+    """Commit and build of the source; None where git must be installed before they can be known."""
+    if isinstance(source, Archive):
+        return Revision("", archive_build(source, request.version))
+    pinned = pinned_revision(request.version)
+    if pinned or "git" in host.missing:
+        return pinned
+    return find_revision(request.version, git_source.list_tags(source.url, SOURCE, run), source.url)
+
+
+def _toolkit_version(request: Request, run: Runner) -> str | None:
+    """Empty without CUDA; None where nobody knows yet which toolkit it will be."""
+    if request.backend != CUDA:
+        return ""
+    if request.cuda_toolkit and pathlib.Path(request.cuda_toolkit).exists():
+        return build_host.toolkit_version(request.cuda_toolkit, "llama_cpp_cuda_toolkit", run)
+    return request.cuda_toolkit_version or None
+
+
+def _identify(request: Request, host: build_host.BuildHost, revision: Revision, toolkit: str, openssl: bool, run: Runner) -> Plan:
+    target = Target(request.backend, request.cpu, platform.machine(), tuple(sorted(request.cuda_architectures)))
+    parts: dict[str, typing.Any] = {
+        "source": request.source.sha256 if isinstance(request.source, Archive) else revision.commit,
+        "build": revision.build,
+        "backend": request.backend,
+        "machine": target.machine,
+        "libc": libc(),
+        "cmake_options": cmake_options(target, revision.build, revision.commit, openssl, request.cmake_options),
+        "cuda_architectures": list(target.cuda_architectures) if request.backend == CUDA else [],
+        "cuda_toolkit": toolkit,
+        "cpu_features": cpu_features(_cpuinfo()) if request.cpu == NATIVE else "",
+    }
+    if not host.compiler:
+        # Without a compiler there is nothing to compare with one: a release that fits otherwise will do.
+        found = find_release(request.root, parts)
+        if found is None:
+            return Plan(revision, host, parts)
+        path, manifest = found
+        return Plan(revision, host, manifest.get("fingerprint_parts", {}), manifest["fingerprint"], path, manifest)
+    parts["compiler"] = build_host.compiler_version(host.compiler, run)
+    digest = fingerprint(parts)
+    path = release_path(request.root, revision.build, digest)
+    return Plan(revision, host, parts, digest, path, whole_manifest(path, digest))
+
+
+def explain(request: Request, plan: Plan) -> dict[str, str]:
+    """For each part of the plan's fingerprint where its value comes from."""
+    compiler, toolkit = plan.host.compiler or "the compiler", request.cuda_toolkit or "the toolkit"
+    return reasons(plan.parts, Origins(request.source_name, request.version, request.cpu, _cpuinfo(), compiler, toolkit, request.cmake_options))
+
+
+def _look_in_caches(request: Request, plan: Plan) -> Plan:
+    """The plan with a packed release that fits, if there is one."""
+    if request.method != "auto":
+        return plan
+    warnings: list[str] = []
+    cached = release_cache.find(request.cache, plan.parts, plan.fingerprint, warnings)
+    cached = cached or release_cache.match(request.offered, OFFERED, plan.parts, plan.fingerprint)
+    if cached is None:
+        return dataclasses.replace(plan, warnings=tuple(warnings))
+    require_writable(request.root, "llama_cpp_root")
+    path = request.root / "releases" / cached.name
+    return dataclasses.replace(plan, fingerprint=cached.fingerprint, path=path, cached=cached, warnings=tuple(warnings))
+
+
+def _obstacles(request: Request, source: Archive | Repository, host: build_host.BuildHost, installable: bool, tentative: bool) -> list[Problem]:
+    """What would stop a build, as far as it can be known before."""
+    found = []
+    if host.required and not installable:
+        found.append(build_host.missing_problem(host.required, "llama_cpp_install_packages"))
+    if request.backend == CUDA and not tentative and not pathlib.Path(request.cuda_toolkit or "/nonexistent").exists():
+        found.append(Problem("llama_cpp_cuda_toolkit", f"'{request.cuda_toolkit}'" if request.cuda_toolkit else "nothing", "the folder of a CUDA toolkit"))
+    try:
+        require_writable(request.root, "llama_cpp_root")
+    except ProblemError as error:
+        found += error.problems
+    space = space_problem(request.root, BUILD_SPACE[request.backend], "llama_cpp_root")
+    found += [space] if space else []
+    if isinstance(source, Archive):
+        found += llama_cpp_archive.problems(source, request.root, request.index_url)
+    return found

@@ -1,0 +1,94 @@
+# Copyright: (c) 2026, the llama-fleet authors
+# SPDX-License-Identifier: MIT
+"""A release taken as it was built elsewhere: one of our own, packed, or the project's binaries."""
+
+from __future__ import annotations
+
+import platform
+import shutil
+import typing
+
+from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.rules import bare
+from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp import upstream as llama_cpp_upstream
+from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.options import CUDA
+from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.source import SOURCE, PackedSource, Upstream
+from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, ProblemError
+from ansible_collections.llama_fleet.core.plugins.module_utils.release import cache as release_cache
+from ansible_collections.llama_fleet.core.plugins.module_utils.release import pack as release_pack
+from ansible_collections.llama_fleet.core.plugins.module_utils.release import store as release_store
+from ansible_collections.llama_fleet.core.plugins.module_utils.release.contents import server_options
+from ansible_collections.llama_fleet.core.plugins.module_utils.release.smoke_test import has_gpu, smoke_test_as_it_is
+from ansible_collections.llama_fleet.core.plugins.module_utils.tools import compiler as build_host
+from ansible_collections.llama_fleet.core.plugins.module_utils.tools.import_or_install import borrower
+
+if typing.TYPE_CHECKING:
+    import pathlib
+
+    from ansible_collections.llama_fleet.core.plugins.module_utils.host.commands import Runner
+    from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.plan import Plan
+    from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.request import Request
+    from ansible_collections.llama_fleet.core.plugins.module_utils.progress import Progress
+
+
+def take(request: Request, plan: Plan, path: pathlib.Path, progress: Progress, run: Runner) -> release_store.Manifest:
+    """Bring the release of ``plan`` to ``path`` and prove it; the release's lock must be held. Raises where it is of no use here."""
+    staged = release_store.staging(path)
+    try:
+        if isinstance(request.source, Upstream):
+            manifest = _upstream(request, request.source, plan, staged, progress)
+        else:
+            manifest = _packed(request, plan, staged, progress, run)
+        programs = staged / "bin"
+        _complete(request, programs, progress, run)
+        progress.stage("testing the release")
+        outcome, removed = smoke_test_as_it_is(programs, request.backend == CUDA and has_gpu(), run)
+        if outcome.failure:
+            fix = outcome.fix or f"build it here: set {SOURCE} to an archive or a repository"
+            raise ProblemError(Problem("release", outcome.failure, "binaries that decode tokens on this host", fix))
+        if removed or "files" not in manifest:
+            manifest = {**manifest, "options": server_options(programs, run), **release_store.describe(staged)}
+        manifest = {**manifest, "smoke_test": outcome.report, "cured": [*manifest.get("cured", []), *removed]}
+        release_store.publish(staged, path, manifest)
+    finally:
+        shutil.rmtree(staged, ignore_errors=True)
+    return manifest
+
+
+def _complete(request: Request, programs: pathlib.Path, progress: Progress, run: Runner) -> None:
+    """Install the libraries of the system that the programs need and this host lacks, where that may be done."""
+    missing = build_host.missing_libraries({file.name for file in programs.iterdir()})
+    if missing and request.install_packages and build_host.can_install():
+        progress.stage(f"installing {' '.join(build_host.packages(missing))}")
+        build_host.install(missing, run)
+
+
+def _packed(request: Request, plan: Plan, staged: pathlib.Path, progress: Progress, run: Runner) -> release_store.Manifest:
+    folder = request.root / "sources"
+    if isinstance(request.source, PackedSource):
+        reference, subject = request.source.reference, SOURCE
+        obtained = release_cache.obtain(reference, request.source.sha256, folder, request.trusted_signers, progress, run, subject)
+    else:
+        cached = typing.cast("release_cache.Cached", plan.cached)
+        reference, subject = cached.reference, release_cache.CACHE
+        obtained = release_cache.bring(cached, folder, request.trusted_signers, progress, run)
+    packages = borrower(request.root, request.index_url, "llama_cpp_index_url", progress)
+    with obtained as archive:
+        manifest = release_pack.unpack(archive, bare(reference), staged, packages, progress)
+    if not str(manifest.get("fingerprint")).startswith(plan.fingerprint):
+        found = f"{bare(reference)}, which holds the release {str(manifest.get('fingerprint'))[:12]}"
+        raise ProblemError(Problem(subject, found, f"the release {plan.fingerprint[:12]}", "pack it again, or do not trust it"))
+    return {**manifest, "origin": "packed", "taken_from": bare(reference)}
+
+
+def _upstream(request: Request, source: Upstream, plan: Plan, staged: pathlib.Path, progress: Progress) -> release_store.Manifest:
+    url = request.upstream_url
+    llama_cpp_upstream.obtain(source, request.backend, platform.machine(), request.driver_version, request.root, staged, progress, url)
+    return {
+        "build": source.tag,
+        "commit": "",
+        "fingerprint": plan.fingerprint,
+        "fingerprint_parts": plan.parts,
+        "backend": request.backend,
+        "source": request.source_name,
+        "origin": "upstream",
+    }

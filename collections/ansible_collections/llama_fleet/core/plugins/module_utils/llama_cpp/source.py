@@ -1,0 +1,229 @@
+# Copyright: (c) 2026, the llama-fleet authors
+# SPDX-License-Identifier: MIT
+"""Where llama.cpp comes from: source in an archive or a git repository, or binaries, our own or the project's."""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+import re
+import typing
+
+from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.pinned import parse_package, parse_pinned
+from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, ProblemError, nearest, one_of
+
+SOURCE = "llama_cpp_source"
+VERSION = "llama_cpp_version"
+LATEST = "latest"
+
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+_ABBREVIATED = re.compile(r"[0-9a-f]{7,39}")
+_BUILD_TAG = re.compile(r"b([0-9]+)")
+_BUILD_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
+_ARCHIVE_SUFFIXES = (".tar.gz", ".tgz", ".tar.xz", ".tar.bz2", ".tar")
+_PACKED_SUFFIX = ".tar.zst"
+_PACKED_NAME = re.compile(rf"{_BUILD_NAME.pattern}-[0-9a-f]{{12}}")
+_PACKED = "release+"
+_UPSTREAM = "upstream:"
+_SUM = re.compile(r"[0-9a-fA-F]{64}")
+
+
+@dataclasses.dataclass(frozen=True)
+class Archive:
+    """A packed source tree. ``reference`` is ``pypi:<project>==<version>``, a URL or an absolute path."""
+
+    reference: str
+    sha256: str
+
+    @property
+    def on_index(self) -> bool:
+        return self.reference.startswith("pypi:")
+
+    @property
+    def on_host(self) -> bool:
+        return self.reference.startswith("/")
+
+    @property
+    def name(self) -> str:
+        """The last part of the reference, from which a build's name can be read."""
+        return self.reference.rsplit(":" if self.on_index else "/", 1)[-1]
+
+
+@dataclasses.dataclass(frozen=True)
+class Repository:
+    """A git repository. ``url`` is anything git fetches from."""
+
+    url: str
+
+
+@dataclasses.dataclass(frozen=True)
+class PackedSource:
+    """One of our own packed releases. ``reference`` is a URL or an absolute path, where ``sha256`` may be empty.
+
+    Its file is named ``<build>-<first 12 digits of the fingerprint>.tar.zst``.
+    """
+
+    reference: str
+    sha256: str
+
+    @property
+    def on_host(self) -> bool:
+        return self.reference.startswith("/")
+
+    @property
+    def location(self) -> str:
+        """The folder or URL that it lies in."""
+        return self.reference.rpartition("/")[0] or "/"
+
+    @property
+    def name(self) -> str:
+        """The release's name, which is its file's without the suffix."""
+        return self.reference.rpartition("/")[2][: -len(_PACKED_SUFFIX)]
+
+    @property
+    def build(self) -> str:
+        return self.name.rpartition("-")[0]
+
+    @property
+    def fingerprint(self) -> str:
+        """The first 12 digits of it, as many as the name has."""
+        return self.name.rpartition("-")[2]
+
+
+@dataclasses.dataclass(frozen=True)
+class Upstream:
+    """The project's published binaries of one build tag; ``runtime_sha256`` is of the CUDA libraries, which it publishes apart."""
+
+    tag: str
+    sha256: str
+    runtime_sha256: str = ""
+
+
+Source = typing.Union[Archive, Repository, PackedSource, Upstream]
+
+
+def parse_source(text: str) -> Source:
+    """The source that ``llama_cpp_source`` names; raises where it names none, or what is fetched without its sha256."""
+    if text.startswith(_PACKED):
+        return _parse_packed(text)
+    if text.startswith(_UPSTREAM):
+        return _parse_upstream(text)
+    if text.startswith("git+"):
+        url = text[len("git+") :]
+        shown = re.sub(r"//[^/]*@", "//", url)
+        if not re.match(r"(https?|ssh|git|file)://.", url):
+            raise ProblemError(Problem(SOURCE, f"'git+{shown}'", "a repository like 'git+https://…' or 'git+file:///…'"))
+        if url != shown and not url.startswith("ssh:"):
+            # It would stand in git's argument list, in messages and in manifests.
+            fix = "let a credential helper or the .netrc of the host's user know it"
+            raise ProblemError(Problem(SOURCE, f"a login in the address {shown}", "an address without one", fix))
+        return Repository(url)
+    pinned = parse_pinned(text, SOURCE)
+    archive = Archive(pinned.reference, pinned.sha256)
+    if archive.on_index:
+        parse_package(pinned.reference, SOURCE)
+    elif not archive.on_host and not re.match(r"https?://.", pinned.reference):
+        forms = "'pypi:<project>==<version>', an https URL, an absolute path, 'git+<URL>', 'release+<URL or path>' or 'upstream:<build tag>'"
+        raise ProblemError(Problem(SOURCE, f"'{text}'", forms))
+    elif not pinned.reference.endswith(_ARCHIVE_SUFFIXES):
+        raise ProblemError(Problem(SOURCE, f"'{pinned.reference}'", f"an archive that ends in {one_of(_ARCHIVE_SUFFIXES)}"))
+    if not pinned.sha256:
+        raise ProblemError(Problem(SOURCE, f"'{text}' without a checksum", "'#sha256=' and its 64 hexadecimal digits at the end"))
+    return archive
+
+
+def _parse_packed(text: str) -> PackedSource:
+    pinned = parse_pinned(text[len(_PACKED) :], SOURCE)
+    source = PackedSource(pinned.reference, pinned.sha256)
+    if not source.on_host and not re.match(r"https?://.", source.reference):
+        raise ProblemError(Problem(SOURCE, f"'{text}'", "a packed release like 'release+https://…' or 'release+/absolute/path'"))
+    if not source.reference.endswith(_PACKED_SUFFIX) or not _PACKED_NAME.fullmatch(source.name):
+        raise ProblemError(Problem(SOURCE, f"'{source.reference}'", f"the name of a packed release, such as b11434-0c1e57098a3f{_PACKED_SUFFIX}"))
+    if not source.sha256 and not source.on_host:
+        raise ProblemError(Problem(SOURCE, f"'{text}' without a checksum", "'#sha256=' and its 64 hexadecimal digits at the end"))
+    return source
+
+
+def _parse_upstream(text: str) -> Upstream:
+    tag, _mark, fragment = text[len(_UPSTREAM) :].partition("#")
+    if not _BUILD_TAG.fullmatch(tag):
+        raise ProblemError(Problem(SOURCE, f"'{text}'", "a build tag like 'upstream:b11434#sha256=…'"))
+    pairs = [part.partition("=") for part in fragment.split("&")]
+    sums = {name: value.lower() for name, _equals, value in pairs if _SUM.fullmatch(value)}
+    if "sha256" not in sums or not set(sums) <= {"sha256", "runtime_sha256"} or len(sums) != len(pairs):
+        wanted = "'#sha256=' and 64 hexadecimal digits, and for CUDA '&runtime_sha256=' and those of its libraries"
+        raise ProblemError(Problem(SOURCE, f"the fragment '#{fragment}'" if fragment else f"'{text}' without a checksum", wanted))
+    return Upstream(tag, sums["sha256"], sums.get("runtime_sha256", ""))
+
+
+def archive_build(archive: Archive, version: str) -> str:
+    """The build's name: the version given, else the build number in the archive's name, else its sha256's head."""
+    if version:
+        if not _BUILD_NAME.fullmatch(version):
+            raise ProblemError(Problem(VERSION, f"'{version}'", "a name of letters, digits, '.', '_', '+' and '-'"))
+        return version
+    number = re.search(r"(?<![0-9A-Za-z])b?([0-9]{4,})(?![0-9A-Za-z])", archive.name)
+    return f"b{number.group(1)}" if number else archive.sha256[:9]
+
+
+def build_number(build: str) -> int:
+    """The number llama.cpp shows as its version; 0 where the build's name has none."""
+    match = _BUILD_TAG.fullmatch(build)
+    return int(match.group(1)) if match else 0
+
+
+@dataclasses.dataclass(frozen=True)
+class Revision:
+    """One commit and the name of its build."""
+
+    commit: str
+    build: str
+
+
+def pinned_revision(version: str) -> Revision | None:
+    """The revision where the version is a whole commit, for which nobody need be asked."""
+    return Revision(version, version[:9]) if _COMMIT.fullmatch(version) else None
+
+
+def find_revision(version: str, listing: str, url: str) -> Revision:
+    """The revision of ``version`` (a tag, ``latest`` or empty) in what ``git ls-remote --tags`` printed."""
+    tags = parse_tags(listing)
+    name = newest_build(tags) if version in ("", LATEST) else version
+    if name is None:
+        raise ProblemError(Problem(VERSION, f"'{LATEST}', but {url} has no build tag", "a repository with tags like b1234", "name a tag or a commit"))
+    if name in tags:
+        return Revision(tags[name], name.replace("/", "-"))
+    if _ABBREVIATED.fullmatch(name):
+        raise ProblemError(Problem(VERSION, f"the abbreviated commit '{name}'", "all 40 digits, or a tag"))
+    close = nearest(name, tags)
+    raise ProblemError(
+        Problem(VERSION, f"'{name}', which {url} has no tag for", f"a tag{f' such as {one_of(close)}' if close else ''}, a commit of 40 digits or '{LATEST}'")
+    )
+
+
+def parse_tags(listing: str) -> dict[str, str]:
+    """Tag → commit; an annotated tag's ``^{}`` line, which names the commit, comes after its own."""
+    tags: dict[str, str] = {}
+    for line in listing.splitlines():
+        commit, _tab, reference = line.partition("\t")
+        if reference.startswith("refs/tags/"):
+            tags[reference[len("refs/tags/") :].replace("^{}", "")] = commit
+    return tags
+
+
+def newest_build(tags: typing.Iterable[str]) -> str | None:
+    """The build tag (``b1234``) with the highest number."""
+    builds = [tag for tag in tags if _BUILD_TAG.fullmatch(tag)]
+    return max(builds, key=build_number, default=None)
+
+
+def find_tree(files: typing.Iterable[str]) -> pathlib.PurePosixPath | None:
+    """The folder of llama.cpp among an archive's file names: the shortest that has its build files, None without one."""
+    names = set(files)
+    found = [
+        pathlib.PurePosixPath(name).parent
+        for name in names
+        if name.endswith("/CMakeLists.txt") or name == "CMakeLists.txt"
+        if all(str(pathlib.PurePosixPath(name).parent / part) in names for part in ("ggml/CMakeLists.txt", "tools/server/CMakeLists.txt"))
+    ]
+    return min(found, key=lambda path: (len(path.parts), str(path)), default=None)

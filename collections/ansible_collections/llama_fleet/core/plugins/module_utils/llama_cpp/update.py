@@ -1,0 +1,77 @@
+# Copyright: (c) 2026, the llama-fleet authors
+# SPDX-License-Identifier: MIT
+"""When a newer build is wanted: at every run, or only as long as there is no good release."""
+
+from __future__ import annotations
+
+import platform
+import typing
+
+from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.options import CUDA, NATIVE, Target, cmake_options, cpu_features
+from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.source import LATEST, Archive, Repository, pinned_revision
+from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem
+from ansible_collections.llama_fleet.core.plugins.module_utils.release.store import find_good
+
+if typing.TYPE_CHECKING:
+    import pathlib
+
+    from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.request import Request
+    from ansible_collections.llama_fleet.core.plugins.module_utils.release.store import Manifest
+
+VARIABLE = "llama_cpp_update"
+# Who builds in the background does so elsewhere, with "always": here "background" is as "missing".
+ALWAYS = "always"
+NEVER = "never"
+# CMake options that say which revision it is, or follow from what happens to be installed.
+_OF_THE_REVISION = ("LLAMA_BUILD_NUMBER", "LLAMA_BUILD_COMMIT", "LLAMA_OPENSSL")
+
+
+def good_release(request: Request, cpuinfo: str) -> tuple[pathlib.Path, Manifest] | None:
+    """The newest whole release that is what is asked for, where that is a newest build whatever build it is; asks nobody.
+
+    The compiler, the toolkit and the C library it was made with do not count: it has proved itself on a host like this.
+    """
+    return find_good(request.root, lambda manifest: _fits(request, manifest, cpuinfo))
+
+
+def _fits(request: Request, manifest: Manifest, cpuinfo: str) -> bool:
+    parts = manifest.get("fingerprint_parts", {})
+    target = Target(request.backend, request.cpu, platform.machine(), tuple(sorted(request.cuda_architectures)))
+    wanted = {
+        "backend": request.backend,
+        "machine": target.machine,
+        "cuda_architectures": list(target.cuda_architectures) if request.backend == CUDA else [],
+        "cpu_features": cpu_features(cpuinfo) if request.cpu == NATIVE else "",
+    }
+    return (
+        all(parts.get(name) == value for name, value in wanted.items())
+        and _options(parts.get("cmake_options", {})) == _options(cmake_options(target, "", "", openssl=True, user=request.cmake_options))
+        and _is_of(request, manifest, parts)
+    )
+
+
+def _options(options: typing.Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in options.items() if name not in _OF_THE_REVISION}
+
+
+def _is_of(request: Request, manifest: Manifest, parts: typing.Mapping[str, typing.Any]) -> bool:
+    """Whether it was made of the source that is asked for, and of the version where one is named."""
+    if isinstance(request.source, Archive):
+        return bool(parts.get("source") == request.source.sha256) and request.version in ("", manifest.get("build"))
+    if manifest.get("source") != request.source_name:
+        return False
+    pinned = pinned_revision(request.version)
+    if pinned:
+        return bool(manifest.get("commit") == pinned.commit)
+    return is_moving(request) or bool(manifest.get("build") == request.version.replace("/", "-"))
+
+
+def is_moving(request: Request) -> bool:
+    """Whether what is wanted becomes another build by itself."""
+    return isinstance(request.source, Repository) and request.version in ("", LATEST)
+
+
+def nothing_there(request: Request) -> Problem:
+    """What to say where nothing is to be built and nothing is there."""
+    found = f"{NEVER}, and no good release of {request.source_name} below {request.root / 'releases'}"
+    return Problem(VARIABLE, found, "one that is there", "set it to missing, or bring a release")

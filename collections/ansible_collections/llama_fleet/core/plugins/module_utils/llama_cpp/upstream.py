@@ -1,0 +1,177 @@
+# Copyright: (c) 2026, the llama-fleet authors
+# SPDX-License-Identifier: MIT
+"""The binaries that llama.cpp's project publishes for Linux: which of them fits a host, and how it becomes a release."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+import pathlib
+import re
+import shutil
+import typing
+
+from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.download import fetch, probe
+from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.unpack import unpack_tree
+from ansible_collections.llama_fleet.core.plugins.module_utils.host import verified
+from ansible_collections.llama_fleet.core.plugins.module_utils.host.files import sha256_of
+from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.compile import PROGRAMS
+from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.options import ARM, CUDA, X86, libc
+from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.source import SOURCE, Upstream
+from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, ProblemError, one_of, raise_if_any
+from ansible_collections.llama_fleet.core.plugins.module_utils.progress import BYTES, Progress
+from ansible_collections.llama_fleet.core.plugins.module_utils.release.contents import LICENCES
+
+URL = "https://github.com/ggml-org/llama.cpp/releases/download"
+
+_LARGEST = 4 << 30  # bytes of a published archive: those for CUDA have some 500 MB
+_FROM_SOURCE = f"build it here: set {SOURCE} to an archive or a repository"
+
+
+@dataclasses.dataclass(frozen=True)
+class Asset:
+    """One published archive."""
+
+    url: str
+    sha256: str
+
+    @property
+    def name(self) -> str:
+        return self.url.rpartition("/")[2]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Toolkit:
+    """A CUDA version that binaries are published for. Its PTX wants driver ``whole``, its compiled kernels only ``oldest``."""
+
+    label: str
+    whole: int
+    oldest: int
+
+
+@dataclasses.dataclass(frozen=True)
+class _Kind:
+    """What is published for a machine: the project's name of it, and the glibc of the systems it is built on."""
+
+    name: str
+    glibc: str
+    cuda_glibc: str
+    toolkits: tuple[_Toolkit, ...]  # the newest first
+
+
+_CUDA_12 = _Toolkit("12.8", 570, 525)
+_CUDA_13 = _Toolkit("13.4", 616, 580)
+_KINDS = {
+    **dict.fromkeys(X86, _Kind("x64", "2.35", "2.39", (_CUDA_13, _CUDA_12))),
+    **dict.fromkeys(ARM, _Kind("arm64", "2.39", "2.39", (_CUDA_13,))),
+}
+
+
+def problems(upstream: Upstream, backend: str, machine: str, driver_version: str, c_library: str = "") -> list[Problem]:
+    """Why no published binary runs here, known before anything is fetched. ``c_library`` is this host's unless given."""
+    kind = _KINDS.get(machine)
+    if kind is None:
+        return [Problem(SOURCE, f"upstream binaries for {machine}", one_of((X86[0], ARM[0])), _FROM_SOURCE)]
+    found = _libc_problems(kind.cuda_glibc if backend == CUDA else kind.glibc, c_library or libc(), upstream.tag)
+    if backend == CUDA:
+        if not upstream.runtime_sha256:
+            found.append(Problem(SOURCE, f"upstream:{upstream.tag} without a checksum of the CUDA libraries", "'&runtime_sha256=' and its digits at the end"))
+        if _toolkit(kind, driver_version) is None:
+            oldest = kind.toolkits[-1]
+            fix = "upgrade the driver, or " + _FROM_SOURCE
+            found.append(Problem("NVIDIA driver", f"version {driver_version}", f"{oldest.oldest} or newer for CUDA {oldest.label}", fix))
+    return found
+
+
+def assets(upstream: Upstream, backend: str, machine: str, driver_version: str, url: str = URL) -> list[Asset]:
+    """The archives to fetch: the programs, and for CUDA the libraries they load. ``problems`` must have found none."""
+    kind = _KINDS[machine]
+    toolkit = _toolkit(kind, driver_version) if backend == CUDA else None
+    what = f"cuda-{toolkit.label}-{kind.name}" if toolkit else kind.name
+    name = f"llama-{upstream.tag}-bin-ubuntu-{what}.tar.gz"
+    place = f"{url.rstrip('/')}/{upstream.tag}"
+    runtime = [Asset(f"{place}/cudart-{name}", upstream.runtime_sha256)] if toolkit else []
+    return [Asset(f"{place}/{name}", upstream.sha256), *runtime]
+
+
+def obtain(
+    upstream: Upstream, backend: str, machine: str, driver_version: str, root: pathlib.Path, staged: pathlib.Path, progress: Progress, url: str = URL
+) -> None:
+    """Fill ``staged``/bin and ``staged``/licenses; the archives are kept below ``root``/sources. Raises what ``problems`` finds."""
+    raise_if_any(problems(upstream, backend, machine, driver_version))
+    wanted = assets(upstream, backend, machine, driver_version, url)
+    kept = [_fetched(asset, root, progress) for asset in wanted]
+    for path, asset, mark in zip(kept, wanted, ("llama-server", "libcudart.so")):
+        progress.stage(f"unpacking {asset.name}")
+        # A name that clears away with the release's own where a run is killed.
+        folder = staged.with_name(f"{staged.name}-unpacked")
+        shutil.rmtree(folder, ignore_errors=True)
+        try:
+            with _verified(path, asset) as archive:
+                unpack_tree(archive, asset.name, folder, _folder_of(mark, asset.name), SOURCE)
+            _take(folder, staged)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _verified(path: pathlib.Path, asset: Asset) -> typing.Iterator[typing.IO[bytes]]:
+    archive, found = verified.opened(path, path.parent)
+    with archive:
+        if found != asset.sha256:
+            raise ProblemError(Problem(SOURCE, f"sha256 {found} of {path}", f"sha256 {asset.sha256}", "remove that file and run again"))
+        yield archive
+
+
+def _libc_problems(wanted: str, found: str, tag: str) -> list[Problem]:
+    version = re.fullmatch(r"glibc (\d+)\.(\d+).*", found)
+    if version and (int(version[1]), int(version[2])) >= tuple(map(int, wanted.split("."))):
+        return []
+    return [Problem("C library", found, f"glibc {wanted} or newer for the published binaries of {tag}", _FROM_SOURCE)]
+
+
+def _toolkit(kind: _Kind, driver_version: str) -> _Toolkit | None:
+    """The newest that the driver runs whole, else one that it runs in part; without a driver the one that most run."""
+    if not driver_version:
+        return kind.toolkits[-1]
+    major = re.match(r"\d+", driver_version)
+    driver = int(major[0]) if major else 0
+    whole = [toolkit for toolkit in kind.toolkits if driver >= toolkit.whole]
+    partly = [toolkit for toolkit in kind.toolkits if driver >= toolkit.oldest]
+    return next(iter([*whole, *partly]), None)
+
+
+def _fetched(asset: Asset, root: pathlib.Path, progress: Progress) -> pathlib.Path:
+    """The archive on the host: named by its checksum, so what lies there is what was asked for."""
+    kept = root / "sources" / f"{asset.sha256[:16]}.tar.gz"
+    if not kept.exists() or sha256_of(kept) != asset.sha256:
+        progress.stage(f"fetching {asset.name}")
+        size = probe(asset.url, SOURCE).size
+        fetch(asset.url, kept, asset.sha256, SOURCE, seen=lambda count: progress.update(count, size, BYTES), most=_LARGEST)
+    return kept
+
+
+def _folder_of(mark: str, archive: str) -> typing.Callable[[typing.Iterable[str]], pathlib.PurePosixPath]:
+    """Chooses the folder that holds a file whose name begins with ``mark``."""
+
+    def choose(names: typing.Iterable[str]) -> pathlib.PurePosixPath:
+        folders = [path.parent for path in map(pathlib.PurePosixPath, names) if path.name.startswith(mark)]
+        if not folders:
+            wanted = "an archive that llama.cpp's project published"
+            raise ProblemError(Problem(SOURCE, f"{archive}, which holds no {mark}", wanted, "correct llama_cpp_upstream_url"))
+        return min(folders, key=lambda path: (len(path.parts), str(path)))
+
+    return choose
+
+
+def _take(folder: pathlib.Path, staged: pathlib.Path) -> None:
+    """Move what a release consists of from ``folder`` into ``staged``."""
+    programs = staged / "bin"
+    programs.mkdir(parents=True, exist_ok=True)
+    for path in sorted(folder.iterdir()):
+        if path.name in PROGRAMS or ".so" in path.suffixes:
+            os.rename(path, programs / path.name)
+    if (folder / "LICENSE").is_file():
+        (staged / LICENCES).mkdir(parents=True, exist_ok=True)
+        os.rename(folder / "LICENSE", staged / LICENCES / "LICENSE")

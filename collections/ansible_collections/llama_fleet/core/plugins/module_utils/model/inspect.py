@@ -1,0 +1,58 @@
+# Copyright: (c) 2026, the llama-fleet authors
+# SPDX-License-Identifier: MIT
+"""All files of a GGUF model with their headers, found by the name of the first, on the host or on a web server."""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+import posixpath
+import typing
+import urllib.parse
+
+from ansible_collections.llama_fleet.core.plugins.module_utils.gguf.header import Header, file_header, read_header
+from ansible_collections.llama_fleet.core.plugins.module_utils.gguf.remote import RemoteGguf
+from ansible_collections.llama_fleet.core.plugins.module_utils.model.local import find_local
+from ansible_collections.llama_fleet.core.plugins.module_utils.model.source import PathSource, UrlSource, parse_shard, parse_source
+from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, ProblemError
+
+
+@dataclasses.dataclass(frozen=True)
+class File:
+    """One file of a model; ``name`` is its path or URL."""
+
+    name: str
+    size: int
+    header: Header
+
+
+def local_files(path: str) -> list[File]:
+    first = pathlib.Path(path)
+    if not first.is_absolute() or first.is_dir():
+        raise ProblemError(Problem("path", f"'{path}'", "the absolute path of a GGUF file"))
+    paths = [first.with_name(pathlib.PurePosixPath(file.path).name) for file in find_local(PathSource(path), "").files]
+    return [File(str(each), each.stat().st_size, file_header(each, "path")) for each in paths]
+
+
+def remote_files(url: str, token: str) -> list[File]:
+    source = parse_source(url) if url.startswith(("https://", "http://")) else None
+    if not isinstance(source, UrlSource):
+        raise ProblemError(Problem("url", f"'{url}'", "the HTTP or HTTPS address of a GGUF file"))
+    parts = urllib.parse.urlsplit(source.url)
+    folder, name = posixpath.split(urllib.parse.unquote(parts.path))
+    shard = parse_shard(name)
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    files = []
+    for each in shard.names if shard else (name,):
+        found = RemoteGguf(urllib.parse.urlunsplit(parts._replace(path=urllib.parse.quote(posixpath.join(folder, each)))), headers, "url")
+        files.append(File(found.where, found.size, read_header(found.read, found.size, found.where, "url")))
+    return files
+
+
+def require_shards(files: typing.Sequence[File], option: str) -> None:
+    """Raise where the headers say something else of the split than the names of the files."""
+    for number, file in enumerate(files):
+        header = file.header
+        if (header.split_no, header.split_count) != (number, len(files)):
+            found = f"{file.name}, whose header calls it shard {header.split_no + 1} of {header.split_count}"
+            raise ProblemError(Problem(option, found, f"shard {number + 1} of {len(files)}", "give every shard the name that it was made with"))

@@ -1,0 +1,123 @@
+# Copyright: (c) 2026, the llama-fleet authors
+# SPDX-License-Identifier: MIT
+"""Models that lie on the host already: used where they are, hashed once."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import typing
+
+from ansible_collections.llama_fleet.core.plugins.module_utils.gguf.bytes import require_gguf_file
+from ansible_collections.llama_fleet.core.plugins.module_utils.gguf.projector import choose_projector
+from ansible_collections.llama_fleet.core.plugins.module_utils.gguf.quant import Candidate, ListedFile, choose, quant_of
+from ansible_collections.llama_fleet.core.plugins.module_utils.host.files import require_writable
+from ansible_collections.llama_fleet.core.plugins.module_utils.model import store as model_store
+from ansible_collections.llama_fleet.core.plugins.module_utils.model.plan import Choose, Chosen, Read
+from ansible_collections.llama_fleet.core.plugins.module_utils.model.source import VARIABLE, PathSource, parse_shard
+from ansible_collections.llama_fleet.core.plugins.module_utils.model.store import Model, StoredFile
+from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, ProblemError
+from ansible_collections.llama_fleet.core.plugins.module_utils.progress import BYTES, Progress
+
+
+def base_of(source: PathSource) -> pathlib.Path:
+    """The folder the model's file names are relative to."""
+    path = pathlib.Path(source.path)
+    return path if path.is_dir() else path.parent
+
+
+def find_local(source: PathSource, asked: str) -> Candidate:
+    """The model of a quant at a path, all shards there and each a GGUF file; raises where it is not."""
+    return find_files(source, lambda listing, where, _reader: Chosen(choose(listing, asked, where)), mmproj=False).model
+
+
+def find_files(source: PathSource, choice: Choose, mmproj: bool) -> Chosen:
+    """The model at a path, chosen by ``choice`` where that is a folder, and its projector."""
+    path = pathlib.Path(source.path)
+    if path.is_dir():
+        chosen = choice(_listing(path), source.path, lambda file: _reader(path / file.path))
+    elif path.is_file():
+        model = _file(path)
+        chosen = Chosen(model, choose_projector(_listing(path.parent), model, str(path.parent)) if mmproj else None)
+    else:
+        found = f"'{source.path}', which is not on the host (or this user cannot see it)"
+        raise ProblemError(Problem(VARIABLE, found, "the path of a GGUF file or of a folder with them"))
+    for file in chosen.files:
+        require_gguf_file(base_of(source) / file.path, VARIABLE)
+    return chosen
+
+
+def recorded_choice(model: Model) -> Chosen | None:
+    """What a run before chose, if all of it is there still: a choice by memory is not made again."""
+    there = [file for file in model.everything if (model.base / file.name).is_file()]
+    if len(there) < len(model.everything):
+        return None
+    listed = [ListedFile(file.name, (model.base / file.name).stat().st_size) for file in there]
+    return Chosen(Candidate(model.quant, tuple(listed[: len(model.files)])), listed[-1] if model.mmproj else None, model.memory)
+
+
+def _reader(path: pathlib.Path) -> Read:
+    def read(begin: int, end: int) -> bytes:
+        with path.open("rb") as file:
+            file.seek(begin)
+            return file.read(end - begin)
+
+    return read
+
+
+def _file(path: pathlib.Path) -> Candidate:
+    shard = parse_shard(path.name)
+    if shard is None:
+        return Candidate(quant_of(path.name), (ListedFile(path.name, path.stat().st_size),))
+    if shard.number != 1:
+        raise ProblemError(Problem(VARIABLE, f"'{path}', shard {shard.number} of a split model", f"its first shard, '{path.with_name(shard.name(1))}'"))
+    absent = [name for name in shard.names if not path.with_name(name).is_file()]
+    if absent:
+        found = f"{shard.count - len(absent)} of {shard.count} shards in {path.parent}, without {', '.join(absent[:5])}"
+        raise ProblemError(Problem(VARIABLE, found, "all of them"))
+    return Candidate(quant_of(path.name), tuple(ListedFile(name, path.with_name(name).stat().st_size) for name in shard.names))
+
+
+def _listing(folder: pathlib.Path) -> list[ListedFile]:
+    found: list[ListedFile] = []
+    for place, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        paths = [pathlib.Path(place) / name for name in names if name.lower().endswith(".gguf") and not name.startswith(".")]
+        found.extend(ListedFile(path.relative_to(folder).as_posix(), path.stat().st_size) for path in paths if path.is_file())
+    return found
+
+
+def local_model(source: PathSource, chosen: Chosen, root: pathlib.Path, progress: Progress, read: bool, always: bool) -> Model:
+    """The model with the checksum of every file: the recorded one where the stat agrees and it need not be read ``always``.
+
+    Without ``read`` an unknown checksum stays empty: a plan does not read gigabytes.
+    """
+    base = base_of(source)
+    manifest = model_store.read_manifest(model_store.folder_of(root, source))
+    known: typing.Mapping[str, StoredFile] = manifest.files if manifest and not always else {}
+    kept = {file.path: known[file.path] for file in chosen.files if file.path in known and model_store.is_intact(base, known[file.path])}
+    total = sum(file.size for file in chosen.files if file.path not in kept)
+    if total:
+        progress.stage(f"checking {pathlib.PurePosixPath(chosen.model.path).name}")
+    done = 0
+    files = []
+    for file in chosen.files:
+        if file.path in kept:
+            files.append(kept[file.path])
+            continue
+        before = done
+
+        def seen(count: int, before: int = before) -> None:
+            progress.update(min(total, before + count), total, BYTES)
+
+        files.append(model_store.hashed_file(base, file.path, seen) if read else model_store.stored_file(base, file.path, ""))
+        done += file.size
+    mmproj = files[-1] if chosen.mmproj else None
+    return Model(source.path, "", chosen.model.quant, base, tuple(files[: len(chosen.model.files)]), mmproj, chosen.memory)
+
+
+def record_local(source: PathSource, asked: str, model: Model, root: pathlib.Path) -> None:
+    """Keep the checksums, so that the next run reads nothing."""
+    folder = model_store.folder_of(root, source)
+    require_writable(folder, "gguf_model_root")
+    model_store.add_model(folder, asked, model)

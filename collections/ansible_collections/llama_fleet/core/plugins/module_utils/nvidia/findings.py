@@ -1,0 +1,243 @@
+# Copyright: (c) 2026, the llama-fleet authors
+# SPDX-License-Identifier: MIT
+"""Why a GPU is not used, or soon will not be: what was found, what is wanted, and what mends it."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import typing
+
+from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem
+
+if typing.TYPE_CHECKING:
+    from ansible_collections.llama_fleet.core.plugins.module_utils.host.commands import Result
+
+VARIABLE = "nvidia_driver_gpu"
+OLDEST_DRIVER = 525  # the first that runs CUDA 12 and tells compute capabilities
+ERROR = "error"
+WARNING = "warning"
+
+# Every code, the worst first: what explains most comes before what follows from it.
+CODES = (
+    "container_without_gpus",
+    "wsl_without_gpu",
+    "no_device",
+    "device_handed_on",
+    "nouveau_bound",
+    "secure_boot",
+    "module_not_built",
+    "no_driver",
+    "driver_not_loaded",
+    "driver_mismatch",
+    "no_nvidia_smi",
+    "smi_hangs",
+    "smi_unreadable",
+    "smi_failed",
+    "no_permission",
+    "gpu_revoked",
+    "gpu_off_bus",
+    "no_usable_gpu",
+    "driver_too_old",
+    "fabric_manager_missing",
+    "gpu_lost",
+    "gpu_unsupported",
+    "gpu_failed_start",
+    "gpu_reset_needed",
+    "compute_prohibited",
+    "mig_without_instances",
+    "device_nodes_missing",
+    "device_rights",
+    "uvm_missing",
+    "gpus_missing",
+    "driver_below_minimum",
+    "driver_too_old_for_toolkit",
+    "gpu_dropped_by_toolkit",
+    "gpu_unknown_to_toolkit",
+    "capability_too_low",
+    "memory_too_little",
+    "cdi_missing",
+    "cdi_stale",
+    "container_toolkit_missing",
+    "fabric_not_ready",
+    "gpu_xid",
+    "gpu_not_listed",
+    "ecc_repair_failed",
+    "ecc_repair_pending",
+    "ecc_errors",
+    "ecc_mode_pending",
+    "mig_mode_pending",
+    "mig_mode_pending",
+    "recovery_recommended",
+    "inforom_corrupt",
+    "compute_exclusive",
+    "gpu_slowed_down",
+    "ptx_too_new",
+    "wsl_linux_driver",
+    "unattended_upgrade",
+)
+# What somebody has asked for, by the code of what tells that it is not there.
+_ASKED_BY = {
+    "gpus_missing": "nvidia_driver_gpus",
+    "driver_below_minimum": "nvidia_driver_min_driver",
+    "driver_too_old_for_toolkit": "nvidia_driver_toolkit_version",
+    "ptx_too_new": "nvidia_driver_toolkit_version",
+    "gpu_dropped_by_toolkit": "nvidia_driver_toolkit_version",
+    "gpu_unknown_to_toolkit": "nvidia_driver_toolkit_version",
+    "capability_too_low": "nvidia_driver_compute_capability",
+    "memory_too_little": "nvidia_driver_min_free_memory",
+    "cdi_missing": "nvidia_driver_runtime",
+    "container_toolkit_missing": "nvidia_driver_runtime",
+    "device_rights": "nvidia_driver_user",
+}
+# What keeps no GPU from being used today: it never becomes an error, also where one is required and there is none.
+_ADVICE = frozenset(CODES[CODES.index("fabric_not_ready") :])
+
+
+@dataclasses.dataclass(frozen=True)
+class Finding:
+    """One reason why a GPU is not used; an error stops the play, a warning does not."""
+
+    code: str
+    severity: str
+    found: str
+    wanted: str
+    fix: str
+
+    def __str__(self) -> str:
+        return str(Problem(self.subject, self.found, self.wanted, self.fix))
+
+    @property
+    def subject(self) -> str:
+        """The role variable that asks for what is not there."""
+        return _ASKED_BY.get(self.code, VARIABLE)
+
+    @property
+    def unmet(self) -> bool:
+        """Whether a requirement asks for it, and not the use of a GPU itself."""
+        return self.code in _ASKED_BY
+
+    def as_error(self) -> Finding:
+        """What it is where a GPU is required and none can be used."""
+        return self if self.code in _ADVICE else dataclasses.replace(self, severity=ERROR)
+
+
+def worst_first(findings: typing.Iterable[Finding]) -> tuple[Finding, ...]:
+    """Errors before warnings, and among each the cause before what follows from it."""
+    return tuple(sorted(findings, key=lambda finding: (finding.severity != ERROR, CODES.index(finding.code))))
+
+
+# What nvidia-smi says when it fails: pattern, code, wanted, fix. The first that matches counts.
+_FAILURES: tuple[tuple[str, str, str, str], ...] = (
+    (
+        r"version mismatch",
+        "driver_mismatch",
+        "a kernel module and driver libraries of the same version",
+        "reboot the host, or stop all that uses the GPUs and load the nvidia modules again",
+    ),
+    (
+        r"couldn't communicate with the NVIDIA driver|Driver Not Loaded",
+        "driver_not_loaded",
+        "a loaded nvidia kernel module",
+        "run 'modprobe nvidia' as root and read 'dmesg'; after a kernel upgrade the driver's kernel module has to be built again",
+    ),
+    (r"Insufficient Permissions", "no_permission", "a user that may open /dev/nvidia*", "run with become or sudo, or correct the rights of the device files"),
+    (
+        r"NVML: Unknown Error",
+        "gpu_revoked",
+        "a container that still holds its GPUs",
+        "restart the container; outside of one, reboot the host",
+    ),
+    (r"GPU is lost|Unable to determine the device handle", "gpu_off_bus", "a GPU that answers", "look for 'Xid' in 'dmesg' and reboot the host"),
+    (r"requires a? ?reset", "gpu_reset_needed", "a GPU that needs no reset", "stop all that uses the GPU and run 'nvidia-smi --gpu-reset', or reboot the host"),
+    (
+        r"No devices were found",
+        "no_usable_gpu",
+        "at least one GPU that the driver can use",
+        "read 'dmesg'; the driver may be too new or too old for the GPU; start a container with its GPUs passed in",
+    ),
+)
+
+
+def no_device() -> Finding:
+    """There is nothing to use."""
+    return Finding(
+        "no_device",
+        WARNING,
+        "no NVIDIA device on the PCI bus",
+        "an NVIDIA GPU",
+        "install one, pass it through to the virtual machine, or use the CPU",
+    )
+
+
+def no_smi(devices: typing.Sequence[str], kernel_module: str) -> Finding:
+    """A device is there (their PCI addresses), but nothing that speaks to it."""
+    names = ", ".join(devices)
+    if kernel_module:
+        return Finding(
+            "no_nvidia_smi",
+            ERROR,
+            f"the NVIDIA device {names} and kernel module {kernel_module}, but no nvidia-smi",
+            "the driver's user space",
+            "install the driver's libraries and nvidia-smi in the module's version; start a container with its GPUs passed in (--gpus all, or CDI)",
+        )
+    return Finding(
+        "no_driver",
+        ERROR,
+        f"the NVIDIA device {names}, but no NVIDIA driver",
+        f"NVIDIA driver {OLDEST_DRIVER} or newer, 580 for CUDA 13",
+        "install it with the distribution's packages and reboot",
+    )
+
+
+def smi_failure(result: Result, severity: str, kernel_module: str, limit: float) -> Finding:
+    """What nvidia-smi says when it fails, and what that means."""
+    said = " ".join(f"{result.stdout}\n{result.stderr}".split())
+    if result.code == 124:
+        return Finding(
+            "smi_hangs",
+            severity,
+            f"an nvidia-smi that did not end within {limit:g} s",
+            "an answer of the driver",
+            "look for 'Xid' in 'dmesg' and reboot the host; its driver or a GPU is stuck",
+        )
+    found = f"nvidia-smi with exit code {result.code} ({said[:200] or 'no message'})"
+    if kernel_module:
+        found += f" and kernel module {kernel_module}"
+    for pattern, code, wanted, fix in _FAILURES:
+        if re.search(pattern, said, re.IGNORECASE):
+            return Finding(code, severity, found, wanted, fix)
+    return Finding("smi_failed", severity, found, "a working 'nvidia-smi -q -x'", "run it by hand and read 'dmesg'; install the driver again if it is damaged")
+
+
+def smi_unreadable(reason: str, severity: str) -> Finding:
+    """It ended well, but what it wrote is no document."""
+    return Finding(
+        "smi_unreadable",
+        severity,
+        f"output of nvidia-smi that cannot be read ({reason})",
+        "the XML of 'nvidia-smi -q -x'",
+        "run it by hand; a driver that was half upgraded needs a reboot or a new installation",
+    )
+
+
+def driver_too_old(version: str) -> Finding:
+    """For any CUDA that llama.cpp is built with."""
+    return Finding(
+        "driver_too_old",
+        ERROR,
+        f"NVIDIA driver {version}",
+        f"driver {OLDEST_DRIVER} or newer",
+        "upgrade the driver; 580 or newer runs CUDA 13",
+    )
+
+
+def gpu_lost(names: typing.Sequence[str], driver: str, severity: str) -> Finding:
+    """GPUs that the driver lists without being able to speak to them."""
+    return Finding(
+        "gpu_lost",
+        severity,
+        f"{', '.join(names) or 'no GPU'}, without an answer to driver {driver}",
+        "GPUs that answer the driver",
+        "look for 'Xid' in 'dmesg' and reboot the host",
+    )

@@ -1,0 +1,226 @@
+# Copyright: (c) 2026, the llama-fleet authors
+# SPDX-License-Identifier: MIT
+"""Whether what is to be fetched can be had: the source, the model, the package index, and the servers that hold the files themselves."""
+
+from __future__ import annotations
+
+import dataclasses
+import typing
+import urllib.parse
+
+from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.index import is_ignored, parse_page
+from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.rules import bare
+from ansible_collections.llama_fleet.core.plugins.module_utils.gguf.quant import ListedFile, choose
+from ansible_collections.llama_fleet.core.plugins.module_utils.model.hub import listing as hub_listing
+from ansible_collections.llama_fleet.core.plugins.module_utils.preflight.check import WARNING, Check, fine, wrong
+from ansible_collections.llama_fleet.core.plugins.module_utils.preflight.http import LARGEST, Ask, Reply, SilentError, via
+from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, ProblemError
+from ansible_collections.llama_fleet.core.plugins.module_utils.untrusted import ShapeError
+
+if typing.TYPE_CHECKING:
+    from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.pinned import Package
+    from ansible_collections.llama_fleet.core.plugins.module_utils.host.commands import Runner
+
+_JSON = "application/vnd.pypi.simple.v1+json"
+REACH = "check the address, the network and any proxy of the host"
+_TRUST = "install the certificate of the authority that the network uses (update-ca-certificates), or set the clock"
+_REFUSED = (401, 403)
+_PASSING = (408, 425, 429)
+# The Hub lists no more at once: what is not among them may be on the next page.
+_PAGE = 1000
+_SKEW = 300.0  # seconds
+
+
+@dataclasses.dataclass(frozen=True)
+class Answer:
+    """What came of asking; ``size`` is the bytes to be fetched, None where nobody told, ``skews`` what the answers said of the time.
+
+    ``passing`` is trouble of a server that those who fetch will wait for.
+    """
+
+    check: Check
+    size: int | None = None
+    skews: tuple[float, ...] = ()
+    passing: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Place:
+    """What is asked, as which check, and the role variable that says so."""
+
+    code: str
+    variable: str
+    url: str
+
+
+class Asker:
+    """Asks for one place and remembers what the answers tell of the time."""
+
+    def __init__(self, ask: Ask, place: Place) -> None:
+        self._ask = ask
+        self._place = place
+        self._skews: list[float] = []
+        self._status = 0
+
+    def get(self, url: str, headers: typing.Mapping[str, str] | None = None, listing: bool = False, endpoint: str = "") -> Reply:
+        reply = self._ask(url, headers, listing, endpoint)
+        self._status = reply.status
+        if reply.skew is not None:
+            self._skews.append(reply.skew)
+        return reply
+
+    def well(self, found: str, size: int | None = None) -> Answer:
+        return Answer(fine(self._place.code, self._place.variable, found + via(self._place.url)), size, tuple(self._skews))
+
+    def bad(self, found: str, wanted: str = "an answer", fix: str = REACH, variable: str = "") -> Answer:
+        cure = _TRUST if fix == REACH and "CERTIFICATE_VERIFY_FAILED" in found else fix
+        passing = self._status >= 500 or self._status in _PASSING
+        return Answer(wrong(self._place.code, Problem(variable or self._place.variable, found, wanted, cure)), None, tuple(self._skews), passing)
+
+
+def silent(place: Place, limit: float) -> Answer:
+    """What did not answer in time."""
+    found = f"no answer from {bare(place.url)} within {limit:g} s{via(place.url)}"
+    return Answer(wrong(place.code, Problem(place.variable, found, "an answer", REACH)))
+
+
+def file(ask: Ask, place: Place, headers: typing.Mapping[str, str] | None = None) -> Answer:
+    """A file on a web server."""
+    asker = Asker(ask, place)
+    try:
+        reply = asker.get(place.url, headers)
+    except SilentError as error:
+        return asker.bad(str(error))
+    if not reply.ok:
+        return asker.bad(f"HTTP status {reply.status} from {bare(place.url)}", "a file that can be read")
+    return asker.well(f"{bare(place.url)} answers", reply.size or None)
+
+
+def server(ask: Ask, place: Place) -> Answer:
+    """A web server that is there, whatever it says."""
+    asker = Asker(ask, place)
+    try:
+        asker.get(place.url)
+    except SilentError as error:
+        return asker.bad(str(error))
+    return asker.well(f"{bare(place.url)} answers")
+
+
+def package(ask: Ask, place: Place, package_wanted: Package, sha256: str, strict: bool = False) -> Answer:
+    """One file of a package index: ``place`` is the index. The files themselves often lie on another server.
+
+    Unless ``strict``, which is for what pip installs, an index that states no sums will do.
+    """
+    asker = Asker(ask, place)
+    if strict and is_ignored(place.url):
+        fix = "set trusted-host in the host's /etc/pip.conf"
+        return asker.bad(f"{bare(place.url)}, which pip passes over", "an index by https, or a host that pip is told to trust", fix)
+    page = f"{place.url.rstrip('/')}/{package_wanted.project.lower()}/"
+    try:
+        reply = asker.get(page, {"Accept": _JSON}, listing=True)
+        if not reply.ok:
+            return asker.bad(f"HTTP status {reply.status} from {bare(page)}", "a package index that has it")
+        listing = {each.sha256: (each.url, each.size) for each in parse_page(reply.body, page, LARGEST)}
+        listed = listing.get(sha256) or (None if strict else listing.get(""))
+        if listed is None:
+            found = f"{bare(place.url)}, which has no file of {package_wanted.project} {package_wanted.version} with sha256 {sha256}"
+            return asker.bad(found, "an index that mirrors PyPI unchanged", "name another one")
+        url, size = listed
+        held = asker.get(url, endpoint=place.url)
+    except ShapeError as error:
+        return asker.bad(f"an answer of {bare(page)} that no index gives ({error})", "an index with the JSON API (PEP 691)", "name another one")
+    except SilentError as error:
+        return asker.bad(str(error))
+    if not held.ok:
+        return asker.bad(f"{bare(place.url)}, and HTTP status {held.status} from {bare(url)} for a file of it", "files that can be read")
+    size = size or held.size
+    what = f"{package_wanted.project} {package_wanted.version}" + (f", {size / 1e6:.0f} MB" if size else "")
+    return asker.well(f"{bare(place.url)} has {what}", size or None)
+
+
+def repository(ask: Ask, place: Place, has_git: bool, run: Runner, limit: float) -> Answer:
+    """A git repository, by git itself where that is there: it knows about keys and helpers that nobody else does."""
+    asker = Asker(ask, place)
+    shown = bare(place.url) if "://" in place.url else place.url
+    if has_git:
+        told = run(["git", "ls-remote", place.url, "HEAD"], env={"GIT_TERMINAL_PROMPT": "0"}, timeout=limit)
+        if told.ok:
+            return asker.well(f"{shown} answers git")
+        said = next((line.strip() for line in told.stderr.splitlines() if line.strip()), f"exit status {told.code}")
+        return asker.bad(f"'{said.replace(place.url, shown)}' from git for {shown}", "a repository that can be read")
+    if not place.url.startswith(("https://", "http://")):
+        return asker.well(f"{shown}, which only git can ask, and there is none yet")
+    try:
+        reply = asker.get(f"{place.url.rstrip('/')}/info/refs?service=git-upload-pack")
+    except SilentError as error:
+        return asker.bad(str(error))
+    if reply.status in (404, 500, 502, 503, 504):
+        return asker.bad(f"HTTP status {reply.status} from {shown}", "a repository that can be read")
+    return asker.well(f"{shown} answers")
+
+
+@dataclasses.dataclass(frozen=True)
+class Repo:
+    """What is wanted of a repository on the Hub; ``asked`` is its quant, ``None`` for one that is chosen later."""
+
+    name: str
+    revision: str
+    asked: str | None
+    token: str = dataclasses.field(default="", repr=False)
+
+
+def hub(ask: Ask, place: Place, repo: Repo) -> Answer:
+    """A model on the Hub, and the server that its bytes come from; ``place`` is the Hub."""
+    asker = Asker(ask, place)
+    base, revision = place.url.rstrip("/"), urllib.parse.quote(repo.revision, safe="")
+    headers = {"Authorization": f"Bearer {repo.token}"} if repo.token else {}
+    try:
+        reply = asker.get(f"{base}/api/models/{repo.name}/tree/{revision}?recursive=true", headers, listing=True)
+        if not reply.ok:
+            return _refused(asker, base, repo, reply)
+        files, count = hub_listing(reply.body, LARGEST)
+        if repo.asked is None or count >= _PAGE:
+            return asker.well(f"{base} answers; what of '{repo.name}' is taken is not known yet")
+        chosen = choose([ListedFile(file.path, file.size) for file in files], repo.asked, f"'{repo.name}'")
+        held = asker.get(f"{base}/{repo.name}/resolve/{revision}/{urllib.parse.quote(chosen.path)}", headers)
+    except SilentError as error:
+        return asker.bad(str(error))
+    except ProblemError as error:
+        return Answer(wrong("model", error.problems[0]))
+    except ShapeError as error:
+        return asker.bad(f"an answer of {base} that no Hub gives ({error})", "a server that speaks the Hub's protocol")
+    if not held.ok:
+        return _refused(asker, base, repo, held)
+    return asker.well(f"{base} answers; '{repo.name}' has {chosen.quant or chosen.path}, {chosen.size / 1e6:.0f} MB", chosen.size)
+
+
+def _refused(asker: Asker, base: str, repo: Repo, reply: Reply) -> Answer:
+    told = f"HTTP status {reply.status}{f' ({reply.code})' if reply.code else ''} from {base} for '{repo.name}'"
+    if reply.status in _REFUSED and reply.code != "RepoNotFound":
+        fix = f"accept its terms on {base}/{repo.name}, and set the token of an account that was granted access"
+        token = "a token, and" if repo.token else "no token, and"
+        return asker.bad(f"{token} {told}", "access to it", fix, "gguf_model_token")
+    if reply.status in (*_REFUSED, 404):
+        wanted = "a repository and revision that this host may read"
+        return asker.bad(told, wanted, "check the name; a private one needs gguf_model_token", "gguf_model_source")
+    fix = "wait five minutes; a token has a limit of its own" if reply.status == 429 else REACH
+    return asker.bad(told, "a Hub that answers", fix)
+
+
+def clock(skews: typing.Iterable[float]) -> list[Check]:
+    """How far the host's clock is off, by the server that agrees with it best: a proxy may keep an old answer."""
+    found = sorted(skews, key=abs)
+    if not found:
+        return []
+    skew = found[0]
+    if abs(skew) < _SKEW:
+        return [fine("clock", "clock", "right to the minute" if abs(skew) < 60 else f"{abs(skew):.0f} s off")]
+    told = f"{_duration(abs(skew))} {'ahead' if skew > 0 else 'behind'}"
+    fix = "switch on time synchronisation (timedatectl set-ntp true), or set the clock"
+    wanted = "the time that the servers have, for certificates and package lists are valid for a time only"
+    # It may be the servers that are wrong: where certificates suffer from it, nobody answers, and that is the error.
+    return [wrong("clock", Problem("clock", told, wanted, fix), WARNING)]
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds / 86400:.1f} days" if seconds > 2 * 86400 else f"{seconds / 60:.0f} min"

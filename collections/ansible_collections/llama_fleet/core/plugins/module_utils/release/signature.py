@@ -1,0 +1,168 @@
+# Copyright: (c) 2026, the llama-fleet authors
+# SPDX-License-Identifier: MIT
+"""Detached signatures of packed releases, made and checked by OpenSSH's ssh-keygen."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import dataclasses
+import hashlib
+import pathlib
+import re
+import struct
+import tempfile
+import typing
+
+from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, ProblemError, raise_if_any
+
+if typing.TYPE_CHECKING:
+    from ansible_collections.llama_fleet.core.plugins.module_utils.host.commands import Result, Runner
+
+SUFFIX = ".sig"
+NAMESPACE = "llama-fleet"
+_KEY = "llama_cpp_signing_key"
+_TRUSTED = "llama_cpp_trusted_signers"
+_VALIDITY = r'valid-(?:after|before)="\d{8}(?:\d{4}(?:\d{2})?)?Z?"'
+_SIGNER = re.compile(rf"(?:(?P<options>{_VALIDITY}(?:,{_VALIDITY})*)\s+)?(?P<type>[a-z0-9@.-]+)\s+(?P<key>[A-Za-z0-9+/]+={{0,2}})(?:\s+(?P<name>\S.*))?")
+_ARMOUR = re.compile(r"-----BEGIN (?P<kind>SSH SIGNATURE|OPENSSH PRIVATE KEY)-----(?P<body>[A-Za-z0-9+/=\s]+)-----END (?P=kind)-----\s*")
+# What stands before the public key: a version, or the names of the cipher that hides the private half.
+_SIGNATURE_MAGIC, _PRIVATE_MAGIC = b"SSHSIG", b"openssh-key-v1\0"
+_LONGEST = 1 << 16
+_MISSING = Problem("ssh-keygen", "no such program on the host", "OpenSSH's, which signs and verifies releases", "install openssh-client or openssh-clients")
+
+
+@dataclasses.dataclass(frozen=True)
+class _Signer:
+    options: str
+    key: str
+    name: str
+
+
+def signer_problems(trusted_signers: typing.Iterable[str]) -> list[Problem]:
+    """Every line that is not a public key, with or without a time of validity before it."""
+    wanted = "the line of a .pub file, such as 'ssh-ed25519 AAAA… name'; 'valid-before=\"20301231\"' may precede it"
+    return [Problem(_TRUSTED, f"'{line[:40]}'", wanted) for line in trusted_signers if _parse(line) is None]
+
+
+def require_ssh_keygen(run: Runner) -> None:
+    """Raise where signatures can be neither made nor verified."""
+    if not run(["sh", "-c", "command -v ssh-keygen"], timeout=60).ok:
+        raise ProblemError(_MISSING)
+
+
+def sign(file: pathlib.Path, key: pathlib.Path, run: Runner) -> None:
+    """Write ``<file>.sig``; nothing asks for a passphrase."""
+    signature = file.with_name(f"{file.name}{SUFFIX}")
+    signature.unlink(missing_ok=True)  # ssh-keygen would ask
+    # With a time limit the command has no terminal, from which it would read a passphrase.
+    done = run(["ssh-keygen", "-Y", "sign", "-f", str(key), "-n", NAMESPACE, str(file)], timeout=600)
+    if done.code == 127:
+        raise ProblemError(_MISSING)
+    if not done.ok or not signature.exists():
+        wanted = "a private key of SSH without a passphrase, readable by its owner alone"
+        raise ProblemError(Problem(_KEY, f"{key}, with which ssh-keygen signs nothing ('{_reason(done)}')", wanted))
+    signature.chmod(0o644)
+
+
+def verify(file: pathlib.Path, signature: pathlib.Path, trusted_signers: typing.Sequence[str], run: Runner, subject: str, label: str = "") -> str:
+    """Who signed ``file``, which messages call ``label``; raises unless that is one of ``trusted_signers`` and the file is what was signed."""
+    signers = matching(signature, trusted_signers, subject)
+    name = signers[0].name or _fingerprint(signers[0].key)
+    with tempfile.TemporaryDirectory(prefix="llama-fleet-") as folder:
+        allowed = pathlib.Path(folder) / "allowed_signers"
+        allowed.write_text("".join(f"signer {_options(signer)} {signer.key}\n" for signer in signers), encoding="utf-8")
+        check = 'exec ssh-keygen -Y verify -f "$1" -I signer -n "$2" -s "$3" < "$4"'
+        done = run(["sh", "-c", check, "sh", str(allowed), NAMESPACE, str(signature), str(file)], timeout=600)
+    if done.code == 127:
+        raise ProblemError(_MISSING)
+    if not done.ok:
+        found = f"{label or file.name}, whose signature by {name} does not hold ('{_reason(done)}')"
+        raise ProblemError(Problem(subject, found, "a valid signature of these bytes", "do not trust this release; pack it again or correct " + _TRUSTED))
+    return name
+
+
+def matching(signature: pathlib.Path, trusted_signers: typing.Sequence[str], subject: str) -> list[_Signer]:
+    """The trusted signers whose key ``signature`` says it is from, which proves nothing yet; raises where there is none."""
+    raise_if_any(signer_problems(trusted_signers))
+    key = signed_by(signature)
+    if not key:
+        found = f"{signature.name}, which is not there or no signature of SSH"
+        raise ProblemError(Problem(subject, found, f"a release signed by one of {_TRUSTED}", "pack it with llama_cpp_signing_key"))
+    signers = [signer for signer in map(_parse, trusted_signers) if signer is not None and signer.key == key]
+    if not signers:
+        found = f"{signature.name}, which is by {key.split()[0]} {_fingerprint(key)}"
+        raise ProblemError(Problem(subject, found, f"a signature by one of {_TRUSTED}", "add that key only if you know whose it is"))
+    return signers
+
+
+def signed_by(signature: pathlib.Path) -> str:
+    """The public key (``ssh-ed25519 AAAA…``) that a signature says it is from; empty where it is none."""
+    try:
+        text = signature.read_bytes()[:_LONGEST].decode("ascii", "replace")
+    except OSError:
+        return ""
+    return _public_key(text, _SIGNATURE_MAGIC, 0)
+
+
+def public_key(key: pathlib.Path) -> str:
+    """The public half of a private key (``ssh-ed25519 AAAA…``), empty where it tells none; raises where it cannot be read."""
+    try:
+        text = key.read_bytes()[:_LONGEST].decode("ascii", "replace")
+    except OSError as error:
+        raise ProblemError(Problem(_KEY, f"{key}, which cannot be read ({error.strerror})", "a private key of SSH on the host")) from error
+    return _public_key(text, _PRIVATE_MAGIC, 3)
+
+
+def _public_key(text: str, magic: bytes, strings: int) -> str:
+    """The public key in ``text`` after ``magic``, that many strings and a number."""
+    armour = _ARMOUR.fullmatch(text)
+    try:
+        data = base64.b64decode(armour["body"] if armour else "")
+        if not data.startswith(magic):
+            return ""
+        at = len(magic)
+        for _count in range(strings):
+            at += 4 + len(_string(data, at))
+        return _line(_string(data, at + 4))
+    except (ValueError, binascii.Error, struct.error):
+        return ""
+
+
+def _line(blob: bytes) -> str:
+    return f"{_string(blob, 0).decode('ascii')} {base64.b64encode(blob).decode()}"
+
+
+def _string(data: bytes, at: int) -> bytes:
+    (length,) = struct.unpack_from(">I", data, at)
+    found = data[at + 4 : at + 4 + length]
+    if len(found) < length:
+        raise ValueError("cut short")
+    return found
+
+
+def _parse(line: str) -> _Signer | None:
+    match = _SIGNER.fullmatch(line.strip())
+    try:
+        key = _line(base64.b64decode(match["key"], validate=True)) if match else ""
+    except (ValueError, binascii.Error, struct.error):
+        return None
+    if match is None or key != f"{match['type']} {match['key']}":
+        return None
+    return _Signer(match["options"] or "", key, (match["name"] or "").strip())
+
+
+def _options(signer: _Signer) -> str:
+    return ",".join(filter(None, [f'namespaces="{NAMESPACE}"', signer.options]))
+
+
+def _fingerprint(key: str) -> str:
+    """As ssh-keygen -l writes it."""
+    digest = hashlib.sha256(base64.b64decode(key.split()[1])).digest()
+    return f"SHA256:{base64.b64encode(digest).decode().rstrip('=')}"
+
+
+def _reason(done: Result) -> str:
+    """What ssh-keygen complains of, without its banner and the file of ours that it may name."""
+    lines = [re.sub(r"^(\S*/allowed_signers:\d+: |Enter passphrase: )+", "", line.strip()) for line in (done.stderr or done.stdout).splitlines()]
+    return next((line for line in lines if line and not line.startswith(("@", "Signing file"))), f"exit code {done.code}")

@@ -1,0 +1,106 @@
+# Copyright: (c) 2026, the llama-fleet authors
+# SPDX-License-Identifier: MIT
+"""Which files the generations of this host's instances refer to: those stay, whoever wants them gone."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import re
+import typing
+
+from ansible_collections.llama_fleet.core.plugins.module_utils.host.files import read_json
+from ansible_collections.llama_fleet.core.plugins.module_utils.model.source import parse_shard
+from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, ProblemError
+from ansible_collections.llama_fleet.core.plugins.module_utils.untrusted import Plain, Record
+
+if typing.TYPE_CHECKING:
+    import pathlib
+
+_LONGEST = 4 << 20  # bytes of a manifest
+_SCALE = re.compile(r":-?[\d.]+$")
+
+
+@dataclasses.dataclass(frozen=True)
+class Use:
+    """A file that a generation of an instance refers to: a model's, or one of a release."""
+
+    path: str
+    instance: str
+    generation: str
+
+    def __str__(self) -> str:
+        return f"generation {self.generation} of instance '{self.instance}'"
+
+
+def uses(root: pathlib.Path, variable: str) -> list[Use]:
+    """Every absolute path in every generation below ``root``, the folder of llama_server; of a split model all shards.
+
+    ``variable`` is the one that names ``root``, for a problem with what lies there.
+    """
+    found = []
+    for folder in _folders(root / "instances", variable):
+        for generation in _folders(folder / "generations", variable):
+            for path in sorted(set(_paths(_manifest(generation, variable)))):
+                found += [Use(each, folder.name, generation.name) for each in _with_shards(os.path.realpath(path))]
+    return found
+
+
+def uses_of(path: pathlib.Path, found: typing.Iterable[Use]) -> list[Use]:
+    """Those of ``found`` that are uses of the file ``path`` or of the folder ``path`` or anything below it."""
+    real = os.path.realpath(path)
+    return [use for use in found if use.path == real or use.path.startswith(f"{real}/")]
+
+
+def first_use(path: pathlib.Path, found: typing.Iterable[Use]) -> Use | None:
+    """The first of ``uses_of``, None without one."""
+    return next(iter(uses_of(path, found)), None)
+
+
+def _folders(place: pathlib.Path, variable: str) -> list[pathlib.Path]:
+    try:
+        return sorted(path for path in place.iterdir() if path.is_dir())
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise _unreadable(place, error.strerror or "", variable) from error
+
+
+def _manifest(generation: pathlib.Path, variable: str) -> dict[str, typing.Any]:
+    path = generation / "manifest.json"
+    manifest: dict[str, typing.Any] | None = read_json(path, Record(others=Plain()), _LONGEST)
+    if manifest is not None:
+        return manifest
+    try:
+        path.stat()
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        raise _unreadable(path, error.strerror or "", variable) from error
+    raise _unreadable(path, "no JSON, or not for this user", variable)
+
+
+def _unreadable(path: pathlib.Path, why: str, variable: str) -> ProblemError:
+    found = f"{path}, which cannot be read ({why})"
+    return ProblemError(Problem(variable, found, "generations that tell what they use", "run with become or sudo"))
+
+
+def _paths(value: object) -> typing.Iterator[str]:
+    """The absolute paths in a manifest, also as the value of ``--option=/path``."""
+    if isinstance(value, dict):
+        for each in value.values():
+            yield from _paths(each)
+    elif isinstance(value, list):
+        for each in value:
+            yield from _paths(each)
+    elif isinstance(value, str):
+        tail = value[value.find("=") + 1 :] if value.startswith("-") else value
+        # An adapter has its scale behind it, and several are one word.
+        parts = [tail, *(_SCALE.sub("", part) for part in tail.split(","))]
+        yield from (part for part in dict.fromkeys(parts) if part.startswith("/"))
+
+
+def _with_shards(path: str) -> list[str]:
+    folder, name = os.path.split(path)
+    shard = parse_shard(name)
+    return [os.path.join(folder, each) for each in shard.names] if shard else [path]

@@ -1,0 +1,116 @@
+# Copyright: (c) 2026, the llama-fleet authors
+# SPDX-License-Identifier: MIT
+"""How a llama-server is asked: over its own HTTP, from the host that it runs on."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import http.client
+import json
+import ssl
+import time
+import typing
+import urllib.parse
+
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.gate import trust as server_trust
+
+# Bytes that are read of an answer.
+LARGEST = 4 << 20
+_CHUNK = 1 << 16
+
+
+@dataclasses.dataclass(frozen=True)
+class Reply:
+    """``status`` is 0 where nobody answered."""
+
+    status: int
+    body: typing.Mapping[str, typing.Any]
+    text: str = ""
+
+
+Ask = typing.Callable[[str, typing.Optional[typing.Mapping[str, typing.Any]], float], Reply]
+
+
+def endpoint(host: str, port: int, secure: bool = False) -> str:
+    """Where a client on this host reaches a server that listens on ``host``."""
+    reached = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)
+    return f"{'https' if secure else 'http'}://{reached}:{port}"
+
+
+def asker(base: str, trust: server_trust.Trust | None = None) -> Ask:
+    """Return what asks the server at ``base`` by HTTP, never through a proxy.
+
+    With ``trust`` only the instance itself is asked, and given its key: StrangerError is raised where another process listens. Without it no key is given.
+    """
+
+    def ask(path: str, payload: typing.Mapping[str, typing.Any] | None, timeout: float) -> Reply:
+        try:
+            return _reply(*exchange(base, path, payload, timeout, trust))
+        except server_trust.StrangerError:
+            raise
+        except (OSError, ValueError, http.client.HTTPException) as error:
+            return Reply(0, {}, str(error))
+
+    return ask
+
+
+def exchange(
+    base: str, path: str, payload: typing.Mapping[str, typing.Any] | None, seconds: float, trust: server_trust.Trust | None = None
+) -> tuple[int, bytes]:
+    """Return the status and the body that the server at ``base`` answers within ``seconds``. Raises OSError, ValueError, HTTPException, and StrangerError."""
+    end = time.monotonic() + seconds
+    place = urllib.parse.urlsplit(base)
+    host, port = place.hostname or "", place.port or 0
+    with contextlib.closing(_connection(place.scheme, host, port, seconds, trust)) as connection:
+        before = trust.listening(host, port) if trust else frozenset("?")
+        if not before:
+            raise ConnectionRefusedError("nobody listens on its port")
+        connection.connect()
+        if trust:
+            _require_own(connection, before, trust, host, port)
+        # Everybody may ask for its health, and whoever listens may not be known yet.
+        keyed = {"Authorization": f"Bearer {trust.key}"} if trust and trust.key and path != "/health" else {}
+        body = None if payload is None else json.dumps(payload).encode("utf-8")
+        method = "GET" if body is None else "POST"
+        connection.request(method, place.path + path, body, {"Content-Type": "application/json", "Connection": "close", **keyed})
+        response = connection.getresponse()
+        return response.status, _read(response, end)
+
+
+def _connection(scheme: str, host: str, port: int, seconds: float, trust: server_trust.Trust | None) -> http.client.HTTPConnection:
+    if scheme != "https":
+        return http.client.HTTPConnection(host, port, timeout=seconds)
+    if trust is None or not trust.certificate:
+        raise ConnectionRefusedError("its certificate is not known, so nobody can be taken for it")
+    return http.client.HTTPSConnection(host, port, timeout=seconds, context=trust.context())
+
+
+def _require_own(connection: http.client.HTTPConnection, before: frozenset[str], trust: server_trust.Trust, host: str, port: int) -> None:
+    """Raise where the connection may have reached another socket than those of ``before``, or one with another certificate."""
+    if trust.listening(host, port) != before:
+        raise ConnectionResetError("its socket was replaced while it was connected to")
+    if isinstance(connection.sock, ssl.SSLSocket) and not trust.is_its(connection.sock.getpeercert(binary_form=True)):
+        raise ConnectionRefusedError("it shows another certificate than the instance's")
+
+
+def _read(response: http.client.HTTPResponse, end: float) -> bytes:
+    """Return the body. A socket's own time limit starts again with each byte: this one does not."""
+    data = b""
+    while len(data) <= LARGEST:
+        chunk = response.read1(_CHUNK)
+        if not chunk:
+            return data
+        if time.monotonic() >= end:
+            break
+        data += chunk
+    raise TimeoutError("the answer did not end in time")
+
+
+def _reply(status: int, data: bytes) -> Reply:
+    text = data.decode("utf-8", "replace")
+    try:
+        body = json.loads(text)
+    except (ValueError, RecursionError):
+        body = {}
+    return Reply(status, body if isinstance(body, dict) else {}, text[:300])

@@ -1,0 +1,107 @@
+# Copyright: (c) 2026, the llama-fleet authors
+# SPDX-License-Identifier: MIT
+"""The memory that an instance could have: what is free, and what its present process gives back when it is stopped for the new one."""
+
+from __future__ import annotations
+
+import pathlib
+import re
+import typing
+
+from ansible_collections.llama_fleet.core.plugins.module_utils.host import control_groups
+from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia import observe as nvidia
+from ansible_collections.llama_fleet.core.plugins.module_utils.release.memory_plan import HOST
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings import limits as server_limits
+from ansible_collections.llama_fleet.core.plugins.module_utils.untrusted import whole
+
+if typing.TYPE_CHECKING:
+    from ansible_collections.llama_fleet.core.plugins.module_utils.host.commands import Runner
+
+ROOT = pathlib.Path("/")
+_MIB = 1 << 20
+# Such as ``  CUDA0: NVIDIA H200 (143771 MiB, 143000 MiB free)``.
+_DEVICE = re.compile(r"^\s*(\w+\d+): .*\(([0-9]{1,18}) MiB, ([0-9]{1,18}) MiB free\)", re.MULTILINE)
+# Runtimes whose server is in a group of its own below the topmost one, not in ours.
+_APART = ("systemd", "quadlet", "docker")
+
+
+def ram(runtime: str, memory_max: str, pids: typing.Iterable[int] = (), root: pathlib.Path = ROOT) -> dict[str, int]:
+    """MiB of RAM for a server of ``runtime`` once the processes ``pids`` are gone, under the key HOST; empty where nobody tells."""
+    meminfo = _fields(root / "proc/meminfo")
+    if "MemAvailable" not in meminfo:
+        return {}
+    own = sum(own_bytes(pid, root) for pid in pids)
+    found = [min(meminfo["MemAvailable"] + own, meminfo.get("MemTotal", 1 << 62)), *_cgroups(runtime in _APART, own, root)]
+    limit = server_limits.memory_bytes(memory_max, meminfo.get("MemTotal", 0)) if runtime in _APART else None
+    return {HOST: min([*found, *([limit] if limit is not None else [])]) // _MIB}
+
+
+def own_bytes(pid: int, root: pathlib.Path = ROOT) -> int:
+    """What comes free with a process's end and is not counted as available yet: a file that it maps is, unless it is locked."""
+    status = _fields(root / "proc" / str(pid) / "status")
+    return status.get("RssAnon", 0) + status.get("RssShmem", 0) + min(status.get("VmLck", 0), status.get("RssFile", 0))
+
+
+def locked_bytes(pid: int, root: pathlib.Path = ROOT) -> int | None:
+    """What a process has locked in RAM; None where that cannot be seen."""
+    return _fields(root / "proc" / str(pid) / "status").get("VmLck")
+
+
+def lock_warning(locked: int | None, wanted_mib: int, runtime: str) -> str:
+    """Why less of the model is locked than was asked for, and what to do; empty where all is well."""
+    if locked is None or locked // _MIB >= wanted_mib * 9 // 10:
+        return ""
+    fix = "run as root, or raise the limit of locked memory (ulimit -l)" if runtime == "process" else "look for LimitMEMLOCK in what overrides the unit"
+    return f"llama_server_load_mode asks for the model in locked memory, {wanted_mib} MiB, and the kernel locked {locked // _MIB} MiB of it: {fix}"
+
+
+def gpus(listing: str) -> dict[str, int]:
+    """MiB free of every device, out of what ``llama-server --list-devices`` prints."""
+    return {name: int(free) for name, _total, free in _DEVICE.findall(listing)}
+
+
+def own_gpus(run: Runner, pids: typing.Collection[int], recorded: typing.Mapping[str, int], devices: typing.Sequence[str]) -> dict[str, int]:
+    """MiB that the processes ``pids`` hold of each device: by nvidia-smi for one device, else as ``recorded`` when they were started.
+
+    nvidia-smi names a device by another name than llama.cpp, and in a container it does not see whose memory it is.
+    """
+    if not pids:
+        return {}
+    used = sum(int(mib) for pid, _uuid, mib in compute_processes(run) if int(pid) in pids and whole(mib) is not None)
+    if used and len(devices) == 1:
+        return {devices[0]: used}
+    return {name: mib for name, mib in recorded.items() if name != HOST}
+
+
+def compute_processes(run: Runner) -> list[tuple[str, str, str]]:
+    """Pid, GPU and MiB of everything that computes on a GPU, as far as the driver tells."""
+    smi = nvidia.find_smi(nvidia.Host(run))
+    if not smi:
+        return []
+    listed = run([smi, "--query-compute-apps=pid,gpu_uuid,used_memory", "--format=csv,noheader,nounits"], timeout=nvidia.TIME_LIMIT)
+    return re.findall(r"^([0-9]{1,18}), *([\w-]+), *(\S+)$", listed.stdout if listed.ok else "", re.MULTILINE)
+
+
+def _cgroups(topmost_only: bool, own: int, root: pathlib.Path) -> typing.Iterator[int]:
+    """Bytes that each limit of our control groups leaves. Cached files count as used and make room all the same."""
+    for memory in control_groups.memory(root):
+        parts = [] if topmost_only else [part for part in memory.group.split("/") if part not in ("", "..")]
+        for count in range(len(parts) + 1):
+            folder = memory.mount.joinpath(*parts[:count])
+            limit, used = _text(folder / memory.limit), _text(folder / memory.used)
+            if whole(limit) is not None and whole(used) is not None:
+                stat = dict(re.findall(r"^(\w+) ([0-9]{1,18})$", _text(folder / "memory.stat"), re.MULTILINE))
+                cached = sum(int(stat.get(memory.prefix + name, 0)) for name in ("inactive_file", "active_file"))
+                yield min(int(limit), max(0, int(limit) - int(used) + cached + own))
+
+
+def _fields(path: pathlib.Path) -> dict[str, int]:
+    """``Name: number kB`` lines, in bytes."""
+    return {name: int(number) * 1024 for name, number in re.findall(r"^(\w+):\s+([0-9]{1,18}) kB$", _text(path), re.MULTILINE)}
+
+
+def _text(path: pathlib.Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace").strip()
+    except (OSError, ValueError):
+        return ""

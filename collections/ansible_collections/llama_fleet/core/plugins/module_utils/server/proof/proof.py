@@ -1,0 +1,153 @@
+# Copyright: (c) 2026, the llama-fleet authors
+# SPDX-License-Identifier: MIT
+"""What can be proved of a server that is about to take another's place, all of it while that one still serves."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import os
+import pathlib
+import typing
+
+from ansible_collections.llama_fleet.core.plugins.module_utils.gguf.header import file_header
+from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, ProblemError, raise_if_any
+from ansible_collections.llama_fleet.core.plugins.module_utils.release import memory_plan
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.proof import checks as server_checks
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.proof import free as server_memory_free
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.proof import memory as server_memory
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings.table import CUDA
+
+if typing.TYPE_CHECKING:
+    from ansible_collections.llama_fleet.core.plugins.module_utils.host.commands import Runner
+    from ansible_collections.llama_fleet.core.plugins.module_utils.server.proof.memory import Assessment
+    from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings.options import Options
+    from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings.table import Setting
+    from ansible_collections.llama_fleet.core.plugins.module_utils.server.state.generations import Generation
+
+_MODEL = "llama_server_model"
+_RELEASE = "llama_server_release"
+# Options that stretch a context beyond what the model was trained for: then the server itself has the last word.
+_STRETCHING = ("rope-scaling", "rope-scale", "rope-freq-base", "rope-freq-scale", "override-kv")
+
+
+@dataclasses.dataclass(frozen=True)
+class Candidate:
+    """A server as it would be started. ``pids`` are those of the instance's present process, which is stopped first."""
+
+    options: Options
+    runtime: str
+    command: tuple[str, ...]
+    variables: typing.Mapping[str, str]
+    settings: tuple[Setting, ...] = ()
+    pids: tuple[int, ...] = ()
+
+    @property
+    def has_release(self) -> bool:
+        return bool(self.options.release) and self.options.server.is_file()
+
+    @property
+    def has_model(self) -> bool:
+        return bool(self.options.model) and os.path.isfile(self.options.model)
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelFacts:
+    """What is known of a model, and which files that were: ``identity`` changes where one of them is replaced."""
+
+    context_length: int = 0
+    identity: tuple[int, ...] = ()
+
+    @property
+    def notes(self) -> dict[str, typing.Any]:
+        """For a generation's manifest."""
+        return {"context_length": self.context_length, "model_file": list(self.identity)}
+
+
+def model_facts(model: str, known: Generation | None = None) -> ModelFacts:
+    """What the headers of the model's files say; taken from the manifest of ``known`` where those were the same files."""
+    files = server_checks.shards(pathlib.Path(model))
+    found = [os.stat(file) for file in files]
+    identity = tuple(number for each in found for number in (each.st_size, each.st_mtime_ns))
+    if known and known.model == model and known.manifest.get("model_file") == list(identity):
+        return ModelFacts(int(known.manifest.get("context_length", 0)), identity)
+    # Of a file that is cut short, the header tells where it should end.
+    contexts = [file_header(file, _MODEL).context_length for file in files]
+    return ModelFacts(contexts[0], identity)
+
+
+def context_problems(options: Options, facts: ModelFacts) -> list[Problem]:
+    """More context than the model was trained for: a server cuts that down, and tells nobody but its log."""
+    stretched = any(name in _STRETCHING or name.startswith("yarn-") for name in (str(key).replace("_", "-") for key in options.extra_options))
+    if not facts.context_length or options.ctx_size <= facts.context_length or stretched:
+        return []
+    found = f"{options.ctx_size} tokens for each slot"
+    wanted = f"at most {facts.context_length}, for which {pathlib.Path(options.model).name} was trained"
+    fix = f"set it to {facts.context_length} or less, or stretch the model's context with rope-scaling: yarn and its like in llama_server_extra_options"
+    return [Problem("llama_server_ctx_size", found, wanted, fix)]
+
+
+def prove(candidate: Candidate, run: Runner, facts: ModelFacts | None, held: typing.Mapping[str, int]) -> Assessment:
+    """Let the release itself judge; what the server takes of each device. ``held`` is what the present process was planned to take."""
+    problems = context_problems(candidate.options, facts) if facts else []
+    if candidate.has_release:
+        problem = server_checks.config_test(_without_key(candidate), candidate.variables, candidate.settings, run)
+        problems += [problem] if problem else []
+    raise_if_any(problems)
+    if not (candidate.has_release and candidate.has_model):
+        return server_memory.Assessment()
+    return _judged(candidate.options, _memory(candidate, run, held))
+
+
+def prove_again(candidate: Candidate, run: Runner, need: typing.Mapping[str, int], held: typing.Mapping[str, int]) -> Assessment:
+    """The same for a generation that was good once and whose ``need`` is known."""
+    problem = server_checks.config_test(_without_key(candidate), candidate.variables, candidate.settings, run)
+    raise_if_any([problem] if problem else [])
+    return _judged(candidate.options, server_memory.recorded(need, free_memory(candidate, run, held, list(need))))
+
+
+def _judged(options: Options, found: Assessment) -> Assessment:
+    if found.problem is None:
+        return found
+    if options.memory_check:
+        raise ProblemError(found.problem)
+    return dataclasses.replace(found, problem=None, warnings=(*found.warnings, str(found.problem)))
+
+
+def _memory(candidate: Candidate, run: Runner, held: typing.Mapping[str, int]) -> Assessment:
+    options = candidate.options
+    release = pathlib.Path(options.release)
+    if not os.access(release / "bin" / memory_plan.PROGRAM, os.X_OK):
+        return server_memory.Assessment(warnings=(f"whether it fits into memory is not known, for {release} has no {memory_plan.PROGRAM}",))
+
+    @functools.cache
+    def plan(ctx_size: int, parallel: int) -> memory_plan.MemoryPlan:
+        sizes = {"LLAMA_ARG_CTX_SIZE": str(ctx_size * parallel), "LLAMA_ARG_N_PARALLEL": str(parallel)}
+        return memory_plan.plan_served(run, release, candidate.command, {**candidate.variables, **sizes}, _RELEASE)
+
+    try:
+        devices = [device.name for device in plan(options.ctx_size, options.parallel).devices]
+    except ProblemError as error:
+        told = str(error)
+        if "error loading model" in told:  # as the server itself would say after the switch
+            raise ProblemError(Problem(_MODEL, told, "a model that this release can load", "fetch it again, or use a newer release")) from error
+        return server_memory.Assessment(warnings=(f"whether it fits into memory is not known: {told}",))
+    return server_memory.assess(options, plan, free_memory(candidate, run, held, devices))
+
+
+def free_memory(candidate: Candidate, run: Runner, held: typing.Mapping[str, int], devices: typing.Sequence[str]) -> dict[str, int]:
+    """MiB of each device that the candidate can have, the present process being gone by then."""
+    options = candidate.options
+    free = server_memory_free.ram(candidate.runtime, options.memory_max, candidate.pids)
+    if options.backend == CUDA:
+        listing = run([str(options.server), "--list-devices"], env=candidate.variables, cwd="/", timeout=server_checks.TEST_LIMIT)
+        gpus = server_memory_free.gpus(listing.stdout + listing.stderr)
+        wanted = [name for name in devices if name != memory_plan.HOST]
+        own = server_memory_free.own_gpus(run, candidate.pids, held, wanted)
+        free.update({name: mib + own.get(name, 0) for name, mib in gpus.items()})
+    return free
+
+
+def _without_key(candidate: Candidate) -> list[str]:
+    """The command without the key's file, which is not there yet."""
+    return [word for word in candidate.command if word not in ("--api-key-file", str(candidate.options.key_file))]

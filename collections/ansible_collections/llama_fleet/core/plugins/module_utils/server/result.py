@@ -1,0 +1,83 @@
+# Copyright: (c) 2026, the llama-fleet authors
+# SPDX-License-Identifier: MIT
+"""What a run over an instance returns: the same keys in every case, and texts of what differs."""
+
+from __future__ import annotations
+
+import typing
+
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.state.generations import device_of
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.switch import endpoint_of
+
+if typing.TYPE_CHECKING:
+    from ansible_collections.llama_fleet.core.plugins.module_utils.server.proof.memory import Assessment
+    from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes.runtimes import Runtime
+    from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings.options import Options
+    from ansible_collections.llama_fleet.core.plugins.module_utils.server.state.generations import Generation
+    from ansible_collections.llama_fleet.core.plugins.module_utils.server.switch import Started
+
+Result = dict[str, typing.Any]
+Diff = list[dict[str, str]]
+
+
+def facts(options: Options, runtime_name: str, runtime: Runtime, generation: Generation | None, changed: bool, diff: Diff) -> Result:
+    """What every result has, with nothing in what only a server that is to run has."""
+    texts = dict.fromkeys(("endpoint", "certificate", "device", "environment_file", "answer"), "")
+    lists: Result = {name: [] for name in ("command", "changed_parts", "memory", "warnings")}
+    return {
+        **texts,
+        **lists,
+        **dict.fromkeys(("pid", "context", "threads", "in_flight", "cut"), 0),
+        "speed": 0.0,
+        "restarted": False,
+        "ready": False,
+        "changed": changed,
+        "would_change": changed,
+        "diff": diff,
+        "instance": options.instance,
+        "state": options.state,
+        "runtime": runtime_name,
+        "generation": generation.number if generation else 0,
+        "log": "" if runtime_name == "exec" else runtime.log,
+    }
+
+
+def served(
+    folder: str,
+    number: int,
+    options: typing.Mapping[str, typing.Any],
+    variables: typing.Mapping[str, str],
+    command: typing.Sequence[str],
+    assessment: Assessment,
+    started: Started | None,
+) -> Result:
+    """What the generation ``number`` of the instance in ``folder`` is, and what it said where it was started."""
+    threads = variables.get("LLAMA_ARG_THREADS", "")
+    said: Result = {}
+    if started:
+        said = {"answer": started.passed.answer, "speed": started.passed.speed or started.generation.speed, "pid": started.process.pid}
+    return {
+        "generation": number,
+        "endpoint": endpoint_of(options),
+        "certificate": str(options.get("tls_certificate") or ""),
+        "device": device_of(variables),
+        "command": list(command),
+        "environment_file": f"{folder}/generations/{number}/environment",
+        "context": int(options["ctx_size"]),
+        "threads": int(threads) if threads.isdigit() else 0,
+        "memory": assessment.described,
+        "warnings": list(assessment.warnings),
+        "ready": started is not None,
+        **said,
+    }
+
+
+def diff_of(folder: str, before: Generation | None, texts: typing.Mapping[str, str]) -> Diff:
+    """The rendered files of the generation ``before`` against ``texts``."""
+    old = {name: before.text(name) for name in before.files} if before else {}
+    names = sorted({*old, *texts})
+    return [part(f"{folder}/{name}", old.get(name, ""), texts.get(name, "")) for name in names if old.get(name, "") != texts.get(name, "")]
+
+
+def part(header: str, before: str, after: str) -> dict[str, str]:
+    return {"before_header": header, "after_header": header, "before": before, "after": after}

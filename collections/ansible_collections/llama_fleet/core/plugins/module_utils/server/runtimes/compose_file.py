@@ -1,0 +1,119 @@
+# Copyright: (c) 2026, the llama-fleet authors
+# SPDX-License-Identifier: MIT
+"""The compose file of an instance in a container of docker, as readable YAML: a host needs no library for it.
+
+Only keys that both docker compose and the older docker-compose 1.29 know.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import typing
+
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes import host_files as server_mounts
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes.quadlet_file import container_name
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings import limits as server_limits
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings.options import CUDA, Options
+
+NAME = "compose.yaml"
+# The folder, in the instance's, of the copies of private files: docker starts a container at boot without asking us, so not in /run.
+PRIVATE = "private"
+_HEADER = """\
+# Written by llama-fleet: changes made here by hand are lost. Change the role's variables instead.
+# The values of its environment are in the file beside it:
+#   set -a; . ./environment; docker compose --project-name {project} --file compose.yaml up --detach
+"""
+# What YAML takes for text without quotes, whatever its version.
+_PLAIN = re.compile(r"[A-Za-z/_][A-Za-z0-9_./=-]*")
+_WORDS = ("true", "false", "yes", "no", "on", "off", "null", "y", "n")
+
+
+def render(options: Options, command: typing.Sequence[str], variables: typing.Mapping[str, str]) -> str:
+    """The file's whole text. It holds no secret."""
+    words = server_mounts.moved(options, command, variables)
+    tree = {"services": {"llama-server": _service(options, words, variables)}}
+    return "\n".join([_HEADER.format(project=container_name(options)) + "---", *_lines(tree, ""), ""])
+
+
+def _service(options: Options, command: typing.Sequence[str], variables: typing.Mapping[str, str]) -> dict[str, typing.Any]:
+    user = server_mounts.container_user(options)
+    return {
+        "container_name": container_name(options),
+        "image": options.image,
+        "pull_policy": "never",
+        "entrypoint": [_literal(word) for word in command[:1]],
+        "command": [_literal(word) for word in command[1:]],
+        # Names without values: compose takes those of its own environment, which is read from the file.
+        "environment": [*sorted({*variables, "LLAMA_FLEET_INSTANCE", "LLAMA_FLEET_GENERATION"})],
+        "volumes": _volumes(options, command),
+        "user": f"{user}:{user}",
+        "working_dir": "/",
+        "network_mode": "host",
+        "read_only": True,
+        "tmpfs": ["/tmp"],
+        "cap_drop": ["ALL"],
+        "security_opt": ["no-new-privileges:true"],
+        "healthcheck": {"disable": True},
+        # It waits longer after each failure, up to a minute; on-failure would not come back after a boot.
+        "restart": "unless-stopped",
+        "stop_grace_period": f"{options.stop_timeout}s",
+        # The only one of docker's own that does not fill the disk in time.
+        "logging": {"driver": "local"},
+        **_limits(options, command, variables),
+    }
+
+
+def _volumes(options: Options, command: typing.Sequence[str]) -> list[dict[str, typing.Any]]:
+    pairs = [(path, path) for path in server_mounts.mounts(options, command)]
+    pairs += [(str(options.folder / PRIVATE / file.name), f"{server_mounts.copies(options)}/{file.name}") for file in server_mounts.private(options)]
+    return [{"type": "bind", "source": _literal(source), "target": _literal(target), "read_only": True} for source, target in pairs]
+
+
+def _limits(options: Options, command: typing.Sequence[str], variables: typing.Mapping[str, str]) -> dict[str, typing.Any]:
+    memory = server_limits.memory_bytes(options.memory_max, 0)
+    found: dict[str, typing.Any] = {}
+    if memory:
+        found["mem_limit"] = memory
+    if options.cpu_quota:
+        found["cpus"] = server_limits.processors(options.cpu_quota)
+    if server_mounts.locks_memory(options, command, variables):
+        found["ulimits"] = {"memlock": {"soft": -1, "hard": -1}}
+    if options.backend == CUDA:
+        # Every GPU there is: which of them the server computes on, LLAMA_ARG_DEVICE says, as it does without a container.
+        gpus = {"driver": "nvidia", "count": "all", "capabilities": ["gpu"]}
+        found["deploy"] = {"resources": {"reservations": {"devices": [gpus]}}}
+    return found
+
+
+def _literal(value: str) -> str:
+    """``value`` for a file in which compose replaces ``$NAME``."""
+    return value.replace("$", "$$")
+
+
+def _lines(value: typing.Mapping[str, typing.Any], indent: str) -> typing.Iterator[str]:
+    """A tree of mappings, lists and scalars in YAML's block style."""
+    for key, item in value.items():
+        if isinstance(item, dict):
+            yield f"{indent}{key}:"
+            yield from _lines(item, f"{indent}  ")
+        elif isinstance(item, list) and item:
+            yield f"{indent}{key}:"
+            for each in item:
+                yield from _item(each, f"{indent}  ")
+        else:
+            yield f"{indent}{key}: {_scalar(item)}"
+
+
+def _item(value: typing.Any, indent: str) -> typing.Iterator[str]:
+    if not isinstance(value, dict):
+        yield f"{indent}- {_scalar(value)}"
+        return
+    for number, line in enumerate(_lines(value, "")):
+        yield f"{indent}{'  ' if number else '- '}{line}"
+
+
+def _scalar(value: typing.Any) -> str:
+    if isinstance(value, str) and _PLAIN.fullmatch(value) and value.lower() not in _WORDS:
+        return value
+    return json.dumps(value, ensure_ascii=False)

@@ -1,0 +1,88 @@
+# Copyright: (c) 2026, the llama-fleet authors
+# SPDX-License-Identifier: MIT
+"""What podman and docker are asked in the same words: an instance's container, images, and a command run in one."""
+
+from __future__ import annotations
+
+import dataclasses
+import typing
+
+from ansible_collections.llama_fleet.core.plugins.module_utils.host import commands, processes
+from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, ProblemError
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes import host_files as server_mounts
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes.quadlet_file import CDI_DEVICE
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings.options import CUDA
+from ansible_collections.llama_fleet.core.plugins.module_utils.untrusted import whole
+
+if typing.TYPE_CHECKING:
+    from ansible_collections.llama_fleet.core.plugins.module_utils.host.commands import Result, Runner
+    from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings.options import Options
+
+ENGINES = {"quadlet": "podman", "docker": "docker"}
+# Seconds for a question that takes a tenth of one: an engine whose daemon hangs answers nothing at all.
+TIME_LIMIT = 20.0
+_GPUS = {"quadlet": ["--device", CDI_DEVICE], "docker": ["--gpus", "all"]}
+
+
+@dataclasses.dataclass(frozen=True)
+class Container:
+    """A container of podman or docker, by its name."""
+
+    engine: str
+    name: str
+    run: Runner
+
+    def shown(self, template: str) -> str:
+        """What ``inspect`` prints by ``template``; empty where there is no such container, no engine, or no answer."""
+        return self._asked(template).stdout.strip()
+
+    def surely(self, template: str) -> str:
+        """The same where everything depends on it: an engine that hangs is a problem, and not a container that is not there."""
+        done = self._asked(template)
+        if done.code == commands.TIMED_OUT:
+            fix = f"see systemctl status {self.engine}, and restart it if need be"
+            raise ProblemError(Problem(self.engine, f"no answer within {TIME_LIMIT:g} s", "an engine that tells of its containers", fix))
+        return done.stdout.strip()
+
+    def _asked(self, template: str) -> Result:
+        done = self.run([self.engine, "container", "inspect", "--format", template, self.name], timeout=TIME_LIMIT)
+        return done if done.ok else dataclasses.replace(done, stdout="")
+
+    def process(self) -> processes.Process | None:
+        """Its first process, as the host numbers it; one that does not run has the number 0."""
+        pid = self.surely("{{.State.Pid}}")
+        return processes.find(int(pid)) if whole(pid) is not None else None
+
+    def remove(self) -> None:
+        self.run([self.engine, "rm", "--force", "--volumes", self.name], timeout=3 * TIME_LIMIT)
+
+
+def image_is_here(engine: str, image: str, run: Runner) -> bool:
+    return run([engine, "image", "inspect", "--format", "x", image], timeout=TIME_LIMIT).ok
+
+
+def pull(engine: str, image: str, run: Runner, on_line: typing.Callable[[str], None]) -> str:
+    """Fetch an image; why that failed, or nothing."""
+    done = run([engine, "pull", image], on_line=on_line)
+    lines = [line.strip() for line in done.stdout.splitlines() if line.strip()]
+    return "" if done.ok else (lines[-1] if lines else f"exit status {done.code}")
+
+
+def tester(options: Options, runtime: str, run: Runner) -> Runner:
+    """A Runner for commands of the release as ``runtime`` will run it: in the image, with the user and the files it will have.
+
+    For a release can well run on the host and not in the image: that is known before the switch.
+    """
+    if runtime not in ENGINES:
+        return run
+    user = server_mounts.container_user(options)
+    first = [ENGINES[runtime], "run", "--rm", "--pull=never", "--network=none", "--cgroupns=private", f"--user={user}:{user}"]
+    first += ["--read-only", "--cap-drop=all", "--security-opt=no-new-privileges", "--workdir=/"]
+    gpus = _GPUS[runtime] if options.backend == CUDA else []
+
+    def inside(command: typing.Sequence[str], env: typing.Mapping[str, str]) -> list[str]:
+        names = [f"--env={name}" for name in sorted(env)]
+        volumes = [f"--volume={path}:{path}:ro" + (",z" if runtime == "quadlet" else "") for path in server_mounts.mounts(options, command)]
+        return [*first, *gpus, *names, *volumes, f"--entrypoint={command[0]}", options.image, *command[1:]]
+
+    return commands.through(run, inside)

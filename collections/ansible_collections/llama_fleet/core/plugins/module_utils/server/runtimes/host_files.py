@@ -1,0 +1,99 @@
+# Copyright: (c) 2026, the llama-fleet authors
+# SPDX-License-Identifier: MIT
+"""Which files of the host an instance reads, and where a process of another user, or in a container, finds them."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import pathlib
+import typing
+import zlib
+
+from ansible_collections.llama_fleet.core.plugins.module_utils.model.source import parse_shard
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings import router as server_router
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings import table as server_settings
+
+if typing.TYPE_CHECKING:
+    from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings.options import Options
+
+# Users between these belong to nobody by systemd's own table of user numbers: its dynamic ones begin after them.
+_FIRST_USER, _USERS = 60578, 606
+
+
+@dataclasses.dataclass(frozen=True)
+class Private:
+    """A file that only root can read: the server reads a copy called ``name``, by ``flag``."""
+
+    name: str
+    source: str
+    flag: str
+
+
+def private(options: Options) -> list[Private]:
+    """The files that not every user of the host may read."""
+    keys = str(options.key_file) if options.api_key or options.api_keys else ""
+    wanted = [
+        Private("api-key", keys, "--api-key-file"),
+        Private("tls-certificate", options.tls_certificate, "--ssl-cert-file"),
+        Private("tls-key", options.tls_key, "--ssl-key-file"),
+    ]
+    return [file for file in wanted if file.source]
+
+
+def copies(options: Options) -> str:
+    """The folder in which the server finds the copies of its private files."""
+    return f"/run/{options.unit[: -len('.service')]}"
+
+
+def moved(options: Options, command: typing.Sequence[str], variables: typing.Mapping[str, str]) -> list[str]:
+    """The command with the copies in place of the private files; a flag says so where a variable names the original, for flags win."""
+    names = {file.source: f"{copies(options)}/{file.name}" for file in private(options)}
+    words = [names.get(word, word) for word in command]
+    for file in private(options):
+        if file.source in variables.values() and file.source not in command:
+            words += [file.flag, names[file.source]]
+    return words
+
+
+def public(options: Options, command: typing.Sequence[str] = ()) -> list[tuple[str, str]]:
+    """Files that the server reads beside its release, each with the variable that names it; those in ``command`` if they are there."""
+    found = [("llama_server_model", path) for path in _shards(options.model)]
+    found += [("llama_server_mmproj", options.mmproj)] if options.mmproj else []
+    found += [("llama_server_lora", path) for path, _scale in server_settings.adapters(options)]
+    found += [("llama_server_chat_template", options.chat_template)] if options.chat_template.startswith("/") else []
+    known = {path for _variable, path in found} | {path for file in private(options) for path in (file.source, f"{copies(options)}/{file.name}")}
+    words = [word.partition("=")[2] if word.startswith("-") else word for word in command[1:]]
+    more = [word for word in dict.fromkeys(words) if word.startswith("/") and word not in known and os.path.isfile(word)]
+    return found + [("llama_server_extra_options", path) for path in more]
+
+
+def mounts(options: Options, command: typing.Sequence[str]) -> list[str]:
+    """What a container sees of the host, in the place where it is there: the release's folder and the public files."""
+    routed = server_router.places(options).values()
+    return list(dict.fromkeys([options.release, *(path for _variable, path in public(options, command)), *routed]))
+
+
+def container_user(options: Options) -> int:
+    """The number of the user in the instance's container: one that the host has no other use for, and as a rule no other instance."""
+    return user_of(options.instance)
+
+
+def user_of(instance: str) -> int:
+    """Return that number by the instance's name."""
+    return _FIRST_USER + zlib.crc32(instance.encode("utf-8")) % _USERS
+
+
+def locks_memory(options: Options, command: typing.Sequence[str], variables: typing.Mapping[str, str]) -> bool:
+    """Whether the server will lock its model in memory, whatever the release calls that."""
+    words = [options.load_mode, variables.get("LLAMA_ARG_LOAD_MODE", ""), *command]
+    return "LLAMA_ARG_MLOCK" in variables or any(word in ("mlock", "mmap+mlock", "--mlock") for word in words)
+
+
+def _shards(model: str) -> list[str]:
+    """All files of a model, given its first."""
+    path = pathlib.PurePath(model)
+    shard = parse_shard(path.name)
+    if shard:
+        return [str(path.with_name(name)) for name in shard.names]
+    return [model] if model else []

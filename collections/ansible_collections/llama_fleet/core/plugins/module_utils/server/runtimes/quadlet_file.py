@@ -1,0 +1,101 @@
+# Copyright: (c) 2026, the llama-fleet authors
+# SPDX-License-Identifier: MIT
+"""The file from which podman's generator makes an instance's unit, whose process then is in a container.
+
+Only keys that podman 4.4 knows: it refuses a file with another one. The rest are arguments of its command line.
+"""
+
+from __future__ import annotations
+
+import os
+import typing
+
+from ansible_collections.llama_fleet.core.plugins.module_utils.host.systemd_text import command_line, specifier_free
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes import host_files as server_mounts
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes import unit_file as server_unit
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings.options import CUDA, Options
+
+# Every GPU there is: which of them the server computes on, LLAMA_ARG_DEVICE says, as it does without a container.
+CDI_DEVICE = "nvidia.com/gpu=all"
+# Seconds that podman may take to remove a container beyond those that the server has for its end.
+MARGIN = 15
+
+
+def render(options: Options, command: typing.Sequence[str], variables: typing.Mapping[str, str]) -> str:
+    """The file's whole text. It holds no secret."""
+    words = server_mounts.moved(options, command, variables)
+    sections = [server_unit.unit_section(options), _container(options, words, variables), _service(options), server_unit.INSTALL]
+    return "\n".join(sections)
+
+
+def _container(options: Options, command: typing.Sequence[str], variables: typing.Mapping[str, str]) -> str:
+    user = server_mounts.container_user(options)
+    lines = [
+        "[Container]",
+        f"ContainerName={container_name(options)}",
+        f"Image={options.image}",
+        *([f"Exec={command_line(command[1:])}"] if command[1:] else []),
+        f"User={user}",
+        f"Group={user}",
+        "Network=host",
+        "ReadOnly=true",
+        "NoNewPrivileges=true",
+        "DropCapability=all",
+        *(["AddCapability=CAP_NET_BIND_SERVICE"] if options.port < 1024 else []),
+        *([f"AddDevice={CDI_DEVICE}"] if options.backend == CUDA else []),
+        *(f"Volume={specifier_free(f'{path}:{path}')}:ro,z" for path in server_mounts.mounts(options, command)),
+        *(f"Volume={path}:{path}:ro,z" for path in _private(options)),
+        *(f"PodmanArgs={argument}" for argument in _arguments(options, command, variables)),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _arguments(options: Options, command: typing.Sequence[str], variables: typing.Mapping[str, str]) -> list[str]:
+    names = [name for name in sorted(variables) if not name.startswith("LLAMA_")]
+    found = [
+        # A start never waits for a registry: the image was seen before.
+        "--pull=never",
+        f"--entrypoint={command_line(command[:1])}",
+        "--workdir=/",
+        "--no-healthcheck",
+        "--image-volume=ignore",
+        # Of the host's control groups it sees its own only, also where they are of version 1.
+        "--cgroupns=private",
+        # Into the unit's journal, where systemd puts what its processes print.
+        "--log-driver=passthrough",
+        f"--stop-timeout={options.stop_timeout}",
+        # Their values are the service's own: systemd reads the file, which podman would read in another way.
+        " ".join(f"--env={name}" for name in ["LLAMA_*", *names]),
+    ]
+    return found + (["--ulimit=memlock=-1:-1"] if server_mounts.locks_memory(options, command, variables) else [])
+
+
+def _service(options: Options) -> str:
+    current = specifier_free(str(options.folder / "current"))
+    name = container_name(options)
+    user = str(server_mounts.container_user(options))
+    copies = [(file.source, f"{server_mounts.copies(options)}/{file.name}") for file in server_mounts.private(options)]
+    lines = [
+        "[Service]",
+        f"EnvironmentFile={current}/environment",
+        *([f"RuntimeDirectory={os.path.basename(server_mounts.copies(options))}", "RuntimeDirectoryMode=0700"] if copies else []),
+        *(f"ExecStartPre={command_line(['/usr/bin/install', '-m', '0400', '-o', user, '-g', user, *pair])}" for pair in copies),
+        *server_unit.device_nodes(options),
+        f"SyslogIdentifier={name}",
+        "Restart=on-failure",
+        "RestartSec=5",
+        "TimeoutStartSec=300",
+        # Podman kills a server that does not end in its time; past this one systemd kills podman.
+        f"TimeoutStopSec={options.stop_timeout + MARGIN}",
+        *server_unit.limits(options),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _private(options: Options) -> list[str]:
+    return [f"{server_mounts.copies(options)}/{file.name}" for file in server_mounts.private(options)]
+
+
+def container_name(options: Options) -> str:
+    """The container's name, and the project's where there is a compose file: the unit's without its ending."""
+    return options.unit[: -len(".service")]

@@ -1,0 +1,160 @@
+# Copyright: (c) 2026, the llama-fleet authors
+# SPDX-License-Identifier: MIT
+"""An instance as a unit of the system's systemd."""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+import time
+import typing
+
+from ansible_collections.llama_fleet.core.plugins.module_utils.host import files, processes
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.gate.gate import GateError
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings.options import INSTANCE_VARIABLE
+
+if typing.TYPE_CHECKING:
+    from ansible_collections.llama_fleet.core.plugins.module_utils.host.commands import Runner
+    from ansible_collections.llama_fleet.core.plugins.module_utils.server.state.generations import Generation
+
+UNIT_ROOT = pathlib.Path("/etc/systemd/system")
+_SHOWN = "LoadState,ActiveState,FragmentPath,MainPID,NeedDaemonReload,ExecMainCode,ExecMainStatus,Result,MemoryMax"
+# Seconds that systemd has to take note of an end, and the ExecMainCode of one that it has not noted.
+_NOTED, _NOT_NOTED = 5.0, "0"
+
+
+def out_of_memory(state: typing.Mapping[str, str]) -> str:
+    """Whether it ended for its memory, in words. Where the control groups are of version 1, systemd sees no more than the signal."""
+    limit = state.get("MemoryMax", "")
+    limited = f"llama_server_memory_max, {int(limit) >> 20} MiB" if limit.isdigit() and int(limit) < 1 << 62 else ""
+    if state.get("Result") == "oom-kill":
+        return f": it wanted more memory than {limited or 'the host has'}"
+    killed = state.get("Result") == "signal" and state.get("ExecMainStatus") in ("9", "137")
+    return f": that is what the kernel does to one that wants more memory than {limited}" if killed and limited else ""
+
+
+@dataclasses.dataclass
+class SystemdRuntime:
+    """A unit of the system's systemd."""
+
+    folder: pathlib.Path
+    unit: str
+    run: Runner
+    unit_root: pathlib.Path = UNIT_ROOT
+    name: str = "systemd"
+
+    @property
+    def path(self) -> pathlib.Path:
+        """The file that makes the unit."""
+        return self.unit_root / self.unit
+
+    @property
+    def log(self) -> str:
+        return f"journalctl -u {self.unit}"
+
+    def show(self) -> dict[str, str]:
+        return dict(line.split("=", 1) for line in self.run(["systemctl", "show", "-p", _SHOWN, self.unit]).stdout.splitlines() if "=" in line)
+
+    def own(self) -> list[processes.Process]:
+        return processes.started_with(INSTANCE_VARIABLE, str(self.folder))
+
+    def main_pid(self) -> int:
+        return int(self.show().get("MainPID") or 0)
+
+    def active_or_enabled(self) -> bool:
+        return self._active(self.show()) or self.starts_at_boot()
+
+    def present(self) -> bool:
+        """The unit may also be one that podman's generator made: that has its file elsewhere."""
+        if self.path.exists():
+            return True
+        state = self.show()
+        return self._active(state) and state.get("FragmentPath", "").startswith(f"{self.unit_root}/")
+
+    def settled(self, generation: Generation) -> bool:
+        return self._installed() == generation.text("unit")
+
+    def starts_at_boot(self) -> bool:
+        """Asked of the files, for systemd itself remembers what was before its last reload."""
+        return self.run(["systemctl", "is-enabled", self.unit]).ok
+
+    def start_at_boot(self) -> None:
+        self.run(["systemctl", "enable", "--no-reload", self.unit])
+
+    def start(self, generation: Generation) -> processes.Process:
+        self._install(generation.text("unit"))
+        self.run(["systemctl", "reset-failed", self.unit])
+        done = self.run(["systemctl", "restart", self.unit])
+        process = self._main_process()
+        if not done.ok or process is None:
+            raise GateError(self._refused(done.stderr.strip()) if not done.ok else self._ending())
+        return process
+
+    def writes(self, generation: Generation) -> list[tuple[pathlib.Path, int]]:
+        text = generation.text("unit")
+        return [(self.path, len(text.encode()))] if self._installed() != text else []
+
+    def _refused(self, said: str) -> str:
+        """Why it did not start: as its process ended, or in systemd's words where it never came to that."""
+        return self._ending() if int(self.show().get("ExecMainStatus") or 0) or not said else said
+
+    def _main_process(self) -> processes.Process | None:
+        return processes.find(self.main_pid())
+
+    def _install(self, text: str) -> None:
+        changed = self._installed() != text
+        if changed:
+            files.write_atomic(self.path, text)
+        if not self.starts_at_boot():
+            self.start_at_boot()
+        # A reload can take the GPUs from running containers: never without need.
+        if changed or self._needs_reload(self.show()):
+            self.run(["systemctl", "daemon-reload"])
+
+    @staticmethod
+    def _active(state: typing.Mapping[str, str]) -> bool:
+        return state.get("ActiveState") not in ("inactive", "failed", None)
+
+    @staticmethod
+    def _needs_reload(state: typing.Mapping[str, str]) -> bool:
+        return state.get("NeedDaemonReload") == "yes"
+
+    def _installed(self) -> str:
+        try:
+            return self.path.read_text(encoding="utf-8")
+        except OSError:
+            return ""
+
+    def death(self, process: processes.Process) -> str:
+        return "" if processes.alive(process) else self._ending()
+
+    def _after_its_end(self) -> dict[str, str]:
+        """What systemd knows of the main process, which has ended: a moment later than the kernel."""
+        end = time.monotonic() + _NOTED
+        state = self.show()
+        while state.get("ExecMainCode") == _NOT_NOTED and time.monotonic() < end:
+            time.sleep(0.05)
+            state = self.show()
+        return state
+
+    def _ending(self) -> str:
+        state = self._after_its_end()
+        if state.get("ExecMainCode") == _NOT_NOTED:
+            return "llama-server has ended, and systemd does not say how"
+        status = int(state.get("ExecMainStatus") or 0)
+        # ExecMainCode as siginfo has it: 1 is an exit, more is a signal.
+        return processes.ending(status if state.get("ExecMainCode") == "1" else -status) + out_of_memory(state)
+
+    def stop(self) -> None:
+        self.run(["systemctl", "disable", "--no-reload", self.unit])
+        self.run(["systemctl", "stop", self.unit])
+        self.run(["systemctl", "reset-failed", self.unit])
+
+    def remove(self) -> None:
+        if self.path.exists():
+            self.path.unlink()
+            self.run(["systemctl", "daemon-reload"])
+
+    def log_lines(self, count: int) -> list[str]:
+        self.run(["journalctl", "--sync"])
+        return self.run(["journalctl", "-u", self.unit, "-n", str(count), "--no-pager", "-o", "cat"]).stdout.splitlines()

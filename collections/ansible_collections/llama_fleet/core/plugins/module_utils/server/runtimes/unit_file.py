@@ -1,0 +1,170 @@
+# Copyright: (c) 2026, the llama-fleet authors
+# SPDX-License-Identifier: MIT
+"""The systemd unit of one instance, and whether the user it runs as can read what it needs."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import stat
+import typing
+
+from ansible_collections.llama_fleet.core.plugins.module_utils.host.systemd_text import command_line, specifier_free
+from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes import host_files as server_mounts
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings.options import CUDA, LOOPBACK, Options
+
+# What the unit cannot see: ProtectHome and PrivateTmp put an empty folder there.
+HIDDEN = ("/home", "/root", "/run/user", "/tmp", "/var/tmp")
+CONFIGURATION = "/etc/llama.cpp"
+
+_HARDENING = """\
+DynamicUser=yes
+ProtectSystem=strict
+ProtectHome=yes
+PrivateTmp=yes
+PrivateMounts=yes
+NoNewPrivileges=yes
+ProtectKernelTunables=yes
+ProtectKernelModules=yes
+ProtectKernelLogs=yes
+ProtectControlGroups=yes
+ProtectClock=yes
+ProtectHostname=yes
+ProtectProc=invisible
+LockPersonality=yes
+RestrictRealtime=yes
+RestrictSUIDSGID=yes
+RestrictNamespaces=yes
+RemoveIPC=yes
+KeyringMode=private
+UMask=0077
+SystemCallArchitectures=native
+"""
+_CPU = """\
+PrivateDevices=yes
+DevicePolicy=closed
+ProcSubset=pid
+MemoryDenyWriteExecute=yes
+RestrictAddressFamilies=AF_INET AF_INET6
+SystemCallFilter=@system-service
+SystemCallFilter=~@privileged @resources
+SystemCallErrorNumber=EPERM
+"""
+# The driver reads /proc/driver/nvidia, compiles code at run time and talks to its daemon over a local socket.
+_GPU = """\
+PrivateDevices=no
+DevicePolicy=closed
+DeviceAllow=char-nvidia* rw
+DeviceAllow=/dev/nvidiactl rw
+DeviceAllow=/dev/nvidia-uvm rw
+DeviceAllow=/dev/nvidia-uvm-tools rw
+ProcSubset=all
+RestrictAddressFamilies=AF_INET AF_INET6 AF_UNIX AF_NETLINK
+SystemCallFilter=@system-service
+SystemCallFilter=~@privileged
+SystemCallErrorNumber=EPERM
+"""
+INSTALL = "[Install]\nWantedBy=multi-user.target\n"
+
+
+def render(options: Options, command: typing.Sequence[str], variables: typing.Mapping[str, str] | None = None) -> str:
+    """The unit's whole text. It names the release and the model by full path, and holds no secret."""
+    service = _service_section(options, server_mounts.moved(options, command, variables or {}), variables or {})
+    return "\n".join([unit_section(options), service, INSTALL])
+
+
+def unit_section(options: Options) -> str:
+    """What comes first in a unit, and in podman's file of one."""
+    places = list(dict.fromkeys([options.release, *(os.path.dirname(path) for _variable, path in server_mounts.public(options))]))
+    lines = [
+        "# Written by llama-fleet: changes made here by hand are lost. Change the role's variables instead.",
+        "[Unit]",
+        f"Description=llama-server instance {options.instance}",
+        "Wants=network-online.target",
+        "After=network-online.target nvidia-persistenced.service",
+        # In a path, unlike in a command, no dollar is special.
+        f"RequiresMountsFor={command_line(places).replace('$$', '$')}",
+        "StartLimitIntervalSec=300",
+        "StartLimitBurst=5",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _service_section(options: Options, command: typing.Sequence[str], variables: typing.Mapping[str, str]) -> str:
+    current = specifier_free(str(options.folder / "current"))
+    locks = server_mounts.locks_memory(options, command, variables)
+    lines = [
+        "[Service]",
+        "Type=exec",
+        f"EnvironmentFile={current}/environment",
+        *_copying(options),
+        *device_nodes(options),
+        f"ExecStart={command_line(command)}",
+        "WorkingDirectory=/",
+        "StandardInput=null",
+        f"SyslogIdentifier={options.unit[: -len('.service')]}",
+        "Restart=on-failure",
+        "RestartSec=5",
+        # A server with an open request does not end by itself: it is killed after that time.
+        f"TimeoutStopSec={options.stop_timeout}",
+        "SendSIGKILL=yes",
+        *limits(options),
+        f"LimitMEMLOCK={'infinity' if locks else '8M'}",
+        "LimitNOFILE=65536",
+        "LimitCORE=0",
+    ]
+    return "\n".join(lines) + "\n" + "\n".join(["", *_hardening(options)]) + "\n"
+
+
+def _copying(options: Options) -> list[str]:
+    """Root copies keys to where only the unit's user can read them. LoadCredential= would do, but not in a container."""
+    files = server_mounts.private(options)
+    folder = server_mounts.copies(options)
+    lines = [f"RuntimeDirectory={os.path.basename(folder)}", "RuntimeDirectoryMode=0700"] if files else []
+    for file in files:
+        install = command_line(["/usr/bin/install", "-m", "0400", file.source, f"{folder}/{file.name}"])
+        lines += [f"ExecStartPre=+{install}", f"ExecStartPre=+/bin/chown --reference={folder}/ {folder}/{file.name}"]
+    return lines
+
+
+def device_nodes(options: Options) -> list[str]:
+    """Without new privileges the server cannot make the device nodes itself."""
+    return ["ExecStartPre=+-/usr/bin/nvidia-modprobe -c0 -u"] if options.backend == CUDA else []
+
+
+def limits(options: Options) -> list[str]:
+    """What the unit may take of the host, where that is limited at all."""
+    found = {"MemoryMax": options.memory_max, "CPUQuota": options.cpu_quota}
+    return [f"{name}={value}" for name, value in found.items() if value]
+
+
+def _hardening(options: Options) -> list[str]:
+    lines = [*_HARDENING.splitlines(), *(_GPU if options.backend == CUDA else _CPU).splitlines()]
+    # config.ini there is read before anything else and would change the server behind our back.
+    lines.append(f"InaccessiblePaths=-{CONFIGURATION}")
+    if options.port < 1024:
+        lines += ["CapabilityBoundingSet=CAP_NET_BIND_SERVICE", "AmbientCapabilities=CAP_NET_BIND_SERVICE"]
+    else:
+        lines += ["CapabilityBoundingSet=", "AmbientCapabilities=", "PrivateUsers=yes"]
+    if options.host in LOOPBACK:
+        lines += ["IPAddressDeny=any", "IPAddressAllow=localhost"]
+    return lines
+
+
+def unreadable(path: pathlib.Path, variable: str) -> Problem | None:
+    """A problem if a user without any rights, who sees no home folders, could not read ``path``; what is missing is no problem yet."""
+    hidden = next((folder for folder in HIDDEN if pathlib.PurePath(folder) in path.parents), None)
+    if hidden:
+        return Problem(variable, f"{path}, which is below {hidden}", "a place that a hardened unit can see", "use a folder below /opt, /srv or /var/lib")
+    for parent in reversed(path.parents):
+        if parent.exists() and not stat.S_IMODE(parent.stat().st_mode) & stat.S_IXOTH:
+            return _rights(variable, path, parent, "o+x")
+    if path.is_file() and not stat.S_IMODE(path.stat().st_mode) & stat.S_IROTH:
+        return _rights(variable, path, path, "o+r")
+    return None
+
+
+def _rights(variable: str, path: pathlib.Path, culprit: pathlib.Path, rights: str) -> Problem:
+    mode = f"{stat.S_IMODE(culprit.stat().st_mode):04o}"
+    return Problem(variable, f"{path}, where {culprit} has mode {mode}", "files that every user may read", f"chmod {rights} {culprit}")

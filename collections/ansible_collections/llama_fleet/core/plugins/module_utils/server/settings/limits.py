@@ -1,0 +1,58 @@
+# Copyright: (c) 2026, the llama-fleet authors
+# SPDX-License-Identifier: MIT
+"""What an instance may take of its host: memory and processor time."""
+
+from __future__ import annotations
+
+import re
+import typing
+
+from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem
+
+if typing.TYPE_CHECKING:
+    from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings.options import Options
+
+SMALLEST = 64 << 20
+_AMOUNT = re.compile(r"(?P<number>\d{1,6}(\.\d{1,3})?)(?P<unit>[KMGT])")
+_SHARE = re.compile(r"(?P<number>\d{1,3})%")
+_QUOTA = re.compile(r"(?P<number>[1-9]\d{0,5})%")
+# Those that a plain process cannot have: nobody stands between it and the host.
+_WITHOUT_LIMITS = ("process", "exec")
+
+
+def problems(options: Options, runtime: str) -> list[Problem]:
+    """Limits that nobody could keep, or that this runtime does not."""
+    return [*_values(options), *_runtime(options, runtime)]
+
+
+def _values(options: Options) -> typing.Iterator[Problem]:
+    bytes_of_all = memory_bytes(options.memory_max, 1 << 50)
+    if options.memory_max and (bytes_of_all is None or bytes_of_all < SMALLEST):
+        yield Problem("llama_server_memory_max", repr(options.memory_max), "at least 64M, such as 24G, or a share of the host's memory, such as 80%")
+    if options.cpu_quota and not _QUOTA.fullmatch(options.cpu_quota):
+        yield Problem("llama_server_cpu_quota", repr(options.cpu_quota), "a share of one processor, such as 50%, or of several, such as 200%")
+
+
+def _runtime(options: Options, runtime: str) -> typing.Iterator[Problem]:
+    for name, value in (("memory_max", options.memory_max), ("cpu_quota", options.cpu_quota)):
+        if value and runtime in _WITHOUT_LIMITS:
+            found = f"{value} with llama_server_runtime {runtime}, which has no limits of its own"
+            yield Problem(f"llama_server_{name}", found, "a runtime that keeps it", "use systemd, quadlet or docker, or limit what runs llama-fleet")
+    if runtime == "docker" and _SHARE.fullmatch(options.memory_max):
+        yield Problem("llama_server_memory_max", f"{options.memory_max}, a share, which docker does not know", "an amount such as 24G")
+
+
+def memory_bytes(text: str, total: int) -> int | None:
+    """The bytes that ``memory_max`` allows of ``total``; None where it is empty or nothing that systemd would read."""
+    share, amount = _SHARE.fullmatch(text), _AMOUNT.fullmatch(text)
+    if share and 1 <= int(share["number"]) <= 100:
+        return total * int(share["number"]) // 100
+    if amount:
+        return int(float(amount["number"]) * 1024 ** ("KMGT".index(amount["unit"]) + 1))
+    return None
+
+
+def processors(quota: str) -> float:
+    """How many processors ``cpu_quota`` allows; 0 where it says nothing."""
+    found = _QUOTA.fullmatch(quota)
+    return int(found["number"]) / 100 if found else 0.0

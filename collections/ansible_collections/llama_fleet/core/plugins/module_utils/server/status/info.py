@@ -1,0 +1,263 @@
+# Copyright: (c) 2026, the llama-fleet authors
+# SPDX-License-Identifier: MIT
+"""What there is of the instances on a host: out of files, processes and their HTTP, changing nothing."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+import os
+import pathlib
+import re
+import typing
+
+from ansible_collections.llama_fleet.core.plugins.module_utils.gguf.quant import quant_of
+from ansible_collections.llama_fleet.core.plugins.module_utils.host import files, processes
+from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia.observe import Host as GpuHost
+from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia.observe import find_smi
+from ansible_collections.llama_fleet.core.plugins.module_utils.problems import ProblemError
+from ansible_collections.llama_fleet.core.plugins.module_utils.release import store as release_store
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.gate import gate as server_gate
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.gate import trust as server_trust
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes import runtimes as server_runtimes
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes.process import RECORD
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes.runtimes import DockerRuntime, ProcessRuntime, Runtime, SystemdRuntime
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.state import room as server_room
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.state.generations import Generation, Store, device_of
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.status import drift as server_drift
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.status import metrics as server_metrics
+from ansible_collections.llama_fleet.core.plugins.module_utils.untrusted import whole
+
+if typing.TYPE_CHECKING:
+    from ansible_collections.llama_fleet.core.plugins.module_utils.server.plan import Host
+
+Facts = dict[str, typing.Any]
+_NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?")
+
+
+@dataclasses.dataclass(frozen=True)
+class Seen:
+    """One instance as it lies on disk and in the process table."""
+
+    name: str
+    folder: pathlib.Path
+    generations: tuple[Generation, ...]
+    number: int  # of the current generation, also where that cannot be read; 0 without one
+    current: Generation | None
+    runtime: Runtime
+    own: tuple[processes.Process, ...]
+    recorded: bool  # whether something remembers that the instance should run
+    stopped: bool  # whether somebody asked for it to be stopped
+    unreadable: tuple[str, ...]
+    hidden: bool = False  # whether its engine does not tell whether it runs
+
+    @property
+    def process(self) -> processes.Process | None:
+        return self.own[0] if self.own else None
+
+
+@dataclasses.dataclass(frozen=True)
+class Inspector:
+    """Looks at the instances below ``root``. With ``metrics``, what they tell of their work as well."""
+
+    root: pathlib.Path
+    runtime_root: pathlib.Path
+    host: Host
+    metrics: bool = True
+    proc: pathlib.Path = processes.PROC
+    fetcher: typing.Callable[[str, server_trust.Trust], server_metrics.Fetch] = server_metrics.fetcher
+
+    def names(self) -> list[str]:
+        """Every instance that has a folder."""
+        try:
+            entries = os.listdir(self.root / "instances")
+        except OSError:
+            return []
+        return sorted(entry for entry in entries if is_name(entry) and (self.root / "instances" / entry).is_dir())
+
+    def inspect(self, name: str) -> Facts:
+        """All facts of one instance, also of one that is not there."""
+        seen = self.see(name)
+        manifest = seen.current.manifest if seen.current else {}
+        telling = self._telling(seen.current, seen.process) if seen.process and seen.current else server_metrics.Telling()
+        model = str(manifest.get("model", ""))
+        release = str(manifest.get("release", ""))
+        process = seen.process
+        device = _device(seen.current)
+        return {
+            "instance": name,
+            "state": _state(seen, telling),
+            "generation": seen.number,
+            "good": bool(seen.current and seen.current.good),
+            "generations": [_described(found, seen.number) for found in seen.generations],
+            "runtime": str(manifest.get("runtime", "")),
+            "release": release,
+            "build": build_of(manifest),
+            "model": model,
+            "quant": quant_of(model) if model else "",
+            "endpoint": _endpoint(seen.current) if seen.current else "",
+            "device": device,
+            "pid": process.pid if process else 0,
+            "memory_mib": _resident_mib(process.pid, self.proc) if process else 0,
+            "gpu_memory_mib": self._gpu_memory(seen) if process and device not in ("", "cpu") else 0,
+            "uptime_seconds": _uptime(process, self.proc) if process else 0,
+            **{field.name: getattr(telling, field.name) for field in dataclasses.fields(telling) if field.name not in ("health", "silent")},
+            "drift": server_drift.found(seen, self.proc),
+            "unknown": [*seen.unreadable, *_not_told(telling)],
+            "log": seen.runtime.log,
+        }
+
+    def see(self, name: str) -> Seen:
+        folder = self.root / "instances" / name
+        store = Store(folder)
+        number = _link_number(folder / "current")
+        current = store.current()
+        unreadable = [str(problem) for problem in server_room.obstacles(folder)]
+        unreadable += [] if current or not number else [f"generation {number} cannot be read by this user: {folder / 'generations' / str(number)}"]
+        kind = current.runtime if current else "systemd" if self.host.systemd else "process"
+        runtime = server_runtimes.of(kind, folder, self.runtime_root, self.host.run, self.host.unit_root, self.host.container_root)
+        own, silence = self._own(name, runtime)
+        return Seen(
+            name=name,
+            folder=folder,
+            generations=tuple(store.all()),
+            number=number,
+            current=current,
+            runtime=runtime,
+            own=own,
+            recorded=not silence and _recorded(runtime, self._record(name)),
+            stopped=store.stopped,
+            unreadable=(*unreadable, *silence),
+            hidden=bool(silence),
+        )
+
+    def _own(self, name: str, runtime: Runtime) -> tuple[tuple[processes.Process, ...], tuple[str, ...]]:
+        """Its processes, and why they cannot be known."""
+        try:
+            return tuple(runtime.own()) or self._as_recorded(name, runtime), ()
+        except ProblemError as error:
+            return (), (str(error),)
+
+    def _record(self, name: str) -> Facts:
+        return files.read_json(self.runtime_root / f"{name}.json", RECORD) or {}
+
+    def _as_recorded(self, name: str, runtime: Runtime) -> tuple[processes.Process, ...]:
+        """The process where its environment may not be read: as systemd or the record has it."""
+        if self.host.euid == 0:
+            return ()
+        pid = runtime.main_pid() if isinstance(runtime, SystemdRuntime) else int(self._record(name).get("pid") or 0)
+        process = processes.find(pid, self.proc) if pid else None
+        started = self._record(name).get("started", process.started if process else 0)
+        return (process,) if process and started == process.started else ()
+
+    def _telling(self, current: Generation, process: processes.Process) -> server_metrics.Telling:
+        # A router has no figures of its own.
+        return server_metrics.ask(self.fetcher(_endpoint(current), server_trust.of(current, process, self.proc)), self.metrics and bool(current.model))
+
+    def _gpu_memory(self, seen: Seen) -> int:
+        smi = find_smi(GpuHost(self.host.run))
+        if not smi:
+            return 0
+        done = self.host.run([smi, "--query-compute-apps=pid,used_memory", "--format=csv,noheader,nounits"], timeout=20)
+        return gpu_memory(done.stdout, [process.pid for process in seen.own]) if done.ok else 0
+
+
+def is_name(text: str) -> bool:
+    """Whether an instance can have this name."""
+    return bool(_NAME.fullmatch(text))
+
+
+def build_of(manifest: typing.Mapping[str, typing.Any]) -> str:
+    """The release's build: as the generation says, else as the release itself does."""
+    release = str(manifest.get("release", ""))
+    told = manifest.get("build") or (release_store.read_manifest(pathlib.Path(release)) or {}).get("build", "") if release else ""
+    return str(told or "")
+
+
+def gpu_memory(listing: str, pids: typing.Collection[int]) -> int:
+    """MiB that ``pids`` hold, in nvidia-smi's list of pid and MiB."""
+    rows = [[part.strip() for part in line.split(",")] for line in listing.splitlines()]
+    return sum(int(row[1]) for row in rows if len(row) == 2 and whole(row[0]) is not None and whole(row[1]) is not None and int(row[0]) in pids)
+
+
+def _state(seen: Seen, telling: server_metrics.Telling) -> str:
+    if seen.process:
+        if not telling.health:
+            return "running" if seen.current is None else "unresponsive"
+        return {"ok": "running", "loading": "loading"}.get(telling.health, "unresponsive")
+    if seen.hidden:
+        return "unresponsive"
+    if not seen.number and not seen.generations:
+        return "absent"
+    return "stopped" if seen.stopped else "failed"
+
+
+def _not_told(telling: server_metrics.Telling) -> list[str]:
+    return [*telling.silent, *([telling.health] if telling.health not in ("", "ok", "loading") else [])]
+
+
+def _recorded(runtime: Runtime, record: Facts) -> bool:
+    if isinstance(runtime, ProcessRuntime):
+        return bool(record)
+    if isinstance(runtime, DockerRuntime):
+        # Docker starts again what ends by itself, at once and at boot. What it leaves alone was stopped.
+        return runtime.starts_at_boot() and runtime.container.shown("{{.State.Status}}") in ("running", "restarting")
+    return runtime.starts_at_boot()
+
+
+def _link_number(link: pathlib.Path) -> int:
+    try:
+        name = os.path.basename(os.readlink(link))
+    except OSError:
+        return 0
+    return int(name) if name.isdigit() else 0
+
+
+def _described(generation: Generation, current: int) -> Facts:
+    manifest = generation.manifest
+    return {
+        "number": generation.number,
+        "good": generation.good,
+        "created": str(manifest.get("created") or _written(generation.path)),
+        "build": build_of(manifest),
+        "model": os.path.basename(str(manifest.get("model", ""))),
+        "current": generation.number == current,
+        "speed": float(manifest.get("speed") or 0.0),
+    }
+
+
+def _written(path: pathlib.Path) -> str:
+    try:
+        return dt.datetime.fromtimestamp(int(path.stat().st_mtime), dt.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+    except OSError:
+        return ""
+
+
+def _endpoint(generation: Generation) -> str:
+    options = generation.options
+    secure = bool(server_trust.certificate_path(options))
+    return server_gate.endpoint(generation.host, generation.port, secure) + str((options.get("extra_options") or {}).get("api-prefix", ""))
+
+
+def _device(generation: Generation | None) -> str:
+    if generation is None:
+        return ""
+    command = generation.command
+    given = {"LLAMA_ARG_DEVICE": command[command.index("--device") + 1]} if "--device" in command[:-1] else {}
+    return device_of({**given, **generation.variables})
+
+
+def _resident_mib(pid: int, proc: pathlib.Path) -> int:
+    try:
+        match = re.search(r"^VmRSS:\s+(\d+) kB", (proc / str(pid) / "status").read_text(encoding="utf-8", errors="replace"), re.MULTILINE)
+    except OSError:
+        return 0
+    return int(match[1]) // 1024 if match else 0
+
+
+def _uptime(process: processes.Process, proc: pathlib.Path) -> int:
+    try:
+        now = float((proc / "uptime").read_text(encoding="ascii").split()[0])
+    except OSError:
+        return 0
+    return max(0, int(now - process.started / os.sysconf("SC_CLK_TCK")))

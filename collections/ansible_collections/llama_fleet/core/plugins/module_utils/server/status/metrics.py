@@ -1,0 +1,130 @@
+# Copyright: (c) 2026, the llama-fleet authors
+# SPDX-License-Identifier: MIT
+"""What a running llama-server tells of itself by HTTP: its health, its slots, its counters. Asked quickly or not at all."""
+
+from __future__ import annotations
+
+import dataclasses
+import http.client
+import re
+import typing
+
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.gate import http as server_asking
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.gate.http import LARGEST
+from ansible_collections.llama_fleet.core.plugins.module_utils.untrusted import Flag, Many, Record, ShapeError
+from ansible_collections.llama_fleet.core.plugins.module_utils.untrusted import parse as parse_json
+
+if typing.TYPE_CHECKING:
+    from ansible_collections.llama_fleet.core.plugins.module_utils.server.gate import trust as server_trust
+
+__all__ = ["LARGEST", "Fetch", "Reply", "Telling", "ask", "fetcher", "parse"]
+
+# Seconds that one question may take. A busy server answers all of these between two tokens.
+LIMIT = 5.0
+_OK, _ERROR, _UNAUTHORIZED, _LOADING = 200, 400, 401, 503
+_SLOTS = Many(Record(optional={"is_processing": Flag()}))
+_PREFIX = "llamacpp:"
+_SAMPLE = re.compile(r"(?P<name>[A-Za-z_:][A-Za-z0-9_:]*)(?:\{[^}]*\})?\s+(?P<value>\S+)(?:\s+\d+)?")
+
+
+@dataclasses.dataclass(frozen=True)
+class Reply:
+    """``status`` is 0 where nobody answered in time."""
+
+    status: int
+    text: str = ""
+
+
+Fetch = typing.Callable[[str], Reply]
+
+
+@dataclasses.dataclass(frozen=True)
+class Telling:
+    """What a server said. Numbers are -1 where it did not say."""
+
+    health: str = ""  # ok, loading, or why there is none of both
+    slots: int = -1
+    slots_busy: int = -1
+    requests_deferred: int = -1
+    tokens_predicted: int = -1
+    tokens_per_second: float = -1.0
+    prompt_tokens_per_second: float = -1.0
+    silent: tuple[str, ...] = ()  # what it would not tell, and why
+
+
+def fetcher(base: str, trust: server_trust.Trust | None = None, limit: float = LIMIT) -> Fetch:
+    """Return what asks the server at ``base``, as server_asking does. One that is not the instance has not answered."""
+
+    def fetch(path: str) -> Reply:
+        try:
+            status, body = server_asking.exchange(base, path, None, limit, trust)
+        except (OSError, ValueError, http.client.HTTPException) as error:
+            return Reply(0, str(error))
+        return Reply(status, body.decode("utf-8", "replace") if status < _ERROR else "")
+
+    return fetch
+
+
+def ask(fetch: Fetch, metrics: bool = True) -> Telling:
+    """All that the server tells. One that does not answer the first question is not asked another."""
+    health = _health(fetch("/health"))
+    if health != "ok" or not metrics:
+        return Telling(health)
+    slots, no_slots = _slots(fetch("/slots"))
+    counters, no_counters = _counters(fetch("/metrics"))
+    busy = slots.get("slots_busy", int(counters.get("requests_processing", -1)))
+    return Telling(
+        health=health,
+        slots=slots.get("slots", -1),
+        slots_busy=busy,
+        requests_deferred=int(counters.get("requests_deferred", -1)),
+        tokens_predicted=int(counters.get("tokens_predicted_total", -1)),
+        tokens_per_second=round(counters.get("predicted_tokens_seconds", -1.0), 2),
+        prompt_tokens_per_second=round(counters.get("prompt_tokens_seconds", -1.0), 2),
+        silent=tuple(filter(None, (no_slots, no_counters))),
+    )
+
+
+def _health(reply: Reply) -> str:
+    if reply.status == _OK:
+        return "ok"
+    if reply.status == _LOADING:
+        return "loading"
+    return f"/health answered {reply.status}" if reply.status else f"nobody answered /health: {reply.text}"
+
+
+def _slots(reply: Reply) -> tuple[dict[str, int], str]:
+    try:
+        found = parse_json(reply.text, _SLOTS, "/slots", LARGEST) if reply.status == _OK else None
+    except ShapeError:
+        found = None
+    if found is None:
+        return {}, _silence("/slots", reply)
+    return {"slots": len(found), "slots_busy": sum(1 for slot in found if slot.get("is_processing"))}, ""
+
+
+def _counters(reply: Reply) -> tuple[dict[str, float], str]:
+    if reply.status != _OK:
+        return {}, _silence("/metrics", reply)
+    return parse(reply.text), ""
+
+
+def _silence(path: str, reply: Reply) -> str:
+    why = "wants a key that cannot be read here" if reply.status == _UNAUTHORIZED else f"answered {reply.status}"
+    return f"{path} {why if reply.status else 'was not answered'}"
+
+
+def parse(text: str) -> dict[str, float]:
+    """The server's own samples in Prometheus's text format, by their names without ``llamacpp:``; what is no number is left out."""
+    found = {}
+    for line in text.splitlines():
+        sample = _SAMPLE.fullmatch(line.strip())
+        if not sample or not sample["name"].startswith(_PREFIX):
+            continue
+        try:
+            value = float(sample["value"])
+        except ValueError:
+            continue
+        if value - value == 0:  # neither NaN nor infinite
+            found[sample["name"][len(_PREFIX) :]] = value
+    return found

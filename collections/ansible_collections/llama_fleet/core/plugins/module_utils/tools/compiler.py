@@ -1,0 +1,118 @@
+# Copyright: (c) 2026, the llama-fleet authors
+# SPDX-License-Identifier: MIT
+"""What a host needs to compile C++: its compiler, headers and packages."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import pathlib
+import re
+import shutil
+import typing
+
+from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, ProblemError, one_of
+
+if typing.TYPE_CHECKING:
+    from ansible_collections.llama_fleet.core.plugins.module_utils.host.commands import Runner
+
+_COMPILERS = ("c++", "g++", "clang++")
+# What is found missing → the Debian package that brings it.
+_PACKAGES = {"compiler": "g++", "git": "git", "openssl": "libssl-dev", "libgomp.so.1": "libgomp1", "libssl.so.3": "libssl3", "libstdc++.so.6": "libstdc++6"}
+# What binaries that were built elsewhere load from the host.
+_LIBRARIES = ("libgomp.so.1", "libssl.so.3", "libstdc++.so.6")
+
+
+@dataclasses.dataclass(frozen=True)
+class BuildHost:
+    """What was found. ``compiler`` is a path, empty without one; ``missing`` names keys of the packages."""
+
+    compiler: str
+    openssl: bool
+    missing: tuple[str, ...]
+
+    @property
+    def required(self) -> tuple[str, ...]:
+        """What is missing and cannot be done without."""
+        return tuple(name for name in self.missing if name != "openssl")
+
+
+def observe(needs_git: bool) -> BuildHost:
+    """Look at this host: nothing is run for it."""
+    compiler = next(filter(None, map(shutil.which, _COMPILERS)), "") or ""
+    openssl = _has_openssl_headers()
+    present = {
+        "compiler": bool(compiler),
+        "git": not needs_git or shutil.which("git") is not None,
+        "openssl": openssl,
+    }
+    return BuildHost(compiler, openssl, tuple(name for name, there in present.items() if not there))
+
+
+def _has_openssl_headers() -> bool:
+    places = ["/usr/include", "/usr/local/include", *map(str, pathlib.Path("/usr/include").glob("*-linux-gnu"))]
+    return any(os.path.exists(f"{place}/openssl/ssl.h") for place in places)
+
+
+def missing_libraries(beside: typing.Container[str] = (), root: pathlib.Path = pathlib.Path("/")) -> tuple[str, ...]:
+    """Libraries that binaries built elsewhere need and that are neither on the host nor ``beside`` them; ``packages`` knows what brings them."""
+    places = [root / folder for folder in ("lib", "lib64", "usr/lib", "usr/lib64", "usr/local/lib")]
+    places += [place for folder in ("lib", "usr/lib") for place in (root / folder).glob("*-linux-gnu")]
+    return tuple(name for name in _LIBRARIES if name not in beside and not any((place / name).exists() for place in places))
+
+
+def can_install() -> bool:
+    """Whether this process may install Debian packages."""
+    return os.geteuid() == 0 and shutil.which("apt-get") is not None
+
+
+def packages(names: typing.Iterable[str]) -> list[str]:
+    """The Debian packages of what is missing."""
+    return [_PACKAGES[name] for name in names]
+
+
+def missing_problem(names: typing.Sequence[str], variable: str) -> Problem:
+    """The problem that ``names`` are missing and are not going to be installed."""
+    if shutil.which("apt-get") is None:
+        fix = "install them"
+    elif os.geteuid() != 0:
+        fix = "install them, or run with become or sudo"
+    else:
+        fix = f"install them, or set {variable} to true"
+    wanted = " ".join(packages(names))
+    return Problem("compiler" if "compiler" in names else wanted, f"no {one_of(packages(names))}", f"what the packages {wanted} bring", fix)
+
+
+def install(names: typing.Sequence[str], run: Runner) -> None:
+    """Install the packages of ``names`` in one go."""
+    environment = {"DEBIAN_FRONTEND": "noninteractive"}
+    apt = ["apt-get", "-o", "DPkg::Lock::Timeout=300", "-q"]
+    # A repository that fails to answer need not be the one that is needed: the installation tells.
+    updated = run([*apt, "update"], env=environment, timeout=900)
+    done = run([*apt, "install", "-y", "--no-install-recommends", *packages(names)], env=environment, timeout=3600)
+    if not done.ok:
+        lines = [line for line in f"{done.stderr}\n{updated.stderr}".splitlines() if line.startswith("E:")] or [done.stderr.strip() or "no message"]
+        raise ProblemError(
+            Problem("compiler", f"'{lines[0]}' from apt-get", f"the packages {' '.join(packages(names))}", "install them by hand, then run again")
+        )
+
+
+def compiler_version(compiler: str, run: Runner) -> str:
+    """Version, distribution's patch level and target of a GCC or Clang, on one line."""
+    shown = run([compiler, "-v"], timeout=60)
+    text = shown.stdout + shown.stderr
+    version = re.search(r"^(?!Configured).*\b(gcc|clang) version .*$", text, re.MULTILINE)
+    target = re.search(r"^Target: (.*)$", text, re.MULTILINE)
+    if not shown.ok or version is None:
+        raise ProblemError(Problem("compiler", f"{compiler}, which does not tell its version", "a GCC or Clang that runs", "install g++"))
+    return " ".join(filter(None, [version.group().strip(), target.group(1).strip() if target else ""]))
+
+
+def toolkit_version(toolkit: str, variable: str, run: Runner) -> str:
+    """The version of the CUDA toolkit's compiler, such as 13.0.88."""
+    nvcc = f"{toolkit}/bin/nvcc"
+    shown = run([nvcc, "--version"], timeout=60)
+    version = re.search(r"\bV([0-9]+(?:\.[0-9]+)+)", shown.stdout)
+    if not shown.ok or version is None:
+        raise ProblemError(Problem(variable, f"'{toolkit}', whose bin/nvcc does not run", "the folder of a CUDA toolkit"))
+    return version.group(1)
