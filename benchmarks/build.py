@@ -2,10 +2,11 @@
 # SPDX-License-Identifier: MIT
 """What a release costs: ``python benchmarks/build.py`` with the Python of the project's environment.
 
-The real module, started as Ansible starts it on a host, below a temporary root: cold, with a warm compiler cache, after a change, the
-next version, with nothing to do, packed and unpacked; against a container that unpacks and compiles the same programs with the same
-options at every start. Sources and build tools are brought before anything is measured. CPU seconds are those of all processes, also
-of a server that sccache leaves behind. With ``--cuda``, which takes hours, also the GPU's own architecture against the default list.
+The real module, started as Ansible starts it on a host, below a temporary root: cold, with a warm compiler cache, after
+a change, the next version, with nothing to do, packed and unpacked; against a container that unpacks and compiles the
+same programs with the same options at every start. Sources and build tools are brought before anything is measured. CPU
+seconds are those of all processes, also of a server that sccache leaves behind. With ``--cuda``, which takes hours,
+also the GPU's own architecture against the default list.
 """
 
 from __future__ import annotations
@@ -82,12 +83,19 @@ class Bench:
     def __init__(self, folder: pathlib.Path, given: argparse.Namespace) -> None:
         self.folder, self.given = folder, given
         self.root = folder / "root"
-        self.environment = {name: value for name, value in os.environ.items() if not name.startswith(("ANSIBLE_", "CCACHE_", "SCCACHE_", "PIP_REQUIRE"))}
+        self.environment = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(("ANSIBLE_", "CCACHE_", "SCCACHE_", "PIP_REQUIRE"))
+        }
         # As on a host: a Python without this environment's packages, and of Ansible what it sends there.
         self.python = str(getattr(sys, "_base_executable", "") or sys.executable)
         (folder / "packages").mkdir()
         (folder / "packages" / "ansible").symlink_to(pathlib.Path(ansible.__file__).parent)
-        self.environment |= {"PYTHONPATH": os.pathsep.join([str(COLLECTIONS), str(folder / "packages")]), "LC_ALL": "C.UTF-8"}
+        self.environment |= {
+            "PYTHONPATH": os.pathsep.join([str(COLLECTIONS), str(folder / "packages")]),
+            "LC_ALL": "C.UTF-8",
+        }
         self.costs: dict[str, list[Cost]] = {}
         self.first: Result = {}
         self.archive: Result = {}
@@ -100,7 +108,12 @@ class Bench:
 
     def run(self, words: list[str]) -> tuple[Cost, str]:
         output = self.folder / "output"
-        done = subprocess.run([sys.executable, str(MEASURED), str(output), *words], env=self.environment, stdout=subprocess.PIPE, check=True)
+        done = subprocess.run(
+            [sys.executable, str(MEASURED), str(output), *words],
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            check=True,
+        )
         found, text = json.loads(done.stdout), output.read_text(encoding="utf-8", errors="replace")
         if found["code"]:
             sys.exit(f"{words[0]} ended with {found['code']}:\n{text[-3000:]}")
@@ -108,17 +121,31 @@ class Bench:
 
     def arguments(self, root: pathlib.Path | None = None, **parameters: typing.Any) -> Result:
         options = dict(option.split("=", 1) for option in self.given.cmake_option)
-        common = {"source": self.given.source, "root": str(root or self.root), "instances": str(self.folder / "etc"), "install_packages": False, "keep": 9}
+        common = {
+            "source": self.given.source,
+            "root": str(root or self.root),
+            "instances": str(self.folder / "etc"),
+            "install_packages": False,
+            "keep": 9,
+        }
         return {**common, "cmake_options": options, "jobs": self.given.jobs, **parameters}
 
     def module(self, name: str, *, compiled: bool, changed: bool = True, **parameters: typing.Any) -> Result:
         """Run the module once as case ``name``; it must have done what the case is about."""
         file = self.folder / "arguments"
-        file.write_text(json.dumps({"ANSIBLE_MODULE_ARGS": {**self.arguments(**parameters), "_ansible_remote_tmp": str(self.folder)}}), encoding="utf-8")
+        file.write_text(
+            json.dumps(
+                {"ANSIBLE_MODULE_ARGS": {**self.arguments(**parameters), "_ansible_remote_tmp": str(self.folder)}}
+            ),
+            encoding="utf-8",
+        )
         cost, text = self.run([self.python, str(MODULE), str(file)])
         result = typing.cast("Result", json.loads(text[text.index("{") :]))
         if (result["compiled"], result["changed"]) != (compiled, changed):
-            sys.exit(f"{name}: compiled is {result['compiled']} and changed {result['changed']}, wanted {compiled} and {changed}")
+            sys.exit(
+                f"{name}: compiled is {result['compiled']} and changed {result['changed']}, wanted {compiled} and "
+                f"{changed}"
+            )
         self.costs.setdefault(name, []).append(cost)
         return result
 
@@ -139,7 +166,14 @@ def warm(bench: Bench, name: str) -> None:
 
 
 def changed(bench: Bench, name: str) -> None:
-    path = next((bench.tree / each for each in (bench.given.changed_file, *CHANGED_FILES) if each and (bench.tree / each).is_file()), None)
+    path = next(
+        (
+            bench.tree / each
+            for each in (bench.given.changed_file, *CHANGED_FILES)
+            if each and (bench.tree / each).is_file()
+        ),
+        None,
+    )
     if path is None:
         sys.exit("the source has none of the files that could be changed: name one with --changed-file")
     before = path.read_text(encoding="utf-8")
@@ -162,10 +196,21 @@ def noop(bench: Bench, name: str) -> None:
 
 def noop_ansible(bench: Bench, name: str) -> None:
     interpreter = f"ansible_python_interpreter={bench.python}"
-    words = [str(pathlib.Path(sys.executable).with_name("ansible")), "localhost", "-i", "localhost,", "-c", "local", "-e", interpreter]
+    words = [
+        str(pathlib.Path(sys.executable).with_name("ansible")),
+        "localhost",
+        "-i",
+        "localhost,",
+        "-c",
+        "local",
+        "-e",
+        interpreter,
+    ]
     bench.environment["ANSIBLE_COLLECTIONS_PATH"] = str(COLLECTIONS)
     for _round in range(bench.given.rounds):
-        cost, text = bench.run([*words, "-m", "llama_fleet.core.llama_cpp_release", "-a", json.dumps(bench.arguments())])
+        cost, text = bench.run(
+            [*words, "-m", "llama_fleet.core.llama_cpp_release", "-a", json.dumps(bench.arguments())]
+        )
         if "SUCCESS" not in text:  # ad hoc, a change is told as CHANGED
             sys.exit(f"this was no run without anything to do:\n{text[-2000:]}")
         bench.costs.setdefault(name, []).append(cost)
@@ -183,7 +228,9 @@ def unpack(bench: Bench, name: str) -> None:
     """The first run also brings what unpacks; those after it find that there."""
     source = f"release+{bench.archive['path']}#sha256={bench.archive['sha256']}"
     for number in range(bench.given.rounds + 1):
-        made = bench.module(name if number else f"{name}-first", compiled=False, root=bench.folder / "other", source=source)
+        made = bench.module(
+            name if number else f"{name}-first", compiled=False, root=bench.folder / "other", source=source
+        )
         shutil.rmtree(made["path"])
 
 
@@ -192,7 +239,18 @@ def naive(bench: Bench, name: str) -> None:
     options = [f"-D{option}={value}" for option, value in bench.first["fingerprint_parts"]["cmake_options"].items()]
     work = bench.folder / "naive"
     jobs = bench.given.jobs or len(os.sched_getaffinity(0))
-    words = ["sh", "-c", NAIVE, "sh", str(work), str(archive), str(bench.tools / "cmake"), str(bench.tools / "ninja"), str(jobs), *options]
+    words = [
+        "sh",
+        "-c",
+        NAIVE,
+        "sh",
+        str(work),
+        str(archive),
+        str(bench.tools / "cmake"),
+        str(bench.tools / "ninja"),
+        str(jobs),
+        *options,
+    ]
     cost, _text = bench.run(words)
     if not (work / "llama.cpp" / "build" / "bin" / "llama-server").is_file():
         sys.exit("the build without a cache made no llama-server")
@@ -229,7 +287,9 @@ CASES = (
     Case("cuda-native", "CUDA, the GPU's own architecture, nothing cached", cuda, cuda=True),
     Case("cuda-default", "CUDA, the architectures that are llama.cpp's default, nothing cached", cuda, cuda=True),
 )
-TITLES = {case.name: case.title for case in CASES} | {"unpack-first": "the same for the first time, with what unpacks, where that is missing"}
+TITLES = {case.name: case.title for case in CASES} | {
+    "unpack-first": "the same for the first time, with what unpacks, where that is missing"
+}
 
 
 def chosen(names: typing.Collection[str], with_cuda: bool) -> list[Case]:
@@ -242,7 +302,11 @@ def chosen(names: typing.Collection[str], with_cuda: bool) -> list[Case]:
 
 
 def machine() -> Result:
-    models = [line.partition(":")[2].strip() for line in pathlib.Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines() if "model name" in line]
+    models = [
+        line.partition(":")[2].strip()
+        for line in pathlib.Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        if "model name" in line
+    ]
     return {
         "date": f"{dt.datetime.now(dt.UTC):%Y-%m-%d}",
         "cores": len(os.sched_getaffinity(0)),
@@ -255,20 +319,50 @@ def machine() -> Result:
 
 def figures(bench: Bench, cases: list[Case], about: Result) -> Result:
     given = bench.given
-    settings = {"source": given.source, "next_source": given.next_source, "cmake_options": given.cmake_option, "jobs": given.jobs}
+    settings = {
+        "source": given.source,
+        "next_source": given.next_source,
+        "cmake_options": given.cmake_option,
+        "jobs": given.jobs,
+    }
     cache = bench.run([bench.cache, "--version"])[1].splitlines()[0]
-    measured = {name: {"title": TITLES[name], "wall": [cost.wall for cost in each], "cpu": [cost.cpu for cost in each]} for name, each in bench.costs.items()}
+    measured = {
+        name: {"title": TITLES[name], "wall": [cost.wall for cost in each], "cpu": [cost.cpu for cost in each]}
+        for name, each in bench.costs.items()
+    }
     left_out = [case.name for case in CASES if case not in cases]
-    return {"machine": about, "compiler_cache": cache, **settings, "cured": bench.first.get("cured", []), "left_out": left_out, "cases": measured}
+    return {
+        "machine": about,
+        "compiler_cache": cache,
+        **settings,
+        "cured": bench.first.get("cured", []),
+        "left_out": left_out,
+        "cases": measured,
+    }
 
 
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--cases", nargs="+", default=[], choices=[case.name for case in CASES], metavar="CASE", help=" ".join(case.name for case in CASES))
+    parser.add_argument(
+        "--cases",
+        nargs="+",
+        default=[],
+        choices=[case.name for case in CASES],
+        metavar="CASE",
+        help=" ".join(case.name for case in CASES),
+    )
     parser.add_argument("--source", default=SOURCE, help="an archive, as llama_cpp_source names it")
     parser.add_argument("--next-source", default=NEXT_SOURCE, help="the archive of the version after it")
-    parser.add_argument("--changed-file", default="", help=f"the C++ file to change; else one of {', '.join(CHANGED_FILES)}")
-    parser.add_argument("--cmake-option", action="append", default=[], metavar="NAME=VALUE", help="for every build, such as GGML_CUDA_FA=OFF")
+    parser.add_argument(
+        "--changed-file", default="", help=f"the C++ file to change; else one of {', '.join(CHANGED_FILES)}"
+    )
+    parser.add_argument(
+        "--cmake-option",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="for every build, such as GGML_CUDA_FA=OFF",
+    )
     parser.add_argument("--jobs", type=int, default=0, help="compilers at once; 0 is what each side chooses")
     parser.add_argument("--rounds", type=int, default=5, help="how often that runs which compiles nothing")
     parser.add_argument("--cuda", type=pathlib.Path, help="folder of a CUDA toolkit: measure CUDA builds too")

@@ -1,6 +1,8 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""``python benchmarks/build_table.py FIGURES``: the figures that benchmarks/build.py wrote with ``--json``, as a table and against what is wanted."""
+"""``python benchmarks/build_table.py FIGURES``: the figures that benchmarks/build.py wrote with ``--json``, as a
+table and against what is wanted.
+"""
 
 from __future__ import annotations
 
@@ -15,12 +17,21 @@ Cases = dict[str, dict[str, typing.Any]]
 
 def about(figures: dict[str, typing.Any]) -> str:
     machine = figures["machine"]
-    words = [f"{machine['date']}, {machine['cores']} cores of {machine['processor']}, load {machine['load']:.1f} before, {figures['compiler_cache']}"]
+    words = [
+        (
+            f"{machine['date']}, {machine['cores']} cores of {machine['processor']}, load {machine['load']:.1f} "
+            f"before, "
+            f"{figures['compiler_cache']}"
+        )
+    ]
     words.append(f"{figures['source']}, next {figures['next_source']}")
     if figures["cmake_options"]:
         words.append(f"with {' '.join(figures['cmake_options'])}")
     if figures["cured"]:
-        words.append(f"compiled for a second time with {' '.join(figures['cured'])}, for the first build did not run on this machine")
+        words.append(
+            f"compiled for a second time with {' '.join(figures['cured'])}, for the first build did not run on this "
+            f"machine"
+        )
     return "\n".join(words)
 
 
@@ -29,7 +40,10 @@ def table(cases: Cases) -> str:
     for case in cases.values():
         wall, cpu = case["wall"], case["cpu"]
         share = f"{statistics.median(cpu) / median(cases, 'cold', 'cpu'):.1%}" if "cold" in cases else ""
-        lines.append(f"| {case['title']} | {min(wall):.2f} | {statistics.median(wall):.2f} | {min(cpu):.2f} | {statistics.median(cpu):.2f} | {share} |")
+        lines.append(
+            f"| {case['title']} | {min(wall):.2f} | {statistics.median(wall):.2f} | {min(cpu):.2f} | "
+            f"{statistics.median(cpu):.2f} | {share} |"
+        )
     return "\n".join(lines)
 
 
@@ -41,12 +55,18 @@ def verdicts(cases: Cases) -> list[str]:
     """How the figures stand to what is wanted of them, by the medians; only what was measured."""
     found = []
     if "warm" in cases:
-        found.append(f"warm: {median(cases, 'warm', 'cpu') / median(cases, 'cold', 'cpu'):.1%} of the CPU seconds of cold (wanted: at most 15 %)")
+        found.append(
+            f"warm: {median(cases, 'warm', 'cpu') / median(cases, 'cold', 'cpu'):.1%} of the CPU seconds of cold "
+            f"(wanted: at most 15 %)"
+        )
     for name, wanted in (("noop", 1), ("unpack", 3)):
         if name in cases:
             found.append(f"{name}: {median(cases, name, 'wall'):.2f} s (wanted: at most {wanted} s)")
     if "naive" in cases and "noop" in cases:
-        found.append(f"every start of a container without a cache: {median(cases, 'naive', 'wall'):.0f} s against {median(cases, 'noop', 'wall'):.2f} s")
+        found.append(
+            f"every start of a container without a cache: {median(cases, 'naive', 'wall'):.0f} s against "
+            f"{median(cases, 'noop', 'wall'):.2f} s"
+        )
     if "cuda-native" in cases and "cuda-default" in cases:
         times = median(cases, "cuda-default", "cpu") / median(cases, "cuda-native", "cpu")
         found.append(f"CUDA: the default list takes {times:.1f}x the CPU seconds of one architecture")

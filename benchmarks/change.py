@@ -1,10 +1,12 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""What a change costs those who use a server: ``PYTHONPATH=.:collections python benchmarks/change.py --release DIR --model FILE``.
+"""What a change costs those who use a server: ``PYTHONPATH=.:collections python benchmarks/change.py --release DIR
+--model FILE``.
 
-A real llama-server on loopback, as a process of the module llama_server, is asked by clients all the time, each with its next question as soon as it has an
-answer, while it is changed: an option, back again, a restart, a new release, down. Counted are requests that were sent and never answered (cut), and the
-seconds from the last answer of /health before to the first one after. --drain 0 --stop 15 is what a change did before it drained.
+A real llama-server on loopback, as a process of the module llama_server, is asked by clients all the time, each with
+its next question as soon as it has an answer, while it is changed: an option, back again, a restart, a new release,
+down. Counted are requests that were sent and never answered (cut), and the seconds from the last answer of /health
+before to the first one after. --drain 0 --stop 15 is what a change did before it drained.
 """
 
 from __future__ import annotations
@@ -35,7 +37,9 @@ LOOK = 0.02
 
 @dataclasses.dataclass
 class Load:
-    """Clients that ask a server all the time, with ``pause`` seconds between their questions, and a look at its health every few milliseconds."""
+    """Clients that ask a server all the time, with ``pause`` seconds between their questions, and a look at its
+    health every few milliseconds.
+    """
 
     port: int
     clients: int
@@ -60,7 +64,9 @@ class Load:
             thread.join()
 
     def _ask(self) -> None:
-        body = json.dumps({"prompt": "Once upon a time", "n_predict": self.tokens, "ignore_eos": True, "cache_prompt": False})
+        body = json.dumps(
+            {"prompt": "Once upon a time", "n_predict": self.tokens, "ignore_eos": True, "cache_prompt": False}
+        )
         while not self.over.is_set():
             client = http.client.HTTPConnection("127.0.0.1", self.port, timeout=LONGEST)
             try:
@@ -132,7 +138,14 @@ class Bench:
 
     def run(self, **more: typing.Any) -> dict[str, typing.Any]:
         arguments = json.dumps({"ANSIBLE_MODULE_ARGS": {**self.wanted, **more, "_ansible_remote_tmp": "/tmp"}})
-        done = subprocess.run([sys.executable, "-m", MODULE], input=arguments, capture_output=True, text=True, check=False, timeout=LONGEST)
+        done = subprocess.run(
+            [sys.executable, "-m", MODULE],
+            input=arguments,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=LONGEST,
+        )
         result = json.loads(done.stdout[done.stdout.index("{") :])
         if result.get("failed"):
             sys.exit(str(result["msg"]))
@@ -143,8 +156,12 @@ class Bench:
         (self.folder / "run" / "default.json").unlink()
 
 
-def measure(bench: Bench, given: argparse.Namespace, name: str, change: dict[str, typing.Any], how: dict[str, int]) -> str:
-    """A row of the table: seconds without service, requests cut, requests that the run says were in flight, and seconds that it took."""
+def measure(
+    bench: Bench, given: argparse.Namespace, name: str, change: dict[str, typing.Any], how: dict[str, int]
+) -> str:
+    """A row of the table: seconds without service, requests cut, requests that the run says were in flight, and
+    seconds that it took.
+    """
     with Load(bench.port, given.clients, given.pause, given.tokens) as load:
         time.sleep(given.before)
         if name == "restart":
@@ -172,10 +189,14 @@ def changes(bench: Bench) -> list[tuple[str, dict[str, typing.Any], dict[str, ty
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--release", type=pathlib.Path, required=True, help="folder of a release, with bin/llama-server")
+    parser.add_argument(
+        "--release", type=pathlib.Path, required=True, help="folder of a release, with bin/llama-server"
+    )
     parser.add_argument("--model", type=pathlib.Path, required=True, help="a GGUF file")
     parser.add_argument("--clients", type=int, default=16)
-    parser.add_argument("--pause", type=float, default=0.0, help="seconds between a client's answer and its next question")
+    parser.add_argument(
+        "--pause", type=float, default=0.0, help="seconds between a client's answer and its next question"
+    )
     parser.add_argument("--tokens", type=int, default=16, help="tokens of each answer")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--before", type=float, default=5.0, help="seconds under load before each change")
@@ -183,8 +204,14 @@ def main() -> int:
     parser.add_argument("--stop", type=int, default=1, help="llama_server_stop_timeout; before it was 15")
     given = parser.parse_args()
     how = {"drain_timeout": given.drain, "stop_timeout": given.stop}
-    print(f"{dt.datetime.now(dt.UTC):%Y-%m-%d}, {platform.machine()}, {os.cpu_count()} processors; {given.clients} clients on 4 slots, {how}\n")
-    print("| change | s without service | cut | in flight, as told | cut, as told | s of the run |\n|---|---|---|---|---|---|")
+    print(
+        f"{dt.datetime.now(dt.UTC):%Y-%m-%d}, {platform.machine()}, {os.cpu_count()} processors; {given.clients} "
+        f"clients on 4 slots, {how}\n"
+    )
+    print(
+        "| change | s without service | cut | in flight, as told | cut, as told | s of the run "
+        "|\n|---|---|---|---|---|---|"
+    )
     with tempfile.TemporaryDirectory(dir=given.release.resolve().parent.parent, prefix="change-") as folder:
         bench = Bench(given, pathlib.Path(folder))
         try:

@@ -1,11 +1,13 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""How long a container takes to serve: ``PYTHONPATH=.:collections python benchmarks/container.py IMAGE`` with the Python of the project's environment.
+"""How long a container takes to serve: ``PYTHONPATH=.:collections python benchmarks/container.py IMAGE`` with the
+Python of the project's environment.
 
-From ``podman run`` until /health says 200 and until the first token is there: the image's first start, which compiles, and its restarts,
-against llama-server alone started in the same container on the same files, and against a plain recipe in the same container that clones
-llama.cpp and compiles it at every start. A git remote on this machine, made of the source distribution that
-tests/run has fetched, stands in for llama.cpp's own, so cloning costs less than it would; so does the test hub for the Hub.
+From ``podman run`` until /health says 200 and until the first token is there: the image's first start, which compiles,
+and its restarts, against llama-server alone started in the same container on the same files, and against a plain recipe
+in the same container that clones llama.cpp and compiles it at every start. A git remote on this machine, made of the
+source distribution that tests/run has fetched, stands in for llama.cpp's own, so cloning costs less than it would; so
+does the test hub for the Hub.
 """
 
 from __future__ import annotations
@@ -43,8 +45,9 @@ set -e
 cd "$(mktemp -d)"
 git clone --quiet --depth 1 "$1" llama.cpp
 tools={STATE}/opt/llama-fleet/venv/bin
-$tools/cmake -S llama.cpp -B build -G Ninja -DCMAKE_MAKE_PROGRAM=$tools/ninja -DCMAKE_BUILD_TYPE=Release -DLLAMA_BUILD_TESTS=OFF \\
-    -DLLAMA_BUILD_EXAMPLES=OFF -DLLAMA_USE_PREBUILT_UI=OFF -DGGML_CCACHE=OFF -DCMAKE_CXX_FLAGS="$2" -DCMAKE_C_FLAGS="$2"
+$tools/cmake -S llama.cpp -B build -G Ninja -DCMAKE_MAKE_PROGRAM=$tools/ninja -DCMAKE_BUILD_TYPE=Release \\
+    -DLLAMA_BUILD_TESTS=OFF -DLLAMA_BUILD_EXAMPLES=OFF -DLLAMA_USE_PREBUILT_UI=OFF \\
+    -DGGML_CCACHE=OFF -DCMAKE_CXX_FLAGS="$2" -DCMAKE_C_FLAGS="$2"
 $tools/ninja -C build llama-server
 exec build/bin/llama-server
 """
@@ -63,7 +66,13 @@ class Bench:
         self.port = free_port()
         index = f"{hub.url}/simple/"
         indexes = {"HF_ENDPOINT": hub.url, "LLAMA_CPP_INDEX_URL": index, "GGUF_MODEL_INDEX_URL": index}
-        self.settings = {**indexes, "MODEL": containers.MODEL, "PORT": str(self.port), "PARALLEL": "2", "LLAMA_CPP_SOURCE": f"git+{remote.url}"}
+        self.settings = {
+            **indexes,
+            "MODEL": containers.MODEL,
+            "PORT": str(self.port),
+            "PARALLEL": "2",
+            "LLAMA_CPP_SOURCE": f"git+{remote.url}",
+        }
         # Only for the builds of ours: the recipe has none.
         self.cache = given.compiler_cache
         self.starts: dict[str, list[Start]] = {}
@@ -101,7 +110,12 @@ class Bench:
 
     def until_token(self, began: float) -> float:
         with contextlib.closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)) as connection:
-            connection.request("POST", "/completion", json.dumps({"prompt": "Once upon a time", "n_predict": 1}), {"Content-Type": "application/json"})
+            connection.request(
+                "POST",
+                "/completion",
+                json.dumps({"prompt": "Once upon a time", "n_predict": 1}),
+                {"Content-Type": "application/json"},
+            )
             if not json.load(connection.getresponse())["content"]:
                 sys.exit("an answer without a token")
         return time.monotonic() - began
@@ -109,18 +123,46 @@ class Bench:
     def generation(self) -> tuple[list[str], dict[str, str]]:
         """Command and environment of what the image has started."""
         script = f"cat {STATE}/etc/llama-fleet/instances/default/current/manifest.json"
-        words = ("podman", "run", "--rm", "--volume", f"{self.tag}-state:{STATE}", "--entrypoint", "sh", self.image, "-c", script)
+        words = (
+            "podman",
+            "run",
+            "--rm",
+            "--volume",
+            f"{self.tag}-state:{STATE}",
+            "--entrypoint",
+            "sh",
+            self.image,
+            "-c",
+            script,
+        )
         manifest = json.loads(containers.output(*words))
         return manifest["command"], manifest["environment"]
 
     def flags(self) -> str:
         """What the compiler was told beside the defaults, so that both compile the same."""
         script = f"cat {STATE}/opt/llama-fleet/releases/*/manifest.json"
-        words = ("podman", "run", "--rm", "--volume", f"{self.tag}-state:{STATE}", "--entrypoint", "sh", self.image, "-c", script)
-        return str(json.loads(containers.output(*words))["fingerprint_parts"]["cmake_options"].get("CMAKE_CXX_FLAGS", ""))
+        words = (
+            "podman",
+            "run",
+            "--rm",
+            "--volume",
+            f"{self.tag}-state:{STATE}",
+            "--entrypoint",
+            "sh",
+            self.image,
+            "-c",
+            script,
+        )
+        return str(
+            json.loads(containers.output(*words))["fingerprint_parts"]["cmake_options"].get("CMAKE_CXX_FLAGS", "")
+        )
 
     def remove(self) -> None:
-        subprocess.run(["podman", "volume", "rm", "--force", f"{self.tag}-models", f"{self.tag}-state"], check=True, stdout=subprocess.DEVNULL)
+        subprocess.run(
+            ["podman", "volume", "rm", "--force", f"{self.tag}-models", f"{self.tag}-state"],
+            check=True,
+            stdout=subprocess.DEVNULL,
+        )
 
 
 def measure(bench: Bench, rounds: int, recipe: bool) -> None:
@@ -134,7 +176,9 @@ def measure(bench: Bench, rounds: int, recipe: bool) -> None:
             bench.start("bare", environment, "--entrypoint", command[0], bench.image, *command[1:])
             bench.start(mode, settings, bench.image)
     if recipe:
-        bench.start("recipe", environment, "--entrypoint", "sh", bench.image, "-c", RECIPE, "sh", bench.url, bench.flags())
+        bench.start(
+            "recipe", environment, "--entrypoint", "sh", bench.image, "-c", RECIPE, "sh", bench.url, bench.flags()
+        )
 
 
 def main() -> int:
@@ -142,7 +186,9 @@ def main() -> int:
     parser.add_argument("image")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--without-recipe", action="store_true", help="spare the recipe's build")
-    parser.add_argument("--compiler-cache", type=pathlib.Path, help="a warm one, which any user may write to, for the first start")
+    parser.add_argument(
+        "--compiler-cache", type=pathlib.Path, help="a warm one, which any user may write to, for the first start"
+    )
     parser.add_argument("--json", type=pathlib.Path, help="write the figures here, too")
     given = parser.parse_args()
     load = os.getloadavg()[0]
@@ -158,7 +204,12 @@ def main() -> int:
                 bench.remove()
     report(bench.starts, load, warm=bool(given.compiler_cache))
     if given.json:
-        about = {"date": f"{dt.datetime.now(dt.UTC):%Y-%m-%d}", "cores": len(os.sched_getaffinity(0)), "system": platform.platform(), "load": load}
+        about = {
+            "date": f"{dt.datetime.now(dt.UTC):%Y-%m-%d}",
+            "cores": len(os.sched_getaffinity(0)),
+            "system": platform.platform(),
+            "load": load,
+        }
         cases = {name: [dataclasses.asdict(start) for start in starts] for name, starts in bench.starts.items()}
         given.json.write_text(json.dumps({"machine": about, "cases": cases}, indent=2) + "\n", encoding="utf-8")
     return 0
@@ -175,18 +226,29 @@ TITLES = {
 
 def report(starts: typing.Mapping[str, list[Start]], load: float, *, warm: bool) -> None:
     cache = "the first start with a warm compiler cache" if warm else "no compiler cache"
-    print(f"{dt.datetime.now(dt.UTC):%Y-%m-%d}, {len(os.sched_getaffinity(0))} cores, load {load:.1f} before, {cache}\n")
+    print(
+        f"{dt.datetime.now(dt.UTC):%Y-%m-%d}, {len(os.sched_getaffinity(0))} cores, load {load:.1f} before, {cache}\n"
+    )
     print("| from `podman run` | /health, best | median | first token, best | median |\n|---|---|---|---|---|")
     for name, title in TITLES.items():
         if name in starts:
             health, token = [start.health for start in starts[name]], [start.token for start in starts[name]]
-            print(f"| {title} | {min(health):.2f} | {statistics.median(health):.2f} | {min(token):.2f} | {statistics.median(token):.2f} |")
+            print(
+                f"| {title} | {min(health):.2f} | {statistics.median(health):.2f} | {min(token):.2f} | "
+                f"{statistics.median(token):.2f} |"
+            )
     medians = {name: statistics.median(start.health for start in found) for name, found in starts.items()}
     for name in MODES:
         more = medians[name] - medians["bare"]
-        print(f"\n{name}: {medians[name] / medians['bare']:.2f}x of llama-server alone, {more:+.2f} s (wanted: at most 1.2x or +0.5 s)")
+        print(
+            f"\n{name}: {medians[name] / medians['bare']:.2f}x of llama-server alone, {more:+.2f} s (wanted: at most "
+            f"1.2x or +0.5 s)"
+        )
     if "recipe" in medians:
-        print(f"\nthe recipe takes {medians['recipe'] / medians['missing']:.0f}x as long as a restart of ours (wanted: at least 100x)")
+        print(
+            f"\nthe recipe takes {medians['recipe'] / medians['missing']:.0f}x as long as a restart of ours (wanted: "
+            f"at least 100x)"
+        )
 
 
 if __name__ == "__main__":

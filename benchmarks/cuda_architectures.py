@@ -4,9 +4,9 @@
 
 ``PYTHONPATH=. python benchmarks/cuda_architectures.py --cuda TOOLKIT`` with the Python of the project's environment.
 
-A whole build for the list takes hours (``benchmarks/build.py --cuda TOOLKIT``), so this compiles every n-th of the CUDA sources only, with
-the options that the module gives CMake, and once with the list that llama.cpp has where nobody names an architecture. A compiler needs no
-GPU, so neither does this.
+A whole build for the list takes hours (``benchmarks/build.py --cuda TOOLKIT``), so this compiles every n-th of the CUDA
+sources only, with the options that the module gives CMake, and once with the list that llama.cpp has where nobody names
+an architecture. A compiler needs no GPU, so neither does this.
 """
 
 from __future__ import annotations
@@ -19,7 +19,14 @@ import tempfile
 
 from benchmarks import build
 
-OPTIONS = {"CMAKE_BUILD_TYPE": "Release", "GGML_CUDA": "ON", "GGML_CUDA_NCCL": "OFF", "GGML_CUDA_NO_VMM": "ON", "GGML_NATIVE": "ON", "GGML_CCACHE": "OFF"}
+OPTIONS = {
+    "CMAKE_BUILD_TYPE": "Release",
+    "GGML_CUDA": "ON",
+    "GGML_CUDA_NCCL": "OFF",
+    "GGML_CUDA_NO_VMM": "ON",
+    "GGML_NATIVE": "ON",
+    "GGML_CCACHE": "OFF",
+}
 SMALLER = {"LLAMA_BUILD_TESTS": "OFF", "LLAMA_BUILD_EXAMPLES": "OFF", "LLAMA_USE_PREBUILT_UI": "OFF"}
 
 
@@ -29,7 +36,12 @@ class Tree:
     def __init__(self, bench: build.Bench, name: str, architectures: list[str]) -> None:
         self.bench, self.folder = bench, bench.folder / name
         toolkit, ninja = bench.given.cuda, bench.tools / "ninja"
-        options = {**OPTIONS, **SMALLER, "CMAKE_CUDA_ARCHITECTURES": ";".join(architectures), "CMAKE_MAKE_PROGRAM": ninja}
+        options = {
+            **OPTIONS,
+            **SMALLER,
+            "CMAKE_CUDA_ARCHITECTURES": ";".join(architectures),
+            "CMAKE_MAKE_PROGRAM": ninja,
+        }
         options |= {"CUDAToolkit_ROOT": toolkit, "CMAKE_CUDA_COMPILER": toolkit / "bin" / "nvcc"}
         words = [str(bench.tools / "cmake"), "-S", str(bench.tree), "-B", str(self.folder), "-G", "Ninja"]
         bench.run([*words, *(f"-D{option}={value}" for option, value in options.items())])
@@ -68,7 +80,10 @@ def main() -> int:
     about = build.machine()
     with tempfile.TemporaryDirectory(dir=given.folder, prefix="llama-fleet-") as name:
         bench = build.Bench(pathlib.Path(name), given)
-        kinds = {"the GPU's own": [given.cuda_architecture], "llama.cpp's default list": list(build.DEFAULT_ARCHITECTURES)}
+        kinds = {
+            "the GPU's own": [given.cuda_architecture],
+            "llama.cpp's default list": list(build.DEFAULT_ARCHITECTURES),
+        }
         rows: dict[str, tuple[list[str], build.Cost, int]] = {}
         for kind, architectures in kinds.items():
             tree = Tree(bench, f"build-{len(rows)}", architectures)
@@ -78,12 +93,21 @@ def main() -> int:
                 sys.exit(f"{len(everything)} CUDA sources are too few for every {given.every}-th of them")
             rows[kind] = (architectures, *tree.compile(sample))
             print(f"{kind}: {rows[kind][1].cpu:.0f} CPU-s", file=sys.stderr)
-    print(f"{about['date']}, {about['cores']} cores of {about['processor']}, load {about['load']:.1f} before, {given.source}")
-    print(f"{len(sample)} of {len(everything)} CUDA sources: {', '.join(pathlib.PurePath(each).name.removesuffix('.o') for each in sample)}")
+    print(
+        f"{about['date']}, {about['cores']} cores of {about['processor']}, load {about['load']:.1f} before, "
+        f"{given.source}"
+    )
+    print(
+        f"{len(sample)} of {len(everything)} CUDA sources: "
+        f"{', '.join(pathlib.PurePath(each).name.removesuffix('.o') for each in sample)}"
+    )
     print("| architectures | CPU-s | seconds | MB of objects | against the GPU's own |\n|---|---|---|---|---|")
     ours = rows["the GPU's own"][1].cpu
     for kind, (architectures, cost, size) in rows.items():
-        print(f"| {kind}: {', '.join(architectures)} | {cost.cpu:.0f} | {cost.wall:.0f} | {size / 1e6:.1f} | {cost.cpu / ours:.1f}x |")
+        print(
+            f"| {kind}: {', '.join(architectures)} | {cost.cpu:.0f} | {cost.wall:.0f} | {size / 1e6:.1f} | "
+            f"{cost.cpu / ours:.1f}x |"
+        )
     return 0
 
 

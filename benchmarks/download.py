@@ -4,7 +4,8 @@
 
 Side by side, in turns, over loopback and from memory to memory: a file of 2 GiB, and a model of four shards of 512 MiB.
 CPU seconds are those of the client and all its children; the memory is that of its largest process. Wants curl and
-aria2 (``apt install curl aria2``) and goes on without. Of each contender the first results are compared with the source.
+aria2 (``apt install curl aria2``) and goes on without. Of each contender the first results are compared with the
+source.
 """
 
 from __future__ import annotations
@@ -82,9 +83,17 @@ def ours(case: Case, target: pathlib.Path) -> list[str]:
 
 
 def module(case: Case, target: pathlib.Path) -> list[str]:
-    """The module as Ansible starts it on a host; Ansible's own processes are left out, as it does not tell their whole cost."""
+    """The module as Ansible starts it on a host;
+
+    Ansible's own processes are left out, as it does not tell their whole cost.
+    """
     arguments = target / "arguments"
-    given = {"source": f"bench/{case.repo}", "endpoint": case.endpoint, "root": str(target), "_ansible_remote_tmp": str(target)}
+    given = {
+        "source": f"bench/{case.repo}",
+        "endpoint": case.endpoint,
+        "root": str(target),
+        "_ansible_remote_tmp": str(target),
+    }
     arguments.write_text(json.dumps({"ANSIBLE_MODULE_ARGS": given}), encoding="utf-8")
     return [sys.executable, str(MODULE), str(arguments)]
 
@@ -101,8 +110,19 @@ def curl(case: Case, target: pathlib.Path) -> list[str]:
 def aria2(case: Case, target: pathlib.Path, checksum: bool) -> list[str]:
     listing = target / "list"
     check = "  checksum=sha-256={0.sha256}\n" if checksum else ""
-    listing.write_text("".join(f"{{0.url}}\n  out={{0.name}}\n{check}".format(file) for file in case.files), encoding="utf-8")
-    return ["aria2c", "-q", "-x8", "-s8", "--file-allocation=none", "--no-conf", f"--dir={target}", f"--input-file={listing}"]
+    listing.write_text(
+        "".join(f"{{0.url}}\n  out={{0.name}}\n{check}".format(file) for file in case.files), encoding="utf-8"
+    )
+    return [
+        "aria2c",
+        "-q",
+        "-x8",
+        "-s8",
+        "--file-allocation=none",
+        "--no-conf",
+        f"--dir={target}",
+        f"--input-file={listing}",
+    ]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -123,7 +143,9 @@ AS_MODULE = Contender("ours, the whole module `gguf_model`, sha256 verified", sy
 CLIENT = Contender("`hf_hub_download`, not verified", sys.executable, hub_client)
 CURL = Contender("`curl`, not verified", "curl", curl)
 ARIA2 = Contender("`aria2c -x8`, not verified", "aria2c", lambda case, target: aria2(case, target, checksum=False))
-ARIA2_CHECKED = Contender("`aria2c -x8`, sha256 verified", "aria2c", lambda case, target: aria2(case, target, checksum=True))
+ARIA2_CHECKED = Contender(
+    "`aria2c -x8`, sha256 verified", "aria2c", lambda case, target: aria2(case, target, checksum=True)
+)
 
 
 def make(folder: pathlib.Path, size: int) -> dict[str, str]:
@@ -163,7 +185,9 @@ def case_of(folder: pathlib.Path, endpoint: str, repo: str, sums: dict[str, str]
     for name, sha256 in sums.items():
         if name.startswith(f"{repo}/"):
             bare = name.partition("/")[2]
-            files.append(File(bare, f"{endpoint}/bench/{repo}/resolve/{'0' * 40}/{bare}", sha256, (folder / name).stat().st_size))
+            files.append(
+                File(bare, f"{endpoint}/bench/{repo}/resolve/{'0' * 40}/{bare}", sha256, (folder / name).stat().st_size)
+            )
     mebibytes = files[0].size >> 20
     return Case(f"{len(files)} file{'s' if len(files) > 1 else ''} of {mebibytes} MiB", endpoint, repo, files)
 
@@ -209,13 +233,19 @@ def require_same(case: Case, target: pathlib.Path) -> None:
 
 
 def table(case: Case, costs: dict[str, list[Cost]]) -> str:
-    lines = ["| " + case.title + " | seconds, best | median | MB/s, best | median | CPU-s, best | median | peak MB |", "|---|---|---|---|---|---|---|---|"]
+    lines = [
+        "| " + case.title + " | seconds, best | median | MB/s, best | median | CPU-s, best | median | peak MB |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
     for name, each in costs.items():
         walls, cpus = [cost.wall for cost in each], [cost.cpu for cost in each]
         middle = statistics.median(walls)
         rates = f"{case.size / min(walls) / 1e6:.0f} | {case.size / middle / 1e6:.0f}"
         peak = max(cost.memory for cost in each) / 1e6
-        lines.append(f"| {name} | {min(walls):.1f} | {middle:.1f} | {rates} | {min(cpus):.1f} | {statistics.median(cpus):.1f} | {peak:.0f} |")
+        lines.append(
+            f"| {name} | {min(walls):.1f} | {middle:.1f} | {rates} | {min(cpus):.1f} | {statistics.median(cpus):.1f} "
+            f"| {peak:.0f} |"
+        )
     return "\n".join(lines)
 
 
@@ -234,7 +264,11 @@ def verdict(costs: dict[str, list[Cost]]) -> str:
 
 def describe_machine(rounds: int) -> str:
     with contextlib.suppress(OSError):
-        models = [line.partition(":")[2].strip() for line in pathlib.Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines() if "model name" in line]
+        models = [
+            line.partition(":")[2].strip()
+            for line in pathlib.Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+            if "model name" in line
+        ]
         processor = f"{len(models)} cores of {models[0]}" if models else platform.processor()
         return f"{rounds} rounds, {dt.datetime.now(dt.UTC):%Y-%m-%d}, {processor}, Python {platform.python_version()}."
     return f"{rounds} rounds."
@@ -244,18 +278,29 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--mebibytes", type=int, default=2048, help="size of each of the two models")
-    parser.add_argument("--folder", type=pathlib.Path, default=MEMORY if MEMORY.is_dir() else None, help="where both sides keep their files")
+    parser.add_argument(
+        "--folder",
+        type=pathlib.Path,
+        default=MEMORY if MEMORY.is_dir() else None,
+        help="where both sides keep their files",
+    )
     given = parser.parse_args()
     if given.mebibytes < 4 or given.rounds < 1:
         parser.error("at least 4 MiB and one round")
-    contenders = [contender for contender in (OWN, AS_MODULE, CLIENT, CURL, ARIA2, ARIA2_CHECKED) if contender.is_there()]
+    contenders = [
+        contender for contender in (OWN, AS_MODULE, CLIENT, CURL, ARIA2, ARIA2_CHECKED) if contender.is_there()
+    ]
     with tempfile.TemporaryDirectory(dir=given.folder, prefix="llama-fleet-") as name:
         folder = pathlib.Path(name)
         needed = 4 * (given.mebibytes << 20)
         if shutil.disk_usage(folder).free < needed:
-            sys.exit(f"{folder.parent} has less than {needed / 1e9:.0f} GB free: choose another --folder or less --mebibytes")
+            sys.exit(
+                f"{folder.parent} has less than {needed / 1e9:.0f} GB free: choose another --folder or less --mebibytes"
+            )
         with served(folder, make(folder, given.mebibytes << 20)) as cases:
-            costs: dict[str, dict[str, list[Cost]]] = {case.title: {each.title: [] for each in contenders} for case in cases}
+            costs: dict[str, dict[str, list[Cost]]] = {
+                case.title: {each.title: [] for each in contenders} for case in cases
+            }
             for number in range(given.rounds):
                 for case in cases:
                     for each in contenders:

@@ -1,9 +1,10 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""``python benchmarks/file_server.py FOLDER SUMS``: the folder's files as the repository ``bench/<subfolder>`` of a Hub.
+"""``python benchmarks/file_server.py FOLDER SUMS``: the folder's files as the repository ``bench/<subfolder>`` of a
+Hub.
 
-The kernel copies the bytes (sendfile), so that what is measured is the client. ``SUMS`` is a JSON file with the sha256 of each file.
-Prints its address and serves until it is ended.
+The kernel copies the bytes (sendfile), so that what is measured is the client. ``SUMS`` is a JSON file with the sha256
+of each file. Prints its address and serves until it is ended.
 """
 
 from __future__ import annotations
@@ -38,7 +39,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
         parts = urllib.parse.unquote(urllib.parse.urlsplit(self.path).path).strip("/").split("/")
         if parts[:3] == ["api", "models", "bench"]:
             self.describe(parts[3], parts[4:])
-        elif len(parts) == 5 and parts[0] == "bench" and parts[2] == "resolve" and f"{parts[1]}/{parts[4]}" in self.sums:
+        elif (
+            len(parts) == 5 and parts[0] == "bench" and parts[2] == "resolve" and f"{parts[1]}/{parts[4]}" in self.sums
+        ):
             self.send(f"{parts[1]}/{parts[4]}")
         else:
             self.tell(404, b"")
@@ -47,7 +50,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
         names = sorted(name for name in self.sums if name.startswith(f"{repo}/"))
         listing = [self.entry(name) for name in names]
         info = {"id": f"bench/{repo}", "sha": COMMIT, "siblings": [{"rfilename": entry["path"]} for entry in listing]}
-        self.tell(200, json.dumps(listing if rest[:1] == ["tree"] else info).encode(), {"Content-Type": "application/json"})
+        self.tell(
+            200, json.dumps(listing if rest[:1] == ["tree"] else info).encode(), {"Content-Type": "application/json"}
+        )
 
     def entry(self, name: str) -> dict[str, typing.Any]:
         size = (self.folder / name).stat().st_size

@@ -1,9 +1,11 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""``python benchmarks/measured.py OUTPUT COMMAND…``: runs the command, what it says into the file OUTPUT, and prints what it has cost.
+"""``python benchmarks/measured.py OUTPUT COMMAND…``: runs the command, what it says into the file OUTPUT, and prints
+what it has cost.
 
-As JSON: seconds of the clock, CPU seconds of all its processes, and its exit code. Daemons that the command leaves behind count too:
-they become children of this process, for only a parent learns what a process has cost, and are waited for.
+As JSON: seconds of the clock, CPU seconds of all its processes, and its exit code. Daemons that the command leaves
+behind count too: they become children of this process, for only a parent learns what a process has cost, and are waited
+for.
 """
 
 from __future__ import annotations
@@ -43,7 +45,9 @@ def main() -> int:
     adopt_orphans()
     with pathlib.Path(sys.argv[1]).open("wb") as output:
         began = time.monotonic()
-        code = subprocess.run(sys.argv[2:], stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, check=False).returncode
+        code = subprocess.run(
+            sys.argv[2:], stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, check=False
+        ).returncode
         wall = time.monotonic() - began
     bury()
     used = resource.getrusage(resource.RUSAGE_CHILDREN)

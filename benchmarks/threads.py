@@ -1,9 +1,10 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""What a number of threads costs where a container may use fewer CPUs than the machine has: ``python benchmarks/threads.py RELEASE MODEL IMAGE``.
+"""What a number of threads costs where a container may use fewer CPUs than the machine has: ``python
+benchmarks/threads.py RELEASE MODEL IMAGE``.
 
-llama-server in a container with ``--cpus``, with the threads that llama_server chooses there and with its own default, in turns.
-Wants podman, an image with Python 3 in it, and a machine with more cores than ``--cpus``.
+llama-server in a container with ``--cpus``, with the threads that llama_server chooses there and with its own default,
+in turns. Wants podman, an image with Python 3 in it, and a machine with more cores than ``--cpus``.
 """
 
 from __future__ import annotations
@@ -35,12 +36,24 @@ class Container:
     def __init__(self, given: argparse.Namespace) -> None:
         self.given = given
         mounts = {given.release: "/release", given.model.parent: "/models", ROOT / "collections": "/collections"}
-        volumes = [word for source, target in mounts.items() for word in ("--volume", f"{source.resolve()}:{target}:ro")]
+        volumes = [
+            word for source, target in mounts.items() for word in ("--volume", f"{source.resolve()}:{target}:ro")
+        ]
         self.words = ["podman", "run", "--rm", "--network", "host", "--cpus", str(given.cpus), *volumes]
 
     def threads(self) -> int:
         """What llama_server would choose in there."""
-        words = [*self.words, "--env", "PYTHONPATH=/collections", "--env", "PYTHONDONTWRITEBYTECODE=1", self.given.image, "python3", "-c", CHOSEN]
+        words = [
+            *self.words,
+            "--env",
+            "PYTHONPATH=/collections",
+            "--env",
+            "PYTHONDONTWRITEBYTECODE=1",
+            self.given.image,
+            "python3",
+            "-c",
+            CHOSEN,
+        ]
         return int(subprocess.run(words, capture_output=True, text=True, check=True).stdout)
 
     @contextlib.contextmanager
@@ -49,9 +62,24 @@ class Container:
         name = f"llama-fleet-threads-{uuid.uuid4().hex[:8]}"
         with socket.create_server(("127.0.0.1", 0)) as free:
             port = free.getsockname()[1]
-        common = ["--model", f"/models/{self.given.model.name}", "--port", str(port), "--ctx-size", "1024", "--parallel", "1", "--device", "none"]
+        common = [
+            "--model",
+            f"/models/{self.given.model.name}",
+            "--port",
+            str(port),
+            "--ctx-size",
+            "1024",
+            "--parallel",
+            "1",
+            "--device",
+            "none",
+        ]
         command = ["/release/bin/llama-server", *common, *options]
-        with subprocess.Popen([*self.words, "--name", name, self.given.image, *command], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        with subprocess.Popen(
+            [*self.words, "--name", name, self.given.image, *command],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        ) as process:
             try:
                 wait(f"http://127.0.0.1:{port}/health", process)
                 yield f"http://127.0.0.1:{port}"
@@ -61,9 +89,17 @@ class Container:
     def speed(self, *options: str) -> float:
         """Tokens a second that a server with these options generates."""
         with self.serving(*options) as url:
-            body = {"prompt": PROMPT, "n_predict": self.given.tokens, "ignore_eos": True, "temperature": 0, "cache_prompt": False}
+            body = {
+                "prompt": PROMPT,
+                "n_predict": self.given.tokens,
+                "ignore_eos": True,
+                "temperature": 0,
+                "cache_prompt": False,
+            }
             for _warm_up_then_measured in range(2):
-                request = urllib.request.Request(f"{url}/completion", json.dumps(body).encode(), {"Content-Type": "application/json"})
+                request = urllib.request.Request(
+                    f"{url}/completion", json.dumps(body).encode(), {"Content-Type": "application/json"}
+                )
                 with urllib.request.urlopen(request, timeout=600) as answer:
                     found = float(json.load(answer)["timings"]["predicted_per_second"])
             return found
@@ -94,7 +130,10 @@ def main() -> None:
     given = parse()
     container = Container(given)
     threads = container.threads()
-    speeds: dict[str, list[float]] = {f"llama_server: {threads} thread{'s' if threads > 1 else ''}": [], "the server's own default": []}
+    speeds: dict[str, list[float]] = {
+        f"llama_server: {threads} thread{'s' if threads > 1 else ''}": [],
+        "the server's own default": [],
+    }
     for _round in range(given.rounds):
         for name, options in zip(speeds, (("--threads", str(threads)), ()), strict=True):
             speeds[name].append(container.speed(*options))

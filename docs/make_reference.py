@@ -14,16 +14,28 @@ DOCS = pathlib.Path(__file__).resolve().parent
 def render() -> str:
     """The reference's text, as the specs are now."""
     catalogue = settings.load()
-    roles = [(role, [variable for variable in catalogue.variables.values() if variable.role == role]) for role in catalogue.roles]
+    roles = [
+        (role, [variable for variable in catalogue.variables.values() if variable.role == role])
+        for role in catalogue.roles
+    ]
     loader = jinja2.FileSystemLoader(DOCS)
-    environment = jinja2.Environment(loader=loader, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined, autoescape=False)
+    environment = jinja2.Environment(
+        loader=loader, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined, autoescape=False
+    )
     environment.filters.update(shown=_shown, cell=lambda text: text.replace("|", "\\|").replace("<", "&lt;"))
-    return environment.get_template("reference.md.j2").render(roles=roles, option=lambda variable: _option(variable, catalogue)) + "\n"
+    return (
+        environment.get_template("reference.md.j2").render(
+            roles=roles, option=lambda variable: _option(variable, catalogue)
+        )
+        + "\n"
+    )
 
 
 def _option(variable: settings.Variable, catalogue: settings.Catalogue) -> str:
     if variable.wired:
-        return "" if variable.name.endswith(settings.OF_PLAYS) or variable.name == settings.SEVERAL else "set by the play"
+        return (
+            "" if variable.name.endswith(settings.OF_PLAYS) or variable.name == settings.SEVERAL else "set by the play"
+        )
     return "`MODEL`" if variable.name == options.MODEL else f"`--{options.option_name(variable, catalogue)}`"
 
 

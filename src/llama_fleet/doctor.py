@@ -15,8 +15,9 @@ from llama_fleet.shown import Facts, Rows
 ROLE = "preflight_info"
 HELP = """Look for everything that would keep a host from what was asked for, and change nothing.
 
-Asks every host for its GPUs and their driver, compiler, Python, rights, disks, memory, processors, runtime, port and clock, and whether the source, the Hub
-and the package index answer it. MODEL and the options are those of up: what they ask for is what is looked at.
+Asks every host for its GPUs and their driver, compiler, Python, rights, disks, memory, processors, runtime, port and
+clock, and whether the source, the Hub and the package index answer it. MODEL and the options are those of up: what
+they ask for is what is looked at.
 
 \b
 Exit status: 0 fine, 1 warnings, 2 something will fail, or wrong usage, 3 a host is unreachable.
@@ -43,7 +44,13 @@ def _failed(failure: Failure) -> Iterator[dict[str, str]]:
     """Why there is nothing else of a host."""
     if failure.unreachable:
         fix = "check its name and address, the network, and the user and key of SSH"
-        yield _row(_UNREACHABLE, "host", f"no connection ({' '.join(failure.text.split())})", "a host that Ansible reaches", fix)
+        yield _row(
+            _UNREACHABLE,
+            "host",
+            f"no connection ({' '.join(failure.text.split())})",
+            "a host that Ansible reaches",
+            fix,
+        )
     elif failure.problems:
         for problem in failure.problems:
             yield _row("variables", problem["subject"], problem["found"], problem["wanted"], problem.get("fix", ""))
@@ -69,7 +76,10 @@ def _remarks(outcome: Outcome) -> Iterator[Text]:
     bad = [row for row in rows(outcome) if row["severity"] != "ok"]
     for row in sorted(bad, key=lambda row: _WORST_FIRST.index(row["severity"])):
         host = "" if row["host"] in ("", events.LOCALHOST) else f"{row['host']}: "
-        yield Text(f"{host}{row['subject']}: wanted {row['wanted']}{'; ' if row['fix'] else ''}{row['fix']}.", _STYLES[row["severity"]])
+        yield Text(
+            f"{host}{row['subject']}: wanted {row['wanted']}{'; ' if row['fix'] else ''}{row['fix']}.",
+            _STYLES[row["severity"]],
+        )
 
 
 def exit_status(outcome: Outcome) -> int:
@@ -87,4 +97,11 @@ def _of_no_host(outcome: Outcome) -> Iterator[str]:
     return (console.failure_text(failure) for failure in outcome.failures if not failure.host)
 
 
-VIEW = shown.View(rows=rows, columns=_columns, remarks=_remarks, exit_status=exit_status, failures=_of_no_host, wrapped=("CHECK", "FOUND"))
+VIEW = shown.View(
+    rows=rows,
+    columns=_columns,
+    remarks=_remarks,
+    exit_status=exit_status,
+    failures=_of_no_host,
+    wrapped=("CHECK", "FOUND"),
+)

@@ -1,6 +1,8 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""The container's start: as it was last made to be where nothing has changed since, else by the play; then llama-server takes this process's place."""
+"""The container's start: as it was last made to be where nothing has changed since, else by the play; then
+llama-server takes this process's place.
+"""
 
 import json
 import os
@@ -24,7 +26,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         init.take_over()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _end)
-    told, flags = startlog.split(sys.argv[1:] if arguments is None else arguments, os.environ.get(converged.LOG_VARIABLE, ""))
+    told, flags = startlog.split(
+        sys.argv[1:] if arguments is None else arguments, os.environ.get(converged.LOG_VARIABLE, "")
+    )
     out = Log(told == "json")
     if told not in startlog.FORMATS:
         out.error(f"--log and {converged.LOG_VARIABLE}: found '{told}', wanted one of {', '.join(startlog.FORMATS)}.")
@@ -59,7 +63,9 @@ def unchanged(environment: Mapping[str, str], out: Log) -> converged.Record:
 
 
 def _newer(remote: Mapping[str, str] | None, out: Log) -> str:
-    """Whether the repository that is followed has another build than at the last start; where it does not answer there is none."""
+    """Whether the repository that is followed has another build than at the last start; where it does not answer
+    there is none.
+    """
     if not remote:
         return ""
     from llama_fleet.container import newest  # noqa: PLC0415 - because most restarts ask nobody

@@ -60,7 +60,9 @@ class Failure:
     # Where: the role or else the module, and whether it only planned.
     role: str = dataclasses.field(default="", compare=False)
     plan: bool = dataclasses.field(default=False, compare=False)
-    problems: tuple[Mapping[str, str], ...] = dataclasses.field(default=(), compare=False)  # the same as ``text``, one by one
+    problems: tuple[Mapping[str, str], ...] = dataclasses.field(
+        default=(), compare=False
+    )  # the same as ``text``, one by one
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,7 +79,9 @@ Listener = Callable[[Event], None]
 
 @dataclasses.dataclass
 class Outcome:
-    """What came of a run: counts, failures, and the last result of each role of each host, or of ``host/instance`` where a host has several."""
+    """What came of a run: counts, failures, and the last result of each role of each host, or of ``host/instance``
+    where a host has several.
+    """
 
     calls: int = 0
     changed: int = 0
@@ -171,11 +175,26 @@ class Translator:
         if not data["res"].get("problems"):  # our modules name the fix themselves
             text = remedies.told(text, "\n".join([*said, str(data["res"].get("module_stdout") or "")]))
         role = (data.get("role") or data["resolved_action"]).rpartition(".")[2]
-        self._fail(Failure(data["host"], text, unreachable, role, bool(data["res"].get("plan_only")), tuple(data["res"].get("problems") or ())))
+        self._fail(
+            Failure(
+                data["host"],
+                text,
+                unreachable,
+                role,
+                bool(data["res"].get("plan_only")),
+                tuple(data["res"].get("problems") or ()),
+            )
+        )
 
     def _fail(self, failure: Failure) -> None:
-        """One that says again what a plan has failed with, and then more, takes that one's place; told is what is new."""
-        before = [known for known in self.outcome.failures if known.host == failure.host and f"{failure.text}\n".startswith(f"{known.text}\n")]
+        """One that says again what a plan has failed with, and then more, takes that one's place; told is what is
+        new.
+        """
+        before = [
+            known
+            for known in self.outcome.failures
+            if known.host == failure.host and f"{failure.text}\n".startswith(f"{known.text}\n")
+        ]
         self.outcome.failures = [*(known for known in self.outcome.failures if known not in before), failure]
         new = failure.text.removeprefix(before[0].text).strip() if before else failure.text
         if new:
@@ -183,13 +202,19 @@ class Translator:
 
     def _said(self, text: str) -> None:
         for line in text.splitlines():
-            if (match := _PROGRESS.fullmatch(line)) and match["host"] not in ("WARNING", "ERROR", "DEPRECATION WARNING"):
+            if (match := _PROGRESS.fullmatch(line)) and match["host"] not in (
+                "WARNING",
+                "ERROR",
+                "DEPRECATION WARNING",
+            ):
                 self._listener(Progress(match["host"], match["text"]))
             elif _LABEL.match(line):
                 self._errors += [_LABEL.sub("", line)] if "ERROR" in line else []
 
     def _warned(self, result: object) -> None:
-        """Tell what a module or its action warned of, which since ansible-core 2.19 comes with the result and as no event of its own."""
+        """Tell what a module or its action warned of, which since ansible-core 2.19 comes with the result and as no
+        event of its own.
+        """
         warnings = result.get("warnings") if isinstance(result, Mapping) else None
         for text in warnings if isinstance(warnings, list) else []:
             self._remark(Remark(str(text), warning=True))
@@ -202,5 +227,7 @@ class Translator:
 
 
 def _clean(text: str) -> str:
-    """Return what Ansible printed without its own colours, which are gone before anything else is written as an escape."""
+    """Return what Ansible printed without its own colours, which are gone before anything else is written as an
+    escape.
+    """
     return printed.text(_CONTROL.sub("", text)).strip()

@@ -40,14 +40,19 @@ def _start_time(pid: int) -> str:
     """Empty where there is no such process, or a dead one that nobody has waited for."""
     try:
         # The name of the program, in parentheses, may hold anything.
-        fields = pathlib.Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
+        fields = (
+            pathlib.Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
+        )
     except OSError:
         return ""
     return "" if len(fields) < 20 or fields[0] in "ZX" else fields[19]
 
 
-def follow(pid: int, log: pathlib.Path, instance: pathlib.Path, stop: Callable[[], int], output: typing.TextIO | None = None) -> int:
-    """Copy what the server logs until a signal comes, then ``stop`` it; FleetError where it ends and nobody has stopped ``instance``.
+def follow(
+    pid: int, log: pathlib.Path, instance: pathlib.Path, stop: Callable[[], int], output: typing.TextIO | None = None
+) -> int:
+    """Copy what the server logs until a signal comes, then ``stop`` it; FleetError where it ends and nobody has stopped
+    ``instance``.
 
     ``instance`` is the folder of its generations.
     """
@@ -65,7 +70,9 @@ def follow(pid: int, log: pathlib.Path, instance: pathlib.Path, stop: Callable[[
                 output.write("The server was stopped.\n")
                 return ExitCode.OK
             if not is_alive:
-                raise FleetError(f"llama-server (process {pid}) has ended by itself. The end of {log}:\n{tail.last_lines()}")
+                raise FleetError(
+                    f"llama-server (process {pid}) has ended by itself. The end of {log}:\n{tail.last_lines()}"
+                )
             time.sleep(POLL)
         return stop()
 

@@ -1,8 +1,10 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""The image's health check: asks the server's own /health where it was told to listen; before that it says how far the start is.
+"""The image's health check: asks the server's own /health where it was told to listen; before that it says how far the
+start is.
 
-It is no success as long as the server does not answer, so that a container that compiles or loads is starting, and not healthy yet.
+It is no success as long as the server does not answer, so that a container that compiles or loads is starting, and not
+healthy yet.
 """
 
 import http.client

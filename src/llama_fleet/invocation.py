@@ -59,13 +59,19 @@ class Invocation:
 
     def variables(self, given: Mapping[str, typing.Any]) -> dict[str, object]:
         """What was given on the command line."""
-        return {name: self._value(self.catalogue.variables[name], value) for name, value in given.items() if value not in (None, ())}
+        return {
+            name: self._value(self.catalogue.variables[name], value)
+            for name, value in given.items()
+            if value not in (None, ())
+        }
 
     def _value(self, variable: settings.Variable, value: typing.Any) -> object:
         """As the roles want it. Ansible does not run in the user's folder: paths on this machine have to be whole."""
         if variable.kind == "dict":
             return dict(value)
-        is_path = variable.kind == "path" or (variable.name.endswith("_source") and value.startswith(("./", "../", "~/")))
+        is_path = variable.kind == "path" or (
+            variable.name.endswith("_source") and value.startswith(("./", "../", "~/"))
+        )
         return str(pathlib.Path(value).expanduser().absolute()) if value and is_path and self.is_local else value
 
 
@@ -79,7 +85,13 @@ def own_options(*only: str) -> list[click.Parameter]:
     """The options that several commands have."""
     folder = click.Path(file_okay=False)
     every: list[click.Parameter] = [
-        click.Option(["--prefix"], type=folder, callback=_absolute, metavar="DIR", help="Keep everything below this folder: a sandbox that needs no root."),
+        click.Option(
+            ["--prefix"],
+            type=folder,
+            callback=_absolute,
+            metavar="DIR",
+            help="Keep everything below this folder: a sandbox that needs no root.",
+        ),
         click.Option(
             ["-i", "--inventory"],
             type=click.Path(exists=True, path_type=pathlib.Path),
@@ -101,7 +113,14 @@ class _Sizes(click.ParamType[list[str]]):
     def convert(self, value: typing.Any, param: click.Parameter | None, ctx: click.Context | None) -> list[str]:
         sizes = [size.strip() for size in value.split(",")]
         if not all(re.fullmatch(r"[1-9][0-9]*|[1-9][0-9]?%|100%", size) for size in sizes):
-            self.fail(f"found '{value}', wanted numbers of hosts, or shares of them, with commas between, such as 1,25%,100%.", param, ctx)
+            self.fail(
+                (
+                    f"found '{value}', wanted numbers of hosts, or shares of them, with commas between, such as "
+                    f"1,25%,100%."
+                ),
+                param,
+                ctx,
+            )
         return sizes
 
 
@@ -112,13 +131,19 @@ def batch_options() -> list[click.Parameter]:
             ["--serial", SERIAL],
             type=_Sizes(),
             metavar="N[%],...",
-            help="Change so many hosts at a time, such as 1,25%,100%. After a batch of which all hosts have failed none is begun. [default: all at once]",
+            help=(
+                "Change so many hosts at a time, such as 1,25%,100%. After a batch of which all hosts have failed "
+                "none is begun. [default: all at once]"
+            ),
         ),
         click.Option(
             ["--max-fail-percentage", MAX_FAIL_PERCENTAGE],
             type=click.IntRange(0, 100),
             metavar="N",
-            help="Begin nothing more once more than so many hosts of a batch have failed; 0: after the first one. [default: 100]",
+            help=(
+                "Begin nothing more once more than so many hosts of a batch have failed; 0: after the first one. "
+                "[default: 100]"
+            ),
         ),
     ]
 
@@ -135,7 +160,12 @@ def shown_options(*, watched: bool = False) -> list[click.Parameter]:
     )
     return [
         click.Option(["--json", "as_json"], is_flag=True, help="Print JSON and nothing else."),
-        click.Option(["--query"], metavar="EXPR", default="", help="Print, as JSON, what this JMESPath expression makes of the list."),
+        click.Option(
+            ["--query"],
+            metavar="EXPR",
+            default="",
+            help="Print, as JSON, what this JMESPath expression makes of the list.",
+        ),
         *([watch] if watched else []),
     ]
 

@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""Ends what an interrupted run has left on this machine: background jobs have sessions of their own, but they inherit the environment.
+"""Ends what an interrupted run has left on this machine: background jobs have sessions of their own, but they inherit
+the environment.
 
 One that was killed could end nothing: the next run does, and removes the files with the run's variables.
 """
@@ -31,7 +32,9 @@ def new_marker() -> str:
 
 @contextlib.contextmanager
 def private_folder(marker: str) -> Iterator[pathlib.Path]:
-    """A folder for the files of a run, which the next run removes where this one is killed, together with what that one has started."""
+    """A folder for the files of a run, which the next run removes where this one is killed, together with what that
+    one has started.
+    """
     _remove_abandoned()
     with tempfile.TemporaryDirectory(prefix=_PREFIX) as name:
         folder = pathlib.Path(name)
@@ -78,7 +81,11 @@ def kill(marker: str, patience: float = 5.0) -> None:
 
 def _processes(marker: str) -> Iterator[pathlib.Path]:
     for process in pathlib.Path("/proc").iterdir():
-        if process.name.isdigit() and int(process.name) != os.getpid() and marker in _read(process / "environ").split("\0"):
+        if (
+            process.name.isdigit()
+            and int(process.name) != os.getpid()
+            and marker in _read(process / "environ").split("\0")
+        ):
             yield process
 
 

@@ -3,7 +3,8 @@
 """Options of the command line, made from the roles' variables.
 
 The one rule: an option is its variable's name with hyphens. The prefixes of llama_server and gguf_model are left out
-where no other role has a variable of the same name for users. Secrets are read from a file that the option ``--…-file`` names.
+where no other role has a variable of the same name for users. Secrets are read from a file that the option ``--…-file``
+names.
 """
 
 import collections
@@ -83,7 +84,11 @@ def option_name(variable: Variable, catalogue: Catalogue) -> str:
 
 def make(catalogue: Catalogue, only: Iterable[str] | None = None) -> list[click.Parameter]:
     """An option for every variable that is for users, or only for those named."""
-    return [_option(variable, catalogue) for variable in catalogue.for_users if variable.name != MODEL and (only is None or variable.name in only)]
+    return [
+        _option(variable, catalogue)
+        for variable in catalogue.for_users
+        if variable.name != MODEL and (only is None or variable.name in only)
+    ]
 
 
 def _option(variable: Variable, catalogue: Catalogue) -> StageOption:
@@ -116,4 +121,7 @@ def _help(variable: Variable) -> str:
         return f"File that holds it; or the environment's {' or '.join(names)}. {variable.description}"
     if variable.default in ("", [], {}, None):
         return variable.description
-    return f"{variable.description} [default: {str(variable.default).lower() if variable.kind == 'bool' else variable.default}]"
+    return (
+        f"{variable.description} [default: "
+        f"{str(variable.default).lower() if variable.kind == 'bool' else variable.default}]"
+    )

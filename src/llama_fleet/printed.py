@@ -32,5 +32,7 @@ def every_text(value: typing.Any) -> typing.Any:
 
 
 def _untrusted() -> typing.Any:
-    """Return the collection's own rules for such texts; a container that starts again has none of them and needs no import."""
+    """Return the collection's own rules for such texts; a container that starts again has none of them and needs no
+    import.
+    """
     return importlib.import_module("ansible_collections.llama_fleet.core.plugins.module_utils.untrusted")

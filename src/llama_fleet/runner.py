@@ -22,7 +22,8 @@ from llama_fleet.settings import COLLECTIONS
 
 # Seconds that Ansible has to end by itself, and to end the jobs on its hosts, after an interruption.
 GRACE = 3.0
-# Seconds between two looks whether a signal has come. ansible_runner takes it from no argument where it writes no such files itself.
+# Seconds between two looks whether a signal has come. ansible_runner takes it from no argument where it writes no such
+# files itself.
 SETTINGS = {"pexpect_timeout": 0.3}
 
 
@@ -120,7 +121,13 @@ def _private_opener(path: str, flags: int) -> int:
 
 
 def _arguments(request: Request, variables_file: pathlib.Path) -> str:
-    return " ".join([f"--extra-vars @{variables_file}", *(["--check"] if request.check else []), *(["--diff"] if request.diff else [])])
+    return " ".join(
+        [
+            f"--extra-vars @{variables_file}",
+            *(["--check"] if request.check else []),
+            *(["--diff"] if request.diff else []),
+        ]
+    )
 
 
 def _this_machine(private: pathlib.Path, become: bool) -> dict[str, typing.Any]:
@@ -137,7 +144,9 @@ def _this_machine(private: pathlib.Path, become: bool) -> dict[str, typing.Any]:
 
 def _environment(private: pathlib.Path, marker: str, *, local: bool) -> dict[str, str]:
     here = {
-        "ANSIBLE_COLLECTIONS_PATH": os.pathsep.join(filter(None, [str(COLLECTIONS), os.environ.get("ANSIBLE_COLLECTIONS_PATH", "")])),
+        "ANSIBLE_COLLECTIONS_PATH": os.pathsep.join(
+            filter(None, [str(COLLECTIONS), os.environ.get("ANSIBLE_COLLECTIONS_PATH", "")])
+        ),
         "ANSIBLE_NOCOLOR": "1",
         # ansible_runner would switch the check off.
         "ANSIBLE_HOST_KEY_CHECKING": os.environ.get("ANSIBLE_HOST_KEY_CHECKING", "True"),
@@ -157,7 +166,9 @@ def _environment(private: pathlib.Path, marker: str, *, local: bool) -> dict[str
 
 
 def _person(home: pathlib.Path) -> dict[str, str]:
-    """A home and a name where this user has none, as an arbitrary one of a container: pip, git and Python ask for them."""
+    """A home and a name where this user has none, as an arbitrary one of a container: pip, git and Python ask for
+    them.
+    """
     given = os.environ.get("HOME", "")
     person = {} if given and os.access(given, os.W_OK) else {"HOME": str(home)}
     try:

@@ -55,7 +55,10 @@ _KINDS = {
 
 @dataclasses.dataclass(frozen=True)
 class Variable:
-    """One variable of a role. ``wired`` ones are set by the plays, or make sense in an inventory only: they are no options."""
+    """One variable of a role.
+
+    ``wired`` ones are set by the plays, or make sense in an inventory only: they are no options.
+    """
 
     name: str
     role: str
@@ -116,10 +119,15 @@ def load(collection: pathlib.Path = COLLECTION) -> Catalogue:
     try:
         place = collection / "playbooks"
         playbooks = {name: _read(place / f"{name}.yml") for name in PLAYBOOKS}
-        tasks = {name: [task for play in plays for task in _flat(play["tasks"], place)] for name, plays in playbooks.items()}
+        tasks = {
+            name: [task for play in plays for task in _flat(play["tasks"], place)] for name, plays in playbooks.items()
+        }
         parts = [part for name, plays in playbooks.items() for part in [*plays, *tasks[name]]]
         wired = {variable for part in parts for variable in part.get("vars", {})}
-        stages = {name: tuple(_stage(task, action) for task in found for action in _ROLES if action in task) for name, found in tasks.items()}
+        stages = {
+            name: tuple(_stage(task, action) for task in found for action in _ROLES if action in task)
+            for name, found in tasks.items()
+        }
         variables = [variable for role in _roles(stages["site"]) for variable in _variables(collection, role, wired)]
     except OSError as error:
         raise FleetError(f"llama-fleet is incomplete: {error.filename} cannot be read ({error.strerror}).") from error
@@ -187,7 +195,10 @@ def from_environment(environment: Mapping[str, str], catalogue: Catalogue) -> di
     for name, text in environment.items():
         if name not in known:
             if name.startswith(OWN_PREFIXES):
-                problems.append(f"{name}: found a name that no role has, wanted a role's variable in capitals; {_suggestion(name, known)}.")
+                problems.append(
+                    f"{name}: found a name that no role has, wanted a role's variable in capitals; "
+                    f"{_suggestion(name, known)}."
+                )
             continue
         variable = known[name]
         if not text:
@@ -217,7 +228,9 @@ def secrets_from_environment(environment: Mapping[str, str], catalogue: Catalogu
 def below(prefix: pathlib.Path, catalogue: Catalogue) -> dict[str, object]:
     """Every root of the roles, moved below ``prefix``."""
     return {
-        variable.name: f"{prefix}{variable.default}" for variable in catalogue.variables.values() if variable.kind == "path" and variable.name.endswith("_root")
+        variable.name: f"{prefix}{variable.default}"
+        for variable in catalogue.variables.values()
+        if variable.kind == "path" and variable.name.endswith("_root")
     }
 
 
@@ -225,7 +238,9 @@ def _suggestion(name: str, known: Iterable[str]) -> str:
     """The nearest names. Only what follows the role's name is compared: with it everything would be alike."""
     prefix = next(prefix for prefix in OWN_PREFIXES if name.startswith(prefix))
     endings = sorted(other.removeprefix(prefix) for other in known if other.startswith(prefix))
-    nearest = [prefix + ending for ending in difflib.get_close_matches(name.removeprefix(prefix), endings, n=3, cutoff=0.6)]
+    nearest = [
+        prefix + ending for ending in difflib.get_close_matches(name.removeprefix(prefix), endings, n=3, cutoff=0.6)
+    ]
     return f"did you mean {' or '.join(nearest)}" if nearest else "the reference lists those there are"
 
 

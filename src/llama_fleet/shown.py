@@ -32,10 +32,11 @@ Ask = Callable[[], Outcome]
 
 @dataclasses.dataclass(frozen=True)
 class View:
-    """How what was found is shown: one row a ``rows`` item, in the columns that ``columns`` makes of it, then ``remarks``.
+    """How what was found is shown: one row a ``rows`` item, in the columns that ``columns`` makes of it, then
+    ``remarks``.
 
-    ``failures`` are those of the run that no row tells of. The columns ``right`` are aligned to the right, those in ``wrapped`` take
-    what room there is.
+    ``failures`` are those of the run that no row tells of. The columns ``right`` are aligned to the right, those in
+    ``wrapped`` take what room there is.
     """
 
     rows: Callable[[Outcome], Rows]
@@ -57,7 +58,9 @@ def query_of(text: str) -> jmespath.parser.ParsedResult:
     try:
         return jmespath.compile(text)
     except jmespath.exceptions.JMESPathError as error:
-        raise UsageError(f"--query: found '{text}', wanted an expression of JMESPath: {str(error).splitlines()[0]}") from error
+        raise UsageError(
+            f"--query: found '{text}', wanted an expression of JMESPath: {str(error).splitlines()[0]}"
+        ) from error
 
 
 def show(view: View, ask: Ask, *, as_json: bool = False, query: str = "") -> int:

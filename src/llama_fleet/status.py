@@ -18,12 +18,20 @@ _RIGHT = ("GENERATION", "MEMORY", "GPU", "SLOTS", "TOKENS", "TOKENS/S", "UPTIME"
 
 def instances(outcome: Outcome) -> Rows:
     """Every instance of every host, with the host's name."""
-    return [{"host": host, **facts} for host, result in sorted(outcome.of_role(ROLE).items()) for facts in result["instances"]]
+    return [
+        {"host": host, **facts}
+        for host, result in sorted(outcome.of_role(ROLE).items())
+        for facts in result["instances"]
+    ]
 
 
 def generations(outcome: Outcome) -> Rows:
     """Every generation of every instance, the newest first."""
-    return [{"host": row["host"], "instance": row["instance"], **generation} for row in instances(outcome) for generation in reversed(row["generations"])]
+    return [
+        {"host": row["host"], "instance": row["instance"], **generation}
+        for row in instances(outcome)
+        for generation in reversed(row["generations"])
+    ]
 
 
 def _status_columns(facts: Facts) -> dict[str, Text]:
@@ -62,7 +70,9 @@ def _bare(outcome: Outcome) -> Iterator[str]:
 
 def _not_as_wanted(outcome: Outcome) -> bool:
     # Stopped is only what somebody asked to be stopped.
-    return any(facts["state"] not in ("running", "stopped") or facts["drift"] for facts in instances(outcome)) or any(_bare(outcome))
+    return any(facts["state"] not in ("running", "stopped") or facts["drift"] for facts in instances(outcome)) or any(
+        _bare(outcome)
+    )
 
 
 def _generation_columns(facts: Facts) -> dict[str, Text]:
@@ -83,7 +93,11 @@ def _without_generations(outcome: Outcome) -> Iterator[str]:
     for facts in instances(outcome):
         if not facts["generations"]:
             yield f"{facts['host']}: {facts['instance']}: no generation"
-        yield from (f"{facts['host']}: {facts['instance']}: not known: {sentence}" for sentence in facts["unknown"] if not facts["generations"])
+        yield from (
+            f"{facts['host']}: {facts['instance']}: not known: {sentence}"
+            for sentence in facts["unknown"]
+            if not facts["generations"]
+        )
     yield from _bare(outcome)
 
 

@@ -13,7 +13,9 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.preflight import 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 UTILS = ROOT / "collections" / "ansible_collections" / "llama_fleet" / "core" / "plugins" / "module_utils"
 # Whatever makes a check, and the code that comes first in it.
-MAKES = re.compile(r'(?:\b(?:wrong|all_wrong|fine|Check|Place|_package|_file|_server|_row)\(\s*|\.get\(problem\.subject, )"([a-z_]+)"')
+MAKES = re.compile(
+    r'(?:\b(?:wrong|all_wrong|fine|Check|Place|_package|_file|_server|_row)\(\s*|\.get\(problem\.subject, )"([a-z_]+)"'
+)
 
 
 def test_the_table_of_codes_is_whole() -> None:

@@ -12,7 +12,14 @@ import yaml
 
 from ansible_collections.llama_fleet.core.plugins.plugin_utils import host_results
 
-PLUGINS = pathlib.Path(__file__).resolve().parents[2] / "collections" / "ansible_collections" / "llama_fleet" / "core" / "plugins"
+PLUGINS = (
+    pathlib.Path(__file__).resolve().parents[2]
+    / "collections"
+    / "ansible_collections"
+    / "llama_fleet"
+    / "core"
+    / "plugins"
+)
 # It has no module part: its action does all on the controller.
 ON_THE_CONTROLLER = {"validate_variables"}
 # Of every stage, documented or not.

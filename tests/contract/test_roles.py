@@ -20,7 +20,15 @@ from llama_fleet import settings
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 COLLECTION = ROOT / "collections" / "ansible_collections" / "llama_fleet" / "core"
 ROLES = sorted(path.name for path in (COLLECTION / "roles").iterdir())
-PYTHON_TYPES: dict[str, type] = {"bool": bool, "dict": dict, "float": float, "int": int, "list": list, "path": str, "str": str}
+PYTHON_TYPES: dict[str, type] = {
+    "bool": bool,
+    "dict": dict,
+    "float": float,
+    "int": int,
+    "list": list,
+    "path": str,
+    "str": str,
+}
 # What a play reads and no module: it runs the role once for each of them.
 FOR_THE_PLAY = {"llama_server_instances"}
 # What a module's action plugin sets.
@@ -36,7 +44,10 @@ def load(path: pathlib.Path) -> typing.Any:
 
 
 def spec(role: str) -> Mapping:
-    return typing.cast("Mapping", load(COLLECTION / "roles" / role / "meta" / "argument_specs.yml")["argument_specs"]["main"]["options"])
+    return typing.cast(
+        "Mapping",
+        load(COLLECTION / "roles" / role / "meta" / "argument_specs.yml")["argument_specs"]["main"]["options"],
+    )
 
 
 def defaults(role: str) -> Mapping:
@@ -81,7 +92,9 @@ def test_variables_carry_the_name_of_their_role(role: str) -> None:
 @pytest.mark.parametrize("role", ROLES)
 def test_every_variable_reaches_the_module(role: str) -> None:
     _module, arguments, register = module_call(role)
-    assert arguments == {name.removeprefix(f"{role}_"): f"{{{{ {name} }}}}" for name in spec(role) if name not in FOR_THE_PLAY}
+    assert arguments == {
+        name.removeprefix(f"{role}_"): f"{{{{ {name} }}}}" for name in spec(role) if name not in FOR_THE_PLAY
+    }
     assert register == f"{role}_result"
 
 
@@ -129,7 +142,9 @@ def test_plays_for_a_clone_are_those_of_the_collection(play: str) -> None:
 def inventory() -> Mapping:
     """inventories/example as Ansible reads it."""
     command = pathlib.Path(sys.executable).with_name("ansible-inventory")
-    done = subprocess.run([command, "-i", "inventories/example", "--list"], cwd=ROOT, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [command, "-i", "inventories/example", "--list"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
     return typing.cast("Mapping", json.loads(done.stdout))
 
@@ -151,6 +166,9 @@ def test_the_example_sets_only_variables_that_exist(inventory: Mapping) -> None:
 
 def test_the_example_has_models_by_group_and_values_of_single_hosts(inventory: Mapping) -> None:
     values = inventory["_meta"]["hostvars"]
-    models = {group: {values[host]["gguf_model_source"] for host in inventory[group]["hosts"]} for group in ("gpu_hosts", "cpu_hosts")}
+    models = {
+        group: {values[host]["gguf_model_source"] for host in inventory[group]["hosts"]}
+        for group in ("gpu_hosts", "cpu_hosts")
+    }
     assert not models["gpu_hosts"] & models["cpu_hosts"]
     assert len(models["gpu_hosts"]) > 1

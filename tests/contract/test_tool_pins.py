@@ -1,6 +1,9 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""The lock of the tools that hosts install: of today's tools, whole, and with a wheel for each supported host. How old all locks are."""
+"""The lock of the tools that hosts install: of today's tools, whole, and with a wheel for each supported host.
+
+How old all locks are.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +30,11 @@ ENVIRONMENTS = pins.environments()
 
 def names(environment: dict[str, str]) -> dict[str, str]:
     """What pip installs of the lock on such a host: project and version."""
-    there = [(name, version) for name, version, marker in tool_pins.PINS if not marker or Marker(marker).evaluate(environment)]
+    there = [
+        (name, version)
+        for name, version, marker in tool_pins.PINS
+        if not marker or Marker(marker).evaluate(environment)
+    ]
     assert len(there) == len(dict(there)), "a project has two versions on one host"
     return dict(there)
 
@@ -36,7 +43,10 @@ def fitting(environment: dict[str, str]) -> set[Tag]:
     """The tags of wheels that pip takes on Ubuntu 22.04, whose C library is the oldest of a supported host's."""
     version = tuple(map(int, environment["python_version"].split(".")))
     machine = environment["platform_machine"]
-    platforms = [f"manylinux_2_{minor}_{machine}" for minor in range(35, 16, -1)] + [f"manylinux2014_{machine}", f"linux_{machine}"]
+    platforms = [f"manylinux_2_{minor}_{machine}" for minor in range(35, 16, -1)] + [
+        f"manylinux2014_{machine}",
+        f"linux_{machine}",
+    ]
     return {*cpython_tags(version, platforms=platforms), *compatible_tags(version, platforms=platforms)}
 
 
@@ -49,22 +59,34 @@ def test_it_is_of_these_tools() -> None:
 
 def test_every_release_has_sums_and_none_is_left_over() -> None:
     assert set(tool_pins.WHEELS) == {f"{name}=={version}" for name, version, _marker in tool_pins.PINS}
-    assert {name for brought in tool_pins.BRINGS.values() for name in brought} == {name for name, _version, _marker in tool_pins.PINS}
+    assert {name for brought in tool_pins.BRINGS.values() for name in brought} == {
+        name for name, _version, _marker in tool_pins.PINS
+    }
     sums = [sha256 for wheels in tool_pins.WHEELS.values() for sha256 in wheels.values()]
     assert all(re.fullmatch("[0-9a-f]{64}", sha256) for sha256 in sums)
     assert all(tool_pins.WHEELS.values())
 
 
-@pytest.mark.parametrize("environment", ENVIRONMENTS, ids=lambda environment: f"{environment['python_version']} {environment['platform_machine']}")
+@pytest.mark.parametrize(
+    "environment",
+    ENVIRONMENTS,
+    ids=lambda environment: f"{environment['python_version']} {environment['platform_machine']}",
+)
 def test_each_supported_host_finds_a_wheel_of_everything(environment: dict[str, str]) -> None:
     fits = fitting(environment)
     without = [
-        f"{name}=={version}" for name, version in names(environment).items() if not any(fits & parse_tag(tag) for tag in tool_pins.WHEELS[f"{name}=={version}"])
+        f"{name}=={version}"
+        for name, version in names(environment).items()
+        if not any(fits & parse_tag(tag) for tag in tool_pins.WHEELS[f"{name}=={version}"])
     ]
     assert without == []
 
 
-@pytest.mark.parametrize("environment", ENVIRONMENTS, ids=lambda environment: f"{environment['python_version']} {environment['platform_machine']}")
+@pytest.mark.parametrize(
+    "environment",
+    ENVIRONMENTS,
+    ids=lambda environment: f"{environment['python_version']} {environment['platform_machine']}",
+)
 def test_everything_that_the_hubs_client_needs_is_there(environment: dict[str, str]) -> None:
     there, wanted = names(environment), ["huggingface-hub"]
     for name in wanted:  # grows as it goes
@@ -73,14 +95,18 @@ def test_everything_that_the_hubs_client_needs_is_there(environment: dict[str, s
             needs = [Requirement(text) for text in importlib.metadata.requires(name) or []]
         except importlib.metadata.PackageNotFoundError:  # of another Python than this one
             continue
-        further = [canonicalize_name(need.name) for need in needs if need.marker is None or need.marker.evaluate(environment)]
+        further = [
+            canonicalize_name(need.name) for need in needs if need.marker is None or need.marker.evaluate(environment)
+        ]
         wanted += [name for name in further if name not in wanted]
     assert len(wanted) > 10
 
 
 def test_what_pip_is_given_names_each_once_with_its_sums() -> None:
     lock = tools_venv.lock_of(pins.ROOTS)
-    assert re.findall(r"^(\S+)==(\S+)", lock, re.MULTILINE) == [(name, version) for name, version, _marker in tool_pins.PINS]
+    assert re.findall(r"^(\S+)==(\S+)", lock, re.MULTILINE) == [
+        (name, version) for name, version, _marker in tool_pins.PINS
+    ]
     assert lock.count("--hash=sha256:") == sum(len(set(wheels.values())) for wheels in tool_pins.WHEELS.values())
 
 
@@ -90,7 +116,10 @@ def test_every_lock_says_its_day() -> None:
     assert [lock.name for lock in found if lock.day is None] == []
 
 
-@pytest.mark.parametrize(("days", "told"), [(0, ""), (180, ""), (181, "a.txt is 181 days old, wanted 180 at most: make it again, as its first lines say")])
+@pytest.mark.parametrize(
+    ("days", "told"),
+    [(0, ""), (180, ""), (181, "a.txt is 181 days old, wanted 180 at most: make it again, as its first lines say")],
+)
 def test_an_old_lock_is_told(days: int, told: str) -> None:
     day = dt.date(2026, 1, 1)
     assert locks.Lock("a.txt", day).problem(day + dt.timedelta(days)) == told

@@ -25,8 +25,17 @@ PLAY = """
 
 def _play(folder: pathlib.Path, *extra: str) -> subprocess.CompletedProcess[str]:
     (folder / "play.yml").write_text(PLAY, encoding="utf-8")
-    environment = {**os.environ, "ANSIBLE_COLLECTIONS_PATH": str(ROOT / "collections"), "ANSIBLE_NOCOLOR": "1", "ANSIBLE_HOME": str(folder)}
-    command = [str(pathlib.Path(sys.executable).parent / "ansible-playbook"), str(folder / "play.yml"), *(word for value in extra for word in ("-e", value))]
+    environment = {
+        **os.environ,
+        "ANSIBLE_COLLECTIONS_PATH": str(ROOT / "collections"),
+        "ANSIBLE_NOCOLOR": "1",
+        "ANSIBLE_HOME": str(folder),
+    }
+    command = [
+        str(pathlib.Path(sys.executable).parent / "ansible-playbook"),
+        str(folder / "play.yml"),
+        *(word for value in extra for word in ("-e", value)),
+    ]
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
 
 
@@ -39,9 +48,15 @@ def test_good_variables_pass_and_wired_ones_wait(tmp_path: pathlib.Path) -> None
 @pytest.mark.parametrize(
     ("extra", "sentence"),
     [
-        ("llama_server_prot=1", "llama_server_prot: found a variable that no role has, wanted a variable of llama_server; did you mean"),
+        (
+            "llama_server_prot=1",
+            "llama_server_prot: found a variable that no role has, wanted a variable of llama_server; did you mean",
+        ),
         ("llama_server_port=abc", "llama_server_port: found 'abc', wanted a whole number."),
-        ("llama_server_runtime=sysd", "llama_server_runtime: found 'sysd', wanted one of auto, systemd, quadlet, docker, process or exec."),
+        (
+            "llama_server_runtime=sysd",
+            "llama_server_runtime: found 'sysd', wanted one of auto, systemd, quadlet, docker, process or exec.",
+        ),
         (
             '{"llama_server_instances": {"chat": {"port": 1}}}',
             "port of instance chat: found a variable that no role has, wanted one by its full name; did you mean",
@@ -51,7 +66,10 @@ def test_good_variables_pass_and_wired_ones_wait(tmp_path: pathlib.Path) -> None
             "llama_server_instances: found a template with a variable that is not",
         ),
         ('{"llama_server_instances": ["chat"]}', "llama_server_instances: found '['chat']', wanted a mapping."),
-        ('{"llama_server_instances": {"a": {}, "b": null}}', "llama_server_port: found 8080 for both instances a and b, wanted a port for each; set it"),
+        (
+            '{"llama_server_instances": {"a": {}, "b": null}}',
+            "llama_server_port: found 8080 for both instances a and b, wanted a port for each; set it",
+        ),
     ],
 )
 def test_a_bad_variable_is_named(tmp_path: pathlib.Path, extra: str, sentence: str) -> None:

@@ -21,13 +21,24 @@ Returned = dict[str, typing.Any]
 def run(root: pathlib.Path, check_mode: bool = False, **params: typing.Any) -> Returned:
     """The module, without Ansible around it."""
     defaults = {name: argument.get("default") for name, argument in cuda_toolkit.ARGUMENTS.items()}
-    return cuda_toolkit.run(types.SimpleNamespace(params={**defaults, "root": str(root), **params}, check_mode=check_mode))
+    return cuda_toolkit.run(
+        types.SimpleNamespace(params={**defaults, "root": str(root), **params}, check_mode=check_mode)
+    )
 
 
 def ansible(module: str, **arguments: typing.Any) -> Returned:
     """What a module returns when Ansible runs it on this machine."""
-    command = [str(pathlib.Path(sys.executable).with_name("ansible")), "-i", "inventories/localhost", "localhost", "-m", f"llama_fleet.core.{module}"]
-    done = subprocess.run([*command, "-a", json.dumps(arguments)], cwd=ROOT, capture_output=True, text=True, check=False)
+    command = [
+        str(pathlib.Path(sys.executable).with_name("ansible")),
+        "-i",
+        "inventories/localhost",
+        "localhost",
+        "-m",
+        f"llama_fleet.core.{module}",
+    ]
+    done = subprocess.run(
+        [*command, "-a", json.dumps(arguments)], cwd=ROOT, capture_output=True, text=True, check=False
+    )
     shown = re.search(r"^localhost \| \w+!? => (\{.*)", done.stdout, re.MULTILINE | re.DOTALL)
     assert shown, done.stdout + done.stderr
     return typing.cast("Returned", json.loads(shown[1]))

@@ -1,6 +1,8 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""What the tests of a real toolkit share: one that stays in LLAMA_FLEET_TEST_CUDA, so that only the first run fetches it."""
+"""What the tests of a real toolkit share: one that stays in LLAMA_FLEET_TEST_CUDA, so that only the first run
+fetches it.
+"""
 
 from __future__ import annotations
 

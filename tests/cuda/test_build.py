@@ -1,6 +1,8 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""A release of llama.cpp for CUDA, built on a machine without a GPU: complete in itself, and honest where there is no driver."""
+"""A release of llama.cpp for CUDA, built on a machine without a GPU: complete in itself, and honest where there is
+no driver.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,9 @@ MACHINE_CODE = 2  # 1 would be PTX
 def output(*command: str | pathlib.Path, env: typing.Mapping[str, str] | None = None) -> str:
     """What a command prints, errors included, whatever it ends with."""
     environment = {"PATH": os.environ["PATH"], "LC_ALL": "C", **(env or {})}
-    return subprocess.run(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False, timeout=120).stdout
+    return subprocess.run(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False, timeout=120
+    ).stdout
 
 
 @pytest.fixture(scope="module")
@@ -43,23 +47,40 @@ def built(root: pathlib.Path) -> pathlib.Path:
 def programs(root: pathlib.Path, built: pathlib.Path) -> typing.Iterator[pathlib.Path]:
     """The release's programs elsewhere (by hard links), as if it had come from another host."""
     with tempfile.TemporaryDirectory(dir=root, prefix="elsewhere-") as folder:
-        yield pathlib.Path(shutil.copytree(built / "bin", pathlib.Path(folder) / "bin", symlinks=True, copy_function=os.link))
+        yield pathlib.Path(
+            shutil.copytree(built / "bin", pathlib.Path(folder) / "bin", symlinks=True, copy_function=os.link)
+        )
 
 
 def test_it_is_for_cuda_and_for_what_was_asked(built: pathlib.Path) -> None:
     manifest: Manifest = json.loads((built / "manifest.json").read_text(encoding="utf-8"))
     parts = manifest["fingerprint_parts"]
-    assert (manifest["backend"], parts["cuda_architectures"], parts["cmake_options"]["GGML_CUDA_FA"]) == ("cuda", ["90-real"], "OFF")
+    assert (manifest["backend"], parts["cuda_architectures"], parts["cmake_options"]["GGML_CUDA_FA"]) == (
+        "cuda",
+        ["90-real"],
+        "OFF",
+    )
     assert parts["cuda_toolkit"]
     assert manifest["smoke_test"]["cpu"]["generation"] > 0
 
 
 def test_every_library_is_found_in_the_release_itself(programs: pathlib.Path) -> None:
     files = [*(programs / name for name in PROGRAMS), *programs.glob("lib*.so*")]
-    linked = dict(pair for file in files for pair in re.findall(r"^\s+(\S+) => (not found|\S+)", output("ldd", file), re.MULTILINE))
+    linked = dict(
+        pair
+        for file in files
+        for pair in re.findall(r"^\s+(\S+) => (not found|\S+)", output("ldd", file), re.MULTILINE)
+    )
     assert {name for name, place in linked.items() if place == "not found"} <= OF_THE_DRIVER
     own = {name for name, place in linked.items() if pathlib.Path(place).parent == programs}
-    assert {re.sub(r"\.so.*", "", name) for name in own} >= {"libggml-cuda", "libggml-base", "libllama", "libcudart", "libcublas", "libcublasLt"}
+    assert {re.sub(r"\.so.*", "", name) for name in own} >= {
+        "libggml-cuda",
+        "libggml-base",
+        "libllama",
+        "libcudart",
+        "libcublas",
+        "libcublasLt",
+    }
     foreign = {name: place for name, place in linked.items() if name not in own and place != "not found"}
     assert all(place.startswith(("/lib", "/usr/lib")) for place in foreign.values()), foreign
 

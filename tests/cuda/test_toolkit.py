@@ -46,8 +46,17 @@ def host() -> cuda.Host:
 
 def test_the_newest_toolkit_is_there_and_says_what_it_is(root: pathlib.Path, toolkit: Returned) -> None:
     path = root / f"toolkits/cuda-{NEWEST.version}"
-    assert {name: toolkit[name] for name in ("path", "version", "origin")} == {"path": str(path), "version": NEWEST.version, "origin": "installed"}
-    assert toolkit["nvcc"] == subprocess.run([path / "bin/nvcc", "--version"], capture_output=True, text=True, check=True).stdout.splitlines()[3]
+    assert {name: toolkit[name] for name in ("path", "version", "origin")} == {
+        "path": str(path),
+        "version": NEWEST.version,
+        "origin": "installed",
+    }
+    assert (
+        toolkit["nvcc"]
+        == subprocess.run(
+            [path / "bin/nvcc", "--version"], capture_output=True, text=True, check=True
+        ).stdout.splitlines()[3]
+    )
     assert (pathlib.Path(toolkit["include"]) / "cuda_runtime.h").is_file()
     assert (pathlib.Path(toolkit["library"]) / "libcublasLt.so").is_file()
     assert {project: pin["sha256"] for project, pin in cuda_wheels.manifest_of(path)["wheels"].items()} == {
@@ -56,7 +65,9 @@ def test_the_newest_toolkit_is_there_and_says_what_it_is(root: pathlib.Path, too
 
 
 def test_the_table_of_architectures_is_what_nvcc_lists(toolkit: Returned) -> None:
-    listed = subprocess.run([f"{toolkit['path']}/bin/nvcc", "--list-gpu-arch"], capture_output=True, text=True, check=True).stdout
+    listed = subprocess.run(
+        [f"{toolkit['path']}/bin/nvcc", "--list-gpu-arch"], capture_output=True, text=True, check=True
+    ).stdout
     assert set(re.findall(r"compute_(\d+)", listed)) == set(NEWEST.architectures)
 
 
@@ -71,20 +82,34 @@ def test_cmake_finds_it_all(root: pathlib.Path, toolkit: Returned, tmp_path: pat
     tools_venv.ensure_tools(root, tools_venv.BUILD_TOOLS)
     (tmp_path / "CMakeLists.txt").write_text(PROJECT, encoding="utf-8")
     tools = tools_venv.folder(root) / "bin"
-    command = [str(tools / "cmake"), "-G", "Ninja", f"-DCMAKE_MAKE_PROGRAM={tools / 'ninja'}", f"-DCUDAToolkit_ROOT={toolkit['path']}", "-S", str(tmp_path)]
+    command = [
+        str(tools / "cmake"),
+        "-G",
+        "Ninja",
+        f"-DCMAKE_MAKE_PROGRAM={tools / 'ninja'}",
+        f"-DCUDAToolkit_ROOT={toolkit['path']}",
+        "-S",
+        str(tmp_path),
+    ]
     done = subprocess.run([*command, "-B", str(tmp_path / "build")], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     said = dict(re.findall(r"^-- (\w+) is (\S+)$", done.stdout, re.MULTILINE))
     library = pathlib.Path(toolkit["path"]).resolve() / "lib"
     version = said.pop("version")
-    assert {name: pathlib.Path(place).resolve().parent for name, place in said.items()} == dict.fromkeys(("cudart", "cublas", "cublasLt", "nvrtc"), library)
+    assert {name: pathlib.Path(place).resolve().parent for name, place in said.items()} == dict.fromkeys(
+        ("cudart", "cublas", "cublasLt", "nvrtc"), library
+    )
     assert version.startswith(NEWEST.version.rpartition(".")[0])
 
 
 def test_a_second_run_changes_nothing_and_asks_no_index(root: pathlib.Path, toolkit: Returned) -> None:
-    again = ansible("cuda_toolkit", root=str(root), driver_version="580.95.05", architectures=["90-real"], index_url=NO_INDEX)
+    again = ansible(
+        "cuda_toolkit", root=str(root), driver_version="580.95.05", architectures=["90-real"], index_url=NO_INDEX
+    )
     assert again["changed"] is False
-    assert {name: again[name] for name in ("path", "nvcc", "library")} == {name: toolkit[name] for name in ("path", "nvcc", "library")}
+    assert {name: again[name] for name in ("path", "nvcc", "library")} == {
+        name: toolkit[name] for name in ("path", "nvcc", "library")
+    }
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""The README's commands on a host with systemd that has neither a compiler nor Python's venv, as a user with sudo; then, over
-SSH, its fleet.
+"""The README's commands on a host with systemd that has neither a compiler nor Python's venv, as a user with sudo;
+then, over SSH, its fleet.
 
 The host is a container of the image that molecule uses. The tests go on from one another, in their order.
 """
@@ -39,8 +39,19 @@ class Host:
 
     def output(self, *command: str, user: str = "root", check: bool = True) -> str:
         """What a command on the host prints, errors included."""
-        words = ["podman", "exec", "--user", user, "--workdir", "/home/admin" if user == USER else "/", self.name, *command]
-        done = subprocess.run(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False, timeout=2400)
+        words = [
+            "podman",
+            "exec",
+            "--user",
+            user,
+            "--workdir",
+            "/home/admin" if user == USER else "/",
+            self.name,
+            *command,
+        ]
+        done = subprocess.run(
+            words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False, timeout=2400
+        )
         assert done.returncode == 0 or not check, done.stdout
         return done.stdout
 
@@ -49,7 +60,9 @@ class Host:
         return self.output("sh", "-c", f"cd llama-fleet && {command}", user=USER)
 
     def inspect(self, template: str) -> str:
-        done = subprocess.run(["podman", "inspect", "--format", template, self.name], capture_output=True, text=True, check=True)
+        done = subprocess.run(
+            ["podman", "inspect", "--format", template, self.name], capture_output=True, text=True, check=True
+        )
         return done.stdout.strip()
 
 
@@ -68,12 +81,35 @@ def host(key: pathlib.Path) -> Iterator[Host]:
     # Where the role keeps what compilers made.
     cache = ["--volume", f"{os.environ['LLAMA_FLEET_TEST_CCACHE']}:/opt/llama-fleet/cache/compiler"]
     image = podman.HOSTS[1].name
-    subprocess.run(["podman", "run", "--detach", "--systemd=always", "--privileged", "--name", host.name, *trust, *cache, image, "/sbin/init"], check=True)
+    subprocess.run(
+        [
+            "podman",
+            "run",
+            "--detach",
+            "--systemd=always",
+            "--privileged",
+            "--name",
+            host.name,
+            *trust,
+            *cache,
+            image,
+            "/sbin/init",
+        ],
+        check=True,
+    )
     try:
         host.output("sh", "-c", podman.STARTED)
         host.output("useradd", "--create-home", "--shell", "/bin/bash", USER)
         host.output("sh", "-c", f"echo '{USER} ALL=(ALL) NOPASSWD: ALL' > /etc/sudoers.d/{USER}")
-        host.output("sh", "-c", f"mkdir -m 0700 .ssh && echo '{key.with_suffix('.pub').read_text()}' > .ssh/authorized_keys && mkdir llama-fleet", user=USER)
+        host.output(
+            "sh",
+            "-c",
+            (
+                f"mkdir -m 0700 .ssh && echo '{key.with_suffix('.pub').read_text()}' > .ssh/authorized_keys && mkdir "
+                f"llama-fleet"
+            ),
+            user=USER,
+        )
         into = f"podman exec --interactive --user {USER} {host.name} tar --extract --directory /home/{USER}/llama-fleet"
         subprocess.run(["sh", "-c", f"{FILES} | {into}"], cwd=ROOT, check=True)
         yield host
@@ -96,7 +132,9 @@ def test_up_again_changes_nothing(host: Host) -> None:
 def test_down_leaves_nothing_running(host: Host) -> None:
     host.run(test_readme.DOWN)
     assert host.output("systemctl", "is-active", "llama-fleet-default", check=False).strip() == "inactive"
-    assert not host.output("sh", "-c", "find /proc -maxdepth 2 -name exe -lname '*llama-server*' 2>/dev/null", check=False)
+    assert not host.output(
+        "sh", "-c", "find /proc -maxdepth 2 -name exe -lname '*llama-server*' 2>/dev/null", check=False
+    )
 
 
 def test_the_fleet(host: Host, key: pathlib.Path, readme_hub: pathlib.Path, tmp_path: pathlib.Path) -> None:
@@ -110,17 +148,41 @@ def test_the_fleet(host: Host, key: pathlib.Path, readme_hub: pathlib.Path, tmp_
         "StrictHostKeyChecking accept-new",
         f"UserKnownHostsFile {tmp_path}/known_hosts",
     ]
-    lines += ["Host cpu-1.example.com gpu-1.example.com", f"HostName {address}", "Host *-2.example.com", "HostName 127.0.0.1", "Port 9"]
+    lines += [
+        "Host cpu-1.example.com gpu-1.example.com",
+        f"HostName {address}",
+        "Host *-2.example.com",
+        "HostName 127.0.0.1",
+        "Port 9",
+    ]
     settings.write_text("\n".join([*lines, ""]), encoding="utf-8")
     environment = {**os.environ, "ANSIBLE_SSH_COMMON_ARGS": f"-F {settings}", "LLAMA_API_KEY": "only-for-this-test"}
     program, *arguments = test_readme.FLEET.split()
     with Hub(readme_hub, gateway) as hub:
-        changes = [f"gguf_model_endpoint={hub.url}", f"llama_cpp_controller_cache={tmp_path}/releases", "llama_server_threads=1"]
-        words = [str(pathlib.Path(sys.executable).parent / program), *arguments, *(word for change in changes for word in ("-e", change))]
-        done = subprocess.run(words, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False, timeout=2400)
+        changes = [
+            f"gguf_model_endpoint={hub.url}",
+            f"llama_cpp_controller_cache={tmp_path}/releases",
+            "llama_server_threads=1",
+        ]
+        words = [
+            str(pathlib.Path(sys.executable).parent / program),
+            *arguments,
+            *(word for change in changes for word in ("-e", change)),
+        ]
+        done = subprocess.run(
+            words,
+            cwd=ROOT,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+            timeout=2400,
+        )
     recap = done.stdout.partition("PLAY RECAP")[2]
     ended = {
-        name: (int(unreachable), int(failed)) for name, unreachable, failed in re.findall(r"(\S+)\.example\.com .* unreachable=(\d+) +failed=(\d+)", recap)
+        name: (int(unreachable), int(failed))
+        for name, unreachable, failed in re.findall(r"(\S+)\.example\.com .* unreachable=(\d+) +failed=(\d+)", recap)
     }
     assert ended == {"cpu-1": (0, 0), "gpu-1": (0, 1), "cpu-2": (1, 0), "gpu-2": (1, 0)}, done.stdout
     assert "no NVIDIA device on the PCI bus" in done.stdout

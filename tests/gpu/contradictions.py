@@ -13,14 +13,16 @@ if typing.TYPE_CHECKING:
     from tests.gpu.results import Results, Values
 
 PLAN_PERCENT = 10.0  # so far off may the memory plan be
-# Of llama-bench's speed a server with one client has to reach so much. It also samples, answers over HTTP and has more slots; of a prompt
-# that a GPU reads in some hundredths of a second that is more.
+# Of llama-bench's speed a server with one client has to reach so much. It also samples, answers over HTTP and has more
+# slots; of a prompt that a GPU reads in some hundredths of a second that is more.
 GENERATION_SHARE, PROMPT_SHARE = 0.7, 0.5
 
 
 def told(found: Results) -> list[str]:
     """Return all of them. What concerns GPUs is not asked of a run without one."""
-    sentences = [f"the phase {name} failed: {reason or 'it did not say why'}" for name, reason in results.failed(found).items()]
+    sentences = [
+        f"the phase {name} failed: {reason or 'it did not say why'}" for name, reason in results.failed(found).items()
+    ]
     if not found.on_gpu:
         return sentences
     sentences += [] if found.run.get("gpus") else ["no GPU was visible to a run that is said to have one"]
@@ -30,36 +32,69 @@ def told(found: Results) -> list[str]:
 
 
 def _device(name: str, one: Values) -> list[str]:
-    wrong = [] if one["device"].startswith("CUDA") else [f"{name} computes on {one['device']}, and the code takes it for a GPU's"]
-    return wrong + ([] if one.get("opened") else [f"the server of {name} has no device node of NVIDIA's open, which its gate asks for"])
+    wrong = (
+        []
+        if one["device"].startswith("CUDA")
+        else [f"{name} computes on {one['device']}, and the code takes it for a GPU's"]
+    )
+    return wrong + (
+        []
+        if one.get("opened")
+        else [f"the server of {name} has no device node of NVIDIA's open, which its gate asks for"]
+    )
 
 
 def _memory(name: str, memory: Values) -> list[str]:
     error = memory["error_percent"]
     if error is None:
-        return [f"what {name} takes of the GPU could not be measured, so its plan of {memory['planned_mib']} MiB is not proved"]
+        return [
+            (
+                f"what {name} takes of the GPU could not be measured, so its plan of {memory['planned_mib']} MiB "
+                f"is not "
+                f"proved"
+            )
+        ]
     if abs(error) <= PLAN_PERCENT:
         return []
     net = memory["taken_mib"] - memory["cuda_context_mib"]
-    return [f"the memory plan of {name} is off by {error:+.1f} % (more than {PLAN_PERCENT:g} %): {memory['planned_mib']} MiB planned, {net} MiB taken"]
+    return [
+        (
+            f"the memory plan of {name} is off by {error:+.1f} % (more than {PLAN_PERCENT:g} %): "
+            f"{memory['planned_mib']} "
+            f"MiB planned, {net} MiB taken"
+        )
+    ]
 
 
 def _nodes(name: str, one: Values) -> list[str]:
-    missing = [(node, driver) for node, driver in one.get("nodes", {}).items() if driver and not taken.is_allowed(node, driver, one.get("allowed", []))]
+    missing = [
+        (node, driver)
+        for node, driver in one.get("nodes", {}).items()
+        if driver and not taken.is_allowed(node, driver, one.get("allowed", []))
+    ]
     which = ", ".join(f"{node} (of the driver {driver})" for node, driver in missing)
     return [f"the unit of {name} has no DeviceAllow for {which}"] if missing else []
 
 
 def _slow(case: Values, cases: typing.Sequence[Values]) -> list[str]:
-    """A server that is much slower than llama-bench in the same case: something of ours costs that, for both are the same release."""
+    """A server that is much slower than llama-bench in the same case: something of ours costs that, for both are
+    the same release.
+    """
     if case["by"] != speeds.SERVER or case["clients"] != 1:
         return []
-    alike = [each for each in cases if each["by"] == speeds.BENCH and all(each[name] == case[name] for name in ("model", "flash_attn", "cache_type"))]
+    alike = [
+        each
+        for each in cases
+        if each["by"] == speeds.BENCH
+        and all(each[name] == case[name] for name in ("model", "flash_attn", "cache_type"))
+    ]
     sentences = []
     for bench in alike:
         for kind, what, share in (("prompt", "reads", PROMPT_SHARE), ("generated", "generates", GENERATION_SHARE)):
             ours, theirs = case[f"{kind}_tokens_per_second"], bench[f"{kind}_tokens_per_second"]
             if ours < share * theirs:
                 way = f"{case['model']} with flash attention {case['flash_attn']} and a cache of {case['cache_type']}"
-                sentences.append(f"llama-server {what} {ours:g} tokens/s of {way}, less than {share:g} of llama-bench's {theirs:g}")
+                sentences.append(
+                    f"llama-server {what} {ours:g} tokens/s of {way}, less than {share:g} of llama-bench's {theirs:g}"
+                )
     return sentences

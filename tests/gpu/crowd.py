@@ -16,11 +16,18 @@ from ansible_collections.llama_fleet.core.plugins.module_utils import untrusted
 _FIRST_WORD = 259  # after the special tokens and the bytes
 _SHORT = 16  # tokens of a prompt that costs next to nothing
 _TIME_LIMIT = 300.0
-_COUNTED = untrusted.Record({"timings": untrusted.Record({"prompt_n": untrusted.Number(most=1 << 24), "predicted_n": untrusted.Number(most=1 << 24)})})
+_COUNTED = untrusted.Record(
+    {
+        "timings": untrusted.Record(
+            {"prompt_n": untrusted.Number(most=1 << 24), "predicted_n": untrusted.Number(most=1 << 24)}
+        )
+    }
+)
 
 
 def ask(url: str, vocabulary: int, clients: int, prompt: int, tokens: int) -> dict[str, typing.Any]:
-    """Return what ``clients`` that ask at the same moment are told: first each reads a prompt of its own, then each lets tokens be generated.
+    """Return what ``clients`` that ask at the same moment are told: first each reads a prompt of its own, then each
+    lets tokens be generated.
 
     One of these would hide the other, so they are measured apart. Tokens are counted by the server, seconds by us.
     """
@@ -48,9 +55,13 @@ def _wave(url: str, vocabulary: int, clients: int, prompt: int, tokens: int, see
         source = random.Random(seed + number)
         words = [source.randrange(_FIRST_WORD, vocabulary) for _word in range(prompt)]
         question = {"prompt": words, "n_predict": tokens, "ignore_eos": True, "cache_prompt": False, "temperature": 0}
-        request = urllib.request.Request(f"{url}/completion", json.dumps(question).encode(), {"Content-Type": "application/json"})
+        request = urllib.request.Request(
+            f"{url}/completion", json.dumps(question).encode(), {"Content-Type": "application/json"}
+        )
         with urllib.request.urlopen(request, timeout=_TIME_LIMIT) as answer:
-            return typing.cast("dict[str, int]", untrusted.parse(answer.read(untrusted.LONGEST + 1), _COUNTED, "the answer")["timings"])
+            return typing.cast(
+                "dict[str, int]", untrusted.parse(answer.read(untrusted.LONGEST + 1), _COUNTED, "the answer")["timings"]
+            )
 
     began = time.monotonic()
     with concurrent.futures.ThreadPoolExecutor(clients) as pool:

@@ -1,6 +1,8 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""``tests/gpu/driver``: what nvidia_driver_info says of this host's GPUs, against what nvidia-smi says when it is asked otherwise."""
+"""``tests/gpu/driver``: what nvidia_driver_info says of this host's GPUs, against what nvidia-smi says when it is
+asked otherwise.
+"""
 
 from __future__ import annotations
 
@@ -76,7 +78,10 @@ def main() -> int:
 
 
 def examine(root: pathlib.Path | None = None) -> dict[str, typing.Any]:
-    """What was found and how long that took; ``wrong`` has a sentence for everything that is not as it should be. ``root`` is a recorded host's."""
+    """What was found and how long that took;
+
+    ``wrong`` has a sentence for everything that is not as it should be. ``root`` is a recorded host's.
+    """
     told = query()
     counting = Counting()
     everywhere = tuple(os.environ.get("PATH", "").split(os.pathsep)) + nvidia.MORE_FOLDERS
@@ -94,15 +99,27 @@ def examine(root: pathlib.Path | None = None) -> dict[str, typing.Any]:
     wrong = differences(result, told)
     if len(calls) != 1:
         wrong.append(f"nvidia-smi was called {len(calls)} times: {calls}")
-    by_library = nvidia_capability.known(host, nvidia.find_smi(host), [dataclasses.replace(gpu, architecture="") for gpu in seen.gpus])
+    by_library = nvidia_capability.known(
+        host, nvidia.find_smi(host), [dataclasses.replace(gpu, architecture="") for gpu in seen.gpus]
+    )
     if [gpu.compute_capability for gpu in by_library] != [gpu.compute_capability for gpu in seen.gpus]:
         wrong.append(f"the driver's library tells other capabilities: {by_library}")
     if len(counting.calls) != len(calls):
         wrong.append("the driver's library did not tell every capability")
-    unmet = {finding.code for finding in nvidia_host.examine(host, TOO_MUCH).seen.findings if finding.severity == nvidia_findings.ERROR}
+    unmet = {
+        finding.code
+        for finding in nvidia_host.examine(host, TOO_MUCH).seen.findings
+        if finding.severity == nvidia_findings.ERROR
+    }
     if not unmet >= UNMET:
         wrong.append(f"requirements that nobody meets were not told: {sorted(UNMET - unmet)}")
-    return {**result, "container": dataclasses.asdict(examined.support), "commands": calls, "seconds": round(took, 3), "wrong": wrong}
+    return {
+        **result,
+        "container": dataclasses.asdict(examined.support),
+        "commands": calls,
+        "seconds": round(took, 3),
+        "wrong": wrong,
+    }
 
 
 def query() -> list[dict[str, str]]:
@@ -111,12 +128,22 @@ def query() -> list[dict[str, str]]:
     names = ["driver_version", *_SAME]
     command = ["nvidia-smi", f"--query-gpu={','.join(names)}", "--format=csv,noheader,nounits"]
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
-    return [dict(zip(names, (_plain(value) for value in line.split(",")), strict=True)) for line in done.stdout.splitlines() if line.strip()]
+    return [
+        dict(zip(names, (_plain(value) for value in line.split(",")), strict=True))
+        for line in done.stdout.splitlines()
+        if line.strip()
+    ]
 
 
 def differences(result: dict[str, typing.Any], told: list[dict[str, str]]) -> list[str]:
-    """A sentence for each value of nvidia_driver_info's result that is not what ``told`` says, and for each of its errors."""
-    wrong = [f"an error: {problem['found']}" for problem in result["problems"] if problem["severity"] == nvidia_findings.ERROR]
+    """A sentence for each value of nvidia_driver_info's result that is not what ``told`` says, and for each of its
+    errors.
+    """
+    wrong = [
+        f"an error: {problem['found']}"
+        for problem in result["problems"]
+        if problem["severity"] == nvidia_findings.ERROR
+    ]
     if len(result["gpus"]) != len(told):
         return [*wrong, f"{len(result['gpus'])} GPUs, and nvidia-smi tells of {len(told)}"]
     for gpu, row in zip(result["gpus"], told, strict=True):

@@ -1,6 +1,8 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""Phases run one after the other, each in a process of its own, under a budget; a second call goes on where the first one ended."""
+"""Phases run one after the other, each in a process of its own, under a budget; a second call goes on where the
+first one ended.
+"""
 
 from __future__ import annotations
 
@@ -50,7 +52,10 @@ class Phase:
 
 
 def go(phases: typing.Sequence[Phase], run: Run) -> dict[str, str]:
-    """Run the phases that are not done; returns each one's outcome. Whatever they have started is ended, also what an earlier call left."""
+    """Run the phases that are not done; returns each one's outcome.
+
+    Whatever they have started is ended, also what an earlier call left.
+    """
     notes = Journal(run.work)
     with _alone(run):
         sweep(run)
@@ -71,11 +76,16 @@ def _turn(phase: Phase, run: Run, notes: Journal) -> None:
     if missing:
         notes.conclude(phase.name, journal.SKIPPED, 0, f"needs {', '.join(missing)}")
     elif run.left() < phase.least(run):
-        notes.conclude(phase.name, journal.SKIPPED, 0, f"needs {phase.least(run):.0f} s, and {max(0.0, run.left()):.0f} s are left")
+        notes.conclude(
+            phase.name, journal.SKIPPED, 0, f"needs {phase.least(run):.0f} s, and {max(0.0, run.left()):.0f} s are left"
+        )
     else:
         _run(phase, run, notes)
     told = notes.outcomes()[phase.name]
-    sys.stderr.write(f"--- {phase.name}: {told['outcome']} after {told['seconds']} s{': ' if told['reason'] else ''}{told['reason']}\n")
+    sys.stderr.write(
+        f"--- {phase.name}: {told['outcome']} after {told['seconds']} "
+        f"s{': ' if told['reason'] else ''}{told['reason']}\n"
+    )
 
 
 def _run(phase: Phase, run: Run, notes: Journal) -> None:
@@ -150,7 +160,11 @@ def sweep(run: Run) -> None:
 
 
 def _left_behind(run: Run) -> list[int]:
-    pids = [int(entry.name) for entry in pathlib.Path("/proc").iterdir() if entry.name.isdigit() and int(entry.name) != os.getpid()]
+    pids = [
+        int(entry.name)
+        for entry in pathlib.Path("/proc").iterdir()
+        if entry.name.isdigit() and int(entry.name) != os.getpid()
+    ]
     return [pid for pid in pids if _is_ours(pid, run)]
 
 

@@ -56,10 +56,17 @@ class Watch:
             except NoGpuError:
                 continue
             now = [
-                {"index": number(gpu["index"]), "memory_used_mib": number(gpu["memory.used"]), "utilization": number(gpu["utilization.gpu"])} for gpu in seen
+                {
+                    "index": number(gpu["index"]),
+                    "memory_used_mib": number(gpu["memory.used"]),
+                    "utilization": number(gpu["utilization.gpu"]),
+                }
+                for gpu in seen
             ]
             before = self.busiest or now
-            self.busiest = [{name: max(one[name], other[name]) for name in one} for one, other in zip(now, before, strict=False)]
+            self.busiest = [
+                {name: max(one[name], other[name]) for name in one} for one, other in zip(now, before, strict=False)
+            ]
 
 
 def number(text: str) -> int:

@@ -1,6 +1,8 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""``python -m tests.gpu.hold MIB``: takes so much of the first GPU, or all but that where MIB is negative, says so, and holds it until its input ends."""
+"""``python -m tests.gpu.hold MIB``: takes so much of the first GPU, or all but that where MIB is negative, says so,
+and holds it until its input ends.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,10 @@ class HoldError(Exception):
 
 
 def take(mib: int, library: str = LIBRARY) -> int:
-    """Take ``mib`` MiB of the first GPU, or leave ``-mib`` of it free, and return how many MiB were taken. Raises HoldError."""
+    """Take ``mib`` MiB of the first GPU, or leave ``-mib`` of it free, and return how many MiB were taken.
+
+    Raises HoldError.
+    """
     try:
         cuda = ctypes.CDLL(library)
     except OSError as error:
@@ -47,7 +52,10 @@ def _check(code: int, call: str) -> None:
 
 @contextlib.contextmanager
 def held(mib: int, python_path: str) -> typing.Iterator[tuple[int, int]]:
-    """Let another process take GPU memory as ``take`` does; gives its pid and the MiB it holds. Raises HoldError with what it said."""
+    """Let another process take GPU memory as ``take`` does; gives its pid and the MiB it holds.
+
+    Raises HoldError with what it said.
+    """
     command = [sys.executable, "-P", "-m", "tests.gpu.hold", str(mib)]
     pipe, environment = subprocess.PIPE, {**os.environ, "PYTHONPATH": python_path}
     with subprocess.Popen(command, env=environment, stdin=pipe, stdout=pipe, stderr=pipe, text=True) as process:

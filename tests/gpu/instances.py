@@ -34,14 +34,22 @@ class ModuleError(Exception):
 
 @dataclasses.dataclass(frozen=True)
 class Instances:
-    """The instances below one folder, all of which have the ``common`` arguments. ``environment`` has Ansible and the collection on its path."""
+    """The instances below one folder, all of which have the ``common`` arguments.
+
+    ``environment`` has Ansible and the collection on its path.
+    """
 
     folder: pathlib.Path
     environment: typing.Mapping[str, str]
     common: typing.Mapping[str, typing.Any]
 
-    def apply(self, name: str, arguments: typing.Mapping[str, typing.Any], check: bool = False, hidden: bool = False) -> dict[str, typing.Any]:
-        """Run the module for the instance ``name`` and return its result. ``hidden`` hides every GPU from it. Raises ModuleError with what it said."""
+    def apply(
+        self, name: str, arguments: typing.Mapping[str, typing.Any], check: bool = False, hidden: bool = False
+    ) -> dict[str, typing.Any]:
+        """Run the module for the instance ``name`` and return its result.
+
+        ``hidden`` hides every GPU from it. Raises ModuleError with what it said.
+        """
         given = {
             **self.common,
             "root": str(self.folder / "etc"),
@@ -54,7 +62,15 @@ class Instances:
         environment = {**self.environment, **({"CUDA_VISIBLE_DEVICES": ""} if hidden else {})}
         command = [sys.executable, "-P", "-c", _RUN]
         try:
-            done = subprocess.run(command, input=json.dumps(given), env=environment, capture_output=True, text=True, check=False, timeout=TIME_LIMIT)
+            done = subprocess.run(
+                command,
+                input=json.dumps(given),
+                env=environment,
+                capture_output=True,
+                text=True,
+                check=False,
+                timeout=TIME_LIMIT,
+            )
         except subprocess.TimeoutExpired:
             raise ModuleError(f"llama_server did not end within {TIME_LIMIT:g} s") from None
         return result_of(done.stdout, done.stderr)
@@ -68,14 +84,19 @@ class Instances:
         return ""
 
     def remove(self, *names: str) -> None:
-        """Stop and remove the instances ``names``; what cannot be removed stays, for another error is on its way to be told."""
+        """Stop and remove the instances ``names``; what cannot be removed stays, for another error is on its way to
+        be told.
+        """
         for name in names:
             with contextlib.suppress(ModuleError):
                 self.apply(name, {"state": "absent"})
 
 
 def result_of(said: str, beside: str) -> dict[str, typing.Any]:
-    """Return the result that a module wrote as its last line. Raises ModuleError for a failure and for anything else."""
+    """Return the result that a module wrote as its last line.
+
+    Raises ModuleError for a failure and for anything else.
+    """
     line = next((line for line in reversed(said.splitlines()) if line.startswith("{")), "")
     try:
         result = json.loads(line)
@@ -88,5 +109,7 @@ def result_of(said: str, beside: str) -> dict[str, typing.Any]:
 
 def answers(port: int) -> bool:
     """Return whether the instance on ``port`` of this host generates a token."""
-    reply = server_gate.asker(server_gate.endpoint("127.0.0.1", port, False))("/completion", {"prompt": "Hi", "n_predict": 1}, 60.0)
+    reply = server_gate.asker(server_gate.endpoint("127.0.0.1", port, False))(
+        "/completion", {"prompt": "Hi", "n_predict": 1}, 60.0
+    )
     return reply.status == 200

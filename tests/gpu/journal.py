@@ -1,9 +1,11 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""``results.jsonl``: what a run has found so far, a line of JSON for each fact, on the disk before the next one is looked for.
+"""``results.jsonl``: what a run has found so far, a line of JSON for each fact, on the disk before the next one is
+looked for.
 
-``{"run": {...}}`` begins each call: mode (``gpu``, ``cpu`` or ``recorded``), GPUs, cores, date, parcel. ``{"phase": NAME, "values": {...}}`` is one
-result of a phase, and ``{"phase": NAME, "outcome": ..., "reason": ..., "seconds": ...}`` how it ended.
+``{"run": {...}}`` begins each call: mode (``gpu``, ``cpu`` or ``recorded``), GPUs, cores, date, parcel. ``{"phase":
+NAME, "values": {...}}`` is one result of a phase, and ``{"phase": NAME, "outcome": ..., "reason": ..., "seconds":
+...}`` how it ended.
 """
 
 from __future__ import annotations

@@ -1,6 +1,8 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""``tests/gpu/run``: proves and measures this host's GPU in phases, out of a folder that tests/gpu/collect has filled."""
+"""``tests/gpu/run``: proves and measures this host's GPU in phases, out of a folder that tests/gpu/collect has
+filled.
+"""
 
 from __future__ import annotations
 
@@ -58,7 +60,10 @@ def _main(began: float) -> int:
     try:
         parcel = untrusted.parse((given.folder / NAME).read_bytes(), _PARCEL, str(given.folder / NAME))
     except OSError:
-        sys.stderr.write(f"tests/gpu/run: {given.folder} is not complete; run tests/gpu/collect {given.folder} where there is a package index\n")
+        sys.stderr.write(
+            f"tests/gpu/run: {given.folder} is not complete; run tests/gpu/collect {given.folder} where there is a "
+            f"package index\n"
+        )
         return WRONG_USE
     if wrong := altered(given.folder, parcel):
         raise FailedError(f"{given.folder / wrong[0]} is not what was collected; collect it again")
@@ -70,7 +75,9 @@ def _main(began: float) -> int:
     run = _run(given, mode, work, parcel, began)
     notes = journal.Journal(work)
     if before := {record["run"]["mode"] for record in notes.records() if "run" in record} - {mode}:
-        sys.stderr.write(f"tests/gpu/run: {notes.path} is of a run with mode {', '.join(before)}; choose another --work\n")
+        sys.stderr.write(
+            f"tests/gpu/run: {notes.path} is of a run with mode {', '.join(before)}; choose another --work\n"
+        )
         return WRONG_USE
     notes.write({"run": _described(run, seen, given.budget)})
     chosen = [phase for phase in phases.ALL if not given.phase or phase.name in given.phase]
@@ -136,7 +143,10 @@ def _given() -> argparse.Namespace:
     for name, few in FEW.items():
         setattr(given, name, getattr(given, name) or (few if given.cpu or given.recorded else MANY[name]))
     if given.prompt + given.tokens + _BESIDE > TRAINED:
-        parser.error(f"--prompt and --tokens are {given.prompt} and {given.tokens}, and the models have a context of {TRAINED} with {_BESIDE} to spare")
+        parser.error(
+            f"--prompt and --tokens are {given.prompt} and {given.tokens}, and the models have a context of {TRAINED} "
+            f"with {_BESIDE} to spare"
+        )
     return given
 
 
@@ -160,7 +170,10 @@ def _option(text: str) -> tuple[str, str]:
 
 
 def _told(name: str) -> str:
-    return f"{'of each speed' if name == 'rounds' else 'tokens to generate' if name == 'tokens' else 'tokens'} ({MANY[name]}, without a GPU {FEW[name]})"
+    return (
+        f"{'of each speed' if name == 'rounds' else 'tokens to generate' if name == 'tokens' else 'tokens'} "
+        f"({MANY[name]}, without a GPU {FEW[name]})"
+    )
 
 
 def _arguments() -> argparse.ArgumentParser:
@@ -168,17 +181,38 @@ def _arguments() -> argparse.ArgumentParser:
     parser.add_argument("folder", type=pathlib.Path, help="what tests/gpu/collect has filled")
     without = parser.add_mutually_exclusive_group()
     without.add_argument("--cpu", action="store_true", help="do the same without a GPU, to try the run itself")
-    without.add_argument("--recorded", action="store_true", help="the same, with a recorded GPU's answers where only those are wanted")
-    parser.add_argument("--way", choices=["auto", "compile", "packed"], default="auto", help="to the release; auto: the packed one if the budget is small")
-    parser.add_argument("--budget", type=_number(0, 86400, float), default=0, metavar="SECONDS", help="end by then; call again to go on")
-    parser.add_argument("--phase", action="append", choices=[phase.name for phase in phases.ALL], help="only this one; may be repeated")
-    parser.add_argument("--shape", action="append", choices=list(shapes("Q8_0")), help="of the models; without a GPU the small one, else 1b and 8b")
+    without.add_argument(
+        "--recorded", action="store_true", help="the same, with a recorded GPU's answers where only those are wanted"
+    )
+    parser.add_argument(
+        "--way",
+        choices=["auto", "compile", "packed"],
+        default="auto",
+        help="to the release; auto: the packed one if the budget is small",
+    )
+    parser.add_argument(
+        "--budget", type=_number(0, 86400, float), default=0, metavar="SECONDS", help="end by then; call again to go on"
+    )
+    parser.add_argument(
+        "--phase", action="append", choices=[phase.name for phase in phases.ALL], help="only this one; may be repeated"
+    )
+    parser.add_argument(
+        "--shape",
+        action="append",
+        choices=list(shapes("Q8_0")),
+        help="of the models; without a GPU the small one, else 1b and 8b",
+    )
     parser.add_argument("--quant", choices=["Q8_0", "Q4_K"], default="Q8_0")
     parser.add_argument("--prompt", type=_number(1, TRAINED), help=_told("prompt"))
     parser.add_argument("--tokens", type=_number(1, TRAINED), help=_told("tokens"))
     parser.add_argument("--rounds", type=_number(1, 100), help=_told("rounds"))
     parser.add_argument("--port", type=_number(1024, 65000), default=8189)
-    parser.add_argument("--work", type=pathlib.Path, default=pathlib.Path("/tmp/llama-fleet-gpu"), help="for all that the run makes, results.jsonl among it")
+    parser.add_argument(
+        "--work",
+        type=pathlib.Path,
+        default=pathlib.Path("/tmp/llama-fleet-gpu"),
+        help="for all that the run makes, results.jsonl among it",
+    )
     parser.add_argument("--root", type=pathlib.Path, help="of toolkit and releases (default: below the work folder)")
     parser.add_argument("--compiler-cache", type=pathlib.Path, help="a cache that earlier builds have filled")
     parser.add_argument("--cmake-option", type=_option, action="append", default=[], metavar="NAME=VALUE")

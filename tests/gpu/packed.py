@@ -1,6 +1,8 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""A packed release that travels without the toolkit's libraries, which are 600 MB, and gets them back from the host's toolkit."""
+"""A packed release that travels without the toolkit's libraries, which are 600 MB, and gets them back from the
+host's toolkit.
+"""
 
 from __future__ import annotations
 
@@ -22,12 +24,18 @@ OF_THE_TOOLKIT = ("bin/libcudart.so*", "bin/libcublas.so*", "bin/libcublasLt.so*
 
 
 def reduce(archive: pathlib.Path, folder: pathlib.Path, zstandard: typing.Any) -> tuple[pathlib.Path, str, list[str]]:
-    """Put a packed release into ``folder`` without the toolkit's libraries; returns its path, its sha256 and what was left out."""
+    """Put a packed release into ``folder`` without the toolkit's libraries; returns its path, its sha256 and what
+    was left out.
+    """
     target, work = folder / archive.name, folder / f".{archive.name}.work"
     shutil.rmtree(work, ignore_errors=True)
     try:
         manifest = _extract(archive, work, zstandard)
-        left_out = [name for name in sorted({*manifest["files"], *manifest["links"]}) if any(fnmatch.fnmatch(name, one) for one in OF_THE_TOOLKIT)]
+        left_out = [
+            name
+            for name in sorted({*manifest["files"], *manifest["links"]})
+            if any(fnmatch.fnmatch(name, one) for one in OF_THE_TOOLKIT)
+        ]
         if left_out:
             for name in left_out:
                 (work / name).unlink()
@@ -40,7 +48,9 @@ def reduce(archive: pathlib.Path, folder: pathlib.Path, zstandard: typing.Any) -
 
 
 def complete(archive: pathlib.Path, toolkit: pathlib.Path, folder: pathlib.Path, zstandard: typing.Any) -> pathlib.Path:
-    """Write the release into ``folder`` with the libraries of the host's toolkit beside its programs; returns the whole archive's path."""
+    """Write the release into ``folder`` with the libraries of the host's toolkit beside its programs; returns the
+    whole archive's path.
+    """
     target, work = folder / archive.name, folder / f".{archive.name}.work"
     shutil.rmtree(work, ignore_errors=True)
     try:
@@ -62,5 +72,12 @@ def _extract(archive: pathlib.Path, work: pathlib.Path, zstandard: typing.Any) -
 def _write(work: pathlib.Path, manifest: release_store.Manifest, target: pathlib.Path, zstandard: typing.Any) -> None:
     new = target.with_name(f".{target.name}.new")
     with new.open("wb") as file:
-        release_archive.write(work, manifest, release_archive.HashingFile(file, new), zstandard, len(os.sched_getaffinity(0)), lambda _count: None)
+        release_archive.write(
+            work,
+            manifest,
+            release_archive.HashingFile(file, new),
+            zstandard,
+            len(os.sched_getaffinity(0)),
+            lambda _count: None,
+        )
     new.rename(target)

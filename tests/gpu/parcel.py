@@ -51,9 +51,15 @@ def main() -> int:
     except subprocess.CalledProcessError:
         return 1  # pip has said why
     size, tree = parcel_size(given.folder), tree_size()
-    sys.stdout.write(f"{given.folder} holds what tests/gpu/run needs: {size / MIB:.1f} MiB; the working tree has {tree / MIB:.1f} MiB\n")
+    sys.stdout.write(
+        f"{given.folder} holds what tests/gpu/run needs: {size / MIB:.1f} MiB; the working tree has "
+        f"{tree / MIB:.1f} MiB\n"
+    )
     if given.slim and size + tree > given.limit * MIB:
-        sys.stderr.write(f"tests/gpu/collect: together more than {given.limit} MiB; leave --release out, or raise --limit where more can be carried\n")
+        sys.stderr.write(
+            f"tests/gpu/collect: together more than {given.limit} MiB; leave --release out, or raise --limit where "
+            f"more can be carried\n"
+        )
         return 1
     return 0
 
@@ -64,13 +70,25 @@ def _arguments() -> argparse.ArgumentParser:
     parser.add_argument("folder", type=pathlib.Path)
     parser.add_argument("--without-toolkit", action="store_true", help="for a host that has a CUDA toolkit of its own")
     parser.add_argument(
-        "--slim", action="store_true", help="for a host with toolkit, CMake and Ninja to which little can be carried; one Python, the source cut"
+        "--slim",
+        action="store_true",
+        help="for a host with toolkit, CMake and Ninja to which little can be carried; one Python, the source cut",
     )
     parser.add_argument(
-        "--release", type=pathlib.Path, metavar="ARCHIVE", help="with --slim: a packed release (.tar.zst) for a run that has no time to compile"
+        "--release",
+        type=pathlib.Path,
+        metavar="ARCHIVE",
+        help="with --slim: a packed release (.tar.zst) for a run that has no time to compile",
     )
-    parser.add_argument("--limit", type=float, default=LIMIT, metavar="MIB", help=f"of --slim, the working tree included ({LIMIT})")
-    parser.add_argument("--python", action="append", metavar="X.Y", help=f"versions of the host's Python ({', '.join(PYTHONS)}; with --slim {here})")
+    parser.add_argument(
+        "--limit", type=float, default=LIMIT, metavar="MIB", help=f"of --slim, the working tree included ({LIMIT})"
+    )
+    parser.add_argument(
+        "--python",
+        action="append",
+        metavar="X.Y",
+        help=f"versions of the host's Python ({', '.join(PYTHONS)}; with --slim {here})",
+    )
     parser.add_argument("--machine", default=platform.machine(), help="what uname -m says there")
     return parser
 
@@ -98,7 +116,9 @@ def tree_size() -> int:
 def altered(folder: pathlib.Path, parcel: typing.Mapping[str, typing.Any]) -> list[str]:
     """Files of the parcel that are not what was collected."""
     sums: dict[str, str] = parcel.get("sums", {})
-    return [name for name, sha256 in sums.items() if not (folder / name).is_file() or sha256_of(folder / name) != sha256]
+    return [
+        name for name, sha256 in sums.items() if not (folder / name).is_file() or sha256_of(folder / name) != sha256
+    ]
 
 
 def _collect(given: argparse.Namespace) -> None:
@@ -112,7 +132,9 @@ def _collect(given: argparse.Namespace) -> None:
     parcel = _slim(given, packages, index) if given.slim else _whole(given, packages, index)
     files = sorted(file for file in folder.rglob("*") if file.is_file())
     sums = {str(file.relative_to(folder)): sha256_of(file) for file in files}
-    (folder / NAME).write_text(json.dumps({**parcel, "machine": given.machine, "sums": sums}, indent=2), encoding="utf-8")
+    (folder / NAME).write_text(
+        json.dumps({**parcel, "machine": given.machine, "sums": sums}, indent=2), encoding="utf-8"
+    )
 
 
 def _whole(given: argparse.Namespace, packages: pathlib.Path, index: str) -> dict[str, typing.Any]:
@@ -122,7 +144,12 @@ def _whole(given: argparse.Namespace, packages: pathlib.Path, index: str) -> dic
     newest, release = next(iter(RELEASES.items()))
     toolkit = not given.without_toolkit
     for wheel in release.wheels if toolkit else ():
-        _bring(package_index.find_by_sha256(index, pinned.Package(wheel.project, wheel.version), wheel.sha256[given.machine], "toolkit"), packages)
+        _bring(
+            package_index.find_by_sha256(
+                index, pinned.Package(wheel.project, wheel.version), wheel.sha256[given.machine], "toolkit"
+            ),
+            packages,
+        )
     pythons = given.python or PYTHONS
     for python in pythons:
         _download(packages, python, given.machine, [*tools_venv.BUILD_TOOLS, *tools_venv.COMPILER_CACHE])
@@ -139,7 +166,11 @@ def _slim(given: argparse.Namespace, packages: pathlib.Path, index: str) -> dict
         _source_name, file = _source(index)
         _bring(file, pathlib.Path(folder))
         archive, sha256 = slim.cut(pathlib.Path(folder, file.name), given.folder / "source")
-    parcel: dict[str, typing.Any] = {"source": f"{{folder}}/source/{archive.name}#sha256={sha256}", "toolkit": "", "pythons": [python]}
+    parcel: dict[str, typing.Any] = {
+        "source": f"{{folder}}/source/{archive.name}#sha256={sha256}",
+        "toolkit": "",
+        "pythons": [python],
+    }
     if given.release is None:
         # What a build that was cut off has compiled is found again by the next one.
         _download(packages, python, given.machine, [*tools_venv.COMPILER_CACHE])
@@ -169,8 +200,30 @@ def _bring(file: package_index.IndexFile, packages: pathlib.Path) -> None:
 def _download(packages: pathlib.Path, python: str, machine: str, tools: typing.Sequence[str]) -> None:
     """Ansible and ``tools``, for one Python."""
     platforms = [word for name in PLATFORMS for word in ("--platform", f"{name}_{machine}")]
-    target = ["--only-binary", ":all:", "--python-version", python, "--implementation", "cp", "--abi", f"cp{python.replace('.', '')}", "--abi", "abi3"]
-    command = [*pip(packages), "download", "--quiet", "--disable-pip-version-check", "--dest", str(packages), *target, "--abi", "none", *platforms]
+    target = [
+        "--only-binary",
+        ":all:",
+        "--python-version",
+        python,
+        "--implementation",
+        "cp",
+        "--abi",
+        f"cp{python.replace('.', '')}",
+        "--abi",
+        "abi3",
+    ]
+    command = [
+        *pip(packages),
+        "download",
+        "--quiet",
+        "--disable-pip-version-check",
+        "--dest",
+        str(packages),
+        *target,
+        "--abi",
+        "none",
+        *platforms,
+    ]
     subprocess.run([*command, "--find-links", str(packages), *tools, *_ansible(python)], check=True)
 
 
@@ -179,8 +232,24 @@ def _ansible(python: str) -> list[str]:
     text = (ROOT / "requirements.txt").read_text(encoding="utf-8")
     lines = re.findall(r"^([a-z0-9_.-]+)==(\S+)(?: ; python_full_version (<|>=) '([\d.]+)')?", text, re.MULTILINE)
     numbers = _numbers(python)
-    pins = {name: version for name, version, sign, bound in lines if not sign or (numbers < _numbers(bound)) == (sign == "<")}
-    needed = [*PACKAGES, "cffi", "cryptography", "jinja2", "lockfile", "markdown-it-py", "markupsafe", "mdurl", "packaging", "pexpect", "ptyprocess"]
+    pins = {
+        name: version
+        for name, version, sign, bound in lines
+        if not sign or (numbers < _numbers(bound)) == (sign == "<")
+    }
+    needed = [
+        *PACKAGES,
+        "cffi",
+        "cryptography",
+        "jinja2",
+        "lockfile",
+        "markdown-it-py",
+        "markupsafe",
+        "mdurl",
+        "packaging",
+        "pexpect",
+        "ptyprocess",
+    ]
     needed += ["pycparser", "pygments", "python-daemon", "pyyaml", "resolvelib"]
     return [f"{name}=={pins[name]}" for name in needed if name in pins]
 

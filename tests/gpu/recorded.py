@@ -1,6 +1,8 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""A recorded H100 in the place of a GPU: nvidia-smi and NVML that replay its answers, so that a run can be tried without one."""
+"""A recorded H100 in the place of a GPU: nvidia-smi and NVML that replay its answers, so that a run can be tried
+without one.
+"""
 
 from __future__ import annotations
 

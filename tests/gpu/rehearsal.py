@@ -1,9 +1,10 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""Let the phases that want a GPU run to their end without one, so that the first minute on a real one is not spent on a typo.
+"""Let the phases that want a GPU run to their end without one, so that the first minute on a real one is not spent on a
+typo.
 
-A namespace of mounts has device nodes that are files, nvidia-smi and libcuda are ours, and a release for the CPU opens those nodes and
-tells of the memory that a GPU would have lost. What comes out of it says nothing of a GPU.
+A namespace of mounts has device nodes that are files, nvidia-smi and libcuda are ours, and a release for the CPU opens
+those nodes and tells of the memory that a GPU would have lost. What comes out of it says nothing of a GPU.
 """
 
 from __future__ import annotations
@@ -22,17 +23,21 @@ UUID = "GPU-5f3a9c1e-0b7d-4a52-9d0e-2c61f8b7e410"
 _SMI = """#!{python} -IS
 import os, sys
 STATE = {state!r}
-held = {{pid: int(open(f"{{STATE}}/{{pid}}").read()) for pid in sorted(os.listdir(STATE)) if os.path.exists(f"/proc/{{pid}}/fd/9")}}
+running = [pid for pid in sorted(os.listdir(STATE)) if os.path.exists(f"/proc/{{pid}}/fd/9")]
+held = {{pid: int(open(f"{{STATE}}/{{pid}}").read()) for pid in running}}
 used, asked = sum(held.values()), sys.argv[1] if len(sys.argv) > 1 else ""
 known = dict(zip(("index", "name", "driver_version", "memory.total"), ("0", "NVIDIA H200", "580.95.05", "{total}")))
-known.update({{"memory.used": used, "memory.free": {total} - used, "utilization.gpu": 87, "uuid": "{uuid}", "compute_cap": "9.0"}})
+known.update({{"memory.used": used, "memory.free": {total} - used, "utilization.gpu": 87}})
+known.update({{"uuid": "{uuid}", "compute_cap": "9.0"}})
 if asked.startswith("--query-compute-apps=pid,gpu_uuid,used_memory"):
     print("".join(f"{{pid}}, {uuid}, {{mib}}\\n" for pid, mib in held.items()), end="")
 elif asked.startswith("--query-gpu="):
     print(", ".join(str(known[name]) for name in asked.partition("=")[2].split(",")))
 elif asked == "-q":
-    process = "<process_info><pid>%s</pid><type>C</type><process_name>a program</process_name><used_memory>%s MiB</used_memory></process_info>"
-    print("<nvidia_smi_log><driver_version>580.95.05</driver_version><cuda_version>13.0</cuda_version><gpu id='00000000:65:00.0'>"
+    process = ("<process_info><pid>%s</pid><type>C</type><process_name>a program</process_name>"
+        "<used_memory>%s MiB</used_memory></process_info>")
+    print("<nvidia_smi_log><driver_version>580.95.05</driver_version><cuda_version>13.0</cuda_version>"
+        "<gpu id='00000000:65:00.0'>"
         "<uuid>{uuid}</uuid><product_name>NVIDIA H200</product_name><product_architecture>Hopper</product_architecture>"
         f"<fb_memory_usage><total>{total} MiB</total><free>{{{total} - used}} MiB</free></fb_memory_usage>"
         "<processes>" + "".join(process % each for each in held.items()) + "</processes></gpu></nvidia_smi_log>")
@@ -45,11 +50,13 @@ case " $* " in
 *" --help "*) exec {bin}/llama-server "$@";;
 *" --list-devices "*)
     echo "Available devices:"
-    [ $hidden = yes ] || echo "  CUDA0: NVIDIA H200 ({total} MiB, $(($(nvidia-smi --query-gpu=memory.free) - {context})) MiB free)"
+    free=$(($(nvidia-smi --query-gpu=memory.free) - {context}))
+    [ $hidden = yes ] || echo "  CUDA0: NVIDIA H200 ({total} MiB, $free MiB free)"
     exit 0;;
 esac
 if [ $hidden = no ]; then
-    taken=$({here}/llama-fit-params --fit-print on | sed -n 's/^CUDA0 \\([0-9]*\\) \\([0-9]*\\) \\([0-9]*\\).*/\\1+\\2+\\3/p')
+    taken=$({here}/llama-fit-params --fit-print on |
+        sed -n 's/^CUDA0 \\([0-9]*\\) \\([0-9]*\\) \\([0-9]*\\).*/\\1+\\2+\\3/p')
     echo $((({context} + $taken) * {percent} / 100)) > {state}/$$
     exec 8</dev/nvidiactl 9</dev/nvidia0
 fi
@@ -122,14 +129,22 @@ class CannotError(Exception):
 
 
 def install(place: pathlib.Path, release: pathlib.Path, percent: int = 100) -> pathlib.Path:
-    """Fill the folder ``place`` and return a release that wants its GPU. ``percent`` of what is planned is what its servers take.
+    """Fill the folder ``place`` and return a release that wants its GPU. ``percent`` of what is planned is what its
+    servers take.
 
     ``place/enter COMMAND`` runs a command with that GPU. Raises CannotError.
     """
     wrapped, state = place / "release", place / "state"
     for folder in (place / "usr/bin", place / "lib", place / "dev", state, wrapped / "bin"):
         folder.mkdir(parents=True)
-    values = {"bin": shlex.quote(str(release / "bin")), "here": wrapped / "bin", "state": state, "total": TOTAL, "context": CONTEXT, "percent": percent}
+    values = {
+        "bin": shlex.quote(str(release / "bin")),
+        "here": wrapped / "bin",
+        "state": state,
+        "total": TOTAL,
+        "context": CONTEXT,
+        "percent": percent,
+    }
     _program(place / "usr/bin/nvidia-smi", _SMI.format(python=sys.executable, state=str(state), total=TOTAL, uuid=UUID))
     for name, text in (("llama-server", _SERVER), ("llama-fit-params", _PLANNER), ("llama-bench", _BENCH)):
         _program(wrapped / "bin" / name, text.format(**values))
@@ -145,22 +160,42 @@ def _program(path: pathlib.Path, text: str) -> None:
 
 
 def _compile(place: pathlib.Path, state: pathlib.Path) -> None:
-    command = ["cc", "-shared", "-fPIC", "-x", "c", "-", "-o", str(place / "lib/libcuda.so.1"), f'-DSTATE="{state}"', f"-DTOTAL={TOTAL}"]
+    command = [
+        "cc",
+        "-shared",
+        "-fPIC",
+        "-x",
+        "c",
+        "-",
+        "-o",
+        str(place / "lib/libcuda.so.1"),
+        f'-DSTATE="{state}"',
+        f"-DTOTAL={TOTAL}",
+    ]
     try:
         subprocess.run(command, input=_LIBRARY, text=True, check=True, capture_output=True, timeout=60)
     except FileNotFoundError:
         raise CannotError("a rehearsal wants a C compiler") from None
     except subprocess.CalledProcessError as error:
-        raise CannotError(f"a rehearsal wants a C compiler that works, and this one says {error.stderr.strip()[:300]}") from None
+        raise CannotError(
+            f"a rehearsal wants a C compiler that works, and this one says {error.stderr.strip()[:300]}"
+        ) from None
 
 
 def _user() -> str:
     """How ``unshare`` is asked here: as root, else as one of a namespace of users."""
     for word in ("", "--map-root-user"):
         try:
-            done = subprocess.run(["unshare", *word.split(), "--mount", "mount", "-t", "tmpfs", "tmpfs", "/mnt"], capture_output=True, check=False, timeout=60)
+            done = subprocess.run(
+                ["unshare", *word.split(), "--mount", "mount", "-t", "tmpfs", "tmpfs", "/mnt"],
+                capture_output=True,
+                check=False,
+                timeout=60,
+            )
         except FileNotFoundError:
             raise CannotError("a rehearsal wants unshare, of util-linux") from None
         if done.returncode == 0:
             return word
-    raise CannotError(f"a rehearsal wants mounts of its own, and unshare says {done.stderr.decode(errors='replace').strip()[:200]}")
+    raise CannotError(
+        f"a rehearsal wants mounts of its own, and unshare says {done.stderr.decode(errors='replace').strip()[:200]}"
+    )

@@ -1,6 +1,8 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""``tests/gpu/report``: the results of ``tests/gpu/run`` as tables in Markdown, and a sentence for whatever contradicts what the code assumes."""
+"""``tests/gpu/report``: the results of ``tests/gpu/run`` as tables in Markdown, and a sentence for whatever
+contradicts what the code assumes.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,9 @@ TITLE = "## On a GPU"
 _COMMAND = "    tests/gpu/run FOLDER; tests/gpu/report --write /tmp/llama-fleet-gpu/results.jsonl"
 _WITHOUT = {
     "cpu": "**Without a GPU: a try of the run itself on a CPU, which says nothing of any GPU.**",
-    "recorded": "**Without a GPU: a try of the run itself with a recorded GPU's answers, which says nothing of any GPU.**",
+    "recorded": (
+        "**Without a GPU: a try of the run itself with a recorded GPU's answers, which says nothing of any GPU.**"
+    ),
 }
 _NOT_DONE = {journal.ENDED: "ended by the budget", journal.SKIPPED: "not begun", journal.FAILED: "FAILED"}
 
@@ -43,7 +47,10 @@ def main(arguments: typing.Sequence[str] | None = None) -> int:
     sys.stdout.write(text)
     for one in found:
         if one.cut:
-            sys.stderr.write(f"tests/gpu/report: {one.name}: {one.cut} of its lines is cut off, as a run leaves it that is killed; the rest counts\n")
+            sys.stderr.write(
+                f"tests/gpu/report: {one.name}: {one.cut} of its lines is cut off, as a run leaves it that is killed; "
+                f"the rest counts\n"
+            )
     for sentence in wrong:
         sys.stderr.write(f"tests/gpu/report: {sentence}\n")
     if given.write and not _write(given.write, text, found, wrong):
@@ -53,27 +60,44 @@ def main(arguments: typing.Sequence[str] | None = None) -> int:
 
 def _arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="tests/gpu/report", description=__doc__)
-    parser.add_argument("files", type=pathlib.Path, nargs="+", metavar="FILES", help="results.jsonl of a run, or of several")
-    parser.add_argument("--write", type=pathlib.Path, nargs="?", const=BENCHMARKS, metavar="FILE", help=f"put the tables there ({BENCHMARKS.name})")
+    parser.add_argument(
+        "files", type=pathlib.Path, nargs="+", metavar="FILES", help="results.jsonl of a run, or of several"
+    )
+    parser.add_argument(
+        "--write",
+        type=pathlib.Path,
+        nargs="?",
+        const=BENCHMARKS,
+        metavar="FILE",
+        help=f"put the tables there ({BENCHMARKS.name})",
+    )
     return parser
 
 
 def _write(path: pathlib.Path, text: str, found: typing.Sequence[Results], wrong: typing.Sequence[str]) -> bool:
-    """Put the tables between the marks of ``path``; what says nothing of a GPU, or contradicts the code, is not published."""
+    """Put the tables between the marks of ``path``; what says nothing of a GPU, or contradicts the code, is not
+    published.
+    """
     try:
         old = path.read_text(encoding="utf-8")
     except OSError as error:
         sys.stderr.write(f"tests/gpu/report: {error}\n")
         return False
     if wrong:
-        sys.stderr.write(f"tests/gpu/report: {path.name} stays as it is, for of what is told above something has to be mended first\n")
+        sys.stderr.write(
+            f"tests/gpu/report: {path.name} stays as it is, for of what is told above something has to be mended "
+            f"first\n"
+        )
         return True
     if path == BENCHMARKS and not all(one.on_gpu for one in found):
         sys.stderr.write(f"tests/gpu/report: {path.name} is for figures of GPUs, and {_names(found)} has none\n")
         return False
     new = replaced(old, text)
     if new is None:
-        sys.stderr.write(f"tests/gpu/report: {path.name} has not one line {BEGIN} and one line {END} after it; add them where the tables belong\n")
+        sys.stderr.write(
+            f"tests/gpu/report: {path.name} has not one line {BEGIN} and one line {END} after it; add them where the "
+            f"tables belong\n"
+        )
         return False
     files.write_atomic(path, new)
     return True
@@ -97,7 +121,18 @@ def section(found: typing.Sequence[Results], commit: str) -> str:
     for one in found:
         parts += [
             about(one, commit),
-            *filter(None, [_WITHOUT.get(one.run["mode"], ""), memory(one), speed(one), ups(one), starts(one), phases(one), _not_seen(one)]),
+            *filter(
+                None,
+                [
+                    _WITHOUT.get(one.run["mode"], ""),
+                    memory(one),
+                    speed(one),
+                    ups(one),
+                    starts(one),
+                    phases(one),
+                    _not_seen(one),
+                ],
+            ),
         ]
     return "\n\n".join([*parts, _COMMAND]) + "\n"
 
@@ -105,7 +140,10 @@ def section(found: typing.Sequence[Results], commit: str) -> str:
 def about(found: Results, commit: str) -> str:
     """Return where and when it was: machine, driver, GPUs, date and versions."""
     run = found.run
-    gpus = [f"{gpu['name']} ({gpu['memory.total']} MiB)" if gpu.get("memory.total") else gpu["name"] for gpu in run.get("gpus", [])]
+    gpus = [
+        f"{gpu['name']} ({gpu['memory.total']} MiB)" if gpu.get("memory.total") else gpu["name"]
+        for gpu in run.get("gpus", [])
+    ]
     drivers = sorted({gpu["driver_version"] for gpu in run.get("gpus", [])})
     words = [
         "`tests/gpu/run`",
@@ -131,7 +169,17 @@ def memory(found: Results) -> str:
         size = f"{model['parameters'] / 1e9:.2f} G, {model['bytes'] / 1e9:.2f} GB"
         mib = (str(plan[name]) for name in ("planned_mib", "taken_mib", "cuda_context_mib"))
         rows.append([model["shape"], size, one["device"], f"{one['slots']} x {one['context']}", *mib, error, ready])
-    heads = ["model", "parameters, file", "device", "slots x tokens", "MiB planned", "MiB taken", "of it CUDA's own", "the plan's error", "seconds to ready"]
+    heads = [
+        "model",
+        "parameters, file",
+        "device",
+        "slots x tokens",
+        "MiB planned",
+        "MiB taken",
+        "of it CUDA's own",
+        "the plan's error",
+        "seconds to ready",
+    ]
     return table(heads, rows)
 
 
@@ -139,16 +187,38 @@ def speed(found: Results) -> str:
     """Return the table of speeds, a line for each case of the server; empty without any."""
     rows = []
     for case in found.cases:
-        others = [each for each in found.cases if each["by"] == speeds.BENCH and results.key({**case, "by": speeds.BENCH}) == results.key(each)]
+        others = [
+            each
+            for each in found.cases
+            if each["by"] == speeds.BENCH and results.key({**case, "by": speeds.BENCH}) == results.key(each)
+        ]
         if case["by"] == speeds.SERVER or not _served(case, found.cases):
-            rows.append([*_case(case), *_speeds(case if case["by"] == speeds.SERVER else None), *_speeds(others[0] if others else None)])
-    heads = ["model", "flash attention", "cache", "clients", "prompt, tokens/s", "generation", "llama-bench: prompt", "generation"]
+            rows.append(
+                [
+                    *_case(case),
+                    *_speeds(case if case["by"] == speeds.SERVER else None),
+                    *_speeds(others[0] if others else None),
+                ]
+            )
+    heads = [
+        "model",
+        "flash attention",
+        "cache",
+        "clients",
+        "prompt, tokens/s",
+        "generation",
+        "llama-bench: prompt",
+        "generation",
+    ]
     return table(heads, rows)
 
 
 def _served(case: Values, cases: typing.Sequence[Values]) -> bool:
     """Whether the case of llama-bench stands beside one of the server."""
-    return any(each["by"] == speeds.SERVER and results.key({**case, "by": speeds.SERVER}) == results.key(each) for each in cases)
+    return any(
+        each["by"] == speeds.SERVER and results.key({**case, "by": speeds.SERVER}) == results.key(each)
+        for each in cases
+    )
 
 
 def _case(case: Values) -> list[str]:
@@ -161,13 +231,19 @@ def _speeds(case: Values | None) -> list[str]:
 
 def ups(found: Results) -> str:
     """Return the table of what ``llama-fleet up`` costs; empty where it was not measured."""
-    rows = [[name, str(one["changed"]), str(one["module_calls"]), f"{one['seconds']:.1f}", f"{one['cpu_seconds']:.1f}"] for name, one in found.ups.items()]
+    rows = [
+        [name, str(one["changed"]), str(one["module_calls"]), f"{one['seconds']:.1f}", f"{one['cpu_seconds']:.1f}"]
+        for name, one in found.ups.items()
+    ]
     return table(["llama-fleet up", "changed", "module calls", "seconds", "CPU-s"], rows)
 
 
 def starts(found: Results) -> str:
     """Return the table of the image's entrypoint; empty where it was not measured."""
-    return table(["the image's entrypoint", "seconds to ready"], [[name, f"{one['ready_seconds']:.2f}"] for name, one in found.starts.items()])
+    return table(
+        ["the image's entrypoint", "seconds to ready"],
+        [[name, f"{one['ready_seconds']:.2f}"] for name, one in found.starts.items()],
+    )
 
 
 def phases(found: Results) -> str:
@@ -195,7 +271,14 @@ def table(heads: typing.Sequence[str], rows: typing.Sequence[typing.Sequence[str
 def _commit() -> str:
     """The project's commit, where this is a checkout of it and git is there."""
     try:
-        done = subprocess.run(["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True, check=False, timeout=60)
+        done = subprocess.run(
+            ["git", "describe", "--always", "--dirty"],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
     except OSError:
         return ""
     return done.stdout.strip() if done.returncode == 0 else ""

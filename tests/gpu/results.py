@@ -1,6 +1,8 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""Read the results of ``tests/gpu/run`` from another machine: what its phases found, in shapes that a report can rely on."""
+"""Read the results of ``tests/gpu/run`` from another machine: what its phases found, in shapes that a report can
+rely on.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,15 @@ import re
 import typing
 
 from ansible_collections.llama_fleet.core.plugins.module_utils import untrusted
-from ansible_collections.llama_fleet.core.plugins.module_utils.untrusted import Many, Maybe, Number, Real, Record, Table, Text
+from ansible_collections.llama_fleet.core.plugins.module_utils.untrusted import (
+    Many,
+    Maybe,
+    Number,
+    Real,
+    Record,
+    Table,
+    Text,
+)
 from tests.gpu import journal
 from tests.gpu.phases import image, instance, noop, release, speeds
 
@@ -55,7 +65,13 @@ _RUN = Record(
 )
 _OUTCOME = Record({"outcome": Text("done|not here|failed|ended|skipped"), "seconds": Real(most=1e7), "reason": _reason})
 _MEMORY = Record(
-    {"planned_mib": _MIB, "taken_mib": _MIB, "cuda_context_mib": _MIB, "error_percent": Maybe(Real(-1e6, 1e6)), "measured_by": _name},
+    {
+        "planned_mib": _MIB,
+        "taken_mib": _MIB,
+        "cuda_context_mib": _MIB,
+        "error_percent": Maybe(Real(-1e6, 1e6)),
+        "measured_by": _name,
+    },
     {"devices": Many(_name, most=64)},
 )
 _INSTANCE = Record(
@@ -83,7 +99,15 @@ _CASE = Record(
     }
 )
 _BUILT = Record({"release": Record({"build": _name}, {"origin": _name}), "seconds": Real(most=1e7)})
-_UP = Record({"run": _name, "changed": Number(most=1 << 20), "module_calls": Number(most=1 << 20), "seconds": Real(most=1e7), "cpu_seconds": Real(most=1e7)})
+_UP = Record(
+    {
+        "run": _name,
+        "changed": Number(most=1 << 20),
+        "module_calls": Number(most=1 << 20),
+        "seconds": Real(most=1e7),
+        "cpu_seconds": Real(most=1e7),
+    }
+)
 _START = Record({"start": _name, "ready_seconds": Real(most=1e7)})
 _NOT_SEEN = Record({"not_seen": _WORDS})
 _LINE = Record({}, {"run": _RUN, "phase": Text("[a-z][a-z0-9-]{0,40}")})

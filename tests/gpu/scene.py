@@ -1,6 +1,8 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""What the phases with instances of llama-server share: the release, the arguments that all of them have, and what was wrong."""
+"""What the phases with instances of llama-server share: the release, the arguments that all of them have, and what
+was wrong.
+"""
 
 from __future__ import annotations
 
@@ -56,7 +58,11 @@ class Scene:
 
     def described(self, model: Model) -> dict[str, typing.Any]:
         """What a result says of a model."""
-        return {"shape": model.name, "parameters": parameters(model), "bytes": self.run.model_file(model).stat().st_size}
+        return {
+            "shape": model.name,
+            "parameters": parameters(model),
+            "bytes": self.run.model_file(model).stat().st_size,
+        }
 
 
 @contextlib.contextmanager

@@ -45,9 +45,24 @@ def shapes(quant: str) -> dict[str, Model]:
     matrix, output = {"Q8_0": (Q8_0, Q8_0), "Q4_K": (Q4_K, Q6_K)}[quant]
 
     def model(name: str, width: int, feed_forward: int, heads: int, kv_heads: int, layers: int) -> Model:
-        return Model(f"{name}-{quant}", width, feed_forward, heads, kv_heads, ((matrix, matrix),) * layers, matrix, output, 32000, 8192)
+        return Model(
+            f"{name}-{quant}",
+            width,
+            feed_forward,
+            heads,
+            kv_heads,
+            ((matrix, matrix),) * layers,
+            matrix,
+            output,
+            32000,
+            8192,
+        )
 
-    return {"small": model("small", 512, 1536, 8, 4, 4), "1b": model("1b", 2048, 8192, 32, 8, 16), "8b": model("8b", 4096, 14336, 32, 8, 32)}
+    return {
+        "small": model("small", 512, 1536, 8, 4, 4),
+        "1b": model("1b", 2048, 8192, 32, 8, 16),
+        "8b": model("8b", 4096, 14336, 32, 8, 32),
+    }
 
 
 def parameters(model: Model) -> int:
@@ -95,7 +110,9 @@ class Run:
     def returned(self) -> dict[str, typing.Any]:
         """What the phase ``release`` has provided; empty before it has."""
         file = self.work / RELEASE
-        return typing.cast("dict[str, typing.Any]", json.loads(file.read_text(encoding="utf-8"))) if file.exists() else {}
+        return (
+            typing.cast("dict[str, typing.Any]", json.loads(file.read_text(encoding="utf-8"))) if file.exists() else {}
+        )
 
     def borrow(self, package: str) -> typing.Any:
         """A module of the parcel's packages."""
@@ -111,7 +128,11 @@ class Run:
 
     def environment(self) -> dict[str, str]:
         """That of the programs that a phase starts."""
-        environment = {name: value for name, value in os.environ.items() if not name.startswith(("ANSIBLE_", "LLAMA_")) or name == MARK}
+        environment = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(("ANSIBLE_", "LLAMA_")) or name == MARK
+        }
         return environment | {
             "PYTHONPATH": str(self.site),
             "ANSIBLE_COLLECTIONS_PATH": str(ROOT / "collections"),
@@ -123,22 +144,35 @@ class Run:
         """Ansible's ``playbook`` on this host; what it says goes to stderr. Raises FailedError where it fails."""
         self.install_ansible()
         command = [sys.executable, "-m", "ansible", "playbook", "-i", "inventories/localhost", *arguments]
-        done = subprocess.run(command, cwd=ROOT, env=self.environment(), check=False, stdin=subprocess.DEVNULL, stdout=sys.stderr)
+        done = subprocess.run(
+            command, cwd=ROOT, env=self.environment(), check=False, stdin=subprocess.DEVNULL, stdout=sys.stderr
+        )
         if done.returncode:
             raise FailedError(f"ansible-playbook ended with {done.returncode}")
 
     def play(self, playbook: str, more: typing.Mapping[str, typing.Any] | None = None) -> dict[str, typing.Any]:
-        """Run a play of tests/gpu, which writes what its roles returned, with this run's variables and ``more``; returns that."""
+        """Run a play of tests/gpu, which writes what its roles returned, with this run's variables and ``more``;
+        returns that.
+        """
         results = self.work / "returned.json"
         results.unlink(missing_ok=True)
         with self.variables(more) as file:
             self.ansible(playbook, "-e", f"@{file}")
-        return typing.cast("dict[str, typing.Any]", json.loads(results.read_text(encoding="utf-8"))) if results.exists() else {}
+        return (
+            typing.cast("dict[str, typing.Any]", json.loads(results.read_text(encoding="utf-8")))
+            if results.exists()
+            else {}
+        )
 
     @contextlib.contextmanager
     def variables(self, more: typing.Mapping[str, typing.Any] | None = None) -> typing.Iterator[pathlib.Path]:
         """A file of role variables, with a package index that serves the parcel for as long as it is open."""
-        folders = {"llama_server_root": "etc", "llama_server_runtime_root": "run", "gguf_model_root": "models", "gguf_model_instances": "etc"}
+        folders = {
+            "llama_server_root": "etc",
+            "llama_server_runtime_root": "run",
+            "gguf_model_root": "models",
+            "gguf_model_instances": "etc",
+        }
         file = self.work / "variables.json"
         with Hub(self.folder) as hub:
             index = f"{hub.url}/simple"
@@ -178,10 +212,22 @@ class Run:
             return
         shutil.rmtree(self.site, ignore_errors=True)
         packages = self.folder / "simple"
-        command = [*pip(packages), "install", "--quiet", "--disable-pip-version-check", "--no-index", "--find-links", str(packages), "--target", str(self.site)]
+        command = [
+            *pip(packages),
+            "install",
+            "--quiet",
+            "--disable-pip-version-check",
+            "--no-index",
+            "--find-links",
+            str(packages),
+            "--target",
+            str(self.site),
+        ]
         # Neither the configuration of pip nor other folders of packages have a say.
         environment = {**os.environ, "PIP_CONFIG_FILE": os.devnull}
-        subprocess.run([*command, *self.parcel.get("packages", ["ansible-core"])], check=True, env=environment, stdout=sys.stderr)
+        subprocess.run(
+            [*command, *self.parcel.get("packages", ["ansible-core"])], check=True, env=environment, stdout=sys.stderr
+        )
         stamp.touch()
 
     def model_file(self, model: Model) -> pathlib.Path:

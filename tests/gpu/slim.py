@@ -20,7 +20,10 @@ _DROPPED = re.compile(
     r"|tools/[^/]+/(tests|themes|public|src|static|bench|legacy-models)/"
 )
 # What CMake and the compilers read, and the licences that a release carries.
-_KEPT = re.compile(r".*\.(c|cc|cpp|cu|cuh|h|hpp|cmake|in|inc|S)|(.*/)?CMakeLists\.txt|(.*/)?(LICEN[CS]E|COPYING|NOTICE|UNLICENSE)\b[^/]*|licenses/.*")
+_KEPT = re.compile(
+    r".*\.(c|cc|cpp|cu|cuh|h|hpp|cmake|in|inc|S)|(.*/)?CMakeLists\.txt|"
+    r"(.*/)?(LICEN[CS]E|COPYING|NOTICE|UNLICENSE)\b[^/]*|licenses/.*"
+)
 _TIME = 315532800  # 1980, for the same bytes every time
 
 
@@ -30,7 +33,10 @@ def is_kept(name: str) -> bool:
 
 
 def cut(archive: pathlib.Path, folder: pathlib.Path) -> tuple[pathlib.Path, str]:
-    """Write the small archive of a source archive into ``folder``; returns its path and sha256. The same archive gives the same bytes."""
+    """Write the small archive of a source archive into ``folder``; returns its path and sha256.
+
+    The same archive gives the same bytes.
+    """
     target = folder / f"{re.sub(r'[.]tar[.][a-z0-9]+$|[.]tgz$', '', archive.name)}{SUFFIX}"
     new = target.with_name(f".{target.name}.new")
     with tarfile.open(archive) as source, tarfile.open(new, "w:xz", preset=9) as packed:
@@ -40,7 +46,9 @@ def cut(archive: pathlib.Path, folder: pathlib.Path) -> tuple[pathlib.Path, str]
         for name in sorted(members):
             relative = pathlib.PurePosixPath(name)
             if relative.is_relative_to(tree) and is_kept(str(relative.relative_to(tree))):
-                packed.addfile(_plain(members[name], str(relative.relative_to(tree.parent))), source.extractfile(members[name]))
+                packed.addfile(
+                    _plain(members[name], str(relative.relative_to(tree.parent))), source.extractfile(members[name])
+                )
     new.rename(target)
     return target, sha256_of(target)
 
@@ -52,7 +60,11 @@ def _plain(member: tarfile.TarInfo, name: str) -> tarfile.TarInfo:
 
 
 def missing_includes(whole: typing.Mapping[str, str], kept: typing.Collection[str]) -> list[str]:
-    """``FILE: INCLUDE`` for each file that a kept file includes by name, that the whole tree (texts by path) has, and that is not kept."""
+    """``FILE:
+
+    INCLUDE`` for each file that a kept file includes by name, that the whole tree (texts by path) has, and that is
+    not kept.
+    """
     by_name: dict[str, list[str]] = {}
     for path in whole:
         by_name.setdefault(path.rpartition("/")[2], []).append(path)
@@ -60,7 +72,11 @@ def missing_includes(whole: typing.Mapping[str, str], kept: typing.Collection[st
     for path in sorted(kept):
         for named in re.findall(r'^\s*#\s*include\s+["<]([^">]+)[">]', whole[path], re.MULTILINE):
             plain = re.sub(r"^(\.\./|\./)+", "", named)
-            there = [other for other in by_name.get(plain.rpartition("/")[2], []) if other == plain or other.endswith(f"/{plain}")]
+            there = [
+                other
+                for other in by_name.get(plain.rpartition("/")[2], [])
+                if other == plain or other.endswith(f"/{plain}")
+            ]
             if there and not any(other in kept for other in there):
                 found.append(f"{path}: {named}")
     return found

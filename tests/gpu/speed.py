@@ -55,13 +55,17 @@ class Readiness:
 
 
 def ask(url: str, vocabulary: int, prompt: int, tokens: int, rounds: int) -> dict[str, typing.Any]:
-    """Medians of the speeds that the server itself measures over ``rounds`` random prompts, none of which it has seen before."""
+    """Medians of the speeds that the server itself measures over ``rounds`` random prompts, none of which it has
+    seen before.
+    """
     answers = []
     for seed in range(rounds + 1):
         source = random.Random(seed)
         words = [source.randrange(_FIRST_WORD, vocabulary) for _word in range(prompt)]
         question = {"prompt": words, "n_predict": tokens, "ignore_eos": True, "cache_prompt": False, "temperature": 0}
-        request = urllib.request.Request(f"{url}/completion", json.dumps(question).encode(), {"Content-Type": "application/json"})
+        request = urllib.request.Request(
+            f"{url}/completion", json.dumps(question).encode(), {"Content-Type": "application/json"}
+        )
         with urllib.request.urlopen(request, timeout=1800) as answer:
             answers.append(json.load(answer)["timings"])
     counted = answers[1:]  # the first warms up
@@ -70,14 +74,38 @@ def ask(url: str, vocabulary: int, prompt: int, tokens: int, rounds: int) -> dic
         "generated_tokens": counted[0]["predicted_n"],
         "rounds": rounds,
         "prompt_tokens_per_second": round(statistics.median(timing["prompt_per_second"] for timing in counted), 1),
-        "generated_tokens_per_second": round(statistics.median(timing["predicted_per_second"] for timing in counted), 1),
+        "generated_tokens_per_second": round(
+            statistics.median(timing["predicted_per_second"] for timing in counted), 1
+        ),
     }
 
 
-def bench(release: pathlib.Path, model: pathlib.Path, prompt: int, tokens: int, rounds: int, gpu: bool, options: typing.Sequence[str] = ()) -> dict[str, float]:
+def bench(
+    release: pathlib.Path,
+    model: pathlib.Path,
+    prompt: int,
+    tokens: int,
+    rounds: int,
+    gpu: bool,
+    options: typing.Sequence[str] = (),
+) -> dict[str, float]:
     """The same without a server, by llama-bench. The GPU is named, else the CPU would silently step in."""
     where = ["-ngl", "99", "-dev", "CUDA0"] if gpu else ["-ngl", "0"]
-    command = [str(release / "bin/llama-bench"), "-m", str(model), "-p", str(prompt), "-n", str(tokens), "-r", str(rounds), "-o", "json", *where, *options]
+    command = [
+        str(release / "bin/llama-bench"),
+        "-m",
+        str(model),
+        "-p",
+        str(prompt),
+        "-n",
+        str(tokens),
+        "-r",
+        str(rounds),
+        "-o",
+        "json",
+        *where,
+        *options,
+    ]
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=3600)
     speeds = {"prompt" if test["n_prompt"] else "generated": float(test["avg_ts"]) for test in json.loads(done.stdout)}
     return {f"{kind}_tokens_per_second": round(speed, 1) for kind, speed in speeds.items()}

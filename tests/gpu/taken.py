@@ -34,7 +34,9 @@ class Memory(typing.NamedTuple):
 def memory() -> Memory | None:
     """Return what is free and used of all GPUs; None where nvidia-smi does not say."""
     try:
-        listed = commands.run(["nvidia-smi", "--query-gpu=memory.free,memory.used", "--format=csv,noheader,nounits"], timeout=_TIME_LIMIT)
+        listed = commands.run(
+            ["nvidia-smi", "--query-gpu=memory.free,memory.used", "--format=csv,noheader,nounits"], timeout=_TIME_LIMIT
+        )
     except OSError:
         return None
     rows = re.findall(r"^(\d{1,9}), *(\d{1,9})$", listed.stdout if listed.ok else "", re.MULTILINE)
@@ -42,7 +44,9 @@ def memory() -> Memory | None:
 
 
 def of_process(pid: int) -> int:
-    """Return the MiB of GPU memory that nvidia-smi tells of a process; 0 where it does not list it, as in a container."""
+    """Return the MiB of GPU memory that nvidia-smi tells of a process; 0 where it does not list it, as in a
+    container.
+    """
     listed = server_memory_free.compute_processes(commands.run)
     return sum(int(mib) for found, _gpu, mib in listed if int(found) == pid and mib.isdigit())
 
@@ -58,7 +62,9 @@ def resident(pid: int) -> int:
 
 
 def listed_free(server: pathlib.Path) -> int:
-    """Return the MiB of all GPUs that ``llama-server --list-devices`` calls free, which is what the memory check compares with."""
+    """Return the MiB of all GPUs that ``llama-server --list-devices`` calls free, which is what the memory check
+    compares with.
+    """
     listing = commands.run([str(server), "--list-devices"], cwd="/", timeout=_TIME_LIMIT)
     return sum(server_memory_free.gpus(listing.stdout + listing.stderr).values())
 
@@ -66,14 +72,17 @@ def listed_free(server: pathlib.Path) -> int:
 def fixed(before: Memory | None, listed: int) -> int:
     """Return the MiB that any program takes of a GPU for its CUDA context.
 
-    A listing has a context of its own, so that much less is free in it than for nvidia-smi. The memory plan leaves the context out,
-    for the free memory that it is compared with lacks it already.
+    A listing has a context of its own, so that much less is free in it than for nvidia-smi. The memory plan leaves the
+    context out, for the free memory that it is compared with lacks it already.
     """
     return max(0, before.free - listed) if before and listed else 0
 
 
-def compare(planned: typing.Sequence[typing.Mapping[str, typing.Any]], pid: int, before: Memory | None, context_mib: int) -> dict[str, typing.Any]:
-    """Return the plan beside what was taken: of the GPUs where the plan has any, else of the RAM. The error is in percent of what was taken.
+def compare(
+    planned: typing.Sequence[typing.Mapping[str, typing.Any]], pid: int, before: Memory | None, context_mib: int
+) -> dict[str, typing.Any]:
+    """Return the plan beside what was taken: of the GPUs where the plan has any, else of the RAM. The error is in
+    percent of what was taken.
 
     ``planned`` is what the module returns as ``memory``, ``context_mib`` what of the taken memory is no part of a plan.
     """
@@ -99,14 +108,24 @@ def _of_gpus(pid: int, before: Memory | None) -> tuple[int, str]:
     return (max(0, now.used - before.used), BY_DIFFERENCE) if now and before else (0, BY_DIFFERENCE)
 
 
-def nodes(dev: pathlib.Path = pathlib.Path("/dev"), table: pathlib.Path = pathlib.Path("/proc/devices")) -> dict[str, str]:
-    """Return the NVIDIA character devices below ``dev``, each with the name that the kernel's ``table`` has for its major number."""
+def nodes(
+    dev: pathlib.Path = pathlib.Path("/dev"), table: pathlib.Path = pathlib.Path("/proc/devices")
+) -> dict[str, str]:
+    """Return the NVIDIA character devices below ``dev``, each with the name that the kernel's ``table`` has for its
+    major number.
+    """
     try:
-        names = dict(re.findall(r"^ *(\d+) (\S+)$", table.read_text(encoding="utf-8").partition("Block devices")[0], re.MULTILINE))
+        names = dict(
+            re.findall(
+                r"^ *(\d+) (\S+)$", table.read_text(encoding="utf-8").partition("Block devices")[0], re.MULTILINE
+            )
+        )
     except OSError:
         names = {}
     found = {}
-    for path in sorted(path for path in [*dev.glob("nvidia*"), *dev.glob("nvidia*/*")] if stat.S_ISCHR(path.stat().st_mode)):
+    for path in sorted(
+        path for path in [*dev.glob("nvidia*"), *dev.glob("nvidia*/*")] if stat.S_ISCHR(path.stat().st_mode)
+    ):
         found[f"/dev/{path.relative_to(dev)}"] = names.get(str(os.major(path.stat().st_rdev)), "")
     return found
 
@@ -117,17 +136,25 @@ def opened(pid: int) -> list[str]:
 
 
 def allowed(release: str, model: str) -> list[str]:
-    """Return what the unit of an instance that computes on a GPU may open: its DeviceAllow lines without their rights."""
+    """Return what the unit of an instance that computes on a GPU may open: its DeviceAllow lines without their
+    rights.
+    """
     given = {name: spec.get("default", "") for name, spec in server_arguments.ARGUMENTS.items()}
     options = server_arguments.options_of({**given, "backend": "cuda", "release": release, "model": model})
     return re.findall(r"^DeviceAllow=(\S+) rw$", server_unit.render(options, [str(options.server)]), re.MULTILINE)
 
 
 def is_allowed(node: str, driver: str, allowed: typing.Sequence[str]) -> bool:
-    """Return whether a device node is in a unit's list: by its path, or as ``char-`` and the pattern of its ``driver`` in /proc/devices."""
-    return any(entry == node or (entry.startswith("char-") and fnmatch.fnmatchcase(driver, entry[5:])) for entry in allowed)
+    """Return whether a device node is in a unit's list: by its path, or as ``char-`` and the pattern of its
+    ``driver`` in /proc/devices.
+    """
+    return any(
+        entry == node or (entry.startswith("char-") and fnmatch.fnmatchcase(driver, entry[5:])) for entry in allowed
+    )
 
 
 def unknown(found: typing.Mapping[str, str], opened_nodes: typing.Sequence[str]) -> list[str]:
-    """Return the nodes of which the kernel does not tell the driver, so that nobody can say whether ``char-`` and its pattern means them."""
+    """Return the nodes of which the kernel does not tell the driver, so that nobody can say whether ``char-`` and
+    its pattern means them.
+    """
     return sorted(node for node in {*found, *opened_nodes} if not found.get(node))

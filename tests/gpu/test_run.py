@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""tests/gpu/collect --slim and tests/gpu/run without a GPU, as they are used: one parcel, all phases under a budget, one run killed on its way.
+"""tests/gpu/collect --slim and tests/gpu/run without a GPU, as they are used: one parcel, all phases under a budget,
+one run killed on its way.
 
 The tests go on from one another, in their order. LLAMA_FLEET_TEST_PACKED is a packed release for this machine's CPU.
 """
@@ -39,7 +40,9 @@ RELEASE = "release"
 def folder(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
     """A slim parcel with the packed release."""
     target = tmp_path_factory.mktemp("parcel")
-    subprocess.run([ROOT / "tests/gpu/collect", "--slim", "--release", os.environ["LLAMA_FLEET_TEST_PACKED"], target], check=True)
+    subprocess.run(
+        [ROOT / "tests/gpu/collect", "--slim", "--release", os.environ["LLAMA_FLEET_TEST_PACKED"], target], check=True
+    )
     return target
 
 
@@ -49,11 +52,25 @@ def work(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
 
 
 def command(folder: pathlib.Path, work: pathlib.Path, *more: str) -> list[str]:
-    return [str(ROOT / "tests/gpu/run"), "--budget", str(BUDGET), "--work", str(work), "--port", str(free_port()), *SMALL, *more, str(folder)]
+    return [
+        str(ROOT / "tests/gpu/run"),
+        "--budget",
+        str(BUDGET),
+        "--work",
+        str(work),
+        "--port",
+        str(free_port()),
+        *SMALL,
+        *more,
+        str(folder),
+    ]
 
 
 def to_the_end(folder: pathlib.Path, work: pathlib.Path, *more: str) -> int:
-    """Call it until nothing is left for a next call, each within the budget; returns the last exit status. A machine that does nothing else needs one call."""
+    """Call it until nothing is left for a next call, each within the budget; returns the last exit status.
+
+    A machine that does nothing else needs one call.
+    """
     for _call in range(CALLS):
         code = subprocess.run(command(folder, work, *more), check=False, timeout=BUDGET + PATIENCE).returncode
         if code != measure.UNFINISHED:
@@ -70,14 +87,19 @@ def test_the_parcel_and_the_working_tree_are_small(folder: pathlib.Path) -> None
     assert parcel.tree_size() > MIB, "the tree was not found"
     (python,) = json.loads((folder / parcel.NAME).read_text(encoding="utf-8"))["pythons"]
     tags = {wheel.name.split("-")[2] for wheel in (folder / "simple").glob("*.whl")}
-    assert {tag for tag in tags if tag.startswith("cp3")} <= {f"cp{python.replace('.', '')}", "cp311"}, "cp311 is the abi3 of cryptography"
+    assert {tag for tag in tags if tag.startswith("cp3")} <= {f"cp{python.replace('.', '')}", "cp311"}, (
+        "cp311 is the abi3 of cryptography"
+    )
     assert not list((folder / "simple").glob("cmake*"))
 
 
 def test_nothing_is_cut_that_a_kept_file_includes(folder: pathlib.Path, tmp_path: pathlib.Path) -> None:
     whole, cut = _texts(_whole_source(tmp_path)), _texts(next((folder / "source").iterdir()))
     # Of other back ends than CPU and CUDA, behind their own conditions.
-    assert slim.missing_includes(whole, cut) == ["ggml/src/ggml-cuda/cpy.cu: ggml-musa/mudnn.cuh", "tools/tuning/fa-vec.cpp: ggml-metal-tuning.h"]
+    assert slim.missing_includes(whole, cut) == [
+        "ggml/src/ggml-cuda/cpy.cu: ggml-musa/mudnn.cuh",
+        "tools/tuning/fa-vec.cpp: ggml-metal-tuning.h",
+    ]
     assert all(cut[name] == whole[name] for name in cut)
     assert len(cut) > 500
 
@@ -116,13 +138,15 @@ def test_the_next_call_goes_on_to_the_end_within_the_budget(folder: pathlib.Path
     assert outcomes(work) == {phase.name: "done" for phase in phases.ALL}
     records = journal.Journal(work).records()
     assert all(record["run"]["source"].startswith("release+") for record in records if "run" in record)
-    assert [record["phase"] for record in records if record.get("phase") == "driver" and "outcome" in record] == ["driver"], (
-        "once, though there was more than one call"
-    )
+    assert [record["phase"] for record in records if record.get("phase") == "driver" and "outcome" in record] == [
+        "driver"
+    ], "once, though there was more than one call"
     assert frame._left_behind(_run(work)) == [], "nothing runs any more"
     assert subprocess.run(command(folder, work, "--cpu"), check=False, timeout=BUDGET).returncode == 0
     assert journal.Journal(work).records()[: len(records)] == records
-    assert [sorted(record) for record in journal.Journal(work).records()[len(records) :]] == [["run"]], "the last one finds nothing to do"
+    assert [sorted(record) for record in journal.Journal(work).records()[len(records) :]] == [["run"]], (
+        "the last one finds nothing to do"
+    )
 
 
 def _run(work: pathlib.Path) -> Run:
@@ -130,7 +154,17 @@ def _run(work: pathlib.Path) -> Run:
 
 
 def test_as_with_a_recorded_gpu(folder: pathlib.Path, work: pathlib.Path, tmp_path: pathlib.Path) -> None:
-    assert to_the_end(folder, tmp_path, "--recorded", "--root", str(work / "opt"), *(word for name in RECORDED for word in ("--phase", name))) == 0
+    assert (
+        to_the_end(
+            folder,
+            tmp_path,
+            "--recorded",
+            "--root",
+            str(work / "opt"),
+            *(word for name in RECORDED for word in ("--phase", name)),
+        )
+        == 0
+    )
     assert outcomes(tmp_path) == dict.fromkeys(RECORDED, "done")
     (seen,) = [value["driver"] for value in journal.Journal(tmp_path).values("driver") if "driver" in value]
     assert (seen["gpus"][0]["name"], seen["wrong"]) == ("NVIDIA H100 80GB HBM3", [])

@@ -1,6 +1,8 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""The host's CUDA toolkit for a run that brings none: a whole one, or its nvcc with what nvidia's wheels have beside Python."""
+"""The host's CUDA toolkit for a run that brings none: a whole one, or its nvcc with what nvidia's wheels have
+beside Python.
+"""
 
 from __future__ import annotations
 
@@ -19,22 +21,36 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia import obs
 
 def host() -> cuda.Host:
     """This one, with the folders of its PATH."""
-    return cuda.Host(run_command, platform.machine(), (*os.environ.get("PATH", "").split(os.pathsep), *nvidia.MORE_FOLDERS))
+    return cuda.Host(
+        run_command, platform.machine(), (*os.environ.get("PATH", "").split(os.pathsep), *nvidia.MORE_FOLDERS)
+    )
 
 
-def find(work: pathlib.Path, where: cuda.Host | None = None, paths: typing.Sequence[str] = tuple(sys.path)) -> pathlib.Path | None:
-    """The newest whole toolkit; else one made below ``work`` out of a nvcc and the wheels in Python's ``paths``; None where neither can be."""
+def find(
+    work: pathlib.Path, where: cuda.Host | None = None, paths: typing.Sequence[str] = tuple(sys.path)
+) -> pathlib.Path | None:
+    """The newest whole toolkit; else one made below ``work`` out of a nvcc and the wheels in Python's ``paths``;
+
+    None where neither can be.
+    """
     where = where or host()
     found, _reasons = cuda.search(cuda.Wanted(work), where)
     if found:
         return found.path
-    wheels = [folder for path in paths for folder in sorted(pathlib.Path(path).glob("nvidia/cu*")) if (folder / "include/cublas_v2.h").exists()]
+    wheels = [
+        folder
+        for path in paths
+        for folder in sorted(pathlib.Path(path).glob("nvidia/cu*"))
+        if (folder / "include/cublas_v2.h").exists()
+    ]
     homes = cuda.candidates(where)
     return joined(work / "toolkit", homes[0], wheels[0]) if homes and wheels else None
 
 
 def joined(folder: pathlib.Path, home: pathlib.Path, wheels: pathlib.Path) -> pathlib.Path:
-    """One folder of links: the compiler of ``home``, and headers and libraries of both, the first one's where both have them."""
+    """One folder of links: the compiler of ``home``, and headers and libraries of both, the first one's where both
+    have them.
+    """
     shutil.rmtree(folder, ignore_errors=True)
     for name in ("bin", "include", "lib64"):
         (folder / name).mkdir(parents=True)

@@ -20,7 +20,9 @@ from tests.harness.turns import Turns
 def main() -> int:
     parser = argparse.ArgumentParser(prog="tests/run", description=__doc__)
     parser.add_argument("--list", action="store_true", help="name the steps and what they do")
-    parser.add_argument("names", nargs="*", metavar="STEP", help="steps to run, or 'quick'; none: all but those to be run by name")
+    parser.add_argument(
+        "names", nargs="*", metavar="STEP", help="steps to run, or 'quick'; none: all but those to be run by name"
+    )
     arguments = parser.parse_args()
     if arguments.list:
         for step in steps.ALL:
@@ -29,7 +31,8 @@ def main() -> int:
     unknown = sorted(set(arguments.names) - {step.name for step in steps.ALL} - {"quick"})
     if unknown:
         parser.error(f"no such step: {', '.join(unknown)} (tests/run --list names them)")
-    # Whoever starts this in the background has it ignore the signal by which steps, and what tests start, are asked to clean up.
+    # Whoever starts this in the background has it ignore the signal by which steps, and what tests start, are asked to
+    # clean up.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     return _run([step for step in steps.ALL if _wanted(step, arguments.names)])
 
@@ -87,7 +90,11 @@ def _shares(before: dict[str, int], after: dict[str, int]) -> str:
     """How much of the cores there was: a virtual machine may have less of them than it seems."""
     spent = {kind: after[kind] - before[kind] for kind in after}
     whole = sum(spent.values())
-    return f", of {os.cpu_count()} cores: {', '.join(f'{ticks / whole:.0%} {kind}' for kind, ticks in spent.items())}" if whole else ""
+    return (
+        f", of {os.cpu_count()} cores: {', '.join(f'{ticks / whole:.0%} {kind}' for kind, ticks in spent.items())}"
+        if whole
+        else ""
+    )
 
 
 @dataclasses.dataclass(frozen=True)

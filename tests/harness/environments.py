@@ -14,7 +14,19 @@ from tests.harness.context import ROOT, Context, FailedError, SkippedError
 
 # iptables: what Debian 12's netavark calls.
 PACKAGES = [
-    *("aardvark-dns", "buildah", "ca-certificates", "ccache", "curl", "fuse-overlayfs", "g++", "git", "iproute2", "iptables", "libssl-dev"),
+    *(
+        "aardvark-dns",
+        "buildah",
+        "ca-certificates",
+        "ccache",
+        "curl",
+        "fuse-overlayfs",
+        "g++",
+        "git",
+        "iproute2",
+        "iptables",
+        "libssl-dev",
+    ),
     *("mmdebstrap", "netavark", "nftables", "openssh-client", "podman", "procps", "python3-venv", "runc"),
 ]
 
@@ -29,8 +41,15 @@ def install_packages(context: Context) -> None:
     """Install the Debian packages that are missing."""
     context.require_root("installing Debian packages")
     if not shutil.which("apt-get"):
-        raise SkippedError("there is no apt-get: install podman, buildah, mmdebstrap, ccache and g++ with what this system has")
-    status = subprocess.run(["dpkg-query", "-W", "-f", "${Package} ${db:Status-Status}\n", *PACKAGES], capture_output=True, text=True, check=False).stdout
+        raise SkippedError(
+            "there is no apt-get: install podman, buildah, mmdebstrap, ccache and g++ with what this system has"
+        )
+    status = subprocess.run(
+        ["dpkg-query", "-W", "-f", "${Package} ${db:Status-Status}\n", *PACKAGES],
+        capture_output=True,
+        text=True,
+        check=False,
+    ).stdout
     installed = {line.split()[0] for line in status.splitlines() if line.endswith(" installed")}
     missing = sorted(set(PACKAGES) - installed)
     if not missing:
@@ -70,7 +89,10 @@ def container_venv(context: Context) -> pathlib.Path:
 def newest_python() -> str:
     """A Python that ansible-core's newest line runs on; skips the step where there is none."""
     for version in ("3.13", "3.12"):
-        for folder in [*os.environ.get("PATH", "").split(":"), *map(str, pathlib.Path.home().glob(f".pyenv/versions/{version}*/bin"))]:
+        for folder in [
+            *os.environ.get("PATH", "").split(":"),
+            *map(str, pathlib.Path.home().glob(f".pyenv/versions/{version}*/bin")),
+        ]:
             candidate = pathlib.Path(folder) / f"python{version}"
             # pyenv's shims exist for versions that are not selected, too, and then fail
             if candidate.exists() and _works(candidate):
@@ -83,7 +105,9 @@ def _works(python: pathlib.Path) -> bool:
 
 
 def _venv(context: Context, name: str, python: str, *requirements: str) -> pathlib.Path:
-    """A virtual environment named by the hash of what it is made from; those of its name that nobody used for two weeks are removed."""
+    """A virtual environment named by the hash of what it is made from; those of its name that nobody used for two
+    weeks are removed.
+    """
     with _MAKING:
         return _make_venv(context, name, python, *requirements)
 
@@ -101,8 +125,17 @@ def _make_venv(context: Context, name: str, python: str, *requirements: str) -> 
         if time.time() - old.stat().st_mtime > UNUSED:
             shutil.rmtree(old.parent)
     context.run(python, "-m", "venv", "--clear", target)
-    pip_conf = subprocess.run([target / "bin/python", "-m", "pip", "config", "get", "global.index-url"], capture_output=True, text=True, check=False)
-    index = {"UV_DEFAULT_INDEX": pip_conf.stdout.strip()} if pip_conf.returncode == 0 and "UV_DEFAULT_INDEX" not in os.environ else {}
+    pip_conf = subprocess.run(
+        [target / "bin/python", "-m", "pip", "config", "get", "global.index-url"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    index = (
+        {"UV_DEFAULT_INDEX": pip_conf.stdout.strip()}
+        if pip_conf.returncode == 0 and "UV_DEFAULT_INDEX" not in os.environ
+        else {}
+    )
     try:
         context.run(target / "bin/python", "-m", "pip", "install", "-q", "--disable-pip-version-check", "uv")
         for file in requirements:

@@ -34,12 +34,18 @@ class Lock:
         if self.day is None:
             return f"{self.name} does not say '# Locked on YYYY-MM-DD.'"
         days = (today - self.day).days
-        return f"{self.name} is {days} days old, wanted {MOST_DAYS} at most: make it again, as its first lines say" if days > MOST_DAYS else ""
+        return (
+            f"{self.name} is {days} days old, wanted {MOST_DAYS} at most: make it again, as its first lines say"
+            if days > MOST_DAYS
+            else ""
+        )
 
 
 def all_locks(root: pathlib.Path = ROOT) -> list[Lock]:
     """Every lock of the repository, by its name."""
-    texts = {path.name: _LINE.search(path.read_text(encoding="utf-8")) for path in sorted(root.glob("requirements*.txt"))}
+    texts = {
+        path.name: _LINE.search(path.read_text(encoding="utf-8")) for path in sorted(root.glob("requirements*.txt"))
+    }
     locks = [Lock(name, dt.date.fromisoformat(found[1]) if found else None) for name, found in texts.items()]
     return [*locks, Lock("tool_pins.py", dt.date.fromisoformat(tool_pins.MADE))]
 

@@ -1,7 +1,7 @@
 """Makes the lock of the tools that hosts install: ``python -m tests.harness.pins`` writes module_utils/tools/pins.py.
 
-Each tool is resolved for every Linux, and of each release the wheels are kept that a supported Python takes, with their sha256
-out of the package index. Whoever changes a version in tools/venv.py runs this again; a contract test tells.
+Each tool is resolved for every Linux, and of each release the wheels are kept that a supported Python takes, with their
+sha256 out of the package index. Whoever changes a version in tools/venv.py runs this again; a contract test tells.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import collections
 import datetime as dt
 import itertools
 import pprint
+import re
 import subprocess
 import sys
 import typing
@@ -33,7 +34,7 @@ ROOTS = (*tools_venv.BUILD_TOOLS, *tools_venv.COMPILER_CACHE, *tools_venv.ARCHIV
 _HEAD = '''\
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""The lock of the tools that hosts install: every release with its wheels' sha256. Made by ``python -m tests.harness.pins``."""
+"""The lock of the tools that hosts install. Made by ``python -m tests.harness.pins``."""
 
 from __future__ import annotations
 
@@ -77,11 +78,16 @@ def main() -> int:
         found |= {(name, version): marker for name, version, marker in resolved}
     versions = collections.Counter(name for name, _version in found)
     # A marker that every supported host agrees to says nothing.
-    pins = [(name, version, marker if versions[name] > 1 or not _always(marker) else "") for (name, version), marker in sorted(found.items())]
+    pins = [
+        (name, version, marker if versions[name] > 1 or not _always(marker) else "")
+        for (name, version), marker in sorted(found.items())
+    ]
     wheels = {f"{name}=={version}": _wheels(name, version) for name, version in sorted(found)}
     texts = {"brings": brings, "pins": pins, "wheels": wheels}
     shown = {name: pprint.pformat(value, width=150, sort_dicts=False) for name, value in texts.items()}
     today = dt.datetime.now(dt.UTC).date().isoformat()
+    # In two halves, so that the formatter can break a line that is too long; it joins those of the others.
+    shown["wheels"] = re.sub(r"'([0-9a-f]{32})([0-9a-f]{32})'", r"('\1' '\2')", shown["wheels"])
     TARGET.write_text(_HEAD.format(made=today, **shown), encoding="utf-8")
     subprocess.run(["ruff", "format", "-q", TARGET], check=True)
     return 0
@@ -89,7 +95,20 @@ def main() -> int:
 
 def _resolved(root: str) -> list[tuple[str, str, str]]:
     """Name, version and marker of all that a tool needs on a supported host."""
-    command = ["uv", "pip", "compile", "-q", "--universal", "--python-version", PYTHONS[0], "--no-header", "--no-annotate", "--only-binary", ":all:", "-"]
+    command = [
+        "uv",
+        "pip",
+        "compile",
+        "-q",
+        "--universal",
+        "--python-version",
+        PYTHONS[0],
+        "--no-header",
+        "--no-annotate",
+        "--only-binary",
+        ":all:",
+        "-",
+    ]
     lines = subprocess.run(command, input=root, stdout=subprocess.PIPE, check=True, text=True).stdout.splitlines()
     requirements = [Requirement(line) for line in lines]
     return [
@@ -123,7 +142,11 @@ def _is_wanted(tag: Tag) -> bool:
         return False
     if tag.abi in ("none", "abi3"):
         return True
-    return tag.interpreter in {f"cp{python.replace('.', '')}" for python in PYTHONS} and tag.abi == tag.interpreter and tag.platform.endswith(MACHINES)
+    return (
+        tag.interpreter in {f"cp{python.replace('.', '')}" for python in PYTHONS}
+        and tag.abi == tag.interpreter
+        and tag.platform.endswith(MACHINES)
+    )
 
 
 if __name__ == "__main__":

@@ -13,7 +13,8 @@ import typing
 if typing.TYPE_CHECKING:
     import pathlib
 
-# All in seconds: what a program has to clean up after an interrupt, how often it is looked at, and what its children may still say once it has ended.
+# All in seconds: what a program has to clean up after an interrupt, how often it is looked at, and what its children
+# may still say once it has ended.
 GRACE = 30.0
 _LOOK = 0.5
 _LAST_WORDS = 5.0
@@ -33,12 +34,18 @@ def run(
 ) -> int:
     """Run ``words``, hand its output (stderr too) to ``show``, and return its exit status.
 
-    A program that makes progress may take as long as it likes. One that says nothing for ``silence`` seconds is interrupted with
-    its whole process group, killed ``grace`` seconds later, and SilentError is raised. Nobody waits for children that have the
-    output open when the program itself has ended.
+    A program that makes progress may take as long as it likes. One that says nothing for ``silence`` seconds is
+    interrupted with its whole process group, killed ``grace`` seconds later, and SilentError is raised. Nobody waits
+    for children that have the output open when the program itself has ended.
     """
     with subprocess.Popen(
-        words, cwd=cwd, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True
+        words,
+        cwd=cwd,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
     ) as process:
         try:
             if not _follow(process, silence, show):

@@ -29,13 +29,20 @@ class Outcome:
 
 
 def read(report: pathlib.Path, step: str) -> list[Outcome]:
-    """The tests of a report as pytest writes it (JUnit's XML) that passed or were skipped; none where there is no report."""
+    """The tests of a report as pytest writes it (JUnit's XML) that passed or were skipped; none where there is no
+    report.
+    """
     if not report.exists():
         return []
     outcomes = []
     for case in ET.parse(report).iter("testcase"):
         # A file that is skipped as a whole has no class, and its own name.
-        test = "::".join(filter(None, (case.get("classname", "").removeprefix(_COLLECTION), case.get("name", "").removeprefix(_COLLECTION))))
+        test = "::".join(
+            filter(
+                None,
+                (case.get("classname", "").removeprefix(_COLLECTION), case.get("name", "").removeprefix(_COLLECTION)),
+            )
+        )
         skipped = case.find("skipped")
         if skipped is not None and skipped.get("type") != "pytest.xfail":
             outcomes.append(Outcome(step, test, _reason(skipped)))
@@ -58,7 +65,9 @@ def nowhere(outcomes: typing.Iterable[Outcome]) -> list[Outcome]:
 
 
 def unexpected(skipped: typing.Iterable[Outcome], steps: typing.Collection[str]) -> list[Outcome]:
-    """Those of them that a run of ``steps`` should have run: neither the machine's fault nor a matter of a step that is not of this run."""
+    """Those of them that a run of ``steps`` should have run: neither the machine's fault nor a matter of a step
+    that is not of this run.
+    """
 
     def is_expected(outcome: Outcome) -> bool:
         absent = [name for name, step in ELSEWHERE.items() if step not in steps]

@@ -35,9 +35,9 @@ OLDER = "pypi:llama-cpp-python==0.3.36#sha256=832db0699007f1be95a7e41ef12e88926b
 class Step:
     """One step.
 
-    ``quick`` ones need neither root nor more network than the package index. One that ``needs`` others is skipped where one of
-    them did not pass; one that comes ``after`` others shares something with them, or finds ready what they make. Of the rest
-    any two may run at the same time. Those that are not ``default`` run only where they are named.
+    ``quick`` ones need neither root nor more network than the package index. One that ``needs`` others is skipped where
+    one of them did not pass; one that comes ``after`` others shares something with them, or finds ready what they make.
+    Of the rest any two may run at the same time. Those that are not ``default`` run only where they are named.
     """
 
     name: str
@@ -54,9 +54,18 @@ ALL: list[Step] = []
 
 
 def step(
-    name: str, purpose: str, *, quick: bool = False, default: bool = True, needs: tuple[str, ...] = (), after: tuple[str, ...] = ()
+    name: str,
+    purpose: str,
+    *,
+    quick: bool = False,
+    default: bool = True,
+    needs: tuple[str, ...] = (),
+    after: tuple[str, ...] = (),
 ) -> typing.Callable[[Run], Run]:
-    """Make a function the next step. All others come after the first one, and after and by need of earlier ones only."""
+    """Make a function the next step.
+
+    All others come after the first one, and after and by need of earlier ones only.
+    """
     known = [earlier.name for earlier in ALL]
     unknown = {*needs, *after} - set(known)
     if unknown or name in known:
@@ -101,14 +110,27 @@ def mypy(context: Context) -> None:
 @step("shellcheck", "shell scripts", quick=True)
 def shellcheck(context: Context) -> None:
     context.run(
-        "shellcheck", "llama-fleet", "tests/run", "tests/gpu/run", "tests/gpu/collect", "tests/gpu/report", ".ci/run", venv=environments.main_venv(context)
+        "shellcheck",
+        "llama-fleet",
+        "tests/run",
+        "tests/gpu/run",
+        "tests/gpu/collect",
+        "tests/gpu/report",
+        ".ci/run",
+        venv=environments.main_venv(context),
     )
 
 
 @step("locks", "the locks of Python packages are not old: in CI one that is fails, elsewhere it is told", quick=True)
 def age_of_locks(context: Context) -> None:
     # Not imported above: the first steps run before there is an environment with what the collection needs.
-    context.run("python", "-m", "tests.harness.locks", venv=environments.main_venv(context), env={"PYTHONPATH": f"{ROOT}:{ROOT / 'collections'}"})
+    context.run(
+        "python",
+        "-m",
+        "tests.harness.locks",
+        venv=environments.main_venv(context),
+        env={"PYTHONPATH": f"{ROOT}:{ROOT / 'collections'}"},
+    )
 
 
 @step("yamllint", "YAML", quick=True)
@@ -122,13 +144,26 @@ def images(context: Context) -> None:
     tools.ensure_images(context)
 
 
-@step("hosts", "the images of real hosts are there, and what the test hub serves them", needs=("release",), after=("images",))
+@step(
+    "hosts",
+    "the images of real hosts are there, and what the test hub serves them",
+    needs=("release",),
+    after=("images",),
+)
 def hosts(context: Context) -> None:
     context.require_root("making host images")
     tools.ensure_images(context)
     splitter = tools.newest_release(context) / "bin" / "llama-gguf-split"
     python_path = {"PYTHONPATH": f"{ROOT}:{ROOT / 'collections'}"}
-    context.run("python", "-m", "tests.harness.content", context.cache / "hub", splitter, venv=environments.main_venv(context), env=python_path)
+    context.run(
+        "python",
+        "-m",
+        "tests.harness.content",
+        context.cache / "hub",
+        splitter,
+        venv=environments.main_venv(context),
+        env=python_path,
+    )
 
 
 @step("molecule", "three hosts over SSH: from bare to an answer, changed, restarted, stopped", needs=("hosts",))
@@ -140,7 +175,9 @@ def molecule(context: Context) -> None:
         settings |= {"LLAMA_FLEET_TEST_RUN": f"{folder}/run", "MOLECULE_EPHEMERAL_DIRECTORY": f"{folder}/state"}
         # First what such a run has left is removed.
         for command in (("destroy",), ("test", "--all")):
-            context.run("molecule", "-c", "molecule/config.yml", *command, venv=environments.main_venv(context), env=settings)
+            context.run(
+                "molecule", "-c", "molecule/config.yml", *command, venv=environments.main_venv(context), env=settings
+            )
 
 
 @step("units", "unit and contract tests, but those of 'builds'", quick=True)
@@ -150,7 +187,8 @@ def units(context: Context) -> None:
 
 @step("builds", "unit tests that build, kill and mutate: minutes, so not among the quick ones")
 def builds(context: Context) -> None:
-    # A run is killed before each change that it makes; the moments in between are fewer here, and 30 in the step 'instances'.
+    # A run is killed before each change that it makes; the moments in between are fewer here, and 30 in the step
+    # 'instances'.
     tools.run_pytest(context, environments.main_venv(context), *PROCESSES, *BUILDS, env=FEWER_KILLS)
 
 
@@ -162,7 +200,13 @@ def hostile(context: Context) -> None:
 @step("olah", "the module gguf_model with a caching mirror as its endpoint", quick=True)
 def olah(context: Context) -> None:
     program = environments.olah_venv(context) / "bin" / "olah-cli"
-    context.run("pytest", "-q", "tests/unit/gguf_model/test_olah.py", venv=environments.main_venv(context), env={"LLAMA_FLEET_TEST_OLAH": str(program)})
+    context.run(
+        "pytest",
+        "-q",
+        "tests/unit/gguf_model/test_olah.py",
+        venv=environments.main_venv(context),
+        env={"LLAMA_FLEET_TEST_OLAH": str(program)},
+    )
 
 
 # The one of the hostile tests that wants a real release.
@@ -175,7 +219,11 @@ def server(context: Context) -> None:
     model = next((context.cache / "hub" / "repos").glob("*/*/*-00001-of-*.gguf"))
     real = {"LLAMA_FLEET_TEST_RELEASE": str(tools.newest_release(context)), "LLAMA_FLEET_TEST_MODEL": str(model)}
     units = COLLECTION / "tests" / "unit" / "plugins"
-    files = (units / "modules" / "test_llama_server.py", units / "module_utils" / "test_memory_plan.py", units / "module_utils" / "test_gguf_header.py")
+    files = (
+        units / "modules" / "test_llama_server.py",
+        units / "module_utils" / "test_memory_plan.py",
+        units / "module_utils" / "test_gguf_header.py",
+    )
     # Test by test, not file by file: one of them waits for a server that hangs.
     tools.run_pytest(
         context,
@@ -190,7 +238,11 @@ def server(context: Context) -> None:
     )
 
 
-@step("instance", "an instance on a real host with systemd: changed, spoilt, killed, rolled back; doctor on such a host", needs=("hosts",))
+@step(
+    "instance",
+    "an instance on a real host with systemd: changed, spoilt, killed, rolled back; doctor on such a host",
+    needs=("hosts",),
+)
 def instance(context: Context) -> None:
     context.require_root("hosts in podman")
     tools.server_pytest(context, "test_instance.py", "test_doctor.py", env=FEWER_KILLS)
@@ -205,11 +257,22 @@ def e2e(context: Context) -> None:
     tools.long_pytest(context, *split, "tests/e2e/test_up.py", "tests/e2e/test_readme.py", env=settings)
 
 
-@step("gpu-run", "the run on a GPU, tried without one: a slim parcel, all phases, one run killed, a recorded GPU", needs=("hosts",))
+@step(
+    "gpu-run",
+    "the run on a GPU, tried without one: a slim parcel, all phases, one run killed, a recorded GPU",
+    needs=("hosts",),
+)
 def gpu_run(context: Context) -> None:
     context.require_root("mounts for the image's steps")
     packed = tools.packed_release(context)
-    context.run("pytest", "-v", *tools.APART, "tests/gpu/test_run.py", venv=environments.main_venv(context), env={"LLAMA_FLEET_TEST_PACKED": str(packed)})
+    context.run(
+        "pytest",
+        "-v",
+        *tools.APART,
+        "tests/gpu/test_run.py",
+        venv=environments.main_venv(context),
+        env={"LLAMA_FLEET_TEST_PACKED": str(packed)},
+    )
 
 
 @step("sanity", "ansible-test sanity")
@@ -222,8 +285,14 @@ def sanity_newest(context: Context) -> None:
     tools.ansible_test(context, "sanity", environments.newest_venv(context))
 
 
-# After what compiles the same with the same compiler, and apart from other hosts on podman's own network, which lose their way when one of them goes.
-@step("e2e-host", "the README's commands on a host with systemd, and its fleet", needs=("hosts",), after=("instance", "molecule"))
+# After what compiles the same with the same compiler, and apart from other hosts on podman's own network, which lose
+# their way when one of them goes.
+@step(
+    "e2e-host",
+    "the README's commands on a host with systemd, and its fleet",
+    needs=("hosts",),
+    after=("instance", "molecule"),
+)
 def e2e_host(context: Context) -> None:
     context.require_root("hosts in podman")
     settings = podman.settings(context.cache) | {"LLAMA_FLEET_TEST_CCACHE": str(context.cache / "ccache")}
@@ -234,7 +303,11 @@ def e2e_host(context: Context) -> None:
 def units_newest(context: Context) -> None:
     # Those that run Ansible, or read what it says; the rest knows nothing of its version.
     names = ("cli", "container_play", "events", "gguf_info", "instances_play", "leftovers", "runner")
-    files = ("tests/contract", "tests/unit/gguf_model/test_module.py", *(f"tests/unit/test_{name}.py" for name in names))
+    files = (
+        "tests/contract",
+        "tests/unit/gguf_model/test_module.py",
+        *(f"tests/unit/test_{name}.py" for name in names),
+    )
     tools.run_pytest(context, environments.newest_venv(context), *files)
 
 
@@ -244,19 +317,32 @@ def image(context: Context) -> None:
     tools.long_pytest(context, "tests/image/test_image.py", env=podman.settings(context.cache))
 
 
-@step("ansible-units", "the unit tests of the collection's plugins, as the newest ansible-test runs them", after=("sanity-newest", "units-newest"))
+@step(
+    "ansible-units",
+    "the unit tests of the collection's plugins, as the newest ansible-test runs them",
+    after=("sanity-newest", "units-newest"),
+)
 def ansible_units(context: Context) -> None:
-    # 'units' has run them all with the oldest ansible-core: here not what is pure Python, nor again every build of a small project and
-    # every change of an instance, for which this makes a process and an instance for each test.
+    # 'units' has run them all with the oldest ansible-core: here not what is pure Python, nor again every build of a
+    # small project and every change of an instance, for which this makes a process and an instance for each test.
     apart = ["module_utils/", *(f"modules/test_llama_cpp_release_{name}.py" for name in ("options", "packed"))]
-    apart += [f"modules/test_llama_server_{name}.py" for name in ("exec", "failures", "generations", "kills", "rollback")]
+    apart += [
+        f"modules/test_llama_server_{name}.py" for name in ("exec", "failures", "generations", "kills", "rollback")
+    ]
     excluded = (word for name in apart for word in ("--exclude", f"tests/unit/plugins/{name}"))
     tools.ansible_test(context, "units", environments.newest_venv(context), "--requirements", *excluded)
 
 
 @step("ansible-lint", "plays and roles, by the production profile", quick=True)
 def ansible_lint(context: Context) -> None:
-    context.run("ansible-lint", "--profile", "production", "--offline", venv=environments.main_venv(context), env={"NO_COLOR": "1"})
+    context.run(
+        "ansible-lint",
+        "--profile",
+        "production",
+        "--offline",
+        venv=environments.main_venv(context),
+        env={"NO_COLOR": "1"},
+    )
 
 
 @step("galaxy", "the built collection, as Galaxy's importer sees it")
@@ -264,18 +350,41 @@ def galaxy(context: Context) -> None:
     collection = tools.copy_collection(context, "galaxy")
     (version,) = re.findall(r"^version: (\S+)$", (collection / "galaxy.yml").read_text(encoding="utf-8"), re.MULTILINE)
     built = context.cache / "galaxy" / f"llama_fleet-core-{version}.tar.gz"
-    context.run("antsibull-changelog", "release", "--version", version, cwd=collection, venv=environments.main_venv(context))
-    context.run("ansible-galaxy", "collection", "build", "--force", "--output-path", built.parent, cwd=collection, venv=environments.main_venv(context))
+    context.run(
+        "antsibull-changelog", "release", "--version", version, cwd=collection, venv=environments.main_venv(context)
+    )
+    context.run(
+        "ansible-galaxy",
+        "collection",
+        "build",
+        "--force",
+        "--output-path",
+        built.parent,
+        cwd=collection,
+        venv=environments.main_venv(context),
+    )
     config = context.cache / "galaxy" / "importer.cfg"
     checks = {"RUN_ANSIBLE_TEST": False, "CHECK_CHANGELOG": True, "CHECK_REQUIRED_TAGS": True}
-    config.write_text("[galaxy-importer]\n" + "".join(f"{name} = {value}\n" for name, value in checks.items()), encoding="utf-8")
+    config.write_text(
+        "[galaxy-importer]\n" + "".join(f"{name} = {value}\n" for name, value in checks.items()), encoding="utf-8"
+    )
     venv = environments.galaxy_venv(context)
-    context.run("python", "-m", "galaxy_importer.main", built, cwd=built.parent, venv=venv, env={"GALAXY_IMPORTER_CONFIG": str(config)})
+    context.run(
+        "python",
+        "-m",
+        "galaxy_importer.main",
+        built,
+        cwd=built.parent,
+        venv=venv,
+        env={"GALAXY_IMPORTER_CONFIG": str(config)},
+    )
 
 
 @step("docs", "the collection's documentation", quick=True)
 def docs(context: Context) -> None:
-    context.run("antsibull-docs", "lint-collection-docs", "--plugin-docs", COLLECTION, venv=environments.main_venv(context))
+    context.run(
+        "antsibull-docs", "lint-collection-docs", "--plugin-docs", COLLECTION, venv=environments.main_venv(context)
+    )
 
 
 @step("changelog", "the collection's changelog fragments", quick=True)
@@ -288,13 +397,24 @@ def toolkit(context: Context) -> None:
     tools.cuda_pytest(context, "test_toolkit.py")
 
 
-@step("cuda", "llama.cpp for CUDA, built on a machine without a GPU (over an hour of CPU time)", default=False, after=("toolkit",))
+@step(
+    "cuda",
+    "llama.cpp for CUDA, built on a machine without a GPU (over an hour of CPU time)",
+    default=False,
+    after=("toolkit",),
+)
 def cuda(context: Context) -> None:
     tools.cuda_pytest(context, "test_toolkit.py")
     root = context.cache / "cuda"
     newest = max((root / "toolkits").glob("cuda-*"), key=lambda folder: folder.stat().st_mtime)
     folders = {"root": str(root), "compiler_cache": str(context.cache / "ccache"), "cuda_toolkit": str(newest)}
-    arguments = {"source": tools.default_source(), **folders, "backend": "cuda", "cuda_architectures": ["90-real"], "cmake_options": {"GGML_CUDA_FA": "OFF"}}
+    arguments = {
+        "source": tools.default_source(),
+        **folders,
+        "backend": "cuda",
+        "cuda_architectures": ["90-real"],
+        "cmake_options": {"GGML_CUDA_FA": "OFF"},
+    }
     ansible = ("ansible", "-i", "inventories/localhost", "localhost", "-m", "llama_fleet.core.llama_cpp_release")
     context.run(*ansible, "-a", json.dumps(arguments), venv=environments.main_venv(context))
     tools.cuda_pytest(context, "test_build.py")
@@ -340,7 +460,12 @@ def upgrade(context: Context) -> None:
     context.require_root("hosts in podman")
     root = context.cache / "upgrade"
     for source in (OLDER, tools.default_source()):
-        arguments = {"source": source, "root": str(root), "compiler_cache": str(context.cache / "ccache"), "instances": str(root / "etc")}
+        arguments = {
+            "source": source,
+            "root": str(root),
+            "compiler_cache": str(context.cache / "ccache"),
+            "instances": str(root / "etc"),
+        }
         ansible = ("ansible", "-i", "inventories/localhost", "localhost", "-m", "llama_fleet.core.llama_cpp_release")
         context.run(*ansible, "-a", json.dumps(arguments), venv=environments.main_venv(context))
     tools.server_pytest(context, "test_upgrade.py", env={"LLAMA_FLEET_TEST_RELEASES": str(root / "releases")})
@@ -348,13 +473,24 @@ def upgrade(context: Context) -> None:
 
 @step(
     "container",
-    "the container over its life: updates, failures, a baked image, the guide's commands, compose, Kubernetes, quadlet, docker",
+    (
+        "the container over its life: updates, failures, a baked image, the guide's commands, compose, Kubernetes, "
+        "quadlet, docker"
+    ),
     default=False,
     needs=("hosts",),
     after=("image", "molecule", "e2e", "instance", "e2e-host", "instances", "quadlet", "upgrade"),
 )
 def container(context: Context) -> None:
     context.require_root("building an image")
-    settings = podman.settings(context.cache) | {"LLAMA_FLEET_TEST_TOOLS": str(environments.container_venv(context) / "bin")}
-    for name in ("updates", "runtime", "guide", "examples", "dockerd"):  # each has a Hub of its own, so a process of its own
+    settings = podman.settings(context.cache) | {
+        "LLAMA_FLEET_TEST_TOOLS": str(environments.container_venv(context) / "bin")
+    }
+    for name in (
+        "updates",
+        "runtime",
+        "guide",
+        "examples",
+        "dockerd",
+    ):  # each has a Hub of its own, so a process of its own
         tools.long_pytest(context, f"tests/image/test_{name}.py", env=settings)

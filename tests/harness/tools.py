@@ -29,7 +29,9 @@ LONG_TEST = 2700
 APART = ("-p", "no:cacheprovider")
 
 
-def run_pytest(context: Context, venv: pathlib.Path, *arguments: str | pathlib.Path, env: typing.Mapping[str, str] | None = None) -> None:
+def run_pytest(
+    context: Context, venv: pathlib.Path, *arguments: str | pathlib.Path, env: typing.Mapping[str, str] | None = None
+) -> None:
     """The tests of pyproject.toml's testpaths, those of a file in one process."""
     context.run("pytest", "-q", *APART, "--numprocesses", "auto", "--dist", "loadfile", *arguments, venv=venv, env=env)
 
@@ -37,7 +39,16 @@ def run_pytest(context: Context, venv: pathlib.Path, *arguments: str | pathlib.P
 def long_pytest(context: Context, *arguments: str | pathlib.Path, env: typing.Mapping[str, str] | None = None) -> None:
     """Tests of which a single one may build llama.cpp or make a host, one after the other unless told otherwise."""
     limits = ("--timeout", str(LONG_TEST))
-    context.run("pytest", "-v", *APART, *limits, *arguments, venv=environments.main_venv(context), env=env, silence=LONG_TEST + SILENCE)
+    context.run(
+        "pytest",
+        "-v",
+        *APART,
+        *limits,
+        *arguments,
+        venv=environments.main_venv(context),
+        env=env,
+        silence=LONG_TEST + SILENCE,
+    )
 
 
 def server_pytest(context: Context, *files: str, env: typing.Mapping[str, str] | None = None) -> None:
@@ -62,7 +73,9 @@ def ensure_images(context: Context) -> None:
 
 def newest_release(context: Context) -> pathlib.Path:
     """The newest release that the step of that name built."""
-    built = sorted((context.cache / "machine" / "releases").glob("*/manifest.json"), key=lambda manifest: manifest.stat().st_mtime)
+    built = sorted(
+        (context.cache / "machine" / "releases").glob("*/manifest.json"), key=lambda manifest: manifest.stat().st_mtime
+    )
     if not built:
         raise FailedError("there is no release: run the step 'release' first")
     return built[-1].parent
@@ -71,7 +84,11 @@ def newest_release(context: Context) -> pathlib.Path:
 def packed_release(context: Context) -> pathlib.Path:
     """The release of ``newest_release`` as one archive."""
     folder = context.cache / "packed"
-    arguments = {"source": default_source(), "root": str(context.cache / "machine"), "compiler_cache": str(context.cache / "ccache")}
+    arguments = {
+        "source": default_source(),
+        "root": str(context.cache / "machine"),
+        "compiler_cache": str(context.cache / "ccache"),
+    }
     ansible = ("ansible", "-i", "inventories/localhost", "localhost", "-m", "llama_fleet.core.llama_cpp_release")
     given = json.dumps({**arguments, "state": "packed", "pack_to": str(folder)})
     context.run(*ansible, "-a", given, venv=environments.main_venv(context))

@@ -10,7 +10,9 @@ if typing.TYPE_CHECKING:
 
 
 class Turns:
-    """The steps of a run in their order, each handed out once, when those of this run that it ``needs`` or comes ``after`` have ended."""
+    """The steps of a run in their order, each handed out once, when those of this run that it ``needs`` or comes
+    ``after`` have ended.
+    """
 
     def __init__(self, steps: typing.Iterable[Step]) -> None:
         self._left = list(steps)

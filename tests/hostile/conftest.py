@@ -35,4 +35,7 @@ def outside(tmp_path: pathlib.Path) -> typing.Iterator[pathlib.Path]:
 def _listing(folder: pathlib.Path) -> list[tuple[str, int, int, bytes]]:
     """Name, mode, time of the last change (nanoseconds) and content of each file below ``folder``."""
     found = [(path, path.lstat()) for path in sorted(folder.rglob("*"))]
-    return [(str(path), status.st_mode, status.st_mtime_ns, path.read_bytes() if path.is_file() else b"") for path, status in found]
+    return [
+        (str(path), status.st_mode, status.st_mtime_ns, path.read_bytes() if path.is_file() else b"")
+        for path, status in found
+    ]

@@ -1,9 +1,11 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""Stands in for the programs of a managed host, so that a test says what the host answers: ``fake_host.py ssh|sftp|python …``.
+"""Stands in for the programs of a managed host, so that a test says what the host answers: ``fake_host.py
+ssh|sftp|python …``.
 
-``ssh`` runs its last word on this machine. ``sftp`` reads a batch as the real one does: one command a line, and what stands behind a '!' is run
-on the controller. ``python`` notes which module it is given with which arguments, and prints what the folder of the host's answers says.
+``ssh`` runs its last word on this machine. ``sftp`` reads a batch as the real one does: one command a line, and what
+stands behind a '!' is run on the controller. ``python`` notes which module it is given with which arguments, and prints
+what the folder of the host's answers says.
 """
 
 from __future__ import annotations
@@ -24,7 +26,10 @@ ANSWERS, ARCHIVE, CALLS = "answers.json", "archive", "calls"
 
 
 def sftp(batch: str) -> int:
-    """Run a batch to its end. The real one stops at a line that it cannot read, which a path with the right quotes keeps it from."""
+    """Run a batch to its end.
+
+    The real one stops at a line that it cannot read, which a path with the right quotes keeps it from.
+    """
     status = 0
     for line in batch.splitlines():
         if line.lstrip().startswith("!"):
@@ -75,9 +80,16 @@ def _answer(host: pathlib.Path, answers: Arguments, module: str, arguments: Argu
     with (host / CALLS).open("a", encoding="utf-8") as log:
         log.write(json.dumps({"module": module, "kind": kind, **arguments}) + "\n")
     found = answers.get(f"{module}.{kind}", answers.get(module, {}))
-    if (module, kind) == ("llama_cpp_release", "plan") and isinstance(found, dict) and answers["takes"] and answers["name"] in (arguments.get("offered") or ""):
+    if (
+        (module, kind) == ("llama_cpp_release", "plan")
+        and isinstance(found, dict)
+        and answers["takes"]
+        and answers["name"] in (arguments.get("offered") or "")
+    ):
         found = {**found, "would_compile": False, "takes": answers["name"], "taken_from": "controller"}
-    if module == "preflight_info" and arguments.get("stop") and isinstance(found, dict):  # as the real one tells what a plan has failed with
+    if (
+        module == "preflight_info" and arguments.get("stop") and isinstance(found, dict)
+    ):  # as the real one tells what a plan has failed with
         told = [plans["failed"]["msg"] for plans in arguments["plans"].values() if "failed" in plans]
         found = {**found, **({"failed": True, "msg": "\n".join(told)} if told else {})}
     if kind == "packed":

@@ -18,7 +18,8 @@ if typing.TYPE_CHECKING:
     from ansible_collections.llama_fleet.core.tests.unit.raw_server import RawServer
     from tests.hub.handler import Handler
 
-# The questions of one run, in their order: the commit, the listing, what is stated of a file, the file, and its bytes at the storage.
+# The questions of one run, in their order: the commit, the listing, what is stated of a file, the file, and its bytes
+# at the storage.
 PHASES = {
     "commit": re.compile(r"GET front /api/models/[^/]+/[^/]+/revision/.*"),
     "tree": re.compile(r"GET front /api/models/[^/]+/[^/]+/tree/.*"),
@@ -54,9 +55,16 @@ class Hostile:
 def raw(handler: Handler, status: int, body: bytes = b"", headers: Headers = (), length: int | None = None) -> None:
     """An answer that no library would send; a negative ``length`` is not told."""
     told = len(body) if length is None else length
-    lines = [f"HTTP/1.1 {status} x", *([f"Content-Length: {told}"] if told >= 0 else []), *(f"{name}: {value}" for name, value in headers)]
+    lines = [
+        f"HTTP/1.1 {status} x",
+        *([f"Content-Length: {told}"] if told >= 0 else []),
+        *(f"{name}: {value}" for name, value in headers),
+    ]
     handler._status = status
-    handler.connection.sendall("\r\n".join([*lines, "Connection: close", "", ""]).encode("latin-1") + (b"" if handler.command == "HEAD" else body))
+    handler.connection.sendall(
+        "\r\n".join([*lines, "Connection: close", "", ""]).encode("latin-1")
+        + (b"" if handler.command == "HEAD" else body)
+    )
 
 
 def says(status: int, body: bytes = b"", headers: Headers = (), length: int | None = None) -> Act:
@@ -73,7 +81,9 @@ def listing(edit: typing.Callable[[list[dict[str, typing.Any]]], object], header
     def act(handler: Handler) -> None:
         entries = _tree(handler.hub.repos.files("owner/gated"))
         changed = edit(entries)
-        says_json(entries if changed is None else changed, [(name, _filled(handler, value)) for name, value in headers])(handler)
+        says_json(
+            entries if changed is None else changed, [(name, _filled(handler, value)) for name, value in headers]
+        )(handler)
 
     return act
 
@@ -120,7 +130,11 @@ def next_page(target: str, entries: typing.Sequence[object] = ()) -> Act:
 def _filled(handler: Handler, target: str) -> str:
     stranger = typing.cast("RawServer", getattr(handler.hub, "stranger", None))
     storage = f"http://127.0.0.1:{handler.hub.storage_port}"
-    return target.replace("{front}", handler.hub.url).replace("{storage}", storage).replace("{stranger}", stranger.url if stranger else "")
+    return (
+        target.replace("{front}", handler.hub.url)
+        .replace("{storage}", storage)
+        .replace("{stranger}", stranger.url if stranger else "")
+    )
 
 
 def silent(handler: Handler) -> None:

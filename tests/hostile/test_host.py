@@ -1,6 +1,8 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""Hosts that answer as they like, in the real play together with good ones: no answer does anything on the controller or to another host."""
+"""Hosts that answer as they like, in the real play together with good ones: no answer does anything on the
+controller or to another host.
+"""
 
 from __future__ import annotations
 
@@ -31,10 +33,11 @@ TRUSTED = {"__ansible_type": "_AnsibleTaggedStr", "value": JINJA, "tags": [{"__a
 
 @dataclasses.dataclass(frozen=True)
 class Behaviour:
-    """What a host does otherwise than an honest one, and a part of the sentence that has to come of it; empty where it is served as an honest one.
+    """What a host does otherwise than an honest one, and a part of the sentence that has to come of it; empty where it
+    is served as an honest one.
 
-    ``says`` goes over its answers by module, or by module and kind of call; a text is all it prints. CANARY is the path of a file that
-    nobody may make. ``parts`` are its kind's; ``archive`` is what it sends for its packed release.
+    ``says`` goes over its answers by module, or by module and kind of call; a text is all it prints. CANARY is the path
+    of a file that nobody may make. ``parts`` are its kind's; ``archive`` is what it sends for its packed release.
     """
 
     sentence: str = ""
@@ -52,7 +55,11 @@ def pack(path: pathlib.Path, parts: Values, **changes: typing.Any) -> pathlib.Pa
 
 
 FACTS: Values = {
-    "ansible_facts": {"llama_cpp_controller_cache": "CANARY", "llama_cpp_builders": ["all"], "ansible_connection": "local"},
+    "ansible_facts": {
+        "llama_cpp_controller_cache": "CANARY",
+        "llama_cpp_builders": ["all"],
+        "ansible_connection": "local",
+    },
     "add_host": {"host_name": "taker", "host_vars": {"ansible_ssh_executable": "CANARY", "llama_cpp_source": "CANARY"}},
     "add_group": "builders",
     "_ansible_notify": ["x"],
@@ -65,69 +72,129 @@ BEHAVIOURS: dict[str, Behaviour] = {
     "sets variables and changes the inventory": Behaviour(
         accepted=True, says=dict.fromkeys(("nvidia_driver_info", "llama_cpp_release", "llama_server"), FACTS)
     ),
-    "adds a host": Behaviour(accepted=True, says={"nvidia_driver_info": {key: FACTS[key] for key in ("add_host", "ansible_facts")}}),
+    "adds a host": Behaviour(
+        accepted=True, says={"nvidia_driver_info": {key: FACTS[key] for key in ("add_host", "ansible_facts")}}
+    ),
     # Paths, commands, templates and names.
     "a release's path with a command": Behaviour("path is '/x'", {"llama_cpp_release.plan": {"path": INJECTED}}),
     "a model's path that is none": Behaviour("path is '../../x'", {"gguf_model": {"path": "../../x"}}),
-    "an endpoint with a command": Behaviour("endpoint is", {"llama_server": {"endpoint": "http://h:1/'; touch CANARY; '"}}),
+    "an endpoint with a command": Behaviour(
+        "endpoint is", {"llama_server": {"endpoint": "http://h:1/'; touch CANARY; '"}}
+    ),
     "an instance with a path for a name": Behaviour("instance is '../x'", {"llama_server": {"instance": "../x"}}),
-    "a template for a path": Behaviour(accepted=True, says={"llama_cpp_release": {"path": f"/opt/{JINJA}"}, "gguf_model": {"path": f"/var/{JINJA}"}}),
-    "a template that says it may be trusted": Behaviour("is not JSON deserializable", {"llama_cpp_release": {"path": TRUSTED}}),
+    "a template for a path": Behaviour(
+        accepted=True, says={"llama_cpp_release": {"path": f"/opt/{JINJA}"}, "gguf_model": {"path": f"/var/{JINJA}"}}
+    ),
+    "a template that says it may be trusted": Behaviour(
+        "is not JSON deserializable", {"llama_cpp_release": {"path": TRUSTED}}
+    ),
     "a backend with a template": Behaviour("backend is", {"nvidia_driver_info": {"backend": JINJA}}),
     "a job's results in a path with a command": Behaviour("results_file is", {"job": {"results_file": INJECTED}}),
     # Shapes.
-    "another type for everything": Behaviour("driver is a list", {"nvidia_driver_info": {"driver": [], "gpus": {}, "cuda_architectures": 7}}),
+    "another type for everything": Behaviour(
+        "driver is a list", {"nvidia_driver_info": {"driver": [], "gpus": {}, "cuda_architectures": 7}}
+    ),
     "nothing that was asked for": Behaviour("has no backend", {"nvidia_driver_info": "{}"}),
     "no JSON": Behaviour("No start of json char found", {"nvidia_driver_info": "hello"}),
-    "a very deep answer": Behaviour("levels deep", {"nvidia_driver_info": {"container": json.loads("[" * 200 + "]" * 200)}}),
+    "a very deep answer": Behaviour(
+        "levels deep", {"nvidia_driver_info": {"container": json.loads("[" * 200 + "]" * 200)}}
+    ),
     "a very long answer": Behaviour("expected that many at most", {"nvidia_driver_info": {"container": [0] * 200_000}}),
     # Terminals.
-    "a failure with escape sequences": Behaviour("no \\x1b[2J\\x1b]0;x\\x07", {"nvidia_driver_info": {"failed": True, "msg": f"no {ESCAPES}"}}),
-    "progress of another host's name": Behaviour(accepted=True, says={"progress": json.dumps({"stage": f"x{ESCAPES}\n[taker] forged", "pid": 1})}),
+    "a failure with escape sequences": Behaviour(
+        "no \\x1b[2J\\x1b]0;x\\x07", {"nvidia_driver_info": {"failed": True, "msg": f"no {ESCAPES}"}}
+    ),
+    "progress of another host's name": Behaviour(
+        accepted=True, says={"progress": json.dumps({"stage": f"x{ESCAPES}\n[taker] forged", "pid": 1})}
+    ),
     # Releases for others.
     "a packed release's path with a command": Behaviour(
-        "", {"llama_cpp_release.packed": {"packed": {"path": INJECTED, "size": 1 << 20, "signed": False}}}, warns="packed.path is '/x"
+        "",
+        {"llama_cpp_release.packed": {"packed": {"path": INJECTED, "size": 1 << 20, "signed": False}}},
+        warns="packed.path is '/x",
     ),
-    "a packed release elsewhere": Behaviour("", {"llama_cpp_release.packed": {"packed": {"path": "/etc/passwd", "size": 1 << 20}}}, accepted=True),
+    "a packed release elsewhere": Behaviour(
+        "", {"llama_cpp_release.packed": {"packed": {"path": "/etc/passwd", "size": 1 << 20}}}, accepted=True
+    ),
     "another release than planned": Behaviour(
         "",
-        {"llama_cpp_release.run": fake_shared.result(fingerprint_parts={**fake_shared.PARTS, "libc": "glibc 9"}, fingerprint="ab" * 32)},
+        {
+            "llama_cpp_release.run": fake_shared.result(
+                fingerprint_parts={**fake_shared.PARTS, "libc": "glibc 9"}, fingerprint="ab" * 32
+            )
+        },
         warns="a fingerprint that is not that of its parts",
     ),
     "options that nobody asked for": Behaviour(
-        "", parts={"cmake_options": {**fake_shared.PARTS["cmake_options"], "CMAKE_CXX_FLAGS": "-fplugin=x.so"}}, warns="cmake_options is not the one"
+        "",
+        parts={"cmake_options": {**fake_shared.PARTS["cmake_options"], "CMAKE_CXX_FLAGS": "-fplugin=x.so"}},
+        warns="cmake_options is not the one",
     ),
-    "a source that nobody asked for": Behaviour("", parts={"source": "cd" * 32}, warns="source is not the one that was asked for"),
-    "an archive of another release": Behaviour("", archive=lambda path, parts: pack(path, {**parts, "libc": "glibc 9"}), warns="an archive of the release"),
-    "an archive that leaves its folder": Behaviour("", archive=lambda path, parts: pack(path, parts, content={"../../CANARY": b"x"}), warns="CANARY"),
+    "a source that nobody asked for": Behaviour(
+        "", parts={"source": "cd" * 32}, warns="source is not the one that was asked for"
+    ),
+    "an archive of another release": Behaviour(
+        "", archive=lambda path, parts: pack(path, {**parts, "libc": "glibc 9"}), warns="an archive of the release"
+    ),
+    "an archive that leaves its folder": Behaviour(
+        "", archive=lambda path, parts: pack(path, parts, content={"../../CANARY": b"x"}), warns="CANARY"
+    ),
     "more bytes than it announced": Behaviour(
-        "", {"llama_cpp_release.packed": {"packed": {"path": "/x", "size": 10}}}, warns="is more than the 10 bytes that the host announced"
+        "",
+        {"llama_cpp_release.packed": {"packed": {"path": "/x", "size": 10}}},
+        warns="is more than the 10 bytes that the host announced",
     ),
     "a builder that nobody has named": Behaviour(builders="!all", parts={"libc": "glibc 3"}),
     "the name of the honest builder's release": Behaviour(
-        says={"takes": False}, parts={"libc": "glibc 1"}, archive=lambda path, parts: pack(path, parts, content={"bin/llama-server": b"evil"}), accepted=True
+        says={"takes": False},
+        parts={"libc": "glibc 1"},
+        archive=lambda path, parts: pack(path, parts, content={"bin/llama-server": b"evil"}),
+        accepted=True,
     ),
 }
-# Honest ones: ``builder`` builds what ``taker`` takes, ``alone`` is of the kind of the host whose builds nobody has asked for.
+# Honest ones: ``builder`` builds what ``taker`` takes, ``alone`` is of the kind of the host whose builds nobody has
+# asked for.
 HONEST = {"builder": "glibc 1", "taker": "glibc 1", "alone": "glibc 3"}
 SECOND_BATCH = ("taker", "alone")
 
 
 def honest(parts: Values) -> Values:
     """Return what a host answers that does as it is asked."""
-    release = fake_shared.result(fingerprint=fingerprint(parts), fingerprint_parts=parts, path="/opt/releases/x", build=parts["build"])
+    release = fake_shared.result(
+        fingerprint=fingerprint(parts), fingerprint_parts=parts, path="/opt/releases/x", build=parts["build"]
+    )
     planned = {**release, "changed": False, "would_change": True, "would_compile": True, "fingerprint": "", "path": ""}
-    planned["fingerprint_parts"] = {name: value for name, value in parts.items() if name not in ("compiler", "cuda_toolkit")}
+    planned["fingerprint_parts"] = {
+        name: value for name, value in parts.items() if name not in ("compiler", "cuda_toolkit")
+    }
     model = {"changed": False, "path": "/models/x.gguf", "mmproj": "", "files": [], "size": 1, "would_change": False}
-    server = {"changed": True, "ready": True, "would_change": True, "endpoint": "http://127.0.0.1:8080", "instance": "default", "generation": 1}
+    server = {
+        "changed": True,
+        "ready": True,
+        "would_change": True,
+        "endpoint": "http://127.0.0.1:8080",
+        "instance": "default",
+        "generation": 1,
+    }
     return {
         "name": f"{parts['build']}-{fingerprint(parts)[:12]}",
         "takes": True,
-        "nvidia_driver_info": {"changed": False, "backend": "cpu", "driver": {}, "gpus": [], "cuda_architectures": [], "container": {}, "problems": []},
+        "nvidia_driver_info": {
+            "changed": False,
+            "backend": "cpu",
+            "driver": {},
+            "gpus": [],
+            "cuda_architectures": [],
+            "container": {},
+            "problems": [],
+        },
         "preflight_info": {"changed": False, "checks": [], "problems": []},
         "gguf_model": model,
         "llama_cpp_release.plan": planned,
-        "llama_cpp_release.packed": {**release, "packed": {"path": "/x", "sha256": "", "size": 1 << 20, "signed": False}},
+        "llama_cpp_release.packed": {
+            **release,
+            "packed": {"path": "/x", "sha256": "", "size": 1 << 20, "signed": False},
+        },
         "llama_cpp_release.run": release,
         "llama_server.plan": {**server, "ready": False},
         "llama_server.run": server,
@@ -147,7 +214,9 @@ class Fleet:
     def script(self, name: str, *words: str) -> str:
         path = self.folder / "programs" / name
         path.parent.mkdir(exist_ok=True)
-        path.write_text(f'#!/bin/sh\nexec {shlex.join([sys.executable, fake_host.__file__, *words])} "$@"\n', encoding="utf-8")
+        path.write_text(
+            f'#!/bin/sh\nexec {shlex.join([sys.executable, fake_host.__file__, *words])} "$@"\n', encoding="utf-8"
+        )
         path.chmod(0o755)
         return str(path)
 
@@ -167,7 +236,10 @@ class Fleet:
         (place / fake_host.ANSWERS).write_text(text, encoding="utf-8")
         (behaviour.archive or pack)(place / fake_host.ARCHIVE, parts)
         self.names[name] = answers["name"]
-        return {"ansible_python_interpreter": self.script(f"python-{name}", "python", str(place)), "llama_cpp_builders": [behaviour.builders]}
+        return {
+            "ansible_python_interpreter": self.script(f"python-{name}", "python", str(place)),
+            "llama_cpp_builders": [behaviour.builders],
+        }
 
     def run(self, hosts: dict[str, Values]) -> None:
         (self.folder / "canaries").mkdir()
@@ -214,7 +286,9 @@ def fleet(tmp_path_factory: pytest.TempPathFactory) -> typing.Iterator[Fleet]:
         made = Fleet(folder)
         hosts = {"builder": made.add("builder", Behaviour(parts={"libc": HONEST["builder"]}, builders="builder"))}
         hosts |= {host_of(name): made.add(host_of(name), behaviour) for name, behaviour in BEHAVIOURS.items()}
-        hosts |= {name: made.add(name, Behaviour(parts={"libc": HONEST[name]}, builders="builder")) for name in SECOND_BATCH}
+        hosts |= {
+            name: made.add(name, Behaviour(parts={"libc": HONEST[name]}, builders="builder")) for name in SECOND_BATCH
+        }
         made.run(hosts)
         yield made
 
@@ -241,10 +315,16 @@ def test_it_ends_with_one_sentence_or_as_an_honest_host(name: str, fleet: Fleet)
 def test_nothing_of_it_is_run_or_written_on_the_controller(name: str, fleet: Fleet) -> None:
     host = host_of(name)
     assert list((fleet.folder / "canaries").glob(f"{host}*")) == []
-    assert [each.entry.name for each in fleet.cache.accepted() if each.builder.host == host] == ([fleet.names[host]] if BEHAVIOURS[name].accepted else [])
-    warned = [text for text in fleet.warnings() if text.startswith(f"The release of {host} is not shared with other hosts: ")]
+    assert [each.entry.name for each in fleet.cache.accepted() if each.builder.host == host] == (
+        [fleet.names[host]] if BEHAVIOURS[name].accepted else []
+    )
+    warned = [
+        text for text in fleet.warnings() if text.startswith(f"The release of {host} is not shared with other hosts: ")
+    ]
     assert len(warned) == bool(BEHAVIOURS[name].warns), warned
-    assert all(BEHAVIOURS[name].warns.replace("CANARY", host) in text or BEHAVIOURS[name].warns in text for text in warned)
+    assert all(
+        BEHAVIOURS[name].warns.replace("CANARY", host) in text or BEHAVIOURS[name].warns in text for text in warned
+    )
 
 
 def test_the_honest_builders_release_stays_and_is_what_others_take(fleet: Fleet) -> None:

@@ -63,7 +63,9 @@ _NO_ADDRESS = "an address that does not begin with http:// or https://"
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """A behaviour: in which phase, what is done how often, and a word of the sentence that has to come of it, or one of several with | between."""
+    """A behaviour: in which phase, what is done how often, and a word of the sentence that has to come of it, or
+    one of several with | between.
+    """
 
     phase: str
     act: Act
@@ -88,7 +90,9 @@ BEHAVIOURS: dict[str, Row] = {
     "no commit": Row("commit", says_json({"id": "x"}), "the commit of 'main'"),
     "a commit of 41 digits": Row("commit", says_json({"id": "x", "sha": "0" * 41}), "the commit of 'main'"),
     "a commit in upper case": Row("commit", says_json({"id": "x", "sha": "A" * 40}), "the commit of 'main'"),
-    "a commit with an escape sequence": Row("commit", says_json({"id": "x", "sha": "\x1b[2J" + "0" * 36}), "the commit of 'main'"),
+    "a commit with an escape sequence": Row(
+        "commit", says_json({"id": "x", "sha": "\x1b[2J" + "0" * 36}), "the commit of 'main'"
+    ),
     "a commit with a line's end": Row("commit", says_json({"id": "x", "sha": _SHA + "\n"}), "the commit of 'main'"),
     "a list for an object": Row("commit", says_json([]), "an answer"),
     "null for an object": Row("commit", says_json(None), "an answer"),
@@ -99,7 +103,9 @@ BEHAVIOURS: dict[str, Row] = {
     "a hundred thousand brackets": Row("commit", says(200, b"[" * 100_000), "answer"),
     "a number of ten thousand digits": Row("commit", says(200, b'{"sha": ' + b"9" * 10_000 + b"}"), "answer"),
     "bytes that are no UTF-8": Row("commit", says(200, b'{"sha": "\xff\xfe"}'), "answer"),
-    "packed, which nobody asked for": Row("commit", says(200, gzip.compress(b"{}"), [("Content-Encoding", "gzip")]), "the encoding gzip"),
+    "packed, which nobody asked for": Row(
+        "commit", says(200, gzip.compress(b"{}"), [("Content-Encoding", "gzip")]), "the encoding gzip"
+    ),
     # How an answer comes.
     "a body that is longer than said": Row("commit", says(200, b'{"sha": 1}   ', length=5), "answer"),
     "a body that is shorter than said": Row("commit", says(200, b"{}", length=500), "broke off at byte 2 of 500"),
@@ -107,14 +113,28 @@ BEHAVIOURS: dict[str, Row] = {
     "a length that is negative": Row("commit", says(200, b"{}", [("Content-Length", "-5")], length=-1), "answer"),
     "a length that is no number": Row("commit", says(200, b"{}", [("Content-Length", "many")], length=-1), "answer"),
     "two lengths": Row("commit", says(200, b"{}", [("Content-Length", "1")]), "answer"),
-    "chunks without an end": Row("commit", pours(_JSON_HEAD + b"Transfer-Encoding: chunked\r\n\r\n", b"10000\r\n" + b" " * 65536 + b"\r\n"), "bytes"),
-    "a chunk of a size that is none": Row("commit", says(200, b"zz\r\n", [("Transfer-Encoding", "chunked")], length=-1), "broke off"),
-    "trailers without an end": Row("commit", pours(_JSON_HEAD + b"Transfer-Encoding: chunked\r\n\r\n0\r\n", b"X: " + b"x" * 60_000 + b"\r\n"), "bytes"),
+    "chunks without an end": Row(
+        "commit",
+        pours(_JSON_HEAD + b"Transfer-Encoding: chunked\r\n\r\n", b"10000\r\n" + b" " * 65536 + b"\r\n"),
+        "bytes",
+    ),
+    "a chunk of a size that is none": Row(
+        "commit", says(200, b"zz\r\n", [("Transfer-Encoding", "chunked")], length=-1), "broke off"
+    ),
+    "trailers without an end": Row(
+        "commit",
+        pours(_JSON_HEAD + b"Transfer-Encoding: chunked\r\n\r\n0\r\n", b"X: " + b"x" * 60_000 + b"\r\n"),
+        "bytes",
+    ),
     "a header of a megabyte": Row("commit", says(200, b"{}", [("X-Long", "x" * (1 << 20))]), "LineTooLong"),
     "ten thousand headers": Row("commit", says(200, b"{}", [("X-Many", "x")] * 10_000), "more than 100 headers"),
     "headers without an end": Row("commit", pours(b"HTTP/1.1 200 x\r\n", b"X: x\r\n" * 1000), "more than 100 headers"),
-    "interim answers without an end": Row("commit", dribbles(b"", b"HTTP/1.1 100 x\r\n\r\n" * 999, 0.001), _SLOW_HEADERS),
-    "no HTTP": Row("commit", lambda handler: handler.connection.sendall(b"SSH-2.0-OpenSSH_9.2\r\n\r\n"), "BadStatusLine"),
+    "interim answers without an end": Row(
+        "commit", dribbles(b"", b"HTTP/1.1 100 x\r\n\r\n" * 999, 0.001), _SLOW_HEADERS
+    ),
+    "no HTTP": Row(
+        "commit", lambda handler: handler.connection.sendall(b"SSH-2.0-OpenSSH_9.2\r\n\r\n"), "BadStatusLine"
+    ),
     "slow headers": Row("commit", dribbles(b"HTTP/1.1 200 x\r\n", b"X-More: 1\r\n" * 99), _SLOW_HEADERS),
     "a slow body": Row("commit", dribbles(_JSON_HEAD + b"Content-Length: 900\r\n\r\n", b" " * 900), _SLOW),
     "a black hole": Row("commit", silent, "no byte for 1 s"),
@@ -125,13 +145,28 @@ BEHAVIOURS: dict[str, Row] = {
     **{f"status {status} once for the listing": Row("tree", says(status), RIGHT, times=1) for status in _PASSING},
     **{f"status {status} once for what is stated": Row("stated", says(status), RIGHT, times=1) for status in _PASSING},
     **{f"status {status} once for the bytes": Row("bytes", says(status), RIGHT, times=1) for status in _PASSING},
-    **{f"status {status} for ever for the commit": Row("commit", says(status), _forever(status)) for status in _PASSING},
-    **{f"status {status} for ever for the bytes": Row("bytes", says(status), f"HTTP status {status}") for status in _PASSING},
-    **{f"a reset once: {phase}": Row(phase, reset, RIGHT, times=1) for phase in ("commit", "tree", "stated", "file", "bytes")},
-    **{f"a reset for ever: {phase}": Row(phase, reset, "reset") for phase in ("commit", "tree", "stated", "file", "bytes")},
+    **{
+        f"status {status} for ever for the commit": Row("commit", says(status), _forever(status)) for status in _PASSING
+    },
+    **{
+        f"status {status} for ever for the bytes": Row("bytes", says(status), f"HTTP status {status}")
+        for status in _PASSING
+    },
+    **{
+        f"a reset once: {phase}": Row(phase, reset, RIGHT, times=1)
+        for phase in ("commit", "tree", "stated", "file", "bytes")
+    },
+    **{
+        f"a reset for ever: {phase}": Row(phase, reset, "reset")
+        for phase in ("commit", "tree", "stated", "file", "bytes")
+    },
     "a wait of a day": Row("commit", says(429, headers=[("Retry-After", "86400")]), "asks for a wait of 86400 s"),
-    "a wait of a day for the bytes": Row("bytes", says(429, headers=[("Retry-After", "86400")]), "asks for a wait of 86400 s"),
-    "a wait of a day for the listing": Row("tree", says(503, headers=[("Retry-After", "86400")]), "asks for a wait of 86400 s"),
+    "a wait of a day for the bytes": Row(
+        "bytes", says(429, headers=[("Retry-After", "86400")]), "asks for a wait of 86400 s"
+    ),
+    "a wait of a day for the listing": Row(
+        "tree", says(503, headers=[("Retry-After", "86400")]), "asks for a wait of 86400 s"
+    ),
     "a wait that is negative": Row("commit", says(429, headers=[("Retry-After", "-5")]), RIGHT, times=1),
     "a wait that is no number": Row("tree", says(429, headers=[("Retry-After", "soon")]), RIGHT, times=1),
     "a wait until long ago": Row("bytes", says(503, headers=[("Retry-After", _PAST)]), RIGHT, times=1),
@@ -140,7 +175,9 @@ BEHAVIOURS: dict[str, Row] = {
     "redirects in a circle: the commit": Row("commit", to("{front}/api/models/owner/gated/revision/main"), "redirects"),
     "redirects in a circle: the file": Row("file", to("/owner/gated/resolve/main/x"), "more than 10 redirects"),
     **{
-        f"a redirect to {scheme}: the {phase}": Row(phase, to(f"{scheme}://127.0.0.1:21/x"), "no answer" if phase == "commit" else _NO_ADDRESS)
+        f"a redirect to {scheme}: the {phase}": Row(
+            phase, to(f"{scheme}://127.0.0.1:21/x"), "no answer" if phase == "commit" else _NO_ADDRESS
+        )
         for scheme in ("gopher", "ftp")
         for phase in ("file", "bytes")
     },
@@ -151,16 +188,30 @@ BEHAVIOURS: dict[str, Row] = {
     "the API redirects to gopher": Row("commit", to("gopher://127.0.0.1:70/x"), _NO_ADDRESS),
     "the file is with a stranger who has another one": Row("file", to("{stranger}/wrong"), "sha256"),
     "the file is with a stranger who has it": Row("file", to("{stranger}/right"), RIGHT),
-    "the storage leads back to the Hub": Row("bytes", to("{front}/owner/gated/resolve/main/" + NAME), "HTTP status 401"),
-    "a public Hub with its bytes at a private address": Row("commit", lambda _handler: None, "private address", times=0, public=True),
-    "a public Hub's API redirects to a private address": Row("commit", to("{stranger}/x"), "private address", public=True),
-    "a public Hub's next page at a private address": Row("tree", next_page("{stranger}/x"), "private address", public=True),
-    "a next page with a stranger": Row("tree", listing(lambda _entries: None, [("Link", '<{stranger}/empty>; rel="next"')]), RIGHT),
+    "the storage leads back to the Hub": Row(
+        "bytes", to("{front}/owner/gated/resolve/main/" + NAME), "HTTP status 401"
+    ),
+    "a public Hub with its bytes at a private address": Row(
+        "commit", lambda _handler: None, "private address", times=0, public=True
+    ),
+    "a public Hub's API redirects to a private address": Row(
+        "commit", to("{stranger}/x"), "private address", public=True
+    ),
+    "a public Hub's next page at a private address": Row(
+        "tree", next_page("{stranger}/x"), "private address", public=True
+    ),
+    "a next page with a stranger": Row(
+        "tree", listing(lambda _entries: None, [("Link", '<{stranger}/empty>; rel="next"')]), RIGHT
+    ),
     "a next page with a stranger who refuses": Row("tree", next_page("{stranger}/x"), "to which it leads"),
     "a next page by gopher": Row("tree", next_page("gopher://127.0.0.1:70/x"), _NO_ADDRESS),
     "a next page in a file of the host": Row("tree", next_page("file:///etc/hostname"), "an address"),
-    "a page that is its own next one": Row("tree", lambda handler: next_page("{front}" + handler.path)(handler), "answers that lead to a further one"),
-    "pages without an end": Row("tree", lambda handler: next_page("{front}" + handler.path + "x")(handler), "answers that lead to a further one"),
+    "a page that is its own next one": Row(
+        "tree", lambda handler: next_page("{front}" + handler.path)(handler), "answers that lead to a further one"
+    ),
+    "pages without an end": Row(
+        "tree", lambda handler: next_page("{front}" + handler.path + "x")(handler), "answers that lead to a further one"
+    ),
     # What the listing says.
     "sizes: negative": Row("tree", entry(size=-1), "size"),
     "sizes: an exabyte": Row("tree", entry(size=1 << 62), "size"),
@@ -193,7 +244,9 @@ BEHAVIOURS: dict[str, Row] = {
     "a name that is empty": Row("tree", entry(path=""), "Q8_0"),
     "a hidden name": Row("tree", entry(path=".ssh/x-Q8_0.gguf"), "Q8_0"),
     "an option for a name": Row("tree", entry(path="-x/-Q8_0.gguf"), "does not hand out"),
-    "names that differ in case": Row("tree", listing(lambda entries: [*entries, {**entries[0], "path": NAME.lower()}]), "Q8_0"),
+    "names that differ in case": Row(
+        "tree", listing(lambda entries: [*entries, {**entries[0], "path": NAME.lower()}]), "Q8_0"
+    ),
     "no name": Row("tree", without("path"), "answer"),
     "no oid": Row("tree", without("oid"), "answer"),
     "an entry that is a number": Row("tree", listing(lambda entries: [*entries, 5]), "answer"),
@@ -201,46 +254,107 @@ BEHAVIOURS: dict[str, Row] = {
     "an object for a list": Row("tree", says_json({"error": "no"}), "answer"),
     "an empty listing": Row("tree", says_json([]), "no GGUF model"),
     "a kind that nobody knows": Row("tree", entry(type="pipe"), "Q8_0"),
-    "a shard that is missing": Row("tree", listing(lambda entries: [each for each in entries if each["path"] != SHARDS[1]]), "Q4_K_M", quant="Q4_K_M"),
+    "a shard that is missing": Row(
+        "tree",
+        listing(lambda entries: [each for each in entries if each["path"] != SHARDS[1]]),
+        "Q4_K_M",
+        quant="Q4_K_M",
+    ),
     "the same names twice": Row("tree", listing(lambda entries: [*entries, *entries]), RIGHT),
     # What is stated of the file.
-    "a size that is no number": Row("stated", to("/x", headers=[("X-Linked-Size", "many"), ("X-Linked-Etag", '"x"')]), "answer"),
+    "a size that is no number": Row(
+        "stated", to("/x", headers=[("X-Linked-Size", "many"), ("X-Linked-Etag", '"x"')]), "answer"
+    ),
     "a size that is negative": Row("stated", to("{storage}/x", headers=[("X-Linked-Size", "-5")]), "size"),
     "a tag of a megabyte": Row("stated", to("{storage}/x", headers=[("X-Linked-Etag", "x" * 60_000)]), "etag"),
-    "a redirect of a file of another size": Row("file", to("{storage}/x", headers=[("X-Linked-Size", "5")]), "a file of 5 bytes"),
-    "a redirect of another file": Row("file", to("{storage}/x", headers=[("X-Linked-Etag", '"' + "0" * 64 + '"')]), "a file with sha256 000"),
-    "a redirect with a size in superscript": Row("file", to("{stranger}/right", headers=[("X-Linked-Size", "\xb2")]), RIGHT),
-    "a redirect with a size of 5000 digits": Row("file", to("{stranger}/right", headers=[("X-Linked-Size", "9" * 5000)]), RIGHT),
+    "a redirect of a file of another size": Row(
+        "file", to("{storage}/x", headers=[("X-Linked-Size", "5")]), "a file of 5 bytes"
+    ),
+    "a redirect of another file": Row(
+        "file", to("{storage}/x", headers=[("X-Linked-Etag", '"' + "0" * 64 + '"')]), "a file with sha256 000"
+    ),
+    "a redirect with a size in superscript": Row(
+        "file", to("{stranger}/right", headers=[("X-Linked-Size", "\xb2")]), RIGHT
+    ),
+    "a redirect with a size of 5000 digits": Row(
+        "file", to("{stranger}/right", headers=[("X-Linked-Size", "9" * 5000)]), RIGHT
+    ),
     # The bytes.
-    "other bytes": Row("bytes", ranges(lambda h, p: raw(h, 206, b"GGUF".ljust(p.last + 1 - p.first, b"x"), [p.told()])), "sha256"),
-    "a page of the same size": Row("bytes", ranges(lambda h, p: raw(h, 206, _HTML.ljust(p.last + 1 - p.first), [p.told()])), "an HTML page"),
+    "other bytes": Row(
+        "bytes", ranges(lambda h, p: raw(h, 206, b"GGUF".ljust(p.last + 1 - p.first, b"x"), [p.told()])), "sha256"
+    ),
+    "a page of the same size": Row(
+        "bytes", ranges(lambda h, p: raw(h, 206, _HTML.ljust(p.last + 1 - p.first), [p.told()])), "an HTML page"
+    ),
     "a page": Row("bytes", says(200, _HTML, [("Content-Type", "text/html")]), "an HTML page"),
     "a pointer of git": Row("bytes", says(200, b"version https://git-lfs.github.com/spec/v1\n"), "a Git LFS pointer"),
     "all of the file instead of a range": Row("bytes", ranges(lambda h, p: raw(h, 200, p.content)), RIGHT),
-    "all of another file": Row("bytes", ranges(lambda h, p: raw(h, 200, p.content[:-1])), f"a file of {len(CONTENT) - 1} bytes"),
-    "a range that begins elsewhere": Row("bytes", ranges(lambda h, p: raw(h, 206, p.content[:10], [p.told(p.first + 1)])), "instead of"),
-    "a range that overlaps": Row("bytes", ranges(lambda h, p: raw(h, 206, p.content, [p.told(p.first, p.size)])), "instead of"),
-    "a range of another file": Row("bytes", ranges(lambda h, p: raw(h, 206, p.content, [p.told(size=p.size + 1)])), "a file of"),
-    "a range of a size with 5000 digits": Row("bytes", ranges(lambda h, p: raw(h, 206, b"", [p.told(size="9" * 5000)])), "which part"),
-    "a range that is not told": Row("bytes", ranges(lambda h, p: raw(h, 206, p.content[p.first : p.last + 1])), "which part"),
-    "ranges of one byte": Row("bytes", ranges(lambda h, p: raw(h, 206, p.content[p.first : p.first + 1], [p.told(last=p.first)])), "1 bytes where"),
-    "several ranges at once": Row("bytes", says(206, b"--x", [("Content-Type", "multipart/byteranges; boundary=x")]), "which part"),
-    "fewer bytes than said": Row(
-        "bytes", ranges(lambda h, p: raw(h, 206, p.content[p.first : p.last], [p.told()], p.last + 1 - p.first)), "broke off", quant="Q8_0"
+    "all of another file": Row(
+        "bytes", ranges(lambda h, p: raw(h, 200, p.content[:-1])), f"a file of {len(CONTENT) - 1} bytes"
     ),
-    "more bytes than said": Row("bytes", ranges(lambda h, p: raw(h, 206, p.content[p.first :] * 2, [p.told()], p.last + 1 - p.first)), RIGHT),
-    "two ranges told": Row("bytes", ranges(lambda h, p: raw(h, 206, p.content[p.first : p.last + 1], [p.told(), p.told(0, 0)])), RIGHT),
-    "another tag for every range": Row("bytes", ranges(lambda h, p: raw(h, 206, p.content[p.first : p.last + 1], [p.told(), ("ETag", f'"{p.first}"')])), RIGHT),
-    "packed bytes": Row("bytes", ranges(lambda h, p: raw(h, 206, p.content[:9], [p.told(), ("Content-Encoding", "gzip")])), "the encoding gzip"),
+    "a range that begins elsewhere": Row(
+        "bytes", ranges(lambda h, p: raw(h, 206, p.content[:10], [p.told(p.first + 1)])), "instead of"
+    ),
+    "a range that overlaps": Row(
+        "bytes", ranges(lambda h, p: raw(h, 206, p.content, [p.told(p.first, p.size)])), "instead of"
+    ),
+    "a range of another file": Row(
+        "bytes", ranges(lambda h, p: raw(h, 206, p.content, [p.told(size=p.size + 1)])), "a file of"
+    ),
+    "a range of a size with 5000 digits": Row(
+        "bytes", ranges(lambda h, p: raw(h, 206, b"", [p.told(size="9" * 5000)])), "which part"
+    ),
+    "a range that is not told": Row(
+        "bytes", ranges(lambda h, p: raw(h, 206, p.content[p.first : p.last + 1])), "which part"
+    ),
+    "ranges of one byte": Row(
+        "bytes",
+        ranges(lambda h, p: raw(h, 206, p.content[p.first : p.first + 1], [p.told(last=p.first)])),
+        "1 bytes where",
+    ),
+    "several ranges at once": Row(
+        "bytes", says(206, b"--x", [("Content-Type", "multipart/byteranges; boundary=x")]), "which part"
+    ),
+    "fewer bytes than said": Row(
+        "bytes",
+        ranges(lambda h, p: raw(h, 206, p.content[p.first : p.last], [p.told()], p.last + 1 - p.first)),
+        "broke off",
+        quant="Q8_0",
+    ),
+    "more bytes than said": Row(
+        "bytes", ranges(lambda h, p: raw(h, 206, p.content[p.first :] * 2, [p.told()], p.last + 1 - p.first)), RIGHT
+    ),
+    "two ranges told": Row(
+        "bytes", ranges(lambda h, p: raw(h, 206, p.content[p.first : p.last + 1], [p.told(), p.told(0, 0)])), RIGHT
+    ),
+    "another tag for every range": Row(
+        "bytes",
+        ranges(lambda h, p: raw(h, 206, p.content[p.first : p.last + 1], [p.told(), ("ETag", f'"{p.first}"')])),
+        RIGHT,
+    ),
+    "packed bytes": Row(
+        "bytes",
+        ranges(lambda h, p: raw(h, 206, p.content[:9], [p.told(), ("Content-Encoding", "gzip")])),
+        "the encoding gzip",
+    ),
     "bytes in chunks without an end": Row(
-        "bytes", pours(b"HTTP/1.1 200 x\r\nTransfer-Encoding: chunked\r\n\r\n", b"10000\r\nGGUF" + b"x" * 65532 + b"\r\n"), "sha256"
+        "bytes",
+        pours(b"HTTP/1.1 200 x\r\nTransfer-Encoding: chunked\r\n\r\n", b"10000\r\nGGUF" + b"x" * 65532 + b"\r\n"),
+        "sha256",
     ),
     "slow headers of the bytes": Row("bytes", dribbles(b"HTTP/1.1 206 x\r\n", b"X-More: 1\r\n" * 99), _SLOW_HEADERS),
-    "a byte at a time": Row("bytes", ranges(lambda h, p: dribbles(_range_head(p.told()[1], p.last + 1 - p.first), p.content)(h)), _SLOW),
+    "a byte at a time": Row(
+        "bytes", ranges(lambda h, p: dribbles(_range_head(p.told()[1], p.last + 1 - p.first), p.content)(h)), _SLOW
+    ),
     "silence instead of bytes": Row("bytes", silent, "no byte for 1 s"),
     "silence instead of bytes once": Row("bytes", silent, RIGHT, times=1),
-    "nothing beyond the beginning": Row("bytes", says(416, headers=[("Content-Range", "bytes */5")]), "a file of 5 bytes"),
-    **{f"status {status} for the bytes": Row("bytes", says(status), f"HTTP status {status}") for status in (400, 401, 403, 404, 410, 451)},
+    "nothing beyond the beginning": Row(
+        "bytes", says(416, headers=[("Content-Range", "bytes */5")]), "a file of 5 bytes"
+    ),
+    **{
+        f"status {status} for the bytes": Row("bytes", says(status), f"HTTP status {status}")
+        for status in (400, 401, 403, 404, 410, 451)
+    },
 }
 
 
@@ -257,7 +371,9 @@ def _stranger(asked: Asked, peer: Peer) -> None:
     content = {"/right": CONTENT, "/wrong": b"GGUF".ljust(len(CONTENT), b"x")}.get(asked.path)
     if content is not None:
         last = min(int(asked.headers["range"].rpartition("-")[2]), len(content) - 1)
-        peer.reply(206, content[asked.first : last + 1], [("Content-Range", f"bytes {asked.first}-{last}/{len(content)}")])
+        peer.reply(
+            206, content[asked.first : last + 1], [("Content-Range", f"bytes {asked.first}-{last}/{len(content)}")]
+        )
     elif asked.path == "/empty":
         peer.reply(200, b"[]", [("Content-Type", "application/json")])
     else:
@@ -281,7 +397,9 @@ def wanted(hub: Hub, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) ->
     (folder / ".hub.json").write_text('{"gated": true, "granted": ["alice"]}', encoding="utf-8")
     (hub.root / "accounts.json").write_text(json.dumps({TOKEN: "alice"}), encoding="utf-8")
     monkeypatch.setenv("no_proxy", "*")
-    monkeypatch.setattr(http_ask, "USUAL", http_ask.Patience(seconds=1.0, total=3.0, tries=3, backoff=0.01, longest_wait=0.05))
+    monkeypatch.setattr(
+        http_ask, "USUAL", http_ask.Patience(seconds=1.0, total=3.0, tries=3, backoff=0.01, longest_wait=0.05)
+    )
     manner = segments.Manner(segment=1 << 17, stall=1.0, longest_wait=0.05, backoff=0.01, tries=3)
     monkeypatch.setattr(segments, "fetch_all", functools.partial(segments.fetch_all, manner=manner))
     monkeypatch.setattr(hub_transport, "MOST_REQUESTS", 30)
@@ -298,7 +416,13 @@ def wanted(hub: Hub, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) ->
 
 @pytest.mark.parametrize("name", BEHAVIOURS)
 def test_the_right_bytes_or_one_sentence(
-    name: str, hub: Hub, wanted: Result, stranger: RawServer, outside: pathlib.Path, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+    name: str,
+    hub: Hub,
+    wanted: Result,
+    stranger: RawServer,
+    outside: pathlib.Path,
+    tmp_path: pathlib.Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     row = BEHAVIOURS[name]
     if row.public:
@@ -316,7 +440,9 @@ def test_the_right_bytes_or_one_sentence(
     assert len(log) + len(stranger.asked) <= MOST_REQUESTS
     assert [each.path for each in log if each.origin == "storage" and each.authorized] == []
     assert [each.path for each in stranger.asked if TOKEN in each.authorization] == []
-    assert {path.name for path in tmp_path.iterdir()} <= {"hub", "outside", "root", "etc", "progress"}, "another file was made"
+    assert {path.name for path in tmp_path.iterdir()} <= {"hub", "outside", "root", "etc", "progress"}, (
+        "another file was made"
+    )
     assert outside.is_dir()
 
 

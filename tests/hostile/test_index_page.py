@@ -40,7 +40,9 @@ _NOT_LISTED = "which has no file of tool 1.0"
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """A behaviour: of the page or the file, what is done how often, and a word of the sentence that has to come of it, or one of several with | between."""
+    """A behaviour: of the page or the file, what is done how often, and a word of the sentence that has to come of
+    it, or one of several with | between.
+    """
 
     act: Act
     word: str
@@ -51,7 +53,9 @@ class Row:
 
 def listed(**fields: object) -> Act:
     """The page with one file, some fields of which are others."""
-    return files({"filename": NAME, "url": f"../../packages/{NAME}", "hashes": {"sha256": SHA256}, "size": len(BYTES), **fields})
+    return files(
+        {"filename": NAME, "url": f"../../packages/{NAME}", "hashes": {"sha256": SHA256}, "size": len(BYTES), **fields}
+    )
 
 
 def files(*entries: object) -> Act:
@@ -60,7 +64,12 @@ def files(*entries: object) -> Act:
 
 def at(target: str, **fields: object) -> Act:
     """The page with one file, which is at a stranger's."""
-    return lambda handler: listed(url=target.format(getattr(handler.hub, "stranger").url), **fields)(handler)  # noqa: B009 - the Hub knows no third origin
+
+    def answer(handler: typing.Any) -> None:
+        stranger = getattr(handler.hub, "stranger")  # noqa: B009 - the Hub knows no third origin
+        listed(url=target.format(stranger.url), **fields)(handler)
+
+    return answer
 
 
 BEHAVIOURS: dict[str, Row] = {
@@ -95,7 +104,9 @@ BEHAVIOURS: dict[str, Row] = {
     "another origin refuses": Row(at("{}/x"), "HTTP status 403"),
     "another origin sends without an end": Row(at("{}/endless"), "more bytes than were asked for"),
     "a public index names a private address": Row(at("{}/right"), "private address", public=True),
-    "the same file twice": Row(files(*[{"filename": NAME, "url": f"../../packages/{NAME}", "hashes": {"sha256": SHA256}}] * 2), RIGHT),
+    "the same file twice": Row(
+        files(*[{"filename": NAME, "url": f"../../packages/{NAME}", "hashes": {"sha256": SHA256}}] * 2), RIGHT
+    ),
     "no files": Row(files(), _NOT_LISTED),
     "files that are null": Row(says_json({"files": None}), "files"),
     "files that are an object": Row(says_json({"files": {}}), "files"),
@@ -109,9 +120,14 @@ BEHAVIOURS: dict[str, Row] = {
     "nothing at all": Row(says(200), "not JSON"),
     "half of a document": Row(says(200, b'{"files": ['), "not JSON"),
     "a hundred thousand brackets": Row(says(200, b"[" * 100_000), "not JSON"),
-    "packed, which nobody asked for": Row(says(200, gzip.compress(json.dumps({"files": []}).encode()), [("Content-Encoding", "gzip")]), "the encoding gzip"),
+    "packed, which nobody asked for": Row(
+        says(200, gzip.compress(json.dumps({"files": []}).encode()), [("Content-Encoding", "gzip")]),
+        "the encoding gzip",
+    ),
     "said to be a petabyte": Row(says(200, b"{}", length=1 << 50), "are the most"),
-    "chunks without an end": Row(pours(b"HTTP/1.1 200 x\r\nTransfer-Encoding: chunked\r\n\r\n", b"10000\r\n" + b" " * 65536 + b"\r\n"), "bytes"),
+    "chunks without an end": Row(
+        pours(b"HTTP/1.1 200 x\r\nTransfer-Encoding: chunked\r\n\r\n", b"10000\r\n" + b" " * 65536 + b"\r\n"), "bytes"
+    ),
     "ten thousand headers": Row(says(200, b"{}", [("X-Many", "x")] * 10_000), "more than 100 headers"),
     "shorter than said": Row(says(200, b"{}", length=500), "broke off"),
     "slow headers": Row(dribbles(b"HTTP/1.1 200 x\r\n", b"X-More: 1\r\n" * 99), _SLOW_HEADERS),
@@ -122,7 +138,10 @@ BEHAVIOURS: dict[str, Row] = {
     "no such project": Row(says(404), "the project tool, which"),
     "a login that is refused": Row(says(401), "HTTP status 401"),
     **{f"status {status} once": Row(says(status), RIGHT, times=1) for status in (408, 425, 429, 500, 502, 503, 504)},
-    **{f"status {status} for ever": Row(says(status), f"HTTP status {status}") for status in (408, 425, 429, 500, 502, 503, 504)},
+    **{
+        f"status {status} for ever": Row(says(status), f"HTTP status {status}")
+        for status in (408, 425, 429, 500, 502, 503, 504)
+    },
     "a wait of a day": Row(says(429, headers=[("Retry-After", "86400")]), "asks for a wait of 86400 s"),
     "redirects in a circle": Row(to("/simple/tool/"), "more than 10 redirects"),
     "a redirect to gopher": Row(to("gopher://127.0.0.1:70/x"), _NO_ADDRESS),
@@ -132,7 +151,9 @@ BEHAVIOURS: dict[str, Row] = {
     "the file: a redirect to ftp": Row(to("ftp://127.0.0.1/x"), _NO_ADDRESS, phase="package"),
     "the file: a redirect in a circle": Row(to("/packages/x"), "more than 10 redirects", phase="package"),
     "the file: a black hole": Row(silent, "no byte for 1 s", phase="package"),
-    "the file: a wait of a day": Row(says(503, headers=[("Retry-After", "86400")]), "asks for a wait of 86400 s", phase="package"),
+    "the file: a wait of a day": Row(
+        says(503, headers=[("Retry-After", "86400")]), "asks for a wait of 86400 s", phase="package"
+    ),
 }
 
 
@@ -154,12 +175,16 @@ def _stranger(asked: Asked, peer: Peer) -> None:
 
 @pytest.mark.usefixtures("outside")
 @pytest.mark.parametrize("name", BEHAVIOURS)
-def test_the_pinned_bytes_or_one_sentence(name: str, hub: Hub, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_pinned_bytes_or_one_sentence(
+    name: str, hub: Hub, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     row = BEHAVIOURS[name]
     (hub.root / "simple").mkdir(parents=True)
     (hub.root / "simple" / NAME).write_bytes(BYTES)
     monkeypatch.setenv("no_proxy", "*")
-    monkeypatch.setattr(http_ask, "USUAL", http_ask.Patience(seconds=1.0, total=3.0, tries=3, backoff=0.01, longest_wait=0.05))
+    monkeypatch.setattr(
+        http_ask, "USUAL", http_ask.Patience(seconds=1.0, total=3.0, tries=3, backoff=0.01, longest_wait=0.05)
+    )
     if row.public:
         monkeypatch.setattr(origins.Road, "is_private", False)
     hub.hostile = Hostile(row.phase, row.act, row.times)
@@ -168,7 +193,9 @@ def test_the_pinned_bytes_or_one_sentence(name: str, hub: Hub, tmp_path: pathlib
     with RawServer(_stranger, "127.0.0.2").serving() as stranger:
         setattr(hub, "stranger", stranger)  # noqa: B010 - the Hub itself knows no third origin
         try:
-            file = package_index.find_by_sha256(f"{hub.url.replace('//', '//user:s3cr3t@')}/simple", Package("tool", "1.0"), SHA256, "index_url")
+            file = package_index.find_by_sha256(
+                f"{hub.url.replace('//', '//user:s3cr3t@')}/simple", Package("tool", "1.0"), SHA256, "index_url"
+            )
             download.fetch(file.url, target, SHA256, "index_url", most=1 << 20, endpoint=file.index)
         except ProblemError as error:
             said = [str(problem) for problem in error.problems]

@@ -52,16 +52,46 @@ def marker() -> typing.Iterator[str]:
 
 @pytest.mark.parametrize("pipelining", [True, False])
 @pytest.mark.parametrize("plan_only", [False, True], ids=["a job", "a plan"])
-def test_no_token_stays(tmp_path: pathlib.Path, marker: str, silent: socket.socket, pipelining: bool, plan_only: bool) -> None:
+def test_no_token_stays(
+    tmp_path: pathlib.Path, marker: str, silent: socket.socket, pipelining: bool, plan_only: bool
+) -> None:
     host = tmp_path / "host"
     endpoint = f"http://127.0.0.1:{silent.getsockname()[1]}"
-    arguments = {"source": "owner/repo-GGUF:Q4_K_M", "endpoint": endpoint, "token": TOKEN, "root": str(host / "models"), "plan_only": plan_only}
+    arguments = {
+        "source": "owner/repo-GGUF:Q4_K_M",
+        "endpoint": endpoint,
+        "token": TOKEN,
+        "root": str(host / "models"),
+        "plan_only": plan_only,
+    }
     name, _equals, value = marker.partition("=")
-    environment = {**os.environ, name: value, "ANSIBLE_PIPELINING": str(pipelining), "ANSIBLE_COLLECTIONS_PATH": str(ROOT / "collections")}
+    environment = {
+        **os.environ,
+        name: value,
+        "ANSIBLE_PIPELINING": str(pipelining),
+        "ANSIBLE_COLLECTIONS_PATH": str(ROOT / "collections"),
+    }
     environment |= {"ANSIBLE_LOCAL_TEMP": str(tmp_path / "controller"), "ANSIBLE_HOME": str(tmp_path / "home")}
-    variables = {"ansible_remote_tmp": str(host / "tmp"), "ansible_async_dir": str(host / "jobs"), "ansible_python_interpreter": sys.executable}
-    words = [str(ANSIBLE), "-i", "localhost,", "-c", "local", "localhost", "-m", "llama_fleet.core.gguf_model", "-a", json.dumps(arguments)]
-    with subprocess.Popen([*words, "-e", json.dumps(variables)], env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as run:
+    variables = {
+        "ansible_remote_tmp": str(host / "tmp"),
+        "ansible_async_dir": str(host / "jobs"),
+        "ansible_python_interpreter": sys.executable,
+    }
+    words = [
+        str(ANSIBLE),
+        "-i",
+        "localhost,",
+        "-c",
+        "local",
+        "localhost",
+        "-m",
+        "llama_fleet.core.gguf_model",
+        "-a",
+        json.dumps(arguments),
+    ]
+    with subprocess.Popen(
+        [*words, "-e", json.dumps(variables)], env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ) as run:
         connection, _address = silent.accept()  # the module works, and waits for its Hub
         run.kill()
         run.wait()

@@ -1,6 +1,8 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""Another user of the host, who prepares and watches: nothing of theirs stops, holds or redirects a run of root's, and root does no work of others."""
+"""Another user of the host, who prepares and watches: nothing of theirs stops, holds or redirects a run of root's,
+and root does no work of others.
+"""
 
 from __future__ import annotations
 
@@ -29,12 +31,15 @@ from llama_fleet.container import startlog
 if typing.TYPE_CHECKING:
     from collections.abc import Iterator
 
-pytestmark = pytest.mark.skipif(not unprivileged.may_become_others(), reason="needs root, which may start another user's processes")
+pytestmark = pytest.mark.skipif(
+    not unprivileged.may_become_others(), reason="needs root, which may start another user's processes"
+)
 
 ATTACKER = 65534
 RELEASE = os.environ.get("LLAMA_FLEET_TEST_RELEASE", "")
 TOKEN = "hf_not-for-compilers"
-# Waits for what appears in a folder that everybody may write to, and puts something of its own beside and in place of it.
+# Waits for what appears in a folder that everybody may write to, and puts something of its own beside and in place of
+# it.
 _WATCHER = """
 import os, sys, time
 place, end = sys.argv[1], time.monotonic() + 60
@@ -58,7 +63,9 @@ while time.monotonic() < end:
 def attacker(code: str, *arguments: str) -> Iterator[subprocess.Popen[str]]:
     """Run Python as another user for as long as the block takes."""
     command = ["/usr/bin/python3", "-I", "-c", code, *arguments]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd="/", **unprivileged.identity(ATTACKER)) as process:
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, text=True, cwd="/", **unprivileged.identity(ATTACKER)
+    ) as process:
         assert process.stdout
         assert process.stdout.readline() == "ready\n"
         try:
@@ -78,16 +85,20 @@ def shared(tmp_path: pathlib.Path) -> Iterator[pathlib.Path]:
 
 
 def as_attacker(code: str, *arguments: str) -> None:
-    subprocess.run(["/usr/bin/python3", "-I", "-c", code, *arguments], check=True, cwd="/", **unprivileged.identity(ATTACKER))
+    subprocess.run(
+        ["/usr/bin/python3", "-I", "-c", code, *arguments], check=True, cwd="/", **unprivileged.identity(ATTACKER)
+    )
 
 
-# -- what they can prepare ---------------------------------------------------------------------------------------------------------------------
+# -- what they can prepare --
 
 PREPARED: dict[str, str] = {
     "a folder": "os.mkdir(path)",
     "a folder open to all": "os.mkdir(path); os.chmod(path, 0o777)",
     "a link to root's file": "os.symlink(sys.argv[2], path)",
-    "a link to a folder of theirs": "os.mkdir(path + '.d'); os.chmod(path + '.d', 0o777); os.symlink(path + '.d', path)",
+    "a link to a folder of theirs": (
+        "os.mkdir(path + '.d'); os.chmod(path + '.d', 0o777); os.symlink(path + '.d', path)"
+    ),
     "a fifo": "os.mkfifo(path)",
     "a file": "open(path, 'w').write('theirs')",
     "a link to nothing": "os.symlink(path + '.nothing', path)",
@@ -98,7 +109,9 @@ assert len(PREPARED) == 7
 
 @pytest.mark.parametrize("what", PREPARED)
 def test_a_run_folder_of_somebody_else_is_left_alone(shared: pathlib.Path, outside: pathlib.Path, what: str) -> None:
-    """The folder's name cannot be guessed; where it could, the stage goes on without progress, and nothing is followed."""
+    """The folder's name cannot be guessed; where it could, the stage goes on without progress, and nothing is
+    followed.
+    """
     run = shared / "llama-fleet-run"
     as_attacker(f"import os, sys; path = sys.argv[1]; {PREPARED[what]}", str(run), str(outside / "file"))
     progress = Progress(str(run / "progress.json"))
@@ -108,7 +121,9 @@ def test_a_run_folder_of_somebody_else_is_left_alone(shared: pathlib.Path, outsi
 
 
 @pytest.mark.parametrize("what", PREPARED)
-def test_the_phase_of_a_container_is_told_by_nobody_else(shared: pathlib.Path, outside: pathlib.Path, monkeypatch: pytest.MonkeyPatch, what: str) -> None:
+def test_the_phase_of_a_container_is_told_by_nobody_else(
+    shared: pathlib.Path, outside: pathlib.Path, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
     folder = shared / "llama-fleet-0"
     as_attacker(f"import os, sys; path = sys.argv[1]; {PREPARED[what]}", str(folder), str(outside / "file"))
     monkeypatch.setattr(startlog, "PHASE", str(folder / "start.json"))
@@ -131,16 +146,20 @@ def test_nothing_beside_what_they_see_holds_a_stage(shared: pathlib.Path) -> Non
     assert os.listdir(run) == ["progress.json"]
 
 
-def test_a_scratch_folder_of_theirs_is_neither_used_nor_emptied(shared: pathlib.Path, outside: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_scratch_folder_of_theirs_is_neither_used_nor_emptied(
+    shared: pathlib.Path, outside: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(shared))
-    as_attacker("import os, sys; os.symlink(sys.argv[2], sys.argv[1] + '/llama-fleet-scratch-a')", str(shared), str(outside))
+    as_attacker(
+        "import os, sys; os.symlink(sys.argv[2], sys.argv[1] + '/llama-fleet-scratch-a')", str(shared), str(outside)
+    )
     as_attacker("import os, sys; os.mkfifo(sys.argv[1] + '/llama-fleet-scratch-b')", str(shared))
     with scratch.scratch() as folder:
         assert (folder.stat().st_uid, folder.stat().st_mode & 0o777) == (0, 0o700)
     assert sorted(os.listdir(shared)) == ["llama-fleet-scratch-a", "llama-fleet-scratch-b"]
 
 
-# -- what runs as whom -------------------------------------------------------------------------------------------------------------------------
+# -- what runs as whom --
 
 
 class Seen:
@@ -174,7 +193,9 @@ class Seen:
 
     def _note(self, place: pathlib.Path) -> None:
         name = (place / "comm").read_text(encoding="utf-8", errors="replace").strip()
-        if name not in self._programs or self._mark not in (place / "cmdline").read_text(encoding="utf-8", errors="replace"):
+        if name not in self._programs or self._mark not in (place / "cmdline").read_text(
+            encoding="utf-8", errors="replace"
+        ):
             return
         status = (place / "status").read_text(encoding="ascii", errors="replace")
         users = next(line for line in status.splitlines() if line.startswith("Uid:")).split()[1:]
@@ -197,7 +218,9 @@ def test_no_compiler_is_root_and_none_sees_a_token(shared: pathlib.Path, monkeyp
     shutil.copy("/bin/true", python)
     stamp = tools_venv.folder(host.root) / tools_venv.STAMP
     write_json(stamp, {**json.loads(stamp.read_text(encoding="utf-8")), "python": str(python)})
-    with Seen(str(folder), ("cmake", "ninja", "c++", "cc1plus", "ccache", "ld", "llama-bench", "llama-server", "strip")) as seen:
+    with Seen(
+        str(folder), ("cmake", "ninja", "c++", "cc1plus", "ccache", "ld", "llama-bench", "llama-server", "strip")
+    ) as seen:
         facts = host.run(compiler_cache=str(folder / "ccache"))
     assert facts["compiled"]
     assert {"cmake", "ninja", "cc1plus"} <= set(seen.users)
@@ -226,11 +249,15 @@ def test_llama_server_is_not_root_and_reads_its_key_in_memory(shared: pathlib.Pa
     shutil.copytree(RELEASE, folder / "release", symlinks=True)
     tiny_model.write_tiny_model(folder / "tiny.gguf")
     instance = Instance(folder, forker)
-    instance.arguments.update(release=str(folder / "release"), model=str(folder / "tiny.gguf"), api_key="k3y", extra_options={"warmup": False})
+    instance.arguments.update(
+        release=str(folder / "release"), model=str(folder / "tiny.gguf"), api_key="k3y", extra_options={"warmup": False}
+    )
     with Seen(str(folder), ("llama-server", "llama-fit-param")) as seen:
         facts = instance.good()
     try:
-        assert {*seen.users} == {"llama-server", "llama-fit-param"}, "the server, and what tests its options and its memory before"
+        assert {*seen.users} == {"llama-server", "llama-fit-param"}, (
+            "the server, and what tests its options and its memory before"
+        )
         assert {user for users in seen.users.values() for user in users} == {server_mounts.user_of("default")}
         pid = facts["pid"]
         status = pathlib.Path(f"/proc/{pid}/status").read_text(encoding="ascii")
@@ -253,6 +280,9 @@ def test_where_the_user_cannot_read_it_the_run_says_so(tmp_path: pathlib.Path, f
     instance = Instance(tmp_path, forker)
     facts = instance.good()
     try:
-        assert any("llama-server runs as root, for a user without rights cannot read" in str(warning) for warning in facts["warnings"])
+        assert any(
+            "llama-server runs as root, for a user without rights cannot read" in str(warning)
+            for warning in facts["warnings"]
+        )
     finally:
         instance.good(state="absent")

@@ -23,7 +23,8 @@ if typing.TYPE_CHECKING:
 NAME = "tool-1.0-py3-none-any.whl"
 BYTES = bytes(range(256)) * 1024
 SHA256 = hashlib.sha256(BYTES).hexdigest()
-# What the index does with the file, and a word of the sentence that has to come of it; empty where the right bytes arrive all the same.
+# What the index does with the file, and a word of the sentence that has to come of it; empty where the right bytes
+# arrive all the same.
 BEHAVIOURS = {
     "one bit is another": (Fault(flip_at=1000), "sha256"),
     "a page for people": (Fault(html=True), "an HTML page instead of the file"),

@@ -1,6 +1,8 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""A user of the host who takes the port of an instance in the moment of a switch: who it is gets told, the key does not, and the old server comes back."""
+"""A user of the host who takes the port of an instance in the moment of a switch: who it is gets told, the key does
+not, and the old server comes back.
+"""
 
 from __future__ import annotations
 
@@ -45,7 +47,9 @@ class Raider:
     """A process that listens on a port as soon as it is free."""
 
     def __init__(self, port: int, connections: int) -> None:
-        self.process = subprocess.Popen([sys.executable, "-c", RAIDER, str(port), str(connections)], stdout=subprocess.PIPE, text=True)
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", RAIDER, str(port), str(connections)], stdout=subprocess.PIPE, text=True
+        )
         assert self.process.stdout is not None
         assert self.process.stdout.readline() == "listening\n"
 
@@ -59,7 +63,9 @@ class Raider:
 
 
 class Raid:
-    """The port of a site is taken at each start of its server, right after the old one has gone, as long as ``waves`` last."""
+    """The port of a site is taken at each start of its server, right after the old one has gone, as long as
+    ``waves`` last.
+    """
 
     def __init__(self, site: Site, monkeypatch: pytest.MonkeyPatch, waves: int) -> None:
         self.raiders: list[Raider] = []
@@ -102,7 +108,9 @@ def raid(site: Site, monkeypatch: pytest.MonkeyPatch, waves: int) -> typing.Iter
 
 
 @pytest.mark.parametrize("behaviour", [{}, {"hangs": True}], ids=["it-cannot-listen", "it-does-not-listen"])
-def test_a_port_that_is_taken_in_a_switch_brings_the_old_generation_back(site: Site, monkeypatch: pytest.MonkeyPatch, behaviour: dict[str, typing.Any]) -> None:
+def test_a_port_that_is_taken_in_a_switch_brings_the_old_generation_back(
+    site: Site, monkeypatch: pytest.MonkeyPatch, behaviour: dict[str, typing.Any]
+) -> None:
     with raid(site, monkeypatch, waves=1) as raided:
         with pytest.raises(ProblemError) as failed:
             site.run(release=fake_server.release(site.folder, "new", **behaviour))
@@ -114,7 +122,9 @@ def test_a_port_that_is_taken_in_a_switch_brings_the_old_generation_back(site: S
     assert not site.run()["changed"]
 
 
-def test_who_keeps_the_port_is_told_and_given_nothing_and_the_next_run_mends_it(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_who_keeps_the_port_is_told_and_given_nothing_and_the_next_run_mends_it(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with raid(site, monkeypatch, waves=2) as raided:
         with pytest.raises(ProblemError) as failed:
             site.run(parallel=2)
@@ -129,13 +139,20 @@ def test_who_keeps_the_port_is_told_and_given_nothing_and_the_next_run_mends_it(
     assert (site.run()["generation"], site.facts()["state"]) == (1, "running")
 
 
-def test_a_status_names_who_has_the_port_of_a_server_that_does_not_listen(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_status_names_who_has_the_port_of_a_server_that_does_not_listen(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with raid(site, monkeypatch, waves=1) as raided:
         current = Store(site.folder / "etc/instances/default").current()
         assert current is not None
-        manifest = {**current.manifest, "command": [f"{fake_server.release(site.folder, 'hanging', hangs=True)}/bin/llama-server"]}
+        manifest = {
+            **current.manifest,
+            "command": [f"{fake_server.release(site.folder, 'hanging', hangs=True)}/bin/llama-server"],
+        }
         # Its process lives and listens nowhere, as one does that hangs in its start.
-        ProcessRuntime(site.folder / "etc/instances/default", site.folder / "run").start(dataclasses.replace(current, manifest=manifest))
+        ProcessRuntime(site.folder / "etc/instances/default", site.folder / "run").start(
+            dataclasses.replace(current, manifest=manifest)
+        )
         facts = site.facts(metrics=True)
         assert facts["state"] == "unresponsive"
         assert f"is held by {raided.raiders[0].name}" in str(facts["unknown"])

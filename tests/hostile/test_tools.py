@@ -48,12 +48,22 @@ def install(hub: Hub, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -
     locked = wheel(tmp_path / "locked")
 
     def run(needs: str = "") -> str:
-        sums = {"py3-none-any": hashlib.sha256((wheel(tmp_path / "locked", needs=needs) if needs else locked).read_bytes()).hexdigest()}
-        for name, value in {"BRINGS": {"tool==1.0": ("tool",)}, "PINS": [("tool", "1.0", "")], "WHEELS": {"tool==1.0": sums}}.items():
+        sums = {
+            "py3-none-any": hashlib.sha256(
+                (wheel(tmp_path / "locked", needs=needs) if needs else locked).read_bytes()
+            ).hexdigest()
+        }
+        for name, value in {
+            "BRINGS": {"tool==1.0": ("tool",)},
+            "PINS": [("tool", "1.0", "")],
+            "WHEELS": {"tool==1.0": sums},
+        }.items():
             monkeypatch.setattr(tool_pins, name, value)
         tools_venv.ensure_tools(tmp_path / "root", ["tool==1.0"], f"{hub.url}/simple", "llama_cpp_index_url")
         python = tools_venv.folder(tmp_path / "root") / "bin" / "python"
-        return subprocess.run([python, "-c", "import tool; print(tool.SAYS)"], stdout=subprocess.PIPE, check=True, text=True).stdout.strip()
+        return subprocess.run(
+            [python, "-c", "import tool; print(tool.SAYS)"], stdout=subprocess.PIPE, check=True, text=True
+        ).stdout.strip()
 
     # pip's own wheel comes with a sum as well; here the one of the tests does.
     monkeypatch.setattr(tools_venv, "_pip", lambda *_: pathlib.Path(pip.__file__).parents[1])
@@ -99,7 +109,9 @@ BEHAVIOURS: dict[str, tuple[typing.Callable[[Hub], None], str]] = {
 
 
 @pytest.mark.parametrize("name", BEHAVIOURS)
-def test_anything_else_is_refused_with_one_sentence(name: str, hub: Hub, install: typing.Callable[..., str], tmp_path: pathlib.Path) -> None:
+def test_anything_else_is_refused_with_one_sentence(
+    name: str, hub: Hub, install: typing.Callable[..., str], tmp_path: pathlib.Path
+) -> None:
     prepare, sentence = BEHAVIOURS[name]
     prepare(hub)
     with pytest.raises(ProblemError, match=sentence) as caught:
@@ -110,7 +122,9 @@ def test_anything_else_is_refused_with_one_sentence(name: str, hub: Hub, install
     assert not tools_venv.tools_ready(tmp_path / "root", ["tool==1.0"])
 
 
-def test_what_a_wheel_brings_along_beside_the_lock_is_refused(hub: Hub, install: typing.Callable[..., str], tmp_path: pathlib.Path) -> None:
+def test_what_a_wheel_brings_along_beside_the_lock_is_refused(
+    hub: Hub, install: typing.Callable[..., str], tmp_path: pathlib.Path
+) -> None:
     wheel(hub.root / "simple", needs="further")
     (hub.root / "simple" / "further-1.0-py3-none-any.whl").write_bytes(wheel(tmp_path / "other").read_bytes())
     with pytest.raises(ProblemError, match="from pip"):

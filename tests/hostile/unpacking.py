@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""Unpack one archive in a process of its own, whose memory is measured: kind, archive and an empty folder are the arguments.
+"""Unpack one archive in a process of its own, whose memory is measured: kind, archive and an empty folder are the
+arguments.
 
 Prints JSON: ``told``, the problem or nothing, and ``peak``, the most memory that it held at once, in bytes.
 """
@@ -44,7 +45,14 @@ def unpack(kind: str, archive: pathlib.Path, target: pathlib.Path) -> None:
         return
     with archive.open("rb") as file:
         if kind == "source":
-            unpack_tree(file, archive.name, target / "tree", lambda _names: pathlib.PurePosixPath("x"), "llama_cpp_source", SMALL)
+            unpack_tree(
+                file,
+                archive.name,
+                target / "tree",
+                lambda _names: pathlib.PurePosixPath("x"),
+                "llama_cpp_source",
+                SMALL,
+            )
         else:
             release_pack.unpack(file, archive.name, target / "staged", borrow, Progress())
 
@@ -60,7 +68,9 @@ def main() -> None:
     except ProblemError as error:
         told = str(error)
     # Not getrusage: its figure begins with what the process had that started this one.
-    (peak,) = re.findall(r"^VmHWM:\s*(\d+) kB$", pathlib.Path("/proc/self/status").read_text(encoding="ascii"), re.MULTILINE)
+    (peak,) = re.findall(
+        r"^VmHWM:\s*(\d+) kB$", pathlib.Path("/proc/self/status").read_text(encoding="ascii"), re.MULTILINE
+    )
     print(json.dumps({"told": told, "peak": int(peak) << 10}))
 
 

@@ -31,23 +31,30 @@ class Image:
         return hashlib.sha256(f"{self.suite} {self.packages}".encode()).hexdigest()[:12]
 
 
-# Debian 12 brings the compiler along; on Debian 13 the role installs it. Both have ccache, so that a second run of the tests is quick.
+# Debian 12 brings the compiler along; on Debian 13 the role installs it. Both have ccache, so that a second run of the
+# tests is quick.
 HOSTS = (
     Image("localhost/llama-fleet-host:bookworm", "bookworm", f"{HOST} g++ libssl-dev ccache"),
     Image("localhost/llama-fleet-host:trixie", "trixie", f"{HOST} ccache"),
 )
 BASE = Image("localhost/llama-fleet-base:trixie", "trixie", "ca-certificates")
 
-# Ends once a host's systemd has started everything. On a busy machine this may run before systemd listens, which ``--wait`` does not wait for.
+# Ends once a host's systemd has started everything. On a busy machine this may run before systemd listens, which
+# ``--wait`` does not wait for.
 STARTED = "until systemctl is-system-running --wait 2>/dev/null | grep --quiet 'running\\|degraded'; do sleep 0.2; done"
 
 
 def settings(folder: pathlib.Path) -> dict[str, str]:
-    """The environment podman and buildah need here: a CONTAINERS_CONF on machines without cgroup v2 or with a low limit of open files."""
+    """The environment podman and buildah need here: a CONTAINERS_CONF on machines without cgroup v2 or with a low
+    limit of open files.
+    """
     lines = []
     if not _can_raise_limits():
         soft, _hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-        lines += ["[containers]", f'default_ulimits = ["nofile={min(soft, 1024)}:{min(soft, 1024)}", "nproc=10000:10000"]']
+        lines += [
+            "[containers]",
+            f'default_ulimits = ["nofile={min(soft, 1024)}:{min(soft, 1024)}", "nproc=10000:10000"]',
+        ]
     if not pathlib.Path("/sys/fs/cgroup/cgroup.controllers").exists():
         lines += ["[engine]", 'runtime = "runc"', 'cgroup_manager = "cgroupfs"', 'events_logger = "file"']
     if not lines:
@@ -71,7 +78,10 @@ _MAKING = threading.Lock()
 
 
 def ensure(image: Image, folder: pathlib.Path, environment: dict[str, str]) -> bool:
-    """Make ``image`` unless podman has it; returns whether there was anything to do. The root file system is kept in ``folder``."""
+    """Make ``image`` unless podman has it; returns whether there was anything to do.
+
+    The root file system is kept in ``folder``.
+    """
     with _MAKING:
         return _make(image, folder, environment)
 
@@ -83,9 +93,23 @@ def _make(image: Image, folder: pathlib.Path, environment: dict[str, str]) -> bo
     archive = folder / f"{image.suite}-{image.recipe}.tar"
     if not archive.exists():
         part = archive.with_suffix(".part.tar")
-        subprocess.run(["mmdebstrap", "--quiet", "--variant=minbase", f"--include={','.join(image.packages.split())}", image.suite, part], check=True)
+        subprocess.run(
+            [
+                "mmdebstrap",
+                "--quiet",
+                "--variant=minbase",
+                f"--include={','.join(image.packages.split())}",
+                image.suite,
+                part,
+            ],
+            check=True,
+        )
         os.replace(part, archive)
-    subprocess.run(["podman", "import", "--quiet", "--change", f"LABEL recipe={image.recipe}", archive, image.name], check=True, env=environment)
+    subprocess.run(
+        ["podman", "import", "--quiet", "--change", f"LABEL recipe={image.recipe}", archive, image.name],
+        check=True,
+        env=environment,
+    )
     return True
 
 

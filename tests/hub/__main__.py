@@ -14,7 +14,9 @@ from tests.hub.server import Hub
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m tests.hub", description="A Hub, a file server and a package index for tests.")
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.hub", description="A Hub, a file server and a package index for tests."
+    )
     parser.add_argument("--root", type=pathlib.Path, required=True, help="folder with repos/, files/ and simple/")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on")
     parser.add_argument("--port", type=int, default=8100, help="port; the storage listens on the next one (0: any two)")

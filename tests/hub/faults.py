@@ -33,7 +33,9 @@ class Fault:
     ranges: bool = True
     most: int = 0  # bytes that a range is cut down to
     size: int | None = None  # the file is cut or filled up to that
-    status: int = 0  # answered instead of the file, ``times`` times, at the origin ``where`` ("front", "storage", both if empty)
+    status: int = (
+        0  # answered instead of the file, ``times`` times, at the origin ``where`` ("front", "storage", both if empty)
+    )
     times: int = 1
     where: str = ""
     code: str = ""  # X-Error-Code

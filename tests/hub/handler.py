@@ -73,7 +73,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
                 if not self.hub.hostile(self, path):
                     self.handle_path(path)
             authorized = "Authorization" in self.headers
-            self.hub.log.append(Logged(self.origin, self.command, self.path, self._status, self._sent, self._range()[0], authorized))
+            self.hub.log.append(
+                Logged(self.origin, self.command, self.path, self._status, self._sent, self._range()[0], authorized)
+            )
 
     def do_HEAD(self) -> None:
         self.do_GET()
@@ -130,7 +132,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
             elif fault.html:
                 self.answer(200, _HTML, {"Content-Type": "text/html"})
             elif fault.pointer:
-                self.answer(200, b"version https://git-lfs.github.com/spec/v1\noid sha256:%064d\nsize %d\n" % (0, place.stat().st_size))
+                self.answer(
+                    200,
+                    b"version https://git-lfs.github.com/spec/v1\noid sha256:%064d\nsize %d\n"
+                    % (0, place.stat().st_size),
+                )
             else:
                 self._answer_bytes(place, fault, headers or {})
 

@@ -38,7 +38,9 @@ class Index:
 
     def page(self, project: str, accept: str) -> tuple[str, str] | None:
         """Content type and text of a project's page, or of the list of projects for an empty one; None if unknown."""
-        paths = sorted(path for path in self._folder.glob("*") if project_of(path.name)) if self._folder.is_dir() else []
+        paths = (
+            sorted(path for path in self._folder.glob("*") if project_of(path.name)) if self._folder.is_dir() else []
+        )
         if not project:
             return self._projects(sorted({project_of(path.name) for path in paths}), accept)
         files = [path for path in paths if project_of(path.name) == normalized(project)]
@@ -54,12 +56,21 @@ class Index:
 
     def _json(self, project: str, files: list[pathlib.Path]) -> tuple[str, str]:
         entries: list[dict[str, typing.Any]] = [
-            {"filename": path.name, "url": f"../../packages/{path.name}", "hashes": {"sha256": self._sum(path)}, "size": path.stat().st_size} for path in files
+            {
+                "filename": path.name,
+                "url": f"../../packages/{path.name}",
+                "hashes": {"sha256": self._sum(path)},
+                "size": path.stat().st_size,
+            }
+            for path in files
         ]
         return JSON, json.dumps({"meta": {"api-version": "1.0"}, "name": normalized(project), "files": entries})
 
     def _html(self, files: list[pathlib.Path]) -> tuple[str, str]:
-        links = "".join(f'<a href="../../packages/{html.escape(path.name)}#sha256={self._sum(path)}">{html.escape(path.name)}</a>\n' for path in files)
+        links = "".join(
+            f'<a href="../../packages/{html.escape(path.name)}#sha256={self._sum(path)}">{html.escape(path.name)}</a>\n'
+            for path in files
+        )
         return "text/html", f"<!DOCTYPE html><html><body>\n{links}</body></html>"
 
     def _sum(self, path: pathlib.Path) -> str:

@@ -76,7 +76,10 @@ class Repos:
 
     def by_sum(self, sha256: str) -> pathlib.Path | None:
         """The file with that content, among those described before."""
-        return next((pathlib.Path(path) for (path, _size, _time), (known, _oid) in list(self._sums.items()) if known == sha256), None)
+        return next(
+            (pathlib.Path(path) for (path, _size, _time), (known, _oid) in list(self._sums.items()) if known == sha256),
+            None,
+        )
 
     def _describe(self, path: pathlib.Path, name: str) -> RepoFile:
         status = path.stat()

@@ -19,7 +19,8 @@ __all__ = ["Fault", "Hub", "Logged"]
 
 
 class Hub:
-    """Serves ``root`` until it is closed. ``faults`` are keyed by the name of a file; ``api`` is for all requests of the API.
+    """Serves ``root`` until it is closed. ``faults`` are keyed by the name of a file; ``api`` is for all requests of
+    the API.
 
     ``page`` is how many entries of a listing come at once, all for 0.
     """
@@ -47,7 +48,10 @@ class Hub:
         self.host = host
         self.port = int(self._front.server_address[1])
         self.storage_port = int(self._storage.server_address[1])
-        self._threads = [threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True) for server in (self._front, self._storage)]
+        self._threads = [
+            threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
+            for server in (self._front, self._storage)
+        ]
 
     @property
     def url(self) -> str:
@@ -224,14 +228,18 @@ class _Front(Handler):
         # As the client sees this host, so that it works through every address of it.
         host = self.headers.get("Host", self.hub.host).rpartition(":")[0] or self.hub.host
         signature = self.hub.signatures.new(self.hub.faults.get(name, Fault()))
-        location = f"http://{host}:{self.hub.storage_port}/{file.sha256}?name={urllib.parse.quote(name)}{f'&signature={signature}' if signature else ''}"
+        signed = f"&signature={signature}" if signature else ""
+        query = f"name={urllib.parse.quote(name)}{signed}"
+        location = f"http://{host}:{self.hub.storage_port}/{file.sha256}?{query}"
         linked = {"X-Linked-Etag": f'"{file.sha256}"', "X-Linked-Size": str(file.size)}
         self.answer(302, headers={**commit, **linked, "Location": location})
 
 
 def _tree(files: list[RepoFile]) -> list[dict[str, typing.Any]]:
     folders = {str(parent) for file in files for parent in pathlib.PurePosixPath(file.path).parents} - {"."}
-    entries: list[dict[str, typing.Any]] = [{"type": "directory", "oid": "0" * 40, "size": 0, "path": folder} for folder in sorted(folders)]
+    entries: list[dict[str, typing.Any]] = [
+        {"type": "directory", "oid": "0" * 40, "size": 0, "path": folder} for folder in sorted(folders)
+    ]
     for file in files:
         entry: dict[str, typing.Any] = {"type": "file", "oid": file.oid, "size": file.size, "path": file.path}
         if file.lfs:
@@ -247,7 +255,9 @@ class _Storage(Handler):
 
     def handle_path(self, path: str) -> None:
         if "Authorization" in self.headers:
-            self.answer(400, b"<Error><Code>InvalidArgument</Code><Message>Only one auth mechanism allowed</Message></Error>")
+            self.answer(
+                400, b"<Error><Code>InvalidArgument</Code><Message>Only one auth mechanism allowed</Message></Error>"
+            )
             return
         place = self.hub.repos.by_sum(path.strip("/"))
         signature = self.query("signature")

@@ -1,6 +1,8 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""A Hub that keeps its files in Xet: a store made by hf_xet itself, handed out by a small server of what a client asks for."""
+"""A Hub that keeps its files in Xet: a store made by hf_xet itself, handed out by a small server of what a client
+asks for.
+"""
 
 from __future__ import annotations
 
@@ -117,7 +119,9 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self._answer(200, headers)
 
     def do_GET(self) -> None:
-        self.hub.authorization.append((self.path.rpartition("/")[0] or self.path, self.headers.get("Authorization", "")))
+        self.hub.authorization.append(
+            (self.path.rpartition("/")[0] or self.path, self.headers.get("Authorization", ""))
+        )
         with contextlib.suppress(ConnectionError):
             if self.path == "/token":
                 self._token()
@@ -149,7 +153,12 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     def _token(self) -> None:
         if self.hub.faults.silent_tokens:
             self.hub.closed.wait()
-        told = {"accessToken": "of-the-store", "exp": int(time.time()) + 3600, "casUrl": self.hub.cas, "echo": self.headers.get("Authorization")}
+        told = {
+            "accessToken": "of-the-store",
+            "exp": int(time.time()) + 3600,
+            "casUrl": self.hub.cas,
+            "echo": self.headers.get("Authorization"),
+        }
         self._json(told, self.hub.faults.token_status)
 
     def _range(self) -> tuple[int, int]:
@@ -161,13 +170,26 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         """Which chunks hold the range that is asked for, and where in the block they are."""
         begin, end = self._range()
         starts = list(itertools.accumulate((chunk.size for chunk in self.hub.chunks), initial=0))
-        numbers = [number for number, chunk in enumerate(self.hub.chunks) if starts[number] < end and starts[number] + chunk.size > begin]
+        numbers = [
+            number
+            for number, chunk in enumerate(self.hub.chunks)
+            if starts[number] < end and starts[number] + chunk.size > begin
+        ]
         first, last = numbers[0], numbers[-1]
         chunks = {"start": first, "end": last + 1}
-        stored = {"start": self.hub.chunks[first].begin, "end": self.hub.chunks[last].begin + self.hub.chunks[last].packed - 1}
+        stored = {
+            "start": self.hub.chunks[first].begin,
+            "end": self.hub.chunks[last].begin + self.hub.chunks[last].packed - 1,
+        }
         term = {"hash": self.hub.block_name, "unpacked_length": starts[last + 1] - starts[first], "range": chunks}
         place = {"range": chunks, "url": f"{self.hub.endpoint}/block/0", "url_range": stored}
-        self._json({"offset_into_first_range": begin - starts[first], "terms": [term], "fetch_info": {self.hub.block_name: [place]}})
+        self._json(
+            {
+                "offset_into_first_range": begin - starts[first],
+                "terms": [term],
+                "fetch_info": {self.hub.block_name: [place]},
+            }
+        )
 
     def _block(self) -> None:
         begin, end = self._range()
@@ -181,7 +203,9 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self._send_part(self.hub.content[begin:end], begin, len(self.hub.content))
 
     def _send_part(self, body: bytes, begin: int, whole: int) -> None:
-        self._answer(206, {"Content-Length": str(len(body)), "Content-Range": f"bytes {begin}-{begin + len(body) - 1}/{whole}"})
+        self._answer(
+            206, {"Content-Length": str(len(body)), "Content-Range": f"bytes {begin}-{begin + len(body) - 1}/{whole}"}
+        )
         for position in range(0, len(body), _PIECE):
             stall_after = self.hub.faults.stall_after
             if stall_after is not None and self.hub.sent >= stall_after:

@@ -1,6 +1,9 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""What the tests of the image share: a Hub, and the image built once. LLAMA_FLEET_TEST_CACHE holds what tests/run has made."""
+"""What the tests of the image share: a Hub, and the image built once.
+
+LLAMA_FLEET_TEST_CACHE holds what tests/run has made.
+"""
 
 from __future__ import annotations
 

@@ -42,7 +42,20 @@ def build(hub: Hub, folder: pathlib.Path, tag: str = IMAGE, *options: str, tree:
     pip_conf = folder / "pip.conf"
     pip_conf.write_text(f"[global]\nindex-url = {hub.url}/simple/\n", encoding="utf-8")
     base = ["--build-arg", f"BASE_IMAGE={podman.BASE.name}", "--volume", f"{pip_conf}:/etc/pip.conf:ro"]
-    words = ["buildah", "bud", "--isolation", "chroot", "--format", "docker", "--layers", *base, *options, "--tag", tag, "."]
+    words = [
+        "buildah",
+        "bud",
+        "--isolation",
+        "chroot",
+        "--format",
+        "docker",
+        "--layers",
+        *base,
+        *options,
+        "--tag",
+        tag,
+        ".",
+    ]
     subprocess.run(words, cwd=tree, check=True)
     return tag
 
@@ -73,7 +86,9 @@ class Container:
         self.url = f"http://127.0.0.1:{port}"
 
     def logs(self) -> str:
-        done = subprocess.run(["podman", "logs", self.name], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=True)
+        done = subprocess.run(
+            ["podman", "logs", self.name], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=True
+        )
         return done.stdout
 
     def inspect(self, template: str) -> str:
@@ -116,7 +131,13 @@ class Container:
         return self.wait_until_gone()
 
     def healthcheck(self) -> tuple[int, str]:
-        done = subprocess.run(["podman", "healthcheck", "run", self.name], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+        done = subprocess.run(
+            ["podman", "healthcheck", "run", self.name],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
         return done.returncode, done.stdout
 
     def get(self, path: str) -> typing.Any:
@@ -125,16 +146,23 @@ class Container:
 
     def ask(self, question: str = QUESTION) -> str:
         body = {"messages": [{"role": "user", "content": question}], "max_tokens": 32, "temperature": 0}
-        request = urllib.request.Request(f"{self.url}/v1/chat/completions", json.dumps(body).encode(), {"Content-Type": "application/json"})
+        request = urllib.request.Request(
+            f"{self.url}/v1/chat/completions", json.dumps(body).encode(), {"Content-Type": "application/json"}
+        )
         with urllib.request.urlopen(request, timeout=120) as answer:
             return str(json.load(answer)["choices"][0]["message"]["content"])
 
     def processes(self) -> list[dict[str, str]]:
-        """What the kernel says of each of them: the server, and whoever waits for it; of one that has just ended podman shows no number."""
+        """What the kernel says of each of them: the server, and whoever waits for it; of one that has just ended
+        podman shows no number.
+        """
         numbers = output("podman", "top", self.name, "hpid").split()[1:]
         places = [place for number in numbers if (place := pathlib.Path(f"/proc/{number}/status")).exists()]
         assert places
-        return [dict(line.split(":\t", 1) for line in place.read_text(encoding="utf-8").splitlines() if ":\t" in line) for place in places]
+        return [
+            dict(line.split(":\t", 1) for line in place.read_text(encoding="utf-8").splitlines() if ":\t" in line)
+            for place in places
+        ]
 
 
 class Engine:
@@ -166,7 +194,11 @@ class Engine:
         name = f"{self._tag}-{len(self._containers)}"
         self._containers.append(name)
         words = [word for key, value in environment.items() if value for word in ("--env", f"{key}={value}")]
-        volumes = {f"{self._tag}-models": "/models", f"{self._tag}-state": "/var/lib/llama-fleet", str(self._cache): "/ccache"}
+        volumes = {
+            f"{self._tag}-models": "/models",
+            f"{self._tag}-state": "/var/lib/llama-fleet",
+            str(self._cache): "/ccache",
+        }
         kept = {place: source for source, place in volumes.items() if not any(place in option for option in options)}
         network = () if "--network" in options else ("--network", "host")
         words += [word for place, source in kept.items() for word in ("--volume", f"{source}:{place}")]
@@ -174,8 +206,16 @@ class Engine:
         return Container(name, self._port)
 
     def remove(self) -> None:
-        subprocess.run(["podman", "rm", "--force", "--time", "0", "--ignore", *self._containers], check=True, stdout=subprocess.DEVNULL)
-        subprocess.run(["podman", "volume", "rm", "--force", f"{self._tag}-models", f"{self._tag}-state"], check=True, stdout=subprocess.DEVNULL)
+        subprocess.run(
+            ["podman", "rm", "--force", "--time", "0", "--ignore", *self._containers],
+            check=True,
+            stdout=subprocess.DEVNULL,
+        )
+        subprocess.run(
+            ["podman", "volume", "rm", "--force", f"{self._tag}-models", f"{self._tag}-state"],
+            check=True,
+            stdout=subprocess.DEVNULL,
+        )
 
 
 def output(*command: str) -> str:
@@ -189,7 +229,17 @@ def inside(image: str, script: str) -> str:
 
 def default_source() -> str:
     """The source that the role takes; the container's own default is a repository that cannot be reached here."""
-    defaults = ROOT / "collections" / "ansible_collections" / "llama_fleet" / "core" / "roles" / "llama_cpp" / "defaults" / "main.yml"
+    defaults = (
+        ROOT
+        / "collections"
+        / "ansible_collections"
+        / "llama_fleet"
+        / "core"
+        / "roles"
+        / "llama_cpp"
+        / "defaults"
+        / "main.yml"
+    )
     return str(yaml.safe_load(defaults.read_text(encoding="utf-8"))["llama_cpp_source"])
 
 

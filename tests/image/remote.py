@@ -1,6 +1,8 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""A git remote of llama.cpp on this machine, made of a source distribution: build tags to follow, over git's own protocol."""
+"""A git remote of llama.cpp on this machine, made of a source distribution: build tags to follow, over git's own
+protocol.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,20 @@ if typing.TYPE_CHECKING:
 WHO = {"NAME": "Test", "EMAIL": "test@example.org", "DATE": "2026-01-01T00:00:00Z"}
 AUTHOR = {f"GIT_{role}_{part}": value for role in ("AUTHOR", "COMMITTER") for part, value in WHO.items()}
 # What a release is made of; the rest of the tree is large.
-PARTS = ("CMakeLists.txt", "LICENSE", "app", "cmake", "common", "ggml", "include", "licenses", "scripts", "src", "tools", "vendor")
+PARTS = (
+    "CMakeLists.txt",
+    "LICENSE",
+    "app",
+    "cmake",
+    "common",
+    "ggml",
+    "include",
+    "licenses",
+    "scripts",
+    "src",
+    "tools",
+    "vendor",
+)
 
 
 class Remote:
@@ -60,8 +75,18 @@ class Remote:
     def __enter__(self) -> typing.Self:
         if not self._port:
             self._port = free_port()
-        words = ["git", "daemon", "--export-all", "--reuseaddr", "--listen=127.0.0.1", f"--port={self._port}", f"--base-path={self._tree.parent}"]
-        self._daemon = subprocess.Popen([*words, "--informative-errors", str(self._tree.parent)], stderr=subprocess.DEVNULL)
+        words = [
+            "git",
+            "daemon",
+            "--export-all",
+            "--reuseaddr",
+            "--listen=127.0.0.1",
+            f"--port={self._port}",
+            f"--base-path={self._tree.parent}",
+        ]
+        self._daemon = subprocess.Popen(
+            [*words, "--informative-errors", str(self._tree.parent)], stderr=subprocess.DEVNULL
+        )
         deadline = time.monotonic() + 60
         while time.monotonic() < deadline:
             with socket.socket() as probe:
@@ -78,4 +103,6 @@ class Remote:
 
     def _git(self, *words: str) -> str:
         environment = {**os.environ, **AUTHOR, "GIT_CONFIG_GLOBAL": os.devnull}
-        return subprocess.run(["git", "-C", str(self._tree), *words], stdout=subprocess.PIPE, text=True, check=True, env=environment).stdout
+        return subprocess.run(
+            ["git", "-C", str(self._tree), *words], stdout=subprocess.PIPE, text=True, check=True, env=environment
+        ).stdout

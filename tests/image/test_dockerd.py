@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: MIT
 """The image as docker's own daemon runs it, on a real host: loaded, started, found healthy, restarted, stopped.
 
-The tests go on from one another, in their order. The container runs as a careful user would have it, by the line of the guide.
+The tests go on from one another, in their order. The container runs as a careful user would have it, by the line of the
+guide.
 """
 
 from __future__ import annotations
@@ -82,7 +83,9 @@ def test_it_answers_as_the_user_it_was_given(host: ContainerHost, started: str) 
 
 def test_docker_finds_it_healthy(host: ContainerHost, started: str) -> None:
     deadline = time.monotonic() + TWO_LOOKS
-    while (health := json.loads(host.output(f"docker inspect --format '{{{{json .State.Health}}}}' {started}")))["Status"] != "healthy":
+    while (health := json.loads(host.output(f"docker inspect --format '{{{{json .State.Health}}}}' {started}")))[
+        "Status"
+    ] != "healthy":
         assert time.monotonic() < deadline, health
         time.sleep(1)
 

@@ -2,8 +2,9 @@
 # SPDX-License-Identifier: MIT
 """The container guide's commands as they stand there, with podman for docker. Run by name (``tests/run container``).
 
-A container that a command starts is on the machine's network and takes what is fetched from the test hub; its volumes are the test's own.
-tests/unit/test_container_guide.py looks at the commands that are not run here: those with a GPU, an own index, secrets, limits.
+A container that a command starts is on the machine's network and takes what is fetched from the test hub; its volumes
+are the test's own. tests/unit/test_container_guide.py looks at the commands that are not run here: those with a GPU, an
+own index, secrets, limits.
 """
 
 from __future__ import annotations
@@ -38,7 +39,9 @@ exec podman run --network host --env-file {settings} --volume {cache}:/ccache "$
 def block(title: str, language: str = "sh") -> list[str]:
     """The lines of a chapter's examples."""
     chapter = re.split(r"^#+ ", GUIDE.split(f"# {title}\n")[1], maxsplit=1, flags=re.MULTILINE)[0]
-    return [line for found in re.findall(rf"```{language}\n(.*?)```", chapter, re.DOTALL) for line in found.splitlines()]
+    return [
+        line for found in re.findall(rf"```{language}\n(.*?)```", chapter, re.DOTALL) for line in found.splitlines()
+    ]
 
 
 @pytest.fixture(scope="session")
@@ -55,14 +58,24 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> typing.Iterator[Hub]:
 
 
 @pytest.fixture(scope="module")
-def shell(hub: Hub, image: str, tmp_path_factory: pytest.TempPathFactory) -> typing.Iterator[typing.Callable[[str], str]]:
+def shell(
+    hub: Hub, image: str, tmp_path_factory: pytest.TempPathFactory
+) -> typing.Iterator[typing.Callable[[str], str]]:
     """Runs a line of the guide."""
     folder = tmp_path_factory.mktemp("docker")
     index = f"{hub.url}/simple/"
-    settings = {"HF_ENDPOINT": hub.url, "LLAMA_CPP_INDEX_URL": index, "GGUF_MODEL_INDEX_URL": index, "LLAMA_SERVER_THREADS": "1", "PARALLEL": "2"}
+    settings = {
+        "HF_ENDPOINT": hub.url,
+        "LLAMA_CPP_INDEX_URL": index,
+        "GGUF_MODEL_INDEX_URL": index,
+        "LLAMA_SERVER_THREADS": "1",
+        "PARALLEL": "2",
+    }
     settings |= {"LLAMA_CPP_COMPILER_CACHE": "/ccache", "LLAMA_CPP_SOURCE": containers.default_source()}
     (folder / "settings").write_text("".join(f"{name}={text}\n" for name, text in settings.items()), encoding="utf-8")
-    (folder / "docker").write_text(DOCKER.format(settings=folder / "settings", cache=containers.compiler_cache()), encoding="utf-8")
+    (folder / "docker").write_text(
+        DOCKER.format(settings=folder / "settings", cache=containers.compiler_cache()), encoding="utf-8"
+    )
     (folder / "docker").chmod(0o755)
     containers.output("podman", "tag", image, f"localhost/{TAG}")
     environment = {**os.environ, "PATH": f"{folder}:{os.environ['PATH']}"}
@@ -71,10 +84,20 @@ def shell(hub: Hub, image: str, tmp_path_factory: pytest.TempPathFactory) -> typ
         for place in ("models:/models", "state:/var/lib"):
             line = line.replace(f"-v {place}", f"-v {TAG}-{place}")
         line = re.sub(r" llama-fleet(?= |$)", f" localhost/{TAG}", line)
-        line = re.sub(r"(?<= )llama$", TAG, line.replace("--name llama ", f"--name {TAG} ").replace("exec llama ", f"exec {TAG} "))
+        line = re.sub(
+            r"(?<= )llama$", TAG, line.replace("--name llama ", f"--name {TAG} ").replace("exec llama ", f"exec {TAG} ")
+        )
         # What a container has said to its standard error podman says to its own.
         errors = subprocess.STDOUT if line.startswith("docker logs") else subprocess.PIPE
-        done = subprocess.run(["sh", "-euc", line], stdout=subprocess.PIPE, stderr=errors, text=True, check=False, env=environment, cwd=containers.ROOT)
+        done = subprocess.run(
+            ["sh", "-euc", line],
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+            check=False,
+            env=environment,
+            cwd=containers.ROOT,
+        )
         assert done.returncode == 0, f"{line}\n{done.stdout}{done.stderr}"
         return done.stdout
 
@@ -104,7 +127,10 @@ def test_the_clients(shell: typing.Callable[[str], str], tmp_path: pathlib.Path)
     assert "Paris" in shell(curl)
     script = tmp_path / "client.py"
     script.write_text("\n".join(block("Clients", "python")), encoding="utf-8")
-    assert subprocess.run([sys.executable, script], stdout=subprocess.PIPE, text=True, check=True).stdout.count("Paris") == 3
+    assert (
+        subprocess.run([sys.executable, script], stdout=subprocess.PIPE, text=True, check=True).stdout.count("Paris")
+        == 3
+    )
 
 
 def test_the_looks_at_its_health(shell: typing.Callable[[str], str]) -> None:

@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: MIT
 """The container image as its users have it: built, started, asked, restarted on the same volumes, stopped.
 
-``tests/run image`` makes what is needed: the base image, and the content of the test hub, which stands in for the Hub and the
-package index. The tests go on from one another, in their order. Every container runs as a user that the image does not know, with a
-read-only root and without capabilities.
+``tests/run image`` makes what is needed: the base image, and the content of the test hub, which stands in for the Hub
+and the package index. The tests go on from one another, in their order. Every container runs as a user that the image
+does not know, with a read-only root and without capabilities.
 """
 
 from __future__ import annotations
@@ -64,7 +64,24 @@ def test_it_keeps_the_contract(config: dict[str, typing.Any]) -> None:
 
 def test_it_has_no_program_that_makes_its_user_another_one(image: str) -> None:
     # As root, who may look everywhere.
-    words = ("podman", "run", "--rm", "--network", "none", "--user", "0", "--entrypoint", "find", image, "/", "-xdev", "-type", "f", "-perm", "/6000")
+    words = (
+        "podman",
+        "run",
+        "--rm",
+        "--network",
+        "none",
+        "--user",
+        "0",
+        "--entrypoint",
+        "find",
+        image,
+        "/",
+        "-xdev",
+        "-type",
+        "f",
+        "-perm",
+        "/6000",
+    )
     assert containers.output(*words) == ""
 
 
@@ -73,10 +90,17 @@ def test_it_says_what_it_is_made_of(image: str) -> None:
     sbom = json.loads(containers.inside(image, "cat /usr/share/llama-fleet/sbom.spdx.json"))
     assert (sbom["spdxVersion"], sbom["dataLicense"], sbom["SPDXID"]) == ("SPDX-2.3", "CC0-1.0", "SPDXRef-DOCUMENT")
     assert {"name", "documentNamespace", "creationInfo", "packages", "relationships"} <= set(sbom)
-    assert all({"SPDXID", "name", "versionInfo", "downloadLocation", "externalRefs"} <= set(package) for package in sbom["packages"])
+    assert all(
+        {"SPDXID", "name", "versionInfo", "downloadLocation", "externalRefs"} <= set(package)
+        for package in sbom["packages"]
+    )
     purls = {package["externalRefs"][0]["referenceLocator"].partition("?")[0] for package in sbom["packages"]}
     installed = containers.inside(image, "dpkg-query --show --showformat '${Package}\\n'").split()
-    assert {name for name in installed if not any(purl.startswith(f"pkg:deb/debian/{name.replace('+', '%2B')}@") for purl in purls)} == set()
+    assert {
+        name
+        for name in installed
+        if not any(purl.startswith(f"pkg:deb/debian/{name.replace('+', '%2B')}@") for purl in purls)
+    } == set()
     wheels = "ls -d /usr/lib/llama-fleet/venv/lib/python3.*/site-packages/*.dist-info | wc -l"
     assert sum(purl.startswith("pkg:pypi/") for purl in purls) == int(containers.inside(image, wheels))
     known = {package["SPDXID"] for package in sbom["packages"]}
@@ -121,7 +145,10 @@ def test_its_processes_may_do_nothing(first: Container) -> None:
 
 def test_models_lie_in_their_volume_directly(first: Container) -> None:
     repository = containers.MODEL.partition(":")[0]
-    assert containers.output("podman", "exec", first.name, "sh", "-c", f"ls /models/{repository}/*/*.gguf | wc -l").strip() == "3"
+    assert (
+        containers.output("podman", "exec", first.name, "sh", "-c", f"ls /models/{repository}/*/*.gguf | wc -l").strip()
+        == "3"
+    )
 
 
 def test_it_is_healthy(first: Container) -> None:
@@ -131,14 +158,24 @@ def test_it_is_healthy(first: Container) -> None:
 def test_the_openai_client_talks_to_it(first: Container) -> None:
     with openai.OpenAI(base_url=f"{first.url}/v1", api_key="none", timeout=120) as client:
         stream = client.chat.completions.create(
-            model="any", messages=[{"role": "user", "content": containers.QUESTION}], max_tokens=32, temperature=0, stream=True
+            model="any",
+            messages=[{"role": "user", "content": containers.QUESTION}],
+            max_tokens=32,
+            temperature=0,
+            stream=True,
         )
         assert "Paris" in "".join(chunk.choices[0].delta.content or "" for chunk in stream if chunk.choices)
-        text = client.completions.create(model="any", prompt="The capital of France is", max_tokens=8, temperature=0).choices[0].text
+        text = (
+            client.completions.create(model="any", prompt="The capital of France is", max_tokens=8, temperature=0)
+            .choices[0]
+            .text
+        )
         assert "Paris" in text
 
         def one(number: int) -> int:
-            answer = client.completions.create(model="any", prompt=f"{number}, {number + 1},", max_tokens=4, temperature=0)
+            answer = client.completions.create(
+                model="any", prompt=f"{number}, {number + 1},", max_tokens=4, temperature=0
+            )
             return answer.usage.completion_tokens if answer.usage else 0
 
         with concurrent.futures.ThreadPoolExecutor(16) as pool:
@@ -149,7 +186,9 @@ def test_sigterm_stops_it(first: Container) -> None:
     assert first.stop() in (0, 143)
 
 
-def test_a_restart_compiles_and_downloads_nothing_and_does_without_ansible(engine: Engine, hub: Hub, first: Container) -> None:
+def test_a_restart_compiles_and_downloads_nothing_and_does_without_ansible(
+    engine: Engine, hub: Hub, first: Container
+) -> None:
     assert first.state()[0] == "exited"
     requests = len(hub.settle())
     # Python tells every module that it imports.
@@ -159,7 +198,11 @@ def test_a_restart_compiles_and_downloads_nothing_and_does_without_ansible(engin
     logs = container.logs()
     assert "Nothing has changed since the last start" in logs
     assert "llama_fleet.container.converged" in logs
-    imported = {line.rpartition("|")[2].strip().partition(".")[0] for line in logs.splitlines() if line.startswith("import time:")}
+    imported = {
+        line.rpartition("|")[2].strip().partition(".")[0]
+        for line in logs.splitlines()
+        if line.startswith("import time:")
+    }
     assert imported & {"ansible", "ansible_runner", "yaml", "huggingface_hub"} == set()
     assert container.healthcheck()[0] == 0
     container.stop()

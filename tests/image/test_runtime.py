@@ -1,6 +1,9 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""An image with a release and a model in it and no compiler, and that the image can be built again. Run by name (``tests/run container``)."""
+"""An image with a release and a model in it and no compiler, and that the image can be built again.
+
+Run by name (``tests/run container``).
+"""
 
 from __future__ import annotations
 
@@ -24,7 +27,9 @@ IMAGE = "localhost/llama-fleet-runtime:test"
 ASK = """
 import urllib.request
 body = b'{"prompt": "The capital of France is", "max_tokens": 8, "temperature": 0}'
-print(urllib.request.urlopen(urllib.request.Request("http://127.0.0.1:8080/v1/completions", body, {"Content-Type": "application/json"})).read().decode())
+headers = {"Content-Type": "application/json"}
+request = urllib.request.Request("http://127.0.0.1:8080/v1/completions", body, headers)
+print(urllib.request.urlopen(request).read().decode())
 """
 MACHINE = containers.CACHE / "machine"
 
@@ -42,7 +47,16 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> typing.Iterator[Hub]:
         "state": "packed",
         "pack_to": str(root / "files"),
     }
-    words = ("ansible", "-i", "inventories/localhost", "localhost", "-m", "llama_fleet.core.llama_cpp_release", "-a", json.dumps(arguments))
+    words = (
+        "ansible",
+        "-i",
+        "inventories/localhost",
+        "localhost",
+        "-m",
+        "llama_fleet.core.llama_cpp_release",
+        "-a",
+        json.dumps(arguments),
+    )
     subprocess.run(words, cwd=containers.ROOT, check=True, stdout=subprocess.DEVNULL)
     with Hub(root) as hub:
         yield hub
@@ -68,7 +82,9 @@ def image(hub: Hub, packed: str, tmp_path_factory: pytest.TempPathFactory) -> st
 def start(image: str, *options: str) -> Container:
     port = free_port()
     name = f"llama-fleet-test-runtime-{port}"
-    containers.output("podman", "run", "--detach", "--name", name, "--cap-drop", "all", *options, "--env", f"PORT={port}", image)
+    containers.output(
+        "podman", "run", "--detach", "--name", name, "--cap-drop", "all", *options, "--env", f"PORT={port}", image
+    )
     return Container(name, port)
 
 
@@ -77,14 +93,19 @@ def remove(container: Container) -> None:
 
 
 def test_it_is_small_and_has_no_compiler(image: str) -> None:
-    baked = int(containers.inside(image, "du --bytes --summarize --total /models /var/lib/llama-fleet | tail -1 | cut -f1"))
+    baked = int(
+        containers.inside(image, "du --bytes --summarize --total /models /var/lib/llama-fleet | tail -1 | cut -f1")
+    )
     size = int(containers.output("podman", "image", "inspect", "--format", "{{.Size}}", image))
     assert size - baked < 150 * MIB
     assert containers.inside(image, "command -v g++ gcc git apt-get || true") == ""
 
 
 def test_its_packages_are_listed(image: str) -> None:
-    names = {package["name"] for package in json.loads(containers.inside(image, "cat /usr/share/llama-fleet/sbom.spdx.json"))["packages"]}
+    names = {
+        package["name"]
+        for package in json.loads(containers.inside(image, "cat /usr/share/llama-fleet/sbom.spdx.json"))["packages"]
+    }
     assert names >= {"libc6", "ansible-core", "llama-fleet"}
     assert names & {"apt", "cryptography", "g++"} == set()
 
@@ -92,7 +113,9 @@ def test_its_packages_are_listed(image: str) -> None:
 def test_without_a_network_and_with_a_read_only_root_it_answers_at_once(image: str) -> None:
     """Nothing is given, so all is as it was when the image was built."""
     name = f"llama-fleet-test-runtime-{free_port()}"
-    containers.output("podman", "run", "--detach", "--name", name, "--network", "none", "--read-only", "--cap-drop", "all", image)
+    containers.output(
+        "podman", "run", "--detach", "--name", name, "--network", "none", "--read-only", "--cap-drop", "all", image
+    )
     container = Container(name, 8080)
     try:
         containers.wait_for(lambda: container.healthcheck()[0] == 0, 300)
@@ -103,7 +126,9 @@ def test_without_a_network_and_with_a_read_only_root_it_answers_at_once(image: s
 
 
 def test_another_context_needs_no_compiler(image: str) -> None:
-    container = start(image, "--network", "host", "--user", containers.USER, "--env", "CTX_SIZE=512", "--env", "PARALLEL=1")
+    container = start(
+        image, "--network", "host", "--user", containers.USER, "--env", "CTX_SIZE=512", "--env", "PARALLEL=1"
+    )
     try:
         container.wait_until_ready()
         assert [slot["n_ctx"] for slot in container.get("/slots")] == [512]
@@ -115,11 +140,15 @@ def test_another_context_needs_no_compiler(image: str) -> None:
 def test_built_again_it_is_the_same(hub: Hub, tmp_path: pathlib.Path) -> None:
     """Out of a copy of the tree, and as long as the archive has no newer packages."""
     tree = tmp_path / "tree"
-    shutil.copytree(containers.ROOT, tree, ignore=shutil.ignore_patterns(".*_cache", ".git", ".venv", ".hypothesis", "__pycache__"))
+    shutil.copytree(
+        containers.ROOT, tree, ignore=shutil.ignore_patterns(".*_cache", ".git", ".venv", ".hypothesis", "__pycache__")
+    )
     times = ("--build-arg", "SOURCE_DATE_EPOCH=1700000000", "--timestamp", "1700000000")
     found = []
     for tag in ("one", "two"):
         image = containers.build(hub, tmp_path, f"localhost/llama-fleet-{tag}:test", "--no-cache", *times, tree=tree)
-        found.append(json.loads(containers.output("podman", "image", "inspect", "--format", "{{json .RootFS.Layers}}", image)))
+        found.append(
+            json.loads(containers.output("podman", "image", "inspect", "--format", "{{json .RootFS.Layers}}", image))
+        )
     containers.output("podman", "rmi", "localhost/llama-fleet-one:test", "localhost/llama-fleet-two:test")
     assert found[0] == found[1]

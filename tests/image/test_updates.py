@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""The container over the time of its life: a newer llama.cpp, another model, and all that goes wrong. Run by name (``tests/run container``).
+"""The container over the time of its life: a newer llama.cpp, another model, and all that goes wrong. Run by name
+(``tests/run container``).
 
 A git remote on this machine stands in for llama.cpp's own. The tests go on from one another, in their order.
 """
@@ -35,7 +36,9 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> typing.Iterator[Hub]:
     whole = root / "repos" / containers.MODEL.partition(":")[0]
     for name in (GATED, OTHER):
         shutil.copytree(whole, root / "repos" / name.partition(":")[0])
-    (root / "repos" / GATED.partition(":")[0] / ".hub.json").write_text('{"gated": true, "granted": ["someone"]}', encoding="utf-8")
+    (root / "repos" / GATED.partition(":")[0] / ".hub.json").write_text(
+        '{"gated": true, "granted": ["someone"]}', encoding="utf-8"
+    )
     (root / "accounts.json").write_text('{"hf_right": "someone"}', encoding="utf-8")
     with Hub(root) as hub:
         yield hub
@@ -52,7 +55,9 @@ def remote(tmp_path_factory: pytest.TempPathFactory) -> typing.Iterator[Remote]:
 
 @pytest.fixture(scope="module")
 def engine(hub: Hub, image: str, remote: Remote) -> typing.Iterator[Engine]:
-    engine = Engine(hub, image, MODEL=containers.MODEL, PARALLEL="2", CTX_SIZE="1024", LLAMA_CPP_SOURCE=f"git+{remote.url}")
+    engine = Engine(
+        hub, image, MODEL=containers.MODEL, PARALLEL="2", CTX_SIZE="1024", LLAMA_CPP_SOURCE=f"git+{remote.url}"
+    )
     yield engine
     engine.remove()
 
@@ -120,7 +125,14 @@ def test_in_the_background_the_next_start_has_it(engine: Engine, remote: Remote)
     remote.tag("b20004", CHANGED.replace("test", "test2"))
     container = engine.start(LLAMA_CPP_UPDATE="background")
     assert served(container).startswith("b20002")
-    releases = ("podman", "exec", container.name, "sh", "-c", "ls -d /var/lib/llama-fleet/opt/llama-fleet/releases/b20004-* 2>/dev/null || true")
+    releases = (
+        "podman",
+        "exec",
+        container.name,
+        "sh",
+        "-c",
+        "ls -d /var/lib/llama-fleet/opt/llama-fleet/releases/b20004-* 2>/dev/null || true",
+    )
     containers.wait_for(lambda: bool(containers.output(*releases).strip()), containers.PATIENCE)
     end(container)
     container = engine.start(LLAMA_CPP_UPDATE="background")
@@ -156,7 +168,13 @@ def test_a_wrong_token_is_told_and_never_shown(engine: Engine) -> None:
 def test_a_right_token_out_of_a_file_opens_a_gated_model(engine: Engine, tmp_path: pathlib.Path) -> None:
     secret = tmp_path / "token"
     secret.write_text("hf_right\n", encoding="utf-8")
-    container = engine.start("--volume", f"{secret}:/run/secrets/hf:ro", MODEL=GATED, HF_TOKEN_FILE="/run/secrets/hf", LLAMA_CPP_UPDATE="never")
+    container = engine.start(
+        "--volume",
+        f"{secret}:/run/secrets/hf:ro",
+        MODEL=GATED,
+        HF_TOKEN_FILE="/run/secrets/hf",
+        LLAMA_CPP_UPDATE="never",
+    )
     served(container)
     # Processes come and go while they are read.
     environments = containers.output("podman", "exec", container.name, "sh", "-c", "cat /proc/[0-9]*/environ; exit 0")
@@ -167,7 +185,12 @@ def test_a_right_token_out_of_a_file_opens_a_gated_model(engine: Engine, tmp_pat
 
 @pytest.mark.parametrize("place", ["/models", "/var/lib/llama-fleet"])
 def test_a_full_disk_is_told(engine: Engine, place: str) -> None:
-    container = engine.start("--mount", f"type=tmpfs,destination={place},tmpfs-size=30m,tmpfs-mode=0777", MODEL=containers.MODEL, LLAMA_CPP_UPDATE="missing")
+    container = engine.start(
+        "--mount",
+        f"type=tmpfs,destination={place},tmpfs-size=30m,tmpfs-mode=0777",
+        MODEL=containers.MODEL,
+        LLAMA_CPP_UPDATE="missing",
+    )
     assert container.wait_until_gone(600) != 0
     logs = container.logs()
     assert "Error: " in logs

@@ -4,8 +4,8 @@
 
     python -m tests.mutants [WORD...]
 
-Words select the mutants whose file, text or fault has one of them. The exit status is 1 where a mutant cannot be applied, where a
-test fails without any, or where one survives that nobody has allowed to.
+Words select the mutants whose file, text or fault has one of them. The exit status is 1 where a mutant cannot be
+applied, where a test fails without any, or where one survives that nobody has allowed to.
 """
 
 from __future__ import annotations
@@ -51,7 +51,12 @@ class Tree:
         self._place = place
         # Later than any file, and never the same twice: Python tells by it that what it compiled is out of date.
         self._times = itertools.count(2_000_000_000)
-        names = subprocess.run(["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], cwd=ROOT, stdout=subprocess.PIPE, check=True).stdout
+        names = subprocess.run(
+            ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            check=True,
+        ).stdout
         for name in filter(None, names.decode().split("\0")):
             if (ROOT / name).is_file():
                 (place / name).parent.mkdir(parents=True, exist_ok=True)
@@ -73,9 +78,28 @@ class Tree:
 
     def test(self, tests: typing.Iterable[str], *more: str) -> tuple[int, str]:
         """Run the tests; pytest's exit status, and its last lines."""
-        environment = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "PYTHONDONTWRITEBYTECODE")}
-        environment |= {"ANSIBLE_COLLECTIONS_PATH": str(self._place / "collections"), "PYTHONPYCACHEPREFIX": str(self._place / ".bytecode")}
-        command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "--timeout", str(_TEST), "--tb", "line", *more, *tests]
+        environment = {
+            name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "PYTHONDONTWRITEBYTECODE")
+        }
+        environment |= {
+            "ANSIBLE_COLLECTIONS_PATH": str(self._place / "collections"),
+            "PYTHONPYCACHEPREFIX": str(self._place / ".bytecode"),
+        }
+        command = [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-q",
+            "-x",
+            "-p",
+            "no:cacheprovider",
+            "--timeout",
+            str(_TEST),
+            "--tb",
+            "line",
+            *more,
+            *tests,
+        ]
         shown: list[bytes] = []
         try:
             code = programs.run(command, self._place, environment, _SILENCE, shown.append)
@@ -86,9 +110,16 @@ class Tree:
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.mutants")
-    parser.add_argument("words", nargs="*", metavar="WORD", help="only mutants that have one of these in their file, texts or fault")
+    parser.add_argument(
+        "words", nargs="*", metavar="WORD", help="only mutants that have one of these in their file, texts or fault"
+    )
     words = parser.parse_args().words
-    chosen = [mutant for mutant in load() if not words or any(word in text for word in words for text in (mutant.file, mutant.old, mutant.new, mutant.fault))]
+    chosen = [
+        mutant
+        for mutant in load()
+        if not words
+        or any(word in text for word in words for text in (mutant.file, mutant.old, mutant.new, mutant.fault))
+    ]
     if problems := [problem for mutant in chosen if (problem := mutant.problem())]:
         print("\n".join(problems))
         return 1
@@ -99,7 +130,9 @@ def main() -> int:
 def _judge(chosen: list[Mutant], folder: pathlib.Path) -> int:
     workers = len(os.sched_getaffinity(0))
     trees = [Tree(folder / str(number)) for number in range(workers)]
-    code, said = trees[0].test(dict.fromkeys(test for mutant in chosen for test in mutant.selected), "--numprocesses", str(workers))
+    code, said = trees[0].test(
+        dict.fromkeys(test for mutant in chosen for test in mutant.selected), "--numprocesses", str(workers)
+    )
     if code:
         print(f"the tests do not pass without a mutant:\n{said}")
         return 1
@@ -110,9 +143,15 @@ def _judge(chosen: list[Mutant], folder: pathlib.Path) -> int:
         verdicts = [_told(verdict) for verdict in pool.map(lambda mutant: _verdict(mutant, free), chosen)]
     wrong = [verdict for verdict in verdicts if verdict.is_wrong]
     survivors = [verdict for verdict in verdicts if verdict.outcome == "survived"]
-    print(f"{len(verdicts)} mutants: {sum(verdict.outcome == 'killed' for verdict in verdicts)} killed, {len(survivors)} survived, {len(wrong)} wrong")
+    print(
+        f"{len(verdicts)} mutants: {sum(verdict.outcome == 'killed' for verdict in verdicts)} killed, "
+        f"{len(survivors)} survived, {len(wrong)} wrong"
+    )
     for verdict in survivors:
-        print(f"survived: {verdict.mutant.path}: {verdict.mutant.fault}: {verdict.mutant.survives or 'no test notices it'}")
+        print(
+            f"survived: {verdict.mutant.path}: {verdict.mutant.fault}: "
+            f"{verdict.mutant.survives or 'no test notices it'}"
+        )
     return 1 if wrong else 0
 
 
@@ -123,7 +162,9 @@ def _verdict(mutant: Mutant, free: Trees) -> Verdict:
             code, said = tree.test(mutant.selected)
     finally:
         free.put(tree)
-    return Verdict(mutant, {0: "survived", _FAILED: "killed"}.get(code, f"not tested, pytest ended with {code}:\n{said}"))
+    return Verdict(
+        mutant, {0: "survived", _FAILED: "killed"}.get(code, f"not tested, pytest ended with {code}:\n{said}")
+    )
 
 
 def _told(verdict: Verdict) -> Verdict:

@@ -18,9 +18,10 @@ _COLLECTION = "collections/ansible_collections/llama_fleet/core"
 class Mutant:
     """``old`` in ``file`` becomes ``new``; one of ``tests`` has to fail then.
 
-    Paths are relative to the collection's ``plugins``, those of tests to its ``tests/unit/plugins``; what begins with ``src/`` or
-    ``tests/`` is relative to the repository. ``fault`` says what goes wrong in service. ``survives`` is why no test can notice it;
-    such a mutant is listed and not an error.
+    Paths are relative to the collection's ``plugins``, those of tests to its ``tests/unit/plugins``; what begins with
+    ``src/`` or
+    ``tests/`` is relative to the repository. ``fault`` says what goes wrong in service. ``survives`` is why no test can
+    notice it; such a mutant is listed and not an error.
     """
 
     file: str
@@ -61,10 +62,20 @@ class Mutant:
 
 
 def load(folder: pathlib.Path = pathlib.Path(__file__).parent) -> list[Mutant]:
-    """All mutants of the lists in ``folder``: each entry names a file and tests, and the mutants of that file which those have to notice."""
-    entries = [entry for path in sorted(folder.glob("*.yml")) for entry in yaml.safe_load(path.read_text(encoding="utf-8"))]
-    return [Mutant(entry["file"], tests=tuple(entry["tests"]), **mutant) for entry in entries for mutant in entry["mutants"]]
+    """All mutants of the lists in ``folder``: each entry names a file and tests, and the mutants of that file which
+    those have to notice.
+    """
+    entries = [
+        entry for path in sorted(folder.glob("*.yml")) for entry in yaml.safe_load(path.read_text(encoding="utf-8"))
+    ]
+    return [
+        Mutant(entry["file"], tests=tuple(entry["tests"]), **mutant) for entry in entries for mutant in entry["mutants"]
+    ]
 
 
 def _below(folder: str, name: str) -> pathlib.PurePosixPath:
-    return pathlib.PurePosixPath(name) if name.startswith(("src/", "tests/")) else pathlib.PurePosixPath(_COLLECTION, folder, name)
+    return (
+        pathlib.PurePosixPath(name)
+        if name.startswith(("src/", "tests/"))
+        else pathlib.PurePosixPath(_COLLECTION, folder, name)
+    )

@@ -19,17 +19,25 @@ PACKAGES = "podman crun runc nftables iptables docker.io docker-cli docker-compo
 IMAGE = podman.Image("localhost/llama-fleet-host-containers:trixie", "trixie", f"{podman.HOST} {PACKAGES}")
 BASE = podman.BASE.name
 RUNTIMES = {"podman": "quadlet", "docker": "docker"}
-# No network of its own: inside of a container there may be no right to make one. Of cgroups of version 1 a container sees its own part.
+# No network of its own: inside of a container there may be no right to make one. Of cgroups of version 1 a container
+# sees its own part.
 DOCKER = '{"iptables": false, "ip6tables": false, "bridge": "none", "default-cgroupns-mode": "private"}'
 
 
 class ContainerHost(Host):
-    """A Debian 13 with container engines. Their storage is in memory, for one overlay file system cannot lie on another one."""
+    """A Debian 13 with container engines.
+
+    Their storage is in memory, for one overlay file system cannot lie on another one.
+    """
 
     def __init__(self, engine: str, *options: str) -> None:
         for image in (IMAGE, podman.BASE):
             podman.ensure(image, CACHE / "images", dict(os.environ))
-        storage = [word for name in ("containers", "docker", "containerd") for word in ("--mount", f"type=tmpfs,destination=/var/lib/{name}")]
+        storage = [
+            word
+            for name in ("containers", "docker", "containerd")
+            for word in ("--mount", f"type=tmpfs,destination=/var/lib/{name}")
+        ]
         super().__init__(*storage, *options, image=IMAGE)
         self.engine = engine
         settings = os.environ.get("CONTAINERS_CONF")
@@ -43,7 +51,11 @@ class ContainerHost(Host):
     def load(self, image: str = BASE) -> None:
         """Hand over an image, as a file: there is no registry here."""
         with subprocess.Popen(["podman", "save", "--quiet", image], stdout=subprocess.PIPE) as saved:
-            subprocess.run(["podman", "exec", "--interactive", self.name, self.engine, "load", "--quiet"], stdin=saved.stdout, check=True)
+            subprocess.run(
+                ["podman", "exec", "--interactive", self.name, self.engine, "load", "--quiet"],
+                stdin=saved.stdout,
+                check=True,
+            )
 
     def arguments(self, **changed: typing.Any) -> Facts:
         return super().arguments(**{"runtime": RUNTIMES[self.engine], "image": BASE, **changed})
@@ -67,7 +79,9 @@ class ContainerHost(Host):
     def leftovers(self) -> list[str]:
         """What there is of an instance, wherever."""
         places = "/etc/containers/systemd /etc/systemd/system /run/systemd/generator /run /etc/llama-fleet/instances"
-        files = self.output(f"find {places} -maxdepth 1 \\( -name 'llama-fleet-*' -o -path '*/instances/[a-z]*' \\) 2>/dev/null || true")
+        files = self.output(
+            f"find {places} -maxdepth 1 \\( -name 'llama-fleet-*' -o -path '*/instances/[a-z]*' \\) 2>/dev/null || true"
+        )
         return [*files.split(), *self.output(f"{self.engine} ps --all --format '{{{{.Names}}}}'").split()]
 
     def stop_while_busy(self) -> float:

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: MIT
 """A real host for the module llama_server: Debian with systemd as its first process, in podman.
 
-The module runs there as Ansible would run it, with that host's own Python. Releases and models are this machine's, read-only.
-LLAMA_FLEET_TEST_CACHE holds what tests/run has made.
+The module runs there as Ansible would run it, with that host's own Python. Releases and models are this machine's,
+read-only. LLAMA_FLEET_TEST_CACHE holds what tests/run has made.
 """
 
 from __future__ import annotations
@@ -42,15 +42,23 @@ def wait_for(condition: typing.Callable[[], object]) -> None:
         time.sleep(0.1)
 
 
-# Where control groups are of version 1, podman shows a container that one hierarchy of the machine's as a whole, and systemd then leaves the others alone.
+# Where control groups are of version 1, podman shows a container that one hierarchy of the machine's as a whole, and
+# systemd then leaves the others alone.
 LIMITING = "umount /sys/fs/cgroup/systemd/release_agent /sys/fs/cgroup/systemd 2>/dev/null; exec /sbin/init"
 
 
 class Host:
-    """One host with the releases of a folder; ``options`` are further ones of podman. One that is ``limiting`` can hold a unit to its limits."""
+    """One host with the releases of a folder;
+
+    ``options`` are further ones of podman. One that is ``limiting`` can hold a unit to its limits.
+    """
 
     def __init__(
-        self, *options: str, image: podman.Image = podman.HOSTS[0], releases: pathlib.Path = CACHE / "machine" / "releases", limiting: bool = False
+        self,
+        *options: str,
+        image: podman.Image = podman.HOSTS[0],
+        releases: pathlib.Path = CACHE / "machine" / "releases",
+        limiting: bool = False,
     ) -> None:
         self.name = f"llama-fleet-server-{uuid.uuid4().hex[:8]}"
         newest = max(releases.glob("*/manifest.json"), key=lambda file: file.stat().st_mtime).parent.name
@@ -66,26 +74,55 @@ class Host:
         }
         volumes = [word for source, target in mounts.items() for word in ("--volume", f"{source}:{target}:ro")]
         private, command = (["--cgroupns=private"], ["/bin/sh", "-c", LIMITING]) if limiting else ([], ["/sbin/init"])
-        words = ["podman", "run", "--detach", "--systemd=always", "--privileged", "--name", self.name, *private, *volumes, *options, image.name, *command]
+        words = [
+            "podman",
+            "run",
+            "--detach",
+            "--systemd=always",
+            "--privileged",
+            "--name",
+            self.name,
+            *private,
+            *volumes,
+            *options,
+            image.name,
+            *command,
+        ]
         subprocess.run(words, check=True, stdout=subprocess.DEVNULL)
         self.output(podman.STARTED)
         self.address = self._inspect("{{.NetworkSettings.IPAddress}}")
         self.gateway = self._inspect("{{.NetworkSettings.Gateway}}")
 
     def _inspect(self, template: str) -> str:
-        return subprocess.run(["podman", "inspect", "--format", template, self.name], capture_output=True, text=True, check=True).stdout.strip()
+        return subprocess.run(
+            ["podman", "inspect", "--format", template, self.name], capture_output=True, text=True, check=True
+        ).stdout.strip()
 
     def output(self, command: str, given: str = "") -> str:
         """What a shell command on the host prints."""
         done = subprocess.run(
-            ["podman", "exec", "--interactive", self.name, "sh", "-ec", command], input=given, capture_output=True, text=True, check=False, timeout=900
+            ["podman", "exec", "--interactive", self.name, "sh", "-ec", command],
+            input=given,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=900,
         )
         assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
         return done.stdout
 
     def arguments(self, **changed: typing.Any) -> Facts:
         """The instance that most tests begin with."""
-        usual = {"release": self.release, "model": self.model, "host": "0.0.0.0", "port": PORT, "api_key": KEY, "parallel": 2, "ctx_size": 256, "threads": 1}
+        usual = {
+            "release": self.release,
+            "model": self.model,
+            "host": "0.0.0.0",
+            "port": PORT,
+            "api_key": KEY,
+            "parallel": 2,
+            "ctx_size": 256,
+            "threads": 1,
+        }
         return {**usual, **changed}
 
     def module(self, name: str = "llama_server", **arguments: typing.Any) -> Facts:
@@ -119,21 +156,49 @@ class Host:
     def ask(self, path: str, payload: Facts | None = None, port: int = PORT) -> Facts:
         """The server's answer as JSON, asked from another host."""
         data = None if payload is None else json.dumps(payload).encode()
-        request = urllib.request.Request(f"http://{self.address}:{port}{path}", data, {"Authorization": f"Bearer {KEY}", "Content-Type": "application/json"})
+        request = urllib.request.Request(
+            f"http://{self.address}:{port}{path}",
+            data,
+            {"Authorization": f"Bearer {KEY}", "Content-Type": "application/json"},
+        )
         with urllib.request.urlopen(request, timeout=300) as answer:
             return typing.cast("Facts", json.load(answer))
 
     def certificate(self, folder: pathlib.Path) -> Facts:
-        """The arguments for one of its own, for its address, whose files only root may read; ``folder`` gets them as well."""
-        words = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", f"{folder}/key", "-out", f"{folder}/pem", "-days", "2"]
-        subprocess.run([*words, "-subj", "/CN=box", "-addext", f"subjectAltName=IP:{self.address}"], check=True, stderr=subprocess.DEVNULL)
+        """The arguments for one of its own, for its address, whose files only root may read;
+
+        ``folder`` gets them as well.
+        """
+        words = [
+            "openssl",
+            "req",
+            "-x509",
+            "-newkey",
+            "rsa:2048",
+            "-nodes",
+            "-keyout",
+            f"{folder}/key",
+            "-out",
+            f"{folder}/pem",
+            "-days",
+            "2",
+        ]
+        subprocess.run(
+            [*words, "-subj", "/CN=box", "-addext", f"subjectAltName=IP:{self.address}"],
+            check=True,
+            stderr=subprocess.DEVNULL,
+        )
         for name in ("pem", "key"):
-            self.output(f"umask 077 && mkdir -p /etc/llm && cat > /etc/llm/{name}", (folder / name).read_text(encoding="ascii"))
+            self.output(
+                f"umask 077 && mkdir -p /etc/llm && cat > /etc/llm/{name}", (folder / name).read_text(encoding="ascii")
+            )
         return {"tls_certificate": "/etc/llm/pem", "tls_key": "/etc/llm/key"}
 
     def says(self) -> str:
         """A few words of the model's."""
-        return str(self.ask("/completion", {"prompt": "The capital of France is", "n_predict": 6, "temperature": 0})["content"])
+        return str(
+            self.ask("/completion", {"prompt": "The capital of France is", "n_predict": 6, "temperature": 0})["content"]
+        )
 
     def take_port(self, port: int) -> None:
         """Another program, the unit "taken", listens there."""

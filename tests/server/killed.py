@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""Runs on a host: ``killed.py ROUNDS < arguments``. Kills a run of llama_server at a random moment, runs it again, and looks at what is there.
+"""Runs on a host: ``killed.py ROUNDS < arguments``. Kills a run of llama_server at a random moment, runs it again, and
+looks at what is there.
 
 Every round wants another state of the instance than the one before. Prints one line of JSON for each round.
 """
@@ -24,7 +25,14 @@ ENVIRONMENT = {**os.environ, "PYTHONPATH": "/srv/python", "PYTHONPYCACHEPREFIX":
 
 
 def start(arguments: dict[str, typing.Any]) -> subprocess.Popen[str]:
-    process = subprocess.Popen([sys.executable, MODULE], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=ENVIRONMENT, start_new_session=True)
+    process = subprocess.Popen(
+        [sys.executable, MODULE],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=ENVIRONMENT,
+        start_new_session=True,
+    )
     assert process.stdin
     process.stdin.write(json.dumps({"ANSIBLE_MODULE_ARGS": {**arguments, "_ansible_remote_tmp": "/tmp"}}))
     process.stdin.close()
@@ -38,10 +46,16 @@ def finish(process: subprocess.Popen[str]) -> dict[str, typing.Any]:
 
 
 def half_written() -> list[str]:
-    """What no run may leave: an unfinished generation, a current one without its files, a unit that is not the current one's."""
+    """What no run may leave: an unfinished generation, a current one without its files, a unit that is not the
+    current one's.
+    """
     found = [str(path) for path in FOLDER.glob("generations/.*")]
     current = FOLDER / "current"
-    found += [f"no {name} in {current}" for name in ("manifest.json", "environment", "unit", "api-key") if not (current / name).is_file()]
+    found += [
+        f"no {name} in {current}"
+        for name in ("manifest.json", "environment", "unit", "api-key")
+        if not (current / name).is_file()
+    ]
     if UNIT.read_text(encoding="utf-8") != (current / "unit").read_text(encoding="utf-8"):
         found.append(f"{UNIT} is not that of the current generation")
     return found
@@ -68,7 +82,15 @@ def main() -> None:
         after = finish(start(wanted))
         left = gone + half_written()
         print(
-            json.dumps({"moment": moment, "again": again.get("msg", ""), "after": after.get("msg", ""), "changed": after.get("changed"), "left": left}),
+            json.dumps(
+                {
+                    "moment": moment,
+                    "again": again.get("msg", ""),
+                    "after": after.get("msg", ""),
+                    "changed": after.get("changed"),
+                    "left": left,
+                }
+            ),
             flush=True,
         )
 

@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""An instance in a container of docker, made by compose: started, left alone, changed, stopped, made a plain unit, and removed.
+"""An instance in a container of docker, made by compose: started, left alone, changed, stopped, made a plain unit, and
+removed.
 
 The tests go on from one another, in their order.
 """
@@ -44,12 +45,18 @@ def test_its_process_may_do_nothing_and_the_key_is_nowhere_else(host: ContainerH
     process = f"/proc/{host.inspect('{{.State.Pid}}')}"
     assert "Read-only file system" in host.output(f"touch {process}/root/written 2>&1 || true")
     assert host.output(f"stat --format '%a %u' {process}/root/run/llama-fleet-default/api-key").split() == ["400", user]
-    assert KEY not in host.output(f"cat {process}/cmdline {process}/environ; docker inspect llama-fleet-default; docker logs llama-fleet-default 2>&1")
+    assert KEY not in host.output(
+        f"cat {process}/cmdline {process}/environ; docker inspect llama-fleet-default; docker logs "
+        f"llama-fleet-default 2>&1"
+    )
 
 
 @pytest.mark.parametrize("name", ["cpu", "cuda"])
 def test_compose_understands_every_key(host: ContainerHost, name: str) -> None:
-    host.output("docker compose --project-name test --file - config --quiet", (GOLDEN / f"{name}.compose.yaml").read_text(encoding="utf-8"))
+    host.output(
+        "docker compose --project-name test --file - config --quiet",
+        (GOLDEN / f"{name}.compose.yaml").read_text(encoding="utf-8"),
+    )
 
 
 def test_a_second_run_leaves_it_alone(host: ContainerHost) -> None:

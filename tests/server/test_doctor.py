@@ -42,9 +42,18 @@ def reached(host: Host, tmp_path_factory: pytest.TempPathFactory) -> Facts:
     """How Ansible comes to the host."""
     key = tmp_path_factory.mktemp("ssh") / "key"
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key], check=True)
-    host.output("mkdir -p -m 0700 /root/.ssh && cat > /root/.ssh/authorized_keys", key.with_suffix(".pub").read_text(encoding="utf-8"))
-    arguments = f"-o UserKnownHostsFile={key.parent}/known_hosts -o StrictHostKeyChecking=accept-new -o IdentitiesOnly=yes"
-    usual = {"ansible_user": "root", "ansible_python_interpreter": "/usr/bin/python3", "ansible_ssh_common_args": arguments}
+    host.output(
+        "mkdir -p -m 0700 /root/.ssh && cat > /root/.ssh/authorized_keys",
+        key.with_suffix(".pub").read_text(encoding="utf-8"),
+    )
+    arguments = (
+        f"-o UserKnownHostsFile={key.parent}/known_hosts -o StrictHostKeyChecking=accept-new -o IdentitiesOnly=yes"
+    )
+    usual = {
+        "ansible_user": "root",
+        "ansible_python_interpreter": "/usr/bin/python3",
+        "ansible_ssh_common_args": arguments,
+    }
     return {**usual, "ansible_host": host.address, "ansible_ssh_private_key_file": str(key)}
 
 
@@ -77,7 +86,9 @@ def doctor(reached: Facts, hub: Hub, tmp_path: pathlib.Path) -> Doctor:
 
 
 def test_without_a_gpu_a_host_will_do(host: Host, doctor: Doctor) -> None:
-    before = host.output("find /opt /var/lib/llama-fleet /etc/llama-fleet /root 2>/dev/null | grep -v '/.ansible' || true")
+    before = host.output(
+        "find /opt /var/lib/llama-fleet /etc/llama-fleet /root 2>/dev/null | grep -v '/.ansible' || true"
+    )
     done = doctor({"h1": {}})
     assert done.returncode == 0, done.stdout + done.stderr
     table = {row[1]: row[2:] for row in (re.split(r" {2,}", line.strip()) for line in done.stdout.splitlines()[1:])}
@@ -85,7 +96,10 @@ def test_without_a_gpu_a_host_will_do(host: Host, doctor: Doctor) -> None:
     assert table["llama_server_runtime"] == ["ok", "systemd"]
     assert table["compiler"] == ["ok", "none of g++; the packages will be installed"]
     assert table["clock"] == ["ok", "right to the minute"]
-    assert host.output("find /opt /var/lib/llama-fleet /etc/llama-fleet /root 2>/dev/null | grep -v '/.ansible' || true") == before
+    assert (
+        host.output("find /opt /var/lib/llama-fleet /etc/llama-fleet /root 2>/dev/null | grep -v '/.ansible' || true")
+        == before
+    )
 
 
 def test_every_reason_why_a_host_will_fail(doctor: Doctor) -> None:
@@ -94,7 +108,12 @@ def test_every_reason_why_a_host_will_fail(doctor: Doctor) -> None:
         "port": {"llama_server_port": TAKEN},
         "compiler": {"llama_cpp_install_packages": False},
         "typo": {"llama_server_prot": 1},
-        "silent": {"llama_server_instances": {"a": {"gguf_model_endpoint": "http://127.0.0.1:9"}, "b": {"llama_server_port": 8081}}},
+        "silent": {
+            "llama_server_instances": {
+                "a": {"gguf_model_endpoint": "http://127.0.0.1:9"},
+                "b": {"llama_server_port": 8081},
+            }
+        },
         "far": {"ansible_host": "127.0.0.1", "ansible_port": 9},
     }
     done = doctor(hosts, "--query", "[?severity!='ok'].[host, code, severity, subject]")

@@ -46,7 +46,10 @@ server={host.release}/bin/llama-server
 for word; do case $word in --help|--version|--list-devices) exec $server "$@";; esac; done
 {serve}
 """
-    host.output(f"mkdir -p {folder}/bin && cd {host.release} && cp manifest.json {folder} && cp bin/llama-fit-params bin/lib* {folder}/bin")
+    host.output(
+        f"mkdir -p {folder}/bin && cd {host.release} && cp manifest.json {folder} && cp bin/llama-fit-params bin/lib* "
+        f"{folder}/bin"
+    )
     host.output(f"cat > {folder}/bin/llama-server && chmod 755 {folder}/bin/llama-server", script)
     return folder
 
@@ -58,7 +61,9 @@ def crashing(host: Host) -> str:
 
 @pytest.fixture(scope="module")
 def slow(host: Host) -> str:
-    """It works for one sixteenth of the time: far less than half of what it does on a machine that is busy with other things, too."""
+    """It works for one sixteenth of the time: far less than half of what it does on a machine that is busy with
+    other things, too.
+    """
     return altered(host, '(while kill -STOP $$; do sleep 0.15; kill -CONT $$; sleep 0.01; done) & exec $server "$@"')
 
 
@@ -70,7 +75,8 @@ def damaged(host: Host) -> str:
     host.output(f"mkdir -p {folder} && cp {MODELS}/*.gguf {folder}")
     host.output(
         f"for file in {folder}/*.gguf; do size=$(stat -c %s $file); "
-        "dd if=/dev/urandom of=$file bs=1M seek=$((size / 4 / 1048576)) count=$((size / 2 / 1048576)) conv=notrunc status=none; done"
+        "dd if=/dev/urandom of=$file bs=1M seek=$((size / 4 / 1048576)) count=$((size / 2 / 1048576)) conv=notrunc "
+        "status=none; done"
     )
     return f"{folder}/{name}"
 
@@ -91,7 +97,11 @@ def test_a_change_is_one_restart(host: Host, first: Facts) -> None:
     planned = host.good(ctx_size=300, _ansible_check_mode=True)
     assert (planned["changed"], planned["changed_parts"], host.pid()) == (True, ["llama_server_ctx_size"], first["pid"])
     changed = host.good(ctx_size=300)
-    assert (changed["changed"], changed["restarted"], changed["changed_parts"]) == (True, True, ["llama_server_ctx_size"])
+    assert (changed["changed"], changed["restarted"], changed["changed_parts"]) == (
+        True,
+        True,
+        ["llama_server_ctx_size"],
+    )
     assert changed["pid"] == host.pid() != first["pid"]
     assert host.show("NRestarts") == "0"
     assert host.ask("/props")["default_generation_settings"]["n_ctx"] >= 300
@@ -118,7 +128,9 @@ MISTAKES: list[tuple[Facts, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("mistake", "cause"), MISTAKES, ids=[" ".join(mistake) + f"-{cause}" for mistake, cause in MISTAKES])
+@pytest.mark.parametrize(
+    ("mistake", "cause"), MISTAKES, ids=[" ".join(mistake) + f"-{cause}" for mistake, cause in MISTAKES]
+)
 def test_a_mistake_takes_nothing_down(host: Host, first: Facts, mistake: Facts, cause: str) -> None:
     assert first["changed"]
     pid = host.pid()
@@ -144,7 +156,10 @@ def is_as_before(host: Host, before: Facts) -> None:
     """After a switch that failed: the generation that was good serves again."""
     assert "Paris" in host.says()
     props = host.ask("/props")
-    assert (props["model_path"], props["default_generation_settings"]["n_ctx"]) == (before["model_path"], before["default_generation_settings"]["n_ctx"])
+    assert (props["model_path"], props["default_generation_settings"]["n_ctx"]) == (
+        before["model_path"],
+        before["default_generation_settings"]["n_ctx"],
+    )
     again = host.good(ctx_size=300)
     assert (again["changed"], again["pid"]) == (False, host.pid())
 
@@ -182,7 +197,10 @@ def test_back_and_forth(host: Host, first: Facts) -> None:
     back = host.good(state="rolled_back")
     assert (back["changed"], back["restarted"]) == (True, True)
     assert back["generation"] < newer["generation"]
-    assert host.ask("/props")["default_generation_settings"]["n_ctx"] < host.good(ctx_size=1000, _ansible_check_mode=True)["context"]
+    assert (
+        host.ask("/props")["default_generation_settings"]["n_ctx"]
+        < host.good(ctx_size=1000, _ansible_check_mode=True)["context"]
+    )
     forth = host.good(state="rolled_back", to_generation=newer["generation"])
     assert (forth["changed"], forth["generation"]) == (True, newer["generation"])
     assert not host.good(state="rolled_back", to_generation=newer["generation"])["changed"]
@@ -193,9 +211,12 @@ def test_the_key_is_nowhere(host: Host, first: Facts) -> None:
     assert first["changed"]
     pid = host.pid()
     assert KEY not in host.output(
-        f"tr '\\0' ' ' < /proc/{pid}/cmdline; tr '\\0' ' ' < /proc/{pid}/environ; journalctl --no-pager; cat /etc/systemd/system/llama-fleet-*"
+        f"tr '\\0' ' ' < /proc/{pid}/cmdline; tr '\\0' ' ' < /proc/{pid}/environ; journalctl --no-pager; cat "
+        f"/etc/systemd/system/llama-fleet-*"
     )
-    found = host.output(f"grep --recursive --files-with-matches {KEY} /etc/llama-fleet /run/llama-fleet-default || true").split()
+    found = host.output(
+        f"grep --recursive --files-with-matches {KEY} /etc/llama-fleet /run/llama-fleet-default || true"
+    ).split()
     assert found
     modes = host.output(f"stat --format %a {' '.join(found)}").split()
     assert set(modes) == {"400"}
@@ -219,7 +240,9 @@ def test_a_stop_waits_for_what_ends_and_for_nobody_else(host: Host, first: Facts
     assert host.good()["restarted"]
 
 
-@pytest.mark.parametrize("change", [{"ctx_size": 320}, {"state": "rolled_back"}, {"state": "stopped"}], ids=["option", "rollback", "down"])
+@pytest.mark.parametrize(
+    "change", [{"ctx_size": 320}, {"state": "rolled_back"}, {"state": "stopped"}], ids=["option", "rollback", "down"]
+)
 def test_what_a_client_has_asked_for_is_answered_before_a_change(host: Host, first: Facts, change: Facts) -> None:
     assert first["changed"]
     answers: list[Facts] = []
@@ -241,7 +264,9 @@ def test_what_a_client_has_asked_for_is_answered_before_a_change(host: Host, fir
 def test_killed_at_any_moment(host: Host, first: Facts) -> None:
     assert first["changed"]
     words = ["podman", "exec", "--interactive", host.name, "python3", "/srv/tests/killed.py", str(KILLS)]
-    done = subprocess.run(words, input=json.dumps(host.arguments()), capture_output=True, text=True, check=False, timeout=900)
+    done = subprocess.run(
+        words, input=json.dumps(host.arguments()), capture_output=True, text=True, check=False, timeout=900
+    )
     assert done.returncode == 0, done.stderr
     rounds = [json.loads(line) for line in done.stdout.splitlines()]
     assert len(rounds) == KILLS
@@ -253,4 +278,8 @@ def test_nothing_is_left_of_it(host: Host, first: Facts) -> None:
     assert first["changed"]
     assert host.good(state="absent")["changed"]
     assert not host.good(state="absent")["changed"]
-    assert not host.output("ls /etc/llama-fleet/instances /etc/systemd/system | grep default || true").replace("default.target.wants", "").strip()
+    assert (
+        not host.output("ls /etc/llama-fleet/instances /etc/systemd/system | grep default || true")
+        .replace("default.target.wants", "")
+        .strip()
+    )

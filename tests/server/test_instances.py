@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""Several instances on a real host, told of and taken back by name from another machine; and what the kernel holds them to.
+"""Several instances on a real host, told of and taken back by name from another machine; and what the kernel holds them
+to.
 
 The tests go on from one another, in their order.
 """
@@ -22,7 +23,13 @@ pytestmark = pytest.mark.e2e
 
 EMBED_PORT, ROUTER_PORT = 8081, 8082
 EMBED = {"instance": "second", "port": EMBED_PORT, "parallel": 1}
-ROUTER: Facts = {"instance": "router", "port": ROUTER_PORT, "model": "", "allow": ["router"], "extra_options": {"models-dir": MODELS}}
+ROUTER: Facts = {
+    "instance": "router",
+    "port": ROUTER_PORT,
+    "model": "",
+    "allow": ["router"],
+    "extra_options": {"models-dir": MODELS},
+}
 
 
 @pytest.fixture(scope="module")
@@ -40,10 +47,18 @@ def cli(host: Host, tmp_path_factory: pytest.TempPathFactory) -> typing.Callable
     folder = tmp_path_factory.mktemp("controller")
     key = folder / "key"
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key], check=True)
-    host.output("mkdir -p -m 0700 /root/.ssh && cat > /root/.ssh/authorized_keys", key.with_suffix(".pub").read_text(encoding="utf-8"))
+    host.output(
+        "mkdir -p -m 0700 /root/.ssh && cat > /root/.ssh/authorized_keys",
+        key.with_suffix(".pub").read_text(encoding="utf-8"),
+    )
     inventory = folder / "hosts.yml"
     how = f"-o IdentitiesOnly=yes -o StrictHostKeyChecking=accept-new -o UserKnownHostsFile={folder}/known_hosts"
-    variables = {"ansible_host": host.address, "ansible_user": "root", "ansible_ssh_private_key_file": str(key), "ansible_ssh_common_args": how}
+    variables = {
+        "ansible_host": host.address,
+        "ansible_user": "root",
+        "ansible_ssh_private_key_file": str(key),
+        "ansible_ssh_common_args": how,
+    }
     inventory.write_text(json.dumps({"all": {"hosts": {"box": variables}}}), encoding="utf-8")
     environment = {
         **os.environ,
@@ -54,7 +69,9 @@ def cli(host: Host, tmp_path_factory: pytest.TempPathFactory) -> typing.Callable
 
     def run(*words: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "llama_fleet", *words, "-i", str(inventory)]
-        return subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, check=False, timeout=300)
+        return subprocess.run(
+            command, env=environment, cwd=ROOT, capture_output=True, text=True, check=False, timeout=300
+        )
 
     return run
 
@@ -62,7 +79,9 @@ def cli(host: Host, tmp_path_factory: pytest.TempPathFactory) -> typing.Callable
 def limit(host: Host, instance: str, old: str, new: str) -> str:
     """What a file of the unit's control group says, whichever version that is of."""
     group = host.show("ControlGroup", instance)
-    return host.output(f"cat /sys/fs/cgroup{group}/{new} 2>/dev/null || cat /sys/fs/cgroup/{old.partition('.')[0]}{group}/{old}").strip()
+    return host.output(
+        f"cat /sys/fs/cgroup{group}/{new} 2>/dev/null || cat /sys/fs/cgroup/{old.partition('.')[0]}{group}/{old}"
+    ).strip()
 
 
 def test_each_has_its_own_generations(host: Host) -> None:
@@ -77,10 +96,15 @@ def test_each_has_its_own_generations(host: Host) -> None:
     assert "llama_server_port" in host.bad(**{**EMBED, "port": 8080}), "the other one has it"
 
 
-def test_they_are_told_of_and_taken_back_by_name(host: Host, cli: typing.Callable[..., subprocess.CompletedProcess[str]]) -> None:
+def test_they_are_told_of_and_taken_back_by_name(
+    host: Host, cli: typing.Callable[..., subprocess.CompletedProcess[str]]
+) -> None:
     pid = host.pid()
     told = cli("status", "--query", "[].[host, instance, state, generation, drift]")
-    assert (json.loads(told.stdout), told.returncode) == ([["box", "default", "running", 1, []], ["box", "second", "running", 2, []]], 0), told.stderr
+    assert (json.loads(told.stdout), told.returncode) == (
+        [["box", "default", "running", 1, []], ["box", "second", "running", 2, []]],
+        0,
+    ), told.stderr
     back = cli("rollback", "second")
     assert back.returncode == 0, back.stdout + back.stderr
     listed = cli("generations", "second", "--query", "[?current].[instance, number]")
@@ -113,9 +137,14 @@ def test_one_that_wants_more_memory_than_it_may_have_gives_way_to_the_one_before
 
 
 def test_a_locked_model_is_locked(host: Host) -> None:
-    """As much of it as the machine allows: a unit's limit is systemd's, a process's is what root itself may lift it to. Less is told."""
+    """As much of it as the machine allows: a unit's limit is systemd's, a process's is what root itself may lift it to.
+
+    Less is told.
+    """
     make = "from ansible_collections.llama_fleet.core.plugins.module_utils.gguf import tiny_model; import pathlib"
-    host.output(f"PYTHONPATH=/srv/python python3 -c \"{make}; tiny_model.write_tiny_model(pathlib.Path('/srv/tiny.gguf'))\"")
+    host.output(
+        f"PYTHONPATH=/srv/python python3 -c \"{make}; tiny_model.write_tiny_model(pathlib.Path('/srv/tiny.gguf'))\""
+    )
     small = host.good(**EMBED, model="/srv/tiny.gguf", load_mode="mmap+mlock")
     assert host.show("LimitMEMLOCK", "second") != "8388608"
     assert locked(host, small["pid"]) > 0
@@ -123,7 +152,9 @@ def test_a_locked_model_is_locked(host: Host) -> None:
     whole = host.good(**EMBED, load_mode="mmap+mlock", runtime="process")
     held = locked(host, whole["pid"])
     assert held > 0
-    assert (held >= whole["memory"][0]["model_mib"] * 9 // 10 << 20) == ("locked memory" not in str(whole.get("warnings", "")))
+    assert (held >= whole["memory"][0]["model_mib"] * 9 // 10 << 20) == (
+        "locked memory" not in str(whole.get("warnings", ""))
+    )
     assert host.good(**EMBED, state="absent")["changed"]
 
 
@@ -131,13 +162,19 @@ def locked(host: Host, pid: int) -> int:
     return int(host.output(f"sed -n 's/^VmLck:\\s*\\([0-9]*\\) kB/\\1/p' /proc/{pid}/status")) << 10
 
 
-def test_a_router_serves_any_of_many_models(host: Host, cli: typing.Callable[..., subprocess.CompletedProcess[str]], tmp_path: pathlib.Path) -> None:
+def test_a_router_serves_any_of_many_models(
+    host: Host, cli: typing.Callable[..., subprocess.CompletedProcess[str]], tmp_path: pathlib.Path
+) -> None:
     assert "models-dir" in host.bad(**{**ROUTER, "extra_options": {}})
     assert "llama_server_allow" in host.bad(**{**ROUTER, "allow": []})
     first = host.good(**ROUTER)
     assert (first["changed"], first["pid"]) == (True, host.pid("router"))
     models = [model["id"] for model in host.ask("/v1/models", port=ROUTER_PORT)["data"]]
-    answer = host.ask("/completion", {"model": models[0], "prompt": "The capital of France is", "n_predict": 6, "temperature": 0}, ROUTER_PORT)
+    answer = host.ask(
+        "/completion",
+        {"model": models[0], "prompt": "The capital of France is", "n_predict": 6, "temperature": 0},
+        ROUTER_PORT,
+    )
     assert "Paris" in answer["content"]
     again = host.good(**ROUTER)
     assert (again["changed"], again["pid"]) == (False, first["pid"])

@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""An instance in a container of podman that systemd runs: started, left alone, changed, stopped, made a plain unit, and removed.
+"""An instance in a container of podman that systemd runs: started, left alone, changed, stopped, made a plain unit, and
+removed.
 
 The tests go on from one another, in their order.
 """
@@ -53,7 +54,9 @@ def test_its_process_may_do_nothing(host: ContainerHost) -> None:
 
 def test_the_key_is_nowhere_else(host: ContainerHost) -> None:
     process = f"/proc/{host.inspect('{{.State.Pid}}')}"
-    assert KEY not in host.output(f"cat {process}/cmdline {process}/environ {UNIT}; podman inspect llama-fleet-default; journalctl --no-pager")
+    assert KEY not in host.output(
+        f"cat {process}/cmdline {process}/environ {UNIT}; podman inspect llama-fleet-default; journalctl --no-pager"
+    )
 
 
 def test_systemd_understands_what_podman_made_of_it(host: ContainerHost) -> None:
@@ -72,18 +75,26 @@ def test_a_changed_option_is_one_restart_without_a_reload(host: ContainerHost) -
     assert host.good(parallel=1, alias='50 % of $HOME "quoted"')["restarted"]
     assert host.inspect("{{.Id}}") != before
     assert host.reloads() == reloads
-    assert host.output("journalctl --unit llama-fleet-default --no-pager | grep -c 'Stopped llama-fleet-default'").strip() == "1"
+    assert (
+        host.output("journalctl --unit llama-fleet-default --no-pager | grep -c 'Stopped llama-fleet-default'").strip()
+        == "1"
+    )
     assert host.ask("/v1/models")["data"][0]["id"] == '50 % of $HOME "quoted"'
 
 
 def test_flags_low_ports_and_tls_mean_what_they_mean_without_a_container(host: ContainerHost) -> None:
     tags = "a b$c${HOME}%d\"e'f\\g"
-    host.output("openssl req -x509 -newkey rsa:2048 -nodes -subj /CN=localhost -days 2 -keyout /root/tls.key -out /root/tls.pem 2>&1")
+    host.output(
+        "openssl req -x509 -newkey rsa:2048 -nodes -subj /CN=localhost -days 2 -keyout /root/tls.key -out "
+        "/root/tls.pem 2>&1"
+    )
     host.good(extra_options={"tags": tags}, port=443, tls_certificate="/root/tls.pem", tls_key="/root/tls.key")
     words = host.command()
     assert words[words.index("--tags") + 1] == tags
     assert host.output("curl --silent --fail --cacert /root/tls.pem https://localhost:443/health")
-    assert "BEGIN" not in host.output(f"cat {UNIT}; podman inspect llama-fleet-default; journalctl --no-pager --unit llama-fleet-default")
+    assert "BEGIN" not in host.output(
+        f"cat {UNIT}; podman inspect llama-fleet-default; journalctl --no-pager --unit llama-fleet-default"
+    )
 
 
 def test_a_mistake_does_not_touch_it(host: ContainerHost) -> None:

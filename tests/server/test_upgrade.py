@@ -1,6 +1,9 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""An instance taken from one real version of llama.cpp to the next, and back. LLAMA_FLEET_TEST_RELEASES is a folder with both."""
+"""An instance taken from one real version of llama.cpp to the next, and back.
+
+LLAMA_FLEET_TEST_RELEASES is a folder with both.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +35,9 @@ def host() -> typing.Iterator[Host]:
 @pytest.fixture(scope="module")
 def versions() -> list[str]:
     """The older release and the newer one."""
-    manifests = {file.parent.name: json.loads(file.read_text(encoding="utf-8")) for file in FOLDER.glob("*/manifest.json")}
+    manifests = {
+        file.parent.name: json.loads(file.read_text(encoding="utf-8")) for file in FOLDER.glob("*/manifest.json")
+    }
     older, newer = sorted(manifests, key=lambda name: "llama-cpp-python" not in manifests[name]["source"])
     assert manifests[older]["fingerprint_parts"]["source"] != manifests[newer]["fingerprint_parts"]["source"]
     return [older, newer]
@@ -55,7 +60,9 @@ def test_there_and_back(host: Host, versions: list[str]) -> None:
 def test_both_speak_tls(host: Host, versions: list[str], tmp_path: pathlib.Path) -> None:
     certificate = host.certificate(tmp_path)
     trusting = ssl.create_default_context(cafile=tmp_path / "pem")
-    request = urllib.request.Request(f"https://{host.address}:{PORT}/v1/models", headers={"Authorization": f"Bearer {KEY}"})
+    request = urllib.request.Request(
+        f"https://{host.address}:{PORT}/v1/models", headers={"Authorization": f"Bearer {KEY}"}
+    )
     for version in versions:
         host.good(release=f"{RELEASES}/{version}", **certificate)
         with urllib.request.urlopen(request, timeout=30, context=trusting) as answer:

@@ -49,7 +49,13 @@ class Volume:
         (staged / "bin").mkdir(parents=True)
         (staged / "bin/llama-server").write_text(SERVER, encoding="utf-8")
         (staged / "bin/llama-server").chmod(0o755)
-        manifest = {"build": build, "commit": "c0ffee", "fingerprint": "fe" * 32, "fingerprint_parts": {}, **release_store.describe(staged)}
+        manifest = {
+            "build": build,
+            "commit": "c0ffee",
+            "fingerprint": "fe" * 32,
+            "fingerprint_parts": {},
+            **release_store.describe(staged),
+        }
         release_store.publish(staged, path, manifest)
         return path
 
@@ -66,7 +72,12 @@ class Volume:
             model=str(self.model),
             model_size=4,
             options={"host": "0.0.0.0", "port": 1, "extra_options": {}},
-            variables={"LLAMA_ARG_MODEL": str(self.model), "LLAMA_ARG_PORT": "1", "LLAMA_ARG_HOST": "0.0.0.0", **environment},
+            variables={
+                "LLAMA_ARG_MODEL": str(self.model),
+                "LLAMA_ARG_PORT": "1",
+                "LLAMA_ARG_HOST": "0.0.0.0",
+                **environment,
+            },
             command=(str(release / "bin/llama-server"), "--no-webui"),
             api_keys=("key",),
         )
@@ -98,5 +109,6 @@ class Volume:
         """For a process of its own: Python that puts the volumes in their places."""
         return (
             "from llama_fleet.container import converged, startlog, variables\n"
-            f"converged.STATE = {str(self.state)!r}\nvariables.MODELS = {str(self.models)!r}\nstartlog.PHASE = {str(self.phase)!r}\n"
+            f"converged.STATE = {str(self.state)!r}\nvariables.MODELS = {str(self.models)!r}\nstartlog.PHASE = "
+            f"{str(self.phase)!r}\n"
         )

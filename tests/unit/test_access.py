@@ -17,7 +17,9 @@ def test_root_needs_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not access.may_become()
 
 
-def test_without_root_and_sudo_it_says_what_to_do(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_without_root_and_sudo_it_says_what_to_do(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setattr("os.geteuid", lambda: 1000)
     monkeypatch.setattr("shutil.which", lambda _name: None)
     monkeypatch.setattr(runner, "run", lambda *_arguments: pytest.fail("ran"))
@@ -31,7 +33,10 @@ def test_without_root_and_sudo_it_says_what_to_do(monkeypatch: pytest.MonkeyPatc
 def test_sudo_is_used_where_it_asks_for_nothing(monkeypatch: pytest.MonkeyPatch, status: int, expected: bool) -> None:
     monkeypatch.setattr("os.geteuid", lambda: 1000)
     monkeypatch.setattr("shutil.which", lambda name: f"/usr/bin/{name}")
-    monkeypatch.setattr("subprocess.run", lambda command, **_options: subprocess.CompletedProcess(command, status if "-n" in command else 9))
+    monkeypatch.setattr(
+        "subprocess.run",
+        lambda command, **_options: subprocess.CompletedProcess(command, status if "-n" in command else 9),
+    )
     if expected:
         assert access.needs_become("up")
     else:

@@ -50,7 +50,14 @@ def result(server: Server, *command: str, **more: object) -> dict[str, object]:
 
 def type_in(line: str, folder: pathlib.Path, **environment: str) -> None:
     environment = {"PATH": f"{folder}:/usr/bin:/bin", **environment}
-    done = subprocess.run(["bash", "-euo", "pipefail", "-c", line], env=environment, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", line],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
 
 
@@ -74,7 +81,9 @@ def test_the_line_works_with_and_without_a_key(server: Server, tmp_path: pathlib
 
 
 @needs_curl
-def test_of_a_remote_host_the_line_reads_the_key_there_and_goes_through_a_tunnel(server: Server, tmp_path: pathlib.Path) -> None:
+def test_of_a_remote_host_the_line_reads_the_key_there_and_goes_through_a_tunnel(
+    server: Server, tmp_path: pathlib.Path
+) -> None:
     """An ssh stands in that runs what it is told here; the tunnel is there already."""
     file = tmp_path / "api key"
     file.write_text("k3y\n", encoding="ascii")
@@ -102,7 +111,11 @@ def test_with_tls_the_line_trusts_the_servers_own_certificate() -> None:
 
 @pytest.mark.parametrize("address", ["-oProxyCommand=id", "$(id)", "a;id", "a b"])
 def test_no_address_is_more_than_one_word(address: str) -> None:
-    tunnel, line = asking.lines({"endpoint": "http://127.0.0.1:1", "command": ["s", "--api-key-file", "/k;id"]}, address)
-    shell = subprocess.run(["bash", "-c", f"set -- {tunnel.partition('  #')[0]}; echo $#"], capture_output=True, text=True, check=True)
+    tunnel, line = asking.lines(
+        {"endpoint": "http://127.0.0.1:1", "command": ["s", "--api-key-file", "/k;id"]}, address
+    )
+    shell = subprocess.run(
+        ["bash", "-c", f"set -- {tunnel.partition('  #')[0]}; echo $#"], capture_output=True, text=True, check=True
+    )
     assert shell.stdout == "5\n"
     assert "'/k;id'" in line

@@ -79,7 +79,9 @@ def test_without_an_answer_of_the_repository_nothing_is_built(builds: Builds) ->
     assert builds.asked == []
 
 
-def test_a_second_one_leaves_it_to_the_first(builds: Builds, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_second_one_leaves_it_to_the_first(
+    builds: Builds, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def taken(*_arguments: object) -> None:
         raise BlockingIOError
 

@@ -43,13 +43,26 @@ def test_cuda_is_only_measured_where_it_is_asked_for(build: dict[str, typing.Any
     everything = names(build, with_cuda=True)
     assert [name for name in everything if name not in names(build)] == ["cuda-native", "cuda-default"]
     assert everything == [case.name for case in build["CASES"]]
-    done = subprocess.run([sys.executable, str(BENCHMARKS / "build.py"), "--cases", "cuda-native"], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, str(BENCHMARKS / "build.py"), "--cases", "cuda-native"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert (done.returncode, done.stdout) == (2, "")
     assert "a case with CUDA wants --cuda" in done.stderr
 
 
 def test_what_a_command_leaves_behind_is_waited_for(tmp_path: pathlib.Path) -> None:
-    words = [sys.executable, str(BENCHMARKS / "measured.py"), str(tmp_path / "output"), sys.executable, "-c", DAEMON, str(tmp_path / "done")]
+    words = [
+        sys.executable,
+        str(BENCHMARKS / "measured.py"),
+        str(tmp_path / "output"),
+        sys.executable,
+        "-c",
+        DAEMON,
+        str(tmp_path / "done"),
+    ]
     found = json.loads(subprocess.run(words, capture_output=True, check=True).stdout)
     assert found["code"] == 3
     assert (tmp_path / "done").exists()
@@ -72,9 +85,14 @@ def test_the_table_and_how_it_stands_to_what_is_wanted(tmp_path: pathlib.Path) -
     }
     path = tmp_path / "figures.json"
     path.write_text(json.dumps(figures), encoding="utf-8")
-    shown = subprocess.run([sys.executable, str(BENCHMARKS / "build_table.py"), str(path)], capture_output=True, text=True, check=True).stdout
+    shown = subprocess.run(
+        [sys.executable, str(BENCHMARKS / "build_table.py"), str(path)], capture_output=True, text=True, check=True
+    ).stdout
     assert shown.splitlines()[0] == "2026-11-22, 2 cores of Some CPU, load 0.1 before, ccache version 4"
     assert "with GGML_LTO=ON\n" in shown
     assert "compiled for a second time with -mno-amx-tile" in shown
     assert "| again | 9.00 | 9.00 | 20.00 | 20.00 | 10.0% |\n| nothing | 0.25 | 0.50 | 0.25 | 0.50 | 0.2% |\n" in shown
-    assert "warm: 10.0% of the CPU seconds of cold (wanted: at most 15 %)\nnoop: 0.50 s (wanted: at most 1 s)\nCUDA: not measured\n" in shown
+    assert (
+        "warm: 10.0% of the CPU seconds of cold (wanted: at most 15 %)\nnoop: 0.50 s (wanted: at most 1 s)\nCUDA: not "
+        "measured\n"
+    ) in shown

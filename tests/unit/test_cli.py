@@ -40,7 +40,13 @@ class Runs:
 
     def __call__(self, request: runner.Request, _listener: Listener) -> Outcome:
         self.requests.append(request)
-        return Outcome(calls=7, seconds=5.1, failures=self.failures, results={"localhost": {"llama_server": self.result}}, untouched=self.untouched)
+        return Outcome(
+            calls=7,
+            seconds=5.1,
+            failures=self.failures,
+            results={"localhost": {"llama_server": self.result}},
+            untouched=self.untouched,
+        )
 
 
 @pytest.fixture
@@ -57,17 +63,33 @@ def runs(monkeypatch: pytest.MonkeyPatch) -> Runs:
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["--ctx-sise", "1"], "No such option '--ctx-sise'. (Did you mean one of: '--batch-size', '--ctx-size', '--ubatch-size'?)"),
+        (
+            ["--ctx-sise", "1"],
+            "No such option '--ctx-sise'. (Did you mean one of: '--batch-size', '--ctx-size', '--ubatch-size'?)",
+        ),
         (["--ctx-size", "4k"], "Invalid value for '--ctx-size': '4k' is not a valid integer."),
-        (["--runtime", "dockre"], "Invalid value for '--runtime': 'dockre' is not one of 'auto', 'systemd', 'quadlet', 'docker', 'process', 'exec'."),
+        (
+            ["--runtime", "dockre"],
+            (
+                "Invalid value for '--runtime': 'dockre' is not one of 'auto', 'systemd', 'quadlet', 'docker', "
+                "'process', "
+                "'exec'."
+            ),
+        ),
         (["--extra-options", "mlock"], "Invalid value for '--extra-options': found 'mlock', wanted NAME=VALUE."),
         (["--inventory", "/nowhere"], "Path '/nowhere' does not exist."),
         (["one", "two"], "Got unexpected extra argument (two)"),
         (["--serial", "1"], "--serial and --max-fail-percentage are for the hosts of an inventory: add it with -i."),
-        (["--max-fail-percentage", "0"], "--serial and --max-fail-percentage are for the hosts of an inventory: add it with -i."),
+        (
+            ["--max-fail-percentage", "0"],
+            "--serial and --max-fail-percentage are for the hosts of an inventory: add it with -i.",
+        ),
         (
             ["--serial", "1,half"],
-            "Invalid value for '--serial': found '1,half', wanted numbers of hosts, or shares of them, with commas between, such as 1,25%,100%.",
+            (
+                "Invalid value for '--serial': found '1,half', wanted numbers of hosts, or shares of them, with commas "
+                "between, such as 1,25%,100%."
+            ),
         ),
         (["--serial", "0"], "Invalid value for '--serial': found '0'"),
         (["--serial", "101%"], "Invalid value for '--serial': found '101%'"),
@@ -76,13 +98,17 @@ def runs(monkeypatch: pytest.MonkeyPatch) -> Runs:
         (["--api-key-file", "/dev/null"], "Invalid value for '--api-key-file': /dev/null is empty."),
     ],
 )
-def test_wrong_usage_is_a_sentence_and_runs_nothing(arguments: list[str], sentence: str, runs: Runs, capsys: pytest.CaptureFixture[str]) -> None:
+def test_wrong_usage_is_a_sentence_and_runs_nothing(
+    arguments: list[str], sentence: str, runs: Runs, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert cli.main(["up", "--detach", *arguments]) == 2
     assert sentence in capsys.readouterr().err
     assert runs.requests == []
 
 
-def test_a_secret_file_that_is_no_text_is_refused_without_showing_it(runs: Runs, tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_secret_file_that_is_no_text_is_refused_without_showing_it(
+    runs: Runs, tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     file = tmp_path / "key"
     file.write_bytes(b"s3cr3t\xff")
     assert cli.main(["up", "--api-key-file", str(file)]) == 2
@@ -112,14 +138,21 @@ def test_down_stops_what_is_below_the_prefix(runs: Runs, tmp_path: pathlib.Path)
 
 @pytest.mark.parametrize("command", ["up", "down"])
 @pytest.mark.parametrize(("unreachable", "status"), [(False, 1), (True, 3)])
-def test_a_failed_run_is_the_exit_status_and_no_answer(runs: Runs, command: str, unreachable: bool, status: int, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_failed_run_is_the_exit_status_and_no_answer(
+    runs: Runs, command: str, unreachable: bool, status: int, capsys: pytest.CaptureFixture[str]
+) -> None:
     runs.failures = [Failure("h1", "no", unreachable)]
     assert cli.main([command]) == status
     assert capsys.readouterr().out == "changed=0 in 5.1 s, 7 module calls\n"
 
 
-@pytest.mark.parametrize(("interruption", "status"), [(KeyboardInterrupt(), 130), (RunInterruptedError(signal.SIGINT), 130), (RunInterruptedError(15), 143)])
-def test_an_interrupted_run_has_its_own_exit_status(monkeypatch: pytest.MonkeyPatch, runs: Runs, interruption: BaseException, status: int) -> None:
+@pytest.mark.parametrize(
+    ("interruption", "status"),
+    [(KeyboardInterrupt(), 130), (RunInterruptedError(signal.SIGINT), 130), (RunInterruptedError(15), 143)],
+)
+def test_an_interrupted_run_has_its_own_exit_status(
+    monkeypatch: pytest.MonkeyPatch, runs: Runs, interruption: BaseException, status: int
+) -> None:
     def interrupt(*_arguments: object) -> Outcome:
         raise interruption
 
@@ -138,7 +171,9 @@ def test_an_interruption_before_the_command_is_one_as_well(monkeypatch: pytest.M
 
 def test_the_module_ends_with_the_exit_status() -> None:
     environment = {**os.environ, "PYTHONPATH": str(pathlib.Path(cli.__file__).parents[1])}
-    done = subprocess.run([sys.executable, "-m", "llama_fleet", "upp"], env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-m", "llama_fleet", "upp"], env=environment, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 2
     assert "No such command 'upp'" in done.stderr
 
@@ -193,7 +228,9 @@ def test_secrets_come_from_the_environment_or_a_file(
     assert "from-file" not in output
 
 
-def test_a_secret_file_wins_over_the_environment(runs: Runs, monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path) -> None:
+def test_a_secret_file_wins_over_the_environment(
+    runs: Runs, monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path
+) -> None:
     monkeypatch.setenv("LLAMA_API_KEY", "from-environment")
     (tmp_path / "key").write_text("from-file", encoding="utf-8")
     assert cli.main(["up", "--detach", "--api-key-file", str(tmp_path / "key")]) == 0
@@ -206,7 +243,9 @@ def test_a_file_of_several_secrets_holds_one_a_line(runs: Runs, tmp_path: pathli
     assert runs.requests[0].variables["llama_server_api_keys"] == ["one", "two"]
 
 
-def test_a_prefix_moves_the_roots_and_needs_no_root(runs: Runs, monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path) -> None:
+def test_a_prefix_moves_the_roots_and_needs_no_root(
+    runs: Runs, monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path
+) -> None:
     monkeypatch.setattr(access, "needs_become", lambda _command: pytest.fail("asked for root"))
     monkeypatch.chdir(tmp_path)
     assert cli.main(["up", "--detach", "--prefix", "box", "--llama-cpp-root", "tools"]) == 0
@@ -234,7 +273,9 @@ def test_an_empty_path_stays_empty(runs: Runs) -> None:
     assert runs.requests[0].variables["cuda_toolkit_path"] == ""
 
 
-def test_a_fleet_keeps_its_inventorys_variables(runs: Runs, monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path) -> None:
+def test_a_fleet_keeps_its_inventorys_variables(
+    runs: Runs, monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path
+) -> None:
     monkeypatch.setenv("HF_TOKEN", "mine")
     monkeypatch.setattr(access, "needs_become", lambda _command: pytest.fail("asked for root"))
     assert cli.main(["up", "--inventory", str(tmp_path), "--check", "--diff", "-vv"]) == 0
@@ -244,7 +285,10 @@ def test_a_fleet_keeps_its_inventorys_variables(runs: Runs, monkeypatch: pytest.
 def test_a_fleet_is_changed_in_batches(runs: Runs, tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]) -> None:
     runs.failures, runs.untouched = [Failure("h1", "no")], ["h2", "h3"]
     assert cli.main(["up", "-i", str(tmp_path), "--serial", "1, 25%,100%", "--max-fail-percentage", "0"]) == 1
-    assert runs.requests[0].variables == {"llama_fleet_serial": ["1", "25%", "100%"], "llama_fleet_max_fail_percentage": 0}
+    assert runs.requests[0].variables == {
+        "llama_fleet_serial": ["1", "25%", "100%"],
+        "llama_fleet_max_fail_percentage": 0,
+    }
     assert capsys.readouterr().out.endswith("\nNot touched, for a batch before them failed: h2, h3\n")
 
 
@@ -267,7 +311,9 @@ def test_root_is_had_for_the_run_and_for_stopping(runs: Runs, monkeypatch: pytes
     assert [request.become for request in runs.requests] == [True, True]
 
 
-def test_a_process_is_followed_and_stopped_where_it_was_started(runs: Runs, monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path) -> None:
+def test_a_process_is_followed_and_stopped_where_it_was_started(
+    runs: Runs, monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path
+) -> None:
     followed = []
 
     def follow(pid: int, log: pathlib.Path, instance: pathlib.Path, stop: Callable[[], int]) -> int:
@@ -299,9 +345,18 @@ def test_a_unit_is_not_followed(runs: Runs) -> None:
 
 
 @pytest.mark.parametrize(
-    ("source", "expected"), [("./m.gguf", "{cwd}/m.gguf"), ("../m", "{cwd}/../m"), ("~/m", "{cwd}/m"), ("owner/repo", "owner/repo"), ("/m", "/m")]
+    ("source", "expected"),
+    [
+        ("./m.gguf", "{cwd}/m.gguf"),
+        ("../m", "{cwd}/../m"),
+        ("~/m", "{cwd}/m"),
+        ("owner/repo", "owner/repo"),
+        ("/m", "/m"),
+    ],
 )
-def test_a_file_beside_the_user_is_named_whole(runs: Runs, monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path, source: str, expected: str) -> None:
+def test_a_file_beside_the_user_is_named_whole(
+    runs: Runs, monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path, source: str, expected: str
+) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path))
     assert cli.main(["up", source, "--detach"]) == 0

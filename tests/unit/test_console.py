@@ -14,7 +14,11 @@ from llama_fleet.settings import Stage
 if typing.TYPE_CHECKING:
     from collections.abc import Mapping
 
-STAGES = (Stage("nvidia_driver", "Look"), Stage("llama_cpp", "Plan the release", plan=True), Stage("llama_cpp", "Provide the release"))
+STAGES = (
+    Stage("nvidia_driver", "Look"),
+    Stage("llama_cpp", "Plan the release", plan=True),
+    Stage("llama_cpp", "Provide the release"),
+)
 
 
 class Terminal(io.StringIO):
@@ -35,7 +39,9 @@ def show(stream: io.StringIO, *events: Event, times: tuple[float, ...] = (0.0,))
     return stream.getvalue()
 
 
-def stage(role: str = "llama_cpp", *, host: str = "h1", plan: bool = False, changed: bool = False, **result: object) -> StageDone:
+def stage(
+    role: str = "llama_cpp", *, host: str = "h1", plan: bool = False, changed: bool = False, **result: object
+) -> StageDone:
     return StageDone(host, role, "A release", plan, changed, 75.2, result)
 
 
@@ -69,7 +75,11 @@ def test_a_dumb_terminal_is_none_and_lines_are_shown_at_once(monkeypatch: pytest
 
 def test_elsewhere_a_stage_gets_a_line_every_ten_seconds() -> None:
     events = [Progress("h1", f"building: {percent} %") for percent in (1, 2, 3)] + [Progress("h1", "testing")]
-    assert show(io.StringIO(), *events, times=(0, 5, 11, 12)).splitlines() == ["h1: building: 1 %", "h1: building: 3 %", "h1: testing"]
+    assert show(io.StringIO(), *events, times=(0, 5, 11, 12)).splitlines() == [
+        "h1: building: 1 %",
+        "h1: building: 3 %",
+        "h1: testing",
+    ]
 
 
 def test_each_host_has_its_own_ten_seconds() -> None:
@@ -110,7 +120,9 @@ def test_instances_that_are_not_to_run_have_no_endpoint() -> None:
 
 
 def test_where_nothing_was_asked_there_is_no_answer() -> None:
-    results: dict[str, dict[str, Mapping[str, object]]] = {"localhost": {"llama_server": {"answer": "", "endpoint": "http://127.0.0.1:1"}}}
+    results: dict[str, dict[str, Mapping[str, object]]] = {
+        "localhost": {"llama_server": {"answer": "", "endpoint": "http://127.0.0.1:1"}}
+    }
     [endpoint, line] = console.answers(Outcome(results=results)).splitlines()
     assert endpoint == "http://127.0.0.1:1"
     assert line.startswith("curl http://127.0.0.1:1/v1/chat/completions ")

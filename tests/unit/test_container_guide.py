@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""Every command of the container guide, and every file for compose, podman and Kubernetes, against what the entrypoint and the Dockerfile know.
+"""Every command of the container guide, and every file for compose, podman and Kubernetes, against what the entrypoint
+and the Dockerfile know.
 
 tests/image runs the guide's commands.
 """
@@ -24,7 +25,9 @@ GUIDE = (ROOT / "docs" / "container.md").read_text(encoding="utf-8")
 COMMANDS = [line for block in re.findall(r"```sh\n(.*?)```", GUIDE, re.DOTALL) for line in block.splitlines()]
 DOCKERFILE = (ROOT / "Dockerfile").read_text(encoding="utf-8")
 COMPOSE = yaml.safe_load((ROOT / "compose.yaml").read_text(encoding="utf-8"))
-KUBERNETES = list(yaml.safe_load_all((ROOT / "examples" / "kubernetes" / "llama-server.yaml").read_text(encoding="utf-8")))
+KUBERNETES = list(
+    yaml.safe_load_all((ROOT / "examples" / "kubernetes" / "llama-server.yaml").read_text(encoding="utf-8"))
+)
 PATCH = yaml.safe_load((ROOT / "examples" / "kubernetes" / "gpu-patch.yaml").read_text(encoding="utf-8"))
 WORKFLOW = yaml.safe_load((ROOT / ".github" / "workflows" / "image.yml").read_text(encoding="utf-8"))
 IMAGES = ("llama-fleet", "my-model")
@@ -39,7 +42,11 @@ def understood(environment: typing.Mapping[str, str], folder: pathlib.Path) -> d
     secret = folder / "secret"
     secret.write_text("s", encoding="utf-8")
     warnings: list[str] = []
-    values = variables.of({name: str(secret) if name.endswith("_FILE") else text for name, text in environment.items()}, CATALOGUE, warnings.append)
+    values = variables.of(
+        {name: str(secret) if name.endswith("_FILE") else text for name, text in environment.items()},
+        CATALOGUE,
+        warnings.append,
+    )
     assert warnings == []
     return values
 
@@ -88,7 +95,15 @@ def test_compose_has_what_the_guide_starts() -> None:
 
 
 def test_every_kind_of_command_is_tested() -> None:
-    known = ("docker run ", "docker build ", "docker logs ", "docker stop ", "docker exec ", "docker inspect ", "curl --fail ")
+    known = (
+        "docker run ",
+        "docker build ",
+        "docker logs ",
+        "docker stop ",
+        "docker exec ",
+        "docker inspect ",
+        "curl --fail ",
+    )
     assert [line for line in COMMANDS if not line.startswith(known) and "docker compose" not in line] == []
 
 
@@ -113,7 +128,9 @@ def test_a_service_of_compose_is_understood(name: str, tmp_path: pathlib.Path) -
 def test_the_quadlet_is_understood(tmp_path: pathlib.Path) -> None:
     lines = (ROOT / "examples" / "quadlet" / "llama-server.container").read_text(encoding="utf-8").splitlines()
     # Also those that stand there as comments.
-    given = [line.lstrip("# ").removeprefix("Environment=") for line in lines if line.lstrip("# ").startswith("Environment=")]
+    given = [
+        line.lstrip("# ").removeprefix("Environment=") for line in lines if line.lstrip("# ").startswith("Environment=")
+    ]
     understood(dict(line.split("=", 1) for line in given), tmp_path)
     (check,) = [line.partition("=")[2] for line in lines if line.startswith("HealthCmd=")]
     assert check.split() == re.findall(r'"([^"]+)"', DOCKERFILE.split("HEALTHCHECK")[1].splitlines()[0])
@@ -127,13 +144,17 @@ def test_the_pod_is_understood_and_allows_for_the_first_build(tmp_path: pathlib.
     assert pod["enableServiceLinks"] is False
     probe = container["startupProbe"]
     assert probe["periodSeconds"] * probe["failureThreshold"] >= 3600
-    assert {container[kind]["httpGet"]["path"] for kind in ("startupProbe", "readinessProbe", "livenessProbe")} == {"/health"}
+    assert {container[kind]["httpGet"]["path"] for kind in ("startupProbe", "readinessProbe", "livenessProbe")} == {
+        "/health"
+    }
     user = re.findall(r"^USER (\d+):(\d+)$", DOCKERFILE, re.MULTILINE)
     assert {(str(pod["securityContext"]["runAsUser"]), str(pod["securityContext"]["runAsGroup"]))} == set(user)
     (patched,) = PATCH["spec"]["template"]["spec"]["containers"]
     assert patched["name"] == container["name"]
     claims = {found["metadata"]["name"] for found in KUBERNETES if found["kind"] == "PersistentVolumeClaim"}
-    assert {volume["persistentVolumeClaim"]["claimName"] for volume in pod["volumes"] if "persistentVolumeClaim" in volume} == claims
+    assert {
+        volume["persistentVolumeClaim"]["claimName"] for volume in pod["volumes"] if "persistentVolumeClaim" in volume
+    } == claims
 
 
 def test_the_image_has_the_versions_that_are_tested() -> None:
@@ -146,11 +167,16 @@ def test_the_image_has_the_versions_that_are_tested() -> None:
 
 
 def test_the_images_own_script_is_sound() -> None:
-    assert subprocess.run(["shellcheck", ROOT / "image" / "strip"], stdout=subprocess.PIPE, text=True, check=False).stdout == ""
+    assert (
+        subprocess.run(["shellcheck", ROOT / "image" / "strip"], stdout=subprocess.PIPE, text=True, check=False).stdout
+        == ""
+    )
 
 
 @pytest.mark.parametrize("step", [step["name"] for step in WORKFLOW["jobs"]["image"]["steps"] if "run" in step])
 def test_a_script_of_the_workflow_is_sound(step: str) -> None:
     (script,) = [found["run"] for found in WORKFLOW["jobs"]["image"]["steps"] if found.get("name") == step]
-    checked = subprocess.run(["shellcheck", "--shell", "bash", "-"], input=script, stdout=subprocess.PIPE, text=True, check=False)
+    checked = subprocess.run(
+        ["shellcheck", "--shell", "bash", "-"], input=script, stdout=subprocess.PIPE, text=True, check=False
+    )
     assert checked.stdout == ""

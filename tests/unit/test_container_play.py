@@ -35,7 +35,11 @@ def play(name: str) -> dict[str, typing.Any]:
 
 def test_it_is_wired_as_the_play_for_hosts() -> None:
     site, container = (
-        {name: value for name, value in play(name)["vars"].items() if not name.startswith("llama_fleet_") and not name.endswith(INSTANCE_ONLY)}
+        {
+            name: value
+            for name, value in play(name)["vars"].items()
+            if not name.startswith("llama_fleet_") and not name.endswith(INSTANCE_ONLY)
+        }
         for name in ("site", "container")
     )
     assert container == site
@@ -44,9 +48,16 @@ def test_it_is_wired_as_the_play_for_hosts() -> None:
 def test_a_build_alone_touches_neither_model_nor_instance() -> None:
     for task in play("container")["tasks"]:
         role = next(
-            (task[action]["name"].rpartition(".")[2] for action in ("ansible.builtin.include_role", "ansible.builtin.import_role") if action in task), ""
+            (
+                task[action]["name"].rpartition(".")[2]
+                for action in ("ansible.builtin.include_role", "ansible.builtin.import_role")
+                if action in task
+            ),
+            "",
         )
-        assert ("llama_fleet_provides_all" in str(task.get("when", ""))) is (role in ("gguf_model", "llama_server")), task["name"]
+        assert ("llama_fleet_provides_all" in str(task.get("when", ""))) is (role in ("gguf_model", "llama_server")), (
+            task["name"]
+        )
 
 
 @pytest.fixture
@@ -65,14 +76,23 @@ def volume(tmp_path: pathlib.Path) -> Volume:
     }
     manifest = files.read_json(release / "manifest.json", Plain()) or {}
     (release / "manifest.json").unlink()
-    more = {"build": "b1", "commit": COMMIT, "fingerprint": "fe" * 32, "fingerprint_parts": parts, "source": SOURCE.removeprefix("git+")}
+    more = {
+        "build": "b1",
+        "commit": COMMIT,
+        "fingerprint": "fe" * 32,
+        "fingerprint_parts": parts,
+        "source": SOURCE.removeprefix("git+"),
+    }
     files.write_json(release / "manifest.json", {**manifest, **more, **release_store.describe(release)})
     fake_server.model(made.model)
     return made
 
 
 def serve(volume: Volume, *arguments: str, status: int = -15, **environment: str) -> list[str]:
-    """Start, wait until it serves, stop; what the start said. It ends with ``status``, by itself where that is not our signal's."""
+    """Start, wait until it serves, stop; what the start said.
+
+    It ends with ``status``, by itself where that is not our signal's.
+    """
     own = {"PATH": os.environ["PATH"], "PYTHONPATH": str(settings.COLLECTION.parents[3] / "src")}
     given = {
         "MODEL": str(volume.model),
@@ -95,7 +115,10 @@ def serve(volume: Volume, *arguments: str, status: int = -15, **environment: str
 
 
 def test_a_start_outside_of_a_container_and_one_more(volume: Volume) -> None:
-    """No repository answers at that address: ``missing`` asks none. The home is nobody's, as that of an arbitrary user."""
+    """No repository answers at that address:
+
+    ``missing`` asks none. The home is nobody's, as that of an arbitrary user.
+    """
     first = serve(volume, HOME="/nonexistent")
     events = [json.loads(line) for line in first[:-1]]
     warned = [event["text"] for event in events if event["event"] in ("warning", "error")]
@@ -109,7 +132,16 @@ def test_a_start_outside_of_a_container_and_one_more(volume: Volume) -> None:
     manifest = json.loads((volume.instance / "current" / "manifest.json").read_text(encoding="utf-8"))
     assert (manifest["good"], manifest["speed"], manifest["build"]) == (True, fake_server.SPEED, "b1")
     assert [path.name for path in volume.models.iterdir() if not path.name.startswith(".")] != []
-    assert {path.name for path in volume.state.iterdir()} <= {"converged.json", "generations.json", "etc", "locks", "models", "opt", "run", "cache"}
+    assert {path.name for path in volume.state.iterdir()} <= {
+        "converged.json",
+        "generations.json",
+        "etc",
+        "locks",
+        "models",
+        "opt",
+        "run",
+        "cache",
+    }
     port = manifest["environment"]["LLAMA_ARG_PORT"]
     second = serve(volume, PORT=port, HOME="/elsewhere")
     told = [json.loads(line)["text"] for line in second[:-1]]
@@ -117,8 +149,22 @@ def test_a_start_outside_of_a_container_and_one_more(volume: Volume) -> None:
 
 
 def test_no_option_reaches_a_server_past_the_door(volume: Volume) -> None:
-    told = serve(volume, "--path", "/", "--model", "other.gguf", status=1, LLAMA_ARG_TOOLS="all", LLAMA_SERVER_EXTRA_OPTIONS="of-no-release=1")
+    told = serve(
+        volume,
+        "--path",
+        "/",
+        "--model",
+        "other.gguf",
+        status=1,
+        LLAMA_ARG_TOOLS="all",
+        LLAMA_SERVER_EXTRA_OPTIONS="of-no-release=1",
+    )
     wrong = "\n".join(json.loads(line)["text"] for line in told if '"error"' in line)
-    for said in ("path, which hands files", "set llama_server_model instead", "name tools in llama_server_allow", "of-no-release, wanted an option"):
+    for said in (
+        "path, which hands files",
+        "set llama_server_model instead",
+        "name tools in llama_server_allow",
+        "of-no-release, wanted an option",
+    ):
         assert said in wrong
     assert not (volume.instance / "current").exists()

@@ -36,8 +36,25 @@ def test_a_container_lives_in_its_volumes() -> None:
 
 
 def test_arguments_and_upstreams_variables_are_options_as_all_others_are() -> None:
-    arguments = ["--top-k", "20", "-fa", "on", "--no-warmup", "--temp", "-1", "--x=y z", "--control-vector-layer-range", "1", "20"]
-    given = {"LLAMA_SERVER_EXTRA_OPTIONS": "props=true", "LLAMA_ARG_TOOLS": "all", "LLAMA_ARG_EMPTY": "", converged.ARGUMENTS: json.dumps(arguments)}
+    arguments = [
+        "--top-k",
+        "20",
+        "-fa",
+        "on",
+        "--no-warmup",
+        "--temp",
+        "-1",
+        "--x=y z",
+        "--control-vector-layer-range",
+        "1",
+        "20",
+    ]
+    given = {
+        "LLAMA_SERVER_EXTRA_OPTIONS": "props=true",
+        "LLAMA_ARG_TOOLS": "all",
+        "LLAMA_ARG_EMPTY": "",
+        converged.ARGUMENTS: json.dumps(arguments),
+    }
     assert variables.of({**SETTINGS, **given}, CATALOGUE)["llama_server_extra_options"] == {
         "props": True,
         "LLAMA_ARG_TOOLS": "all",
@@ -52,15 +69,29 @@ def test_arguments_and_upstreams_variables_are_options_as_all_others_are() -> No
 
 def test_arguments_that_are_no_options_are_told_at_once() -> None:
     assert wrong({**SETTINGS, converged.ARGUMENTS: json.dumps(["serve", "--top-k", "1", "--top-k", "2"])}) == [
-        "'serve': found it before any option among the container's arguments, wanted llama-server's options, such as --top-k 20.",
+        (
+            "'serve': found it before any option among the container's arguments, wanted llama-server's options, "
+            "such as "
+            "--top-k 20."
+        ),
         "--top-k: found it twice among the container's arguments, wanted each option once.",
     ]
 
 
 def test_what_is_given_wins_except_for_the_runtime() -> None:
-    given = {**SETTINGS, "LLAMA_SERVER_HOST": "::1", "GGUF_MODEL_ROOT": "/m", "LLAMA_SERVER_RUNTIME": "systemd", "LLAMA_CPP_UPDATE": "missing"}
+    given = {
+        **SETTINGS,
+        "LLAMA_SERVER_HOST": "::1",
+        "GGUF_MODEL_ROOT": "/m",
+        "LLAMA_SERVER_RUNTIME": "systemd",
+        "LLAMA_CPP_UPDATE": "missing",
+    }
     values = variables.of(given, CATALOGUE)
-    assert (values["llama_server_host"], values["gguf_model_root"], values["llama_server_runtime"]) == ("::1", "/m", "exec")
+    assert (values["llama_server_host"], values["gguf_model_root"], values["llama_server_runtime"]) == (
+        "::1",
+        "/m",
+        "exec",
+    )
     assert (values["llama_cpp_source"], values["llama_cpp_update"]) == (SOURCE, "missing")
 
 
@@ -79,7 +110,10 @@ def test_a_secret_may_be_in_a_file(name: str, tmp_path: pathlib.Path) -> None:
 def test_a_file_of_keys_has_one_a_line(tmp_path: pathlib.Path) -> None:
     file = tmp_path / "keys"
     file.write_text("one\n\n two \n", encoding="utf-8")
-    assert variables.of({**SETTINGS, "LLAMA_SERVER_API_KEYS_FILE": str(file)}, CATALOGUE)["llama_server_api_keys"] == ["one", "two"]
+    assert variables.of({**SETTINGS, "LLAMA_SERVER_API_KEYS_FILE": str(file)}, CATALOGUE)["llama_server_api_keys"] == [
+        "one",
+        "two",
+    ]
 
 
 def test_everything_that_is_wrong_is_told_at_once(tmp_path: pathlib.Path) -> None:
@@ -99,15 +133,33 @@ def test_everything_that_is_wrong_is_told_at_once(tmp_path: pathlib.Path) -> Non
     told = wrong(environment)
     assert sorted(told) == sorted(
         [
-            f"HF_TOKEN_FILE: found {tmp_path}/none, which cannot be read (No such file or directory), wanted a file that holds the secret.",
+            (
+                f"HF_TOKEN_FILE: found {tmp_path}/none, which cannot be read (No such file or directory), wanted "
+                f"a file "
+                f"that holds the secret."
+            ),
             f"LLAMA_API_KEY_FILE: found {tmp_path}/empty, which is empty, wanted a file that holds the secret.",
-            f"LLAMA_SERVER_API_KEYS_FILE: found {tmp_path}/bytes, which cannot be read (it is no text), wanted a file that holds the secret.",
+            (
+                f"LLAMA_SERVER_API_KEYS_FILE: found {tmp_path}/bytes, which cannot be read (it is no text), wanted "
+                f"a file "
+                f"that holds the secret."
+            ),
             "GGUF_MODEL_TOKEN_FILE: found GGUF_MODEL_TOKEN as well, wanted one of them.",
             "PORT: found 'http', wanted a whole number.",
-            "LLAMA_SERVER_PORTS: found a name that no role has, wanted a role's variable in capitals; did you mean LLAMA_SERVER_PORT or LLAMA_SERVER_SLOTS.",
-            "LLAMA_SERVER_PORT_FILE: found a name that no role has, wanted a role's variable in capitals; did you mean LLAMA_SERVER_PORT.",
+            (
+                "LLAMA_SERVER_PORTS: found a name that no role has, wanted a role's variable in capitals; did you mean "
+                "LLAMA_SERVER_PORT or LLAMA_SERVER_SLOTS."
+            ),
+            (
+                "LLAMA_SERVER_PORT_FILE: found a name that no role has, wanted a role's variable in capitals; did you "
+                "mean LLAMA_SERVER_PORT."
+            ),
             "LLAMA_CPP_UPDATE: found 'sometimes', wanted one of always, background, missing, never.",
-            "MODEL: found nothing, wanted owner/repo, owner/repo:QUANT, a URL, a wheel or a path; run the image with '-e MODEL=owner/repo'.",
+            (
+                "MODEL: found nothing, wanted owner/repo, owner/repo:QUANT, a URL, a wheel or a path; run the "
+                "image with "
+                "'-e MODEL=owner/repo'."
+            ),
         ]
     )
     assert "t0ken" not in "".join(told)
@@ -141,7 +193,14 @@ def test_what_kubernetes_sets_for_a_service_is_ignored_with_one_warning() -> Non
 
 def test_every_name_that_is_read_is_known() -> None:
     names = variables.names(CATALOGUE)
-    assert {"MODEL", "LLAMA_CPP_UPDATE", "NVIDIA_DRIVER_GPU", "HF_TOKEN_FILE", "LLAMA_SERVER_API_KEYS_FILE", "CUDA_TOOLKIT_VERSION"} <= set(names)
+    assert {
+        "MODEL",
+        "LLAMA_CPP_UPDATE",
+        "NVIDIA_DRIVER_GPU",
+        "HF_TOKEN_FILE",
+        "LLAMA_SERVER_API_KEYS_FILE",
+        "CUDA_TOOLKIT_VERSION",
+    } <= set(names)
     assert "LLAMA_SERVER_PORT_FILE" not in names
 
 
@@ -160,14 +219,18 @@ def test_only_the_newest_build_moves(more: dict[str, str], url: str) -> None:
 
 def test_the_roles_own_build_is_for_those_who_named_none() -> None:
     plain = variables.pinned(variables.of({"MODEL": "a/b", "PORT": "1"}, CATALOGUE), CATALOGUE)
-    assert (plain["llama_cpp_source"], plain["llama_server_port"]) == (CATALOGUE.variables["llama_cpp_source"].default, 1)
+    assert (plain["llama_cpp_source"], plain["llama_server_port"]) == (
+        CATALOGUE.variables["llama_cpp_source"].default,
+        1,
+    )
     for more in ({"LLAMA_CPP_SOURCE": SOURCE}, {"LLAMA_CPP_VERSION": "b1"}):
         assert variables.pinned(variables.of({"MODEL": "a/b", **more}, CATALOGUE), CATALOGUE) == {}
 
 
 def test_a_model_is_told_by_what_was_asked_for() -> None:
     keys = [
-        variables.model_key(variables.of({**SETTINGS, **more}, CATALOGUE)) for more in ({}, {"CTX_SIZE": "1"}, {"MODEL": "a/c"}, {"GGUF_MODEL_QUANT": "Q4_0"})
+        variables.model_key(variables.of({**SETTINGS, **more}, CATALOGUE))
+        for more in ({}, {"CTX_SIZE": "1"}, {"MODEL": "a/c"}, {"GGUF_MODEL_QUANT": "Q4_0"})
     ]
     assert keys[0] == keys[1]
     assert len(set(keys)) == 3

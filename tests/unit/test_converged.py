@@ -78,7 +78,9 @@ def test_the_image_and_the_machine_count(part: str, monkeypatch: pytest.MonkeyPa
     assert converged.desired(SETTINGS, NAMES) != before
 
 
-def test_an_image_is_told_by_its_id_and_else_by_our_files(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_image_is_told_by_its_id_and_else_by_our_files(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     ours = tmp_path / "src" / "llama_fleet"
     shutil.copytree(pathlib.Path(converged.__file__).parents[1], ours, ignore=shutil.ignore_patterns("__pycache__"))
     monkeypatch.setattr(converged, "IMAGE_ID", str(tmp_path / "id"))

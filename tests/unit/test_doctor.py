@@ -16,7 +16,12 @@ from llama_fleet.events import Failure, Listener, Outcome, Remark
 
 Check = dict[str, str]
 FAR = Failure("far", "ssh: no route\nto host", unreachable=True)
-TYPO = {"subject": "llama_server_prot", "found": "a variable that no role has", "wanted": "one that is", "fix": "did you mean llama_server_port"}
+TYPO = {
+    "subject": "llama_server_prot",
+    "found": "a variable that no role has",
+    "wanted": "one that is",
+    "fix": "did you mean llama_server_port",
+}
 
 
 def check(severity: str = "ok", subject: str = "Python", **more: str) -> Check:
@@ -54,7 +59,10 @@ def hosts(monkeypatch: pytest.MonkeyPatch) -> Hosts:
 
 def test_the_table_tells_what_is_and_below_it_what_to_do(hosts: Hosts, capsys: pytest.CaptureFixture[str]) -> None:
     hosts.checks = {
-        "h2": [check("warning", "clock [x]", found="9 min ahead"), check("error", "disk space", found="1 GB", wanted="3 GB", fix="")],
+        "h2": [
+            check("warning", "clock [x]", found="9 min ahead"),
+            check("error", "disk space", found="1 GB", wanted="3 GB", fix=""),
+        ],
         "h1": [check()],
     }
     hosts.failures = [FAR]
@@ -66,7 +74,11 @@ def test_the_table_tells_what_is_and_below_it_what_to_do(hosts: Hosts, capsys: p
         "h1    Python      ok       3.11",
         "h2    clock [x]   warning  9 min ahead",
         "h2    disk space  error    1 GB",
-        "far: host: wanted a host that Ansible reaches; check its name and address, the network, and the user and key of SSH.",
+        (
+            "far: host: wanted a host that Ansible reaches; check its name and address, the network, and the user "
+            "and key "
+            "of SSH."
+        ),
         "h2: disk space: wanted 3 GB.",
         "h2: clock [x]: wanted another; change it.",
     ]
@@ -93,7 +105,9 @@ def test_this_machine_needs_no_name(hosts: Hosts, capsys: pytest.CaptureFixture[
         (["error"], [FAR, Failure("h1", "x")], 3),
     ],
 )
-def test_the_exit_status_is_the_worst_there_is(hosts: Hosts, severities: list[str], failures: list[Failure], exit_status: int) -> None:
+def test_the_exit_status_is_the_worst_there_is(
+    hosts: Hosts, severities: list[str], failures: list[Failure], exit_status: int
+) -> None:
     hosts.checks["localhost"] = [check(severity) for severity in severities]
     hosts.failures = failures
     assert cli.main(["doctor"]) == exit_status
@@ -101,7 +115,12 @@ def test_the_exit_status_is_the_worst_there_is(hosts: Hosts, severities: list[st
 
 def test_json_has_every_host_in_one_shape(hosts: Hosts, capsys: pytest.CaptureFixture[str]) -> None:
     hosts.checks = {"h1": [check()]}
-    hosts.failures = [FAR, Failure("h2", "llama_server_prot: …", problems=(TYPO,)), Failure("h3", "no Python"), Failure("", "no such group")]
+    hosts.failures = [
+        FAR,
+        Failure("h2", "llama_server_prot: …", problems=(TYPO,)),
+        Failure("h3", "no Python"),
+        Failure("", "no such group"),
+    ]
     assert cli.main(["doctor", "--json"]) == 3
     output = capsys.readouterr()
     found = json.loads(output.out)
@@ -134,14 +153,18 @@ def test_a_query_picks_out_of_it(hosts: Hosts, capsys: pytest.CaptureFixture[str
         (["one", "two"], "Got unexpected extra argument (two)"),
     ],
 )
-def test_wrong_usage_is_a_sentence_and_asks_nobody(hosts: Hosts, arguments: list[str], sentence: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_wrong_usage_is_a_sentence_and_asks_nobody(
+    hosts: Hosts, arguments: list[str], sentence: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert cli.main(["doctor", *arguments]) == 2
     output = capsys.readouterr()
     assert sentence in output.err
     assert (output.out, hosts.requests) == ("", [])
 
 
-def test_what_up_would_be_asked_for_is_looked_at(hosts: Hosts, monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path) -> None:
+def test_what_up_would_be_asked_for_is_looked_at(
+    hosts: Hosts, monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path
+) -> None:
     monkeypatch.setenv("HF_TOKEN", "hf_s3cr3t")
     assert cli.main(["doctor", "a/b:Q8_0", "--port", "9000", "--nvidia-driver-gpu", "required"]) == 0
     assert cli.main(["doctor", "--inventory", str(tmp_path), "-v"]) == 0
@@ -151,10 +174,15 @@ def test_what_up_would_be_asked_for_is_looked_at(hosts: Hosts, monkeypatch: pyte
     assert here == runner.Request("doctor", {"gguf_model_token": "hf_s3cr3t", **asked})
     # An inventory's hosts have their own secrets.
     assert elsewhere == runner.Request("doctor", {}, (tmp_path,), verbosity=1)
-    assert (below.variables["llama_cpp_root"], below.variables["llama_server_runtime"]) == (f"{tmp_path}/opt/llama-fleet", "process")
+    assert (below.variables["llama_cpp_root"], below.variables["llama_server_runtime"]) == (
+        f"{tmp_path}/opt/llama-fleet",
+        "process",
+    )
 
 
-def test_root_is_taken_where_it_is_to_be_had_and_not_asked_for(hosts: Hosts, monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path) -> None:
+def test_root_is_taken_where_it_is_to_be_had_and_not_asked_for(
+    hosts: Hosts, monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path
+) -> None:
     monkeypatch.setattr(access, "may_become", lambda: True)
     for arguments in ([], ["--prefix", str(tmp_path)], ["-i", str(tmp_path)]):
         assert cli.main(["doctor", *arguments]) == 0

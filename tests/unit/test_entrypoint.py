@@ -20,7 +20,19 @@ from llama_fleet.container import converged, newest, startlog
 from tests.unit.fake_volume import SETTINGS, Volume
 
 # What a restart must not import: each of them takes longer than all that it does.
-HEAVY = ("ansible", "ansible_runner", "yaml", "jinja2", "click", "rich", "subprocess", "pathlib", "dataclasses", "urllib", "http")
+HEAVY = (
+    "ansible",
+    "ansible_runner",
+    "yaml",
+    "jinja2",
+    "click",
+    "rich",
+    "subprocess",
+    "pathlib",
+    "dataclasses",
+    "urllib",
+    "http",
+)
 START = "import sys\nfrom llama_fleet import entrypoint\nsys.exit(entrypoint.main())\n"
 
 
@@ -41,13 +53,24 @@ def volume(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> Volume:
 
 def patches(volume: Volume) -> str:
     """As Volume.patches, but for what a restart does not import."""
-    return "\n".join(line.replace(", variables", "") for line in volume.patches().splitlines() if not line.startswith("variables.")) + "\n"
+    return (
+        "\n".join(
+            line.replace(", variables", "")
+            for line in volume.patches().splitlines()
+            if not line.startswith("variables.")
+        )
+        + "\n"
+    )
 
 
 def begin(volume: Volume, *arguments: str, before: str = "", **environment: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-c", f"{patches(volume)}{before}{START}", *arguments],
-        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(pathlib.Path(entrypoint.__file__).parents[1]), **environment},
+        env={
+            "PATH": os.environ["PATH"],
+            "PYTHONPATH": str(pathlib.Path(entrypoint.__file__).parents[1]),
+            **environment,
+        },
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         encoding="utf-8",
@@ -63,7 +86,9 @@ def start(volume: Volume, *arguments: str, before: str = "", **environment: str)
 def environment_of(volume: Volume, **more: str) -> dict[str, str]:
     """Settings, and a record of a start with them."""
     environment = {**SETTINGS, **more}
-    volume.record({"PATH": os.environ["PATH"], "PYTHONPATH": str(pathlib.Path(entrypoint.__file__).parents[1]), **environment})
+    volume.record(
+        {"PATH": os.environ["PATH"], "PYTHONPATH": str(pathlib.Path(entrypoint.__file__).parents[1]), **environment}
+    )
     return environment
 
 
@@ -87,8 +112,12 @@ os.execve = execve
 
 
 @pytest.mark.skipif(not unprivileged.may_become_others(), reason="needs root, which may become another user")
-def test_a_container_that_is_started_as_root_gives_its_server_no_rights(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder = pathlib.Path("/var/tmp") / f"llama-fleet-test-{os.getpid()}-{tmp_path.name}"  # those of pytest are closed to others
+def test_a_container_that_is_started_as_root_gives_its_server_no_rights(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = (
+        pathlib.Path("/var/tmp") / f"llama-fleet-test-{os.getpid()}-{tmp_path.name}"
+    )  # those of pytest are closed to others
     folder.mkdir(mode=0o755)
     try:
         volume = Volume(folder)
@@ -145,13 +174,20 @@ def test_a_mistyped_environment_is_told_whole_before_anything_runs(volume: Volum
     assert errors == [
         "Nothing is recorded of an earlier start.",
         "Error: PORT: found 'http', wanted a whole number.",
-        "Error: LLAMA_SERVER_PORTS: found a name that no role has, wanted a role's variable in capitals; did you mean LLAMA_SERVER_PORT or LLAMA_SERVER_SLOTS.",
+        (
+            "Error: LLAMA_SERVER_PORTS: found a name that no role has, wanted a role's variable in capitals; did "
+            "you mean "
+            "LLAMA_SERVER_PORT or LLAMA_SERVER_SLOTS."
+        ),
     ]
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_the_start(volume: Volume, number: int) -> None:
-    slow = "import time\nfrom llama_fleet.container import startlog\nstartlog.phase = lambda *_: (print('waits', flush=True), time.sleep(60))\n"
+    slow = (
+        "import time\nfrom llama_fleet.container import startlog\nstartlog.phase = lambda *_: (print('waits', "
+        "flush=True), time.sleep(60))\n"
+    )
     with begin(volume, before=slow, **SETTINGS) as process:
         assert typing.cast("typing.IO[str]", process.stdout).readline() == "waits\n"
         process.send_signal(number)
@@ -172,7 +208,11 @@ REMOTE = {"url": "https://git.example/x", "version": "", "commit": "c1"}
 
 @pytest.mark.parametrize(("answer", "unchanged"), [("c1", True), ("c2", False), (None, True)])
 def test_a_repository_that_is_followed_is_asked(
-    volume: Volume, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], answer: str | None, unchanged: bool
+    volume: Volume,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    answer: str | None,
+    unchanged: bool,
 ) -> None:
     volume.record(SETTINGS, remote=REMOTE, warning="b2 does not compile.")
 
@@ -224,8 +264,9 @@ def test_a_build_in_the_background_outlives_the_start_and_is_no_child_of_the_ser
     fake = f"""
 import os
 def execv(path, command, real=os.execv):
-    code = "import os, json; json.dump([os.getppid(), os.getsid(0), os.getpid(), os.getpriority(0, 0), os.sched_getscheduler(0), \
-open('/proc/self/oom_score_adj').read().strip(), os.readlink('/proc/self/fd/1')], open({str(told)!r} + '.new', 'w'))"
+    code = "import os, json; json.dump([os.getppid(), os.getsid(0), os.getpid(), os.getpriority(0, 0), \
+os.sched_getscheduler(0), open('/proc/self/oom_score_adj').read().strip(), os.readlink('/proc/self/fd/1')], \
+open({str(told)!r} + '.new', 'w'))"
     real(path, [path, "-c", code + "; os.rename({str(told)!r} + '.new', {str(told)!r})"])
 os.execv = execv
 """

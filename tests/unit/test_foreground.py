@@ -53,7 +53,9 @@ def send(number: int, ready: Callable[[], object] = lambda: True) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_stops_the_server(monkeypatch: pytest.MonkeyPatch, sleeper: subprocess.Popen[bytes], tmp_path: pathlib.Path, number: int) -> None:
+def test_a_signal_stops_the_server(
+    monkeypatch: pytest.MonkeyPatch, sleeper: subprocess.Popen[bytes], tmp_path: pathlib.Path, number: int
+) -> None:
     monkeypatch.setattr(foreground, "POLL", 0.01)
     log = tmp_path / "log"
     log.write_text("old\n", encoding="utf-8")
@@ -66,7 +68,9 @@ def test_a_signal_stops_the_server(monkeypatch: pytest.MonkeyPatch, sleeper: sub
     assert signal.getsignal(number) is former
 
 
-def test_a_server_that_dies_is_an_error_with_its_last_lines(sleeper: subprocess.Popen[bytes], tmp_path: pathlib.Path) -> None:
+def test_a_server_that_dies_is_an_error_with_its_last_lines(
+    sleeper: subprocess.Popen[bytes], tmp_path: pathlib.Path
+) -> None:
     log = tmp_path / "log"
     log.write_text("\n".join(f"line {number}" for number in range(100)), encoding="utf-8")
     threading.Timer(0.4, sleeper.kill).start()
@@ -76,7 +80,9 @@ def test_a_server_that_dies_is_an_error_with_its_last_lines(sleeper: subprocess.
 
 
 @pytest.mark.parametrize("is_removed", [False, True])
-def test_a_server_that_somebody_else_stopped_is_no_error(sleeper: subprocess.Popen[bytes], tmp_path: pathlib.Path, *, is_removed: bool) -> None:
+def test_a_server_that_somebody_else_stopped_is_no_error(
+    sleeper: subprocess.Popen[bytes], tmp_path: pathlib.Path, *, is_removed: bool
+) -> None:
     instance = tmp_path / "instance"
 
     def stop() -> None:
@@ -91,7 +97,9 @@ def test_a_server_that_somebody_else_stopped_is_no_error(sleeper: subprocess.Pop
     assert output.getvalue().endswith("\nThe server was stopped.\n")
 
 
-def test_the_last_that_a_dying_server_logs_is_shown(monkeypatch: pytest.MonkeyPatch, sleeper: subprocess.Popen[bytes], tmp_path: pathlib.Path) -> None:
+def test_the_last_that_a_dying_server_logs_is_shown(
+    monkeypatch: pytest.MonkeyPatch, sleeper: subprocess.Popen[bytes], tmp_path: pathlib.Path
+) -> None:
     log = tmp_path / "log"
 
     def die(_process: foreground.Process) -> bool:

@@ -49,7 +49,9 @@ class Module:
 
 
 def shard(place: int, count: int, vocabulary: int = 0) -> bytes:
-    """One file of a split model with a tensor of 64 values; the first one also says what the model is, after its vocabulary."""
+    """One file of a split model with a tensor of 64 values; the first one also says what the model is, after its
+    vocabulary.
+    """
     pairs = [number("split.no", place - 1), number("split.count", count)]
     if place == 1:
         words = b"".join(text(f"{index:09}") for index in range(vocabulary))
@@ -85,7 +87,9 @@ def hub(tmp_path: pathlib.Path) -> typing.Iterator[Hub]:
     root = tmp_path / "hub"
     write_models(root / "repos" / "owner" / "open")
     write_models(root / "repos" / "owner" / "gated")
-    (root / "repos" / "owner" / "gated" / ".hub.json").write_text('{"gated": true, "granted": ["alice"]}', encoding="utf-8")
+    (root / "repos" / "owner" / "gated" / ".hub.json").write_text(
+        '{"gated": true, "granted": ["alice"]}', encoding="utf-8"
+    )
     (root / "accounts.json").write_text(json.dumps({TOKEN: "alice", "hf_bob": "bob"}), encoding="utf-8")
     (root / "files").mkdir()
     (root / "simple").mkdir()
@@ -150,7 +154,9 @@ def test_by_url_it_says_the_same_and_fetches_a_megabyte_a_file(hub: Hub, models:
     (models / name).write_bytes((hub.root / "repos" / "owner" / "open" / name).read_bytes())
     local, remote = call(models, path=str(models / name)), call(models, url=f"{hub.url}/owner/open/resolve/main/{name}")
     assert {**remote, "files": []} == {**local, "files": []}
-    assert [file["name"] for file in remote["files"]] == [f"{hub.url}/owner/open/resolve/main/{pathlib.Path(file['name']).name}" for file in local["files"]]
+    assert [file["name"] for file in remote["files"]] == [
+        f"{hub.url}/owner/open/resolve/main/{pathlib.Path(file['name']).name}" for file in local["files"]
+    ]
     assert [entry.origin for entry in hub.settle()].count("storage") == len(local["files"])
     assert hub.sent < 3 << 20
 
@@ -174,7 +180,9 @@ def test_a_server_without_ranges_is_read_from_the_beginning(hub: Hub, models: pa
         (Fault(status=403, where="storage"), [0.25]),
     ],
 )
-def test_what_passes_is_waited_for(hub: Hub, models: pathlib.Path, pauses: list[float], fault: Fault, waits: list[float]) -> None:
+def test_what_passes_is_waited_for(
+    hub: Hub, models: pathlib.Path, pauses: list[float], fault: Fault, waits: list[float]
+) -> None:
     hub.faults[WHOLE] = dataclasses.replace(fault)
     assert call(models, url=f"{hub.url}/owner/open/resolve/main/{WHOLE}")["architecture"] == "llama"
     assert pauses == waits
@@ -196,7 +204,10 @@ def test_the_token_opens_a_gated_model_and_stays_with_its_origin(hub: Hub, model
     assert {(entry.origin, entry.authorized) for entry in hub.settle()} == {("front", True), ("storage", False)}
     wanted = "wanted a file that may be read; give the token of an account that was granted access."
     assert problem(models, url=url) == f"url: found HTTP status 401 from {url} with no token, {wanted}"
-    assert problem(models, url=url, token="hf_bob") == f"url: found HTTP status 403 from {url} with the token that was given, {wanted}"
+    assert (
+        problem(models, url=url, token="hf_bob")
+        == f"url: found HTTP status 403 from {url} with the token that was given, {wanted}"
+    )
     bad = problem(models, url=url, token="two words")
     assert bad.startswith("token: found characters that no token has")
     assert "two words" not in bad
@@ -206,14 +217,21 @@ def test_what_is_no_model_at_the_url_is_told(hub: Hub, models: pathlib.Path) -> 
     folder = hub.root / "repos" / "owner" / "open"
     base = f"{hub.url}/owner/open/resolve/main"
     hub.faults[WHOLE] = Fault(html=True)
-    assert f"url: found an HTML or XML page (a login or error page, perhaps) at {base}/{WHOLE}, wanted a GGUF file" in problem(models, url=f"{base}/{WHOLE}")
+    assert (
+        f"url: found an HTML or XML page (a login or error page, perhaps) at {base}/{WHOLE}, wanted a GGUF file"
+        in problem(models, url=f"{base}/{WHOLE}")
+    )
     (folder / "pointer.gguf").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\n", encoding="ascii")
-    assert "url: found a Git LFS pointer instead of the file it stands for" in problem(models, url=f"{base}/pointer.gguf")
+    assert "url: found a Git LFS pointer instead of the file it stands for" in problem(
+        models, url=f"{base}/pointer.gguf"
+    )
     (folder / "empty.gguf").write_bytes(b"")
     assert f"url: found an empty file at {base}/empty.gguf" in problem(models, url=f"{base}/empty.gguf")
     (folder / "cut.gguf").write_bytes((models / WHOLE).read_bytes()[:-100])
     assert "wanted a whole GGUF file" in problem(models, url=f"{base}/cut.gguf")
-    assert problem(models, url=f"{base}/absent.gguf").startswith(f"url: found HTTP status 404 (EntryNotFound) from {base}/absent.gguf, wanted ")
+    assert problem(models, url=f"{base}/absent.gguf").startswith(
+        f"url: found HTTP status 404 (EntryNotFound) from {base}/absent.gguf, wanted "
+    )
     (folder / SHARDS[2]).unlink()
     assert f"HTTP status 404 (EntryNotFound) from {base}/{SHARDS[2]}" in problem(models, url=f"{base}/{SHARDS[0]}")
     hub.faults[SHARDS[0]] = Fault(cut_at=100, cuts=99)
@@ -226,19 +244,30 @@ def test_a_query_is_asked_with_and_never_shown(hub: Hub, models: pathlib.Path) -
     url = f"{hub.url}/owner/open/resolve/main/{WHOLE}"
     result = call(models, url=f"{url}?download=true&signature=s3cret")
     assert result["files"][0]["name"] == url
-    assert [entry.path for entry in hub.settle() if entry.origin == "front"] == [f"{url.removeprefix(hub.url)}?download=true&signature=s3cret"]
+    assert [entry.path for entry in hub.settle() if entry.origin == "front"] == [
+        f"{url.removeprefix(hub.url)}?download=true&signature=s3cret"
+    ]
     assert "s3cret" not in problem(models, url=f"{hub.url}/owner/open/resolve/main/absent.gguf?signature=s3cret")
 
 
 @pytest.mark.parametrize(
     ("given", "sentence"),
     [
-        ({"url": "ftp://host/a.gguf"}, "url: found 'ftp://host/a.gguf', wanted the HTTP or HTTPS address of a GGUF file."),
+        (
+            {"url": "ftp://host/a.gguf"},
+            "url: found 'ftp://host/a.gguf', wanted the HTTP or HTTPS address of a GGUF file.",
+        ),
         ({"url": "https:///a.gguf"}, "url: found 'https:///a.gguf', a URL without a host"),
         ({"url": "https://host/a.bin"}, "url: found 'https://host/a.bin', whose path does not end in '.gguf'"),
         ({"url": "https://user:s3cret@host/a.gguf"}, "url: found a URL with a user name or password in it"),
-        ({"url": f"https://host/{SHARDS[1]}"}, f"url: found '{SHARDS[1]}', shard 2 of a split model, wanted its first shard, '{SHARDS[0]}'"),
-        ({"url": "http://127.0.0.1:1/a.gguf"}, "url: found no answer from http://127.0.0.1:1/a.gguf (Connection refused)"),
+        (
+            {"url": f"https://host/{SHARDS[1]}"},
+            f"url: found '{SHARDS[1]}', shard 2 of a split model, wanted its first shard, '{SHARDS[0]}'",
+        ),
+        (
+            {"url": "http://127.0.0.1:1/a.gguf"},
+            "url: found no answer from http://127.0.0.1:1/a.gguf (Connection refused)",
+        ),
         ({"path": "a.gguf"}, "path: found 'a.gguf', wanted the absolute path of a GGUF file."),
         ({"path": "/proc"}, "path: found '/proc', wanted the absolute path"),
         ({"path": "/nowhere/a.gguf"}, "path: found '/nowhere/a.gguf', which is not on the host"),
@@ -253,9 +282,13 @@ def test_bad_input_is_told_in_words_of_this_module(tmp_path: pathlib.Path, given
 
 def test_shards_whose_names_are_wrong_are_told(models: pathlib.Path) -> None:
     (models / SHARDS[1]).write_bytes(shard(3, 3))
-    assert f"path: found {models / SHARDS[1]}, whose header calls it shard 3 of 3, wanted shard 2 of 3" in problem(models, path=str(models / SHARDS[0]))
+    assert f"path: found {models / SHARDS[1]}, whose header calls it shard 3 of 3, wanted shard 2 of 3" in problem(
+        models, path=str(models / SHARDS[0])
+    )
     (models / "renamed.gguf").write_bytes(shard(1, 3))
-    assert "renamed.gguf, whose header calls it shard 1 of 3, wanted shard 1 of 1" in problem(models, path=str(models / "renamed.gguf"))
+    assert "renamed.gguf, whose header calls it shard 1 of 3, wanted shard 1 of 1" in problem(
+        models, path=str(models / "renamed.gguf")
+    )
     (models / SHARDS[1]).unlink()
     assert f"2 of 3 shards in {models}, without {SHARDS[1]}" in problem(models, path=str(models / SHARDS[0]))
 
@@ -281,8 +314,12 @@ def test_memory_is_planned_for_all_slots(hub: Hub, models: pathlib.Path, release
 
 def test_what_cannot_be_planned_is_told(models: pathlib.Path, release: pathlib.Path, tmp_path: pathlib.Path) -> None:
     path = str(models / WHOLE)
-    assert problem(models, path=path, release=str(tmp_path)).startswith(f"release: found no bin/llama-fit-params in {tmp_path}, wanted")
-    assert problem(models, path=path, release=str(release), parallel=0) == "parallel: found 0, wanted at least one slot."
+    assert problem(models, path=path, release=str(tmp_path)).startswith(
+        f"release: found no bin/llama-fit-params in {tmp_path}, wanted"
+    )
+    assert (
+        problem(models, path=path, release=str(release), parallel=0) == "parallel: found 0, wanted at least one slot."
+    )
     trained = "wanted at most the 512 tokens that the model was trained for, for each slot."
     assert problem(models, path=path, release=str(release), ctx_size=513) == f"ctx_size: found 513, {trained}"
     assert problem(models, path=path, release=str(release), ctx_size=-1) == f"ctx_size: found -1, {trained}"
@@ -315,9 +352,17 @@ def test_as_ansible_runs_it(models: pathlib.Path, hub: Hub) -> None:
     assert "hf_bob" not in json.dumps(gated)
 
 
-@pytest.mark.skipif(not (RELEASE and MODEL), reason="needs LLAMA_FLEET_TEST_RELEASE, a release of llama.cpp, and LLAMA_FLEET_TEST_MODEL, a GGUF file")
+@pytest.mark.skipif(
+    not (RELEASE and MODEL),
+    reason="needs LLAMA_FLEET_TEST_RELEASE, a release of llama.cpp, and LLAMA_FLEET_TEST_MODEL, a GGUF file",
+)
 def test_with_a_real_release_and_a_real_model() -> None:
     result = run_module(path=MODEL, release=RELEASE, ctx_size=1024, parallel=4)
-    assert (result["architecture"], result["quant"], result["layers"], result["parameters"]) == ("llama", "Q4_1", 30, 134515008)
+    assert (result["architecture"], result["quant"], result["layers"], result["parameters"]) == (
+        "llama",
+        "Q4_1",
+        30,
+        134515008,
+    )
     assert result["memory"]["devices"][-1]["name"] == "Host"
     assert 250 < result["memory"]["total_mib"] < 1000

@@ -24,7 +24,19 @@ START = {"ready_seconds": 1.0, "health": "serving", "ended_with": 0}
 def run(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     monkeypatch.setattr(Run, "install_ansible", lambda _run: None)
     monkeypatch.setattr(Run, "model_file", lambda run, model: run.work / f"{model.name}.gguf")
-    return Run(tmp_path, tmp_path / "work", tmp_path / "root", CPU, (shapes("Q8_0")["small"],), 8, 4, 1, 8000, {}, wanted="release+/x")
+    return Run(
+        tmp_path,
+        tmp_path / "work",
+        tmp_path / "root",
+        CPU,
+        (shapes("Q8_0")["small"],),
+        8,
+        4,
+        1,
+        8000,
+        {},
+        wanted="release+/x",
+    )
 
 
 def said(monkeypatch: pytest.MonkeyPatch, *texts: str) -> list[str]:
@@ -41,7 +53,11 @@ def said(monkeypatch: pytest.MonkeyPatch, *texts: str) -> list[str]:
 
 
 def test_a_run_with_nothing_to_do_is_counted(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    commands = said(monkeypatch, SUMMARY.format(changed=2, time="1 min 6 s", calls=7), SUMMARY.format(changed=0, time="5.1 s", calls=8))
+    commands = said(
+        monkeypatch,
+        SUMMARY.format(changed=2, time="1 min 6 s", calls=7),
+        SUMMARY.format(changed=0, time="5.1 s", calls=8),
+    )
     first, second = noop.run(run)
     assert (first["run"], first["changed"], first["module_calls"]) == ("the first", 2, 7)
     assert (second["changed"], second["module_calls"]) == (0, 8)
@@ -56,7 +72,9 @@ def test_a_run_with_nothing_to_do_is_counted(run: Run, monkeypatch: pytest.Monke
         ("it works", "told no summary: it works"),
     ],
 )
-def test_one_that_does_something_fails_and_the_server_is_stopped(run: Run, monkeypatch: pytest.MonkeyPatch, summary: str, reason: str) -> None:
+def test_one_that_does_something_fails_and_the_server_is_stopped(
+    run: Run, monkeypatch: pytest.MonkeyPatch, summary: str, reason: str
+) -> None:
     commands = said(monkeypatch, SUMMARY.format(changed=2, time="9 s", calls=7), summary)
     with pytest.raises(FailedError, match=reason):
         list(noop.run(run))
@@ -72,7 +90,9 @@ def test_the_options_name_this_runs_release_and_nothing_empty_but_the_prompt(run
 
 
 @pytest.mark.parametrize(("first", "second"), [(True, True), (False, False)])
-def test_a_restart_that_looks_at_everything_anew_fails(run: Run, monkeypatch: pytest.MonkeyPatch, first: bool, second: bool) -> None:
+def test_a_restart_that_looks_at_everything_anew_fails(
+    run: Run, monkeypatch: pytest.MonkeyPatch, first: bool, second: bool
+) -> None:
     starts = [{**START, "unchanged": first}, {**START, "unchanged": second}]
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     monkeypatch.setattr(image.Container, "prepare", lambda _here: None)
@@ -107,10 +127,24 @@ def test_the_root_has_what_the_host_has_but_tmp_var_and_models_of_its_own(run: R
         folder.mkdir(exist_ok=True)
     (run.folder / "seen").touch()
     (tmp_path / "image/root/models/ours").touch()
-    script = f"echo $$; ls /models /var; ls -d {run.folder}/seen /usr/bin; ls /proc/1 >/dev/null && touch /tmp/left; echo ${MARK}"
+    script = (
+        f"echo $$; ls /models /var; ls -d {run.folder}/seen /usr/bin; ls /proc/1 >/dev/null && touch /tmp/left; "
+        f"echo ${MARK}"
+    )
     assert here.refusal() == ""
-    done = subprocess.run(here._command("sh", "-c", script), env=here._environment(), capture_output=True, text=True, check=True)
-    assert done.stdout.split() == ["1", "/models:", "ours", "/var:", "lib", f"{run.folder}/seen", "/usr/bin", str(run.work)]
+    done = subprocess.run(
+        here._command("sh", "-c", script), env=here._environment(), capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == [
+        "1",
+        "/models:",
+        "ours",
+        "/var:",
+        "lib",
+        f"{run.folder}/seen",
+        "/usr/bin",
+        str(run.work),
+    ]
     assert not os.path.exists("/tmp/left")
     with open("/proc/self/mounts", encoding="utf-8") as file:
         assert str(tmp_path) not in file.read()

@@ -37,7 +37,9 @@ def start(folder: pathlib.Path, script: str) -> subprocess.CompletedProcess[str]
     (folder / "nvidia-smi").write_text(f"#!/bin/sh\n{script}\n")
     (folder / "nvidia-smi").chmod(0o755)
     environment = {**os.environ, "PATH": f"{folder}:{os.environ['PATH']}"}
-    return subprocess.run([ROOT / "tests/gpu/driver"], env=environment, capture_output=True, text=True, check=False, timeout=60)
+    return subprocess.run(
+        [ROOT / "tests/gpu/driver"], env=environment, capture_output=True, text=True, check=False, timeout=60
+    )
 
 
 def both_ways(folder: pathlib.Path, log: str) -> str:
@@ -81,15 +83,24 @@ def test_what_is_not_so(values: dict[str, str], sentence: str) -> None:
     truth |= {"uuid": H100.lower()}
     assert driver.differences(result, [truth]) == []
     assert driver.differences(result, [{**truth, **values}]) == [sentence]
-    assert driver.differences({**result, "gpus": [{**gpu, "memory_free_mib": 99999}]}, [truth]) == ["GPU 0: 99999 of 81559 MiB free"]
+    assert driver.differences({**result, "gpus": [{**gpu, "memory_free_mib": 99999}]}, [truth]) == [
+        "GPU 0: 99999 of 81559 MiB free"
+    ]
 
 
 def test_an_error_and_a_second_call_are_told(tmp_path: pathlib.Path) -> None:
     told = wrong(start(tmp_path, both_ways(tmp_path, document("gb10_driver_610"))))
-    assert [sentence[:30] for sentence in told[:3]] == ["an error: NVIDIA GB10 at 00000", "0 GPUs, and nvidia-smi tells o", "nvidia-smi was called 2 times:"]
+    assert [sentence[:30] for sentence in told[:3]] == [
+        "an error: NVIDIA GB10 at 00000",
+        "0 GPUs, and nvidia-smi tells o",
+        "nvidia-smi was called 2 times:",
+    ]
 
 
 def test_without_a_gpu_it_says_why(tmp_path: pathlib.Path) -> None:
     done = start(tmp_path, "echo 'No devices were found'; exit 6")
     assert (done.returncode, done.stdout) == (driver.NO_GPU, "")
-    assert done.stderr == "tests/gpu/driver: no NVIDIA GPU can be used here: nvidia-smi ends with 6 (No devices were found)\n"
+    assert (
+        done.stderr
+        == "tests/gpu/driver: no NVIDIA GPU can be used here: nvidia-smi ends with 6 (No devices were found)\n"
+    )

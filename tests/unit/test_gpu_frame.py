@@ -29,7 +29,18 @@ if typing.TYPE_CHECKING:
 @pytest.fixture
 def run(tmp_path: pathlib.Path) -> Run:
     (tmp_path / "work").mkdir()
-    return Run(tmp_path, tmp_path / "work", tmp_path / "root", CPU, (shapes("Q8_0")["small"],), 8, 4, 1, 1, {"source": "", "pythons": []})
+    return Run(
+        tmp_path,
+        tmp_path / "work",
+        tmp_path / "root",
+        CPU,
+        (shapes("Q8_0")["small"],),
+        8,
+        4,
+        1,
+        1,
+        {"source": "", "pythons": []},
+    )
 
 
 def counted(name: str, run: Run) -> int:
@@ -39,7 +50,12 @@ def counted(name: str, run: Run) -> int:
 
 
 def phase(
-    name: str, *values: Values, then: typing.Callable[[Run], object] | None = None, least: float = 0, needs: tuple[str, ...] = (), there: bool = True
+    name: str,
+    *values: Values,
+    then: typing.Callable[[Run], object] | None = None,
+    least: float = 0,
+    needs: tuple[str, ...] = (),
+    there: bool = True,
 ) -> Phase:
     """One that counts how often it has begun, yields ``values``, and does something at its end."""
 
@@ -65,7 +81,9 @@ def hang(run: Run) -> None:
     environment = {**os.environ}
     for number, extra in enumerate(({}, {INSTANCE_VARIABLE: f"{run.work}/etc/x"})):
         bare = {name: value for name, value in environment.items() if not (extra and name == MARK)}
-        child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"], env={**bare, **extra}, start_new_session=True)
+        child = subprocess.Popen(
+            [sys.executable, "-c", "import time; time.sleep(60)"], env={**bare, **extra}, start_new_session=True
+        )
         (run.work / f"pid{number}").write_text(str(child.pid))
     time.sleep(60)
 
@@ -139,11 +157,17 @@ def test_what_does_not_fit_any_more_is_not_begun(run: Run) -> None:
 
 def test_the_budget_ends_a_long_phase_and_all_that_it_has_started(run: Run) -> None:
     short = dataclasses.replace(run, deadline=time.monotonic() + 3)
-    assert frame.go([phase("long", {"half": True}, then=hang), phase("next", least=1)], short) == {"long": "ended", "next": "skipped"}
+    assert frame.go([phase("long", {"half": True}, then=hang), phase("next", least=1)], short) == {
+        "long": "ended",
+        "next": "skipped",
+    }
     assert Journal(run.work).values("long") == [{"half": True}]
     assert Journal(run.work).outcomes()["long"]["reason"] == "the budget's end"
     assert [processes.find(pid) for pid in started(run)] == [None, None]
-    assert frame.go([phase("long"), phase("next")], dataclasses.replace(run, deadline=math.inf)) == {"long": "done", "next": "done"}
+    assert frame.go([phase("long"), phase("next")], dataclasses.replace(run, deadline=math.inf)) == {
+        "long": "done",
+        "next": "done",
+    }
 
 
 NAMES = ("one", "two", "three")

@@ -92,7 +92,12 @@ def test_the_source_is_cut_to_what_is_compiled_and_always_the_same(tmp_path: pat
 
 
 def test_an_include_that_was_cut_off_is_found() -> None:
-    whole = {"a/x.cpp": '#include "y.h"\n#include <vector>\n  # include "../b/z.h"\n', "a/y.h": "", "b/z.h": "", "c/z.h": ""}
+    whole = {
+        "a/x.cpp": '#include "y.h"\n#include <vector>\n  # include "../b/z.h"\n',
+        "a/y.h": "",
+        "b/z.h": "",
+        "c/z.h": "",
+    }
     assert slim.missing_includes(whole, ["a/x.cpp", "a/y.h", "b/z.h"]) == []
     assert slim.missing_includes(whole, ["a/x.cpp", "b/z.h"]) == ["a/x.cpp: y.h"]
     assert slim.missing_includes(whole, ["a/x.cpp", "a/y.h", "c/z.h"]) == ["a/x.cpp: ../b/z.h"]
@@ -110,7 +115,9 @@ def cuda_release(tmp_path: pathlib.Path) -> pathlib.Path:
     return target
 
 
-def test_a_packed_release_travels_without_the_toolkit_and_gets_it_back(tmp_path: pathlib.Path, cuda_release: pathlib.Path) -> None:
+def test_a_packed_release_travels_without_the_toolkit_and_gets_it_back(
+    tmp_path: pathlib.Path, cuda_release: pathlib.Path
+) -> None:
     (tmp_path / "x").mkdir()
     small, sha256, left_out = packed.reduce(cuda_release, tmp_path / "x", zstandard)
     assert left_out == ["bin/libcublas.so.13", "bin/libcublasLt.so.13", "bin/libcudart.so.13"]
@@ -139,7 +146,11 @@ def test_a_release_for_the_cpu_travels_as_it_is(tmp_path: pathlib.Path) -> None:
 
 def test_nvcc_and_wheels_become_one_toolkit(tmp_path: pathlib.Path) -> None:
     home, site = tmp_path / "usr/local/cuda-13.0", tmp_path / "site"
-    for file in (home / "include/cuda_runtime.h", home / "lib64/libcudart.so.13", site / "nvidia/cu13/include/cublas_v2.h"):
+    for file in (
+        home / "include/cuda_runtime.h",
+        home / "lib64/libcudart.so.13",
+        site / "nvidia/cu13/include/cublas_v2.h",
+    ):
         file.parent.mkdir(parents=True)
         file.touch()
     for name in ("libcublas.so.13", "libcublasLt.so.13", "libcudart.so.13"):
@@ -148,7 +159,10 @@ def test_nvcc_and_wheels_become_one_toolkit(tmp_path: pathlib.Path) -> None:
         file.write_text("of the wheel")
     (home / "bin").mkdir()
     (home / "bin/ptxas").touch()
-    (home / "bin/nvcc").write_text('#!/bin/sh\n[ "$3" = --list-gpu-arch ] && echo compute_90 || echo "Cuda compilation tools, release 13.0, V13.0.88"\n')
+    (home / "bin/nvcc").write_text(
+        '#!/bin/sh\n[ "$3" = --list-gpu-arch ] && echo compute_90 || echo "Cuda compilation tools, release 13.0, '
+        'V13.0.88"\n'
+    )
     (home / "bin/nvcc").chmod(0o755)
     host = cuda.Host(commands.run, "x86_64", (), tmp_path)
     assert cuda.search(cuda.Wanted(tmp_path), host)[0] is None, "it has no cuBLAS"
@@ -186,10 +200,14 @@ def test_a_small_budget_takes_the_packed_release(
 
 
 def run_of(tmp_path: pathlib.Path) -> Run:
-    return Run(tmp_path, tmp_path / "work", tmp_path / "root", CPU, (shapes("Q8_0")["small"],), 8, 4, 1, 1, {"pythons": []})
+    return Run(
+        tmp_path, tmp_path / "work", tmp_path / "root", CPU, (shapes("Q8_0")["small"],), 8, 4, 1, 1, {"pythons": []}
+    )
 
 
-def test_the_hosts_cmake_and_ninja_take_the_place_of_wheels(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_hosts_cmake_and_ninja_take_the_place_of_wheels(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
     (tmp_path / "bin").mkdir()
     run = run_of(tmp_path)

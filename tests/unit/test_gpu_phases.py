@@ -1,6 +1,8 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""The parts of the phases of tests/gpu/run that have instances: what a server takes, disguised releases, held memory, many clients, and what is wrong."""
+"""The parts of the phases of tests/gpu/run that have instances: what a server takes, disguised releases, held
+memory, many clients, and what is wrong.
+"""
 
 from __future__ import annotations
 
@@ -43,7 +45,9 @@ def put_smi(monkeypatch: pytest.MonkeyPatch, folder: pathlib.Path, script: str) 
         ("echo '143000, 771'; exit 6", None),
     ],
 )
-def test_memory_is_that_of_all_gpus(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, script: str, wanted: tuple[int, int] | None) -> None:
+def test_memory_is_that_of_all_gpus(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, script: str, wanted: tuple[int, int] | None
+) -> None:
     put_smi(monkeypatch, tmp_path / "bin", script)
     assert taken.memory() == wanted
 
@@ -54,20 +58,33 @@ def test_memory_without_a_program_is_none(monkeypatch: pytest.MonkeyPatch, tmp_p
 
 
 def plan(**devices: tuple[int, int, int]) -> list[dict[str, typing.Any]]:
-    return [{"device": name, "model_mib": model, "context_mib": context, "compute_mib": compute} for name, (model, context, compute) in devices.items()]
+    return [
+        {"device": name, "model_mib": model, "context_mib": context, "compute_mib": compute}
+        for name, (model, context, compute) in devices.items()
+    ]
 
 
 def test_the_plan_is_compared_without_what_cuda_itself_takes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(server_memory_free, "compute_processes", lambda _run: [("7", "GPU-a", "6000"), ("7", "GPU-b", "5000"), ("8", "GPU-a", "99")])
+    monkeypatch.setattr(
+        server_memory_free,
+        "compute_processes",
+        lambda _run: [("7", "GPU-a", "6000"), ("7", "GPU-b", "5000"), ("8", "GPU-a", "99")],
+    )
     planned = plan(CUDA0=(4000, 900, 100), CUDA1=(4000, 900, 100), Host=(300, 0, 20))
     found = taken.compare(planned, 7, taken.Memory(143000, 0), 1000)
     assert (found["planned_mib"], found["taken_mib"], found["cuda_context_mib"]) == (10000, 11000, 1000)
-    assert (found["error_percent"], found["measured_by"], found["devices"]) == (0.0, taken.BY_PROCESS, ["CUDA0", "CUDA1"])
+    assert (found["error_percent"], found["measured_by"], found["devices"]) == (
+        0.0,
+        taken.BY_PROCESS,
+        ["CUDA0", "CUDA1"],
+    )
     assert taken.compare(planned, 7, taken.Memory(143000, 0), 2000)["error_percent"] == 11.1
     assert taken.compare(planned, 7, taken.Memory(143000, 0), 0)["error_percent"] == -9.1
 
 
-def test_where_the_driver_lists_no_process_the_use_before_and_after_tells(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_where_the_driver_lists_no_process_the_use_before_and_after_tells(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(server_memory_free, "compute_processes", lambda _run: [("7", "GPU-a", "[N/A]")])
     put_smi(monkeypatch, tmp_path / "bin", "echo '130000, 13000'")
     found = taken.compare(plan(CUDA0=(9000, 900, 100)), 7, taken.Memory(142000, 1000), 2000)
@@ -96,7 +113,9 @@ def test_nodes_have_their_drivers_name(tmp_path: pathlib.Path) -> None:
         (dev / name).symlink_to(real)
     (dev / "nvidia.txt").write_text("no device", encoding="utf-8")
     table = tmp_path / "devices"
-    table.write_text("Character devices:\n  1 nvidia\n  5 nvidia-caps\n\nBlock devices:\n  1 ramdisk\n", encoding="utf-8")
+    table.write_text(
+        "Character devices:\n  1 nvidia\n  5 nvidia-caps\n\nBlock devices:\n  1 ramdisk\n", encoding="utf-8"
+    )
     assert taken.nodes(dev, table) == {"/dev/nvidia-caps/nvidia-cap1": "nvidia-caps", "/dev/nvidia0": "nvidia"}
     table.unlink()
     assert taken.nodes(dev, table) == {"/dev/nvidia-caps/nvidia-cap1": "", "/dev/nvidia0": ""}
@@ -114,14 +133,19 @@ def test_a_unit_allows_what_the_driver_of_today_has() -> None:
         assert taken.is_allowed(node, driver, allowed), node
     assert not taken.is_allowed("/dev/nvidia0", "", allowed)
     assert not taken.is_allowed("/dev/dri/card0", "drm", allowed)
-    assert taken.unknown({"/dev/nvidia0": "nvidia", "/dev/nvidiactl": ""}, ["/dev/nvidia0", "/dev/nvidia7"]) == ["/dev/nvidia7", "/dev/nvidiactl"]
+    assert taken.unknown({"/dev/nvidia0": "nvidia", "/dev/nvidiactl": ""}, ["/dev/nvidia0", "/dev/nvidia7"]) == [
+        "/dev/nvidia7",
+        "/dev/nvidiactl",
+    ]
 
 
 # -- releases that are not what they say ------------------------------------------------------------
 
 
 def run(*command: str | pathlib.Path, **environment: str) -> str:
-    return subprocess.run(command, env={**os.environ, **environment}, capture_output=True, text=True, check=True, timeout=60).stdout
+    return subprocess.run(
+        command, env={**os.environ, **environment}, capture_output=True, text=True, check=True, timeout=60
+    ).stdout
 
 
 @pytest.fixture
@@ -129,11 +153,15 @@ def release(tmp_path: pathlib.Path) -> pathlib.Path:
     """One whose server says where it was told to compute, and its planner what it takes."""
     path = pathlib.Path(fake_server.release(tmp_path, "real"))
     server = path / "bin/llama-server"
-    server.write_text('#!/bin/sh\necho "real: $* device=$LLAMA_ARG_DEVICE visible=${CUDA_VISIBLE_DEVICES-all}"\n', encoding="utf-8")
+    server.write_text(
+        '#!/bin/sh\necho "real: $* device=$LLAMA_ARG_DEVICE visible=${CUDA_VISIBLE_DEVICES-all}"\n', encoding="utf-8"
+    )
     return path
 
 
-def test_a_release_that_falls_back_lists_a_gpu_and_computes_without(tmp_path: pathlib.Path, release: pathlib.Path) -> None:
+def test_a_release_that_falls_back_lists_a_gpu_and_computes_without(
+    tmp_path: pathlib.Path, release: pathlib.Path
+) -> None:
     recorded = disguise.falling_back(tmp_path, release, gpu=False)
     listing = run(recorded / "bin/llama-server", "--list-devices", LLAMA_ARG_DEVICE="CUDA0")
     assert server_memory_free.gpus(listing) == {"CUDA0": 143000}
@@ -143,7 +171,10 @@ def test_a_release_that_falls_back_lists_a_gpu_and_computes_without(tmp_path: pa
     assert json.loads((recorded / "manifest.json").read_text(encoding="utf-8"))["fingerprint"] == "falling-back"
     # Where there is a GPU, the release itself lists it.
     real = disguise.falling_back(tmp_path, release, gpu=True)
-    assert run(real / "bin/llama-server", "--list-devices", LLAMA_ARG_DEVICE="CUDA0") == "real: --list-devices device=CUDA0 visible=all\n"
+    assert (
+        run(real / "bin/llama-server", "--list-devices", LLAMA_ARG_DEVICE="CUDA0")
+        == "real: --list-devices device=CUDA0 visible=all\n"
+    )
 
 
 def test_a_full_gpu_has_a_plan_that_it_cannot_hold(tmp_path: pathlib.Path, release: pathlib.Path) -> None:
@@ -187,7 +218,10 @@ def test_without_the_drivers_library_it_says_so() -> None:
 
 def test_who_cannot_hold_is_heard(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LD_LIBRARY_PATH", "/nonexistent")
-    with pytest.raises(hold.HoldError, match=r"libcuda.so.1 cannot be loaded"), hold.held(1, f"{ROOT}:{ROOT / 'collections'}"):
+    with (
+        pytest.raises(hold.HoldError, match=r"libcuda.so.1 cannot be loaded"),
+        hold.held(1, f"{ROOT}:{ROOT / 'collections'}"),
+    ):
         pytest.fail("there is no such library")
 
 
@@ -225,7 +259,9 @@ class Server(http.server.BaseHTTPRequestHandler):
         question = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         self.asked.append(question)
         self.together.wait(10)
-        body = json.dumps({"timings": {"prompt_n": len(question["prompt"]), "predicted_n": question["n_predict"]}}).encode()
+        body = json.dumps(
+            {"timings": {"prompt_n": len(question["prompt"]), "predicted_n": question["n_predict"]}}
+        ).encode()
         self.send_response(200)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
@@ -242,7 +278,9 @@ def test_many_clients_ask_at_once_and_their_tokens_are_counted_together(monkeypa
     monkeypatch.setattr("tests.gpu.crowd.time.monotonic", lambda: next(clock))
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Server) as server:
         threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-        found = crowd.ask(f"http://127.0.0.1:{server.server_address[1]}", vocabulary=400, clients=4, prompt=32, tokens=10)
+        found = crowd.ask(
+            f"http://127.0.0.1:{server.server_address[1]}", vocabulary=400, clients=4, prompt=32, tokens=10
+        )
         server.shutdown()
     assert (found["prompt_tokens_per_second"], found["generated_tokens_per_second"]) == (4 * 32 / 2, 4 * 10 / 4)
     assert len({tuple(question["prompt"][:16]) for question in Server.asked}) == 8, "nobody asks what another has asked"
@@ -270,10 +308,15 @@ def test_the_cases_that_say_most_come_first() -> None:
 # -- what is wrong ----------------------------------------------------------------------------------
 
 
-def test_all_that_is_wrong_is_told_at_the_end_and_the_instances_go(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_that_is_wrong_is_told_at_the_end_and_the_instances_go(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     gone: list[tuple[str, ...]] = []
     monkeypatch.setattr(instances.Instances, "remove", lambda _self, *names: gone.append(names))
-    with pytest.raises(session.FailedError, match=r"^the first; the second$"), scene.opened(a_run(tmp_path, monkeypatch), "one", "two") as here:
+    with (
+        pytest.raises(session.FailedError, match=r"^the first; the second$"),
+        scene.opened(a_run(tmp_path, monkeypatch), "one", "two") as here,
+    ):
         assert here.expect(True, "nothing")
         assert not here.expect(False, "the first")
         here.expect(False, "the second")

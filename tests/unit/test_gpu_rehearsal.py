@@ -1,8 +1,10 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""The phases of tests/gpu/run that have instances, whole: on the CPU, and as on a GPU where nodes, driver and release are ours.
+"""The phases of tests/gpu/run that have instances, whole: on the CPU, and as on a GPU where nodes, driver and release
+are ours.
 
-With ``LLAMA_FLEET_TEST_RELEASE`` they run with that release, speeds and llama-bench among them, else with one whose server is a script.
+With ``LLAMA_FLEET_TEST_RELEASE`` they run with that release, speeds and llama-bench among them, else with one whose
+server is a script.
 """
 
 from __future__ import annotations
@@ -37,14 +39,17 @@ session.Run.install_ansible = lambda run: None
 small = session.shapes("Q8_0")["small"]
 models = (dataclasses.replace(small, name="smaller-Q8_0", layers=small.layers[:1]), small)
 run = session.Run(work, work, work, mode, models, 32, 8, 1, port, {})
-journal.Journal(work).write({"run": {"mode": mode, "date": "2026-11-29T00:00:00+00:00", "gpus": [{"name": "none", "driver_version": "0"}]}})
+told = {"mode": mode, "date": "2026-11-29T00:00:00+00:00", "gpus": [{"name": "none", "driver_version": "0"}]}
+journal.Journal(work).write({"run": told})
 journal.Journal(work).conclude("release", journal.DONE, 0)
 all = (instance.PHASE, fallback.PHASE, sharing.PHASE, changes.PHASE, speeds.PHASE, speeds.OTHERS)
 frame.go([phase for phase in all if phase.name in names], run)
 """
 
 
-def begin(work: pathlib.Path, release: pathlib.Path, mode: str, phases: typing.Sequence[str], enter: typing.Sequence[str] = ()) -> subprocess.Popen[str]:
+def begin(
+    work: pathlib.Path, release: pathlib.Path, mode: str, phases: typing.Sequence[str], enter: typing.Sequence[str] = ()
+) -> subprocess.Popen[str]:
     """Start the phases in a process of their own."""
     (work / session.RELEASE).write_text(json.dumps({"release": {"path": str(release)}}), encoding="utf-8")
     if not (work / "site").exists():
@@ -54,7 +59,9 @@ def begin(work: pathlib.Path, release: pathlib.Path, mode: str, phases: typing.S
     return subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
 
 
-def go(work: pathlib.Path, release: pathlib.Path, mode: str, phases: typing.Sequence[str], enter: typing.Sequence[str] = ()) -> results.Results:
+def go(
+    work: pathlib.Path, release: pathlib.Path, mode: str, phases: typing.Sequence[str], enter: typing.Sequence[str] = ()
+) -> results.Results:
     """Run the phases and return what they have found."""
     with begin(work, release, mode, phases, enter) as process:
         _said, told = process.communicate(timeout=500)
@@ -68,7 +75,9 @@ def release(tmp_path: pathlib.Path) -> pathlib.Path:
 
 
 def outcomes(found: results.Results) -> dict[str, str]:
-    return {name: outcome["reason"] or outcome["outcome"] for name, outcome in found.outcomes.items() if name != "release"}
+    return {
+        name: outcome["reason"] or outcome["outcome"] for name, outcome in found.outcomes.items() if name != "release"
+    }
 
 
 def values(work: pathlib.Path, phase: str) -> list[dict[str, typing.Any]]:
@@ -80,7 +89,11 @@ def test_on_the_cpu(tmp_path: pathlib.Path, release: pathlib.Path) -> None:
     assert outcomes(found) == dict.fromkeys(PHASES, "done")
     assert contradictions.told(found) == []
     assert {one["device"] for one in found.instances.values()} == {"cpu"}
-    assert {name: len(told) for name, told in found.not_seen.items()} == {"instance": 3, "sharing": 2, **dict.fromkeys(PHASES[4:], 1)}
+    assert {name: len(told) for name, told in found.not_seen.items()} == {
+        "instance": 3,
+        "sharing": 2,
+        **dict.fromkeys(PHASES[4:], 1),
+    }
     assert [one.get("refused") for one in values(tmp_path, "fallback")] == [None, True, True]
     assert values(tmp_path, "changes")[-1] == {"starts": 4, "runs": 6}
     assert [one["generation"] for one in values(tmp_path, "changes")[:-1]] == [1, 1, 2, 1, 1, 3]
@@ -115,7 +128,11 @@ def test_as_on_a_gpu(tmp_path: pathlib.Path, rehearse: typing.Callable[..., resu
         assert one["opened"] == ["/dev/nvidia0", "/dev/nvidiactl"]
     assert contradictions.told(found) == [] or REAL, "speeds of a busy CPU may contradict anything"
     two, held = values(tmp_path, "sharing")
-    assert (two["devices"], two["answered"], [mib > rehearsal.CONTEXT for mib in two["taken_mib"]]) == (["CUDA0", "CUDA0"], 2, [True, True])
+    assert (two["devices"], two["answered"], [mib > rehearsal.CONTEXT for mib in two["taken_mib"]]) == (
+        ["CUDA0", "CUDA0"],
+        2,
+        [True, True],
+    )
     assert (held["refused"], held["holder_named"]) == (True, True)
     assert held["held_mib"] > rehearsal.TOTAL * 9 // 10
     # The nodes of a rehearsal are files, so nothing is said of their drivers.
@@ -124,11 +141,16 @@ def test_as_on_a_gpu(tmp_path: pathlib.Path, rehearse: typing.Callable[..., resu
     ]
 
 
-def test_a_server_that_takes_more_than_it_plans_contradicts_the_code(rehearse: typing.Callable[..., results.Results]) -> None:
+def test_a_server_that_takes_more_than_it_plans_contradicts_the_code(
+    rehearse: typing.Callable[..., results.Results],
+) -> None:
     found = rehearse(["instance"], percent=130)
     assert outcomes(found) == {"instance": "done"}
     sentences = [sentence for sentence in contradictions.told(found) if "memory plan" in sentence]
-    assert [sentence.partition(" is off by -")[0] for sentence in sentences] == ["the memory plan of small-Q8_0", "the memory plan of smaller-Q8_0"]
+    assert [sentence.partition(" is off by -")[0] for sentence in sentences] == [
+        "the memory plan of small-Q8_0",
+        "the memory plan of smaller-Q8_0",
+    ]
 
 
 @pytest.mark.parametrize("phase", PHASES)
@@ -148,4 +170,6 @@ def test_a_run_that_is_killed_in_a_phase_goes_on(tmp_path: pathlib.Path, release
     if phase in ("instance", "speed", "speed-ways"):  # whose parts stand for themselves
         after = values(tmp_path, phase)
         assert after[: len(before)] == before
-        assert len({json.dumps({name: one.get(name) for name in (*speeds.KEYS, "not_seen")}) for one in after}) == len(after), "nothing is measured twice"
+        assert len({json.dumps({name: one.get(name) for name in (*speeds.KEYS, "not_seen")}) for one in after}) == len(
+            after
+        ), "nothing is measured twice"

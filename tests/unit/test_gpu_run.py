@@ -32,7 +32,14 @@ def add_nvidia_smi(folder: pathlib.Path, script: str) -> None:
 
 
 def start(path: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([ROOT / "tests/gpu/run", *arguments], env={**os.environ, "PATH": path}, capture_output=True, text=True, check=False, timeout=60)
+    return subprocess.run(
+        [ROOT / "tests/gpu/run", *arguments],
+        env={**os.environ, "PATH": path},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
 
 
 def wait_for(condition: typing.Callable[[], bool]) -> None:
@@ -75,7 +82,9 @@ def test_a_folder_that_is_not_complete(tmp_path: pathlib.Path) -> None:
     add_nvidia_smi(tmp_path / "bin", ONE_GPU)
     done = start(f"{tmp_path / 'bin'}:{os.environ['PATH']}", str(tmp_path))
     assert done.returncode == measure.WRONG_USE
-    assert done.stderr == f"tests/gpu/run: {tmp_path} is not complete; run tests/gpu/collect {tmp_path} where there is a package index\n"
+    assert done.stderr == (
+        f"tests/gpu/run: {tmp_path} is not complete; run tests/gpu/collect {tmp_path} where there is a package index\n"
+    )
 
 
 def test_a_folder_for_other_pythons(tmp_path: pathlib.Path) -> None:
@@ -93,7 +102,10 @@ def test_gpus_are_read_and_what_they_do_not_tell_is_0(tmp_path: pathlib.Path, mo
     (seen,) = gpus.look()
     assert (seen["name"], seen["driver_version"], seen["memory.total"]) == ("NVIDIA H100 PCIe", "580.95.05", "81559")
     count = tmp_path / "count"
-    add_nvidia_smi(tmp_path / "bin", f"echo x >> {count}; echo '0, H100, 580, 81559, $((9 - $(wc -l < {count}))), [N/A]'".replace("'", '"'))
+    add_nvidia_smi(
+        tmp_path / "bin",
+        f"echo x >> {count}; echo '0, H100, 580, 81559, $((9 - $(wc -l < {count}))), [N/A]'".replace("'", '"'),
+    )
     with gpus.Watch(True) as watch:
         wait_for(lambda: count.exists() and len(count.read_text()) >= 6)
     assert watch.busiest == [{"index": 0, "memory_used_mib": 8, "utilization": 0}]
@@ -134,7 +146,17 @@ class Server(http.server.BaseHTTPRequestHandler):
         question = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         self.asked.append(question)
         count = sum(isinstance(one, dict) for one in self.asked)
-        self._answer(200, {"timings": {"prompt_n": 8, "predicted_n": 4, "prompt_per_second": 1000.0 * count, "predicted_per_second": 10.0 * count}})
+        self._answer(
+            200,
+            {
+                "timings": {
+                    "prompt_n": 8,
+                    "predicted_n": 4,
+                    "prompt_per_second": 1000.0 * count,
+                    "predicted_per_second": 10.0 * count,
+                }
+            },
+        )
 
     def _answer(self, status: int, content: typing.Any) -> None:
         body = json.dumps(content).encode()
@@ -163,7 +185,10 @@ def test_speeds_are_medians_of_prompts_that_differ_without_the_first(instance: s
     prompts = [tuple(question["prompt"]) for question in Server.asked]
     assert len(set(prompts)) == 4
     assert all(len(prompt) == 8 and all(259 <= word < 300 for word in prompt) for prompt in prompts)
-    assert all((question["n_predict"], question["ignore_eos"], question["cache_prompt"]) == (4, True, False) for question in Server.asked)
+    assert all(
+        (question["n_predict"], question["ignore_eos"], question["cache_prompt"]) == (4, True, False)
+        for question in Server.asked
+    )
 
 
 def test_ready_is_when_health_says_so_for_the_first_time(instance: str) -> None:
@@ -201,7 +226,10 @@ def test_a_recorded_gpu_answers_as_a_real_one(tmp_path: pathlib.Path, monkeypatc
         (["--rounds", "0"], "argument --rounds: 0 is not a number from 1 to 100"),
         (["--port", "70000"], "argument --port: 70000 is not a number from 1024 to 65000"),
         (["--cmake-option", "GGML_CUDA"], "argument --cmake-option: 'GGML_CUDA' is not NAME=VALUE"),
-        (["--tokens", "8100"], "--prompt and --tokens are 64 and 8100, and the models have a context of 8192 with 64 to spare"),
+        (
+            ["--tokens", "8100"],
+            "--prompt and --tokens are 64 and 8100, and the models have a context of 8192 with 64 to spare",
+        ),
     ],
 )
 def test_arguments_that_make_no_sense_are_told_at_once(tmp_path: pathlib.Path, arguments: list[str], told: str) -> None:
@@ -217,8 +245,14 @@ def test_arguments_that_make_no_sense_are_told_at_once(tmp_path: pathlib.Path, a
         ("{", "is not JSON"),
         ("[]", "is a list, expected an object"),
         ('{"source": "pypi:x==1"}', "has no pythons"),
-        ('{"source": "pypi:x==1", "pythons": ["3.11; rm"]}', r".pythons[0] is '3.11; rm', expected a text like 3\.\d{1,2}"),
-        ('{"source": "x", "pythons": ["3.11"], "packages": ["--index-url=http://x"]}', ".packages[0] is '--index-url=http://x', expected a text"),
+        (
+            '{"source": "pypi:x==1", "pythons": ["3.11; rm"]}',
+            r".pythons[0] is '3.11; rm', expected a text like 3\.\d{1,2}",
+        ),
+        (
+            '{"source": "x", "pythons": ["3.11"], "packages": ["--index-url=http://x"]}',
+            ".packages[0] is '--index-url=http://x', expected a text",
+        ),
     ],
 )
 def test_a_parcel_that_is_none_is_told_in_a_line(tmp_path: pathlib.Path, text: str, told: str) -> None:

@@ -25,7 +25,9 @@ def follow(tmp_path: pathlib.Path, script: str, silence: float) -> tuple[int, st
 
 
 def gone(pid: int) -> bool:
-    """Whether there is no such process, or nothing of it but its exit status, ten seconds from now at the latest: a kill takes a moment."""
+    """Whether there is no such process, or nothing of it but its exit status, ten seconds from now at the latest: a
+    kill takes a moment.
+    """
     for _ in range(100):
         try:
             if pathlib.Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()[0] == "Z":
@@ -86,8 +88,23 @@ def test_known(): assert False
 def outcomes(tmp_path: pathlib.Path) -> list[skips.Outcome]:
     """What the harness reads out of a real report of pytest."""
     (tmp_path / "test_some.py").write_text(REPORT, encoding="utf-8")
-    (tmp_path / "test_whole.py").write_text("import pytest\npytest.skip('no release', allow_module_level=True)\n", encoding="utf-8")
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-c", os.devnull, "--rootdir", str(tmp_path), "--junitxml", "report.xml"]
+    (tmp_path / "test_whole.py").write_text(
+        "import pytest\npytest.skip('no release', allow_module_level=True)\n", encoding="utf-8"
+    )
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        "-c",
+        os.devnull,
+        "--rootdir",
+        str(tmp_path),
+        "--junitxml",
+        "report.xml",
+    ]
     subprocess.run(command, cwd=tmp_path, check=False, capture_output=True)
     return skips.read(tmp_path / "report.xml", "units")
 
@@ -104,11 +121,19 @@ def test_what_a_report_says(outcomes: list[skips.Outcome]) -> None:
 
 def test_a_skip_of_one_step_is_none_where_another_ran_it(outcomes: list[skips.Outcome]) -> None:
     ran = skips.Outcome("server", "test_some::test_elsewhere")
-    assert [outcome.reason for outcome in skips.nowhere([*outcomes, ran])] == ["no release", "needs a CPU with FMA", "forgotten"]
+    assert [outcome.reason for outcome in skips.nowhere([*outcomes, ran])] == [
+        "no release",
+        "needs a CPU with FMA",
+        "forgotten",
+    ]
 
 
 @pytest.mark.parametrize(
-    ("steps", "left_out"), [(["units"], ["no release", "forgotten"]), (["units", "server"], ["no release", "needs LLAMA_FLEET_TEST_RELEASE", "forgotten"])]
+    ("steps", "left_out"),
+    [
+        (["units"], ["no release", "forgotten"]),
+        (["units", "server"], ["no release", "needs LLAMA_FLEET_TEST_RELEASE", "forgotten"]),
+    ],
 )
 def test_what_should_have_run(outcomes: list[skips.Outcome], steps: list[str], left_out: list[str]) -> None:
     assert [outcome.reason for outcome in skips.unexpected(skips.nowhere(outcomes), steps)] == left_out
@@ -132,7 +157,9 @@ def test_every_test_has_a_limit_shorter_than_the_silence(request: pytest.Fixture
 
 
 def test_a_test_that_waits_for_ever_is_ended(tmp_path: pathlib.Path) -> None:
-    (tmp_path / "test_waits.py").write_text("import threading\ndef test_waits(): threading.Event().wait()\n", encoding="utf-8")
+    (tmp_path / "test_waits.py").write_text(
+        "import threading\ndef test_waits(): threading.Event().wait()\n", encoding="utf-8"
+    )
     settings = ROOT / "pyproject.toml"
     command = [
         sys.executable,

@@ -30,7 +30,9 @@ class Server(http.server.ThreadingHTTPServer):
 
 class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self) -> None:
-        self.send_response(self.server.status if isinstance(self.server, Server) and self.path == self.server.path else 404)
+        self.send_response(
+            self.server.status if isinstance(self.server, Server) and self.path == self.server.path else 404
+        )
         self.end_headers()
 
     def log_message(self, *_arguments: object) -> None:
@@ -68,18 +70,29 @@ def server(volume: Volume) -> Iterator[Server]:
 def begin(volume: Volume, server: Server, host: str, *flags: str) -> None:
     """As a start that ends with a server."""
     assert volume.phase.parent.is_dir()
-    startlog.phase(startlog.SERVING, "serving", **startlog.address(["llama-server", "--host", host, "--port", str(server.server_port), *flags], {}))
+    startlog.phase(
+        startlog.SERVING,
+        "serving",
+        **startlog.address(["llama-server", "--host", host, "--port", str(server.server_port), *flags], {}),
+    )
 
 
-@pytest.mark.parametrize(("status", "expected", "text"), [(200, 0, "serving"), (503, 1, "loading the model"), (204, 1, "/health answered 204")])
-def test_it_is_what_the_server_says_of_itself(server: Server, status: int, expected: int, text: str, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    ("status", "expected", "text"),
+    [(200, 0, "serving"), (503, 1, "loading the model"), (204, 1, "/health answered 204")],
+)
+def test_it_is_what_the_server_says_of_itself(
+    server: Server, status: int, expected: int, text: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     server.status = status
     assert health.main() == expected
     assert capsys.readouterr().out == f"{text}\n"
 
 
 @pytest.mark.usefixtures("server")
-def test_before_there_is_a_server_it_says_how_far_the_start_is_and_asks_nobody(capsys: pytest.CaptureFixture[str]) -> None:
+def test_before_there_is_a_server_it_says_how_far_the_start_is_and_asks_nobody(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     startlog.phase(startlog.PREPARING, "building llama.cpp: 42 %")
     assert health.main() == 1
     assert capsys.readouterr().out == "building llama.cpp: 42 %\n"
@@ -101,7 +114,20 @@ def test_a_prefix_is_part_of_the_path(volume: Volume, server: Server) -> None:
 
 def test_a_server_with_a_certificate_of_any_name_is_asked_by_https(volume: Volume, tmp_path: pathlib.Path) -> None:
     key, certificate = tmp_path / "k.pem", tmp_path / "c.pem"
-    request = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "1", "-subj", "/CN=llama.example.com"]
+    request = [
+        "openssl",
+        "req",
+        "-x509",
+        "-newkey",
+        "ec",
+        "-pkeyopt",
+        "ec_paramgen_curve:P-256",
+        "-nodes",
+        "-days",
+        "1",
+        "-subj",
+        "/CN=llama.example.com",
+    ]
     subprocess.run([*request, "-keyout", str(key), "-out", str(certificate)], check=True, capture_output=True)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate, key)
@@ -130,8 +156,14 @@ def test_where_nobody_listens_it_is_unhealthy_and_says_so(volume: Volume) -> Non
     environment = {**os.environ, "PYTHONPATH": str(pathlib.Path(health.__file__).parents[1])}
     with socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))
-        startlog.phase(startlog.SERVING, "serving", **startlog.address(["s", "--host", "127.0.0.1", "--port", str(bound.getsockname()[1])], {}))
-        done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=False)
+        startlog.phase(
+            startlog.SERVING,
+            "serving",
+            **startlog.address(["s", "--host", "127.0.0.1", "--port", str(bound.getsockname()[1])], {}),
+        )
+        done = subprocess.run(
+            [sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=False
+        )
     assert (done.returncode, done.stderr) == (1, "")
     assert "Connection refused" in done.stdout
 

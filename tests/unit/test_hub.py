@@ -27,7 +27,9 @@ def hub(tmp_path: pathlib.Path) -> typing.Iterator[Hub]:
         (tmp_path / "repos" / repo / "sub").mkdir(parents=True)
         (tmp_path / "repos" / repo / "sub" / "a-Q8_0.gguf").write_bytes(WEIGHTS)
         (tmp_path / "repos" / repo / "README.md").write_text("hello\n", encoding="utf-8")
-    (tmp_path / "repos" / "owner" / "gated" / ".hub.json").write_text('{"gated": true, "granted": ["alice"]}', encoding="utf-8")
+    (tmp_path / "repos" / "owner" / "gated" / ".hub.json").write_text(
+        '{"gated": true, "granted": ["alice"]}', encoding="utf-8"
+    )
     (tmp_path / "accounts.json").write_text('{"hf_alice": "alice", "hf_bob": "bob"}', encoding="utf-8")
     with Hub(tmp_path) as hub:
         yield hub
@@ -63,7 +65,9 @@ def test_the_real_client_downloads(hub: Hub, tmp_path: pathlib.Path, path: str) 
         ("hf_nobody", REPO, "main", "HfHubHTTPError", 401),
     ],
 )
-def test_the_real_client_knows_each_refusal(hub: Hub, token: str | bool, repo: str, revision: str, error: str, status: int) -> None:
+def test_the_real_client_knows_each_refusal(
+    hub: Hub, token: str | bool, repo: str, revision: str, error: str, status: int
+) -> None:
     url = huggingface_hub.hf_hub_url(repo, "sub/a-Q8_0.gguf", revision=revision, endpoint=hub.url)
     with pytest.raises(huggingface_hub.errors.HfHubHTTPError) as caught:
         huggingface_hub.get_hf_file_metadata(url, token=token)
@@ -72,7 +76,9 @@ def test_the_real_client_knows_each_refusal(hub: Hub, token: str | bool, repo: s
 
 def test_the_storage_refuses_authorization(hub: Hub) -> None:
     (weights,) = [file for file in hub.repos.files(REPO) if file.lfs]
-    request = urllib.request.Request(f"http://{hub.host}:{hub.storage_port}/{weights.sha256}", headers={"Authorization": "Bearer x"})
+    request = urllib.request.Request(
+        f"http://{hub.host}:{hub.storage_port}/{weights.sha256}", headers={"Authorization": "Bearer x"}
+    )
     with pytest.raises(urllib.error.HTTPError) as caught:
         urllib.request.urlopen(request, timeout=10)
     assert caught.value.code == 400
@@ -97,15 +103,33 @@ def test_ranges_and_faults(hub: Hub, tmp_path: pathlib.Path) -> None:
 @pytest.mark.parametrize("accept", ["application/vnd.pypi.simple.v1+json", "text/html"])
 def test_index_in_both_forms(hub: Hub, tmp_path: pathlib.Path, accept: str) -> None:
     wheel(tmp_path / "simple")
-    with urllib.request.urlopen(urllib.request.Request(f"{hub.url}/simple/demo/", headers={"Accept": accept}), timeout=10) as answer:
+    with urllib.request.urlopen(
+        urllib.request.Request(f"{hub.url}/simple/demo/", headers={"Accept": accept}), timeout=10
+    ) as answer:
         assert answer.headers["Content-Type"] == accept
         assert b"demo-1.0-py3-none-any.whl" in answer.read()
 
 
 def test_the_real_pip_installs_from_it(hub: Hub, tmp_path: pathlib.Path) -> None:
     wheel(tmp_path / "simple")
-    command = [sys.executable, "-m", "pip", "install", "--isolated", "--no-cache-dir", "--disable-pip-version-check", "--target", str(tmp_path / "to")]
-    done = subprocess.run([*command, "--index-url", f"{hub.url}/simple", "demo==1.0"], capture_output=True, text=True, check=False, timeout=120)
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "install",
+        "--isolated",
+        "--no-cache-dir",
+        "--disable-pip-version-check",
+        "--target",
+        str(tmp_path / "to"),
+    ]
+    done = subprocess.run(
+        [*command, "--index-url", f"{hub.url}/simple", "demo==1.0"],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "to" / "demo.py").is_file()
 

@@ -22,14 +22,18 @@ WAIT = "while True: time.sleep(0.02)"
 
 def start(script: str, **more: typing.Any) -> subprocess.Popen[str]:
     environment = {**os.environ, "PYTHONPATH": str(pathlib.Path(init.__file__).parents[2])}
-    return subprocess.Popen([sys.executable, "-c", f"{RUN}{script}"], env=environment, stdout=subprocess.PIPE, encoding="utf-8", **more)
+    return subprocess.Popen(
+        [sys.executable, "-c", f"{RUN}{script}"], env=environment, stdout=subprocess.PIPE, encoding="utf-8", **more
+    )
 
 
 def line(process: subprocess.Popen[str]) -> str:
     return typing.cast("typing.IO[str]", process.stdout).readline().strip()
 
 
-@pytest.mark.parametrize(("end", "status"), [("sys.exit(7)", 7), ("pass", 0), ("os.kill(os.getpid(), signal.SIGKILL)", 137)])
+@pytest.mark.parametrize(
+    ("end", "status"), [("sys.exit(7)", 7), ("pass", 0), ("os.kill(os.getpid(), signal.SIGKILL)", 137)]
+)
 def test_it_ends_as_its_child_does(end: str, status: int) -> None:
     with start(end) as process:
         assert process.wait(timeout=20) == status
@@ -52,11 +56,15 @@ def test_a_child_decides_itself_what_a_signal_means() -> None:
 
 
 def test_the_dead_that_it_inherits_are_buried() -> None:
-    family = "if os.fork() == 0:\n    if os.fork() == 0:\n        os.write(1, b'%d\\n' % os.getpid())\n    os._exit(0)\n"
+    family = (
+        "if os.fork() == 0:\n    if os.fork() == 0:\n        os.write(1, b'%d\\n' % os.getpid())\n    os._exit(0)\n"
+    )
     orphan = f"\n{family}os.wait()\nos.write(1, b'ready\\n')\ntime.sleep(20)"
     adopting = "import ctypes; ctypes.CDLL(None).prctl(36, 1)"  # as a first process does
     environment = {**os.environ, "PYTHONPATH": str(pathlib.Path(init.__file__).parents[2])}
-    with subprocess.Popen([sys.executable, "-c", f"{adopting}\n{RUN}{orphan}"], env=environment, stdout=subprocess.PIPE, encoding="utf-8") as process:
+    with subprocess.Popen(
+        [sys.executable, "-c", f"{adopting}\n{RUN}{orphan}"], env=environment, stdout=subprocess.PIPE, encoding="utf-8"
+    ) as process:
         told = {line(process), line(process)}
         (pid,) = told - {"ready"}
         deadline = time.monotonic() + 20
@@ -72,7 +80,10 @@ def test_what_is_typed_goes_to_the_childs_group_alone() -> None:
     pid, terminal = pty.fork()
     if pid == 0:
         os.environ["PYTHONPATH"] = str(pathlib.Path(init.__file__).parents[2])
-        told = f"print(os.getpgrp() == os.getpid() == os.tcgetpgrp(0), flush=True)\nsignal.signal(signal.SIGINT, lambda *_: sys.exit(5))\n{WAIT}"
+        told = (
+            f"print(os.getpgrp() == os.getpid() == os.tcgetpgrp(0), flush=True)\nsignal.signal(signal.SIGINT, "
+            f"lambda *_: sys.exit(5))\n{WAIT}"
+        )
         os.execv(sys.executable, [sys.executable, "-c", f"{RUN}{told}"])
     assert os.read(terminal, 100).strip() == b"True"
     time.sleep(0.05)

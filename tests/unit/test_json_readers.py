@@ -1,6 +1,8 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""Every reader of JSON in the command and the image's entrypoint, by any JSON: a value or the error that it documents, and never another one."""
+"""Every reader of JSON in the command and the image's entrypoint, by any JSON: a value or the error that it
+documents, and never another one.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +41,10 @@ HARD = ["/etc/passwd", "a\0b", "\ud800", "9" * 5000, 10**400, -1, float("nan"), 
 ANYTHING = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20) | st.sampled_from(HARD),
     lambda inner: (
-        st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from([*RECORD, "command", "environment", "a\0b"]) | st.text(max_size=5), inner, max_size=3)
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from([*RECORD, "command", "environment", "a\0b"]) | st.text(max_size=5), inner, max_size=3
+        )
     ),
     max_leaves=8,
 )
@@ -66,7 +71,14 @@ def test_a_record_as_it_is_written_is_read() -> None:
 
 
 @LIMITS
-@given(st.builds(lambda name, value: {"command": ["a"], "environment": {}, name: value}, st.sampled_from(["command", "environment"]), ANYTHING) | ANYTHING)
+@given(
+    st.builds(
+        lambda name, value: {"command": ["a"], "environment": {}, name: value},
+        st.sampled_from(["command", "environment"]),
+        ANYTHING,
+    )
+    | ANYTHING
+)
 def test_the_generation_that_a_record_names(document: object) -> None:
     with tempfile.TemporaryDirectory() as folder, contextlib.suppress(ValueError):
         (pathlib.Path(folder) / "manifest.json").write_text(json.dumps(document), encoding="utf-8")
@@ -97,6 +109,8 @@ def test_the_time_that_a_process_began(text: str) -> None:
 
 def test_the_table_holds_every_reader() -> None:
     source = pathlib.Path(converged.__file__).parents[1]
-    found = sorted(path.name for path in source.rglob("*.py") if re.search(r"json\.loads?\(", path.read_text(encoding="utf-8")))
+    found = sorted(
+        path.name for path in source.rglob("*.py") if re.search(r"json\.loads?\(", path.read_text(encoding="utf-8"))
+    )
     # variables.py reads what entrypoint.py has just written into its own environment.
     assert found == ["converged.py", "settings.py", "variables.py"]

@@ -45,7 +45,9 @@ def environment(*folders: pathlib.Path) -> dict[str, str]:
 
 @pytest.fixture
 def without_requirements(tmp_path: pathlib.Path) -> pathlib.Path:
-    """A folder with a Python whose environments get a pip that has nothing to install, which spares seconds for each of them."""
+    """A folder with a Python whose environments get a pip that has nothing to install, which spares seconds for
+    each of them.
+    """
     pip = f'"$3/lib/python{sys.version_info.major}.{sys.version_info.minor}/site-packages/pip"'
     make = f'{sys.executable} -m venv --without-pip "$3" && mkdir {pip} && touch {pip}/__init__.py {pip}/__main__.py'
     stand_in(tmp_path / "python", "python3.14", f'if [ "$2" = venv ]; then {make}; else exec {sys.executable} "$@"; fi')
@@ -53,7 +55,9 @@ def without_requirements(tmp_path: pathlib.Path) -> pathlib.Path:
 
 
 def run(launcher: pathlib.Path, *arguments: str, **options: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([launcher, *arguments], env={**environment(), **options}, capture_output=True, text=True, check=False, cwd="/")
+    return subprocess.run(
+        [launcher, *arguments], env={**environment(), **options}, capture_output=True, text=True, check=False, cwd="/"
+    )
 
 
 def test_the_environment_is_made_once_and_again_when_its_requirements_change(
@@ -79,7 +83,9 @@ def test_the_environment_is_made_once_and_again_when_its_requirements_change(
     (folder / ".venv" / "stamp").unlink()  # as a kill in the middle leaves it
     assert "setting up" in run(folder / "llama-fleet", PATH=path).stderr
 
-    with subprocess.Popen([folder / "llama-fleet", "wait"], env=environment(), stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        [folder / "llama-fleet", "wait"], env=environment(), stdout=subprocess.PIPE, text=True
+    ) as process:
         assert process.stdout
         process.stdout.readline()
         assert int(process.stdout.readline()) == process.pid
@@ -90,8 +96,15 @@ def test_the_environment_is_made_once_and_again_when_its_requirements_change(
     assert run(moved / "llama-fleet", PATH=path).stdout == f"{moved}/.venv []\n"
 
 
-def test_of_two_first_starts_only_one_makes_the_environment(folder: pathlib.Path, without_requirements: pathlib.Path) -> None:
-    options: dict[str, typing.Any] = {"env": environment(without_requirements), "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+def test_of_two_first_starts_only_one_makes_the_environment(
+    folder: pathlib.Path, without_requirements: pathlib.Path
+) -> None:
+    options: dict[str, typing.Any] = {
+        "env": environment(without_requirements),
+        "stdout": subprocess.PIPE,
+        "stderr": subprocess.PIPE,
+        "text": True,
+    }
     starts = [subprocess.Popen([folder / "llama-fleet"], **options) for _ in range(2)]
     outputs = [process.communicate() for process in starts]
     assert [output for output, _errors in outputs] == [f"{folder}/.venv []\n"] * 2
@@ -105,13 +118,23 @@ def test_a_folder_that_is_another_users_is_told() -> None:
         (folder / "requirements.txt").touch()
         folder.chmod(0o555)
         other = 65534 if os.geteuid() == 0 else None
-        result = subprocess.run([folder / "llama-fleet"], env=environment(), capture_output=True, text=True, check=False, user=other, cwd="/")
+        result = subprocess.run(
+            [folder / "llama-fleet"],
+            env=environment(),
+            capture_output=True,
+            text=True,
+            check=False,
+            user=other,
+            cwd="/",
+        )
         folder.chmod(0o755)
     assert result.returncode == 1
     assert f"{name}/.venv is missing or out of date, and {name} is not writable for " in result.stderr
 
 
-def test_requirements_without_a_hash_are_an_error_and_leave_no_stamp(folder: pathlib.Path, tmp_path: pathlib.Path) -> None:
+def test_requirements_without_a_hash_are_an_error_and_leave_no_stamp(
+    folder: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
     (folder / "requirements.txt").write_text("no-hash==1\n", encoding="utf-8")
     with zipfile.ZipFile(tmp_path / "no_hash-1-py3-none-any.whl", "w") as wheel:
         wheel.writestr("no_hash-1.dist-info/METADATA", "Metadata-Version: 2.1\nName: no-hash\nVersion: 1\n")
@@ -158,7 +181,9 @@ def test_without_ensurepip_a_user_is_told_the_command(folder: pathlib.Path, tmp_
     assert f"'sudo apt-get install {package}'" in result.stderr
 
 
-def test_without_ensurepip_and_apt_get_a_user_is_told_what_is_missing(folder: pathlib.Path, tmp_path: pathlib.Path) -> None:
+def test_without_ensurepip_and_apt_get_a_user_is_told_what_is_missing(
+    folder: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
     tools(tmp_path / "bin")
     stand_in(tmp_path / "bin", "python3", WITHOUT_ENSUREPIP)
     stand_in(tmp_path / "bin", "id", "echo 0")
@@ -174,7 +199,9 @@ def test_without_ensurepip_root_gets_the_package(folder: pathlib.Path, tmp_path:
     stand_in(tmp_path / "bin", "id", "echo 0")
     result = run(folder / "llama-fleet", PATH=str(tmp_path / "bin"))
     package = f"python{sys.version_info.major}.{sys.version_info.minor}-venv"
-    assert (tmp_path / "calls").read_text(encoding="utf-8") == f"update\ninstall --yes --no-install-recommends {package}\n"
+    assert (tmp_path / "calls").read_text(
+        encoding="utf-8"
+    ) == f"update\ninstall --yes --no-install-recommends {package}\n"
     assert result.returncode == 1
     assert f"{package} could not be installed" in result.stderr
 
@@ -187,5 +214,7 @@ def test_without_ensurepip_a_user_with_sudo_gets_the_package(folder: pathlib.Pat
     stand_in(tmp_path / "bin", "sudo", f'[ "$1" = -n ] && exit 0; echo sudo >> {tmp_path}/calls; exec "$@"')
     result = run(folder / "llama-fleet", PATH=str(tmp_path / "bin"))
     package = f"python{sys.version_info.major}.{sys.version_info.minor}-venv"
-    assert (tmp_path / "calls").read_text(encoding="utf-8") == f"sudo\nupdate\nsudo\ninstall --yes --no-install-recommends {package}\n"
+    assert (tmp_path / "calls").read_text(
+        encoding="utf-8"
+    ) == f"sudo\nupdate\nsudo\ninstall --yes --no-install-recommends {package}\n"
     assert f"{package} could not be installed" in result.stderr

@@ -27,8 +27,14 @@ def environment(marker: str) -> dict[str, str]:
 
 
 def test_leftovers_are_those_of_the_run(marker: str) -> None:
-    code = "import subprocess, sys, time; subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'], start_new_session=True); time.sleep(60)"
-    with subprocess.Popen(["sleep", "60"]) as other, subprocess.Popen([sys.executable, "-c", code], env=environment(marker)) as process:
+    code = (
+        "import subprocess, sys, time; subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'], "
+        "start_new_session=True); time.sleep(60)"
+    )
+    with (
+        subprocess.Popen(["sleep", "60"]) as other,
+        subprocess.Popen([sys.executable, "-c", code], env=environment(marker)) as process,
+    ):
         wait_for(marker, 2)
         leftovers.kill(marker)
         assert of_run(marker) == []
@@ -38,7 +44,10 @@ def test_leftovers_are_those_of_the_run(marker: str) -> None:
 
 
 def wait_for(marker: str, count: int) -> None:
-    """Until so many processes are the run's. One that begins its program has no environment to be told by, and had its parent's before."""
+    """Until so many processes are the run's.
+
+    One that begins its program has no environment to be told by, and had its parent's before.
+    """
     deadline = time.monotonic() + 60
     agreed = 0
     while agreed < 5:
@@ -60,9 +69,14 @@ def of_run(marker: str) -> list[str]:
 def test_what_starts_meanwhile_is_killed_too(monkeypatch: pytest.MonkeyPatch, marker: str) -> None:
     with subprocess.Popen(["true"]) as ended:
         ended.wait()
-    with subprocess.Popen(["cat"], stdin=subprocess.PIPE) as first, subprocess.Popen(["cat"], stdin=subprocess.PIPE) as second:
+    with (
+        subprocess.Popen(["cat"], stdin=subprocess.PIPE) as first,
+        subprocess.Popen(["cat"], stdin=subprocess.PIPE) as second,
+    ):
         rounds = iter([[ended.pid, first.pid], [second.pid], []])
-        monkeypatch.setattr(leftovers, "_processes", lambda _marker: [pathlib.Path(f"/proc/{pid}") for pid in next(rounds)])
+        monkeypatch.setattr(
+            leftovers, "_processes", lambda _marker: [pathlib.Path(f"/proc/{pid}") for pid in next(rounds)]
+        )
         leftovers.kill(marker)
         second.send_signal(signal.SIGTERM)  # too late where it is killed
         assert (first.wait(), second.wait()) == (-signal.SIGKILL, -signal.SIGKILL)
@@ -89,7 +103,9 @@ def test_only_the_program_meant_is_interrupted(marker: str, program: str, number
 def test_who_cleans_up_is_no_leftover(marker: str) -> None:
     code = f"from llama_fleet import leftovers; leftovers.kill({marker!r}); print('done')"
     python_path = {"PYTHONPATH": str(pathlib.Path(leftovers.__file__).parents[1])}
-    done = subprocess.run([sys.executable, "-c", code], env=environment(marker) | python_path, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment(marker) | python_path, capture_output=True, text=True, check=False
+    )
     assert (done.returncode, done.stdout) == (0, "done\n")
 
 
@@ -103,11 +119,18 @@ with leftovers.private_folder(sys.argv[1]) as folder:
 """
 
 
-def test_the_next_run_clears_up_after_one_that_was_killed(monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path, marker: str) -> None:
+def test_the_next_run_clears_up_after_one_that_was_killed(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path, marker: str
+) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     source = str(pathlib.Path(leftovers.__file__).parents[1])
     more = {"PYTHONPATH": source, "TMPDIR": str(tmp_path)}
-    with subprocess.Popen([sys.executable, "-c", KILLED, marker], env=environment(marker) | more, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as run:
+    with subprocess.Popen(
+        [sys.executable, "-c", KILLED, marker],
+        env=environment(marker) | more,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as run:
         assert run.stdout
         name, child = run.stdout.readline().decode().split()
         with leftovers.private_folder(leftovers.new_marker()) as other:
@@ -123,7 +146,9 @@ def test_the_next_run_clears_up_after_one_that_was_killed(monkeypatch: pytest.Mo
 
 
 @pytest.mark.parametrize("what", ["none", "empty", "part", "link"])
-def test_what_is_no_runs_folder_is_left_alone(monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path, what: str) -> None:
+def test_what_is_no_runs_folder_is_left_alone(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path, what: str
+) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     # An empty marker would be every process's.
     monkeypatch.setattr(leftovers, "kill", lambda marker: pytest.fail(f"killed {marker!r}"))

@@ -17,7 +17,12 @@ CATALOGUE = settings.load()
 
 def names(command: str) -> list[str]:
     group = cli.commands(CATALOGUE)
-    return [name for parameter in group.commands[command].params if isinstance(parameter, click.Option) for name in parameter.opts]
+    return [
+        name
+        for parameter in group.commands[command].params
+        if isinstance(parameter, click.Option)
+        for name in parameter.opts
+    ]
 
 
 def test_no_two_options_share_a_name() -> None:
@@ -26,7 +31,9 @@ def test_no_two_options_share_a_name() -> None:
 
 def test_every_variable_for_users_has_an_option_and_no_other_has() -> None:
     group = cli.commands(CATALOGUE)
-    of_roles = {parameter.name for parameter in group.commands["up"].params if isinstance(parameter, options.StageOption)}
+    of_roles = {
+        parameter.name for parameter in group.commands["up"].params if isinstance(parameter, options.StageOption)
+    }
     assert {*of_roles, "gguf_model_source"} == {variable.name for variable in CATALOGUE.for_users}
 
 
@@ -87,7 +94,10 @@ def help_of(variable: str) -> str:
     return text or ""
 
 
-@pytest.mark.parametrize(("shell", "line"), [("bash", "complete "), ("zsh", "#compdef llama-fleet"), ("fish", "complete --no-files --command llama-fleet ")])
+@pytest.mark.parametrize(
+    ("shell", "line"),
+    [("bash", "complete "), ("zsh", "#compdef llama-fleet"), ("fish", "complete --no-files --command llama-fleet ")],
+)
 def test_completion_scripts(shell: str, line: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["completion", shell]) == 0
     assert line in capsys.readouterr().out

@@ -109,7 +109,9 @@ def test_the_start_of_a_container(tmp_path: pathlib.Path, monkeypatch: pytest.Mo
         assert not as_json or json.loads(stream.getvalue().splitlines()[0])["text"] == EVIL
 
 
-def test_the_health_check(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_health_check(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setattr(startlog, "PHASE", str(tmp_path / "phase.json"))
     startlog.phase(startlog.PREPARING, EVIL)
     health.main()

@@ -11,31 +11,69 @@ import hypothesis
 import hypothesis.strategies as st
 import pytest
 
-from ansible_collections.llama_fleet.core.plugins.module_utils.gguf.quant import Candidate, ListedFile, choose, size_text
+from ansible_collections.llama_fleet.core.plugins.module_utils.gguf.quant import (
+    Candidate,
+    ListedFile,
+    choose,
+    size_text,
+)
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import ProblemError
 
 if typing.TYPE_CHECKING:
     import random
 
 KNOWN = """
-F16 BF16 F32 MXFP4 MXFP4_MOE NVFP4 TQ1_0 TQ2_0 Q4_0 Q4_0_4_4 Q4_0_8_8 Q4_1 Q5_0 Q5_1 Q8_0 Q2_K Q2_K_L Q3_K_S Q3_K_M Q3_K_L Q3_K_XL
-Q4_K Q4_K_S Q4_K_M Q4_K_L Q4_K_XL Q5_K_S Q5_K_M Q6_K Q6_K_L Q8_K_XL IQ1_S IQ1_M IQ2_XXS IQ2_XS IQ2_M IQ3_XXS IQ3_M IQ4_XS IQ4_NL
+F16 BF16 F32 MXFP4 MXFP4_MOE NVFP4 TQ1_0 TQ2_0 Q4_0 Q4_0_4_4 Q4_0_8_8 Q4_1 Q5_0 Q5_1 Q8_0
+Q2_K Q2_K_L Q3_K_S Q3_K_M Q3_K_L Q3_K_XL
+Q4_K Q4_K_S Q4_K_M Q4_K_L Q4_K_XL Q5_K_S Q5_K_M Q6_K Q6_K_L Q8_K_XL
+IQ1_S IQ1_M IQ2_XXS IQ2_XS IQ2_M IQ3_XXS IQ3_M IQ4_XS IQ4_NL
 UD-Q4_K_XL UD-Q8_K_XL UD-IQ1_S UD-IQ2_XXS UD-Q2_K_XL
 """
 LABELS = KNOWN.split()
 PLAIN_NAMES = ["Foo-7B", "foo", "Q4_0tto-7B", "Llama-3.2-1B-Instruct", "Qwen3-30B-A3B-v1.0", "gpt-oss-20b", "Foo_mini"]
 NAMES = [*PLAIN_NAMES, "Foo-F16-tuned", "Foo-Q8_0-merge", "Foo.Q4_K_M-GGUF", "Foo-imatrix"]
-STYLES = ["{name}-{label}", "{name}.{label}", "{name}_{label}", "{name}.i1-{label}", "{label}/{name}-{label}", "old/{name}-{label}", "a/b/{name}.{label}"]
+STYLES = [
+    "{name}-{label}",
+    "{name}.{label}",
+    "{name}_{label}",
+    "{name}.i1-{label}",
+    "{label}/{name}-{label}",
+    "old/{name}-{label}",
+    "a/b/{name}.{label}",
+]
 NOT_MODELS = [
-    "README.md", "config.json", "mmproj-F16.gguf", "mmproj-{name}-{label}.gguf", "{name}-mmproj-{label}.gguf", "{name}.mmproj.gguf",
-    "mmproj/{name}-{label}.gguf", "imatrix.gguf", "imatrix_{name}.gguf", "{name}.imatrix.gguf", "{name}-{label}-imatrix.gguf", "{name}-imatrix-v2.gguf",
-    "{name}-{label}.gguf.part1of2", "{name}-{label}.part2of2.gguf", "{name}-{label}-00000-of-00002.gguf", "{name}-{label}-1-of-2.gguf",
-    "{name}-{label}.safetensors", "._{name}-{label}.gguf", ".cache/{name}-{label}.gguf", "{name}-{label}.gguf.sha256",
-]  # fmt: skip
+    "README.md",
+    "config.json",
+    "mmproj-F16.gguf",
+    "mmproj-{name}-{label}.gguf",
+    "{name}-mmproj-{label}.gguf",
+    "{name}.mmproj.gguf",
+    "mmproj/{name}-{label}.gguf",
+    "imatrix.gguf",
+    "imatrix_{name}.gguf",
+    "{name}.imatrix.gguf",
+    "{name}-{label}-imatrix.gguf",
+    "{name}-imatrix-v2.gguf",
+    "{name}-{label}.gguf.part1of2",
+    "{name}-{label}.part2of2.gguf",
+    "{name}-{label}-00000-of-00002.gguf",
+    "{name}-{label}-1-of-2.gguf",
+    "{name}-{label}.safetensors",
+    "._{name}-{label}.gguf",
+    ".cache/{name}-{label}.gguf",
+    "{name}-{label}.gguf.sha256",
+]
 DRAFTS = [
-    "{name}-MTP-{label}.gguf", "mtp-{name}-{label}.gguf", "{name}-draft-{label}.gguf", "eagle3-{label}.gguf", "{name}-Eagle-{label}.gguf",
-    "{name}-dflash.{label}.gguf", "drafter/{name}-{label}.gguf", "MTP/{name}-{label}.gguf", "{name}-lora-{label}.gguf",
-]  # fmt: skip
+    "{name}-MTP-{label}.gguf",
+    "mtp-{name}-{label}.gguf",
+    "{name}-draft-{label}.gguf",
+    "eagle3-{label}.gguf",
+    "{name}-Eagle-{label}.gguf",
+    "{name}-dflash.{label}.gguf",
+    "drafter/{name}-{label}.gguf",
+    "MTP/{name}-{label}.gguf",
+    "{name}-lora-{label}.gguf",
+]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,7 +126,9 @@ def few_labels(draw: st.DrawFn) -> list[str]:
 
 
 @st.composite
-def models(draw: st.DrawFn, labels: typing.Sequence[str] = LABELS, names: typing.Sequence[str] = NAMES, broken: bool = True) -> Model:
+def models(
+    draw: st.DrawFn, labels: typing.Sequence[str] = LABELS, names: typing.Sequence[str] = NAMES, broken: bool = True
+) -> Model:
     label = draw(st.sampled_from(labels))
     style = draw(st.sampled_from(STYLES) | st.just("{label}/{name}"))
     name = draw(st.sampled_from(PLAIN_NAMES if style == "{label}/{name}" else names))
@@ -99,7 +139,9 @@ def models(draw: st.DrawFn, labels: typing.Sequence[str] = LABELS, names: typing
 
 @st.composite
 def extras(draw: st.DrawFn, patterns: typing.Sequence[str], labels: typing.Sequence[str] = LABELS) -> ListedFile:
-    path = draw(st.sampled_from(patterns)).format(name=draw(st.sampled_from(PLAIN_NAMES)), label=draw(st.sampled_from(labels)))
+    path = draw(st.sampled_from(patterns)).format(
+        name=draw(st.sampled_from(PLAIN_NAMES)), label=draw(st.sampled_from(labels))
+    )
     return ListedFile(path, draw(st.integers(0, 10**11)))
 
 
@@ -110,7 +152,12 @@ def by_path(files: list[ListedFile]) -> list[ListedFile]:
 @st.composite
 def repositories(draw: st.DrawFn) -> Repository:
     labels = draw(few_labels())
-    own = st.lists(models(labels), min_size=1, max_size=8, unique_by=lambda model: model.files[0].path.lower().partition("-0000")[0])
+    own = st.lists(
+        models(labels),
+        min_size=1,
+        max_size=8,
+        unique_by=lambda model: model.files[0].path.lower().partition("-0000")[0],
+    )
     return Repository(draw(own), by_path(draw(st.lists(extras([*NOT_MODELS, *DRAFTS], labels), max_size=6))))
 
 
@@ -168,7 +215,9 @@ def test_an_error_lists_every_candidate_with_its_size(repository: Repository, wa
 
 @THOROUGH
 @hypothesis.given(repositories(), st.data(), st.randoms(use_true_random=False))
-def test_the_order_of_the_listing_does_not_matter(repository: Repository, data: st.DataObject, order: random.Random) -> None:
+def test_the_order_of_the_listing_does_not_matter(
+    repository: Repository, data: st.DataObject, order: random.Random
+) -> None:
     wanted = data.draw(asked(repository))
     shuffled = list(repository.listing)
     order.shuffle(shuffled)
@@ -197,7 +246,9 @@ def test_files_of_no_concern_do_not_matter(repository: Repository, others: list[
 
 @THOROUGH
 @hypothesis.given(repositories(), st.data(), st.sampled_from([str.upper, str.lower, str.swapcase, str.title]))
-def test_upper_and_lower_case_do_not_matter(repository: Repository, data: st.DataObject, change: typing.Callable[[str], str]) -> None:
+def test_upper_and_lower_case_do_not_matter(
+    repository: Repository, data: st.DataObject, change: typing.Callable[[str], str]
+) -> None:
     wanted = data.draw(asked(repository))
     before = outcome(repository.listing, wanted)
     changed = outcome([ListedFile(change(file.path), file.size) for file in repository.listing], change(wanted))
@@ -214,7 +265,9 @@ def test_upper_and_lower_case_do_not_matter(repository: Repository, data: st.Dat
 def test_without_a_quant_the_default_order(repository: Repository) -> None:
     found = outcome(repository.listing, "")
     labels = {model.label for model in repository.models}
-    expected = next((label for label in ("Q4_K_M", "Q8_0") if label in labels), labels.pop() if len(labels) == 1 else "")
+    expected = next(
+        (label for label in ("Q4_K_M", "Q8_0") if label in labels), labels.pop() if len(labels) == 1 else ""
+    )
     if isinstance(found, Candidate):
         assert found.quant == expected
         assert found == outcome(repository.listing, expected)

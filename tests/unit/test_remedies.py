@@ -41,7 +41,10 @@ def test_what_is_not_known_stays_as_it_is(said: str) -> None:
 def test_ansible_with_a_sudo_that_wants_a_terminal(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A sudo stands in that says what the real one does with 'requiretty', where it is given no terminal."""
     sudo = tmp_path / "sudo"
-    sudo.write_text("#!/bin/sh\ntest -t 0 || { echo 'sudo: sorry, you must have a tty to run sudo' >&2; exit 1; }\n", encoding="ascii")
+    sudo.write_text(
+        "#!/bin/sh\ntest -t 0 || { echo 'sudo: sorry, you must have a tty to run sudo' >&2; exit 1; }\n",
+        encoding="ascii",
+    )
     sudo.chmod(0o755)
     host = {
         "ansible_connection": "local",

@@ -42,7 +42,19 @@ TASKS: dict[str, dict[str, dict[str, typing.Any]]] = {
     "echo": {COMMAND: {"argv": ["printf", "%s", "{{ text }}{{ nested.a[0] | default('') }}"]}},
     "fail": {COMMAND: {"argv": ["false"]}},
     # Only builtins have what is looked for: on a command line another run of this test would find it.
-    "secret": {COMMAND: {"argv": ["sh", "-c", 'all=$(cat /proc/[0-9]*/cmdline | tr -d "\\0"); case "$all" in *s3cr3t-$((40+2))*) echo 1;; *) echo 0;; esac']}},
+    "secret": {
+        COMMAND: {
+            "argv": [
+                "sh",
+                "-c",
+                (
+                    'all=$(cat /proc/[0-9]*/cmdline | tr -d "\\0"); case "$all" in *s3cr3t-$((40+2))*) echo 1;; '
+                    "*) echo "
+                    "0;; esac"
+                ),
+            ]
+        }
+    },
     "sleep": {COMMAND: {"argv": ["setsid", "sh", "-c", "echo $$ > {{ file }}; exec sleep 61"]}},
     "tell": {"ansible.builtin.debug": {"msg": TOLD}},
     "wait": {"llama_fleet.core.wait": {"file": "{{ file }}"}},
@@ -83,7 +95,8 @@ def events(monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path) -> list[Even
 
 
 def run(events: list[Event], playbook: str, **options: object) -> Outcome:
-    return runner.run(dataclasses.replace(runner.Request(playbook, {}), **options), events.append)  # type: ignore[arg-type]  # fields by name
+    request = dataclasses.replace(runner.Request(playbook, {}), **options)  # type: ignore[arg-type]  # fields by name
+    return runner.run(request, events.append)
 
 
 def no_traces(tmp_path: pathlib.Path) -> bool:
@@ -129,7 +142,10 @@ def test_a_play_that_is_not_there(events: list[Event]) -> None:
 def test_a_host_that_cannot_be_reached(events: list[Event], tmp_path: pathlib.Path) -> None:
     inventory = tmp_path / "hosts.yml"
     inventory.write_text("all: {hosts: {far: {ansible_host: 127.0.0.1, ansible_port: 1}}}\n", encoding="utf-8")
-    assert run(events, "echo", inventories=(inventory,), variables={"text": "", "nested": {"a": []}}).exit_code == ExitCode.UNREACHABLE
+    assert (
+        run(events, "echo", inventories=(inventory,), variables={"text": "", "nested": {"a": []}}).exit_code
+        == ExitCode.UNREACHABLE
+    )
     [failure] = [event for event in events if isinstance(event, Failure)]
     assert (failure.host, failure.unreachable) == ("far", True)
     assert "port 1" in failure.text
@@ -170,7 +186,9 @@ def test_this_machine_needs_nothing_of_the_users(
     assert capfd.readouterr() == ("", "")
 
 
-def test_what_is_asked_for_reaches_ansible_and_the_users_own_settings_win(events: list[Event], monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path) -> None:
+def test_what_is_asked_for_reaches_ansible_and_the_users_own_settings_win(
+    events: list[Event], monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path
+) -> None:
     (tmp_path / "ansible.cfg").touch()
     (tmp_path / "own.cfg").touch()
     own = {"config": f"{tmp_path}/own.cfg", "host keys": "False", "ssh": "-4"}
@@ -181,7 +199,9 @@ def test_what_is_asked_for_reaches_ansible_and_the_users_own_settings_win(events
     assert any(isinstance(event, Remark) and "TASK [Tell]" in event.text for event in events)
 
 
-def test_a_fleets_hosts_are_as_their_inventory_says(events: list[Event], monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path) -> None:
+def test_a_fleets_hosts_are_as_their_inventory_says(
+    events: list[Event], monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path
+) -> None:
     monkeypatch.setenv("ANSIBLE_HOME", str(tmp_path))
     inventory = tmp_path / "hosts.yml"
     inventory.write_text("all: {hosts: {near: {ansible_connection: local}}}\n", encoding="utf-8")
@@ -215,8 +235,12 @@ def without_nohup() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("without_nohup")
-@pytest.mark.parametrize(("numbers", "status"), [((signal.SIGINT, signal.SIGTERM), 130), ((signal.SIGTERM,), 143), ((signal.SIGHUP,), 129)])
-def test_a_signal_ends_the_run_and_all_it_started(events: list[Event], tmp_path: pathlib.Path, numbers: tuple[int, ...], status: int) -> None:
+@pytest.mark.parametrize(
+    ("numbers", "status"), [((signal.SIGINT, signal.SIGTERM), 130), ((signal.SIGTERM,), 143), ((signal.SIGHUP,), 129)]
+)
+def test_a_signal_ends_the_run_and_all_it_started(
+    events: list[Event], tmp_path: pathlib.Path, numbers: tuple[int, ...], status: int
+) -> None:
     file = tmp_path / "pid"
     former = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)]
     interrupt_soon(file, *numbers)
@@ -242,7 +266,9 @@ def test_a_signal_is_seen_soon(events: list[Event], monkeypatch: pytest.MonkeyPa
     assert timeouts[0] <= 0.5
 
 
-def test_actions_are_given_the_time_to_stop_their_jobs(events: list[Event], monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path) -> None:
+def test_actions_are_given_the_time_to_stop_their_jobs(
+    events: list[Event], monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path
+) -> None:
     monkeypatch.setattr(runner, "GRACE", 30.0)
     interrupt_soon(tmp_path / "pid", signal.SIGINT)
     with pytest.raises(RunInterruptedError):
@@ -252,10 +278,15 @@ def test_actions_are_given_the_time_to_stop_their_jobs(events: list[Event], monk
 
 def test_the_runner_is_the_only_file_that_knows_ansible_runner() -> None:
     sources = pathlib.Path(runner.__file__).parent.glob("*.py")
-    assert [path.name for path in sources if "import ansible_runner" in path.read_text(encoding="utf-8")] == ["runner.py"]
+    assert [path.name for path in sources if "import ansible_runner" in path.read_text(encoding="utf-8")] == [
+        "runner.py"
+    ]
 
 
-@pytest.mark.parametrize(("home", "local", "expected"), [("/nonexistent", True, True), ("", True, True), ("/", True, False), ("/nonexistent", False, False)])
+@pytest.mark.parametrize(
+    ("home", "local", "expected"),
+    [("/nonexistent", True, True), ("", True, True), ("/", True, False), ("/nonexistent", False, False)],
+)
 def test_a_user_without_home_and_name_gets_them_on_this_machine(
     tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, home: str, local: bool, expected: bool
 ) -> None:

@@ -23,7 +23,12 @@ GOOD: dict[str, list[tuple[str, object]]] = {
     "path": [("/srv/x", "/srv/x")],
     "str": [("a b=c", "a b=c")],
 }
-BAD = {"bool": ["maybe", "2"], "float": ["4k", "nan", "1_0", " 1", "0,5"], "int": ["4k", "4.0", "1_000", " 1"], "dict": ["a", "=b", "[1]", "{"]}
+BAD = {
+    "bool": ["maybe", "2"],
+    "float": ["4k", "nan", "1_0", " 1", "0,5"],
+    "int": ["4k", "4.0", "1_000", " 1"],
+    "dict": ["a", "=b", "[1]", "{"],
+}
 
 
 # What the image's documentation says.
@@ -38,7 +43,12 @@ def all_specs() -> dict[str, dict[str, object]]:
 
 
 def parameters(texts: dict[str, list[str]]) -> list[tuple[Variable, str]]:
-    return [(variable, text) for variable in CATALOGUE.for_users if not variable.choices for text in texts.get(variable.kind, [])]
+    return [
+        (variable, text)
+        for variable in CATALOGUE.for_users
+        if not variable.choices
+        for text in texts.get(variable.kind, [])
+    ]
 
 
 def test_the_catalogue_is_the_specs() -> None:
@@ -63,28 +73,46 @@ def test_stages_are_in_the_order_of_the_play() -> None:
     assert CATALOGUE.stages["down"] == (Stage("llama_server", "Stop the instance"),)
 
 
-@pytest.mark.parametrize("name", ["llama_server_release", "llama_server_state", "llama_cpp_backend", "gguf_model_plan_only", "cuda_toolkit_plan_only"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "llama_server_release",
+        "llama_server_state",
+        "llama_cpp_backend",
+        "gguf_model_plan_only",
+        "cuda_toolkit_plan_only",
+    ],
+)
 def test_what_the_plays_set_is_not_for_users(name: str) -> None:
     assert CATALOGUE.variables[name].wired
-    with pytest.raises(UsageError, match=name.upper()) if name.startswith(("llama", "gguf")) else pytest.raises(KeyError):
+    with (
+        pytest.raises(UsageError, match=name.upper()) if name.startswith(("llama", "gguf")) else pytest.raises(KeyError)
+    ):
         values = settings.from_environment({name.upper(): "true"}, CATALOGUE)
         raise KeyError(name) if name not in values else AssertionError(name)
 
 
 @pytest.mark.parametrize(
-    ("variable", "text", "value"), [(variable, *pair) for variable in CATALOGUE.for_users if not variable.choices for pair in GOOD[variable.kind]]
+    ("variable", "text", "value"),
+    [(variable, *pair) for variable in CATALOGUE.for_users if not variable.choices for pair in GOOD[variable.kind]],
 )
 def test_every_variable_is_taken_in_capitals(variable: Variable, text: str, value: object) -> None:
     assert settings.from_environment({variable.name.upper(): text}, CATALOGUE) == {variable.name: value}
 
 
-@pytest.mark.parametrize(("variable", "choice"), [(variable, choice) for variable in CATALOGUE.for_users for choice in variable.choices if choice])
+@pytest.mark.parametrize(
+    ("variable", "choice"),
+    [(variable, choice) for variable in CATALOGUE.for_users for choice in variable.choices if choice],
+)
 def test_every_choice_is_taken(variable: Variable, choice: str) -> None:
     value = [choice] if variable.kind == "list" else choice
     assert settings.from_environment({variable.name.upper(): choice}, CATALOGUE) == {variable.name: value}
 
 
-@pytest.mark.parametrize(("variable", "text"), [*parameters(BAD), *((variable, "no-such-choice") for variable in CATALOGUE.for_users if variable.choices)])
+@pytest.mark.parametrize(
+    ("variable", "text"),
+    [*parameters(BAD), *((variable, "no-such-choice") for variable in CATALOGUE.for_users if variable.choices)],
+)
 def test_a_wrong_value_is_told_with_what_is_accepted(variable: Variable, text: str) -> None:
     with pytest.raises(UsageError) as caught:
         settings.from_environment({variable.name.upper(): text}, CATALOGUE)
@@ -104,7 +132,13 @@ def test_the_contract_of_the_image_has_the_roles_own_defaults() -> None:
 
 
 def test_every_problem_is_told_at_once() -> None:
-    environment = {"PORT": "http", "LLAMA_SERVER_PROT": "1", "GGUF_MODEL_QUANTS": "Q8_0", "LLAMA_CPP_METHOD": "all", "LLAMA_SERVER_ZZZZ": ""}
+    environment = {
+        "PORT": "http",
+        "LLAMA_SERVER_PROT": "1",
+        "GGUF_MODEL_QUANTS": "Q8_0",
+        "LLAMA_CPP_METHOD": "all",
+        "LLAMA_SERVER_ZZZZ": "",
+    }
     with pytest.raises(UsageError) as caught:
         settings.from_environment(environment, CATALOGUE)
     assert str(caught.value).splitlines() == [
@@ -113,13 +147,23 @@ def test_every_problem_is_told_at_once() -> None:
             "LLAMA_SERVER_PROT: found a name that no role has, wanted a role's variable in capitals; "
             "did you mean LLAMA_SERVER_PROMPT or LLAMA_SERVER_ROOT or LLAMA_SERVER_PORT."
         ),
-        "GGUF_MODEL_QUANTS: found a name that no role has, wanted a role's variable in capitals; did you mean GGUF_MODEL_QUANT.",
+        (
+            "GGUF_MODEL_QUANTS: found a name that no role has, wanted a role's variable in capitals; did you mean "
+            "GGUF_MODEL_QUANT."
+        ),
         "LLAMA_CPP_METHOD: found 'all', wanted one of auto, source, upstream.",
-        "LLAMA_SERVER_ZZZZ: found a name that no role has, wanted a role's variable in capitals; the reference lists those there are.",
+        (
+            "LLAMA_SERVER_ZZZZ: found a name that no role has, wanted a role's variable in capitals; the reference "
+            "lists "
+            "those there are."
+        ),
     ]
 
 
-@pytest.mark.parametrize("name", ["PATH", "LLAMA_ARG_CTX_SIZE", "HF_ENDPOINT", "NVIDIA_DRIVER_CAPABILITIES", "CUDA_TOOLKIT_ROOT_DIR", "model"])
+@pytest.mark.parametrize(
+    "name",
+    ["PATH", "LLAMA_ARG_CTX_SIZE", "HF_ENDPOINT", "NVIDIA_DRIVER_CAPABILITIES", "CUDA_TOOLKIT_ROOT_DIR", "model"],
+)
 def test_others_variables_are_left_alone(name: str) -> None:
     assert settings.from_environment({name: "x"}, CATALOGUE) == {}
 
@@ -138,12 +182,16 @@ def test_only_secrets_come_out_of_a_command_lines_environment() -> None:
     environment = {"HF_TOKEN": "t", "LLAMA_API_KEY": "k", "PORT": "http", "MODEL": "a/b"}
     secrets = {"gguf_model_token": "t", "llama_server_api_key": "k"}
     assert settings.secrets_from_environment(environment, CATALOGUE) == secrets
-    assert settings.secrets_from_environment({"GGUF_MODEL_TOKEN": "t", "LLAMA_SERVER_API_KEY": "k"}, CATALOGUE) == secrets
+    assert (
+        settings.secrets_from_environment({"GGUF_MODEL_TOKEN": "t", "LLAMA_SERVER_API_KEY": "k"}, CATALOGUE) == secrets
+    )
 
 
 def test_a_wrong_secret_is_not_shown() -> None:
     pin = Variable("llama_server_pin", "llama_server", kind="int", secret=True)
-    with pytest.raises(UsageError, match=r"^LLAMA_SERVER_PIN: found a secret of another type, wanted a whole number\.$"):
+    with pytest.raises(
+        UsageError, match=r"^LLAMA_SERVER_PIN: found a secret of another type, wanted a whole number\.$"
+    ):
         settings.from_environment({"LLAMA_SERVER_PIN": "s3cr3t"}, Catalogue({pin.name: pin, **CATALOGUE.variables}, {}))
 
 
@@ -155,7 +203,10 @@ def test_a_prefix_moves_every_root() -> None:
 
 
 def test_descriptions_are_plain() -> None:
-    assert CATALOGUE.variables["gguf_model_endpoint"].description == "The Hub's address. Empty: HF_ENDPOINT of the host, else the Hub's own."
+    assert (
+        CATALOGUE.variables["gguf_model_endpoint"].description
+        == "The Hub's address. Empty: HF_ENDPOINT of the host, else the Hub's own."
+    )
 
 
 def test_a_missing_collection_is_one_sentence(tmp_path: pathlib.Path) -> None:

@@ -41,7 +41,9 @@ def test_what_loses_its_terminal_clears_up_to_the_end(tmp_path: pathlib.Path) ->
 
 def test_below_nohup_the_end_of_a_terminal_is_none(tmp_path: pathlib.Path) -> None:
     command = ["nohup", sys.executable, "-c", PROGRAM, str(tmp_path / "seen")]
-    with subprocess.Popen(command, env=ENVIRONMENT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
+    with subprocess.Popen(
+        command, env=ENVIRONMENT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    ) as process:
         assert process.stdout
         assert process.stdout.readline() == b"ready\n"
         for number in (signal.SIGHUP, signal.SIGTERM):

@@ -44,7 +44,10 @@ class Plays:
         return Outcome(failures=[failure] if failure else [], results={"localhost": results})
 
     def sources(self) -> list[tuple[str, str]]:
-        return [(str(values["llama_cpp_source"]).partition(":")[0], values.get("llama_cpp_update", "always")) for values in self.asked]
+        return [
+            (str(values["llama_cpp_source"]).partition(":")[0], values.get("llama_cpp_update", "always"))
+            for values in self.asked
+        ]
 
 
 @pytest.fixture
@@ -90,7 +93,9 @@ def test_every_file_of_the_server_is_in_the_record(plays: Plays) -> None:
     release = next(plays.volume.releases.glob("b1-*"))
     generation = plays.volume.instance / "generations/1"
     expected = [plays.volume.model, certificate, adapter, release / "manifest.json", release / "bin/llama-server"]
-    assert set(described["files"]) == {str(path) for path in (*expected, *(generation / name for name in ("manifest.json", "environment", "api-key")))}
+    assert set(described["files"]) == {
+        str(path) for path in (*expected, *(generation / name for name in ("manifest.json", "environment", "api-key")))
+    }
     assert all(described["files"].values())
 
 
@@ -106,7 +111,9 @@ def test_a_pinned_build_asks_nobody(plays: Plays) -> None:
     assert record["remote"] is None
 
 
-def test_without_an_answer_of_the_repository_the_release_that_is_there_serves(plays: Plays, capsys: pytest.CaptureFixture[str]) -> None:
+def test_without_an_answer_of_the_repository_the_release_that_is_there_serves(
+    plays: Plays, capsys: pytest.CaptureFixture[str]
+) -> None:
     record, status = begin(plays, NETWORK, None)
     assert (status, plays.sources()) == (0, [("git+https", "always"), ("git+https", "never")])
     assert record["warning"] == f"{NETWORK.text} The release that is there is used."
@@ -125,7 +132,9 @@ def test_a_build_that_fails_is_not_tried_at_each_start(plays: Plays) -> None:
 
 
 @pytest.mark.parametrize("failure", [NETWORK, BUILD])
-def test_a_first_start_takes_the_roles_own_build_where_the_newest_is_not_to_be_had(plays: Plays, failure: Failure) -> None:
+def test_a_first_start_takes_the_roles_own_build_where_the_newest_is_not_to_be_had(
+    plays: Plays, failure: Failure
+) -> None:
     record, status = begin(plays, failure, NOTHING, None, LLAMA_CPP_SOURCE="")
     assert (status, plays.sources()) == (0, [("git+https", "always"), ("git+https", "never"), ("pypi", "always")])
     assert record["warning"].endswith("The build that llama-fleet comes with is used.")
@@ -142,7 +151,9 @@ def test_who_names_a_source_gets_no_other(plays: Plays, capsys: pytest.CaptureFi
 
 
 @pytest.mark.parametrize(("failure", "lasting"), [(GATE, True), (TOKEN, False)])
-def test_the_last_good_generation_of_the_same_model_starts(plays: Plays, failure: Failure, lasting: bool, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_last_good_generation_of_the_same_model_starts(
+    plays: Plays, failure: Failure, lasting: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
     begin(plays, None)
     os.unlink(converged.path())  # as someone does who wants all to be tried again
     plays.volume.generation(is_good=False)
@@ -154,7 +165,9 @@ def test_the_last_good_generation_of_the_same_model_starts(plays: Plays, failure
 
 
 @pytest.mark.parametrize(("failure", "more"), [(SETTING, {}), (CHECK, {}), (TOKEN, {"MODEL": "a/other"})])
-def test_a_mistake_starts_nothing(plays: Plays, failure: Failure, more: dict[str, str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_mistake_starts_nothing(
+    plays: Plays, failure: Failure, more: dict[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
     begin(plays, None)
     before = converged.read()
     assert begin(plays, failure, **more) == ({}, 1)
@@ -174,7 +187,9 @@ def test_a_generation_that_is_not_whole_is_no_way_back(plays: Plays, damage: str
         (generation / "api-key").unlink()
     else:
         manifest = generation / "manifest.json"
-        manifest.write_text(manifest.read_text(encoding="utf-8").replace('"good": true', '"good": false'), encoding="utf-8")
+        manifest.write_text(
+            manifest.read_text(encoding="utf-8").replace('"good": true', '"good": false'), encoding="utf-8"
+        )
     assert begin(plays, GATE) == ({}, 1)
 
 
@@ -191,7 +206,10 @@ def test_the_newest_good_one_is_taken_where_the_current_is_not(plays: Plays) -> 
 
 def test_a_wrong_environment_is_told_before_anything_runs(plays: Plays, capsys: pytest.CaptureFixture[str]) -> None:
     assert begin(plays, PORT="http", LLAMA_SERVER_PROT="1") == ({}, 2)
-    assert [line.partition(": found")[0] for line in capsys.readouterr().err.splitlines()] == ["Error: PORT", "Error: LLAMA_SERVER_PROT"]
+    assert [line.partition(": found")[0] for line in capsys.readouterr().err.splitlines()] == [
+        "Error: PORT",
+        "Error: LLAMA_SERVER_PROT",
+    ]
 
 
 def test_an_interruption_ends_the_start(plays: Plays, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -202,7 +220,9 @@ def test_an_interruption_ends_the_start(plays: Plays, monkeypatch: pytest.Monkey
     assert begin(plays) == ({}, 143)
 
 
-def test_a_record_that_cannot_be_written_is_a_warning(plays: Plays, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_record_that_cannot_be_written_is_a_warning(
+    plays: Plays, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     def write(*_arguments: object) -> typing.NoReturn:
         raise OSError(28, "No space left on device")
 
@@ -212,7 +232,9 @@ def test_a_record_that_cannot_be_written_is_a_warning(plays: Plays, monkeypatch:
     assert "cannot be written (No space left on device)" in capsys.readouterr().err
 
 
-def test_a_volume_that_is_full_is_told_in_a_sentence(plays: Plays, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_volume_that_is_full_is_told_in_a_sentence(
+    plays: Plays, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     begin(plays, None)
     plays.volume.generation(is_good=False)
 
@@ -224,6 +246,8 @@ def test_a_volume_that_is_full_is_told_in_a_sentence(plays: Plays, monkeypatch: 
     assert capsys.readouterr().err.splitlines()[-1] == "Error: /v/current: No space left on device."
 
 
-def test_models_that_lie_elsewhere_are_left_there(plays: Plays, monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path) -> None:
+def test_models_that_lie_elsewhere_are_left_there(
+    plays: Plays, monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path
+) -> None:
     monkeypatch.setattr(volumes, "join", lambda *_folders: pytest.fail("joined"))
     assert begin(plays, None, GGUF_MODEL_ROOT=str(tmp_path))[1] == 0

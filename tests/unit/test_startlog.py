@@ -53,7 +53,14 @@ def test_for_machines_each_line_is_one_object() -> None:
     told = [json.loads(line) for line in stream.getvalue().splitlines()]
     assert all(len(line.pop("time")) == len("2026-11-22T12:00:00Z") for line in told)
     assert told == [
-        {"event": "stage", "text": "Plan the release", "role": "llama_cpp", "plan": True, "changed": True, "seconds": 0.5},
+        {
+            "event": "stage",
+            "text": "Plan the release",
+            "role": "llama_cpp",
+            "plan": True,
+            "changed": True,
+            "seconds": 0.5,
+        },
         {
             "event": "progress",
             "text": "building llama.cpp: 42 %, [5/12], 3 min 5 s left",
@@ -62,7 +69,14 @@ def test_for_machines_each_line_is_one_object() -> None:
             "amount": "5/12",
             "seconds_left": 185,
         },
-        {"event": "stage", "text": "Provide the release", "role": "llama_cpp", "plan": False, "changed": True, "seconds": 75.0},
+        {
+            "event": "stage",
+            "text": "Provide the release",
+            "role": "llama_cpp",
+            "plan": False,
+            "changed": True,
+            "seconds": 75.0,
+        },
         {"event": "warning", "text": "an old compiler"},
         {"event": "info", "text": "a diff"},
         {"event": "error", "text": "it\nfailed"},
@@ -73,7 +87,10 @@ def test_for_machines_each_line_is_one_object() -> None:
     ("text", "parts"),
     [
         ("testing the release", {"stage": "testing the release"}),
-        ("fetching a: b.gguf: 7 %, 10 of 139 MB, 5.0 MB/s", {"stage": "fetching a: b.gguf", "percent": 7, "amount": "10 of 139 MB, 5.0 MB/s"}),
+        (
+            "fetching a: b.gguf: 7 %, 10 of 139 MB, 5.0 MB/s",
+            {"stage": "fetching a: b.gguf", "percent": 7, "amount": "10 of 139 MB, 5.0 MB/s"},
+        ),
         (
             "fetching b.gguf: 7 %, 10 of 139 MB, 5.0 MB/s, 25 s left",
             {"stage": "fetching b.gguf", "percent": 7, "amount": "10 of 139 MB, 5.0 MB/s", "seconds_left": 25},

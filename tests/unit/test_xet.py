@@ -39,9 +39,23 @@ class Fetch:
     seen: list[int] = dataclasses.field(default_factory=list)
     heads: list[bytes] = dataclasses.field(default_factory=list)
 
-    def __call__(self, token: str = "", sha256: str = SUM, stall_seconds: float = 20, client: typing.Any = huggingface_hub) -> int:
+    def __call__(
+        self, token: str = "", sha256: str = SUM, stall_seconds: float = 20, client: typing.Any = huggingface_hub
+    ) -> int:
         size = len(CONTENT)
-        return fetch_xet(client, self.hub.url, self.hub.endpoint, token, self.part, size, sha256, self.heads.append, self.seen.append, stall_seconds, SEGMENT)
+        return fetch_xet(
+            client,
+            self.hub.url,
+            self.hub.endpoint,
+            token,
+            self.part,
+            size,
+            sha256,
+            self.heads.append,
+            self.seen.append,
+            stall_seconds,
+            SEGMENT,
+        )
 
     def problem(self, **changes: typing.Any) -> str:
         with pytest.raises(XetError) as caught:
@@ -68,12 +82,16 @@ def test_no_store_on_this_host_is_read(tmp_path: pathlib.Path) -> None:
     """Xet's own client would: whoever answers for the Hub could name any folder."""
     with XetHub(tmp_path / "store", CONTENT, over_http=False) as hub:
         said = Fetch(hub, tmp_path / "part").problem()
-    assert said.startswith(f"{hub.endpoint} gave no store of Xet that can be asked (the answer with its tokens.casUrl is")
+    assert said.startswith(
+        f"{hub.endpoint} gave no store of Xet that can be asked (the answer with its tokens.casUrl is"
+    )
     assert not list(tmp_path.glob("part*"))
 
 
 @pytest.mark.parametrize("changed", ["route", "cas"])
-def test_a_public_hub_leads_to_no_private_address(hub: XetHub, fetch: Fetch, monkeypatch: pytest.MonkeyPatch, changed: str) -> None:
+def test_a_public_hub_leads_to_no_private_address(
+    hub: XetHub, fetch: Fetch, monkeypatch: pytest.MonkeyPatch, changed: str
+) -> None:
     monkeypatch.setattr(origins.Road, "is_private", False)
     setattr(hub, changed, hub.endpoint.replace("127.0.0.1", "localhost") + "/token")
     assert "a link or redirect of a public server to the private address localhost" in fetch.problem(token=TOKEN)
@@ -123,7 +141,10 @@ def test_a_slow_line_is_no_stall(hub: XetHub, fetch: Fetch) -> None:
 
 def test_silence_before_the_first_byte(hub: XetHub, fetch: Fetch) -> None:
     hub.faults.silent_tokens = True
-    assert fetch.problem(stall_seconds=2) == f"{hub.endpoint} gave no store of Xet that can be asked (no answer (no byte for 2 s) (2 times in a row))"
+    assert (
+        fetch.problem(stall_seconds=2)
+        == f"{hub.endpoint} gave no store of Xet that can be asked (no answer (no byte for 2 s) (2 times in a row))"
+    )
     assert fetch.left() == set()
 
 
@@ -203,10 +224,14 @@ def test_a_hub_that_does_not_answer(hub: XetHub, fetch: Fetch) -> None:
             raise OSError(f"no answer from https://host/x?signature=abc with {token}")
 
     said = fetch.problem(client=Client, token=TOKEN)
-    assert said == f"{hub.endpoint} did not tell where the file is in Xet (OSError: no answer from https://host/x with …)"
+    assert (
+        said == f"{hub.endpoint} did not tell where the file is in Xet (OSError: no answer from https://host/x with …)"
+    )
 
 
-@pytest.mark.parametrize(("stand_in", "said"), [(None, "which cannot be imported"), (object(), "the host has an older one")])
+@pytest.mark.parametrize(
+    ("stand_in", "said"), [(None, "which cannot be imported"), (object(), "the host has an older one")]
+)
 def test_without_the_package(fetch: Fetch, monkeypatch: pytest.MonkeyPatch, stand_in: object, said: str) -> None:
     monkeypatch.setitem(sys.modules, "hf_xet", typing.cast("typing.Any", stand_in))
     xet_line.native_module.cache_clear()
@@ -239,4 +264,9 @@ def test_nothing_is_left_on_the_host(hub: XetHub, fetch: Fetch, tmp_path: pathli
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     assert fetch.part.read_bytes() == CONTENT
     assert (list(home.rglob("*")), list(temporary.rglob("*"))) == ([], [])
-    assert {path for path, _header in hub.authorization} == {"/token", "/v1/reconstructions", "/v2/reconstructions", "/block"}
+    assert {path for path, _header in hub.authorization} == {
+        "/token",
+        "/v1/reconstructions",
+        "/v2/reconstructions",
+        "/block",
+    }

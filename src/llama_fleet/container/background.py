@@ -1,6 +1,9 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""Builds the newest llama.cpp beside a server that runs, for the container's next start. It gives way to the server in everything."""
+"""Builds the newest llama.cpp beside a server that runs, for the container's next start.
+
+It gives way to the server in everything.
+"""
 
 import contextlib
 import fcntl
@@ -35,7 +38,9 @@ def last() -> converged.Record:
 
 
 def spawn(out: Log) -> None:
-    """Start the build as nobody's child of ours: whoever is first in the container takes it, and llama-server has none to wait for."""
+    """Start the build as nobody's child of ours: whoever is first in the container takes it, and llama-server has
+    none to wait for.
+    """
     failed = last()
     if failed.get("reason"):
         out.warning(f"The newest build could not be made in the background: {failed['reason']}")
@@ -76,7 +81,10 @@ def _give_way() -> None:
 
 
 def main() -> int:
-    """In a process of its own. What it does is what every run does: it takes a new folder for a new release, and touches nothing else."""
+    """In a process of its own.
+
+    What it does is what every run does: it takes a new folder for a new release, and touches nothing else.
+    """
     out = Log()
     with open(os.path.join(converged.STATE, "background.lock"), "a", encoding="utf-8") as lock:
         try:
@@ -117,7 +125,9 @@ def _build(out: Log) -> int:
         return 0
     more = {variables.UPDATE: "always", "llama_fleet_release_only": True}
     try:
-        outcome = runner.run(runner.Request(start.PLAYBOOK, {**values, **more}), Narrator(out, catalogue.stages[start.PLAYBOOK]))
+        outcome = runner.run(
+            runner.Request(start.PLAYBOOK, {**values, **more}), Narrator(out, catalogue.stages[start.PLAYBOOK])
+        )
     except FleetError as error:
         out.warning(str(error))
         return error.exit_code

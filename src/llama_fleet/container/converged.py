@@ -19,7 +19,8 @@ from llama_fleet import __version__
 STATE = "/var/lib/llama-fleet"
 # One line that is another for every image.
 IMAGE_ID = "/usr/lib/llama-fleet/image-id"
-# Read by us, by the servers or by their GPU libraries. Another's variables, which may differ at every start, do not count.
+# Read by us, by the servers or by their GPU libraries. Another's variables, which may differ at every start, do not
+# count.
 PREFIXES = ("LLAMA_", "GGUF_MODEL_", "GGML_", "CUDA_", "NVIDIA_", "HF_")
 UPSTREAM_PREFIX = "LLAMA_ARG_"
 # Stands for the arguments behind the image's name, as a list in JSON: they are settings as all others are.
@@ -28,7 +29,8 @@ ARGUMENTS = "LLAMA_FLEET_ARGUMENTS"
 LOG_VARIABLE = "LLAMA_FLEET_LOG"
 
 _FORMAT = 1
-# Of what whoever starts from the record takes out of it. The door for untrusted JSON takes time to import, and this file is this user's own.
+# Of what whoever starts from the record takes out of it. The door for untrusted JSON takes time to import, and this
+# file is this user's own.
 _KINDS: dict[str, type | tuple[type, ...]] = {
     **dict.fromkeys(("desired", "generation", "update", "warning", "summary"), str),
     **dict.fromkeys(("names", "withheld"), list),
@@ -39,7 +41,9 @@ _SECRET_LIMIT = 1 << 20
 _CPU = ("model name", "flags", "Features", "CPU implementer", "CPU variant", "CPU part")
 _LIMITS = ("cpu.max", "cpu/cpu.cfs_quota_us", "cpu/cpu.cfs_period_us", "memory.max", "memory/memory.limit_in_bytes")
 # What Kubernetes sets in every container for a Service that is called as our variables begin, such as llama-server.
-_LINK = re.compile(r"[A-Z0-9_]+_(SERVICE_HOST|SERVICE_PORT(_[A-Z0-9_]+)?|PORT_[0-9]+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)")
+_LINK = re.compile(
+    r"[A-Z0-9_]+_(SERVICE_HOST|SERVICE_PORT(_[A-Z0-9_]+)?|PORT_[0-9]+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)"
+)
 _LINK_VALUE = re.compile(r"(tcp|udp|sctp)://")
 
 Record = dict[str, typing.Any]
@@ -48,15 +52,24 @@ Record = dict[str, typing.Any]
 def service_links(environment: Mapping[str, str]) -> list[str]:
     """Names of our kind that Kubernetes has set, and no user."""
     ours = [name for name in environment if name.startswith(PREFIXES)]
-    return sorted(name for name in ours if _LINK.fullmatch(name) or (name.endswith("_PORT") and _LINK_VALUE.match(environment[name])))
+    return sorted(
+        name
+        for name in ours
+        if _LINK.fullmatch(name) or (name.endswith("_PORT") and _LINK_VALUE.match(environment[name]))
+    )
 
 
 def desired(environment: Mapping[str, str], names: Iterable[str]) -> str:
-    """A digest of all that the start depends on: ``names`` and what begins as ours do, files with secrets, image and machine."""
+    """A digest of all that the start depends on:
+
+    ``names`` and what begins as ours do, files with secrets, image and machine.
+    """
     known = set(names)
     links = service_links(environment)
     relevant = {
-        name: text for name, text in environment.items() if (name in known or name.startswith(PREFIXES)) and name not in links and name != LOG_VARIABLE and text
+        name: text
+        for name, text in environment.items()
+        if (name in known or name.startswith(PREFIXES)) and name not in links and name != LOG_VARIABLE and text
     }
     files = {name: _digest(text) for name, text in relevant.items() if name.endswith("_FILE")}
     return hashlib.sha256(json.dumps([relevant, files, image(), machine()], sort_keys=True).encode()).hexdigest()
@@ -78,7 +91,12 @@ def image() -> str:
     ours = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     collection = os.path.join(os.path.dirname(os.path.dirname(ours)), "collections")
     # What Python leaves in __pycache__, also what it is only writing there, is not of the image.
-    folders = ((folder, names) for top in (ours, collection) for folder, _folders, names in os.walk(top) if not folder.endswith("__pycache__"))
+    folders = (
+        (folder, names)
+        for top in (ours, collection)
+        for folder, _folders, names in os.walk(top)
+        if not folder.endswith("__pycache__")
+    )
     found = [print_of(os.path.join(folder, name)) for folder, names in folders for name in names]
     return f"{__version__} {hashlib.sha256(json.dumps(sorted(filter(None, found))).encode()).hexdigest()}"
 
@@ -88,7 +106,14 @@ def machine() -> list[str]:
     cpu = [line for line in _read("/proc/cpuinfo", 1 << 14).partition("\n\n")[0].splitlines() if line.startswith(_CPU)]
     limits = [_read(f"/sys/fs/cgroup/{name}") for name in _LIMITS]
     gpus = [name for name in _names("/dev") if name == "dxg" or (name.startswith("nvidia") and name[6:].isdigit())]
-    return [os.uname().machine, *cpu, str(len(os.sched_getaffinity(0))), *limits, *gpus, _read("/proc/driver/nvidia/version").partition("\n")[0]]
+    return [
+        os.uname().machine,
+        *cpu,
+        str(len(os.sched_getaffinity(0))),
+        *limits,
+        *gpus,
+        _read("/proc/driver/nvidia/version").partition("\n")[0],
+    ]
 
 
 def _names(folder: str) -> list[str]:
@@ -196,16 +221,29 @@ def _difference(record: Record, environment: Mapping[str, str], now: float) -> s
 # -- what is executed ---------------------------------------------------------------------------------
 
 
-def server(record: Record, environment: Mapping[str, str], arguments: Iterable[str]) -> tuple[list[str], dict[str, str]]:
+def server(
+    record: Record, environment: Mapping[str, str], arguments: Iterable[str]
+) -> tuple[list[str], dict[str, str]]:
     """Return command and environment of the recorded generation, with ``arguments`` that only make it print something.
 
-    The user's own flags and LLAMA_ARG_* are in the generation: they have passed its checks. No secret that was meant for the roles is handed on.
+    The user's own flags and LLAMA_ARG_* are in the generation: they have passed its checks. No secret that was meant
+    for the roles is handed on.
     """
     with open(os.path.join(record["generation"], "manifest.json"), encoding="utf-8") as file:
         manifest = json.load(file)
-    command, own = (manifest.get("command"), manifest.get("environment")) if isinstance(manifest, dict) else (None, None)
-    if not isinstance(command, list) or not isinstance(own, dict) or not all(isinstance(word, str) for word in (*command, *own.values())):
+    command, own = (
+        (manifest.get("command"), manifest.get("environment")) if isinstance(manifest, dict) else (None, None)
+    )
+    if (
+        not isinstance(command, list)
+        or not isinstance(own, dict)
+        or not all(isinstance(word, str) for word in (*command, *own.values()))
+    ):
         raise ValueError(f"{record['generation']} without command and environment")
     left_out = {*record["withheld"], ARGUMENTS}
-    inherited = {name: text for name, text in environment.items() if name not in left_out and not name.startswith(UPSTREAM_PREFIX)}
+    inherited = {
+        name: text
+        for name, text in environment.items()
+        if name not in left_out and not name.startswith(UPSTREAM_PREFIX)
+    }
     return [*command, *arguments], {**inherited, **own}

@@ -1,6 +1,8 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""The generations in a container's volume: which of them is good, whole and of the model that is asked for, and what it consists of."""
+"""The generations in a container's volume: which of them is good, whole and of the model that is asked for, and
+what it consists of.
+"""
 
 import os
 import pathlib
@@ -22,7 +24,10 @@ _ROOT, _INSTANCE = "llama_server_root", "llama_server_instance"
 
 
 def path() -> str:
-    """Of what tells of each generation, by its number, which model was asked for. Apart from the record: that one may be removed by hand."""
+    """Of what tells of each generation, by its number, which model was asked for.
+
+    Apart from the record: that one may be removed by hand.
+    """
     return os.path.join(converged.STATE, "generations.json")
 
 
@@ -40,8 +45,15 @@ class Store:
     def last_good(self) -> int:
         """The current generation or else the newest that could be started; 0 without one."""
         current = self._generations.current()
-        everything = sorted(self._generations.all(), key=lambda found: (current is not None and found.number == current.number, found.number))
-        fits = (found.number for found in reversed(everything) if self._models.get(str(found.number)) == self._model and _is_whole(found))
+        everything = sorted(
+            self._generations.all(),
+            key=lambda found: (current is not None and found.number == current.number, found.number),
+        )
+        fits = (
+            found.number
+            for found in reversed(everything)
+            if self._models.get(str(found.number)) == self._model and _is_whole(found)
+        )
         return next(fits, 0)
 
     def switch(self, number: int) -> None:
@@ -59,7 +71,9 @@ class Store:
         link = str(self._folder / "current")
         return {
             "generation": str(generation.path),
-            "summary": f"generation {number}, {generation.manifest.get('build', '')}, {os.path.basename(generation.model)}",
+            "summary": (
+                f"generation {number}, {generation.manifest.get('build', '')}, {os.path.basename(generation.model)}"
+            ),
             "files": {name: converged.print_of(name) for name in sorted(_files(generation))},
             "links": {link: converged.link_of(link)},
             "user": _user_of(generation),
@@ -75,10 +89,16 @@ class Store:
 
 
 def _user_of(generation: generations.Generation) -> int:
-    """Return the number of the user that its server runs as where the start is root: that with which it passed its gate."""
+    """Return the number of the user that its server runs as where the start is root: that with which it passed its
+    gate.
+    """
     # A file of secrets is handed over, and all others the user reads.
     public = [name for name in _files(generation) if pathlib.Path(name).parent != generation.path]
-    secret = {generation.options.get("tls_key"), generation.options.get("tls_certificate"), str(generation.path.parent.parent / "current" / "api-key")}
+    secret = {
+        generation.options.get("tls_key"),
+        generation.options.get("tls_certificate"),
+        str(generation.path.parent.parent / "current" / "api-key"),
+    }
     if not unprivileged.may_become_others() or unprivileged.blocked(name for name in public if name not in secret):
         return 0
     return server_mounts.user_of(generation.path.parent.parent.name)
@@ -87,8 +107,15 @@ def _user_of(generation: generations.Generation) -> int:
 def _is_whole(generation: generations.Generation) -> bool:
     """Whether it passed its gate once, and all that it needs is there."""
     manifest = generation.manifest
-    release = release_store.whole_manifest(pathlib.Path(str(manifest.get("release", ""))), str(manifest.get("release_fingerprint", "")))
-    return generation.good and release is not None and server_checks.model_size(generation.model) == manifest.get("model_size") and not generation.damage()
+    release = release_store.whole_manifest(
+        pathlib.Path(str(manifest.get("release", ""))), str(manifest.get("release_fingerprint", ""))
+    )
+    return (
+        generation.good
+        and release is not None
+        and server_checks.model_size(generation.model) == manifest.get("model_size")
+        and not generation.damage()
+    )
 
 
 def _files(generation: generations.Generation) -> Iterator[str]:
@@ -104,4 +131,9 @@ def _files(generation: generations.Generation) -> Iterator[str]:
 def _named(words: Iterable[str]) -> Iterator[str]:
     """Files that are named in a command line or an environment, also in a list of them, and with a number behind."""
     parts = (part for word in words for part in (word, *word.split(",")))
-    return (name for part in parts for name in (part, part.rpartition(":")[0]) if name.startswith("/") and os.path.isfile(name))
+    return (
+        name
+        for part in parts
+        for name in (part, part.rpartition(":")[0])
+        if name.startswith("/") and os.path.isfile(name)
+    )

@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: MIT
 """The first process of a container that has no other init: hands signals on, and buries the dead.
 
-llama-server knows what to do with a signal once its model is loaded. Until then the kernel would end it, but spares the first process of a container.
+llama-server knows what to do with a signal once its model is loaded. Until then the kernel would end it, but spares the
+first process of a container.
 """
 
 import contextlib
@@ -47,7 +48,9 @@ def _bury(child: int) -> None:
 
 
 def _to_foreground() -> None:
-    """A group of its own, to which a terminal sends what is typed: else a Ctrl-C would come twice, which llama-server takes for haste."""
+    """A group of its own, to which a terminal sends what is typed: else a Ctrl-C would come twice, which
+    llama-server takes for haste.
+    """
     os.setpgid(0, 0)
     with contextlib.suppress(OSError):  # no terminal
         before = signal.signal(signal.SIGTTOU, signal.SIG_IGN)

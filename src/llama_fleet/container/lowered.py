@@ -20,7 +20,9 @@ def execute(command: Sequence[str], environment: Mapping[str, str], user: int) -
     with unprivileged.handed_over(command, environment, user) as handed:
         for descriptor in handed.descriptors:
             os.set_inheritable(descriptor, True)
-        with contextlib.suppress(OSError, ValueError):  # a container without that right: then the server says that it could not lock memory
+        with contextlib.suppress(
+            OSError, ValueError
+        ):  # a container without that right: then the server says that it could not lock memory
             resource.setrlimit(resource.RLIMIT_MEMLOCK, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
         unprivileged.become(user)
         os.execve(handed.command[0], handed.command, handed.environment)

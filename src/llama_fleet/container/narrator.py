@@ -1,6 +1,9 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""The listener of a container's start: what happens, for people or for machines, and for the health check. Failures are told by who knows what follows."""
+"""The listener of a container's start: what happens, for people or for machines, and for the health check.
+
+Failures are told by who knows what follows.
+"""
 
 import re
 from collections.abc import Sequence
@@ -11,7 +14,10 @@ from llama_fleet.container import startlog
 from llama_fleet.settings import Stage
 
 # What a module's progress looks like, once it knows how much there is to do.
-_MEASURED = re.compile(r"(?P<stage>.+?): (?P<percent>[0-9]+) %(?:, (?P<amount>.+?))??(?:, (?:(?P<minutes>[0-9]+) min )?(?P<seconds>[0-9]+) s left)?")
+_MEASURED = re.compile(
+    r"(?P<stage>.+?): (?P<percent>[0-9]+) %(?:, (?P<amount>.+?))??(?:, (?:(?P<minutes>[0-9]+) min "
+    r")?(?P<seconds>[0-9]+) s left)?"
+)
 
 
 class Narrator:
@@ -24,7 +30,9 @@ class Narrator:
         if isinstance(event, events.Failure):
             return
         if isinstance(event, (events.Progress, events.StageDone)):
-            startlog.phase(startlog.PREPARING, event.text if isinstance(event, events.Progress) else f"{self._name(event)}: done")
+            startlog.phase(
+                startlog.PREPARING, event.text if isinstance(event, events.Progress) else f"{self._name(event)}: done"
+            )
         if not self._log.as_json:
             self._console(event)
         elif isinstance(event, events.Progress):
@@ -36,14 +44,25 @@ class Narrator:
 
     def _stage(self, event: events.StageDone) -> None:
         would_change = bool(event.result.get("would_change")) if event.plan else event.changed
-        self._log.say("stage", self._name(event), role=event.role, plan=event.plan, changed=would_change, seconds=round(event.seconds, 1))
+        self._log.say(
+            "stage",
+            self._name(event),
+            role=event.role,
+            plan=event.plan,
+            changed=would_change,
+            seconds=round(event.seconds, 1),
+        )
 
     def _name(self, event: events.StageDone) -> str:
-        return next((stage.name for stage in self._stages if (stage.role, stage.plan) == (event.role, event.plan)), event.task)
+        return next(
+            (stage.name for stage in self._stages if (stage.role, stage.plan) == (event.role, event.plan)), event.task
+        )
 
 
 def measured(text: str) -> dict[str, object]:
-    """The parts of a module's line of progress: stage, percent, what of how much, and seconds left, as far as it tells them."""
+    """The parts of a module's line of progress: stage, percent, what of how much, and seconds left, as far as it
+    tells them.
+    """
     found = _MEASURED.fullmatch(text)
     if found is None:
         return {"stage": text}

@@ -27,7 +27,10 @@ _STAGES = ("nvidia_driver", "cuda_toolkit", RELEASE, "gguf_model", SERVER)
 
 @dataclasses.dataclass(frozen=True)
 class Attempt:
-    """What came of the play. ``warning`` says in what it is not what was asked for, ``lasting`` that trying again at once is of no use."""
+    """What came of the play.
+
+    ``warning`` says in what it is not what was asked for, ``lasting`` that trying again at once is of no use.
+    """
 
     outcome: Outcome
     warning: str = ""
@@ -67,7 +70,9 @@ def converge(environment: Mapping[str, str], out: startlog.Log) -> tuple[converg
 class Start:
     """One start that has work to do, or has to look whether it has."""
 
-    def __init__(self, environment: Mapping[str, str], catalogue: settings.Catalogue, values: variables.Values, log: startlog.Log) -> None:
+    def __init__(
+        self, environment: Mapping[str, str], catalogue: settings.Catalogue, values: variables.Values, log: startlog.Log
+    ) -> None:
         self._environment = environment
         self._catalogue = catalogue
         self._values = values
@@ -115,7 +120,9 @@ class Start:
         return first
 
     def _keep(self, number: int, first: Attempt, warning: str, *, known: bool, lasting: bool) -> converged.Record:
-        """Write down what the next start compares itself with; one that is not ``known`` to be as good as can be has nothing to compare."""
+        """Write down what the next start compares itself with; one that is not ``known`` to be as good as can be
+        has nothing to compare.
+        """
         update = str(self._values.get(variables.UPDATE) or self._catalogue.variables[variables.UPDATE].default)
         names = variables.names(self._catalogue)
         record = {
@@ -126,7 +133,9 @@ class Start:
             "remote": self._remote(first) if update == "always" else None,
             "warning": warning,
             "retry_after": time.time() + RETRY if lasting else 0,
-            **self._store.described(number, follows=update in ("background", "missing") and bool(variables.moving(self._values))),
+            **self._store.described(
+                number, follows=update in ("background", "missing") and bool(variables.moving(self._values))
+            ),
         }
         if lasting:
             self._log.info(f"It is tried again in a day, with other settings, or at once without {converged.path()}.")
@@ -135,12 +144,19 @@ class Start:
             self._store.remember(number)
             converged.write(record)
         except OSError as error:
-            self._log.warning(f"The next start has to look at everything anew: {converged.path()} cannot be written ({error.strerror}).")
+            self._log.warning(
+                f"The next start has to look at everything anew: {converged.path()} cannot be written "
+                f"({error.strerror})."
+            )
         return record
 
     def _remote(self, first: Attempt) -> dict[str, str] | None:
         url = variables.moving(self._values)
-        return {"url": url, "version": str(self._values.get(variables.VERSION, "")), "commit": first.commit} if url else None
+        return (
+            {"url": url, "version": str(self._values.get(variables.VERSION, "")), "commit": first.commit}
+            if url
+            else None
+        )
 
 
 def sentence(failure: Failure) -> str:
@@ -149,5 +165,7 @@ def sentence(failure: Failure) -> str:
 
 
 def may_go_back(failure: Failure) -> bool:
-    """Whether what was good may be started instead; not where a setting of the server is wrong, which its user has to know."""
+    """Whether what was good may be started instead; not where a setting of the server is wrong, which its user has
+    to know.
+    """
     return failure.role in _STAGES and not (failure.role == SERVER and failure.plan)

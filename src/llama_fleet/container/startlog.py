@@ -1,6 +1,8 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""What a container's start says: plain lines for people, one JSON object a line for machines; and how far it is, for the health check."""
+"""What a container's start says: plain lines for people, one JSON object a line for machines; and how far it is,
+for the health check.
+"""
 
 import contextlib
 import json
@@ -30,7 +32,9 @@ class Log:
 
     def say(self, event: str, text: str, **more: object) -> None:
         if self.as_json:
-            line = json.dumps({"time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "event": event, "text": text, **more})
+            line = json.dumps(
+                {"time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "event": event, "text": text, **more}
+            )
         else:
             line = printed.text(f"{_LABELS.get(event, '')}{text}")
         self._stream.write(f"{line}\n")
@@ -47,7 +51,9 @@ class Log:
 
 
 def split(arguments: Sequence[str], given: str) -> tuple[str, list[str]]:
-    """The format, of ``--log`` where that comes first and else as ``given``, and the arguments that are llama-server's."""
+    """The format, of ``--log`` where that comes first and else as ``given``, and the arguments that are
+    llama-server's.
+    """
     if arguments[:1] == ["--log"]:
         return (arguments[1] if len(arguments) > 1 else ""), list(arguments[2:])
     if arguments and arguments[0].startswith("--log="):
@@ -73,13 +79,18 @@ def read_phase() -> converged.Record:
 
 
 def _is_ours() -> bool:
-    """Return whether the folder of the phase is a folder of this user to which nobody else can write. Raises OSError where there is none."""
+    """Return whether the folder of the phase is a folder of this user to which nobody else can write.
+
+    Raises OSError where there is none.
+    """
     found = os.lstat(os.path.dirname(PHASE))
     return stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid() and not stat.S_IMODE(found.st_mode) & 0o022
 
 
 def is_open(command: Sequence[str], host: str) -> bool:
-    """Return whether a server with this command line, which listens on ``host``, answers other hosts that have no key."""
+    """Return whether a server with this command line, which listens on ``host``, answers other hosts that have no
+    key.
+    """
     return "--api-key-file" not in command and not (host.startswith("127.") or host in ("localhost", "::1"))
 
 

@@ -1,6 +1,8 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""A container's environment as role variables: secrets out of files, what Kubernetes adds left out, every mistake at once."""
+"""A container's environment as role variables: secrets out of files, what Kubernetes adds left out, every mistake
+at once.
+"""
 
 import hashlib
 import json
@@ -19,7 +21,8 @@ SOURCE, VERSION, UPDATE = "llama_cpp_source", "llama_cpp_version", "llama_cpp_up
 MODEL, MODEL_ROOT = "gguf_model_source", "gguf_model_root"
 EXTRA = "llama_server_extra_options"
 NEWEST = "git+https://github.com/ggml-org/llama.cpp"
-# What a container differs in from a host; all but the runtime can be set otherwise. Who reaches its port is for its publisher to say.
+# What a container differs in from a host; all but the runtime can be set otherwise. Who reaches its port is for its
+# publisher to say.
 CONTAINER: Mapping[str, object] = {
     "llama_server_host": "0.0.0.0",
     "llama_server_allow_unauthenticated": True,
@@ -27,12 +30,17 @@ CONTAINER: Mapping[str, object] = {
 }
 # What makes a model another one.
 _OF_THE_MODEL = (MODEL, "gguf_model_quant", "gguf_model_revision", "gguf_model_mmproj")
-_NO_MODEL = "MODEL: found nothing, wanted owner/repo, owner/repo:QUANT, a URL, a wheel or a path; run the image with '-e MODEL=owner/repo'."
+_NO_MODEL = (
+    "MODEL: found nothing, wanted owner/repo, owner/repo:QUANT, a URL, a wheel or a path; run the image with "
+    "'-e MODEL=owner/repo'."
+)
 
 Values = dict[str, object]
 
 
-def of(environment: Mapping[str, str], catalogue: settings.Catalogue, warn: Callable[[str], None] = lambda _text: None) -> Values:
+def of(
+    environment: Mapping[str, str], catalogue: settings.Catalogue, warn: Callable[[str], None] = lambda _text: None
+) -> Values:
     """The role variables of a container with this environment; one UsageError with all that is wrong."""
     problems: list[str] = []
     plain = _with_secrets(_without_links(environment, warn), catalogue, problems)
@@ -52,7 +60,9 @@ def of(environment: Mapping[str, str], catalogue: settings.Catalogue, warn: Call
 
 
 def _extra_options(environment: Mapping[str, str], given: object, problems: list[str]) -> Values:
-    """Return what llama-server is told beside the variables, in whatever way: the role checks it before anything is switched."""
+    """Return what llama-server is told beside the variables, in whatever way: the role checks it before anything is
+    switched.
+    """
     upstream = {name: text for name, text in environment.items() if name.startswith(converged.UPSTREAM_PREFIX) and text}
     arguments = options_of(json.loads(environment.get(converged.ARGUMENTS) or "[]"), problems)
     extra = {**dict(typing.cast("Mapping[str, object]", given)), **upstream, **arguments}
@@ -60,7 +70,9 @@ def _extra_options(environment: Mapping[str, str], given: object, problems: list
 
 
 def options_of(words: Iterable[str], problems: list[str]) -> Values:
-    """Return llama-server's arguments as its options by name: true without a value, a text with one, a list with several."""
+    """Return llama-server's arguments as its options by name: true without a value, a text with one, a list with
+    several.
+    """
     found: dict[str, list[str]] = {}
     values: list[str] | None = None
     for word in words:
@@ -70,7 +82,10 @@ def options_of(words: Iterable[str], problems: list[str]) -> Values:
                 problems.append(f"{name}: found it twice among the container's arguments, wanted each option once.")
             values = found[name] = [value] if mark else []
         elif values is None:
-            problems.append(f"'{word}': found it before any option among the container's arguments, wanted llama-server's options, such as --top-k 20.")
+            problems.append(
+                f"'{word}': found it before any option among the container's arguments, wanted llama-server's "
+                f"options, such as --top-k 20."
+            )
         else:
             values.append(word)
     return {name: True if not values else values[0] if len(values) == 1 else values for name, values in found.items()}
@@ -91,12 +106,23 @@ def _without_links(environment: Mapping[str, str], warn: Callable[[str], None]) 
 def secret_names(catalogue: settings.Catalogue) -> list[str]:
     """Every name of the environment that stands for a secret."""
     secret = {name for name, variable in catalogue.variables.items() if variable.secret}
-    return sorted({*(name.upper() for name in secret), *(name for name, target in settings.ENVIRONMENT_NAMES.items() if target in secret)})
+    return sorted(
+        {
+            *(name.upper() for name in secret),
+            *(name for name, target in settings.ENVIRONMENT_NAMES.items() if target in secret),
+        }
+    )
 
 
 def names(catalogue: settings.Catalogue) -> list[str]:
     """Every name that is read of the environment."""
-    return sorted({*(name.upper() for name in catalogue.variables), *settings.ENVIRONMENT_NAMES, *(f"{name}_FILE" for name in secret_names(catalogue))})
+    return sorted(
+        {
+            *(name.upper() for name in catalogue.variables),
+            *settings.ENVIRONMENT_NAMES,
+            *(f"{name}_FILE" for name in secret_names(catalogue)),
+        }
+    )
 
 
 def _with_secrets(environment: Mapping[str, str], catalogue: settings.Catalogue, problems: list[str]) -> dict[str, str]:
@@ -114,7 +140,9 @@ def _with_secrets(environment: Mapping[str, str], catalogue: settings.Catalogue,
             text = pathlib.Path(file).read_text(encoding="utf-8").strip()
         except (OSError, ValueError) as error:
             reason = error.strerror if isinstance(error, OSError) else "it is no text"
-            problems.append(f"{name}_FILE: found {file}, which cannot be read ({reason}), wanted a file that holds the secret.")
+            problems.append(
+                f"{name}_FILE: found {file}, which cannot be read ({reason}), wanted a file that holds the secret."
+            )
             continue
         if not text:
             problems.append(f"{name}_FILE: found {file}, which is empty, wanted a file that holds the secret.")
@@ -135,7 +163,9 @@ def model_key(values: Mapping[str, object]) -> str:
 def moving(values: Mapping[str, object]) -> str:
     """The repository whose newest build is wanted; empty where a certain one is."""
     source = str(values[SOURCE])
-    return source.removeprefix("git+") if source.startswith("git+") and values.get(VERSION, "") in ("", "latest") else ""
+    return (
+        source.removeprefix("git+") if source.startswith("git+") and values.get(VERSION, "") in ("", "latest") else ""
+    )
 
 
 def pinned(values: Mapping[str, object], catalogue: settings.Catalogue) -> Values:

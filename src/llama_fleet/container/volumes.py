@@ -26,7 +26,10 @@ def join(state: pathlib.Path, models: pathlib.Path) -> None:
                 link.symlink_to(models)
     except OSError as error:
         place, reason = error.filename or state, error.strerror
-        raise FleetError(f"{place}: found '{reason}', wanted a folder that user {os.geteuid()} may write to; give its volume to this user.") from error
+        raise FleetError(
+            f"{place}: found '{reason}', wanted a folder that user {os.geteuid()} may write to; give its volume to "
+            f"this user."
+        ) from error
 
 
 def _bring_up(models: pathlib.Path) -> None:

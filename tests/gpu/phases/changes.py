@@ -1,6 +1,8 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""Phase 6: what changes an instance and what does not: options, the same again, back, and back again; counted in generations and restarts."""
+"""Phase 6: what changes an instance and what does not: options, the same again, back, and back again; counted in
+generations and restarts.
+"""
 
 from __future__ import annotations
 
@@ -32,14 +34,27 @@ def run(run: Run) -> typing.Iterator[Values]:
         other = {**plain, "batch_size": 1024}
         back: dict[str, typing.Any] = {"state": "rolled_back", "to_generation": 1}
         pids: list[int] = []
-        for (what, generation, changed, restarted), given in zip(WANTED, (plain, plain, other, back, back, other), strict=True):
+        for (what, generation, changed, restarted), given in zip(
+            WANTED, (plain, plain, other, back, back, other), strict=True
+        ):
             result = here.instances.apply(INSTANCE, given)
             found = (result["generation"], result["changed"], result["restarted"])
-            here.expect(found == (generation, changed, restarted), f"{what}: generation, changed and restarted are {found}")
-            here.expect(not pids or (result["pid"] != pids[-1]) == restarted, f"{what}: the server {'is the old one' if restarted else 'is another one'}")
+            here.expect(
+                found == (generation, changed, restarted), f"{what}: generation, changed and restarted are {found}"
+            )
+            here.expect(
+                not pids or (result["pid"] != pids[-1]) == restarted,
+                f"{what}: the server {'is the old one' if restarted else 'is another one'}",
+            )
             here.expect(instances.answers(here.port), f"{what}: the instance does not answer")
             pids.append(result["pid"])
-            yield {"what": what, "generation": result["generation"], "changed": result["changed"], "restarted": result["restarted"], "device": result["device"]}
+            yield {
+                "what": what,
+                "generation": result["generation"],
+                "changed": result["changed"],
+                "restarted": result["restarted"],
+                "device": result["device"],
+            }
         yield {"starts": len(set(pids)), "runs": len(pids)}
 
 

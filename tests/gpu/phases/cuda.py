@@ -27,7 +27,8 @@ PROGRAM = r"""
 #include <cstdlib>
 #include <vector>
 #ifdef __CUDACC__
-#define CHECK(call) do { cudaError_t e = (call); if (e != cudaSuccess) { printf("%s: %s\n", #call, cudaGetErrorString(e)); return 1; } } while (0)
+#define CHECK(call) do { cudaError_t e = (call); \\
+    if (e != cudaSuccess) { printf("%s: %s\n", #call, cudaGetErrorString(e)); return 1; } } while (0)
 __global__ void add(float *to, const float *from, int count) {
     int i = blockIdx.x * blockDim.x + threadIdx.x;
     if (i < count) to[i] = to[i] * 2 + from[i];
@@ -67,7 +68,9 @@ def run(run: Run) -> typing.Iterator[Values]:
     source.write_text(PROGRAM, encoding="utf-8")
     compiler, options = nvcc(run) if run.gpu else ("c++", ["-x", "c++"])
     began = time.monotonic()
-    done = subprocess.run([compiler, *options, "-o", program, source], capture_output=True, text=True, check=False, timeout=300)
+    done = subprocess.run(
+        [compiler, *options, "-o", program, source], capture_output=True, text=True, check=False, timeout=300
+    )
     if done.returncode:
         raise FailedError(f"{compiler} ended with {done.returncode}: {(done.stderr or done.stdout).strip()[:1000]}")
     yield {"compiler": compiler, "options": options, "compile_seconds": round(time.monotonic() - began, 1)}
@@ -81,8 +84,13 @@ def run(run: Run) -> typing.Iterator[Values]:
 def nvcc(run: Run) -> tuple[str, list[str]]:
     """The compiler of the host's toolkit, or of the one that the parcel has brought; its option for this GPU alone."""
     host = toolkit.host()
-    capabilities = [gpu.compute_capability for gpu in nvidia.observe(nvidia.Host(run_command, folders=host.folders)).gpus]
-    places = [*(folder / "bin/nvcc" for folder in cuda.candidates(host)), *sorted(run.root.glob("toolkits/cuda-*/bin/nvcc"))]
+    capabilities = [
+        gpu.compute_capability for gpu in nvidia.observe(nvidia.Host(run_command, folders=host.folders)).gpus
+    ]
+    places = [
+        *(folder / "bin/nvcc" for folder in cuda.candidates(host)),
+        *sorted(run.root.glob("toolkits/cuda-*/bin/nvcc")),
+    ]
     found = next((str(place) for place in places if pathlib.Path(place).exists()), shutil.which("nvcc"))
     if not found:
         raise FailedError("there is no nvcc yet")

@@ -1,6 +1,8 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""Phase 1: what nvidia_driver_info says of this host's GPUs against nvidia-smi and NVML, and what doctor says of the host."""
+"""Phase 1: what nvidia_driver_info says of this host's GPUs against nvidia-smi and NVML, and what doctor says of
+the host.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,10 @@ def run(run: Run) -> typing.Iterator[Values]:
         if report["wrong"]:
             raise FailedError("nvidia_driver_info: " + "; ".join(report["wrong"]))
     model = run.model_file(run.models[0])
-    checks = run.play("tests/gpu/doctor.yml", {"nvidia_driver_gpu": "none" if run.mode == CPU else "required", "gguf_model_source": str(model)})["checks"]
+    checks = run.play(
+        "tests/gpu/doctor.yml",
+        {"nvidia_driver_gpu": "none" if run.mode == CPU else "required", "gguf_model_source": str(model)},
+    )["checks"]
     yield {"doctor": [{name: check[name] for name in ("code", "severity", "subject", "found")} for check in checks]}
     errors = [f"{check['subject']}: {check['found']}" for check in checks if check["severity"] == "error"]
     # A recorded GPU has no device nodes on the real host, and that is told.

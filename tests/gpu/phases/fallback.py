@@ -1,6 +1,8 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""Phase 6: a release that would compute on the CPU, though a GPU was asked for, is refused before it replaces anything or fails its gate."""
+"""Phase 6: a release that would compute on the CPU, though a GPU was asked for, is refused before it replaces
+anything or fails its gate.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,11 @@ if typing.TYPE_CHECKING:
     from tests.gpu.session import Run
 
 INSTANCE = "gpu-fallback"
-NO_DEVICE, NO_GPU_OPEN, BACK = "the release sees no CUDA device", "it has no GPU open, though llama_server_backend is cuda", "generation 1 is back in service"
+NO_DEVICE, NO_GPU_OPEN, BACK = (
+    "the release sees no CUDA device",
+    "it has no GPU open, though llama_server_backend is cuda",
+    "generation 1 is back in service",
+)
 _SHOWN = 300
 
 
@@ -31,9 +37,13 @@ def run(run: Run) -> typing.Iterator[Values]:
 def _hidden(here: scene.Scene, given: dict[str, str], pid: int) -> dict[str, typing.Any]:
     """No GPU in sight: nothing is switched, so the server that runs goes on as if nobody had asked."""
     said = here.instances.refused(INSTANCE, {**given, "backend": "cuda", "batch_size": 1024}, hidden=True)
-    here.expect(NO_DEVICE in said, f"a release without a GPU in sight is not refused for that: {said[:_SHOWN] or 'it is taken'}")
+    here.expect(
+        NO_DEVICE in said, f"a release without a GPU in sight is not refused for that: {said[:_SHOWN] or 'it is taken'}"
+    )
     after = here.instances.apply(INSTANCE, {**given, **here.backend})
-    here.expect(after["pid"] == pid and not after["changed"], "a release that is refused before the switch costs a restart")
+    here.expect(
+        after["pid"] == pid and not after["changed"], "a release that is refused before the switch costs a restart"
+    )
     return {"case": "no GPU in sight", "refused": NO_DEVICE in said, "restarts": int(after["pid"] != pid)}
 
 
@@ -41,10 +51,16 @@ def _disguised(here: scene.Scene, given: dict[str, str]) -> dict[str, typing.Any
     """It lists a GPU, is healthy and answers, and computes on the CPU: only the gate can tell."""
     release = disguise.falling_back(here.run.work, here.release, here.run.gpu)
     said = here.instances.refused(INSTANCE, {**given, "backend": "cuda", "release": str(release)})
-    here.expect(NO_GPU_OPEN in said, f"a server that falls back to the CPU does not fail its gate for that: {said[:_SHOWN] or 'it passes'}")
+    here.expect(
+        NO_GPU_OPEN in said,
+        f"a server that falls back to the CPU does not fail its gate for that: {said[:_SHOWN] or 'it passes'}",
+    )
     here.expect(BACK in said, f"the old generation is not back in service: {said[:_SHOWN]}")
     after = here.instances.apply(INSTANCE, {**given, **here.backend})
-    here.expect(after["generation"] == 1 and not after["changed"], f"after the failure generation {after['generation']} is in service, not 1")
+    here.expect(
+        after["generation"] == 1 and not after["changed"],
+        f"after the failure generation {after['generation']} is in service, not 1",
+    )
     here.expect(instances.answers(here.port), "the old generation does not answer after the failure")
     return {"case": "a server that falls back", "refused": NO_GPU_OPEN in said, "back_in_service": after["generation"]}
 

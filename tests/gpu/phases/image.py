@@ -1,6 +1,8 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""Phase 8: the image's entrypoint where no container engine is, with its root as a plain folder: first start, health check, stop, restart."""
+"""Phase 8: the image's entrypoint where no container engine is, with its root as a plain folder: first start,
+health check, stop, restart.
+"""
 
 from __future__ import annotations
 
@@ -25,11 +27,15 @@ if typing.TYPE_CHECKING:
 USER = 10001  # of the image
 STATE = "var/lib/llama-fleet"
 UNCHANGED = "Nothing has changed since the last start"
-NOT_SEEN = ("that the image is built, and what a container engine adds: its limits, its network, NVIDIA's container toolkit",)
+NOT_SEEN = (
+    "that the image is built, and what a container engine adds: its limits, its network, NVIDIA's container toolkit",
+)
 _BESIDE = 30
 _START_SECONDS, _STOP_SECONDS = 120.0, 60.0
 _PAUSE = 0.02
 # What a container has of its own. All else of the host is there, for this has neither a distribution nor a driver.
+# Where the programs of a host lie.
+SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _OWN = ("tmp", "var", "models", "proc")
 # $1 is the root, $2 the user, then come folders to be seen in there up to --, then the command.
 _SCRIPT = f"""root=$1 user=$2; shift 2
@@ -64,7 +70,10 @@ def run(run: Run) -> typing.Iterator[Values]:
     yield {"start": "a restart", **again}
     yield from ({"not_seen": what} for what in NOT_SEEN)
     if first["unchanged"] or not again["unchanged"]:
-        raise FailedError(f"the first start found {'nothing' if first['unchanged'] else 'something'} changed, and so the second: {again}")
+        raise FailedError(
+            f"the first start found {'nothing' if first['unchanged'] else 'something'} changed, and so the second: "
+            f"{again}"
+        )
 
 
 class Container:
@@ -78,7 +87,9 @@ class Container:
         self.user = USER
 
     def prepare(self) -> None:
-        """Make the root anew, with our code as the image has it, and volumes that have the release but nothing of an earlier start."""
+        """Make the root anew, with our code as the image has it, and volumes that have the release but nothing of
+        an earlier start.
+        """
         shutil.rmtree(self._root.parent, ignore_errors=True)
         state = self._root / STATE
         releases = state / "opt/llama-fleet/releases"
@@ -86,7 +97,9 @@ class Container:
         shutil.copytree(self._run.root / "releases", releases, symlinks=True)
         (self._root / "models").mkdir()
         for name in ("src", "collections"):
-            shutil.copytree(ROOT / name, self._code / name, symlinks=True, ignore=shutil.ignore_patterns("__pycache__", "tests"))
+            shutil.copytree(
+                ROOT / name, self._code / name, symlinks=True, ignore=shutil.ignore_patterns("__pycache__", "tests")
+            )
         self.user = USER if self._python_is_for(USER) else 0
         for path in [self._root / "models", self._root / STATE, *(self._root / STATE).rglob("*")]:
             os.chown(path, self.user, self.user, follow_symlinks=False)
@@ -96,18 +109,29 @@ class Container:
         command = [sys.executable, "-c", "import ansible_runner, llama_fleet.entrypoint"]
         try:
             return not subprocess.run(
-                command, env=self._environment(), user=user, group=user, extra_groups=[], cwd="/", capture_output=True, check=False
+                command,
+                env=self._environment(),
+                user=user,
+                group=user,
+                extra_groups=[],
+                cwd="/",
+                capture_output=True,
+                check=False,
             ).returncode
         except PermissionError:
             return False
 
     def _environment(self) -> dict[str, str]:
         run = self._run
-        passed = {name: value for name, value in os.environ.items() if name == "LD_LIBRARY_PATH" or name.startswith(("CUDA_", "NVIDIA_VISIBLE"))}
+        passed = {
+            name: value
+            for name, value in os.environ.items()
+            if name == "LD_LIBRARY_PATH" or name.startswith(("CUDA_", "NVIDIA_VISIBLE"))
+        }
         return {
             **passed,
             MARK: str(run.work),
-            "PATH": f"{run.site / 'bin'}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:{os.environ.get('PATH', '')}",
+            "PATH": f"{run.site / 'bin'}:{SYSTEM_PATH}:{os.environ.get('PATH', '')}",
             "PYTHONPATH": f"{self._code / 'src'}:{run.site}",
             "PYTHONDONTWRITEBYTECODE": "1",
             "HOME": f"/{STATE}",
@@ -129,27 +153,47 @@ class Container:
     def _command(self, *command: str) -> list[str]:
         """``command`` in the root, as process 1 of its own."""
         seen = [str(path) for path in (self._run.folder, self._run.work, self._run.root)]
-        inside = ["unshare", "--mount", "--propagation", "private", "--pid", "--fork", "--kill-child", "sh", "-ec", _SCRIPT, "sh"]
+        inside = [
+            "unshare",
+            "--mount",
+            "--propagation",
+            "private",
+            "--pid",
+            "--fork",
+            "--kill-child",
+            "sh",
+            "-ec",
+            _SCRIPT,
+            "sh",
+        ]
         return [*inside, str(self._root), str(self.user), *seen, "--", *command]
 
     def refusal(self) -> str:
         """Why there can be no such root on this host; empty where it can."""
         try:
-            done = subprocess.run(self._command("true"), env=self._environment(), capture_output=True, text=True, check=False, timeout=60)
+            done = subprocess.run(
+                self._command("true"), env=self._environment(), capture_output=True, text=True, check=False, timeout=60
+            )
         except FileNotFoundError as error:
             return str(error)
         return done.stderr.strip()[-500:] if done.returncode else ""
 
     def once(self) -> dict[str, typing.Any]:
-        """Start the entrypoint, wait for the server behind it, ask the image's health check, and stop it; returns how all that went."""
+        """Start the entrypoint, wait for the server behind it, ask the image's health check, and stop it; returns
+        how all that went.
+        """
         began = time.monotonic()
         with self._log.open("w", encoding="utf-8") as log:
             command = self._command(sys.executable, "-m", "llama_fleet.entrypoint")
-            outside = subprocess.Popen(command, env=self._environment(), cwd="/", stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+            outside = subprocess.Popen(
+                command, env=self._environment(), cwd="/", stdin=subprocess.DEVNULL, stdout=log, stderr=log
+            )
         try:
             self._wait(outside, began)
             took = time.monotonic() - began
-            first = int(pathlib.Path(f"/proc/{outside.pid}/task/{outside.pid}/children").read_text(encoding="ascii").split()[0])
+            first = int(
+                pathlib.Path(f"/proc/{outside.pid}/task/{outside.pid}/children").read_text(encoding="ascii").split()[0]
+            )
             health = self._health(first)
             os.kill(first, 15)
             code = outside.wait(_STOP_SECONDS)
@@ -159,21 +203,42 @@ class Container:
             outside.kill()
             outside.wait()
         if health.returncode:
-            raise FailedError(f"the image's health check ended with {health.returncode}: {(health.stdout + health.stderr).strip()[-500:]}")
-        return {"ready_seconds": round(took, 2), "health": health.stdout.strip(), "ended_with": code, "unchanged": UNCHANGED in self._said()}
+            raise FailedError(
+                f"the image's health check ended with {health.returncode}: "
+                f"{(health.stdout + health.stderr).strip()[-500:]}"
+            )
+        return {
+            "ready_seconds": round(took, 2),
+            "health": health.stdout.strip(),
+            "ended_with": code,
+            "unchanged": UNCHANGED in self._said(),
+        }
 
     def _wait(self, process: subprocess.Popen[bytes], began: float) -> None:
         while time.monotonic() - began < _START_SECONDS:
             if process.poll() is not None:
                 raise FailedError(f"the entrypoint ended with {process.returncode}: {self._said()[-1000:]}")
-            with contextlib.suppress(urllib.error.URLError, OSError), urllib.request.urlopen(f"http://127.0.0.1:{self._run.port + _BESIDE}/health", timeout=5):
+            with (
+                contextlib.suppress(urllib.error.URLError, OSError),
+                urllib.request.urlopen(f"http://127.0.0.1:{self._run.port + _BESIDE}/health", timeout=5),
+            ):
                 return
             time.sleep(_PAUSE)
         raise FailedError(f"no answer within {_START_SECONDS:g} s: {self._said()[-1000:]}")
 
     def _health(self, first: int) -> subprocess.CompletedProcess[str]:
         """Ask as a container engine does: in there, with the container's environment, as its user."""
-        enter = ["nsenter", "--target", str(first), "--mount", "--pid", "--root", "--wd=/", f"--setuid={self.user}", f"--setgid={self.user}"]
+        enter = [
+            "nsenter",
+            "--target",
+            str(first),
+            "--mount",
+            "--pid",
+            "--root",
+            "--wd=/",
+            f"--setuid={self.user}",
+            f"--setgid={self.user}",
+        ]
         command = [*enter, sys.executable, "-m", "llama_fleet.health"]
         return subprocess.run(command, env=self._environment(), capture_output=True, text=True, check=False, timeout=60)
 

@@ -1,6 +1,8 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""Phase 4: an instance of each model: on which device it computes, what it takes of the memory against its plan, and how soon it is ready."""
+"""Phase 4: an instance of each model: on which device it computes, what it takes of the memory against its plan,
+and how soon it is ready.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,11 @@ if typing.TYPE_CHECKING:
 
 NAME = "instance"
 INSTANCE = "gpu-memory"
-NOT_SEEN = ("that an instance computes on a GPU", "GPU memory against its plan", "the device nodes that a server opens against its unit")
+NOT_SEEN = (
+    "that an instance computes on a GPU",
+    "GPU memory against its plan",
+    "the device nodes that a server opens against its unit",
+)
 
 
 def run(run: Run) -> typing.Iterator[Values]:
@@ -27,9 +33,17 @@ def run(run: Run) -> typing.Iterator[Values]:
             if model.name not in done:
                 found = _one(here, model)
                 yield found
-                unknown = [node for node in taken.unknown(found.get("nodes", {}), found.get("opened", [])) if node not in found["allowed"]]
+                unknown = [
+                    node
+                    for node in taken.unknown(found.get("nodes", {}), found.get("opened", []))
+                    if node not in found["allowed"]
+                ]
                 if unknown:
-                    yield {"not_seen": f"whether a unit allows {', '.join(unknown)}, of whose driver the kernel does not tell"}
+                    yield {
+                        "not_seen": (
+                            f"whether a unit allows {', '.join(unknown)}, of whose driver the kernel does not tell"
+                        )
+                    }
         if not run.gpu:
             yield from ({"not_seen": what} for what in NOT_SEEN)
 

@@ -1,6 +1,8 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""Phase 7: what a run costs that has nothing to do: module calls, seconds, and CPU seconds of all processes, of the whole command."""
+"""Phase 7: what a run costs that has nothing to do: module calls, seconds, and CPU seconds of all processes, of the
+whole command.
+"""
 
 from __future__ import annotations
 
@@ -77,9 +79,13 @@ def _command(run: Run, name: str, arguments: list[str]) -> str:
     environment = run.environment()
     environment |= {"PYTHONPATH": f"{ROOT / 'src'}:{run.site}", "PATH": f"{run.site / 'bin'}:{environment['PATH']}"}
     command = [sys.executable, "-m", "llama_fleet", name, "--prefix", str(run.work / "noop"), *arguments]
-    done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
+    done = subprocess.run(
+        command, env=environment, cwd=ROOT, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL
+    )
     if done.returncode:
-        raise FailedError(f"'llama-fleet {name}' ended with {done.returncode}: {(done.stdout + done.stderr).strip()[-1000:]}")
+        raise FailedError(
+            f"'llama-fleet {name}' ended with {done.returncode}: {(done.stdout + done.stderr).strip()[-1000:]}"
+        )
     return done.stdout
 
 

@@ -1,6 +1,8 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""Phase 3: the release, compiled for this GPU alone with all cores, or taken from the packed one that travels in the parcel."""
+"""Phase 3: the release, compiled for this GPU alone with all cores, or taken from the packed one that travels in
+the parcel.
+"""
 
 from __future__ import annotations
 
@@ -60,7 +62,9 @@ def completed(run: Run) -> str:
     """The packed release with the libraries of the host's toolkit, as a source."""
     found = run.toolkit()
     if not found:
-        raise FailedError("the packed release wants libcudart and libcublas, and this host has no CUDA toolkit with them")
+        raise FailedError(
+            "the packed release wants libcudart and libcublas, and this host has no CUDA toolkit with them"
+        )
     archive = pathlib.Path(parse_pinned(run.wanted[len(PACKED) :], "release").reference)
     return f"{PACKED}{packed_release.complete(archive, pathlib.Path(found), run.work, run.borrow('zstandard'))}"
 
@@ -69,21 +73,29 @@ def host_tools(run: Run) -> dict[str, str]:
     """Put the host's CMake and Ninja where the role keeps its own, which the parcel has not; returns where they are."""
     found = {name: shutil.which(name) or "" for name in ("cmake", "ninja")}
     if missing := [name for name, place in found.items() if not place]:
-        raise FailedError(f"this host has no {' and no '.join(missing)}, and neither has the parcel; collect it without --slim")
+        raise FailedError(
+            f"this host has no {' and no '.join(missing)}, and neither has the parcel; collect it without --slim"
+        )
     if not tools_venv.tools_ready(run.root, tools_venv.BUILD_TOOLS):
         venv = tools_venv.folder(run.root)
         subprocess.run([sys.executable, "-m", "venv", "--without-pip", "--clear", venv], check=True)
         for name, place in found.items():
             (venv / "bin" / name).symlink_to(place)
         python = str((venv / "bin/python").resolve())
-        (venv / tools_venv.STAMP).write_text(json.dumps({"python": python, "requirements": list(tools_venv.BUILD_TOOLS)}), encoding="utf-8")
+        (venv / tools_venv.STAMP).write_text(
+            json.dumps({"python": python, "requirements": list(tools_venv.BUILD_TOOLS)}), encoding="utf-8"
+        )
     return found
 
 
 def compiled(root: pathlib.Path) -> tuple[int, int]:
     """How many of how many objects the build that runs has made, by its log; 0 of 0 before it compiles."""
     logs = sorted((root / "builds").glob("*.log"), key=lambda file: file.stat().st_mtime)
-    steps = re.findall(r"^\[(\d+)/(\d+)\]", logs[-1].read_text(encoding="utf-8", errors="replace"), re.MULTILINE) if logs else []
+    steps = (
+        re.findall(r"^\[(\d+)/(\d+)\]", logs[-1].read_text(encoding="utf-8", errors="replace"), re.MULTILINE)
+        if logs
+        else []
+    )
     return (int(steps[-1][0]), int(steps[-1][1])) if steps else (0, 0)
 
 

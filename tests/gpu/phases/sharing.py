@@ -61,7 +61,9 @@ def _two(here: scene.Scene) -> dict[str, typing.Any]:
 
 
 def _held(here: scene.Scene) -> dict[str, typing.Any]:
-    """Another process takes nearly all of the GPU: an instance that does not fit is refused with figures, and the one that runs goes on."""
+    """Another process takes nearly all of the GPU: an instance that does not fit is refused with figures, and the
+    one that runs goes on.
+    """
     larger = {"model": here.model(here.run.models[-1]), **here.backend}
     before = here.instances.apply(FIRST, larger)
     given = {"model": here.model(here.run.models[0]), "port": here.port + 1, **here.backend}
@@ -73,17 +75,30 @@ def _held(here: scene.Scene) -> dict[str, typing.Any]:
             lists_it = str(pid) in told
     except hold.HoldError as error:
         raise FailedError(f"the GPU's memory cannot be held: {error}") from None
-    here.expect(_TOO_LITTLE in said, f"an instance for which there is no memory is not refused for that: {said[:_SHOWN] or 'it is taken'}")
+    here.expect(
+        _TOO_LITTLE in said,
+        f"an instance for which there is no memory is not refused for that: {said[:_SHOWN] or 'it is taken'}",
+    )
     here.expect("free, held by" in told, f"nvidia_driver_info does not tell of the memory: {told[:_SHOWN]}")
     after = here.instances.apply(FIRST, larger)
     here.expect(after["pid"] == before["pid"], "the instance that runs was restarted while the memory was held")
-    return {"case": "memory held by another process", "held_mib": mib, "refused": _TOO_LITTLE in said, "holder_named": lists_it, "said": said[:_SHOWN]}
+    return {
+        "case": "memory held by another process",
+        "held_mib": mib,
+        "refused": _TOO_LITTLE in said,
+        "holder_named": lists_it,
+        "said": said[:_SHOWN],
+    }
 
 
 def _half(here: scene.Scene, given: typing.Mapping[str, typing.Any]) -> int:
-    """MiB to leave free so that any program can still use the GPU, and the instance has half of what it is planned to take."""
+    """MiB to leave free so that any program can still use the GPU, and the instance has half of what it is planned
+    to take.
+    """
     planned = here.instances.apply(SECOND, given, check=True)["memory"]
-    wanted: int = sum(row["model_mib"] + row["context_mib"] + row["compute_mib"] for row in planned if row["device"] != HOST)
+    wanted: int = sum(
+        row["model_mib"] + row["context_mib"] + row["compute_mib"] for row in planned if row["device"] != HOST
+    )
     return taken.fixed(taken.memory(), taken.listed_free(here.release / "bin/llama-server")) + wanted // 2
 
 
@@ -99,7 +114,10 @@ def _recorded(here: scene.Scene) -> dict[str, typing.Any]:
     release = disguise.full(here.run.work, here.release, free_mib=100, model_mib=1200, context_mib=512)
     given = {"model": here.model(here.run.models[0]), "port": here.port + 1, "backend": "cuda", "n_gpu_layers": "all"}
     said = here.instances.refused(SECOND, {**given, "release": str(release)})
-    here.expect(f"of which 100 {_TOO_LITTLE}" in said, f"a recorded GPU that is full is not told: {said[:_SHOWN] or 'it is taken'}")
+    here.expect(
+        f"of which 100 {_TOO_LITTLE}" in said,
+        f"a recorded GPU that is full is not told: {said[:_SHOWN] or 'it is taken'}",
+    )
     return {"case": "memory of a recorded GPU", "refused": _TOO_LITTLE in said, "said": said[:_SHOWN]}
 
 

@@ -1,6 +1,8 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""Phase 5: how fast an instance reads and writes for 1 client and for 16, and llama-bench for comparison; with flash attention and without, f16 and q8_0."""
+"""Phase 5: how fast an instance reads and writes for 1 client and for 16, and llama-bench for comparison; with
+flash attention and without, f16 and q8_0.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +39,13 @@ class Case:
     @property
     def key(self) -> dict[str, typing.Any]:
         """What says in a result which case it is."""
-        return {"model": self.model.name, "flash_attn": self.flash_attn, "cache_type": self.cache_type, "by": self.by, "clients": self.clients}
+        return {
+            "model": self.model.name,
+            "flash_attn": self.flash_attn,
+            "cache_type": self.cache_type,
+            "by": self.by,
+            "clients": self.clients,
+        }
 
 
 def cases(models: typing.Sequence[Model], ways: typing.Sequence[tuple[str, str]]) -> list[Case]:
@@ -69,8 +77,16 @@ def _measured(here: scene.Scene, case: Case) -> dict[str, typing.Any]:
         device = "CUDA0" if run.gpu else "none"
         options = ("-fa", case.flash_attn, "-ctk", case.cache_type, "-ctv", case.cache_type)
         # It would share the GPU with a server that waits, which costs nothing but memory.
-        found = speed.bench(here.release, run.model_file(case.model), run.prompt, run.tokens, run.rounds, run.gpu, options)
-        return {"device": device, "prompt_tokens": run.prompt, "generated_tokens": run.tokens, "rounds": run.rounds, **found}
+        found = speed.bench(
+            here.release, run.model_file(case.model), run.prompt, run.tokens, run.rounds, run.gpu, options
+        )
+        return {
+            "device": device,
+            "prompt_tokens": run.prompt,
+            "generated_tokens": run.tokens,
+            "rounds": run.rounds,
+            **found,
+        }
     way = {"flash_attn": case.flash_attn, "cache_type_k": case.cache_type, "cache_type_v": case.cache_type}
     result = here.instances.apply(INSTANCE, {"model": here.model(case.model), **way, **here.backend})
     with gpus.Watch(run.gpu) as watch:

@@ -1,6 +1,8 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""What the tests of the module gguf_model share: its call, in this process and in one of its own, and what it leaves behind."""
+"""What the tests of the module gguf_model share: its call, in this process and in one of its own, and what it
+leaves behind.
+"""
 
 from __future__ import annotations
 
@@ -45,7 +47,9 @@ def weights(name: str, size: int = SIZE) -> bytes:
 
 
 def call(wanted: Result, check_mode: bool = False, **changes: object) -> Result:
-    return admitted("gguf_model", gguf_model.stage(typing.cast("typing.Any", Module({**wanted, **changes}, check_mode))))
+    return admitted(
+        "gguf_model", gguf_model.stage(typing.cast("typing.Any", Module({**wanted, **changes}, check_mode)))
+    )
 
 
 def problem(wanted: Result, **changes: typing.Any) -> str:
@@ -91,7 +95,9 @@ def wait_for(condition: typing.Callable[[], bool]) -> None:
 def use(wanted: Result, path: str, instance: str = "default") -> None:
     """A generation of an instance that serves the model at ``path``."""
     nothing: dict[str, str] = {}
-    Store(pathlib.Path(wanted["instances"]) / "instances" / instance).write(Content("exec", "", "", path, 1, nothing, nothing, ()))
+    Store(pathlib.Path(wanted["instances"]) / "instances" / instance).write(
+        Content("exec", "", "", path, 1, nothing, nothing, ())
+    )
 
 
 def new_revision(hub: Hub, name: str = "README.md", content: bytes = b"new") -> str:
@@ -102,7 +108,10 @@ def new_revision(hub: Hub, name: str = "README.md", content: bytes = b"new") -> 
 
 def states(folder: str) -> dict[str, tuple[int, int]]:
     """What a run that changes nothing leaves as it is."""
-    return {str(path): (path.lstat().st_ino, path.lstat().st_mtime_ns) for path in [pathlib.Path(folder), *pathlib.Path(folder).rglob("*")]}
+    return {
+        str(path): (path.lstat().st_ino, path.lstat().st_mtime_ns)
+        for path in [pathlib.Path(folder), *pathlib.Path(folder).rglob("*")]
+    }
 
 
 class Watch:

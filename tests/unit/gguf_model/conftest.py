@@ -24,7 +24,9 @@ def hub(tmp_path: pathlib.Path) -> typing.Iterator[Hub]:
         (root / "repos" / repo).mkdir(parents=True)
         for name in [*SHARDS, "SmolLM-Q8_0.gguf", "mmproj-Q4_K_M.gguf"]:
             (root / "repos" / repo / name).write_bytes(weights(name))
-    (root / "repos" / "owner" / "gated" / ".hub.json").write_text('{"gated": true, "granted": ["alice"]}', encoding="utf-8")
+    (root / "repos" / "owner" / "gated" / ".hub.json").write_text(
+        '{"gated": true, "granted": ["alice"]}', encoding="utf-8"
+    )
     (root / "accounts.json").write_text(json.dumps({TOKEN: "alice", "hf_bob": "bob"}), encoding="utf-8")
     (root / "files").mkdir()
     (root / "simple").mkdir()

@@ -50,7 +50,15 @@ def fit(hub: Hub, wanted: Result, release: pathlib.Path) -> Result:
             path.unlink()
         for quant, size in (("Q4_K_M", 40), ("Q8_0", 97), ("F16", 200)):
             write_model(folder / f"three-{quant}.gguf", size)
-    return {**wanted, "source": "owner/three", "quant": "fit", "memory": "100", "release": str(release), "ctx_size": 1024, "parallel": 4}
+    return {
+        **wanted,
+        "source": "owner/three",
+        "quant": "fit",
+        "memory": "100",
+        "release": str(release),
+        "ctx_size": 1024,
+        "parallel": 4,
+    }
 
 
 class TestFit:
@@ -62,7 +70,9 @@ class TestFit:
         assert (shown["available_mib"], shown["what"], shown["needed_mib"]) == (100, "given", 44)
         sizes = {"F16": 200, "Q8_0": 97, "Q4_K_M": 40}
         mib = {"F16": 0, "Q8_0": 101, "Q4_K_M": 44}
-        assert shown["candidates"] == [{"quant": each, "size": sizes[each] * MIB, "mib": mib[each], "fits": each == "Q4_K_M"} for each in sizes]
+        assert shown["candidates"] == [
+            {"quant": each, "size": sizes[each] * MIB, "mib": mib[each], "fits": each == "Q4_K_M"} for each in sizes
+        ]
         assert not pathlib.Path(fit["root"]).exists()
         assert "-c 4096 -np 4" in (release / "bin" / "asked").read_text(encoding="ascii")
         done = call(fit)
@@ -107,7 +117,9 @@ class TestFit:
             assert (planned["would_change"], planned["path"], planned["files"]) == (True, "", [])
             assert planned["plan"]["waits_for"].startswith("the release")
         assert not hub.settle()
-        assert problem(fit, release="/nowhere").startswith("gguf_model_release: found '/nowhere', which has no bin/llama-fit-params")
+        assert problem(fit, release="/nowhere").startswith(
+            "gguf_model_release: found '/nowhere', which has no bin/llama-fit-params"
+        )
         assert problem(fit, release="").startswith("gguf_model_release: found nothing")
 
     def test_none_fits(self, fit: Result) -> None:
@@ -171,7 +183,9 @@ class TestProjector:
     def test_none_there(self, wanted: Result, folder: pathlib.Path) -> None:
         for path in folder.glob("mmproj*"):
             path.unlink()
-        assert problem(wanted, mmproj=True, plan_only=True).startswith(f"gguf_model_mmproj: found no projector in '{REPO}' at ")
+        assert problem(wanted, mmproj=True, plan_only=True).startswith(
+            f"gguf_model_mmproj: found no projector in '{REPO}' at "
+        )
 
     def test_beside_a_local_file(self, wanted: Result, folder: pathlib.Path) -> None:
         path = folder / "SmolLM-Q8_0.gguf"
@@ -181,4 +195,6 @@ class TestProjector:
 
     def test_with_the_url_of_a_file(self, hub: Hub, wanted: Result) -> None:
         source = f"{hub.url}/files/plain.gguf#sha256={'0' * 64}"
-        assert problem(wanted, source=source, mmproj=True).startswith("gguf_model_mmproj: found true with the URL of a file")
+        assert problem(wanted, source=source, mmproj=True).startswith(
+            "gguf_model_mmproj: found true with the URL of a file"
+        )

@@ -1,6 +1,8 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""A Hub whose answers are paths, other shapes, and sizes that cannot be: one sentence that names it, and no file anywhere."""
+"""A Hub whose answers are paths, other shapes, and sizes that cannot be: one sentence that names it, and no file
+anywhere.
+"""
 
 from __future__ import annotations
 
@@ -80,7 +82,20 @@ def one_sentence(told: str) -> bool:
     return told.count("\n") == 0 and told.isprintable() and told.endswith(".")
 
 
-SHAS = ["../../../../victim", "/etc/passwd", SHA.upper(), SHA[:39], "", f"{SHA}\n", f"{SHA}/..", None, 7, [SHA], {"sha": SHA}, True]
+SHAS = [
+    "../../../../victim",
+    "/etc/passwd",
+    SHA.upper(),
+    SHA[:39],
+    "",
+    f"{SHA}\n",
+    f"{SHA}/..",
+    None,
+    7,
+    [SHA],
+    {"sha": SHA},
+    True,
+]
 
 
 @pytest.mark.parametrize("sha", SHAS)
@@ -88,12 +103,26 @@ def test_a_commit_that_is_none(hostile: tuple[Result, dict[str, str]], sha: obje
     wanted, answers = hostile
     answers["/revision/"] = json.dumps({**MODEL, "sha": sha})
     told = problem(wanted)
-    assert told.startswith(f"gguf_model_endpoint: found an answer of {wanted['endpoint']} for '{REPO}' that no Hub gives (the commit of 'main' ")
+    assert told.startswith(
+        f"gguf_model_endpoint: found an answer of {wanted['endpoint']} for '{REPO}' that no Hub gives (the commit of "
+        f"'main' "
+    )
     assert one_sentence(told)
     assert_untouched(wanted)
 
 
-OIDS = ["../../../../victim", "/etc/passwd", SUM.upper(), f"{SUM}0", f"sha256:{SUM}", f"{SUM}\n", 7, [SUM], {"a": 1}, True]
+OIDS = [
+    "../../../../victim",
+    "/etc/passwd",
+    SUM.upper(),
+    f"{SUM}0",
+    f"sha256:{SUM}",
+    f"{SUM}\n",
+    7,
+    [SUM],
+    {"a": 1},
+    True,
+]
 PATHS: list[object] = [
     "../../victim.gguf",
     "/etc/m-Q4_K_M.gguf",
@@ -119,20 +148,40 @@ def test_a_file_that_cannot_be(hostile: tuple[Result, dict[str, str]], entry: di
     wanted, answers = hostile
     answers["/tree/"] = json.dumps([entry])
     told = problem(wanted)
-    assert told.startswith(f"gguf_model_endpoint: found an answer of {wanted['endpoint']} for '{REPO}' that no Hub gives (an entry.")
+    assert told.startswith(
+        f"gguf_model_endpoint: found an answer of {wanted['endpoint']} for '{REPO}' that no Hub gives (an entry."
+    )
     assert one_sentence(told)
     assert_untouched(wanted)
 
 
-SHAPES = ["{}", "[]", "null", '"text"', "7", "[[]]", "[null]", '["x"]', '[{"type": "file"}]', "[" * 50_000, '{"error": {}}', "<html>", ""]
+SHAPES = [
+    "{}",
+    "[]",
+    "null",
+    '"text"',
+    "7",
+    "[[]]",
+    "[null]",
+    '["x"]',
+    '[{"type": "file"}]',
+    "[" * 50_000,
+    '{"error": {}}',
+    "<html>",
+    "",
+]
 ODD_LFS: list[object] = [[], "x", 7, {"oid": SUM}, True]
 SHAPES += [json.dumps([{**FILE, "lfs": lfs}]) for lfs in ODD_LFS]
-SHAPES += [json.dumps([{**FILE, "lastCommit": commit}]) for commit in ("x", {"id": 1}, {"id": 1, "title": 1, "date": 7})]
+SHAPES += [
+    json.dumps([{**FILE, "lastCommit": commit}]) for commit in ("x", {"id": 1}, {"id": 1, "title": 1, "date": 7})
+]
 
 
 @pytest.mark.parametrize("text", SHAPES)
 @pytest.mark.parametrize("kind", ["/revision/", "/tree/"])
-def test_no_shape_of_an_answer_ends_in_a_traceback(hostile: tuple[Result, dict[str, str]], kind: str, text: str) -> None:
+def test_no_shape_of_an_answer_ends_in_a_traceback(
+    hostile: tuple[Result, dict[str, str]], kind: str, text: str
+) -> None:
     wanted, answers = hostile
     answers[kind] = text
     told = problem(wanted)

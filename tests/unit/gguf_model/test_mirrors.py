@@ -64,7 +64,11 @@ def test_mirror_that_cannot_be_trusted(hub: Hub, wanted: Result, store: pathlib.
 
 @pytest.mark.parametrize(
     ("mirror", "said"),
-    [("ftp://host/models", "found 'ftp://host/models'"), ("https://me:hush@host/models", "a URL with a user name or password in it"), ("host", "'host'")],
+    [
+        ("ftp://host/models", "found 'ftp://host/models'"),
+        ("https://me:hush@host/models", "a URL with a user name or password in it"),
+        ("host", "'host'"),
+    ],
 )
 def test_no_mirror(wanted: Result, mirror: str, said: str) -> None:
     told = problem(wanted, mirrors=[mirror])
@@ -92,7 +96,9 @@ class TestOffline:
         before = len(hub.settle())
         there[1].unlink()
         told = problem(wanted, offline=True)
-        assert told.startswith(f"gguf_model_offline: found true, but 1 of 3 files are not in {there[0].parent}: {SHARDS[1]}")
+        assert told.startswith(
+            f"gguf_model_offline: found true, but 1 of 3 files are not in {there[0].parent}: {SHARDS[1]}"
+        )
         assert len(hub.settle()) == before
 
     def test_a_mirror_serves_what_is_recorded(self, hub: Hub, wanted: Result, store: pathlib.Path) -> None:

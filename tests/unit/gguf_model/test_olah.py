@@ -65,13 +65,19 @@ def olah(hub: Hub, wanted: Result, tmp_path: pathlib.Path) -> typing.Iterator[st
     port, folder = free_port(), tmp_path / "olah"
     folder.mkdir()
     storage = f"{hub.host}:{hub.storage_port}"
-    (folder / "settings.toml").write_text(SETTINGS.format(port=port, cache=folder, front=f"{hub.host}:{hub.port}", storage=storage), encoding="utf-8")
+    (folder / "settings.toml").write_text(
+        SETTINGS.format(port=port, cache=folder, front=f"{hub.host}:{hub.port}", storage=storage), encoding="utf-8"
+    )
     environment = {"PATH": os.environ["PATH"], "HOME": str(folder), "LC_ALL": "C.UTF-8"}
     with (folder / "output").open("wb") as output:
-        process = subprocess.Popen([OLAH, "-c", str(folder / "settings.toml")], cwd=folder, env=environment, stdout=output, stderr=output)
+        process = subprocess.Popen(
+            [OLAH, "-c", str(folder / "settings.toml")], cwd=folder, env=environment, stdout=output, stderr=output
+        )
         try:
             wanted["endpoint"] = f"http://127.0.0.1:{port}"
-            wait_for(lambda: answers(f"{wanted['endpoint']}/api/models/{REPO}/revision/main") or process.poll() is not None)
+            wait_for(
+                lambda: answers(f"{wanted['endpoint']}/api/models/{REPO}/revision/main") or process.poll() is not None
+            )
             assert process.poll() is None, (folder / "output").read_text(encoding="utf-8")
             yield wanted["endpoint"]
         finally:
@@ -81,7 +87,9 @@ def olah(hub: Hub, wanted: Result, tmp_path: pathlib.Path) -> typing.Iterator[st
 
 def test_a_split_model(hub: Hub, wanted: Result, olah: str) -> None:
     planned = call(wanted, check_mode=True)
-    assert [(file["name"], file["size"], file["url"].startswith(olah)) for file in planned["plan"]["fetch"]] == [(name, SIZE, True) for name in SHARDS]
+    assert [(file["name"], file["size"], file["url"].startswith(olah)) for file in planned["plan"]["fetch"]] == [
+        (name, SIZE, True) for name in SHARDS
+    ]
     done = call(wanted)
     assert done["changed"]
     assert (done["quant"], done["revision"], done["downloaded"]) == ("Q4_K_M", hub.repos.commit(REPO), 3 * SIZE)

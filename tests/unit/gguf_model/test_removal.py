@@ -10,7 +10,20 @@ import pathlib
 import pytest
 
 from tests.hub import Fault, Hub
-from tests.unit.gguf_model.case import REPO, SHARDS, SIZE, Result, call, new_revision, problem, requests_during, states, tree, use, weights
+from tests.unit.gguf_model.case import (
+    REPO,
+    SHARDS,
+    SIZE,
+    Result,
+    call,
+    new_revision,
+    problem,
+    requests_during,
+    states,
+    tree,
+    use,
+    weights,
+)
 
 
 def files(wanted: Result) -> set[str]:
@@ -90,7 +103,9 @@ class TestAbsent:
         use(wanted, there["path"])
         (manifest,) = pathlib.Path(wanted["instances"]).rglob("manifest.json")
         manifest.write_text("{", encoding="utf-8")
-        assert problem(wanted, state="absent").startswith(f"gguf_model_instances: found {manifest}, which cannot be read")
+        assert problem(wanted, state="absent").startswith(
+            f"gguf_model_instances: found {manifest}, which cannot be read"
+        )
         assert pathlib.Path(there["path"]).is_file()
 
     def test_a_path_is_only_forgotten(self, wanted: Result, tmp_path: pathlib.Path) -> None:

@@ -11,7 +11,20 @@ import shutil
 import typing
 
 from tests.hub import Fault, Hub
-from tests.unit.gguf_model.case import REPO, SHARDS, SIZE, Result, call, new_revision, problem, requests_during, states, tree, watched, weights
+from tests.unit.gguf_model.case import (
+    REPO,
+    SHARDS,
+    SIZE,
+    Result,
+    call,
+    new_revision,
+    problem,
+    requests_during,
+    states,
+    tree,
+    watched,
+    weights,
+)
 
 if typing.TYPE_CHECKING:
     import pytest
@@ -118,7 +131,9 @@ def test_store_that_cannot_be_written(hub: Hub, wanted: Result, monkeypatch: pyt
     assert "\n" not in told
 
 
-def test_store_with_other_inodes_that_cannot_be_written(hub: Hub, wanted: Result, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_store_with_other_inodes_that_cannot_be_written(
+    hub: Hub, wanted: Result, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = paths(call(wanted))[0]
     data = path.read_bytes()
     path.unlink()

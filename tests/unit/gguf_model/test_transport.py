@@ -28,7 +28,9 @@ class Xet:
         self.fails = fails
         self.urls: list[str] = []
 
-    def __call__(self, _client: object, url: str, _endpoint: str, token: str, part: pathlib.Path, size: int, *_more: object) -> int:
+    def __call__(
+        self, _client: object, url: str, _endpoint: str, token: str, part: pathlib.Path, size: int, *_more: object
+    ) -> int:
         if len(self.urls) == self.fails:
             raise XetError(f"Xet stalled at {url.rpartition('/')[2]}")
         assert token == TOKEN
@@ -45,7 +47,11 @@ def test_xet_and_http_for_the_rest(hub: Hub, wanted: Result, monkeypatch: pytest
     assert done["downloaded"] == 3 * SIZE
     assert [pathlib.Path(file["path"]).read_bytes() for file in done["files"]] == [weights(name) for name in SHARDS]
     assert hub.sent == (3 - fails) * SIZE
-    told = [f"gguf_model_transport: Xet stalled at {SHARDS[fails]}, so plain HTTP was used instead of Xet."] if fails < 3 else []
+    told = (
+        [f"gguf_model_transport: Xet stalled at {SHARDS[fails]}, so plain HTTP was used instead of Xet."]
+        if fails < 3
+        else []
+    )
     assert done.get("warnings", []) == told
     assert call(wanted, source="owner/gated", token=TOKEN, transport="xet")["changed"] is False
 
@@ -64,11 +70,15 @@ def test_no_xet_unless_asked_for(wanted: Result, monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.mark.parametrize(("changes", "kept"), [({"check_mode": True}, False), ({"plan_only": True}, True), ({}, True)])
-def test_only_check_mode_keeps_no_client(wanted: Result, monkeypatch: pytest.MonkeyPatch, changes: Result, kept: bool) -> None:
+def test_only_check_mode_keeps_no_client(
+    wanted: Result, monkeypatch: pytest.MonkeyPatch, changes: Result, kept: bool
+) -> None:
     asked = []
 
     @contextlib.contextmanager
-    def client(_root: pathlib.Path, _index: str, _progress: object, keep: bool, endpoint: str) -> typing.Iterator[object]:
+    def client(
+        _root: pathlib.Path, _index: str, _progress: object, keep: bool, endpoint: str
+    ) -> typing.Iterator[object]:
         asked.append(keep)
         assert endpoint == wanted["endpoint"]
         yield huggingface_hub
@@ -80,7 +90,11 @@ def test_only_check_mode_keeps_no_client(wanted: Result, monkeypatch: pytest.Mon
 
 def test_a_wait_that_the_hub_asks_for_is_shown(hub: Hub, wanted: Result, monkeypatch: pytest.MonkeyPatch) -> None:
     shown: list[str] = []
-    monkeypatch.setattr(Progress, "_write", lambda _self, snapshot, force: shown.append(f"{snapshot.text()}{'' if force else ' if it is time'}"))
+    monkeypatch.setattr(
+        Progress,
+        "_write",
+        lambda _self, snapshot, force: shown.append(f"{snapshot.text()}{'' if force else ' if it is time'}"),
+    )
     patient = functools.partial(segments.fetch_all, manner=segments.Manner(longest_wait=1.0))
     monkeypatch.setattr(segments, "fetch_all", patient)
     hub.faults["SmolLM-Q8_0.gguf"] = Fault(status=429, retry_after="120", where="storage")
@@ -98,10 +112,16 @@ def test_the_token_is_nowhere(hub: Hub, wanted: Result) -> None:
     with start({**wanted, "source": "owner/gated", "token": TOKEN, "_ansible_diff": True}) as process:
         seen = b""
         while hub.sent == 0 and process.poll() is None:
-            seen += b"".join(pathlib.Path(f"/proc/{process.pid}/{name}").read_bytes() for name in ("cmdline", "environ"))
+            seen += b"".join(
+                pathlib.Path(f"/proc/{process.pid}/{name}").read_bytes() for name in ("cmdline", "environ")
+            )
         output, _nothing = process.communicate()
     assert '"changed": true' in output
-    files = [path for folder in (wanted["root"], wanted["progress_file"]) for path in [pathlib.Path(folder), *pathlib.Path(folder).rglob("*")]]
+    files = [
+        path
+        for folder in (wanted["root"], wanted["progress_file"])
+        for path in [pathlib.Path(folder), *pathlib.Path(folder).rglob("*")]
+    ]
     assert [path for path in files if path.is_file() and TOKEN.encode() in path.read_bytes()] == []
     assert b"PYTHONPATH" in seen
     assert TOKEN.encode() not in seen
@@ -118,7 +138,9 @@ def test_the_token_is_nowhere(hub: Hub, wanted: Result) -> None:
         (SHARDS[2], Fault(html=True), "HTML"),
     ],
 )
-def test_what_a_broken_hub_says_is_one_sentence_without_the_token(hub: Hub, wanted: Result, name: str, fault: Fault, said: str) -> None:
+def test_what_a_broken_hub_says_is_one_sentence_without_the_token(
+    hub: Hub, wanted: Result, name: str, fault: Fault, said: str
+) -> None:
     hub.faults[name] = fault
     with start({**wanted, "source": "owner/gated", "token": TOKEN}) as process:
         output, _nothing = process.communicate()

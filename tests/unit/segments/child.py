@@ -13,7 +13,12 @@ import re
 import sys
 import typing
 
-from ansible_collections.llama_fleet.core.plugins.module_utils.transfer.segments import Manner, Origin, Wanted, fetch_all
+from ansible_collections.llama_fleet.core.plugins.module_utils.transfer.segments import (
+    Manner,
+    Origin,
+    Wanted,
+    fetch_all,
+)
 
 
 def main() -> None:
@@ -30,7 +35,11 @@ def main() -> None:
 
 def _fetch(url: str, sha256: str, size: str, segment: str, part: str) -> typing.NoReturn:
     """Fetch and exit: with 0, or with 1 where that took more memory than 150 MB."""
-    fetch_all([Wanted("model", sha256, int(size), pathlib.Path(part), (Origin(url),))], "source", manner=Manner(segment=int(segment)))
+    fetch_all(
+        [Wanted("model", sha256, int(size), pathlib.Path(part), (Origin(url),))],
+        "source",
+        manner=Manner(segment=int(segment)),
+    )
     highest = re.search(r"VmHWM:\s*(\d+) kB", pathlib.Path("/proc/self/status").read_text(encoding="utf-8"))
     os._exit(0 if highest and int(highest.group(1)) < 150 << 10 else 1)
 

@@ -23,13 +23,20 @@ if typing.TYPE_CHECKING:
 
 
 class TestDisk:
-    def test_no_space_is_said_before_a_byte_is_fetched(self, hub: Hub, wanted: Wanted, small_disk: pathlib.Path) -> None:
+    def test_no_space_is_said_before_a_byte_is_fetched(
+        self, hub: Hub, wanted: Wanted, small_disk: pathlib.Path
+    ) -> None:
         full = dataclasses.replace(wanted, part=small_disk / "parts" / "x")
-        assert problem_of(full).startswith(f"disk space: found no space left while writing {full.part}.part, wanted room for the whole file; make room there")
+        assert problem_of(full).startswith(
+            f"disk space: found no space left while writing {full.part}.part, wanted room for the whole file; make "
+            f"room there"
+        )
         assert hub.settle() == []
         assert_nothing_left(full)
 
-    def test_no_space_where_none_can_be_reserved(self, hub: Hub, wanted: Wanted, small_disk: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_no_space_where_none_can_be_reserved(
+        self, hub: Hub, wanted: Wanted, small_disk: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         monkeypatch.setattr(os, "posix_fallocate", _raising(errno.EOPNOTSUPP))
         assert "no space left" in problem_of(dataclasses.replace(wanted, part=small_disk / "x"))
         assert hub.settle() == []
@@ -39,12 +46,16 @@ class TestDisk:
         fetch(wanted)
         assert_right(wanted)
 
-    def test_a_disk_that_fails_on_the_way_is_no_fault_of_the_origin(self, hub: Hub, wanted: Wanted, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_disk_that_fails_on_the_way_is_no_fault_of_the_origin(
+        self, hub: Hub, wanted: Wanted, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         monkeypatch.setattr(os, "pwrite", _raising(errno.EIO))
         assert problem_of(wanted).startswith(f"disk space: found {os.strerror(errno.EIO)} while writing")
         assert len(requests(hub, "storage")) == 1
 
-    def test_the_journal_is_written_after_the_bytes_are_safe(self, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_the_journal_is_written_after_the_bytes_are_safe(
+        self, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         disk = segment_journal.PartFile(tmp_path / "x", 2 * SEGMENT, SEGMENT, "0" * 64, ["http://a"])
         disk.open()
         disk.reserve()
@@ -57,7 +68,9 @@ class TestDisk:
         assert done == ["pwrite", "fdatasync", "replace"]
         assert waiting_bytes(tmp_path / "x") == SEGMENT
 
-    def test_the_file_is_safe_before_it_has_its_name(self, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_the_file_is_safe_before_it_has_its_name(
+        self, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         disk = segment_journal.PartFile(tmp_path / "x", SEGMENT, SEGMENT, "0" * 64, ["http://a"])
         disk.open()
         disk.reserve()
@@ -71,7 +84,9 @@ class TestDisk:
         assert done[:2] == ["fsync", "replace"]
         assert (tmp_path / "x").read_bytes() == DATA[:SEGMENT]
 
-    def test_what_the_kernel_takes_in_pieces_is_written_whole(self, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_what_the_kernel_takes_in_pieces_is_written_whole(
+        self, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         disk = segment_journal.PartFile(tmp_path / "x", SEGMENT, SEGMENT, "0" * 64, ["http://a"])
         disk.open()
         disk.reserve()

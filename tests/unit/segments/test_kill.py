@@ -75,7 +75,8 @@ def watch(event, arguments):
     if event in ("os.rename", "os.remove", "os.truncate"):
         if seen == int(number):
             os.kill(os.getpid(), signal.SIGKILL)
-        print(event, [os.path.basename(str(each)) for each in arguments[:2] if isinstance(each, (str, os.PathLike))], flush=True)
+        paths = [each for each in arguments[:2] if isinstance(each, (str, os.PathLike))]
+        print(event, [os.path.basename(str(each)) for each in paths], flush=True)
         seen += 1
 sys.addaudithook(watch)
 fetch_all([Wanted("model", sha256, int(size), done, (Origin(url),))], "source")
@@ -94,7 +95,9 @@ def test_a_kill_at_the_end_costs_no_byte(tmp_path: pathlib.Path) -> None:
             part = tmp_path / f"{number}" / "x"
             command = [sys.executable, "-c", LAST, f"{hub.url}/files/model", sha256, str(len(data)), str(part)]
             environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-            killed = subprocess.run([*command, str(number)], env=environment, capture_output=True, text=True, timeout=60, check=False)
+            killed = subprocess.run(
+                [*command, str(number)], env=environment, capture_output=True, text=True, timeout=60, check=False
+            )
             assert (killed.stderr, killed.returncode) == ("", -signal.SIGKILL if killed.returncode else 0)
             steps |= set(killed.stdout.splitlines())
             if not killed.returncode:
@@ -119,7 +122,12 @@ def test_a_kill_at_the_end_costs_no_byte(tmp_path: pathlib.Path) -> None:
 def _lives(hub: Hub, data: bytes, part: pathlib.Path) -> subprocess.Popen[bytes]:
     given = [f"{hub.url}/files/model", hashlib.sha256(data).hexdigest(), str(SIZE), str(SEGMENT), str(part)]
     command = [sys.executable, "-m", "tests.unit.segments.child", *given]
-    return subprocess.Popen(command, env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    return subprocess.Popen(
+        command,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
 
 
 def _next(lives: subprocess.Popen[bytes]) -> int:

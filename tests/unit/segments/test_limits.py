@@ -21,7 +21,20 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.transfer.file imp
 from ansible_collections.llama_fleet.core.plugins.module_utils.transfer.segments import Manner, Origin, Received, Wanted
 from ansible_collections.llama_fleet.core.tests.unit.raw_server import Asked, Peer, RawServer
 from tests.hub import Fault, Hub
-from tests.unit.segments.case import COUNT, DATA, NAME, QUICK, SEGMENT, SIZE, assert_right, fetch, plain, problem_of, repo, requests
+from tests.unit.segments.case import (
+    COUNT,
+    DATA,
+    NAME,
+    QUICK,
+    SEGMENT,
+    SIZE,
+    assert_right,
+    fetch,
+    plain,
+    problem_of,
+    repo,
+    requests,
+)
 
 
 class TestAskedTooMuch:
@@ -75,7 +88,7 @@ class TestAskedTooMuch:
 
     def test_a_date_to_wait_for(self, hub: Hub, wanted: Wanted) -> None:
         hub.faults[NAME] = Fault(status=429, retry_after=email.utils.formatdate(time.time() + 120, usegmt=True))
-        assert 110 < getattr(_ask(hub, wanted), "after") <= 121  # noqa: B009 - the type says nothing of it, and the test shall fail without it
+        assert 110 < getattr(_ask(hub, wanted), "after") <= 121  # noqa: B009 - its type lacks it
 
     def test_one_connection_and_slowly_more(self) -> None:
         pace = Pace(4)
@@ -83,7 +96,10 @@ class TestAskedTooMuch:
         source.failed(BusyError("x", 7), 0, 100.0, Manner(), last=True)
         assert (pace.allowed, pace.not_before) == (1, 107.0)
         source.failed(BusyError("x", 100000), 0, 100.0, Manner(), last=True)
-        assert (pace.not_before, source.failures) == (400.0, 1)  # capped; and asked in the same round, so the same failure
+        assert (pace.not_before, source.failures) == (
+            400.0,
+            1,
+        )  # capped; and asked in the same round, so the same failure
         grown = []
         for _segment in range(20):
             pace.delivered()
@@ -137,12 +153,16 @@ class TestSignedLocations:
 
     def test_one_that_is_never_good(self, hub: Hub, wanted: Wanted) -> None:
         hub.faults[NAME] = Fault(status=403, times=1000, where="storage")
-        assert f"HTTP status 403 from http://127.0.0.1:{hub.storage_port}/{wanted.sha256} from {hub.url}" in problem_of(wanted)
+        assert f"HTTP status 403 from http://127.0.0.1:{hub.storage_port}/{wanted.sha256} from {hub.url}" in problem_of(
+            wanted
+        )
         assert len(requests(hub, "front")) == 3
 
     def test_the_redirect_tells_of_another_file(self, hub: Hub, wanted: Wanted) -> None:
         assert f"found a file of {SIZE} bytes from" in problem_of(dataclasses.replace(wanted, size=SIZE - 1))
-        assert f"found a file with sha256 {wanted.sha256} from" in problem_of(dataclasses.replace(wanted, sha256="0" * 64))
+        assert f"found a file with sha256 {wanted.sha256} from" in problem_of(
+            dataclasses.replace(wanted, sha256="0" * 64)
+        )
         assert hub.sent == 0
 
 
@@ -175,7 +195,12 @@ class TestFewBytesAtATime:
         def answer(asked: Asked, peer: Peer) -> None:
             last = int(asked.headers["range"].rpartition("-")[2])
             told = [("Content-Range", f"bytes {asked.first}-{last}/{SIZE}")]
-            peer.reply(206, DATA[asked.first : asked.first + (512 if asked.first else 5000)], told, length=last + 1 - asked.first)
+            peer.reply(
+                206,
+                DATA[asked.first : asked.first + (512 if asked.first else 5000)],
+                told,
+                length=last + 1 - asked.first,
+            )
 
         with RawServer(answer).serving() as server:
             problem = problem_of(dataclasses.replace(wanted, origins=(Origin(f"{server.url}/x"),)), connections=1)
@@ -186,12 +211,17 @@ class TestFewBytesAtATime:
     def test_a_byte_at_a_time(self, wanted: Wanted, rate: float) -> None:
         def answer(asked: Asked, peer: Peer) -> None:
             last = int(asked.headers["range"].rpartition("-")[2])
-            head = f"HTTP/1.1 206 x\r\nContent-Range: bytes {asked.first}-{last}/{SIZE}\r\nContent-Length: {last + 1 - asked.first}\r\n\r\n"
+            head = (
+                f"HTTP/1.1 206 x\r\nContent-Range: bytes {asked.first}-{last}/{SIZE}\r\nContent-Length: "
+                f"{last + 1 - asked.first}\r\n\r\n"
+            )
             peer.send(head.encode())
             peer.dribble(DATA[asked.first :], rate)
 
         manner = dataclasses.replace(QUICK, stall=1.0)
         with RawServer(answer).serving() as server:
-            problem = problem_of(dataclasses.replace(wanted, origins=(Origin(f"{server.url}/x"),)), connections=1, manner=manner)
+            problem = problem_of(
+                dataclasses.replace(wanted, origins=(Origin(f"{server.url}/x"),)), connections=1, manner=manner
+            )
             assert "no byte for 1 s" in problem or (rate < 1 and "1024 a second are the least" in problem)
             assert len(server.asked) == QUICK.tries

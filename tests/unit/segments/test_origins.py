@@ -11,7 +11,13 @@ import pytest
 
 from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.status import impostor
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, ProblemError
-from ansible_collections.llama_fleet.core.plugins.module_utils.transfer.segments import Manner, Origin, Received, Wanted, waiting_bytes
+from ansible_collections.llama_fleet.core.plugins.module_utils.transfer.segments import (
+    Manner,
+    Origin,
+    Received,
+    Wanted,
+    waiting_bytes,
+)
 from tests.hub import Fault, Hub, handler
 from tests.unit.segments.case import (
     DATA,
@@ -67,13 +73,18 @@ class TestFallThrough:
         assert len(mirror.settle()) <= 3
 
     @pytest.mark.parametrize(("fault", "reason"), USELESS, ids=IDS)
-    def test_each_is_named_with_its_reason(self, hub: Hub, mirror: Hub, mirrored: Wanted, fault: Fault, reason: str) -> None:
+    def test_each_is_named_with_its_reason(
+        self, hub: Hub, mirror: Hub, mirrored: Wanted, fault: Fault, reason: str
+    ) -> None:
         mirror.faults[NAME] = dataclasses.replace(fault)
         hub.faults[NAME] = Fault(status=404, times=ALWAYS, code="EntryNotFound")
         told = problem_of(mirrored, manner=IMPATIENT if fault.stall_at == 0 else QUICK)
         assert told.startswith(f"{VARIABLE}: found no origin that delivers it ({mirrored.origins[0].url}: ")
         assert reason in told or (reason == "broke" and "onnection reset by peer" in told)
-        assert f"; {mirrored.origins[1].url}: HTTP status 404 (EntryNotFound)), wanted the {SIZE} bytes of {NAME} with sha256 {mirrored.sha256}; check" in told
+        assert (
+            f"; {mirrored.origins[1].url}: HTTP status 404 (EntryNotFound)), wanted the {SIZE} bytes of {NAME} with "
+            f"sha256 {mirrored.sha256}; check"
+        ) in told
         assert_nothing_left(mirrored)
 
     def test_a_mirror_that_dies_on_the_way(self, hub: Hub, mirror: Hub, mirrored: Wanted) -> None:
@@ -171,21 +182,46 @@ class TestDefiniteAnswers:
         ("repository", "name", "headers", "found", "fix"),
         [
             ("owner/model", "none.gguf", {}, "HTTP status 404 (EntryNotFound)", "check the name and the revision"),
-            ("owner/none", NAME, {}, "HTTP status 401 (RepoNotFound)", "check the token and that its account may read this"),
-            ("owner/gated", NAME, {}, "HTTP status 401 (GatedRepo)", "check the token and that its account may read this"),
-            ("owner/gated", NAME, {"Authorization": "Bearer hf_alice"}, "HTTP status 403 (GatedRepo)", "check the token and that its account may read this"),
+            (
+                "owner/none",
+                NAME,
+                {},
+                "HTTP status 401 (RepoNotFound)",
+                "check the token and that its account may read this",
+            ),
+            (
+                "owner/gated",
+                NAME,
+                {},
+                "HTTP status 401 (GatedRepo)",
+                "check the token and that its account may read this",
+            ),
+            (
+                "owner/gated",
+                NAME,
+                {"Authorization": "Bearer hf_alice"},
+                "HTTP status 403 (GatedRepo)",
+                "check the token and that its account may read this",
+            ),
         ],
     )
-    def test_one_clear_sentence(self, hub: Hub, wanted: Wanted, repository: str, name: str, headers: dict[str, str], found: str, fix: str) -> None:
+    def test_one_clear_sentence(
+        self, hub: Hub, wanted: Wanted, repository: str, name: str, headers: dict[str, str], found: str, fix: str
+    ) -> None:
         url = f"{hub.url}/{repository}/resolve/main/{name}"
         told = problem_of(dataclasses.replace(wanted, origins=(Origin(url, headers),)))
-        assert told == f"{VARIABLE}: found {found} from {url}, wanted the {SIZE} bytes of {NAME} with sha256 {wanted.sha256}; {fix}."
+        assert told == (
+            f"{VARIABLE}: found {found} from {url}, wanted the {SIZE} bytes of {NAME} with sha256 {wanted.sha256}; "
+            f"{fix}."
+        )
         assert len(hub.settle()) == 1
 
     def test_secrets_are_in_no_message_and_in_no_file(self, hub: Hub, wanted: Wanted) -> None:
         url = f"http://me:s3cret@{hub.host}:{hub.port}/files/{NAME}?token=s3cret"
         hub.faults[NAME] = Fault(cut_at=4 * SEGMENT, cuts=ALWAYS)
-        hidden = dataclasses.replace(wanted, origins=(Origin(url, {"X-Key": "s3cret"}), Origin(url, {"X-Key": "s3cret\n"})))
+        hidden = dataclasses.replace(
+            wanted, origins=(Origin(url, {"X-Key": "s3cret"}), Origin(url, {"X-Key": "s3cret\n"}))
+        )
         assert "s3cret" not in problem_of(hidden)
         assert "s3cret" not in wanted.part.with_name("x.journal").read_text(encoding="utf-8")
         assert "s3cret" not in repr(Origin("http://x", {"X-Key": "s3cret"}))

@@ -63,7 +63,14 @@ def test_the_space_is_taken_from_the_beginning(left: Wanted) -> None:
 
 @pytest.mark.parametrize(
     "change",
-    [{"size": SIZE + 1}, {"segment": SEGMENT * 2}, {"sha256": "0" * 64}, {"done": "0" * (COUNT + 1)}, {"done": 7}, {"size": None}],
+    [
+        {"size": SIZE + 1},
+        {"segment": SEGMENT * 2},
+        {"sha256": "0" * 64},
+        {"done": "0" * (COUNT + 1)},
+        {"done": 7},
+        {"size": None},
+    ],
     ids="-".join,
 )
 def test_a_journal_of_something_else_is_ignored(left: Wanted, change: dict[str, object]) -> None:
@@ -124,7 +131,10 @@ def test_what_is_there_needs_no_origin(left: Wanted) -> None:
     alone = dataclasses.replace(left, origins=())
     assert fetch(alone) == Received(0, SIZE)
     left.part.write_bytes(b"x" * SIZE)
-    sentence = f"gguf_model_source: found nowhere to fetch {NAME} from, wanted the {SIZE} bytes of {NAME} with sha256 {left.sha256}."
+    sentence = (
+        f"gguf_model_source: found nowhere to fetch {NAME} from, wanted the {SIZE} bytes of {NAME} with sha256 "
+        f"{left.sha256}."
+    )
     assert problem_of(alone) == sentence
     assert problem_of(alone) == sentence
     assert list(left.part.parent.iterdir()) == []
@@ -147,7 +157,10 @@ def test_a_second_run_at_once_is_refused_and_spoils_nothing(hub: Hub, left: Want
         assert other.stdout.readline() == b"held\n"
         journal = before[1]  # the other, which wants another file, has thrown it away
         _places(left)[1].write_bytes(journal)
-        assert problem_of(left) == f"{left.part}: found another run that fetches it, wanted one at a time; wait for the other."
+        assert (
+            problem_of(left)
+            == f"{left.part}: found another run that fetches it, wanted one at a time; wait for the other."
+        )
         assert hub.sent == 0
         assert [path.read_bytes() for path in _places(left)] == before
         other.kill()

@@ -31,11 +31,16 @@ Make = typing.Callable[..., "Plan"]
 
 
 class Plan:
-    """The schedule of some files at one server, or each at its own, all of them proven; its clock is what the test says."""
+    """The schedule of some files at one server, or each at its own, all of them proven; its clock is what the test
+    says.
+    """
 
     def __init__(self, folder: pathlib.Path, files: int, url: str = "http://host/x") -> None:
         paces: dict[tuple[str, str], Pace] = {}
-        wanted = [Wanted(f"{number}", "0" * 64, SIZE, folder / f"{number}", (Origin(url.format(number)),)) for number in range(files)]
+        wanted = [
+            Wanted(f"{number}", "0" * 64, SIZE, folder / f"{number}", (Origin(url.format(number)),))
+            for number in range(files)
+        ]
         self.files = [SegmentedFile(each, Pool(Limits(5)), paces, QUICK, MOST) for each in wanted]
         for file in self.files:
             file.open()
@@ -88,7 +93,9 @@ class TestConnections:
     def test_all_are_used_where_bytes_are_waited_for(self, plan: Make) -> None:
         one = plan(1)
         job = one.begin(10)
-        assert [job.file.demand.received(job, 0.04, 0.01, 10.05 * number) for number in range(1, 7)] == [False] * 3 + [True] + [False] * 2
+        assert [job.file.demand.received(job, 0.04, 0.01, 10.05 * number) for number in range(1, 7)] == [False] * 3 + [
+            True
+        ] + [False] * 2
         assert len(one.begin_all(10.06)) == MOST - 1
 
     def test_a_slow_line_is_known_by_its_first_block(self, plan: Make) -> None:
@@ -131,7 +138,9 @@ class TestConnections:
         split = plan(3)
         first = split.begin(10)
         first.file.demand.received(first, 1, 0, 11)
-        assert [job.file for job in split.begin_all(11)] == [*split.files[1:], split.files[0]], "four in all, as the server is asked no more at once"
+        assert [job.file for job in split.begin_all(11)] == [*split.files[1:], split.files[0]], (
+            "four in all, as the server is asked no more at once"
+        )
 
 
 class TestPauses:
@@ -171,7 +180,9 @@ class TestPauses:
 
 
 class TestHash:
-    def test_what_is_next_is_hashed_by_who_has_fetched_it(self, wanted: Wanted, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_what_is_next_is_hashed_by_who_has_fetched_it(
+        self, wanted: Wanted, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         """Nothing is read back."""
 
         def unwanted(*_arguments: object) -> int:

@@ -12,7 +12,12 @@ import typing
 
 import pytest
 
-from ansible_collections.llama_fleet.core.plugins.module_utils.transfer.segments import Origin, Received, Wanted, waiting_bytes
+from ansible_collections.llama_fleet.core.plugins.module_utils.transfer.segments import (
+    Origin,
+    Received,
+    Wanted,
+    waiting_bytes,
+)
 from tests.hub import Fault, Hub
 from tests.unit.segments.case import (
     COUNT,
@@ -64,9 +69,19 @@ class TestWithoutFaults:
             data = b"GGUF" + random.Random(number).randbytes(SEGMENT)
             (hub.root / "files" / f"{number}.gguf").write_bytes(data)
             part = tmp_path / str(number) / "x"
-            shards.append(Wanted(str(number), hashlib.sha256(data).hexdigest(), len(data), part, (Origin(f"{hub.url}/files/{number}.gguf"),)))
+            shards.append(
+                Wanted(
+                    str(number),
+                    hashlib.sha256(data).hexdigest(),
+                    len(data),
+                    part,
+                    (Origin(f"{hub.url}/files/{number}.gguf"),),
+                )
+            )
         assert fetch(*shards) == Received(5 * (SEGMENT + 4), 0)
-        assert [hashlib.sha256(shard.part.read_bytes()).hexdigest() for shard in shards] == [shard.sha256 for shard in shards]
+        assert [hashlib.sha256(shard.part.read_bytes()).hexdigest() for shard in shards] == [
+            shard.sha256 for shard in shards
+        ]
         assert hub.connections <= 4
         assert len(hub.settle()) == 10
 
@@ -129,7 +144,9 @@ class TestBrokenOff:
         data = DATA[: SEGMENT * 5 // 4]
         (hub.root / "files" / NAME).write_bytes(data)
         hub.faults[NAME] = Fault(rate=120_000)  # a segment takes longer than a stall, each of its four pieces does not
-        slow = dataclasses.replace(wanted, size=len(data), sha256=hashlib.sha256(data).hexdigest(), origins=(plain(hub),))
+        slow = dataclasses.replace(
+            wanted, size=len(data), sha256=hashlib.sha256(data).hexdigest(), origins=(plain(hub),)
+        )
         fetch(slow, manner=IMPATIENT)
         assert_right(slow, data)
         assert len(hub.settle()) == 2
@@ -143,7 +160,8 @@ class TestBrokenOff:
     def test_a_server_that_stays_ill_is_given_up(self, hub: Hub, wanted: Wanted) -> None:
         hub.faults[NAME] = Fault(status=502, times=1000)
         assert problem_of(wanted).startswith(
-            f"{VARIABLE}: found HTTP status 502 from {hub.url}/owner/model/resolve/main/{NAME} (4 times in a row), wanted the {SIZE} bytes of {NAME}"
+            f"{VARIABLE}: found HTTP status 502 from {hub.url}/owner/model/resolve/main/{NAME} (4 times in a row), "
+            f"wanted the {SIZE} bytes of {NAME}"
         )
         assert len(hub.settle()) == QUICK.tries
         assert_nothing_left(wanted)

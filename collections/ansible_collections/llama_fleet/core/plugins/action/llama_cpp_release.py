@@ -1,7 +1,9 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Shows the progress of the module of the same name, and lets hosts that trust each other share what one of them has built."""
+"""Shows the progress of the module of the same name, and lets hosts that trust each other share what one of them
+has built.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +33,8 @@ from ansible_collections.llama_fleet.core.plugins.plugin_utils.progress_action i
 
 display = Display()
 Arguments = dict[str, typing.Any]
-# Bytes that may be written while a small file comes from a host; also a log that this process writes meanwhile has to fit.
+# Bytes that may be written while a small file comes from a host; also a log that this process writes meanwhile has to
+# fit.
 _LEAST_LIMIT = 64 << 20
 
 
@@ -67,7 +70,9 @@ class Sharing:
 
 
 class ActionModule(ProgressAction):
-    """Among hosts that are each other's ``builders`` the first one builds; the controller accepts its release and has the others take it."""
+    """Among hosts that are each other's ``builders`` the first one builds; the controller accepts its release and
+    has the others take it.
+    """
 
     ROLE = "llama_cpp"
 
@@ -75,7 +80,11 @@ class ActionModule(ProgressAction):
         try:
             return super().run(tmp, task_vars)
         except ProblemError as error:
-            return {"failed": True, "msg": str(error), "problems": [dataclasses.asdict(problem) for problem in error.problems]}
+            return {
+                "failed": True,
+                "msg": str(error),
+                "problems": [dataclasses.asdict(problem) for problem in error.problems],
+            }
 
     def _arguments(self, task_vars: Arguments) -> Arguments:
         arguments = super()._arguments(task_vars)
@@ -83,7 +92,10 @@ class ActionModule(ProgressAction):
         return {**arguments, "offered": sharing.offer()} if sharing else arguments
 
     def _sharing(self, arguments: Arguments, task_vars: Arguments) -> Sharing | None:
-        """Return with whom the host shares; None where it does with nobody. What says so are the operator's variables alone."""
+        """Return with whom the host shares;
+
+        None where it does with nobody. What says so are the operator's variables alone.
+        """
         place = arguments.get("controller_cache", ARGUMENTS["controller_cache"]["default"])
         patterns, signers = arguments.get("builders") or [], tuple(arguments.get("trusted_signers") or ())
         signs = bool(arguments.get("signing_key"))
@@ -125,10 +137,14 @@ class ActionModule(ProgressAction):
         return sharing.cache.turn(json.dumps(among, sort_keys=True), waiting, keep=sharing.hands_on)
 
     def _plan(self, arguments: Arguments, offered: str, task_vars: Arguments) -> Arguments:
-        return self._execute_module(module_args={**arguments, "offered": offered, "plan_only": True}, task_vars=task_vars)
+        return self._execute_module(
+            module_args={**arguments, "offered": offered, "plan_only": True}, task_vars=task_vars
+        )
 
     def _build(self, arguments: Arguments, sharing: Sharing, plan: Arguments, task_vars: Arguments) -> Arguments:
-        """Build, and keep the release on the controller where others may take it; where that fails the build is as good."""
+        """Build, and keep the release on the controller where others may take it; where that fails the build is as
+        good.
+        """
         built = super()._run_in_background(arguments, task_vars)
         if not built.get("failed") and sharing.hands_on:
             try:
@@ -138,8 +154,13 @@ class ActionModule(ProgressAction):
                 display.warning(line(f"The release of {host} is not shared with other hosts: {error}", 4000))
         return built
 
-    def _collect(self, arguments: Arguments, sharing: Sharing, plan: Arguments, built: Arguments, task_vars: Arguments) -> None:
-        """Fetch what the host has built, and accept it. Every path is the controller's own; what the host says of its archive is only how much may come."""
+    def _collect(
+        self, arguments: Arguments, sharing: Sharing, plan: Arguments, built: Arguments, task_vars: Arguments
+    ) -> None:
+        """Fetch what the host has built, and accept it.
+
+        Every path is the controller's own; what the host says of its archive is only how much may come.
+        """
         wanted = accepted_release.asked(arguments, plan["fingerprint_parts"], built)
         folder = f"/tmp/llama-fleet-{uuid.uuid4().hex}"  # a name nobody can have prepared
         try:
@@ -171,27 +192,60 @@ class ActionModule(ProgressAction):
             raise AnsibleError(f"{local.name} is more than the {size} bytes that the host announced")
 
     def _archiver(self, arguments: Arguments, sharing: Sharing) -> typing.ContextManager[typing.Any]:
-        return borrower(sharing.cache.tools(), arguments.get("index_url") or "", "llama_cpp_index_url", Progress())("zstandard", ARCHIVER)
+        return borrower(sharing.cache.tools(), arguments.get("index_url") or "", "llama_cpp_index_url", Progress())(
+            "zstandard", ARCHIVER
+        )
 
     def _bring(self, arguments: Arguments, sharing: Sharing, name: str, task_vars: Arguments) -> Arguments:
-        """Send the packed release ``name`` to the host and have it taken from there, as its builder or the controller signed it."""
+        """Send the packed release ``name`` to the host and have it taken from there, as its builder or the
+        controller signed it.
+        """
         accepted = sharing.offers().get(name)
         if accepted is None:
-            return {"failed": True, "msg": f"host {host_of(task_vars)}: found that it takes {line(name, 80)}, wanted a release that it was offered."}
+            return {
+                "failed": True,
+                "msg": (
+                    f"host {host_of(task_vars)}: found that it takes {line(name, 80)}, wanted a release that it "
+                    f"was offered."
+                ),
+            }
         try:
             sharing.cache.take(accepted)
         except accepted_release.REFUSALS as error:
-            display.warning(line(f"The release {name} on the controller is of no use, so {host_of(task_vars)} builds its own. {error}", 4000))
+            display.warning(
+                line(
+                    (
+                        f"The release {name} on the controller is of no use, so {host_of(task_vars)} builds its own. "
+                        f"{error}"
+                    ),
+                    4000,
+                )
+            )
             return super()._run_in_background(arguments, task_vars)
-        self._say(task_vars, f"sending {accepted.entry.file} as {line(accepted.builder.host, 80)} has built it, {accepted.entry.size / 1e6:.0f} MB")
+        self._say(
+            task_vars,
+            (
+                f"sending {accepted.entry.file} as {line(accepted.builder.host, 80)} has built it, "
+                f"{accepted.entry.size / 1e6:.0f} MB"
+            ),
+        )
         folder = self._make_tmp_path()
         try:
             join = self._connection._shell.join_path
-            sent = [self._transfer_file(str(path), join(folder, target)) for path, target in accepted.files(own=bool(sharing.signers))]
-            sent.append(self._transfer_data(join(folder, release_index.INDEX), json.dumps(release_index.render([accepted.entry]))))
+            sent = [
+                self._transfer_file(str(path), join(folder, target))
+                for path, target in accepted.files(own=bool(sharing.signers))
+            ]
+            sent.append(
+                self._transfer_data(
+                    join(folder, release_index.INDEX), json.dumps(release_index.render([accepted.entry]))
+                )
+            )
             self._fixup_perms2((folder, *sent), execute=False)
             signers = list(sharing.signers) or [sharing.cache.signer()]
-            return super()._run_in_background({**arguments, "cache": [folder.rstrip("/")], "trusted_signers": signers}, task_vars)
+            return super()._run_in_background(
+                {**arguments, "cache": [folder.rstrip("/")], "trusted_signers": signers}, task_vars
+            )
         finally:
             self._remove_tmp_path(folder)
 

@@ -17,4 +17,7 @@ class ActionModule(HostAction):
     def run(self, tmp: str | None = None, task_vars: dict[str, typing.Any] | None = None) -> dict[str, typing.Any]:
         self._begin(tmp, task_vars)
         arguments = overrides.merged(self._task.args, "nvidia_driver")
-        return overrides.told(self._execute_module(module_args=arguments, task_vars=task_vars), overrides.of_turn(task_vars, self._templar.template))
+        return overrides.told(
+            self._execute_module(module_args=arguments, task_vars=task_vars),
+            overrides.of_turn(task_vars, self._templar.template),
+        )

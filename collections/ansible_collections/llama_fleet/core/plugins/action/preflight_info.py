@@ -49,11 +49,20 @@ def _effective(host: instances.Host, name: str) -> Values:
         for variable, option in spec.items():
             kind = {key: option[key] for key in ("type", "elements") if key in option}
             value = host.effective(name, variable)
-            values[variable] = ArgumentSpecValidator({variable: kind}).validate({variable: value}).validated_parameters.get(variable, value)
+            values[variable] = (
+                ArgumentSpecValidator({variable: kind})
+                .validate({variable: value})
+                .validated_parameters.get(variable, value)
+            )
     return values
 
 
-def _without_secrets(values: Values, specs: typing.Mapping[str, typing.Mapping[str, typing.Mapping[str, typing.Any]]]) -> Values:
+def _without_secrets(
+    values: Values, specs: typing.Mapping[str, typing.Mapping[str, typing.Mapping[str, typing.Any]]]
+) -> Values:
     secret = {name for spec in specs.values() for name, option in spec.items() if option.get("no_log")}
-    hidden = {name: ([PRESENT] if isinstance(values[name], list) else PRESENT) if values[name] else values[name] for name in secret}
+    hidden = {
+        name: ([PRESENT] if isinstance(values[name], list) else PRESENT) if values[name] else values[name]
+        for name in secret
+    }
     return {**values, **hidden}

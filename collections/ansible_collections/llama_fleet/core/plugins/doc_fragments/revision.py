@@ -20,10 +20,13 @@ options:
   update:
     description:
       - When a build is looked for that is newer than what is there.
-      - V(always) does so at every run, for a source that names no certain build. So does a new compiler make a new release.
-      - V(missing) only where no good release of O(source) is there that fits O(version), the host and the other options; nobody is asked.
+      - V(always) does so at every run, for a source that names no certain build. So does a new compiler make a new
+        release.
+      - V(missing) only where no good release of O(source) is there that fits O(version), the host and the other
+        options; nobody is asked.
       - V(never) not even then. That nothing is there is an error.
-      - V(background) is as V(missing); the container image then also builds the newest one beside the server, for its next start.
+      - V(background) is as V(missing); the container image then also builds the newest one beside the server, for its
+        next start.
     type: str
     choices: [always, background, missing, never]
     default: always

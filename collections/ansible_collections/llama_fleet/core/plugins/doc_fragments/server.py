@@ -25,12 +25,14 @@ options:
     default: ""
   drain_timeout:
     description:
-      - Seconds that a server which is to be replaced or stopped has for the requests in flight. It serves on meanwhile, and does not wait where it has none.
+      - Seconds that a server which is to be replaced or stopped has for the requests in flight. It serves on meanwhile,
+        and does not wait where it has none.
       - "Requests that are still in flight then are cut, and counted. V(0): it is stopped at once."
     type: int
     default: 30
   stop_timeout:
-    description: "Seconds the instance has to end once it is told to. A server with an open request does not end by itself and is killed after them."
+    description: "Seconds the instance has to end once it is told to. A server with an open request does not end by
+      itself and is killed after them."
     type: int
     default: 1
   split_mode:
@@ -64,7 +66,8 @@ options:
     default: "f16"
   load_mode:
     description:
-      - "How the model's file comes into memory: mapped (V(mmap)), locked against swapping (V(mlock)), both, read past the page cache (V(direct)), or simply
+      - "How the model's file comes into memory: mapped (V(mmap)), locked against swapping (V(mlock)), both, read past
+        the page cache (V(direct)), or simply
         read (V(none))."
     type: str
     choices: [auto, mmap, mlock, mmap+mlock, direct, "none"]
@@ -84,13 +87,15 @@ options:
     type: path
     default: ""
   lora:
-    description: "LoRA adapters by absolute path, each with its scale after a colon where it is not 1, such as C(/srv/a.gguf:0.5)."
+    description: "LoRA adapters by absolute path, each with its scale after a colon where it is not 1, such as
+      C(/srv/a.gguf:0.5)."
     type: list
     elements: str
     default: []
   chat_template:
     description:
-      - "Name of a template the release knows, a Jinja template, or the absolute path of a file with one. Empty: that of the model."
+      - "Name of a template the release knows, a Jinja template, or the absolute path of a file with one. Empty: that of
+        the model."
     type: str
     default: ""
   jinja:
@@ -125,7 +130,8 @@ options:
     default: []
   tls_certificate:
     description:
-      - "PEM file of the certificate, with those that lead up to its authority. Wanted together with O(tls_key). Empty: plain HTTP."
+      - "PEM file of the certificate, with those that lead up to its authority. Wanted together with O(tls_key). Empty:
+        plain HTTP."
     type: path
     default: ""
   tls_key:
@@ -134,7 +140,8 @@ options:
     default: ""
   cors_origins:
     description:
-      - "The origin whose web pages may use the server, such as V(https://chat.example), V(localhost) or V(*) for all. The server can name but one."
+      - "The origin whose web pages may use the server, such as V(https://chat.example), V(localhost) or V(*) for all.
+        The server can name but one."
       - "Empty: every page where a key is wanted, which the page then has to have, else those of localhost only."
       - Releases of before this was an option let every page in.
     type: list
@@ -145,7 +152,8 @@ options:
     type: int
     default: 3600
   log_level:
-    description: "How much the server logs. None of them logs what requests ask. V(debug) needs two keys or none, for the end of a single one would be logged."
+    description: "How much the server logs. None of them logs what requests ask. V(debug) needs two keys or none, for
+      the end of a single one would be logged."
     type: str
     choices: [error, warning, info, debug]
     default: "info"
@@ -155,7 +163,8 @@ options:
     default: false
   allow:
     description:
-      - "What is refused unless it is named here: serving any of many models, tools that run on the host, agents, MCP servers and computing on other hosts."
+      - "What is refused unless it is named here: serving any of many models, tools that run on the host, agents, MCP
+        servers and computing on other hosts."
     type: list
     elements: str
     choices: [router, tools, agent, mcp, rpc]

@@ -22,7 +22,8 @@ options:
     default: false
   overrides:
     description:
-      - Variables of the module's role by their full names, which win over the parameters given beside them. Those of other roles are left alone.
+      - Variables of the module's role by their full names, which win over the parameters given beside them. Those of
+        other roles are left alone.
       - The module's action plugin puts them in their places, so that they are checked as if they had been given there.
     type: dict
     default: {}
@@ -32,7 +33,8 @@ options:
 options:
   overrides:
     description:
-      - Variables of the module's role by their full names, which win over the parameters given beside them. Those of other roles are left alone.
+      - Variables of the module's role by their full names, which win over the parameters given beside them. Those of
+        other roles are left alone.
       - The module's action plugin puts them in their places, so that they are checked as if they had been given there.
     type: dict
     default: {}

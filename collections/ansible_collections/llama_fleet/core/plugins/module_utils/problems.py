@@ -30,7 +30,8 @@ class Problem:
 
     def __str__(self) -> str:
         sentence = f"{self.subject}: found {self.found}, wanted {self.wanted}"
-        # Names of files, answers of servers and output of commands are in it: none of them may write to a terminal as it likes.
+        # Names of files, answers of servers and output of commands are in it: none of them may write to a terminal as
+        # it likes.
         return untrusted.printable(f"{sentence}; {self.fix}." if self.fix else f"{sentence}.", _LONGEST)
 
 

@@ -23,7 +23,8 @@ STEPS = "steps"
 class Snapshot:
     """Progress of one stage at one moment.
 
-    ``done`` and ``total`` count ``unit``; ``elapsed`` is seconds since ``before`` of them were done; ``pid`` is the worker's.
+    ``done`` and ``total`` count ``unit``; ``elapsed`` is seconds since ``before`` of them were done; ``pid`` is the
+    worker's.
     """
 
     stage: str
@@ -40,7 +41,9 @@ class Snapshot:
 
     @property
     def rate(self) -> float:
-        """Units a second, without those that were there before: a download that is taken up again is no faster for it."""
+        """Units a second, without those that were there before: a download that is taken up again is no faster for
+        it.
+        """
         return (self.done - self.before) / self.elapsed if self.elapsed > 0 else 0.0
 
     @property
@@ -91,8 +94,8 @@ def parse(text: str) -> Snapshot | None:
 class Progress:
     """Reports a stage's progress to ``path`` (nowhere if it is empty), at most ten times a second.
 
-    The folder of ``path`` has to be this user's own, and is made where it is missing. No progress is worth a failure: what cannot be
-    written is left out.
+    The folder of ``path`` has to be this user's own, and is made where it is missing. No progress is worth a failure:
+    what cannot be written is left out.
     """
 
     def __init__(self, path: str = "", clock: typing.Callable[[], float] = time.monotonic) -> None:
@@ -128,7 +131,9 @@ class Progress:
 
 
 def _replace(path: str, text: str) -> None:
-    """Make ``text`` the content of ``path`` in one step, inside a folder that nobody else can write to; raises OSError where there is none."""
+    """Make ``text`` the content of ``path`` in one step, inside a folder that nobody else can write to; raises
+    OSError where there is none.
+    """
     parent, name = os.path.split(path)
     folder = _private_folder(parent)
     try:
@@ -143,7 +148,9 @@ def _replace(path: str, text: str) -> None:
 
 
 def _private_folder(path: str) -> int:
-    """Open the folder ``path``, made where it is missing; raises OSError where it is a link, or others may write to it."""
+    """Open the folder ``path``, made where it is missing; raises OSError where it is a link, or others may write to
+    it.
+    """
     with contextlib.suppress(FileExistsError):
         os.mkdir(path, 0o700)
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)

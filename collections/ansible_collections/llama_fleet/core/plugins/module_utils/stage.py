@@ -15,7 +15,8 @@ if typing.TYPE_CHECKING:
     from ansible.module_utils.basic import AnsibleModule
 
 Arguments = dict[str, dict[str, typing.Any]]
-# The argument of every module that is a stage; its action plugin puts it in the others' places before the module is called.
+# The argument of every module that is a stage; its action plugin puts it in the others' places before the module is
+# called.
 OVERRIDES: Arguments = {"overrides": {"type": "dict", "default": {}}}
 # Arguments of every module whose action plugin shows its progress.
 PROGRESS_ARGUMENTS: Arguments = {
@@ -28,7 +29,8 @@ PROGRESS_ARGUMENTS: Arguments = {
 def conclude(module: AnsibleModule, stage: typing.Callable[[AnsibleModule], dict[str, typing.Any]]) -> None:
     """Run ``stage`` and leave with what it returns, or fail with all of its problems in one message.
 
-    A SIGTERM (Ctrl-C on the controller) ends it as an exception does: children are stopped, locks and temporary files go.
+    A SIGTERM (Ctrl-C on the controller) ends it as an exception does: children are stopped, locks and temporary files
+    go.
     """
     payload.forget(str(getattr(module, "_remote_tmp", "") or ""))
     signal.signal(signal.SIGTERM, _stop)
@@ -41,7 +43,9 @@ def conclude(module: AnsibleModule, stage: typing.Callable[[AnsibleModule], dict
     except ProblemError as error:
         module.fail_json(
             msg=str(error),
-            problems=[{"subject": p.subject, "found": p.found, "wanted": p.wanted, "fix": p.fix} for p in error.problems],
+            problems=[
+                {"subject": p.subject, "found": p.found, "wanted": p.wanted, "fix": p.fix} for p in error.problems
+            ],
         )
     else:
         module.exit_json(**result)

@@ -1,9 +1,11 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""Read what an untrusted source says: the one door for JSON, names and texts of the Hub, an index, a file, a client or a managed host.
+"""Read what an untrusted source says: the one door for JSON, names and texts of the Hub, an index, a file, a client or
+a managed host.
 
-A reader states a shape, calls ``parse`` or ``check``, and uses nothing but what comes back: values of known types, lengths and
-patterns, without the keys that the shape does not name. Standard library only, because it runs on hosts before anything is installed.
+A reader states a shape, calls ``parse`` or ``check``, and uses nothing but what comes back: values of known types,
+lengths and patterns, without the keys that the shape does not name. Standard library only, because it runs on hosts
+before anything is installed.
 """
 
 from __future__ import annotations
@@ -27,12 +29,17 @@ NAME = r"[A-Za-z0-9][A-Za-z0-9._+-]{0,199}"
 
 
 class ShapeError(ValueError):
-    """An untrusted value is not what it has to be; the message is a clause: ``files[3].size is text, expected a whole number``."""
+    """An untrusted value is not what it has to be; the message is a clause:
+
+    ``files[3].size is text, expected a whole number``.
+    """
 
 
 @dataclasses.dataclass(frozen=True)
 class Text:
-    """A string that ``pattern`` matches whole, of at most ``most`` characters; by default any that a terminal shows as one line."""
+    """A string that ``pattern`` matches whole, of at most ``most`` characters; by default any that a terminal shows
+    as one line.
+    """
 
     pattern: str = ""
     most: int = 4096
@@ -49,7 +56,10 @@ class Text:
 
 @dataclasses.dataclass(frozen=True)
 class Word:
-    """A string that a file name or an argument can be, whatever a terminal makes of it: UTF-8 without NUL, of at most ``most`` characters."""
+    """A string that a file name or an argument can be, whatever a terminal makes of it:
+
+    UTF-8 without NUL, of at most ``most`` characters.
+    """
 
     most: int = 65_536
 
@@ -65,7 +75,9 @@ class Word:
 
 @dataclasses.dataclass(frozen=True)
 class Inside:
-    """A relative path of printable characters in its simplest spelling that only leads downwards: no ``..``, no root."""
+    """A relative path of printable characters in its simplest spelling that only leads downwards: no ``..``, no
+    root.
+    """
 
     most: int = 1024
 
@@ -90,7 +102,12 @@ class Address:
         try:
             url = urllib.parse.urljoin(self.base, given)
             parts = urllib.parse.urlsplit(url)
-            usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0 and not re.search(r"\s", url)
+            usable = (
+                parts.scheme in ("http", "https")
+                and bool(parts.hostname)
+                and parts.port != 0
+                and not re.search(r"\s", url)
+            )
         except ValueError:
             usable = False
         if not usable:
@@ -119,7 +136,12 @@ class Real:
     most: float = 1e18
 
     def __call__(self, value: object, where: str) -> float:
-        if not isinstance(value, (int, float)) or isinstance(value, bool) or not self.least <= value <= self.most or not math.isfinite(value):
+        if (
+            not isinstance(value, (int, float))
+            or isinstance(value, bool)
+            or not self.least <= value <= self.most
+            or not math.isfinite(value)
+        ):
             raise _wrong(where, value, f"a number from {self.least:g} to {self.most:g}")
         return float(value)
 
@@ -179,12 +201,16 @@ class Table:
             raise _wrong(where, value, "an object")
         if len(value) > self.most:
             raise ShapeError(f"{where} has {len(value)} entries, expected {self.most} at most")
-        return {self.keys(name, f"a name in {where}"): self.of(each, _below(where, name)) for name, each in value.items()}
+        return {
+            self.keys(name, f"a name in {where}"): self.of(each, _below(where, name)) for name, each in value.items()
+        }
 
 
 @dataclasses.dataclass(frozen=True)
 class Plain:
-    """Any JSON of at most ``deep`` levels whose texts and names are Words and whose numbers have an end: for what is only compared, copied or told."""
+    """Any JSON of at most ``deep`` levels whose texts and names are Words and whose numbers have an end: for what
+    is only compared, copied or told.
+    """
 
     deep: int = 12
 
@@ -193,7 +219,9 @@ class Plain:
             raise ShapeError(f"{where} has too many levels")
         inner = Plain(self.deep - 1)
         if isinstance(value, dict):
-            return {Word()(name, f"a name in {where}"): inner(each, _below(where, name)) for name, each in value.items()}
+            return {
+                Word()(name, f"a name in {where}"): inner(each, _below(where, name)) for name, each in value.items()
+            }
         if isinstance(value, list):
             return [inner(each, f"{where}[{number}]") for number, each in enumerate(value)]
         if isinstance(value, str):
@@ -203,7 +231,10 @@ class Plain:
 
 @dataclasses.dataclass(frozen=True)
 class Record:
-    """An object with the ``needed`` keys, and those of ``optional`` that it has. Other keys are dropped, unless ``others`` is their shape."""
+    """An object with the ``needed`` keys, and those of ``optional`` that it has.
+
+    Other keys are dropped, unless ``others`` is their shape.
+    """
 
     needed: typing.Mapping[str, Shape] = dataclasses.field(default_factory=dict)
     optional: typing.Mapping[str, Shape] = dataclasses.field(default_factory=dict)
@@ -221,7 +252,10 @@ class Record:
 
 
 def parse(text: str | bytes | bytearray, shape: Shape, where: str = "the document", limit: int = LONGEST) -> typing.Any:
-    """Return the JSON document ``text``, of at most ``limit`` characters or bytes, as ``shape`` has it. Raises ShapeError."""
+    """Return the JSON document ``text``, of at most ``limit`` characters or bytes, as ``shape`` has it.
+
+    Raises ShapeError.
+    """
     if len(text) > limit:
         raise ShapeError(f"{where} is longer than {limit} bytes")
     try:
@@ -250,9 +284,13 @@ def whole(text: str, otherwise: int | None = None) -> int | None:
 
 
 def printable(text: str, most: int = 4096) -> str:
-    """Return ``text`` as a terminal may be given it: line ends and tabs stay, any other control or unassigned character is written as an escape."""
+    """Return ``text`` as a terminal may be given it: line ends and tabs stay, any other control or unassigned
+    character is written as an escape.
+    """
     cut = text if len(text) <= most else f"{text[: most - 1]}…"
-    return "".join(each if each.isprintable() or each in "\n\t" else each.encode("unicode_escape").decode("ascii") for each in cut)
+    return "".join(
+        each if each.isprintable() or each in "\n\t" else each.encode("unicode_escape").decode("ascii") for each in cut
+    )
 
 
 def line(text: str, most: int = 1000) -> str:

@@ -13,7 +13,9 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.untrusted import 
 
 @dataclasses.dataclass(frozen=True)
 class Said:
-    """A text for people, of any characters: it comes back cut to ``most`` characters and as a terminal may be given it."""
+    """A text for people, of any characters: it comes back cut to ``most`` characters and as a terminal may be given
+    it.
+    """
 
     most: int = 4096
 
@@ -25,7 +27,9 @@ class Said:
 
 @dataclasses.dataclass(frozen=True)
 class Shown:
-    """Any JSON of at most ``most`` values and ``deep`` levels; its texts come back cut and printable, and NaN and infinities are refused."""
+    """Any JSON of at most ``most`` values and ``deep`` levels; its texts come back cut and printable, and NaN and
+    infinities are refused.
+    """
 
     most: int = 100_000
     deep: int = 20
@@ -42,7 +46,10 @@ class Shown:
         if deep < 0:
             raise ShapeError(f"{where} is {self.deep + 1} levels deep, expected {self.deep} at most")
         if isinstance(value, dict):
-            return {printable(str(name), 200): self._copied(each, f"{where}.{line(str(name), 60)}", deep - 1, room) for name, each in value.items()}
+            return {
+                printable(str(name), 200): self._copied(each, f"{where}.{line(str(name), 60)}", deep - 1, room)
+                for name, each in value.items()
+            }
         if isinstance(value, (list, tuple)):
             return [self._copied(each, f"{where}[{number}]", deep - 1, room) for number, each in enumerate(value)]
         if isinstance(value, str):

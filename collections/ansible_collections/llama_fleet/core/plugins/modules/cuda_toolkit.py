@@ -11,15 +11,18 @@ module: cuda_toolkit
 short_description: A CUDA toolkit that the host's driver can run
 version_added: 0.1.0
 description:
-  - Takes the newest toolkit of the host that the driver runs and that has all llama.cpp needs, or installs one from the wheels of NVIDIA.
-  - An installation goes to C(toolkits/cuda-<version>) below O(root), needs no package manager and leaves the system alone.
+  - Takes the newest toolkit of the host that the driver runs and that has all llama.cpp needs, or installs one from the
+    wheels of NVIDIA.
+  - An installation goes to C(toolkits/cuda-<version>) below O(root), needs no package manager and leaves the system
+    alone.
   - A toolkit counts only after its nvcc compiled and linked a small program on the host.
   - Releases of llama.cpp carry the libraries that they need, so that none of them stops when a toolkit is removed.
 options:
   state:
     description:
       - V(present) provides a toolkit.
-      - V(absent) removes the toolkits that were installed below O(root), those of O(version) only where it is named, and what killed runs left of them.
+      - V(absent) removes the toolkits that were installed below O(root), those of O(version) only where it is named,
+        and what killed runs left of them.
         Toolkits of the system always stay.
     type: str
     choices: [present, absent]
@@ -170,13 +173,19 @@ def run(module: AnsibleModule) -> dict[str, typing.Any]:
     if module.params["plan_only"]:
         return {"changed": False, "would_change": changed, **result}
     before = "".join(f"{path}\n" for path in result["removed"])
-    return {"changed": changed, "diff": {"before": before, "after": f"{result['path']}\n" if changed and not before else ""}, **result}
+    return {
+        "changed": changed,
+        "diff": {"before": before, "after": f"{result['path']}\n" if changed and not before else ""},
+        **result,
+    }
 
 
 def _provide(params: dict[str, typing.Any], progress: Progress, touch: bool) -> tuple[bool, dict[str, typing.Any]]:
     """Find or install; whether that changes the host, and what came of it."""
     root = pathlib.Path(params["root"])
-    wanted = cuda.Wanted(root, params["path"], params["version"], params["driver_version"], tuple(params["architectures"]))
+    wanted = cuda.Wanted(
+        root, params["path"], params["version"], params["driver_version"], tuple(params["architectures"])
+    )
     host = cuda.Host(commands.run, platform.machine(), tuple(os.environ.get("PATH", "").split(os.pathsep)))
     installs_compiler = not cuda.has_compiler(host) and params["install_packages"] and build_host.can_install()
     # A plan comes before it is known whether anything has to be compiled.
@@ -192,7 +201,9 @@ def _provide(params: dict[str, typing.Any], progress: Progress, touch: bool) -> 
         files.require_writable(toolkit.path, "cuda_toolkit_root")
     if plan.release and touch:
         index = package_index.index_url(params["index_url"])
-        installed = cuda_wheels.install(plan.release, root, index, host.machine, progress, lambda folder: cuda_proof.accept(folder, wanted, host))
+        installed = cuda_wheels.install(
+            plan.release, root, index, host.machine, progress, lambda folder: cuda_proof.accept(folder, wanted, host)
+        )
         changed = installed or installs_compiler
         toolkit = cuda.Toolkit(toolkit.path, toolkit.version, cuda_wheels.manifest_of(toolkit.path)["nvcc"])
     return changed, _result(toolkit, plan.origin, [])
@@ -202,7 +213,14 @@ def _remove(params: dict[str, typing.Any], progress: Progress, touch: bool) -> t
     """Remove what is ours; whether that changes the host, and what it was."""
     root, version = pathlib.Path(params["root"]), params["version"]
     if version and not re.fullmatch(r"\d+\.\d+", version):
-        raise ProblemError(Problem(cuda.VERSION_VARIABLE, f"'{version}'", "major.minor, such as 13.0", "correct it, or leave it empty for all of them"))
+        raise ProblemError(
+            Problem(
+                cuda.VERSION_VARIABLE,
+                f"'{version}'",
+                "major.minor, such as 13.0",
+                "correct it, or leave it empty for all of them",
+            )
+        )
     paths = cuda_wheels.removable(root, version)
     if paths:
         files.require_writable(paths[0].parent, "cuda_toolkit_root")
@@ -223,7 +241,9 @@ def _result(toolkit: cuda.Toolkit | None, origin: str, removed: list[pathlib.Pat
     }
 
 
-def _prove_once(toolkit: cuda.Toolkit, wanted: cuda.Wanted, host: cuda.Host, progress: Progress, remember: bool) -> None:
+def _prove_once(
+    toolkit: cuda.Toolkit, wanted: cuda.Wanted, host: cuda.Host, progress: Progress, remember: bool
+) -> None:
     """Prove a toolkit of the host again only after it or the compiler changed."""
     memory = wanted.root / "toolkits/proven.json"
     proven = files.read_json(memory, Table(Text(), keys=Word())) or {}

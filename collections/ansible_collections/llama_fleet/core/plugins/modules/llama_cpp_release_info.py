@@ -11,7 +11,8 @@ module: llama_cpp_release_info
 short_description: Which releases of llama.cpp a host has, and who uses them
 version_added: 0.1.0
 description:
-  - Lists every release that M(llama_fleet.core.llama_cpp_release) keeps below O(root), with its size and the instances that refer to it.
+  - Lists every release that M(llama_fleet.core.llama_cpp_release) keeps below O(root), with its size and the instances
+    that refer to it.
   - Tells how large the compiler cache and the kept sources are.
   - Reads manifests and sizes, no content of a release, and nothing from the network. Changes nothing.
 options:
@@ -67,7 +68,8 @@ releases:
       type: str
       sample: /opt/llama-fleet/releases/b11434-0c1e57098a3f
     build:
-      description: Name of the build; empty, as the texts that follow, where the release's manifest does not tell or is gone.
+      description: Name of the build; empty, as the texts that follow, where the release's manifest does not tell or is
+        gone.
       type: str
       sample: b11434
     commit:
@@ -104,7 +106,8 @@ releases:
       type: str
       sample: "2026-11-21T23:56:04Z"
     whole:
-      description: Whether it has its manifest, and every file has the size and every link the target that are written there.
+      description: Whether it has its manifest, and every file has the size and every link the target that are written
+        there.
       type: bool
       sample: true
     used_by:
@@ -164,7 +167,9 @@ Result = dict[str, typing.Any]
 def stage(module: AnsibleModule) -> Result:
     given = module.params
     names = ["root", "instances", *(["compiler_cache"] if given["compiler_cache"] else [])]
-    raise_if_any(Problem(name, f"'{given[name]}'", "an absolute path") for name in names if not os.path.isabs(given[name]))
+    raise_if_any(
+        Problem(name, f"'{given[name]}'", "an absolute path") for name in names if not os.path.isabs(given[name])
+    )
     root = pathlib.Path(given["root"])
     used = uses(pathlib.Path(given["instances"]), "instances")
     return {

@@ -12,8 +12,10 @@ version_added: 0.1.0
 author:
   - The llama-fleet authors (@llama-fleet)
 description:
-  - Renders a numbered generation of an instance (environment, unit, manifest), proves what can be proved while the old one still serves, switches, and
-    counts the new one as good once it has generated tokens. Where it does not become good, the last good generation runs again and the module fails.
+  - Renders a numbered generation of an instance (environment, unit, manifest), proves what can be proved while the old
+    one still serves, switches, and
+    counts the new one as good once it has generated tokens. Where it does not become good, the last good generation
+    runs again and the module fails.
   - An instance whose generation does not change is not restarted.
 options:
   instance:
@@ -22,15 +24,18 @@ options:
     default: default
   state:
     description:
-      - V(started) runs the instance, now and at boot; V(stopped) keeps it but stops it; V(absent) removes it with its generations.
+      - V(started) runs the instance, now and at boot; V(stopped) keeps it but stops it; V(absent) removes it with its
+        generations.
       - V(rolled_back) runs an earlier good generation again, which O(to_generation) names.
     type: str
     choices: [started, stopped, absent, rolled_back]
     default: started
   runtime:
     description:
-      - V(systemd) makes a unit. V(quadlet) makes a container of podman that systemd runs, V(docker) one of a compose file, both with the host's own
-        release in O(image). V(process) makes a process of its own session, for machines without systemd. V(auto) takes systemd where it is PID 1,
+      - V(systemd) makes a unit. V(quadlet) makes a container of podman that systemd runs, V(docker) one of a compose
+        file, both with the host's own
+        release in O(image). V(process) makes a process of its own session, for machines without systemd. V(auto) takes
+        systemd where it is PID 1,
         else a process.
       - "V(exec) lets a new generation pass its gate on a port of its own, and leaves nothing running:
         the caller executes RV(ignore:command) with the variables of RV(ignore:environment_file)."
@@ -38,7 +43,8 @@ options:
     choices: [auto, systemd, quadlet, docker, process, exec]
     default: auto
   release:
-    description: Folder of the release to run, with C(bin/llama-server) in it. Wanted unless O(state) is V(stopped) or V(absent).
+    description: Folder of the release to run, with C(bin/llama-server) in it. Wanted unless O(state) is V(stopped) or
+      V(absent).
     type: path
     default: ""
   model:
@@ -79,7 +85,8 @@ options:
     type: int
     default: 512
   threads:
-    description: "Threads that compute. V(0): physical cores, less where a cgroup quota or an affinity mask allows less."
+    description: "Threads that compute. V(0): physical cores, less where a cgroup quota or an affinity mask allows
+      less."
     type: int
     default: 0
   n_gpu_layers:
@@ -88,13 +95,15 @@ options:
     default: auto
   devices:
     description:
-      - Devices to compute on, such as V(CUDA0), or UUIDs of GPUs and MIG slices as C(nvidia-smi -L) shows them. Empty means every GPU with O(backend=cuda),
+      - Devices to compute on, such as V(CUDA0), or UUIDs of GPUs and MIG slices as C(nvidia-smi -L) shows them. Empty
+        means every GPU with O(backend=cuda),
         none with O(backend=cpu).
     type: list
     elements: str
     default: []
   alias:
-    description: "The model's name in the API; newer releases take several, with commas between. Empty: the name of its file."
+    description: "The model's name in the API; newer releases take several, with commas between. Empty: the name of its
+      file."
     type: str
     default: ""
   api_key:
@@ -103,12 +112,14 @@ options:
     default: ""
   extra_options:
     description:
-      - "Further options of llama-server by their long name without hyphens in front, such as C(top-k: 20). V(true) stands for a flag without a value,
+      - "Further options of llama-server by their long name without hyphens in front, such as C(top-k: 20). V(true)
+        stands for a flag without a value,
         V(false) for its C(no-) form, a list for several values."
     type: dict
     default: {}
   prompt:
-    description: "A question to ask once the instance is ready; the answer is in the result. Empty: none, a token is generated all the same."
+    description: "A question to ask once the instance is ready; the answer is in the result. Empty: none, a token is
+      generated all the same."
     type: str
     default: ""
   ready_timeout:
@@ -116,7 +127,8 @@ options:
     type: int
     default: 0
   to_generation:
-    description: "The generation that O(state=rolled_back) goes back to. V(0): the last good one before the current, one further with each run."
+    description: "The generation that O(state=rolled_back) goes back to. V(0): the last good one before the current, one
+      further with each run."
     type: int
     default: 0
   keep:
@@ -124,7 +136,8 @@ options:
     type: int
     default: 5
   min_speed_ratio:
-    description: "Least speed, as a share of what the last good generation had, with which a new one counts as good. V(0): any."
+    description: "Least speed, as a share of what the last good generation had, with which a new one counts as good.
+      V(0): any."
     type: float
     default: 0.0
   memory_check:
@@ -154,7 +167,7 @@ EXAMPLES = r"""
 - name: Run an instance
   llama_fleet.core.llama_server:
     release: /opt/llama-fleet/releases/b11434-0123456789ab
-    model: /var/lib/llama-fleet/models/ggml-org/gemma-3-1b-it-GGUF/0123456789abcdef0123456789abcdef01234567/gemma-3-1b-it-Q4_K_M.gguf
+    model: /var/lib/llama-fleet/models/org/tiny-GGUF/0123456789abcdef0123456789abcdef01234567/tiny-Q8_0.gguf
     ctx_size: 8192
     parallel: 4
     cache_type_k: q8_0
@@ -219,11 +232,13 @@ restarted:
   returned: success
   type: bool
 in_flight:
-  description: Requests that the server which this run stopped or replaced had when it was to go; C(-1) if it did not tell.
+  description: Requests that the server which this run stopped or replaced had when it was to go; C(-1) if it did not
+    tell.
   returned: success
   type: int
 cut:
-  description: "Requests that it still had when it was stopped, after O(drain_timeout): they were cut. C(-1) if it did not tell."
+  description: "Requests that it still had when it was stopped, after O(drain_timeout): they were cut. C(-1) if it did
+    not tell."
   returned: success
   type: int
 ready:
@@ -249,7 +264,8 @@ threads:
   returned: success
   type: int
 memory:
-  description: What the release plans to use on each device, in MiB, C(device), C(model_mib), C(context_mib), C(compute_mib) and C(free_mib).
+  description: What the release plans to use on each device, in MiB, C(device), C(model_mib), C(context_mib),
+    C(compute_mib) and C(free_mib).
   returned: success
   type: list
   elements: dict
@@ -280,7 +296,11 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.llama_fleet.core.plugins.module_utils.progress import Progress
 from ansible_collections.llama_fleet.core.plugins.module_utils.server import plan as server_plan
 from ansible_collections.llama_fleet.core.plugins.module_utils.server import stage as server_stage
-from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings.arguments import ARGUMENTS, notes, options_of
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings.arguments import (
+    ARGUMENTS,
+    notes,
+    options_of,
+)
 from ansible_collections.llama_fleet.core.plugins.module_utils.stage import PROGRESS_ARGUMENTS, conclude
 
 

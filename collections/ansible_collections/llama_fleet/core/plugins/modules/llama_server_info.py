@@ -11,9 +11,11 @@ module: llama_server_info
 short_description: The instances of llama-server on a host, and what they do
 version_added: 0.1.0
 description:
-  - Tells of every instance that M(llama_fleet.core.llama_server) keeps below O(root) whether it runs, what it runs, since when, how busy it is, and where
+  - Tells of every instance that M(llama_fleet.core.llama_server) keeps below O(root) whether it runs, what it runs,
+    since when, how busy it is, and where
     what is on disk or in the process differs from its current generation.
-  - Reads files, processes and the servers' own HTTP, each with a time limit. Changes nothing and fetches nothing from the network.
+  - Reads files, processes and the servers' own HTTP, each with a time limit. Changes nothing and fetches nothing from
+    the network.
   - Needs no root. What another user may not read is named in RV(ignore:unknown) of the instance and left out.
 options:
   instance:
@@ -80,7 +82,8 @@ instances:
       sample: default
     state:
       description:
-        - V(running), V(loading) its model, V(unresponsive) where its process lives and does not answer well or its container's engine does not tell,
+        - V(running), V(loading) its model, V(unresponsive) where its process lives and does not answer well or its
+          container's engine does not tell,
           V(stopped) as was asked for, V(failed) where it does not run and nobody asked for that, V(absent).
       type: str
       sample: running
@@ -186,11 +189,21 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.stage import conc
 
 def stage(module: AnsibleModule) -> dict[str, typing.Any]:
     given = module.params
-    problems = [Problem(name, f"'{given[name]}'", "an absolute path") for name in ("root", "runtime_root") if not os.path.isabs(given[name])]
+    problems = [
+        Problem(name, f"'{given[name]}'", "an absolute path")
+        for name in ("root", "runtime_root")
+        if not os.path.isabs(given[name])
+    ]
     asked = [given["instance"]] if given["instance"] else []
-    problems += [Problem("instance", repr(name), "the name of an instance") for name in [*asked, *given["expected"]] if not is_name(name)]
+    problems += [
+        Problem("instance", repr(name), "the name of an instance")
+        for name in [*asked, *given["expected"]]
+        if not is_name(name)
+    ]
     raise_if_any(problems)
-    inspector = Inspector(pathlib.Path(given["root"]), pathlib.Path(given["runtime_root"]), server_plan.this_host(), given["metrics"])
+    inspector = Inspector(
+        pathlib.Path(given["root"]), pathlib.Path(given["runtime_root"]), server_plan.this_host(), given["metrics"]
+    )
     names = asked or sorted({*inspector.names(), *given["expected"]})
     return {"changed": False, "instances": [inspector.inspect(name) for name in names]}
 

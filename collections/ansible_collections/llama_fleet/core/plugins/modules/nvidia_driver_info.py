@@ -11,10 +11,13 @@ module: nvidia_driver_info
 short_description: Which GPUs a host has and whether llama.cpp can use them
 version_added: 0.1.0
 description:
-  - Looks for NVIDIA devices on the PCI bus, asks the driver about them with one call of C(nvidia-smi), and reads in the kernel's files and log why it fails.
-  - Fails, with every reason and the worst first, where a device is there that cannot be used, so that a GPU host never serves from its CPU unasked; and where
+  - Looks for NVIDIA devices on the PCI bus, asks the driver about them with one call of C(nvidia-smi), and reads in the
+    kernel's files and log why it fails.
+  - Fails, with every reason and the worst first, where a device is there that cannot be used, so that a GPU host never
+    serves from its CPU unasked; and where
     the GPUs that are there are not as they are asked for.
-  - Needs no facts and nothing but Python on the host, changes nothing, and ends within a minute even if the driver hangs.
+  - Needs no facts and nothing but Python on the host, changes nothing, and ends within a minute even if the driver
+    hangs.
 options:
   gpu:
     description:
@@ -27,7 +30,8 @@ options:
   min_driver:
     description:
       - The oldest driver that will do, such as V(580.65).
-      - Like all that follow it is about hosts with an NVIDIA device. One without serves from its CPU, or fails where a GPU is required.
+      - Like all that follow it is about hosts with an NVIDIA device. One without serves from its CPU, or fails where a
+        GPU is required.
     type: str
     default: ""
   toolkit_version:
@@ -41,7 +45,8 @@ options:
     type: int
     default: 0
   gpus:
-    description: UUIDs of the GPUs or MIG devices that have to be there, as C(nvidia-smi -L) shows them, or one number of usable GPUs.
+    description: UUIDs of the GPUs or MIG devices that have to be there, as C(nvidia-smi -L) shows them, or one number
+      of usable GPUs.
     type: list
     elements: str
     default: []
@@ -50,7 +55,8 @@ options:
     type: str
     default: ""
   runtime:
-    description: What the server is to run in. What that needs to get at the GPUs is looked at too, and an error where it is missing.
+    description: What the server is to run in. What that needs to get at the GPUs is looked at too, and an error where
+      it is missing.
     type: str
     choices: ["", systemd, quadlet, docker]
     default: ""
@@ -92,7 +98,8 @@ backend:
   type: str
   sample: cuda
 driver:
-  description: Versions of the driver's user space, of the newest CUDA it runs and of the loaded kernel module; empty where there is none of it.
+  description: Versions of the driver's user space, of the newest CUDA it runs and of the loaded kernel module; empty
+    where there is none of it.
   returned: always
   type: dict
   sample:
@@ -101,8 +108,10 @@ driver:
     kernel_module_version: 580.95.05
 gpus:
   description:
-    - The GPUs that can be used, in the driver's order. Memory is 0 where the driver does not tell it, and a text is empty.
-    - C(ecc.uncorrectable) counts since the driver was loaded. C(limits_reached) names what slows the GPU down now, as the driver calls it.
+    - The GPUs that can be used, in the driver's order. Memory is 0 where the driver does not tell it, and a text is
+      empty.
+    - C(ecc.uncorrectable) counts since the driver was loaded. C(limits_reached) names what slows the GPU down now, as
+      the driver calls it.
     - C(processes) are programs without their arguments; in a container there are none.
   returned: always
   type: list
@@ -135,7 +144,8 @@ cuda_architectures:
   sample: [90-real]
 container:
   description:
-    - The version of NVIDIA's container toolkit, empty where it is not installed, and the CDI descriptions of GPUs with the driver they were made for.
+    - The version of NVIDIA's container toolkit, empty where it is not installed, and the CDI descriptions of GPUs with
+      the driver they were made for.
     - Not looked at where there is no NVIDIA device.
   returned: always
   type: dict
@@ -198,7 +208,10 @@ def _look(module: AnsibleModule) -> dict[str, typing.Any]:
         wanted = nvidia_requirements.parse(module.params)
     except ProblemError as error:
         # Like all other problems of this module, with a code.
-        told = [{"code": "bad_requirement", "severity": "error", **dataclasses.asdict(problem)} for problem in error.problems]
+        told = [
+            {"code": "bad_requirement", "severity": "error", **dataclasses.asdict(problem)}
+            for problem in error.problems
+        ]
         module.fail_json(msg=str(error), problems=told)
     folders = tuple(os.environ.get("PATH", "").split(os.pathsep)) + nvidia.MORE_FOLDERS
     if gpu == "none":

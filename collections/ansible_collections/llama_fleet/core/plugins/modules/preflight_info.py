@@ -11,15 +11,18 @@ module: preflight_info
 short_description: What would keep a host from running llama-server
 version_added: 0.1.0
 description:
-  - Looks at compiler, Python, rights, disk, memory, processors, ports and runtime of a host, and asks the source, the Hub and the package index whether
+  - Looks at compiler, Python, rights, disk, memory, processors, ports and runtime of a host, and asks the source, the
+    Hub and the package index whether
     they answer, as far as the instances that the host is to have need them.
-  - What the roles' modules check themselves is checked by the same functions here. A release and a model need not be there.
+  - What the roles' modules check themselves is checked by the same functions here. A release and a model need not be
+    there.
   - Changes nothing, installs nothing, and waits for nobody on the network longer than O(timeout) allows.
 options:
   instances:
     description:
       - The instances by name, each with role variables by their full names.
-      - "The module's action plugin fills in what is not given: from the host's variables, with V(llama_server_instances) or without, and from the
+      - "The module's action plugin fills in what is not given: from the host's variables, with
+        V(llama_server_instances) or without, and from the
         roles' defaults. So nothing need be given where a play has the roles' variables."
       - Instances that are not to run are left out.
     type: dict
@@ -27,9 +30,11 @@ options:
   plans:
     description:
       - What the roles' modules have returned so far, by instance and then by role.
-      - With a result of V(llama_cpp) nothing that the stages' plans check is looked at again, only what none of them sees, such as whether there is room
+      - With a result of V(llama_cpp) nothing that the stages' plans check is looked at again, only what none of them
+        sees, such as whether there is room
         for all of it, and who has to answer later.
-      - The C(msg) and C(problems) of a plan that failed are in V(failed) in the place of the results that it has none of.
+      - The C(msg) and C(problems) of a plan that failed are in V(failed) in the place of the results that it has none
+        of.
     type: dict
     default: {}
   tokens:
@@ -38,11 +43,13 @@ options:
     default: {}
   timeout:
     description:
-      - How many seconds a server may be silent. All are asked side by side, and for all that is asked of them they have two and a half times as long.
+      - How many seconds a server may be silent. All are asked side by side, and for all that is asked of them they have
+        two and a half times as long.
     type: int
     default: 10
   stop:
-    description: Fail with every error that was found, after the one that an instance's plan has failed with, and tell the warnings.
+    description: Fail with every error that was found, after the one that an instance's plan has failed with, and tell
+      the warnings.
     type: bool
     default: false
 author:
@@ -126,9 +133,19 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.preflight.check i
 def run(module: AnsibleModule) -> None:
     payload.forget(str(getattr(module, "_remote_tmp", "") or ""))
     given = module.params
-    checks = preflight.checks(given["instances"], given["plans"], given["tokens"], preflight.Host(limit=given["timeout"]), untold=given["stop"])
+    checks = preflight.checks(
+        given["instances"],
+        given["plans"],
+        given["tokens"],
+        preflight.Host(limit=given["timeout"]),
+        untold=given["stop"],
+    )
     found = problems(checks)
-    result = {"changed": False, "checks": [dataclasses.asdict(check) for check in checks], "problems": [dataclasses.asdict(check) for check in found]}
+    result = {
+        "changed": False,
+        "checks": [dataclasses.asdict(check) for check in checks],
+        "problems": [dataclasses.asdict(check) for check in found],
+    }
     if given["stop"]:
         failures = [str(plans["failed"]["msg"]) for plans in given["plans"].values() if "failed" in plans]
         errors = [*failures, *(str(check.problem) for check in found if check.severity == ERROR)]

@@ -8,8 +8,10 @@ short_description: Check the variables of several roles before anything runs
 version_added: 0.1.0
 description:
   - Compares every variable that begins with the name of one of O(roles) with that role's argument specification.
-  - Fails once, with a sentence for each unknown variable (and the nearest one that exists) and each value of a wrong type.
-  - Checks the entries of C(llama_server_instances) in the same way, against the specifications of every role, and that no two instances have the same port.
+  - Fails once, with a sentence for each unknown variable (and the nearest one that exists) and each value of a wrong
+    type.
+  - Checks the entries of C(llama_server_instances) in the same way, against the specifications of every role, and that
+    no two instances have the same port.
   - Runs on the controller only. Values that depend on results that are not there yet are left to the role's own check.
 options:
   roles:
@@ -25,7 +27,8 @@ options:
     default: false
   shared_gpus:
     description:
-      - Check only whether two instances take the same GPU because one of them names none; for a host that computes on GPUs.
+      - Check only whether two instances take the same GPU because one of them names none; for a host that computes on
+        GPUs.
     type: bool
     default: false
 author:
@@ -50,7 +53,8 @@ EXAMPLES = r"""
 RETURN = r"""
 instances:
   description:
-    - The names of the instances that are meant. The one that C(llama_server_instance) names, or every one of C(llama_server_instances), first those that are
+    - The names of the instances that are meant. The one that C(llama_server_instance) names, or every one of
+      C(llama_server_instances), first those that are
       not to run.
   returned: success
   type: list

@@ -1,9 +1,11 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Accept on the controller what a host has built: the release that was asked of it, and an archive that holds just that.
+"""Accept on the controller what a host has built: the release that was asked of it, and an archive that holds just
+that.
 
-What cannot be seen here is whether the programs in it do what their source says. Therefore a host only takes what its operator's builders made.
+What cannot be seen here is whether the programs in it do what their source says. Therefore a host only takes what its
+operator's builders made.
 """
 
 from __future__ import annotations
@@ -18,13 +20,33 @@ import typing
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
 from ansible_collections.llama_fleet.core.plugins.module_utils.host.files import sha256_of
-from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.options import CUDA, Target, cmake_options, fingerprint
-from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.request import ARGUMENTS, Request, parse_request
+from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.options import (
+    CUDA,
+    Target,
+    cmake_options,
+    fingerprint,
+)
+from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.request import (
+    ARGUMENTS,
+    Request,
+    parse_request,
+)
 from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.source import Archive, archive_build
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import ProblemError
 from ansible_collections.llama_fleet.core.plugins.module_utils.release import archive as release_archive
 from ansible_collections.llama_fleet.core.plugins.module_utils.release.index import SUFFIX, Entry, is_name
-from ansible_collections.llama_fleet.core.plugins.module_utils.untrusted import COMMIT, SHA256, Many, Number, Record, ShapeError, Table, Text, check, line
+from ansible_collections.llama_fleet.core.plugins.module_utils.untrusted import (
+    COMMIT,
+    SHA256,
+    Many,
+    Number,
+    Record,
+    ShapeError,
+    Table,
+    Text,
+    check,
+    line,
+)
 
 Values = typing.Mapping[str, typing.Any]
 # In bytes. With CUDA's libraries a release has 1 to 2 GB, and half of that packed.
@@ -50,7 +72,10 @@ _PARTS = Record(
 
 @dataclasses.dataclass(frozen=True)
 class Asked:
-    """The release that a run asked a host to build. Its ``name`` is the controller's own: nothing else of it becomes part of a path."""
+    """The release that a run asked a host to build.
+
+    Its ``name`` is the controller's own: nothing else of it becomes part of a path.
+    """
 
     build: str
     fingerprint: str
@@ -68,20 +93,26 @@ class Asked:
 def asked(arguments: Values, planned: Values, built: Values) -> Asked:
     """Return the release that the module's ``arguments`` ask for, as the host has built it.
 
-    ``planned`` are the parts of the fingerprint before the build, ``built`` is the module's result. Raises ValueError with a noun phrase
-    where the host says that it has built something else.
+    ``planned`` are the parts of the fingerprint before the build, ``built`` is the module's result. Raises ValueError
+    with a noun phrase where the host says that it has built something else.
     """
     try:
         parts = check(built.get("fingerprint_parts"), _PARTS, "its fingerprint_parts")
     except ShapeError as error:
         raise ValueError(f"a release of another kind ({error})") from error
     release = Asked(parts["build"], fingerprint(parts), parts)
-    if dict(parts) != dict(built["fingerprint_parts"]) or built.get("fingerprint") != release.fingerprint or not is_name(release.name):
+    if (
+        dict(parts) != dict(built["fingerprint_parts"])
+        or built.get("fingerprint") != release.fingerprint
+        or not is_name(release.name)
+    ):
         raise ValueError(f"a fingerprint that is not that of its parts ({line(str(built.get('fingerprint')), 80)})")
     for name, value in planned.items():
         if name not in (*LATE, "cmake_options") and parts.get(name) != value:
             raise ValueError(f"a release whose {line(str(name), 40)} is not the one that was planned")
-    wrong = next((name for name, allowed in _wanted(_request(arguments), parts).items() if parts[name] not in allowed), "")
+    wrong = next(
+        (name for name, allowed in _wanted(_request(arguments), parts).items() if parts[name] not in allowed), ""
+    )
     if wrong:
         raise ValueError(f"a release whose {wrong} is not the one that was asked for")
     return release
@@ -98,29 +129,41 @@ def _wanted(request: Request, parts: Values) -> dict[str, list[typing.Any]]:
     cuda = request.backend == CUDA
     architectures = sorted(request.cuda_architectures)
     target = Target(request.backend, request.cpu, parts["machine"], tuple(architectures))
-    wanted: dict[str, list[typing.Any]] = {"backend": [request.backend], "cuda_architectures": [architectures if cuda else []]}
+    wanted: dict[str, list[typing.Any]] = {
+        "backend": [request.backend],
+        "cuda_architectures": [architectures if cuda else []],
+    }
     commit = parts["source"]
     if isinstance(request.source, Archive):
         wanted |= {"source": [request.source.sha256], "build": [archive_build(request.source, request.version)]}
         commit = ""
-    options = [cmake_options(target, parts["build"], commit, openssl, request.cmake_options) for openssl in (True, False)]
+    options = [
+        cmake_options(target, parts["build"], commit, openssl, request.cmake_options) for openssl in (True, False)
+    ]
     return {**wanted, "cmake_options": options}
 
 
 def accept(archive: pathlib.Path, wanted: Asked, zstandard: typing.Any) -> Entry:
     """Return the index's entry for ``archive``, which a host has sent, after all that is in it has been read.
 
-    Raises ValueError with a noun phrase, ProblemError or OSError where it is anything but the packed release ``wanted``.
+    Raises ValueError with a noun phrase, ProblemError or OSError where it is anything but the packed release
+    ``wanted``.
     """
     size = archive.stat().st_size
     if not 0 < size <= LARGEST_ARCHIVE:
         raise ValueError(f"an archive of {size} bytes")
     with tempfile.TemporaryDirectory(prefix=".unpacked-", dir=archive.parent) as folder, archive.open("rb") as file:
-        manifest = release_archive.extract(file, pathlib.Path(folder), zstandard, _require_room(archive.parent), lambda _count: None)
+        manifest = release_archive.extract(
+            file, pathlib.Path(folder), zstandard, _require_room(archive.parent), lambda _count: None
+        )
     found = {name: manifest.get(name) for name in ("build", "fingerprint", "fingerprint_parts")}
     if found != {"build": wanted.build, "fingerprint": wanted.fingerprint, "fingerprint_parts": wanted.parts}:
-        raise ValueError(f"an archive of the release {line(str(found['fingerprint']), 80)}, where {wanted.fingerprint} was asked for")
-    return Entry(wanted.name, sha256_of(archive), size, wanted.fingerprint, wanted.parts, signed=True, packed=int(time.time()))
+        raise ValueError(
+            f"an archive of the release {line(str(found['fingerprint']), 80)}, where {wanted.fingerprint} was asked for"
+        )
+    return Entry(
+        wanted.name, sha256_of(archive), size, wanted.fingerprint, wanted.parts, signed=True, packed=int(time.time())
+    )
 
 
 def _require_room(place: pathlib.Path) -> release_archive.Begin:

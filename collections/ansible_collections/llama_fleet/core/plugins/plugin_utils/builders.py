@@ -28,7 +28,10 @@ def builder(host: str, task_vars: Values) -> Builder:
 
 
 def named(patterns: typing.Sequence[str], task_vars: Values, loader: typing.Any) -> frozenset[Builder]:
-    """Return the hosts that the ``patterns`` of names and groups mean, as in a play's ``hosts``; Ansible warns of one that means none."""
+    """Return the hosts that the ``patterns`` of names and groups mean, as in a play's ``hosts``;
+
+    Ansible warns of one that means none.
+    """
     if not patterns:
         return frozenset()
     inventory = InventoryManager(loader, parse=False)

@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Packed releases on the controller, by which the hosts of a play share what one of them has built.
 
-Each has a folder of its own, named by release and builder: one rename adds it, and no other ever takes its place. The controller signs
-what it has accepted with a key that it keeps here.
+Each has a folder of its own, named by release and builder: one rename adds it, and no other ever takes its place. The
+controller signs what it has accepted with a key that it keeps here.
 """
 
 from __future__ import annotations
@@ -59,8 +59,13 @@ class Accepted:
         return self.folder / f"{self.entry.file}{release_signature.SUFFIX}"
 
     def files(self, own: bool) -> list[tuple[pathlib.Path, str]]:
-        """Return the archive and a signature, its builder's ``own`` or the controller's, each with the name that a host is to have it by."""
-        return [(self.archive, self.archive.name), (self.folder / BUILDERS_SIGNATURE if own else self.signature, self.signature.name)]
+        """Return the archive and a signature, its builder's ``own`` or the controller's, each with the name that a
+        host is to have it by.
+        """
+        return [
+            (self.archive, self.archive.name),
+            (self.folder / BUILDERS_SIGNATURE if own else self.signature, self.signature.name),
+        ]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,9 +86,13 @@ class ControllerCache:
 
     @contextlib.contextmanager
     def turn(self, of: str, waiting: typing.Callable[[], None], keep: bool) -> typing.Iterator[None]:
-        """Wait while another host has the turn ``of`` a text, and ``keep`` it where others wait for what this one does."""
+        """Wait while another host has the turn ``of`` a text, and ``keep`` it where others wait for what this one
+        does.
+        """
         with contextlib.ExitStack() as held:
-            held.enter_context(locked(self._private() / ".locks" / hashlib.sha256(of.encode()).hexdigest()[:16], waiting))
+            held.enter_context(
+                locked(self._private() / ".locks" / hashlib.sha256(of.encode()).hexdigest()[:16], waiting)
+            )
             if not keep:
                 held.close()
             yield
@@ -94,8 +103,13 @@ class ControllerCache:
         with tempfile.TemporaryDirectory(prefix=".new-", dir=self._private()) as folder:
             yield pathlib.Path(folder)
 
-    def add(self, entry: release_index.Entry, archive: pathlib.Path, builder: Builder, signature: pathlib.Path | None = None) -> bool:
-        """Sign ``archive`` and keep it as what ``builder`` has built; False where there is one of that name and builder, which stays."""
+    def add(
+        self, entry: release_index.Entry, archive: pathlib.Path, builder: Builder, signature: pathlib.Path | None = None
+    ) -> bool:
+        """Sign ``archive`` and keep it as what ``builder`` has built;
+
+        False where there is one of that name and builder, which stays.
+        """
         key = self.key()
         folder = pathlib.Path(tempfile.mkdtemp(prefix=".new-", dir=self._private()))
         try:
@@ -103,12 +117,19 @@ class ControllerCache:
             release_signature.sign(folder / entry.file, key, commands.run)
             if signature:
                 os.rename(signature, folder / BUILDERS_SIGNATURE)
-            record = {"builder": dataclasses.asdict(builder), "signed": bool(signature), "index": release_index.render([entry])}
+            record = {
+                "builder": dataclasses.asdict(builder),
+                "signed": bool(signature),
+                "index": release_index.render([entry]),
+            }
             write_json(folder / RECORD, record)
             try:
                 os.rename(folder, self.place / _folder(entry.name, builder))
             except OSError as error:
-                if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):  # the kernel replaces no folder that is not empty
+                if error.errno not in (
+                    errno.EEXIST,
+                    errno.ENOTEMPTY,
+                ):  # the kernel replaces no folder that is not empty
                     raise
                 return False
             return True
@@ -126,18 +147,39 @@ class ControllerCache:
         with locked(self.place / ".locks" / "key"):
             if not path.exists():
                 folder = pathlib.Path(tempfile.mkdtemp(prefix=".new-", dir=self.place))
-                words = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "llama-fleet controller", "-f", str(folder / path.name)]
+                words = [
+                    "ssh-keygen",
+                    "-q",
+                    "-t",
+                    "ed25519",
+                    "-N",
+                    "",
+                    "-C",
+                    "llama-fleet controller",
+                    "-f",
+                    str(folder / path.name),
+                ]
                 done = commands.run(words, timeout=60)
                 if not done.ok:
                     shutil.rmtree(folder, ignore_errors=True)
-                    found = f"no key for signing, and ssh-keygen makes none ({done.stderr.strip() or f'exit code {done.code}'})"
-                    raise ProblemError(Problem(VARIABLE, found, "OpenSSH's ssh-keygen on the controller", "install openssh-client there"))
+                    found = (
+                        f"no key for signing, and ssh-keygen makes none "
+                        f"({done.stderr.strip() or f'exit code {done.code}'})"
+                    )
+                    raise ProblemError(
+                        Problem(
+                            VARIABLE, found, "OpenSSH's ssh-keygen on the controller", "install openssh-client there"
+                        )
+                    )
                 shutil.rmtree(path.parent, ignore_errors=True)
                 os.rename(folder, path.parent)
         return path
 
     def take(self, accepted: Accepted) -> None:
-        """Note that a release is taken, after its bytes were held against the controller's signature; ProblemError where they are others."""
+        """Note that a release is taken, after its bytes were held against the controller's signature;
+
+        ProblemError where they are others.
+        """
         release_signature.verify(accepted.archive, accepted.signature, [self.signer()], commands.run, VARIABLE)
         os.utime(accepted.folder)
 
@@ -151,7 +193,9 @@ class ControllerCache:
         status = self.place.stat()
         if status.st_uid != os.geteuid():
             wanted = "a folder of the user who runs Ansible"
-            raise ProblemError(Problem(VARIABLE, f"{self.place}, which belongs to another user", wanted, "name another one"))
+            raise ProblemError(
+                Problem(VARIABLE, f"{self.place}, which belongs to another user", wanted, "name another one")
+            )
         if stat.S_IMODE(status.st_mode) & 0o077:
             self.place.chmod(0o700)
         return self.place

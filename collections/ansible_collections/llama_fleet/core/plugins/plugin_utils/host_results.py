@@ -3,8 +3,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Admit what a host's module returned: the one door between a managed host and the controller.
 
-A host may have been taken over, so its answer is hostile input. Only the keys that the module documents come through, each of a known
-type, length and pattern; ansible_facts, add_host and whatever else would make Ansible itself do something do not.
+A host may have been taken over, so its answer is hostile input. Only the keys that the module documents come through,
+each of a known type, length and pattern; ansible_facts, add_host and whatever else would make Ansible itself do
+something do not.
 """
 
 from __future__ import annotations
@@ -54,13 +55,38 @@ _ANSIBLE: dict[str, Shape] = {
 }
 _PROBLEM = Record({}, {name: Said() for name in ("code", "severity", "subject", "found", "wanted", "fix")})
 _CHECK = Record(
-    {"code": Said(200), "severity": Text(r"ok|warning|error"), "subject": Said(), "found": Said(), "wanted": Said(), "fix": Said()},
+    {
+        "code": Said(200),
+        "severity": Text(r"ok|warning|error"),
+        "subject": Said(),
+        "found": Said(),
+        "wanted": Said(),
+        "fix": Said(),
+    },
 )
 _STAGE: dict[str, Shape] = {"problems": Many(_PROBLEM, most=1000), "would_change": Flag()}
 _GENERATION = Record(
-    {"number": COUNT, "good": Flag(), "created": Said(40), "build": Said(200), "model": Said(), "current": Flag(), "speed": SPEED},
+    {
+        "number": COUNT,
+        "good": Flag(),
+        "created": Said(40),
+        "build": Said(200),
+        "model": Said(),
+        "current": Flag(),
+        "speed": SPEED,
+    },
 )
-_NUMBERS = ("generation", "pid", "memory_mib", "gpu_memory_mib", "uptime_seconds", "slots", "slots_busy", "requests_deferred", "tokens_predicted")
+_NUMBERS = (
+    "generation",
+    "pid",
+    "memory_mib",
+    "gpu_memory_mib",
+    "uptime_seconds",
+    "slots",
+    "slots_busy",
+    "requests_deferred",
+    "tokens_predicted",
+)
 _INSTANCE = Record(
     {
         **{name: Said(200) for name in ("instance", "state", "runtime", "build", "quant")},
@@ -112,20 +138,31 @@ MODULES: dict[str, tuple[dict[str, Shape], dict[str, Shape]]] = {
         },
     ),
     "llama_cpp_release_info": (
-        {"releases": Many(Shown()), "compiler_cache": Record({"path": PATH, "size": Number()}), "sources": Record({"path": PATH, "size": Number()})},
+        {
+            "releases": Many(Shown()),
+            "compiler_cache": Record({"path": PATH, "size": Number()}),
+            "sources": Record({"path": PATH, "size": Number()}),
+        },
         {},
     ),
     "gguf_info": (
         {"files": Many(Record({"name": Said(), "size": Number()})), "size": Number()},
         {
             **dict.fromkeys(("architecture", "name", "size_label", "quant"), Said(200)),
-            **dict.fromkeys(("split_count", "context_trained", "layers", "embedding_length", "parameters", "tensors"), Number()),
+            **dict.fromkeys(
+                ("split_count", "context_trained", "layers", "embedding_length", "parameters", "tensors"), Number()
+            ),
             "chat_template": Flag(),
             "memory": Shown(most=2000),
         },
     ),
     "gguf_model": (
-        {"path": PATH, "mmproj": PATH, "files": Many(Record({"path": PATH, "size": Number(), "sha256": DIGEST})), "size": Number()},
+        {
+            "path": PATH,
+            "mmproj": PATH,
+            "files": Many(Record({"path": PATH, "size": Number(), "sha256": DIGEST})),
+            "size": Number(),
+        },
         {
             "quant": Said(200),
             "revision": Said(200),
@@ -137,7 +174,13 @@ MODULES: dict[str, tuple[dict[str, Shape], dict[str, Shape]]] = {
         },
     ),
     "llama_server": (
-        {"ready": Flag(), "would_change": Flag(), "endpoint": URL, "instance": Text(r"[a-z0-9*-]+", most=80), "generation": COUNT},
+        {
+            "ready": Flag(),
+            "would_change": Flag(),
+            "endpoint": URL,
+            "instance": Text(r"[a-z0-9*-]+", most=80),
+            "generation": COUNT,
+        },
         {
             **dict.fromkeys(("state", "runtime"), WORD),
             **dict.fromkeys(("device", "log"), Said()),
@@ -159,7 +202,9 @@ _JOB = Record({}, {**_ANSIBLE, "started": Shown(), "results_file": Text(r"/[^\\]
 
 
 def admit(module: str, answer: typing.Mapping[str, typing.Any], host: str) -> Answer:
-    """Return what the ``module`` on ``host`` answered, as it may be used; a failure with one sentence where it is none of its answers."""
+    """Return what the ``module`` on ``host`` answered, as it may be used; a failure with one sentence where it is
+    none of its answers.
+    """
     needed, optional = MODULES[module]
     known = {**_ANSIBLE, **_STAGE, **optional}
     shape = Record({"failed": Flag()}, {**known, **needed}) if answer.get("failed") else Record(needed, known)
@@ -173,12 +218,21 @@ def admit_job(answer: typing.Mapping[str, typing.Any], host: str) -> Answer:
 
 def _admitted(shape: Record, answer: typing.Mapping[str, typing.Any], host: str, wanted: str) -> Answer:
     said = {**answer, **_texts_of_exceptions(answer)}
-    warnings = {name: [Said()(_text(each), name) for each in _some(said.get(name))] for name in ("warnings", "deprecations") if said.get(name)}
-    deprecations = [{"msg": text, "version": "", "collection_name": "llama_fleet.core"} for text in warnings.pop("deprecations", [])]
+    warnings = {
+        name: [Said()(_text(each), name) for each in _some(said.get(name))]
+        for name in ("warnings", "deprecations")
+        if said.get(name)
+    }
+    deprecations = [
+        {"msg": text, "version": "", "collection_name": "llama_fleet.core"} for text in warnings.pop("deprecations", [])
+    ]
     try:
         admitted = check(said, shape, "its answer")
     except ShapeError as error:
-        fix = "do not trust that host: something else than this collection's module answered; look at its Python before you run anything on it again"
+        fix = (
+            "do not trust that host: something else than this collection's module answered; look at its Python "
+            "before you run anything on it again"
+        )
         problem = Problem(f"host {line(host)}", str(error), wanted, fix)
         told = {"subject": problem.subject, "found": problem.found, "wanted": problem.wanted, "fix": problem.fix}
         return {"failed": True, "msg": str(problem), "problems": [told]}

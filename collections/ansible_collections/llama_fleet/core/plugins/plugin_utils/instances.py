@@ -48,7 +48,9 @@ _NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?")
 _EVERYWHERE = ("0.0.0.0", "::", "")
 
 # Taken for none at all, one instance would be made that nobody asked for.
-UNKNOWN_YET = Problem(VARIABLE, "a template with a variable that is not defined", "entries that are known before the first stage runs")
+UNKNOWN_YET = Problem(
+    VARIABLE, "a template with a variable that is not defined", "entries that are known before the first stage runs"
+)
 
 Values = typing.Mapping[str, typing.Any]
 Specs = typing.Mapping[str, role_variables.Spec]
@@ -77,7 +79,9 @@ def _entry(entry: typing.Any) -> Values:
 
 
 def chosen(host: Host, given: str | None, default: str) -> list[str]:
-    """The names of the instances that are meant; those that do not run come first, for they make room for the others."""
+    """The names of the instances that are meant; those that do not run come first, for they make room for the
+    others.
+    """
     if not host.entries:
         return [given or default]
     if given in host.entries:
@@ -90,9 +94,18 @@ def problems(host: Host, given: str | None, default: str) -> list[Problem]:
     """Everything wrong with the entries that is known before the host is looked at."""
     if not host.entries:
         return []
-    found = [problem for name, entry in host.entries.items() for problem in _entry_problems(str(name), entry, host.specs)]
+    found = [
+        problem for name, entry in host.entries.items() for problem in _entry_problems(str(name), entry, host.specs)
+    ]
     if given not in (None, default, *host.entries):
-        found.append(Problem(ONE, f"'{given}'", f"{one_of(map(str, host.entries))}, which are the {VARIABLE}", "leave it out for all of them"))
+        found.append(
+            Problem(
+                ONE,
+                f"'{given}'",
+                f"{one_of(map(str, host.entries))}, which are the {VARIABLE}",
+                "leave it out for all of them",
+            )
+        )
     return [*found, *_same_ports(host)]
 
 
@@ -103,10 +116,16 @@ def ambiguous(names: typing.Sequence[str]) -> list[Problem]:
 
 def _entry_problems(name: str, entry: typing.Any, specs: Specs) -> typing.Iterator[Problem]:
     if not _NAME.fullmatch(name):
-        yield Problem(VARIABLE, f"the name '{name}'", "1 to 40 lower-case letters, digits and hyphens, no hyphen first or last")
+        yield Problem(
+            VARIABLE, f"the name '{name}'", "1 to 40 lower-case letters, digits and hyphens, no hyphen first or last"
+        )
     if not isinstance(entry, typing.Mapping):
         if entry is not None:
-            yield Problem(f"instance {name}", f"'{entry}'", "variables of the roles by their full names, such as llama_server_port: 8081")
+            yield Problem(
+                f"instance {name}",
+                f"'{entry}'",
+                "variables of the roles by their full names, such as llama_server_port: 8081",
+            )
         return
     usable = {variable: option for spec in specs.values() for variable, option in spec.items() if _may_have(variable)}
     for variable in entry:
@@ -124,12 +143,28 @@ def _may_have(variable: str) -> bool:
 def _not_usable(name: str, variable: str, usable: typing.Collection[str]) -> Problem:
     subject = f"{variable} of instance {name}"
     if variable in WIRED:
-        return Problem(subject, "a variable that the play sets from another stage's result", "a variable of the roles that users set")
+        return Problem(
+            subject,
+            "a variable that the play sets from another stage's result",
+            "a variable of the roles that users set",
+        )
     if variable in _COMMON:
-        return Problem(subject, "a variable that all instances of a host have in common", "it beside the instances", f"move it out of {VARIABLE}")
+        return Problem(
+            subject,
+            "a variable that all instances of a host have in common",
+            "it beside the instances",
+            f"move it out of {VARIABLE}",
+        )
     # Also without the role's name, which is easily left out.
-    near = nearest(variable, usable) or [full for short in nearest(variable, map(_short, usable)) for full in usable if _short(full) == short]
-    return Problem(subject, "a variable that no role has", "one by its full name", f"did you mean {one_of(near)}" if near else "see the reference")
+    near = nearest(variable, usable) or [
+        full for short in nearest(variable, map(_short, usable)) for full in usable if _short(full) == short
+    ]
+    return Problem(
+        subject,
+        "a variable that no role has",
+        "one by its full name",
+        f"did you mean {one_of(near)}" if near else "see the reference",
+    )
 
 
 def _short(variable: str) -> str:
@@ -140,12 +175,22 @@ def _same_ports(host: Host) -> typing.Iterator[Problem]:
     for first, second in itertools.combinations(host.started(), 2):
         port = host.effective(first, "llama_server_port")
         addresses = {str(host.effective(name, "llama_server_host")) for name in (first, second)}
-        if str(port) == str(host.effective(second, "llama_server_port")) and (len(addresses) == 1 or addresses & set(_EVERYWHERE)):
-            yield Problem("llama_server_port", f"{port} for both instances {first} and {second}", "a port for each", "set it in their entries")
+        if str(port) == str(host.effective(second, "llama_server_port")) and (
+            len(addresses) == 1 or addresses & set(_EVERYWHERE)
+        ):
+            yield Problem(
+                "llama_server_port",
+                f"{port} for both instances {first} and {second}",
+                "a port for each",
+                "set it in their entries",
+            )
 
 
 def shared_gpus(host: Host) -> list[Problem]:
-    """A problem for each two instances that take the same GPU because one of them names none. Naming the same one in both is meant."""
+    """A problem for each two instances that take the same GPU because one of them names none.
+
+    Naming the same one in both is meant.
+    """
     found = []
     computing = [name for name in host.started() if host.effective(name, "nvidia_driver_gpu") != "none"]
     for first, second in itertools.combinations(computing, 2):

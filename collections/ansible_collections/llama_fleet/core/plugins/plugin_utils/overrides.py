@@ -31,6 +31,8 @@ def told(result: typing.Mapping[str, typing.Any], instance: str, plan_only: bool
     return {**result, **more}
 
 
-def of_turn(task_vars: typing.Mapping[str, typing.Any] | None, template: typing.Callable[[typing.Any], typing.Any]) -> str:
+def of_turn(
+    task_vars: typing.Mapping[str, typing.Any] | None, template: typing.Callable[[typing.Any], typing.Any]
+) -> str:
     """The instance whose turn it is; empty where there is only one, or no play of ours around."""
     return str(template((task_vars or {}).get(TURN, "")) or "")

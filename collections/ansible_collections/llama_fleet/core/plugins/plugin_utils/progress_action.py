@@ -70,14 +70,18 @@ class ProgressAction(HostAction):
         host = host_of(task_vars)
         return f"{host}/{self._instance}" if self._instance else host
 
-    def _run_in_background(self, arguments: dict[str, typing.Any], task_vars: dict[str, typing.Any]) -> dict[str, typing.Any]:
+    def _run_in_background(
+        self, arguments: dict[str, typing.Any], task_vars: dict[str, typing.Any]
+    ) -> dict[str, typing.Any]:
         # Beside the job's results, in a folder of this run: the module makes it, and no other user of the host can.
         name = f"llama-fleet-{uuid.uuid4().hex}"
         jobs = self.get_shell_option("async_dir", default="~/.ansible_async")
         progress_file = f"{jobs}/{name}/{PROGRESS}"
         self._task.async_val = TIME_LIMIT
         try:
-            job = self._execute_module(module_args={**arguments, "progress_file": progress_file}, task_vars=task_vars, wrap_async=True)
+            job = self._execute_module(
+                module_args={**arguments, "progress_file": progress_file}, task_vars=task_vars, wrap_async=True
+            )
         finally:
             self._task.async_val = 0  # else the executor would poll the job a second time
         results_file = job.get("results_file")
@@ -102,12 +106,20 @@ class ProgressAction(HostAction):
             if result and "started" not in result:
                 return result
             if gone:
-                return {"failed": True, "msg": "The module's process was killed before it ended; run the play again, it goes on where it was."}
+                return {
+                    "failed": True,
+                    "msg": (
+                        "The module's process was killed before it ended; run the play again, it goes on where it was."
+                    ),
+                }
             time.sleep(pause)
             pause = min(LAST_POLL, pause * 2)
         return {
             "failed": True,
-            "msg": f"The module left no result within {TIME_LIMIT // 3600} hours; look at what it does on the host, and run the play again.",
+            "msg": (
+                f"The module left no result within {TIME_LIMIT // 3600} hours; look at what it does on the host, "
+                f"and run the play again."
+            ),
         }
 
 
@@ -139,7 +151,9 @@ class Watch:
 
     def poll_command(self) -> str:
         alive = f"test -d /proc/{self._pid} && echo {ALIVE}" if self._pid else f"echo {ALIVE}"
-        return f"{alive}; cat {self._progress_file} 2>/dev/null; echo; echo {RESULT}; cat {self._results_file} 2>/dev/null"
+        return (
+            f"{alive}; cat {self._progress_file} 2>/dev/null; echo; echo {RESULT}; cat {self._results_file} 2>/dev/null"
+        )
 
     def stop_command(self) -> str:
         return f"kill {self._pid}" if self._pid else "true"
@@ -160,7 +174,10 @@ class Watch:
             told = json.loads(result, cls=get_module_decoder("legacy", Direction.MODULE_TO_CONTROLLER))
         except (ValueError, RecursionError):  # not there yet
             told = {}
-        return told if isinstance(told, dict) else {"failed": True, "msg": "The module's result is no object."}, self._polls_gone > POLLS_GONE
+        return told if isinstance(told, dict) else {
+            "failed": True,
+            "msg": "The module's result is no object.",
+        }, self._polls_gone > POLLS_GONE
 
 
 class Reporter:

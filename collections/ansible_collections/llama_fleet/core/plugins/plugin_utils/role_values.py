@@ -23,7 +23,9 @@ def load_spec(role: str, roles: pathlib.Path = ROLES) -> Values:
     return dict(document["argument_specs"]["main"]["options"])
 
 
-def values_of(variables: Values, names: typing.Iterable[str], template: typing.Callable[[typing.Any], typing.Any]) -> Values:
+def values_of(
+    variables: Values, names: typing.Iterable[str], template: typing.Callable[[typing.Any], typing.Any]
+) -> Values:
     """The values that are known by now; what a play wires from a later result is not."""
     values = {}
     for name in names:
@@ -35,7 +37,9 @@ def values_of(variables: Values, names: typing.Iterable[str], template: typing.C
     return values
 
 
-def host_of(variables: Values, specs: dict[str, Values], template: typing.Callable[[typing.Any], typing.Any]) -> instances.Host:
+def host_of(
+    variables: Values, specs: dict[str, Values], template: typing.Callable[[typing.Any], typing.Any]
+) -> instances.Host:
     """The host with its instances' entries."""
     values = values_of(variables, [name for spec in specs.values() for name in spec], template)
     entries = values.get(instances.VARIABLE)

@@ -12,7 +12,14 @@ from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, nearest, one_of
 
 Spec = typing.Mapping[str, typing.Mapping[str, typing.Any]]
-_KINDS = {"int": "a whole number", "bool": "true or false", "dict": "a mapping", "list": "a list", "path": "a path", "str": "a text"}
+_KINDS = {
+    "int": "a whole number",
+    "bool": "true or false",
+    "dict": "a mapping",
+    "list": "a list",
+    "path": "a path",
+    "str": "a text",
+}
 
 
 def unknown(role: str, names: typing.Iterable[str], spec: Spec) -> list[Problem]:
@@ -29,7 +36,11 @@ def unknown(role: str, names: typing.Iterable[str], spec: Spec) -> list[Problem]
 def _suggestion(name: str, prefix: str, spec: Spec) -> str:
     # Compared without the prefix, which all of them share and which would make any two look alike.
     names = nearest(name[len(prefix) :], [known[len(prefix) :] for known in spec])
-    return f"did you mean {one_of(prefix + near for near in names)}" if names else "see the role's documentation for those there are"
+    return (
+        f"did you mean {one_of(prefix + near for near in names)}"
+        if names
+        else "see the role's documentation for those there are"
+    )
 
 
 def wrong(values: typing.Mapping[str, typing.Any], spec: Spec) -> list[Problem]:

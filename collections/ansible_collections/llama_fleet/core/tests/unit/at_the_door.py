@@ -19,5 +19,7 @@ def admitted(module: str, result: Facts) -> Facts:
     told = json.loads(json.dumps(result))  # as it comes over the line
     passed = host_results.admit(module, told, "host")
     assert passed.get("msg") == told.get("msg"), passed.get("msg")
-    assert {name: value for name, value in passed.items() if name not in _OTHERWISE} == {name: value for name, value in told.items() if name not in _OTHERWISE}
+    assert {name: value for name, value in passed.items() if name not in _OTHERWISE} == {
+        name: value for name, value in told.items() if name not in _OTHERWISE
+    }
     return result

@@ -1,6 +1,8 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""A host on which the module llama_cpp_release builds the project of fake_llama_cpp, each time in a process of its own."""
+"""A host on which the module llama_cpp_release builds the project of fake_llama_cpp, each time in a process of its
+own.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +40,9 @@ class Host:
         arguments = {"source": self.source, "root": str(self.root), "install_packages": False, **parameters}
         environment = {**os.environ, "PYTHONPATH": str(COLLECTIONS), "no_proxy": "*"}
         command = [sys.executable, "-c", DRIVER, json.dumps(arguments)]
-        return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8")
+        return subprocess.Popen(
+            command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8"
+        )
 
     def run(self, **parameters: typing.Any) -> Facts:
         return finish(self.start(**parameters))

@@ -37,9 +37,21 @@ def tensor(name: str | bytes, shape: typing.Sequence[int] = (256,), kind: int = 
 LLAMA = pair("general.architecture", TEXT, text("llama"))
 
 
-def gguf(*pairs: bytes, tensors: typing.Sequence[bytes] = (), data: int = 0, version: int = 3, counts: tuple[int, int] | None = None, align: int = 32) -> bytes:
+def gguf(
+    *pairs: bytes,
+    tensors: typing.Sequence[bytes] = (),
+    data: int = 0,
+    version: int = 3,
+    counts: tuple[int, int] | None = None,
+    align: int = 32,
+) -> bytes:
     """A file with ``data`` bytes behind its header; ``counts`` are what it claims of its tensors and keys."""
-    head = b"GGUF" + struct.pack("<IQQ", version, *(counts or (len(tensors), len(pairs)))) + b"".join(pairs) + b"".join(tensors)
+    head = (
+        b"GGUF"
+        + struct.pack("<IQQ", version, *(counts or (len(tensors), len(pairs))))
+        + b"".join(pairs)
+        + b"".join(tensors)
+    )
     return head + (bytes(-len(head) % align) if tensors else b"") + bytes(data)
 
 

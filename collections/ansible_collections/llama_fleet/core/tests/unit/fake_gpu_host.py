@@ -67,7 +67,9 @@ class FakeGpuHost:
 
     def program(self, name: str, script: str) -> None:
         """A program that notes each call."""
-        self.write(f"usr/bin/{name}", f'#!/bin/sh\necho "${{0##*/}} $*" >> {shlex.quote(str(self.root / "calls"))}\n{script}\n').chmod(0o755)
+        self.write(
+            f"usr/bin/{name}", f'#!/bin/sh\necho "${{0##*/}} $*" >> {shlex.quote(str(self.root / "calls"))}\n{script}\n'
+        ).chmod(0o755)
 
     def calls(self, name: str = "nvidia-smi") -> list[str]:
         """How that program was called."""
@@ -75,20 +77,31 @@ class FakeGpuHost:
         lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
         return [line for line in lines if line.startswith(f"{name} ")]
 
-    def device(self, address: str = "0000:65:00.0", driver: str = "nvidia", vendor: str = "0x10de", pci_class: str = "0x030200") -> None:
+    def device(
+        self, address: str = "0000:65:00.0", driver: str = "nvidia", vendor: str = "0x10de", pci_class: str = "0x030200"
+    ) -> None:
         self.write(f"sys/bus/pci/devices/{address}/vendor", f"{vendor}\n")
         self.write(f"sys/bus/pci/devices/{address}/class", f"{pci_class}\n")
         if driver:
             (self.root / f"sys/bus/pci/drivers/{driver}").mkdir(parents=True, exist_ok=True)
-            (self.root / f"sys/bus/pci/devices/{address}/driver").symlink_to(self.root / f"sys/bus/pci/drivers/{driver}")
+            (self.root / f"sys/bus/pci/devices/{address}/driver").symlink_to(
+                self.root / f"sys/bus/pci/drivers/{driver}"
+            )
 
     def module(self, version: str = "580.95.05", loaded: bool = True, built: bool = True) -> None:
         """The kernel module, for the running kernel and in it."""
         other = "kernel/drivers/gpu/drm/nouveau/nouveau.ko.zst: kernel/drivers/video/nvidia-helper/nvidia-wmi.ko\n"
-        mine = "updates/dkms/nvidia.ko.zst: kernel/drivers/acpi/video.ko.zst\n" if built else "updates/dkms/nvidia-uvm.ko: updates/x.ko\n"
+        mine = (
+            "updates/dkms/nvidia.ko.zst: kernel/drivers/acpi/video.ko.zst\n"
+            if built
+            else "updates/dkms/nvidia-uvm.ko: updates/x.ko\n"
+        )
         self.write(f"lib/modules/{KERNEL}/modules.dep", other + mine)
         if loaded:
-            line = f"NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  {version}  Release Build  (root@host)  Sun Jul 27 07:12:13 UTC 2025"
+            line = (
+                f"NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  {version}  Release Build  (root@host)  "
+                f"Sun Jul 27 07:12:13 UTC 2025"
+            )
             self.write("proc/driver/nvidia/version", f"{line}\nGCC version:  gcc version 12.2.0\n")
 
     def nodes(self, *names: str, mode: int = 0o666) -> None:
@@ -101,7 +114,10 @@ class FakeGpuHost:
         self.write("smi.err", stderr)
         files = [shlex.quote(str(self.root / name)) for name in ("smi.out", "smi.err")]
         first = f'if [ "$1 $2" = "-q -x" ]; then cat {files[0]}; cat {files[1]} >&2; exit {code}; fi\n'
-        second = f'if [ "$1" = "--query-gpu=uuid,compute_cap" ]; then printf "%s\\n" {shlex.quote(table)}; exit {table_code}; fi\n'
+        second = (
+            f'if [ "$1" = "--query-gpu=uuid,compute_cap" ]; then printf "%s\\n" {shlex.quote(table)}; exit '
+            f"{table_code}; fi\n"
+        )
         self.program("nvidia-smi", f"{first}{second}exit 3")
 
     def healthy(self, log: str = "", address: str = "0000:65:00.0") -> None:
@@ -113,7 +129,9 @@ class FakeGpuHost:
 
     def kernel_log(self, *messages: str) -> None:
         """As a reader of /dev/kmsg gets them."""
-        lines = [f"4,{number},{number * 1000},-;{message}\n SUBSYSTEM=pci\n" for number, message in enumerate(messages, 100)]
+        lines = [
+            f"4,{number},{number * 1000},-;{message}\n SUBSYSTEM=pci\n" for number, message in enumerate(messages, 100)
+        ]
         self.write("dev/kmsg", "".join(lines))
 
     def observe(self) -> nvidia.Observation:
@@ -164,8 +182,13 @@ def has_compiler() -> bool:
     return shutil.which("cc") is not None
 
 
-def add_library(host: FakeGpuHost, gpus: typing.Mapping[str, str], parts: typing.Sequence[str] = (), init: int = 0) -> None:
-    """Compile the driver's library for this host, beside its nvidia-smi. A capability ``0.0`` is one it does not tell."""
+def add_library(
+    host: FakeGpuHost, gpus: typing.Mapping[str, str], parts: typing.Sequence[str] = (), init: int = 0
+) -> None:
+    """Compile the driver's library for this host, beside its nvidia-smi.
+
+    A capability ``0.0`` is one it does not tell.
+    """
     pairs = [capability.split(".") for capability in gpus.values()]
     source = _LIBRARY % {
         "uuids": ", ".join(f'"{uuid}"' for uuid in gpus),
@@ -177,4 +200,7 @@ def add_library(host: FakeGpuHost, gpus: typing.Mapping[str, str], parts: typing
         "init": init,
     }
     file = host.write("usr/lib/nvml.c", source)
-    subprocess.run(["cc", "-w", "-shared", "-fPIC", "-O0", "-o", str(host.root / "usr/lib/libnvidia-ml.so.1"), str(file)], check=True)
+    subprocess.run(
+        ["cc", "-w", "-shared", "-fPIC", "-O0", "-o", str(host.root / "usr/lib/libnvidia-ml.so.1"), str(file)],
+        check=True,
+    )

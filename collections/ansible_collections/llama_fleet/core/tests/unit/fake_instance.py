@@ -39,7 +39,11 @@ class Systemd(FakeRunner):
     def answer(self, command: list[str]) -> Result:
         if command[1] == "is-enabled":
             return Result(0 if self.enabled else 1, "", "")
-        return Result(0, f"ActiveState=active\nMainPID={self.main_pid}\n", "") if command[1] == "show" else Result(0, "", "")
+        return (
+            Result(0, f"ActiveState=active\nMainPID={self.main_pid}\n", "")
+            if command[1] == "show"
+            else Result(0, "", "")
+        )
 
 
 def answered_here(base: str, trust: server_trust.Trust) -> server_metrics.Fetch:
@@ -79,7 +83,11 @@ class Site:
             self.model.with_name(self.model.name.replace("00001", f"0000{shard}")).write_bytes(b"GGUF" * 10)
         generation = self.instance / "generations" / str(number)
         generation.mkdir(parents=True)
-        texts = {"environment": "A=1\n", "unit": UNIT, **({"api-key": f"{KEY}\nother\n"} if more.pop("key", False) else {})}
+        texts = {
+            "environment": "A=1\n",
+            "unit": UNIT,
+            **({"api-key": f"{KEY}\nother\n"} if more.pop("key", False) else {}),
+        }
         for name, text in texts.items():
             (generation / name).write_text(text, encoding="utf-8")
         manifest = {
@@ -105,8 +113,16 @@ class Site:
         return generation
 
     def inspector(self, **more: typing.Any) -> server_info.Inspector:
-        host = Host(self.systemd, systemd=self.runtime == "systemd", euid=self.euid, unit_root=self.folder / "units", container_root=self.folder / "containers")
-        return server_info.Inspector(self.folder / "etc", self.folder / "run", host, **{"fetcher": answered_here, **more})
+        host = Host(
+            self.systemd,
+            systemd=self.runtime == "systemd",
+            euid=self.euid,
+            unit_root=self.folder / "units",
+            container_root=self.folder / "containers",
+        )
+        return server_info.Inspector(
+            self.folder / "etc", self.folder / "run", host, **{"fetcher": answered_here, **more}
+        )
 
     def facts(self, **more: typing.Any) -> server_info.Facts:
         return self.inspector(**more).inspect("chat")
@@ -117,12 +133,18 @@ class Site:
 
     def record(self, process: processes.Process) -> None:
         (self.folder / "run").mkdir(exist_ok=True)
-        (self.folder / "run" / "chat.json").write_text(json.dumps({"pid": process.pid, "started": process.started}), encoding="utf-8")
+        (self.folder / "run" / "chat.json").write_text(
+            json.dumps({"pid": process.pid, "started": process.started}), encoding="utf-8"
+        )
 
     @contextlib.contextmanager
-    def running(self, number: int = 1, recorded: bool = True, program: str = sys.executable) -> typing.Iterator[processes.Process]:
+    def running(
+        self, number: int = 1, recorded: bool = True, program: str = sys.executable
+    ) -> typing.Iterator[processes.Process]:
         marks = {"LLAMA_FLEET_INSTANCE": str(self.instance), "LLAMA_FLEET_GENERATION": str(number)}
-        child = subprocess.Popen([program, "-c", "input('x')"], env={**os.environ, **marks}, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        child = subprocess.Popen(
+            [program, "-c", "input('x')"], env={**os.environ, **marks}, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
         try:
             assert child.stdout is not None
             assert child.stdout.read(1) == b"x"  # it is past its exec
@@ -143,4 +165,10 @@ class Docker(Systemd):
 
     def answer(self, command: list[str]) -> Result:
         assert command[:3] == ["docker", "container", "inspect"]
-        return Result(0, {"Pid": str(self.main_pid), "Name": "unless-stopped", "Status": self.status}[command[4].strip("{}").rpartition(".")[2]], "")
+        return Result(
+            0,
+            {"Pid": str(self.main_pid), "Name": "unless-stopped", "Status": self.status}[
+                command[4].strip("{}").rpartition(".")[2]
+            ],
+            "",
+        )

@@ -126,7 +126,8 @@ if(FAKE_MUTE)
   target_compile_definitions(llama-bench PRIVATE FAKE_MUTE)
 endif()
 if(FAKE_GATE)
-  add_custom_target(gate COMMAND sh -c "n=0; while test -e '${FAKE_GATE}' && test $n -lt 3000; do sleep 0.1; n=$((n+1)); done" VERBATIM)
+  add_custom_target(gate COMMAND
+    sh -c "n=0; while test -e '${FAKE_GATE}' && test $n -lt 3000; do sleep 0.1; n=$((n+1)); done" VERBATIM)
   add_dependencies(llama-bench gate)
 endif()
 """,
@@ -155,7 +156,8 @@ extern "C" int decode(int tokens) {
 extern "C" int decode(int tokens);
 int main(int count, char **) {
     if (count > 1) {
-        std::puts("-c,    --ctx-size N                      size of the context\\n                                         (env: LLAMA_ARG_CTX_SIZE)");
+        std::puts("-c,    --ctx-size N                      size of the context\\n"
+                  "                                         (env: LLAMA_ARG_CTX_SIZE)");
     }
     return decode(0);
 }
@@ -167,14 +169,17 @@ extern "C" const char * features();
 int main() {
 #ifndef FAKE_MUTE
     int tokens = decode(32);
-    std::printf("[{\\"n_prompt\\": %d, \\"n_gen\\": 0, \\"avg_ts\\": 90.5}, {\\"n_prompt\\": 0, \\"n_gen\\": 4, \\"avg_ts\\": 11.25}]", tokens);
+    std::printf("[{\\"n_prompt\\": %d, \\"n_gen\\": 0, \\"avg_ts\\": 90.5}, "
+                "{\\"n_prompt\\": 0, \\"n_gen\\": 4, \\"avg_ts\\": 11.25}]", tokens);
     std::fprintf(stderr, "features: %s\\n", features());
 #endif
     return 0;
 }
 """,
     "vendor/cpp-httplib/LICENSE": "The MIT License (MIT)\n",
-    "vendor/stb/stb_image.h": "int x;\n/*\nALTERNATIVE A - MIT License\nPermission is hereby granted, free of charge.\n*/\n",
+    "vendor/stb/stb_image.h": (
+        "int x;\n/*\nALTERNATIVE A - MIT License\nPermission is hereby granted, free of charge.\n*/\n"
+    ),
     "licenses/LICENSE-jsonhpp": "MIT License\n",
 }
 
@@ -192,7 +197,9 @@ def write_project(folder: pathlib.Path) -> None:
         path.write_text(text, encoding="utf-8")
 
 
-def pack_project(folder: pathlib.Path, name: str = "fake-llama-1234.tar.gz", below: str = "fake-llama/vendor/llama.cpp") -> str:
+def pack_project(
+    folder: pathlib.Path, name: str = "fake-llama-1234.tar.gz", below: str = "fake-llama/vendor/llama.cpp"
+) -> str:
     """Pack the source tree into ``folder``/``name``, as a source distribution would; returns ``path#sha256=…``."""
     tree = folder / "tree"
     write_project(tree / below)
@@ -209,5 +216,8 @@ def provide_tools(root: pathlib.Path) -> None:
     (programs / "python").symlink_to(os.path.realpath(sys.executable))
     for name in ("cmake", "ninja"):
         (programs / name).symlink_to(str(shutil.which(name)))
-    stamp = {"python": os.path.realpath(sys.executable), "requirements": [*tools_venv.BUILD_TOOLS, *tools_venv.COMPILER_CACHE]}
+    stamp = {
+        "python": os.path.realpath(sys.executable),
+        "requirements": [*tools_venv.BUILD_TOOLS, *tools_venv.COMPILER_CACHE],
+    }
     write_json(tools_venv.folder(root) / tools_venv.STAMP, stamp)

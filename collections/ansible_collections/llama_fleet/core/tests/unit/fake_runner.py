@@ -10,7 +10,9 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.host.commands imp
 
 
 class FakeRunner:
-    """Hands out ``results`` in turn, then what ``answer`` makes of the command; keeps every command and its settings."""
+    """Hands out ``results`` in turn, then what ``answer`` makes of the command; keeps every command and its
+    settings.
+    """
 
     def __init__(self, *results: Result) -> None:
         self.results = list(results)

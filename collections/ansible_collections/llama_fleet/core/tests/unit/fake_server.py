@@ -1,6 +1,8 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""A release whose llama-server starts in a moment and does what a test wants of it, and a model that is only a header."""
+"""A release whose llama-server starts in a moment and does what a test wants of it, and a model that is only a
+header.
+"""
 
 from __future__ import annotations
 
@@ -52,7 +54,8 @@ busy = list(WANTED.get("busy", [0]))
 if WANTED.get("ignores_term"):
     __import__("signal").signal(15, lambda *_: None)
 sleeps = str(bool(WANTED.get("sleeps"))).lower()
-props = '{{"role": "router"}}' if is_router else ('{{"model_path": "' + WANTED.get("model", setting("MODEL")) + '", "is_sleeping": ' + sleeps
+props = '{{"role": "router"}}' if is_router else (
+    '{{"model_path": "' + WANTED.get("model", setting("MODEL")) + '", "is_sleeping": ' + sleeps
     + ', "total_slots": ' + setting("N_PARALLEL")
     + ', "default_generation_settings": {{"n_ctx": ' + str(min(context, WANTED.get("context", context))) + '}}}}')
 tokens = WANTED.get("tokens", [7, 8, 9, 10])
@@ -105,7 +108,8 @@ while True:
         answer = completion(body.decode())
     elif path in ("/metrics", "/slots"):
         count = busy.pop(0) if len(busy) > 1 else busy[0]
-        counters = "llamacpp:requests_processing " + str(min(count, 1)) + "\\nllamacpp:requests_deferred " + str(max(count - 1, 0)) + "\\n"
+        counters = "llamacpp:requests_processing " + str(min(count, 1)) + "\\n"
+        counters += "llamacpp:requests_deferred " + str(max(count - 1, 0)) + "\\n"
         answer = counters if path == "/metrics" else '[{{"is_processing": ' + str(bool(count)).lower() + '}}]'
     elif path == "/v1/models" and is_router:
         answer = '{{"data": [{{"id": "tiny", "status": {{"value": "unloaded"}}}}]}}'
@@ -113,7 +117,8 @@ while True:
         answer = '{{"data": [{{"embedding": ' + str(WANTED.get("embedding", [0.1, 0.2])) + '}}]}}'
     else:
         status = "404 Not Found"
-    peer.send(("HTTP/1.1 " + status + "\\r\\nContent-Type: application/json\\r\\nConnection: close\\r\\nContent-Length: "
+    peer.send((
+        "HTTP/1.1 " + status + "\\r\\nContent-Type: application/json\\r\\nConnection: close\\r\\nContent-Length: "
         + str(len(answer)) + "\\r\\n\\r\\n" + answer).encode())
     peer.close()
 """
@@ -125,17 +130,33 @@ echo "Host {model_mib} $((LLAMA_ARG_CTX_SIZE * {context_mib} / 1024)) 1 "
 """
 
 
-def release(folder: pathlib.Path, name: str = "good", planner: str | None = "", model_mib: int = 1, context_mib: int = 0, **behaviour: typing.Any) -> str:
-    """A release in ``folder`` whose server behaves as wanted; ``planner`` is the shell's words with which it fails to plan, None for none."""
+def release(
+    folder: pathlib.Path,
+    name: str = "good",
+    planner: str | None = "",
+    model_mib: int = 1,
+    context_mib: int = 0,
+    **behaviour: typing.Any,
+) -> str:
+    """A release in ``folder`` whose server behaves as wanted;
+
+    ``planner`` is the shell's words with which it fails to plan, None for none.
+    """
     path = folder / name
     (path / "bin").mkdir(parents=True)
     flags = server_flags.parse_help(_HELP.read_text(encoding="utf-8"))
     more = [{"names": [f"--{flag}"], "value": "X"} for flag in ("rope-scaling", "yarn-orig-ctx", "override-kv")]
     manifest = {"build": f"b-{name}", "fingerprint": name, "options": {"details": [*flags.details, *more]}}
     (path / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
-    _program(path / "bin" / "llama-server", _SERVER.format(python=os.path.realpath(sys.executable), behaviour=behaviour, speed=SPEED))
+    _program(
+        path / "bin" / "llama-server",
+        _SERVER.format(python=os.path.realpath(sys.executable), behaviour=behaviour, speed=SPEED),
+    )
     if planner is not None:
-        _program(path / "bin" / "llama-fit-params", _PLANNER.format(failure=planner, model_mib=model_mib, context_mib=context_mib))
+        _program(
+            path / "bin" / "llama-fit-params",
+            _PLANNER.format(failure=planner, model_mib=model_mib, context_mib=context_mib),
+        )
     return str(path)
 
 
@@ -145,7 +166,9 @@ def _program(path: pathlib.Path, text: str) -> None:
 
 
 def crash(pid: int, port: int) -> None:
-    """Kill a server and wait until nothing of it is left: the kernel takes a moment for that, in which the port is still taken."""
+    """Kill a server and wait until nothing of it is left: the kernel takes a moment for that, in which the port is
+    still taken.
+    """
     victim = processes.find(pid)
     os.kill(pid, signal.SIGKILL)
     waiting.until(lambda: not (victim and processes.alive(victim)) and not ports.listeners(port, "127.0.0.1"))

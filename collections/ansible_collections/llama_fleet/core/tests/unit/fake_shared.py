@@ -1,6 +1,8 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""A release as a host builds and packs it when it does what it was asked for; a test changes what the host says or sends."""
+"""A release as a host builds and packs it when it does what it was asked for; a test changes what the host says or
+sends.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +10,11 @@ import hashlib
 import tarfile
 import typing
 
-from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.options import Target, cmake_options, fingerprint
+from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.options import (
+    Target,
+    cmake_options,
+    fingerprint,
+)
 from ansible_collections.llama_fleet.core.tests.unit.fake_packed import manifest_of, member, write_archive
 
 if typing.TYPE_CHECKING:
@@ -54,13 +60,25 @@ def result(**changes: typing.Any) -> Values:
 
 
 def pack(
-    path: pathlib.Path, content: typing.Mapping[str, bytes] | None = None, links: typing.Mapping[str, str] | None = None, **changes: typing.Any
+    path: pathlib.Path,
+    content: typing.Mapping[str, bytes] | None = None,
+    links: typing.Mapping[str, str] | None = None,
+    **changes: typing.Any,
 ) -> pathlib.Path:
     """Write the release's archive, of FILES unless ``content`` says otherwise; ``changes`` are to its manifest."""
     content = FILES if content is None else content
     links = {} if links is None else links
-    manifest = {**manifest_of(content, links), "build": BUILD, "fingerprint": FINGERPRINT, "fingerprint_parts": PARTS, **changes}
-    members = [*(member(name, data) for name, data in content.items()), *(member(name, kind=tarfile.SYMTYPE, link=link) for name, link in links.items())]
+    manifest = {
+        **manifest_of(content, links),
+        "build": BUILD,
+        "fingerprint": FINGERPRINT,
+        "fingerprint_parts": PARTS,
+        **changes,
+    }
+    members = [
+        *(member(name, data) for name, data in content.items()),
+        *(member(name, kind=tarfile.SYMTYPE, link=link) for name, link in links.items()),
+    ]
     return write_archive(path, manifest, *members)
 
 

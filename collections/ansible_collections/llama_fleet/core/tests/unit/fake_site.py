@@ -83,7 +83,9 @@ def fill(folder: pathlib.Path, key: pathlib.Path) -> None:
     files.write_json(folder / "index.json", index)
 
 
-def find(*locations: str, parts: typing.Mapping[str, typing.Any] | None = None, fingerprint: str = OLD) -> release_cache.Cached | None:
+def find(
+    *locations: str, parts: typing.Mapping[str, typing.Any] | None = None, fingerprint: str = OLD
+) -> release_cache.Cached | None:
     """What is found without a warning."""
     warnings: list[str] = []
     found = release_cache.find(locations, parts or {}, fingerprint, warnings)

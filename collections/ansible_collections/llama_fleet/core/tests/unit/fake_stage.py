@@ -53,17 +53,28 @@ class Site:
 
     @property
     def host(self) -> Host:
-        return Host(self.systemd, systemd=True, unit_root=self.units, container_root=self.folder / "containers", configuration=str(self.folder / "none"))
+        return Host(
+            self.systemd,
+            systemd=True,
+            unit_root=self.units,
+            container_root=self.folder / "containers",
+            configuration=str(self.folder / "none"),
+        )
 
     def run(self, dry: bool = False, **changes: typing.Any) -> dict[str, typing.Any]:
         self.systemd.asked.clear()
         return Stage(options_of({**self.wanted, **changes}), Progress(), self.host, dry).run()
 
     def facts(self, metrics: bool = False) -> dict[str, typing.Any]:
-        return server_info.Inspector(self.folder / "etc", self.folder / "run", self.host, metrics=metrics).inspect("default")
+        return server_info.Inspector(self.folder / "etc", self.folder / "run", self.host, metrics=metrics).inspect(
+            "default"
+        )
 
     def servers(self) -> list[int]:
-        return [process.pid for process in processes.started_with("LLAMA_FLEET_INSTANCE", str(self.folder / "etc/instances/default"))]
+        return [
+            process.pid
+            for process in processes.started_with("LLAMA_FLEET_INSTANCE", str(self.folder / "etc/instances/default"))
+        ]
 
 
 @contextlib.contextmanager

@@ -12,7 +12,10 @@ import typing
 
 from ansible_collections.llama_fleet.core.plugins.module_utils.host import commands
 from ansible_collections.llama_fleet.core.plugins.module_utils.host.commands import Result
-from ansible_collections.llama_fleet.core.plugins.module_utils.host.systemd_text import parse_command_line, parse_environment_file
+from ansible_collections.llama_fleet.core.plugins.module_utils.host.systemd_text import (
+    parse_command_line,
+    parse_environment_file,
+)
 
 
 class FakeSystemd:
@@ -86,5 +89,9 @@ class FakeSystemd:
         self._stop()
         unit = self._unit()
         variables = parse_environment_file(pathlib.Path(unit["EnvironmentFile"]).read_text(encoding="utf-8"))
-        self.process = subprocess.Popen(parse_command_line(unit["ExecStart"]), env={"PATH": os.environ["PATH"], **variables}, stderr=subprocess.DEVNULL)
+        self.process = subprocess.Popen(
+            parse_command_line(unit["ExecStart"]),
+            env={"PATH": os.environ["PATH"], **variables},
+            stderr=subprocess.DEVNULL,
+        )
         return Result(0, "", "")

@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: MIT
 """The module llama_server in processes of its own, which a test may kill, without the second that its imports take.
 
-One process imports everything and forks for each run: what runs is the module's main, with its arguments as Ansible gives them.
+One process imports everything and forks for each run: what runs is the module's main, with its arguments as Ansible
+gives them.
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ def arm(step):
 
 
 def fill(step, code, disk):
-    \"\"\"From the given one of all changes to files on, the file system of the folder disk takes nothing new; with EROFS nothing at all.\"\"\"
+    \"\"\"Let the folder disk take nothing new from change number step on; with EROFS nothing at all.\"\"\"
     seen, real_open = 0, os.open
 
     def counted(name, change):
@@ -107,7 +108,9 @@ class Forker:
 
     def __init__(self) -> None:
         environment = {**os.environ, "PYTHONPATH": str(COLLECTIONS)}
-        self._process = subprocess.Popen([sys.executable, "-c", _FORKER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment)
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", _FORKER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
+        )
 
     def _ask(self, **request: typing.Any) -> int:
         assert self._process.stdin
@@ -116,8 +119,12 @@ class Forker:
         self._process.stdin.flush()
         return int(self._process.stdout.readline())
 
-    def start(self, arguments: typing.Mapping[str, typing.Any], output: pathlib.Path, step: int = 0, code: int = 0) -> int:
-        """Start a run; with ``step`` it is killed right before the change to a file that has this number, or meets the error ``code`` from there on."""
+    def start(
+        self, arguments: typing.Mapping[str, typing.Any], output: pathlib.Path, step: int = 0, code: int = 0
+    ) -> int:
+        """Start a run; with ``step`` it is killed right before the change to a file that has this number, or meets
+        the error ``code`` from there on.
+        """
         folder = os.path.join(arguments["root"], "instances", arguments.get("instance", "default"))
         return self._ask(arguments=arguments, output=str(output), step=step, code=code, folder=folder)
 
@@ -129,7 +136,9 @@ class Forker:
 
 
 def free_port() -> int:
-    """A port that nothing listens on, of those that the kernel gives to no client: such a one could be gone in a moment."""
+    """A port that nothing listens on, of those that the kernel gives to no client: such a one could be gone in a
+    moment.
+    """
     chance = random.SystemRandom()
     while True:
         port = chance.randrange(15000, 32000)
@@ -177,10 +186,14 @@ class Instance:
 
     def killed_at(self, step: int, **arguments: typing.Any) -> bool:
         """Whether a run was killed before it came to its end."""
-        return self._forker.wait(self._forker.start({**self.arguments, **arguments}, self.output, step)) == -signal.SIGKILL
+        return (
+            self._forker.wait(self._forker.start({**self.arguments, **arguments}, self.output, step)) == -signal.SIGKILL
+        )
 
     def refused_at(self, step: int, code: int, **arguments: typing.Any) -> dict[str, typing.Any]:
-        """The result of a run whose file system refuses what changes it from the change to a file on that has this number."""
+        """The result of a run whose file system refuses what changes it from the change to a file on that has this
+        number.
+        """
         self._forker.wait(self._forker.start({**self.arguments, **arguments}, self.output, step, code))
         return self._result()
 
@@ -224,7 +237,10 @@ class Instance:
         return os.path.basename(os.readlink(self.folder / "current"))
 
     def manifest(self, number: int) -> dict[str, typing.Any]:
-        return typing.cast("dict[str, typing.Any]", json.loads((self.folder / "generations" / str(number) / "manifest.json").read_text(encoding="utf-8")))
+        return typing.cast(
+            "dict[str, typing.Any]",
+            json.loads((self.folder / "generations" / str(number) / "manifest.json").read_text(encoding="utf-8")),
+        )
 
     def end(self) -> None:
         for pid in self.servers():

@@ -43,10 +43,16 @@ class Peer:
     def send(self, data: bytes) -> None:
         self._connection.sendall(data)
 
-    def reply(self, status: int, body: bytes = b"", headers: typing.Iterable[tuple[str, str]] = (), length: int | None = None) -> None:
+    def reply(
+        self, status: int, body: bytes = b"", headers: typing.Iterable[tuple[str, str]] = (), length: int | None = None
+    ) -> None:
         """A whole answer; ``length`` is what it says of its body's, nothing for a negative one."""
         told = len(body) if length is None else length
-        lines = [f"HTTP/1.1 {status} x", *([f"Content-Length: {told}"] if told >= 0 else []), *(f"{name}: {value}" for name, value in headers)]
+        lines = [
+            f"HTTP/1.1 {status} x",
+            *([f"Content-Length: {told}"] if told >= 0 else []),
+            *(f"{name}: {value}" for name, value in headers),
+        ]
         self.send("\r\n".join([*lines, "Connection: close", "", ""]).encode("latin-1") + body)
 
     def dribble(self, data: bytes, seconds: float) -> None:
@@ -114,7 +120,9 @@ class RawServer:
                 head += block
             lines = head.decode("latin-1").split("\r\n\r\n")[0].split("\r\n")
             method, path, _version = lines[0].split(" ", 2)
-            headers = {name.lower(): value.strip() for name, _colon, value in (line.partition(":") for line in lines[1:])}
+            headers = {
+                name.lower(): value.strip() for name, _colon, value in (line.partition(":") for line in lines[1:])
+            }
             asked = Asked(method, path, headers)
             self.asked.append(asked)
             self.answer(asked, Peer(connection, self._closed))

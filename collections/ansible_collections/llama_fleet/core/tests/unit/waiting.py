@@ -9,7 +9,10 @@ import typing
 
 
 def until(condition: typing.Callable[[], object], seconds: float = 60.0) -> None:
-    """Return once ``condition`` holds. Raises AssertionError where it does not within ``seconds``, so that no test waits for ever."""
+    """Return once ``condition`` holds.
+
+    Raises AssertionError where it does not within ``seconds``, so that no test waits for ever.
+    """
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, f"it did not come about within {seconds:g} s"

@@ -14,7 +14,12 @@ import typing
 from ansible_collections.llama_fleet.core.plugins.module_utils.cuda import wheels as cuda_wheels
 from ansible_collections.llama_fleet.core.plugins.module_utils.cuda.releases import RELEASES, Release
 from ansible_collections.llama_fleet.core.plugins.module_utils.host import files
-from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, ProblemError, one_of, raise_if_any
+from ansible_collections.llama_fleet.core.plugins.module_utils.problems import (
+    Problem,
+    ProblemError,
+    one_of,
+    raise_if_any,
+)
 
 if typing.TYPE_CHECKING:
     from ansible_collections.llama_fleet.core.plugins.module_utils.host.commands import Runner
@@ -39,7 +44,9 @@ class Host:
 
 @dataclasses.dataclass(frozen=True)
 class Wanted:
-    """What the user asked for; an empty ``driver_version`` is no limit, an empty ``version`` means the newest that fits."""
+    """What the user asked for; an empty ``driver_version`` is no limit, an empty ``version`` means the newest that
+    fits.
+    """
 
     root: pathlib.Path
     path: str = ""
@@ -65,7 +72,9 @@ class Wanted:
 
 @dataclasses.dataclass(frozen=True)
 class Toolkit:
-    """A folder with bin/nvcc, the version nvcc calls itself, and the line it does so in (empty before an installation)."""
+    """A folder with bin/nvcc, the version nvcc calls itself, and the line it does so in (empty before an
+    installation).
+    """
 
     path: pathlib.Path
     version: str
@@ -107,7 +116,14 @@ def make_plan(wanted: Wanted, host: Host, compiler_later: bool = False) -> Plan:
     """
     problems = architecture_problems(wanted)
     if not (compiler_later or has_compiler(host)):
-        problems.append(Problem("compiler", "no g++ on the host", "a C++ compiler, which nvcc needs", "install one (Debian and Ubuntu: apt-get install g++)"))
+        problems.append(
+            Problem(
+                "compiler",
+                "no g++ on the host",
+                "a C++ compiler, which nvcc needs",
+                "install one (Debian and Ubuntu: apt-get install g++)",
+            )
+        )
     raise_if_any(problems)
     if wanted.path:
         return Plan(_given(wanted, host), "found")
@@ -126,7 +142,10 @@ def make_plan(wanted: Wanted, host: Host, compiler_later: bool = False) -> Plan:
 def choose(wanted: Wanted) -> Release:
     """The release to install: the one of the wanted version, else the newest that fits, else the newest."""
     if wanted.version and wanted.version not in RELEASES:
-        fix = f"correct it, leave it empty for the newest that the driver runs, or name a toolkit of the host in {PATH_VARIABLE}"
+        fix = (
+            f"correct it, leave it empty for the newest that the driver runs, or name a toolkit of the host in "
+            f"{PATH_VARIABLE}"
+        )
         raise ProblemError(Problem(VERSION_VARIABLE, f"'{wanted.version}'", one_of(RELEASES), fix))
     releases = [RELEASES[wanted.version]] if wanted.version else list(RELEASES.values())
     return next((release for release in releases if not unfit_release(release, wanted)), releases[0])
@@ -166,7 +185,9 @@ def examine(folder: pathlib.Path, wanted: Wanted, host: Host) -> Toolkit:
     nvcc = folder / "bin/nvcc"
     if not os.access(nvcc, os.X_OK):
         raise UnfitError(f"{folder}, which has no bin/nvcc")
-    match = re.search(r"^.*release [\d.]+, V(\d+\.\d+\.\d+).*$", host.run([str(nvcc), "--version"], timeout=60).stdout, re.MULTILINE)
+    match = re.search(
+        r"^.*release [\d.]+, V(\d+\.\d+\.\d+).*$", host.run([str(nvcc), "--version"], timeout=60).stdout, re.MULTILINE
+    )
     if match is None:
         raise UnfitError(f"{nvcc}, which does not tell its version")
     needed = {"cuda_runtime.h": (_header_folder(folder) / "cuda_runtime.h").is_file(), "cuBLAS": _has_cublas(folder)}
@@ -212,25 +233,55 @@ def candidates(host: Host) -> list[pathlib.Path]:
     return list(dict.fromkeys(place.resolve() for place in places if (place / "bin/nvcc").exists()))
 
 
-def install_problems(release: Release, target: pathlib.Path, wanted: Wanted, host: Host, reasons: typing.Sequence[str]) -> list[Problem]:
+def install_problems(
+    release: Release, target: pathlib.Path, wanted: Wanted, host: Host, reasons: typing.Sequence[str]
+) -> list[Problem]:
     """Everything that would stop an installation."""
     problems = []
     seen = f"no fitting toolkit on the host ({'; '.join(reasons)})" if reasons else "no toolkit on the host"
     unfit = unfit_release(release, wanted)
     if wanted.driver and wanted.driver < min(OLDEST_DRIVER.values()):
         oldest = f"{min(OLDEST_DRIVER.values())} or newer"
-        problems.append(Problem("NVIDIA driver", f"version {wanted.driver_version}", oldest, "upgrade the driver; 580 or newer runs CUDA 13"))
+        problems.append(
+            Problem(
+                "NVIDIA driver",
+                f"version {wanted.driver_version}",
+                oldest,
+                "upgrade the driver; 580 or newer runs CUDA 13",
+            )
+        )
     elif unfit and not unfit_for(release.version, release.architectures, wanted):
         fix = "leave it empty, or name architectures that end in -real"
-        problems.append(Problem(VERSION_VARIABLE, f"'{wanted.version}', and {seen}; wheels of {unfit}", "a version whose PTX the driver compiles", fix))
+        problems.append(
+            Problem(
+                VERSION_VARIABLE,
+                f"'{wanted.version}', and {seen}; wheels of {unfit}",
+                "a version whose PTX the driver compiles",
+                fix,
+            )
+        )
     elif unfit:
-        fix = f"install one of CUDA 12 from NVIDIA's packages (the wheels have no nvcc of it) and name its folder in {PATH_VARIABLE}"
+        fix = (
+            f"install one of CUDA 12 from NVIDIA's packages (the wheels have no nvcc of it) and name its folder in "
+            f"{PATH_VARIABLE}"
+        )
         if wanted.driver and wanted.driver < release.oldest_driver:
             fix += f", or upgrade the driver to {release.oldest_driver} or newer"
-        problems.append(Problem(PATH_VARIABLE, f"{seen}, and wheels only of {unfit}", "a toolkit that fits the driver and the GPUs", fix))
+        problems.append(
+            Problem(
+                PATH_VARIABLE, f"{seen}, and wheels only of {unfit}", "a toolkit that fits the driver and the GPUs", fix
+            )
+        )
     if host.machine not in release.wheels[0].sha256:
         machines = one_of(sorted(release.wheels[0].sha256))
-        problems.append(Problem("machine", f"{host.machine} and {seen}", machines, f"install a toolkit and name its folder in {PATH_VARIABLE}"))
+        problems.append(
+            Problem(
+                "machine",
+                f"{host.machine} and {seen}",
+                machines,
+                f"install a toolkit and name its folder in {PATH_VARIABLE}",
+            )
+        )
     space = files.space_problem(target, SPACE, "cuda_toolkit_root")
     return problems + ([space] if space else [])
 
@@ -254,5 +305,10 @@ def _has_cublas(folder: pathlib.Path) -> bool:
 
 def _library_folder(folder: pathlib.Path) -> pathlib.Path:
     """Where the toolkit keeps its libraries: lib64 in NVIDIA's packages, a folder of the machine in Debian's."""
-    places = [folder / "lib64", *sorted(folder.glob("targets/*/lib")), *sorted(folder.glob("lib/*-linux-gnu")), folder / "lib"]
+    places = [
+        folder / "lib64",
+        *sorted(folder.glob("targets/*/lib")),
+        *sorted(folder.glob("lib/*-linux-gnu")),
+        folder / "lib",
+    ]
     return next((place for place in places if (place / "libcublas.so").exists()), folder / "lib64")

@@ -21,8 +21,8 @@ class Wheel:
 class Release:
     """One installable toolkit; ``version`` is what its nvcc calls itself.
 
-    Machine code of it runs from ``oldest_driver`` on, by CUDA's minor version compatibility. PTX does not: a driver compiles
-    none that is newer than itself. ``oldest_ptx_driver`` is 0 where it is not known to the project.
+    Machine code of it runs from ``oldest_driver`` on, by CUDA's minor version compatibility. PTX does not: a driver
+    compiles none that is newer than itself. ``oldest_ptx_driver`` is 0 where it is not known to the project.
     """
 
     version: str
@@ -45,7 +45,8 @@ def parse_wheels(text: str) -> tuple[Wheel, ...]:
     return tuple(Wheel(project, version, sums) for project, version, sums in wheels)
 
 
-# The sets are those of the project cuda-toolkit on PyPI, extras nvcc, cudart, cccl and cublas; cuBLAS loads NVRTC at run time.
+# The sets are those of the project cuda-toolkit on PyPI, extras nvcc, cudart, cccl and cublas; cuBLAS loads NVRTC at
+# run time.
 _CUDA_13_0 = """
 nvidia-cuda-nvcc==13.0.88
   x86_64 56fe502eb77625a12f25172caa3cdddb4e4c8ba2c8c17dba44b164761b380f03

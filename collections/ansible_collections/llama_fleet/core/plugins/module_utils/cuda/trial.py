@@ -7,7 +7,15 @@ from __future__ import annotations
 import pathlib
 import shutil
 
-from ansible_collections.llama_fleet.core.plugins.module_utils.cuda.plan import PATH_VARIABLE, WHOLE, Host, Toolkit, UnfitError, Wanted, examine
+from ansible_collections.llama_fleet.core.plugins.module_utils.cuda.plan import (
+    PATH_VARIABLE,
+    WHOLE,
+    Host,
+    Toolkit,
+    UnfitError,
+    Wanted,
+    examine,
+)
 from ansible_collections.llama_fleet.core.plugins.module_utils.host.scratch import scratch
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, ProblemError
 
@@ -30,11 +38,21 @@ def prove(toolkit: Toolkit, wanted: Wanted, host: Host) -> None:
     with scratch() as folder:
         source = folder / "proof.cu"
         source.write_text(_PROOF, encoding="utf-8")
-        command = [str(nvcc), *([f"-arch=sm_{number}"] if number else []), "-o", f"{folder}/proof", str(source), f"-L{library}", "-lcublas"]
+        command = [
+            str(nvcc),
+            *([f"-arch=sm_{number}"] if number else []),
+            "-o",
+            f"{folder}/proof",
+            str(source),
+            f"-L{library}",
+            "-lcublas",
+        ]
         result = host.run([*command, "-Xlinker", f"-rpath-link={library}"], cwd=str(folder), timeout=_PROOF_LIMIT)
     if not result.ok:
         lines = (result.stderr + result.stdout).splitlines()
-        said = next((line for line in lines if "error" in line.lower()), lines[0] if lines else f"exit code {result.code}")
+        said = next(
+            (line for line in lines if "error" in line.lower()), lines[0] if lines else f"exit code {result.code}"
+        )
         raise ProblemError(
             Problem(
                 "CUDA toolkit",
@@ -60,4 +78,6 @@ def proof_key(toolkit: Toolkit, wanted: Wanted, host: Host) -> str:
     """Changes whenever a proof has to be repeated: another nvcc, another compiler, another GPU."""
     compiler = shutil.which("g++", path=":".join(host.folders)) or "g++"
     places = (toolkit.path / "bin/nvcc", pathlib.Path(compiler).resolve())
-    return " ".join([*(f"{place}:{place.stat().st_size}:{place.stat().st_mtime_ns}" for place in places), *wanted.numbers[:1]])
+    return " ".join(
+        [*(f"{place}:{place.stat().st_size}:{place.stat().st_mtime_ns}" for place in places), *wanted.numbers[:1]]
+    )

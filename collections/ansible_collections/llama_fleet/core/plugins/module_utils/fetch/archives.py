@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: MIT
 """Read archives that may be hostile: tar, plain or compressed, and zip, with a bound on all that they can make large.
 
-tarfile and zipfile read a header of whatever size it claims, and some decompressors unpack a block whole. So they get the archive through a file
-that hands out only so much, and whatever goes wrong inside of them becomes one ArchiveError.
+tarfile and zipfile read a header of whatever size it claims, and some decompressors unpack a block whole. So they get
+the archive through a file that hands out only so much, and whatever goes wrong inside of them becomes one ArchiveError.
 """
 
 from __future__ import annotations
@@ -22,8 +22,19 @@ import zlib
 
 CHUNK = 1 << 20
 _XZ_MEMORY = 128 << 20  # bytes: xz -9 needs 65 MiB
-# What goes wrong in these libraries over bytes that are no archive, or one that was made to hurt. RuntimeError: encrypted, or nested too deep.
-_TROUBLE = (tarfile.TarError, zipfile.BadZipFile, zipfile.LargeZipFile, EOFError, zlib.error, lzma.LZMAError, struct.error, ValueError, RuntimeError)
+# What goes wrong in these libraries over bytes that are no archive, or one that was made to hurt. RuntimeError:
+# encrypted, or nested too deep.
+_TROUBLE = (
+    tarfile.TarError,
+    zipfile.BadZipFile,
+    zipfile.LargeZipFile,
+    EOFError,
+    zlib.error,
+    lzma.LZMAError,
+    struct.error,
+    ValueError,
+    RuntimeError,
+)
 _PLAIN = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 
 
@@ -33,7 +44,10 @@ class ArchiveError(ValueError):
 
 @dataclasses.dataclass(frozen=True)
 class Limits:
-    """How much an archive may hold: ``header`` and ``directory`` are bytes before one member, and of a zip archive's list of members."""
+    """How much an archive may hold:
+
+    ``header`` and ``directory`` are bytes before one member, and of a zip archive's list of members.
+    """
 
     members: int = 50_000
     header: int = 64 << 10

@@ -1,6 +1,8 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""One question over HTTP: redirects followed by the rules of ``origins``, asked again after what may pass, and never without an end."""
+"""One question over HTTP: redirects followed by the rules of ``origins``, asked again after what may pass, and
+never without an end.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +13,19 @@ import typing
 
 from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.clock import Limits
 from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.pool import Pool
-from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.rules import OriginError, Place, RefusedError, Road, bare
-from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.status import HOPS, REDIRECTS, refusal, require_unpacked
+from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.rules import (
+    OriginError,
+    Place,
+    RefusedError,
+    Road,
+    bare,
+)
+from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.status import (
+    HOPS,
+    REDIRECTS,
+    refusal,
+    require_unpacked,
+)
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, ProblemError
 
 if typing.TYPE_CHECKING:
@@ -27,9 +40,11 @@ _FEW_TRIES = 3  # where a server asks for a longer wait than there is
 
 @dataclasses.dataclass(frozen=True)
 class Patience:
-    """How long to wait, in seconds, and how often to try: ``tries`` are those in a row with less than ``step`` bytes in between.
+    """How long to wait, in seconds, and how often to try: ``tries`` are those in a row with less than ``step`` bytes in
+    between.
 
-    ``seconds`` bound an answer's headers, a silence, and the window over which a least rate is asked for; ``total`` all of a small answer.
+    ``seconds`` bound an answer's headers, a silence, and the window over which a least rate is asked for; ``total`` all
+    of a small answer.
     """
 
     seconds: float = 60.0
@@ -99,7 +114,10 @@ def reach(pool: Pool, road: Road, place: Place, headers: Headers) -> Reached:
 
 
 def read(url: str, most: int, headers: Headers | None = None, patience: Patience | None = None) -> Small:
-    """Return all of a small file, of at most ``most`` bytes, asked for again after what may pass. Raises OriginError, with its ``status``."""
+    """Return all of a small file, of at most ``most`` bytes, asked for again after what may pass.
+
+    Raises OriginError, with its ``status``.
+    """
     patience = patience or USUAL
     road = Road(url)
 
@@ -114,7 +132,10 @@ def read(url: str, most: int, headers: Headers | None = None, patience: Patience
 
 
 def tried(ask: typing.Callable[[], Result], patience: Patience, have: typing.Callable[[], int] = lambda: 0) -> Result:
-    """Return what ``ask`` returns, asked again after an error that may pass. Any ``step`` more bytes of those that ``have`` tells begin the count anew."""
+    """Return what ``ask`` returns, asked again after an error that may pass.
+
+    Any ``step`` more bytes of those that ``have`` tells begin the count anew.
+    """
     failed = 0
     before = have()
     while True:
@@ -136,15 +157,23 @@ def tried(ask: typing.Callable[[], Result], patience: Patience, have: typing.Cal
 
 
 def limit(times: int, told: float, longest: float) -> str:
-    """Return what is told of the bound that ended the tries: how many there were, and the wait in seconds that the server wanted."""
-    asks = f", and the server asks for a wait of {told:.0f} s, where {longest:g} s are the longest" if told > longest else ""
+    """Return what is told of the bound that ended the tries: how many there were, and the wait in seconds that the
+    server wanted.
+    """
+    asks = (
+        f", and the server asks for a wait of {told:.0f} s, where {longest:g} s are the longest"
+        if told > longest
+        else ""
+    )
     return f" ({times} times in a row{asks})"
 
 
 def unreachable(variable: str, url: str, error: OriginError) -> ProblemError:
     """The problem that a request to ``url`` ended with ``error``."""
     text, shown = str(error), _shown(url)
-    found = f"no answer from {shown}{text[len('no answer') :]}" if text.startswith("no answer") else f"{text} from {shown}"
+    found = (
+        f"no answer from {shown}{text[len('no answer') :]}" if text.startswith("no answer") else f"{text} from {shown}"
+    )
     fix = "check the address, the network and any proxy of the host"
     return ProblemError(Problem(variable, found + error.limit, "a file or index that can be read", fix))
 

@@ -1,6 +1,9 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""How long an answer may take: Python's own limit counts anew with every byte, so an answer of a byte a second never ends."""
+"""How long an answer may take:
+
+Python's own limit counts anew with every byte, so an answer of a byte a second never ends.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,8 @@ _SLACK = 1 << 16  # bytes of a body beyond those of what it holds: the sizes of 
 class Limits:
     """Within ``seconds`` the headers of an answer have to be whole, and the next byte of it has to come.
 
-    Over as many seconds of waiting it has to bring ``least`` bytes a second; ``total`` are the seconds for all of a small answer.
+    Over as many seconds of waiting it has to bring ``least`` bytes a second; ``total`` are the seconds for all of a
+    small answer.
     """
 
     seconds: float = 60.0
@@ -83,7 +87,9 @@ class Clock:
         self._waited += waited
         if self._waited >= self._limits.seconds:
             if self._came < self._limits.least * self._waited:
-                raise SlowError(f"{self._came} bytes in {self._waited:.2g} s, and {self._limits.least} a second are the least")
+                raise SlowError(
+                    f"{self._came} bytes in {self._waited:.2g} s, and {self._limits.least} a second are the least"
+                )
             self._waited, self._came = 0.0, 0
 
     def over(self) -> SlowError:
@@ -124,6 +130,13 @@ class _Timed(io.RawIOBase):
 class TimedResponse(http.client.HTTPResponse):
     """http.client's answer, read by a clock: its headers, those of a proxy's tunnel, and its body."""
 
-    def __init__(self, clock: Clock, connection: socket.socket, debuglevel: int = 0, method: str | None = None, url: str | None = None) -> None:
+    def __init__(
+        self,
+        clock: Clock,
+        connection: socket.socket,
+        debuglevel: int = 0,
+        method: str | None = None,
+        url: str | None = None,
+    ) -> None:
         super().__init__(connection, debuglevel, method, url)
         self.fp = io.BufferedReader(_Timed(self.fp.detach(), connection, clock))

@@ -1,6 +1,8 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""One file over HTTP: resumed where it broke off, hashed on the way, never taken unverified, never longer than its caller allows."""
+"""One file over HTTP: resumed where it broke off, hashed on the way, never taken unverified, never longer than its
+caller allows.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,12 @@ import typing
 
 from ansible_collections.llama_fleet.core.plugins.module_utils.fetch import ask as http_ask
 from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.ask import Patience, opened, tried, unreachable
-from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.rules import BrokenError, OriginError, RefusedError, Road
+from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.rules import (
+    BrokenError,
+    OriginError,
+    RefusedError,
+    Road,
+)
 from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.status import refusal, whole_number
 from ansible_collections.llama_fleet.core.plugins.module_utils.host.files import CHUNK, sync_directory
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, ProblemError
@@ -44,7 +51,8 @@ class Remote:
 
 
 def probe(url: str, variable: str, endpoint: str = "") -> Remote:
-    """Return the size, the checksum and the first bytes of ``url``, as far as the server tells. ``endpoint`` is what told of ``url``.
+    """Return the size, the checksum and the first bytes of ``url``, as far as the server tells. ``endpoint`` is what
+    told of ``url``.
 
     A GET of four bytes and not a HEAD, because signed locations answer only the method they were signed for.
     """
@@ -55,7 +63,9 @@ def probe(url: str, variable: str, endpoint: str = "") -> Remote:
             if answer.status not in (200, 206):
                 raise refusal(answer, reached.place)
             told = _RANGE.fullmatch(answer.header("Content-Range")) if answer.status == 206 else None
-            size = reached.linked.get("X-Linked-Size") or (told[3] if told else "" if answer.status == 206 else answer.header("Content-Length"))
+            size = reached.linked.get("X-Linked-Size") or (
+                told[3] if told else "" if answer.status == 206 else answer.header("Content-Length")
+            )
             etag = reached.linked.get("X-Linked-Etag", "").strip('"')
             return Remote(whole_number(size) or 0, etag.lower() if _SHA256.fullmatch(etag) else "", answer.start(4))
 
@@ -63,10 +73,15 @@ def probe(url: str, variable: str, endpoint: str = "") -> Remote:
 
 
 def read_range(url: str, begin: int, end: int, variable: str, endpoint: str = "") -> bytes | None:
-    """Return the bytes of ``url`` from ``begin`` up to, not including, ``end``; None where the server sends no ranges."""
+    """Return the bytes of ``url`` from ``begin`` up to, not including, ``end``;
+
+    None where the server sends no ranges.
+    """
 
     def ask(road: Road, patience: Patience) -> bytes | None:
-        with opened(road, road.begin(url if endpoint else ""), {"Range": f"bytes={begin}-{end - 1}"}, patience.small) as reached:
+        with opened(
+            road, road.begin(url if endpoint else ""), {"Range": f"bytes={begin}-{end - 1}"}, patience.small
+        ) as reached:
             if reached.answer.status not in (200, 206):
                 raise refusal(reached.answer, reached.place)
             if reached.answer.status == 200:
@@ -77,7 +92,9 @@ def read_range(url: str, begin: int, end: int, variable: str, endpoint: str = ""
     return _asked(ask, url, variable, endpoint)
 
 
-def _asked(ask: typing.Callable[[Road, Patience], http_ask.Result], url: str, variable: str, endpoint: str) -> http_ask.Result:
+def _asked(
+    ask: typing.Callable[[Road, Patience], http_ask.Result], url: str, variable: str, endpoint: str
+) -> http_ask.Result:
     patience = http_ask.USUAL
     try:
         road = Road(endpoint or url)
@@ -120,14 +137,24 @@ def fetch(
         found, size = transfer.complete(part)
     if sha256 and found != sha256:
         part.unlink()
-        raise ProblemError(Problem(variable, f"sha256 {found} of {size} bytes from {url}", f"sha256 {sha256}", "correct the sum, or do not trust this source"))
+        raise ProblemError(
+            Problem(
+                variable,
+                f"sha256 {found} of {size} bytes from {url}",
+                f"sha256 {sha256}",
+                "correct the sum, or do not trust this source",
+            )
+        )
     os.replace(part, target)
     sync_directory(target.parent)
     return found
 
 
 class _Transfer:
-    """The bytes of one URL, over as many connections as it takes. ``told`` is whether the endpoint of ``road`` told of the URL, and is not it."""
+    """The bytes of one URL, over as many connections as it takes.
+
+    ``told`` is whether the endpoint of ``road`` told of the URL, and is not it.
+    """
 
     def __init__(self, url: str, road: Road, told: bool, variable: str, seen: Seen, check: Check, most: int) -> None:
         self._url = url
@@ -186,7 +213,9 @@ class _Transfer:
             raise BrokenError(f"an answer that broke off at byte {have} of {self._size}")
 
     def _judge(self, answer: Answer, have: int) -> None:
-        """Raise RefusedError where an answer holds other bytes than those after the first ``have``, is of another file, or of one too large."""
+        """Raise RefusedError where an answer holds other bytes than those after the first ``have``, is of another
+        file, or of one too large.
+        """
         size = answer.length
         if answer.status == 206:
             size = _require_start(answer, have)
@@ -202,7 +231,10 @@ class _Transfer:
 
 
 def _blocks(answer: Answer, skipped: int) -> typing.Iterator[memoryview]:
-    """What an answer holds after the bytes that are ``skipped``. Raises BrokenError where it breaks off, once all that came has been handed on."""
+    """What an answer holds after the bytes that are ``skipped``.
+
+    Raises BrokenError where it breaks off, once all that came has been handed on.
+    """
     view = memoryview(bytearray(_BLOCK))
     position = 0
     while True:
@@ -234,7 +266,10 @@ def _fill(answer: Answer, view: memoryview) -> tuple[int, OriginError | None]:
 
 
 def _require_start(answer: Answer, begin: int) -> int | None:
-    """Return the size of the whole file that a partial answer tells. Raises RefusedError where it does not begin at ``begin``."""
+    """Return the size of the whole file that a partial answer tells.
+
+    Raises RefusedError where it does not begin at ``begin``.
+    """
     told = _RANGE.fullmatch(answer.header("Content-Range"))
     if told is None:
         raise RefusedError("a partial answer that does not say which part")
@@ -256,5 +291,10 @@ def disk_problems(path: pathlib.Path) -> typing.Iterator[None]:
         yield
     except OSError as error:
         reason = "no space left" if error.errno in _NO_SPACE else str(error.strerror)
-        fix = f"{'make room there' if error.errno in _NO_SPACE else 'mend that'} and run again: it goes on where it stopped"
-        raise ProblemError(Problem("disk space", f"{reason} while writing {path}", "room for the whole file", fix)) from error
+        fix = (
+            f"{'make room there' if error.errno in _NO_SPACE else 'mend that'} and run again: it goes on where it "
+            f"stopped"
+        )
+        raise ProblemError(
+            Problem("disk space", f"{reason} while writing {path}", "room for the whole file", fix)
+        ) from error

@@ -39,7 +39,12 @@ def check_out(root: pathlib.Path, url: str, commit: str, target: pathlib.Path, v
         _fetch(repository, url, commit, variable, run)
     target.mkdir(parents=True)
     environment = {**_ENVIRONMENT, "GIT_INDEX_FILE": str(target.with_name(f"{target.name}.index"))}
-    done = run([*git, "--work-tree", str(target), "checkout", "--force", commit, "--", "."], env=environment, cwd=str(target), timeout=600)
+    done = run(
+        [*git, "--work-tree", str(target), "checkout", "--force", commit, "--", "."],
+        env=environment,
+        cwd=str(target),
+        timeout=600,
+    )
     if not done.ok:
         raise _unreadable(f"{repository}, commit {commit}", variable, done)
 
@@ -51,7 +56,11 @@ def _fetch(repository: pathlib.Path, url: str, commit: str, variable: str, run: 
     run(["git", "init", "--quiet", "--bare", str(repository)], env=_ENVIRONMENT, timeout=60)
     fetched = run([*git, "fetch", "--quiet", "--no-tags", "--depth", "1", url, kept], env=_ENVIRONMENT, timeout=3600)
     if not fetched.ok:  # an old server hands out no single commits
-        run([*git, "fetch", "--quiet", "--tags", url, "+refs/heads/*:refs/remotes/origin/*"], env=_ENVIRONMENT, timeout=3600)
+        run(
+            [*git, "fetch", "--quiet", "--tags", url, "+refs/heads/*:refs/remotes/origin/*"],
+            env=_ENVIRONMENT,
+            timeout=3600,
+        )
         if not run([*git, "update-ref", f"refs/llama-fleet/{commit}", commit], env=_ENVIRONMENT, timeout=60).ok:
             raise _unreadable(f"{url}, commit {commit}", variable, fetched)
 

@@ -46,7 +46,10 @@ _PIP_FILES = ("/etc/pip.conf", "/etc/xdg/pip/pip.conf", "~/.pip/pip.conf", "~/.c
 
 @dataclasses.dataclass(frozen=True)
 class IndexFile:
-    """One file of a release. ``size`` is in bytes, 0 where the index does not tell. ``index`` is what told of the file."""
+    """One file of a release.
+
+    ``size`` is in bytes, 0 where the index does not tell. ``index`` is what told of the file.
+    """
 
     name: str
     url: str
@@ -61,7 +64,9 @@ def index_url(given: str = "", files: typing.Iterable[str] = _PIP_FILES) -> str:
 
 
 def is_ignored(index: str, files: typing.Iterable[str] = _PIP_FILES) -> bool:
-    """Whether pip passes over ``index`` because it is asked without TLS, and nobody has said that its host can be trusted."""
+    """Whether pip passes over ``index`` because it is asked without TLS, and nobody has said that its host can be
+    trusted.
+    """
     parts = urllib.parse.urlsplit(index)
     host = parts.hostname or ""
     if parts.scheme != "http" or host == "localhost" or host.startswith("127.") or host == "::1":
@@ -73,7 +78,9 @@ def _configured(name: str, files: typing.Iterable[str]) -> str:
     """One of pip's settings, out of the environment or its files."""
     configuration = configparser.ConfigParser(interpolation=None, strict=False)
     with contextlib.suppress(configparser.Error):  # pip itself will tell what is wrong with it
-        configuration.read([os.path.expanduser(path) for path in [*files, os.environ.get("PIP_CONFIG_FILE", "")]], encoding="utf-8")
+        configuration.read(
+            [os.path.expanduser(path) for path in [*files, os.environ.get("PIP_CONFIG_FILE", "")]], encoding="utf-8"
+        )
     told = os.environ.get(f"PIP_{name.upper().replace('-', '_')}") or configuration.get("global", name, fallback="")
     return told or ""
 
@@ -88,7 +95,9 @@ def find_file(index: str, package: Package, suffix: str, variable: str) -> Index
     if not wanted:
         versions = sorted({_version_of(file.name, package, suffix) for file in files}, key=_numbers)
         found = f"{package.project}=={package.version}, which has no {suffix} file on {bare(index)}"
-        raise ProblemError(Problem(variable, found, f"a version that has one ({', '.join(versions[-5:]) or 'there is none'})"))
+        raise ProblemError(
+            Problem(variable, found, f"a version that has one ({', '.join(versions[-5:]) or 'there is none'})")
+        )
     return wanted[0]
 
 
@@ -108,19 +117,39 @@ def _listing(index: str, package: Package, variable: str) -> list[IndexFile]:
         return [dataclasses.replace(file, index=index) for file in parse_page(answer.body, answer.url)]
     except OriginError as error:
         if error.status == _NOT_FOUND:
-            raise ProblemError(Problem(variable, f"the project {package.project}, which {bare(page)} does not have", "a project of the index")) from error
+            raise ProblemError(
+                Problem(
+                    variable,
+                    f"the project {package.project}, which {bare(page)} does not have",
+                    "a project of the index",
+                )
+            ) from error
         raise unreachable(variable, page, error) from error
     except ShapeError as error:
-        found, wanted = f"an answer of {bare(page)} that no index gives ({error})", "an index with the JSON API (PEP 691)"
-        raise ProblemError(Problem("package index", found, wanted, "name another one with the role's index_url")) from error
+        found, wanted = (
+            f"an answer of {bare(page)} that no index gives ({error})",
+            "an index with the JSON API (PEP 691)",
+        )
+        raise ProblemError(
+            Problem("package index", found, wanted, "name another one with the role's index_url")
+        ) from error
 
 
 def parse_page(text: bytes, base: str, limit: int = LARGEST) -> list[IndexFile]:
-    """Return the files on a project's page, whose URLs are joined to ``base``. Raises ShapeError where it is no such page."""
-    file = Record({"filename": Text(), "url": Address(base)}, {"hashes": Maybe(Table(Text()), {}), "size": Maybe(Number(most=1 << 50), 0)})
+    """Return the files on a project's page, whose URLs are joined to ``base``.
+
+    Raises ShapeError where it is no such page.
+    """
+    file = Record(
+        {"filename": Text(), "url": Address(base)},
+        {"hashes": Maybe(Table(Text()), {}), "size": Maybe(Number(most=1 << 50), 0)},
+    )
     page = parse(text, Record({"files": Many(file, most=_MOST_FILES)}), "the page", limit)
     named = [each for each in page["files"] if _NAME.fullmatch(each["filename"])]
-    return [IndexFile(each["filename"], each["url"], _sum(each.get("hashes", {}).get("sha256", "")), each.get("size", 0)) for each in named]
+    return [
+        IndexFile(each["filename"], each["url"], _sum(each.get("hashes", {}).get("sha256", "")), each.get("size", 0))
+        for each in named
+    ]
 
 
 def _sum(told: str) -> str:

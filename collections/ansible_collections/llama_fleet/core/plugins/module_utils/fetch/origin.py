@@ -9,8 +9,24 @@ import threading
 import typing
 import urllib.parse
 
-from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.rules import BrokenError, OriginError, Place, RefusedError, Road, bare, origin_of
-from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.status import HOPS, REDIRECTS, BusyError, impostor, refusal, require_plain, whole_number
+from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.rules import (
+    BrokenError,
+    OriginError,
+    Place,
+    RefusedError,
+    Road,
+    bare,
+    origin_of,
+)
+from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.status import (
+    HOPS,
+    REDIRECTS,
+    BusyError,
+    impostor,
+    refusal,
+    require_plain,
+    whole_number,
+)
 
 if typing.TYPE_CHECKING:
     from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.pool import Answer, Pool
@@ -37,7 +53,9 @@ class RemoteFile:
         self._resolving = threading.Lock()
 
     def ask(self, begin: int, end: int) -> Answer:
-        """The answer for the bytes from ``begin`` up to, not including, ``end``, or for all of the file where ``whole`` is set."""
+        """The answer for the bytes from ``begin`` up to, not including, ``end``, or for all of the file where
+        ``whole`` is set.
+        """
         location = self._known
         if location is None:
             with self._resolving:  # once for all
@@ -93,7 +111,14 @@ class RemoteFile:
             self._judge_whole(answer)
         elif answer.status == 416:
             total = answer.header("Content-Range").rpartition("/")[2]
-            raise RefusedError(self._describe(answer, location, begin, f"a file of {total} bytes" if whole_number(total) is not None else "a shorter file"))
+            raise RefusedError(
+                self._describe(
+                    answer,
+                    location,
+                    begin,
+                    f"a file of {total} bytes" if whole_number(total) is not None else "a shorter file",
+                )
+            )
         else:
             raise refusal(answer, location)
 

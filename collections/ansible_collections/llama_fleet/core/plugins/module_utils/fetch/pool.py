@@ -17,8 +17,18 @@ import urllib.parse
 import urllib.request
 
 from ansible_collections.llama_fleet.core.plugins.module_utils.fetch import rules as origins
-from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.clock import Clock, Limits, SlowError, TimedResponse
-from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.rules import BrokenError, OriginError, Place, RefusedError
+from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.clock import (
+    Clock,
+    Limits,
+    SlowError,
+    TimedResponse,
+)
+from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.rules import (
+    BrokenError,
+    OriginError,
+    Place,
+    RefusedError,
+)
 from ansible_collections.llama_fleet.core.plugins.module_utils.untrusted import printable
 
 _CONNECT = 20.0  # seconds, for all addresses of a name together
@@ -44,22 +54,28 @@ class _Line:
         self._public = public and not proxy
         via = urllib.parse.urlsplit(proxy).netloc.rpartition("@")[2] if proxy else netloc
         if scheme == "https":
-            self.connection: http.client.HTTPConnection = http.client.HTTPSConnection(via, timeout=limits.seconds, context=_tls())
+            self.connection: http.client.HTTPConnection = http.client.HTTPSConnection(
+                via, timeout=limits.seconds, context=_tls()
+            )
             if proxy:
                 self.connection.set_tunnel(netloc, headers=login)
         else:
             self.connection = http.client.HTTPConnection(via, timeout=limits.seconds)
             if proxy:
                 self.prefix, self.headers = f"http://{netloc}", login
-        self.connection.response_class = functools.partial(TimedResponse, self.clock)  # type: ignore[assignment]  # because it is only ever called
-        # Where http.client calls socket.create_connection: the addresses that are looked at are those that are connected to.
-        self.connection._create_connection = self._connected  # type: ignore[attr-defined]  # because typeshed leaves out this hook of http.client
+        timed = functools.partial(TimedResponse, self.clock)
+        self.connection.response_class = timed  # type: ignore[assignment]  # because it is only ever called
+        # Where http.client calls socket.create_connection: the addresses that are looked at are those that are
+        # connected to.
+        self.connection._create_connection = self._connected  # type: ignore[attr-defined]  # because typeshed lacks it
         self.socket: socket.socket | None = None
 
     def open(self) -> None:
         self.clock.start()
         if self.socket is None:
-            if self._asks:  # the proxy would be the one that asks there; a name that only the proxy knows is its own to judge
+            if (
+                self._asks
+            ):  # the proxy would be the one that asks there; a name that only the proxy knows is its own to judge
                 origins.require_public_name(self._asks)
             self.connection.connect()
             self.socket = self.connection.sock
@@ -85,7 +101,9 @@ class _Line:
 
     def request(self, method: str, url: str, headers: typing.Mapping[str, str]) -> http.client.HTTPResponse:
         parts = urllib.parse.urlsplit(url)
-        path = urllib.parse.quote((parts.path or "/") + (f"?{parts.query}" if parts.query else ""), safe="%/:=&?~#+!$,;'@()*[]|")
+        path = urllib.parse.quote(
+            (parts.path or "/") + (f"?{parts.query}" if parts.query else ""), safe="%/:=&?~#+!$,;'@()*[]|"
+        )
         self.clock.start()
         self.connection.sock.settimeout(self._limits.seconds)
         self.connection.request(method, self.prefix + path, headers={"Host": parts.netloc, **self.headers, **headers})
@@ -103,7 +121,8 @@ class _Line:
 class Answer:
     """An answer whose body is read into buffers. ``length`` is None where the server does not tell it.
 
-    ``whole`` is whether it holds all of the file though a part was asked for, and ``end`` where the part ends that it holds.
+    ``whole`` is whether it holds all of the file though a part was asked for, and ``end`` where the part ends that it
+    holds.
     """
 
     def __init__(self, pool: Pool, line: _Line, response: http.client.HTTPResponse) -> None:
@@ -134,7 +153,10 @@ class Answer:
         self._line.clock.expect(count)
 
     def body(self, most: int) -> bytes:
-        """Return all of the body. Raises RefusedError where it has more than ``most`` bytes, BrokenError where it breaks off."""
+        """Return all of the body.
+
+        Raises RefusedError where it has more than ``most`` bytes, BrokenError where it breaks off.
+        """
         if (self.length or 0) > most:
             raise RefusedError(f"an answer of {self.length} bytes, and {most} are the most")
         self.expect(most)
@@ -156,7 +178,8 @@ class Answer:
         try:
             if self._left is None:
                 return self._response.readinto(view)
-            # Not the response's own readinto: it waits for a full buffer, and what it has got is lost where the connection breaks.
+            # Not the response's own readinto: it waits for a full buffer, and what it has got is lost where the
+            # connection breaks.
             count = self._response.fp.readinto1(view[: self._left]) if self._left and view else 0
             self._left -= count
             return count
@@ -199,7 +222,10 @@ class Pool:
         self._closed = False
 
     def ask(self, place: Place, headers: typing.Mapping[str, str], method: str = "GET") -> Answer:
-        """The answer of a place, given ``headers`` and its secrets, with its body still to come. Raises BrokenError or RefusedError."""
+        """The answer of a place, given ``headers`` and its secrets, with its body still to come.
+
+        Raises BrokenError or RefusedError.
+        """
         origin = origins.origin_of(place.url)
         while True:
             line = self._take(origin, place.public)
@@ -221,7 +247,9 @@ class Pool:
     def reason(self, error: Exception, connected: bool = True) -> str:
         if connected and isinstance(error, socket.timeout):  # TimeoutError from Python 3.10 on
             return f"no byte for {self._limits.seconds:g} s"
-        if isinstance(error, ValueError) and not isinstance(error, OSError):  # its text can hold a header, and so a token
+        if isinstance(error, ValueError) and not isinstance(
+            error, OSError
+        ):  # its text can hold a header, and so a token
             return "an address or a header that HTTP does not allow"
         if isinstance(error, http.client.IncompleteRead):
             return "an answer that broke off"
@@ -277,7 +305,11 @@ def _proxy(scheme: str, netloc: str) -> str:
 
 def _proxy_login(proxy: str) -> dict[str, str]:
     login, at, _host = urllib.parse.urlsplit(proxy).netloc.rpartition("@")
-    return {"Proxy-Authorization": f"Basic {base64.b64encode(urllib.parse.unquote(login).encode()).decode()}"} if at else {}
+    return (
+        {"Proxy-Authorization": f"Basic {base64.b64encode(urllib.parse.unquote(login).encode()).decode()}"}
+        if at
+        else {}
+    )
 
 
 @functools.lru_cache(maxsize=1)

@@ -1,9 +1,11 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""Decide whom a request may go to and which secrets it may carry: the one place, for every client that asks another host.
+"""Decide whom a request may go to and which secrets it may carry: the one place, for every client that asks another
+host.
 
-Only http and https. A secret goes to the origin (scheme, host and port) that it was given for, and is not taken up again once a
-request has left that origin. An address that a server on a public network tells must be on a public network, too.
+Only http and https. A secret goes to the origin (scheme, host and port) that it was given for, and is not taken up
+again once a request has left that origin. An address that a server on a public network tells must be on a public
+network, too.
 """
 
 from __future__ import annotations
@@ -42,7 +44,10 @@ class BrokenError(OriginError):
 
 
 def origin_of(url: str) -> Origin:
-    """Return scheme, and host with port, the same for all ways to write them. Raises RefusedError where it is no address for HTTP."""
+    """Return scheme, and host with port, the same for all ways to write them.
+
+    Raises RefusedError where it is no address for HTTP.
+    """
     try:
         parts = urllib.parse.urlsplit(url)
         port = parts.port or PORTS[parts.scheme]
@@ -73,7 +78,9 @@ def without_login(url: str) -> tuple[str, dict[str, str]]:
 
 
 def is_private(address: str) -> bool:
-    """Tell whether an IP address is one of this machine, this link or a private network: anything but a public host's."""
+    """Tell whether an IP address is one of this machine, this link or a private network: anything but a public
+    host's.
+    """
     given = ipaddress.ip_address(address.partition("%")[0])
     if isinstance(given, ipaddress.IPv6Address):
         inner = _inner(given)
@@ -109,7 +116,9 @@ def require_public(host: str, found: typing.Iterable[Found]) -> None:
 
 
 def is_private_name(netloc: str) -> bool:
-    """Tell whether all addresses of a host with port are private; those of a name that this host cannot resolve are not."""
+    """Tell whether all addresses of a host with port are private; those of a name that this host cannot resolve are
+    not.
+    """
     found = _known(netloc)
     return bool(found) and all(is_private(str(each[4][0])) for each in found)
 
@@ -129,7 +138,8 @@ def _known(netloc: str) -> list[Found]:
 
 @dataclasses.dataclass(frozen=True)
 class Place:
-    """Somewhere to ask: ``secrets`` are the headers it may be given, and ``public`` says that it must have a public address.
+    """Somewhere to ask: ``secrets`` are the headers it may be given, and ``public`` says that it must have a public
+    address.
 
     ``moved`` is whether it is not of the origin that the operator named.
     """
@@ -141,7 +151,8 @@ class Place:
 
 
 class Road:
-    """Where requests may go that begin at ``endpoint``, which the operator named; ``secrets`` are headers for its origin alone.
+    """Where requests may go that begin at ``endpoint``, which the operator named; ``secrets`` are headers for its
+    origin alone.
 
     Raises RefusedError where ``endpoint`` is no address for HTTP.
     """
@@ -154,7 +165,10 @@ class Road:
         self._private: bool | None = None
 
     def begin(self, url: str = "") -> Place:
-        """Return the endpoint as the first place, or ``url``, which an answer of the endpoint has told. Raises RefusedError."""
+        """Return the endpoint as the first place, or ``url``, which an answer of the endpoint has told.
+
+        Raises RefusedError.
+        """
         return self._place(url, left=False) if url else Place(self._url, self._secrets)
 
     def follow(self, place: Place, target: str) -> Place:
@@ -168,14 +182,19 @@ class Road:
         return self._place(url, left=place.moved)
 
     def _place(self, url: str, left: bool) -> Place:
-        """``left`` is whether the way has led away from the first origin already: then its secrets stay behind for good."""
+        """``left`` is whether the way has led away from the first origin already: then its secrets stay behind for
+        good.
+        """
         moved = origin_of(url) != self.origin or left
         url = urllib.parse.urldefrag(without_login(url)[0]).url
         return Place(url, {} if moved else self._secrets, moved, moved and not self.is_private)
 
     @property
     def is_private(self) -> bool:
-        """Whether the endpoint itself is on a private network, which may lead to others there. Asked for once, when it first matters."""
+        """Whether the endpoint itself is on a private network, which may lead to others there.
+
+        Asked for once, when it first matters.
+        """
         if self._private is None:
             self._private = is_private_name(self.origin[1])
         return self._private

@@ -9,7 +9,13 @@ import email.utils
 import re
 import typing
 
-from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.rules import BrokenError, OriginError, Place, RefusedError, bare
+from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.rules import (
+    BrokenError,
+    OriginError,
+    Place,
+    RefusedError,
+    bare,
+)
 from ansible_collections.llama_fleet.core.plugins.module_utils.untrusted import printable
 
 if typing.TYPE_CHECKING:
@@ -70,7 +76,9 @@ def _refusal(answer: Answer, place: Place) -> OriginError:
     code = re.sub(r"[^ -~]", "", answer.header("X-Error-Code"))[:60]
     reason = f"HTTP status {status}{f' ({code})' if code else ''}{f' from {bare(place.url)}' if place.moved else ''}"
     after = _wait_told(answer)
-    limited = status == 403 and (after is not None or _LIMITED.search(answer.header("X-Error-Code") + answer.header("X-Error-Message")))
+    limited = status == 403 and (
+        after is not None or _LIMITED.search(answer.header("X-Error-Code") + answer.header("X-Error-Message"))
+    )
     if status in (429, 503) or limited:
         return BusyError(reason, after)
     if place.moved and status in (401, 403, 410):

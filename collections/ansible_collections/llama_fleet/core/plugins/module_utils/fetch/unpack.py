@@ -22,17 +22,35 @@ Choose = typing.Callable[[typing.Iterable[str]], typing.Optional[pathlib.PurePos
 ROOT_VARIABLE = "llama_cpp_root"
 
 
-def unpack_tree(archive: typing.IO[bytes], name: str, target: pathlib.Path, choose: Choose, variable: str, limits: archives.Limits = archives.LIMITS) -> None:
-    """Unpack into ``target`` only the folder that ``choose`` picks among the file names of ``archive``, which messages call ``name``.
+def unpack_tree(
+    archive: typing.IO[bytes],
+    name: str,
+    target: pathlib.Path,
+    choose: Choose,
+    variable: str,
+    limits: archives.Limits = archives.LIMITS,
+) -> None:
+    """Unpack into ``target`` only the folder that ``choose`` picks among the file names of ``archive``, which messages
+    call ``name``.
 
     Takes files, folders and links that stay inside; raises for anything else, and where
     ``choose`` finds nothing. Owners and modes are this user's, but a file stays executable.
     """
     try:
-        files = {_name(member): member.size for member in archives.Tar(archives.decompressed(archive), limits) if member.isfile()}
+        files = {
+            _name(member): member.size
+            for member in archives.Tar(archives.decompressed(archive), limits)
+            if member.isfile()
+        }
         tree = choose(files)
         if tree is None:
-            raise ProblemError(Problem(variable, f"{name}, which holds no source of llama.cpp", "an archive with its CMakeLists.txt, ggml/ and tools/server/"))
+            raise ProblemError(
+                Problem(
+                    variable,
+                    f"{name}, which holds no source of llama.cpp",
+                    "an archive with its CMakeLists.txt, ggml/ and tools/server/",
+                )
+            )
         size = sum(size for each, size in files.items() if tree in pathlib.PurePosixPath(each).parents)
         raise_if_any(filter(None, [space_problem(target, size, ROOT_VARIABLE)]))
         target.mkdir(parents=True)
@@ -41,14 +59,23 @@ def unpack_tree(archive: typing.IO[bytes], name: str, target: pathlib.Path, choo
         for member in tar:
             _unpack(tar, member, tree, inside, f"{name}: '{printable(member.name, 200)}'", variable)
     except archives.ArchiveError as error:
-        raise ProblemError(Problem(variable, f"{name}, which cannot be unpacked ({error})", "a whole tar archive")) from error
+        raise ProblemError(
+            Problem(variable, f"{name}, which cannot be unpacked ({error})", "a whole tar archive")
+        ) from error
 
 
 def _name(member: tarfile.TarInfo) -> str:
     return str(pathlib.PurePosixPath(member.name))
 
 
-def _unpack(tar: archives.Tar, member: tarfile.TarInfo, tree: pathlib.PurePosixPath, inside: pathlib.Path, label: str, variable: str) -> None:
+def _unpack(
+    tar: archives.Tar,
+    member: tarfile.TarInfo,
+    tree: pathlib.PurePosixPath,
+    inside: pathlib.Path,
+    label: str,
+    variable: str,
+) -> None:
     path = pathlib.PurePosixPath(member.name)
     try:
         relative = path.relative_to(tree)
@@ -73,7 +100,9 @@ def _is_inside(path: pathlib.PurePosixPath) -> bool:
     return True
 
 
-def _put(tar: archives.Tar, member: tarfile.TarInfo, place: pathlib.Path, inside: pathlib.Path, label: str, variable: str) -> None:
+def _put(
+    tar: archives.Tar, member: tarfile.TarInfo, place: pathlib.Path, inside: pathlib.Path, label: str, variable: str
+) -> None:
     if member.isdir():
         place.mkdir(parents=True, exist_ok=True)
         return
@@ -84,14 +113,21 @@ def _put(tar: archives.Tar, member: tarfile.TarInfo, place: pathlib.Path, inside
             for data in tar.read(member):
                 with disk_problems(place):
                     file.write(data)
-    elif member.issym() and _is_target(member.linkname) and _within(os.path.realpath(place.parent / member.linkname), inside):
+    elif (
+        member.issym()
+        and _is_target(member.linkname)
+        and _within(os.path.realpath(place.parent / member.linkname), inside)
+    ):
         place.symlink_to(member.linkname)
     else:
         raise _refused(label, variable)
 
 
 def _is_target(target: str) -> bool:
-    """Tell whether ``target`` is one that a file system takes for a link's. Its ``..`` come first: behind a name that becomes a link they lead elsewhere."""
+    """Tell whether ``target`` is one that a file system takes for a link's.
+
+    Its ``..`` come first: behind a name that becomes a link they lead elsewhere.
+    """
     parts = list(itertools.dropwhile(lambda part: part == "..", target.split("/")))
     return bool(target) and target.isprintable() and len(target) <= 1024 and ".." not in parts
 
@@ -100,5 +136,14 @@ def _within(path: str, folder: pathlib.Path) -> bool:
     return path == str(folder) or path.startswith(f"{folder}{os.sep}")
 
 
-def _refused(label: str, variable: str, what: str = "would be written or point outside the source's folder") -> ProblemError:
-    return ProblemError(Problem(variable, f"{label}, which {what}", "files, folders and links inside it, each once", "do not trust this archive"))
+def _refused(
+    label: str, variable: str, what: str = "would be written or point outside the source's folder"
+) -> ProblemError:
+    return ProblemError(
+        Problem(
+            variable,
+            f"{label}, which {what}",
+            "files, folders and links inside it, each once",
+            "do not trust this archive",
+        )
+    )

@@ -27,7 +27,9 @@ def require_gguf_file(path: pathlib.Path, variable: str) -> None:
         with path.open("rb") as file:
             first = file.read(64)
     except OSError as error:
-        raise ProblemError(Problem(variable, f"{path}, which cannot be read ({error.strerror})", "a GGUF file that this user can read")) from error
+        raise ProblemError(
+            Problem(variable, f"{path}, which cannot be read ({error.strerror})", "a GGUF file that this user can read")
+        ) from error
     require_gguf(first, str(path), variable)
 
 

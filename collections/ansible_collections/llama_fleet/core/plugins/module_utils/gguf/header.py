@@ -15,7 +15,15 @@ import struct
 import typing
 
 from ansible_collections.llama_fleet.core.plugins.module_utils.gguf.bytes import require_gguf
-from ansible_collections.llama_fleet.core.plugins.module_utils.gguf.types import ARRAY, BLOCKS, FORMATS, INTEGERS, QUANTS, TEXT, U32
+from ansible_collections.llama_fleet.core.plugins.module_utils.gguf.types import (
+    ARRAY,
+    BLOCKS,
+    FORMATS,
+    INTEGERS,
+    QUANTS,
+    TEXT,
+    U32,
+)
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, ProblemError
 
 if typing.TYPE_CHECKING:
@@ -37,7 +45,11 @@ _MOST_DIMENSIONS = 4
 _ARCHITECTURE, _ALIGNMENT = "general.architecture", "general.alignment"
 _TEXTS = (_ARCHITECTURE, "general.name", "general.size_label")
 _COUNTS = ("general.file_type", "split.no", "split.count")
-_COUNTS_OF_ARCHITECTURE = ("context_length", "block_count", "embedding_length")  # behind the architecture's name and a dot
+_COUNTS_OF_ARCHITECTURE = (
+    "context_length",
+    "block_count",
+    "embedding_length",
+)  # behind the architecture's name and a dot
 _CHAT_TEMPLATE = "tokenizer.chat_template"
 
 
@@ -62,7 +74,8 @@ class Header:
 
 
 def read_header(read: Read, size: int, where: str, variable: str = "gguf_model_source") -> Header:
-    """The header of the file of ``size`` bytes that ``read(begin, end)`` reads; raises ProblemError where it is not a sane GGUF file.
+    """The header of the file of ``size`` bytes that ``read(begin, end)`` reads; raises ProblemError where it is not a
+    sane GGUF file.
 
     ``where``, a URL or path, names the file in that sentence, and ``variable`` what the user can change.
     """
@@ -90,7 +103,9 @@ def file_header(path: pathlib.Path, variable: str = "gguf_model_source") -> Head
 
             return read_header(read, path.stat().st_size, str(path), variable)
     except OSError as error:
-        raise ProblemError(Problem(variable, f"{path}, which cannot be read ({error.strerror})", "a GGUF file that this user can read")) from error
+        raise ProblemError(
+            Problem(variable, f"{path}, which cannot be read ({error.strerror})", "a GGUF file that this user can read")
+        ) from error
 
 
 class _Source:
@@ -104,7 +119,9 @@ class _Source:
         self._where = where
         self._variable = variable
 
-    def bad(self, found: str, wanted: str = "a whole GGUF file", fix: str = "take it from another place, or fetch it again") -> ProblemError:
+    def bad(
+        self, found: str, wanted: str = "a whole GGUF file", fix: str = "take it from another place, or fetch it again"
+    ) -> ProblemError:
         return ProblemError(Problem(self._variable, f"{found} in {self._where}", wanted, fix))
 
     def peek(self, count: int) -> bytes:
@@ -154,7 +171,10 @@ class _Source:
             raise self.bad(f"{what} that is not UTF-8") from error
 
     def skip_texts(self, count: int) -> None:
-        """Step over ``count`` strings. Vocabularies have hundreds of thousands, so this loop is the header's whole time."""
+        """Step over ``count`` strings.
+
+        Vocabularies have hundreds of thousands, so this loop is the header's whole time.
+        """
         data, position, length_at = self.data, self.position, struct.Struct("<Q").unpack_from
         for _index in range(count):
             if position + 8 > len(data):
@@ -213,7 +233,9 @@ def _skip_value(source: _Source, key: str, kind: int) -> int:
 
 def _width(source: _Source, key: str, kind: int) -> int:
     if kind not in FORMATS:
-        raise source.bad(f"an array of arrays at the key '{key}'" if kind == ARRAY else f"the unknown type {kind} at the key '{key}'")
+        raise source.bad(
+            f"an array of arrays at the key '{key}'" if kind == ARRAY else f"the unknown type {kind} at the key '{key}'"
+        )
     return struct.calcsize(FORMATS[kind])
 
 
@@ -233,7 +255,9 @@ def _tensors(source: _Source, count: int, alignment: int) -> int:
         name = source.text(_LONGEST_TENSOR_NAME, "a tensor's name")
         (dimensions,) = source.take("<I")
         if name in names or dimensions > _MOST_DIMENSIONS:
-            raise source.bad(f"the tensor '{name}' twice" if name in names else f"the tensor '{name}' with {dimensions} dimensions")
+            raise source.bad(
+                f"the tensor '{name}' twice" if name in names else f"the tensor '{name}' with {dimensions} dimensions"
+            )
         names.add(name)
         shape = source.take(f"<{dimensions}Q")
         kind, offset = source.take("<IQ")
@@ -252,7 +276,9 @@ def _tensors(source: _Source, count: int, alignment: int) -> int:
     return parameters
 
 
-def _header(source: _Source, values: typing.Mapping[str, int | str | None], tensor_count: int, parameters: int) -> Header:
+def _header(
+    source: _Source, values: typing.Mapping[str, int | str | None], tensor_count: int, parameters: int
+) -> Header:
     def text(key: str) -> str:
         value = values.get(key, "")
         if not isinstance(value, str):

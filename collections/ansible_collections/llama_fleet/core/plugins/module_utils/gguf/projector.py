@@ -8,7 +8,12 @@ import posixpath
 import re
 import typing
 
-from ansible_collections.llama_fleet.core.plugins.module_utils.gguf.quant import Candidate, ListedFile, quant_of, size_text
+from ansible_collections.llama_fleet.core.plugins.module_utils.gguf.quant import (
+    Candidate,
+    ListedFile,
+    quant_of,
+    size_text,
+)
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, ProblemError
 
 VARIABLE = "gguf_model_mmproj"
@@ -20,17 +25,25 @@ def is_projector(path: str) -> bool:
 
 
 def choose_projector(listing: typing.Iterable[ListedFile], model: Candidate, where: str) -> ListedFile:
-    """The one projector of ``model``: of its own folder, else of the root; of its quant, else F16, else BF16, else the only one.
+    """The one projector of ``model``: of its own folder, else of the root; of its quant, else F16, else BF16, else the
+    only one.
 
     Raises with all there are, and their sizes, where none or several could be meant.
     """
     everything = sorted((file for file in listing if is_projector(file.path)), key=lambda file: file.path)
     own = posixpath.dirname(model.path)
-    near = [file for file in everything if posixpath.dirname(file.path) == own] or [file for file in everything if "/" not in file.path]
+    near = [file for file in everything if posixpath.dirname(file.path) == own] or [
+        file for file in everything if "/" not in file.path
+    ]
     if not near:
         elsewhere = f" beside '{model.path}' (there is {_list(everything)})" if everything else ""
         raise ProblemError(
-            Problem(VARIABLE, f"no projector in {where}{elsewhere}", "a repository with an mmproj file", "set it to false for a model without one")
+            Problem(
+                VARIABLE,
+                f"no projector in {where}{elsewhere}",
+                "a repository with an mmproj file",
+                "set it to false for a model without one",
+            )
         )
     for quant in (model.quant, *_DEFAULTS):
         matching = [file for file in near if quant_of(file.path) == quant]
@@ -47,7 +60,9 @@ def _only(files: list[ListedFile], model: Candidate, where: str) -> ListedFile:
     named = [file for file in files if wanted <= _tokens(file.path)]
     if len(named) == 1:
         return named[0]
-    raise ProblemError(Problem(VARIABLE, f"{len(files)} projectors of {where} that could be meant: {_list(files)}", "one of them"))
+    raise ProblemError(
+        Problem(VARIABLE, f"{len(files)} projectors of {where} that could be meant: {_list(files)}", "one of them")
+    )
 
 
 def _tokens(path: str) -> set[str]:

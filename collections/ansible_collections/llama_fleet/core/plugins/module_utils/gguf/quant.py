@@ -107,7 +107,9 @@ def _tokens(text: str) -> list[str]:
 
 
 def _is_model(path: str) -> bool:
-    """Whether the name is a GGUF file's, and neither a projector's nor an importance matrix's nor that of a piece that llama.cpp cannot join."""
+    """Whether the name is a GGUF file's, and neither a projector's nor an importance matrix's nor that of a piece
+    that llama.cpp cannot join.
+    """
     if not path.lower().endswith(".gguf") or any(name.startswith(".") for name in path.split("/")):
         return False
     stem = _stem(path)
@@ -163,7 +165,11 @@ def choose(listing: typing.Iterable[ListedFile], wanted: str, where: str, subjec
     everything = candidates(listing)
     models = [candidate for candidate in everything if not candidate.draft] or everything
     if not models:
-        raise ProblemError(Problem("gguf_model_source", f"no GGUF model in {where}", "a repository, wheel or folder with '.gguf' files"))
+        raise ProblemError(
+            Problem(
+                "gguf_model_source", f"no GGUF model in {where}", "a repository, wheel or folder with '.gguf' files"
+            )
+        )
     if not wanted:
         return _complete(_default(models, where, subject), models, where, subject)
     named = [candidate for candidate in everything if wanted in [file.path for file in candidate.files]]
@@ -181,7 +187,13 @@ def _default(models: list[Candidate], where: str, subject: str) -> Candidate:
             return _best(matching, where, subject)
     if len({candidate.quant for candidate in models}) == 1:
         return _best(models, where, subject)
-    raise ProblemError(Problem(subject, f"no quant given, and in {where} neither {' nor '.join(DEFAULTS)} nor a single one", f"one of: {_list(models)}"))
+    raise ProblemError(
+        Problem(
+            subject,
+            f"no quant given, and in {where} neither {' nor '.join(DEFAULTS)} nor a single one",
+            f"one of: {_list(models)}",
+        )
+    )
 
 
 def _best(matching: list[Candidate], where: str, subject: str) -> Candidate:
@@ -191,7 +203,9 @@ def _best(matching: list[Candidate], where: str, subject: str) -> Candidate:
     first = [candidate for candidate in complete if candidate.rank == rank]
     if len(first) > 1:
         found = f"{len(first)} models of {where} that could be meant: {_list(first)}"
-        raise ProblemError(Problem(subject, found, "one of them", f"give its path there instead of a quant: '{first[0].path}'"))
+        raise ProblemError(
+            Problem(subject, found, "one of them", f"give its path there instead of a quant: '{first[0].path}'")
+        )
     return first[0]
 
 

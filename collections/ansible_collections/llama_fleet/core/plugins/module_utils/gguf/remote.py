@@ -9,7 +9,11 @@ import typing
 from ansible_collections.llama_fleet.core.plugins.module_utils.fetch import ask as http_ask
 from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.ask import Reached, opened, tried, unreachable
 from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.rules import BrokenError, OriginError, Road, bare
-from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.status import refusal, require_unpacked, whole_number
+from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.status import (
+    refusal,
+    require_unpacked,
+    whole_number,
+)
 from ansible_collections.llama_fleet.core.plugins.module_utils.gguf.header import FIRST_BLOCK
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, ProblemError
 
@@ -45,7 +49,9 @@ class RemoteGguf:
             raise self._refusal(error) from None
 
     def _ask_once(self, begin: int, end: int) -> bytes:
-        with opened(self._road, self._road.begin(), {"Range": f"bytes={begin}-{end - 1}"}, self._patience.large) as reached:
+        with opened(
+            self._road, self._road.begin(), {"Range": f"bytes={begin}-{end - 1}"}, self._patience.large
+        ) as reached:
             answer = reached.answer
             if answer.status not in (200, 206):
                 raise refusal(answer, reached.place)
@@ -53,7 +59,14 @@ class RemoteGguf:
             self.size = self.size or self._told_size(reached)
             skipped = 0 if answer.status == 206 else begin  # no ranges here: what goes before is passed over
             if skipped > _MOST_SKIPPED:
-                raise ProblemError(Problem(self._variable, f"{self.where}, whose server sends no ranges", "one that does", "use another server"))
+                raise ProblemError(
+                    Problem(
+                        self._variable,
+                        f"{self.where}, whose server sends no ranges",
+                        "one that does",
+                        "use another server",
+                    )
+                )
             count = min(end, self.size) - begin
             answer.expect(skipped + count)
             data = answer.start(skipped + count)[skipped:]
@@ -63,15 +76,30 @@ class RemoteGguf:
 
     def _told_size(self, reached: Reached) -> int:
         answer = reached.answer
-        whole = answer.header("Content-Range").rpartition("/")[2] if answer.status == 206 else answer.header("Content-Length")
+        whole = (
+            answer.header("Content-Range").rpartition("/")[2]
+            if answer.status == 206
+            else answer.header("Content-Length")
+        )
         for told in (reached.linked.get("X-Linked-Size", ""), whole):
             size = whole_number(told)
             if size is not None:
                 return size
-        raise ProblemError(Problem(self._variable, f"{self.where}, whose server tells no size", "the size of the file", "use another server"))
+        raise ProblemError(
+            Problem(
+                self._variable,
+                f"{self.where}, whose server tells no size",
+                "the size of the file",
+                "use another server",
+            )
+        )
 
     def _refusal(self, error: OriginError) -> ProblemError:
         if error.status not in _REFUSED:
             return unreachable(self._variable, self.where, error)
         found = f"HTTP status {error.status} from {self.where} with {self._given}"
-        return ProblemError(Problem(self._variable, found, "a file that may be read", "give the token of an account that was granted access"))
+        return ProblemError(
+            Problem(
+                self._variable, found, "a file that may be read", "give the token of an account that was granted access"
+            )
+        )

@@ -1,8 +1,10 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""GGUF files of random weights: one small enough to make at run time and wide enough for real kernels, and larger ones by their shape.
+"""GGUF files of random weights: one small enough to make at run time and wide enough for real kernels, and larger ones
+by their shape.
 
-Their text is noise; they exist so that a build can be seen to decode tokens, and how fast, for the weights do not matter to that.
+Their text is noise; they exist so that a build can be seen to decode tokens, and how fast, for the weights do not
+matter to that.
 """
 
 from __future__ import annotations
@@ -65,8 +67,8 @@ class Model:
     context: int
 
 
-# The width is one block of the K quants and four tiles of AMX, the vocabulary 3 special tokens, 256 bytes and letters, a
-# multiple of a tile's 32 columns; a different kernel in nearly every matrix.
+# The width is one block of the K quants and four tiles of AMX, the vocabulary 3 special tokens, 256 bytes and letters,
+# a multiple of a tile's 32 columns; a different kernel in nearly every matrix.
 TINY = Model("tiny", 256, 256, 4, 2, ((Q8_0, Q4_0), (Q4_K, Q4_K)), Q8_0, Q6_K, 288, 512)
 
 
@@ -82,7 +84,12 @@ def tensors(model: Model = TINY) -> dict[str, tuple[Quant, Shape]]:
         block = f"blk.{layer}."
         for norm in ("attn_norm", "ffn_norm"):
             found[f"{block}{norm}.weight"] = (F32, (model.width,))
-        for name, rows in (("attn_q", model.width), ("attn_k", kv_width), ("attn_v", kv_width), ("attn_output", model.width)):
+        for name, rows in (
+            ("attn_q", model.width),
+            ("attn_k", kv_width),
+            ("attn_v", kv_width),
+            ("attn_output", model.width),
+        ):
             found[f"{block}{name}.weight"] = (attention, (model.width, rows))
         for name, shape in (
             ("ffn_gate", (model.width, model.feed_forward)),
@@ -133,7 +140,12 @@ def _weights(quant: Quant, shape: Shape, source: random.Random) -> typing.Iterat
 
 
 def _settings(model: Model) -> list[bytes]:
-    words = ["<unk>", "<s>", "</s>"] + [f"<0x{byte:02X}>" for byte in range(256)] + ["\u2581"] + [chr(code) for code in range(ord("a"), ord("z") + 1)]
+    words = (
+        ["<unk>", "<s>", "</s>"]
+        + [f"<0x{byte:02X}>" for byte in range(256)]
+        + ["\u2581"]
+        + [chr(code) for code in range(ord("a"), ord("z") + 1)]
+    )
     words += [f"\u2581{chr(code)}" for code in range(ord("a"), ord("z") + 1)]
     words += [f"\u2581word{number}" for number in range(model.vocabulary - len(words))]
     words = words[: model.vocabulary]
@@ -156,8 +168,11 @@ def _settings(model: Model) -> list[bytes]:
         *(_string(key) + struct.pack("<I", _STRING) + _string(text) for key, text in texts.items()),
         *(_string(key) + struct.pack("<II", _U32, number) for key, number in numbers.items()),
         _string("llama.attention.layer_norm_rms_epsilon") + struct.pack("<If", _F32, 1e-5),
-        _string("tokenizer.ggml.tokens") + struct.pack("<IIQ", _ARRAY, _STRING, len(words)) + b"".join(map(_string, words)),
-        _string("tokenizer.ggml.scores") + struct.pack(f"<IIQ{len(words)}f", _ARRAY, _F32, len(words), *(-float(rank) for rank in range(len(words)))),
+        _string("tokenizer.ggml.tokens")
+        + struct.pack("<IIQ", _ARRAY, _STRING, len(words))
+        + b"".join(map(_string, words)),
+        _string("tokenizer.ggml.scores")
+        + struct.pack(f"<IIQ{len(words)}f", _ARRAY, _F32, len(words), *(-float(rank) for rank in range(len(words)))),
         _string("tokenizer.ggml.token_type") + struct.pack(f"<IIQ{len(kinds)}i", _ARRAY, _I32, len(kinds), *kinds),
     ]
 

@@ -1,6 +1,8 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""The numbers of the GGUF format: types of values and tensors, and names of quantisations (llama.h, ggml.h, gguf.h of llama.cpp)."""
+"""The numbers of the GGUF format: types of values and tensors, and names of quantisations (llama.h, ggml.h, gguf.h
+of llama.cpp).
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,22 @@ BLOCKS = {kind: (values, width) for values, widths in _WIDTHS.items() for kind, 
 _FILE_TYPES = {
     0: ("F32", "F16", "Q4_0", "Q4_1"),
     7: ("Q8_0", "Q5_0", "Q5_1", "Q2_K", "Q3_K_S", "Q3_K_M", "Q3_K_L", "Q4_K_S", "Q4_K_M", "Q5_K_S", "Q5_K_M", "Q6_K"),
-    19: ("IQ2_XXS", "IQ2_XS", "Q2_K_S", "IQ3_XS", "IQ3_XXS", "IQ1_S", "IQ4_NL", "IQ3_S", "IQ3_M", "IQ2_S", "IQ2_M", "IQ4_XS", "IQ1_M", "BF16"),
+    19: (
+        "IQ2_XXS",
+        "IQ2_XS",
+        "Q2_K_S",
+        "IQ3_XS",
+        "IQ3_XXS",
+        "IQ1_S",
+        "IQ4_NL",
+        "IQ3_S",
+        "IQ3_M",
+        "IQ2_S",
+        "IQ2_M",
+        "IQ4_XS",
+        "IQ1_M",
+        "BF16",
+    ),
     36: ("TQ1_0", "TQ2_0", "MXFP4_MOE", "NVFP4", "Q1_0", "Q2_0"),
 }
 QUANTS = {number: name for first, names in _FILE_TYPES.items() for number, name in enumerate(names, first)}

@@ -14,7 +14,14 @@ import typing
 from ansible_collections.llama_fleet.core.plugins.module_utils.host import unprivileged
 
 # Of the command, of a container and of the Hub's client: whoever needs them is given them in another way.
-_OUR_SECRETS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "GGUF_MODEL_TOKEN", "LLAMA_API_KEY", "LLAMA_SERVER_API_KEY", "LLAMA_SERVER_API_KEYS")
+_OUR_SECRETS = (
+    "HF_TOKEN",
+    "HUGGING_FACE_HUB_TOKEN",
+    "GGUF_MODEL_TOKEN",
+    "LLAMA_API_KEY",
+    "LLAMA_SERVER_API_KEY",
+    "LLAMA_SERVER_API_KEYS",
+)
 # The code of a command that was killed at its time limit, as of timeout(1).
 TIMED_OUT = 124
 
@@ -51,7 +58,9 @@ class Runner(typing.Protocol):
         """
 
 
-def through(run_it: Runner, words: typing.Callable[[typing.Sequence[str], typing.Mapping[str, str]], typing.Sequence[str]]) -> Runner:
+def through(
+    run_it: Runner, words: typing.Callable[[typing.Sequence[str], typing.Mapping[str, str]], typing.Sequence[str]]
+) -> Runner:
     """A Runner that has ``run_it`` run what ``words`` makes of a command and its environment."""
 
     def run_through(
@@ -79,7 +88,9 @@ def run(
 
 
 def as_user(user: int, more: typing.Mapping[str, str]) -> Runner:
-    """Return a Runner whose commands are those of the user with the number ``user``, with ``more`` in their environment and nothing secret."""
+    """Return a Runner whose commands are those of the user with the number ``user``, with ``more`` in their
+    environment and nothing secret.
+    """
 
     def run_as_user(
         command: typing.Sequence[str],
@@ -120,7 +131,7 @@ def _run_to_end(
 ) -> Result:
     # Neither the with statement nor subprocess.run: both wait for the child after its time, and one that is
     # stuck in the kernel (a driver that hangs) cannot be killed.
-    process = subprocess.Popen(  # pylint: disable=ansible-bad-function  # because run_command needs a module and shows no line as it comes
+    process = subprocess.Popen(  # pylint: disable=ansible-bad-function  # because run_command shows no progress
         list(command),
         env=dict(environment),
         cwd=cwd,
@@ -163,7 +174,7 @@ def _run_by_line(
     identity: typing.Mapping[str, typing.Any],
 ) -> Result:
     lines: list[str] = []
-    with subprocess.Popen(  # pylint: disable=ansible-bad-function  # because run_command needs a module and shows no line as it comes
+    with subprocess.Popen(  # pylint: disable=ansible-bad-function  # because run_command shows no progress
         list(command),
         env=dict(environment),
         cwd=cwd,

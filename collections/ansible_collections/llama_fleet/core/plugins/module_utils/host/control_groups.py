@@ -13,7 +13,9 @@ if typing.TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True)
 class Memory:
-    """The memory controller of one hierarchy: where it is mounted, this process's group in it, and what it calls its files and figures."""
+    """The memory controller of one hierarchy: where it is mounted, this process's group in it, and what it calls
+    its files and figures.
+    """
 
     mount: pathlib.Path
     group: str
@@ -34,4 +36,6 @@ def memory(root: pathlib.Path) -> typing.Iterator[Memory]:
         if not controllers:
             yield Memory(root / "sys/fs/cgroup", group)
         elif "memory" in controllers.split(","):
-            yield Memory(root / "sys/fs/cgroup/memory", group, "memory.limit_in_bytes", "memory.usage_in_bytes", "total_")
+            yield Memory(
+                root / "sys/fs/cgroup/memory", group, "memory.limit_in_bytes", "memory.usage_in_bytes", "total_"
+            )

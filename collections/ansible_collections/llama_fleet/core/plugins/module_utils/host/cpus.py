@@ -32,7 +32,8 @@ class Cpus:
         return self._within_quota(self.logical)
 
     def _within_quota(self, count: int) -> int:
-        # To the nearest: what one thread more has to wait for a quota is less than what half a CPU computes (benchmarks/threads.py).
+        # To the nearest: what one thread more has to wait for a quota is less than what half a CPU computes
+        # (benchmarks/threads.py).
         return max(1, count if math.isinf(self.quota) else min(count, math.floor(self.quota + 0.5)))
 
 

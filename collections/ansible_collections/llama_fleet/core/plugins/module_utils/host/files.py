@@ -49,11 +49,14 @@ _held: dict[tuple[str, str], list[pathlib.Path]] = {}
 
 
 @contextlib.contextmanager
-def reserved(contents: typing.Iterable[tuple[pathlib.Path, int]], links: typing.Iterable[tuple[pathlib.Path, str]] = ()) -> typing.Iterator[None]:
-    """Hold room for files of so many bytes, and links to their targets, so that a full disk is known before anything is changed. Raises OSError.
+def reserved(
+    contents: typing.Iterable[tuple[pathlib.Path, int]], links: typing.Iterable[tuple[pathlib.Path, str]] = ()
+) -> typing.Iterator[None]:
+    """Hold room for files of so many bytes, and links to their targets, so that a full disk is known before anything is
+    changed. Raises OSError.
 
-    Within, write_atomic and link_atomic only fill and rename what is held, as often as it was named. What is not used goes at the end.
-    A file system that copies on every write may refuse even then.
+    Within, write_atomic and link_atomic only fill and rename what is held, as often as it was named. What is not used
+    goes at the end. A file system that copies on every write may refuse even then.
     """
     try:
         for path, size in contents:
@@ -127,11 +130,18 @@ def sha256_of_open(file: typing.IO[bytes], seen: typing.Callable[[int], None] = 
 
 
 def read_json(path: pathlib.Path, shape: Shape, limit: int = LONGEST) -> typing.Any:
-    """Return the JSON document in a file, as ``shape`` has it; None where the file is missing, cut short, longer than ``limit`` bytes or something else."""
+    """Return the JSON document in a file, as ``shape`` has it;
+
+    None where the file is missing, cut short, longer than ``limit`` bytes or something else.
+    """
     try:
         # A pipe or a device in its place must not be waited for.
         with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
-            return parse(file.read(limit + 1), shape, str(path), limit) if stat.S_ISREG(os.fstat(file.fileno()).st_mode) else None
+            return (
+                parse(file.read(limit + 1), shape, str(path), limit)
+                if stat.S_ISREG(os.fstat(file.fileno()).st_mode)
+                else None
+            )
     except (OSError, ValueError):
         return None
 

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: MIT
 """Remove the files in which Ansible carries a module to a host with all of its arguments, tokens and keys among them.
 
-Ansible removes them itself where the run comes to its end. A background job's stay for as long as it works, and those of a run that was
-killed for good.
+Ansible removes them itself where the run comes to its end. A background job's stay for as long as it works, and those
+of a run that was killed for good.
 """
 
 from __future__ import annotations
@@ -17,7 +17,9 @@ import stat
 import time
 import typing
 
-_PAYLOAD = re.compile(r"AnsiballZ_(cuda_toolkit|gguf_info|gguf_model|llama_cpp_release|llama_server|preflight_info)\.py")
+_PAYLOAD = re.compile(
+    r"AnsiballZ_(cuda_toolkit|gguf_info|gguf_model|llama_cpp_release|llama_server|preflight_info)\.py"
+)
 _FOLDERS = "ansible-tmp-*"
 # Beside a background job's payload.
 _WRAPPER = "async_wrapper.py"
@@ -27,7 +29,10 @@ _MOST_FOLDERS = 1000
 
 
 def forget(remote_tmp: str = "", command: typing.Sequence[str] | None = None) -> None:
-    """Remove the payload of this process, and those that killed runs have left: beside it and in ``remote_tmp``. What cannot be removed stays."""
+    """Remove the payload of this process, and those that killed runs have left: beside it and in ``remote_tmp``.
+
+    What cannot be removed stays.
+    """
     own = _own(_command() if command is None else command)
     places = {pathlib.Path(os.path.expanduser(remote_tmp))} if remote_tmp else set()
     if own is not None:
@@ -52,9 +57,19 @@ def _command() -> list[str]:
 
 
 def _own(command: typing.Sequence[str]) -> pathlib.Path | None:
-    """Return the payload that the words of a command name; None where Ansible has sent it through a pipe, and it is no file."""
+    """Return the payload that the words of a command name;
+
+    None where Ansible has sent it through a pipe, and it is no file.
+    """
     found = (pathlib.Path(word) for word in command[:3])
-    return next((path for path in found if _PAYLOAD.fullmatch(path.name) and path.parent.match(_FOLDERS) and path.is_absolute()), None)
+    return next(
+        (
+            path
+            for path in found
+            if _PAYLOAD.fullmatch(path.name) and path.parent.match(_FOLDERS) and path.is_absolute()
+        ),
+        None,
+    )
 
 
 def _sweep(place: pathlib.Path) -> None:

@@ -22,7 +22,10 @@ _LISTEN = "0A"
 
 @dataclasses.dataclass(frozen=True)
 class Listener:
-    """One listening socket; ``pid`` is 0 where its process cannot be seen, ``uid`` is the user who made it, and -1 where that is not told."""
+    """One listening socket;
+
+    ``pid`` is 0 where its process cannot be seen, ``uid`` is the user who made it, and -1 where that is not told.
+    """
 
     address: str
     port: int
@@ -31,9 +34,18 @@ class Listener:
     inode: str = ""
 
 
-def listeners(port: int, host: str, proc: pathlib.Path = processes.PROC, likely: typing.Iterable[int] = ()) -> list[Listener]:
-    """Sockets that a server on ``host`` and ``port`` would collide with; processes that are ``likely`` to have them are looked at first."""
-    sockets = [found for table in ("tcp", "tcp6") for found in parse_table(_read(proc / "net" / table)) if found.port == port and _collide(found.address, host)]
+def listeners(
+    port: int, host: str, proc: pathlib.Path = processes.PROC, likely: typing.Iterable[int] = ()
+) -> list[Listener]:
+    """Sockets that a server on ``host`` and ``port`` would collide with; processes that are ``likely`` to have them
+    are looked at first.
+    """
+    sockets = [
+        found
+        for table in ("tcp", "tcp6")
+        for found in parse_table(_read(proc / "net" / table))
+        if found.port == port and _collide(found.address, host)
+    ]
     if not sockets:
         return []
     owners = _owners({f"socket:[{found.inode}]" for found in sockets}, proc, likely)
@@ -72,7 +84,10 @@ def _collide(listening: str, wanted: str) -> bool:
 
 
 def _owners(sockets: typing.Collection[str], proc: pathlib.Path, likely: typing.Iterable[int]) -> dict[str, int]:
-    """Who has each of the sockets. A busy host has a hundred thousand open files: no more of them are read than it takes."""
+    """Who has each of the sockets.
+
+    A busy host has a hundred thousand open files: no more of them are read than it takes.
+    """
     owners: dict[str, int] = {}
     everybody = (int(entry.name) for entry in proc.iterdir() if entry.name.isdigit())
     for pid in itertools.chain(likely, everybody):
@@ -85,7 +100,9 @@ def _owners(sockets: typing.Collection[str], proc: pathlib.Path, likely: typing.
 def is_local_address(host: str) -> bool:
     """Whether a server could listen on ``host`` here: the kernel is asked, on a port of its choice."""
     try:
-        family, kind, protocol, _name, address = socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        family, kind, protocol, _name, address = socket.getaddrinfo(
+            host, 0, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
         with socket.socket(family, kind, protocol) as probe:
             probe.bind(address)
     except OSError:

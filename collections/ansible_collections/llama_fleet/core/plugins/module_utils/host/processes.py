@@ -21,7 +21,10 @@ _LONGEST = 1 << 20
 
 @dataclasses.dataclass(frozen=True)
 class Process:
-    """A process that cannot be mistaken for another that got its pid later: ``started`` is in clock ticks since boot."""
+    """A process that cannot be mistaken for another that got its pid later:
+
+    ``started`` is in clock ticks since boot.
+    """
 
     pid: int
     started: int
@@ -63,7 +66,8 @@ def environment(pid: int, proc: pathlib.Path = PROC) -> dict[str, str]:
 
 
 def started_with(variable: str, value: str, proc: pathlib.Path = PROC) -> list[Process]:
-    """Every living process whose environment has ``variable`` as ``value``, without what such a process has started itself.
+    """Every living process whose environment has ``variable`` as ``value``, without what such a process has started
+    itself.
 
     Those inside of containers are left out: there the value means another's folder.
     """
@@ -104,11 +108,18 @@ def user(pid: int, proc: pathlib.Path = PROC) -> int:
 
 
 def in_unit(pid: int, unit: str, proc: pathlib.Path = PROC) -> bool:
-    """Whether this host's systemd started the process for ``unit``, or something that it did start, such as podman's monitor of a container."""
+    """Whether this host's systemd started the process for ``unit``, or something that it did start, such as
+    podman's monitor of a container.
+    """
     first, found = _cgroups(1, proc), _cgroups(pid, proc)
-    # In a container its own name, which may be just that unit's, comes before everything, also before that of its first process.
+    # In a container its own name, which may be just that unit's, comes before everything, also before that of its first
+    # process.
     starts = {hierarchy: first.get(hierarchy, "").removesuffix("/init.scope") for hierarchy in found}
-    return any(f"/{unit}/" in f"{path[len(starts[hierarchy]) :]}/" for hierarchy, path in found.items() if path.startswith(starts[hierarchy]))
+    return any(
+        f"/{unit}/" in f"{path[len(starts[hierarchy]) :]}/"
+        for hierarchy, path in found.items()
+        if path.startswith(starts[hierarchy])
+    )
 
 
 def _cgroups(pid: int, proc: pathlib.Path) -> dict[str, str]:
@@ -137,7 +148,8 @@ def open_files(pid: int, proc: pathlib.Path = PROC) -> list[str]:
 def _as_its_user(pid: int, proc: pathlib.Path, look: typing.Callable[[], bytes]) -> bytes:
     """Return what ``look`` returns to the user whose process it is; nothing where this process cannot become that one.
 
-    Root in a container may start another user's process, and may not see it: that takes CAP_SYS_PTRACE, which containers do not have.
+    Root in a container may start another user's process, and may not see it: that takes CAP_SYS_PTRACE, which
+    containers do not have.
     """
     try:
         status = (proc / str(pid)).stat()

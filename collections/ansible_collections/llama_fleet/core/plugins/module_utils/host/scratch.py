@@ -1,6 +1,8 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""Private folders for what a run needs for a moment: gone when it ends, and where it was killed, when the next one begins."""
+"""Private folders for what a run needs for a moment: gone when it ends, and where it was killed, when the next one
+begins.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,9 @@ _TRIES = 10
 
 @contextlib.contextmanager
 def scratch() -> typing.Iterator[pathlib.Path]:
-    """Lend a folder that only this user can look into; remove it afterwards, and before that what killed runs of this user left."""
+    """Lend a folder that only this user can look into; remove it afterwards, and before that what killed runs of
+    this user left.
+    """
     _remove_abandoned(pathlib.Path(tempfile.gettempdir()))
     folder, descriptor = _locked_folder()
     try:
@@ -44,7 +48,9 @@ def _locked_folder() -> tuple[pathlib.Path, int]:
 
 
 def _lock(descriptor: int) -> bool:
-    """Return whether nobody else has the lock: on a file system without locks nobody takes a folder for abandoned either."""
+    """Return whether nobody else has the lock: on a file system without locks nobody takes a folder for abandoned
+    either.
+    """
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
@@ -59,7 +65,9 @@ def _remove_abandoned(place: pathlib.Path) -> None:
 
 
 def _remove_if_abandoned(folder: pathlib.Path) -> None:
-    """Remove ``folder`` where it is this user's and nobody holds its lock; raises OSError where one of that is not so."""
+    """Remove ``folder`` where it is this user's and nobody holds its lock; raises OSError where one of that is not
+    so.
+    """
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_NONBLOCK)
     try:
         found = os.fstat(descriptor)

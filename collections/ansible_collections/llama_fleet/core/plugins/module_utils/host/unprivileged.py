@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""Run without rights what needs none, where this process is root: as a user without a name, without files and without other processes.
+"""Run without rights what needs none, where this process is root: as a user without a name, without files and without
+other processes.
 
 A container's start imports this too: nothing here imports more than it must.
 """
@@ -14,12 +15,15 @@ import re
 import stat
 import typing
 
-# Users between these belong to nobody by systemd's own table of user numbers, as long as no container is started with users of the host.
+# Users between these belong to nobody by systemd's own table of user numbers, as long as no container is started with
+# users of the host.
 _BUILDERS = range(60577, 60513, -1)
 # CAP_CHOWN, CAP_DAC_OVERRIDE, CAP_KILL, CAP_SETGID, CAP_SETUID: what it takes to hand over, and to clear up afterwards.
 _NEEDED = sum(1 << number for number in (0, 1, 5, 6, 7))
 # What of the environment may be secret, whatever it is for.
-_SECRET = re.compile(r".*(TOKEN|SECRET|PASSW(OR)?D|CREDENTIAL|API_?KEYS?|ACCESS_KEY|PRIVATE_KEY).*|SSH_AUTH_SOCK", re.IGNORECASE)
+_SECRET = re.compile(
+    r".*(TOKEN|SECRET|PASSW(OR)?D|CREDENTIAL|API_?KEYS?|ACCESS_KEY|PRIVATE_KEY).*|SSH_AUTH_SOCK", re.IGNORECASE
+)
 # The options of llama-server that name files which only root can read, by flag and in its environment.
 _PRIVATE_FLAGS = ("--api-key-file", "--ssl-cert-file", "--ssl-key-file")
 _PRIVATE_VARIABLES = ("LLAMA_ARG_API_KEY_FILE", "LLAMA_ARG_SSL_CERT_FILE", "LLAMA_ARG_SSL_KEY_FILE")
@@ -39,7 +43,9 @@ def may_become_others(status: str = "/proc/self/status") -> bool:
 
 
 def builder() -> int:
-    """Return the number of the user that compiles here: the first in the room that has no name; 0 where this process can become nobody else."""
+    """Return the number of the user that compiles here: the first in the room that has no name; 0 where this
+    process can become nobody else.
+    """
     return next((number for number in _BUILDERS if not _has_name(number)), 0) if may_become_others() else 0
 
 
@@ -52,7 +58,8 @@ def _has_name(number: int) -> bool:
 
 
 def blocked(paths: typing.Iterable[str]) -> str:
-    """Return the first of ``paths`` that a user without rights cannot read, with the folder that is in the way; empty where there is none.
+    """Return the first of ``paths`` that a user without rights cannot read, with the folder that is in the way; empty
+    where there is none.
 
     What is missing is in nobody's way.
     """
@@ -81,13 +88,20 @@ def device_groups(folder: str = _DEVICES) -> list[int]:
         if name.startswith("nvidia"):
             with contextlib.suppress(OSError):
                 status = os.stat(os.path.join(folder, name))
-                if stat.S_ISCHR(status.st_mode) and status.st_gid and status.st_mode & stat.S_IRGRP and not status.st_mode & stat.S_IROTH:
+                if (
+                    stat.S_ISCHR(status.st_mode)
+                    and status.st_gid
+                    and status.st_mode & stat.S_IRGRP
+                    and not status.st_mode & stat.S_IROTH
+                ):
                     found.add(status.st_gid)
     return sorted(found)
 
 
 def identity(user: int) -> dict[str, typing.Any]:
-    """Return what subprocess.Popen is told to start a process as ``user``, in no group but its own and the GPUs'; nothing for 0."""
+    """Return what subprocess.Popen is told to start a process as ``user``, in no group but its own and the GPUs';
+    nothing for 0.
+    """
     return {"user": user, "group": user, "extra_groups": device_groups()} if user else {}
 
 
@@ -104,7 +118,9 @@ def without_secrets(environment: typing.Mapping[str, str]) -> dict[str, str]:
 
 
 class Handed(typing.NamedTuple):
-    """How a server is started for a user who may not read its key and certificate: what names them names open ``descriptors``."""
+    """How a server is started for a user who may not read its key and certificate: what names them names open
+    ``descriptors``.
+    """
 
     command: list[str]
     environment: dict[str, str]
@@ -112,16 +128,20 @@ class Handed(typing.NamedTuple):
 
 
 @contextlib.contextmanager
-def handed_over(command: typing.Sequence[str], environment: typing.Mapping[str, str], user: int) -> typing.Iterator[Handed]:
+def handed_over(
+    command: typing.Sequence[str], environment: typing.Mapping[str, str], user: int
+) -> typing.Iterator[Handed]:
     """Lend copies in memory of the private files that a server of ``user`` is told of; nothing of them lies on a disk.
 
-    The descriptors are closed at the end, so the server has to be started within. For user 0 all stays as it is. Raises OSError where one of
-    the files cannot be read.
+    The descriptors are closed at the end, so the server has to be started within. For user 0 all stays as it is. Raises
+    OSError where one of the files cannot be read.
     """
     words, variables, copies = list(command), dict(environment), dict[str, int]()
     try:
         if user:
-            places = [(number + 1, words[number + 1]) for number, word in enumerate(words[:-1]) if word in _PRIVATE_FLAGS]
+            places = [
+                (number + 1, words[number + 1]) for number, word in enumerate(words[:-1]) if word in _PRIVATE_FLAGS
+            ]
             for number, path in places:
                 words[number] = _in_memory(path, user, copies)
             for name in _PRIVATE_VARIABLES:
@@ -147,7 +167,8 @@ def _in_memory(path: str, user: int, copies: dict[str, int]) -> str:
 
 
 def give(folder: str, user: int) -> bool:
-    """Make what root has in ``folder`` the user's, the folder itself last, so that a run that was killed is finished by the next.
+    """Make what root has in ``folder`` the user's, the folder itself last, so that a run that was killed is finished by
+    the next.
 
     Follows no link. Returns False where the folder is somebody else's, who keeps it.
     """

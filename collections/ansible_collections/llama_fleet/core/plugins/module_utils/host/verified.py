@@ -26,7 +26,8 @@ def opened(path: pathlib.Path, scratch: pathlib.Path, seen: Seen = lambda _count
     ``scratch``: its bytes could change under an open descriptor too. ``seen`` is told the bytes read so far.
     Raises OSError where it cannot be read or is no regular file.
     """
-    file = open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb")  # noqa: SIM115  # because it is handed on open
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    file = open(descriptor, "rb")  # noqa: SIM115  # because it is handed on open
     copy: typing.IO[bytes] | None = None
     try:
         status = os.fstat(file.fileno())

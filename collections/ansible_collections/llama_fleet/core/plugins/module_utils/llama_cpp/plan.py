@@ -1,6 +1,8 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""What release a host should have, whether it has it, where it comes from, and what would stand in the way of building it."""
+"""What release a host should have, whether it has it, where it comes from, and what would stand in the way of
+building it.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +42,12 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.source 
 )
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, ProblemError, raise_if_any
 from ansible_collections.llama_fleet.core.plugins.module_utils.release import cache as release_cache
-from ansible_collections.llama_fleet.core.plugins.module_utils.release.store import Manifest, find_release, release_path, whole_manifest
+from ansible_collections.llama_fleet.core.plugins.module_utils.release.store import (
+    Manifest,
+    find_release,
+    release_path,
+    whole_manifest,
+)
 from ansible_collections.llama_fleet.core.plugins.module_utils.tools import compiler as build_host
 
 if typing.TYPE_CHECKING:
@@ -98,11 +105,19 @@ def _kept(request: Request) -> Plan | None:
         return None
     path, manifest = found
     revision = Revision(str(manifest.get("commit", "")), str(manifest.get("build", "")))
-    return Plan(revision, parts=manifest.get("fingerprint_parts", {}), fingerprint=manifest["fingerprint"], path=path, manifest=manifest)
+    return Plan(
+        revision,
+        parts=manifest.get("fingerprint_parts", {}),
+        fingerprint=manifest["fingerprint"],
+        path=path,
+        manifest=manifest,
+    )
 
 
 def install_git(request: Request, run: Runner) -> None:
-    """Install git where the commit of the source cannot be known without it, so that a plan can tell the fingerprint."""
+    """Install git where the commit of the source cannot be known without it, so that a plan can tell the
+    fingerprint.
+    """
     unknown = isinstance(request.source, Repository) and pinned_revision(request.version) is None
     if unknown and "git" in build_host.observe(True).missing and request.install_packages and build_host.can_install():
         build_host.install(("git",), run)
@@ -125,7 +140,13 @@ def _packed(request: Request, source: PackedSource) -> Plan:
         if source.on_host and not pathlib.Path(source.reference).is_file():
             raise ProblemError(Problem(SOURCE, f"no file {source.reference}", "a packed release on the host"))
         return Plan(revision, fingerprint=source.fingerprint, path=path)
-    return Plan(revision, parts=manifest.get("fingerprint_parts", {}), fingerprint=manifest["fingerprint"], path=path, manifest=manifest)
+    return Plan(
+        revision,
+        parts=manifest.get("fingerprint_parts", {}),
+        fingerprint=manifest["fingerprint"],
+        path=path,
+        manifest=manifest,
+    )
 
 
 def _upstream(request: Request, source: Upstream) -> Plan:
@@ -166,7 +187,9 @@ def _from_source(request: Request, source: Archive | Repository, run: Runner, te
     return dataclasses.replace(plan, install=host.missing if installable else (), would_compile=True)
 
 
-def _revision(request: Request, source: Archive | Repository, host: build_host.BuildHost, run: Runner) -> Revision | None:
+def _revision(
+    request: Request, source: Archive | Repository, host: build_host.BuildHost, run: Runner
+) -> Revision | None:
     """Commit and build of the source; None where git must be installed before they can be known."""
     if isinstance(source, Archive):
         return Revision("", archive_build(source, request.version))
@@ -185,7 +208,9 @@ def _toolkit_version(request: Request, run: Runner) -> str | None:
     return request.cuda_toolkit_version or None
 
 
-def _identify(request: Request, host: build_host.BuildHost, revision: Revision, toolkit: str, openssl: bool, run: Runner) -> Plan:
+def _identify(
+    request: Request, host: build_host.BuildHost, revision: Revision, toolkit: str, openssl: bool, run: Runner
+) -> Plan:
     target = Target(request.backend, request.cpu, platform.machine(), tuple(sorted(request.cuda_architectures)))
     parts: dict[str, typing.Any] = {
         "source": request.source.sha256 if isinstance(request.source, Archive) else revision.commit,
@@ -214,7 +239,12 @@ def _identify(request: Request, host: build_host.BuildHost, revision: Revision, 
 def explain(request: Request, plan: Plan) -> dict[str, str]:
     """For each part of the plan's fingerprint where its value comes from."""
     compiler, toolkit = plan.host.compiler or "the compiler", request.cuda_toolkit or "the toolkit"
-    return reasons(plan.parts, Origins(request.source_name, request.version, request.cpu, _cpuinfo(), compiler, toolkit, request.cmake_options))
+    return reasons(
+        plan.parts,
+        Origins(
+            request.source_name, request.version, request.cpu, _cpuinfo(), compiler, toolkit, request.cmake_options
+        ),
+    )
 
 
 def _look_in_caches(request: Request, plan: Plan) -> Plan:
@@ -231,13 +261,21 @@ def _look_in_caches(request: Request, plan: Plan) -> Plan:
     return dataclasses.replace(plan, fingerprint=cached.fingerprint, path=path, cached=cached, warnings=tuple(warnings))
 
 
-def _obstacles(request: Request, source: Archive | Repository, host: build_host.BuildHost, installable: bool, tentative: bool) -> list[Problem]:
+def _obstacles(
+    request: Request, source: Archive | Repository, host: build_host.BuildHost, installable: bool, tentative: bool
+) -> list[Problem]:
     """What would stop a build, as far as it can be known before."""
     found = []
     if host.required and not installable:
         found.append(build_host.missing_problem(host.required, "llama_cpp_install_packages"))
     if request.backend == CUDA and not tentative and not pathlib.Path(request.cuda_toolkit or "/nonexistent").exists():
-        found.append(Problem("llama_cpp_cuda_toolkit", f"'{request.cuda_toolkit}'" if request.cuda_toolkit else "nothing", "the folder of a CUDA toolkit"))
+        found.append(
+            Problem(
+                "llama_cpp_cuda_toolkit",
+                f"'{request.cuda_toolkit}'" if request.cuda_toolkit else "nothing",
+                "the folder of a CUDA toolkit",
+            )
+        )
     try:
         require_writable(request.root, "llama_cpp_root")
     except ProblemError as error:

@@ -31,7 +31,10 @@ if typing.TYPE_CHECKING:
 
 
 def take(request: Request, plan: Plan, path: pathlib.Path, progress: Progress, run: Runner) -> release_store.Manifest:
-    """Bring the release of ``plan`` to ``path`` and prove it; the release's lock must be held. Raises where it is of no use here."""
+    """Bring the release of ``plan`` to ``path`` and prove it; the release's lock must be held.
+
+    Raises where it is of no use here.
+    """
     staged = release_store.staging(path)
     try:
         if isinstance(request.source, Upstream):
@@ -62,11 +65,15 @@ def _complete(request: Request, programs: pathlib.Path, progress: Progress, run:
         build_host.install(missing, run)
 
 
-def _packed(request: Request, plan: Plan, staged: pathlib.Path, progress: Progress, run: Runner) -> release_store.Manifest:
+def _packed(
+    request: Request, plan: Plan, staged: pathlib.Path, progress: Progress, run: Runner
+) -> release_store.Manifest:
     folder = request.root / "sources"
     if isinstance(request.source, PackedSource):
         reference, subject = request.source.reference, SOURCE
-        obtained = release_cache.obtain(reference, request.source.sha256, folder, request.trusted_signers, progress, run, subject)
+        obtained = release_cache.obtain(
+            reference, request.source.sha256, folder, request.trusted_signers, progress, run, subject
+        )
     else:
         cached = typing.cast("release_cache.Cached", plan.cached)
         reference, subject = cached.reference, release_cache.CACHE
@@ -76,13 +83,19 @@ def _packed(request: Request, plan: Plan, staged: pathlib.Path, progress: Progre
         manifest = release_pack.unpack(archive, bare(reference), staged, packages, progress)
     if not str(manifest.get("fingerprint")).startswith(plan.fingerprint):
         found = f"{bare(reference)}, which holds the release {str(manifest.get('fingerprint'))[:12]}"
-        raise ProblemError(Problem(subject, found, f"the release {plan.fingerprint[:12]}", "pack it again, or do not trust it"))
+        raise ProblemError(
+            Problem(subject, found, f"the release {plan.fingerprint[:12]}", "pack it again, or do not trust it")
+        )
     return {**manifest, "origin": "packed", "taken_from": bare(reference)}
 
 
-def _upstream(request: Request, source: Upstream, plan: Plan, staged: pathlib.Path, progress: Progress) -> release_store.Manifest:
+def _upstream(
+    request: Request, source: Upstream, plan: Plan, staged: pathlib.Path, progress: Progress
+) -> release_store.Manifest:
     url = request.upstream_url
-    llama_cpp_upstream.obtain(source, request.backend, platform.machine(), request.driver_version, request.root, staged, progress, url)
+    llama_cpp_upstream.obtain(
+        source, request.backend, platform.machine(), request.driver_version, request.root, staged, progress, url
+    )
     return {
         "build": source.tag,
         "commit": "",

@@ -8,8 +8,19 @@ import dataclasses
 import pathlib
 import typing
 
-from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.options import CUDA, architecture_problems, option_problems
-from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.source import SOURCE, Archive, PackedSource, Repository, Upstream, parse_source
+from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.options import (
+    CUDA,
+    architecture_problems,
+    option_problems,
+)
+from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.source import (
+    SOURCE,
+    Archive,
+    PackedSource,
+    Repository,
+    Upstream,
+    parse_source,
+)
 from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.upstream import URL as UPSTREAM_URL
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem
 from ansible_collections.llama_fleet.core.plugins.module_utils.release.cache import location_problems
@@ -92,22 +103,46 @@ class Request:
         """What is wrong with the request, whatever the host."""
         found = option_problems(self.cmake_options, "llama_cpp_cmake_options")
         if self.jobs < 0:
-            found.append(Problem("llama_cpp_jobs", str(self.jobs), "0 for as many as the host bears, or a positive number"))
+            found.append(
+                Problem("llama_cpp_jobs", str(self.jobs), "0 for as many as the host bears, or a positive number")
+            )
         if not self.root.is_absolute():
             found.append(Problem("llama_cpp_root", f"'{self.root}'", "an absolute path"))
         if self.backend == CUDA and self.from_source:
             found += architecture_problems(self.cuda_architectures, "llama_cpp_cuda_architectures")
             if not self.cuda_architectures:
-                found.append(Problem("llama_cpp_cuda_architectures", "an empty list", "at least one architecture such as '90-real' for the backend cuda"))
-        return [*found, *self._method_problems(), *location_problems(self.cache), *signer_problems(self.trusted_signers)]
+                found.append(
+                    Problem(
+                        "llama_cpp_cuda_architectures",
+                        "an empty list",
+                        "at least one architecture such as '90-real' for the backend cuda",
+                    )
+                )
+        return [
+            *found,
+            *self._method_problems(),
+            *location_problems(self.cache),
+            *signer_problems(self.trusted_signers),
+        ]
 
     def _method_problems(self) -> list[Problem]:
         if self.method == "upstream" and not isinstance(self.source, Upstream):
             wanted = f"'upstream:<build tag>#sha256=<sum>' as {SOURCE}"
-            return [Problem("llama_cpp_method", f"upstream, and {self.source_name} as {SOURCE}", wanted, "correct one of them")]
+            return [
+                Problem(
+                    "llama_cpp_method", f"upstream, and {self.source_name} as {SOURCE}", wanted, "correct one of them"
+                )
+            ]
         if self.method == "source" and not self.from_source:
             wanted = f"an archive or a repository as {SOURCE}"
-            return [Problem("llama_cpp_method", f"source, and binaries ({self.source_name}) as {SOURCE}", wanted, "correct one of them")]
+            return [
+                Problem(
+                    "llama_cpp_method",
+                    f"source, and binaries ({self.source_name}) as {SOURCE}",
+                    wanted,
+                    "correct one of them",
+                )
+            ]
         return []
 
 

@@ -92,7 +92,10 @@ class PackedSource:
 
 @dataclasses.dataclass(frozen=True)
 class Upstream:
-    """The project's published binaries of one build tag; ``runtime_sha256`` is of the CUDA libraries, which it publishes apart."""
+    """The project's published binaries of one build tag;
+
+    ``runtime_sha256`` is of the CUDA libraries, which it publishes apart.
+    """
 
     tag: str
     sha256: str
@@ -112,7 +115,9 @@ def parse_source(text: str) -> Source:
         url = text[len("git+") :]
         shown = re.sub(r"//[^/]*@", "//", url)
         if not re.match(r"(https?|ssh|git|file)://.", url):
-            raise ProblemError(Problem(SOURCE, f"'git+{shown}'", "a repository like 'git+https://…' or 'git+file:///…'"))
+            raise ProblemError(
+                Problem(SOURCE, f"'git+{shown}'", "a repository like 'git+https://…' or 'git+file:///…'")
+            )
         if url != shown and not url.startswith("ssh:"):
             # It would stand in git's argument list, in messages and in manifests.
             fix = "let a credential helper or the .netrc of the host's user know it"
@@ -123,12 +128,19 @@ def parse_source(text: str) -> Source:
     if archive.on_index:
         parse_package(pinned.reference, SOURCE)
     elif not archive.on_host and not re.match(r"https?://.", pinned.reference):
-        forms = "'pypi:<project>==<version>', an https URL, an absolute path, 'git+<URL>', 'release+<URL or path>' or 'upstream:<build tag>'"
+        forms = (
+            "'pypi:<project>==<version>', an https URL, an absolute path, 'git+<URL>', 'release+<URL or path>' or "
+            "'upstream:<build tag>'"
+        )
         raise ProblemError(Problem(SOURCE, f"'{text}'", forms))
     elif not pinned.reference.endswith(_ARCHIVE_SUFFIXES):
-        raise ProblemError(Problem(SOURCE, f"'{pinned.reference}'", f"an archive that ends in {one_of(_ARCHIVE_SUFFIXES)}"))
+        raise ProblemError(
+            Problem(SOURCE, f"'{pinned.reference}'", f"an archive that ends in {one_of(_ARCHIVE_SUFFIXES)}")
+        )
     if not pinned.sha256:
-        raise ProblemError(Problem(SOURCE, f"'{text}' without a checksum", "'#sha256=' and its 64 hexadecimal digits at the end"))
+        raise ProblemError(
+            Problem(SOURCE, f"'{text}' without a checksum", "'#sha256=' and its 64 hexadecimal digits at the end")
+        )
     return archive
 
 
@@ -136,11 +148,21 @@ def _parse_packed(text: str) -> PackedSource:
     pinned = parse_pinned(text[len(_PACKED) :], SOURCE)
     source = PackedSource(pinned.reference, pinned.sha256)
     if not source.on_host and not re.match(r"https?://.", source.reference):
-        raise ProblemError(Problem(SOURCE, f"'{text}'", "a packed release like 'release+https://…' or 'release+/absolute/path'"))
+        raise ProblemError(
+            Problem(SOURCE, f"'{text}'", "a packed release like 'release+https://…' or 'release+/absolute/path'")
+        )
     if not source.reference.endswith(_PACKED_SUFFIX) or not _PACKED_NAME.fullmatch(source.name):
-        raise ProblemError(Problem(SOURCE, f"'{source.reference}'", f"the name of a packed release, such as b11434-0c1e57098a3f{_PACKED_SUFFIX}"))
+        raise ProblemError(
+            Problem(
+                SOURCE,
+                f"'{source.reference}'",
+                f"the name of a packed release, such as b11434-0c1e57098a3f{_PACKED_SUFFIX}",
+            )
+        )
     if not source.sha256 and not source.on_host:
-        raise ProblemError(Problem(SOURCE, f"'{text}' without a checksum", "'#sha256=' and its 64 hexadecimal digits at the end"))
+        raise ProblemError(
+            Problem(SOURCE, f"'{text}' without a checksum", "'#sha256=' and its 64 hexadecimal digits at the end")
+        )
     return source
 
 
@@ -152,7 +174,9 @@ def _parse_upstream(text: str) -> Upstream:
     sums = {name: value.lower() for name, _equals, value in pairs if _SUM.fullmatch(value)}
     if "sha256" not in sums or not set(sums) <= {"sha256", "runtime_sha256"} or len(sums) != len(pairs):
         wanted = "'#sha256=' and 64 hexadecimal digits, and for CUDA '&runtime_sha256=' and those of its libraries"
-        raise ProblemError(Problem(SOURCE, f"the fragment '#{fragment}'" if fragment else f"'{text}' without a checksum", wanted))
+        raise ProblemError(
+            Problem(SOURCE, f"the fragment '#{fragment}'" if fragment else f"'{text}' without a checksum", wanted)
+        )
     return Upstream(tag, sums["sha256"], sums.get("runtime_sha256", ""))
 
 
@@ -190,14 +214,25 @@ def find_revision(version: str, listing: str, url: str) -> Revision:
     tags = parse_tags(listing)
     name = newest_build(tags) if version in ("", LATEST) else version
     if name is None:
-        raise ProblemError(Problem(VERSION, f"'{LATEST}', but {url} has no build tag", "a repository with tags like b1234", "name a tag or a commit"))
+        raise ProblemError(
+            Problem(
+                VERSION,
+                f"'{LATEST}', but {url} has no build tag",
+                "a repository with tags like b1234",
+                "name a tag or a commit",
+            )
+        )
     if name in tags:
         return Revision(tags[name], name.replace("/", "-"))
     if _ABBREVIATED.fullmatch(name):
         raise ProblemError(Problem(VERSION, f"the abbreviated commit '{name}'", "all 40 digits, or a tag"))
     close = nearest(name, tags)
     raise ProblemError(
-        Problem(VERSION, f"'{name}', which {url} has no tag for", f"a tag{f' such as {one_of(close)}' if close else ''}, a commit of 40 digits or '{LATEST}'")
+        Problem(
+            VERSION,
+            f"'{name}', which {url} has no tag for",
+            f"a tag{f' such as {one_of(close)}' if close else ''}, a commit of 40 digits or '{LATEST}'",
+        )
     )
 
 
@@ -218,12 +253,17 @@ def newest_build(tags: typing.Iterable[str]) -> str | None:
 
 
 def find_tree(files: typing.Iterable[str]) -> pathlib.PurePosixPath | None:
-    """The folder of llama.cpp among an archive's file names: the shortest that has its build files, None without one."""
+    """The folder of llama.cpp among an archive's file names: the shortest that has its build files, None without
+    one.
+    """
     names = set(files)
     found = [
         pathlib.PurePosixPath(name).parent
         for name in names
         if name.endswith("/CMakeLists.txt") or name == "CMakeLists.txt"
-        if all(str(pathlib.PurePosixPath(name).parent / part) in names for part in ("ggml/CMakeLists.txt", "tools/server/CMakeLists.txt"))
+        if all(
+            str(pathlib.PurePosixPath(name).parent / part) in names
+            for part in ("ggml/CMakeLists.txt", "tools/server/CMakeLists.txt")
+        )
     ]
     return min(found, key=lambda path: (len(path.parts), str(path)), default=None)

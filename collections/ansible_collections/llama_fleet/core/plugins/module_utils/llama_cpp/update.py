@@ -7,8 +7,19 @@ from __future__ import annotations
 import platform
 import typing
 
-from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.options import CUDA, NATIVE, Target, cmake_options, cpu_features
-from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.source import LATEST, Archive, Repository, pinned_revision
+from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.options import (
+    CUDA,
+    NATIVE,
+    Target,
+    cmake_options,
+    cpu_features,
+)
+from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.source import (
+    LATEST,
+    Archive,
+    Repository,
+    pinned_revision,
+)
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem
 from ansible_collections.llama_fleet.core.plugins.module_utils.release.store import find_good
 
@@ -27,7 +38,8 @@ _OF_THE_REVISION = ("LLAMA_BUILD_NUMBER", "LLAMA_BUILD_COMMIT", "LLAMA_OPENSSL")
 
 
 def good_release(request: Request, cpuinfo: str) -> tuple[pathlib.Path, Manifest] | None:
-    """The newest whole release that is what is asked for, where that is a newest build whatever build it is; asks nobody.
+    """The newest whole release that is what is asked for, where that is a newest build whatever build it is; asks
+    nobody.
 
     The compiler, the toolkit and the C library it was made with do not count: it has proved itself on a host like this.
     """
@@ -45,7 +57,8 @@ def _fits(request: Request, manifest: Manifest, cpuinfo: str) -> bool:
     }
     return (
         all(parts.get(name) == value for name, value in wanted.items())
-        and _options(parts.get("cmake_options", {})) == _options(cmake_options(target, "", "", openssl=True, user=request.cmake_options))
+        and _options(parts.get("cmake_options", {}))
+        == _options(cmake_options(target, "", "", openssl=True, user=request.cmake_options))
         and _is_of(request, manifest, parts)
     )
 

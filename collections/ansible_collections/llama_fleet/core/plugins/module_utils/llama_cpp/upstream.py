@@ -1,6 +1,8 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""The binaries that llama.cpp's project publishes for Linux: which of them fits a host, and how it becomes a release."""
+"""The binaries that llama.cpp's project publishes for Linux: which of them fits a host, and how it becomes a
+release.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,12 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.host.files import
 from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.compile import PROGRAMS
 from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.options import ARM, CUDA, X86, libc
 from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.source import SOURCE, Upstream
-from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, ProblemError, one_of, raise_if_any
+from ansible_collections.llama_fleet.core.plugins.module_utils.problems import (
+    Problem,
+    ProblemError,
+    one_of,
+    raise_if_any,
+)
 from ansible_collections.llama_fleet.core.plugins.module_utils.progress import BYTES, Progress
 from ansible_collections.llama_fleet.core.plugins.module_utils.release.contents import LICENCES
 
@@ -43,7 +50,10 @@ class Asset:
 
 @dataclasses.dataclass(frozen=True)
 class _Toolkit:
-    """A CUDA version that binaries are published for. Its PTX wants driver ``whole``, its compiled kernels only ``oldest``."""
+    """A CUDA version that binaries are published for.
+
+    Its PTX wants driver ``whole``, its compiled kernels only ``oldest``.
+    """
 
     label: str
     whole: int
@@ -69,18 +79,34 @@ _KINDS = {
 
 
 def problems(upstream: Upstream, backend: str, machine: str, driver_version: str, c_library: str = "") -> list[Problem]:
-    """Why no published binary runs here, known before anything is fetched. ``c_library`` is this host's unless given."""
+    """Why no published binary runs here, known before anything is fetched.
+
+    ``c_library`` is this host's unless given.
+    """
     kind = _KINDS.get(machine)
     if kind is None:
         return [Problem(SOURCE, f"upstream binaries for {machine}", one_of((X86[0], ARM[0])), _FROM_SOURCE)]
     found = _libc_problems(kind.cuda_glibc if backend == CUDA else kind.glibc, c_library or libc(), upstream.tag)
     if backend == CUDA:
         if not upstream.runtime_sha256:
-            found.append(Problem(SOURCE, f"upstream:{upstream.tag} without a checksum of the CUDA libraries", "'&runtime_sha256=' and its digits at the end"))
+            found.append(
+                Problem(
+                    SOURCE,
+                    f"upstream:{upstream.tag} without a checksum of the CUDA libraries",
+                    "'&runtime_sha256=' and its digits at the end",
+                )
+            )
         if _toolkit(kind, driver_version) is None:
             oldest = kind.toolkits[-1]
             fix = "upgrade the driver, or " + _FROM_SOURCE
-            found.append(Problem("NVIDIA driver", f"version {driver_version}", f"{oldest.oldest} or newer for CUDA {oldest.label}", fix))
+            found.append(
+                Problem(
+                    "NVIDIA driver",
+                    f"version {driver_version}",
+                    f"{oldest.oldest} or newer for CUDA {oldest.label}",
+                    fix,
+                )
+            )
     return found
 
 
@@ -96,9 +122,19 @@ def assets(upstream: Upstream, backend: str, machine: str, driver_version: str, 
 
 
 def obtain(
-    upstream: Upstream, backend: str, machine: str, driver_version: str, root: pathlib.Path, staged: pathlib.Path, progress: Progress, url: str = URL
+    upstream: Upstream,
+    backend: str,
+    machine: str,
+    driver_version: str,
+    root: pathlib.Path,
+    staged: pathlib.Path,
+    progress: Progress,
+    url: str = URL,
 ) -> None:
-    """Fill ``staged``/bin and ``staged``/licenses; the archives are kept below ``root``/sources. Raises what ``problems`` finds."""
+    """Fill ``staged``/bin and ``staged``/licenses; the archives are kept below ``root``/sources.
+
+    Raises what ``problems`` finds.
+    """
     raise_if_any(problems(upstream, backend, machine, driver_version))
     wanted = assets(upstream, backend, machine, driver_version, url)
     kept = [_fetched(asset, root, progress) for asset in wanted]
@@ -120,7 +156,9 @@ def _verified(path: pathlib.Path, asset: Asset) -> typing.Iterator[typing.IO[byt
     archive, found = verified.opened(path, path.parent)
     with archive:
         if found != asset.sha256:
-            raise ProblemError(Problem(SOURCE, f"sha256 {found} of {path}", f"sha256 {asset.sha256}", "remove that file and run again"))
+            raise ProblemError(
+                Problem(SOURCE, f"sha256 {found} of {path}", f"sha256 {asset.sha256}", "remove that file and run again")
+            )
         yield archive
 
 
@@ -148,7 +186,9 @@ def _fetched(asset: Asset, root: pathlib.Path, progress: Progress) -> pathlib.Pa
     if not kept.exists() or sha256_of(kept) != asset.sha256:
         progress.stage(f"fetching {asset.name}")
         size = probe(asset.url, SOURCE).size
-        fetch(asset.url, kept, asset.sha256, SOURCE, seen=lambda count: progress.update(count, size, BYTES), most=_LARGEST)
+        fetch(
+            asset.url, kept, asset.sha256, SOURCE, seen=lambda count: progress.update(count, size, BYTES), most=_LARGEST
+        )
     return kept
 
 
@@ -159,7 +199,9 @@ def _folder_of(mark: str, archive: str) -> typing.Callable[[typing.Iterable[str]
         folders = [path.parent for path in map(pathlib.PurePosixPath, names) if path.name.startswith(mark)]
         if not folders:
             wanted = "an archive that llama.cpp's project published"
-            raise ProblemError(Problem(SOURCE, f"{archive}, which holds no {mark}", wanted, "correct llama_cpp_upstream_url"))
+            raise ProblemError(
+                Problem(SOURCE, f"{archive}, which holds no {mark}", wanted, "correct llama_cpp_upstream_url")
+            )
         return min(folders, key=lambda path: (len(path.parts), str(path)))
 
     return choose

@@ -10,7 +10,12 @@ import os
 import typing
 
 from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.download import disk_problems
-from ansible_collections.llama_fleet.core.plugins.module_utils.host.files import existing_parent, locked, require_writable, space_problem
+from ansible_collections.llama_fleet.core.plugins.module_utils.host.files import (
+    existing_parent,
+    locked,
+    require_writable,
+    space_problem,
+)
 from ansible_collections.llama_fleet.core.plugins.module_utils.model import parts as model_parts
 from ansible_collections.llama_fleet.core.plugins.module_utils.model import reuse as model_reuse
 from ansible_collections.llama_fleet.core.plugins.module_utils.model import store as model_store
@@ -48,7 +53,10 @@ def stored(plan: Plan, checker: Checker) -> dict[str, StoredFile]:
         return {}
     manifest = model_store.read_manifest(plan.folder)
     known = manifest.files if manifest else {}
-    found = {file.name: checker.right(plan.folder, file.name, file.size, file.sha256, known.get(file.name)) for file in plan.remote}
+    found = {
+        file.name: checker.right(plan.folder, file.name, file.size, file.sha256, known.get(file.name))
+        for file in plan.remote
+    }
     return {name: file for name, file in found.items() if file}
 
 
@@ -67,7 +75,14 @@ def require_possible(plan: Plan, missing: Gap, request: Request) -> None:
     if missing.fetched and request.offline and not request.mirrors:
         names = ", ".join(file.name for file in missing.fetched[:5])
         found = f"true, but {len(missing.fetched)} of {len(plan.remote)} files are not in {plan.folder}: {names}"
-        raise ProblemError(Problem("gguf_model_offline", found, "all of them there", "name a mirror in gguf_model_mirrors, or carry the files there"))
+        raise ProblemError(
+            Problem(
+                "gguf_model_offline",
+                found,
+                "all of them there",
+                "name a mirror in gguf_model_mirrors, or carry the files there",
+            )
+        )
     _require_writable(plan, request)
     _require_room(plan, missing.fetched)
 
@@ -82,7 +97,9 @@ def _require_room(plan: Plan, files: typing.Sequence[RemoteFile]) -> None:
         return
     size = sum(file.size for file in files)
     # A GGUF file hardly shrinks in a wheel, so what comes out is as large as what goes in.
-    needed = size * (2 if plan.archive else 1) - sum(model_parts.taken(parts_folder(plan.folder) / file.sha256) for file in files)
+    needed = size * (2 if plan.archive else 1) - sum(
+        model_parts.taken(parts_folder(plan.folder) / file.sha256) for file in files
+    )
     problem = space_problem(plan.folder, max(0, needed) + _MARGIN, ROOT_VARIABLE)
     raise_if_any([problem] if problem else [])
 
@@ -100,7 +117,10 @@ def provide(plan: Plan, request: Request, checker: Checker, progress: Progress) 
     """Make the plan true. A second run waits for the first and then finds its work done."""
     _require_writable(plan, request)
     lock = model_store.lock_of(request.root, plan.folder)
-    with disk_problems(plan.folder), locked(lock, lambda: progress.stage("waiting for another run that works on this model")):
+    with (
+        disk_problems(plan.folder),
+        locked(lock, lambda: progress.stage("waiting for another run that works on this model")),
+    ):
         missing = gap(plan, checker)
         require_possible(plan, missing, request)
         for name, source in missing.linked.items():
@@ -122,7 +142,13 @@ def provide(plan: Plan, request: Request, checker: Checker, progress: Progress) 
 def _take(plan: Plan, file: RemoteFile, source: pathlib.Path, checker: Checker) -> None:
     part = parts_folder(plan.folder) / file.sha256
     if not model_reuse.take(source, part) and not checker.right(part.parent, part.name, file.size, file.sha256):
-        raise ProblemError(Problem(ROOT_VARIABLE, f"other bytes in the copy of {source} than in the file", "a disk that keeps what is written"))
+        raise ProblemError(
+            Problem(
+                ROOT_VARIABLE,
+                f"other bytes in the copy of {source} than in the file",
+                "a disk that keeps what is written",
+            )
+        )
     _place(plan, file, checker)
 
 
@@ -135,9 +161,14 @@ def model_of(plan: Plan, there: typing.Mapping[str, StoredFile]) -> Model:
     """The model of a plan whose files are all there."""
     files = [there[file.name] for file in plan.remote]
     mmproj = files[-1] if plan.mmproj else None
-    return Model(plan.source, plan.revision, plan.quant, plan.folder, tuple(files[: len(plan.files)]), mmproj, plan.memory)
+    return Model(
+        plan.source, plan.revision, plan.quant, plan.folder, tuple(files[: len(plan.files)]), mmproj, plan.memory
+    )
 
 
 def is_writable(request: Request, folder: pathlib.Path) -> bool:
     """Whether this user could change ``folder``, and lock it before."""
-    return all(os.access(existing_parent(place), os.W_OK | os.X_OK) for place in (folder, model_store.lock_of(request.root, folder).parent))
+    return all(
+        os.access(existing_parent(place), os.W_OK | os.X_OK)
+        for place in (folder, model_store.lock_of(request.root, folder).parent)
+    )

@@ -79,9 +79,14 @@ class Hub:
             return str(check(info.sha, Text(COMMIT), f"the commit of '{revision}'"))
 
     def tree(self, repo: str, commit: str) -> list[HubFile]:
-        """Return the GGUF files at ``commit``. Raises where one of them has a name, a size or a sha256 that cannot be."""
+        """Return the GGUF files at ``commit``.
+
+        Raises where one of them has a name, a size or a sha256 that cannot be.
+        """
         with self._problems(repo, commit):
-            entries = list(itertools.islice(self._api.list_repo_tree(repo, recursive=True, revision=commit), _MOST_FILES + 1))
+            entries = list(
+                itertools.islice(self._api.list_repo_tree(repo, recursive=True, revision=commit), _MOST_FILES + 1)
+            )
             if len(entries) > _MOST_FILES:
                 raise ShapeError(f"the listing has more than {_MOST_FILES} entries")
             return [
@@ -93,7 +98,9 @@ class Hub:
     def stated(self, repo: str, commit: str, path: str) -> HubFile:
         """What the Hub says of one file where it hands it out; raises where this user may not have it."""
         with self._problems(repo, commit):
-            metadata = self._client.get_hf_file_metadata(self.url(repo, commit, path), token=self._secret, timeout=_TIMEOUT)
+            metadata = self._client.get_hf_file_metadata(
+                self.url(repo, commit, path), token=self._secret, timeout=_TIMEOUT
+            )
             told = check({"size": metadata.size, "etag": metadata.etag}, _STATED, f"what is stated of {path}")
         return HubFile(path, told["size"], told["etag"] if re.fullmatch(SHA256, told["etag"]) else "")
 
@@ -115,26 +122,45 @@ class Hub:
         """``error`` of the client in our words; None where it is not one of the Hub's or the network's."""
         if isinstance(error, ShapeError):
             return Problem(
-                "gguf_model_endpoint", f"an answer of {self._endpoint} for '{repo}' that no Hub gives ({error})", _WANTED, "do not trust this server"
+                "gguf_model_endpoint",
+                f"an answer of {self._endpoint} for '{repo}' that no Hub gives ({error})",
+                _WANTED,
+                "do not trust this server",
             )
         if isinstance(error, OriginError):
             return self._broken(error, repo)
         status = getattr(getattr(error, "response", None), "status_code", 0)
         if self._token and status in (401, 403) and self._token_is_bad():
             fix = "make a new one, or leave it out for public repositories"
-            return Problem("gguf_model_token", f"a token that {self._endpoint} does not accept", "a valid access token", fix)
+            return Problem(
+                "gguf_model_token", f"a token that {self._endpoint} does not accept", "a valid access token", fix
+            )
         return self._told(error, repo, revision) or self._not_told(error, status, repo)
 
     def _broken(self, error: OriginError, repo: str) -> Problem:
         """What the transport gave up, with the bound that ended its tries."""
         if error.status == _TOO_MANY:
             fix = "wait five minutes; a token has a limit of its own"
-            return Problem("gguf_model_endpoint", f"too many requests to {self._endpoint} from this address{error.limit}", "fewer", fix)
+            return Problem(
+                "gguf_model_endpoint",
+                f"too many requests to {self._endpoint} from this address{error.limit}",
+                "fewer",
+                fix,
+            )
         text = str(error)
         silent = text.startswith("no answer")
-        found = f"no answer of a Hub from {self._endpoint}{text[len('no answer') :]}" if silent else f"{text} from {self._endpoint} for '{repo}'"
+        found = (
+            f"no answer of a Hub from {self._endpoint}{text[len('no answer') :]}"
+            if silent
+            else f"{text} from {self._endpoint} for '{repo}'"
+        )
         found += error.limit
-        return Problem("gguf_model_endpoint", found, "a Hub that this host reaches", "check the address, the network and any proxy of the host")
+        return Problem(
+            "gguf_model_endpoint",
+            found,
+            "a Hub that this host reaches",
+            "check the address, the network and any proxy of the host",
+        )
 
     def _told(self, error: Exception, repo: str, revision: str) -> Problem | None:
         """What the client has a class of its own for."""
@@ -143,29 +169,57 @@ class Hub:
         if isinstance(error, errors.GatedRepoError):
             return self._gated(repo)
         if isinstance(error, errors.RepositoryNotFoundError):
-            fix = "check the name, and that the token may read it if it is private" if self._token else "check the name; a private one needs gguf_model_token"
-            return Problem("gguf_model_source", f"'{repo}', which is not {where}", "a repository that this host may read", fix)
+            fix = (
+                "check the name, and that the token may read it if it is private"
+                if self._token
+                else "check the name; a private one needs gguf_model_token"
+            )
+            return Problem(
+                "gguf_model_source", f"'{repo}', which is not {where}", "a repository that this host may read", fix
+            )
         if isinstance(error, errors.RevisionNotFoundError):
-            return Problem("gguf_model_revision", f"'{revision}', which '{repo}' {where} does not have", "a branch, tag or commit of it")
+            return Problem(
+                "gguf_model_revision",
+                f"'{revision}', which '{repo}' {where} does not have",
+                "a branch, tag or commit of it",
+            )
         if isinstance(error, errors.EntryNotFoundError):
-            return Problem("gguf_model_source", f"a file listed in '{repo}' that {self._endpoint} does not hand out", "a complete repository")
+            return Problem(
+                "gguf_model_source",
+                f"a file listed in '{repo}' that {self._endpoint} does not hand out",
+                "a complete repository",
+            )
         if isinstance(error, errors.HFValidationError):
             return Problem("gguf_model_source", f"'{repo}'", "'owner/repo' as the Hub spells it")
         if isinstance(error, errors.OfflineModeIsEnabled):
-            return Problem("HF_HUB_OFFLINE", "the Hub's client switched off in the environment of the host", "it switched on", "unset HF_HUB_OFFLINE there")
+            return Problem(
+                "HF_HUB_OFFLINE",
+                "the Hub's client switched off in the environment of the host",
+                "it switched on",
+                "unset HF_HUB_OFFLINE there",
+            )
         return None
 
     def _not_told(self, error: Exception, status: int, repo: str) -> Problem | None:
         """Any other answer, and none at all."""
         if status == 429:
             fix = "wait five minutes; a token has a limit of its own"
-            return Problem("gguf_model_endpoint", f"too many requests to {self._endpoint} from this address", "fewer", fix)
+            return Problem(
+                "gguf_model_endpoint", f"too many requests to {self._endpoint} from this address", "fewer", fix
+            )
         if status:
-            return Problem("gguf_model_endpoint", f"HTTP status {status} from {self._endpoint} for '{repo}'", "a Hub that answers")
+            return Problem(
+                "gguf_model_endpoint", f"HTTP status {status} from {self._endpoint} for '{repo}'", "a Hub that answers"
+            )
         if isinstance(error, ValueError) or _is_transport(error):
             found = f"no answer of a Hub from {self._endpoint} ({type(error).__name__}: {error})".splitlines()[0]
             wanted = "one that this host reaches"
-            return Problem("gguf_model_endpoint", printable(found), wanted, "check the address, the network and any proxy of the host")
+            return Problem(
+                "gguf_model_endpoint",
+                printable(found),
+                wanted,
+                "check the address, the network and any proxy of the host",
+            )
         if isinstance(error, _MISREAD):
             found = f"an answer of {self._endpoint} for '{repo}' that its client cannot read ({type(error).__name__})"
             return Problem("gguf_model_endpoint", found, _WANTED, "check the address")
@@ -191,7 +245,10 @@ class Hub:
         try:
             self._api.whoami(token=self._token)
         except Exception as error:
-            if getattr(getattr(error, "response", None), "status_code", 0) == 401 or type(error).__name__ == "LocalTokenNotFoundError":
+            if (
+                getattr(getattr(error, "response", None), "status_code", 0) == 401
+                or type(error).__name__ == "LocalTokenNotFoundError"
+            ):
                 return True
             if not isinstance(error, OriginError) and not _is_transport(error):
                 raise
@@ -209,9 +266,15 @@ def _checked(path: object, size: object, sha256: object) -> HubFile:
 
 
 def listing(text: bytes, limit: int) -> tuple[list[HubFile], int]:
-    """Return the GGUF files in the Hub's own listing of a repository, which tells no sums, and the number of all its entries. Raises ShapeError."""
+    """Return the GGUF files in the Hub's own listing of a repository, which tells no sums, and the number of all
+    its entries. Raises ShapeError.
+    """
     entries = parse(text, _ENTRIES, "the listing", limit)
-    return [_checked(each["path"], each.get("size", 0), "") for each in entries if each["type"] == "file" and _is_model(each["path"])], len(entries)
+    return [
+        _checked(each["path"], each.get("size", 0), "")
+        for each in entries
+        if each["type"] == "file" and _is_model(each["path"])
+    ], len(entries)
 
 
 def _is_transport(error: Exception) -> bool:

@@ -21,7 +21,9 @@ _NAME = "huggingface_hub"
 
 
 @contextlib.contextmanager
-def hub_client(root: pathlib.Path, index_url: str, progress: Progress, keep: bool, endpoint: str) -> typing.Iterator[typing.Any]:
+def hub_client(
+    root: pathlib.Path, index_url: str, progress: Progress, keep: bool, endpoint: str
+) -> typing.Iterator[typing.Any]:
     """The module huggingface_hub, which asks ``endpoint`` by the rules of ``hub_transport``.
 
     Where the host's Python has none it is installed below ``root``, or, without ``keep``, in a
@@ -30,5 +32,8 @@ def hub_client(root: pathlib.Path, index_url: str, progress: Progress, keep: boo
     # Read at the client's import, so they have to be there before it.
     os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
     os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
-    with borrower(root, index_url, "gguf_model_index_url", progress, keep)(_NAME, HUB_CLIENT) as client, guarded(client, endpoint):
+    with (
+        borrower(root, index_url, "gguf_model_index_url", progress, keep)(_NAME, HUB_CLIENT) as client,
+        guarded(client, endpoint),
+    ):
         yield client

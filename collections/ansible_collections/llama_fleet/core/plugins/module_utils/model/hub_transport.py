@@ -1,8 +1,10 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""What huggingface_hub asks goes over this project's own connections: the same rules for redirects and secrets, the same limits, the same tries.
+"""What huggingface_hub asks goes over this project's own connections: the same rules for redirects and secrets, the
+same limits, the same tries.
 
-Its own client waits as long as a server says, follows a listing's next page with the token wherever that is, and has no limit for headers.
+Its own client waits as long as a server says, follows a listing's next page with the token wherever that is, and has no
+limit for headers.
 """
 
 from __future__ import annotations
@@ -14,7 +16,14 @@ import typing
 from ansible_collections.llama_fleet.core.plugins.module_utils.fetch import ask as http_ask
 from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.ask import tried
 from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.pool import Pool
-from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.rules import BrokenError, OriginError, Place, RefusedError, Road, bare
+from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.rules import (
+    BrokenError,
+    OriginError,
+    Place,
+    RefusedError,
+    Road,
+    bare,
+)
 from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.status import BusyError, refusal, require_unpacked
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, ProblemError
 
@@ -30,10 +39,20 @@ _OURS = ("host", "connection", "accept-encoding", "content-length", "transfer-en
 
 @contextlib.contextmanager
 def guarded(client: typing.Any, endpoint: str) -> typing.Iterator[None]:
-    """Have all that ``client``, the module huggingface_hub, asks meanwhile go this way. Raises ProblemError for one that cannot."""
+    """Have all that ``client``, the module huggingface_hub, asks meanwhile go this way.
+
+    Raises ProblemError for one that cannot.
+    """
     if not hasattr(client, "set_client_factory"):
         found = f"version {getattr(client, '__version__', 'unknown')} in the Python that runs modules"
-        raise ProblemError(Problem("huggingface_hub", found, "1.0 or newer", "upgrade it on the host, or remove it: one is installed for llama-fleet then"))
+        raise ProblemError(
+            Problem(
+                "huggingface_hub",
+                found,
+                "1.0 or newer",
+                "upgrade it on the host, or remove it: one is installed for llama-fleet then",
+            )
+        )
     plain = client.get_session()
     library = importlib.import_module(type(plain).__module__.partition(".")[0])
     settings = {"event_hooks": plain.event_hooks, "follow_redirects": True, "timeout": None}
@@ -47,7 +66,10 @@ def guarded(client: typing.Any, endpoint: str) -> typing.Iterator[None]:
 
 
 class _Transport:
-    """A transport of httpx, whichever of its names the client knows it by. Redirects come back one by one, each a request of its own."""
+    """A transport of httpx, whichever of its names the client knows it by.
+
+    Redirects come back one by one, each a request of its own.
+    """
 
     def __init__(self, library: typing.Any, endpoint: str) -> None:
         self._library = library
@@ -74,7 +96,11 @@ class _Transport:
         if self._requests > MOST_REQUESTS:
             raise RefusedError(f"more than {MOST_REQUESTS} answers that lead to a further one")
         place = self._road.begin(str(request.url))
-        headers = {name: value for name, value in request.headers.items() if name.lower() not in _OURS and not (place.moved and name.lower() in _SECRETS)}
+        headers = {
+            name: value
+            for name, value in request.headers.items()
+            if name.lower() not in _OURS and not (place.moved and name.lower() in _SECRETS)
+        }
         return tried(lambda: self._ask(request.method, place, headers), self._patience)
 
     def _ask(self, method: str, place: Place, headers: typing.Mapping[str, str]) -> typing.Any:
@@ -91,7 +117,9 @@ class _Transport:
 
 
 def _require_lasting(answer: Answer, place: Place) -> None:
-    """Raise what may pass, so that it is asked again here, and what another server refuses: the client would name the wrong cause."""
+    """Raise what may pass, so that it is asked again here, and what another server refuses: the client would name
+    the wrong cause.
+    """
     error: OriginError = refusal(answer, place)
     if isinstance(error, (BusyError, BrokenError)):
         raise error

@@ -13,7 +13,12 @@ import urllib.parse
 from ansible_collections.llama_fleet.core.plugins.module_utils.gguf.header import Header, file_header, read_header
 from ansible_collections.llama_fleet.core.plugins.module_utils.gguf.remote import RemoteGguf
 from ansible_collections.llama_fleet.core.plugins.module_utils.model.local import find_local
-from ansible_collections.llama_fleet.core.plugins.module_utils.model.source import PathSource, UrlSource, parse_shard, parse_source
+from ansible_collections.llama_fleet.core.plugins.module_utils.model.source import (
+    PathSource,
+    UrlSource,
+    parse_shard,
+    parse_source,
+)
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, ProblemError
 
 
@@ -44,7 +49,11 @@ def remote_files(url: str, token: str) -> list[File]:
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     files = []
     for each in shard.names if shard else (name,):
-        found = RemoteGguf(urllib.parse.urlunsplit(parts._replace(path=urllib.parse.quote(posixpath.join(folder, each)))), headers, "url")
+        found = RemoteGguf(
+            urllib.parse.urlunsplit(parts._replace(path=urllib.parse.quote(posixpath.join(folder, each)))),
+            headers,
+            "url",
+        )
         files.append(File(found.where, found.size, read_header(found.read, found.size, found.where, "url")))
     return files
 
@@ -55,4 +64,11 @@ def require_shards(files: typing.Sequence[File], option: str) -> None:
         header = file.header
         if (header.split_no, header.split_count) != (number, len(files)):
             found = f"{file.name}, whose header calls it shard {header.split_no + 1} of {header.split_count}"
-            raise ProblemError(Problem(option, found, f"shard {number + 1} of {len(files)}", "give every shard the name that it was made with"))
+            raise ProblemError(
+                Problem(
+                    option,
+                    found,
+                    f"shard {number + 1} of {len(files)}",
+                    "give every shard the name that it was made with",
+                )
+            )

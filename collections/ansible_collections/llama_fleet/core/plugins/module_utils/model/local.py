@@ -53,7 +53,9 @@ def recorded_choice(model: Model) -> Chosen | None:
     if len(there) < len(model.everything):
         return None
     listed = [ListedFile(file.name, (model.base / file.name).stat().st_size) for file in there]
-    return Chosen(Candidate(model.quant, tuple(listed[: len(model.files)])), listed[-1] if model.mmproj else None, model.memory)
+    return Chosen(
+        Candidate(model.quant, tuple(listed[: len(model.files)])), listed[-1] if model.mmproj else None, model.memory
+    )
 
 
 def _reader(path: pathlib.Path) -> Read:
@@ -70,32 +72,51 @@ def _file(path: pathlib.Path) -> Candidate:
     if shard is None:
         return Candidate(quant_of(path.name), (ListedFile(path.name, path.stat().st_size),))
     if shard.number != 1:
-        raise ProblemError(Problem(VARIABLE, f"'{path}', shard {shard.number} of a split model", f"its first shard, '{path.with_name(shard.name(1))}'"))
+        raise ProblemError(
+            Problem(
+                VARIABLE,
+                f"'{path}', shard {shard.number} of a split model",
+                f"its first shard, '{path.with_name(shard.name(1))}'",
+            )
+        )
     absent = [name for name in shard.names if not path.with_name(name).is_file()]
     if absent:
         found = f"{shard.count - len(absent)} of {shard.count} shards in {path.parent}, without {', '.join(absent[:5])}"
         raise ProblemError(Problem(VARIABLE, found, "all of them"))
-    return Candidate(quant_of(path.name), tuple(ListedFile(name, path.with_name(name).stat().st_size) for name in shard.names))
+    return Candidate(
+        quant_of(path.name), tuple(ListedFile(name, path.with_name(name).stat().st_size) for name in shard.names)
+    )
 
 
 def _listing(folder: pathlib.Path) -> list[ListedFile]:
     found: list[ListedFile] = []
     for place, folders, names in os.walk(folder):
         folders[:] = [name for name in folders if not name.startswith(".")]
-        paths = [pathlib.Path(place) / name for name in names if name.lower().endswith(".gguf") and not name.startswith(".")]
-        found.extend(ListedFile(path.relative_to(folder).as_posix(), path.stat().st_size) for path in paths if path.is_file())
+        paths = [
+            pathlib.Path(place) / name for name in names if name.lower().endswith(".gguf") and not name.startswith(".")
+        ]
+        found.extend(
+            ListedFile(path.relative_to(folder).as_posix(), path.stat().st_size) for path in paths if path.is_file()
+        )
     return found
 
 
-def local_model(source: PathSource, chosen: Chosen, root: pathlib.Path, progress: Progress, read: bool, always: bool) -> Model:
-    """The model with the checksum of every file: the recorded one where the stat agrees and it need not be read ``always``.
+def local_model(
+    source: PathSource, chosen: Chosen, root: pathlib.Path, progress: Progress, read: bool, always: bool
+) -> Model:
+    """The model with the checksum of every file: the recorded one where the stat agrees and it need not be read
+    ``always``.
 
     Without ``read`` an unknown checksum stays empty: a plan does not read gigabytes.
     """
     base = base_of(source)
     manifest = model_store.read_manifest(model_store.folder_of(root, source))
     known: typing.Mapping[str, StoredFile] = manifest.files if manifest and not always else {}
-    kept = {file.path: known[file.path] for file in chosen.files if file.path in known and model_store.is_intact(base, known[file.path])}
+    kept = {
+        file.path: known[file.path]
+        for file in chosen.files
+        if file.path in known and model_store.is_intact(base, known[file.path])
+    }
     total = sum(file.size for file in chosen.files if file.path not in kept)
     if total:
         progress.stage(f"checking {pathlib.PurePosixPath(chosen.model.path).name}")
@@ -110,10 +131,14 @@ def local_model(source: PathSource, chosen: Chosen, root: pathlib.Path, progress
         def seen(count: int, before: int = before) -> None:
             progress.update(min(total, before + count), total, BYTES)
 
-        files.append(model_store.hashed_file(base, file.path, seen) if read else model_store.stored_file(base, file.path, ""))
+        files.append(
+            model_store.hashed_file(base, file.path, seen) if read else model_store.stored_file(base, file.path, "")
+        )
         done += file.size
     mmproj = files[-1] if chosen.mmproj else None
-    return Model(source.path, "", chosen.model.quant, base, tuple(files[: len(chosen.model.files)]), mmproj, chosen.memory)
+    return Model(
+        source.path, "", chosen.model.quant, base, tuple(files[: len(chosen.model.files)]), mmproj, chosen.memory
+    )
 
 
 def record_local(source: PathSource, asked: str, model: Model, root: pathlib.Path) -> None:

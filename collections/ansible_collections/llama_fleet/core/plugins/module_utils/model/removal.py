@@ -28,7 +28,9 @@ _INSTANCES = "gguf_model_instances"
 
 @dataclasses.dataclass(frozen=True)
 class Doomed:
-    """What ``absent`` would remove of one folder: single files, or with ``whole`` all of it, or only what a download left."""
+    """What ``absent`` would remove of one folder: single files, or with ``whole`` all of it, or only what a
+    download left.
+    """
 
     folder: pathlib.Path
     files: tuple[str, ...]
@@ -52,35 +54,62 @@ def doomed(request: Request) -> Doomed:
         for path in [found.folder] if found.whole else found.paths:
             use = first_use(path, used)
             if use:
-                fix = f"remove instance '{use.instance}' first, or run it with another model until that generation is gone"
-                raise ProblemError(Problem("gguf_model_state", f"absent, and {use} refers to {use.path}", "a model that no generation refers to", fix))
+                fix = (
+                    f"remove instance '{use.instance}' first, or run it with another model until that generation "
+                    f"is gone"
+                )
+                raise ProblemError(
+                    Problem(
+                        "gguf_model_state",
+                        f"absent, and {use} refers to {use.path}",
+                        "a model that no generation refers to",
+                        fix,
+                    )
+                )
     return found
 
 
 def _found(request: Request) -> Doomed:
     source = request.source
-    commit = model_store.recall_commit(request.root, source.repo, request.endpoint, request.revision) if isinstance(source, HubSource) else ""
+    commit = (
+        model_store.recall_commit(request.root, source.repo, request.endpoint, request.revision)
+        if isinstance(source, HubSource)
+        else ""
+    )
     folder = model_store.folder_of(request.root, source, commit or "unknown")
     manifest = model_store.read_manifest(folder)
     choices = dict(manifest.choices) if manifest else {}
     matching = tuple(asked for asked, choice in choices.items() if _means(request, asked, choice.quant))
     whole = folder.is_dir() and len(matching) == len(choices) and (request.wants_all or bool(choices))
     if whole:
-        inside = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_dir() and path != folder / "manifest.json"]
+        inside = [
+            path.relative_to(folder).as_posix()
+            for path in folder.rglob("*")
+            if not path.is_dir() and path != folder / "manifest.json"
+        ]
         return Doomed(folder, tuple(sorted(inside)), matching, whole=True)
     kept = {name for asked, choice in choices.items() if asked not in matching for name in choice.everything}
     names = {name for asked in matching for name in choices[asked].everything}
-    parts = request.wants_all and not isinstance(source, PathSource) and model_store.parts_folder(folder).is_dir() and not _revisions(folder.parent)
+    parts = (
+        request.wants_all
+        and not isinstance(source, PathSource)
+        and model_store.parts_folder(folder).is_dir()
+        and not _revisions(folder.parent)
+    )
     return Doomed(folder, tuple(sorted(names - kept)), matching, whole=False, parts=parts)
 
 
 def _means(request: Request, asked: str, quant: str) -> bool:
-    """Whether what was asked for once is what is asked for now; a choice by memory, with whatever numbers it was made."""
+    """Whether what was asked for once is what is asked for now; a choice by memory, with whatever numbers it was
+    made.
+    """
     return request.asked in ("", asked, quant) or (request.fit is not None and asked.startswith(f"{FIT} ("))
 
 
 def _revisions(place: pathlib.Path) -> list[pathlib.Path]:
-    return [path for path in place.iterdir() if path.is_dir() and not path.name.startswith(".")] if place.is_dir() else []
+    return (
+        [path for path in place.iterdir() if path.is_dir() and not path.name.startswith(".")] if place.is_dir() else []
+    )
 
 
 def remove(request: Request, waiting: typing.Callable[[], None]) -> None:
@@ -110,7 +139,11 @@ def surplus(request: Request, folder: pathlib.Path) -> list[pathlib.Path]:
 
 
 def _is_revision(request: Request, path: pathlib.Path) -> bool:
-    return model_store.is_commit(path.name) if isinstance(request.source, HubSource) else (path / "manifest.json").is_file()
+    return (
+        model_store.is_commit(path.name)
+        if isinstance(request.source, HubSource)
+        else (path / "manifest.json").is_file()
+    )
 
 
 def prune(request: Request, folder: pathlib.Path, waiting: typing.Callable[[], None]) -> list[pathlib.Path]:

@@ -96,10 +96,14 @@ def request_of(given: typing.Mapping[str, typing.Any], check_mode: bool) -> Requ
 def _memory(source: model_spec.Source, given: typing.Mapping[str, typing.Any]) -> Memory:
     if not isinstance(source, (model_spec.HubSource, model_spec.PathSource)):
         wanted = "a quant, or a repository on the Hub or a folder as gguf_model_source"
-        raise ProblemError(Problem(QUANT, f"'{FIT}' with '{source}', which does not let itself be measured in advance", wanted))
+        raise ProblemError(
+            Problem(QUANT, f"'{FIT}' with '{source}', which does not let itself be measured in advance", wanted)
+        )
     # Only here: elsewhere they are the instance's, which names them as the user did.
     numbers = ("ctx_size", "parallel")
-    raise_if_any(Problem(f"gguf_model_{name}", str(given[name]), "a number from 1") for name in numbers if given[name] < 1)
+    raise_if_any(
+        Problem(f"gguf_model_{name}", str(given[name]), "a number from 1") for name in numbers if given[name] < 1
+    )
     mib = 0 if given["memory"] == AUTO else int(given["memory"])
     return Memory(mib, given["release"] or "", given["ctx_size"], given["parallel"])
 
@@ -116,7 +120,11 @@ def _mirror_problems(mirrors: typing.Iterable[str]) -> typing.Iterator[Problem]:
             fix = "a mirror is not trusted, so it gets no secret"
             yield Problem("gguf_model_mirrors", "a URL with a user name or password in it", "a URL without", fix)
         elif not usable:
-            yield Problem("gguf_model_mirrors", f"'{mirror}'", "the URL of a web server's folder, such as 'http://10.0.0.1:8000/models'")
+            yield Problem(
+                "gguf_model_mirrors",
+                f"'{mirror}'",
+                "the URL of a web server's folder, such as 'http://10.0.0.1:8000/models'",
+            )
 
 
 def _number_problems(given: typing.Mapping[str, typing.Any]) -> typing.Iterator[Problem]:

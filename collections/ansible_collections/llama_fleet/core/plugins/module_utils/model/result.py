@@ -22,7 +22,9 @@ def present(model: Model, downloaded: int = 0) -> Result:
     """The result for a model that is there."""
     return {
         "path": str(model.path),
-        "files": [{"path": str(model.base / file.name), "size": file.size, "sha256": file.sha256} for file in model.everything],
+        "files": [
+            {"path": str(model.base / file.name), "size": file.size, "sha256": file.sha256} for file in model.everything
+        ],
         "mmproj": str(model.base / model.mmproj.name) if model.mmproj else "",
         "size": model.size,
         "quant": model.quant,
@@ -36,11 +38,18 @@ def present(model: Model, downloaded: int = 0) -> Result:
 def planned(plan: Plan, missing: Gap, before: Model | None) -> Result:
     """The result for a model that is still to be fetched."""
     if plan.archive:  # the sums of what is in it are known once it is there
-        inside = [*((file.path, file.size) for file in plan.inside), *([(plan.mmproj.name, plan.mmproj.size)] if plan.mmproj else [])]
+        inside = [
+            *((file.path, file.size) for file in plan.inside),
+            *([(plan.mmproj.name, plan.mmproj.size)] if plan.mmproj else []),
+        ]
         files: list[Result] = [{"path": str(plan.folder / name), "size": size, "sha256": ""} for name, size in inside]
     else:
-        files = [{"path": str(plan.folder / file.name), "size": file.size, "sha256": file.sha256} for file in plan.remote]
-    after: dict[str, int] = {file["path"]: file["size"] for file in files} or {f"{plan.folder}/the GGUF files of {file.name}": file.size for file in plan.files}
+        files = [
+            {"path": str(plan.folder / file.name), "size": file.size, "sha256": file.sha256} for file in plan.remote
+        ]
+    after: dict[str, int] = {file["path"]: file["size"] for file in files} or {
+        f"{plan.folder}/the GGUF files of {file.name}": file.size for file in plan.files
+    }
     return {
         "changed": bool(missing),
         "path": files[0]["path"] if files else "",
@@ -65,19 +74,35 @@ def planned(plan: Plan, missing: Gap, before: Model | None) -> Result:
 
 def waiting(request: Request) -> Result:
     """The result where a choice by memory needs a release that is not there yet."""
-    why = "the release: its llama-fit-params tells which quant fits into the memory, so the model is chosen once it is there"
+    why = (
+        "the release: its llama-fit-params tells which quant fits into the memory, so the model is chosen once it "
+        "is there"
+    )
     return {
         **nothing(request),
         "changed": True,
         "plan": {"folder": "", "fetch": [], "link": [], "size": 0, "waits_for": why},
-        "diff": {"before": {"files": {}}, "after": {"files": f"the best quant of {request.source} that fits, chosen once the release is there"}},
+        "diff": {
+            "before": {"files": {}},
+            "after": {"files": f"the best quant of {request.source} that fits, chosen once the release is there"},
+        },
     }
 
 
 def nothing(request: Request) -> Result:
     """The result without any file."""
     source = getattr(request.source, "repo", "") or str(request.source)
-    return {"path": "", "files": [], "mmproj": "", "size": 0, "quant": "", "revision": "", "source": source, "downloaded": 0, "memory": {}}
+    return {
+        "path": "",
+        "files": [],
+        "mmproj": "",
+        "size": 0,
+        "quant": "",
+        "revision": "",
+        "source": source,
+        "downloaded": 0,
+        "memory": {},
+    }
 
 
 def listing(model: Model | None) -> dict[str, int]:

@@ -32,7 +32,10 @@ def reusable(folder: pathlib.Path, wanted: typing.Iterable[RemoteFile], checker:
 
 
 def take(source: pathlib.Path, part: pathlib.Path) -> bool:
-    """Have ``source`` at ``part`` too. Returns whether it is linked and so needs no second look: its time and inode stay."""
+    """Have ``source`` at ``part`` too.
+
+    Returns whether it is linked and so needs no second look: its time and inode stay.
+    """
     part.parent.mkdir(parents=True, exist_ok=True)
     with contextlib.suppress(FileNotFoundError):
         part.unlink()

@@ -127,12 +127,19 @@ def _url(text: str) -> UrlSource:
     except ValueError as error:
         raise _refuse(f"'{text}', which is not a URL ({error})") from error
     if credentials:
-        raise _refuse("a URL with a user name or password in it", "a URL without", "serve the file without, or fetch it yourself and give its path")
+        raise _refuse(
+            "a URL with a user name or password in it",
+            "a URL without",
+            "serve the file without, or fetch it yourself and give its path",
+        )
     if not parts.hostname:
         raise _refuse(f"'{text}', a URL without a host")
     name = posixpath.basename(urllib.parse.unquote(parts.path))
     if not name.lower().endswith(".gguf"):
-        raise _refuse(f"'{text}', whose path does not end in '.gguf'", "the URL of a GGUF file, such as 'https://<host>/<name>.gguf#sha256=<sum>'")
+        raise _refuse(
+            f"'{text}', whose path does not end in '.gguf'",
+            "the URL of a GGUF file, such as 'https://<host>/<name>.gguf#sha256=<sum>'",
+        )
     shard = parse_shard(name)
     if shard is not None and shard.number != 1:
         raise _refuse(f"'{name}', shard {shard.number} of a split model", f"its first shard, '{shard.name(1)}'")
@@ -143,8 +150,12 @@ def _hub(text: str) -> HubSource:
     reference = text.removeprefix("hf://")
     repo, colon, quant = reference.partition(":")
     names = repo.split("/")
-    if len(names) != 2 or not all(_HUB_NAME.fullmatch(name) and ".." not in name and "--" not in name for name in names):
+    if len(names) != 2 or not all(
+        _HUB_NAME.fullmatch(name) and ".." not in name and "--" not in name for name in names
+    ):
         raise _refuse(f"'{text}'" if text else "an empty string")
     if colon and not quant:
-        raise _refuse(f"'{text}', with nothing after the colon", f"'{repo}' or '{repo}:<QUANT>', such as '{repo}:Q4_K_M'")
+        raise _refuse(
+            f"'{text}', with nothing after the colon", f"'{repo}' or '{repo}:<QUANT>', such as '{repo}:Q4_K_M'"
+        )
     return HubSource(repo, quant)

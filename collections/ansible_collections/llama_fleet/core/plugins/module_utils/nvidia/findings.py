@@ -139,17 +139,36 @@ _FAILURES: tuple[tuple[str, str, str, str], ...] = (
         r"couldn't communicate with the NVIDIA driver|Driver Not Loaded",
         "driver_not_loaded",
         "a loaded nvidia kernel module",
-        "run 'modprobe nvidia' as root and read 'dmesg'; after a kernel upgrade the driver's kernel module has to be built again",
+        (
+            "run 'modprobe nvidia' as root and read 'dmesg'; after a kernel upgrade the driver's kernel module has "
+            "to be "
+            "built again"
+        ),
     ),
-    (r"Insufficient Permissions", "no_permission", "a user that may open /dev/nvidia*", "run with become or sudo, or correct the rights of the device files"),
+    (
+        r"Insufficient Permissions",
+        "no_permission",
+        "a user that may open /dev/nvidia*",
+        "run with become or sudo, or correct the rights of the device files",
+    ),
     (
         r"NVML: Unknown Error",
         "gpu_revoked",
         "a container that still holds its GPUs",
         "restart the container; outside of one, reboot the host",
     ),
-    (r"GPU is lost|Unable to determine the device handle", "gpu_off_bus", "a GPU that answers", "look for 'Xid' in 'dmesg' and reboot the host"),
-    (r"requires a? ?reset", "gpu_reset_needed", "a GPU that needs no reset", "stop all that uses the GPU and run 'nvidia-smi --gpu-reset', or reboot the host"),
+    (
+        r"GPU is lost|Unable to determine the device handle",
+        "gpu_off_bus",
+        "a GPU that answers",
+        "look for 'Xid' in 'dmesg' and reboot the host",
+    ),
+    (
+        r"requires a? ?reset",
+        "gpu_reset_needed",
+        "a GPU that needs no reset",
+        "stop all that uses the GPU and run 'nvidia-smi --gpu-reset', or reboot the host",
+    ),
     (
         r"No devices were found",
         "no_usable_gpu",
@@ -179,7 +198,11 @@ def no_smi(devices: typing.Sequence[str], kernel_module: str) -> Finding:
             ERROR,
             f"the NVIDIA device {names} and kernel module {kernel_module}, but no nvidia-smi",
             "the driver's user space",
-            "install the driver's libraries and nvidia-smi in the module's version; start a container with its GPUs passed in (--gpus all, or CDI)",
+            (
+                "install the driver's libraries and nvidia-smi in the module's version; start a container with "
+                "its GPUs "
+                "passed in (--gpus all, or CDI)"
+            ),
         )
     return Finding(
         "no_driver",
@@ -207,7 +230,13 @@ def smi_failure(result: Result, severity: str, kernel_module: str, limit: float)
     for pattern, code, wanted, fix in _FAILURES:
         if re.search(pattern, said, re.IGNORECASE):
             return Finding(code, severity, found, wanted, fix)
-    return Finding("smi_failed", severity, found, "a working 'nvidia-smi -q -x'", "run it by hand and read 'dmesg'; install the driver again if it is damaged")
+    return Finding(
+        "smi_failed",
+        severity,
+        found,
+        "a working 'nvidia-smi -q -x'",
+        "run it by hand and read 'dmesg'; install the driver again if it is damaged",
+    )
 
 
 def smi_unreadable(reason: str, severity: str) -> Finding:

@@ -27,7 +27,9 @@ def usable(gpus: typing.Sequence[Gpu]) -> tuple[Gpu, ...]:
     return tuple(gpu for gpu in gpus if not _unusable(gpu, ERROR))
 
 
-def findings(gpus: typing.Sequence[Gpu], wanted: typing.Collection[str], xids: typing.Mapping[str, int]) -> list[Finding]:
+def findings(
+    gpus: typing.Sequence[Gpu], wanted: typing.Collection[str], xids: typing.Mapping[str, int]
+) -> list[Finding]:
     """All of them. One GPU that cannot be used is an error where it is the only one, or ``wanted`` by its UUID."""
     left = usable(gpus)
     found: list[Finding] = []
@@ -43,20 +45,53 @@ def xid(gpu: str, number: int, severity: str) -> Finding:
     """What the kernel log says of a GPU since the host started; ``off the bus`` is no warning but the end of it."""
     code = "gpu_off_bus" if severity == ERROR or number == 79 else "gpu_xid"
     fix = "reboot the host; where it comes back, look at the power supply, the seat and the cooling of the GPU"
-    return Finding(code, severity, f"{gpu} with Xid {number} in the kernel log ({FATAL_XIDS[number]})", "a GPU without errors since the host started", fix)
+    return Finding(
+        code,
+        severity,
+        f"{gpu} with Xid {number} in the kernel log ({FATAL_XIDS[number]})",
+        "a GPU without errors since the host started",
+        fix,
+    )
 
 
 def _unusable(gpu: Gpu, severity: str) -> list[Finding]:
     found = []
     if gpu.compute_mode == "prohibited":
         fix = f"run 'nvidia-smi -i {gpu.index} -c DEFAULT' as root"
-        found.append(Finding("compute_prohibited", severity, f"{gpu} in compute mode Prohibited", "a compute mode that lets programs compute", fix))
+        found.append(
+            Finding(
+                "compute_prohibited",
+                severity,
+                f"{gpu} in compute mode Prohibited",
+                "a compute mode that lets programs compute",
+                fix,
+            )
+        )
     if gpu.mig_mode == "enabled" and not gpu.mig_devices:
-        fix = f"make instances, such as with 'nvidia-smi mig -i {gpu.index} -cgi 0 -C', or switch MIG off with 'nvidia-smi -i {gpu.index} -mig 0'"
-        found.append(Finding("mig_without_instances", severity, f"{gpu} in MIG mode without a compute instance", "a MIG device, or no MIG mode", fix))
+        fix = (
+            f"make instances, such as with 'nvidia-smi mig -i {gpu.index} -cgi 0 -C', or switch MIG off with "
+            f"'nvidia-smi -i {gpu.index} -mig 0'"
+        )
+        found.append(
+            Finding(
+                "mig_without_instances",
+                severity,
+                f"{gpu} in MIG mode without a compute instance",
+                "a MIG device, or no MIG mode",
+                fix,
+            )
+        )
     if gpu.recovery_action in ("reset", "reboot"):
         fix = _RESET.format(gpu.index) if gpu.recovery_action == "reset" else "reboot the host"
-        found.append(Finding("gpu_reset_needed", severity, f"{gpu}, whose driver asks for a {gpu.recovery_action}", "a GPU that needs no reset", fix))
+        found.append(
+            Finding(
+                "gpu_reset_needed",
+                severity,
+                f"{gpu}, whose driver asks for a {gpu.recovery_action}",
+                "a GPU that needs no reset",
+                fix,
+            )
+        )
     return found
 
 
@@ -64,24 +99,60 @@ def _waiting(gpu: Gpu) -> typing.Iterator[Finding]:
     """What somebody has changed and only a reset makes true, and what may soon be an error."""
     reset = _RESET.format(gpu.index)
     if gpu.ecc.mode_pending and gpu.ecc.mode_pending != gpu.ecc.mode:
-        yield Finding("ecc_mode_pending", WARNING, f"{gpu} with ECC {gpu.ecc.mode} and {gpu.ecc.mode_pending} after a reset", "one ECC mode", reset)
+        yield Finding(
+            "ecc_mode_pending",
+            WARNING,
+            f"{gpu} with ECC {gpu.ecc.mode} and {gpu.ecc.mode_pending} after a reset",
+            "one ECC mode",
+            reset,
+        )
     if gpu.mig_mode_pending and gpu.mig_mode_pending != gpu.mig_mode:
-        yield Finding("mig_mode_pending", WARNING, f"{gpu} with MIG {gpu.mig_mode} and {gpu.mig_mode_pending} after a reset", "one MIG mode", reset)
+        yield Finding(
+            "mig_mode_pending",
+            WARNING,
+            f"{gpu} with MIG {gpu.mig_mode} and {gpu.mig_mode_pending} after a reset",
+            "one MIG mode",
+            reset,
+        )
     if gpu.recovery_action not in ("", "reset", "reboot"):
         action = gpu.recovery_action.replace("_", " ")
-        yield Finding("recovery_recommended", WARNING, f"{gpu}, whose driver recommends to {action}", "a GPU that needs no recovery", reset)
+        yield Finding(
+            "recovery_recommended",
+            WARNING,
+            f"{gpu}, whose driver recommends to {action}",
+            "a GPU that needs no recovery",
+            reset,
+        )
     if gpu.compute_mode.startswith("exclusive"):
         fix = f"run 'nvidia-smi -i {gpu.index} -c DEFAULT' as root, or keep everything else off this GPU"
         holder = "; ".join(f"{process.name} (pid {process.pid})" for process in gpu.processes) or "no process yet"
-        yield Finding("compute_exclusive", WARNING, f"{gpu} in an exclusive compute mode, held by {holder}", "a GPU that several programs may use", fix)
+        yield Finding(
+            "compute_exclusive",
+            WARNING,
+            f"{gpu} in an exclusive compute mode, held by {holder}",
+            "a GPU that several programs may use",
+            fix,
+        )
 
 
 def _memory(gpu: Gpu) -> typing.Iterator[Finding]:
     reset = _RESET.format(gpu.index)
     if gpu.ecc.repair_failed:
-        yield Finding("ecc_repair_failed", WARNING, f"{gpu} with memory rows that could not be replaced", "sound memory", "have the board replaced")
+        yield Finding(
+            "ecc_repair_failed",
+            WARNING,
+            f"{gpu} with memory rows that could not be replaced",
+            "sound memory",
+            "have the board replaced",
+        )
     if gpu.ecc.repair_pending:
-        yield Finding("ecc_repair_pending", WARNING, f"{gpu} with a memory repair that waits for a reset", "repaired memory", reset)
+        yield Finding(
+            "ecc_repair_pending",
+            WARNING,
+            f"{gpu} with a memory repair that waits for a reset",
+            "repaired memory",
+            reset,
+        )
     if gpu.ecc.uncorrectable:
         found = f"{gpu} with {gpu.ecc.uncorrectable} uncorrectable memory errors since its driver was loaded"
         yield Finding("ecc_errors", WARNING, found, "none", f"{reset}; where they come back, have the board replaced")
@@ -91,4 +162,6 @@ def _limits(gpu: Gpu) -> typing.Iterator[Finding]:
     reasons = list(dict.fromkeys(_SLOWED[limit] for limit in gpu.limits_reached if limit in _SLOWED))
     if reasons:
         fix = "look at the fans, the air flow and the power cables"
-        yield Finding("gpu_slowed_down", WARNING, f"{gpu}, slowed down {' and '.join(reasons)}", "a GPU at its full speed", fix)
+        yield Finding(
+            "gpu_slowed_down", WARNING, f"{gpu}, slowed down {' and '.join(reasons)}", "a GPU at its full speed", fix
+        )

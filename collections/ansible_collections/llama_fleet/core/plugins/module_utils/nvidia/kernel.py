@@ -1,6 +1,8 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""What the kernel of a host shows of its NVIDIA devices: the PCI bus, modules, device nodes, its log, and whether it is a container's."""
+"""What the kernel of a host shows of its NVIDIA devices: the PCI bus, modules, device nodes, its log, and whether
+it is a container's.
+"""
 
 from __future__ import annotations
 
@@ -66,7 +68,9 @@ class Account:
     gids: tuple[int, ...] = ()
 
     def may_open(self, node: Node) -> bool:
-        """Whether it may read and write; as for the kernel, the first of owner, group and others that applies decides."""
+        """Whether it may read and write; as for the kernel, the first of owner, group and others that applies
+        decides.
+        """
         if self.uid == 0:
             return True
         shift = 6 if self.uid == node.uid else 3 if node.gid in self.gids else 0
@@ -76,8 +80,15 @@ class Account:
 def pci_devices(root: pathlib.Path) -> list[Device]:
     """The NVIDIA display devices; device files count where the bus is not visible."""
     folders = sorted((root / "sys/bus/pci/devices").glob("*"))
-    displays = [folder for folder in folders if text(folder / "vendor") == _VENDOR and text(folder / "class")[:6] in _DISPLAY_CLASSES]
-    found = [Device(folder.name, (folder / "driver").resolve().name if (folder / "driver").exists() else "") for folder in displays]
+    displays = [
+        folder
+        for folder in folders
+        if text(folder / "vendor") == _VENDOR and text(folder / "class")[:6] in _DISPLAY_CLASSES
+    ]
+    found = [
+        Device(folder.name, (folder / "driver").resolve().name if (folder / "driver").exists() else "")
+        for folder in displays
+    ]
     return found or [Device(f"/dev/{node.name}") for node in sorted((root / "dev").glob("nvidia[0-9]*"))]
 
 
@@ -112,7 +123,9 @@ def has_module(root: pathlib.Path) -> bool | None:
 def secure_boot(root: pathlib.Path) -> bool:
     """Whether the firmware enforces signatures; behind four bytes of attributes there is one that says so."""
     try:
-        return any(path.read_bytes()[-1:] == b"\x01" for path in (root / "sys/firmware/efi/efivars").glob("SecureBoot-*"))
+        return any(
+            path.read_bytes()[-1:] == b"\x01" for path in (root / "sys/firmware/efi/efivars").glob("SecureBoot-*")
+        )
     except OSError:
         return False
 
@@ -130,14 +143,21 @@ def container(root: pathlib.Path) -> str:
 
 
 def is_wsl(root: pathlib.Path) -> bool:
-    """Whether the kernel is that of the Windows Subsystem for Linux, where there is neither a PCI GPU nor a kernel module."""
+    """Whether the kernel is that of the Windows Subsystem for Linux, where there is neither a PCI GPU nor a kernel
+    module.
+    """
     return "microsoft" in kernel_release(root).lower()
 
 
 def nodes(root: pathlib.Path) -> dict[str, Node]:
     """The driver's device files by their names."""
-    files = [(path, path.stat()) for path in sorted((root / "dev").glob("nvidia*")) if path.exists() and not path.is_dir()]
-    return {path.name: Node(f"/dev/{path.name}", stat.S_IMODE(state.st_mode), state.st_uid, state.st_gid) for path, state in files}
+    files = [
+        (path, path.stat()) for path in sorted((root / "dev").glob("nvidia*")) if path.exists() and not path.is_dir()
+    ]
+    return {
+        path.name: Node(f"/dev/{path.name}", stat.S_IMODE(state.st_mode), state.st_uid, state.st_gid)
+        for path, state in files
+    }
 
 
 def log(root: pathlib.Path) -> str:
@@ -157,11 +177,19 @@ def fatal_xids(messages: str) -> dict[str, int]:
 
 
 def unsupported(messages: str) -> dict[str, str]:
-    """By what each GPU is not supported that the driver refuses, by its place; of one that needs a legacy driver only the name is told."""
+    """By what each GPU is not supported that the driver refuses, by its place; of one that needs a legacy driver
+    only the name is told.
+    """
     joined = re.sub(r"\n[^\n]*?NVRM: *", " ", messages)
-    refused = r"The NVIDIA GPU (\S+) \(PCI ID: \S+\) +installed in this system is not supported by (open nvidia\.ko|the NVIDIA \S+ driver release)"
+    refused = (
+        r"The NVIDIA GPU (\S+) \(PCI ID: \S+\) +installed in this system is not supported by (open "
+        r"nvidia\.ko|the NVIDIA \S+ driver release)"
+    )
     found = {place(address): by for address, by in re.findall(refused, joined)}
-    legacy = re.findall(r"The NVIDIA ([^\n]{1,80}?) GPU installed in this system is supported through the NVIDIA (\S+) Legacy drivers", joined)
+    legacy = re.findall(
+        r"The NVIDIA ([^\n]{1,80}?) GPU installed in this system is supported through the NVIDIA (\S+) Legacy drivers",
+        joined,
+    )
     return {**found, **{name: f"this driver, but by the legacy drivers {version}" for name, version in legacy}}
 
 

@@ -1,6 +1,8 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""Asks the driver's library what its XML does not tell; a program of its own, for a driver that hangs takes its caller with it."""
+"""Asks the driver's library what its XML does not tell; a program of its own, for a driver that hangs takes its
+caller with it.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,9 @@ def source() -> str:
 
 
 def main(libraries: typing.Sequence[str]) -> int:
-    """Writes ``UUID CAPABILITY`` of each GPU and ``UUID GPU-INSTANCE COMPUTE-INSTANCE MIG-UUID`` of each slice; 1 where that cannot be."""
+    """Writes ``UUID CAPABILITY`` of each GPU and ``UUID GPU-INSTANCE COMPUTE-INSTANCE MIG-UUID`` of each slice; 1
+    where that cannot be.
+    """
     for name in libraries:
         try:
             nvml = ctypes.CDLL(name)
@@ -51,7 +55,9 @@ def tell(nvml: ctypes.CDLL, gpu: ctypes.c_void_p) -> None:
         part, instance, compute = ctypes.c_void_p(), ctypes.c_uint(), ctypes.c_uint()
         if nvml.nvmlDeviceGetMigDeviceHandleByIndex(gpu, index, ctypes.byref(part)):
             continue
-        if nvml.nvmlDeviceGetGpuInstanceId(part, ctypes.byref(instance)) or nvml.nvmlDeviceGetComputeInstanceId(part, ctypes.byref(compute)):
+        if nvml.nvmlDeviceGetGpuInstanceId(part, ctypes.byref(instance)) or nvml.nvmlDeviceGetComputeInstanceId(
+            part, ctypes.byref(compute)
+        ):
             continue
         sys.stdout.write(f"{uuid} {instance.value} {compute.value} {uuid_of(nvml, part)}\n")
 

@@ -1,6 +1,8 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""The NVIDIA GPUs of a host that answer, their driver, and why there are none; what else may be wrong is nvidia_host's."""
+"""The NVIDIA GPUs of a host that answer, their driver, and why there are none; what else may be wrong is
+nvidia_host's.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,13 @@ import typing
 from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia import capability as nvidia_capability
 from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia import findings as nvidia_findings
 from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia import kernel as nvidia_kernel
-from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia.findings import ERROR, OLDEST_DRIVER, VARIABLE, WARNING, Finding
+from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia.findings import (
+    ERROR,
+    OLDEST_DRIVER,
+    VARIABLE,
+    WARNING,
+    Finding,
+)
 from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia.smi import Driver, Gpu, Log, major, parse_log
 
 if typing.TYPE_CHECKING:
@@ -20,7 +28,14 @@ if typing.TYPE_CHECKING:
 
 TIME_LIMIT = 15.0  # seconds that nvidia-smi gets; a healthy one needs about one
 # Where drivers put nvidia-smi besides PATH, which is short under sudo, in containers and on WSL.
-MORE_FOLDERS = ("/usr/bin", "/usr/local/bin", "/usr/local/nvidia/bin", "/opt/bin", "/usr/lib/wsl/lib", "/run/current-system/sw/bin")
+MORE_FOLDERS = (
+    "/usr/bin",
+    "/usr/local/bin",
+    "/usr/local/nvidia/bin",
+    "/opt/bin",
+    "/usr/lib/wsl/lib",
+    "/run/current-system/sw/bin",
+)
 # nvidia-smi answers in full, and ends so to tell that a GPU's identity is damaged.
 _INFOROM_CORRUPT = 14
 
@@ -36,7 +51,9 @@ class Host:
 
 @dataclasses.dataclass(frozen=True)
 class Observation:
-    """All that was seen on a host: the GPUs that can be used, all ``listed`` by the driver, and all ``devices`` that are there."""
+    """All that was seen on a host: the GPUs that can be used, all ``listed`` by the driver, and all ``devices``
+    that are there.
+    """
 
     gpus: tuple[Gpu, ...] = ()
     driver: Driver | None = None
@@ -51,7 +68,9 @@ class Observation:
     @property
     def architectures(self) -> list[str]:
         """CMake's names of what the GPUs run natively: ``90-real``."""
-        return [f"{number}-real" for number in sorted({int(gpu.compute_capability.replace(".", "")) for gpu in self.gpus})]
+        return [
+            f"{number}-real" for number in sorted({int(gpu.compute_capability.replace(".", "")) for gpu in self.gpus})
+        ]
 
 
 def find_program(host: Host, name: str) -> str:
@@ -70,10 +89,16 @@ def observe(host: Host) -> Observation:
     devices = tuple(nvidia_kernel.pci_devices(host.root))
     kernel_module = nvidia_kernel.module_version(host.root)
     absent = () if devices else (nvidia_findings.no_device(),)
-    bare = Observation(driver=Driver("", "", kernel_module) if kernel_module else None, findings=absent, devices=devices)
+    bare = Observation(
+        driver=Driver("", "", kernel_module) if kernel_module else None, findings=absent, devices=devices
+    )
     smi = find_smi(host)
     if not smi:
-        return bare if absent else _with(bare, nvidia_findings.no_smi([device.address for device in devices], kernel_module))
+        return (
+            bare
+            if absent
+            else _with(bare, nvidia_findings.no_smi([device.address for device in devices], kernel_module))
+        )
     severity = ERROR if devices else WARNING
     result = host.run([smi, "-q", "-x"], timeout=TIME_LIMIT)
     if result.code not in (0, _INFOROM_CORRUPT) or "No devices were found" in result.stdout:
@@ -93,7 +118,11 @@ def _answering(host: Host, smi: str, log: Log, seen: Observation) -> Observation
     """Those of the GPUs that can be spoken to, with their compute capabilities."""
     asked = nvidia_capability.known(host, smi, [gpu for gpu in log.gpus if gpu.index not in log.lost])
     gpus = tuple(gpu for gpu in asked if gpu.compute_capability)
-    silent = [f"{gpu.name or 'a GPU'} at {gpu.pci_address}" for gpu in log.gpus if gpu.index not in {answering.index for answering in gpus}]
+    silent = [
+        f"{gpu.name or 'a GPU'} at {gpu.pci_address}"
+        for gpu in log.gpus
+        if gpu.index not in {answering.index for answering in gpus}
+    ]
     completed = {gpu.index: gpu for gpu in asked}
     seen = dataclasses.replace(seen, gpus=gpus, listed=tuple(completed.get(gpu.index, gpu) for gpu in log.gpus))
     severity = ERROR if not gpus and (log.gpus or seen.devices) else WARNING
@@ -104,7 +133,9 @@ def judged(gpu: str, seen: Observation) -> Observation:
     """The same observation, the reasons among its warnings made errors where a GPU is required and there is none."""
     if gpu != "required" or seen.gpus:
         return seen
-    return dataclasses.replace(seen, findings=nvidia_findings.worst_first(finding.as_error() for finding in seen.findings))
+    return dataclasses.replace(
+        seen, findings=nvidia_findings.worst_first(finding.as_error() for finding in seen.findings)
+    )
 
 
 def refusal(gpu: str, seen: Observation) -> str:
@@ -112,14 +143,22 @@ def refusal(gpu: str, seen: Observation) -> str:
     errors = [finding for finding in seen.findings if finding.severity == ERROR]
     sentences = [str(finding) for finding in errors]
     if gpu == "auto" and any(not finding.unmet for finding in errors):
-        sentences.append(f"A host with an NVIDIA device never serves from its CPU unasked; {VARIABLE}=none accepts the CPU.")
+        sentences.append(
+            f"A host with an NVIDIA device never serves from its CPU unasked; {VARIABLE}=none accepts the CPU."
+        )
     return "\n".join(sentences)
 
 
 def _inforom_corrupt(printed: str) -> Finding:
     warning = next((line.strip() for line in printed.splitlines() if "infoROM" in line), "a warning of nvidia-smi")
     fix = "have the board looked at; nvidia-smi still answers, but ECC and power settings may be lost"
-    return Finding("inforom_corrupt", WARNING, f"a GPU whose infoROM is corrupted ({warning[:200]})", "a GPU with a sound infoROM", fix)
+    return Finding(
+        "inforom_corrupt",
+        WARNING,
+        f"a GPU whose infoROM is corrupted ({warning[:200]})",
+        "a GPU with a sound infoROM",
+        fix,
+    )
 
 
 def _with(seen: Observation, *findings: Finding) -> Observation:

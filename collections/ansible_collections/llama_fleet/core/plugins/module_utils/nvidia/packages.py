@@ -1,6 +1,8 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""Whether Ubuntu or Debian will replace the driver's libraries by themselves: from then on nothing speaks to the loaded kernel module."""
+"""Whether Ubuntu or Debian will replace the driver's libraries by themselves: from then on nothing speaks to the
+loaded kernel module.
+"""
 
 from __future__ import annotations
 
@@ -27,20 +29,30 @@ def findings(host: Host) -> list[Finding]:
     apt = find_program(host, "apt-cache")
     if not apt or not find_program(host, "unattended-upgrade") or not _unattended(settings):
         return []
-    packages = [name for name in _INSTALLED.findall(nvidia_kernel.text(host.root / "var/lib/dpkg/status")) if not _kept_back(name, settings)]
+    packages = [
+        name
+        for name in _INSTALLED.findall(nvidia_kernel.text(host.root / "var/lib/dpkg/status"))
+        if not _kept_back(name, settings)
+    ]
     if not packages:
         return []
     changes = parse_policy(host.run([apt, "policy", *packages], timeout=TIME_LIMIT).stdout, settings)
     if not changes:
         return []
-    found = ", ".join(f"{name} {old}, which unattended-upgrades is about to replace by {new}" for name, old, new in changes)
+    found = ", ".join(
+        f"{name} {old}, which unattended-upgrades is about to replace by {new}" for name, old, new in changes
+    )
     names = " ".join(name for name, _old, _new in changes)
     fix = f"run 'apt-mark hold {names}' and upgrade by hand, with a reboot right behind it"
-    return [Finding("unattended_upgrade", WARNING, found, "driver libraries that stay as the loaded kernel module is", fix)]
+    return [
+        Finding("unattended_upgrade", WARNING, found, "driver libraries that stay as the loaded kernel module is", fix)
+    ]
 
 
 def parse_policy(text: str, settings: str) -> list[tuple[str, str, str]]:
-    """Package, installed version and candidate out of ``apt-cache policy``, of those that come from where upgrades are taken unattended."""
+    """Package, installed version and candidate out of ``apt-cache policy``, of those that come from where upgrades
+    are taken unattended.
+    """
     found = []
     for block in re.split(r"^(?=\S+:$)", text, flags=re.MULTILINE):
         fields = dict(re.findall(r"^  (Installed|Candidate): (\S+)$", block, re.MULTILINE))
@@ -55,7 +67,10 @@ def parse_policy(text: str, settings: str) -> list[tuple[str, str, str]]:
 
 
 def _taken(pocket: str, settings: str) -> bool:
-    """Security updates are always taken, others where the settings name them. Debian brings new drivers in its point releases."""
+    """Security updates are always taken, others where the settings name them.
+
+    Debian brings new drivers in its point releases.
+    """
     if "-" not in pocket:
         return 'label=Debian"' in settings
     return pocket.endswith("-security") or ("-updates" in settings and pocket.endswith("-updates"))

@@ -30,7 +30,10 @@ _OURS = "llama-server"
 
 @dataclasses.dataclass(frozen=True)
 class Requirements:
-    """Everything that may be asked; empty and 0 ask for nothing. ``gpus`` are UUIDs, or there are at least ``count``."""
+    """Everything that may be asked; empty and 0 ask for nothing.
+
+    ``gpus`` are UUIDs, or there are at least ``count``.
+    """
 
     min_driver: str = ""
     toolkit_version: str = ""
@@ -45,7 +48,9 @@ class Requirements:
 def parse(params: typing.Mapping[str, typing.Any]) -> Requirements:
     """Out of the module's arguments; raises with all that make no sense."""
     versions = {name: params[name] for name in ("min_driver", "toolkit_version", "compute_capability") if params[name]}
-    strange = [name for name, version in versions.items() if not re.fullmatch(r"[0-9]{1,4}(\.[0-9]{1,4}){0,3}", version)]
+    strange = [
+        name for name, version in versions.items() if not re.fullmatch(r"[0-9]{1,4}(\.[0-9]{1,4}){0,3}", version)
+    ]
     problems = [Problem(f"nvidia_driver_{name}", versions[name], "a version, such as 13.0") for name in strange]
     if params["min_free_memory"] < 0:
         problems.append(Problem("nvidia_driver_min_free_memory", str(params["min_free_memory"]), "MiB, 0 or more"))
@@ -54,16 +59,27 @@ def parse(params: typing.Mapping[str, typing.Any]) -> Requirements:
     unknown = [gpu for gpu in gpus if not re.fullmatch(r"(GPU|MIG)-[0-9a-fA-F-]+", gpu)]
     if unknown and not count:
         fix = "'nvidia-smi -L' shows the UUIDs"
-        problems.append(Problem("nvidia_driver_gpus", ", ".join(unknown), "UUIDs of GPUs or MIG devices, or one number of GPUs", fix))
+        problems.append(
+            Problem(
+                "nvidia_driver_gpus", ", ".join(unknown), "UUIDs of GPUs or MIG devices, or one number of GPUs", fix
+            )
+        )
     raise_if_any(problems)
-    given = {name: params[name] for name in ("min_driver", "toolkit_version", "min_free_memory", "compute_capability", "runtime", "user")}
+    given = {
+        name: params[name]
+        for name in ("min_driver", "toolkit_version", "min_free_memory", "compute_capability", "runtime", "user")
+    }
     return Requirements(gpus=() if count else gpus, count=count, **given)
 
 
 def unmet(wanted: Requirements, seen: Observation, host_free_mib: int = 0) -> list[Finding]:
     """All at once. What cannot be known while the driver does not answer is left out: that is a finding of its own."""
     found = [*_driver(wanted, seen), *_count(wanted, seen)]
-    chosen = [gpu for gpu in seen.gpus if not wanted.gpus or gpu.uuid in wanted.gpus or any(part.uuid in wanted.gpus for part in gpu.mig_devices)]
+    chosen = [
+        gpu
+        for gpu in seen.gpus
+        if not wanted.gpus or gpu.uuid in wanted.gpus or any(part.uuid in wanted.gpus for part in gpu.mig_devices)
+    ]
     if wanted.compute_capability:
         found += _enough(
             [gpu for gpu in chosen if numbers(gpu.compute_capability) < numbers(wanted.compute_capability)],
@@ -88,7 +104,8 @@ def unmet(wanted: Requirements, seen: Observation, host_free_mib: int = 0) -> li
 
 
 def free(gpu: Gpu, named: typing.Collection[str], host_free_mib: int) -> int:
-    """MiB free on a GPU, of its MIG devices on the best or those ``named``; of one that shares the host's memory the host's.
+    """MiB free on a GPU, of its MIG devices on the best or those ``named``; of one that shares the host's memory the
+    host's.
 
     What a llama-server of this host holds counts as free: a run again must not fail on its own server.
     """
@@ -102,10 +119,15 @@ def free(gpu: Gpu, named: typing.Collection[str], host_free_mib: int) -> int:
 
 
 def known_to(toolkit: str) -> tuple[int, ...]:
-    """The compute capabilities that a toolkit builds for, as nvcc writes them; of one newer than all known ones those of the newest."""
+    """The compute capabilities that a toolkit builds for, as nvcc writes them; of one newer than all known ones
+    those of the newest.
+    """
     major, minor = (*numbers(toolkit), 0)[:2]
     if major < 13:
-        return (*_CUDA_12, *(each for since, several in _SINCE_12.items() if (major, minor) >= (12, since) for each in several))
+        return (
+            *_CUDA_12,
+            *(each for since, several in _SINCE_12.items() if (major, minor) >= (12, since) for each in several),
+        )
     fitting = [release for name, release in RELEASES.items() if numbers(name) <= (major, minor)]
     return tuple(int(name) for name in (fitting[0] if fitting else next(iter(RELEASES.values()))).architectures)
 
@@ -122,7 +144,9 @@ def _enough(
     """Where a number of GPUs is asked for, only so many have to do."""
     if not failing or (wanted.count and len(chosen) - len(failing) >= wanted.count):
         return []
-    return [Finding(code, ERROR, "; ".join(sentence for gpu, sentence in zip(chosen, told) if gpu in failing), want, fix)]
+    return [
+        Finding(code, ERROR, "; ".join(sentence for gpu, sentence in zip(chosen, told) if gpu in failing), want, fix)
+    ]
 
 
 def _driver(wanted: Requirements, seen: Observation) -> typing.Iterator[Finding]:
@@ -130,11 +154,23 @@ def _driver(wanted: Requirements, seen: Observation) -> typing.Iterator[Finding]
     if not version:
         return
     if wanted.min_driver and numbers(version) < numbers(wanted.min_driver):
-        yield Finding("driver_below_minimum", ERROR, f"NVIDIA driver {version}", f"driver {wanted.min_driver} or newer", "upgrade the driver and reboot")
+        yield Finding(
+            "driver_below_minimum",
+            ERROR,
+            f"NVIDIA driver {version}",
+            f"driver {wanted.min_driver} or newer",
+            "upgrade the driver and reboot",
+        )
     oldest = OLDEST_DRIVER.get(numbers(wanted.toolkit_version)[0], 0)
     if numbers(version) < (oldest,):
         want = f"driver {oldest} or newer, which runs CUDA {wanted.toolkit_version}"
-        yield Finding("driver_too_old_for_toolkit", ERROR, f"NVIDIA driver {version}", want, "upgrade the driver and reboot, or use an older toolkit")
+        yield Finding(
+            "driver_too_old_for_toolkit",
+            ERROR,
+            f"NVIDIA driver {version}",
+            want,
+            "upgrade the driver and reboot, or use an older toolkit",
+        )
         return
     cuda = seen.driver.cuda_version if seen.driver else ""
     if cuda and wanted.toolkit_version and numbers(cuda)[:2] < numbers(wanted.toolkit_version)[:2]:
@@ -158,8 +194,13 @@ def _count(wanted: Requirements, seen: Observation) -> list[Finding]:
 def _memory(gpu: Gpu) -> str:
     """Free memory, and who holds the rest, the largest first."""
     holders = sorted(gpu.processes, key=lambda process: -process.memory_mib)
-    held = ", ".join(f"{process.name or 'a program'} (pid {process.pid}, {process.memory_mib} MiB)" for process in holders[:5])
-    return f"{gpu} with {gpu.memory_free_mib} of {gpu.memory_total_mib} MiB free, held by {held or 'no process that the driver shows'}"
+    held = ", ".join(
+        f"{process.name or 'a program'} (pid {process.pid}, {process.memory_mib} MiB)" for process in holders[:5]
+    )
+    return (
+        f"{gpu} with {gpu.memory_free_mib} of {gpu.memory_total_mib} MiB free, held by "
+        f"{held or 'no process that the driver shows'}"
+    )
 
 
 def _architecture(toolkit: str, gpu: Gpu) -> typing.Iterator[Finding]:
@@ -170,11 +211,25 @@ def _architecture(toolkit: str, gpu: Gpu) -> typing.Iterator[Finding]:
     known = known_to(name)
     found = f"{gpu} with compute capability {gpu.compute_capability}"
     if number < min(known):
-        fix = "install CUDA 12, with a driver up to 580, and name it in cuda_toolkit_path" if number >= min(_CUDA_12) else "use a newer GPU, or the CPU"
-        yield Finding("gpu_dropped_by_toolkit", severity, found, f"a GPU that CUDA {name} still knows ({_dotted(min(known))} or higher)", fix)
+        fix = (
+            "install CUDA 12, with a driver up to 580, and name it in cuda_toolkit_path"
+            if number >= min(_CUDA_12)
+            else "use a newer GPU, or the CPU"
+        )
+        yield Finding(
+            "gpu_dropped_by_toolkit",
+            severity,
+            found,
+            f"a GPU that CUDA {name} still knows ({_dotted(min(known))} or higher)",
+            fix,
+        )
     elif number not in known:
         newer = [release for release, each in RELEASES.items() if str(number) in each.architectures]
-        fix = f"use CUDA {newer[-1]} or newer" if newer else "use a toolkit that is newer than this collection, by cuda_toolkit_path"
+        fix = (
+            f"use CUDA {newer[-1]} or newer"
+            if newer
+            else "use a toolkit that is newer than this collection, by cuda_toolkit_path"
+        )
         yield Finding("gpu_unknown_to_toolkit", severity, found, f"a GPU that CUDA {name} knows", fix)
 
 

@@ -12,7 +12,13 @@ import xml.etree.ElementTree as ET
 # Reasons for lower clocks that are no limit: nothing to do, or what somebody has set.
 _NO_LIMITS = ("gpu_idle", "applications_clocks_setting", "sync_boost", "display_clocks_setting")
 _NO_ANSWER = ("GPU is lost", "Unknown Error", "ERR!", "GPU requires reset")
-_WHERE_A_LOST_GPU_SHOWS = ("uuid", "product_name", "fb_memory_usage/total", "fb_memory_usage/free", "temperature/gpu_temp")
+_WHERE_A_LOST_GPU_SHOWS = (
+    "uuid",
+    "product_name",
+    "fb_memory_usage/total",
+    "fb_memory_usage/free",
+    "temperature/gpu_temp",
+)
 _WAITING_REPAIRS = (
     "remapped_rows/remapped_row_pending",
     "remapped_banks/bank_remapper_pending",
@@ -25,7 +31,9 @@ _WAITING_REPAIRS = (
 
 @dataclasses.dataclass(frozen=True)
 class Driver:
-    """Versions of the driver's user space, of the newest CUDA it runs, and of the loaded kernel module; empty where unknown."""
+    """Versions of the driver's user space, of the newest CUDA it runs, and of the loaded kernel module; empty where
+    unknown.
+    """
 
     version: str
     cuda_version: str
@@ -34,7 +42,10 @@ class Driver:
 
 @dataclasses.dataclass(frozen=True)
 class Process:
-    """Something that holds memory of a GPU: a program without its arguments, which may be secret; ``kind`` is C, G or C+G."""
+    """Something that holds memory of a GPU: a program without its arguments, which may be secret;
+
+    ``kind`` is C, G or C+G.
+    """
 
     pid: int
     name: str
@@ -56,7 +67,10 @@ class MigDevice:
 
 @dataclasses.dataclass(frozen=True)
 class Ecc:
-    """Memory errors: ``uncorrectable`` since the driver was loaded, and whether a repair waits for a reset or cannot be done."""
+    """Memory errors:
+
+    ``uncorrectable`` since the driver was loaded, and whether a repair waits for a reset or cannot be done.
+    """
 
     mode: str = ""
     mode_pending: str = ""
@@ -121,7 +135,11 @@ def parse_log(text: str, kernel_module: str = "") -> Log:
     if not version:
         raise ValueError("no driver version")
     elements = log.findall("gpu")
-    lost = frozenset(index for index, element in enumerate(elements) if any(_text(element, path) in _NO_ANSWER for path in _WHERE_A_LOST_GPU_SHOWS))
+    lost = frozenset(
+        index
+        for index, element in enumerate(elements)
+        if any(_text(element, path) in _NO_ANSWER for path in _WHERE_A_LOST_GPU_SHOWS)
+    )
     driver = Driver(version, _version(log, "cuda_version", "cuda_umd_version"), kernel_module)
     return Log(driver, [_gpu(index, element) for index, element in enumerate(elements)], lost)
 
@@ -185,7 +203,10 @@ def _process(element: ET.Element) -> Process:
 
 def _limits(element: ET.Element) -> typing.Iterator[str]:
     """Before driver 535 they were called throttle reasons."""
-    for block, prefix in (("clocks_event_reasons", "clocks_event_reason_"), ("clocks_throttle_reasons", "clocks_throttle_reason_")):
+    for block, prefix in (
+        ("clocks_event_reasons", "clocks_event_reason_"),
+        ("clocks_throttle_reasons", "clocks_throttle_reason_"),
+    ):
         for reason in element.iterfind(f"{block}/*"):
             name = reason.tag.replace(prefix, "", 1)
             if (reason.text or "").strip() == "Active" and name not in _NO_LIMITS:
@@ -193,7 +214,9 @@ def _limits(element: ET.Element) -> typing.Iterator[str]:
 
 
 def _recovery(element: ET.Element) -> str:
-    """``reset``, ``reboot``, ``drain_p2p`` or ``drain_and_reset`` where the driver wants it; drivers before 570 have a flag of each kind."""
+    """``reset``, ``reboot``, ``drain_p2p`` or ``drain_and_reset`` where the driver wants it; drivers before 570
+    have a flag of each kind.
+    """
     action = _word(element, "gpu_recovery_action")
     if action not in ("", "none"):
         return action

@@ -61,4 +61,6 @@ def _of(check: Check, names: typing.Sequence[str]) -> Check:
 
 def problems(checks: typing.Iterable[Check]) -> list[Check]:
     """Those that are not fine, the worst first."""
-    return sorted((check for check in checks if check.severity != OK), key=lambda check: _WORST_FIRST.index(check.severity))
+    return sorted(
+        (check for check in checks if check.severity != OK), key=lambda check: _WORST_FIRST.index(check.severity)
+    )

@@ -2,8 +2,9 @@
 # SPDX-License-Identifier: MIT
 """Everything that would keep a host from what it is to become, found out before anything on it is changed.
 
-Each instance is read as its stages read it; what of theirs can be asked without a release and a model is asked by their own functions.
-Where the stages have planned already, only what no plan sees is looked at: the sum of all their needs, and who has to answer later.
+Each instance is read as its stages read it; what of theirs can be asked without a release and a model is asked by their
+own functions. Where the stages have planned already, only what no plan sees is looked at: the sum of all their needs,
+and who has to answer later.
 """
 
 from __future__ import annotations
@@ -22,7 +23,14 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.preflight import 
 from ansible_collections.llama_fleet.core.plugins.module_utils.preflight import http as preflight_http
 from ansible_collections.llama_fleet.core.plugins.module_utils.preflight import network as preflight_network
 from ansible_collections.llama_fleet.core.plugins.module_utils.preflight import server as preflight_server
-from ansible_collections.llama_fleet.core.plugins.module_utils.preflight.check import ERROR, OK, WARNING, Check, fine, together
+from ansible_collections.llama_fleet.core.plugins.module_utils.preflight.check import (
+    ERROR,
+    OK,
+    WARNING,
+    Check,
+    fine,
+    together,
+)
 from ansible_collections.llama_fleet.core.plugins.module_utils.preflight.endpoints import Errand, Errands
 from ansible_collections.llama_fleet.core.plugins.module_utils.preflight.host import Need, Space
 from ansible_collections.llama_fleet.core.plugins.module_utils.preflight.pending import Work, looked, planned
@@ -63,14 +71,23 @@ class Case:
 
 
 def checks(
-    instances: typing.Mapping[str, Facts], plans: typing.Mapping[str, Facts], tokens: typing.Mapping[str, str], host: Host, *, untold: bool = False
+    instances: typing.Mapping[str, Facts],
+    plans: typing.Mapping[str, Facts],
+    tokens: typing.Mapping[str, str],
+    host: Host,
+    *,
+    untold: bool = False,
 ) -> list[Check]:
-    """All that was looked at for the ``instances``, which are role variables by name; ``plans`` are the stages' results and ``tokens`` the Hub's.
+    """All that was looked at for the ``instances``, which are role variables by name; ``plans`` are the stages' results
+    and ``tokens`` the Hub's.
 
     ``untold`` leaves out what a plan that failed tells itself.
     """
     common = [preflight_host.python(), preflight_host.processors(host.root)]
-    cases = {name: _case(name, variables, plans.get(name) or {}, tokens.get(name, ""), host) for name, variables in instances.items()}
+    cases = {
+        name: _case(name, variables, plans.get(name) or {}, tokens.get(name, ""), host)
+        for name, variables in instances.items()
+    }
     answers = _asked(cases.values(), host)
     for case in cases.values():
         case.checks += [_judged(errand, answers[errand.place]) for errand in case.errands]
@@ -97,7 +114,13 @@ def _case(name: str, variables: Facts, plans: Facts, token: str, host: Host) -> 
         server = preflight_server.look(wanted.options, host.server)
         rights = preflight_host.rights(_places(wanted, work))
         known = {check.subject for check in more}
-        found = [*_gpu(wanted), *found, *more, *(check for check in rights if check.subject not in known), *server.checks]
+        found = [
+            *_gpu(wanted),
+            *found,
+            *more,
+            *(check for check in rights if check.subject not in known),
+            *server.checks,
+        ]
         case = Case(wanted, work, found, runtime=server.runtime, pids=server.pids)
     if wanted.release and (case.work.release or not wanted.planned):
         case.checks += preflight_host.executable(wanted.release.root, "llama_cpp_root", host.space)
@@ -126,7 +149,8 @@ def _gpu(wanted: Wanted) -> list[Check]:
     if not told:
         return []
     problems = [
-        Check(str(each["code"]), str(each["severity"]), GPU, *(str(each[name]) for name in ("found", "wanted", "fix"))) for each in told.get("problems") or []
+        Check(str(each["code"]), str(each["severity"]), GPU, *(str(each[name]) for name in ("found", "wanted", "fix")))
+        for each in told.get("problems") or []
     ]
     if told.get("failed") and not any(check.severity == ERROR for check in problems):
         # What only warns elsewhere is why it failed here.
@@ -137,7 +161,10 @@ def _gpu(wanted: Wanted) -> list[Check]:
         problems = problems or [fine("gpu", GPU, "none wanted")]
     gpus = told.get("gpus") or []
     version = (told.get("driver") or {}).get("version", "")
-    return [*([fine("gpu", GPU, f"{', '.join(str(gpu['name']) for gpu in gpus)}, driver {version}")] if gpus else []), *problems]
+    return [
+        *([fine("gpu", GPU, f"{', '.join(str(gpu['name']) for gpu in gpus)}, driver {version}")] if gpus else []),
+        *problems,
+    ]
 
 
 def _asked(cases: typing.Iterable[Case], host: Host) -> dict[Place, Answer]:
@@ -153,7 +180,9 @@ def _judged(errand: Errand, answer: Answer) -> Check:
     if answer.check.severity == OK:
         return answer.check
     if errand.needed:
-        return dataclasses.replace(answer.check, severity=WARNING) if errand.optional or answer.passing else answer.check
+        return (
+            dataclasses.replace(answer.check, severity=WARNING) if errand.optional or answer.passing else answer.check
+        )
     return fine(answer.check.code, answer.check.subject, f"{answer.check.found}; nothing has to come from there")
 
 
@@ -170,7 +199,9 @@ def _needs(case: Case, answers: typing.Mapping[Place, Answer]) -> typing.Iterato
     if request and (work.release or not wanted.planned):
         name = bare(request.source_name) if "://" in request.source_name else request.source_name
         size = BUILD_SPACE[wanted.backend] if work.compiles else None if work.release else 0
-        yield Need(request.root, size, f"a build of {name}" if work.compiles else f"the release {name}", "llama_cpp_root")
+        yield Need(
+            request.root, size, f"a build of {name}" if work.compiles else f"the release {name}", "llama_cpp_root"
+        )
     if work.toolkit:
         yield Need(wanted.toolkit.root, cuda.SPACE, "a CUDA toolkit", "cuda_toolkit_root")
     if wanted.model and (work.model or not wanted.planned):
@@ -178,4 +209,6 @@ def _needs(case: Case, answers: typing.Mapping[Place, Answer]) -> typing.Iterato
         # What comes out of a wheel is as large as the wheel.
         twice = 2 if isinstance(wanted.model.source, WheelSource) else 1
         left = None if size_of_model is None else max(0, size_of_model * twice - work.taken)
-        yield Need(wanted.model.root, left, f"the model {str(wanted.model.source).partition('#')[0]}", "gguf_model_root")
+        yield Need(
+            wanted.model.root, left, f"the model {str(wanted.model.source).partition('#')[0]}", "gguf_model_root"
+        )

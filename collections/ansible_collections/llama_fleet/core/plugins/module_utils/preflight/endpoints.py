@@ -16,7 +16,14 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.pinned impo
 from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp import upstream as llama_cpp_upstream
 from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.archive import kept_archive
 from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.options import ARM, X86
-from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.source import SOURCE, Archive, PackedSource, Repository, Upstream, pinned_revision
+from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.source import (
+    SOURCE,
+    Archive,
+    PackedSource,
+    Repository,
+    Upstream,
+    pinned_revision,
+)
 from ansible_collections.llama_fleet.core.plugins.module_utils.model.source import VARIABLE as MODEL
 from ansible_collections.llama_fleet.core.plugins.module_utils.model.source import HubSource, UrlSource, WheelSource
 from ansible_collections.llama_fleet.core.plugins.module_utils.preflight import network as preflight_network
@@ -53,23 +60,44 @@ class Errands:
     limit: float
 
     def of(self, wanted: Wanted, work: Work) -> list[Errand]:
-        """All of an instance's; where the stages have planned, only those that are needed and that no plan has asked."""
-        found = [*self._tools(wanted, work), *self._source(wanted, work), *self._model(wanted, work), *self._registry(wanted)]
+        """All of an instance's; where the stages have planned, only those that are needed and that no plan has
+        asked.
+        """
+        found = [
+            *self._tools(wanted, work),
+            *self._source(wanted, work),
+            *self._model(wanted, work),
+            *self._registry(wanted),
+        ]
         return [errand for errand in found if errand.needed or not wanted.planned]
 
     def _tools(self, wanted: Wanted, work: Work) -> typing.Iterator[Errand]:
         """Build tools, the Hub's client and CUDA come from a package index."""
         request = wanted.release
         if request and request.from_source:
-            yield self._index(wanted, "llama_cpp", work.compiles and not tools_venv.tools_ready(request.root, tools_venv.BUILD_TOOLS))
+            yield self._index(
+                wanted, "llama_cpp", work.compiles and not tools_venv.tools_ready(request.root, tools_venv.BUILD_TOOLS)
+            )
         if work.toolkit:
             yield self._index(wanted, "cuda_toolkit", True)
-        if wanted.model and isinstance(wanted.model.source, HubSource) and importlib.util.find_spec("huggingface_hub") is None:
-            yield self._index(wanted, "gguf_model", work.model and not tools_venv.tools_ready(wanted.model.root, tools_venv.HUB_CLIENT))
+        if (
+            wanted.model
+            and isinstance(wanted.model.source, HubSource)
+            and importlib.util.find_spec("huggingface_hub") is None
+        ):
+            yield self._index(
+                wanted,
+                "gguf_model",
+                work.model and not tools_venv.tools_ready(wanted.model.root, tools_venv.HUB_CLIENT),
+            )
 
     def _index(self, wanted: Wanted, role: str, needed: bool) -> Errand:
         place = Place("index", f"{role}_index_url", index_url(wanted.index(role)))
-        return Errand(place, needed, lambda: preflight_network.package(self.ask, place, tools_venv.PIP, tools_venv.PIP_SHA256, strict=True))
+        return Errand(
+            place,
+            needed,
+            lambda: preflight_network.package(self.ask, place, tools_venv.PIP, tools_venv.PIP_SHA256, strict=True),
+        )
 
     def _source(self, wanted: Wanted, work: Work) -> typing.Iterator[Errand]:
         request = wanted.release
@@ -79,13 +107,22 @@ class Errands:
         if isinstance(source, Archive):
             needed = work.compiles and not kept_archive(source, request.root).exists()
         if isinstance(source, Archive) and source.on_index:
-            yield self._package("source", SOURCE, wanted.index("llama_cpp"), parse_package(source.reference, SOURCE), source.sha256, needed)
+            yield self._package(
+                "source",
+                SOURCE,
+                wanted.index("llama_cpp"),
+                parse_package(source.reference, SOURCE),
+                source.sha256,
+                needed,
+            )
         elif isinstance(source, Repository):
             yield from self._repository(wanted, source, needed)
         elif isinstance(source, (Archive, PackedSource)) and source.reference.startswith(_WEB):
             yield self._file("source", SOURCE, source.reference, needed)
         elif isinstance(source, Upstream) and platform.machine() in (*X86, *ARM):
-            assets = llama_cpp_upstream.assets(source, wanted.backend, platform.machine(), request.driver_version, request.upstream_url)
+            assets = llama_cpp_upstream.assets(
+                source, wanted.backend, platform.machine(), request.driver_version, request.upstream_url
+            )
             yield self._file("source", SOURCE, assets[0].url, needed)
         for location in request.cache:
             if location.startswith(_WEB):
@@ -97,11 +134,18 @@ class Errands:
         pinned = pinned_revision(request.version) if request else None
         if request and pinned and has_git:
             kept = git_source.mirror(request.root, source.url)
-            needed = needed and not self.run(["git", "--git-dir", str(kept), "cat-file", "-e", f"{pinned.commit}^{{commit}}"], timeout=60).ok
+            needed = (
+                needed
+                and not self.run(
+                    ["git", "--git-dir", str(kept), "cat-file", "-e", f"{pinned.commit}^{{commit}}"], timeout=60
+                ).ok
+            )
         if not pinned and has_git:
             return  # the plan itself has asked for its tags
         place = Place("source", SOURCE, source.url)
-        yield Errand(place, needed, lambda: preflight_network.repository(self.ask, place, has_git, self.run, self.limit))
+        yield Errand(
+            place, needed, lambda: preflight_network.repository(self.ask, place, has_git, self.run, self.limit)
+        )
 
     def _model(self, wanted: Wanted, work: Work) -> typing.Iterator[Errand]:
         request = wanted.model
@@ -112,16 +156,23 @@ class Errands:
         if request.offline:
             return
         source = request.source
-        headers = {"Authorization": f"Bearer {request.token}"} if request.token and isinstance(source, HubSource) else {}
+        headers = (
+            {"Authorization": f"Bearer {request.token}"} if request.token and isinstance(source, HubSource) else {}
+        )
         mirrored = bool(request.mirrors)
         if wanted.planned:
-            yield from (dataclasses.replace(self._file("model", MODEL, url, work.model, headers), optional=mirrored) for url in work.urls[:1])
+            yield from (
+                dataclasses.replace(self._file("model", MODEL, url, work.model, headers), optional=mirrored)
+                for url in work.urls[:1]
+            )
         elif isinstance(source, HubSource):
             place = Place("hub", "gguf_model_endpoint", request.endpoint)
             repo = Repo(source.repo, request.revision, None if request.fit else request.asked, request.token)
             yield Errand(place, work.model, lambda: preflight_network.hub(self.ask, place, repo))
         elif isinstance(source, WheelSource):
-            yield self._package("model", MODEL, request.index_url, Package(source.project, source.version), source.sha256, work.model)
+            yield self._package(
+                "model", MODEL, request.index_url, Package(source.project, source.version), source.sha256, work.model
+            )
         elif isinstance(source, UrlSource):
             yield self._file("model", MODEL, source.url, work.model)
 
@@ -129,7 +180,9 @@ class Errands:
         place = Place(code, variable, index_url(index))
         return Errand(place, needed, lambda: preflight_network.package(self.ask, place, package, sha256))
 
-    def _file(self, code: str, variable: str, url: str, needed: bool, headers: typing.Mapping[str, str] | None = None) -> Errand:
+    def _file(
+        self, code: str, variable: str, url: str, needed: bool, headers: typing.Mapping[str, str] | None = None
+    ) -> Errand:
         place = Place(code, variable, url)
         return Errand(place, needed, lambda: preflight_network.file(self.ask, place, headers))
 

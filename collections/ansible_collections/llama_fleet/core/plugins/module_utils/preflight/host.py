@@ -15,7 +15,14 @@ import typing
 
 from ansible_collections.llama_fleet.core.plugins.module_utils.host import cpus, files
 from ansible_collections.llama_fleet.core.plugins.module_utils.host.memory import GIB, job_count, memory_available
-from ansible_collections.llama_fleet.core.plugins.module_utils.preflight.check import ERROR, WARNING, Check, all_wrong, fine, wrong
+from ansible_collections.llama_fleet.core.plugins.module_utils.preflight.check import (
+    ERROR,
+    WARNING,
+    Check,
+    all_wrong,
+    fine,
+    wrong,
+)
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, ProblemError
 from ansible_collections.llama_fleet.core.plugins.module_utils.release.memory_plan import HOST
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.proof import free as server_memory_free
@@ -65,10 +72,18 @@ def space(path: pathlib.Path) -> Space:
     place = files.existing_parent(path)
     found = os.statvfs(place)
     # Some file systems count no files.
-    return Space(os.stat(place).st_dev, shutil.disk_usage(place).free, found.f_favail if found.f_files else 1 << 62, not found.f_flag & os.ST_NOEXEC)
+    return Space(
+        os.stat(place).st_dev,
+        shutil.disk_usage(place).free,
+        found.f_favail if found.f_files else 1 << 62,
+        not found.f_flag & os.ST_NOEXEC,
+    )
 
 
-def python(version: typing.Sequence[int] = tuple(sys.version_info[:3]), has: typing.Callable[[str], object] = importlib.util.find_spec) -> Check:
+def python(
+    version: typing.Sequence[int] = tuple(sys.version_info[:3]),
+    has: typing.Callable[[str], object] = importlib.util.find_spec,
+) -> Check:
     """The Python that runs this, which makes the environment of the tools as well."""
     told = f"Python {'.'.join(map(str, version[:3]))}"
     missing = [name for name in _MODULES if not has(name)]
@@ -76,7 +91,12 @@ def python(version: typing.Sequence[int] = tuple(sys.version_info[:3]), has: typ
         return wrong("python", too_old)
     missing += [] if has(_FOR_TOOLS) else [_FOR_TOOLS]
     if missing:
-        problem = Problem("Python", f"{told} without {' and '.join(missing)}", "a whole one", "install what of it the distribution packs apart")
+        problem = Problem(
+            "Python",
+            f"{told} without {' and '.join(missing)}",
+            "a whole one",
+            "install what of it the distribution packs apart",
+        )
         return wrong("python", problem, WARNING if missing == [_FOR_TOOLS] else ERROR)
     return fine("python", "Python", told)
 
@@ -98,7 +118,17 @@ def executable(place: pathlib.Path, variable: str, look: typing.Callable[[pathli
     """Programs are put there and run."""
     if look(place).executes:
         return []
-    return [wrong("rights", Problem(variable, f"{place} on a file system without programs (noexec)", "one that runs them", "mount it otherwise, or move it"))]
+    return [
+        wrong(
+            "rights",
+            Problem(
+                variable,
+                f"{place} on a file system without programs (noexec)",
+                "one that runs them",
+                "mount it otherwise, or move it",
+            ),
+        )
+    ]
 
 
 def disk(needs: typing.Iterable[Need], look: typing.Callable[[pathlib.Path], Space] = space) -> list[Check]:
@@ -113,11 +143,21 @@ def disk(needs: typing.Iterable[Need], look: typing.Callable[[pathlib.Path], Spa
         place = " and ".join(dict.fromkeys(str(need.path) for need in group))
         parts = ", ".join(f"{need.what} {gigabytes(need.size)}" for need in group if need.size != 0)
         told = f"{gigabytes(there.free)} free below {place}"
-        fix = f"make room there, or point {' or '.join(dict.fromkeys(need.variable for need in group))} at another file system"
+        fix = (
+            f"make room there, or point {' or '.join(dict.fromkeys(need.variable for need in group))} at another "
+            f"file system"
+        )
         if there.free < total:
             found.append(wrong("disk", Problem("disk space", told, f"{gigabytes(total)} ({parts})", fix)))
         elif total and there.files < _FEW_FILES:
-            found.append(wrong("disk", Problem("disk space", f"room for {there.files} more files below {place}", f"at least {_FEW_FILES}", fix)))
+            found.append(
+                wrong(
+                    "disk",
+                    Problem(
+                        "disk space", f"room for {there.files} more files below {place}", f"at least {_FEW_FILES}", fix
+                    ),
+                )
+            )
         else:
             found.append(fine("disk", "disk space", f"{told}; wanted: {parts or 'nothing'}"))
     return found
@@ -128,17 +168,30 @@ def gigabytes(size: int | None) -> str:
 
 
 def compiler(wanted: Wanted, needs_git: bool, run: Runner) -> list[Check]:
-    """A compiler that is new enough, and not too new for CUDA's; what a plan tells of a missing one is not said again."""
+    """A compiler that is new enough, and not too new for CUDA's; what a plan tells of a missing one is not said
+    again.
+    """
     host = build_host.observe(needs_git)
     installs = bool(wanted.release and wanted.release.install_packages and build_host.can_install())
     found = []
     if host.compiler:
         found.append(_version(host.compiler, wanted, run))
     if host.required and installs:
-        found.append(fine("compiler", "compiler", f"none of {', '.join(build_host.packages(host.required))}; the packages will be installed"))
+        found.append(
+            fine(
+                "compiler",
+                "compiler",
+                f"none of {', '.join(build_host.packages(host.required))}; the packages will be installed",
+            )
+        )
     if "openssl" in host.missing and not installs and wanted.options.tls_certificate:
         fix = "install libssl-dev, or let llama_cpp_install_packages do it"
-        found.append(wrong("compiler", Problem("llama_server_tls_certificate", "no headers of OpenSSL", "a release that can speak TLS", fix)))
+        found.append(
+            wrong(
+                "compiler",
+                Problem("llama_server_tls_certificate", "no headers of OpenSSL", "a release that can speak TLS", fix),
+            )
+        )
     return found
 
 
@@ -149,7 +202,12 @@ def _version(path: str, wanted: Wanted, run: Runner) -> Check:
         return wrong("compiler", error.problems[0])
     kind, number = re.findall(r"\b(gcc|clang) version (\d+)", told)[0]
     if int(number) < OLDEST_COMPILER:
-        problem = Problem("compiler", told, f"{kind} {OLDEST_COMPILER} or newer, for C++17", "install a newer one, or take a packed release")
+        problem = Problem(
+            "compiler",
+            told,
+            f"{kind} {OLDEST_COMPILER} or newer, for C++17",
+            "install a newer one, or take a packed release",
+        )
         return wrong("compiler", problem, ERROR if int(number) < _HARDLY_A_COMPILER else WARNING)
     toolkit = str((wanted.plans.get("cuda_toolkit") or {}).get("version") or "")
     newest = NEWEST_GCC.get(int(toolkit.partition(".")[0] or 13), 0)
@@ -167,29 +225,52 @@ def build_memory(wanted: Wanted, root: pathlib.Path) -> Check:
     jobs = job_count(asked, cpus.observe(root).jobs, free, each)
     told = f"{free // MIB} MiB that compilers can have"
     if free and free < each:
-        problem = Problem("memory", told, f"{each // MIB} MiB for one compiler", "make room, add swap, or take a release that was built elsewhere")
+        problem = Problem(
+            "memory",
+            told,
+            f"{each // MIB} MiB for one compiler",
+            "make room, add swap, or take a release that was built elsewhere",
+        )
         return wrong("build_memory", problem, WARNING)
     if free and free < jobs * each:
-        problem = Problem("llama_cpp_jobs", f"{jobs} compilers at once, and {told}", f"{jobs * each // MIB} MiB for them", "leave it 0 for as many as fit")
+        problem = Problem(
+            "llama_cpp_jobs",
+            f"{jobs} compilers at once, and {told}",
+            f"{jobs * each // MIB} MiB for them",
+            "leave it 0 for as many as fit",
+        )
         return wrong("build_memory", problem, WARNING)
     return fine("build_memory", "memory", f"{told}, {jobs} at once" if free else f"{jobs} compilers at once")
 
 
-def model_memory(wanted: Wanted, size: int, runtime: str, root: pathlib.Path, pids: typing.Iterable[int] = ()) -> list[Check]:
-    """Whether a model of so many bytes can be held at all, before it is fetched; the release itself plans it to the byte once it is there."""
+def model_memory(
+    wanted: Wanted, size: int, runtime: str, root: pathlib.Path, pids: typing.Iterable[int] = ()
+) -> list[Check]:
+    """Whether a model of so many bytes can be held at all, before it is fetched; the release itself plans it to the
+    byte once it is there.
+    """
     options = wanted.options
     ram = server_memory_free.ram(runtime, options.memory_max, pids, root).get(HOST)
     driver = wanted.plans.get("nvidia_driver") or {}
     # All of the GPUs', for what holds it now may be what makes room.
-    gpus = sum(int(gpu.get("memory_total_mib") or 0) for gpu in driver.get("gpus") or []) if wanted.backend == CUDA else 0
+    gpus = (
+        sum(int(gpu.get("memory_total_mib") or 0) for gpu in driver.get("gpus") or []) if wanted.backend == CUDA else 0
+    )
     if ram is None:
         return []
     told = f"{ram} MiB of RAM free" + (f", and {gpus} MiB of the GPUs" if gpus else "")
     if size // MIB <= ram + gpus:
         return [fine("memory", "memory", told)]
-    problem = Problem("memory", told, f"{size // MIB} MiB for the model alone", "take a smaller model or quant, or a host with more memory")
+    problem = Problem(
+        "memory",
+        told,
+        f"{size // MIB} MiB for the model alone",
+        "take a smaller model or quant, or a host with more memory",
+    )
     # Another backend than ours, or another host by RPC, has memory that nobody knows of yet.
-    certain = options.memory_check and not options.extra_options and not (wanted.release and wanted.release.cmake_options)
+    certain = (
+        options.memory_check and not options.extra_options and not (wanted.release and wanted.release.cmake_options)
+    )
     return [wrong("memory", problem, ERROR if certain else WARNING)]
 
 
@@ -201,5 +282,9 @@ def processors(root: pathlib.Path, affinity: typing.Iterable[int] | None = None)
         return fine("cpus", "CPUs", told)
     told += f", and a control group's quota of {found.quota:g}"
     if found.quota < 1:
-        return wrong("cpus", Problem("CPUs", told, "a quota of at least one", "raise the limit of the container, unit or slice"), WARNING)
+        return wrong(
+            "cpus",
+            Problem("CPUs", told, "a quota of at least one", "raise the limit of the container, unit or slice"),
+            WARNING,
+        )
     return fine("cpus", "CPUs", told)

@@ -1,6 +1,8 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""Whether what is to be fetched can be had: the source, the model, the package index, and the servers that hold the files themselves."""
+"""Whether what is to be fetched can be had: the source, the model, the package index, and the servers that hold the
+files themselves.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,13 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.rules impor
 from ansible_collections.llama_fleet.core.plugins.module_utils.gguf.quant import ListedFile, choose
 from ansible_collections.llama_fleet.core.plugins.module_utils.model.hub import listing as hub_listing
 from ansible_collections.llama_fleet.core.plugins.module_utils.preflight.check import WARNING, Check, fine, wrong
-from ansible_collections.llama_fleet.core.plugins.module_utils.preflight.http import LARGEST, Ask, Reply, SilentError, via
+from ansible_collections.llama_fleet.core.plugins.module_utils.preflight.http import (
+    LARGEST,
+    Ask,
+    Reply,
+    SilentError,
+    via,
+)
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, ProblemError
 from ansible_collections.llama_fleet.core.plugins.module_utils.untrusted import ShapeError
 
@@ -33,7 +41,8 @@ _SKEW = 300.0  # seconds
 
 @dataclasses.dataclass(frozen=True)
 class Answer:
-    """What came of asking; ``size`` is the bytes to be fetched, None where nobody told, ``skews`` what the answers said of the time.
+    """What came of asking; ``size`` is the bytes to be fetched, None where nobody told, ``skews`` what the answers said
+    of the time.
 
     ``passing`` is trouble of a server that those who fetch will wait for.
     """
@@ -62,7 +71,9 @@ class Asker:
         self._skews: list[float] = []
         self._status = 0
 
-    def get(self, url: str, headers: typing.Mapping[str, str] | None = None, listing: bool = False, endpoint: str = "") -> Reply:
+    def get(
+        self, url: str, headers: typing.Mapping[str, str] | None = None, listing: bool = False, endpoint: str = ""
+    ) -> Reply:
         reply = self._ask(url, headers, listing, endpoint)
         self._status = reply.status
         if reply.skew is not None:
@@ -70,12 +81,19 @@ class Asker:
         return reply
 
     def well(self, found: str, size: int | None = None) -> Answer:
-        return Answer(fine(self._place.code, self._place.variable, found + via(self._place.url)), size, tuple(self._skews))
+        return Answer(
+            fine(self._place.code, self._place.variable, found + via(self._place.url)), size, tuple(self._skews)
+        )
 
     def bad(self, found: str, wanted: str = "an answer", fix: str = REACH, variable: str = "") -> Answer:
         cure = _TRUST if fix == REACH and "CERTIFICATE_VERIFY_FAILED" in found else fix
         passing = self._status >= 500 or self._status in _PASSING
-        return Answer(wrong(self._place.code, Problem(variable or self._place.variable, found, wanted, cure)), None, tuple(self._skews), passing)
+        return Answer(
+            wrong(self._place.code, Problem(variable or self._place.variable, found, wanted, cure)),
+            None,
+            tuple(self._skews),
+            passing,
+        )
 
 
 def silent(place: Place, limit: float) -> Answer:
@@ -114,7 +132,9 @@ def package(ask: Ask, place: Place, package_wanted: Package, sha256: str, strict
     asker = Asker(ask, place)
     if strict and is_ignored(place.url):
         fix = "set trusted-host in the host's /etc/pip.conf"
-        return asker.bad(f"{bare(place.url)}, which pip passes over", "an index by https, or a host that pip is told to trust", fix)
+        return asker.bad(
+            f"{bare(place.url)}, which pip passes over", "an index by https, or a host that pip is told to trust", fix
+        )
     page = f"{place.url.rstrip('/')}/{package_wanted.project.lower()}/"
     try:
         reply = asker.get(page, {"Accept": _JSON}, listing=True)
@@ -123,16 +143,26 @@ def package(ask: Ask, place: Place, package_wanted: Package, sha256: str, strict
         listing = {each.sha256: (each.url, each.size) for each in parse_page(reply.body, page, LARGEST)}
         listed = listing.get(sha256) or (None if strict else listing.get(""))
         if listed is None:
-            found = f"{bare(place.url)}, which has no file of {package_wanted.project} {package_wanted.version} with sha256 {sha256}"
+            found = (
+                f"{bare(place.url)}, which has no file of {package_wanted.project} {package_wanted.version} with "
+                f"sha256 {sha256}"
+            )
             return asker.bad(found, "an index that mirrors PyPI unchanged", "name another one")
         url, size = listed
         held = asker.get(url, endpoint=place.url)
     except ShapeError as error:
-        return asker.bad(f"an answer of {bare(page)} that no index gives ({error})", "an index with the JSON API (PEP 691)", "name another one")
+        return asker.bad(
+            f"an answer of {bare(page)} that no index gives ({error})",
+            "an index with the JSON API (PEP 691)",
+            "name another one",
+        )
     except SilentError as error:
         return asker.bad(str(error))
     if not held.ok:
-        return asker.bad(f"{bare(place.url)}, and HTTP status {held.status} from {bare(url)} for a file of it", "files that can be read")
+        return asker.bad(
+            f"{bare(place.url)}, and HTTP status {held.status} from {bare(url)} for a file of it",
+            "files that can be read",
+        )
     size = size or held.size
     what = f"{package_wanted.project} {package_wanted.version}" + (f", {size / 1e6:.0f} MB" if size else "")
     return asker.well(f"{bare(place.url)} has {what}", size or None)
@@ -191,7 +221,9 @@ def hub(ask: Ask, place: Place, repo: Repo) -> Answer:
         return asker.bad(f"an answer of {base} that no Hub gives ({error})", "a server that speaks the Hub's protocol")
     if not held.ok:
         return _refused(asker, base, repo, held)
-    return asker.well(f"{base} answers; '{repo.name}' has {chosen.quant or chosen.path}, {chosen.size / 1e6:.0f} MB", chosen.size)
+    return asker.well(
+        f"{base} answers; '{repo.name}' has {chosen.quant or chosen.path}, {chosen.size / 1e6:.0f} MB", chosen.size
+    )
 
 
 def _refused(asker: Asker, base: str, repo: Repo, reply: Reply) -> Answer:

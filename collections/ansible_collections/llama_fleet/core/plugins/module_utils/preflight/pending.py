@@ -1,6 +1,8 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""What is still to be done for one instance: as its plans tell, or else by a look at what is there, which asks no network."""
+"""What is still to be done for one instance: as its plans tell, or else by a look at what is there, which asks no
+network.
+"""
 
 from __future__ import annotations
 
@@ -34,14 +36,23 @@ if typing.TYPE_CHECKING:
 
 MIB = 1 << 20
 # By what a plan's problem is about; what is not here is the release's.
-_CODES = {"compiler": "compiler", "git": "git", "llama_cpp_source": "source", "llama_cpp_version": "source", "llama_cpp_root": "rights"}
+_CODES = {
+    "compiler": "compiler",
+    "git": "git",
+    "llama_cpp_source": "source",
+    "llama_cpp_version": "source",
+    "llama_cpp_root": "rights",
+}
 # Counted for all together instead.
 _ELSEWHERE = ("disk space",)
 
 
 @dataclasses.dataclass(frozen=True)
 class Work:
-    """``model`` is whether any of its files are to come, and ``size`` the bytes of that, None where nobody knows yet; ``taken`` are on the disk already."""
+    """``model`` is whether any of its files are to come, and ``size`` the bytes of that, None where nobody knows yet;
+
+    ``taken`` are on the disk already.
+    """
 
     release: bool = False
     compiles: bool = False
@@ -75,7 +86,10 @@ def planned(wanted: Wanted) -> Work:
 
 
 def looked(wanted: Wanted, run: Runner, limit: float) -> tuple[Work, list[Check]]:
-    """What there is to do as far as the host itself tells, and what of it cannot be done. Only a git repository is asked, for its tags."""
+    """What there is to do as far as the host itself tells, and what of it cannot be done.
+
+    Only a git repository is asked, for its tags.
+    """
     found: list[Check] = []
     release, compiles, needs_toolkit = False, False, False
     if wanted.release:
@@ -83,12 +97,18 @@ def looked(wanted: Wanted, run: Runner, limit: float) -> tuple[Work, list[Check]
             plan = llama_cpp_plan.make_plan(_unasked(wanted.release), _bounded(run, limit), tentative=True)
             release, compiles = plan.manifest is None, plan.would_compile
             if isinstance(wanted.release.source, Repository) and "git" not in plan.host.missing:
-                found.append(fine("source", "llama_cpp_source", f"{bare(wanted.release.source.url)} at {plan.revision.build}"))
+                found.append(
+                    fine("source", "llama_cpp_source", f"{bare(wanted.release.source.url)} at {plan.revision.build}")
+                )
             if not release:
                 found.append(fine("release", "llama_cpp_source", f"{plan.path}, which is there already"))
         except ProblemError as error:
             release, compiles = True, wanted.release.from_source
-            found += [wrong(_CODES.get(problem.subject, "release"), problem) for problem in error.problems if problem.subject not in _ELSEWHERE]
+            found += [
+                wrong(_CODES.get(problem.subject, "release"), problem)
+                for problem in error.problems
+                if problem.subject not in _ELSEWHERE
+            ]
         if compiles and wanted.backend == CUDA:
             needs_toolkit = _toolkit(wanted, run, found)
     model, size = _model(wanted, found)
@@ -113,7 +133,13 @@ def _bounded(run: Runner, limit: float) -> Runner:
         timeout: float | None = None,
         on_line: typing.Callable[[str], None] | None = None,
     ) -> Result:
-        return run(command, env=env, cwd=cwd, timeout=limit if list(command[:2]) == ["git", "ls-remote"] else timeout, on_line=on_line)
+        return run(
+            command,
+            env=env,
+            cwd=cwd,
+            timeout=limit if list(command[:2]) == ["git", "ls-remote"] else timeout,
+            on_line=on_line,
+        )
 
     return bounded
 
@@ -127,7 +153,13 @@ def _toolkit(wanted: Wanted, run: Runner, found: list[Check]) -> bool:
         found += [wrong("toolkit", problem) for problem in error.problems if problem.subject not in _ELSEWHERE]
         return True
     installs = plan.release is not None
-    found.append(fine("toolkit", "CUDA toolkit", f"{plan.toolkit.version} {'to be installed in' if installs else 'in'} {plan.toolkit.path}"))
+    found.append(
+        fine(
+            "toolkit",
+            "CUDA toolkit",
+            f"{plan.toolkit.version} {'to be installed in' if installs else 'in'} {plan.toolkit.path}",
+        )
+    )
     return installs
 
 
@@ -139,21 +171,31 @@ def _model(wanted: Wanted, found: list[Check]) -> tuple[bool, int | None]:
     source = request.source
     if isinstance(source, PathSource):
         try:
-            chosen = None if request.fit else find_files(source, model_choice.chooser(request, Progress()), request.mmproj)
+            chosen = (
+                None if request.fit else find_files(source, model_choice.chooser(request, Progress()), request.mmproj)
+            )
         except ProblemError as error:
             found += all_wrong("model", error)
             return False, 0
         size = sum(file.size for file in chosen.files) if chosen else 0
-        found.append(fine("model", "gguf_model_source", f"{source.path} on the host" + (f", {size // MIB} MiB" if size else "")))
+        found.append(
+            fine("model", "gguf_model_source", f"{source.path} on the host" + (f", {size // MIB} MiB" if size else ""))
+        )
         return False, 0
-    commit = model_store.recall_commit(request.root, source.repo, request.endpoint, request.revision) if isinstance(source, HubSource) else ""
+    commit = (
+        model_store.recall_commit(request.root, source.repo, request.endpoint, request.revision)
+        if isinstance(source, HubSource)
+        else ""
+    )
     folder = model_store.folder_of(request.root, source, commit or "unknown")
     name = source.repo if isinstance(source, HubSource) else str(source)
     before = model_store.recorded_model(folder, folder, name, request.asked, request.mmproj)
     if before:
         missing = model_fetch.gap(model_plan.plan_recorded(before, request.asked), Checker(Progress()))
         if not missing:
-            found.append(fine("model", "gguf_model_source", f"{before.path}, which is there already, {before.size // MIB} MiB"))
+            found.append(
+                fine("model", "gguf_model_source", f"{before.path}, which is there already, {before.size // MIB} MiB")
+            )
         elif missing.fetched and request.offline and not request.mirrors:
             told = f"true, and {len(missing.fetched)} of the model's files are not in {folder}"
             fix = "name a mirror in gguf_model_mirrors, or carry the files there"
@@ -161,5 +203,10 @@ def _model(wanted: Wanted, found: list[Check]) -> tuple[bool, int | None]:
         return bool(missing.fetched), sum(file.size for file in missing.fetched)
     if request.offline:
         fix = f"run once without it, or carry the model's folder with its manifest.json to {request.root}/models"
-        found.append(wrong("model", Problem("gguf_model_offline", f"true, and no record of '{source}'", "one of a run with a network", fix)))
+        found.append(
+            wrong(
+                "model",
+                Problem("gguf_model_offline", f"true, and no record of '{source}'", "one of a run with a network", fix),
+            )
+        )
     return True, None

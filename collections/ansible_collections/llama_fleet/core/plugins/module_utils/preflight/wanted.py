@@ -63,15 +63,31 @@ def read(name: str, variables: Facts, plans: Facts, token: str) -> tuple[Wanted,
     told = {"backend": backend, "cuda_architectures": architectures, "driver_version": version}
     told.update(cuda_toolkit=toolkit.get("path") or "", cuda_toolkit_version=toolkit.get("version") or "")
     found: list[Check] = []
-    release = _tried(lambda: llama_cpp_request.parse_request({**_defaults(llama_cpp_request.ARGUMENTS), **_of("llama_cpp", variables), **told}), found)
+    release = _tried(
+        lambda: llama_cpp_request.parse_request(
+            {**_defaults(llama_cpp_request.ARGUMENTS), **_of("llama_cpp", variables), **told}
+        ),
+        found,
+    )
     if release:
         found += all_wrong("variables", ProblemError(*release.problems()))
     given = {**_of("gguf_model", variables), "token": token, "plan_only": True, "state": "present"}
     # The release that a choice by memory needs is not there yet.
     model = _tried(lambda: model_request.request_of({**given, "release": ""}, check_mode=True), found)
-    server = {**_defaults(server_arguments.ARGUMENTS), **_of("llama_server", variables), "instance": name, "backend": backend, "release": "", "model": ""}
+    server = {
+        **_defaults(server_arguments.ARGUMENTS),
+        **_of("llama_server", variables),
+        "instance": name,
+        "backend": backend,
+        "release": "",
+        "model": "",
+    }
     wanted = cuda.Wanted(
-        pathlib.Path(variables["cuda_toolkit_root"]), variables["cuda_toolkit_path"], variables["cuda_toolkit_version"], version, tuple(architectures)
+        pathlib.Path(variables["cuda_toolkit_root"]),
+        variables["cuda_toolkit_path"],
+        variables["cuda_toolkit_version"],
+        version,
+        tuple(architectures),
     )
     return Wanted(variables, plans, release, model, server_arguments.options_of(server), wanted), found
 

@@ -79,7 +79,9 @@ def contents(manifest: Manifest) -> Contents:
     return Contents({name: (files[name], sizes[name]) for name in files}, dict(links))
 
 
-def write(release: pathlib.Path, manifest: Manifest, file: HashingFile, zstandard: typing.Any, threads: int, more: More) -> None:
+def write(
+    release: pathlib.Path, manifest: Manifest, file: HashingFile, zstandard: typing.Any, threads: int, more: More
+) -> None:
     """Write the release to ``file``: its manifest first, then all that is in it, by name.
 
     Raises ValueError with a noun phrase where a file is not what the manifest says.
@@ -88,7 +90,10 @@ def write(release: pathlib.Path, manifest: Manifest, file: HashingFile, zstandar
     # With threads the bytes are others than without, but the same for any number of them.
     compressor = zstandard.ZstdCompressor(level=_LEVEL, threads=max(1, threads), write_checksum=True)
     packed = compressor.stream_writer(file, closefd=False)
-    with contextlib.closing(packed), tarfile.open(fileobj=packed, mode="w|", format=tarfile.PAX_FORMAT, bufsize=CHUNK) as tar:
+    with (
+        contextlib.closing(packed),
+        tarfile.open(fileobj=packed, mode="w|", format=tarfile.PAX_FORMAT, bufsize=CHUNK) as tar,
+    ):
         text = (json.dumps(manifest, indent=2, sort_keys=True) + "\n").encode()
         tar.addfile(_member(MANIFEST, size=len(text)), io.BytesIO(text))
         for name in sorted({*inside.files, *inside.links}):
@@ -104,7 +109,9 @@ def _add(tar: tarfile.TarFile, path: pathlib.Path, name: str, wanted: tuple[str,
         status = os.fstat(file.fileno())
         reader = _HashingReader(file, more)
         if status.st_size == size:
-            tar.addfile(_member(name, size, executable=bool(status.st_mode & 0o100)), typing.cast("typing.IO[bytes]", reader))
+            tar.addfile(
+                _member(name, size, executable=bool(status.st_mode & 0o100)), typing.cast("typing.IO[bytes]", reader)
+            )
     if status.st_size != size or reader.sha256 != sha256:
         raise ValueError(f"{path}, which is not what its {MANIFEST} says")
 
@@ -138,14 +145,18 @@ class _HashingReader:
         return self._digest.hexdigest()
 
 
-def extract(archive: typing.IO[bytes], target: pathlib.Path, zstandard: typing.Any, begin: Begin, more: More) -> Manifest:
+def extract(
+    archive: typing.IO[bytes], target: pathlib.Path, zstandard: typing.Any, begin: Begin, more: More
+) -> Manifest:
     """Put what the archive's manifest lists, and nothing else, into the folder ``target``; returns the manifest.
 
     ``begin`` is told what is to come before any of it is written. Raises ValueError with a noun
     phrase where the archive is anything but what ``write`` writes.
     """
     try:
-        packed = zstandard.ZstdDecompressor(max_window_size=_WINDOW).stream_reader(archive, read_size=CHUNK, closefd=False)
+        packed = zstandard.ZstdDecompressor(max_window_size=_WINDOW).stream_reader(
+            archive, read_size=CHUNK, closefd=False
+        )
         with contextlib.closing(packed):
             tar = archives.Tar(packed, archives.Limits(members=1, unpacked=2 * _LONGEST_MANIFEST))
             manifest = _manifest(tar)
@@ -170,7 +181,11 @@ def _manifest(tar: archives.Tar) -> Manifest:
 def _extract_all(tar: archives.Tar, target: pathlib.Path, inside: Contents, more: More) -> None:
     missing = {*inside.files, *inside.links}
     # Of each member a header, what fills up its last block, and long names.
-    tar.limit(archives.Limits(members=len(missing) + 2, unpacked=inside.size + (len(missing) + 2) * _OVERHEAD + 2 * _LONGEST_MANIFEST))
+    tar.limit(
+        archives.Limits(
+            members=len(missing) + 2, unpacked=inside.size + (len(missing) + 2) * _OVERHEAD + 2 * _LONGEST_MANIFEST
+        )
+    )
     for member in tar:
         if member.name not in missing:
             raise ValueError(f"{member.name[:200]!r} in it, which is not in its manifest, or twice")

@@ -56,12 +56,17 @@ class Cached:
 
 
 def location_problems(locations: typing.Iterable[str]) -> list[Problem]:
-    """Every location that is neither an absolute path nor the plain URL of a folder. What may be secret in one is not told."""
+    """Every location that is neither an absolute path nor the plain URL of a folder.
+
+    What may be secret in one is not told.
+    """
     wanted = "absolute paths and http or https URLs of folders, without user, password or query"
     return [Problem(CACHE, f"'{_shown(location)}'", wanted) for location in locations if not _is_location(location)]
 
 
-def find(locations: typing.Iterable[str], parts: typing.Mapping[str, typing.Any], fingerprint: str, warnings: list[str]) -> Cached | None:
+def find(
+    locations: typing.Iterable[str], parts: typing.Mapping[str, typing.Any], fingerprint: str, warnings: list[str]
+) -> Cached | None:
     """The packed release of ``fingerprint`` at the first location that has one.
 
     A host without compiler or toolkit does not know its fingerprint: where that is empty, the newest
@@ -79,7 +84,9 @@ def find(locations: typing.Iterable[str], parts: typing.Mapping[str, typing.Any]
     return None
 
 
-def match(entries: typing.Iterable[Entry], location: str, parts: typing.Mapping[str, typing.Any], fingerprint: str) -> Cached | None:
+def match(
+    entries: typing.Iterable[Entry], location: str, parts: typing.Mapping[str, typing.Any], fingerprint: str
+) -> Cached | None:
     """The first of the ``entries`` of ``location`` that is wanted, as ``find`` wants it."""
     for entry in entries:
         if entry.fingerprint == fingerprint if fingerprint else _agrees(entry, parts):
@@ -88,11 +95,20 @@ def match(entries: typing.Iterable[Entry], location: str, parts: typing.Mapping[
 
 
 @contextlib.contextmanager
-def bring(cached: Cached, folder: pathlib.Path, trusted_signers: typing.Sequence[str], progress: Progress, run: Runner) -> typing.Iterator[typing.IO[bytes]]:
+def bring(
+    cached: Cached, folder: pathlib.Path, trusted_signers: typing.Sequence[str], progress: Progress, run: Runner
+) -> typing.Iterator[typing.IO[bytes]]:
     """Have the archive, verified, as an open file; see ``obtain``."""
     if trusted_signers and not cached.signed:
         found = f"{cached.reference}, which is not signed"
-        raise ProblemError(Problem(CACHE, found, "a release signed by one of llama_cpp_trusted_signers", "pack it with llama_cpp_signing_key"))
+        raise ProblemError(
+            Problem(
+                CACHE,
+                found,
+                "a release signed by one of llama_cpp_trusted_signers",
+                "pack it with llama_cpp_signing_key",
+            )
+        )
     with obtain(cached.reference, cached.sha256, folder, trusted_signers, progress, run, CACHE, cached.size) as archive:
         yield archive
 
@@ -108,10 +124,11 @@ def obtain(
     subject: str,
     size: int = 0,
 ) -> typing.Iterator[typing.IO[bytes]]:
-    """Have the archive at a URL or path, verified, as an open file: its sha256, unless that is empty, and where there are ``trusted_signers`` its signature.
+    """Have the archive at a URL or path, verified, as an open file: its sha256, unless that is empty, and where there
+    are ``trusted_signers`` its signature.
 
-    What is yielded is what was verified, whoever writes at the path meanwhile. A download goes to ``folder``, goes on there
-    where it broke off, and is removed after use.
+    What is yielded is what was verified, whoever writes at the path meanwhile. A download goes to ``folder``, goes on
+    there where it broke off, and is removed after use.
     """
     target = folder / _name(reference)
     if not trusted_signers:
@@ -135,7 +152,9 @@ def obtain(
 
 
 @contextlib.contextmanager
-def _archive(reference: str, sha256: str, target: pathlib.Path, progress: Progress, subject: str, size: int) -> typing.Iterator[typing.IO[bytes]]:
+def _archive(
+    reference: str, sha256: str, target: pathlib.Path, progress: Progress, subject: str, size: int
+) -> typing.Iterator[typing.IO[bytes]]:
     def seen(count: int) -> None:
         progress.update(count, size, BYTES)
 
@@ -149,10 +168,21 @@ def _archive(reference: str, sha256: str, target: pathlib.Path, progress: Progre
         try:
             archive, found = verified.opened(path, target.parent, seen)
         except OSError as error:
-            raise ProblemError(Problem(subject, f"{reference}, which cannot be read or copied ({error})", "a packed release on the host")) from error
+            raise ProblemError(
+                Problem(
+                    subject, f"{reference}, which cannot be read or copied ({error})", "a packed release on the host"
+                )
+            ) from error
         with archive:
             if sha256 not in ("", found):
-                raise ProblemError(Problem(subject, f"sha256 {found} of {reference}", f"sha256 {sha256}", "pack it again, or do not trust it"))
+                raise ProblemError(
+                    Problem(
+                        subject,
+                        f"sha256 {found} of {reference}",
+                        f"sha256 {sha256}",
+                        "pack it again, or do not trust it",
+                    )
+                )
             yield archive
     finally:
         if path is target:
@@ -192,7 +222,9 @@ def _read(reference: str, subject: str, most: int) -> bytes:
             raise FileNotFoundError(reference) from error
         raise http_ask.unreachable(subject, reference, error) from error
     except OSError as error:
-        raise ProblemError(Problem(subject, f"{reference}, which cannot be read ({error.strerror})", "a file that can be read")) from error
+        raise ProblemError(
+            Problem(subject, f"{reference}, which cannot be read ({error.strerror})", "a file that can be read")
+        ) from error
 
 
 def _agrees(entry: Entry, parts: typing.Mapping[str, typing.Any]) -> bool:
@@ -219,7 +251,12 @@ def _is_location(location: str) -> bool:
     try:
         parts = urllib.parse.urlsplit(location)
         return (
-            bool(parts.hostname) and parts.port != 0 and "@" not in parts.netloc and not parts.query and not parts.fragment and not re.search(r"\s", location)
+            bool(parts.hostname)
+            and parts.port != 0
+            and "@" not in parts.netloc
+            and not parts.query
+            and not parts.fragment
+            and not re.search(r"\s", location)
         )
     except ValueError:
         return False

@@ -25,11 +25,17 @@ _SOURCES = (".h", ".hpp", ".c", ".cpp")
 # Where what others wrote is linked in from.
 _FOREIGN = ("vendor", "ggml/src/ggml-cpu")
 _COMMENT = re.compile(r"/\*.*?\*/|(?:^[ \t]*//[^\n]*\n)+", re.DOTALL | re.MULTILINE)
-_TERMS = re.compile(r"Permission is hereby granted|released into the public domain|100% Public Domain|Redistribution and use in source", re.IGNORECASE)
+_TERMS = re.compile(
+    r"Permission is hereby granted|released into the public domain|100% Public Domain|Redistribution and use in source",
+    re.IGNORECASE,
+)
 
 
 def copy_licences(
-    source: pathlib.Path, staged: pathlib.Path, toolkit: pathlib.Path | None = None, documents: pathlib.Path = pathlib.Path("/usr/share/doc")
+    source: pathlib.Path,
+    staged: pathlib.Path,
+    toolkit: pathlib.Path | None = None,
+    documents: pathlib.Path = pathlib.Path("/usr/share/doc"),
 ) -> None:
     """Put into ``staged`` the licences of llama.cpp, of what is linked into it and of the libraries that come along.
 
@@ -37,7 +43,11 @@ def copy_licences(
     ``documents`` where the host keeps the licence of the compiler's OpenMP library.
     """
     ours = staged / LICENCES
-    for path in [*_licence_files(source, "*"), *_licence_files(source / "licenses", "*"), *_licence_files(source / "vendor", "**/*")]:
+    for path in [
+        *_licence_files(source, "*"),
+        *_licence_files(source / "licenses", "*"),
+        *_licence_files(source / "vendor", "**/*"),
+    ]:
         _copy(path, ours / path.relative_to(source))
     for path, text in _comments(source):
         target = ours / path.parent.relative_to(source) / f"{path.name}.txt"
@@ -45,14 +55,21 @@ def copy_licences(
         target.write_text(text, encoding="utf-8")
     if toolkit is not None:
         for path in [*_licence_files(toolkit / "licenses", "**/*", named=False), *toolkit.glob("EULA.txt")]:
-            _copy(path, staged / _CUDA_LICENCES / path.name if path.parent == toolkit else staged / _CUDA_LICENCES / path.relative_to(toolkit / "licenses"))
+            _copy(
+                path,
+                staged / _CUDA_LICENCES / path.name
+                if path.parent == toolkit
+                else staged / _CUDA_LICENCES / path.relative_to(toolkit / "licenses"),
+            )
     copyright_file = documents / "libgomp1" / "copyright"
     if any((staged / "bin").glob("libgomp.so*")) and copyright_file.is_file():
         _copy(copyright_file, staged / _OPENMP_LICENCE)
 
 
 def _licence_files(folder: pathlib.Path, pattern: str, named: bool = True) -> list[pathlib.Path]:
-    return [path for path in sorted(folder.glob(pattern)) if path.is_file() and (not named or _FILE.fullmatch(path.name))]
+    return [
+        path for path in sorted(folder.glob(pattern)) if path.is_file() and (not named or _FILE.fullmatch(path.name))
+    ]
 
 
 def _copy(path: pathlib.Path, target: pathlib.Path) -> None:
@@ -66,18 +83,24 @@ def _comments(source: pathlib.Path) -> typing.Iterator[tuple[pathlib.Path, str]]
         for path in sorted((source / folder).rglob("*")):
             if path.suffix not in _SOURCES or _licence_files(path.parent, "*"):
                 continue
-            terms = [comment for comment in _COMMENT.findall(path.read_text(encoding="utf-8", errors="replace")) if _TERMS.search(comment)]
+            terms = [
+                comment
+                for comment in _COMMENT.findall(path.read_text(encoding="utf-8", errors="replace"))
+                if _TERMS.search(comment)
+            ]
             if terms:
                 yield path, "\n\n".join(comment.strip() for comment in terms) + "\n"
 
 
 def server_options(programs: pathlib.Path, run: Runner) -> dict[str, list[typing.Any]]:
-    """What ``llama-server --help`` tells: names of ``flags`` and ``environments``, and ``details``, out of which an instance knows
-    the release without asking it. Raises where it cannot even print that."""
+    """What ``llama-server --help`` tells: names of ``flags`` and ``environments``, and ``details``, out of which an
+    instance knows the release without asking it. Raises where it cannot even print that."""
     result = run([str(programs / "llama-server"), "--help"], cwd="/", timeout=60)
     if not result.ok:
         said = (result.stderr.strip() or f"exit code {result.code}").splitlines()[-1]
-        raise ProblemError(Problem("release", f"'{said.strip()[:300]}' from llama-server --help", "a server that starts on this host"))
+        raise ProblemError(
+            Problem("release", f"'{said.strip()[:300]}' from llama-server --help", "a server that starts on this host")
+        )
     flags = server_flags.parse_help(result.stdout)
     known = {name: flag for name, flag in flags.by_name.items() if not flag.removed}
     environments = sorted({flag.environment for flag in known.values() if flag.environment})

@@ -36,7 +36,11 @@ class Flag:
 
     def described(self) -> dict[str, typing.Any]:
         """As JSON, without what is empty."""
-        return {name: list(value) if isinstance(value, tuple) else value for name, value in dataclasses.asdict(self).items() if value}
+        return {
+            name: list(value) if isinstance(value, tuple) else value
+            for name, value in dataclasses.asdict(self).items()
+            if value
+        }
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,7 +76,9 @@ def from_manifest(manifest: typing.Mapping[str, typing.Any]) -> Flags | None:
     for detail in details if isinstance(details, list) else []:
         if not isinstance(detail, dict) or not detail.get("names") or not set(detail) <= fields:
             return None
-        values: dict[str, typing.Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in detail.items()}
+        values: dict[str, typing.Any] = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in detail.items()
+        }
         flag = Flag(**values)
         by_name.update(dict.fromkeys(flag.names, flag))
     return Flags(by_name, str(manifest.get("build", ""))) if "--port" in by_name else None
@@ -106,11 +112,21 @@ def _parse_entry(lines: typing.Sequence[str]) -> Flag:
     environment = _ENVIRONMENT.search(body)
     removed = _REMOVED.search(body)
     choices, meanings = _choices(value, body, "\n".join(lines)) if value else ((), ())
-    return Flag(tuple(names), value, environment.group(1) if environment else "", bool(removed), removed.group(1) if removed else "", choices, meanings)
+    return Flag(
+        tuple(names),
+        value,
+        environment.group(1) if environment else "",
+        bool(removed),
+        removed.group(1) if removed else "",
+        choices,
+        meanings,
+    )
 
 
 def _choices(value: str, body: str, text: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The values in ``{a,b}``, ``[a|b]``, a list of them, a list with explanations or quotes, the first of these that there is."""
+    """The values in ``{a,b}``, ``[a|b]``, a list of them, a list with explanations or quotes, the first of these
+    that there is.
+    """
     if re.fullmatch(r"[{\[<][\w.+-]+([,|][\w.+-]+)+[}\]>]", value):
         return tuple(re.split(r"[,|]", value[1:-1])), ()
     allowed = _ALLOWED.search(body)

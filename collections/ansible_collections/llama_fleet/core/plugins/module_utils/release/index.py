@@ -84,12 +84,17 @@ def parse(text: str) -> list[Entry]:
     if not isinstance(document, dict) or not isinstance(document.get("releases"), dict):
         raise ValueError("JSON, but no index of packed releases")
     if document.get("format") != _FORMAT:
-        raise ValueError(f"an index of format {line(repr(document.get('format')), 40)}, where this version of llama-fleet reads {_FORMAT}")
+        raise ValueError(
+            f"an index of format {line(repr(document.get('format')), 40)}, where this version of llama-fleet reads "
+            f"{_FORMAT}"
+        )
     try:
         found = check(document["releases"], _ENTRIES, "releases")
     except ShapeError as error:
         raise ValueError(f"an index in which {error}") from None
-    return sorted((Entry(name, **value) for name, value in found.items()), key=lambda entry: (-entry.packed, entry.name))
+    return sorted(
+        (Entry(name, **value) for name, value in found.items()), key=lambda entry: (-entry.packed, entry.name)
+    )
 
 
 def _anything(value: object, _where: str) -> object:

@@ -11,7 +11,12 @@ import os
 import typing
 
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, ProblemError
-from ansible_collections.llama_fleet.core.plugins.module_utils.release.store import MANIFEST, Manifest, read_manifest, whole_manifest
+from ansible_collections.llama_fleet.core.plugins.module_utils.release.store import (
+    MANIFEST,
+    Manifest,
+    read_manifest,
+    whole_manifest,
+)
 from ansible_collections.llama_fleet.core.plugins.module_utils.release.usage import uses_of
 
 if typing.TYPE_CHECKING:
@@ -24,7 +29,10 @@ _TEXTS = ("build", "commit", "fingerprint", "backend", "source", "taken_from")
 
 @dataclasses.dataclass(frozen=True)
 class Release:
-    """A folder among the releases. ``manifest`` is empty where it has none that can be read; ``created`` is in seconds."""
+    """A folder among the releases.
+
+    ``manifest`` is empty where it has none that can be read; ``created`` is in seconds.
+    """
 
     path: pathlib.Path
     manifest: Manifest
@@ -50,7 +58,9 @@ def releases(root: pathlib.Path, variable: str) -> list[Release]:
         return []
     except OSError as error:
         found = f"{place}, which cannot be read ({error.strerror})"
-        raise ProblemError(Problem(variable, found, "a folder that this user can read", "run with become or sudo")) from error
+        raise ProblemError(
+            Problem(variable, found, "a folder that this user can read", "run with become or sudo")
+        ) from error
     return sorted(map(_release, folders), key=lambda release: (-release.created, release.path.name))
 
 
@@ -87,7 +97,9 @@ def _used_by(path: pathlib.Path, uses: typing.Iterable[Use]) -> list[dict[str, t
     found: dict[str, set[str]] = {}
     for use in uses_of(path, uses):
         found.setdefault(use.instance, set()).add(use.generation)
-    return [{"instance": name, "generations": sorted(generations, key=_by_number)} for name, generations in found.items()]
+    return [
+        {"instance": name, "generations": sorted(generations, key=_by_number)} for name, generations in found.items()
+    ]
 
 
 def _by_number(generation: str) -> tuple[int, str]:

@@ -9,8 +9,8 @@ divides that among its slots as llama-server does. With ``--fit-print on`` it wr
     CUDA0 4403 512 560
     Host 281 0 24
 
-which are MiB of the model, its context and its computations when every layer is on the GPUs, and ``Host``, always last, is
-the RAM. A host without a GPU has that line alone. What goes wrong is on stderr, in lines such as
+which are MiB of the model, its context and its computations when every layer is on the GPUs, and ``Host``, always last,
+is the RAM. A host without a GPU has that line alone. What goes wrong is on stderr, in lines such as
 ``0.00.107.759 E llama_model_load: error loading model: unknown model architecture: 'x'``.
 """
 
@@ -95,7 +95,10 @@ class Available:
 
 @dataclasses.dataclass(frozen=True)
 class Considered:
-    """One candidate and whether it fits. ``mib`` is None where its files alone are too big, so that it was not planned."""
+    """One candidate and whether it fits.
+
+    ``mib`` is None where its files alone are too big, so that it was not planned.
+    """
 
     label: str
     size: int
@@ -131,18 +134,42 @@ def plan_memory(
     """
     program = release / "bin" / PROGRAM
     if not os.access(program, os.X_OK):
-        raise ProblemError(Problem(variable, f"no bin/{PROGRAM} in {release}", "a release of llama.cpp", "use llama_cpp_result.path"))
+        raise ProblemError(
+            Problem(variable, f"no bin/{PROGRAM} in {release}", "a release of llama.cpp", "use llama_cpp_result.path")
+        )
     with tempfile.TemporaryDirectory(prefix=".memory-plan-", dir=work) as folder:
         paths = _sparse_files(pathlib.Path(folder), shards)
-        command = [str(program), "-m", str(paths[0]), "-c", str(ctx_size * parallel), "-np", str(parallel), "--fit-print", "on"]
+        command = [
+            str(program),
+            "-m",
+            str(paths[0]),
+            "-c",
+            str(ctx_size * parallel),
+            "-np",
+            str(parallel),
+            "--fit-print",
+            "on",
+        ]
         # Backends are loaded from the working directory too, so it has to be one of ours.
         result = _run_until_told(run, [*_clean(os.environ), *command], folder)
     if not result.ok:
-        raise ProblemError(Problem(variable, f"{PROGRAM} of {release}, which failed: {_first_error(result)}", "a release that can run this model"))
+        raise ProblemError(
+            Problem(
+                variable,
+                f"{PROGRAM} of {release}, which failed: {_first_error(result)}",
+                "a release that can run this model",
+            )
+        )
     return MemoryPlan(parse_plan(result.stdout, variable))
 
 
-def plan_served(run: Runner, release: pathlib.Path, command: typing.Sequence[str], variables: typing.Mapping[str, str], variable: str) -> MemoryPlan:
+def plan_served(
+    run: Runner,
+    release: pathlib.Path,
+    command: typing.Sequence[str],
+    variables: typing.Mapping[str, str],
+    variable: str,
+) -> MemoryPlan:
     """What a server with this command line and environment takes, its model's files being on the host.
 
     The program shares the server's options as far as they matter to memory; it is only given those that it knows.
@@ -158,24 +185,38 @@ def plan_served(run: Runner, release: pathlib.Path, command: typing.Sequence[str
     stray = [name for name in os.environ if name not in variables]
     with scratch() as folder:
         folder.chmod(0o711)  # the program may be another user's, and only looks in here
-        result = _run_until_told(run, [*_clean(stray), str(program), *words, "--fit-print", "on"], str(folder), variables)
+        result = _run_until_told(
+            run, [*_clean(stray), str(program), *words, "--fit-print", "on"], str(folder), variables
+        )
     if not result.ok:
-        raise ProblemError(Problem(variable, f"{PROGRAM} of {release}, which failed: {_first_error(result)}", "a release that can run this model"))
+        raise ProblemError(
+            Problem(
+                variable,
+                f"{PROGRAM} of {release}, which failed: {_first_error(result)}",
+                "a release that can run this model",
+            )
+        )
     return MemoryPlan(parse_plan(result.stdout, variable))
 
 
 def parse_plan(text: str, variable: str = "gguf_model_release") -> tuple[DeviceMemory, ...]:
     """The devices out of what ``llama-fit-params --fit-print on`` wrote to stdout."""
     matches = [(line, _LINE.fullmatch(line)) for line in text.splitlines() if line]
-    devices = tuple(DeviceMemory(match[1], int(match[2]), int(match[3]), int(match[4])) for _line, match in matches if match)
+    devices = tuple(
+        DeviceMemory(match[1], int(match[2]), int(match[3]), int(match[4])) for _line, match in matches if match
+    )
     if len(devices) == len(matches) and [device.name == HOST for device in devices[-1:]] == [True]:
         return devices
     strange = next((line for line, match in matches if not match), text)
     wanted = "a line of three numbers for each device, the last for Host"
-    raise ProblemError(Problem(variable, f"{PROGRAM} that writes {strange[:200]!r}", wanted, "use a release that this version knows"))
+    raise ProblemError(
+        Problem(variable, f"{PROGRAM} that writes {strange[:200]!r}", wanted, "use a release that this version knows")
+    )
 
 
-def memory_available(run: Runner, release: pathlib.Path | None = None, root: pathlib.Path = pathlib.Path("/")) -> Available:
+def memory_available(
+    run: Runner, release: pathlib.Path | None = None, root: pathlib.Path = pathlib.Path("/")
+) -> Available:
     """Free memory of all GPUs together, else of the host; for a ``release`` that sees no GPU that of the host."""
     folders = tuple(os.environ.get("PATH", "").split(os.pathsep)) + nvidia.MORE_FOLDERS
     gpus = nvidia.observe(nvidia.Host(run, root, folders)).gpus
@@ -184,7 +225,9 @@ def memory_available(run: Runner, release: pathlib.Path | None = None, root: pat
         return Available(free, f"free on {len(gpus)} GPUs" if len(gpus) > 1 else "free on the GPU", len(gpus))
     ram = build_jobs.memory_available(root)
     if not ram:
-        raise ProblemError(Problem("memory", "no MemAvailable in /proc/meminfo", "the host's free memory", "say how much there is"))
+        raise ProblemError(
+            Problem("memory", "no MemAvailable in /proc/meminfo", "the host's free memory", "say how much there is")
+        )
     return Available(ram // _MIB, "free RAM")
 
 
@@ -195,7 +238,8 @@ def choose_fitting(
     where: str,
     margin_mib: int = MARGIN_MIB,
 ) -> Fitting:
-    """The largest of ``candidates`` that leaves ``margin_mib`` of ``available_mib`` free; raises with every one of them where none does.
+    """The largest of ``candidates`` that leaves ``margin_mib`` of ``available_mib`` free; raises with every one of them
+    where none does.
 
     Candidates with shards missing are left out, and drafts where there is anything else. ``where`` names the listing.
     """
@@ -214,7 +258,8 @@ def choose_fitting(
         if considered[-1].fits:
             return Fitting(candidate, plan, tuple(considered))
     found = (
-        f"no model in {where} that fits into {available_mib} MiB of which {margin_mib} are to stay free ({'; '.join(map(str, considered)) or 'none at all'})"
+        f"no model in {where} that fits into {available_mib} MiB of which {margin_mib} are to stay free "
+        f"({'; '.join(map(str, considered)) or 'none at all'})"
     )
     fix = "take a smaller model, a shorter context or fewer slots, or name a quant to have it whether it fits or not"
     raise ProblemError(Problem("gguf_model_quant", found, "one that fits", fix))
@@ -237,8 +282,12 @@ def _clean(environment: typing.Iterable[str]) -> list[str]:
     return ["env", *(word for name in stray for word in ("-u", name))] if stray else []
 
 
-def _run_until_told(run: Runner, command: typing.Sequence[str], folder: str, variables: typing.Mapping[str, str] | None = None) -> Result:
-    """Run the program, and where it fails without a word on the reason, again: its log is a thread's, which its end may outrun."""
+def _run_until_told(
+    run: Runner, command: typing.Sequence[str], folder: str, variables: typing.Mapping[str, str] | None = None
+) -> Result:
+    """Run the program, and where it fails without a word on the reason, again: its log is a thread's, which its end
+    may outrun.
+    """
     for _try in range(_TRIES):
         environment = {**(variables or {}), "GGML_NO_BACKTRACE": "1", "XDG_CONFIG_HOME": folder}
         result = run(command, env=environment, cwd=folder, timeout=_TIME_LIMIT)
@@ -248,15 +297,24 @@ def _run_until_told(run: Runner, command: typing.Sequence[str], folder: str, var
 
 
 def _first_error(result: Result) -> str:
-    """The program's first word on what went wrong: of its own, else of the exception that ended it, else how it ended."""
+    """The program's first word on what went wrong: of its own, else of the exception that ended it, else how it
+    ended.
+    """
     lines = [line.strip() for line in result.stderr.splitlines() if line.strip()]
     if result.code in _NOT_RUN and lines:
         return lines[-1][:300]
     errors = [line for line in lines if _ERROR.search(line)] or [line for line in lines if line.startswith("what():")]
-    return _STAMP.sub("", errors[0])[:300] if errors else f"{'signal' if result.code < 0 else 'exit status'} {abs(result.code)}"
+    return (
+        _STAMP.sub("", errors[0])[:300]
+        if errors
+        else f"{'signal' if result.code < 0 else 'exit status'} {abs(result.code)}"
+    )
 
 
 def _sees_gpu(run: Runner, release: pathlib.Path) -> bool:
-    """Whether the release can use a GPU; a line such as ``  CUDA0: NVIDIA H200 (143771 MiB, 143000 MiB free)`` names each."""
+    """Whether the release can use a GPU; a line such as ``  CUDA0:
+
+    NVIDIA H200 (143771 MiB, 143000 MiB free)`` names each.
+    """
     result = run([str(release / "bin" / PROGRAM), "--list-devices"], cwd="/", timeout=_TIME_LIMIT)
     return re.search(r"^ +\S+: .*\bMiB\b", result.stdout, re.MULTILINE) is not None

@@ -11,13 +11,31 @@ import shutil
 import typing
 
 from ansible_collections.llama_fleet.core.plugins.module_utils.host import cpus
-from ansible_collections.llama_fleet.core.plugins.module_utils.host.files import locked, require_writable, sha256_of, space_problem, sync_directory, write_json
+from ansible_collections.llama_fleet.core.plugins.module_utils.host.files import (
+    locked,
+    require_writable,
+    sha256_of,
+    space_problem,
+    sync_directory,
+    write_json,
+)
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, ProblemError, raise_if_any
 from ansible_collections.llama_fleet.core.plugins.module_utils.progress import BYTES
 from ansible_collections.llama_fleet.core.plugins.module_utils.release import archive as release_archive
 from ansible_collections.llama_fleet.core.plugins.module_utils.release import signature as release_signature
-from ansible_collections.llama_fleet.core.plugins.module_utils.release.index import INDEX, SUFFIX, Entry, is_name, parse, render
-from ansible_collections.llama_fleet.core.plugins.module_utils.release.store import Manifest, read_manifest, whole_manifest
+from ansible_collections.llama_fleet.core.plugins.module_utils.release.index import (
+    INDEX,
+    SUFFIX,
+    Entry,
+    is_name,
+    parse,
+    render,
+)
+from ansible_collections.llama_fleet.core.plugins.module_utils.release.store import (
+    Manifest,
+    read_manifest,
+    whole_manifest,
+)
 from ansible_collections.llama_fleet.core.plugins.module_utils.tools.venv import ARCHIVER
 from ansible_collections.llama_fleet.core.plugins.module_utils.untrusted import printable
 
@@ -51,7 +69,12 @@ def plan_pack(release: pathlib.Path, folder: pathlib.Path, signing_key: pathlib.
 
 
 def pack(
-    release: pathlib.Path, folder: pathlib.Path, signing_key: pathlib.Path | None, packages: Borrow, progress: Progress, run: Runner
+    release: pathlib.Path,
+    folder: pathlib.Path,
+    signing_key: pathlib.Path | None,
+    packages: Borrow,
+    progress: Progress,
+    run: Runner,
 ) -> tuple[Packed, bool]:
     """Write archive, manifest and, with a key, the signature to ``folder`` and list them in its index.json.
 
@@ -76,11 +99,16 @@ def pack(
                 return _publish(entry, work, folder), True
     except OSError as error:
         found = f"{folder}, where {release.name} cannot be packed ({error})"
-        raise ProblemError(Problem(_FOLDER, found, "a folder that can be written, and a release that can be read")) from error
+        raise ProblemError(
+            Problem(_FOLDER, found, "a folder that can be written, and a release that can be read")
+        ) from error
 
 
-def unpack(archive: typing.IO[bytes], where: str, staged: pathlib.Path, packages: Borrow, progress: Progress) -> Manifest:
-    """Unpack ``archive``, which messages call ``where``, into ``staged``, which is absent or empty; returns the manifest, which is not written there.
+def unpack(
+    archive: typing.IO[bytes], where: str, staged: pathlib.Path, packages: Borrow, progress: Progress
+) -> Manifest:
+    """Unpack ``archive``, which messages call ``where``, into ``staged``, which is absent or empty; returns the
+    manifest, which is not written there.
 
     Every file is checked against the manifest. Whatever is not in it, is there twice, leads elsewhere or
     is neither file nor link is refused; then nothing stays.
@@ -102,11 +130,17 @@ def unpack(archive: typing.IO[bytes], where: str, staged: pathlib.Path, packages
         shutil.rmtree(staged, ignore_errors=True)
         if isinstance(error, OSError):
             raise ProblemError(
-                Problem(_PACKED, f"{where}, which cannot be unpacked ({error})", "an archive and a place that can be read and written")
+                Problem(
+                    _PACKED,
+                    f"{where}, which cannot be unpacked ({error})",
+                    "an archive and a place that can be read and written",
+                )
             ) from error
         if isinstance(error, ValueError):
             fix = "do not trust it, or fetch or pack it again"
-            raise ProblemError(Problem(_PACKED, printable(f"{where} with {error}"), "an archive as llama-fleet packs them", fix)) from error
+            raise ProblemError(
+                Problem(_PACKED, printable(f"{where} with {error}"), "an archive as llama-fleet packs them", fix)
+            ) from error
         raise
 
 
@@ -137,7 +171,14 @@ def _manifest(release: pathlib.Path) -> Manifest:
     told = read_manifest(release) or {}
     manifest = whole_manifest(release, str(told.get("fingerprint")))
     if manifest is None or not is_name(_name(manifest)):
-        raise ProblemError(Problem("release", f"{release}, which is damaged or none", "a whole release", "remove that folder; it is made again"))
+        raise ProblemError(
+            Problem(
+                "release",
+                f"{release}, which is damaged or none",
+                "a whole release",
+                "remove that folder; it is made again",
+            )
+        )
     return manifest
 
 
@@ -146,7 +187,8 @@ def _name(manifest: Manifest) -> str:
 
 
 def _present(manifest: Manifest, folder: pathlib.Path, signing_key: pathlib.Path | None) -> Packed | None:
-    """The release as it lies in the folder, if it does: listed, of the right size, and signed with that key if there is one.
+    """The release as it lies in the folder, if it does: listed, of the right size, and signed with that key if there is
+    one.
 
     Whoever packed it: hosts that share a folder have the same release with other bytes, and must not pack in turn.
     """
@@ -183,10 +225,19 @@ def _entries(folder: pathlib.Path) -> list[Entry] | None:
         found = f"{folder / INDEX}, which cannot be read ({error.strerror})"
     except ValueError as error:
         found = f"{folder / INDEX} with {error}"
-    raise ProblemError(Problem(_FOLDER, found, "the index of a folder of packed releases", f"choose another folder, or remove that {INDEX}; it is made again"))
+    raise ProblemError(
+        Problem(
+            _FOLDER,
+            found,
+            "the index of a folder of packed releases",
+            f"choose another folder, or remove that {INDEX}; it is made again",
+        )
+    )
 
 
-def _write(release: pathlib.Path, manifest: Manifest, work: pathlib.Path, packages: Borrow, progress: Progress) -> Entry:
+def _write(
+    release: pathlib.Path, manifest: Manifest, work: pathlib.Path, packages: Borrow, progress: Progress
+) -> Entry:
     """Archive and manifest, on the disk below ``work``."""
     name = _name(manifest)
     progress.stage(f"packing {name}")
@@ -195,9 +246,13 @@ def _write(release: pathlib.Path, manifest: Manifest, work: pathlib.Path, packag
     try:
         with packages(_PACKAGE, ARCHIVER) as zstandard, archive.open("wb") as file:
             hashing = release_archive.HashingFile(file, archive)
-            release_archive.write(release, manifest, hashing, zstandard, min(cpus.observe().jobs, _MOST_THREADS), meter.add)
+            release_archive.write(
+                release, manifest, hashing, zstandard, min(cpus.observe().jobs, _MOST_THREADS), meter.add
+            )
     except ValueError as error:
-        raise ProblemError(Problem("release", str(error), "a whole release", f"remove {release}; it is made again")) from error
+        raise ProblemError(
+            Problem("release", str(error), "a whole release", f"remove {release}; it is made again")
+        ) from error
     write_json(work / f"{name}.json", manifest)
     return _entry(archive, manifest, hashing.sha256)
 
@@ -212,7 +267,11 @@ def _entry(archive: pathlib.Path, manifest: Manifest, sha256: str) -> Entry:
 def _publish(entry: Entry, work: pathlib.Path, folder: pathlib.Path) -> Packed:
     """Move what lies below ``work`` to its place; what the index lists is there at every moment, just as it says."""
     listed = _entries(folder)
-    others = [other for other in (_recovered(folder) if listed is None else listed) if other.name != entry.name and _is_there(other, folder)]
+    others = [
+        other
+        for other in (_recovered(folder) if listed is None else listed)
+        if other.name != entry.name and _is_there(other, folder)
+    ]
     same = any(other.name == entry.name and other.sha256 == entry.sha256 for other in listed or [])
     archive, files = folder / entry.file, [entry.file, f"{entry.name}.json"]
     if _signature(work / entry.file).exists():

@@ -23,19 +23,27 @@ if typing.TYPE_CHECKING:
     from ansible_collections.llama_fleet.core.plugins.module_utils.release.usage import Use
 
 _ROOT = "llama_cpp_root"
-# What a killed run leaves: a release half made, set aside or half removed, and a build. The name ends in its fingerprint.
+# What a killed run leaves: a release half made, set aside or half removed, and a build. The name ends in its
+# fingerprint.
 _LEFTOVER = re.compile(r"(?:\.(?:new|gone)-)?(?P<name>.+-[0-9a-f]{12})(?:-old|\.work-.*)?")
 
 
-def superfluous(root: pathlib.Path, keep: int, current: pathlib.Path | None, uses: typing.Sequence[Use]) -> list[pathlib.Path]:
+def superfluous(
+    root: pathlib.Path, keep: int, current: pathlib.Path | None, uses: typing.Sequence[Use]
+) -> list[pathlib.Path]:
     """The releases that may go, the newest first. ``keep`` counts ``current``, whatever its age; 0 keeps all.
 
     Never one that ``uses`` refers to or that is being built. Changes nothing. This process must hold no lock of another
-    release than ``current``: the kernel drops a process's lock on a file when it closes that file, if only to have looked.
+    release than ``current``: the kernel drops a process's lock on a file when it closes that file, if only to have
+    looked.
     """
     if keep <= 0:
         return []
-    others = [release.path for release in releases(root, _ROOT) if release.is_ours and not (current and _same(release.path, current))]
+    others = [
+        release.path
+        for release in releases(root, _ROOT)
+        if release.is_ours and not (current and _same(release.path, current))
+    ]
     beyond = others[keep - (1 if current else 0) :]
     return [path for path in beyond if first_use(path, uses) is None and not being_built(root, path)]
 
@@ -76,7 +84,14 @@ def _remove(root: pathlib.Path, path: pathlib.Path) -> None:
     try:
         os.rename(path, hidden)
     except OSError as error:
-        raise ProblemError(Problem(_ROOT, f"{path}, which cannot be removed ({error.strerror})", "a release that can be", "run with become or sudo")) from error
+        raise ProblemError(
+            Problem(
+                _ROOT,
+                f"{path}, which cannot be removed ({error.strerror})",
+                "a release that can be",
+                "run with become or sudo",
+            )
+        ) from error
     sync_directory(path.parent)
     # Its log first: what is hidden shows the next run that there is something left to do.
     with contextlib.suppress(OSError):
@@ -86,7 +101,11 @@ def _remove(root: pathlib.Path, path: pathlib.Path) -> None:
 
 def _clear_leftovers(root: pathlib.Path) -> None:
     """Remove what killed runs left of any release, except where another run is at work on it."""
-    places = [*(root / "releases").glob(".new-*"), *(root / "releases").glob(".gone-*"), *(root / "builds").glob("*.work-*")]
+    places = [
+        *(root / "releases").glob(".new-*"),
+        *(root / "releases").glob(".gone-*"),
+        *(root / "builds").glob("*.work-*"),
+    ]
     names = {match.group("name") for match in (_LEFTOVER.fullmatch(path.name) for path in places) if match}
     for name in sorted(names):
         with _locked_at_once(_lock(root, name)) as ours:

@@ -24,12 +24,22 @@ NAMESPACE = "llama-fleet"
 _KEY = "llama_cpp_signing_key"
 _TRUSTED = "llama_cpp_trusted_signers"
 _VALIDITY = r'valid-(?:after|before)="\d{8}(?:\d{4}(?:\d{2})?)?Z?"'
-_SIGNER = re.compile(rf"(?:(?P<options>{_VALIDITY}(?:,{_VALIDITY})*)\s+)?(?P<type>[a-z0-9@.-]+)\s+(?P<key>[A-Za-z0-9+/]+={{0,2}})(?:\s+(?P<name>\S.*))?")
-_ARMOUR = re.compile(r"-----BEGIN (?P<kind>SSH SIGNATURE|OPENSSH PRIVATE KEY)-----(?P<body>[A-Za-z0-9+/=\s]+)-----END (?P=kind)-----\s*")
+_SIGNER = re.compile(
+    rf"(?:(?P<options>{_VALIDITY}(?:,{_VALIDITY})*)\s+)?(?P<type>[a-z0-9@.-]+)\s+"
+    r"(?P<key>[A-Za-z0-9+/]+={0,2})(?:\s+(?P<name>\S.*))?"
+)
+_ARMOUR = re.compile(
+    r"-----BEGIN (?P<kind>SSH SIGNATURE|OPENSSH PRIVATE KEY)-----(?P<body>[A-Za-z0-9+/=\s]+)-----END (?P=kind)-----\s*"
+)
 # What stands before the public key: a version, or the names of the cipher that hides the private half.
 _SIGNATURE_MAGIC, _PRIVATE_MAGIC = b"SSHSIG", b"openssh-key-v1\0"
 _LONGEST = 1 << 16
-_MISSING = Problem("ssh-keygen", "no such program on the host", "OpenSSH's, which signs and verifies releases", "install openssh-client or openssh-clients")
+_MISSING = Problem(
+    "ssh-keygen",
+    "no such program on the host",
+    "OpenSSH's, which signs and verifies releases",
+    "install openssh-client or openssh-clients",
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,8 +75,17 @@ def sign(file: pathlib.Path, key: pathlib.Path, run: Runner) -> None:
     signature.chmod(0o644)
 
 
-def verify(file: pathlib.Path, signature: pathlib.Path, trusted_signers: typing.Sequence[str], run: Runner, subject: str, label: str = "") -> str:
-    """Who signed ``file``, which messages call ``label``; raises unless that is one of ``trusted_signers`` and the file is what was signed."""
+def verify(
+    file: pathlib.Path,
+    signature: pathlib.Path,
+    trusted_signers: typing.Sequence[str],
+    run: Runner,
+    subject: str,
+    label: str = "",
+) -> str:
+    """Who signed ``file``, which messages call ``label``; raises unless that is one of ``trusted_signers`` and the
+    file is what was signed.
+    """
     signers = matching(signature, trusted_signers, subject)
     name = signers[0].name or _fingerprint(signers[0].key)
     with tempfile.TemporaryDirectory(prefix="llama-fleet-") as folder:
@@ -78,21 +97,34 @@ def verify(file: pathlib.Path, signature: pathlib.Path, trusted_signers: typing.
         raise ProblemError(_MISSING)
     if not done.ok:
         found = f"{label or file.name}, whose signature by {name} does not hold ('{_reason(done)}')"
-        raise ProblemError(Problem(subject, found, "a valid signature of these bytes", "do not trust this release; pack it again or correct " + _TRUSTED))
+        raise ProblemError(
+            Problem(
+                subject,
+                found,
+                "a valid signature of these bytes",
+                "do not trust this release; pack it again or correct " + _TRUSTED,
+            )
+        )
     return name
 
 
 def matching(signature: pathlib.Path, trusted_signers: typing.Sequence[str], subject: str) -> list[_Signer]:
-    """The trusted signers whose key ``signature`` says it is from, which proves nothing yet; raises where there is none."""
+    """The trusted signers whose key ``signature`` says it is from, which proves nothing yet; raises where there is
+    none.
+    """
     raise_if_any(signer_problems(trusted_signers))
     key = signed_by(signature)
     if not key:
         found = f"{signature.name}, which is not there or no signature of SSH"
-        raise ProblemError(Problem(subject, found, f"a release signed by one of {_TRUSTED}", "pack it with llama_cpp_signing_key"))
+        raise ProblemError(
+            Problem(subject, found, f"a release signed by one of {_TRUSTED}", "pack it with llama_cpp_signing_key")
+        )
     signers = [signer for signer in map(_parse, trusted_signers) if signer is not None and signer.key == key]
     if not signers:
         found = f"{signature.name}, which is by {key.split()[0]} {_fingerprint(key)}"
-        raise ProblemError(Problem(subject, found, f"a signature by one of {_TRUSTED}", "add that key only if you know whose it is"))
+        raise ProblemError(
+            Problem(subject, found, f"a signature by one of {_TRUSTED}", "add that key only if you know whose it is")
+        )
     return signers
 
 
@@ -106,11 +138,15 @@ def signed_by(signature: pathlib.Path) -> str:
 
 
 def public_key(key: pathlib.Path) -> str:
-    """The public half of a private key (``ssh-ed25519 AAAA…``), empty where it tells none; raises where it cannot be read."""
+    """The public half of a private key (``ssh-ed25519 AAAA…``), empty where it tells none; raises where it cannot
+    be read.
+    """
     try:
         text = key.read_bytes()[:_LONGEST].decode("ascii", "replace")
     except OSError as error:
-        raise ProblemError(Problem(_KEY, f"{key}, which cannot be read ({error.strerror})", "a private key of SSH on the host")) from error
+        raise ProblemError(
+            Problem(_KEY, f"{key}, which cannot be read ({error.strerror})", "a private key of SSH on the host")
+        ) from error
     return _public_key(text, _PRIVATE_MAGIC, 3)
 
 
@@ -164,5 +200,10 @@ def _fingerprint(key: str) -> str:
 
 def _reason(done: Result) -> str:
     """What ssh-keygen complains of, without its banner and the file of ours that it may name."""
-    lines = [re.sub(r"^(\S*/allowed_signers:\d+: |Enter passphrase: )+", "", line.strip()) for line in (done.stderr or done.stdout).splitlines()]
-    return next((line for line in lines if line and not line.startswith(("@", "Signing file"))), f"exit code {done.code}")
+    lines = [
+        re.sub(r"^(\S*/allowed_signers:\d+: |Enter passphrase: )+", "", line.strip())
+        for line in (done.stderr or done.stdout).splitlines()
+    ]
+    return next(
+        (line for line in lines if line and not line.startswith(("@", "Signing file"))), f"exit code {done.code}"
+    )

@@ -13,7 +13,14 @@ import typing
 
 from ansible_collections.llama_fleet.core.plugins.module_utils.gguf.tiny_model import write_tiny_model
 from ansible_collections.llama_fleet.core.plugins.module_utils.host.scratch import scratch
-from ansible_collections.llama_fleet.core.plugins.module_utils.untrusted import Many, Number, Real, Record, ShapeError, parse
+from ansible_collections.llama_fleet.core.plugins.module_utils.untrusted import (
+    Many,
+    Number,
+    Real,
+    Record,
+    ShapeError,
+    parse,
+)
 
 if typing.TYPE_CHECKING:
     from ansible_collections.llama_fleet.core.plugins.module_utils.host.commands import Result, Runner
@@ -43,7 +50,9 @@ class Outcome:
 
 
 def smoke_test(programs: pathlib.Path, on_gpu: bool, run: Runner) -> Outcome:
-    """Decode with ``llama-bench`` of ``programs`` on the CPU, and with ``on_gpu`` on every GPU by itself, of which there has to be one."""
+    """Decode with ``llama-bench`` of ``programs`` on the CPU, and with ``on_gpu`` on every GPU by itself, of which
+    there has to be one.
+    """
     report: dict[str, typing.Any] = {}
     with _model_for_anybody() as model:
         folder = model.parent
@@ -63,7 +72,8 @@ def smoke_test(programs: pathlib.Path, on_gpu: bool, run: Runner) -> Outcome:
 
 
 def smoke_test_as_it_is(programs: pathlib.Path, on_gpu: bool, run: Runner) -> tuple[Outcome, list[str]]:
-    """The same for binaries that are not to be compiled again: a variant for this CPU that dies by an illegal instruction is removed.
+    """The same for binaries that are not to be compiled again: a variant for this CPU that dies by an illegal
+    instruction is removed.
 
     The next best then takes its place. Returns the names of what was removed too.
     """
@@ -91,7 +101,9 @@ def _loaded_variant(programs: pathlib.Path, run: Runner) -> pathlib.Path | None:
     """The library of ``programs`` that llama-bench takes for this CPU, None where it is no variant of several."""
     with _model_for_anybody() as model:
         folder = model.parent
-        told = _LOADED_VARIANT.search(run([*bench_command(programs, model, CPU), "-v"], cwd=str(folder), timeout=TIME_LIMIT).stderr)
+        told = _LOADED_VARIANT.search(
+            run([*bench_command(programs, model, CPU), "-v"], cwd=str(folder), timeout=TIME_LIMIT).stderr
+        )
     variant = programs / pathlib.Path(told[1]).name if told else None
     return variant if variant is not None and variant.is_file() else None
 
@@ -102,11 +114,14 @@ def parse_devices(text: str) -> list[str]:
 
 
 def bench_command(programs: pathlib.Path, model: pathlib.Path, device: str, beside_gpu: bool = False) -> list[str]:
-    """The command that decodes a prompt of 32 tokens and generates 4. A GPU is named, else the CPU would silently step in.
+    """The command that decodes a prompt of 32 tokens and generates 4. A GPU is named, else the CPU would silently step
+    in.
 
     Without layers of the model on it a GPU ``beside`` the CPU would still take part in prompts.
     """
-    where = ["-ngl", "0", *(["-dev", "none"] if beside_gpu else [])] if device == CPU else ["-ngl", "99", "-dev", device]
+    where = (
+        ["-ngl", "0", *(["-dev", "none"] if beside_gpu else [])] if device == CPU else ["-ngl", "99", "-dev", device]
+    )
     return [str(programs / "llama-bench"), "-m", str(model), "-p", "32", "-n", "4", "-r", "1", "-o", "json", *where]
 
 

@@ -11,7 +11,12 @@ import shutil
 import stat
 import typing
 
-from ansible_collections.llama_fleet.core.plugins.module_utils.host.files import read_json, sha256_of, sync_directory, write_json
+from ansible_collections.llama_fleet.core.plugins.module_utils.host.files import (
+    read_json,
+    sha256_of,
+    sync_directory,
+    write_json,
+)
 from ansible_collections.llama_fleet.core.plugins.module_utils.untrusted import (
     NAME,
     SHA256,
@@ -36,7 +41,11 @@ LONGEST_MANIFEST = 4 << 20  # bytes: one has 60 KB
 _TEXT = Text(most=8192)
 _FLAG = Record(
     {"names": Many(_TEXT)},
-    {**dict.fromkeys(("value", "environment", "advice"), Word()), "removed": Flag(), **dict.fromkeys(("choices", "meanings"), Many(Word()))},
+    {
+        **dict.fromkeys(("value", "environment", "advice"), Word()),
+        "removed": Flag(),
+        **dict.fromkeys(("choices", "meanings"), Many(Word())),
+    },
     others=Plain(2),
 )
 # Of a release that was built, taken or carried here: another host may have written it.
@@ -81,7 +90,9 @@ def release_path(root: pathlib.Path, build: str, fingerprint: str) -> pathlib.Pa
 
 
 def whole_manifest(path: pathlib.Path, fingerprint: str) -> Manifest | None:
-    """The manifest of the release at ``path`` if it has this fingerprint, or one that begins so, and every file its size; no content is read."""
+    """The manifest of the release at ``path`` if it has this fingerprint, or one that begins so, and every file its
+    size; no content is read.
+    """
     manifest = read_manifest(path)
     if manifest is None or not fingerprint or not str(manifest.get("fingerprint")).startswith(fingerprint):
         return None
@@ -105,7 +116,11 @@ def find_release(root: pathlib.Path, parts: typing.Mapping[str, typing.Any]) -> 
 
 def find_good(root: pathlib.Path, fits: typing.Callable[[Manifest], bool]) -> tuple[pathlib.Path, Manifest] | None:
     """The newest whole release whose manifest ``fits``."""
-    found = ((path, manifest) for path, manifest in _manifests(root) if fits(manifest) and whole_manifest(path, manifest.get("fingerprint", "")))
+    found = (
+        (path, manifest)
+        for path, manifest in _manifests(root)
+        if fits(manifest) and whole_manifest(path, manifest.get("fingerprint", ""))
+    )
     return next(found, None)
 
 
@@ -138,7 +153,10 @@ def copy_programs(source: pathlib.Path, target: pathlib.Path) -> None:
 
 
 def copy_regular(source: pathlib.Path, target: pathlib.Path) -> None:
-    """Copy a file that another user may have written, with its mode but not its owner. Raises OSError where it is a link, or no file."""
+    """Copy a file that another user may have written, with its mode but not its owner.
+
+    Raises OSError where it is a link, or no file.
+    """
     with os.fdopen(os.open(source, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
         found = os.fstat(file.fileno())
         if not stat.S_ISREG(found.st_mode) or found.st_nlink > 1:
@@ -150,7 +168,9 @@ def copy_regular(source: pathlib.Path, target: pathlib.Path) -> None:
 
 def describe(path: pathlib.Path) -> Manifest:
     """sha256 and size of every file of the release, and where its links point."""
-    files = [file for file in sorted(path.rglob("*")) if file.name != MANIFEST and (file.is_file() or file.is_symlink())]
+    files = [
+        file for file in sorted(path.rglob("*")) if file.name != MANIFEST and (file.is_file() or file.is_symlink())
+    ]
     plain = [file for file in files if not file.is_symlink()]
     return {
         "files": {str(file.relative_to(path)): sha256_of(file) for file in plain},

@@ -1,9 +1,11 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""Wait until a server that is about to be stopped has nothing to do, within a limit, and count the requests that it was not given the time for.
+"""Wait until a server that is about to be stopped has nothing to do, within a limit, and count the requests that it was
+not given the time for.
 
-On SIGTERM llama-server closes its listener, cancels what runs and does not end while a client stays: nothing is won by waiting then.
-It serves on while it is drained, also new clients, for it cannot turn only those away. So the limit counts, however busy it is.
+On SIGTERM llama-server closes its listener, cancels what runs and does not end while a client stays: nothing is won by
+waiting then. It serves on while it is drained, also new clients, for it cannot turn only those away. So the limit
+counts, however busy it is.
 """
 
 from __future__ import annotations
@@ -29,7 +31,10 @@ _MODELS = untrusted.Record({"data": untrusted.Many(untrusted.Record({"id": untru
 
 @dataclasses.dataclass(frozen=True)
 class Drained:
-    """Requests ``in_flight`` when the server was to be stopped, and those of then or later that were ``cut``; UNKNOWN where it does not tell."""
+    """Requests ``in_flight`` when the server was to be stopped, and those of then or later that were ``cut``;
+
+    UNKNOWN where it does not tell.
+    """
 
     in_flight: int = 0
     cut: int = 0
@@ -40,7 +45,10 @@ class Drained:
         if self.cut <= 0:
             return ""
         requests = "1 request was" if self.cut == 1 else f"{self.cut} requests were"
-        return f"{requests} cut, for the server was still busy after llama_server_drain_timeout; raise that, or keep new clients away before a change"
+        return (
+            f"{requests} cut, for the server was still busy after llama_server_drain_timeout; raise that, or keep "
+            f"new clients away before a change"
+        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,8 +59,14 @@ class Patience:
     clock: Clock = dataclasses.field(default_factory=Clock)
 
 
-def drain(fetch: server_metrics.Fetch, patience: Patience, alive: typing.Callable[[], bool], told: typing.Callable[[int, int], None]) -> Drained:
-    """Wait until nothing is in flight; ``told`` gets the number of requests and the seconds that are left, each time it has waited for more.
+def drain(
+    fetch: server_metrics.Fetch,
+    patience: Patience,
+    alive: typing.Callable[[], bool],
+    told: typing.Callable[[int, int], None],
+) -> Drained:
+    """Wait until nothing is in flight; ``told`` gets the number of requests and the seconds that are left, each time it
+    has waited for more.
 
     A server that does not answer, that sleeps or that tells nothing is not waited for, and none is woken.
     """
@@ -71,12 +85,17 @@ def drain(fetch: server_metrics.Fetch, patience: Patience, alive: typing.Callabl
 
 
 def _busy(fetch: server_metrics.Fetch) -> int | None:
-    """Count the requests that are computed or wait; UNKNOWN where only the number is not told this time, None where waiting for it is of no use."""
+    """Count the requests that are computed or wait;
+
+    UNKNOWN where only the number is not told this time, None where waiting for it is of no use.
+    """
     reply = fetch("/props")
     if reply.status == _LOADING:
         return 0
     try:
-        properties = untrusted.parse(reply.text, _PROPERTIES, "/props", server_metrics.LARGEST) if reply.status == _OK else None
+        properties = (
+            untrusted.parse(reply.text, _PROPERTIES, "/props", server_metrics.LARGEST) if reply.status == _OK else None
+        )
     except untrusted.ShapeError:
         properties = None
     if properties is None:
@@ -98,7 +117,11 @@ def _router(fetch: server_metrics.Fetch) -> int | None:
     """The same over all models that are loaded: one that is not has nothing in flight, and a question would load it."""
     reply = fetch("/v1/models")
     try:
-        models = untrusted.parse(reply.text, _MODELS, "/v1/models", server_metrics.LARGEST)["data"] if reply.status == _OK else []
+        models = (
+            untrusted.parse(reply.text, _MODELS, "/v1/models", server_metrics.LARGEST)["data"]
+            if reply.status == _OK
+            else []
+        )
     except untrusted.ShapeError:
         return None
     loaded = [model["id"] for model in models if model.get("status", {}).get("value") == "loaded"]

@@ -1,6 +1,8 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""The gate of a generation that its caller is to execute: it runs once as a child of ours, on a port that nobody else knows."""
+"""The gate of a generation that its caller is to execute: it runs once as a child of ours, on a port that nobody
+else knows.
+"""
 
 from __future__ import annotations
 
@@ -23,9 +25,14 @@ _HOST = "127.0.0.1"
 
 
 def prove(switch: Switch, generation: Generation, back: Generation | None) -> Started:
-    """Let ``generation``, which is current, pass its gate; where it does not, ``back`` is current again, or nothing is. Nothing runs afterwards."""
+    """Let ``generation``, which is current, pass its gate; where it does not, ``back`` is current again, or nothing is.
+
+    Nothing runs afterwards.
+    """
     options = switch.options
-    runtime = ProcessRuntime(options.folder, options.runtime_root, options.stop_timeout, user=server_user.number(options))
+    runtime = ProcessRuntime(
+        options.folder, options.runtime_root, options.stop_timeout, user=server_user.number(options)
+    )
     here = _on_loopback(generation, _free_port())
     measure = server_speed.baseline(options.min_speed_ratio, generation.model, back, reversed(switch.store.all()))
     switch.progress.stage("proving llama-server before it starts")
@@ -45,7 +52,9 @@ def _on_loopback(generation: Generation, port: int) -> Generation:
     options = {**generation.options, "host": _HOST, "port": port}
     command = [*generation.command, "--host", _HOST, "--port", str(port)]
     variables = {**generation.variables, "LLAMA_ARG_HOST": _HOST, "LLAMA_ARG_PORT": str(port)}
-    return dataclasses.replace(generation, manifest={**generation.manifest, "options": options, "command": command, "environment": variables})
+    return dataclasses.replace(
+        generation, manifest={**generation.manifest, "options": options, "command": command, "environment": variables}
+    )
 
 
 def _free_port() -> int:
@@ -54,7 +63,9 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def _failure(switch: Switch, generation: Generation, runtime: ProcessRuntime, reason: str, back: Generation | None) -> ProblemError:
+def _failure(
+    switch: Switch, generation: Generation, runtime: ProcessRuntime, reason: str, back: Generation | None
+) -> ProblemError:
     """Back to the generation ``back``; the error that tells all of it."""
     if back is None:
         switch.store.forget_current()

@@ -20,7 +20,9 @@ Result = dict[str, typing.Any]
 Diff = list[dict[str, str]]
 
 
-def facts(options: Options, runtime_name: str, runtime: Runtime, generation: Generation | None, changed: bool, diff: Diff) -> Result:
+def facts(
+    options: Options, runtime_name: str, runtime: Runtime, generation: Generation | None, changed: bool, diff: Diff
+) -> Result:
     """What every result has, with nothing in what only a server that is to run has."""
     texts = dict.fromkeys(("endpoint", "certificate", "device", "environment_file", "answer"), "")
     lists: Result = {name: [] for name in ("command", "changed_parts", "memory", "warnings")}
@@ -55,7 +57,11 @@ def served(
     threads = variables.get("LLAMA_ARG_THREADS", "")
     said: Result = {}
     if started:
-        said = {"answer": started.passed.answer, "speed": started.passed.speed or started.generation.speed, "pid": started.process.pid}
+        said = {
+            "answer": started.passed.answer,
+            "speed": started.passed.speed or started.generation.speed,
+            "pid": started.process.pid,
+        }
     return {
         "generation": number,
         "endpoint": endpoint_of(options),
@@ -76,7 +82,11 @@ def diff_of(folder: str, before: Generation | None, texts: typing.Mapping[str, s
     """The rendered files of the generation ``before`` against ``texts``."""
     old = {name: before.text(name) for name in before.files} if before else {}
     names = sorted({*old, *texts})
-    return [part(f"{folder}/{name}", old.get(name, ""), texts.get(name, "")) for name in names if old.get(name, "") != texts.get(name, "")]
+    return [
+        part(f"{folder}/{name}", old.get(name, ""), texts.get(name, ""))
+        for name in names
+        if old.get(name, "") != texts.get(name, "")
+    ]
 
 
 def part(header: str, before: str, after: str) -> dict[str, str]:

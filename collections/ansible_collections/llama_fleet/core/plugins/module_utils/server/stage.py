@@ -36,7 +36,15 @@ _AT_ONCE = server_gate.Limit(5, "the time that a plan takes")
 
 
 # The variables that count for whatever is to become of an instance.
-_OF_EVERY_STATE = ("instance", "root", "runtime_root", "to_generation", "ready_timeout", "drain_timeout", "stop_timeout")
+_OF_EVERY_STATE = (
+    "instance",
+    "root",
+    "runtime_root",
+    "to_generation",
+    "ready_timeout",
+    "drain_timeout",
+    "stop_timeout",
+)
 
 
 class Stage:
@@ -58,7 +66,9 @@ class Stage:
         started = self.options.state == "started"
         # A typo in an option of a server must not keep anyone from stopping it, or from going back.
         names = {f"llama_server_{name}" for name in _OF_EVERY_STATE}
-        raise_if_any(problem for problem in server_options.problems(self.options) if not started and problem.subject in names)
+        raise_if_any(
+            problem for problem in server_options.problems(self.options) if not started and problem.subject in names
+        )
         if self.dry:
             return action()
         unwritable = self.planner.unwritable()
@@ -83,7 +93,11 @@ class Stage:
         self.store.sweep()
         unit = self.options.unit
         container = f"{unit.rpartition('.')[0]}.container"
-        places = {self.options.runtime_root: f"{self.options.instance}.json", self.host.unit_root: unit, self.host.container_root: container}
+        places = {
+            self.options.runtime_root: f"{self.options.instance}.json",
+            self.host.unit_root: unit,
+            self.host.container_root: container,
+        }
         for folder, name in places.items():
             for leftover in folder.glob(f".{name}.*.new"):
                 leftover.unlink()
@@ -105,7 +119,9 @@ class Stage:
         if plan.serves and plan.current and plan.process:
             runtime = self.planner.runtime()
             try:
-                passed = self.switch.gate(runtime, plan.current, plan.process, self.options.prompt, brief=plan.current.good)
+                passed = self.switch.gate(
+                    runtime, plan.current, plan.process, self.options.prompt, brief=plan.current.good
+                )
             except (server_gate.AnswerError, server_gate.HeldError) as error:
                 raise self.switch.failure(plan.current, runtime, str(error), self._back(plan.current)) from error
             except server_gate.GateError:
@@ -119,12 +135,17 @@ class Stage:
         return self._switch(plan, notes, diff, assessment)
 
     def _asked(self, plan: Plan) -> Started | None:
-        """That an instance of which nothing changes is good, so that no run need ask it again; None where a run has something to do."""
+        """That an instance of which nothing changes is good, so that no run need ask it again;
+
+        None where a run has something to do.
+        """
         current = plan.current
         if plan.changed or current is None or plan.process is None or not current.good or self.store.unfinished:
             return None
         try:
-            passed = self.switch.gate(self.planner.runtime(), current, plan.process, self.options.prompt, brief=True, limit=_AT_ONCE)
+            passed = self.switch.gate(
+                self.planner.runtime(), current, plan.process, self.options.prompt, brief=True, limit=_AT_ONCE
+            )
         except server_gate.GateError:
             return None
         return Started(current, plan.process, passed)
@@ -178,11 +199,17 @@ class Stage:
                 return unchanged
         server_rollback.require_whole(self.planner, generation)
         assessment = self.planner.prove_again(generation)
-        diff = server_result.diff_of(self._current_folder, current, {name: generation.text(name) for name in generation.files})
+        diff = server_result.diff_of(
+            self._current_folder, current, {name: generation.text(name) for name in generation.files}
+        )
         if self.dry:
             return self._rollback_result(generation, runtime, True, diff, assessment)
         self.store.begin_rollback(generation.number)
-        back = current if current and not is_current and (current.good or self.planner.is_running(current, process)) else None
+        back = (
+            current
+            if current and not is_current and (current.good or self.planner.is_running(current, process))
+            else None
+        )
         try:
             started = self.switch.to(generation, back, measured=False)
         finally:
@@ -204,7 +231,9 @@ class Stage:
             runtime.start_at_boot()
         self.store.end_stop()
         self.store.end_rollback()
-        return self._rollback_result(generation, runtime, changed, [], Assessment(), Started(generation, process, passed))
+        return self._rollback_result(
+            generation, runtime, changed, [], Assessment(), Started(generation, process, passed)
+        )
 
     def _rollback_result(
         self,
@@ -251,7 +280,9 @@ class Stage:
         before = "started" if up else "ended" if ended else "stopped" if remains else "absent"
         diff = [server_result.part(self.options.instance, f"{before}\n", f"{self.options.state}\n")] if changed else []
         name = current.runtime if current else self.planner.runtime_name
-        facts = server_result.facts(self.options, name, self.planner.runtime(current), None if absent else current, changed, diff)
+        facts = server_result.facts(
+            self.options, name, self.planner.runtime(current), None if absent else current, changed, diff
+        )
         warnings = [self.switch.drained.warning] if self.switch.drained.warning else []
         return {**facts, **self._drained(), "warnings": warnings}
 
@@ -273,17 +304,28 @@ class Stage:
     def _diff(self, plan: Plan) -> Diff:
         if plan.same:
             return []
-        texts = {"environment": environment_file(variables_of(plan.content, self.options.folder, plan.number)), **plan.content.files}
+        texts = {
+            "environment": environment_file(variables_of(plan.content, self.options.folder, plan.number)),
+            **plan.content.files,
+        }
         return server_result.diff_of(self._current_folder, plan.current, texts)
 
     def _result(
-        self, plan: Plan, generation: Generation | None, diff: Diff, assessment: Assessment, started: Started | None = None, restarted: bool = False
+        self,
+        plan: Plan,
+        generation: Generation | None,
+        diff: Diff,
+        assessment: Assessment,
+        started: Started | None = None,
+        restarted: bool = False,
     ) -> Result:
         changed = plan.changed or restarted
         content = plan.content
         what = (content.options, content.variables, content.command, assessment, started)
         result = {
-            **server_result.facts(self.options, self.planner.runtime_name, self.planner.runtime(), generation, changed, diff),
+            **server_result.facts(
+                self.options, self.planner.runtime_name, self.planner.runtime(), generation, changed, diff
+            ),
             **server_result.served(str(self.options.folder), generation.number if generation else plan.number, *what),
             **self._drained(),
             "changed_parts": plan.changed_parts,

@@ -57,9 +57,13 @@ class Switch:
         self.drained = server_drain.Drained()
 
     def to(self, generation: Generation, back: Generation | None, measured: bool) -> Started:
-        """Start ``generation`` in place of what runs, and ``back`` again where that fails. ``measured`` says whether its speed is judged."""
+        """Start ``generation`` in place of what runs, and ``back`` again where that fails.
+
+        ``measured`` says whether its speed is judged.
+        """
         runtime = self.planner.runtime(generation)
-        # Whatever is written once the old one is touched is there before that: a full disk stops a run here, and leaves all as it is.
+        # Whatever is written once the old one is touched is there before that: a full disk stops a run here, and leaves
+        # all as it is.
         ways = [(found, self.planner.runtime(found)) for found in (generation, back) if found]
         with files.reserved(*server_room.wanted(self.options.folder, ways)):
             self.drain()
@@ -82,17 +86,25 @@ class Switch:
         return Started(generation, process, passed)
 
     def _marked(self, started: Started) -> Generation:
-        """The generation, noted as good. It serves, so it stays where that cannot be written: the next run asks it again and notes it."""
+        """The generation, noted as good.
+
+        It serves, so it stays where that cannot be written: the next run asks it again and notes it.
+        """
         try:
             return self.store.mark_good(started.generation, started.passed.speed)
         except OSError as error:
             number = started.generation.number
             found = f"generation {number}, which serves and passed its gate, but cannot be noted as good: {error}"
             fix = "mend the file system and run it again: the server goes on meanwhile"
-            raise ProblemError(Problem(f"instance {self.options.instance}", found, "a record of it that can be written", fix)) from error
+            raise ProblemError(
+                Problem(f"instance {self.options.instance}", found, "a record of it that can be written", fix)
+            ) from error
 
     def drain(self) -> None:
-        """Let what runs end the requests that it has, as far as llama_server_drain_timeout allows. Nothing is changed yet."""
+        """Let what runs end the requests that it has, as far as llama_server_drain_timeout allows.
+
+        Nothing is changed yet.
+        """
         process = next(iter(self.planner.own_processes()), None)
         generation = self._run_by(process) if process else None
         if process is None or generation is None:
@@ -102,7 +114,9 @@ class Switch:
         self.drained = server_drain.drain(fetch, patience, lambda: processes.alive(process), self._tell_waiting)
 
     def _run_by(self, process: processes.Process) -> Generation | None:
-        """The generation that a process was started as, which after a run that was killed is not always the current one."""
+        """The generation that a process was started as, which after a run that was killed is not always the current
+        one.
+        """
         number = processes.environment(process.pid).get(GENERATION_VARIABLE, "")
         return (self.store.get(int(number)) if number.isdigit() else None) or self.store.current()
 
@@ -126,10 +140,15 @@ class Switch:
         brief: bool = False,
         limit: server_gate.Limit | None = None,
     ) -> server_gate.Passed:
-        """Wait until it is good; ``brief`` is for one that was good before, ``limit`` for where the usual one is not right."""
+        """Wait until it is good;
+
+        ``brief`` is for one that was good before, ``limit`` for where the usual one is not right.
+        """
         options = generation.options
         alias = generation.variables.get("LLAMA_ARG_ALIAS", "")
-        expected = server_gate.Expected(options["model"], options["parallel"], options["ctx_size"], mode_of(options), prompt, alias, brief, measure)
+        expected = server_gate.Expected(
+            options["model"], options["parallel"], options["ctx_size"], mode_of(options), prompt, alias, brief, measure
+        )
         try:
             passed = server_gate.pass_gate(
                 server_gate.asker(base_of(options), server_trust.of(generation, process)),
@@ -161,7 +180,9 @@ class Switch:
             return cut
         plan = {row["device"]: row["model_mib"] for row in generation.manifest.get("memory_plan", [])}
         wanted = plan.get(HOST, 0 if options.backend == CUDA else int(generation.manifest.get("model_size", 0)) >> 20)
-        warning = server_memory_free.lock_warning(server_memory_free.locked_bytes(started.process.pid), wanted, generation.runtime)
+        warning = server_memory_free.lock_warning(
+            server_memory_free.locked_bytes(started.process.pid), wanted, generation.runtime
+        )
         return [*cut, warning] if warning else cut
 
     # -- failure --------------------------------------------------------------------------------
@@ -184,14 +205,18 @@ class Switch:
         )
 
     def _strangers(self, generation: Generation) -> str:
-        """Who else has the port of ``generation``, which may be why it does not answer there; empty where nobody has."""
+        """Who else has the port of ``generation``, which may be why it does not answer there; empty where nobody
+        has.
+        """
         own = [process.pid for process in self.planner.own_processes()]
         found = ports.listeners(generation.port, generation.host, likely=own)
         others = [listener for listener in found if not any(processes.descends(listener.pid, pid) for pid in own)]
         return server_trust.held(others) if others else ""
 
     def await_port(self, generation: Generation) -> None:
-        """Give whatever has the port, but the instance itself, the time to leave it: until then nothing can be started there."""
+        """Give whatever has the port, but the instance itself, the time to leave it: until then nothing can be
+        started there.
+        """
         end = time.monotonic() + PORT_SECONDS
         while self._strangers(generation) and time.monotonic() < end:
             time.sleep(0.1)
@@ -223,9 +248,11 @@ class Switch:
 
 
 def no_gpu(opened: typing.Sequence[str], listed: typing.Iterable[tuple[str, str, str]], pid: int) -> str:
-    """Why ``pid`` cannot be said to compute on a GPU; empty where it has one open, or where only the driver can tell and does.
+    """Why ``pid`` cannot be said to compute on a GPU; empty where it has one open, or where only the driver can tell
+    and does.
 
-    A server that runs has files open: where none is seen, this user may not look. It is not taken for good without a proof.
+    A server that runs has files open: where none is seen, this user may not look. It is not taken for good without a
+    proof.
     """
     if any(target.startswith(("/dev/nvidia", "/dev/dxg")) for target in opened):
         return ""
@@ -233,17 +260,26 @@ def no_gpu(opened: typing.Sequence[str], listed: typing.Iterable[tuple[str, str,
         return "it has no GPU open, though llama_server_backend is cuda"
     if any(int(found) == pid for found, _gpu, _mib in listed):
         return ""
-    return f"whether it has a GPU open cannot be seen by this user (uid {os.geteuid()}), nor does nvidia-smi list its process {pid}: run with become or sudo"
+    return (
+        f"whether it has a GPU open cannot be seen by this user (uid {os.geteuid()}), nor does nvidia-smi list its "
+        f"process {pid}: run with become or sudo"
+    )
 
 
 def too_few_gpus(generation: Generation, listed: typing.Iterable[tuple[str, str, str]], pid: int) -> str:
-    """Why ``pid`` does not compute on as many GPUs as it was given, by the driver's list; empty where it does, or where the list cannot tell."""
+    """Why ``pid`` does not compute on as many GPUs as it was given, by the driver's list; empty where it does, or
+    where the list cannot tell.
+    """
     wanted = generation.variables.get("LLAMA_ARG_DEVICE", "").split(",")
     used = {gpu for found, gpu, _mib in listed if int(found) == pid}
     # In a container the driver does not see us, and slices of one GPU have its name.
     if not used or generation.options.get("split_mode") == "none" or any(gpu.startswith("MIG") for gpu in used):
         return ""
-    return f"it computes on {len(used)} of the {len(wanted)} devices {', '.join(wanted)}" if len(used) < len(wanted) else ""
+    return (
+        f"it computes on {len(used)} of the {len(wanted)} devices {', '.join(wanted)}"
+        if len(used) < len(wanted)
+        else ""
+    )
 
 
 def _limit(generation: Generation, ready_timeout: int = 0) -> server_gate.Limit:
@@ -268,4 +304,7 @@ def mode_of(options: typing.Mapping[str, typing.Any]) -> str:
         return "rerank"
     if options.get("embeddings"):
         return "embedding"
-    return next((_MODES[name] for name, value in options["extra_options"].items() if name in _MODES and value is not False), "completion")
+    return next(
+        (_MODES[name] for name, value in options["extra_options"].items() if name in _MODES and value is not False),
+        "completion",
+    )

@@ -18,7 +18,14 @@ if typing.TYPE_CHECKING:
 
 _COMPILERS = ("c++", "g++", "clang++")
 # What is found missing → the Debian package that brings it.
-_PACKAGES = {"compiler": "g++", "git": "git", "openssl": "libssl-dev", "libgomp.so.1": "libgomp1", "libssl.so.3": "libssl3", "libstdc++.so.6": "libstdc++6"}
+_PACKAGES = {
+    "compiler": "g++",
+    "git": "git",
+    "openssl": "libssl-dev",
+    "libgomp.so.1": "libgomp1",
+    "libssl.so.3": "libssl3",
+    "libstdc++.so.6": "libstdc++6",
+}
 # What binaries that were built elsewhere load from the host.
 _LIBRARIES = ("libgomp.so.1", "libssl.so.3", "libstdc++.so.6")
 
@@ -55,10 +62,15 @@ def _has_openssl_headers() -> bool:
 
 
 def missing_libraries(beside: typing.Container[str] = (), root: pathlib.Path = pathlib.Path("/")) -> tuple[str, ...]:
-    """Libraries that binaries built elsewhere need and that are neither on the host nor ``beside`` them; ``packages`` knows what brings them."""
+    """Libraries that binaries built elsewhere need and that are neither on the host nor ``beside`` them;
+
+    ``packages`` knows what brings them.
+    """
     places = [root / folder for folder in ("lib", "lib64", "usr/lib", "usr/lib64", "usr/local/lib")]
     places += [place for folder in ("lib", "usr/lib") for place in (root / folder).glob("*-linux-gnu")]
-    return tuple(name for name in _LIBRARIES if name not in beside and not any((place / name).exists() for place in places))
+    return tuple(
+        name for name in _LIBRARIES if name not in beside and not any((place / name).exists() for place in places)
+    )
 
 
 def can_install() -> bool:
@@ -80,7 +92,12 @@ def missing_problem(names: typing.Sequence[str], variable: str) -> Problem:
     else:
         fix = f"install them, or set {variable} to true"
     wanted = " ".join(packages(names))
-    return Problem("compiler" if "compiler" in names else wanted, f"no {one_of(packages(names))}", f"what the packages {wanted} bring", fix)
+    return Problem(
+        "compiler" if "compiler" in names else wanted,
+        f"no {one_of(packages(names))}",
+        f"what the packages {wanted} bring",
+        fix,
+    )
 
 
 def install(names: typing.Sequence[str], run: Runner) -> None:
@@ -91,9 +108,16 @@ def install(names: typing.Sequence[str], run: Runner) -> None:
     updated = run([*apt, "update"], env=environment, timeout=900)
     done = run([*apt, "install", "-y", "--no-install-recommends", *packages(names)], env=environment, timeout=3600)
     if not done.ok:
-        lines = [line for line in f"{done.stderr}\n{updated.stderr}".splitlines() if line.startswith("E:")] or [done.stderr.strip() or "no message"]
+        lines = [line for line in f"{done.stderr}\n{updated.stderr}".splitlines() if line.startswith("E:")] or [
+            done.stderr.strip() or "no message"
+        ]
         raise ProblemError(
-            Problem("compiler", f"'{lines[0]}' from apt-get", f"the packages {' '.join(packages(names))}", "install them by hand, then run again")
+            Problem(
+                "compiler",
+                f"'{lines[0]}' from apt-get",
+                f"the packages {' '.join(packages(names))}",
+                "install them by hand, then run again",
+            )
         )
 
 
@@ -104,7 +128,11 @@ def compiler_version(compiler: str, run: Runner) -> str:
     version = re.search(r"^(?!Configured).*\b(gcc|clang) version .*$", text, re.MULTILINE)
     target = re.search(r"^Target: (.*)$", text, re.MULTILINE)
     if not shown.ok or version is None:
-        raise ProblemError(Problem("compiler", f"{compiler}, which does not tell its version", "a GCC or Clang that runs", "install g++"))
+        raise ProblemError(
+            Problem(
+                "compiler", f"{compiler}, which does not tell its version", "a GCC or Clang that runs", "install g++"
+            )
+        )
     return " ".join(filter(None, [version.group().strip(), target.group(1).strip() if target else ""]))
 
 
@@ -114,5 +142,7 @@ def toolkit_version(toolkit: str, variable: str, run: Runner) -> str:
     shown = run([nvcc, "--version"], timeout=60)
     version = re.search(r"\bV([0-9]+(?:\.[0-9]+)+)", shown.stdout)
     if not shown.ok or version is None:
-        raise ProblemError(Problem(variable, f"'{toolkit}', whose bin/nvcc does not run", "the folder of a CUDA toolkit"))
+        raise ProblemError(
+            Problem(variable, f"'{toolkit}', whose bin/nvcc does not run", "the folder of a CUDA toolkit")
+        )
     return version.group(1)

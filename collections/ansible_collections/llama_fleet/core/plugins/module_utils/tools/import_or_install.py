@@ -62,4 +62,11 @@ def _site_packages(root: pathlib.Path) -> pathlib.Path:
         return place
     found = ", ".join(sorted(path.name for path in (tools_venv.folder(root) / "lib").glob("python*"))) or "no Python"
     place = tools_venv.folder(root)
-    raise ProblemError(Problem(str(place), f"an environment of {found}", f"one of {version}, which runs this module", "remove that folder; it is made again"))
+    raise ProblemError(
+        Problem(
+            str(place),
+            f"an environment of {found}",
+            f"one of {version}, which runs this module",
+            "remove that folder; it is made again",
+        )
+    )

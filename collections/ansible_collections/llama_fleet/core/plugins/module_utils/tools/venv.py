@@ -15,7 +15,12 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.download im
 from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.pinned import Package
 from ansible_collections.llama_fleet.core.plugins.module_utils.host import verified
 from ansible_collections.llama_fleet.core.plugins.module_utils.host.commands import Result, Runner, run
-from ansible_collections.llama_fleet.core.plugins.module_utils.host.files import locked, read_json, write_atomic, write_json
+from ansible_collections.llama_fleet.core.plugins.module_utils.host.files import (
+    locked,
+    read_json,
+    write_atomic,
+    write_json,
+)
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, ProblemError
 from ansible_collections.llama_fleet.core.plugins.module_utils.progress import Progress
 from ansible_collections.llama_fleet.core.plugins.module_utils.tools import pins as tool_pins
@@ -57,7 +62,12 @@ def python_problem(version: typing.Sequence[int] = tuple(sys.version_info[:3])) 
     if tuple(version[:2]) >= OLDEST_PYTHON:
         return None
     told, wanted = (".".join(map(str, numbers)) for numbers in (version[:3], OLDEST_PYTHON))
-    return Problem("Python", f"Python {told}", f"{wanted} or newer", "install a newer one, or name it in ansible_python_interpreter")
+    return Problem(
+        "Python",
+        f"Python {told}",
+        f"{wanted} or newer",
+        "install a newer one, or name it in ansible_python_interpreter",
+    )
 
 
 def tools_ready(root: pathlib.Path, requirements: typing.Iterable[str]) -> bool:
@@ -73,7 +83,8 @@ def ensure_tools(
     progress: Progress | None = None,
     runner: Runner = run,
 ) -> bool:
-    """Install ``requirements`` (``name==version``, of tool_pins.py) below ``root``; returns whether there was anything to do.
+    """Install ``requirements`` (``name==version``, of tool_pins.py) below ``root``; returns whether there was anything
+    to do.
 
     ``variable`` is what a problem with the index names. A run that is killed leaves no stamp, and
     the next one makes the environment anew.
@@ -91,23 +102,40 @@ def ensure_tools(
     return True
 
 
-def _install(root: pathlib.Path, installed: list[str], missing: list[str], index_url: str, variable: str, runner: Runner) -> None:
+def _install(
+    root: pathlib.Path, installed: list[str], missing: list[str], index_url: str, variable: str, runner: Runner
+) -> None:
     place = folder(root)
     (place / STAMP).unlink(missing_ok=True)
     if not installed:
         made = runner([_base_python(), "-m", "venv", "--without-pip", "--clear", str(place)], timeout=300)
         if not made.ok:
             found = f"'{_last_line(made.stdout + made.stderr)}' from {_base_python()} -m venv"
-            raise ProblemError(Problem("Python", found, "a virtual environment", "repair that Python; where 'venv' is missing, install python3-venv"))
+            raise ProblemError(
+                Problem(
+                    "Python",
+                    found,
+                    "a virtual environment",
+                    "repair that Python; where 'venv' is missing, install python3-venv",
+                )
+            )
     index = package_index.index_url(index_url)
-    command = [str(place / "bin" / "python"), f"{_pip(place, index, variable)}/pip", "install", "--no-input", "--disable-pip-version-check"]
+    command = [
+        str(place / "bin" / "python"),
+        f"{_pip(place, index, variable)}/pip",
+        "install",
+        "--no-input",
+        "--disable-pip-version-check",
+    ]
     lock = place / "requirements.txt"
     write_atomic(lock, lock_of(missing))
     asked = ["--only-binary", ":all:", "--require-hashes", "--requirement", str(lock)]
     # Not as an argument: an address can hold a password, and everybody on the host sees arguments.
     done = runner([*command, *asked], env={"PIP_INDEX_URL": index_url} if index_url else {}, timeout=1800)
     if not done.ok:
-        if _NOT_THERE in done.stderr or _OTHER_BYTES in done.stderr:  # pip looks for all of them, and at their sums, before it touches anything
+        if (
+            _NOT_THERE in done.stderr or _OTHER_BYTES in done.stderr
+        ):  # pip looks for all of them, and at their sums, before it touches anything
             _stamp(place, installed)
         raise ProblemError(_failure(done, missing, variable))
     _stamp(place, [*installed, *missing])
@@ -118,22 +146,31 @@ def _failure(done: Result, missing: typing.Sequence[str], variable: str) -> Prob
     if _NOT_THERE in done.stderr and (problem := python_problem()):
         return problem
     if _OTHER_BYTES in done.stderr:
-        return Problem(variable, _other_bytes(done.stderr), "wheels as PyPI has them", "name an index that mirrors PyPI unchanged")
+        return Problem(
+            variable, _other_bytes(done.stderr), "wheels as PyPI has them", "name an index that mirrors PyPI unchanged"
+        )
     wanted = f"wheels of {', '.join(missing)}"
     if _UNTRUSTED in done.stderr:  # then pip ignores the index, and says in the end that it has nothing
         found = "a package index by plain HTTP, which pip does not trust"
-        return Problem(variable, found, wanted, "name it by https://, or its host in PIP_TRUSTED_HOST or pip.conf's trusted-host")
+        return Problem(
+            variable, found, wanted, "name it by https://, or its host in PIP_TRUSTED_HOST or pip.conf's trusted-host"
+        )
     found = f"'{_last_line(done.stderr or done.stdout)}' from pip"
     return Problem(variable, found, wanted, "check the package index and the network of the host")
 
 
 def lock_of(requirements: typing.Iterable[str]) -> str:
-    """Return what pip is given for ``requirements``: them and all that they bring along, each with its version and the sums of its wheels."""
+    """Return what pip is given for ``requirements``: them and all that they bring along, each with its version and
+    the sums of its wheels.
+    """
     names = {name for requirement in requirements for name in tool_pins.BRINGS[requirement]}
     lines = []
     for name, version, marker in tool_pins.PINS:
         if name in names:
-            sums = "".join(f" \\\n    --hash=sha256:{sha256}" for sha256 in sorted(set(tool_pins.WHEELS[f"{name}=={version}"].values())))
+            sums = "".join(
+                f" \\\n    --hash=sha256:{sha256}"
+                for sha256 in sorted(set(tool_pins.WHEELS[f"{name}=={version}"].values()))
+            )
             lines.append(f"{name}=={version}{f' ; {marker}' if marker else ''}{sums}\n")
     return "".join(lines)
 
@@ -143,15 +180,22 @@ def _other_bytes(said: str) -> str:
     told: dict[str, str] = {}
     for match in _SUMS.finditer(said[said.index(_OTHER_BYTES) :]):  # of several the first
         told = {**{name: value for name, value in match.groupdict().items() if value}, **told}
-    return f"{told.get('what', 'a wheel')} with sha256 {told.get('got', 'unknown')}, which no wheel has that this version of llama-fleet pins"
+    return (
+        f"{told.get('what', 'a wheel')} with sha256 {told.get('got', 'unknown')}, which no wheel has that this "
+        f"version of llama-fleet pins"
+    )
 
 
 def _stamp(place: pathlib.Path, requirements: typing.Iterable[str]) -> None:
-    write_json(place / STAMP, {"python": os.path.realpath(place / "bin" / "python"), "requirements": sorted(set(requirements))})
+    write_json(
+        place / STAMP, {"python": os.path.realpath(place / "bin" / "python"), "requirements": sorted(set(requirements))}
+    )
 
 
 def _pip(place: pathlib.Path, index: str, variable: str) -> pathlib.Path:
-    """pip's own wheel, which Python runs as it is; unpacked, for out of a wheel it would be compiled twice at every call."""
+    """pip's own wheel, which Python runs as it is; unpacked, for out of a wheel it would be compiled twice at every
+    call.
+    """
     unpacked = place / f"pip-{PIP.version}"
     if not unpacked.exists():
         wheel = place / f"pip-{PIP.version}-py3-none-any.whl"
@@ -167,7 +211,9 @@ def _unpack(wheel: pathlib.Path, target: pathlib.Path, variable: str) -> None:
     file, found = verified.opened(wheel, wheel.parent)
     with file:
         if found != PIP_SHA256:
-            raise ProblemError(Problem(variable, f"sha256 {found} of {wheel}", f"sha256 {PIP_SHA256}", "run again: it is fetched anew"))
+            raise ProblemError(
+                Problem(variable, f"sha256 {found} of {wheel}", f"sha256 {PIP_SHA256}", "run again: it is fetched anew")
+            )
         try:
             archive = Zip(file, _PIP_LIMITS)
             for member in archive.members:

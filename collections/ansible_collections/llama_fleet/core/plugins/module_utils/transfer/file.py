@@ -74,7 +74,9 @@ class Source:
         self.problem: ProblemError | None = None
 
     def received(self, count: int, manner: Manner) -> None:
-        """Count the bytes that have come: a server that sends a few at a time, and fails in between, makes no progress that would end."""
+        """Count the bytes that have come: a server that sends a few at a time, and fails in between, makes no
+        progress that would end.
+        """
         self.step += count
         if self.step >= manner.step:
             self.failures, self.step = 0, 0
@@ -97,7 +99,9 @@ class Source:
             self.not_before = max(self.not_before, now + wait)
         told = getattr(error, "after", None) or 0.0
         patient = last and told <= manner.longest_wait
-        tries = min(manner.tries, _EXPIRIES if isinstance(error, ExpiredError) else manner.tries if patient else _FEW_TRIES)
+        tries = min(
+            manner.tries, _EXPIRIES if isinstance(error, ExpiredError) else manner.tries if patient else _FEW_TRIES
+        )
         if self.failures >= tries:
             self.given_up = str(error)
             self.limit = limit(tries, told, manner.longest_wait)
@@ -123,15 +127,21 @@ class Segment:
 class SegmentedFile:
     """The state of one file. The caller sees to it that only one thread at a time is in here."""
 
-    def __init__(self, wanted: Wanted, pool: Pool, paces: dict[tuple[str, str], Pace], manner: Manner, connections: int) -> None:
+    def __init__(
+        self, wanted: Wanted, pool: Pool, paces: dict[tuple[str, str], Pace], manner: Manner, connections: int
+    ) -> None:
         self.wanted = wanted
         self.sources: list[Source] = []
         for number, origin in enumerate(wanted.origins):
             remote = RemoteFile(pool, origin, wanted.size, wanted.sha256)
             self.sources.append(Source(remote, paces.setdefault(remote.origin, Pace(connections)), number))
-        self.disk = PartFile(wanted.part, wanted.size, manner.segment, wanted.sha256, [source.remote.where for source in self.sources])
+        self.disk = PartFile(
+            wanted.part, wanted.size, manner.segment, wanted.sha256, [source.remote.where for source in self.sources]
+        )
         starts = range(0, wanted.size, manner.segment)
-        self.segments = [Segment(index, begin, min(begin + manner.segment, wanted.size)) for index, begin in enumerate(starts)]
+        self.segments = [
+            Segment(index, begin, min(begin + manner.segment, wanted.size)) for index, begin in enumerate(starts)
+        ]
         self.todo: list[int] = []
         self.hash = RunningHash()
         self.demand = Demand()
@@ -144,7 +154,9 @@ class SegmentedFile:
             if letter != MISSING:
                 segment.done = segment.earlier = True
                 segment.got = segment.end - segment.begin
-                segment.sources = {number for number in range(len(self.sources)) if PartFile.letter(number) == letter != UNKNOWN}
+                segment.sources = {
+                    number for number in range(len(self.sources)) if PartFile.letter(number) == letter != UNKNOWN
+                }
         self._plan()
         return self.present
 
@@ -180,7 +192,9 @@ class SegmentedFile:
         return all(segment.done for segment in self.segments)
 
     def hashable(self, size: int) -> int:
-        """Where the bytes end that are there from where the hash is, ``size`` segments long each; at most one segment further."""
+        """Where the bytes end that are there from where the hash is, ``size`` segments long each; at most one
+        segment further.
+        """
         upto = self.hash.upto
         if upto >= self.wanted.size:
             return upto
@@ -191,7 +205,8 @@ class SegmentedFile:
         """All is there and its sha256 is ``found``: discard what came from the likeliest culprit.
 
         First what an earlier run left and nobody answers for, then the first origin that delivered, all of it.
-        The only origin left gets a second chance where an earlier run's bytes were among its own: the disk may have spoilt them.
+        The only origin left gets a second chance where an earlier run's bytes were among its own: the disk may have
+        spoilt them.
         """
         suspects = [segment for segment in self.segments if not segment.sources]
         if not suspects:

@@ -11,7 +11,10 @@ import typing
 
 
 class RunningHash:
-    """The sha256 of a file's bytes before ``upto``. Whoever has written the next ones adds them while they are at hand."""
+    """The sha256 of a file's bytes before ``upto``.
+
+    Whoever has written the next ones adds them while they are at hand.
+    """
 
     def __init__(self) -> None:
         self._digest = hashlib.sha256()
@@ -25,7 +28,9 @@ class RunningHash:
 
     @contextlib.contextmanager
     def turn(self, position: int) -> typing.Iterator[bool]:
-        """Whether it is the caller's turn to add what begins at ``position``: it is the next, and nobody else is at it."""
+        """Whether it is the caller's turn to add what begins at ``position``: it is the next, and nobody else is at
+        it.
+        """
         mine = self._turn.acquire(blocking=False)
         if mine and position != self.upto:  # then another thread may be the one
             self._turn.release()

@@ -25,7 +25,15 @@ MISSING = "."
 UNKNOWN = "?"  # good, but from where is not known
 _LETTERS = "0123456789abcdefghijklmnopqrstuvwxyz"  # one for each origin
 _LONGEST = 16 << 20  # bytes of a journal: a letter for every segment
-_JOURNAL = Record({"size": Number(), "segment": Number(1), "sha256": Text(), "origins": Many(Word()), "done": Text("[.?0-9a-z]*", most=_LONGEST)})
+_JOURNAL = Record(
+    {
+        "size": Number(),
+        "segment": Number(1),
+        "sha256": Text(),
+        "origins": Many(Word()),
+        "done": Text("[.?0-9a-z]*", most=_LONGEST),
+    }
+)
 _STEP = 256 << 20  # of reserving space
 _EMULATED = 2.0  # seconds: a file system that takes longer for a step writes every block
 _NO_FALLOCATE = {errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS, errno.ENODEV}
@@ -80,7 +88,9 @@ class PartFile:
                 self._journal.unlink(missing_ok=True)
 
     def _take_back(self) -> None:
-        """A whole file that was not handed on is an unfinished one, with all segments there, until its sha256 is known again."""
+        """A whole file that was not handed on is an unfinished one, with all segments there, until its sha256 is
+        known again.
+        """
         if self._target.is_file() and self._target.stat().st_size == self._size:
             self._letters = [UNKNOWN] * len(self._letters)
             self._write_journal()
@@ -96,7 +106,9 @@ class PartFile:
             except OSError as error:
                 if error.errno in _LOCKED:  # else a file system without locks: the caller's lock has to do
                     os.close(descriptor)
-                    raise ProblemError(Problem(str(self._target), "another run that fetches it", "one at a time", "wait for the other")) from error
+                    raise ProblemError(
+                        Problem(str(self._target), "another run that fetches it", "one at a time", "wait for the other")
+                    ) from error
             with contextlib.suppress(OSError):
                 if os.stat(self._place).st_ino == os.fstat(descriptor).st_ino:
                     return descriptor
@@ -110,7 +122,12 @@ class PartFile:
     def _letter(self, letter: str, origins: typing.Any) -> str:
         """What ``letter`` of an earlier run's journal is in this one's."""
         number = _LETTERS.find(letter)
-        if number < 0 or not isinstance(origins, list) or number >= len(origins) or origins[number] not in self._origins:
+        if (
+            number < 0
+            or not isinstance(origins, list)
+            or number >= len(origins)
+            or origins[number] not in self._origins
+        ):
             return MISSING if letter == MISSING else UNKNOWN
         return self.letter(self._origins.index(origins[number]))
 
@@ -173,7 +190,13 @@ class PartFile:
             self._write_journal()
 
     def _write_journal(self) -> None:
-        told = {"size": self._size, "segment": self._segment, "sha256": self._sha256, "origins": self._origins, "done": self.letters()}
+        told = {
+            "size": self._size,
+            "segment": self._segment,
+            "sha256": self._sha256,
+            "origins": self._origins,
+            "done": self.letters(),
+        }
         write_json(self._journal, told)
 
     def finish(self) -> None:

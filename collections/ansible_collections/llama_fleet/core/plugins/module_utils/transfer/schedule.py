@@ -17,7 +17,10 @@ _PATIENCE = 0.1  # seconds without a byte before one connection is too few
 
 @dataclasses.dataclass(eq=False)
 class Job:
-    """A segment that is being fetched. ``probe`` is whether it is the only one at its source, ``at`` when bytes last came."""
+    """A segment that is being fetched.
+
+    ``probe`` is whether it is the only one at its source, ``at`` when bytes last came.
+    """
 
     file: SegmentedFile
     source: Source
@@ -28,7 +31,9 @@ class Job:
 
 
 class Demand:
-    """How many connections one file is worth: a single one has the least to do, more are of use only where bytes are waited for."""
+    """How many connections one file is worth: a single one has the least to do, more are of use only where bytes
+    are waited for.
+    """
 
     def __init__(self) -> None:
         self._owed = 0.0  # seconds that were waited beyond those that were worked
@@ -102,7 +107,9 @@ class Schedule:
 
     def pause(self, now: float) -> tuple[float, str]:
         """Until when nothing will come because a server asks for that, and its host; 0 where something may come."""
-        sources = [source for file in self._files if not file.finished and file.todo for source in [file.source] if source]
+        sources = [
+            source for file in self._files if not file.finished and file.todo for source in [file.source] if source
+        ]
         if not sources or any(file.demand.active for file in self._files):
             return 0.0, ""
         first = min(sources, key=lambda source: max(source.not_before, source.pace.not_before))

@@ -1,6 +1,8 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""Large files over HTTP in parallel segments: resumed, verified, and from the first of several origins that delivers."""
+"""Large files over HTTP in parallel segments: resumed, verified, and from the first of several origins that
+delivers.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,8 @@ Check = typing.Callable[[bytes], None]
 
 @dataclasses.dataclass(frozen=True)
 class Origin:
-    """One place where a file can be had. ``headers`` go to the origin of ``endpoint`` alone, never on to where it redirects.
+    """One place where a file can be had. ``headers`` go to the origin of ``endpoint`` alone, never on to where it
+    redirects.
 
     ``endpoint`` is what the operator named and what told of ``url``, if that is not ``url`` itself.
     """
@@ -58,9 +61,11 @@ class Received:
 
 @dataclasses.dataclass(frozen=True)
 class Manner:
-    """How to ask. Times are seconds; ``tries`` are those in a row with next to nothing in between, at the last origin of a file.
+    """How to ask. Times are seconds; ``tries`` are those in a row with next to nothing in between, at the last origin
+    of a file.
 
-    Within ``stall`` the headers of an answer have to be whole, the next byte has to come, and a connection has to bring ``least`` bytes a second.
+    Within ``stall`` the headers of an answer have to be whole, the next byte has to come, and a connection has to bring
+    ``least`` bytes a second.
     """
 
     segment: int = SEGMENT
@@ -72,7 +77,9 @@ class Manner:
 
     @property
     def step(self) -> int:
-        """Bytes that count as progress: a source that has brought as many may fail anew, and a range has to have as many if it is not to count as a failure."""
+        """Bytes that count as progress: a source that has brought as many may fail anew, and a range has to have as
+        many if it is not to count as a failure.
+        """
         return max(1, self.segment >> 6)
 
 
@@ -91,9 +98,10 @@ def fetch_all(
 
     Unfinished bytes are in ``<part>.part``, and ``<part>.journal`` tells which of them are good, so that a kill
     costs at most the segments in flight. ``seen`` is told the bytes present over all files, never fewer than
-    before, from the calling thread, and ``waits`` how many seconds nothing will come because a host asks for that, and 0
-    once that is over. ``variable`` is the subject of problems with an origin.
-    The caller holds the lock of the store. A second run on the same ``part`` all the same is refused, so it spoils nothing.
+    before, from the calling thread, and ``waits`` how many seconds nothing will come because a host asks for that, and
+    0 once that is over. ``variable`` is the subject of problems with an origin.
+    The caller holds the lock of the store. A second run on the same ``part`` all the same is refused, so it spoils
+    nothing.
     """
     network, waiting = Crew(files, variable, seen, waits, connections, manner).run()
     return Received(network, waiting)

@@ -15,7 +15,12 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.pool import
 from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.rules import BrokenError, OriginError, RefusedError
 from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.status import BusyError, impostor
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, ProblemError
-from ansible_collections.llama_fleet.core.plugins.module_utils.transfer.file import Pace, Segment, SegmentedFile, WrongBytesError
+from ansible_collections.llama_fleet.core.plugins.module_utils.transfer.file import (
+    Pace,
+    Segment,
+    SegmentedFile,
+    WrongBytesError,
+)
 from ansible_collections.llama_fleet.core.plugins.module_utils.transfer.schedule import Job, Schedule
 
 if typing.TYPE_CHECKING:
@@ -34,7 +39,9 @@ class _StoppedError(Exception):
 class Crew:
     """The threads of one call: some fetch segments, one hashes behind them, and the caller's own tells the progress."""
 
-    def __init__(self, files: typing.Sequence[Wanted], variable: str, seen: Seen, waits: Waits, connections: int, manner: Manner) -> None:
+    def __init__(
+        self, files: typing.Sequence[Wanted], variable: str, seen: Seen, waits: Waits, connections: int, manner: Manner
+    ) -> None:
         self._variable = variable
         self._seen = seen
         self._waits = waits
@@ -105,7 +112,9 @@ class Crew:
         for thread in threads:
             if thread.ident is not None:
                 thread.join(max(0.0, until - time.monotonic()))
-        if not any(thread.is_alive() for thread in threads):  # else one could still write to what another file has by then
+        if not any(
+            thread.is_alive() for thread in threads
+        ):  # else one could still write to what another file has by then
             for file in self._files:
                 file.disk.close()
 
@@ -173,7 +182,10 @@ class Crew:
             answer.close()
 
     def _receive_whole(self, job: Job, answer: Answer, view: memoryview, number: int) -> None:
-        """The origin sends no ranges: take what is missing out of one stream. Nobody else asks it, as it is not proven."""
+        """The origin sends no ranges: take what is missing out of one stream.
+
+        Nobody else asks it, as it is not proven.
+        """
         for segment in job.file.segments:
             left = segment.end - segment.begin if segment.done else segment.got
             while left:
@@ -195,7 +207,11 @@ class Crew:
         file = job.file
         asked = segment.begin + segment.got
         end = min(segment.end, answer.end)  # some servers send less at a time than they are asked for
-        few = BrokenError(f"{end - asked} bytes where {segment.end - asked} were asked for") if end < segment.end and end - asked < self._manner.step else None
+        few = (
+            BrokenError(f"{end - asked} bytes where {segment.end - asked} were asked for")
+            if end < segment.end and end - asked < self._manner.step
+            else None
+        )
         if few and end < HEAD:  # too little to keep
             raise few
         while segment.begin + segment.got < end:
@@ -251,7 +267,14 @@ class Crew:
                 if self._stopping or self._schedule.finished:
                     self._changed.notify_all()
                     return
-                file = next((file for file in self._files if not (file.finished or file.hash.busy) and (self._hashable(file) or self._ended(file))), None)
+                file = next(
+                    (
+                        file
+                        for file in self._files
+                        if not (file.finished or file.hash.busy) and (self._hashable(file) or self._ended(file))
+                    ),
+                    None,
+                )
                 if file is None:
                     self._changed.wait(_LOOK / 2)
                     continue
@@ -267,7 +290,13 @@ class Crew:
                 return
             count = file.disk.readinto(view[: self._hashable(file)], position)
             if count == 0:
-                raise ProblemError(Problem(str(file.wanted.part), "an unfinished file that something else has cut short", "one that only this run changes"))
+                raise ProblemError(
+                    Problem(
+                        str(file.wanted.part),
+                        "an unfinished file that something else has cut short",
+                        "one that only this run changes",
+                    )
+                )
             file.hash.add(view[:count])
 
     def _hashable(self, file: SegmentedFile) -> int:

@@ -1,6 +1,8 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""One file of the Hub over Xet: resumed, verified, and given up where it stalls, so that HTTP can go on with what is there."""
+"""One file of the Hub over Xet: resumed, verified, and given up where it stalls, so that HTTP can go on with what
+is there.
+"""
 
 from __future__ import annotations
 
@@ -10,13 +12,33 @@ import typing
 
 from ansible_collections.llama_fleet.core.plugins.module_utils.fetch import ask as http_ask
 from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.ask import tried
-from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.rules import OriginError, Road, origin_of, require_public_name
+from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.rules import (
+    OriginError,
+    Road,
+    origin_of,
+    require_public_name,
+)
 from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.status import refusal
 from ansible_collections.llama_fleet.core.plugins.module_utils.transfer import journal as segment_journal
 from ansible_collections.llama_fleet.core.plugins.module_utils.transfer.journal import MISSING, UNKNOWN, PartFile
 from ansible_collections.llama_fleet.core.plugins.module_utils.transfer.segments import SEGMENT
-from ansible_collections.llama_fleet.core.plugins.module_utils.transfer.xet_line import Asset, Line, XetError, native_module, short
-from ansible_collections.llama_fleet.core.plugins.module_utils.untrusted import SHA256, Address, Number, Record, ShapeError, Text, check, parse
+from ansible_collections.llama_fleet.core.plugins.module_utils.transfer.xet_line import (
+    Asset,
+    Line,
+    XetError,
+    native_module,
+    short,
+)
+from ansible_collections.llama_fleet.core.plugins.module_utils.untrusted import (
+    SHA256,
+    Address,
+    Number,
+    Record,
+    ShapeError,
+    Text,
+    check,
+    parse,
+)
 
 if typing.TYPE_CHECKING:
     import pathlib
@@ -42,11 +64,13 @@ def fetch_xet(
     stall_seconds: float = 60.0,
     segment: int = SEGMENT,
 ) -> int:
-    """Fetch the file at ``url`` (hub.url(repo, commit, name)) into ``part``, whole and verified; returns the bytes received.
+    """Fetch the file at ``url`` (hub.url(repo, commit, name)) into ``part``, whole and verified; returns the bytes
+    received.
 
     ``client`` is the module huggingface_hub, which must still be importable, as hf_xet lies beside it. Unfinished bytes
-    wait where ``segments.fetch_all`` keeps its own, and either goes on with the other's. ``seen`` is told the bytes that
-    are there; ``check`` is given the first 4 KiB and raises where they cannot be right. The caller holds the store's lock.
+    wait where ``segments.fetch_all`` keeps its own, and either goes on with the other's. ``seen`` is told the bytes
+    that are there; ``check`` is given the first 4 KiB and raises where they cannot be right. The caller holds the
+    store's lock.
     """
     native = native_module()
     asset = _asset(client, url, endpoint, token, stall_seconds)
@@ -78,20 +102,27 @@ def waiting_bytes(part: pathlib.Path) -> int:
 def _asset(client: typing.Any, url: str, endpoint: str, token: str, stall_seconds: float) -> Asset:
     try:
         metadata = client.get_hf_file_metadata(url, token=token or False, timeout=_TIMEOUT, endpoint=endpoint)
-    except Exception as error:  # noqa: BLE001 - the client hands on what its HTTP library raises, and that differs by version
+    except Exception as error:  # noqa: BLE001 - the client raises what its HTTP library raises
         raise XetError(f"{endpoint} did not tell where the file is in Xet ({short(error, token)})") from None
     told = getattr(metadata, "xet_file_data", None)
     if told is None:
         raise XetError(f"{endpoint} does not keep the file in Xet")
     try:
-        key, route = check(told.file_hash, Text(SHA256), "the file's hash"), check(told.refresh_route, Address(url), "the address of its tokens")
+        key, route = (
+            check(told.file_hash, Text(SHA256), "the file's hash"),
+            check(told.refresh_route, Address(url), "the address of its tokens"),
+        )
         return _with_store(key, route, Road(url, {"Authorization": f"Bearer {token}"} if token else {}), stall_seconds)
     except (OriginError, ShapeError) as error:
-        raise XetError(f"{endpoint} gave no store of Xet that can be asked ({error}{getattr(error, 'limit', '')})") from None
+        raise XetError(
+            f"{endpoint} gave no store of Xet that can be asked ({error}{getattr(error, 'limit', '')})"
+        ) from None
 
 
 def _with_store(key: str, route: str, road: Road, stall_seconds: float) -> Asset:
-    """Ask for the first token here: what hf_xet asks itself is under no rules of ours, and the answer names the server that it asks."""
+    """Ask for the first token here: what hf_xet asks itself is under no rules of ours, and the answer names the
+    server that it asks.
+    """
     place = road.begin(route)
     patience = dataclasses.replace(http_ask.USUAL, seconds=min(stall_seconds, http_ask.USUAL.seconds), tries=2)
 
@@ -115,7 +146,14 @@ def _tokens(route: str) -> Record:
 class _File:
     """The file on the disk, which grows and is hashed in its order."""
 
-    def __init__(self, disk: PartFile, size: int, segment: int, check: typing.Callable[[bytes], None], seen: typing.Callable[[int], None]) -> None:
+    def __init__(
+        self,
+        disk: PartFile,
+        size: int,
+        segment: int,
+        check: typing.Callable[[bytes], None],
+        seen: typing.Callable[[int], None],
+    ) -> None:
         self._disk = disk
         self._size = size
         self._segment = segment

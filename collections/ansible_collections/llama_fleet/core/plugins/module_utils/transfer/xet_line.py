@@ -1,6 +1,8 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""A session of the native package hf_xet: ranges of one file in their order, several under way, given up when nothing comes."""
+"""A session of the native package hf_xet: ranges of one file in their order, several under way, given up when
+nothing comes.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +39,10 @@ _SETTINGS: dict[str, object] = {
 
 
 class XetError(Exception):
-    """Xet cannot bring the file: hf_xet is missing, the Hub has it elsewhere, it failed or stalled. A clause without a full stop."""
+    """Xet cannot bring the file: hf_xet is missing, the Hub has it elsewhere, it failed or stalled.
+
+    A clause without a full stop.
+    """
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,7 +72,10 @@ def native_module() -> typing.Any:
         fix = f"'{sys.executable} -m pip install hf_xet' gets it where there is a wheel for the platform"
         raise XetError(f"Xet needs the package hf_xet, which cannot be imported ({error}; {fix})") from error
     if not hasattr(native, "XetSession"):
-        raise XetError(f"Xet needs hf_xet 1.8, and the host has an older one ('{sys.executable} -m pip install --upgrade hf_xet' gets it)")
+        raise XetError(
+            f"Xet needs hf_xet 1.8, and the host has an older one ('{sys.executable} -m pip install --upgrade hf_xet' "
+            f"gets it)"
+        )
     return native
 
 
@@ -79,7 +87,10 @@ def short(error: BaseException, token: str) -> str:
 
 
 class Line:
-    """A native session. Its calls may block for ever, so each has a thread, and whoever waits for one waits for so long."""
+    """A native session.
+
+    Its calls may block for ever, so each has a thread, and whoever waits for one waits for so long.
+    """
 
     def __init__(self, native: typing.Any, asset: Asset, token: str, stall_seconds: float) -> None:
         self._native = native
@@ -125,7 +136,9 @@ class Line:
             thread.join(5)
 
     def in_order(self, missing: typing.Iterable[tuple[int, int]]) -> typing.Iterator[tuple[int, bytes]]:
-        """The bytes of the ranges ``missing``, each piece with its position; the ranges after it are under way meanwhile."""
+        """The bytes of the ranges ``missing``, each piece with its position; the ranges after it are under way
+        meanwhile.
+        """
         todo = collections.deque(missing)
         waiting: collections.deque[int] = collections.deque()
         arrived: dict[int, list[bytes]] = {}
@@ -163,7 +176,7 @@ class Line:
         def work() -> None:
             try:
                 self._results.put((number, act()))
-            except BaseException as error:  # noqa: BLE001 - a panic in native code is no Exception; whoever waits raises it
+            except BaseException as error:  # noqa: BLE001 - a panic in native code is no Exception
                 self._results.put((number, error))
 
         threading.Thread(target=work, name="xet", daemon=True).start()

@@ -93,12 +93,15 @@ class Clock:
 def ready_limit(ready_timeout: int, size: int) -> Limit:
     """``llama_server_ready_timeout``, or where it is 0 two minutes and a second for each 50 MB of the model's ``size``.
 
-    A first start of CUDA takes most of two minutes where it compiles its code, and no file system worth serving from reads slower
-    than 50 MB/s: whatever takes longer hangs.
+    A first start of CUDA takes most of two minutes where it compiles its code, and no file system worth serving from
+    reads slower than 50 MB/s: whatever takes longer hangs.
     """
     if ready_timeout:
         return Limit(ready_timeout, "llama_server_ready_timeout")
-    return Limit(round(120 + size / 50e6), f"120 s and 1 s for each 50 MB of the model's {size / 1e6:.0f}; llama_server_ready_timeout sets another limit")
+    return Limit(
+        round(120 + size / 50e6),
+        f"120 s and 1 s for each 50 MB of the model's {size / 1e6:.0f}; llama_server_ready_timeout sets another limit",
+    )
 
 
 def pass_gate(
@@ -124,7 +127,10 @@ def pass_gate(
 
 
 def _prove_router(ask: Ask, expected: Expected, end: float, alive: typing.Callable[[], str], clock: Clock) -> Passed:
-    """It knows models, and one of them generates: one that is loaded, else it is unloaded again. Without a need none is loaded."""
+    """It knows models, and one of them generates: one that is loaded, else it is unloaded again.
+
+    Without a need none is loaded.
+    """
     properties = _properties(ask)
     if properties.get("role") != server_router.MODE:
         raise GateError(f"it is no router, but serves the model {properties.get('model_path')}")
@@ -144,7 +150,14 @@ def _prove_router(ask: Ask, expected: Expected, end: float, alive: typing.Callab
     return Passed(answer)
 
 
-def _wait_for_health(ask: Ask, end: float, limit: Limit, alive: typing.Callable[[], str], loading: typing.Callable[[], None], clock: Clock) -> None:
+def _wait_for_health(
+    ask: Ask,
+    end: float,
+    limit: Limit,
+    alive: typing.Callable[[], str],
+    loading: typing.Callable[[], None],
+    clock: Clock,
+) -> None:
     told = False
     while True:
         reason = alive()
@@ -184,11 +197,16 @@ def _check_properties(ask: Ask, expected: Expected) -> None:
         raise GateError(f"it has {slots} slots, not llama_server_parallel, which is {expected.slots}")
     context = (properties.get("default_generation_settings") or {}).get("n_ctx", 0)
     if context < expected.context:
-        raise GateError(f"each slot has a context of {context} tokens, and llama_server_ctx_size is {expected.context}: the model was trained for no more")
+        raise GateError(
+            f"each slot has a context of {context} tokens, and llama_server_ctx_size is {expected.context}: the model "
+            f"was trained for no more"
+        )
 
 
 def names_of(alias: str) -> set[str]:
-    """What a server may call its model: a newer release takes commas to divide several names and shows one, an older one knows but one name."""
+    """What a server may call its model: a newer release takes commas to divide several names and shows one, an
+    older one knows but one name.
+    """
     return {alias, *(name.strip() for name in alias.split(","))}
 
 
@@ -199,7 +217,10 @@ _VECTOR_PROBES: dict[str, tuple[str, dict[str, typing.Any], str]] = {
 
 
 _SAID = Plain(0)
-_CHOICES = Many(Record(optional={"message": Maybe(Record(optional={"content": Maybe(_SAID), "reasoning_content": Maybe(_SAID)}))}), least=1)
+_CHOICES = Many(
+    Record(optional={"message": Maybe(Record(optional={"content": Maybe(_SAID), "reasoning_content": Maybe(_SAID)}))}),
+    least=1,
+)
 
 
 @dataclasses.dataclass
@@ -238,7 +259,9 @@ class _Prover:
                 wrong = wrong if server_speed.nonsense(found) else ""
         wrong = self._judged(wrong) if wrong else ""
         if wrong:
-            raise GateError(f"it generates {wrong}: its model's files are damaged, or this release computes wrongly on this device")
+            raise GateError(
+                f"it generates {wrong}: its model's files are damaged, or this release computes wrongly on this device"
+            )
         speeds = [found.speed]
         while server_speed.too_slow(max(speeds), self.expected.speed) and len(speeds) < server_speed.TRIES:
             speeds.append(self._completion(server_speed.payload()).speed)
@@ -249,9 +272,13 @@ class _Prover:
 
     def _judged(self, wrong: str) -> str:
         """Only nonsense is worth two more questions."""
-        asked = [server_speed.payload(prompt, server_speed.PLACES, server_speed.LIKELIEST) for prompt in server_speed.PROMPTS]
+        asked = [
+            server_speed.payload(prompt, server_speed.PLACES, server_speed.LIKELIEST) for prompt in server_speed.PROMPTS
+        ]
         replies = [self._request("/completion", payload, "tokens_predicted") for payload in asked]
-        return server_speed.judged(wrong, [place for reply in replies for place in server_speed.likelihoods(reply.body)])
+        return server_speed.judged(
+            wrong, [place for reply in replies for place in server_speed.likelihoods(reply.body)]
+        )
 
     def _completion(self, payload: dict[str, typing.Any]) -> server_speed.Sample:
         return server_speed.sample(self._request("/completion", payload, "tokens_predicted").body)

@@ -41,7 +41,8 @@ def endpoint(host: str, port: int, secure: bool = False) -> str:
 def asker(base: str, trust: server_trust.Trust | None = None) -> Ask:
     """Return what asks the server at ``base`` by HTTP, never through a proxy.
 
-    With ``trust`` only the instance itself is asked, and given its key: StrangerError is raised where another process listens. Without it no key is given.
+    With ``trust`` only the instance itself is asked, and given its key: StrangerError is raised where another process
+    listens. Without it no key is given.
     """
 
     def ask(path: str, payload: typing.Mapping[str, typing.Any] | None, timeout: float) -> Reply:
@@ -56,9 +57,16 @@ def asker(base: str, trust: server_trust.Trust | None = None) -> Ask:
 
 
 def exchange(
-    base: str, path: str, payload: typing.Mapping[str, typing.Any] | None, seconds: float, trust: server_trust.Trust | None = None
+    base: str,
+    path: str,
+    payload: typing.Mapping[str, typing.Any] | None,
+    seconds: float,
+    trust: server_trust.Trust | None = None,
 ) -> tuple[int, bytes]:
-    """Return the status and the body that the server at ``base`` answers within ``seconds``. Raises OSError, ValueError, HTTPException, and StrangerError."""
+    """Return the status and the body that the server at ``base`` answers within ``seconds``.
+
+    Raises OSError, ValueError, HTTPException, and StrangerError.
+    """
     end = time.monotonic() + seconds
     place = urllib.parse.urlsplit(base)
     host, port = place.hostname or "", place.port or 0
@@ -73,12 +81,16 @@ def exchange(
         keyed = {"Authorization": f"Bearer {trust.key}"} if trust and trust.key and path != "/health" else {}
         body = None if payload is None else json.dumps(payload).encode("utf-8")
         method = "GET" if body is None else "POST"
-        connection.request(method, place.path + path, body, {"Content-Type": "application/json", "Connection": "close", **keyed})
+        connection.request(
+            method, place.path + path, body, {"Content-Type": "application/json", "Connection": "close", **keyed}
+        )
         response = connection.getresponse()
         return response.status, _read(response, end)
 
 
-def _connection(scheme: str, host: str, port: int, seconds: float, trust: server_trust.Trust | None) -> http.client.HTTPConnection:
+def _connection(
+    scheme: str, host: str, port: int, seconds: float, trust: server_trust.Trust | None
+) -> http.client.HTTPConnection:
     if scheme != "https":
         return http.client.HTTPConnection(host, port, timeout=seconds)
     if trust is None or not trust.certificate:
@@ -86,8 +98,12 @@ def _connection(scheme: str, host: str, port: int, seconds: float, trust: server
     return http.client.HTTPSConnection(host, port, timeout=seconds, context=trust.context())
 
 
-def _require_own(connection: http.client.HTTPConnection, before: frozenset[str], trust: server_trust.Trust, host: str, port: int) -> None:
-    """Raise where the connection may have reached another socket than those of ``before``, or one with another certificate."""
+def _require_own(
+    connection: http.client.HTTPConnection, before: frozenset[str], trust: server_trust.Trust, host: str, port: int
+) -> None:
+    """Raise where the connection may have reached another socket than those of ``before``, or one with another
+    certificate.
+    """
     if trust.listening(host, port) != before:
         raise ConnectionResetError("its socket was replaced while it was connected to")
     if isinstance(connection.sock, ssl.SSLSocket) and not trust.is_its(connection.sock.getpeercert(binary_form=True)):

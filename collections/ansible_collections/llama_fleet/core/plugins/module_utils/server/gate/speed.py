@@ -1,6 +1,8 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""What a server generates when it is asked to prove itself: whether that can come from a working model, and how fast it came."""
+"""What a server generates when it is asked to prove itself: whether that can come from a working model, and how
+fast it came.
+"""
 
 from __future__ import annotations
 
@@ -15,16 +17,23 @@ if typing.TYPE_CHECKING:
 
 # A working model goes on with one of these at least, whatever it was trained for.
 PROMPTS = ("One, two, three, four, five,", "The capital of France is Paris. The capital of Italy is")
-# Enough to tell a loop of one token from a text, and a speed from noise; at a token a second still within everyone's patience.
+# Enough to tell a loop of one token from a text, and a speed from noise; at a token a second still within everyone's
+# patience.
 TOKENS = 16
 # A busy moment of the host must not fail a server: the best of so many counts.
 TRIES = 3
 # So many of the likeliest tokens, at so many places, tell whether the numbers behind them are any.
 LIKELIEST, PLACES = 20, 4
-# A model that goes on and on with one token because it learnt nothing (its weights are random) is not sure of it; one that broke is.
+# A model that goes on and on with one token because it learnt nothing (its weights are random) is not sure of it; one
+# that broke is.
 _SURE = math.log(0.5)
-# What a model without sense is seen to answer with: its numbers are NaN or all alike, and one token of the vocabulary always wins.
-_TIMINGS, _TOKENS, _ANY_NUMBER = Record(optional={"predicted_per_second": Real()}), Many(Number(-1)), Real(-1e308, 1e308)
+# What a model without sense is seen to answer with: its numbers are NaN or all alike, and one token of the vocabulary
+# always wins.
+_TIMINGS, _TOKENS, _ANY_NUMBER = (
+    Record(optional={"predicted_per_second": Real()}),
+    Many(Number(-1)),
+    Real(-1e308, 1e308),
+)
 _NOTHING = frozenset(" \t\r\n.\ufffd?!_-#*")
 
 
@@ -52,9 +61,19 @@ class Baseline:
 
 
 def payload(prompt: str = PROMPTS[0], tokens: int = TOKENS, likeliest: int = 0) -> dict[str, typing.Any]:
-    """A request for exactly so many tokens, the likeliest ones, computed anew; with the probabilities of so many in each place."""
+    """A request for exactly so many tokens, the likeliest ones, computed anew; with the probabilities of so many in
+    each place.
+    """
     more = {"n_probs": likeliest} if likeliest else {}
-    return {"prompt": prompt, "n_predict": tokens, "temperature": 0, "ignore_eos": True, "return_tokens": True, "cache_prompt": False, **more}
+    return {
+        "prompt": prompt,
+        "n_predict": tokens,
+        "temperature": 0,
+        "ignore_eos": True,
+        "return_tokens": True,
+        "cache_prompt": False,
+        **more,
+    }
 
 
 def sample(body: typing.Mapping[str, typing.Any]) -> Sample:
@@ -87,10 +106,18 @@ def nonsense(found: Sample) -> str:
 
 
 def likelihoods(body: typing.Mapping[str, typing.Any]) -> list[list[float | None]]:
-    """The logarithms of the likeliest tokens' probabilities in each place, None for one that is no number; empty where the server does not tell them."""
+    """The logarithms of the likeliest tokens' probabilities in each place, None for one that is no number; empty
+    where the server does not tell them.
+    """
     places = body.get("completion_probabilities")
-    rows = [place.get("top_logprobs") for place in places if isinstance(place, dict)] if isinstance(places, list) else []
-    found = [[_number(each.get("logprob")) for each in row if isinstance(each, dict)] for row in rows if isinstance(row, list)]
+    rows = (
+        [place.get("top_logprobs") for place in places if isinstance(place, dict)] if isinstance(places, list) else []
+    )
+    found = [
+        [_number(each.get("logprob")) for each in row if isinstance(each, dict)]
+        for row in rows
+        if isinstance(row, list)
+    ]
     return [row for row in found if row]
 
 
@@ -99,7 +126,9 @@ def _number(value: typing.Any) -> float | None:
 
 
 def judged(wrong: str, places: typing.Sequence[typing.Sequence[float | None]]) -> str:
-    """What is ``wrong`` with samples in the light of the numbers behind them; empty where they are those of a model that only knows nothing."""
+    """What is ``wrong`` with samples in the light of the numbers behind them; empty where they are those of a model
+    that only knows nothing.
+    """
     numbers = [[value for value in place if value is not None] for place in places]
     if not places:
         return wrong
@@ -123,8 +152,12 @@ def bad_vector(body: typing.Mapping[str, typing.Any]) -> str:
     return "an embedding of zeros only" if len(values) > 1 and not any(values) else ""
 
 
-def baseline(ratio: float, model: str, before: Generation | None, newest_first: typing.Iterable[Generation]) -> Baseline | None:
-    """The speed to be measured by: that of the generation ``before``, else of the newest good one with the same model."""
+def baseline(
+    ratio: float, model: str, before: Generation | None, newest_first: typing.Iterable[Generation]
+) -> Baseline | None:
+    """The speed to be measured by: that of the generation ``before``, else of the newest good one with the same
+    model.
+    """
     if ratio <= 0:
         return None
     candidates = [*([before] if before else []), *newest_first]

@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""Decide whether what listens on an instance's port is the instance: only that is asked, and only that is given the key.
+"""Decide whether what listens on an instance's port is the instance: only that is asked, and only that is given the
+key.
 
 Any user can listen on a port that is free for a moment, as an instance's is during a switch.
 """
@@ -32,7 +33,10 @@ class StrangerError(OSError):
 
 @dataclasses.dataclass(frozen=True)
 class Trust:
-    """What an instance is known by: its ``process``, and with TLS its ``certificate`` in PEM. ``key`` is what it alone is given."""
+    """What an instance is known by: its ``process``, and with TLS its ``certificate`` in PEM.
+
+    ``key`` is what it alone is given.
+    """
 
     process: processes.Process
     certificate: str = ""
@@ -40,7 +44,9 @@ class Trust:
     proc: pathlib.Path = processes.PROC
 
     def listening(self, host: str, port: int) -> frozenset[str]:
-        """Return the sockets of the instance that a connection to ``host`` and ``port`` may reach; none where nobody listens. Raises StrangerError."""
+        """Return the sockets of the instance that a connection to ``host`` and ``port`` may reach; none where
+        nobody listens. Raises StrangerError.
+        """
         found = ports.listeners(port, host, self.proc, [self.process.pid])
         strangers = [listener for listener in found if not self._is_own(listener)]
         if strangers:
@@ -55,7 +61,10 @@ class Trust:
         return hidden and listener.uid == processes.user(self.process.pid, self.proc)
 
     def context(self) -> ssl.SSLContext:
-        """Return a context that trusts exactly the instance's certificate. Its name does not matter: that is of those who reach it from elsewhere."""
+        """Return a context that trusts exactly the instance's certificate.
+
+        Its name does not matter: that is of those who reach it from elsewhere.
+        """
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.check_hostname = False
         context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
@@ -64,12 +73,17 @@ class Trust:
         return context
 
     def is_its(self, certificate: bytes | None) -> bool:
-        """Whether a server that showed ``certificate``, in DER, is the instance, and not one whose certificate the instance's has signed."""
+        """Whether a server that showed ``certificate``, in DER, is the instance, and not one whose certificate the
+        instance's has signed.
+        """
         return bool(self.certificate) and certificate == ssl.PEM_cert_to_DER_cert(self.certificate)
 
 
 def of(generation: Generation, process: processes.Process, proc: pathlib.Path = processes.PROC) -> Trust:
-    """Return what the server of ``generation`` is known by. Its certificate is the one that it was started with, also where that was renewed since."""
+    """Return what the server of ``generation`` is known by.
+
+    Its certificate is the one that it was started with, also where that was renewed since.
+    """
     noted = str(generation.manifest.get("certificate", ""))
     return Trust(process, noted or leaf(certificate_path(generation.options)), generation.api_key, proc)
 

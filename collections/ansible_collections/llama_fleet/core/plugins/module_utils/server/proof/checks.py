@@ -14,11 +14,18 @@ import typing
 from ansible_collections.llama_fleet.core.plugins.module_utils.host import commands, ports, processes
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem
 from ansible_collections.llama_fleet.core.plugins.module_utils.release import store as release_store
-from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes.unit_file import CONFIGURATION, unreadable
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes.unit_file import (
+    CONFIGURATION,
+    unreadable,
+)
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings import extra as server_flags
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings import router as server_router
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings import secrets as server_secrets
-from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings.options import Options, cuda_devices, files_wanted
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings.options import (
+    Options,
+    cuda_devices,
+    files_wanted,
+)
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings.table import CUDA, Setting
 
 if typing.TYPE_CHECKING:
@@ -33,14 +40,27 @@ TEST_LIMIT = 120.0
 def release_problems(options: Options, may_be_missing: bool) -> list[Problem]:
     """Whether there is a server to start."""
     if not options.release:
-        return [] if may_be_missing else [Problem("llama_server_release", "nothing", "the folder of a release", "use llama_cpp_result.path")]
+        return (
+            []
+            if may_be_missing
+            else [Problem("llama_server_release", "nothing", "the folder of a release", "use llama_cpp_result.path")]
+        )
     if options.server.is_file():
         if os.access(options.server, os.X_OK):
             return []
-        return [Problem("llama_server_release", f"{options.server}, which cannot be executed", "a release of llama.cpp")]
+        return [
+            Problem("llama_server_release", f"{options.server}, which cannot be executed", "a release of llama.cpp")
+        ]
     if may_be_missing:
         return []
-    return [Problem("llama_server_release", f"no bin/llama-server in {options.release}", "a release of llama.cpp", "use llama_cpp_result.path")]
+    return [
+        Problem(
+            "llama_server_release",
+            f"no bin/llama-server in {options.release}",
+            "a release of llama.cpp",
+            "use llama_cpp_result.path",
+        )
+    ]
 
 
 def shards(model: pathlib.Path) -> list[pathlib.Path]:
@@ -57,16 +77,32 @@ def model_problems(options: Options, may_be_missing: bool) -> list[Problem]:
     variable = "llama_server_model"
     routed = server_router.problems(options, may_be_missing)
     if routed or not options.model:
-        return routed or ([] if may_be_missing or server_router.is_wanted(options) else [server_router.no_model(options)])
+        return routed or (
+            [] if may_be_missing or server_router.is_wanted(options) else [server_router.no_model(options)]
+        )
     model = pathlib.Path(options.model)
     if not model.exists() and may_be_missing:
         return []
     match = _SHARD.fullmatch(model.name)
     if match and int(match["number"]) != 1:
-        return [Problem(variable, f"part {int(match['number'])} of {int(match['count'])}", "the model's first file", f"use {shards(model)[0]}")]
+        return [
+            Problem(
+                variable,
+                f"part {int(match['number'])} of {int(match['count'])}",
+                "the model's first file",
+                f"use {shards(model)[0]}",
+            )
+        ]
     missing = [shard.name for shard in shards(model) if not shard.is_file()]
     if missing:
-        return [Problem(variable, f"no file {', '.join(missing)} in {model.parent}", "every file of the model", "fetch the model again")]
+        return [
+            Problem(
+                variable,
+                f"no file {', '.join(missing)} in {model.parent}",
+                "every file of the model",
+                "fetch the model again",
+            )
+        ]
     for shard in shards(model):
         with shard.open("rb") as file:
             if file.read(len(_MAGIC)) != _MAGIC:
@@ -77,30 +113,65 @@ def model_problems(options: Options, may_be_missing: bool) -> list[Problem]:
 def file_problems(options: Options, may_be_missing: bool) -> list[Problem]:
     """Whether what the server reads beside its model is there, and its certificate can be used."""
     wanted = files_wanted(options)
-    missing = [] if may_be_missing else [Problem(variable, f"no file {path}", "a file of this host") for variable, path in wanted if not path.is_file()]
+    missing = (
+        []
+        if may_be_missing
+        else [
+            Problem(variable, f"no file {path}", "a file of this host")
+            for variable, path in wanted
+            if not path.is_file()
+        ]
+    )
     told = {problem.subject for problem in missing}
     if not all(path.is_file() for variable, path in wanted if "_tls_" in variable):
         return missing
-    return missing + [problem for problem in server_secrets.tls_problems(options, time.time()) if problem.subject not in told]
+    return missing + [
+        problem for problem in server_secrets.tls_problems(options, time.time()) if problem.subject not in told
+    ]
 
 
 def model_size(model: str) -> int:
     return sum(shard.stat().st_size for shard in shards(pathlib.Path(model)) if shard.is_file())
 
 
-def host_problems(options: Options, own: typing.Collection[int], own_now: typing.Callable[[], typing.Collection[int]]) -> list[Problem]:
-    """Address and port; ``own`` are the pids of this very instance, which makes room for itself, and ``own_now`` asks for them again."""
+def host_problems(
+    options: Options, own: typing.Collection[int], own_now: typing.Callable[[], typing.Collection[int]]
+) -> list[Problem]:
+    """Address and port;
+
+    ``own`` are the pids of this very instance, which makes room for itself, and ``own_now`` asks for them again.
+    """
     if not ports.is_local_address(options.host):
-        return [Problem("llama_server_host", options.host, "an address of this host", "use 127.0.0.1, or 0.0.0.0 for every address")]
-    others = [listener for listener in ports.listeners(options.port, options.host, likely=own) if listener.pid not in own]
+        return [
+            Problem(
+                "llama_server_host",
+                options.host,
+                "an address of this host",
+                "use 127.0.0.1, or 0.0.0.0 for every address",
+            )
+        ]
+    others = [
+        listener for listener in ports.listeners(options.port, options.host, likely=own) if listener.pid not in own
+    ]
     if others:  # systemd may have begun one of ours since, after a run that was killed, and another may have ended
         now = own_now()
-        others = [listener for listener in others if listener.pid not in now and (not listener.pid or processes.find(listener.pid))]
+        others = [
+            listener
+            for listener in others
+            if listener.pid not in now and (not listener.pid or processes.find(listener.pid))
+        ]
     if not others:
         return []
     holder = next((listener.pid for listener in others if listener.pid), 0)
     who = f"pid {holder} ({processes.name(holder)})" if holder else "a process of another user"
-    return [Problem("llama_server_port", f"port {options.port}, on which {who} listens", "a free port", "choose another port or stop that process")]
+    return [
+        Problem(
+            "llama_server_port",
+            f"port {options.port}, on which {who} listens",
+            "a free port",
+            "choose another port or stop that process",
+        )
+    ]
 
 
 def unit_problems(options: Options, euid: int) -> list[Problem]:
@@ -108,7 +179,14 @@ def unit_problems(options: Options, euid: int) -> list[Problem]:
     found = []
     if euid != 0:
         wanted = "root for a systemd unit"
-        found.append(Problem("llama_server_runtime", f"systemd, and this user (uid {euid})", wanted, "run with become or sudo, or use process"))
+        found.append(
+            Problem(
+                "llama_server_runtime",
+                f"systemd, and this user (uid {euid})",
+                wanted,
+                "run with become or sudo, or use process",
+            )
+        )
     paths = [("llama_server_release", options.server)] if options.release else []
     paths += [("llama_server_model", shard) for shard in shards(pathlib.Path(options.model))] if options.model else []
     paths += [(server_flags.VARIABLE, pathlib.Path(path)) for path in server_router.places(options).values()]
@@ -121,11 +199,21 @@ def configuration_problems(folder: str = CONFIGURATION) -> list[Problem]:
     path = pathlib.Path(folder) / "config.ini"
     if not path.exists():
         return []
-    return [Problem(str(path), "a configuration that changes every llama-server here", "no such file", "remove it and use llama_server_extra_options")]
+    return [
+        Problem(
+            str(path),
+            "a configuration that changes every llama-server here",
+            "no such file",
+            "remove it and use llama_server_extra_options",
+        )
+    ]
 
 
 def read_flags(options: Options, run: Runner) -> server_flags.Flags | None:
-    """The release's flags, out of its manifest or its help; None where there is no release yet. A server that cannot tell them fails the config test."""
+    """The release's flags, out of its manifest or its help;
+
+    None where there is no release yet. A server that cannot tell them fails the config test.
+    """
     if not options.release or not options.server.is_file():
         return None
     manifest = release_store.read_manifest(pathlib.Path(options.release)) or {}
@@ -133,7 +221,9 @@ def read_flags(options: Options, run: Runner) -> server_flags.Flags | None:
     if told is not None:
         return told
     done = run([str(options.server), "--help"], timeout=60)
-    flags = dataclasses.replace(server_flags.parse_help(done.stdout or done.stderr), build=str(manifest.get("build", "")))
+    flags = dataclasses.replace(
+        server_flags.parse_help(done.stdout or done.stderr), build=str(manifest.get("build", ""))
+    )
     return flags if flags.get("port") else None
 
 
@@ -149,10 +239,19 @@ def devices(options: Options, run: Runner) -> tuple[list[str], list[Problem]]:
         return found, []
     if done.code == commands.TIMED_OUT:
         return [], [_no_answer("the question for its devices")]
-    return [], [Problem("llama_server_backend", "cuda, but the release sees no CUDA device", "a GPU and a driver that work", "see nvidia-smi, or use cpu")]
+    return [], [
+        Problem(
+            "llama_server_backend",
+            "cuda, but the release sees no CUDA device",
+            "a GPU and a driver that work",
+            "see nvidia-smi, or use cpu",
+        )
+    ]
 
 
-def config_test(command: typing.Sequence[str], variables: typing.Mapping[str, str], known: typing.Iterable[Setting], run: Runner) -> Problem | None:
+def config_test(
+    command: typing.Sequence[str], variables: typing.Mapping[str, str], known: typing.Iterable[Setting], run: Runner
+) -> Problem | None:
     """Let the server itself read the configuration, without the model: it knows best."""
     done = run([*command, "--list-devices"], env=variables, cwd="/", timeout=TEST_LIMIT)
     if done.ok:
@@ -162,16 +261,29 @@ def config_test(command: typing.Sequence[str], variables: typing.Mapping[str, st
     lines = [line.strip() for line in (done.stderr or done.stdout).splitlines() if line.strip()]
     said = next((line for line in lines if "error" in line.lower()), lines[-1] if lines else f"exit status {done.code}")
     if done.code in (126, 127) or done.code < 0:
-        return Problem("llama_server_release", f"a llama-server that does not start: {said}", "a release that runs on this host", "build it on this host")
-    subject = next((setting.variable for setting in known if setting.environment in said or f"--{setting.flag} " in said), server_flags.VARIABLE)
+        return Problem(
+            "llama_server_release",
+            f"a llama-server that does not start: {said}",
+            "a release that runs on this host",
+            "build it on this host",
+        )
+    subject = next(
+        (setting.variable for setting in known if setting.environment in said or f"--{setting.flag} " in said),
+        server_flags.VARIABLE,
+    )
     return Problem(subject, f"what llama-server refuses: {said}", "options that this release accepts")
 
 
 def _no_answer(question: str) -> Problem:
-    """Blame no option: a llama-server that only reads its configuration and lists its devices hangs in a driver or on a disk, and nowhere else."""
+    """Blame no option: a llama-server that only reads its configuration and lists its devices hangs in a driver or
+    on a disk, and nowhere else.
+    """
     return Problem(
         "llama-server",
         f"no answer to {question} within {TEST_LIMIT:g} s, which says nothing of the options",
         "one that reads its configuration and lists its devices, which takes seconds",
-        "its driver or its disk hangs: see whether nvidia-smi answers and what dmesg says, and restart the host if the driver does not come back",
+        (
+            "its driver or its disk hangs: see whether nvidia-smi answers and what dmesg says, and restart the host if "
+            "the driver does not come back"
+        ),
     )

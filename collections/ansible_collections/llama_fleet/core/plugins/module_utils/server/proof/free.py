@@ -1,6 +1,8 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""The memory that an instance could have: what is free, and what its present process gives back when it is stopped for the new one."""
+"""The memory that an instance could have: what is free, and what its present process gives back when it is stopped
+for the new one.
+"""
 
 from __future__ import annotations
 
@@ -26,18 +28,25 @@ _APART = ("systemd", "quadlet", "docker")
 
 
 def ram(runtime: str, memory_max: str, pids: typing.Iterable[int] = (), root: pathlib.Path = ROOT) -> dict[str, int]:
-    """MiB of RAM for a server of ``runtime`` once the processes ``pids`` are gone, under the key HOST; empty where nobody tells."""
+    """MiB of RAM for a server of ``runtime`` once the processes ``pids`` are gone, under the key HOST; empty where
+    nobody tells.
+    """
     meminfo = _fields(root / "proc/meminfo")
     if "MemAvailable" not in meminfo:
         return {}
     own = sum(own_bytes(pid, root) for pid in pids)
-    found = [min(meminfo["MemAvailable"] + own, meminfo.get("MemTotal", 1 << 62)), *_cgroups(runtime in _APART, own, root)]
+    found = [
+        min(meminfo["MemAvailable"] + own, meminfo.get("MemTotal", 1 << 62)),
+        *_cgroups(runtime in _APART, own, root),
+    ]
     limit = server_limits.memory_bytes(memory_max, meminfo.get("MemTotal", 0)) if runtime in _APART else None
     return {HOST: min([*found, *([limit] if limit is not None else [])]) // _MIB}
 
 
 def own_bytes(pid: int, root: pathlib.Path = ROOT) -> int:
-    """What comes free with a process's end and is not counted as available yet: a file that it maps is, unless it is locked."""
+    """What comes free with a process's end and is not counted as available yet: a file that it maps is, unless it
+    is locked.
+    """
     status = _fields(root / "proc" / str(pid) / "status")
     return status.get("RssAnon", 0) + status.get("RssShmem", 0) + min(status.get("VmLck", 0), status.get("RssFile", 0))
 
@@ -51,8 +60,15 @@ def lock_warning(locked: int | None, wanted_mib: int, runtime: str) -> str:
     """Why less of the model is locked than was asked for, and what to do; empty where all is well."""
     if locked is None or locked // _MIB >= wanted_mib * 9 // 10:
         return ""
-    fix = "run as root, or raise the limit of locked memory (ulimit -l)" if runtime == "process" else "look for LimitMEMLOCK in what overrides the unit"
-    return f"llama_server_load_mode asks for the model in locked memory, {wanted_mib} MiB, and the kernel locked {locked // _MIB} MiB of it: {fix}"
+    fix = (
+        "run as root, or raise the limit of locked memory (ulimit -l)"
+        if runtime == "process"
+        else "look for LimitMEMLOCK in what overrides the unit"
+    )
+    return (
+        f"llama_server_load_mode asks for the model in locked memory, {wanted_mib} MiB, and the kernel locked "
+        f"{locked // _MIB} MiB of it: {fix}"
+    )
 
 
 def gpus(listing: str) -> dict[str, int]:
@@ -60,8 +76,11 @@ def gpus(listing: str) -> dict[str, int]:
     return {name: int(free) for name, _total, free in _DEVICE.findall(listing)}
 
 
-def own_gpus(run: Runner, pids: typing.Collection[int], recorded: typing.Mapping[str, int], devices: typing.Sequence[str]) -> dict[str, int]:
-    """MiB that the processes ``pids`` hold of each device: by nvidia-smi for one device, else as ``recorded`` when they were started.
+def own_gpus(
+    run: Runner, pids: typing.Collection[int], recorded: typing.Mapping[str, int], devices: typing.Sequence[str]
+) -> dict[str, int]:
+    """MiB that the processes ``pids`` hold of each device: by nvidia-smi for one device, else as ``recorded`` when they
+    were started.
 
     nvidia-smi names a device by another name than llama.cpp, and in a container it does not see whose memory it is.
     """
@@ -78,7 +97,10 @@ def compute_processes(run: Runner) -> list[tuple[str, str, str]]:
     smi = nvidia.find_smi(nvidia.Host(run))
     if not smi:
         return []
-    listed = run([smi, "--query-compute-apps=pid,gpu_uuid,used_memory", "--format=csv,noheader,nounits"], timeout=nvidia.TIME_LIMIT)
+    listed = run(
+        [smi, "--query-compute-apps=pid,gpu_uuid,used_memory", "--format=csv,noheader,nounits"],
+        timeout=nvidia.TIME_LIMIT,
+    )
     return re.findall(r"^([0-9]{1,18}), *([\w-]+), *(\S+)$", listed.stdout if listed.ok else "", re.MULTILINE)
 
 
@@ -97,7 +119,10 @@ def _cgroups(topmost_only: bool, own: int, root: pathlib.Path) -> typing.Iterato
 
 def _fields(path: pathlib.Path) -> dict[str, int]:
     """``Name: number kB`` lines, in bytes."""
-    return {name: int(number) * 1024 for name, number in re.findall(r"^(\w+):\s+([0-9]{1,18}) kB$", _text(path), re.MULTILINE)}
+    return {
+        name: int(number) * 1024
+        for name, number in re.findall(r"^(\w+):\s+([0-9]{1,18}) kB$", _text(path), re.MULTILINE)
+    }
 
 
 def _text(path: pathlib.Path) -> str:

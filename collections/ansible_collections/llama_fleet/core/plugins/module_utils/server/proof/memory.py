@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: MIT
 """Whether an instance fits into the memory that is free, and what of it would fit where it does not.
 
-Only the release itself knows what its server allocates, so every figure is its own (memory_plan); here they are compared.
+Only the release itself knows what its server allocates, so every figure is its own (memory_plan); here they are
+compared.
 """
 
 from __future__ import annotations
@@ -69,19 +70,29 @@ class Assessment:
 
 
 def assess(options: Options, plan: Plan, free: typing.Mapping[str, int]) -> Assessment:
-    """Compare what ``plan`` tells of the options with what is ``free`` of each device; looks for what would fit where they do not."""
+    """Compare what ``plan`` tells of the options with what is ``free`` of each device; looks for what would fit
+    where they do not.
+    """
     figures = _figures(options, plan(options.ctx_size, options.parallel), free)
     lacking = _lacking(options, figures)
     if lacking:
         return Assessment(figures, _problem(options, plan, free, lacking))
-    warnings = [f"of the model only a part will be on the GPU, which is slower: it wants {figure}" for figure in figures if figure.lacking_mib > 0]
+    warnings = [
+        f"of the model only a part will be on the GPU, which is slower: it wants {figure}"
+        for figure in figures
+        if figure.lacking_mib > 0
+    ]
     return Assessment(figures, None, (*warnings, *_cache_warnings(options, figures)))
 
 
 def recorded(need: typing.Mapping[str, int], free: typing.Mapping[str, int]) -> Assessment:
     """The same for a generation whose need was written down when it was made."""
     figures = tuple(Figure(name, mib, 0, 0, free.get(name)) for name, mib in need.items())
-    lacking = "; ".join(f"{figure.need_mib} MiB of {figure.device}, of which {figure.free_mib} MiB are free" for figure in figures if figure.lacking_mib > 0)
+    lacking = "; ".join(
+        f"{figure.need_mib} MiB of {figure.device}, of which {figure.free_mib} MiB are free"
+        for figure in figures
+        if figure.lacking_mib > 0
+    )
     fix = "make room, or set llama_server_memory_check: false"
     return Assessment(figures, Problem("memory", lacking, "memory for that generation", fix) if lacking else None)
 
@@ -91,7 +102,13 @@ def _figures(options: Options, plan: MemoryPlan, free: typing.Mapping[str, int])
     # What comes beside the model goes where the model goes, which is the first GPU if there is one.
     first = plan.devices[0].name
     return tuple(
-        Figure(device.name, device.model_mib + (beside if device.name == first else 0), device.context_mib, device.compute_mib, free.get(device.name))
+        Figure(
+            device.name,
+            device.model_mib + (beside if device.name == first else 0),
+            device.context_mib,
+            device.compute_mib,
+            free.get(device.name),
+        )
         for device in plan.devices
     )
 
@@ -105,7 +122,11 @@ def _beside(options: Options) -> int:
 
 def _spills(options: Options) -> bool:
     """Whether the server itself puts into RAM what the GPUs cannot hold."""
-    return options.backend == CUDA and options.n_gpu_layers == "auto" and options.extra_options.get("fit", True) not in (False, "off")
+    return (
+        options.backend == CUDA
+        and options.n_gpu_layers == "auto"
+        and options.extra_options.get("fit", True) not in (False, "off")
+    )
 
 
 def _lacking(options: Options, figures: typing.Sequence[Figure]) -> str:
@@ -132,12 +153,22 @@ def _problem(options: Options, plan: Plan, free: typing.Mapping[str, int], lacki
     smaller = [f"set llama_server_ctx_size to {ctx_size}"] if ctx_size else []
     smaller += [f"{'or ' if smaller else 'set '}llama_server_parallel to {parallel}"] if parallel else []
     if not smaller:
-        return Problem("llama_server_model", f"a model that wants {lacking}", "one that fits", f"take a smaller model or quant, or make room; {override}")
-    return Problem("llama_server_ctx_size", f"{slots}, which want {lacking}", "what fits", f"{', '.join(smaller)}; {override}")
+        return Problem(
+            "llama_server_model",
+            f"a model that wants {lacking}",
+            "one that fits",
+            f"take a smaller model or quant, or make room; {override}",
+        )
+    return Problem(
+        "llama_server_ctx_size", f"{slots}, which want {lacking}", "what fits", f"{', '.join(smaller)}; {override}"
+    )
 
 
 def largest_context(excess: typing.Callable[[int, int], int], ctx_size: int, parallel: int) -> int:
-    """The largest context of each slot that leaves nothing lacking, in steps; 0 where there is none. Few runs: memory grows in proportion."""
+    """The largest context of each slot that leaves nothing lacking, in steps; 0 where there is none.
+
+    Few runs: memory grows in proportion.
+    """
     low, high = STEP, ctx_size
     if high <= low:
         return 0
@@ -169,15 +200,22 @@ def _fewer_slots(excess: typing.Callable[[int, int], int], options: Options, ctx
 def _cache_warnings(options: Options, figures: typing.Sequence[Figure]) -> list[str]:
     """The prompt cache grows with use: it keeps nobody from starting, and ends a server weeks later.
 
-    It is not counted as a need: with the size that releases have for it, 8 GiB, most small hosts would be refused, and a server
-    with few different prompts never comes near it.
+    It is not counted as a need: with the size that releases have for it, 8 GiB, most small hosts would be refused, and
+    a server with few different prompts never comes near it.
     """
     ram = next((figure for figure in figures if figure.device == HOST and figure.free_mib is not None), None)
     if ram is None or 0 <= options.cache_ram <= -ram.lacking_mib:
         return []
     if options.cache_ram < 0:
-        return ["llama_server_cache_ram is -1, so the prompt cache may take all RAM: set a limit"] if options.memory_max else []
+        return (
+            ["llama_server_cache_ram is -1, so the prompt cache may take all RAM: set a limit"]
+            if options.memory_max
+            else []
+        )
     left = -ram.lacking_mib
-    grows = f"llama_server_cache_ram lets the prompt cache grow to {options.cache_ram} MiB, and beside the model {left} MiB of RAM are left"
+    grows = (
+        f"llama_server_cache_ram lets the prompt cache grow to {options.cache_ram} MiB, and beside the model "
+        f"{left} MiB of RAM are left"
+    )
     end = "; the kernel ends a server that goes beyond llama_server_memory_max" if options.memory_max else ""
     return [f"{grows}: set it to {left // 2 // 64 * 64} or less{end}"]

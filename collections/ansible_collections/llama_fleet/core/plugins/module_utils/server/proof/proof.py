@@ -65,7 +65,9 @@ class ModelFacts:
 
 
 def model_facts(model: str, known: Generation | None = None) -> ModelFacts:
-    """What the headers of the model's files say; taken from the manifest of ``known`` where those were the same files."""
+    """What the headers of the model's files say; taken from the manifest of ``known`` where those were the same
+    files.
+    """
     files = server_checks.shards(pathlib.Path(model))
     found = [os.stat(file) for file in files]
     identity = tuple(number for each in found for number in (each.st_size, each.st_mtime_ns))
@@ -78,17 +80,26 @@ def model_facts(model: str, known: Generation | None = None) -> ModelFacts:
 
 def context_problems(options: Options, facts: ModelFacts) -> list[Problem]:
     """More context than the model was trained for: a server cuts that down, and tells nobody but its log."""
-    stretched = any(name in _STRETCHING or name.startswith("yarn-") for name in (str(key).replace("_", "-") for key in options.extra_options))
+    stretched = any(
+        name in _STRETCHING or name.startswith("yarn-")
+        for name in (str(key).replace("_", "-") for key in options.extra_options)
+    )
     if not facts.context_length or options.ctx_size <= facts.context_length or stretched:
         return []
     found = f"{options.ctx_size} tokens for each slot"
     wanted = f"at most {facts.context_length}, for which {pathlib.Path(options.model).name} was trained"
-    fix = f"set it to {facts.context_length} or less, or stretch the model's context with rope-scaling: yarn and its like in llama_server_extra_options"
+    fix = (
+        f"set it to {facts.context_length} or less, or stretch the model's context with rope-scaling: yarn and its "
+        f"like in llama_server_extra_options"
+    )
     return [Problem("llama_server_ctx_size", found, wanted, fix)]
 
 
 def prove(candidate: Candidate, run: Runner, facts: ModelFacts | None, held: typing.Mapping[str, int]) -> Assessment:
-    """Let the release itself judge; what the server takes of each device. ``held`` is what the present process was planned to take."""
+    """Let the release itself judge; what the server takes of each device.
+
+    ``held`` is what the present process was planned to take.
+    """
     problems = context_problems(candidate.options, facts) if facts else []
     if candidate.has_release:
         problem = server_checks.config_test(_without_key(candidate), candidate.variables, candidate.settings, run)
@@ -99,7 +110,9 @@ def prove(candidate: Candidate, run: Runner, facts: ModelFacts | None, held: typ
     return _judged(candidate.options, _memory(candidate, run, held))
 
 
-def prove_again(candidate: Candidate, run: Runner, need: typing.Mapping[str, int], held: typing.Mapping[str, int]) -> Assessment:
+def prove_again(
+    candidate: Candidate, run: Runner, need: typing.Mapping[str, int], held: typing.Mapping[str, int]
+) -> Assessment:
     """The same for a generation that was good once and whose ``need`` is known."""
     problem = server_checks.config_test(_without_key(candidate), candidate.variables, candidate.settings, run)
     raise_if_any([problem] if problem else [])
@@ -118,7 +131,9 @@ def _memory(candidate: Candidate, run: Runner, held: typing.Mapping[str, int]) -
     options = candidate.options
     release = pathlib.Path(options.release)
     if not os.access(release / "bin" / memory_plan.PROGRAM, os.X_OK):
-        return server_memory.Assessment(warnings=(f"whether it fits into memory is not known, for {release} has no {memory_plan.PROGRAM}",))
+        return server_memory.Assessment(
+            warnings=(f"whether it fits into memory is not known, for {release} has no {memory_plan.PROGRAM}",)
+        )
 
     @functools.cache
     def plan(ctx_size: int, parallel: int) -> memory_plan.MemoryPlan:
@@ -130,17 +145,23 @@ def _memory(candidate: Candidate, run: Runner, held: typing.Mapping[str, int]) -
     except ProblemError as error:
         told = str(error)
         if "error loading model" in told:  # as the server itself would say after the switch
-            raise ProblemError(Problem(_MODEL, told, "a model that this release can load", "fetch it again, or use a newer release")) from error
+            raise ProblemError(
+                Problem(_MODEL, told, "a model that this release can load", "fetch it again, or use a newer release")
+            ) from error
         return server_memory.Assessment(warnings=(f"whether it fits into memory is not known: {told}",))
     return server_memory.assess(options, plan, free_memory(candidate, run, held, devices))
 
 
-def free_memory(candidate: Candidate, run: Runner, held: typing.Mapping[str, int], devices: typing.Sequence[str]) -> dict[str, int]:
+def free_memory(
+    candidate: Candidate, run: Runner, held: typing.Mapping[str, int], devices: typing.Sequence[str]
+) -> dict[str, int]:
     """MiB of each device that the candidate can have, the present process being gone by then."""
     options = candidate.options
     free = server_memory_free.ram(candidate.runtime, options.memory_max, candidate.pids)
     if options.backend == CUDA:
-        listing = run([str(options.server), "--list-devices"], env=candidate.variables, cwd="/", timeout=server_checks.TEST_LIMIT)
+        listing = run(
+            [str(options.server), "--list-devices"], env=candidate.variables, cwd="/", timeout=server_checks.TEST_LIMIT
+        )
         gpus = server_memory_free.gpus(listing.stdout + listing.stderr)
         wanted = [name for name in devices if name != memory_plan.HOST]
         own = server_memory_free.own_gpus(run, candidate.pids, held, wanted)

@@ -17,7 +17,8 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings i
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings.options import CUDA, Options
 
 NAME = "compose.yaml"
-# The folder, in the instance's, of the copies of private files: docker starts a container at boot without asking us, so not in /run.
+# The folder, in the instance's, of the copies of private files: docker starts a container at boot without asking us, so
+# not in /run.
 PRIVATE = "private"
 _HEADER = """\
 # Written by llama-fleet: changes made here by hand are lost. Change the role's variables instead.
@@ -36,7 +37,9 @@ def render(options: Options, command: typing.Sequence[str], variables: typing.Ma
     return "\n".join([_HEADER.format(project=container_name(options)) + "---", *_lines(tree, ""), ""])
 
 
-def _service(options: Options, command: typing.Sequence[str], variables: typing.Mapping[str, str]) -> dict[str, typing.Any]:
+def _service(
+    options: Options, command: typing.Sequence[str], variables: typing.Mapping[str, str]
+) -> dict[str, typing.Any]:
     user = server_mounts.container_user(options)
     return {
         "container_name": container_name(options),
@@ -66,11 +69,19 @@ def _service(options: Options, command: typing.Sequence[str], variables: typing.
 
 def _volumes(options: Options, command: typing.Sequence[str]) -> list[dict[str, typing.Any]]:
     pairs = [(path, path) for path in server_mounts.mounts(options, command)]
-    pairs += [(str(options.folder / PRIVATE / file.name), f"{server_mounts.copies(options)}/{file.name}") for file in server_mounts.private(options)]
-    return [{"type": "bind", "source": _literal(source), "target": _literal(target), "read_only": True} for source, target in pairs]
+    pairs += [
+        (str(options.folder / PRIVATE / file.name), f"{server_mounts.copies(options)}/{file.name}")
+        for file in server_mounts.private(options)
+    ]
+    return [
+        {"type": "bind", "source": _literal(source), "target": _literal(target), "read_only": True}
+        for source, target in pairs
+    ]
 
 
-def _limits(options: Options, command: typing.Sequence[str], variables: typing.Mapping[str, str]) -> dict[str, typing.Any]:
+def _limits(
+    options: Options, command: typing.Sequence[str], variables: typing.Mapping[str, str]
+) -> dict[str, typing.Any]:
     memory = server_limits.memory_bytes(options.memory_max, 0)
     found: dict[str, typing.Any] = {}
     if memory:
@@ -80,7 +91,8 @@ def _limits(options: Options, command: typing.Sequence[str], variables: typing.M
     if server_mounts.locks_memory(options, command, variables):
         found["ulimits"] = {"memlock": {"soft": -1, "hard": -1}}
     if options.backend == CUDA:
-        # Every GPU there is: which of them the server computes on, LLAMA_ARG_DEVICE says, as it does without a container.
+        # Every GPU there is: which of them the server computes on, LLAMA_ARG_DEVICE says, as it does without a
+        # container.
         gpus = {"driver": "nvidia", "count": "all", "capabilities": ["gpu"]}
         found["deploy"] = {"resources": {"reservations": {"devices": [gpus]}}}
     return found

@@ -39,7 +39,10 @@ def compose_command(run: Runner) -> list[str]:
 
 @dataclasses.dataclass
 class DockerRuntime:
-    """One container that docker's daemon keeps running; ``private`` are the files of which ``user`` gets copies when it starts."""
+    """One container that docker's daemon keeps running;
+
+    ``private`` are the files of which ``user`` gets copies when it starts.
+    """
 
     folder: pathlib.Path
     run: Runner
@@ -78,7 +81,9 @@ class DockerRuntime:
         self._copy_private()
         words = ["--project-name", self.container.name, "--file", str(generation.path / server_compose.NAME)]
         up = ["up", "--detach", "--force-recreate", "--remove-orphans", "--timeout", str(self.stop_seconds)]
-        done = self.run([*compose_command(self.run), *words, *up], env=generation.variables, timeout=_PATIENCE + self.stop_seconds)
+        done = self.run(
+            [*compose_command(self.run), *words, *up], env=generation.variables, timeout=_PATIENCE + self.stop_seconds
+        )
         try:
             process = self.container.process() if done.ok else None
         except ProblemError as error:
@@ -90,10 +95,16 @@ class DockerRuntime:
     def writes(self, generation: Generation) -> list[tuple[pathlib.Path, int]]:
         """What docker itself writes is its own: it keeps the container that it has where it cannot make another."""
         del generation
-        return [(self._copies / file.name, os.stat(file.source).st_size) for file in self.private if os.path.exists(file.source)]
+        return [
+            (self._copies / file.name, os.stat(file.source).st_size)
+            for file in self.private
+            if os.path.exists(file.source)
+        ]
 
     def _copy_private(self) -> None:
-        """Keys where the container's user, and nobody else, can read them: also after a boot, when docker asks nobody."""
+        """Keys where the container's user, and nobody else, can read them: also after a boot, when docker asks
+        nobody.
+        """
         for file in self.private:
             self._copies.mkdir(mode=0o711, parents=True, exist_ok=True)
             try:
@@ -113,11 +124,22 @@ class DockerRuntime:
 
     def _ending(self) -> str:
         code = self.container.shown("{{.State.ExitCode}}")
-        memory = ": it wanted more memory than its container may have" if self.container.shown("{{.State.OOMKilled}}") == "true" else ""
-        return f"{processes.ending_of_container(int(code))}{memory}" if whole(code) is not None else "its container is gone"
+        memory = (
+            ": it wanted more memory than its container may have"
+            if self.container.shown("{{.State.OOMKilled}}") == "true"
+            else ""
+        )
+        return (
+            f"{processes.ending_of_container(int(code))}{memory}"
+            if whole(code) is not None
+            else "its container is gone"
+        )
 
     def stop(self) -> None:
-        """In the time that the container was made with. Docker remembers that it was stopped: it stays so after a boot."""
+        """In the time that the container was made with.
+
+        Docker remembers that it was stopped: it stays so after a boot.
+        """
         self.run(["docker", "stop", self.container.name], timeout=TIME_LIMIT + self.stop_seconds)
 
     def remove(self) -> None:

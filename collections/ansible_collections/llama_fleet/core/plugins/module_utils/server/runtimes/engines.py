@@ -37,11 +37,17 @@ class Container:
         return self._asked(template).stdout.strip()
 
     def surely(self, template: str) -> str:
-        """The same where everything depends on it: an engine that hangs is a problem, and not a container that is not there."""
+        """The same where everything depends on it: an engine that hangs is a problem, and not a container that is
+        not there.
+        """
         done = self._asked(template)
         if done.code == commands.TIMED_OUT:
             fix = f"see systemctl status {self.engine}, and restart it if need be"
-            raise ProblemError(Problem(self.engine, f"no answer within {TIME_LIMIT:g} s", "an engine that tells of its containers", fix))
+            raise ProblemError(
+                Problem(
+                    self.engine, f"no answer within {TIME_LIMIT:g} s", "an engine that tells of its containers", fix
+                )
+            )
         return done.stdout.strip()
 
     def _asked(self, template: str) -> Result:
@@ -69,20 +75,32 @@ def pull(engine: str, image: str, run: Runner, on_line: typing.Callable[[str], N
 
 
 def tester(options: Options, runtime: str, run: Runner) -> Runner:
-    """A Runner for commands of the release as ``runtime`` will run it: in the image, with the user and the files it will have.
+    """A Runner for commands of the release as ``runtime`` will run it: in the image, with the user and the files it
+    will have.
 
     For a release can well run on the host and not in the image: that is known before the switch.
     """
     if runtime not in ENGINES:
         return run
     user = server_mounts.container_user(options)
-    first = [ENGINES[runtime], "run", "--rm", "--pull=never", "--network=none", "--cgroupns=private", f"--user={user}:{user}"]
+    first = [
+        ENGINES[runtime],
+        "run",
+        "--rm",
+        "--pull=never",
+        "--network=none",
+        "--cgroupns=private",
+        f"--user={user}:{user}",
+    ]
     first += ["--read-only", "--cap-drop=all", "--security-opt=no-new-privileges", "--workdir=/"]
     gpus = _GPUS[runtime] if options.backend == CUDA else []
 
     def inside(command: typing.Sequence[str], env: typing.Mapping[str, str]) -> list[str]:
         names = [f"--env={name}" for name in sorted(env)]
-        volumes = [f"--volume={path}:{path}:ro" + (",z" if runtime == "quadlet" else "") for path in server_mounts.mounts(options, command)]
+        volumes = [
+            f"--volume={path}:{path}:ro" + (",z" if runtime == "quadlet" else "")
+            for path in server_mounts.mounts(options, command)
+        ]
         return [*first, *gpus, *names, *volumes, f"--entrypoint={command[0]}", options.image, *command[1:]]
 
     return commands.through(run, inside)

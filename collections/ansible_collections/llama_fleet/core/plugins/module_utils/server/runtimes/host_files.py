@@ -47,7 +47,9 @@ def copies(options: Options) -> str:
 
 
 def moved(options: Options, command: typing.Sequence[str], variables: typing.Mapping[str, str]) -> list[str]:
-    """The command with the copies in place of the private files; a flag says so where a variable names the original, for flags win."""
+    """The command with the copies in place of the private files; a flag says so where a variable names the
+    original, for flags win.
+    """
     names = {file.source: f"{copies(options)}/{file.name}" for file in private(options)}
     words = [names.get(word, word) for word in command]
     for file in private(options):
@@ -57,14 +59,20 @@ def moved(options: Options, command: typing.Sequence[str], variables: typing.Map
 
 
 def public(options: Options, command: typing.Sequence[str] = ()) -> list[tuple[str, str]]:
-    """Files that the server reads beside its release, each with the variable that names it; those in ``command`` if they are there."""
+    """Files that the server reads beside its release, each with the variable that names it; those in ``command`` if
+    they are there.
+    """
     found = [("llama_server_model", path) for path in _shards(options.model)]
     found += [("llama_server_mmproj", options.mmproj)] if options.mmproj else []
     found += [("llama_server_lora", path) for path, _scale in server_settings.adapters(options)]
     found += [("llama_server_chat_template", options.chat_template)] if options.chat_template.startswith("/") else []
-    known = {path for _variable, path in found} | {path for file in private(options) for path in (file.source, f"{copies(options)}/{file.name}")}
+    known = {path for _variable, path in found} | {
+        path for file in private(options) for path in (file.source, f"{copies(options)}/{file.name}")
+    }
     words = [word.partition("=")[2] if word.startswith("-") else word for word in command[1:]]
-    more = [word for word in dict.fromkeys(words) if word.startswith("/") and word not in known and os.path.isfile(word)]
+    more = [
+        word for word in dict.fromkeys(words) if word.startswith("/") and word not in known and os.path.isfile(word)
+    ]
     return found + [("llama_server_extra_options", path) for path in more]
 
 
@@ -75,7 +83,9 @@ def mounts(options: Options, command: typing.Sequence[str]) -> list[str]:
 
 
 def container_user(options: Options) -> int:
-    """The number of the user in the instance's container: one that the host has no other use for, and as a rule no other instance."""
+    """The number of the user in the instance's container: one that the host has no other use for, and as a rule no
+    other instance.
+    """
     return user_of(options.instance)
 
 

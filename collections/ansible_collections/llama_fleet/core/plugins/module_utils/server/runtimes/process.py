@@ -31,12 +31,17 @@ _PASSED_ON_PREFIXES = ("CUDA_", "NVIDIA_")
 
 def base_environment(environment: typing.Mapping[str, str]) -> dict[str, str]:
     """What of our own environment a server is given."""
-    return {name: value for name, value in environment.items() if name in _PASSED_ON or name.startswith(_PASSED_ON_PREFIXES)}
+    return {
+        name: value for name, value in environment.items() if name in _PASSED_ON or name.startswith(_PASSED_ON_PREFIXES)
+    }
 
 
 @contextlib.contextmanager
 def _lockable_memory() -> typing.Iterator[None]:
-    """Let what is started within lock its memory: root needs no limit for that, and whom it becomes does. Where it may not, the server says so."""
+    """Let what is started within lock its memory: root needs no limit for that, and whom it becomes does.
+
+    Where it may not, the server says so.
+    """
     before = resource.getrlimit(resource.RLIMIT_MEMLOCK)
     with contextlib.suppress(OSError, ValueError):
         resource.setrlimit(resource.RLIMIT_MEMLOCK, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
@@ -68,9 +73,15 @@ class ProcessRuntime:
         return self.runtime_root / f"{self.folder.name}.json"
 
     def own(self) -> list[processes.Process]:
-        """Those that carry our mark and are none of a unit: also one whose record was never written, for we were killed before."""
+        """Those that carry our mark and are none of a unit: also one whose record was never written, for we were
+        killed before.
+        """
         unit = f"llama-fleet-{self.folder.name}.service"
-        return [found for found in processes.started_with(INSTANCE_VARIABLE, str(self.folder)) if not processes.in_unit(found.pid, unit)]
+        return [
+            found
+            for found in processes.started_with(INSTANCE_VARIABLE, str(self.folder))
+            if not processes.in_unit(found.pid, unit)
+        ]
 
     def present(self) -> bool:
         return bool(self.own()) or self._record.exists()
@@ -95,7 +106,7 @@ class ProcessRuntime:
         descriptor = self._new_log()
         try:
             with unprivileged.handed_over(generation.command, environment, self.user) as handed, _lockable_memory():
-                child = subprocess.Popen(  # pylint: disable=ansible-bad-function  # because run_command waits for the end, and this process is to stay
+                child = subprocess.Popen(  # pylint: disable=ansible-bad-function  # because run_command waits for it
                     handed.command,
                     env=handed.environment,
                     pass_fds=handed.descriptors,
@@ -116,7 +127,9 @@ class ProcessRuntime:
             raise GateError(processes.ending(child.wait()))
         # Without a record a status says so, and the next run starts it anew: better than no server.
         with contextlib.suppress(OSError):
-            files.write_json(self._record, {"pid": process.pid, "started": process.started, "generation": generation.number})
+            files.write_json(
+                self._record, {"pid": process.pid, "started": process.started, "generation": generation.number}
+            )
         return process
 
     def _new_log(self) -> int:

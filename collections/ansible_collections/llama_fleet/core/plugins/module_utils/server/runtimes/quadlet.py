@@ -13,13 +13,20 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.host import proce
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import ProblemError
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.gate.gate import GateError
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes.engines import Container
-from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes.systemd import SystemdRuntime, out_of_memory
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes.systemd import (
+    SystemdRuntime,
+    out_of_memory,
+)
 
 if typing.TYPE_CHECKING:
     from ansible_collections.llama_fleet.core.plugins.module_utils.server.state.generations import Generation
 
 CONTAINER_ROOT = pathlib.Path("/etc/containers/systemd")
-GENERATORS = ("/usr/lib/systemd/system-generators/podman-system-generator", "/usr/libexec/podman/quadlet", "/usr/lib/podman/quadlet")
+GENERATORS = (
+    "/usr/lib/systemd/system-generators/podman-system-generator",
+    "/usr/libexec/podman/quadlet",
+    "/usr/lib/podman/quadlet",
+)
 
 
 @dataclasses.dataclass

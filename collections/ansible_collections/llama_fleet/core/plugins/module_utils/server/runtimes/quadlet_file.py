@@ -24,7 +24,12 @@ MARGIN = 15
 def render(options: Options, command: typing.Sequence[str], variables: typing.Mapping[str, str]) -> str:
     """The file's whole text. It holds no secret."""
     words = server_mounts.moved(options, command, variables)
-    sections = [server_unit.unit_section(options), _container(options, words, variables), _service(options), server_unit.INSTALL]
+    sections = [
+        server_unit.unit_section(options),
+        _container(options, words, variables),
+        _service(options),
+        server_unit.INSTALL,
+    ]
     return "\n".join(sections)
 
 
@@ -78,8 +83,15 @@ def _service(options: Options) -> str:
     lines = [
         "[Service]",
         f"EnvironmentFile={current}/environment",
-        *([f"RuntimeDirectory={os.path.basename(server_mounts.copies(options))}", "RuntimeDirectoryMode=0700"] if copies else []),
-        *(f"ExecStartPre={command_line(['/usr/bin/install', '-m', '0400', '-o', user, '-g', user, *pair])}" for pair in copies),
+        *(
+            [f"RuntimeDirectory={os.path.basename(server_mounts.copies(options))}", "RuntimeDirectoryMode=0700"]
+            if copies
+            else []
+        ),
+        *(
+            f"ExecStartPre={command_line(['/usr/bin/install', '-m', '0400', '-o', user, '-g', user, *pair])}"
+            for pair in copies
+        ),
         *server_unit.device_nodes(options),
         f"SyslogIdentifier={name}",
         "Restart=on-failure",

@@ -1,6 +1,8 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""The ways an instance is kept running: a systemd unit, a container of podman or docker, or a process of its own session."""
+"""The ways an instance is kept running: a systemd unit, a container of podman or docker, or a process of its own
+session.
+"""
 
 from __future__ import annotations
 
@@ -17,8 +19,15 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes i
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes import user as server_user
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes.docker import DockerRuntime
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes.engines import ENGINES, tester
-from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes.process import STOP_SECONDS, ProcessRuntime, base_environment
-from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes.quadlet import CONTAINER_ROOT, QuadletRuntime
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes.process import (
+    STOP_SECONDS,
+    ProcessRuntime,
+    base_environment,
+)
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes.quadlet import (
+    CONTAINER_ROOT,
+    QuadletRuntime,
+)
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes.requirements import has_systemd, problems
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes.systemd import UNIT_ROOT, SystemdRuntime
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings.options import INSTANCE_VARIABLE
@@ -118,12 +127,20 @@ def of(
     return ProcessRuntime(folder, runtime_root)
 
 
-def make(name: str, options: Options, run: Runner, unit_root: pathlib.Path = UNIT_ROOT, container_root: pathlib.Path = CONTAINER_ROOT) -> Runtime:
+def make(
+    name: str,
+    options: Options,
+    run: Runner,
+    unit_root: pathlib.Path = UNIT_ROOT,
+    container_root: pathlib.Path = CONTAINER_ROOT,
+) -> Runtime:
     """The runtime called ``name`` of the instance that ``options`` describe."""
     found = of(name, options.folder, options.runtime_root, run, unit_root, container_root)
     if isinstance(found, DockerRuntime):
         user = server_mounts.container_user(options)
-        return dataclasses.replace(found, private=server_mounts.private(options), user=user, stop_seconds=options.stop_timeout)
+        return dataclasses.replace(
+            found, private=server_mounts.private(options), user=user, stop_seconds=options.stop_timeout
+        )
     if isinstance(found, ProcessRuntime):
         return dataclasses.replace(found, stop_seconds=options.stop_timeout, user=server_user.number(options))
     return found
@@ -138,13 +155,19 @@ def others(
     systemd: bool | None = None,
     used: typing.Collection[str] = NAMES,
 ) -> list[Runtime]:
-    """The runtimes but ``name`` that have anything of this instance: stop and remove each before another one starts; with "", all of them.
+    """The runtimes but ``name`` that have anything of this instance: stop and remove each before another one starts;
+    with "", all of them.
 
-    ``used`` are those that the instance has ever had. A docker that hangs is none of its business where it had another one.
+    ``used`` are those that the instance has ever had. A docker that hangs is none of its business where it had another
+    one.
     """
     possible = NAMES if (has_systemd() if systemd is None else systemd) else ("docker", "process")
     wanted = [each for each in possible if each != name and (each != "docker" or not name or each in used)]
-    return [runtime for runtime in (make(each, options, run, unit_root, container_root) for each in wanted) if _present(runtime, runtime.name in used)]
+    return [
+        runtime
+        for runtime in (make(each, options, run, unit_root, container_root) for each in wanted)
+        if _present(runtime, runtime.name in used)
+    ]
 
 
 def _present(runtime: Runtime, used: bool) -> bool:
@@ -157,14 +180,19 @@ def _present(runtime: Runtime, used: bool) -> bool:
 
 
 def own(current: str, options: Options, run: Runner) -> list[processes.Process]:
-    """The instance's living processes; ``current`` is the runtime of its current generation, for only an engine knows those in a container."""
+    """The instance's living processes;
+
+    ``current`` is the runtime of its current generation, for only an engine knows those in a container.
+    """
     if current in ENGINES:
         # Podman's monitor of a container carries the instance's mark as well, and is no server.
         return [*make(current, options, run).own(), *make("process", options, run).own()]
     return processes.started_with(INSTANCE_VARIABLE, str(options.folder))
 
 
-def rendered(options: Options, command: typing.Sequence[str], variables: typing.Mapping[str, str], name: str = "") -> dict[str, str]:
+def rendered(
+    options: Options, command: typing.Sequence[str], variables: typing.Mapping[str, str], name: str = ""
+) -> dict[str, str]:
     """The files of a generation that ``name``, or the runtime in ``options``, needs."""
     wanted = name or options.runtime
     if wanted == "quadlet":

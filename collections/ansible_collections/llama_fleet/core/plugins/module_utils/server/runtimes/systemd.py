@@ -24,7 +24,10 @@ _NOTED, _NOT_NOTED = 5.0, "0"
 
 
 def out_of_memory(state: typing.Mapping[str, str]) -> str:
-    """Whether it ended for its memory, in words. Where the control groups are of version 1, systemd sees no more than the signal."""
+    """Whether it ended for its memory, in words.
+
+    Where the control groups are of version 1, systemd sees no more than the signal.
+    """
     limit = state.get("MemoryMax", "")
     limited = f"llama_server_memory_max, {int(limit) >> 20} MiB" if limit.isdigit() and int(limit) < 1 << 62 else ""
     if state.get("Result") == "oom-kill":
@@ -53,7 +56,11 @@ class SystemdRuntime:
         return f"journalctl -u {self.unit}"
 
     def show(self) -> dict[str, str]:
-        return dict(line.split("=", 1) for line in self.run(["systemctl", "show", "-p", _SHOWN, self.unit]).stdout.splitlines() if "=" in line)
+        return dict(
+            line.split("=", 1)
+            for line in self.run(["systemctl", "show", "-p", _SHOWN, self.unit]).stdout.splitlines()
+            if "=" in line
+        )
 
     def own(self) -> list[processes.Process]:
         return processes.started_with(INSTANCE_VARIABLE, str(self.folder))
@@ -157,4 +164,6 @@ class SystemdRuntime:
 
     def log_lines(self, count: int) -> list[str]:
         self.run(["journalctl", "--sync"])
-        return self.run(["journalctl", "-u", self.unit, "-n", str(count), "--no-pager", "-o", "cat"]).stdout.splitlines()
+        return self.run(
+            ["journalctl", "-u", self.unit, "-n", str(count), "--no-pager", "-o", "cat"]
+        ).stdout.splitlines()

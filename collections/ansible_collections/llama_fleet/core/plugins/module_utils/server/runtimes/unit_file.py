@@ -76,7 +76,9 @@ def render(options: Options, command: typing.Sequence[str], variables: typing.Ma
 
 def unit_section(options: Options) -> str:
     """What comes first in a unit, and in podman's file of one."""
-    places = list(dict.fromkeys([options.release, *(os.path.dirname(path) for _variable, path in server_mounts.public(options))]))
+    places = list(
+        dict.fromkeys([options.release, *(os.path.dirname(path) for _variable, path in server_mounts.public(options))])
+    )
     lines = [
         "# Written by llama-fleet: changes made here by hand are lost. Change the role's variables instead.",
         "[Unit]",
@@ -118,7 +120,10 @@ def _service_section(options: Options, command: typing.Sequence[str], variables:
 
 
 def _copying(options: Options) -> list[str]:
-    """Root copies keys to where only the unit's user can read them. LoadCredential= would do, but not in a container."""
+    """Root copies keys to where only the unit's user can read them.
+
+    LoadCredential= would do, but not in a container.
+    """
     files = server_mounts.private(options)
     folder = server_mounts.copies(options)
     lines = [f"RuntimeDirectory={os.path.basename(folder)}", "RuntimeDirectoryMode=0700"] if files else []
@@ -153,10 +158,17 @@ def _hardening(options: Options) -> list[str]:
 
 
 def unreadable(path: pathlib.Path, variable: str) -> Problem | None:
-    """A problem if a user without any rights, who sees no home folders, could not read ``path``; what is missing is no problem yet."""
+    """A problem if a user without any rights, who sees no home folders, could not read ``path``; what is missing is
+    no problem yet.
+    """
     hidden = next((folder for folder in HIDDEN if pathlib.PurePath(folder) in path.parents), None)
     if hidden:
-        return Problem(variable, f"{path}, which is below {hidden}", "a place that a hardened unit can see", "use a folder below /opt, /srv or /var/lib")
+        return Problem(
+            variable,
+            f"{path}, which is below {hidden}",
+            "a place that a hardened unit can see",
+            "use a folder below /opt, /srv or /var/lib",
+        )
     for parent in reversed(path.parents):
         if parent.exists() and not stat.S_IMODE(parent.stat().st_mode) & stat.S_IXOTH:
             return _rights(variable, path, parent, "o+x")
@@ -167,4 +179,9 @@ def unreadable(path: pathlib.Path, variable: str) -> Problem | None:
 
 def _rights(variable: str, path: pathlib.Path, culprit: pathlib.Path, rights: str) -> Problem:
     mode = f"{stat.S_IMODE(culprit.stat().st_mode):04o}"
-    return Problem(variable, f"{path}, where {culprit} has mode {mode}", "files that every user may read", f"chmod {rights} {culprit}")
+    return Problem(
+        variable,
+        f"{path}, where {culprit} has mode {mode}",
+        "files that every user may read",
+        f"chmod {rights} {culprit}",
+    )

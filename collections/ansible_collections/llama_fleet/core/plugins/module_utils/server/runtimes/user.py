@@ -25,7 +25,9 @@ def number(options: Options) -> int:
 
 
 def runner(options: Options, run: commands.Runner) -> commands.Runner:
-    """Return what runs the release's programs as the server will run, and ``run`` where that is this process's user, or no real one."""
+    """Return what runs the release's programs as the server will run, and ``run`` where that is this process's
+    user, or no real one.
+    """
     user = number(options) if run is commands.run else 0
     return commands.as_user(user, {"HOME": "/"}) if user else run
 
@@ -35,7 +37,16 @@ def remarks(options: Options, runtime: str) -> list[str]:
     if runtime not in RUNTIMES or not unprivileged.may_become_others():
         return []
     found = _in_the_way(options)
-    return [f"llama-server runs as root, for a user without rights cannot read {found}. Put it below /opt, /srv or /var/lib."] if found else []
+    return (
+        [
+            (
+                f"llama-server runs as root, for a user without rights cannot read {found}. Put it below /opt, /srv or "
+                f"/var/lib."
+            )
+        ]
+        if found
+        else []
+    )
 
 
 def problems(options: Options, first_port: pathlib.Path = _FIRST_PORT) -> list[Problem]:

@@ -14,7 +14,11 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings.o
 ARGUMENTS: dict[str, dict[str, typing.Any]] = {
     "instance": {"type": "str", "default": "default"},
     "state": {"type": "str", "choices": ["started", "stopped", "absent", "rolled_back"], "default": "started"},
-    "runtime": {"type": "str", "choices": ["auto", "systemd", "quadlet", "docker", "process", "exec"], "default": "auto"},
+    "runtime": {
+        "type": "str",
+        "choices": ["auto", "systemd", "quadlet", "docker", "process", "exec"],
+        "default": "auto",
+    },
     "image": {"type": "str", "default": ""},
     "memory_max": {"type": "str", "default": ""},
     "cpu_quota": {"type": "str", "default": ""},
@@ -42,7 +46,11 @@ ARGUMENTS: dict[str, dict[str, typing.Any]] = {
     "flash_attn": {"type": "str", "choices": ["auto", "on", "off"], "default": "auto"},
     "cache_type_k": {"type": "str", "choices": list(CACHE_TYPES), "default": "f16"},
     "cache_type_v": {"type": "str", "choices": list(CACHE_TYPES), "default": "f16"},
-    "load_mode": {"type": "str", "choices": ["auto", "mmap", "mlock", "mmap+mlock", "direct", "none"], "default": "auto"},
+    "load_mode": {
+        "type": "str",
+        "choices": ["auto", "mmap", "mlock", "mmap+mlock", "direct", "none"],
+        "default": "auto",
+    },
     "cache_ram": {"type": "int", "default": 8192},
     "kv_unified": {"type": "bool", "default": False},
     "mmproj": {"type": "path", "default": ""},
@@ -91,4 +99,9 @@ def notes(params: typing.Mapping[str, typing.Any]) -> list[str]:
     mode, _rest = server_flags.translated(params["extra_options"])
     if not mode or params["load_mode"] not in ("auto", mode):
         return []
-    return [f"llama_server_extra_options: what it says of memory is taken as llama_server_load_mode: {mode}; set that instead."]
+    return [
+        (
+            f"llama_server_extra_options: what it says of memory is taken as llama_server_load_mode: {mode}; set that "
+            f"instead."
+        )
+    ]

@@ -34,9 +34,17 @@ def problems(certificate: pathlib.Path, key: pathlib.Path, now: float) -> list[P
             texts[variable] = text
     pem = _CERTIFICATE.search(texts.get(CERTIFICATE, ""))
     if CERTIFICATE in texts and pem is None:
-        found.append(Problem(CERTIFICATE, f"{certificate}, which holds no certificate in PEM", "a PEM file of the certificate and those that lead up to it"))
+        found.append(
+            Problem(
+                CERTIFICATE,
+                f"{certificate}, which holds no certificate in PEM",
+                "a PEM file of the certificate and those that lead up to it",
+            )
+        )
     if KEY in texts and not _KEY.search(texts[KEY]):
-        found.append(Problem(KEY, f"{key}, which holds no private key in PEM", "a PEM file of the certificate's private key"))
+        found.append(
+            Problem(KEY, f"{key}, which holds no private key in PEM", "a PEM file of the certificate's private key")
+        )
     if pem is None or found:
         return found
     return [*_chain(certificate, key), *_dates(certificate, pem.group(), now)]
@@ -61,11 +69,23 @@ def _chain(certificate: pathlib.Path, key: pathlib.Path) -> list[Problem]:
         ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key, password)
     except (ssl.SSLError, ValueError) as error:
         if asked:
-            return [Problem(KEY, f"{key}, which is encrypted", "a key without a password, for the server can ask nobody")]
+            return [
+                Problem(KEY, f"{key}, which is encrypted", "a key without a password, for the server can ask nobody")
+            ]
         if getattr(error, "reason", "") == "KEY_VALUES_MISMATCH":
-            return [Problem(KEY, f"{key}, which is not the key of {certificate}", "the key that the certificate was made for")]
+            return [
+                Problem(
+                    KEY, f"{key}, which is not the key of {certificate}", "the key that the certificate was made for"
+                )
+            ]
         said = getattr(error, "reason", "") or type(error).__name__
-        return [Problem(CERTIFICATE, f"{certificate} and {key}, of which OpenSSL says {said}", "a certificate and a key that OpenSSL reads")]
+        return [
+            Problem(
+                CERTIFICATE,
+                f"{certificate} and {key}, of which OpenSSL says {said}",
+                "a certificate and a key that OpenSSL reads",
+            )
+        ]
     return []
 
 
@@ -76,7 +96,14 @@ def _dates(certificate: pathlib.Path, pem: str, now: float) -> list[Problem]:
         return []
     if not begin <= now <= end:
         when = f"is valid from {_day(begin)} to {_day(end)}"
-        return [Problem(CERTIFICATE, f"{certificate}, which {when}", f"one that is valid now, {_day(now)}", "renew it, or set the host's clock")]
+        return [
+            Problem(
+                CERTIFICATE,
+                f"{certificate}, which {when}",
+                f"one that is valid now, {_day(now)}",
+                "renew it, or set the host's clock",
+            )
+        ]
     return []
 
 

@@ -9,18 +9,48 @@ import typing
 
 from ansible_collections.llama_fleet.core.plugins.module_utils.host.systemd_text import is_one_line
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, nearest, one_of
-from ansible_collections.llama_fleet.core.plugins.module_utils.release.flags import Flag, Flags, from_manifest, parse_help
+from ansible_collections.llama_fleet.core.plugins.module_utils.release.flags import (
+    Flag,
+    Flags,
+    from_manifest,
+    parse_help,
+)
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings import flag_kinds as server_flag_kinds
-from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings.flag_kinds import ALLOWED, LOADING, MANAGED
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings.flag_kinds import (
+    ALLOWED,
+    LOADING,
+    MANAGED,
+)
 
-__all__ = ["ALLOWED", "MANAGED", "VARIABLE", "Flag", "Flags", "arguments", "from_manifest", "parse_help", "problems", "resolved", "translated"]
+__all__ = [
+    "ALLOWED",
+    "MANAGED",
+    "VARIABLE",
+    "Flag",
+    "Flags",
+    "arguments",
+    "from_manifest",
+    "parse_help",
+    "problems",
+    "resolved",
+    "translated",
+]
 
 VARIABLE = "llama_server_extra_options"
 Extra = typing.Mapping[str, typing.Any]
 
 # A name in the environment, and what llama-server takes for on and off in there.
 _ENVIRONMENT = re.compile(r"LLAMA_[A-Z0-9_]+")
-_SWITCHED = {"1": True, "true": True, "on": True, "enabled": True, "0": False, "false": False, "off": False, "disabled": False}
+_SWITCHED = {
+    "1": True,
+    "true": True,
+    "on": True,
+    "enabled": True,
+    "0": False,
+    "false": False,
+    "off": False,
+    "disabled": False,
+}
 
 
 def translated(options: Extra) -> tuple[str, dict[str, typing.Any]]:
@@ -52,8 +82,8 @@ def arguments(options: Extra, flags: Flags | None) -> list[str]:
 def resolved(options: Extra, flags: Flags | None) -> tuple[dict[str, typing.Any], list[Problem]]:
     """Return the options by their long names, and what is wrong with those that were given in another way.
 
-    Container arguments may name a flag by its short name and the environment by ``LLAMA_ARG_…``: only the release's own list knows which
-    that is, so without it such names are left out.
+    Container arguments may name a flag by its short name and the environment by ``LLAMA_ARG_…``: only the release's own
+    list knows which that is, so without it such names are left out.
     """
     named: dict[str, typing.Any] = {}
     found: list[Problem] = []
@@ -93,9 +123,15 @@ def _switched(value: typing.Any, flag: Flag) -> typing.Any:
 
 
 def _unknown_name(name: str, flags: Flags) -> Problem:
-    known = flags.environments if _ENVIRONMENT.fullmatch(name) else {short for short in flags.by_name if _is_short(short)}
+    known = (
+        flags.environments if _ENVIRONMENT.fullmatch(name) else {short for short in flags.by_name if _is_short(short)}
+    )
     close = nearest(name, known)
-    wanted = f"a name that this release knows; the nearest are {one_of(close)}" if close else "a name that this release knows"
+    wanted = (
+        f"a name that this release knows; the nearest are {one_of(close)}"
+        if close
+        else "a name that this release knows"
+    )
     return Problem(VARIABLE, name, wanted, "llama-server --help lists them all")
 
 
@@ -112,7 +148,11 @@ def problems(options: Extra, flags: Flags | None, allow: typing.Collection[str] 
     """Everything wrong with the extra options; what a release knows is only checked where ``flags`` are known."""
     named, found = resolved(options, flags)
     for name in sorted(named):
-        problem = _refused(name, flags, allow) or _bad_value(name, named[name]) or (_unknown(name, named[name], flags) if flags else None)
+        problem = (
+            _refused(name, flags, allow)
+            or _bad_value(name, named[name])
+            or (_unknown(name, named[name], flags) if flags else None)
+        )
         if problem is not None:
             found.append(problem)
     return found
@@ -131,7 +171,12 @@ def _refused(name: str, flags: Flags | None, allow: typing.Collection[str]) -> P
         wanted = "no option that opens the host, serves another model or ends the server"
         what = server_flag_kinds.way_in(spelling)
         if what and what not in allow:
-            return Problem(VARIABLE, name, wanted, f"leave it out, or name {what} in llama_server_allow if every user of the port may have that")
+            return Problem(
+                VARIABLE,
+                name,
+                wanted,
+                f"leave it out, or name {what} in llama_server_allow if every user of the port may have that",
+            )
         flag = flags.get(spelling) if flags else None
         reason = server_flag_kinds.reason_against(spelling, flag.value if flag else "")
         if reason:
@@ -150,9 +195,17 @@ def _spellings(name: str, flags: Flags | None) -> set[str]:
 def _bad_value(name: str, value: typing.Any) -> Problem | None:
     for item in value if isinstance(value, list) else [value]:
         if not isinstance(item, (bool, int, float, str)):
-            return Problem(VARIABLE, f"{name} with a value of type {type(item).__name__}", "a string, a number, true, false or a list of strings")
+            return Problem(
+                VARIABLE,
+                f"{name} with a value of type {type(item).__name__}",
+                "a string, a number, true, false or a list of strings",
+            )
         if not is_one_line(str(item)):
-            return Problem(VARIABLE, f"{name} with a value that holds a newline or a control character", "printable text on one line")
+            return Problem(
+                VARIABLE,
+                f"{name} with a value that holds a newline or a control character",
+                "printable text on one line",
+            )
     return None
 
 
@@ -162,7 +215,9 @@ def _unknown(name: str, value: typing.Any, flags: Flags) -> Problem | None:
     close = nearest(name, flags.long_names)
     if flag is None:
         if positive is not None:
-            return Problem(VARIABLE, f"{name}: false", f"no false for {name}, which cannot be turned off", "leave it out")
+            return Problem(
+                VARIABLE, f"{name}: false", f"no false for {name}, which cannot be turned off", "leave it out"
+            )
         wanted = f"an option of this release; the nearest are {one_of(close)}" if close else "an option of this release"
         return Problem(VARIABLE, name, wanted, "llama-server --help lists them all")
     if flag.removed:
@@ -170,7 +225,14 @@ def _unknown(name: str, value: typing.Any, flags: Flags) -> Problem | None:
         return Problem(VARIABLE, name, "an option that this release still has", advice)
     if isinstance(value, bool):
         if flag.value and not flag.is_switch:
-            return Problem(VARIABLE, f"{name}: {str(value).lower()}", f"a value ({flag.value})", "quote on, off, yes and no in YAML")
+            return Problem(
+                VARIABLE,
+                f"{name}: {str(value).lower()}",
+                f"a value ({flag.value})",
+                "quote on, off, yes and no in YAML",
+            )
     elif not flag.value:
-        return Problem(VARIABLE, f"{name} with the value {value}", f"{name}: true or {name}: false, for it takes no value")
+        return Problem(
+            VARIABLE, f"{name} with the value {value}", f"{name}: true or {name}: false, for it takes no value"
+        )
     return None

@@ -1,6 +1,8 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""What each of llama-server's flags may do to a host: which role variable owns it, what it opens, writes, runs or ends."""
+"""What each of llama-server's flags may do to a host: which role variable owns it, what it opens, writes, runs or
+ends.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,13 @@ MANAGED = server_settings.managed()
 MANAGED["llama_server_load_mode"] += LOADING
 _OWNERS = {name: variable for variable, names in MANAGED.items() for name in names}
 # They open the host to whoever reaches the port, or hand work to other hosts: for those only who ask for them by name.
-ALLOWED = {"router": r"models-.*", "tools": r"tools|tools-runtime", "agent": r"agent", "mcp": r"(ui-|webui-)?mcp-.*", "rpc": r"rpc"}
+ALLOWED = {
+    "router": r"models-.*",
+    "tools": r"tools|tools-runtime",
+    "agent": r"agent",
+    "mcp": r"(ui-|webui-)?mcp-.*",
+    "rpc": r"rpc",
+}
 # Why nobody may have the others, by what is said of them.
 REFUSED = {
     "hands files of the host to whoever asks": r"path|media-path|slot-save-path",
@@ -26,27 +34,42 @@ REFUSED = {
     "ends the server, or hides what it says": r"help|usage|version|cache-list|completion-bash|list-devices|log-disable",
 }
 # They read a file that the operator names, once, and hand it to nobody.
-READ = r"grammar-file|json-schema-file|(ui|webui)-config-file|control-vector|control-vector-scaled|lookup-cache-static|spec-draft-model|model-draft"
+READ = (
+    r"grammar-file|json-schema-file|(ui|webui)-config-file|control-vector|control-vector-scaled|"
+    r"lookup-cache-static|spec-draft-model|model-draft"
+)
 # They change how a model computes or answers, and nothing else.
 PLAIN = (
-    r"adaptive-(decay|target)|dry-.*|dynatemp-.*|mirostat(-ent|-lr)?|xtc-.*|top-.*|typical|typical-p|min-p|temp|temperature|seed",
-    r"samplers|sampler-seq|sampling-seq|backend-sampling|repeat-.*|presence-penalty|frequency-penalty|logit-bias|ignore-eos|escape",
-    r"grammar|json-schema|reverse-prompt|special|spm-infill|keep|pooling|embd-normalize|prefill-assistant|skip-chat-parsing",
-    r"chat-template-kwargs|reasoning-.*|rope-.*|yarn-.*|override-kv|override-tensor|lora-init-without-apply|control-vector-layer-range",
-    r"spec-(default|type|synth-.*|ngram-.*)|spec-draft-(?!hf$|model$).*|(cpu-.*|prio|poll|threads|device|cache-type-[kv])(-batch)?-draft",
-    r"(gpu-layers|n-gpu-layers|n-cpu-moe|threads-batch|override-tensor)-draft|draft|draft-(max|min|n|n-min|p-min|p-split)",
-    r"cpu-(mask|range|strict)(-batch)?|cpu-moe|n-cpu-(moe|ffn)|prio(-batch)?|poll(-batch)?|threads-(batch|http)|numa|perf|warmup|repack|host",
-    r"kv-offload|op-offload|fit|fit-(ctx|target)|lazy-mode|check-tensors|swa-full|swa-checkpoints|ctx-checkpoints|checkpoint-min-step",
-    r"cache-(idle-slots|prompt|reuse)|context-shift|cont-batching|defrag-thold|slot-prompt-similarity|sleep-idle-seconds|sse-ping-interval",
+    r"adaptive-(decay|target)|dry-.*|dynatemp-.*|mirostat(-ent|-lr)?|xtc-.*",
+    r"top-.*|typical|typical-p|min-p|temp|temperature|seed",
+    r"samplers|sampler-seq|sampling-seq|backend-sampling|repeat-.*",
+    r"presence-penalty|frequency-penalty|logit-bias|ignore-eos|escape",
+    r"grammar|json-schema|reverse-prompt|special|spm-infill|keep|pooling",
+    r"embd-normalize|prefill-assistant|skip-chat-parsing",
+    r"chat-template-kwargs|reasoning-.*|rope-.*|yarn-.*|override-kv",
+    r"override-tensor|lora-init-without-apply|control-vector-layer-range",
+    r"spec-(default|type|synth-.*|ngram-.*)|spec-draft-(?!hf$|model$).*",
+    r"(cpu-.*|prio|poll|threads|device|cache-type-[kv])(-batch)?-draft",
+    r"(gpu-layers|n-gpu-layers|n-cpu-moe|threads-batch|override-tensor)-draft",
+    r"draft|draft-(max|min|n|n-min|p-min|p-split)",
+    r"cpu-(mask|range|strict)(-batch)?|cpu-moe|n-cpu-(moe|ffn)",
+    r"prio(-batch)?|poll(-batch)?|threads-(batch|http)|numa|perf|warmup|repack|host",
+    r"kv-offload|op-offload|fit|fit-(ctx|target)|lazy-mode|check-tensors",
+    r"swa-full|swa-checkpoints|ctx-checkpoints|checkpoint-min-step",
+    r"cache-(idle-slots|prompt|reuse)|context-shift|cont-batching",
+    r"defrag-thold|slot-prompt-similarity|sleep-idle-seconds|sse-ping-interval",
     r"mmproj-(device|offload)|image-(max|min)-tokens|mtmd-batch-max-tokens|video-(fps|timestamp-interval)",
-    r"log-(colors|jsonl|prefix|timestamps)|ui|webui|(ui|webui)-config|tags|api-prefix|cors-(credentials|headers|methods)|props",
+    r"log-(colors|jsonl|prefix|timestamps)|ui|webui|(ui|webui)-config|tags",
+    r"api-prefix|cors-(credentials|headers|methods)|props",
 )
 # How help calls a value that names a file, a folder or an address.
 _PLACE = re.compile(r"FNAME|FILE|PATH|DIR|URL|SERVERS|COMMAND", re.IGNORECASE)
 
 
 def owner(name: str) -> str:
-    """Return the role variable that sets the flag called ``name`` (long, without hyphens in front); empty where none does."""
+    """Return the role variable that sets the flag called ``name`` (long, without hyphens in front); empty where
+    none does.
+    """
     return _OWNERS.get(name, "")
 
 
@@ -68,4 +91,10 @@ def reason_against(name: str, value: str = "") -> str:
 
 def is_classified(name: str) -> bool:
     """Return whether somebody has decided what the flag may do."""
-    return bool(owner(name) or way_in(name) or reason_against(name) or re.fullmatch(READ, name) or any(re.fullmatch(pattern, name) for pattern in PLAIN))
+    return bool(
+        owner(name)
+        or way_in(name)
+        or reason_against(name)
+        or re.fullmatch(READ, name)
+        or any(re.fullmatch(pattern, name) for pattern in PLAIN)
+    )

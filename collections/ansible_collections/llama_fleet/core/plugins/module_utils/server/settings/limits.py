@@ -28,18 +28,35 @@ def problems(options: Options, runtime: str) -> list[Problem]:
 def _values(options: Options) -> typing.Iterator[Problem]:
     bytes_of_all = memory_bytes(options.memory_max, 1 << 50)
     if options.memory_max and (bytes_of_all is None or bytes_of_all < SMALLEST):
-        yield Problem("llama_server_memory_max", repr(options.memory_max), "at least 64M, such as 24G, or a share of the host's memory, such as 80%")
+        yield Problem(
+            "llama_server_memory_max",
+            repr(options.memory_max),
+            "at least 64M, such as 24G, or a share of the host's memory, such as 80%",
+        )
     if options.cpu_quota and not _QUOTA.fullmatch(options.cpu_quota):
-        yield Problem("llama_server_cpu_quota", repr(options.cpu_quota), "a share of one processor, such as 50%, or of several, such as 200%")
+        yield Problem(
+            "llama_server_cpu_quota",
+            repr(options.cpu_quota),
+            "a share of one processor, such as 50%, or of several, such as 200%",
+        )
 
 
 def _runtime(options: Options, runtime: str) -> typing.Iterator[Problem]:
     for name, value in (("memory_max", options.memory_max), ("cpu_quota", options.cpu_quota)):
         if value and runtime in _WITHOUT_LIMITS:
             found = f"{value} with llama_server_runtime {runtime}, which has no limits of its own"
-            yield Problem(f"llama_server_{name}", found, "a runtime that keeps it", "use systemd, quadlet or docker, or limit what runs llama-fleet")
+            yield Problem(
+                f"llama_server_{name}",
+                found,
+                "a runtime that keeps it",
+                "use systemd, quadlet or docker, or limit what runs llama-fleet",
+            )
     if runtime == "docker" and _SHARE.fullmatch(options.memory_max):
-        yield Problem("llama_server_memory_max", f"{options.memory_max}, a share, which docker does not know", "an amount such as 24G")
+        yield Problem(
+            "llama_server_memory_max",
+            f"{options.memory_max}, a share, which docker does not know",
+            "an amount such as 24G",
+        )
 
 
 def memory_bytes(text: str, total: int) -> int | None:

@@ -115,12 +115,22 @@ def cuda_devices(listing: str) -> list[str]:
 def problems(options: Options) -> list[Problem]:
     """Everything wrong with the options that needs no look at the host."""
     found = server_values.problems(options)
-    return [*found, *(problem for problem in server_secrets.problems(options) if problem.subject not in {wrong.subject for wrong in found})]
+    return [
+        *found,
+        *(
+            problem
+            for problem in server_secrets.problems(options)
+            if problem.subject not in {wrong.subject for wrong in found}
+        ),
+    ]
 
 
 def files_wanted(options: Options) -> list[tuple[str, pathlib.Path]]:
     """Files beside the release and the model that the server reads, each with the role variable that names it."""
     template = options.chat_template if options.chat_template.startswith("/") else ""
-    named = [("chat_template", template), *((name, str(getattr(options, name))) for name in ("mmproj", "tls_certificate", "tls_key"))]
+    named = [
+        ("chat_template", template),
+        *((name, str(getattr(options, name))) for name in ("mmproj", "tls_certificate", "tls_key")),
+    ]
     named += [("lora", path) for path, _scale in server_settings.adapters(options)]
     return [(f"llama_server_{name}", pathlib.Path(path)) for name, path in named if path]

@@ -1,6 +1,8 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""Settings written as one release of llama-server reads them, so that the same options mean the same for old releases and new."""
+"""Settings written as one release of llama-server reads them, so that the same options mean the same for old
+releases and new.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,9 @@ _NOTHING: Written = ({}, [])
 
 
 def split(found: typing.Iterable[Setting], flags: Flags | None) -> tuple[dict[str, str], list[str]]:
-    """Settings as environment where the release has a variable for them, as command line where it has not; or what it cannot do."""
+    """Settings as environment where the release has a variable for them, as command line where it has not; or what
+    it cannot do.
+    """
     variables, words, problems = {"XDG_CONFIG_HOME": NO_CONFIGURATION}, [], []
     for setting in found:
         written = _written(setting, flags)
@@ -40,9 +44,18 @@ def _unsupported(setting: Setting, flags: Flags | None) -> Problem:
     build = flags.build if flags else ""
     release = f"release {build}" if build else "this release"
     flag = _find(setting, flags) if flags else None
-    choices = [] if flag is None or setting.kind == server_settings.LOG else [_ours(setting, choice) for choice in flag.choices]
+    choices = (
+        []
+        if flag is None or setting.kind == server_settings.LOG
+        else [_ours(setting, choice) for choice in flag.choices]
+    )
     can = f"one of {one_of(choices)}" if choices else "the default"
-    return Problem(setting.variable, f"{_ours(setting, setting.value)}, which {release} cannot do", can, "change it or build a newer release")
+    return Problem(
+        setting.variable,
+        f"{_ours(setting, setting.value)}, which {release} cannot do",
+        can,
+        "change it or build a newer release",
+    )
 
 
 def _ours(setting: Setting, value: str) -> str:
@@ -152,7 +165,11 @@ def _load(setting: Setting, flags: Flags) -> Written | None:
         return _NOTHING
     variables: dict[str, str] = {}
     words: list[str] = []
-    for name, on in (("mmap", "mmap" in setting.value), ("mlock", "mlock" in setting.value), ("direct-io", setting.value == "direct")):
+    for name, on in (
+        ("mmap", "mmap" in setting.value),
+        ("mlock", "mlock" in setting.value),
+        ("direct-io", setting.value == "direct"),
+    ):
         turned = _turned(flags, (name,), on)
         if turned is None and (on or name == "mmap"):
             return None

@@ -1,6 +1,8 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""A server without a model of its own that starts another one for each model it is asked for: what it needs, and how it proves itself."""
+"""A server without a model of its own that starts another one for each model it is asked for: what it needs, and
+how it proves itself.
+"""
 
 from __future__ import annotations
 
@@ -39,20 +41,37 @@ def variables(options: Options) -> dict[str, str]:
 
 
 def problems(options: Options, may_be_missing: bool) -> list[Problem]:
-    """What is wrong with the places of its models, or with a model beside them: that one would be served, and none of theirs."""
+    """What is wrong with the places of its models, or with a model beside them: that one would be served, and none
+    of theirs.
+    """
     found = places(options)
     if options.model and found:
-        return [Problem(_EXTRA, f"{' and '.join(found)} beside {_MODEL}", "one of the two", "leave the model empty to serve any of many")]
+        return [
+            Problem(
+                _EXTRA,
+                f"{' and '.join(found)} beside {_MODEL}",
+                "one of the two",
+                "leave the model empty to serve any of many",
+            )
+        ]
     missing = [] if may_be_missing else [name for name, path in found.items() if not _PLACES[name](path)]
     wrong = [Problem(_EXTRA, f"no {found[name]} for {name}", "a place of models") for name in missing]
     kinds = [name for name in ("embeddings", "rerank") if found and getattr(options, name)]
     return wrong + [
-        Problem(f"llama_server_{name}", "true for a router", "false, for its models differ", "say it of each in what models-preset names") for name in kinds
+        Problem(
+            f"llama_server_{name}",
+            "true for a router",
+            "false, for its models differ",
+            "say it of each in what models-preset names",
+        )
+        for name in kinds
     ]
 
 
 def kept(options: Options, environment: dict[str, str], words: list[str]) -> tuple[dict[str, str], list[str]]:
-    """A router's environment and command line: the servers that it starts inherit the one, and it speaks plain HTTP to them."""
+    """A router's environment and command line: the servers that it starts inherit the one, and it speaks plain HTTP
+    to them.
+    """
     if not is_wanted(options):
         return environment, words
     own = [word for name, flag in _OWN.items() if name in environment for word in (flag, environment[name])]
@@ -62,13 +81,21 @@ def kept(options: Options, environment: dict[str, str], words: list[str]) -> tup
 def no_model(options: Options) -> Problem:
     """What is said where there is no model, with the other way for those who meant that one."""
     if MODE in options.allow:
-        return Problem(_MODEL, "nothing, with router in llama_server_allow", "models to route to", f"name their folder as models-dir in {_EXTRA}")
+        return Problem(
+            _MODEL,
+            "nothing, with router in llama_server_allow",
+            "models to route to",
+            f"name their folder as models-dir in {_EXTRA}",
+        )
     return Problem(_MODEL, "nothing", "the path of a GGUF file", "use gguf_model_result.path")
 
 
 def listed(reply: Reply) -> dict[str, str]:
     """Every model it knows and its status."""
-    return {model["id"]: (model.get("status") or {}).get("value", "") for model in lenient(reply.body.get("data"), _MODELS, [])}
+    return {
+        model["id"]: (model.get("status") or {}).get("value", "")
+        for model in lenient(reply.body.get("data"), _MODELS, [])
+    }
 
 
 def asker_of(ask: Ask, model: str) -> Ask:

@@ -21,7 +21,9 @@ def keys(options: Options) -> list[str]:
 
 
 def key_file(options: Options) -> str:
-    """The content of the key file: a key a line; empty where no key is asked for, and then there must be no such file."""
+    """The content of the key file: a key a line; empty where no key is asked for, and then there must be no such
+    file.
+    """
     return "".join(f"{key}\n" for key in keys(options))
 
 
@@ -40,11 +42,24 @@ def problems(options: Options) -> list[Problem]:
 
 def _keys(options: Options) -> typing.Iterator[Problem]:
     fit = "printable ASCII without spaces, and no # first"
-    for variable, given in (("llama_server_api_key", [options.api_key] if options.api_key else []), ("llama_server_api_keys", options.api_keys)):
+    for variable, given in (
+        ("llama_server_api_key", [options.api_key] if options.api_key else []),
+        ("llama_server_api_keys", options.api_keys),
+    ):
         if "" in given:
-            yield Problem(variable, "an empty key", "keys that are not empty, or no list", "remove it, or see why the secret is empty")
+            yield Problem(
+                variable,
+                "an empty key",
+                "keys that are not empty, or no list",
+                "remove it, or see why the secret is empty",
+            )
         if any(key and not _fits(key) for key in given):
-            yield Problem(variable, "a key that a key file or a request cannot hold", fit, "make another, such as with openssl rand -hex 32")
+            yield Problem(
+                variable,
+                "a key that a key file or a request cannot hold",
+                fit,
+                "make another, such as with openssl rand -hex 32",
+            )
     if options.log_level == "debug" and len(keys(options)) == 1:
         wanted = "info, or a second key in llama_server_api_keys"
         yield Problem("llama_server_log_level", "debug with one key, whose end llama-server then logs", wanted)
@@ -64,8 +79,15 @@ def _open(options: Options) -> typing.Iterator[Problem]:
     if is_loopback(options.host) or keys(options) or options.allow_unauthenticated:
         return
     # A certificate says who the server is, and asks nobody who they are.
-    found = f"{options.host} with TLS, which lets everybody in, and no key" if options.tls_certificate else f"{options.host} without a key"
-    ways = "set llama_server_api_key, or llama_server_allow_unauthenticated: true where whoever reaches the port may use it"
+    found = (
+        f"{options.host} with TLS, which lets everybody in, and no key"
+        if options.tls_certificate
+        else f"{options.host} without a key"
+    )
+    ways = (
+        "set llama_server_api_key, or llama_server_allow_unauthenticated: true where whoever reaches the port may "
+        "use it"
+    )
     yield Problem("llama_server_host", found, "127.0.0.1, or a server that other hosts cannot use freely", ways)
 
 

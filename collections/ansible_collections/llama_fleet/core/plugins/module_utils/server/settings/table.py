@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""The one table of what role variables mean to llama-server: names in its environment, flags, values, and when each is set.
+"""The one table of what role variables mean to llama-server: names in its environment, flags, values, and when each is
+set.
 
 What is wanted is the same for every release; ``server_writing`` writes it as one release wants to read it.
 """
@@ -22,7 +23,9 @@ CUDA = "cuda"
 
 @dataclasses.dataclass(frozen=True)
 class Setting:
-    """One option of the server: the role variable it comes from, its name in the environment and as a flag, what is wanted."""
+    """One option of the server: the role variable it comes from, its name in the environment and as a flag, what is
+    wanted.
+    """
 
     variable: str
     environment: str
@@ -80,7 +83,9 @@ def _shares(options: Options) -> str | None:
 
 
 def _template(is_file: bool) -> typing.Callable[[Options], str | None]:
-    return lambda options: options.chat_template if options.chat_template and options.chat_template.startswith("/") is is_file else None
+    return lambda options: (
+        options.chat_template if options.chat_template and options.chat_template.startswith("/") is is_file else None
+    )
 
 
 def _origins(options: Options) -> str:
@@ -91,7 +96,10 @@ def _origins(options: Options) -> str:
 
 def adapters(options: Options) -> list[tuple[str, str]]:
     """Each LoRA adapter's path and scale, which is empty where a colon has nothing behind it."""
-    return [(path, scale) if path else (scale, "1") for path, _colon, scale in (given.rpartition(":") for given in options.lora)]
+    return [
+        (path, scale) if path else (scale, "1")
+        for path, _colon, scale in (given.rpartition(":") for given in options.lora)
+    ]
 
 
 def _lora(options: Options) -> str | None:
@@ -108,7 +116,13 @@ _ROWS = (
     _Row("max_tokens", "LLAMA_ARG_N_PREDICT", ("n-predict", "predict"), _plain("max_tokens")),
     _Row("batch_size", "LLAMA_ARG_BATCH", ("batch-size",), _plain("batch_size")),
     _Row("ubatch_size", "LLAMA_ARG_UBATCH", ("ubatch-size",), _plain("ubatch_size")),
-    _Row("n_gpu_layers", "LLAMA_ARG_N_GPU_LAYERS", ("n-gpu-layers", "gpu-layers"), _on_gpu(_plain("n_gpu_layers")), LAYERS),
+    _Row(
+        "n_gpu_layers",
+        "LLAMA_ARG_N_GPU_LAYERS",
+        ("n-gpu-layers", "gpu-layers"),
+        _on_gpu(_plain("n_gpu_layers")),
+        LAYERS,
+    ),
     _Row("split_mode", "LLAMA_ARG_SPLIT_MODE", ("split-mode",), _on_gpu(_named("split_mode")), CHOICE),
     _Row("tensor_split", "LLAMA_ARG_TENSOR_SPLIT", ("tensor-split",), _on_gpu(_shares)),
     _Row("main_gpu", "LLAMA_ARG_MAIN_GPU", ("main-gpu",), _on_gpu(_plain("main_gpu"))),
@@ -184,5 +198,16 @@ def settings(options: Options, threads: int, devices: typing.Sequence[str]) -> l
         if value is not None:
             default = defaults[row.field]
             same, basic = getattr(options, row.field) == default, default is dataclasses.MISSING
-            found.append(Setting(f"llama_server_{row.field}", row.environment, row.names[0], value, row.kind, row.names[1:], same, basic))
+            found.append(
+                Setting(
+                    f"llama_server_{row.field}",
+                    row.environment,
+                    row.names[0],
+                    value,
+                    row.kind,
+                    row.names[1:],
+                    same,
+                    basic,
+                )
+            )
     return found

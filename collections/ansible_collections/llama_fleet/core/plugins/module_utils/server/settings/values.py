@@ -17,7 +17,9 @@ if typing.TYPE_CHECKING:
 
 _LARGEST = 2**31 - 1
 _HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?|[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*")
-_ORIGIN = re.compile(r"\*|localhost|[a-z][a-z0-9+.-]*://[A-Za-z0-9.-]+(:\d{1,5})?|https?://\[[0-9A-Fa-f:.]+\](:\d{1,5})?")
+_ORIGIN = re.compile(
+    r"\*|localhost|[a-z][a-z0-9+.-]*://[A-Za-z0-9.-]+(:\d{1,5})?|https?://\[[0-9A-Fa-f:.]+\](:\d{1,5})?"
+)
 # Types in which values of the context need flash attention.
 _WHOLE = ("f32", "f16", "bf16")
 _PATHS = ("release", "model", "root", "runtime_root", "mmproj", "tls_certificate", "tls_key")
@@ -25,14 +27,29 @@ _PATHS = ("release", "model", "root", "runtime_root", "mmproj", "tls_certificate
 
 def problems(options: Options) -> list[Problem]:
     """Every value that cannot be meant."""
-    return [*_names(options), *_numbers(options), *_devices(options), *_model(options), *_origins(options), *_texts(options)]
+    return [
+        *_names(options),
+        *_numbers(options),
+        *_devices(options),
+        *_model(options),
+        *_origins(options),
+        *_texts(options),
+    ]
 
 
 def _names(options: Options) -> typing.Iterator[Problem]:
     if not re.fullmatch(r"[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?", options.instance):
-        yield Problem("llama_server_instance", repr(options.instance), "1 to 40 lower-case letters, digits and hyphens, no hyphen first or last")
+        yield Problem(
+            "llama_server_instance",
+            repr(options.instance),
+            "1 to 40 lower-case letters, digits and hyphens, no hyphen first or last",
+        )
     if not _HOST.fullmatch(options.host) or options.host.endswith(".sock"):
-        yield Problem("llama_server_host", repr(options.host), "an IP address or a host name of this host, such as 127.0.0.1 or 0.0.0.0")
+        yield Problem(
+            "llama_server_host",
+            repr(options.host),
+            "an IP address or a host name of this host, such as 127.0.0.1 or 0.0.0.0",
+        )
 
 
 def _numbers(options: Options) -> typing.Iterator[Problem]:
@@ -60,9 +77,17 @@ def _numbers(options: Options) -> typing.Iterator[Problem]:
     if not 0 <= options.min_speed_ratio <= 1:
         yield Problem("llama_server_min_speed_ratio", str(options.min_speed_ratio), "a share from 0 to 1, such as 0.8")
     if 0 < options.batch_size < options.ubatch_size:
-        yield Problem("llama_server_ubatch_size", str(options.ubatch_size), f"at most llama_server_batch_size, which is {options.batch_size}")
+        yield Problem(
+            "llama_server_ubatch_size",
+            str(options.ubatch_size),
+            f"at most llama_server_batch_size, which is {options.batch_size}",
+        )
     if options.ctx_size > 0 and options.parallel > 0 and options.ctx_size * options.parallel > _LARGEST:
-        yield Problem("llama_server_ctx_size", f"{options.ctx_size} for each of {options.parallel} slots", f"at most {_LARGEST} tokens in all")
+        yield Problem(
+            "llama_server_ctx_size",
+            f"{options.ctx_size} for each of {options.parallel} slots",
+            f"at most {_LARGEST} tokens in all",
+        )
 
 
 def _devices(options: Options) -> typing.Iterator[Problem]:
@@ -71,28 +96,59 @@ def _devices(options: Options) -> typing.Iterator[Problem]:
     for device in options.devices:
         if not re.fullmatch(r"[A-Za-z0-9:_-]+", device):
             yield Problem("llama_server_devices", repr(device), "names such as CUDA0")
-        elif options.backend == server_settings.CUDA and not device.startswith("CUDA") and not server_settings.is_uuid(device):
-            yield Problem("llama_server_devices", device, "CUDA devices such as CUDA0, or UUIDs, for llama_server_backend is cuda")
+        elif (
+            options.backend == server_settings.CUDA
+            and not device.startswith("CUDA")
+            and not server_settings.is_uuid(device)
+        ):
+            yield Problem(
+                "llama_server_devices", device, "CUDA devices such as CUDA0, or UUIDs, for llama_server_backend is cuda"
+            )
         elif options.backend != server_settings.CUDA and server_settings.is_uuid(device):
-            yield Problem("llama_server_devices", device, "no GPU, for llama_server_backend is cpu", "use cuda, or leave it out")
+            yield Problem(
+                "llama_server_devices", device, "no GPU, for llama_server_backend is cpu", "use cuda, or leave it out"
+            )
     if len({server_settings.is_uuid(device) for device in options.devices}) > 1:
-        yield Problem("llama_server_devices", ", ".join(options.devices), "either UUIDs or names such as CUDA0", "nvidia-smi -L shows the UUIDs")
+        yield Problem(
+            "llama_server_devices",
+            ", ".join(options.devices),
+            "either UUIDs or names such as CUDA0",
+            "nvidia-smi -L shows the UUIDs",
+        )
     if options.devices and options.main_gpu >= len(options.devices):
         last = len(options.devices) - 1
-        yield Problem("llama_server_main_gpu", str(options.main_gpu), f"at most {last}, for llama_server_devices are counted from 0")
-    if options.tensor_split and not (all(math.isfinite(share) and share >= 0 for share in options.tensor_split) and any(options.tensor_split)):
-        yield Problem("llama_server_tensor_split", str(list(options.tensor_split)), "shares of 0 or more, not all of them 0, such as [3, 1]")
+        yield Problem(
+            "llama_server_main_gpu",
+            str(options.main_gpu),
+            f"at most {last}, for llama_server_devices are counted from 0",
+        )
+    if options.tensor_split and not (
+        all(math.isfinite(share) and share >= 0 for share in options.tensor_split) and any(options.tensor_split)
+    ):
+        yield Problem(
+            "llama_server_tensor_split",
+            str(list(options.tensor_split)),
+            "shares of 0 or more, not all of them 0, such as [3, 1]",
+        )
     if options.cache_type_v not in _WHOLE and options.flash_attn == "off":
         wanted = f"one of {', '.join(_WHOLE)} without flash attention"
-        yield Problem("llama_server_cache_type_v", options.cache_type_v, wanted, "set llama_server_flash_attn to auto or on")
+        yield Problem(
+            "llama_server_cache_type_v", options.cache_type_v, wanted, "set llama_server_flash_attn to auto or on"
+        )
 
 
 def _model(options: Options) -> typing.Iterator[Problem]:
     if options.embeddings and options.rerank:
-        yield Problem("llama_server_rerank", "true beside llama_server_embeddings", "one of the two", "run an instance for each")
+        yield Problem(
+            "llama_server_rerank", "true beside llama_server_embeddings", "one of the two", "run an instance for each"
+        )
     for given, (path, scale) in zip(options.lora, server_settings.adapters(options)):
         if not re.fullmatch(r"/[^,:]+", path) or not is_one_line(path):
-            yield Problem("llama_server_lora", repr(given), "an absolute path without commas and colons, and a scale after a colon where it is not 1")
+            yield Problem(
+                "llama_server_lora",
+                repr(given),
+                "an absolute path without commas and colons, and a scale after a colon where it is not 1",
+            )
         elif not re.fullmatch(r"-?(\d{1,9}(\.\d{0,9})?|\.\d{1,9})", scale):
             yield Problem("llama_server_lora", repr(given), "a number after the colon, such as 0.5")
 
@@ -101,11 +157,18 @@ def _origins(options: Options) -> typing.Iterator[Problem]:
     variable = "llama_server_cors_origins"
     if len(options.cors_origins) > 1:
         # The server would answer with all of them in one header, which no browser accepts.
-        yield Problem(variable, f"{len(options.cors_origins)} origins", "one, for the server can name but one to a browser", "name one, or * for all")
+        yield Problem(
+            variable,
+            f"{len(options.cors_origins)} origins",
+            "one, for the server can name but one to a browser",
+            "name one, or * for all",
+        )
         return
     for origin in options.cors_origins:
         if not _ORIGIN.fullmatch(origin):
-            yield Problem(variable, repr(origin), "an origin such as https://chat.example without a path, localhost or *")
+            yield Problem(
+                variable, repr(origin), "an origin such as https://chat.example without a path, localhost or *"
+            )
 
 
 def _texts(options: Options) -> typing.Iterator[Problem]:
@@ -114,7 +177,12 @@ def _texts(options: Options) -> typing.Iterator[Problem]:
         if not is_one_line(value):
             yield Problem(f"llama_server_{name}", "a newline or a control character", "printable text on one line")
     if re.fullmatch(r"[ ,]+", options.alias):
-        yield Problem("llama_server_alias", repr(options.alias), "a name, or several with commas between", "leave it empty to name the model after its file")
+        yield Problem(
+            "llama_server_alias",
+            repr(options.alias),
+            "a name, or several with commas between",
+            "leave it empty to name the model after its file",
+        )
     for name in _PATHS:
         if texts[name] and not texts[name].startswith("/"):
             yield Problem(f"llama_server_{name}", texts[name], "an absolute path")

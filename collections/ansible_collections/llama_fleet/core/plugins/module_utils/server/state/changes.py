@@ -42,7 +42,9 @@ def changed_parts(current: Generation | None, content: Content, settings: typing
     found = {f"{_PREFIX}{name}" for name in found}
     if not found:
         by_environment = {setting.environment: setting.variable for setting in settings}
-        found = {by_environment.get(name, "environment") for name in _keys(before.get("variables", {}), after["variables"])}
+        found = {
+            by_environment.get(name, "environment") for name in _keys(before.get("variables", {}), after["variables"])
+        }
     return sorted(found) or (["command"] if list(before.get("command", [])) != after["command"] else ["unit"])
 
 
@@ -51,7 +53,9 @@ def _keys(before: typing.Mapping[str, str], after: typing.Mapping[str, str]) -> 
 
 
 def inputs(options: Options) -> dict[str, str]:
-    """Of every file that the server reads at its start, beside its release and its model, what tells it from another in its place."""
+    """Of every file that the server reads at its start, beside its release and its model, what tells it from
+    another in its place.
+    """
     found: dict[str, str] = {}
     for variable, path in files_wanted(options):
         name = variable.removeprefix(_PREFIX)

@@ -13,8 +13,21 @@ import typing
 
 from ansible_collections.llama_fleet.core.plugins.module_utils.host import files
 from ansible_collections.llama_fleet.core.plugins.module_utils.host.systemd_text import environment_file
-from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings.options import GENERATION_VARIABLE, INSTANCE_VARIABLE
-from ansible_collections.llama_fleet.core.plugins.module_utils.untrusted import Flag, Many, Maybe, Number, Plain, Real, Record, Table, Word
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings.options import (
+    GENERATION_VARIABLE,
+    INSTANCE_VARIABLE,
+)
+from ansible_collections.llama_fleet.core.plugins.module_utils.untrusted import (
+    Flag,
+    Many,
+    Maybe,
+    Number,
+    Plain,
+    Real,
+    Record,
+    Table,
+    Word,
+)
 
 if typing.TYPE_CHECKING:
     import pathlib
@@ -28,7 +41,20 @@ _LONGEST = 4 << 20  # bytes of a manifest
 _WORDS = Table(Word(), keys=Word())
 _SHAPE = Record(
     optional={
-        **dict.fromkeys(("runtime", "release", "release_fingerprint", "model", "fingerprint", "build", "created", "unit_sha256", "api_key_sha256"), Word()),
+        **dict.fromkeys(
+            (
+                "runtime",
+                "release",
+                "release_fingerprint",
+                "model",
+                "fingerprint",
+                "build",
+                "created",
+                "unit_sha256",
+                "api_key_sha256",
+            ),
+            Word(),
+        ),
         **dict.fromkeys(("number", "model_size", "context_length", "previous"), Maybe(Number(), 0)),
         "command": Many(Word()),
         **dict.fromkeys(("environment", "variables", "inputs"), _WORDS),
@@ -46,7 +72,10 @@ _SHAPE = Record(
 
 @dataclasses.dataclass(frozen=True)
 class Content:
-    """Everything that makes a generation what it is: what runs, and what it was asked for. ``files`` are the rendered ones by their name."""
+    """Everything that makes a generation what it is: what runs, and what it was asked for.
+
+    ``files`` are the rendered ones by their name.
+    """
 
     runtime: str
     release: str
@@ -67,10 +96,18 @@ class Content:
 
     def described(self) -> dict[str, typing.Any]:
         """The content as JSON, without the keys themselves."""
-        plain = {field.name: getattr(self, field.name) for field in dataclasses.fields(self) if field.name not in ("api_keys", "files")}
+        plain = {
+            field.name: getattr(self, field.name)
+            for field in dataclasses.fields(self)
+            if field.name not in ("api_keys", "files")
+        }
         files_sha256 = {name: _sha256(text) for name, text in self.files.items()}
         described = {**plain, "inputs": dict(self.inputs), "command": list(self.command), "files": files_sha256}
-        return {**described, "unit_sha256": files_sha256.get("unit", _sha256("")), "api_key_sha256": self.api_key_sha256}
+        return {
+            **described,
+            "unit_sha256": files_sha256.get("unit", _sha256("")),
+            "api_key_sha256": self.api_key_sha256,
+        }
 
     @property
     def device(self) -> str:
@@ -78,7 +115,11 @@ class Content:
 
     @property
     def fingerprint(self) -> str:
-        """Over what runs. An option that changes nothing of it, such as a number of threads that was taken anyway, makes no new generation."""
+        """Over what runs.
+
+        An option that changes nothing of it, such as a number of threads that was taken anyway, makes no new
+        generation.
+        """
         runs = {name: value for name, value in self.described().items() if name != "options"}
         return _sha256(json.dumps(runs, sort_keys=True))
 
@@ -151,7 +192,9 @@ class Generation:
 
     @property
     def files(self) -> dict[str, str]:
-        """Name and sha256 of every file that was rendered for it, also where its manifest is of before they were noted."""
+        """Name and sha256 of every file that was rendered for it, also where its manifest is of before they were
+        noted.
+        """
         told = self.manifest.get("files")
         if isinstance(told, dict):
             return {str(name): str(sha256) for name, sha256 in told.items()}
@@ -195,7 +238,9 @@ class Store:
 
     def all(self) -> list[Generation]:
         """Every whole generation, oldest first."""
-        names = [name for name in (os.listdir(self._generations) if self._generations.is_dir() else []) if name.isdigit()]
+        names = [
+            name for name in (os.listdir(self._generations) if self._generations.is_dir() else []) if name.isdigit()
+        ]
         return [generation for generation in map(self.get, sorted(map(int, names))) if generation is not None]
 
     def get(self, number: int) -> Generation | None:
@@ -238,7 +283,14 @@ class Store:
             files.write_atomic(building / KEY_FILE, "\n".join(content.api_keys) + "\n", 0o400)
         described = content.described()
         described["files"]["environment"] = _sha256(environment)
-        manifest = {**notes, **described, "number": number, "fingerprint": content.fingerprint, "environment": variables, "good": False}
+        manifest = {
+            **notes,
+            **described,
+            "number": number,
+            "fingerprint": content.fingerprint,
+            "environment": variables,
+            "good": False,
+        }
         files.write_json(building / MANIFEST, manifest, 0o640)
         os.rename(building, path)
         files.sync_directory(self._generations)
@@ -262,7 +314,9 @@ class Store:
             self._link.unlink(missing_ok=True)
 
     def prune(self, keep: int) -> None:
-        """Keep the current generation, the ``keep`` newest good ones, and the newest failure for whoever looks into it."""
+        """Keep the current generation, the ``keep`` newest good ones, and the newest failure for whoever looks into
+        it.
+        """
         everything = self.all()
         current = self.current()
         kept = {current.number} if current else set()

@@ -1,6 +1,8 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""Where an instance on disk and in the process table is not what its current generation says: one short sentence each."""
+"""Where an instance on disk and in the process table is not what its current generation says: one short sentence
+each.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,13 @@ def found(seen: Seen, proc: pathlib.Path = processes.PROC) -> list[str]:
     current = seen.current
     if current is None:
         return ["a process runs, but no generation is current"] if seen.own and not seen.number else []
-    return [*_generation(current), *_release(current), *_model(current), *_process(seen, current, proc), *_service(seen, current)]
+    return [
+        *_generation(current),
+        *_release(current),
+        *_model(current),
+        *_process(seen, current, proc),
+        *_service(seen, current),
+    ]
 
 
 def _generation(current: Generation) -> typing.Iterator[str]:
@@ -37,7 +45,10 @@ def _generation(current: Generation) -> typing.Iterator[str]:
 
 
 def _sums(current: Generation) -> dict[str, tuple[str | None, str]]:
-    """The sha256 of each file that is there, None for a missing one, and as the manifest has it. A file that may not be read is left out."""
+    """The sha256 of each file that is there, None for a missing one, and as the manifest has it.
+
+    A file that may not be read is left out.
+    """
     sums: dict[str, tuple[str | None, str]] = {}
     for name, wanted in current.files.items():
         path = current.path / name
@@ -69,7 +80,9 @@ def _model(current: Generation) -> typing.Iterator[str]:
     missing = [shard.name for shard in shards(pathlib.Path(model)) if not shard.exists()]
     wanted = int(current.manifest.get("model_size") or 0)
     if missing:
-        yield f"of the model's files {len(missing)} {'is' if len(missing) == 1 else 'are'} missing: {', '.join(missing)}"
+        yield (
+            f"of the model's files {len(missing)} {'is' if len(missing) == 1 else 'are'} missing: {', '.join(missing)}"
+        )
     elif wanted and model_size(model) != wanted:
         yield f"the model's files have {model_size(model)} bytes, not {wanted}"
 
@@ -105,7 +118,10 @@ def _service(seen: Seen, current: Generation) -> typing.Iterator[str]:
             yield "it does not run, though it was not stopped"
         return
     if (seen.own or seen.recorded) and not runtime.settled(current):
-        yield f"what is installed is not the {'unit' if current.runtime == 'systemd' else current.runtime} of generation {current.number}"
+        yield (
+            f"what is installed is not the {'unit' if current.runtime == 'systemd' else current.runtime} of "
+            f"generation {current.number}"
+        )
     if seen.own and not seen.recorded:
         yield "it runs, but would not start at boot"
     if seen.recorded and not seen.own:

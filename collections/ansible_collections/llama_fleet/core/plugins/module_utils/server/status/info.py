@@ -21,9 +21,18 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.server.gate impor
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.gate import trust as server_trust
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes import runtimes as server_runtimes
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes.process import RECORD
-from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes.runtimes import DockerRuntime, ProcessRuntime, Runtime, SystemdRuntime
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes.runtimes import (
+    DockerRuntime,
+    ProcessRuntime,
+    Runtime,
+    SystemdRuntime,
+)
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.state import room as server_room
-from ansible_collections.llama_fleet.core.plugins.module_utils.server.state.generations import Generation, Store, device_of
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.state.generations import (
+    Generation,
+    Store,
+    device_of,
+)
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.status import drift as server_drift
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.status import metrics as server_metrics
 from ansible_collections.llama_fleet.core.plugins.module_utils.untrusted import whole
@@ -79,7 +88,9 @@ class Inspector:
         """All facts of one instance, also of one that is not there."""
         seen = self.see(name)
         manifest = seen.current.manifest if seen.current else {}
-        telling = self._telling(seen.current, seen.process) if seen.process and seen.current else server_metrics.Telling()
+        telling = (
+            self._telling(seen.current, seen.process) if seen.process and seen.current else server_metrics.Telling()
+        )
         model = str(manifest.get("model", ""))
         release = str(manifest.get("release", ""))
         process = seen.process
@@ -101,7 +112,11 @@ class Inspector:
             "memory_mib": _resident_mib(process.pid, self.proc) if process else 0,
             "gpu_memory_mib": self._gpu_memory(seen) if process and device not in ("", "cpu") else 0,
             "uptime_seconds": _uptime(process, self.proc) if process else 0,
-            **{field.name: getattr(telling, field.name) for field in dataclasses.fields(telling) if field.name not in ("health", "silent")},
+            **{
+                field.name: getattr(telling, field.name)
+                for field in dataclasses.fields(telling)
+                if field.name not in ("health", "silent")
+            },
             "drift": server_drift.found(seen, self.proc),
             "unknown": [*seen.unreadable, *_not_told(telling)],
             "log": seen.runtime.log,
@@ -113,9 +128,15 @@ class Inspector:
         number = _link_number(folder / "current")
         current = store.current()
         unreadable = [str(problem) for problem in server_room.obstacles(folder)]
-        unreadable += [] if current or not number else [f"generation {number} cannot be read by this user: {folder / 'generations' / str(number)}"]
+        unreadable += (
+            []
+            if current or not number
+            else [f"generation {number} cannot be read by this user: {folder / 'generations' / str(number)}"]
+        )
         kind = current.runtime if current else "systemd" if self.host.systemd else "process"
-        runtime = server_runtimes.of(kind, folder, self.runtime_root, self.host.run, self.host.unit_root, self.host.container_root)
+        runtime = server_runtimes.of(
+            kind, folder, self.runtime_root, self.host.run, self.host.unit_root, self.host.container_root
+        )
         own, silence = self._own(name, runtime)
         return Seen(
             name=name,
@@ -152,7 +173,10 @@ class Inspector:
 
     def _telling(self, current: Generation, process: processes.Process) -> server_metrics.Telling:
         # A router has no figures of its own.
-        return server_metrics.ask(self.fetcher(_endpoint(current), server_trust.of(current, process, self.proc)), self.metrics and bool(current.model))
+        return server_metrics.ask(
+            self.fetcher(_endpoint(current), server_trust.of(current, process, self.proc)),
+            self.metrics and bool(current.model),
+        )
 
     def _gpu_memory(self, seen: Seen) -> int:
         smi = find_smi(GpuHost(self.host.run))
@@ -170,14 +194,22 @@ def is_name(text: str) -> bool:
 def build_of(manifest: typing.Mapping[str, typing.Any]) -> str:
     """The release's build: as the generation says, else as the release itself does."""
     release = str(manifest.get("release", ""))
-    told = manifest.get("build") or (release_store.read_manifest(pathlib.Path(release)) or {}).get("build", "") if release else ""
+    told = (
+        manifest.get("build") or (release_store.read_manifest(pathlib.Path(release)) or {}).get("build", "")
+        if release
+        else ""
+    )
     return str(told or "")
 
 
 def gpu_memory(listing: str, pids: typing.Collection[int]) -> int:
     """MiB that ``pids`` hold, in nvidia-smi's list of pid and MiB."""
     rows = [[part.strip() for part in line.split(",")] for line in listing.splitlines()]
-    return sum(int(row[1]) for row in rows if len(row) == 2 and whole(row[0]) is not None and whole(row[1]) is not None and int(row[0]) in pids)
+    return sum(
+        int(row[1])
+        for row in rows
+        if len(row) == 2 and whole(row[0]) is not None and whole(row[1]) is not None and int(row[0]) in pids
+    )
 
 
 def _state(seen: Seen, telling: server_metrics.Telling) -> str:
@@ -236,7 +268,9 @@ def _written(path: pathlib.Path) -> str:
 def _endpoint(generation: Generation) -> str:
     options = generation.options
     secure = bool(server_trust.certificate_path(options))
-    return server_gate.endpoint(generation.host, generation.port, secure) + str((options.get("extra_options") or {}).get("api-prefix", ""))
+    return server_gate.endpoint(generation.host, generation.port, secure) + str(
+        (options.get("extra_options") or {}).get("api-prefix", "")
+    )
 
 
 def _device(generation: Generation | None) -> str:
@@ -249,7 +283,11 @@ def _device(generation: Generation | None) -> str:
 
 def _resident_mib(pid: int, proc: pathlib.Path) -> int:
     try:
-        match = re.search(r"^VmRSS:\s+(\d+) kB", (proc / str(pid) / "status").read_text(encoding="utf-8", errors="replace"), re.MULTILINE)
+        match = re.search(
+            r"^VmRSS:\s+(\d+) kB",
+            (proc / str(pid) / "status").read_text(encoding="utf-8", errors="replace"),
+            re.MULTILINE,
+        )
     except OSError:
         return 0
     return int(match[1]) // 1024 if match else 0

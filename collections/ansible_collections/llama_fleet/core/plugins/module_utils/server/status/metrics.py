@@ -1,6 +1,9 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""What a running llama-server tells of itself by HTTP: its health, its slots, its counters. Asked quickly or not at all."""
+"""What a running llama-server tells of itself by HTTP: its health, its slots, its counters.
+
+Asked quickly or not at all.
+"""
 
 from __future__ import annotations
 
@@ -115,7 +118,9 @@ def _silence(path: str, reply: Reply) -> str:
 
 
 def parse(text: str) -> dict[str, float]:
-    """The server's own samples in Prometheus's text format, by their names without ``llamacpp:``; what is no number is left out."""
+    """The server's own samples in Prometheus's text format, by their names without ``llamacpp:``; what is no number
+    is left out.
+    """
     found = {}
     for line in text.splitlines():
         sample = _SAMPLE.fullmatch(line.strip())

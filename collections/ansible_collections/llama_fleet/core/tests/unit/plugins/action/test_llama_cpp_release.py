@@ -1,7 +1,9 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Who builds, who takes and from whom; a play with a hostile host is in tests/hostile, real connections are molecule's to test."""
+"""Who builds, who takes and from whom; a play with a hostile host is in tests/hostile, real connections are
+molecule's to test.
+"""
 
 from __future__ import annotations
 
@@ -43,7 +45,15 @@ class Connection:
 class Host(llama_cpp_release.ActionModule):
     """A host of which only the way from plan to release is asked. ``says`` is in its answers, over the truth."""
 
-    def __init__(self, name: str, cache: pathlib.Path, content: bytes | None, transport: str = "ssh", git: bool = True, **says: Arguments) -> None:
+    def __init__(
+        self,
+        name: str,
+        cache: pathlib.Path,
+        content: bytes | None,
+        transport: str = "ssh",
+        git: bool = True,
+        **says: Arguments,
+    ) -> None:
         self._connection = Connection(transport, content)
         self._loader = DataLoader()
         self.name, self.git, self.says = name, git, says
@@ -58,7 +68,12 @@ class Host(llama_cpp_release.ActionModule):
     def module(self, arguments: Arguments) -> Arguments:
         assert "offered" not in arguments
         if arguments.get("state") == "packed":
-            packed = {"path": "/etc/passwd\n!touch x", "sha256": "", "size": len(self._connection.content or b"x"), "signed": True}
+            packed = {
+                "path": "/etc/passwd\n!touch x",
+                "sha256": "",
+                "size": len(self._connection.content or b"x"),
+                "signed": True,
+            }
             return {"changed": True, "packed": {**packed, **self.says.get("packed", {})}}
         self.did.append("built")
         return fake_shared.result(**self.says.get("built", {}))
@@ -67,7 +82,12 @@ class Host(llama_cpp_release.ActionModule):
         self.git = self.git or arguments.get("install_git", False)
         taken = self.git and NAME in (json.loads(offered)["releases"] if offered else {})
         found = {"takes": NAME, "taken_from": OFFERED} if taken else {"takes": "", "taken_from": ""}
-        return {"would_compile": not taken, "fingerprint_parts": PLANNED if self.git else {}, **found, **self.says.get("planned", {})}
+        return {
+            "would_compile": not taken,
+            "fingerprint_parts": PLANNED if self.git else {},
+            **found,
+            **self.says.get("planned", {}),
+        }
 
     def bring(self, name: str, sharing: llama_cpp_release.Sharing) -> Arguments:
         self.did.append(f"took {name} of {sharing.offers()[name].builder.host}")
@@ -77,7 +97,9 @@ class Host(llama_cpp_release.ActionModule):
 @pytest.fixture(autouse=True)
 def without_a_connection(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ProgressAction, "_arguments", lambda self, _task_vars: dict(self.arguments))
-    monkeypatch.setattr(ProgressAction, "_run_in_background", lambda self, arguments, _task_vars: self.module(arguments))
+    monkeypatch.setattr(
+        ProgressAction, "_run_in_background", lambda self, arguments, _task_vars: self.module(arguments)
+    )
     monkeypatch.setattr(ProgressAction, "_shown_host", lambda self, _task_vars: self.name)
     monkeypatch.setattr(Host, "_plan", lambda self, arguments, offered, _task_vars: self.plan(arguments, offered))
     monkeypatch.setattr(Host, "_bring", lambda self, _arguments, sharing, name, _task_vars: self.bring(name, sharing))
@@ -120,7 +142,9 @@ def test_a_host_that_is_no_builder_hands_nothing_on(cache: pathlib.Path, content
 
 
 @pytest.mark.parametrize("builders", [[], ["h2"], ["lab"], ["all:!h1"]])
-def test_a_host_takes_nothing_of_one_that_it_does_not_name(cache: pathlib.Path, content: bytes, builders: list[str]) -> None:
+def test_a_host_takes_nothing_of_one_that_it_does_not_name(
+    cache: pathlib.Path, content: bytes, builders: list[str]
+) -> None:
     Host("h1", cache, content).run_it()
     host = Host("h2", cache, content)
     host.arguments["builders"] = builders
@@ -136,7 +160,9 @@ def test_by_default_nothing_comes_to_the_controller(cache: pathlib.Path, content
 
 
 @pytest.mark.parametrize("signed", [True, False])
-def test_who_trusts_signers_takes_what_its_builder_signed_whoever_that_is(cache: pathlib.Path, content: bytes, signed: bool) -> None:
+def test_who_trusts_signers_takes_what_its_builder_signed_whoever_that_is(
+    cache: pathlib.Path, content: bytes, signed: bool
+) -> None:
     first, second = Host("h1", cache, content), Host("h2", cache, content)
     first.arguments |= {"builders": [] if signed else BUILDERS, "signing_key": "/root/key" if signed else ""}
     second.arguments |= {"builders": [] if signed else BUILDERS, "trusted_signers": ["ssh-ed25519 AAAA"]}
@@ -156,12 +182,17 @@ def test_a_host_without_git_takes_what_another_has_built(cache: pathlib.Path, co
     ("says", "reason"),
     [
         ({"built": {"fingerprint": "ef" * 32}}, "a fingerprint that is not that of its parts"),
-        ({"built": {"fingerprint_parts": {**PARTS, "source": "cd" * 32}}}, "a fingerprint that is not that of its parts"),
+        (
+            {"built": {"fingerprint_parts": {**PARTS, "source": "cd" * 32}}},
+            "a fingerprint that is not that of its parts",
+        ),
         ({"packed": {"size": 1}}, "is more than the 1 bytes that the host announced"),
         ({"packed": {"size": "7"}}, "the size of its packed release is '7'"),
     ],
 )
-def test_a_lie_is_told_and_nothing_of_it_is_kept(cache: pathlib.Path, content: bytes, says: Arguments, reason: str, warnings: list[str]) -> None:
+def test_a_lie_is_told_and_nothing_of_it_is_kept(
+    cache: pathlib.Path, content: bytes, says: Arguments, reason: str, warnings: list[str]
+) -> None:
     first, second = Host("h1", cache, content, **says), Host("h2", cache, content)
     first.run_it()
     second.run_it()
@@ -173,7 +204,9 @@ def test_a_lie_is_told_and_nothing_of_it_is_kept(cache: pathlib.Path, content: b
 
 
 @pytest.mark.parametrize("sends", [b"no archive", None])
-def test_a_build_that_cannot_be_shared_is_as_good(cache: pathlib.Path, content: bytes, sends: bytes | None, warnings: list[str]) -> None:
+def test_a_build_that_cannot_be_shared_is_as_good(
+    cache: pathlib.Path, content: bytes, sends: bytes | None, warnings: list[str]
+) -> None:
     first, second = Host("h1", cache, sends), Host("h2", cache, content)
     assert first.run_it()["changed"]
     second.run_it()
@@ -188,7 +221,9 @@ def test_where_the_first_fails_the_second_builds(cache: pathlib.Path, content: b
     assert second.did == ["built"]
 
 
-@pytest.mark.parametrize("change", [{"transport": "local"}, {"arguments": {"controller_cache": ""}}, {"arguments": {"method": "source"}}])
+@pytest.mark.parametrize(
+    "change", [{"transport": "local"}, {"arguments": {"controller_cache": ""}}, {"arguments": {"method": "source"}}]
+)
 def test_who_shares_nothing_builds(cache: pathlib.Path, content: bytes, change: Arguments) -> None:
     Host("h1", cache, content).run_it()
     host = Host("h2", cache, content, transport=change.get("transport", "ssh"))

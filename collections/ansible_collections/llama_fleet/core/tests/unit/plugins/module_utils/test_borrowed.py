@@ -31,7 +31,9 @@ class Installer:
         self.calls: list[tuple[pathlib.Path, list[str], str, str]] = []
         self.ready: set[pathlib.Path] = set()
 
-    def ensure(self, root: pathlib.Path, requirements: typing.Sequence[str], index_url: str, variable: str, _progress: Progress) -> bool:
+    def ensure(
+        self, root: pathlib.Path, requirements: typing.Sequence[str], index_url: str, variable: str, _progress: Progress
+    ) -> bool:
         self.calls.append((root, list(requirements), index_url, variable))
         packages = tools_venv.folder(root) / "lib" / self.python / "site-packages"
         packages.mkdir(parents=True, exist_ok=True)
@@ -64,7 +66,9 @@ def test_what_the_host_has_is_not_installed(tmp_path: pathlib.Path, installer: I
 def test_what_is_missing_is_installed_below_the_root(tmp_path: pathlib.Path, installer: Installer) -> None:
     with borrow(tmp_path) as module:
         assert str(tmp_path) == module.WHERE
-        assert sys.path[-1] == str(tmp_path / "venv" / "lib" / PYTHON / "site-packages")  # the host's own packages come first
+        assert sys.path[-1] == str(
+            tmp_path / "venv" / "lib" / PYTHON / "site-packages"
+        )  # the host's own packages come first
     assert installer.calls == [(tmp_path, list(WANTED), "https://index/simple", "llama_cpp_index_url")]
 
 
@@ -84,7 +88,13 @@ def test_without_keep_the_host_stays_as_it_is(tmp_path: pathlib.Path, installer:
 def test_an_environment_of_another_python(tmp_path: pathlib.Path, installer: Installer) -> None:
     installer.python = "python2.7"
     with (
-        pytest.raises(ProblemError, match=rf"found an environment of python2\.7, wanted one of {PYTHON}, which runs this module; remove that folder"),
+        pytest.raises(
+            ProblemError,
+            match=(
+                rf"found an environment of python2\.7, wanted one of {PYTHON}, which runs this module; remove that "
+                rf"folder"
+            ),
+        ),
         borrow(tmp_path),
     ):
         pass
@@ -98,12 +108,17 @@ def test_nothing_stays_on_the_path_after_a_failure(tmp_path: pathlib.Path, insta
 
 
 def test_a_package_that_was_not_brought(tmp_path: pathlib.Path, installer: Installer) -> None:
-    with pytest.raises(ModuleNotFoundError), borrowed.borrower(tmp_path, "", "", Progress())("llama_fleet_test_other", WANTED):
+    with (
+        pytest.raises(ModuleNotFoundError),
+        borrowed.borrower(tmp_path, "", "", Progress())("llama_fleet_test_other", WANTED),
+    ):
         pass
     assert installer.calls
 
 
-def test_the_hubs_client_is_borrowed_with_its_settings(tmp_path: pathlib.Path, installer: Installer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_hubs_client_is_borrowed_with_its_settings(
+    tmp_path: pathlib.Path, installer: Installer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(hub_client, "_NAME", NAME)
     monkeypatch.setattr(hub_client, "HUB_CLIENT", WANTED)
     for name in ("HF_HUB_DISABLE_TELEMETRY", "HF_HUB_DISABLE_PROGRESS_BARS"):
@@ -116,7 +131,9 @@ def test_the_hubs_client_is_borrowed_with_its_settings(tmp_path: pathlib.Path, i
         yield
 
     monkeypatch.setattr(hub_client, "guarded", guard)
-    with hub_client.hub_client(tmp_path, "https://index/simple", Progress(), keep=False, endpoint="https://hub") as client:
+    with hub_client.hub_client(
+        tmp_path, "https://index/simple", Progress(), keep=False, endpoint="https://hub"
+    ) as client:
         assert str(tmp_path) != client.WHERE
         assert guarded == [(client.WHERE, "https://hub")]
         assert (os.environ["HF_HUB_DISABLE_TELEMETRY"], os.environ["HF_HUB_DISABLE_PROGRESS_BARS"]) == ("1", "1")

@@ -26,7 +26,10 @@ CLANG = "Debian clang version 14.0.6\nTarget: x86_64-pc-linux-gnu\nThread model:
 
 @pytest.mark.parametrize(
     ("shown", "version"),
-    [(GCC, "gcc version 12.2.0 (Debian 12.2.0-14) x86_64-linux-gnu"), (CLANG, "Debian clang version 14.0.6 x86_64-pc-linux-gnu")],
+    [
+        (GCC, "gcc version 12.2.0 (Debian 12.2.0-14) x86_64-linux-gnu"),
+        (CLANG, "Debian clang version 14.0.6 x86_64-pc-linux-gnu"),
+    ],
 )
 def test_compilers_tell_version_and_target(shown: str, version: str) -> None:
     assert build_host.compiler_version("c++", FakeRunner(Result(0, "", shown))) == version
@@ -66,16 +69,26 @@ def test_only_root_with_apt_installs(monkeypatch: pytest.MonkeyPatch, tmp_path: 
 
 @pytest.mark.parametrize(
     ("uid", "apt", "fix"),
-    [(1000, True, "run with become or sudo"), (0, True, "set llama_cpp_install_packages to true"), (0, False, "install them")],
+    [
+        (1000, True, "run with become or sudo"),
+        (0, True, "set llama_cpp_install_packages to true"),
+        (0, False, "install them"),
+    ],
 )
-def test_what_is_missing_is_said_with_its_packages(monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path, uid: int, apt: bool, fix: str) -> None:
+def test_what_is_missing_is_said_with_its_packages(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path, uid: int, apt: bool, fix: str
+) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: uid)
     monkeypatch.setenv("PATH", str(tmp_path))
     if apt:
         (tmp_path / "apt-get").write_text("#!/bin/sh\n", encoding="utf-8")
         (tmp_path / "apt-get").chmod(0o755)
     problem = build_host.missing_problem(("compiler", "git"), "llama_cpp_install_packages")
-    assert (problem.subject, problem.found, problem.wanted) == ("compiler", "no g++ or git", "what the packages g++ git bring")
+    assert (problem.subject, problem.found, problem.wanted) == (
+        "compiler",
+        "no g++ or git",
+        "what the packages g++ git bring",
+    )
     assert problem.fix.endswith(fix)
 
 
@@ -98,4 +111,6 @@ def test_packages_are_installed_in_one_go() -> None:
 
 def test_a_failed_installation_says_why() -> None:
     with pytest.raises(ProblemError, match=r"'E: Unable to locate package g' from apt-get"):
-        build_host.install(("compiler",), FakeRunner(Result(0, "", ""), Result(100, "", "W: x\nE: Unable to locate package g\n")))
+        build_host.install(
+            ("compiler",), FakeRunner(Result(0, "", ""), Result(100, "", "W: x\nE: Unable to locate package g\n"))
+        )

@@ -66,7 +66,15 @@ def test_jobs(requested: int, cpus: int, memory: int, per_job: int, jobs: int) -
             },
             2000,
         ),
-        ({"proc/meminfo": "MemAvailable: 1 kB\n", "proc/self/cgroup": "0::/\n", "sys/fs/cgroup/memory.max": "10", "sys/fs/cgroup/memory.current": "20"}, 1),
+        (
+            {
+                "proc/meminfo": "MemAvailable: 1 kB\n",
+                "proc/self/cgroup": "0::/\n",
+                "sys/fs/cgroup/memory.max": "10",
+                "sys/fs/cgroup/memory.current": "20",
+            },
+            1,
+        ),
     ],
 )
 def test_memory(tmp_path: pathlib.Path, files: dict[str, str], available: int) -> None:

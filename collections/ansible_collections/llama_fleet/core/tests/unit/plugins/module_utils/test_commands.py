@@ -31,7 +31,8 @@ def test_a_command_that_hangs_is_killed() -> None:
 
 
 def test_a_command_that_hangs_leaves_no_children(tmp_path: pathlib.Path) -> None:
-    # The last line has been written before the time is up, or the test waits for nothing: a second is long enough for a shell.
+    # The last line has been written before the time is up, or the test waits for nothing: a second is long enough for a
+    # shell.
     family = "sh -c 'sleep 3600 & echo $! >grandchild; echo $$ >child; wait' & wait"
     assert run(["sh", "-c", family], cwd=str(tmp_path), timeout=1).code == 124
     left = [int((tmp_path / name).read_text(encoding="ascii")) for name in ("child", "grandchild")]
@@ -40,7 +41,9 @@ def test_a_command_that_hangs_leaves_no_children(tmp_path: pathlib.Path) -> None
 
 def test_a_run_that_is_stopped_leaves_no_children(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def stop(_process: object, timeout: float) -> typing.NoReturn:
-        waiting.until(lambda: (tmp_path / "child").exists() and (tmp_path / "child").read_text(encoding="ascii"), timeout)
+        waiting.until(
+            lambda: (tmp_path / "child").exists() and (tmp_path / "child").read_text(encoding="ascii"), timeout
+        )
         raise KeyboardInterrupt
 
     monkeypatch.setattr(subprocess.Popen, "communicate", stop)

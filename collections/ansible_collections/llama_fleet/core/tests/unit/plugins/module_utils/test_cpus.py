@@ -22,7 +22,10 @@ def host(root: pathlib.Path, files: typing.Mapping[str, str]) -> pathlib.Path:
 
 
 def cores(*siblings: str) -> dict[str, str]:
-    return {f"sys/devices/system/cpu/cpu{number}/topology/thread_siblings_list": text for number, text in enumerate(siblings)}
+    return {
+        f"sys/devices/system/cpu/cpu{number}/topology/thread_siblings_list": text
+        for number, text in enumerate(siblings)
+    }
 
 
 HYPER_THREADED = cores("0,4", "1,5", "2,6", "3,7", "0,4", "1,5", "2,6", "3,7")
@@ -35,12 +38,48 @@ HYPER_THREADED = cores("0,4", "1,5", "2,6", "3,7", "0,4", "1,5", "2,6", "3,7")
         pytest.param(cores("0", "1"), [0, 1], 2, 2, id="two cores"),
         pytest.param(HYPER_THREADED, range(8), 4, 8, id="hyper-threads are no cores"),
         pytest.param(HYPER_THREADED, [0, 4, 1], 2, 3, id="affinity to two cores"),
-        pytest.param({**HYPER_THREADED, "proc/self/cgroup": "0::/", "sys/fs/cgroup/cpu.max": "200000 100000"}, range(8), 2, 2, id="quota v2"),
-        pytest.param({**HYPER_THREADED, "proc/self/cgroup": "0::/", "sys/fs/cgroup/cpu.max": "max 100000"}, range(8), 4, 8, id="no quota v2"),
-        pytest.param({**HYPER_THREADED, "proc/self/cgroup": "0::/", "sys/fs/cgroup/cpu.max": "50000 100000"}, range(8), 1, 1, id="half a CPU"),
-        pytest.param({**HYPER_THREADED, "proc/self/cgroup": "0::/", "sys/fs/cgroup/cpu.max": "140000 100000"}, range(8), 1, 1, id="nearer to one"),
-        pytest.param({**HYPER_THREADED, "proc/self/cgroup": "0::/", "sys/fs/cgroup/cpu.max": "150000 100000"}, range(8), 2, 2, id="half a CPU more"),
-        pytest.param({**HYPER_THREADED, "proc/self/cgroup": "0::/a/b", "sys/fs/cgroup/a/cpu.max": "150000 50000"}, range(8), 3, 3, id="quota of a parent v2"),
+        pytest.param(
+            {**HYPER_THREADED, "proc/self/cgroup": "0::/", "sys/fs/cgroup/cpu.max": "200000 100000"},
+            range(8),
+            2,
+            2,
+            id="quota v2",
+        ),
+        pytest.param(
+            {**HYPER_THREADED, "proc/self/cgroup": "0::/", "sys/fs/cgroup/cpu.max": "max 100000"},
+            range(8),
+            4,
+            8,
+            id="no quota v2",
+        ),
+        pytest.param(
+            {**HYPER_THREADED, "proc/self/cgroup": "0::/", "sys/fs/cgroup/cpu.max": "50000 100000"},
+            range(8),
+            1,
+            1,
+            id="half a CPU",
+        ),
+        pytest.param(
+            {**HYPER_THREADED, "proc/self/cgroup": "0::/", "sys/fs/cgroup/cpu.max": "140000 100000"},
+            range(8),
+            1,
+            1,
+            id="nearer to one",
+        ),
+        pytest.param(
+            {**HYPER_THREADED, "proc/self/cgroup": "0::/", "sys/fs/cgroup/cpu.max": "150000 100000"},
+            range(8),
+            2,
+            2,
+            id="half a CPU more",
+        ),
+        pytest.param(
+            {**HYPER_THREADED, "proc/self/cgroup": "0::/a/b", "sys/fs/cgroup/a/cpu.max": "150000 50000"},
+            range(8),
+            3,
+            3,
+            id="quota of a parent v2",
+        ),
         pytest.param(
             {
                 **HYPER_THREADED,
@@ -67,10 +106,18 @@ HYPER_THREADED = cores("0,4", "1,5", "2,6", "3,7", "0,4", "1,5", "2,6", "3,7")
             1,
             id="quota v1 of a group",
         ),
-        pytest.param({**HYPER_THREADED, "proc/self/cgroup": "broken\n0::/", "sys/fs/cgroup/cpu.max": "what 0"}, range(8), 4, 8, id="nonsense is no quota"),
+        pytest.param(
+            {**HYPER_THREADED, "proc/self/cgroup": "broken\n0::/", "sys/fs/cgroup/cpu.max": "what 0"},
+            range(8),
+            4,
+            8,
+            id="nonsense is no quota",
+        ),
     ],
 )
-def test_threads_and_jobs(tmp_path: pathlib.Path, files: dict[str, str], affinity: typing.Sequence[int], threads: int, jobs: int) -> None:
+def test_threads_and_jobs(
+    tmp_path: pathlib.Path, files: dict[str, str], affinity: typing.Sequence[int], threads: int, jobs: int
+) -> None:
     found = cpus.observe(host(tmp_path, files), affinity)
     assert (found.threads, found.jobs) == (threads, jobs)
 

@@ -20,7 +20,9 @@ CUDA_12 = "50 60 70 75 80 86 89 90"
 CUDA_13 = "75 80 86 87 88 89 90 100 103 110 120 121"
 
 
-def add_toolkit(folder: pathlib.Path, version: str, architectures: str = CUDA_13, cublas: bool = True, build: str = "exit 0") -> None:
+def add_toolkit(
+    folder: pathlib.Path, version: str, architectures: str = CUDA_13, cublas: bool = True, build: str = "exit 0"
+) -> None:
     """A toolkit of NVIDIA's layout; ``build`` is what its nvcc does when it is to compile."""
     for name in ("bin", "include", "lib64"):
         (folder / name).mkdir(parents=True)
@@ -34,7 +36,8 @@ def add_toolkit(folder: pathlib.Path, version: str, architectures: str = CUDA_13
     nvcc.write_text(
         "#!/bin/sh\n"
         'case "$1" in\n'
-        f'--version) printf "nvcc: NVIDIA (R) Cuda compiler driver\\nCuda compilation tools, release {release}, V{version}\\n";;\n'
+        f'--version) printf "nvcc: NVIDIA (R) Cuda compiler driver\\nCuda compilation tools, release {release}, '
+        f'V{version}\\n";;\n'
         f'--list-gpu-arch) printf "{listed}\\n";;\n'
         f"*) {build};;\n"
         "esac\n"
@@ -89,11 +92,15 @@ def test_a_toolkit_on_path_is_found_through_its_link(tmp_path: pathlib.Path, hos
 def test_a_toolkit_for_the_gpus_is_preferred_to_a_newer_one(tmp_path: pathlib.Path, host: cuda.Host) -> None:
     add_toolkit(host.root / "usr/local/cuda-13.0", "13.0.88", CUDA_13)
     add_toolkit(host.root / "usr/local/cuda-12.8", "12.8.93", CUDA_12)
-    assert cuda.make_plan(cuda.Wanted(tmp_path, architectures=("70-real", "90-real")), host).toolkit.version == "12.8.93"
+    assert (
+        cuda.make_plan(cuda.Wanted(tmp_path, architectures=("70-real", "90-real")), host).toolkit.version == "12.8.93"
+    )
 
 
 def test_nothing_on_the_host_means_an_installation(tmp_path: pathlib.Path, host: cuda.Host) -> None:
-    plan = cuda.make_plan(cuda.Wanted(tmp_path, driver_version="580.65.06", architectures=("90-real", "120a-real")), host)
+    plan = cuda.make_plan(
+        cuda.Wanted(tmp_path, driver_version="580.65.06", architectures=("90-real", "120a-real")), host
+    )
     assert plan.release == next(iter(RELEASES.values())), "the newest"
     assert plan.toolkit == cuda.Toolkit(tmp_path / f"toolkits/cuda-{plan.release.version}", plan.release.version)
     assert plan.origin == "installed"
@@ -112,14 +119,21 @@ def test_a_wanted_version_is_installed_though_there_is_a_newer_one(tmp_path: pat
         ("", ("90-virtual",), "13.5.37"),
     ],
 )
-def test_ptx_needs_a_toolkit_that_the_driver_knows(tmp_path: pathlib.Path, host: cuda.Host, driver: str, architectures: tuple[str, ...], version: str) -> None:
+def test_ptx_needs_a_toolkit_that_the_driver_knows(
+    tmp_path: pathlib.Path, host: cuda.Host, driver: str, architectures: tuple[str, ...], version: str
+) -> None:
     plan = cuda.make_plan(cuda.Wanted(tmp_path, driver_version=driver, architectures=architectures), host)
     assert plan.toolkit.version == version
 
 
 def test_ptx_of_a_version_that_the_driver_may_not_know(tmp_path: pathlib.Path, host: cuda.Host) -> None:
-    (problem,) = problems_of(cuda.Wanted(tmp_path, version="13.5", driver_version="580.65.06", architectures=("90",)), host)
-    assert (problem.subject, problem.fix) == ("cuda_toolkit_version", "leave it empty, or name architectures that end in -real")
+    (problem,) = problems_of(
+        cuda.Wanted(tmp_path, version="13.5", driver_version="580.65.06", architectures=("90",)), host
+    )
+    assert (problem.subject, problem.fix) == (
+        "cuda_toolkit_version",
+        "leave it empty, or name architectures that end in -real",
+    )
     assert "PTX driver 580.65.06 may be too old for" in problem.found
 
 
@@ -132,7 +146,11 @@ def test_an_installed_toolkit_is_taken_without_a_single_command(tmp_path: pathli
     files.write_json(target / "manifest.json", {"version": "13.5.37", "nvcc": "release 13.5, V13.5.37"})
     silent = cuda.Host(refuse, host.machine, host.folders, host.root)
     plan = cuda.make_plan(cuda.Wanted(tmp_path, driver_version="580.65.06"), silent)
-    assert (plan.toolkit, plan.origin, plan.release) == (cuda.Toolkit(target, "13.5.37", "release 13.5, V13.5.37"), "installed", None)
+    assert (plan.toolkit, plan.origin, plan.release) == (
+        cuda.Toolkit(target, "13.5.37", "release 13.5, V13.5.37"),
+        "installed",
+        None,
+    )
     assert (plan.toolkit.include, plan.toolkit.library) == (target / "include", target / "lib64")
 
 
@@ -153,7 +171,10 @@ def test_an_old_driver_wants_a_system_toolkit_and_says_why_none_fits(tmp_path: p
     assert "580" in problem.fix
 
 
-@pytest.mark.parametrize(("driver", "toolkit", "fits"), [("524.99", "12.8", False), ("525", "12.8", True), ("579.99", "13.0", False), ("580", "13.0", True)])
+@pytest.mark.parametrize(
+    ("driver", "toolkit", "fits"),
+    [("524.99", "12.8", False), ("525", "12.8", True), ("579.99", "13.0", False), ("580", "13.0", True)],
+)
 def test_the_oldest_driver_of_a_toolkit_runs_it(tmp_path: pathlib.Path, driver: str, toolkit: str, fits: bool) -> None:
     reason = cuda.unfit_for(toolkit, (), cuda.Wanted(tmp_path, driver_version=driver))
     assert reason == ("" if fits else f"CUDA {toolkit}, which driver {driver} is too old for")
@@ -224,7 +245,9 @@ def test_a_version_that_cannot_be_installed(tmp_path: pathlib.Path, host: cuda.H
     assert (problem.subject, problem.found, problem.wanted) == ("cuda_toolkit_version", "'12.8'", "13.5 or 13.0")
 
 
-def test_a_machine_and_a_disk_that_do_not_fit(tmp_path: pathlib.Path, host: cuda.Host, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_machine_and_a_disk_that_do_not_fit(
+    tmp_path: pathlib.Path, host: cuda.Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
     asked: list[tuple[pathlib.Path, int, str]] = []
 
     def full(path: pathlib.Path, wanted: int, variable: str) -> Problem:
@@ -240,7 +263,9 @@ def test_a_machine_and_a_disk_that_do_not_fit(tmp_path: pathlib.Path, host: cuda
 def test_the_proof_compiles_for_the_gpu_and_links_cublas(tmp_path: pathlib.Path, host: cuda.Host) -> None:
     log = tmp_path / "log"
     add_toolkit(tmp_path / "cuda", "13.0.88", build=f'echo "$@" >{log}; test -s "$4"')
-    cuda_proof.prove(cuda.Toolkit(tmp_path / "cuda", "13.0.88"), cuda.Wanted(tmp_path, architectures=("90-real",)), host)
+    cuda_proof.prove(
+        cuda.Toolkit(tmp_path / "cuda", "13.0.88"), cuda.Wanted(tmp_path, architectures=("90-real",)), host
+    )
     said = log.read_text().split()
     assert said[0] == "-arch=sm_90"
     assert "-lcublas" in said
@@ -258,9 +283,14 @@ def test_a_proof_that_fails_says_what_the_compiler_said(tmp_path: pathlib.Path, 
     assert "error: #error -- unsupported GNU version!" in problem.found
 
 
-def test_what_was_unpacked_is_accepted_by_name_or_refused_with_the_reason(tmp_path: pathlib.Path, host: cuda.Host) -> None:
+def test_what_was_unpacked_is_accepted_by_name_or_refused_with_the_reason(
+    tmp_path: pathlib.Path, host: cuda.Host
+) -> None:
     add_toolkit(tmp_path / "cuda", "13.0.88")
-    assert cuda_proof.accept(tmp_path / "cuda", cuda.Wanted(tmp_path), host) == "Cuda compilation tools, release 13.0, V13.0.88"
+    assert (
+        cuda_proof.accept(tmp_path / "cuda", cuda.Wanted(tmp_path), host)
+        == "Cuda compilation tools, release 13.0, V13.0.88"
+    )
     with pytest.raises(ProblemError, match=r"CUDA toolkit: found CUDA 13\.0\.88, which does not build for 70"):
         cuda_proof.accept(tmp_path / "cuda", cuda.Wanted(tmp_path, architectures=("70-real",)), host)
     add_toolkit(tmp_path / "other", "13.0.88", build="echo error: no >&2; exit 1")

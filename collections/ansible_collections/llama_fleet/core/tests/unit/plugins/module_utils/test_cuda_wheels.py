@@ -58,8 +58,17 @@ class Index:
                     self.send_error(404)
                     return
                 if not self.path.endswith(".whl"):
-                    other = {"filename": f"{project}-1.0-py3-none-win_amd64.whl", "url": "/other.whl", "hashes": {"sha256": "0" * 64}, "size": 1}
-                    this = {"filename": f"{project}-1.0-py3-none-any.whl", "url": f"/files/{project}.whl", "hashes": {"sha256": sha256(body)}}
+                    other = {
+                        "filename": f"{project}-1.0-py3-none-win_amd64.whl",
+                        "url": "/other.whl",
+                        "hashes": {"sha256": "0" * 64},
+                        "size": 1,
+                    }
+                    this = {
+                        "filename": f"{project}-1.0-py3-none-any.whl",
+                        "url": f"/files/{project}.whl",
+                        "hashes": {"sha256": sha256(body)},
+                    }
                     body = json.dumps({"files": [other, {**this, "size": len(body)}]}).encode()
                 self.send_response(200)
                 self.send_header("Content-Length", str(len(body)))
@@ -95,7 +104,10 @@ def index() -> typing.Iterator[Index]:
 
 
 def install(
-    root: pathlib.Path, index: Index, prove: typing.Callable[[pathlib.Path], str] = lambda _folder: "13.0", release: cuda_releases.Release = RELEASE
+    root: pathlib.Path,
+    index: Index,
+    prove: typing.Callable[[pathlib.Path], str] = lambda _folder: "13.0",
+    release: cuda_releases.Release = RELEASE,
 ) -> bool:
     return cuda_wheels.install(release, root, index.url, "x86_64", Progress(), prove)
 
@@ -127,7 +139,9 @@ def test_an_installation_and_the_next_run(tmp_path: pathlib.Path, index: Index) 
     assert index.asked == []
 
 
-def test_a_proof_that_fails_leaves_no_toolkit_and_the_next_run_fetches_nothing(tmp_path: pathlib.Path, index: Index) -> None:
+def test_a_proof_that_fails_leaves_no_toolkit_and_the_next_run_fetches_nothing(
+    tmp_path: pathlib.Path, index: Index
+) -> None:
     def fail(_folder: pathlib.Path) -> str:
         raise RuntimeError
 
@@ -160,15 +174,23 @@ if moment == "renaming":
     os.sync = die
 pins = tuple(cuda_releases.Wheel(project, "1.0", {"x86_64": digest}) for project, digest in json.loads(wheels))
 release = cuda_releases.Release("13.0.1", 580, 580, ("90",), pins)
-cuda_wheels.install(release, pathlib.Path(root), url, "x86_64", Deadly(), die if moment == "proving" else lambda folder: "13.0")
+prove = die if moment == "proving" else lambda folder: "13.0"
+cuda_wheels.install(release, pathlib.Path(root), url, "x86_64", Deadly(), prove)
 """
 
 
 @pytest.mark.parametrize("moment", ["fetching", "unpacking", "proving", "renaming"])
-def test_a_run_that_was_killed_leaves_nothing_that_counts_and_the_next_finishes(tmp_path: pathlib.Path, index: Index, moment: str) -> None:
+def test_a_run_that_was_killed_leaves_nothing_that_counts_and_the_next_finishes(
+    tmp_path: pathlib.Path, index: Index, moment: str
+) -> None:
     target = tmp_path / "toolkits/cuda-13.0.1"
     wheels = json.dumps([(project, sha256(data)) for project, data in WHEELS.items()])
-    killed = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path), index.url, moment, wheels], env={"PYTHONPATH": COLLECTIONS}, check=False, timeout=60)
+    killed = subprocess.run(
+        [sys.executable, "-c", KILLED, str(tmp_path), index.url, moment, wheels],
+        env={"PYTHONPATH": COLLECTIONS},
+        check=False,
+        timeout=60,
+    )
     assert killed.returncode == -signal.SIGKILL
     assert not target.exists()
     index.asked.clear()
@@ -189,7 +211,9 @@ def test_remains_of_something_else_are_replaced(tmp_path: pathlib.Path, index: I
 
 
 def test_a_file_that_the_index_does_not_have(tmp_path: pathlib.Path, index: Index) -> None:
-    other = cuda_releases.Release("13.0.1", 580, 580, (), (cuda_releases.Wheel("nvidia-cublas", "1.0", {"x86_64": "f" * 64}),))
+    other = cuda_releases.Release(
+        "13.0.1", 580, 580, (), (cuda_releases.Wheel("nvidia-cublas", "1.0", {"x86_64": "f" * 64}),)
+    )
     with pytest.raises(ProblemError, match=r"cuda_toolkit_index_url: .*no file of nvidia-cublas 1\.0 with sha256 ffff"):
         install(tmp_path, index, release=other)
     assert not (tmp_path / "toolkits/cuda-13.0.1").exists()
@@ -233,7 +257,15 @@ def test_place_of(member: str, place: str) -> None:
 def test_the_releases_are_complete() -> None:
     for version, release in cuda_releases.RELEASES.items():
         assert release.version.startswith(f"{version}.")
-        assert [each.project.rpartition("-")[2] for each in release.wheels] == ["nvcc", "nvvm", "crt", "cccl", "runtime", "nvrtc", "cublas"]
+        assert [each.project.rpartition("-")[2] for each in release.wheels] == [
+            "nvcc",
+            "nvvm",
+            "crt",
+            "cccl",
+            "runtime",
+            "nvrtc",
+            "cublas",
+        ]
         for each in release.wheels:
             assert set(each.sha256) == {"x86_64", "aarch64"}
             assert all(len(digest) == 64 and int(digest, 16) for digest in each.sha256.values())
@@ -247,7 +279,9 @@ def test_a_manifest_alone_is_no_installation(tmp_path: pathlib.Path) -> None:
 
 
 def test_the_newest_release_comes_first() -> None:
-    assert list(cuda_releases.RELEASES) == sorted(cuda_releases.RELEASES, key=lambda version: [int(part) for part in version.split(".")], reverse=True)
+    assert list(cuda_releases.RELEASES) == sorted(
+        cuda_releases.RELEASES, key=lambda version: [int(part) for part in version.split(".")], reverse=True
+    )
 
 
 def test_removal_takes_what_is_ours_and_nothing_else(tmp_path: pathlib.Path, index: Index) -> None:
@@ -287,9 +321,13 @@ cuda_wheels.remove(pathlib.Path(sys.argv[1]), "", Progress())
 """
 
 
-def test_a_removal_that_was_killed_leaves_no_half_toolkit_and_the_next_finishes(tmp_path: pathlib.Path, index: Index) -> None:
+def test_a_removal_that_was_killed_leaves_no_half_toolkit_and_the_next_finishes(
+    tmp_path: pathlib.Path, index: Index
+) -> None:
     install(tmp_path, index)
-    killed = subprocess.run([sys.executable, "-c", CUT_OFF, str(tmp_path)], env={"PYTHONPATH": COLLECTIONS}, check=False, timeout=60)
+    killed = subprocess.run(
+        [sys.executable, "-c", CUT_OFF, str(tmp_path)], env={"PYTHONPATH": COLLECTIONS}, check=False, timeout=60
+    )
     assert killed.returncode == -signal.SIGKILL
     assert not cuda_wheels.installed(RELEASE, tmp_path)
     assert [path.name for path in cuda_wheels.remove(tmp_path, "", Progress())] == [".cuda-13.0.1.gone"]

@@ -150,7 +150,11 @@ def test_an_index_tells_where_a_file_is(server: str) -> None:
 @pytest.mark.parametrize(
     ("index", "package", "message"),
     [
-        ("index", Package("demo-package", "9"), "v: found demo-package==9, which has no .tar.gz file .* \\(1.0.0, 1.1.0, 1.10.0\\)"),
+        (
+            "index",
+            Package("demo-package", "9"),
+            "v: found demo-package==9, which has no .tar.gz file .* \\(1.0.0, 1.1.0, 1.10.0\\)",
+        ),
         ("index", Package("other", "9"), "v: found the project other, which .* does not have"),
         ("html", Package("demo-package", "1.1.0"), "package index: found an answer .* not JSON"),
     ],
@@ -160,7 +164,9 @@ def test_an_index_without_the_file(server: str, index: str, package: Package, me
         find_file(f"{server}/{index}", package, ".tar.gz", "v")
 
 
-def test_the_index_is_the_one_given_else_the_one_pip_uses(monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path) -> None:
+def test_the_index_is_the_one_given_else_the_one_pip_uses(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path
+) -> None:
     monkeypatch.delenv("PIP_INDEX_URL", raising=False)
     monkeypatch.delenv("PIP_CONFIG_FILE", raising=False)
     machine, user = tmp_path / "machine.conf", tmp_path / "user.conf"

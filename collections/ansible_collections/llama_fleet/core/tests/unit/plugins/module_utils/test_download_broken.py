@@ -61,7 +61,10 @@ def _problem(url: str, target: pathlib.Path, **more: typing.Any) -> str:
     ("answer", "said"),
     [
         (lambda _asked, peer: peer.silent(), "no answer from {url} (no byte for 0.4 s) (3 times in a row)"),
-        (lambda _asked, peer: (peer.send(b"HTTP/1.1 200 x\r\nContent-Length: 9\r\n\r\n"), peer.silent()), "no byte for 0.4 s from {url} (3 times in a row)"),
+        (
+            lambda _asked, peer: (peer.send(b"HTTP/1.1 200 x\r\nContent-Length: 9\r\n\r\n"), peer.silent()),
+            "no byte for 0.4 s from {url} (3 times in a row)",
+        ),
         (lambda _asked, peer: peer.reply(408), "HTTP status 408 from {url} (3 times in a row)"),
         (lambda _asked, peer: peer.reply(429), "HTTP status 429 from {url} (3 times in a row)"),
         (lambda _asked, peer: peer.reset(), "no answer from {url} (Connection reset by peer) (3 times in a row)"),
@@ -83,10 +86,17 @@ def test_a_server_that_stays_ill_is_given_up_and_a_moment_of_it_is_not(
 
 @pytest.mark.parametrize(
     ("told", "waits"),
-    [("7", [7, 7]), (email.utils.formatdate(1_000_007, usegmt=True), [7, 7]), ("86400", [60, 60]), ("soon", [0.25, 0.5])],
+    [
+        ("7", [7, 7]),
+        (email.utils.formatdate(1_000_007, usegmt=True), [7, 7]),
+        ("86400", [60, 60]),
+        ("soon", [0.25, 0.5]),
+    ],
     ids=["seconds", "date", "a day", "garbage"],
 )
-def test_what_a_server_asks_to_wait_is_bounded_and_told(quick: list[float], tmp_path: pathlib.Path, told: str, waits: list[float]) -> None:
+def test_what_a_server_asks_to_wait_is_bounded_and_told(
+    quick: list[float], tmp_path: pathlib.Path, told: str, waits: list[float]
+) -> None:
     headers = [("Retry-After", told), ("Date", email.utils.formatdate(1_000_000, usegmt=True))]
     with RawServer(lambda _asked, peer: peer.reply(429, headers=headers)).serving() as server:
         said = _problem(f"{server.url}/file", tmp_path / "f")
@@ -100,16 +110,40 @@ def test_what_a_server_asks_to_wait_is_bounded_and_told(quick: list[float], tmp_
     [
         (lambda asked, peer: _part(asked, peer, start=0), f"bytes 0 to {HALF - 1} instead of those from {HALF} from"),
         (lambda asked, peer: _part(asked, peer, start=asked.first + 1), "instead of those from"),
-        (lambda asked, peer: _part(asked, peer, total=len(CONTENT) + 1), f"a file of {len(CONTENT) + 1} bytes, which had {len(CONTENT)} before"),
-        (lambda _asked, peer: peer.reply(200, CONTENT[1:]), f"a file of {len(CONTENT) - 1} bytes, which had {len(CONTENT)} before"),
+        (
+            lambda asked, peer: _part(asked, peer, total=len(CONTENT) + 1),
+            f"a file of {len(CONTENT) + 1} bytes, which had {len(CONTENT)} before",
+        ),
+        (
+            lambda _asked, peer: peer.reply(200, CONTENT[1:]),
+            f"a file of {len(CONTENT) - 1} bytes, which had {len(CONTENT)} before",
+        ),
         (lambda asked, peer: peer.reply(206, CONTENT[asked.first :]), "a partial answer that does not say which part"),
-        (lambda asked, peer: peer.reply(206, b"", [("Content-Range", f"bytes {asked.first}-9/{'9' * 5000}")]), "does not say which part"),
-        (lambda asked, peer: peer.reply(206, CONTENT[asked.first :], [("Content-Range", f"bytes {asked.first}-{len(CONTENT)}/*")]), "instead of those from"),
+        (
+            lambda asked, peer: peer.reply(206, b"", [("Content-Range", f"bytes {asked.first}-9/{'9' * 5000}")]),
+            "does not say which part",
+        ),
+        (
+            lambda asked, peer: peer.reply(
+                206, CONTENT[asked.first :], [("Content-Range", f"bytes {asked.first}-{len(CONTENT)}/*")]
+            ),
+            "instead of those from",
+        ),
     ],
-    ids=["the start", "a byte further", "another file", "another whole file", "no range", "a range of many digits", "more than there is"],
+    ids=[
+        "the start",
+        "a byte further",
+        "another file",
+        "another whole file",
+        "no range",
+        "a range of many digits",
+        "more than there is",
+    ],
 )
 @pytest.mark.usefixtures("quick")
-def test_an_answer_for_other_bytes_is_found_by_its_start(tmp_path: pathlib.Path, second: typing.Callable[[Asked, Peer], None], said: str) -> None:
+def test_an_answer_for_other_bytes_is_found_by_its_start(
+    tmp_path: pathlib.Path, second: typing.Callable[[Asked, Peer], None], said: str
+) -> None:
     seen: list[int] = []
     with RawServer(lambda asked, peer: second(asked, peer) if asked.first else _broken_off(peer)).serving() as server:
         assert said in _problem(f"{server.url}/file", tmp_path / "f", seen=seen.append)
@@ -125,7 +159,9 @@ def test_a_range_that_is_shorter_than_the_rest_is_gone_on_with(tmp_path: pathlib
             _broken_off(peer)
             return
         last = min(asked.first + HALF // 2, len(CONTENT)) - 1
-        peer.reply(206, CONTENT[asked.first : last + 1], [("Content-Range", f"bytes {asked.first}-{last}/{len(CONTENT)}")])
+        peer.reply(
+            206, CONTENT[asked.first : last + 1], [("Content-Range", f"bytes {asked.first}-{last}/{len(CONTENT)}")]
+        )
 
     with RawServer(answer).serving() as server:
         assert download.fetch(f"{server.url}/file", tmp_path / "f", SUM, "v", most=MOST) == SUM
@@ -135,13 +171,23 @@ def test_a_range_that_is_shorter_than_the_rest_is_gone_on_with(tmp_path: pathlib
 @pytest.mark.parametrize(
     ("answer", "said", "kept"),
     [
-        (lambda _asked, peer: peer.reply(200, CONTENT), f"a file of {len(CONTENT)} bytes, and 1000000 are the most that is taken", 0),
-        (lambda _asked, peer: peer.reply(200, CONTENT, length=-1), "a file of more than 1000000 bytes, the most that is taken", 1_000_000),
+        (
+            lambda _asked, peer: peer.reply(200, CONTENT),
+            f"a file of {len(CONTENT)} bytes, and 1000000 are the most that is taken",
+            0,
+        ),
+        (
+            lambda _asked, peer: peer.reply(200, CONTENT, length=-1),
+            "a file of more than 1000000 bytes, the most that is taken",
+            1_000_000,
+        ),
     ],
     ids=["told", "not told"],
 )
 @pytest.mark.usefixtures("quick")
-def test_no_more_than_the_caller_allows(tmp_path: pathlib.Path, answer: typing.Callable[[Asked, Peer], None], said: str, kept: int) -> None:
+def test_no_more_than_the_caller_allows(
+    tmp_path: pathlib.Path, answer: typing.Callable[[Asked, Peer], None], said: str, kept: int
+) -> None:
     with RawServer(answer).serving() as server:
         assert said in _problem(f"{server.url}/file", tmp_path / "f", most=1_000_000)
         assert len(server.asked) == 1
@@ -162,7 +208,9 @@ def test_a_stream_without_end_ends_at_the_limit(tmp_path: pathlib.Path) -> None:
     assert (tmp_path / "f.part").stat().st_size <= 1_000_000
 
 
-def test_a_key_does_not_follow_to_the_same_host_without_tls(monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path) -> None:
+def test_a_key_does_not_follow_to_the_same_host_without_tls(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path
+) -> None:
     """The way from https to http is one to another origin, though host and port read the same."""
     asked: list[tuple[str, typing.Mapping[str, str]]] = []
     real = Pool.ask
@@ -184,7 +232,10 @@ def test_a_key_does_not_follow_to_the_same_host_without_tls(monkeypatch: pytest.
     with RawServer(answer).serving() as server:
         url = server.url.replace("http://", "https://") + "/file"
         assert download.fetch(url, tmp_path / "f", SUM, "v", {"Authorization": "Bearer secret"}, most=MOST) == SUM
-        assert [(each.path, each.authorization) for each in server.asked] == [("/file/tls", "Bearer secret"), ("/file", "")]
+        assert [(each.path, each.authorization) for each in server.asked] == [
+            ("/file/tls", "Bearer secret"),
+            ("/file", ""),
+        ]
     assert [secrets for _url, secrets in asked] == [{"Authorization": "Bearer secret"}, {}]
 
 
@@ -198,7 +249,9 @@ def test_a_file_of_an_index_gets_the_login_of_the_index_at_its_own_origin_alone(
 
 
 @pytest.mark.usefixtures("quick")
-def test_a_public_index_names_no_file_at_a_private_address(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_public_index_names_no_file_at_a_private_address(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     real = origins.is_private
     monkeypatch.setattr(origins, "is_private", lambda address: address != "127.0.0.2" and real(address))
     with RawServer(_part).serving() as inside:

@@ -79,11 +79,15 @@ def test_sha256_and_the_bytes_read(tmp_path: pathlib.Path) -> None:
     assert seen == [files.CHUNK, files.CHUNK + 5]
 
 
-@pytest.mark.parametrize("text", [None, "", "{", "[1]", '{"a": "x"}', '{"a": 1, "long": "12345678901234567890"}', "[" * 100_000])
+@pytest.mark.parametrize(
+    "text", [None, "", "{", "[1]", '{"a": "x"}', '{"a": 1, "long": "12345678901234567890"}', "[" * 100_000]
+)
 def test_what_has_not_the_shape_is_none(tmp_path: pathlib.Path, text: str | None) -> None:
     if text is not None:
         (tmp_path / "m.json").write_text(text)
-    assert files.read_json(tmp_path / "m.json", Record({"a": Number()}), 40 if text and "long" not in text else 39) is None
+    assert (
+        files.read_json(tmp_path / "m.json", Record({"a": Number()}), 40 if text and "long" not in text else 39) is None
+    )
 
 
 def test_json_that_has_the_shape(tmp_path: pathlib.Path) -> None:
@@ -143,7 +147,9 @@ def test_the_mode_is_the_one_asked_for_whatever_the_umask(tmp_path: pathlib.Path
     assert (tmp_path / "file").stat().st_mode & 0o777 == 0o640
 
 
-def test_the_bytes_are_safe_before_the_name_and_then_the_name(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_bytes_are_safe_before_the_name_and_then_the_name(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     done: list[str] = []
     fsync, replace = os.fsync, os.replace
 
@@ -175,7 +181,9 @@ def test_a_link_points_somewhere_at_every_moment(tmp_path: pathlib.Path, monkeyp
     assert {path.name: os.readlink(path) for path in tmp_path.iterdir()} == {"link": "old"}
 
 
-def test_what_is_held_is_filled_and_renamed_on_a_disk_that_takes_nothing_more(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_held_is_filled_and_renamed_on_a_disk_that_takes_nothing_more(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path, link = tmp_path / "new" / "record", tmp_path / "link"
     opened = os.open
 
@@ -190,7 +198,11 @@ def test_what_is_held_is_filled_and_renamed_on_a_disk_that_takes_nothing_more(tm
         for text, target in (("longer than the next", "a"), ("short", "b")):
             files.write_atomic(path, text, 0o640)
             files.link_atomic(link, target)
-            assert (path.read_text(encoding="utf-8"), path.stat().st_mode & 0o777, os.readlink(link)) == (text, 0o640, target)
+            assert (path.read_text(encoding="utf-8"), path.stat().st_mode & 0o777, os.readlink(link)) == (
+                text,
+                0o640,
+                target,
+            )
         with pytest.raises(OSError, match="No space left on device"):
             files.write_atomic(path, "a third time")
     assert sorted(found.name for found in tmp_path.rglob("*")) == ["link", "new", "record"]
@@ -202,7 +214,10 @@ def test_what_was_held_in_vain_goes_and_so_does_all_where_one_cannot_be_held(tmp
         assert room.stat().st_blocks * 512 >= 5000, "room is held, and not only a length"
     assert list(tmp_path.iterdir()) == []
     (tmp_path / "file").touch()
-    with pytest.raises(OSError, match="File exists"), files.reserved([(tmp_path / "record", 1), (tmp_path / "file" / "x", 1)]):
+    with (
+        pytest.raises(OSError, match="File exists"),
+        files.reserved([(tmp_path / "record", 1), (tmp_path / "file" / "x", 1)]),
+    ):
         pytest.fail("it begins")
     assert [found.name for found in tmp_path.iterdir()] == ["file"]
     files.write_atomic(tmp_path / "record", "as ever")

@@ -14,7 +14,17 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.gguf.header impor
 from ansible_collections.llama_fleet.core.plugins.module_utils.gguf.quant import label
 from ansible_collections.llama_fleet.core.plugins.module_utils.gguf.types import BLOCKS, QUANTS, TEXT
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import ProblemError
-from ansible_collections.llama_fleet.core.tests.unit.fake_gguf import F32, LLAMA, Remote, array, gguf, number, pair, tensor, text
+from ansible_collections.llama_fleet.core.tests.unit.fake_gguf import (
+    F32,
+    LLAMA,
+    Remote,
+    array,
+    gguf,
+    number,
+    pair,
+    tensor,
+    text,
+)
 
 MODEL = os.environ.get("LLAMA_FLEET_TEST_MODEL", "")
 I32, BOOL, U64, U16 = 5, 7, 10, 2
@@ -39,12 +49,16 @@ def test_what_a_header_tells() -> None:
         data=864 + 28,
     )
     header = Remote(content).header()
-    assert header == Header("llama", "Smöl", "Q4_K_M", "135M", 8192, 30, 576, 0, 1, True, 2, 1543, len(content) - 892, b"")
+    assert header == Header(
+        "llama", "Smöl", "Q4_K_M", "135M", 8192, 30, 576, 0, 1, True, 2, 1543, len(content) - 892, b""
+    )
     assert header.content == content[: header.length]
 
 
 def test_what_it_does_not_tell_is_empty() -> None:
-    assert Remote(gguf(LLAMA)).header() == Header("llama", "", "", "", 0, 0, 0, 0, 1, False, 0, 0, len(gguf(LLAMA)), b"")
+    assert Remote(gguf(LLAMA)).header() == Header(
+        "llama", "", "", "", 0, 0, 0, 0, 1, False, 0, 0, len(gguf(LLAMA)), b""
+    )
     assert Remote(gguf(LLAMA, number("general.file_type", 4000))).header().quant == ""
     assert Remote(gguf(LLAMA, number("general.file_type", 0))).header().quant == "F32"
     assert Remote(gguf(LLAMA, version=2)).header().architecture == "llama"
@@ -58,9 +72,17 @@ def test_a_later_shard_knows_its_place_and_its_tensors() -> None:
 
 
 def test_alignment_is_the_files_own() -> None:
-    content = gguf(LLAMA, number("general.alignment", 4096), tensors=[tensor("a"), tensor("b", offset=4096)], data=4096 + 1024, align=4096)
+    content = gguf(
+        LLAMA,
+        number("general.alignment", 4096),
+        tensors=[tensor("a"), tensor("b", offset=4096)],
+        data=4096 + 1024,
+        align=4096,
+    )
     assert Remote(content).header().length == 4096
-    unaligned = gguf(LLAMA, number("general.alignment", 4096), tensors=[tensor("a"), tensor("b", offset=1024)], data=9999)
+    unaligned = gguf(
+        LLAMA, number("general.alignment", 4096), tensors=[tensor("a"), tensor("b", offset=1024)], data=9999
+    )
     with pytest.raises(ProblemError, match="found the tensor 'b' at 1024 in there"):
         Remote(unaligned).header()
 
@@ -88,7 +110,12 @@ def test_the_tiny_model(tmp_path: pathlib.Path) -> None:
 @pytest.mark.skipif(not MODEL, reason="needs LLAMA_FLEET_TEST_MODEL, the SmolLM2 of PyPI as a whole or its first shard")
 def test_a_real_model() -> None:
     header = file_header(pathlib.Path(MODEL))
-    assert (header.architecture, header.quant, header.size_label, header.context_length) == ("llama", "Q4_1", "135M", 8192)
+    assert (header.architecture, header.quant, header.size_label, header.context_length) == (
+        "llama",
+        "Q4_1",
+        "135M",
+        8192,
+    )
     assert (header.block_count, header.embedding_length, header.has_chat_template) == (30, 576, True)
     if header.split_count == 1:
         assert (header.tensor_count, header.parameters, header.length) == (272, 134515008, 1785664)
@@ -107,7 +134,9 @@ def test_numbers_and_names() -> None:
 
 def test_a_large_vocabulary_takes_few_requests_that_grow() -> None:
     tokens = b"".join(text(f"token {index:06}") for index in range(300_000))
-    remote = Remote(gguf(LLAMA, array("tokenizer.ggml.tokens", TEXT, 300_000, tokens), number("llama.context_length", 5)), 400 << 30)
+    remote = Remote(
+        gguf(LLAMA, array("tokenizer.ggml.tokens", TEXT, 300_000, tokens), number("llama.context_length", 5)), 400 << 30
+    )
     started = time.process_time()
     assert remote.header().context_length == 5
     assert time.process_time() - started < 10

@@ -17,7 +17,12 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.fetch import rule
 from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.ask import Patience, opened, tried
 from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.clock import Limits
 from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.pool import Pool
-from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.rules import BrokenError, OriginError, RefusedError, Road
+from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.rules import (
+    BrokenError,
+    OriginError,
+    RefusedError,
+    Road,
+)
 from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.status import BusyError
 from ansible_collections.llama_fleet.core.tests.unit.raw_server import Asked, Peer, RawServer
 
@@ -31,7 +36,9 @@ def serve(monkeypatch: pytest.MonkeyPatch) -> typing.Iterator[Serve]:
     """Starts servers; 127.0.0.2 and 127.0.0.3 stand for addresses on a public network."""
     monkeypatch.setenv("no_proxy", "*")
     real = origins.is_private
-    monkeypatch.setattr(origins, "is_private", lambda address: address not in ("127.0.0.2", "127.0.0.3") and real(address))
+    monkeypatch.setattr(
+        origins, "is_private", lambda address: address not in ("127.0.0.2", "127.0.0.3") and real(address)
+    )
     with contextlib.ExitStack() as stack:
         yield lambda answer, host="127.0.0.1": stack.enter_context(RawServer(answer, host).serving())
 
@@ -84,7 +91,9 @@ class TestWhereItLeads:
         assert inside.asked == []
 
     def test_a_connection_of_somebody_who_may_is_not_borrowed(self, serve: Serve) -> None:
-        """One pool, two files: the private mirror of the first is open, and the public origin of the second leads to it."""
+        """One pool, two files: the private mirror of the first is open, and the public origin of the second leads
+        to it.
+        """
 
         def kept(asked: Asked, peer: Peer) -> None:
             del asked
@@ -105,7 +114,10 @@ class TestWhereItLeads:
             pool.close()
         assert len(inside.asked) == 1
 
-    @pytest.mark.parametrize("target", ["gopher://127.0.0.1:{port}/x", "ftp://127.0.0.1:{port}/x", "file:///etc/hostname", "", "http://[::1/"])
+    @pytest.mark.parametrize(
+        "target",
+        ["gopher://127.0.0.1:{port}/x", "ftp://127.0.0.1:{port}/x", "file:///etc/hostname", "", "http://[::1/"],
+    )
     def test_a_redirect_to_what_is_no_web_server(self, serve: Serve, target: str) -> None:
         there = serve(here)
         assert read(there.url) == b"here"
@@ -137,14 +149,25 @@ class TestHowLongItTakes:
         ("answer", "said"),
         [
             (lambda _asked, peer: peer.silent(), "no byte for 1 s"),
-            (lambda _asked, peer: peer.dribble(b"HTTP/1.1 200 x\r\n" + b"X-More: 1\r\n" * 99, 0.05), "headers that were not whole after 1 s|no byte for 1 s"),
-            (lambda _asked, peer: peer.dribble(b"HTTP/1.1 100 x\r\n\r\n" * 99, 0.005), "headers that were not whole after 1 s|no byte for 1 s"),
+            (
+                lambda _asked, peer: peer.dribble(b"HTTP/1.1 200 x\r\n" + b"X-More: 1\r\n" * 99, 0.05),
+                "headers that were not whole after 1 s|no byte for 1 s",
+            ),
+            (
+                lambda _asked, peer: peer.dribble(b"HTTP/1.1 100 x\r\n\r\n" * 99, 0.005),
+                "headers that were not whole after 1 s|no byte for 1 s",
+            ),
             (lambda _asked, peer: (peer.send(HEAD), peer.silent()), "no byte for 1 s"),
-            (lambda _asked, peer: (peer.send(HEAD), peer.dribble(BODY, 0.05)), "a second are the least|no byte for 1 s"),
+            (
+                lambda _asked, peer: (peer.send(HEAD), peer.dribble(BODY, 0.05)),
+                "a second are the least|no byte for 1 s",
+            ),
         ],
         ids=["nothing", "headers", "only interim answers", "no body", "a byte at a time"],
     )
-    def test_a_slow_answer_is_broken_off_and_asked_for_again(self, serve: Serve, answer: typing.Callable[[Asked, Peer], None], said: str) -> None:
+    def test_a_slow_answer_is_broken_off_and_asked_for_again(
+        self, serve: Serve, answer: typing.Callable[[Asked, Peer], None], said: str
+    ) -> None:
         server = serve(answer)
         told = refused(server.url, dataclasses.replace(QUICK, total=60))
         assert any(each in told for each in said.split("|")), "a machine that is busy enough falls behind even this"
@@ -153,12 +176,22 @@ class TestHowLongItTakes:
 
     def test_a_small_answer_has_a_time_for_all_of_it(self, serve: Serve) -> None:
         """Fast enough for the least rate, and still without an end that anybody waits for."""
-        server = serve(lambda _asked, peer: (peer.send(b"HTTP/1.1 200 x\r\n\r\n"), [peer.dribble(bytes([0]), 0.001) for _number in range(9999)]))
+        server = serve(
+            lambda _asked, peer: (
+                peer.send(b"HTTP/1.1 200 x\r\n\r\n"),
+                [peer.dribble(bytes([0]), 0.001) for _number in range(9999)],
+            )
+        )
         with pytest.raises(OriginError, match=r"an answer that was not whole after 2 s"):
             http_ask.read(server.url, 1 << 20, patience=dataclasses.replace(QUICK, tries=1, seconds=30))
 
     def test_a_large_answer_may_take_as_long_as_bytes_come(self, serve: Serve) -> None:
-        server = serve(lambda _asked, peer: (peer.send(HEAD), [peer.dribble(BODY[:100], 0.0) or time.sleep(0.3) for _number in range(6)]))
+        server = serve(
+            lambda _asked, peer: (
+                peer.send(HEAD),
+                [peer.dribble(BODY[:100], 0.0) or time.sleep(0.3) for _number in range(6)],
+            )
+        )
         road = Road(server.url)
         with opened(road, road.begin(), {}, Limits(1.0, least=50)) as reached:
             assert reached.answer.body(600) == BODY
@@ -192,7 +225,11 @@ class TestHowLongItTakes:
 
     @pytest.mark.parametrize(
         ("headers", "said"),
-        [([("X", "x" * 70_000)], "LineTooLong"), ([("X", "x")] * 10_000, "got more than 100 headers"), ([("X", "x" * 60_000)] * 17, "")],
+        [
+            ([("X", "x" * 70_000)], "LineTooLong"),
+            ([("X", "x")] * 10_000, "got more than 100 headers"),
+            ([("X", "x" * 60_000)] * 17, ""),
+        ],
         ids=["one of 70 kB", "10,000", "1 MB in all"],
     )
     def test_headers_have_bounds(self, serve: Serve, headers: list[tuple[str, str]], said: str) -> None:
@@ -267,7 +304,9 @@ class TestAgain:
         ],
         ids=lambda value: value[:30] if isinstance(value, str) else "",
     )
-    def test_what_a_server_asks_for_is_waited_for_up_to_a_bound(self, serve: Serve, monkeypatch: pytest.MonkeyPatch, told: str, waits: list[float]) -> None:
+    def test_what_a_server_asks_for_is_waited_for_up_to_a_bound(
+        self, serve: Serve, monkeypatch: pytest.MonkeyPatch, told: str, waits: list[float]
+    ) -> None:
         slept: list[float] = []
         monkeypatch.setattr("time.sleep", slept.append)
         server = serve(lambda _asked, peer: peer.reply(429, headers=[("Retry-After", told)]))
@@ -275,13 +314,20 @@ class TestAgain:
         assert slept == waits
         assert len(server.asked) == len(waits) + 1
         if told == "86400":
-            assert said.endswith("(3 times in a row, and the server asks for a wait of 86400 s, where 60 s are the longest)")
+            assert said.endswith(
+                "(3 times in a row, and the server asks for a wait of 86400 s, where 60 s are the longest)"
+            )
 
     def test_a_date_in_the_future_is_waited_for(self, serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
         slept: list[float] = []
         monkeypatch.setattr("time.sleep", slept.append)
-        dates = [("Date", email.utils.formatdate(1_000_000, usegmt=True)), ("Retry-After", email.utils.formatdate(1_000_009, usegmt=True))]
-        server = serve(lambda _asked, peer: peer.reply(200, b"here") if len(server.asked) > 1 else peer.reply(503, headers=dates))
+        dates = [
+            ("Date", email.utils.formatdate(1_000_000, usegmt=True)),
+            ("Retry-After", email.utils.formatdate(1_000_009, usegmt=True)),
+        ]
+        server = serve(
+            lambda _asked, peer: peer.reply(200, b"here") if len(server.asked) > 1 else peer.reply(503, headers=dates)
+        )
         assert read(server.url) == b"here"
         assert slept == [0.05]
         server.asked.clear()

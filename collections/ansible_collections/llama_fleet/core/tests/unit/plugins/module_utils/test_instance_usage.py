@@ -25,8 +25,21 @@ def test_no_instances(tmp_path: pathlib.Path) -> None:
 
 
 def test_every_path_of_every_generation(tmp_path: pathlib.Path) -> None:
-    write(tmp_path, "one", "1", {"model": "/m/a.gguf", "options": {"extra_options": {"mmproj": "/m/mmproj.gguf"}, "port": 1}})
-    write(tmp_path, "one", "2", {"command": ["/r/llama-server", "--lora=/m/lora.gguf", "relative"], "environment": {"LLAMA_ARG_MODEL": "/m/b.gguf"}})
+    write(
+        tmp_path,
+        "one",
+        "1",
+        {"model": "/m/a.gguf", "options": {"extra_options": {"mmproj": "/m/mmproj.gguf"}, "port": 1}},
+    )
+    write(
+        tmp_path,
+        "one",
+        "2",
+        {
+            "command": ["/r/llama-server", "--lora=/m/lora.gguf", "relative"],
+            "environment": {"LLAMA_ARG_MODEL": "/m/b.gguf"},
+        },
+    )
     write(tmp_path, "two", ".3.new", {"model": "/m/c.gguf"})
     found = {(use.path, str(use)) for use in uses(tmp_path, "x")}
     assert found == {
@@ -40,7 +53,15 @@ def test_every_path_of_every_generation(tmp_path: pathlib.Path) -> None:
 
 
 def test_adapters_are_used_whatever_their_scale(tmp_path: pathlib.Path) -> None:
-    write(tmp_path, "one", "1", {"options": {"lora": ["/m/a.gguf:0.5", "/m/b.gguf"]}, "command": ["--lora-scaled", "/m/c.gguf:1,/m/d.gguf:-0.5"]})
+    write(
+        tmp_path,
+        "one",
+        "1",
+        {
+            "options": {"lora": ["/m/a.gguf:0.5", "/m/b.gguf"]},
+            "command": ["--lora-scaled", "/m/c.gguf:1,/m/d.gguf:-0.5"],
+        },
+    )
     assert {"/m/a.gguf", "/m/b.gguf", "/m/c.gguf", "/m/d.gguf"} <= {use.path for use in uses(tmp_path, "x")}
 
 
@@ -57,7 +78,11 @@ def test_a_file_a_folder_and_their_neighbours() -> None:
 
 
 def test_all_uses_of_a_folder() -> None:
-    found = [Use("/r/b1/bin/llama-server", "one", "1"), Use("/r/b2/bin/llama-server", "one", "2"), Use("/r/b1", "two", "1")]
+    found = [
+        Use("/r/b1/bin/llama-server", "one", "1"),
+        Use("/r/b2/bin/llama-server", "one", "2"),
+        Use("/r/b1", "two", "1"),
+    ]
     assert uses_of(pathlib.Path("/r/b1"), found) == [found[0], found[2]]
     assert uses_of(pathlib.Path("/r/b"), found) == []
 

@@ -47,7 +47,9 @@ def test_without_entries_there_is_one_instance() -> None:
 
 
 def test_of_several_all_are_meant_or_the_one_that_is_named() -> None:
-    several = host({"b": port(1), "a": port(2), "old": {"llama_server_state": "absent"}, "idle": {"llama_server_state": "stopped"}})
+    several = host(
+        {"b": port(1), "a": port(2), "old": {"llama_server_state": "absent"}, "idle": {"llama_server_state": "stopped"}}
+    )
     assert instances.chosen(several, None, "default") == ["old", "idle", "b", "a"]
     assert instances.chosen(several, "default", "default") == ["old", "idle", "b", "a"]
     assert instances.chosen(several, "a", "default") == ["a"]
@@ -55,7 +57,10 @@ def test_of_several_all_are_meant_or_the_one_that_is_named() -> None:
 
 def test_a_name_that_is_none_of_them_stops_all() -> None:
     [sentence] = told({"chat": port(1), "embed": port(2)}, "caht")
-    assert sentence == "llama_server_instance: found 'caht', wanted chat or embed, which are the llama_server_instances; leave it out for all of them."
+    assert sentence == (
+        "llama_server_instance: found 'caht', wanted chat or embed, which are the llama_server_instances; leave it "
+        "out for all of them."
+    )
     assert told({"chat": port(1)}, "chat") == told({"chat": port(1)}, "default") == []
 
 
@@ -73,14 +78,45 @@ def test_what_an_entry_may_say(entry: typing.Any) -> None:
 @pytest.mark.parametrize(
     ("entry", "sentence"),
     [
-        ({"llama_server_prot": 1}, "llama_server_prot of instance a: found a variable that no role has, wanted one by its full name; did you mean "),
-        ({"port": 1}, "port of instance a: found a variable that no role has, wanted one by its full name; did you mean llama_server_port."),
-        ({"zzzz": 1}, "zzzz of instance a: found a variable that no role has, wanted one by its full name; see the reference."),
+        (
+            {"llama_server_prot": 1},
+            (
+                "llama_server_prot of instance a: found a variable that no role has, wanted one by its full name; did "
+                "you mean "
+            ),
+        ),
+        (
+            {"port": 1},
+            (
+                "port of instance a: found a variable that no role has, wanted one by its full name; did you mean "
+                "llama_server_port."
+            ),
+        ),
+        (
+            {"zzzz": 1},
+            "zzzz of instance a: found a variable that no role has, wanted one by its full name; see the reference.",
+        ),
         ({"llama_server_port": "x"}, "llama_server_port of instance a: found 'x', wanted a whole number."),
-        ({"llama_server_state": "up"}, "llama_server_state of instance a: found 'up', wanted one of started, stopped or absent."),
-        ({"llama_cpp_backend": "cpu"}, "llama_cpp_backend of instance a: found a variable that the play sets from another stage's result, wanted"),
-        ({"llama_server_root": "/x"}, "llama_server_root of instance a: found a variable that all instances of a host have in common, wanted it beside"),
-        ({"llama_server_instance": "b"}, "llama_server_instance of instance a: found a variable that all instances of a host have in common"),
+        (
+            {"llama_server_state": "up"},
+            "llama_server_state of instance a: found 'up', wanted one of started, stopped or absent.",
+        ),
+        (
+            {"llama_cpp_backend": "cpu"},
+            "llama_cpp_backend of instance a: found a variable that the play sets from another stage's result, wanted",
+        ),
+        (
+            {"llama_server_root": "/x"},
+            (
+                "llama_server_root of instance a: found a variable that all instances of a host have in common, "
+                "wanted it "
+                "beside"
+            ),
+        ),
+        (
+            {"llama_server_instance": "b"},
+            "llama_server_instance of instance a: found a variable that all instances of a host have in common",
+        ),
         ({"llama_server_plan_only": True}, "llama_server_plan_only of instance a: found a variable that no role has"),
         ("port: 1", "instance a: found 'port: 1', wanted variables of the roles by their full names"),
         ([], "instance a: found '[]', wanted variables of the roles by their full names"),
@@ -144,6 +180,8 @@ def test_two_instances_that_do_not_meet(entries: dict[str, typing.Any]) -> None:
         ({}, {"llama_server_state": "absent"}, {}, ""),
     ],
 )
-def test_gpus_are_shared_only_where_both_say_so(first: dict[str, typing.Any], second: dict[str, typing.Any], values: dict[str, typing.Any], found: str) -> None:
+def test_gpus_are_shared_only_where_both_say_so(
+    first: dict[str, typing.Any], second: dict[str, typing.Any], values: dict[str, typing.Any], found: str
+) -> None:
     problems = instances.shared_gpus(host({"a": first, "b": second}, **values))
     assert [problem.found.startswith(found) for problem in problems] == ([True] if found else [])

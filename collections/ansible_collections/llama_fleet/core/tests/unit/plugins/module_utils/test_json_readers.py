@@ -1,6 +1,8 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""Every reader of what others wrote, by any JSON and any text: a value or the error that it documents, and never another one."""
+"""Every reader of what others wrote, by any JSON and any text: a value or the error that it documents, and never
+another one.
+"""
 
 from __future__ import annotations
 
@@ -71,7 +73,9 @@ class Client:
     """The part of huggingface_hub that a Hub asks."""
 
     class errors:  # noqa: N801  # because the client has this name
-        GatedRepoError = RepositoryNotFoundError = RevisionNotFoundError = EntryNotFoundError = HFValidationError = OfflineModeIsEnabled = ConnectionError
+        GatedRepoError = RepositoryNotFoundError = RevisionNotFoundError = EntryNotFoundError = HFValidationError = (
+            OfflineModeIsEnabled
+        ) = ConnectionError
 
     def __init__(self, told: Json) -> None:
         self.told = told
@@ -123,7 +127,18 @@ def generation(folder: pathlib.Path) -> object:
     found = generations.Store(folder).get(1)
     if found is None:
         return None
-    told = (found.fingerprint, found.good, found.runtime, found.model, found.command, found.variables, found.options, found.port, found.host, found.speed)
+    told = (
+        found.fingerprint,
+        found.good,
+        found.runtime,
+        found.model,
+        found.command,
+        found.variables,
+        found.options,
+        found.port,
+        found.host,
+        found.speed,
+    )
     return told, found.memory, found.files, found.damage(), server_info.build_of(found.manifest), dict(found.manifest)
 
 
@@ -175,7 +190,9 @@ def benched(data: bytes, _folder: pathlib.Path) -> object:
 
 def preflight_hub(data: bytes, _folder: pathlib.Path) -> object:
     place = preflight_network.Place("hub", "gguf_model_endpoint", "http://hub")
-    return preflight_network.hub(lambda *_words, **_more: Reply(200, data), place, preflight_network.Repo("a/b", "main", ""))
+    return preflight_network.hub(
+        lambda *_words, **_more: Reply(200, data), place, preflight_network.Repo("a/b", "main", "")
+    )
 
 
 def preflight_package(data: bytes, _folder: pathlib.Path) -> object:
@@ -190,11 +207,25 @@ def telling(data: bytes, _folder: pathlib.Path) -> object:
 def sampled(told: dict[str, Json]) -> object:
     found = server_speed.sample(told)
     assert math.isfinite(found.speed)
-    return server_speed.nonsense(found), server_speed.judged("wrong", server_speed.likelihoods(told)), server_speed.bad_vector(told)
+    return (
+        server_speed.nonsense(found),
+        server_speed.judged("wrong", server_speed.likelihoods(told)),
+        server_speed.bad_vector(told),
+    )
 
 
-FILE = {"type": "file", "path": "m-Q4_K_M.gguf", "size": 9, "blob_id": SHA, "oid": SHA, "lfs": {"oid": SUM, "sha256": SUM, "size": 9, "pointerSize": 1}}
-PAGE = {"files": [{"filename": "x-1.tar.gz", "url": "x", "hashes": {"sha256": SUM}, "size": 9}], "meta": {"api-version": "1.0"}}
+FILE = {
+    "type": "file",
+    "path": "m-Q4_K_M.gguf",
+    "size": 9,
+    "blob_id": SHA,
+    "oid": SHA,
+    "lfs": {"oid": SUM, "sha256": SUM, "size": 9, "pointerSize": 1},
+}
+PAGE = {
+    "files": [{"filename": "x-1.tar.gz", "url": "x", "hashes": {"sha256": SUM}, "size": 9}],
+    "meta": {"api-version": "1.0"},
+}
 RELEASE = {
     "build": "b1",
     "commit": SHA,
@@ -206,7 +237,11 @@ RELEASE = {
     "taken_from": "/x",
     "cured": [],
     "smoke_test": {"cpu": {"prompt": 1.5}},
-    "options": {"flags": ["--port"], "environments": ["X"], "details": [{"names": ["--port"], "value": "N", "choices": ["a"], "removed": False}]},
+    "options": {
+        "flags": ["--port"],
+        "environments": ["X"],
+        "details": [{"names": ["--port"], "value": "N", "choices": ["a"], "removed": False}],
+    },
     "files": {"bin/a": SUM},
     "sizes": {"bin/a": 1},
     "links": {"bin/l": "a"},
@@ -245,7 +280,12 @@ MODEL = {
     "choices": {"": {"quant": "Q4_K_M", "files": ["m.gguf"], "mmproj": "p.gguf", "memory": {"a": 1}}},
     "files": {"m.gguf": STORED, "p.gguf": STORED},
 }
-INDEX = {"format": 1, "releases": {"b1": {"sha256": SUM, "size": 1, "fingerprint": SUM, "parts": {"build": "b1"}, "signed": True, "packed": 1}}}
+INDEX = {
+    "format": 1,
+    "releases": {
+        "b1": {"sha256": SUM, "size": 1, "fingerprint": SUM, "parts": {"build": "b1"}, "signed": True, "packed": 1}
+    },
+}
 COMPLETION = {
     "content": "One, two",
     "tokens": [1, 2],
@@ -267,32 +307,71 @@ READERS: list[tuple[str, Json, Reader, tuple[type[Exception], ...]]] = [
     ("hub.tree", [FILE], asked(lambda each: each.tree("a/b", SHA)), (ProblemError,)),
     ("hub.stated", {"size": 9, "etag": SUM}, asked(lambda each: each.stated("a/b", SHA, "m.gguf")), (ProblemError,)),
     ("hub.listing", [FILE], lambda data, _folder: hub.listing(data, 1 << 20), (ShapeError,)),
-    ("package_index.parse_page", PAGE, lambda data, _folder: package_index.parse_page(data, "http://index/"), (ShapeError,)),
+    (
+        "package_index.parse_page",
+        PAGE,
+        lambda data, _folder: package_index.parse_page(data, "http://index/"),
+        (ShapeError,),
+    ),
     ("preflight_network.hub", [FILE], preflight_hub, ()),
     ("preflight_network.package", PAGE, preflight_package, ()),
-    ("release_index.parse", INDEX, lambda data, _folder: release_index.parse(data.decode("utf-8", "replace")), (ValueError,)),
-    ("release_store.parse_manifest", RELEASE, lambda data, _folder: release_archive.contents(release_store.parse_manifest(data)), (ValueError,)),
+    (
+        "release_index.parse",
+        INDEX,
+        lambda data, _folder: release_index.parse(data.decode("utf-8", "replace")),
+        (ValueError,),
+    ),
+    (
+        "release_store.parse_manifest",
+        RELEASE,
+        lambda data, _folder: release_archive.contents(release_store.parse_manifest(data)),
+        (ValueError,),
+    ),
     ("release_store.read_manifest", RELEASE, written("releases/b1-x/manifest.json", release), ()),
-    ("cuda_wheels.manifest_of", {"version": "13", "nvcc": "x", "architectures": ["90"]}, written("manifest.json", cuda_wheels.manifest_of), ()),
+    (
+        "cuda_wheels.manifest_of",
+        {"version": "13", "nvcc": "x", "architectures": ["90"]},
+        written("manifest.json", cuda_wheels.manifest_of),
+        (),
+    ),
     ("generations.Store.get", GENERATION, written("generations/1/manifest.json", generation), ()),
-    ("generations.unfinished_rollback", {"to": 1}, written("rolling-back", lambda folder: generations.Store(folder).unfinished_rollback()), ()),
+    (
+        "generations.unfinished_rollback",
+        {"to": 1},
+        written("rolling-back", lambda folder: generations.Store(folder).unfinished_rollback()),
+        (),
+    ),
     (
         "instance_usage.uses",
         GENERATION,
-        written("instances/a/generations/1/manifest.json", lambda folder: instance_usage.uses(folder, "llama_server_root")),
+        written(
+            "instances/a/generations/1/manifest.json", lambda folder: instance_usage.uses(folder, "llama_server_root")
+        ),
         (ProblemError,),
     ),
     (
         "model_store.read_manifest",
         MODEL,
-        written("manifest.json", lambda folder: model_store.recorded_model(folder, folder, "owner/repo", "", mmproj=True)),
+        written(
+            "manifest.json", lambda folder: model_store.recorded_model(folder, folder, "owner/repo", "", mmproj=True)
+        ),
         (),
     ),
     ("model_store.recall_commit", REVISIONS, written("models/owner/repo/revisions.json", recorded), ()),
     ("model_store.remember_commit", REVISIONS, written("models/owner/repo/revisions.json", remembered), ()),
     ("segment_journal.PartFile", JOURNAL, written("part.journal", journal), ()),
-    ("runtime_process.RECORD", {"pid": 1, "started": 1}, written("x.json", lambda folder: files.read_json(folder / "x.json", runtime_process.RECORD)), ()),
-    ("tools_venv._installed", {"python": "/x", "requirements": ["a==1"]}, written(f"venv/{tools_venv.STAMP}", tools), ()),
+    (
+        "runtime_process.RECORD",
+        {"pid": 1, "started": 1},
+        written("x.json", lambda folder: files.read_json(folder / "x.json", runtime_process.RECORD)),
+        (),
+    ),
+    (
+        "tools_venv._installed",
+        {"python": "/x", "requirements": ["a==1"]},
+        written(f"venv/{tools_venv.STAMP}", tools),
+        (),
+    ),
     ("progress.parse", SNAPSHOT, lambda data, _folder: progress.parse(data.decode("utf-8", "replace")), ()),
     ("server_metrics.ask", [{"is_processing": True}], telling, ()),
     ("server_speed", COMPLETION, body(sampled), ()),
@@ -301,13 +380,30 @@ READERS: list[tuple[str, Json, Reader, tuple[type[Exception], ...]]] = [
 ]
 
 LEAVES = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20)
-HARD = ["../../../etc/passwd", "/etc/passwd", "a\0b", "\ud800", "\x1b[2J", SUM, SHA, "9" * 5000, 10**400, -1, float("nan"), "//[bad", "x" * 5000, "²"]
+HARD = [
+    "../../../etc/passwd",
+    "/etc/passwd",
+    "a\0b",
+    "\ud800",
+    "\x1b[2J",
+    SUM,
+    SHA,
+    "9" * 5000,
+    10**400,
+    -1,
+    float("nan"),
+    "//[bad",
+    "x" * 5000,
+    "²",
+]
 LEAVES |= st.sampled_from(HARD)
 
 
 def any_json(keys: typing.Sequence[str]) -> st.SearchStrategy[Json]:
     names = st.sampled_from([*keys, "../x", "a\0b", "\ud800", ""]) | st.text(max_size=10)
-    return st.recursive(LEAVES, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(names, inner, max_size=4), max_leaves=10)
+    return st.recursive(
+        LEAVES, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(names, inner, max_size=4), max_leaves=10
+    )
 
 
 def keys_of(value: Json) -> list[str]:
@@ -340,7 +436,9 @@ def documents(good: Json) -> st.SearchStrategy[Json]:
 
 
 @pytest.mark.parametrize(("_name", "good", "read", "allowed"), READERS, ids=[each[0] for each in READERS])
-def test_no_json_raises_anything_else(_name: str, good: Json, read: Reader, allowed: tuple[type[Exception], ...]) -> None:
+def test_no_json_raises_anything_else(
+    _name: str, good: Json, read: Reader, allowed: tuple[type[Exception], ...]
+) -> None:
     @settings(max_examples=150, deadline=None, database=None, suppress_health_check=list(HealthCheck))
     @given(documents(good))
     @example(good)
@@ -355,10 +453,22 @@ def test_no_json_raises_anything_else(_name: str, good: Json, read: Reader, allo
 def test_what_is_good_is_read(_name: str, good: Json, read: Reader, _allowed: object) -> None:
     """Else the test before would only see refusals."""
     with tempfile.TemporaryDirectory() as folder:
-        assert read(json.dumps(good).encode(), pathlib.Path(folder)) not in ({}, [], "") or _name == "tools_venv._installed"
+        assert (
+            read(json.dumps(good).encode(), pathlib.Path(folder)) not in ({}, [], "")
+            or _name == "tools_venv._installed"
+        )
 
 
-DEEP = [b"[" * 100_000, b'{"a":' * 50_000, b"[" * 50_000 + b"]" * 50_000, b"", b"\xff\xfe", b"nul", b'"\\ud800"', b"9" * 5000]
+DEEP = [
+    b"[" * 100_000,
+    b'{"a":' * 50_000,
+    b"[" * 50_000 + b"]" * 50_000,
+    b"",
+    b"\xff\xfe",
+    b"nul",
+    b'"\\ud800"',
+    b"9" * 5000,
+]
 
 
 # These are given what json.loads has made of a text.
@@ -368,7 +478,9 @@ OF_TEXT = [each for each in READERS if each[0] not in PARSED]
 
 @pytest.mark.parametrize("data", DEEP)
 @pytest.mark.parametrize(("_name", "_good", "read", "allowed"), OF_TEXT, ids=[each[0] for each in OF_TEXT])
-def test_no_text_raises_anything_else(_name: str, _good: Json, read: Reader, allowed: tuple[type[Exception], ...], data: bytes) -> None:
+def test_no_text_raises_anything_else(
+    _name: str, _good: Json, read: Reader, allowed: tuple[type[Exception], ...], data: bytes
+) -> None:
     with tempfile.TemporaryDirectory() as folder, contextlib.suppress(*allowed):
         read(data, pathlib.Path(folder))
 
@@ -415,23 +527,43 @@ def below(*names: str) -> typing.Callable[[str, pathlib.Path], None]:
     return write
 
 
-TEXT_READERS: list[tuple[str, typing.Callable[[str, pathlib.Path], object], typing.Callable[[pathlib.Path], object]]] = [
-    ("processes.find", below("7/stat", "1/stat"), lambda root: (processes.find(7, root), processes._parent(7, root), processes.name(7, root))),
-    ("processes.environment", below("7/environ"), lambda root: (processes.environment(7, root), processes.started_with("a", "b", root))),
+TEXT_READERS: list[
+    tuple[str, typing.Callable[[str, pathlib.Path], object], typing.Callable[[pathlib.Path], object]]
+] = [
+    (
+        "processes.find",
+        below("7/stat", "1/stat"),
+        lambda root: (processes.find(7, root), processes._parent(7, root), processes.name(7, root)),
+    ),
+    (
+        "processes.environment",
+        below("7/environ"),
+        lambda root: (processes.environment(7, root), processes.started_with("a", "b", root)),
+    ),
     ("processes.in_unit", below("7/cgroup", "1/cgroup"), lambda root: processes.in_unit(7, "x.service", root)),
     ("control_groups.memory", below("proc/self/cgroup"), lambda root: list(control_groups.memory(root))),
-    ("cpus.observe", below("proc/self/cgroup", "sys/fs/cgroup/cpu.max", "sys/fs/cgroup/cpu/cpu.cfs_quota_us"), lambda root: cpus.observe(root, [0])),
+    (
+        "cpus.observe",
+        below("proc/self/cgroup", "sys/fs/cgroup/cpu.max", "sys/fs/cgroup/cpu/cpu.cfs_quota_us"),
+        lambda root: cpus.observe(root, [0]),
+    ),
     (
         "build_jobs.memory_available",
         below("proc/meminfo", "proc/self/cgroup", "sys/fs/cgroup/memory.max", "sys/fs/cgroup/memory.current"),
         build_jobs.memory_available,
     ),
-    ("server_memory_free.ram", below("proc/meminfo", "proc/7/status", "proc/self/cgroup"), lambda root: server_memory_free.ram("process", "", [7], root)),
+    (
+        "server_memory_free.ram",
+        below("proc/meminfo", "proc/7/status", "proc/self/cgroup"),
+        lambda root: server_memory_free.ram("process", "", [7], root),
+    ),
 ]
 
 
 @pytest.mark.parametrize(("_name", "write", "read"), TEXT_READERS, ids=[each[0] for each in TEXT_READERS])
-def test_no_text_of_the_kernel_raises(_name: str, write: typing.Callable[[str, pathlib.Path], object], read: typing.Callable[[pathlib.Path], object]) -> None:
+def test_no_text_of_the_kernel_raises(
+    _name: str, write: typing.Callable[[str, pathlib.Path], object], read: typing.Callable[[pathlib.Path], object]
+) -> None:
     @settings(max_examples=150, deadline=None, database=None, suppress_health_check=list(HealthCheck))
     @given(TEXTS)
     @example("")
@@ -449,7 +581,8 @@ def test_no_text_of_the_kernel_raises(_name: str, write: typing.Callable[[str, p
 
 
 SMI = (
-    "<nvidia_smi_log><driver_version>580.95.05</driver_version><gpu><uuid>{0}</uuid><fb_memory_usage><total>{0}</total></fb_memory_usage>"
+    "<nvidia_smi_log><driver_version>580.95.05</driver_version><gpu><uuid>{0}</uuid>"
+    "<fb_memory_usage><total>{0}</total></fb_memory_usage>"
     "<minor_number>{0}</minor_number></gpu></nvidia_smi_log>"
 )
 
@@ -477,7 +610,11 @@ def test_no_text_of_a_program_raises_anything_else(text: str) -> None:
 def test_the_table_holds_every_reader() -> None:
     """Whoever parses JSON or XML goes through the door, or stands here with a reason."""
     place = pathlib.Path(untrusted.__file__).parent
-    found = {path.name for path in place.rglob("*.py") if re.search(r"json\.loads?\(|ElementTree|fromstring\(", path.read_text(encoding="utf-8"))}
+    found = {
+        path.name
+        for path in place.rglob("*.py")
+        if re.search(r"json\.loads?\(|ElementTree|fromstring\(", path.read_text(encoding="utf-8"))
+    }
     # The door itself; the server's answers, whose parts are read by shapes; nvidia-smi's XML, which is tried above.
     assert found == {"untrusted.py", "http.py", "smi.py"}
     assert len(READERS) == 25

@@ -52,7 +52,9 @@ def test_one_that_was_kept_and_changed_since_is_fetched_again(tmp_path: pathlib.
 def test_one_on_the_host_with_another_sum_is_not_used(tmp_path: pathlib.Path, fetched: list[str]) -> None:
     path = tmp_path / "llama.cpp.tar.gz"
     path.write_bytes(WRONG)
-    with pytest.raises(ProblemError, match=f"sha256 {hashlib.sha256(WRONG).hexdigest()} of {path}, wanted sha256 {SUM}"):
+    with pytest.raises(
+        ProblemError, match=f"sha256 {hashlib.sha256(WRONG).hexdigest()} of {path}, wanted sha256 {SUM}"
+    ):
         obtained(str(path), tmp_path / "root")
     path.write_bytes(RIGHT)
     assert obtained(str(path), tmp_path / "root") == RIGHT

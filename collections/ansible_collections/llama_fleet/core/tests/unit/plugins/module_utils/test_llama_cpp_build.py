@@ -18,7 +18,12 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.compile
     first_error,
     unknown_options,
 )
-from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.compiler_cache import CompilerCache, compiler_cache, ensure_build_tools, find_program
+from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.compiler_cache import (
+    CompilerCache,
+    compiler_cache,
+    ensure_build_tools,
+    find_program,
+)
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, ProblemError
 from ansible_collections.llama_fleet.core.plugins.module_utils.progress import Progress
 from ansible_collections.llama_fleet.core.plugins.module_utils.tools import venv as tools_venv
@@ -28,8 +33,14 @@ from ansible_collections.llama_fleet.core.tests.unit.fake_runner import FakeRunn
 @pytest.mark.parametrize(
     ("text", "error"),
     [
-        ("[1/9] Building\nFAILED: x.o\nc++ -c x.cpp\nx.cpp:3:5: error: 'y' was not declared\nx.cpp:9:1: error: z", "x.cpp:3:5: error: 'y' was not declared"),
-        ("a.cpp:1:10: fatal error: openssl/ssl.h: No such file or directory", "a.cpp:1:10: fatal error: openssl/ssl.h: No such file or directory"),
+        (
+            "[1/9] Building\nFAILED: x.o\nc++ -c x.cpp\nx.cpp:3:5: error: 'y' was not declared\nx.cpp:9:1: error: z",
+            "x.cpp:3:5: error: 'y' was not declared",
+        ),
+        (
+            "a.cpp:1:10: fatal error: openssl/ssl.h: No such file or directory",
+            "a.cpp:1:10: fatal error: openssl/ssl.h: No such file or directory",
+        ),
         ("nvcc fatal   : x\nptxas error: bad", "nvcc fatal   : x"),
         ("/usr/bin/ld: a.o: undefined reference to `b'", "/usr/bin/ld: a.o: undefined reference to `b'"),
         (
@@ -46,7 +57,9 @@ def test_the_first_error(text: str, error: str) -> None:
 
 
 def test_a_killed_compiler_is_a_matter_of_memory() -> None:
-    problem = failure(Result(1, "c++: fatal error: Killed signal terminated program cc1plus\n", ""), pathlib.Path("/x.log"))
+    problem = failure(
+        Result(1, "c++: fatal error: Killed signal terminated program cc1plus\n", ""), pathlib.Path("/x.log")
+    )
     assert problem.subject == "llama_cpp_jobs"
     assert "/x.log" in problem.fix
 
@@ -66,7 +79,12 @@ def compilation(**changes: typing.Any) -> Compilation:
 def test_configure() -> None:
     command = compilation().configure_command(CompilerCache("/c", {"CMAKE_C_COMPILER_LAUNCHER": "/c"}), cured=False)
     assert command[:7] == ["/v/bin/cmake", "-S", "/w/source", "-B", "/w/build", "-G", "Ninja"]
-    assert {"-DA=1", "-DCMAKE_MAKE_PROGRAM=/v/bin/ninja", "-DCMAKE_C_COMPILER_LAUNCHER=/c", "-DCMAKE_CXX_COMPILER=/usr/bin/c++"} <= set(command[7:])
+    assert {
+        "-DA=1",
+        "-DCMAKE_MAKE_PROGRAM=/v/bin/ninja",
+        "-DCMAKE_C_COMPILER_LAUNCHER=/c",
+        "-DCMAKE_CXX_COMPILER=/usr/bin/c++",
+    } <= set(command[7:])
 
 
 def test_the_server_is_compiled_before_the_tools_beside_it(tmp_path: pathlib.Path) -> None:
@@ -85,11 +103,17 @@ def test_the_server_is_compiled_before_the_tools_beside_it(tmp_path: pathlib.Pat
 
 def test_configure_with_cuda_and_cure() -> None:
     command = compilation(cuda_toolkit="/t").configure_command(CompilerCache(), cured=True)
-    assert {"-DCUDAToolkit_ROOT=/t", "-DCMAKE_CUDA_COMPILER=/t/bin/nvcc", "-DCMAKE_PROJECT_llama.cpp_INCLUDE=/w/cure.cmake"} <= set(command)
+    assert {
+        "-DCUDAToolkit_ROOT=/t",
+        "-DCMAKE_CUDA_COMPILER=/t/bin/nvcc",
+        "-DCMAKE_PROJECT_llama.cpp_INCLUDE=/w/cure.cmake",
+    } <= set(command)
 
 
 def test_the_users_options_win_over_ours() -> None:
-    assert "-DCMAKE_CXX_COMPILER=/opt/g++" in compilation(options={"CMAKE_CXX_COMPILER": "/opt/g++"}).configure_command(CompilerCache(), cured=False)
+    assert "-DCMAKE_CXX_COMPILER=/opt/g++" in compilation(options={"CMAKE_CXX_COMPILER": "/opt/g++"}).configure_command(
+        CompilerCache(), cured=False
+    )
 
 
 CONFIGURED = """-- The C compiler identification is GNU 12.2.0
@@ -123,7 +147,9 @@ GGML_CUDA_FB:INTERNAL=1
 BLA_VENDOR:UNINITIALIZED=x
 """
 SCRIPTS = "if(GGML_CUDA)\n  set(x ${GGML_CUDA_DEPTH})\nendif()\n"
-CMAKES = "BUILD_SHARED_LIBS\nCMAKE_<LANG>_FLAGS\nCMAKE_<LANG>_FLAGS_<CONFIG>\n<PackageName>_ROOT\n<PROJECT-NAME>_VERSION\n"
+CMAKES = (
+    "BUILD_SHARED_LIBS\nCMAKE_<LANG>_FLAGS\nCMAKE_<LANG>_FLAGS_<CONFIG>\n<PackageName>_ROOT\n<PROJECT-NAME>_VERSION\n"
+)
 
 
 @pytest.mark.parametrize(
@@ -136,9 +162,21 @@ CMAKES = "BUILD_SHARED_LIBS\nCMAKE_<LANG>_FLAGS\nCMAKE_<LANG>_FLAGS_<CONFIG>\n<P
         ("BLA_VENDOR", ""),
         ("LLAMA_OF_DIR", "LLAMA_OF_DIR, which this source does not know"),
         ("GGML_CUDA_DEPTH", ""),
-        ("GGML_CUDA_FQ", "GGML_CUDA_FQ, which this source does not know, wanted an option of it; the nearest are GGML_CUDA_FA; correct it"),
-        ("ggml_lto", "ggml_lto, which this source does not know, wanted an option of it; the nearest are GGML_LTO; correct it"),
-        ("OF_NO_KIND", "OF_NO_KIND, which this source does not know, wanted an option of it; correct it, or leave it out."),
+        (
+            "GGML_CUDA_FQ",
+            (
+                "GGML_CUDA_FQ, which this source does not know, wanted an option of it; the nearest are GGML_CUDA_FA; "
+                "correct it"
+            ),
+        ),
+        (
+            "ggml_lto",
+            "ggml_lto, which this source does not know, wanted an option of it; the nearest are GGML_LTO; correct it",
+        ),
+        (
+            "OF_NO_KIND",
+            "OF_NO_KIND, which this source does not know, wanted an option of it; correct it, or leave it out.",
+        ),
         ("CMAKE_CXX_FLAGZ", "CMAKE_CXX_FLAGZ, which this source does not know"),
         ("CMAKE_CXX_FLAGS_REALEASE", "CMAKE_CXX_FLAGS_REALEASE, which this source does not know"),
         ("LLAMA_CURL", "LLAMA_CURL, which this source ignores, wanted options that it still has; leave it out."),
@@ -156,7 +194,11 @@ def test_our_own_options_are_never_an_error() -> None:
 
 
 def test_an_unknown_option_stops_before_anything_is_compiled(tmp_path: pathlib.Path) -> None:
-    for name, text in {"source/ggml/CMakeLists.txt": SCRIPTS, "source/cmake/x.cmake": "OF_NO_KIND", "build/CMakeCache.txt": CACHED}.items():
+    for name, text in {
+        "source/ggml/CMakeLists.txt": SCRIPTS,
+        "source/cmake/x.cmake": "OF_NO_KIND",
+        "build/CMakeCache.txt": CACHED,
+    }.items():
         (tmp_path / name).parent.mkdir(parents=True)
         (tmp_path / name).write_text(text, encoding="utf-8")
     run = FakeRunner(Result(0, CONFIGURED, ""), Result(0, CMAKES, ""))
@@ -187,7 +229,14 @@ def test_the_toolkits_libraries_come_along(tmp_path: pathlib.Path, folder: str) 
 def test_what_cublas_loads_at_run_time_comes_along(tmp_path: pathlib.Path) -> None:
     libraries = tmp_path / "toolkit" / "lib"
     libraries.mkdir(parents=True)
-    for name in ("libcudart.so.13", "libcublas.so.13", "libcublasLt.so.13", "libnvrtc.so.13", "libnvrtc-builtins.so.13.0", "libnvrtc-builtins.alt.so.13.0"):
+    for name in (
+        "libcudart.so.13",
+        "libcublas.so.13",
+        "libcublasLt.so.13",
+        "libnvrtc.so.13",
+        "libnvrtc-builtins.so.13.0",
+        "libnvrtc-builtins.alt.so.13.0",
+    ):
         (libraries / name).write_bytes(b"\x7fELF")
     target = tmp_path / "bin"
     target.mkdir()
@@ -232,7 +281,9 @@ def test_ccache_comes_before_sccache(tmp_path: pathlib.Path, monkeypatch: pytest
 
 @pytest.mark.parametrize(("cuda", "languages"), [(False, ["C", "CXX"]), (True, ["C", "CXX", "CUDA"])])
 def test_ccache(tmp_path: pathlib.Path, cuda: bool, languages: list[str]) -> None:
-    with compiler_cache("/usr/bin/ccache", tmp_path / "cache", tmp_path, "digest", cuda, Builder(0, FakeRunner())) as cache:
+    with compiler_cache(
+        "/usr/bin/ccache", tmp_path / "cache", tmp_path, "digest", cuda, Builder(0, FakeRunner())
+    ) as cache:
         assert cache.options == {f"CMAKE_{language}_COMPILER_LAUNCHER": "/usr/bin/ccache" for language in languages}
         assert cache.environment["CCACHE_BASEDIR"] == str(tmp_path)
         assert pathlib.Path(cache.environment["CCACHE_EXTRAFILES"]).read_text(encoding="utf-8") == "digest"
@@ -240,7 +291,9 @@ def test_ccache(tmp_path: pathlib.Path, cuda: bool, languages: list[str]) -> Non
 
 def test_sccache_has_a_server_of_its_own_and_stops_it(tmp_path: pathlib.Path) -> None:
     recorder = FakeRunner()
-    with compiler_cache("/usr/bin/sccache", tmp_path / "cache", tmp_path, "digest", cuda=True, builder=Builder(0, recorder)) as cache:
+    with compiler_cache(
+        "/usr/bin/sccache", tmp_path / "cache", tmp_path, "digest", cuda=True, builder=Builder(0, recorder)
+    ) as cache:
         assert set(cache.options) == {"CMAKE_C_COMPILER_LAUNCHER", "CMAKE_CXX_COMPILER_LAUNCHER"}, "nvcc fails below it"
         assert cache.environment["SCCACHE_C_CUSTOM_CACHE_BUSTER"] == "digest"
         assert int(cache.environment["SCCACHE_IDLE_TIMEOUT"]) > 1800, "longer than the longest file takes"
@@ -261,7 +314,10 @@ def pip(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
 
     def ensure(_root: pathlib.Path, requirements: tuple[str, ...], *_more: object) -> bool:
         asked.append(requirements)
-        if set(tools_venv.COMPILER_CACHE) <= set(requirements) and compiler_cache_module.platform.machine() == "aarch64":
+        if (
+            set(tools_venv.COMPILER_CACHE) <= set(requirements)
+            and compiler_cache_module.platform.machine() == "aarch64"
+        ):
             raise ProblemError(Problem("x", "No matching distribution", "y"))
         return True
 
@@ -280,7 +336,12 @@ def pip(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
     ],
 )
 def test_hosts_without_a_cache_get_one(
-    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, pip: list[tuple[str, ...]], on_path: str, machine: str, asked: list[tuple[str, ...]]
+    tmp_path: pathlib.Path,
+    monkeypatch: pytest.MonkeyPatch,
+    pip: list[tuple[str, ...]],
+    on_path: str,
+    machine: str,
+    asked: list[tuple[str, ...]],
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path / "path"))
     monkeypatch.setattr(compiler_cache_module.platform, "machine", lambda: machine)

@@ -26,14 +26,40 @@ CUDA = Target("cuda", "native", "x86_64", ("86-real", "90-real"))
 @pytest.mark.parametrize(
     ("target", "expected"),
     [
-        (CPU, {"GGML_NATIVE": "ON", "GGML_AVX2": None, "GGML_CUDA": None, "CMAKE_BUILD_TYPE": "Release", "CMAKE_INSTALL_RPATH": "$ORIGIN"}),
-        (Target("cpu", "portable", "x86_64"), {"GGML_NATIVE": "OFF", "GGML_BACKEND_DL": "ON", "GGML_CPU_ALL_VARIANTS": "ON", "GGML_AVX2": None}),
-        (Target("cuda", "portable", "aarch64"), {"GGML_NATIVE": "OFF", "GGML_BACKEND_DL": "ON", "GGML_CPU_ALL_VARIANTS": "ON", "GGML_CUDA": "ON"}),
+        (
+            CPU,
+            {
+                "GGML_NATIVE": "ON",
+                "GGML_AVX2": None,
+                "GGML_CUDA": None,
+                "CMAKE_BUILD_TYPE": "Release",
+                "CMAKE_INSTALL_RPATH": "$ORIGIN",
+            },
+        ),
+        (
+            Target("cpu", "portable", "x86_64"),
+            {"GGML_NATIVE": "OFF", "GGML_BACKEND_DL": "ON", "GGML_CPU_ALL_VARIANTS": "ON", "GGML_AVX2": None},
+        ),
+        (
+            Target("cuda", "portable", "aarch64"),
+            {"GGML_NATIVE": "OFF", "GGML_BACKEND_DL": "ON", "GGML_CPU_ALL_VARIANTS": "ON", "GGML_CUDA": "ON"},
+        ),
         (
             Target("cpu", "avx2, FMA,sse4_2,avx512f", "x86_64"),
-            {"GGML_NATIVE": "OFF", "GGML_AVX2": "ON", "GGML_FMA": "ON", "GGML_SSE42": "ON", "GGML_AVX512": "ON", "GGML_F16C": "OFF", "GGML_BACKEND_DL": None},
+            {
+                "GGML_NATIVE": "OFF",
+                "GGML_AVX2": "ON",
+                "GGML_FMA": "ON",
+                "GGML_SSE42": "ON",
+                "GGML_AVX512": "ON",
+                "GGML_F16C": "OFF",
+                "GGML_BACKEND_DL": None,
+            },
         ),
-        (Target("cpu", "armv8.2-a+dotprod", "aarch64"), {"GGML_NATIVE": "OFF", "GGML_CPU_ARM_ARCH": "armv8.2-a+dotprod", "GGML_AVX2": None}),
+        (
+            Target("cpu", "armv8.2-a+dotprod", "aarch64"),
+            {"GGML_NATIVE": "OFF", "GGML_CPU_ARM_ARCH": "armv8.2-a+dotprod", "GGML_AVX2": None},
+        ),
         (
             CUDA,
             {
@@ -108,7 +134,10 @@ def test_a_fingerprint_is_of_the_parts_and_not_of_their_order() -> None:
     assert len(fingerprint({})) == 64
 
 
-X86 = "processor\t: 0\nmodel name\t: Xeon\nflags\t\t: fpu avx2\ncpu MHz\t\t: {mhz}\n\nprocessor\t: 1\nmodel name\t: Other\nflags\t\t: none\n"
+X86 = (
+    "processor\t: 0\nmodel name\t: Xeon\nflags\t\t: fpu avx2\ncpu MHz\t\t: {mhz}\n\nprocessor\t: 1\nmodel name\t: "
+    "Other\nflags\t\t: none\n"
+)
 ARM = "processor\t: 0\nFeatures\t: fp asimd\nCPU implementer\t: 0x41\nCPU part\t: {part}\n\n"
 
 
@@ -150,13 +179,18 @@ def test_cpus_to_build_for(cpu: str, machine: str, message: str) -> None:
     assert all(text.startswith(f"llama_cpp_cpu: found {message}") for text in found)
 
 
-@pytest.mark.parametrize(("cpu", "lacking"), [("avx2", ""), ("avx2,avx512,fma", "avx512, fma"), ("portable", ""), ("native", "")])
+@pytest.mark.parametrize(
+    ("cpu", "lacking"), [("avx2", ""), ("avx2,avx512,fma", "avx512, fma"), ("portable", ""), ("native", "")]
+)
 def test_a_release_for_a_cpu_that_is_not_here_could_not_prove_itself(cpu: str, lacking: str) -> None:
     found = [problem.found for problem in cpu_problems(cpu, "x86_64", "x", X86.format(mhz=1))]
     assert found == ([f"{lacking}, which this CPU lacks"] if lacking else [])
 
 
-@pytest.mark.parametrize(("known", "shown"), [("glibc 2.36", "glibc 2.36"), (None, "another than glibc"), (ValueError(), "another than glibc")])
+@pytest.mark.parametrize(
+    ("known", "shown"),
+    [("glibc 2.36", "glibc 2.36"), (None, "another than glibc"), (ValueError(), "another than glibc")],
+)
 def test_the_c_library(monkeypatch: pytest.MonkeyPatch, known: str | Exception | None, shown: str) -> None:
     def confstr(name: str) -> str | None:
         assert name == "CS_GNU_LIBC_VERSION"
@@ -189,14 +223,19 @@ def test_every_part_of_a_fingerprint_has_its_reason() -> None:
     assert all(told.values())
     assert told["source"] == "the sha256 in llama_cpp_source (/srv/x.tar.gz)"
     assert told["build"] == "the name in llama_cpp_source (/srv/x.tar.gz)"
-    assert told["cmake_options"] == "what llama_cpp_backend and llama_cpp_cpu want, and GGML_LTO of llama_cpp_cmake_options"
+    assert (
+        told["cmake_options"]
+        == "what llama_cpp_backend and llama_cpp_cpu want, and GGML_LTO of llama_cpp_cmake_options"
+    )
     assert told["cpu_features"] == "llama_cpp_cpu is native: what this CPU (Xeon) can do"
     assert told["cuda_toolkit"] == "none, as llama_cpp_backend is not cuda"
 
 
 def test_reasons_of_another_kind() -> None:
     origins = Origins("https://example.com/llama.cpp", "latest", "portable", "", "/usr/bin/c++", "/usr/local/cuda")
-    told = reasons({"source": "0" * 40, "build": "b7", "cuda_toolkit": "13.0.88", "cpu_features": "", "runtime": "x"}, origins)
+    told = reasons(
+        {"source": "0" * 40, "build": "b7", "cuda_toolkit": "13.0.88", "cpu_features": "", "runtime": "x"}, origins
+    )
     assert told["source"] == "the commit of llama_cpp_version 'latest' in https://example.com/llama.cpp"
     assert told["build"] == "llama_cpp_version is 'latest'"
     assert told["cuda_toolkit"] == "the version of /usr/local/cuda/bin/nvcc"

@@ -14,7 +14,11 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp import 
 from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp import make as llama_cpp_release
 from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp import plan as llama_cpp_plan
 from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.plan import Plan, make_plan
-from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.request import ARGUMENTS, Request, parse_request
+from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.request import (
+    ARGUMENTS,
+    Request,
+    parse_request,
+)
 from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.source import Archive, Repository
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import ProblemError
 from ansible_collections.llama_fleet.core.plugins.module_utils.progress import Progress
@@ -79,7 +83,11 @@ def build(plan: Plan) -> release_store.Manifest:
     assert plan.path is not None
     staged = release_store.staging(plan.path)
     staged.mkdir(parents=True)
-    manifest: release_store.Manifest = {"build": plan.revision.build, "fingerprint": plan.fingerprint, "fingerprint_parts": plan.parts}
+    manifest: release_store.Manifest = {
+        "build": plan.revision.build,
+        "fingerprint": plan.fingerprint,
+        "fingerprint_parts": plan.parts,
+    }
     manifest.update(release_store.describe(staged))
     release_store.publish(staged, plan.path, manifest)
     return manifest
@@ -96,7 +104,9 @@ CHANGES: dict[str, dict[str, typing.Any]] = {
 
 @pytest.mark.usefixtures("host")
 @pytest.mark.parametrize("changes", CHANGES.values(), ids=CHANGES)
-def test_what_shapes_the_binaries_changes_the_fingerprint(request_: Request, changes: dict[str, typing.Any], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_shapes_the_binaries_changes_the_fingerprint(
+    request_: Request, changes: dict[str, typing.Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(llama_cpp_archive, "problems", lambda *_arguments: [])
     first = make_plan(request_, Compilers())
     assert make_plan(dataclasses.replace(request_, **changes), Compilers()).fingerprint != first.fingerprint
@@ -142,7 +152,12 @@ def test_without_git_the_commit_waits_for_it(request_: Request, host: SetHost) -
 
 @pytest.mark.parametrize(
     ("version", "missing", "installable", "installs"),
-    [("latest", ("git",), True, True), (COMMIT, ("git",), True, False), ("b77", (), True, False), ("b77", ("git",), False, False)],
+    [
+        ("latest", ("git",), True, True),
+        (COMMIT, ("git",), True, False),
+        ("b77", (), True, False),
+        ("b77", ("git",), False, False),
+    ],
 )
 def test_git_is_installed_where_a_commit_depends_on_it(
     request_: Request, host: SetHost, version: str, missing: tuple[str, ...], installable: bool, installs: bool
@@ -155,16 +170,24 @@ def test_git_is_installed_where_a_commit_depends_on_it(
     assert len(run.commands) == (2 if installs else 0), "an archive needs none"
 
 
-@pytest.mark.parametrize(("openssl", "installable", "switch"), [(True, False, "ON"), (False, True, "ON"), (False, False, "OFF")])
-def test_openssl_is_used_where_it_is_or_can_be_had(request_: Request, host: SetHost, openssl: bool, installable: bool, switch: str) -> None:
+@pytest.mark.parametrize(
+    ("openssl", "installable", "switch"), [(True, False, "ON"), (False, True, "ON"), (False, False, "OFF")]
+)
+def test_openssl_is_used_where_it_is_or_can_be_had(
+    request_: Request, host: SetHost, openssl: bool, installable: bool, switch: str
+) -> None:
     host(BuildHost("/usr/bin/c++", openssl, () if openssl else ("openssl",)), installable)
     assert make_plan(request_, Compilers()).parts["cmake_options"]["LLAMA_OPENSSL"] == switch
 
 
-def test_openssl_that_cannot_be_installed_stops_nothing(request_: Request, host: SetHost, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_openssl_that_cannot_be_installed_stops_nothing(
+    request_: Request, host: SetHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
     host(BuildHost("/usr/bin/c++", openssl=False, missing=("openssl",)), True)
     monkeypatch.setattr(llama_cpp_release, "_build", lambda _request, plan, *_rest: build(plan))
-    made, compiled = llama_cpp_release.make_release(request_, make_plan(request_, Compilers()), Progress(), Compilers(apt=100))
+    made, compiled = llama_cpp_release.make_release(
+        request_, make_plan(request_, Compilers()), Progress(), Compilers(apt=100)
+    )
     assert (made.parts["cmake_options"]["LLAMA_OPENSSL"], compiled) == ("OFF", True)
     again = make_plan(request_, Compilers())
     assert again.manifest is not None
@@ -176,7 +199,9 @@ def test_space_is_asked_for_before_a_build_only(request_: Request, monkeypatch: 
     monkeypatch.setattr(llama_cpp_plan, "BUILD_SPACE", {"cpu": 0})
     planned = make_plan(request_, Compilers())
     monkeypatch.setattr(llama_cpp_plan, "BUILD_SPACE", {"cpu": 10**18})
-    with pytest.raises(ProblemError, match=r"disk space: found .* MB free below .*, wanted 1000000000000 MB; .* llama_cpp_root"):
+    with pytest.raises(
+        ProblemError, match=r"disk space: found .* MB free below .*, wanted 1000000000000 MB; .* llama_cpp_root"
+    ):
         make_plan(request_, Compilers())
     build(planned)
     assert make_plan(request_, Compilers()).manifest is not None

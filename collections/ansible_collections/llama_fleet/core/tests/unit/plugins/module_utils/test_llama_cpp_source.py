@@ -50,7 +50,11 @@ def test_sources(text: str, source: Source) -> None:
 
 @pytest.mark.parametrize(
     ("reference", "location", "on_host"),
-    [(f"https://example.com/cache/{PACKED}", "https://example.com/cache", False), (f"/srv/{PACKED}", "/srv", True), (f"/{PACKED}", "/", True)],
+    [
+        (f"https://example.com/cache/{PACKED}", "https://example.com/cache", False),
+        (f"/srv/{PACKED}", "/srv", True),
+        (f"/{PACKED}", "/", True),
+    ],
 )
 def test_a_packed_release_is_told_by_its_name(reference: str, location: str, on_host: bool) -> None:
     source = PackedSource(reference, SUM)
@@ -70,8 +74,14 @@ def test_a_packed_release_is_told_by_its_name(reference: str, location: str, on_
         (f"/srv/x.zip#sha256={SUM}", "an archive that ends in .tar.gz"),
         ("git+/srv/llama.cpp", "a repository like"),
         ("git+--upload-pack=x", "a repository like"),
-        ("git+ftp://somebody:s3cret@example.com/llama.cpp", "found 'git.ftp://example.com/llama.cpp', wanted a repository like"),
-        ("git+https://somebody:s3cret@example.com/llama.cpp", "found a login in the address https://example.com/llama.cpp, wanted an address without one"),
+        (
+            "git+ftp://somebody:s3cret@example.com/llama.cpp",
+            "found 'git.ftp://example.com/llama.cpp', wanted a repository like",
+        ),
+        (
+            "git+https://somebody:s3cret@example.com/llama.cpp",
+            "found a login in the address https://example.com/llama.cpp, wanted an address without one",
+        ),
         ("git+http://s3cret@example.com/llama.cpp", "found a login in the address http://example.com/llama.cpp"),
         ("", "an https URL"),
         (f"release+srv/{PACKED}", "a packed release like"),
@@ -124,7 +134,8 @@ def test_build_numbers(build: str, number: int) -> None:
 
 
 LISTING = (
-    f"{'1' * 40}\trefs/tags/b999\n{'2' * 40}\trefs/tags/b1000\n{'3' * 40}\trefs/tags/b1000^{{}}\n{'4' * 40}\trefs/tags/v9.9\n{'5' * 40}\trefs/heads/b2000\n"
+    f"{'1' * 40}\trefs/tags/b999\n{'2' * 40}\trefs/tags/b1000\n{'3' * 40}\trefs/tags/b1000^{{}}\n"
+    f"{'4' * 40}\trefs/tags/v9.9\n{'5' * 40}\trefs/heads/b2000\n"
 )
 
 
@@ -132,14 +143,21 @@ def test_an_annotated_tag_is_the_commit_it_names() -> None:
     assert parse_tags(LISTING) == {"b999": "1" * 40, "b1000": "3" * 40, "v9.9": "4" * 40}
 
 
-@pytest.mark.parametrize(("tags", "newest"), [(["b999", "b1000", "b2"], "b1000"), (["v1", "gguf-v0"], None), ([], None)])
+@pytest.mark.parametrize(
+    ("tags", "newest"), [(["b999", "b1000", "b2"], "b1000"), (["v1", "gguf-v0"], None), ([], None)]
+)
 def test_builds_are_ordered_by_number(tags: list[str], newest: str | None) -> None:
     assert newest_build(tags) == newest
 
 
 @pytest.mark.parametrize(
     ("version", "revision"),
-    [("", Revision("3" * 40, "b1000")), ("latest", Revision("3" * 40, "b1000")), ("b999", Revision("1" * 40, "b999")), ("v9.9", Revision("4" * 40, "v9.9"))],
+    [
+        ("", Revision("3" * 40, "b1000")),
+        ("latest", Revision("3" * 40, "b1000")),
+        ("b999", Revision("1" * 40, "b999")),
+        ("v9.9", Revision("4" * 40, "v9.9")),
+    ],
 )
 def test_revisions(version: str, revision: Revision) -> None:
     assert find_revision(version, LISTING, "git://x") == revision
@@ -159,7 +177,9 @@ def test_what_is_no_revision(version: str, listing: str, message: str) -> None:
         find_revision(version, listing, "git://x")
 
 
-@pytest.mark.parametrize(("version", "revision"), [(COMMIT, Revision(COMMIT, "012345678")), (COMMIT[:9], None), ("b1000", None), ("", None)])
+@pytest.mark.parametrize(
+    ("version", "revision"), [(COMMIT, Revision(COMMIT, "012345678")), (COMMIT[:9], None), ("b1000", None), ("", None)]
+)
 def test_only_a_whole_commit_is_pinned(version: str, revision: Revision | None) -> None:
     assert pinned_revision(version) == revision
 

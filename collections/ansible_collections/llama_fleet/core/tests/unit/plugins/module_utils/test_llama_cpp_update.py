@@ -14,7 +14,11 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.host.commands imp
 from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp import options as llama_cpp_options
 from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp import plan as llama_cpp_plan
 from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp import update as llama_cpp_update
-from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.request import ARGUMENTS, Request, parse_request
+from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.request import (
+    ARGUMENTS,
+    Request,
+    parse_request,
+)
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import ProblemError
 from ansible_collections.llama_fleet.core.plugins.module_utils.release import store as release_store
 from ansible_collections.llama_fleet.core.plugins.module_utils.tools import compiler as build_host
@@ -46,7 +50,9 @@ class Place:
         defaults = {name: option.get("default") for name, option in ARGUMENTS.items()}
         return parse_request({**defaults, "source": source, "root": str(self.root), **parameters})
 
-    def release(self, build: str = "b77", commit: str = COMMIT, source: str = URL, **changed: typing.Any) -> pathlib.Path:
+    def release(
+        self, build: str = "b77", commit: str = COMMIT, source: str = URL, **changed: typing.Any
+    ) -> pathlib.Path:
         """As a build would have left it; with another compiler, and a C library that is older."""
         target = llama_cpp_options.Target("cpu", "native", platform.machine())
         parts = {
@@ -67,7 +73,14 @@ class Place:
         staged = release_store.staging(path)
         (staged / "bin").mkdir(parents=True)
         (staged / "bin" / "llama-server").write_bytes(b"server")
-        manifest = {"build": build, "commit": commit, "fingerprint": digest, "fingerprint_parts": parts, "source": source, **release_store.describe(staged)}
+        manifest = {
+            "build": build,
+            "commit": commit,
+            "fingerprint": digest,
+            "fingerprint_parts": parts,
+            "source": source,
+            **release_store.describe(staged),
+        }
         release_store.publish(staged, path, manifest)
         return path
 
@@ -102,11 +115,20 @@ def test_without_one_the_newest_is_built(place: Place, update: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "source", [f"git+{URL}", f"pypi:x==1#sha256={SUM}", f"upstream:b77#sha256={SUM}", f"release+https://x/b77-{'a' * 12}.tar.zst#sha256={SUM}"]
+    "source",
+    [
+        f"git+{URL}",
+        f"pypi:x==1#sha256={SUM}",
+        f"upstream:b77#sha256={SUM}",
+        f"release+https://x/b77-{'a' * 12}.tar.zst#sha256={SUM}",
+    ],
 )
 def test_never_is_an_error_without_one_and_asks_nobody(place: Place, source: str) -> None:
     runner = Repository()
-    with pytest.raises(ProblemError, match=r"^llama_cpp_update: found never, and no good release of .* wanted one that is there; set it to missing") as caught:
+    with pytest.raises(
+        ProblemError,
+        match=r"^llama_cpp_update: found never, and no good release of .* wanted one that is there; set it to missing",
+    ) as caught:
         llama_cpp_plan.make_plan(place.request(source, update="never"), runner)
     assert str(place.root) in str(caught.value)
     assert runner.commands == []
@@ -126,7 +148,10 @@ def test_never_is_an_error_without_one_and_asks_nobody(place: Place, source: str
 )
 def test_what_another_release_is_for_will_not_do(place: Place, changed: dict[str, typing.Any]) -> None:
     place.release(**changed)
-    assert llama_cpp_update.good_release(place.request(), pathlib.Path("/proc/cpuinfo").read_text(encoding="utf-8")) is None
+    assert (
+        llama_cpp_update.good_release(place.request(), pathlib.Path("/proc/cpuinfo").read_text(encoding="utf-8"))
+        is None
+    )
 
 
 def test_a_damaged_release_will_not_do(place: Place) -> None:
@@ -149,12 +174,19 @@ def test_a_damaged_release_will_not_do(place: Place) -> None:
 )
 def test_what_is_asked_for_has_to_fit(place: Place, parameters: dict[str, typing.Any], fits: bool) -> None:
     path = place.release()
-    found = llama_cpp_update.good_release(place.request(**parameters), pathlib.Path("/proc/cpuinfo").read_text(encoding="utf-8"))
+    found = llama_cpp_update.good_release(
+        place.request(**parameters), pathlib.Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    )
     assert (found[0] if found else None) == (path if fits else None)
 
 
-@pytest.mark.parametrize(("source", "fits"), [(f"pypi:x==1#sha256={SUM}", True), (f"pypi:y==1#sha256={SUM}", True), (f"pypi:x==1#sha256={'cd' * 32}", False)])
+@pytest.mark.parametrize(
+    ("source", "fits"),
+    [(f"pypi:x==1#sha256={SUM}", True), (f"pypi:y==1#sha256={SUM}", True), (f"pypi:x==1#sha256={'cd' * 32}", False)],
+)
 def test_an_archive_is_known_by_its_sum(place: Place, source: str, fits: bool) -> None:
     path = place.release(commit="", source="pypi:x==1")
-    found = llama_cpp_update.good_release(place.request(source), pathlib.Path("/proc/cpuinfo").read_text(encoding="utf-8"))
+    found = llama_cpp_update.good_release(
+        place.request(source), pathlib.Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    )
     assert (found[0] if found else None) == (path if fits else None)

@@ -31,11 +31,36 @@ NEW = "glibc 2.39"
     [
         ("cpu", "x86_64", "", ["llama-b11434-bin-ubuntu-x64.tar.gz"]),
         ("cpu", "aarch64", "616.10", ["llama-b11434-bin-ubuntu-arm64.tar.gz"]),
-        ("cuda", "x86_64", "616.10", ["llama-b11434-bin-ubuntu-cuda-13.4-x64.tar.gz", "cudart-llama-b11434-bin-ubuntu-cuda-13.4-x64.tar.gz"]),
-        ("cuda", "x86_64", "610.43.02", ["llama-b11434-bin-ubuntu-cuda-12.8-x64.tar.gz", "cudart-llama-b11434-bin-ubuntu-cuda-12.8-x64.tar.gz"]),
-        ("cuda", "x86_64", "535.1", ["llama-b11434-bin-ubuntu-cuda-12.8-x64.tar.gz", "cudart-llama-b11434-bin-ubuntu-cuda-12.8-x64.tar.gz"]),
-        ("cuda", "x86_64", "", ["llama-b11434-bin-ubuntu-cuda-12.8-x64.tar.gz", "cudart-llama-b11434-bin-ubuntu-cuda-12.8-x64.tar.gz"]),
-        ("cuda", "aarch64", "580.95.05", ["llama-b11434-bin-ubuntu-cuda-13.4-arm64.tar.gz", "cudart-llama-b11434-bin-ubuntu-cuda-13.4-arm64.tar.gz"]),
+        (
+            "cuda",
+            "x86_64",
+            "616.10",
+            ["llama-b11434-bin-ubuntu-cuda-13.4-x64.tar.gz", "cudart-llama-b11434-bin-ubuntu-cuda-13.4-x64.tar.gz"],
+        ),
+        (
+            "cuda",
+            "x86_64",
+            "610.43.02",
+            ["llama-b11434-bin-ubuntu-cuda-12.8-x64.tar.gz", "cudart-llama-b11434-bin-ubuntu-cuda-12.8-x64.tar.gz"],
+        ),
+        (
+            "cuda",
+            "x86_64",
+            "535.1",
+            ["llama-b11434-bin-ubuntu-cuda-12.8-x64.tar.gz", "cudart-llama-b11434-bin-ubuntu-cuda-12.8-x64.tar.gz"],
+        ),
+        (
+            "cuda",
+            "x86_64",
+            "",
+            ["llama-b11434-bin-ubuntu-cuda-12.8-x64.tar.gz", "cudart-llama-b11434-bin-ubuntu-cuda-12.8-x64.tar.gz"],
+        ),
+        (
+            "cuda",
+            "aarch64",
+            "580.95.05",
+            ["llama-b11434-bin-ubuntu-cuda-13.4-arm64.tar.gz", "cudart-llama-b11434-bin-ubuntu-cuda-13.4-arm64.tar.gz"],
+        ),
     ],
 )
 def test_what_is_fetched(backend: str, machine: str, driver: str, names: list[str]) -> None:
@@ -54,15 +79,31 @@ def test_what_is_fetched(backend: str, machine: str, driver: str, names: list[st
         (PINNED, "cpu", "aarch64", "", "glibc 2.36", ["found glibc 2.36, wanted glibc 2.39"]),
         (PINNED, "cuda", "x86_64", "580.65", "glibc 2.36", ["found glibc 2.36, wanted glibc 2.39"]),
         (PINNED, "cpu", "x86_64", "", "another than glibc", ["found another than glibc"]),
-        (PINNED, "cuda", "x86_64", "470.1", NEW, ["NVIDIA driver: found version 470.1, wanted 525 or newer for CUDA 12.8"]),
+        (
+            PINNED,
+            "cuda",
+            "x86_64",
+            "470.1",
+            NEW,
+            ["NVIDIA driver: found version 470.1, wanted 525 or newer for CUDA 12.8"],
+        ),
         (PINNED, "cuda", "x86_64", "524.99", NEW, ["found version 524.99, wanted 525 or newer"]),
         (PINNED, "cuda", "x86_64", "525", NEW, []),
         (PINNED, "cuda", "aarch64", "580", NEW, []),
         (PINNED, "cuda", "aarch64", "575.1", NEW, ["found version 575.1, wanted 580 or newer for CUDA 13.4"]),
-        (Upstream("b1", SUM), "cuda", "x86_64", "470.1", "glibc 2.31", ["C library", "'&runtime_sha256=' and its digits", "NVIDIA driver"]),
+        (
+            Upstream("b1", SUM),
+            "cuda",
+            "x86_64",
+            "470.1",
+            "glibc 2.31",
+            ["C library", "'&runtime_sha256=' and its digits", "NVIDIA driver"],
+        ),
     ],
 )
-def test_what_is_known_before_anything_is_fetched(upstream: Upstream, backend: str, machine: str, driver: str, c_library: str, messages: list[str]) -> None:
+def test_what_is_known_before_anything_is_fetched(
+    upstream: Upstream, backend: str, machine: str, driver: str, c_library: str, messages: list[str]
+) -> None:
     found = [str(problem) for problem in problems(upstream, backend, machine, driver, c_library)]
     assert len(found) == len(messages)
     assert all(message in text for message, text in zip(messages, found))
@@ -126,7 +167,9 @@ RUNTIME = {"libcudart.so.12": "cudart", "libcublas.so.12": "cublas", "libcublasL
 
 
 def contents(folder: pathlib.Path) -> dict[str, str]:
-    return {str(path.relative_to(folder)): path.read_text(encoding="utf-8") for path in folder.rglob("*") if path.is_file()}
+    return {
+        str(path.relative_to(folder)): path.read_text(encoding="utf-8") for path in folder.rglob("*") if path.is_file()
+    }
 
 
 def test_programs_become_a_release(tmp_path: pathlib.Path, url: str) -> None:
@@ -134,7 +177,10 @@ def test_programs_become_a_release(tmp_path: pathlib.Path, url: str) -> None:
     staged = tmp_path / "releases" / ".new-b11434-x"
     obtain(upstream, "cpu", "x86_64", "", tmp_path / "root", staged, Progress(), url)
     assert contents(staged) == {
-        **{f"bin/{name}": PROGRAMS[name] for name in ("llama-server", "llama-bench", "libllama.so.0.6.0", "libggml-cpu-haswell.so")},
+        **{
+            f"bin/{name}": PROGRAMS[name]
+            for name in ("llama-server", "llama-bench", "libllama.so.0.6.0", "libggml-cpu-haswell.so")
+        },
         "bin/libllama.so.0": "library",
         "bin/libllama.so": "library",
         "licenses/llama.cpp/LICENSE": "terms",
@@ -146,7 +192,11 @@ def test_programs_become_a_release(tmp_path: pathlib.Path, url: str) -> None:
 
 def test_cuda_comes_with_its_libraries_and_is_fetched_once(tmp_path: pathlib.Path, url: str) -> None:
     name = "llama-b11434-bin-ubuntu-cuda-12.8-x64.tar.gz"
-    upstream = Upstream("b11434", publish(tmp_path, name, "llama-b11434", PROGRAMS), publish(tmp_path, f"cudart-{name}", f"cudart-{name[:-7]}", RUNTIME))
+    upstream = Upstream(
+        "b11434",
+        publish(tmp_path, name, "llama-b11434", PROGRAMS),
+        publish(tmp_path, f"cudart-{name}", f"cudart-{name[:-7]}", RUNTIME),
+    )
     for staged in (tmp_path / "first", tmp_path / "second"):
         obtain(upstream, "cuda", "x86_64", "575.1", tmp_path / "root", staged, Progress(), url)
         assert {"llama-server", *RUNTIME} <= {path.name for path in (staged / "bin").iterdir()}
@@ -161,7 +211,9 @@ def test_cuda_comes_with_its_libraries_and_is_fetched_once(tmp_path: pathlib.Pat
         ("another.tar.gz", "", "HTTP status 404 from .*/b11434/llama-b11434-bin-ubuntu-x64.tar.gz"),
     ],
 )
-def test_what_is_not_what_was_asked_for(tmp_path: pathlib.Path, url: str, published: str, pinned: str, message: str) -> None:
+def test_what_is_not_what_was_asked_for(
+    tmp_path: pathlib.Path, url: str, published: str, pinned: str, message: str
+) -> None:
     upstream = Upstream("b11434", pinned or publish(tmp_path, published, "llama-b11434", PROGRAMS))
     publish(tmp_path, published, "llama-b11434", PROGRAMS)
     staged = tmp_path / "staged"

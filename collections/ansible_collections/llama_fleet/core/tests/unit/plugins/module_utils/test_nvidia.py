@@ -1,6 +1,8 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""GPUs, their driver and their capabilities, out of one call of a real nvidia-smi script that replays what drivers print."""
+"""GPUs, their driver and their capabilities, out of one call of a real nvidia-smi script that replays what drivers
+print.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,14 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.host import proce
 from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia import observe as nvidia
 from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia import smi as nvidia_smi
 from ansible_collections.llama_fleet.core.tests.unit import waiting
-from ansible_collections.llama_fleet.core.tests.unit.fake_gpu_host import H100, FakeGpuHost, check, codes, document, edited
+from ansible_collections.llama_fleet.core.tests.unit.fake_gpu_host import (
+    H100,
+    FakeGpuHost,
+    check,
+    codes,
+    document,
+    edited,
+)
 
 if typing.TYPE_CHECKING:
     import pathlib
@@ -22,7 +31,10 @@ RTX_4090 = "GPU-1b9e4b6a-7f0d-3c8a-b6a5-0d9f5b7c2e11"
 T4 = "GPU-8c2d7f5e-6a1b-4e3c-9f80-7b6a5d4c3e22"
 GB10 = "GPU-0f4f1b7d-2a6c-5e8b-8d3e-6c5b4a3f2e33"
 MISMATCH = "Failed to initialize NVML: Driver/library version mismatch\nNVML library version: 580.95"
-NO_CONTACT = "NVIDIA-SMI has failed because it couldn't communicate with the NVIDIA driver. Make sure that the latest NVIDIA driver is installed and running."
+NO_CONTACT = (
+    "NVIDIA-SMI has failed because it couldn't communicate with the NVIDIA driver. Make sure that the latest "
+    "NVIDIA driver is installed and running."
+)
 ONE_CALL = ["nvidia-smi -q -x"]
 
 
@@ -53,16 +65,24 @@ def test_eight_gpus_by_one_call(fake: FakeGpuHost) -> None:
 
 
 def test_two_different_gpus_keep_the_drivers_order_and_sort_their_architectures(fake: FakeGpuHost) -> None:
-    fake.healthy(document("ada_and_turing_driver_535").replace("<product_architecture>Ada Lovelace</product_architecture>", ""))
+    fake.healthy(
+        document("ada_and_turing_driver_535").replace("<product_architecture>Ada Lovelace</product_architecture>", "")
+    )
     # The table's order is not relied on, the UUID is; and what the architecture says counts before it.
     fake.smi(document("ada_and_turing_driver_535"), table=f"{T4}, 1.1\n{RTX_4090}, 8.9")
     seen = fake.observe()
-    assert [(gpu.index, gpu.name, gpu.compute_capability) for gpu in seen.gpus] == [(0, "NVIDIA GeForce RTX 4090", "8.9"), (1, "Tesla T4", "7.5")]
+    assert [(gpu.index, gpu.name, gpu.compute_capability) for gpu in seen.gpus] == [
+        (0, "NVIDIA GeForce RTX 4090", "8.9"),
+        (1, "Tesla T4", "7.5"),
+    ]
     assert seen.architectures == ["75-real", "89-real"]
 
 
 def test_architectures_sort_by_number_and_are_unique() -> None:
-    gpus = [nvidia_smi.Gpu(index, f"GPU-{index}", "", capability, 0, 0, "") for index, capability in enumerate(["12.0", "9.0", "12.0", "10.3"])]
+    gpus = [
+        nvidia_smi.Gpu(index, f"GPU-{index}", "", capability, 0, 0, "")
+        for index, capability in enumerate(["12.0", "9.0", "12.0", "10.3"])
+    ]
     assert nvidia.Observation(tuple(gpus)).architectures == ["90-real", "103-real", "120-real"]
 
 
@@ -124,7 +144,14 @@ def test_no_device(fake: FakeGpuHost) -> None:
     fake.device(vendor="0x8086", pci_class="0x030000")
     seen = fake.observe()
     assert (seen.usable, seen.driver) == (False, None)
-    check(seen.findings, "no_device", "warning", "no NVIDIA device on the PCI bus", "an NVIDIA GPU", "install one, pass it through")
+    check(
+        seen.findings,
+        "no_device",
+        "warning",
+        "no NVIDIA device on the PCI bus",
+        "an NVIDIA GPU",
+        "install one, pass it through",
+    )
     assert nvidia.refusal("auto", nvidia.judged("auto", seen)) == ""
     refusal = nvidia.refusal("required", nvidia.judged("required", seen))
     assert refusal.startswith("nvidia_driver_gpu: found no NVIDIA device on the PCI bus, wanted an NVIDIA GPU; ")
@@ -151,7 +178,9 @@ def test_a_gpu_without_a_pci_bus_is_used_if_the_driver_lists_it(fake: FakeGpuHos
 def test_device_without_a_driver(fake: FakeGpuHost) -> None:
     fake.device(driver="")
     found = "the NVIDIA device 0000:65:00.0, but no NVIDIA driver"
-    check(fake.observe().findings, "no_driver", "error", found, "525 or newer, 580 for CUDA 13", "distribution's packages")
+    check(
+        fake.observe().findings, "no_driver", "error", found, "525 or newer, 580 for CUDA 13", "distribution's packages"
+    )
 
 
 def test_device_and_kernel_module_without_user_space(fake: FakeGpuHost) -> None:
@@ -168,11 +197,35 @@ def test_device_and_kernel_module_without_user_space(fake: FakeGpuHost) -> None:
     [
         (MISMATCH, 18, "driver_mismatch", "of the same version", "reboot the host, or stop all that uses the GPUs"),
         (NO_CONTACT, 9, "driver_not_loaded", "loaded nvidia kernel module", "modprobe nvidia"),
-        ("Failed to initialize NVML: Driver Not Loaded", 9, "driver_not_loaded", "loaded nvidia kernel module", "modprobe nvidia"),
-        ("Failed to initialize NVML: Unknown Error", 255, "gpu_revoked", "still holds its GPUs", "restart the container"),
+        (
+            "Failed to initialize NVML: Driver Not Loaded",
+            9,
+            "driver_not_loaded",
+            "loaded nvidia kernel module",
+            "modprobe nvidia",
+        ),
+        (
+            "Failed to initialize NVML: Unknown Error",
+            255,
+            "gpu_revoked",
+            "still holds its GPUs",
+            "restart the container",
+        ),
         ("Failed to initialize NVML: Insufficient Permissions", 4, "no_permission", "may open /dev/nvidia*", "sudo"),
-        ("Unable to determine the device handle for GPU0000:65:00.0: Unknown Error", 255, "gpu_off_bus", "a GPU that answers", "Xid"),
-        ("Unable to determine the device handle for GPU 0000:65:00.0: GPU requires reset", 16, "gpu_off_bus", "a GPU that answers", "reboot"),
+        (
+            "Unable to determine the device handle for GPU0000:65:00.0: Unknown Error",
+            255,
+            "gpu_off_bus",
+            "a GPU that answers",
+            "Xid",
+        ),
+        (
+            "Unable to determine the device handle for GPU 0000:65:00.0: GPU requires reset",
+            16,
+            "gpu_off_bus",
+            "a GPU that answers",
+            "reboot",
+        ),
         ("GPU requires a reset", 16, "gpu_reset_needed", "needs no reset", "--gpu-reset"),
         ("No devices were found", 6, "no_usable_gpu", "at least one GPU", "dmesg"),
         ("No devices were found", 0, "no_usable_gpu", "at least one GPU", "dmesg"),
@@ -181,7 +234,9 @@ def test_device_and_kernel_module_without_user_space(fake: FakeGpuHost) -> None:
     ],
 )
 @pytest.mark.parametrize("stream", ["stdout", "stderr"])
-def test_failures_of_nvidia_smi(fake: FakeGpuHost, text: str, exit_code: int, code: str, wanted: str, fix: str, stream: str) -> None:
+def test_failures_of_nvidia_smi(
+    fake: FakeGpuHost, text: str, exit_code: int, code: str, wanted: str, fix: str, stream: str
+) -> None:
     if stream == "stderr" and not exit_code:
         return
     fake.device()
@@ -189,7 +244,14 @@ def test_failures_of_nvidia_smi(fake: FakeGpuHost, text: str, exit_code: int, co
     fake.smi(*((text, exit_code) if stream == "stdout" else ("", exit_code, "", 0, text)))
     seen = fake.observe()
     said = " ".join(text.split()) or "no message"
-    check(seen.findings, code, "error", f"nvidia-smi with exit code {exit_code} ({said}) and kernel module 580.95.05", wanted, fix)
+    check(
+        seen.findings,
+        code,
+        "error",
+        f"nvidia-smi with exit code {exit_code} ({said}) and kernel module 580.95.05",
+        wanted,
+        fix,
+    )
     assert len(seen.findings) == 1
     assert not seen.usable
 
@@ -211,7 +273,9 @@ def test_a_device_that_cannot_be_used_stops_auto_and_names_the_way_out(fake: Fak
     assert refusal.endswith("nvidia_driver_gpu=none accepts the CPU.")
 
 
-def test_a_hanging_nvidia_smi_is_left_within_the_limit(fake: FakeGpuHost, monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path) -> None:
+def test_a_hanging_nvidia_smi_is_left_within_the_limit(
+    fake: FakeGpuHost, monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path
+) -> None:
     monkeypatch.setattr(nvidia, "TIME_LIMIT", 0.3)
     fake.device()
     # The child of the script holds its output open and would be waited for by a plain kill.
@@ -219,7 +283,14 @@ def test_a_hanging_nvidia_smi_is_left_within_the_limit(fake: FakeGpuHost, monkey
     seen = fake.observe()
     child = int((tmp_path / "child").read_text(encoding="ascii"))
     waiting.until(lambda: not processes.find(child))
-    check(seen.findings, "smi_hangs", "error", "an nvidia-smi that did not end within 0.3 s", "an answer of the driver", "reboot the host")
+    check(
+        seen.findings,
+        "smi_hangs",
+        "error",
+        "an nvidia-smi that did not end within 0.3 s",
+        "an answer of the driver",
+        "reboot the host",
+    )
 
 
 @pytest.mark.parametrize(("version", "found"), [("524.255.99", ["driver_too_old"]), ("525.0.0", []), ("525.60.13", [])])
@@ -233,17 +304,32 @@ def test_the_oldest_driver_is_used(fake: FakeGpuHost, version: str, found: list[
 def test_a_driver_too_old_to_be_used(fake: FakeGpuHost) -> None:
     fake.healthy(document("v100_driver_470"), "0000:3b:00.0")
     seen = fake.observe()
-    check(seen.findings, "driver_too_old", "error", "NVIDIA driver 470.256.02", "525 or newer", "580 or newer runs CUDA 13")
+    check(
+        seen.findings,
+        "driver_too_old",
+        "error",
+        "NVIDIA driver 470.256.02",
+        "525 or newer",
+        "580 or newer runs CUDA 13",
+    )
     assert seen.driver == nvidia_smi.Driver("470.256.02", "11.4", "580.95.05")
     assert (seen.gpus, [gpu.name for gpu in seen.listed]) == ((), ["Tesla V100S-PCIE-32GB"])
     assert fake.calls() == ONE_CALL
 
 
-@pytest.mark.parametrize("log", ["", "<nvidia_smi_log><gpu></nvidia_smi_log>", document("h100_driver_580")[:-40]], ids=["empty", "not well formed", "cut"])
+@pytest.mark.parametrize(
+    "log",
+    ["", "<nvidia_smi_log><gpu></nvidia_smi_log>", document("h100_driver_580")[:-40]],
+    ids=["empty", "not well formed", "cut"],
+)
 def test_unreadable_output(fake: FakeGpuHost, log: str) -> None:
     fake.healthy()
     fake.smi(log)
     (finding,) = fake.observe().findings
-    assert (finding.code, finding.severity, finding.wanted) == ("smi_unreadable", "error", "the XML of 'nvidia-smi -q -x'")
+    assert (finding.code, finding.severity, finding.wanted) == (
+        "smi_unreadable",
+        "error",
+        "the XML of 'nvidia-smi -q -x'",
+    )
     assert finding.found.startswith("output of nvidia-smi that cannot be read (")
     assert "half upgraded" in finding.fix

@@ -1,6 +1,8 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""Compute capabilities, of which the XML says nothing: out of the architecture, a compiled library, and only then nvidia-smi again."""
+"""Compute capabilities, of which the XML says nothing: out of the architecture, a compiled library, and only then
+nvidia-smi again.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,12 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia import cap
 from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia import nvml as nvidia_nvml
 from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia import observe as nvidia
 from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia import smi as nvidia_smi
-from ansible_collections.llama_fleet.core.tests.unit.fake_gpu_host import FakeGpuHost, add_library, document, has_compiler
+from ansible_collections.llama_fleet.core.tests.unit.fake_gpu_host import (
+    FakeGpuHost,
+    add_library,
+    document,
+    has_compiler,
+)
 from ansible_collections.llama_fleet.core.tests.unit.fake_runner import FakeRunner
 
 GB10 = "GPU-0f4f1b7d-2a6c-5e8b-8d3e-6c5b4a3f2e33"
@@ -37,9 +44,16 @@ def fake(tmp_path: pathlib.Path) -> FakeGpuHost:
 
 @compiled
 @pytest.mark.parametrize(
-    ("name", "uuid", "capability"), [("a100_driver_570", A100, "8.0"), ("rtx_pro_6000_driver_615", PRO_6000, "12.0"), ("gb10_driver_610", GB10, "12.1")]
+    ("name", "uuid", "capability"),
+    [
+        ("a100_driver_570", A100, "8.0"),
+        ("rtx_pro_6000_driver_615", PRO_6000, "12.0"),
+        ("gb10_driver_610", GB10, "12.1"),
+    ],
 )
-def test_the_drivers_library_tells_what_an_architecture_does_not(fake: FakeGpuHost, name: str, uuid: str, capability: str) -> None:
+def test_the_drivers_library_tells_what_an_architecture_does_not(
+    fake: FakeGpuHost, name: str, uuid: str, capability: str
+) -> None:
     fake.healthy(document(name))
     add_library(fake, {"GPU-00": "1.0", uuid: capability})
     assert [gpu.compute_capability for gpu in fake.observe().gpus] == [capability]
@@ -84,14 +98,25 @@ def test_the_child_gets_its_text_out_of_an_archive_too(tmp_path: pathlib.Path) -
     """Ansible sends modules as one."""
     with zipfile.ZipFile(tmp_path / "payload.zip", "w") as archive:
         archive.write(str(nvidia_nvml.__file__), "nvidia_nvml.py")
-    program = f"import sys; sys.path.insert(0, {str(tmp_path / 'payload.zip')!r}); import nvidia_nvml; sys.stdout.write(nvidia_nvml.source())"
+    program = (
+        f"import sys; sys.path.insert(0, {str(tmp_path / 'payload.zip')!r}); import nvidia_nvml; "
+        f"sys.stdout.write(nvidia_nvml.source())"
+    )
     done = commands.run([sys.executable, "-I", "-S", "-c", program], timeout=60)
     assert done.stdout == nvidia_nvml.source()
     assert "nvmlInit_v2" in done.stdout
 
 
 def test_where_the_library_may_be(fake: FakeGpuHost) -> None:
-    for folder in ("usr/bin", "usr/lib64", "usr/lib", "usr/lib/wsl/lib", "run/opengl-driver/lib", "usr/local/nvidia/lib64", "opt/nvidia/lib64"):
+    for folder in (
+        "usr/bin",
+        "usr/lib64",
+        "usr/lib",
+        "usr/lib/wsl/lib",
+        "run/opengl-driver/lib",
+        "usr/local/nvidia/lib64",
+        "opt/nvidia/lib64",
+    ):
         fake.write(f"{folder}/libnvidia-ml.so.1", "")
     runner = FakeRunner()
     host = dataclasses.replace(fake.host, run=runner)

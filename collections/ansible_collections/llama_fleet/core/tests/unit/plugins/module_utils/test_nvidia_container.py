@@ -57,7 +57,10 @@ def test_a_description_that_fits(fake: FakeGpuHost) -> None:
     fake.write("etc/cdi/nvidia.yaml", description())
     fake.write("etc/cdi/other.yaml", description(kind="example.com/device"))
     fake.write("etc/cdi/readme.txt", description())
-    fake.program("nvidia-ctk", "echo 'NVIDIA Container Toolkit CLI version 1.17.8'; echo 'commit: f202b80a9b9d0db00d9b1d73c0128c8962c55f4d'")
+    fake.program(
+        "nvidia-ctk",
+        "echo 'NVIDIA Container Toolkit CLI version 1.17.8'; echo 'commit: f202b80a9b9d0db00d9b1d73c0128c8962c55f4d'",
+    )
     devices = ("0", "GPU-5f3a9c1e-0b7d-4a52-9d0e-2c61f8b7e410", "all")
     expected = Support("1.17.8", (Cdi("/etc/cdi/nvidia.yaml", DRIVER, devices, True),), True)
     assert nvidia_container.look(fake.host, DRIVER) == expected
@@ -69,7 +72,10 @@ def test_a_description_that_fits(fake: FakeGpuHost) -> None:
 def test_a_description_in_json_and_through_a_link(fake: FakeGpuHost) -> None:
     device = {"name": "all", "containerEdits": {"deviceNodes": [{"path": "/dev/nvidia0"}]}}
     mounts = {"mounts": [{"hostPath": "/usr/lib/libcuda.so.570.10"}]}
-    fake.write("run/cdi/nvidia.json", json.dumps({"cdiVersion": "0.5.0", "kind": "nvidia.com/gpu", "devices": [device], "containerEdits": mounts}))
+    fake.write(
+        "run/cdi/nvidia.json",
+        json.dumps({"cdiVersion": "0.5.0", "kind": "nvidia.com/gpu", "devices": [device], "containerEdits": mounts}),
+    )
     (fake.root / "var").mkdir()
     (fake.root / "var/run").symlink_to(fake.root / "run")
     (seen,) = nvidia_container.look(fake.host, DRIVER).cdi
@@ -81,7 +87,10 @@ def test_a_description_in_json_and_through_a_link(fake: FakeGpuHost) -> None:
     [
         (description("580.65.06"), "/etc/cdi/nvidia.yaml, made for driver 580.65.06"),
         (description(node="nvidia7"), "/etc/cdi/nvidia.yaml, with a GPU that is not there"),
-        (description() + "  - hostPath: /usr/lib32/libcuda.so.570.1.2\n", "/etc/cdi/nvidia.yaml, made for driver 570.1.2"),
+        (
+            description() + "  - hostPath: /usr/lib32/libcuda.so.570.1.2\n",
+            "/etc/cdi/nvidia.yaml, made for driver 570.1.2",
+        ),
     ],
 )
 @pytest.mark.parametrize(("runtime", "severity"), [("", "warning"), ("docker", "warning"), ("quadlet", "error")])
@@ -89,7 +98,14 @@ def test_a_stale_description(fake: FakeGpuHost, text: str, found: str, runtime: 
     fake.write("etc/cdi/nvidia.yaml", text)
     fake.program("nvidia-container-cli", "exit 0")
     findings = fake.findings(Requirements(runtime=runtime))
-    check(findings, "cdi_stale", severity, found, f"driver {DRIVER} and its GPUs", "nvidia-ctk cdi generate --output=/etc/cdi/nvidia.yaml")
+    check(
+        findings,
+        "cdi_stale",
+        severity,
+        found,
+        f"driver {DRIVER} and its GPUs",
+        "nvidia-ctk cdi generate --output=/etc/cdi/nvidia.yaml",
+    )
     assert len(findings) == 1
 
 
@@ -106,7 +122,14 @@ def test_a_description_of_wsl_names_no_driver(fake: FakeGpuHost) -> None:
 
 def test_what_each_runtime_needs(fake: FakeGpuHost) -> None:
     found = "no description of nvidia.com/gpu in /etc/cdi or /var/run/cdi"
-    check(fake.findings(Requirements(runtime="quadlet")), "cdi_missing", "error", found, "podman can hand on", "nvidia-ctk cdi generate")
+    check(
+        fake.findings(Requirements(runtime="quadlet")),
+        "cdi_missing",
+        "error",
+        found,
+        "podman can hand on",
+        "nvidia-ctk cdi generate",
+    )
     check(
         fake.findings(Requirements(runtime="docker")),
         "container_toolkit_missing",

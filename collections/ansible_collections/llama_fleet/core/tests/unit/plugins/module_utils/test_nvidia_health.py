@@ -29,7 +29,14 @@ def findings(listed: list[nvidia_smi.Gpu], wanted: tuple[str, ...] = ()) -> list
 @pytest.mark.parametrize(
     ("values", "code", "severity", "found", "wanted", "fix"),
     [
-        ({"compute_mode": "Prohibited"}, "compute_prohibited", "error", f"{NAME} in compute mode Prohibited", "lets programs compute", "-c DEFAULT"),
+        (
+            {"compute_mode": "Prohibited"},
+            "compute_prohibited",
+            "error",
+            f"{NAME} in compute mode Prohibited",
+            "lets programs compute",
+            "-c DEFAULT",
+        ),
         (
             {"current_mig": "Enabled", "pending_mig": "Enabled"},
             "mig_without_instances",
@@ -38,8 +45,22 @@ def findings(listed: list[nvidia_smi.Gpu], wanted: tuple[str, ...] = ()) -> list
             "a MIG device",
             "nvidia-smi mig -i 0 -cgi 0 -C",
         ),
-        ({"gpu_recovery_action": "Reset"}, "gpu_reset_needed", "error", f"{NAME}, whose driver asks for a reset", "needs no reset", "--gpu-reset -i 0"),
-        ({"gpu_recovery_action": "Reboot"}, "gpu_reset_needed", "error", f"{NAME}, whose driver asks for a reboot", "needs no reset", "reboot the host"),
+        (
+            {"gpu_recovery_action": "Reset"},
+            "gpu_reset_needed",
+            "error",
+            f"{NAME}, whose driver asks for a reset",
+            "needs no reset",
+            "--gpu-reset -i 0",
+        ),
+        (
+            {"gpu_recovery_action": "Reboot"},
+            "gpu_reset_needed",
+            "error",
+            f"{NAME}, whose driver asks for a reboot",
+            "needs no reset",
+            "reboot the host",
+        ),
         (
             {"gpu_recovery_action": "Drain and Reset"},
             "recovery_recommended",
@@ -56,8 +77,22 @@ def findings(listed: list[nvidia_smi.Gpu], wanted: tuple[str, ...] = ()) -> list
             "several programs",
             "-c DEFAULT",
         ),
-        ({"pending_mig": "Enabled"}, "mig_mode_pending", "warning", f"{NAME} with MIG disabled and enabled after a reset", "one MIG mode", "--gpu-reset"),
-        ({"pending_ecc": "Disabled"}, "ecc_mode_pending", "warning", f"{NAME} with ECC enabled and disabled after a reset", "one ECC mode", "--gpu-reset"),
+        (
+            {"pending_mig": "Enabled"},
+            "mig_mode_pending",
+            "warning",
+            f"{NAME} with MIG disabled and enabled after a reset",
+            "one MIG mode",
+            "--gpu-reset",
+        ),
+        (
+            {"pending_ecc": "Disabled"},
+            "ecc_mode_pending",
+            "warning",
+            f"{NAME} with ECC enabled and disabled after a reset",
+            "one ECC mode",
+            "--gpu-reset",
+        ),
         (
             {"remapped_row_pending": "Yes"},
             "ecc_repair_pending",
@@ -114,5 +149,7 @@ def test_of_two_gpus_the_one_that_cannot_be_used_is_left_out_with_a_warning() ->
     listed = gpus({"compute_mode": "Prohibited"}, "h100_sxm_driver_580", 2)
     assert [gpu.index for gpu in nvidia_health.usable(listed)] == [1]
     assert codes(findings(listed)) == [("compute_prohibited", "warning")]
-    assert codes(findings(listed, (listed[0].uuid,))) == [("compute_prohibited", "error")], "it is asked for by its name"
+    assert codes(findings(listed, (listed[0].uuid,))) == [("compute_prohibited", "error")], (
+        "it is asked for by its name"
+    )
     assert codes(findings(listed, (listed[1].uuid,))) == [("compute_prohibited", "warning")]

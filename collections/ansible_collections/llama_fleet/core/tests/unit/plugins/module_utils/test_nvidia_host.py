@@ -1,6 +1,8 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""Everything that is looked at, together: on a healthy host, on one with all sorts of things, and whatever a driver says."""
+"""Everything that is looked at, together: on a healthy host, on one with all sorts of things, and whatever a driver
+says.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +37,9 @@ def fake(tmp_path: pathlib.Path) -> FakeGpuHost:
 def test_a_healthy_host_has_no_findings(fake: FakeGpuHost) -> None:
     fake.healthy()
     fake.kernel_log(
-        "Linux version 6.8", "NVRM: loading NVIDIA UNIX Open Kernel Module", "nvidia: module verification failed: signature missing - tainting kernel"
+        "Linux version 6.8",
+        "NVRM: loading NVIDIA UNIX Open Kernel Module",
+        "nvidia: module verification failed: signature missing - tainting kernel",
     )
     assert codes(fake.findings()) == []
     assert fake.calls() == ["nvidia-smi -q -x"]
@@ -58,19 +62,40 @@ def lasting(tmp_path_factory: pytest.TempPathFactory) -> FakeGpuHost:
 
 
 @hypothesis.settings(max_examples=60, deadline=None, derandomize=True, database=None)
-@hypothesis.given(st.sampled_from(["a100_mig_driver_535", "rtx3090_desktop_driver_550", "h100_sxm_driver_580"]), st.integers(0, 2**32), st.integers(0, 255))
-def test_whatever_a_driver_says_is_findings_and_no_traceback(lasting: FakeGpuHost, name: str, seed: int, code: int) -> None:
+@hypothesis.given(
+    st.sampled_from(["a100_mig_driver_535", "rtx3090_desktop_driver_550", "h100_sxm_driver_580"]),
+    st.integers(0, 2**32),
+    st.integers(0, 255),
+)
+def test_whatever_a_driver_says_is_findings_and_no_traceback(
+    lasting: FakeGpuHost, name: str, seed: int, code: int
+) -> None:
     source = random.Random(seed)
     words = re.split(r"(>[^<\n]+<)", document(name, 2))
     for place in source.sample(range(1, len(words), 2), source.randrange(30)):
-        words[place] = source.choice([">Yes<", ">Enabled<", ">GPU is lost<", ">9999999999 MiB<", ">-1<", f"{words[place][:-1]}x<", "><", ">\x01<"])
+        words[place] = source.choice(
+            [
+                ">Yes<",
+                ">Enabled<",
+                ">GPU is lost<",
+                ">9999999999 MiB<",
+                ">-1<",
+                f"{words[place][:-1]}x<",
+                "><",
+                ">\x01<",
+            ]
+        )
     text = "".join(words)
     # Whole as often as not.
     text = source.choice([text, text[: source.randrange(len(text))]])
 
     class Said(FakeRunner):
         def answer(self, command: list[str]) -> Result:
-            return Result(source.choice([0, 0, code]), text if command[1:] == ["-q", "-x"] else f"{text[200:260]}\nGPU-1 8.0\n", "")
+            return Result(
+                source.choice([0, 0, code]),
+                text if command[1:] == ["-q", "-x"] else f"{text[200:260]}\nGPU-1 8.0\n",
+                "",
+            )
 
     host = dataclasses.replace(lasting.host, run=Said())
     wanted = Requirements("999", "13.0", 10**6, ("GPU-1",), 0, "99.0", "quadlet", "llama")
@@ -84,7 +109,14 @@ def test_all_at_once_and_the_worst_first(fake: FakeGpuHost) -> None:
     fake.healthy(edited(document("h100_driver_580"), compute_mode="Exclusive_Process", pending_ecc="Disabled"))
     (fake.root / "dev/nvidia-uvm").unlink()
     fake.kernel_log(XID_79.replace(" 79,", " 94,"))
-    wanted = Requirements(min_driver="590", toolkit_version="13.5", min_free_memory=90000, count=2, compute_capability="10.0", runtime="quadlet")
+    wanted = Requirements(
+        min_driver="590",
+        toolkit_version="13.5",
+        min_free_memory=90000,
+        count=2,
+        compute_capability="10.0",
+        runtime="quadlet",
+    )
     findings = fake.findings(wanted)
     assert codes(findings) == [
         ("gpus_missing", "error"),

@@ -28,7 +28,10 @@ def fake(tmp_path: pathlib.Path) -> FakeGpuHost:
 def test_version_of_each_kind_of_kernel_module(fake: FakeGpuHost) -> None:
     fake.module("580.65.06")
     assert nvidia_kernel.module_version(fake.root) == "580.65.06"
-    fake.write("proc/driver/nvidia/version", "NVRM version: NVIDIA UNIX x86_64 Kernel Module  535.183.06  Wed Jun 26 06:46:07 UTC 2024\n")
+    fake.write(
+        "proc/driver/nvidia/version",
+        "NVRM version: NVIDIA UNIX x86_64 Kernel Module  535.183.06  Wed Jun 26 06:46:07 UTC 2024\n",
+    )
     assert nvidia_kernel.module_version(fake.root) == "535.183.06"
     fake.write("proc/driver/nvidia/version", "NVRM version: NVIDIA UNIX\n")
     assert nvidia_kernel.module_version(fake.root) == ""
@@ -53,7 +56,9 @@ def test_a_module_for_the_running_kernel(fake: FakeGpuHost, file: str, there: bo
     assert nvidia_kernel.has_module(fake.root) is there
 
 
-@pytest.mark.parametrize(("content", "on"), [(b"\x06\0\0\0\x01", True), (b"\x06\0\0\0\0", False), (b"", False), (None, False)])
+@pytest.mark.parametrize(
+    ("content", "on"), [(b"\x06\0\0\0\x01", True), (b"\x06\0\0\0\0", False), (b"", False), (None, False)]
+)
 def test_secure_boot(fake: FakeGpuHost, content: bytes | None, on: bool) -> None:
     if content is not None:
         fake.write("sys/firmware/efi/efivars/SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c", "").write_bytes(content)
@@ -120,7 +125,10 @@ def test_a_ring_that_never_ends_is_left_where_nothing_more_is_there(fake: FakeGp
 
 def test_a_log_file_counts_from_the_last_start_on(fake: FakeGpuHost) -> None:
     start = "Nov 22 11:00:00 gpu kernel: [    0.000000] Linux version 6.8.0"
-    fake.write("var/log/kern.log", f"{start}\nNov 22 11:00:09 gpu kernel: [    9.1] {XID}\n{start}\nNov 22 12:00:00 gpu kernel: [ 1.0] eth0: up\n")
+    fake.write(
+        "var/log/kern.log",
+        f"{start}\nNov 22 11:00:09 gpu kernel: [    9.1] {XID}\n{start}\nNov 22 12:00:00 gpu kernel: [ 1.0] eth0: up\n",
+    )
     assert XID not in nvidia_kernel.log(fake.root)
     assert "eth0: up" in nvidia_kernel.log(fake.root)
     fake.write("var/log/kern.log", f"x\n{XID}\n")
@@ -145,7 +153,10 @@ def test_fatal_xids_are_the_last_of_each_gpu() -> None:
         (
             [
                 "NVRM: The NVIDIA GPU 0000:17:00.0 (PCI ID: 10de:1bb3)",
-                "NVRM: installed in this system is not supported by open nvidia.ko because it does not include the required GPU",
+                (
+                    "NVRM: installed in this system is not supported by open nvidia.ko because it does not include the "
+                    "required GPU"
+                ),
                 "NVRM: System Processor (GSP).",
             ],
             {"0000:17:00": "open nvidia.ko"},
@@ -188,7 +199,9 @@ def test_refused_modules(line: str, refused: bool) -> None:
 
 
 def test_places_on_the_bus() -> None:
-    assert {nvidia_kernel.place(address) for address in ("00000000:65:00.0", "0000:65:00.0", "0000:65:00")} == {"0000:65:00"}
+    assert {nvidia_kernel.place(address) for address in ("00000000:65:00.0", "0000:65:00.0", "0000:65:00")} == {
+        "0000:65:00"
+    }
     assert nvidia_kernel.place("0000000F:01:00.0") == "000f:01:00"
     assert nvidia_kernel.place("/dev/nvidia0") == "/dev/nvidia0"
 

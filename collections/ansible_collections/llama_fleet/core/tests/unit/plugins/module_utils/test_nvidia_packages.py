@@ -46,9 +46,15 @@ def fake(tmp_path: pathlib.Path) -> FakeGpuHost:
     """An Ubuntu whose driver has an update, unattended-upgrades with its defaults."""
     host = FakeGpuHost(tmp_path)
     host.healthy()
-    host.write("etc/apt/apt.conf.d/20auto-upgrades", 'APT::Periodic::Update-Package-Lists "1";\nAPT::Periodic::Unattended-Upgrade "1";\n')
+    host.write(
+        "etc/apt/apt.conf.d/20auto-upgrades",
+        'APT::Periodic::Update-Package-Lists "1";\nAPT::Periodic::Unattended-Upgrade "1";\n',
+    )
     host.write("etc/apt/apt.conf.d/50unattended-upgrades", DEFAULTS)
-    status = "Package: libc6\nStatus: install ok installed\nVersion: 2\n\nPackage: {}\nStatus: {} ok installed\nPriority: optional\n"
+    status = (
+        "Package: libc6\nStatus: install ok installed\nVersion: 2\n\nPackage: {}\nStatus: {} ok "
+        "installed\nPriority: optional\n"
+    )
     host.write("var/lib/dpkg/status", status.format(PACKAGE, "install"))
     host.program("unattended-upgrade", "exit 1")
     apt(host, policy())
@@ -62,7 +68,14 @@ def apt(host: FakeGpuHost, said: str, code: int = 0) -> None:
 
 def test_a_driver_about_to_be_replaced(fake: FakeGpuHost) -> None:
     found = f"{PACKAGE} {OLD}, which unattended-upgrades is about to replace by {NEW}"
-    check(fake.findings(), "unattended_upgrade", "warning", found, "as the loaded kernel module is", f"apt-mark hold {PACKAGE}")
+    check(
+        fake.findings(),
+        "unattended_upgrade",
+        "warning",
+        found,
+        "as the loaded kernel module is",
+        f"apt-mark hold {PACKAGE}",
+    )
     assert len(fake.findings()) == 1
     assert fake.examine().seen.usable
     assert fake.calls("apt-cache")[0] == f"apt-cache policy {PACKAGE}"
@@ -74,7 +87,10 @@ def test_a_driver_about_to_be_replaced(fake: FakeGpuHost) -> None:
     [
         ("etc/apt/apt.conf.d/99local", 'APT::Periodic::Unattended-Upgrade "0";\n'),
         ("etc/apt/apt.conf.d/20auto-upgrades", '// APT::Periodic::Unattended-Upgrade "1";\n'),
-        ("etc/apt/apt.conf.d/51nvidia", 'Unattended-Upgrade::Package-Blacklist {\n  "linux-";\n  "(lib)?nvidia";\n};\n'),
+        (
+            "etc/apt/apt.conf.d/51nvidia",
+            'Unattended-Upgrade::Package-Blacklist {\n  "linux-";\n  "(lib)?nvidia";\n};\n',
+        ),
         ("var/lib/dpkg/status", f"Package: {PACKAGE}\nStatus: hold ok installed\n"),
         ("var/lib/dpkg/status", f"Package: {PACKAGE}\nStatus: deinstall ok config-files\n"),
         ("var/lib/dpkg/status", "Package: libc6\nStatus: install ok installed\n"),
@@ -106,7 +122,16 @@ def test_a_strange_pattern_keeps_nothing_back(fake: FakeGpuHost) -> None:
         (policy(pocket="noble-updates"), "", 0),
         (policy(pocket="noble-updates"), '"${distro_id}:${distro_codename}-updates";', 1),
         (policy(pocket="noble"), "", 0),
-        (policy(pocket="noble-updates/restricted amd64 Packages\n        500 http://security.example.org/ubuntu noble-security"), "", 1),
+        (
+            policy(
+                pocket=(
+                    "noble-updates/restricted amd64 Packages\n        500 http://security.example.org/ubuntu "
+                    "noble-security"
+                )
+            ),
+            "",
+            1,
+        ),
         (policy(pocket="trixie"), '"origin=Debian,codename=${distro_codename},label=Debian";', 1),
         (policy(old="(none)"), "", 0),
         ("", "", 0),

@@ -16,7 +16,10 @@ from ansible_collections.llama_fleet.core.tests.unit.fake_gpu_host import FakeGp
 if typing.TYPE_CHECKING:
     import pathlib
 
-NO_CONTACT = "NVIDIA-SMI has failed because it couldn't communicate with the NVIDIA driver. Make sure that the latest NVIDIA driver is installed and running."
+NO_CONTACT = (
+    "NVIDIA-SMI has failed because it couldn't communicate with the NVIDIA driver. Make sure that the latest "
+    "NVIDIA driver is installed and running."
+)
 XID_79 = "NVRM: Xid (PCI:0000:65:00): 79, pid='<unknown>', name=<unknown>, GPU has fallen off the bus."
 DEVICE = "0000:65:00.0"
 
@@ -45,7 +48,14 @@ def test_nouveau_bound(fake: FakeGpuHost) -> None:
 def test_a_device_that_is_kept_for_virtual_machines(fake: FakeGpuHost) -> None:
     unloaded(fake, driver="vfio-pci")
     found = f"the NVIDIA device {DEVICE}, which is kept for virtual machines"
-    check(fake.findings(), "device_handed_on", "error", found, "this host uses itself", "take the device back from vfio-pci")
+    check(
+        fake.findings(),
+        "device_handed_on",
+        "error",
+        found,
+        "this host uses itself",
+        "take the device back from vfio-pci",
+    )
     fake.device("0000:66:00.0", driver="")
     assert codes(fake.findings()) == [("driver_not_loaded", "error")], "the other one may be ours"
 
@@ -60,7 +70,14 @@ def test_module_not_loaded(fake: FakeGpuHost) -> None:
 def test_module_not_built_for_the_running_kernel(fake: FakeGpuHost) -> None:
     unloaded(fake, built=False)
     found = "no nvidia kernel module for the running kernel 6.8.0-50-generic"
-    check(fake.findings(), "module_not_built", "error", found, "built for this kernel", "headers of kernel 6.8.0-50-generic and run 'dkms autoinstall'")
+    check(
+        fake.findings(),
+        "module_not_built",
+        "error",
+        found,
+        "built for this kernel",
+        "headers of kernel 6.8.0-50-generic and run 'dkms autoinstall'",
+    )
     assert len(fake.findings()) == 1
 
 
@@ -69,17 +86,29 @@ def test_module_and_user_space_of_different_versions(fake: FakeGpuHost) -> None:
     fake.module("580.65.06")
     fake.nodes()
     fake.smi("Failed to initialize NVML: Driver/library version mismatch\nNVML library version: 580.95", 18)
-    found = "nvidia-smi with exit code 18 (Failed to initialize NVML: Driver/library version mismatch NVML library version: 580.95) and kernel module 580.65.06"
+    found = (
+        "nvidia-smi with exit code 18 (Failed to initialize NVML: Driver/library version mismatch NVML library "
+        "version: 580.95) and kernel module 580.65.06"
+    )
     check(fake.findings(), "driver_mismatch", "error", found, "of the same version", "reboot the host")
     assert len(fake.findings()) == 1
 
 
-@pytest.mark.parametrize(("state", "what"), [("\x06\0\0\0\x01", "Secure Boot"), ("\x06\0\0\0\0", "a kernel that enforces signatures")])
+@pytest.mark.parametrize(
+    ("state", "what"), [("\x06\0\0\0\x01", "Secure Boot"), ("\x06\0\0\0\0", "a kernel that enforces signatures")]
+)
 def test_secure_boot_refuses_the_module(fake: FakeGpuHost, state: str, what: str) -> None:
     unloaded(fake)
     fake.write("sys/firmware/efi/efivars/SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c", state)
     fake.kernel_log("Loading of module with unavailable key is rejected")
-    check(fake.findings(), "secure_boot", "error", f"{what} that refused the nvidia kernel module", "the firmware trusts", "mokutil --import")
+    check(
+        fake.findings(),
+        "secure_boot",
+        "error",
+        f"{what} that refused the nvidia kernel module",
+        "the firmware trusts",
+        "mokutil --import",
+    )
     assert len(fake.findings()) == 1
     fake.kernel_log("nothing of the kind")
     assert codes(fake.findings()) == [("driver_not_loaded", "error")]
@@ -89,7 +118,14 @@ def test_no_device_files(fake: FakeGpuHost) -> None:
     fake.healthy()
     (fake.root / "dev/nvidiactl").unlink()
     (fake.root / "dev/nvidia0").unlink()
-    check(fake.findings(), "device_nodes_missing", "warning", "no /dev/nvidiactl and no /dev/nvidia0", "device files", "nvidia-modprobe -c 0 -u")
+    check(
+        fake.findings(),
+        "device_nodes_missing",
+        "warning",
+        "no /dev/nvidiactl and no /dev/nvidia0",
+        "device files",
+        "nvidia-modprobe -c 0 -u",
+    )
     fake.smi("Failed to initialize NVML: Insufficient Permissions", 4)
     assert codes(fake.findings()) == [("no_permission", "error"), ("device_nodes_missing", "error")]
 
@@ -101,7 +137,9 @@ def test_no_device_files(fake: FakeGpuHost) -> None:
         (Requirements(runtime="systemd"), None, "of the unit, which is in no group may"),
     ],
 )
-def test_wrong_rights_for_the_user_of_the_service(fake: FakeGpuHost, wanted: Requirements, account: Account | None, user: str) -> None:
+def test_wrong_rights_for_the_user_of_the_service(
+    fake: FakeGpuHost, wanted: Requirements, account: Account | None, user: str
+) -> None:
     fake.healthy()
     assert codes(fake.findings(wanted, account)) == []
     node = fake.root / "dev/nvidia0"
@@ -123,14 +161,23 @@ def test_wrong_rights_for_the_user_of_the_service(fake: FakeGpuHost, wanted: Req
         (False, True, "", "error", "on the container's host, and start the container with /dev/nvidia-uvm"),
     ],
 )
-def test_nvidia_uvm_not_loaded(fake: FakeGpuHost, helper: bool, container: bool, runtime: str, severity: str, fix: str) -> None:
+def test_nvidia_uvm_not_loaded(
+    fake: FakeGpuHost, helper: bool, container: bool, runtime: str, severity: str, fix: str
+) -> None:
     fake.healthy()
     (fake.root / "dev/nvidia-uvm").unlink()
     if helper:
         fake.program("nvidia-modprobe", "exit 0")
     if container:
         fake.write(".dockerenv", "")
-    check(fake.findings(Requirements(runtime=runtime)), "uvm_missing", severity, "no /dev/nvidia-uvm", "without which CUDA sees no GPU", fix)
+    check(
+        fake.findings(Requirements(runtime=runtime)),
+        "uvm_missing",
+        severity,
+        "no /dev/nvidia-uvm",
+        "without which CUDA sees no GPU",
+        fix,
+    )
     assert fake.calls("nvidia-modprobe") == [], "nothing is changed"
 
 
@@ -158,7 +205,9 @@ def test_a_container_with_some_of_the_hosts_gpus(fake: FakeGpuHost) -> None:
 
 def test_wsl(fake: FakeGpuHost) -> None:
     fake.write("proc/sys/kernel/osrelease", "6.6.87.2-microsoft-standard-WSL2\n")
-    check(fake.findings(), "wsl_without_gpu", "warning", "WSL without an NVIDIA GPU", "driver of Windows", "wsl --update")
+    check(
+        fake.findings(), "wsl_without_gpu", "warning", "WSL without an NVIDIA GPU", "driver of Windows", "wsl --update"
+    )
     assert len(fake.findings()) == 1
     assert nvidia.judged("required", fake.examine().seen).findings[0].severity == "error"
     fake.smi(document("h100_driver_580"))
@@ -171,12 +220,25 @@ def test_wsl(fake: FakeGpuHost) -> None:
 
 def test_a_gpu_fallen_off_the_bus(fake: FakeGpuHost) -> None:
     fake.healthy()
-    fake.smi("Unable to determine the device handle for GPU0000:65:00.0: GPU is lost.  Reboot the system to recover this GPU", 15)
+    fake.smi(
+        (
+            "Unable to determine the device handle for GPU0000:65:00.0: GPU is lost.  Reboot the system to recover "
+            "this GPU"
+        ),
+        15,
+    )
     fake.kernel_log(XID_79)
     found = "the GPU at 0000:65:00 with Xid 79 in the kernel log (fallen off the bus)"
     findings = fake.findings()
     assert codes(findings) == [("gpu_off_bus", "error")] * 2
-    check(findings[1:] if findings[0].found != found else findings[:1], "gpu_off_bus", "error", found, "without errors", "reboot the host")
+    check(
+        findings[1:] if findings[0].found != found else findings[:1],
+        "gpu_off_bus",
+        "error",
+        found,
+        "without errors",
+        "reboot the host",
+    )
 
 
 def test_a_gpu_that_has_left_the_bus_for_good_is_an_error_and_no_cpu_host(fake: FakeGpuHost) -> None:
@@ -185,7 +247,10 @@ def test_a_gpu_that_has_left_the_bus_for_good_is_an_error_and_no_cpu_host(fake: 
     fake.kernel_log(XID_79)
     findings = fake.findings()
     assert codes(findings) == [("gpu_off_bus", "error"), ("no_device", "warning"), ("no_usable_gpu", "warning")]
-    assert findings[0].found == "a GPU at 0000:65:00 that has left the bus with Xid 79 in the kernel log (fallen off the bus)"
+    assert (
+        findings[0].found
+        == "a GPU at 0000:65:00 that has left the bus with Xid 79 in the kernel log (fallen off the bus)"
+    )
     assert nvidia.refusal("auto", fake.examine().seen)
 
 
@@ -199,7 +264,10 @@ def test_one_gpu_of_two_fallen_off_the_bus_is_a_warning(fake: FakeGpuHost) -> No
 def test_other_fatal_xids_of_a_gpu_that_answers_again(fake: FakeGpuHost) -> None:
     fake.healthy()
     fake.kernel_log(XID_79.replace(" 79,", " 119,"))
-    found = "GPU 0 (NVIDIA H100 80GB HBM3 at 00000000:65:00.0) with Xid 119 in the kernel log (a firmware that does not answer)"
+    found = (
+        "GPU 0 (NVIDIA H100 80GB HBM3 at 00000000:65:00.0) with Xid 119 in the kernel log (a firmware that does "
+        "not answer)"
+    )
     check(fake.findings(), "gpu_xid", "warning", found, "without errors since the host started", "power supply")
 
 
@@ -213,10 +281,20 @@ def test_other_fatal_xids_of_a_gpu_that_answers_again(fake: FakeGpuHost) -> None
 def test_a_gpu_that_the_driver_does_not_support(fake: FakeGpuHost, by: str, fix: str) -> None:
     fake.healthy()
     fake.smi("No devices were found", 6)
-    fake.kernel_log("NVRM: The NVIDIA GPU 0000:65:00.0 (PCI ID: 10de:1bb3)", f"NVRM: installed in this system is not supported by {by}")
+    fake.kernel_log(
+        "NVRM: The NVIDIA GPU 0000:65:00.0 (PCI ID: 10de:1bb3)",
+        f"NVRM: installed in this system is not supported by {by}",
+    )
     assert codes(fake.findings()) == [("no_usable_gpu", "error"), ("gpu_unsupported", "error")]
     name = by.partition(" because")[0].rstrip(".")
-    check(fake.findings(), "gpu_unsupported", "error", f"the GPU 0000:65:00, not supported by {name}", "supports the GPU", fix)
+    check(
+        fake.findings(),
+        "gpu_unsupported",
+        "error",
+        f"the GPU 0000:65:00, not supported by {name}",
+        "supports the GPU",
+        fix,
+    )
 
 
 def test_a_gpu_that_does_not_start(fake: FakeGpuHost) -> None:
@@ -228,14 +306,23 @@ def test_a_gpu_that_does_not_start(fake: FakeGpuHost) -> None:
 
 
 def switches(fake: FakeGpuHost, state: str) -> None:
-    fake.healthy(edited(document("h100_sxm_driver_580", 8).replace("<state>Completed<", f"<state>{state}<")), "0000:1b:00.0")
+    fake.healthy(
+        edited(document("h100_sxm_driver_580", 8).replace("<state>Completed<", f"<state>{state}<")), "0000:1b:00.0"
+    )
     fake.device("0000:07:00.0", driver="nvidia-nvswitch", pci_class="0x068000")
 
 
 def test_fabric_manager_missing(fake: FakeGpuHost) -> None:
     switches(fake, "In Progress")
     found = "NVSwitches, and no nv-fabricmanager that runs"
-    check(fake.findings(), "fabric_manager_missing", "error", found, "'system not yet initialized'", "start nvidia-fabricmanager in the driver's version")
+    check(
+        fake.findings(),
+        "fabric_manager_missing",
+        "error",
+        found,
+        "'system not yet initialized'",
+        "start nvidia-fabricmanager in the driver's version",
+    )
     fake.write(".dockerenv", "")
     findings = fake.findings()
     assert codes(findings) == [("fabric_not_ready", "warning")], "a container does not see the processes of its host"
@@ -253,7 +340,14 @@ def test_fabric_manager_runs(fake: FakeGpuHost, state: str) -> None:
 def test_one_gpu_of_two_that_waits_for_the_fabric(fake: FakeGpuHost) -> None:
     fake.healthy(edited(document("h100_sxm_driver_580", 2), state="In Progress"), "0000:1b:00.0")
     found = "GPU 0 (NVIDIA H100 80GB HBM3 at 00000000:1B:00.0) with the fabric in progress"
-    check(fake.findings(), "fabric_not_ready", "warning", found, "'system not yet initialized'", "start nvidia-fabricmanager")
+    check(
+        fake.findings(),
+        "fabric_not_ready",
+        "warning",
+        found,
+        "'system not yet initialized'",
+        "start nvidia-fabricmanager",
+    )
 
 
 def test_no_fabric_manager_for_gpus_in_mig_mode(fake: FakeGpuHost) -> None:

@@ -24,11 +24,31 @@ QUICK = hypothesis.settings(max_examples=60, deadline=None, derandomize=True, da
 @pytest.mark.parametrize(
     ("name", "driver", "gpu"),
     [
-        ("v100_driver_470", Driver("470.256.02", "11.4"), ("Tesla V100S-PCIE-32GB", "", 32510, 31806, "00000000:3B:00.0")),
-        ("a100_mig_driver_535", Driver("535.183.06", "12.2"), ("NVIDIA A100-SXM4-80GB", "Ampere", 81920, 80999, "00000000:01:00.0")),
-        ("rtx3090_desktop_driver_550", Driver("550.163.01", "12.4"), ("NVIDIA GeForce RTX 3090", "Ampere", 24576, 2014, "00000000:0A:00.0")),
-        ("a100_driver_570", Driver("570.148.08", "12.8"), ("NVIDIA A100-SXM4-40GB", "Ampere", 40960, 40443, "00000000:06:00.0")),
-        ("h100_sxm_driver_580", Driver("580.105.08", "13.0"), ("NVIDIA H100 80GB HBM3", "Hopper", 81559, 81080, "00000000:1B:00.0")),
+        (
+            "v100_driver_470",
+            Driver("470.256.02", "11.4"),
+            ("Tesla V100S-PCIE-32GB", "", 32510, 31806, "00000000:3B:00.0"),
+        ),
+        (
+            "a100_mig_driver_535",
+            Driver("535.183.06", "12.2"),
+            ("NVIDIA A100-SXM4-80GB", "Ampere", 81920, 80999, "00000000:01:00.0"),
+        ),
+        (
+            "rtx3090_desktop_driver_550",
+            Driver("550.163.01", "12.4"),
+            ("NVIDIA GeForce RTX 3090", "Ampere", 24576, 2014, "00000000:0A:00.0"),
+        ),
+        (
+            "a100_driver_570",
+            Driver("570.148.08", "12.8"),
+            ("NVIDIA A100-SXM4-40GB", "Ampere", 40960, 40443, "00000000:06:00.0"),
+        ),
+        (
+            "h100_sxm_driver_580",
+            Driver("580.105.08", "13.0"),
+            ("NVIDIA H100 80GB HBM3", "Hopper", 81559, 81080, "00000000:1B:00.0"),
+        ),
         ("gb10_driver_610", Driver("610.43.02", "13.3"), ("NVIDIA GB10", "Blackwell", 0, 0, "0000000F:01:00.0")),
         (
             "rtx_pro_6000_driver_615",
@@ -56,7 +76,9 @@ def test_eight_gpus_keep_the_drivers_order() -> None:
     gpus = nvidia_smi.parse_log(document("h100_sxm_driver_580", 8)).gpus
     assert [gpu.index for gpu in gpus] == list(range(8))
     assert len({gpu.uuid for gpu in gpus}) == len({gpu.pci_address for gpu in gpus}) == 8
-    assert {(gpu.fabric_state, gpu.mig_mode, gpu.ecc) for gpu in gpus} == {("completed", "disabled", Ecc("enabled", "enabled"))}
+    assert {(gpu.fabric_state, gpu.mig_mode, gpu.ecc) for gpu in gpus} == {
+        ("completed", "disabled", Ecc("enabled", "enabled"))
+    }
 
 
 def test_mig_devices() -> None:
@@ -84,9 +106,21 @@ def test_processes_are_told_without_their_arguments() -> None:
     ("name", "values", "ecc"),
     [
         ("v100_driver_470", {"pending_retirement": "Yes"}, Ecc("enabled", "enabled", repair_pending=True)),
-        ("a100_driver_570", {"remapped_row_pending": "Yes", "dram_uncorrectable": "3"}, Ecc("enabled", "enabled", 3, repair_pending=True)),
-        ("a100_driver_570", {"remapped_row_failure": "Yes", "pending_ecc": "Disabled"}, Ecc("enabled", "disabled", repair_failed=True)),
-        ("h100_sxm_driver_580", {"sram_uncorrectable_parity": "1", "sram_uncorrectable_secded": "2"}, Ecc("enabled", "enabled", 3)),
+        (
+            "a100_driver_570",
+            {"remapped_row_pending": "Yes", "dram_uncorrectable": "3"},
+            Ecc("enabled", "enabled", 3, repair_pending=True),
+        ),
+        (
+            "a100_driver_570",
+            {"remapped_row_failure": "Yes", "pending_ecc": "Disabled"},
+            Ecc("enabled", "disabled", repair_failed=True),
+        ),
+        (
+            "h100_sxm_driver_580",
+            {"sram_uncorrectable_parity": "1", "sram_uncorrectable_secded": "2"},
+            Ecc("enabled", "enabled", 3),
+        ),
         ("h100_sxm_driver_580", {"tpc_repair_pending": "Yes"}, Ecc("enabled", "enabled", repair_pending=True)),
     ],
 )
@@ -150,7 +184,9 @@ def read(text: str) -> None:
     except ValueError:
         return
     assert all(isinstance(number, int) for gpu in log.gpus for number in (gpu.memory_free_mib, gpu.ecc.uncorrectable))
-    assert all("\n" not in word and len(word) <= 300 for gpu in log.gpus for word in (gpu.uuid, gpu.name, gpu.architecture))
+    assert all(
+        "\n" not in word and len(word) <= 300 for gpu in log.gpus for word in (gpu.uuid, gpu.name, gpu.architecture)
+    )
 
 
 @QUICK
@@ -187,7 +223,13 @@ def test_values_that_no_driver_tells(name: str, seed: int, value: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "| NVIDIA-SMI 580.95.05 |", "<nvidia_smi_log><gpu></nvidia_smi_log>", "<nvidia_smi_log></nvidia_smi_log>", "<nvidia_smi_log>\x01</nvidia_smi_log>"],
+    [
+        "",
+        "| NVIDIA-SMI 580.95.05 |",
+        "<nvidia_smi_log><gpu></nvidia_smi_log>",
+        "<nvidia_smi_log></nvidia_smi_log>",
+        "<nvidia_smi_log>\x01</nvidia_smi_log>",
+    ],
     ids=["empty", "table", "not well formed", "no version", "control character"],
 )
 def test_no_document(text: str) -> None:
@@ -195,7 +237,10 @@ def test_no_document(text: str) -> None:
         nvidia_smi.parse_log(text)
 
 
-@pytest.mark.parametrize(("version", "number"), [("580.95.05", (580, 95, 5)), ("470", (470,)), ("", (0,)), ("[N/A]", (0,)), ("9" * 5000, (999999999,))])
+@pytest.mark.parametrize(
+    ("version", "number"),
+    [("580.95.05", (580, 95, 5)), ("470", (470,)), ("", (0,)), ("[N/A]", (0,)), ("9" * 5000, (999999999,))],
+)
 def test_numbers(version: str, number: tuple[int, ...]) -> None:
     assert nvidia_smi.numbers(version) == number
     assert nvidia_smi.major(version) == number[0]

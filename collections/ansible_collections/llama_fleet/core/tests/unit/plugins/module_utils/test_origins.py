@@ -61,16 +61,37 @@ def test_nothing_but_http_and_https_is_an_address(url: str) -> None:
 @pytest.mark.parametrize(
     "address",
     [
-        *("127.0.0.1", "127.8.9.10", "0.0.0.0", "10.1.2.3", "172.16.0.1", "172.31.255.255", "192.168.0.1", "169.254.169.254", "100.64.0.1", "224.0.0.1"),
+        *(
+            "127.0.0.1",
+            "127.8.9.10",
+            "0.0.0.0",
+            "10.1.2.3",
+            "172.16.0.1",
+            "172.31.255.255",
+            "192.168.0.1",
+            "169.254.169.254",
+            "100.64.0.1",
+            "224.0.0.1",
+        ),
         *("255.255.255.255", "::1", "::", "fe80::1", "fe80::1%eth0", "fc00::1", "fd12:3456::1", "fec0::1", "ff02::1"),
-        *("::ffff:127.0.0.1", "::ffff:10.0.0.1", "64:ff9b::7f00:1", "64:ff9b::a9fe:a9fe", "2002:7f00:1::", "2002:a00:1::1"),
+        *(
+            "::ffff:127.0.0.1",
+            "::ffff:10.0.0.1",
+            "64:ff9b::7f00:1",
+            "64:ff9b::a9fe:a9fe",
+            "2002:7f00:1::",
+            "2002:a00:1::1",
+        ),
     ],
 )
 def test_private_addresses(address: str) -> None:
     assert origins.is_private(address)
 
 
-@pytest.mark.parametrize("address", ["1.1.1.1", "8.8.8.8", "172.32.0.1", "2606:4700::1111", "::ffff:8.8.8.8", "64:ff9b::808:808", "2002:808:808::1"])
+@pytest.mark.parametrize(
+    "address",
+    ["1.1.1.1", "8.8.8.8", "172.32.0.1", "2606:4700::1111", "::ffff:8.8.8.8", "64:ff9b::808:808", "2002:808:808::1"],
+)
 def test_public_addresses(address: str) -> None:
     assert not origins.is_private(address)
 
@@ -88,7 +109,9 @@ def test_public_addresses(address: str) -> None:
         ("//evil.example/b", False),
     ],
 )
-def test_a_secret_goes_to_the_origin_that_it_was_given_for(monkeypatch: pytest.MonkeyPatch, target: str, kept: bool) -> None:
+def test_a_secret_goes_to_the_origin_that_it_was_given_for(
+    monkeypatch: pytest.MonkeyPatch, target: str, kept: bool
+) -> None:
     monkeypatch.setattr(origins, "is_private_name", lambda _netloc: False)
     road = Road("https://hub.example/a", SECRET)
     assert road.begin().secrets == SECRET
@@ -107,7 +130,10 @@ def test_a_secret_that_was_left_behind_is_not_taken_up_again(monkeypatch: pytest
 def test_a_login_in_an_address_is_a_secret_of_its_origin(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(origins, "is_private_name", lambda _netloc: False)
     road = Road("https://user:p%40ss@index.example/simple/")
-    assert (road.begin().url, road.begin().secrets) == ("https://index.example/simple/", {"Authorization": "Basic dXNlcjpwQHNz"})
+    assert (road.begin().url, road.begin().secrets) == (
+        "https://index.example/simple/",
+        {"Authorization": "Basic dXNlcjpwQHNz"},
+    )
     assert road.begin("https://index.example/files/x").secrets == {"Authorization": "Basic dXNlcjpwQHNz"}
     assert road.begin("https://files.example/x").secrets == {}
     other = road.follow(road.begin(), "https://root:toor@files.example/x#part")
@@ -116,7 +142,9 @@ def test_a_login_in_an_address_is_a_secret_of_its_origin(monkeypatch: pytest.Mon
 
 
 @pytest.mark.parametrize(("private", "public"), [(False, True), (True, False)])
-def test_only_a_private_endpoint_leads_to_private_addresses(monkeypatch: pytest.MonkeyPatch, private: bool, public: bool) -> None:
+def test_only_a_private_endpoint_leads_to_private_addresses(
+    monkeypatch: pytest.MonkeyPatch, private: bool, public: bool
+) -> None:
     asked: list[str] = []
 
     def look(netloc: str) -> bool:
@@ -135,7 +163,13 @@ def test_only_a_private_endpoint_leads_to_private_addresses(monkeypatch: pytest.
 
 @pytest.mark.parametrize(
     ("addresses", "refused"),
-    [(["8.8.8.8"], False), (["8.8.8.8", "::1"], True), (["2606:4700::1111", "127.0.0.1"], True), (["169.254.169.254"], True), ([], False)],
+    [
+        (["8.8.8.8"], False),
+        (["8.8.8.8", "::1"], True),
+        (["2606:4700::1111", "127.0.0.1"], True),
+        (["169.254.169.254"], True),
+        ([], False),
+    ],
 )
 def test_one_private_address_of_a_name_is_enough(addresses: list[str], refused: bool) -> None:
     found = [(int(socket.AF_INET), int(socket.SOCK_STREAM), 6, "", (address, 80)) for address in addresses]

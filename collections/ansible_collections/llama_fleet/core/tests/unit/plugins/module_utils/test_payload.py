@@ -54,7 +54,9 @@ def test_what_killed_runs_left_goes_too(tmp_path: pathlib.Path, name: str, age: 
 def test_the_users_whom_ansible_connects_as_goes_too(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
     left = carry(tmp_path / ".ansible" / "tmp", "AnsiballZ_gguf_model.py", OLD)
     monkeypatch.setenv("SUDO_USER", "someone")
-    monkeypatch.setattr(payload.pwd, "getpwnam", lambda _name: payload.pwd.struct_passwd(("x", "x", 1, 1, "x", str(tmp_path), "x")))
+    monkeypatch.setattr(
+        payload.pwd, "getpwnam", lambda _name: payload.pwd.struct_passwd(("x", "x", 1, 1, "x", str(tmp_path), "x"))
+    )
     payload.forget("~/.ansible/tmp", command=[])
     assert not left.exists()
 

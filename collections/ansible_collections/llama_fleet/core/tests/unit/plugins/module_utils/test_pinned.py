@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.pinned import Package, Pinned, parse_package, parse_pinned
+from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.pinned import (
+    Package,
+    Pinned,
+    parse_package,
+    parse_pinned,
+)
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import ProblemError
 
 SUM = "ab" * 32

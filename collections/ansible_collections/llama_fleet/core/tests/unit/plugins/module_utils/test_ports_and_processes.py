@@ -24,14 +24,20 @@ from ansible_collections.llama_fleet.core.tests.unit import waiting
 MARK = uuid.uuid4().hex
 TCP = """\
   sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
-   0: 0100007F:1F90 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 4711 1 0000000000000000 100 0 0 10 0
-   1: 00000000:0016 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 4712 1 0000000000000000 100 0 0 10 0
-   2: 0100007F:1F90 0100007F:9C40 01 00000000:00000000 00:00000000 00000000     0        0 4713 1 0000000000000000 100 0 0 10 0
+   0: 0100007F:1F90 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 4711 1\
+ 0000000000000000 100 0 0 10 0
+   1: 00000000:0016 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 4712 1\
+ 0000000000000000 100 0 0 10 0
+   2: 0100007F:1F90 0100007F:9C40 01 00000000:00000000 00:00000000 00000000     0        0 4713 1\
+ 0000000000000000 100 0 0 10 0
 """
 TCP6 = """\
-  sl  local_address                         remote_address                        st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
-   0: 00000000000000000000000001000000:1F91 00000000000000000000000000000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 4714 1 0 100 0
-   1: 00000000000000000000000000000000:1F92 00000000000000000000000000000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 4715 1 0 100 0
+  sl  local_address                         remote_address                        st tx_queue\
+ rx_queue tr tm->when retrnsmt   uid  timeout inode
+   0: 00000000000000000000000001000000:1F91 00000000000000000000000000000000:0000 0A\
+ 00000000:00000000 00:00000000 00000000     0        0 4714 1 0 100 0
+   1: 00000000000000000000000000000000:1F92 00000000000000000000000000000000:0000 0A\
+ 00000000:00000000 00:00000000 00000000     0        0 4715 1 0 100 0
 """
 
 
@@ -75,7 +81,14 @@ def test_a_real_listener_is_found_with_its_pid() -> None:
 
 
 @pytest.mark.parametrize(
-    ("host", "local"), [("127.0.0.1", True), ("0.0.0.0", True), ("localhost", True), ("192.0.2.7", False), ("no-such-host.invalid", False)]
+    ("host", "local"),
+    [
+        ("127.0.0.1", True),
+        ("0.0.0.0", True),
+        ("localhost", True),
+        ("192.0.2.7", False),
+        ("no-such-host.invalid", False),
+    ],
 )
 def test_addresses_of_this_host(host: str, local: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     if host.endswith(".invalid"):
@@ -104,19 +117,27 @@ def test_a_process_is_found_by_its_environment(sleeper: subprocess.Popen[bytes])
     found = processes.started_with("LLAMA_FLEET_TEST_MARK", f"x {MARK}")
     assert [process.pid for process in found] == [sleeper.pid]
     assert processes.alive(found[0])
-    assert not processes.alive(processes.Process(sleeper.pid, found[0].started + 1)), "a pid that was used again is another process"
+    assert not processes.alive(processes.Process(sleeper.pid, found[0].started + 1)), (
+        "a pid that was used again is another process"
+    )
 
 
 def test_what_a_process_has_started_itself_is_a_part_of_it() -> None:
     environment = {**os.environ, "LLAMA_FLEET_TEST_MARK": f"family {MARK}"}
-    with subprocess.Popen(["sh", "-c", "sleep 60 & echo $!; wait"], env=environment, stdout=subprocess.PIPE, start_new_session=True) as parent:
+    with subprocess.Popen(
+        ["sh", "-c", "sleep 60 & echo $!; wait"], env=environment, stdout=subprocess.PIPE, start_new_session=True
+    ) as parent:
         assert parent.stdout
         child = int(parent.stdout.readline())
         wait_for_sleep(child)
-        assert [process.pid for process in processes.started_with("LLAMA_FLEET_TEST_MARK", f"family {MARK}")] == [parent.pid]
+        assert [process.pid for process in processes.started_with("LLAMA_FLEET_TEST_MARK", f"family {MARK}")] == [
+            parent.pid
+        ]
         parent.kill()
         parent.wait()
-        assert [process.pid for process in processes.started_with("LLAMA_FLEET_TEST_MARK", f"family {MARK}")] == [child], "one that was left alone is not"
+        assert [process.pid for process in processes.started_with("LLAMA_FLEET_TEST_MARK", f"family {MARK}")] == [
+            child
+        ], "one that was left alone is not"
         os.kill(child, signal.SIGKILL)
 
 
@@ -160,7 +181,10 @@ def test_term_stops_a_willing_process(sleeper: subprocess.Popen[bytes]) -> None:
 
 
 def test_kill_stops_an_unwilling_one() -> None:
-    program = "import signal, time; signal.signal(signal.SIGTERM, lambda *_: print('asked', flush=True)); print('ready', flush=True); time.sleep(60)"
+    program = (
+        "import signal, time; signal.signal(signal.SIGTERM, lambda *_: print('asked', flush=True)); "
+        "print('ready', flush=True); time.sleep(60)"
+    )
     with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE) as child:
         assert child.stdout and child.stdout.readline() == b"ready\n"
         process = processes.find(child.pid)
@@ -197,7 +221,9 @@ def test_a_server_inside_of_a_container_is_anothers(tmp_path: pathlib.Path) -> N
 _UNSEEN = """
 import os, subprocess, sys
 from ansible_collections.llama_fleet.core.plugins.module_utils.host import processes
-child = subprocess.Popen(["sleep", "60"], user=60577, group=60577, extra_groups=[], env={"MARK": "mine"}, stdin=subprocess.DEVNULL)
+child = subprocess.Popen(
+    ["sleep", "60"], user=60577, group=60577, extra_groups=[], env={"MARK": "mine"}, stdin=subprocess.DEVNULL
+)
 while processes.name(child.pid) != "sleep":
     pass
 try:
@@ -211,7 +237,9 @@ child.kill()
 
 @pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("capsh"), reason="needs root, and capsh to give up rights")
 def test_root_without_the_right_to_trace_sees_the_process_of_another_user_as_that_user() -> None:
-    """As in a container that is started as root: its server runs without rights, and its gate wants to see whether a GPU is open."""
+    """As in a container that is started as root: its server runs without rights, and its gate wants to see whether
+    a GPU is open.
+    """
     drop = "--drop=cap_sys_ptrace,cap_perfmon,cap_sys_admin"
     done = subprocess.run(
         ["capsh", drop, "--", "-c", 'exec "$0" -c "$1"', sys.executable, _UNSEEN],

@@ -18,7 +18,12 @@ from ansible_collections.llama_fleet.core.tests.unit.fake_preflight import GB, R
 from ansible_collections.llama_fleet.core.tests.unit.fake_runner import FakeRunner
 
 MIB = 1 << 20
-GPU = {"backend": "cuda", "cuda_architectures": ["90-real"], "driver": {"version": "580.1"}, "gpus": [{"memory_total_mib": 1000, "memory_free_mib": 1}]}
+GPU = {
+    "backend": "cuda",
+    "cuda_architectures": ["90-real"],
+    "driver": {"version": "580.1"},
+    "gpus": [{"memory_total_mib": 1000, "memory_free_mib": 1}],
+}
 
 
 def wanted(folder: pathlib.Path, plans: dict[str, typing.Any] | None = None, **changed: typing.Any) -> Wanted:
@@ -70,7 +75,10 @@ def test_each_file_system_has_its_own_room() -> None:
 
 
 def test_the_same_need_of_two_instances_is_there_once_and_an_unknown_one_is_said() -> None:
-    (check,) = preflight_host.disk([need("/opt", 12 * GB), need("/opt", 12 * GB), need("/var", None)], lambda _path: dataclasses.replace(ROOMY, free=12 * GB))
+    (check,) = preflight_host.disk(
+        [need("/opt", 12 * GB), need("/opt", 12 * GB), need("/var", None)],
+        lambda _path: dataclasses.replace(ROOMY, free=12 * GB),
+    )
     assert check.severity == "ok"
     assert check.found.endswith("wanted: what /opt gets 12.0 GB, what /var gets not known yet")
 
@@ -78,7 +86,9 @@ def test_the_same_need_of_two_instances_is_there_once_and_an_unknown_one_is_said
 def test_a_file_system_can_be_out_of_files() -> None:
     (check,) = preflight_host.disk([need("/opt", GB)], lambda _path: dataclasses.replace(ROOMY, files=500))
     assert (check.severity, check.found) == ("error", "room for 500 more files below /opt")
-    assert preflight_host.disk([need("/opt", 0)], lambda _path: dataclasses.replace(ROOMY, files=500))[0].severity == "ok"
+    assert (
+        preflight_host.disk([need("/opt", 0)], lambda _path: dataclasses.replace(ROOMY, files=500))[0].severity == "ok"
+    )
 
 
 def test_a_folder_that_is_not_there_has_the_room_of_its_parent(tmp_path: pathlib.Path) -> None:
@@ -98,14 +108,18 @@ def test_a_mount_without_programs_is_seen(tmp_path: pathlib.Path, monkeypatch: p
 def test_programs_need_a_file_system_that_runs_them() -> None:
     place = pathlib.Path("/opt")
     assert preflight_host.executable(place, "llama_cpp_root", lambda _path: ROOMY) == []
-    (check,) = preflight_host.executable(place, "llama_cpp_root", lambda _path: dataclasses.replace(ROOMY, executes=False))
+    (check,) = preflight_host.executable(
+        place, "llama_cpp_root", lambda _path: dataclasses.replace(ROOMY, executes=False)
+    )
     assert (check.code, check.severity, check.subject) == ("rights", "error", "llama_cpp_root")
     assert "noexec" in check.found
 
 
 def test_each_place_that_cannot_be_written_is_told_once() -> None:
     nobodys = pathlib.Path("/proc/1/nothing")
-    (check,) = preflight_host.rights([(nobodys, "llama_cpp_root"), (nobodys, "llama_cpp_root"), (pathlib.Path("/tmp"), "gguf_model_root")])
+    (check,) = preflight_host.rights(
+        [(nobodys, "llama_cpp_root"), (nobodys, "llama_cpp_root"), (pathlib.Path("/tmp"), "gguf_model_root")]
+    )
     assert (check.code, check.severity, check.subject) == ("rights", "error", "llama_cpp_root")
 
 
@@ -122,20 +136,36 @@ def test_each_place_that_cannot_be_written_is_told_once() -> None:
         ("clang version 19.1.0", {"nvidia_driver": GPU}, "ok", ""),
         ("gcc version 17.1.0", {}, "ok", ""),
         ("gcc version 17.1.0", {"nvidia_driver": GPU}, "warning", "gcc 16 or older, for CUDA's compiler"),
-        ("gcc version 15.1.0", {"nvidia_driver": GPU, "cuda_toolkit": {"version": "12.8.1"}}, "warning", "gcc 14 or older, for CUDA's compiler"),
+        (
+            "gcc version 15.1.0",
+            {"nvidia_driver": GPU, "cuda_toolkit": {"version": "12.8.1"}},
+            "warning",
+            "gcc 14 or older, for CUDA's compiler",
+        ),
         ("no version at all", {}, "error", "a GCC or Clang that runs"),
     ],
 )
 def test_a_compiler_of_the_right_age(
-    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, told: str, plans: dict[str, typing.Any], severity: str, wants: str
+    tmp_path: pathlib.Path,
+    monkeypatch: pytest.MonkeyPatch,
+    told: str,
+    plans: dict[str, typing.Any],
+    severity: str,
+    wants: str,
 ) -> None:
-    monkeypatch.setattr(build_host, "observe", lambda _git: build_host.BuildHost("/usr/bin/c++", openssl=True, missing=()))
+    monkeypatch.setattr(
+        build_host, "observe", lambda _git: build_host.BuildHost("/usr/bin/c++", openssl=True, missing=())
+    )
     (check,) = preflight_host.compiler(wanted(tmp_path, plans), False, FakeRunner(Result(0, "", f"{told}\n")))
     assert (check.code, check.severity, check.wanted) == ("compiler", severity, wants)
 
 
 def test_what_will_be_installed_is_no_problem(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(build_host, "observe", lambda git: build_host.BuildHost("", openssl=False, missing=("compiler", *(["git"] if git else []), "openssl")))
+    monkeypatch.setattr(
+        build_host,
+        "observe",
+        lambda git: build_host.BuildHost("", openssl=False, missing=("compiler", *(["git"] if git else []), "openssl")),
+    )
     monkeypatch.setattr(build_host, "can_install", lambda: True)
     (check,) = preflight_host.compiler(wanted(tmp_path), True, FakeRunner())
     assert (check.severity, check.found) == ("ok", "none of g++, git; the packages will be installed")
@@ -144,7 +174,9 @@ def test_what_will_be_installed_is_no_problem(tmp_path: pathlib.Path, monkeypatc
 
 
 def test_tls_wants_the_headers_of_openssl(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(build_host, "observe", lambda _git: build_host.BuildHost("", openssl=False, missing=("openssl",)))
+    monkeypatch.setattr(
+        build_host, "observe", lambda _git: build_host.BuildHost("", openssl=False, missing=("openssl",))
+    )
     monkeypatch.setattr(build_host, "can_install", lambda: False)
     instance = wanted(tmp_path, llama_server_tls_certificate="/c.pem", llama_server_tls_key="/k.pem")
     (check,) = preflight_host.compiler(instance, False, FakeRunner())
@@ -164,14 +196,20 @@ def test_tls_wants_the_headers_of_openssl(tmp_path: pathlib.Path, monkeypatch: p
         (1500, 0, {"nvidia_driver": GPU}, "warning", "memory"),
     ],
 )
-def test_memory_for_compilers(tmp_path: pathlib.Path, mib: int, jobs: int, plans: dict[str, typing.Any], severity: str, subject: str) -> None:
+def test_memory_for_compilers(
+    tmp_path: pathlib.Path, mib: int, jobs: int, plans: dict[str, typing.Any], severity: str, subject: str
+) -> None:
     root = fill(tmp_path / "root", {"proc/meminfo": f"MemTotal: 9999999 kB\nMemAvailable: {mib * 1024} kB\n"})
     check = preflight_host.build_memory(wanted(tmp_path, plans, llama_cpp_jobs=jobs), root)
     assert (check.code, check.severity, check.subject) == ("build_memory", severity, subject)
 
 
 def test_a_control_group_limits_compilers_too(tmp_path: pathlib.Path) -> None:
-    limits = {"proc/self/cgroup": "0::/a\n", "sys/fs/cgroup/a/memory.max": str(700 * MIB), "sys/fs/cgroup/a/memory.current": str(300 * MIB)}
+    limits = {
+        "proc/self/cgroup": "0::/a\n",
+        "sys/fs/cgroup/a/memory.max": str(700 * MIB),
+        "sys/fs/cgroup/a/memory.current": str(300 * MIB),
+    }
     root = fill(tmp_path / "root", {"proc/meminfo": "MemAvailable: 9999999 kB\n", **limits})
     check = preflight_host.build_memory(wanted(tmp_path), root)
     assert (check.severity, check.found) == ("warning", "400 MiB that compilers can have")
@@ -199,8 +237,12 @@ def test_a_model_that_can_never_be_held_is_not_fetched(
     assert preflight_host.model_memory(instance, size * MIB, "process", tmp_path / "nothing") == []
 
 
-@pytest.mark.parametrize(("quota", "severity"), [("max 100000", "ok"), ("150000 100000", "ok"), ("50000 100000", "warning")])
+@pytest.mark.parametrize(
+    ("quota", "severity"), [("max 100000", "ok"), ("150000 100000", "ok"), ("50000 100000", "warning")]
+)
 def test_a_quota_below_one_processor_is_a_warning(tmp_path: pathlib.Path, quota: str, severity: str) -> None:
-    check = preflight_host.processors(fill(tmp_path, {"proc/self/cgroup": "0::/\n", "sys/fs/cgroup/cpu.max": quota}), range(4))
+    check = preflight_host.processors(
+        fill(tmp_path, {"proc/self/cgroup": "0::/\n", "sys/fs/cgroup/cpu.max": quota}), range(4)
+    )
     assert (check.code, check.severity) == ("cpus", severity)
     assert check.found.startswith("4 CPUs, 4 cores")

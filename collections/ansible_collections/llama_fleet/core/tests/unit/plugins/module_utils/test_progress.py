@@ -7,7 +7,13 @@ import typing
 
 import pytest
 
-from ansible_collections.llama_fleet.core.plugins.module_utils.progress import BYTES, Progress, Snapshot, duration, parse
+from ansible_collections.llama_fleet.core.plugins.module_utils.progress import (
+    BYTES,
+    Progress,
+    Snapshot,
+    duration,
+    parse,
+)
 
 if typing.TYPE_CHECKING:
     import pathlib
@@ -26,8 +32,14 @@ class Clock:
         (Snapshot("planning"), "planning"),
         (Snapshot("building", 50, 200, elapsed=10), "building: 25 %, [50/200], 30 s left"),
         (Snapshot("building", 200, 200, elapsed=10), "building: 100 %, [200/200]"),
-        (Snapshot("fetching", 25_000_000, 100_000_000, BYTES, 2.5), "fetching: 25 %, 25 of 100 MB, 10.0 MB/s, 7 s left"),
-        (Snapshot("fetching", 75_000_000, 100_000_000, BYTES, 2.5, before=50_000_000), "fetching: 75 %, 75 of 100 MB, 10.0 MB/s, 2 s left"),
+        (
+            Snapshot("fetching", 25_000_000, 100_000_000, BYTES, 2.5),
+            "fetching: 25 %, 25 of 100 MB, 10.0 MB/s, 7 s left",
+        ),
+        (
+            Snapshot("fetching", 75_000_000, 100_000_000, BYTES, 2.5, before=50_000_000),
+            "fetching: 75 %, 75 of 100 MB, 10.0 MB/s, 2 s left",
+        ),
         (Snapshot("fetching", 0, 100_000_000, BYTES, 0.0), "fetching: 0 %, 0 of 100 MB, 0.0 MB/s"),
     ],
 )
@@ -53,7 +65,13 @@ def test_what_is_written_can_be_read(tmp_path: pathlib.Path) -> None:
     progress.update(1, 8)
     snapshot = parse((tmp_path / "progress").read_text())
     assert snapshot is not None
-    assert (snapshot.stage, snapshot.done, snapshot.total, snapshot.elapsed, snapshot.seconds_left) == ("building", 1, 8, 4.0, 28)
+    assert (snapshot.stage, snapshot.done, snapshot.total, snapshot.elapsed, snapshot.seconds_left) == (
+        "building",
+        1,
+        8,
+        4.0,
+        28,
+    )
 
 
 def test_the_rate_counts_only_what_comes_after_a_stages_first_update(tmp_path: pathlib.Path) -> None:

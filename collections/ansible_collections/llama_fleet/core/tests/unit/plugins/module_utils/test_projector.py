@@ -39,8 +39,14 @@ def test_its_own_folder_goes_first() -> None:
     ("names", "said"),
     [
         ([], "gguf_model_mmproj: found no projector in the listing, wanted"),
-        (["x/mmproj-F16.gguf"], "found no projector in the listing beside 'a-Q8_0.gguf' (there is x/mmproj-F16.gguf (7.0 MB))"),
-        (["mmproj-b-F16.gguf", "mmproj-c-F16.gguf"], "2 projectors of the listing that could be meant: mmproj-b-F16.gguf (7.0 MB), mmproj-c-F16.gguf (7.0 MB)"),
+        (
+            ["x/mmproj-F16.gguf"],
+            "found no projector in the listing beside 'a-Q8_0.gguf' (there is x/mmproj-F16.gguf (7.0 MB))",
+        ),
+        (
+            ["mmproj-b-F16.gguf", "mmproj-c-F16.gguf"],
+            "2 projectors of the listing that could be meant: mmproj-b-F16.gguf (7.0 MB), mmproj-c-F16.gguf (7.0 MB)",
+        ),
     ],
 )
 def test_none_or_several(names: list[str], said: str) -> None:
@@ -49,6 +55,9 @@ def test_none_or_several(names: list[str], said: str) -> None:
     assert said in str(caught.value)
 
 
-@pytest.mark.parametrize(("name", "expected"), [("mmproj-a.gguf", True), ("A.MMPROJ-Q8_0.GGUF", True), ("a-mmproject.gguf", False), ("mmproj-a.bin", False)])
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [("mmproj-a.gguf", True), ("A.MMPROJ-Q8_0.GGUF", True), ("a-mmproject.gguf", False), ("mmproj-a.bin", False)],
+)
 def test_what_a_projector_is(name: str, expected: bool) -> None:
     assert is_projector(name) is expected

@@ -46,7 +46,9 @@ def site(tmp_path: pathlib.Path, web: tuple[pathlib.Path, str], packed: pathlib.
     shutil.copytree(packed, root / tmp_path.name)
     Handler.asked.clear()
     return Site(
-        root / tmp_path.name, f"{url}/{tmp_path.name}", *((packed.parent / f"{name}.pub").read_text(encoding="utf-8").strip() for name in ("builder", "other"))
+        root / tmp_path.name,
+        f"{url}/{tmp_path.name}",
+        *((packed.parent / f"{name}.pub").read_text(encoding="utf-8").strip() for name in ("builder", "other")),
     )
 
 
@@ -56,7 +58,9 @@ def test_found_by_fingerprint(site: Site, kind: str, slashes: str) -> None:
     location = site.location(kind) + slashes
     cached = find(location)
     archive = site.folder / f"{NAME}.tar.zst"
-    assert cached == release_cache.Cached(location, NAME, files.sha256_of(archive), archive.stat().st_size, OLD, PARTS, True)
+    assert cached == release_cache.Cached(
+        location, NAME, files.sha256_of(archive), archive.stat().st_size, OLD, PARTS, True
+    )
     assert cached.reference == f"{site.location(kind)}/{NAME}.tar.zst"
     assert Handler.asked == ([f"/{site.folder.name}/index.json"] if kind == "url" else [])
 
@@ -80,7 +84,9 @@ def test_found_by_what_is_known(site: Site, parts: dict[str, typing.Any], finger
 
 
 def test_the_first_location_that_has_it(site: Site, tmp_path: pathlib.Path) -> None:
-    release_pack.pack(publish(tmp_path / "third", fingerprint="0c" * 32), tmp_path / "near", None, borrow, Progress(), run)
+    release_pack.pack(
+        publish(tmp_path / "third", fingerprint="0c" * 32), tmp_path / "near", None, borrow, Progress(), run
+    )
     cached = find(str(tmp_path / "near"), site.url, str(site.folder))
     assert cached
     assert cached.location == site.url
@@ -107,12 +113,17 @@ def test_the_first_location_that_has_it(site: Site, tmp_path: pathlib.Path) -> N
                 ('{"releases": []}', "JSON, but no index of packed releases"),
                 ('{"format": 2, "releases": {}}', "an index of format 2, where this version of llama-fleet reads 1"),
                 ('{"releases": {}}', "an index of format None, where"),
-                ('{"format": 1, "releases": {"b77": []}}', "an index in which releases.b77 is a list, expected an object"),
+                (
+                    '{"format": 1, "releases": {"b77": []}}',
+                    "an index in which releases.b77 is a list, expected an object",
+                ),
             )
         ],
     ],
 )
-def test_a_location_that_cannot_be_read_is_a_warning(site: Site, web: tuple[pathlib.Path, str], place: str, text: str | None, told: str) -> None:
+def test_a_location_that_cannot_be_read_is_a_warning(
+    site: Site, web: tuple[pathlib.Path, str], place: str, text: str | None, told: str
+) -> None:
     root, url = web
     location = f"{url}/{place[4:]}" if place.startswith("web/") else place if ":" in place else str(root / place)
     if text is not None:
@@ -176,10 +187,14 @@ def test_locations_that_are_none(location: str, shown: str) -> None:
 
 def test_nothing_of_a_server_that_hangs_is_waited_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
     patience = release_cache.PATIENCE
-    assert patience.tries * patience.total + (patience.tries - 1) * patience.longest_wait <= 150, "seconds for one location"
+    assert patience.tries * patience.total + (patience.tries - 1) * patience.longest_wait <= 150, (
+        "seconds for one location"
+    )
     monkeypatch.setattr(release_cache, "PATIENCE", dataclasses.replace(patience, seconds=0.2, total=0.2, backoff=0.01))
     warnings: list[str] = []
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}/folder"
         assert release_cache.find([url], {}, OLD, warnings) is None
-    assert warnings[0].startswith(f"llama_cpp_cache: found no answer from {url}/index.json (no byte for 0.2 s) (3 times in a row)")
+    assert warnings[0].startswith(
+        f"llama_cpp_cache: found no answer from {url}/index.json (no byte for 0.2 s) (3 times in a row)"
+    )

@@ -47,7 +47,9 @@ def site(tmp_path: pathlib.Path, web: tuple[pathlib.Path, str], packed: pathlib.
     shutil.copytree(packed, root / tmp_path.name)
     Handler.asked.clear()
     return Site(
-        root / tmp_path.name, f"{url}/{tmp_path.name}", *((packed.parent / f"{name}.pub").read_text(encoding="utf-8").strip() for name in ("builder", "other"))
+        root / tmp_path.name,
+        f"{url}/{tmp_path.name}",
+        *((packed.parent / f"{name}.pub").read_text(encoding="utf-8").strip() for name in ("builder", "other")),
     )
 
 
@@ -63,7 +65,9 @@ def bring(site: Site, kind: str, folder: pathlib.Path, *trusted: str) -> bytes:
 def test_brought_and_verified(site: Site, tmp_path: pathlib.Path, kind: str, trusting: bool) -> None:
     cached = find(site.location(kind))
     assert cached
-    with release_cache.bring(cached, tmp_path / "here", [site.other, site.builder] if trusting else [], Progress(), run) as archive:
+    with release_cache.bring(
+        cached, tmp_path / "here", [site.other, site.builder] if trusting else [], Progress(), run
+    ) as archive:
         assert release_pack.unpack(archive, "there/x", tmp_path / "staged", borrow, Progress())["fingerprint"] == OLD
     assert not (tmp_path / "here").exists() or list((tmp_path / "here").iterdir()) == []
     assert (site.folder / f"{NAME}.tar.zst").is_file()
@@ -97,10 +101,16 @@ def remove(site: Site) -> None:
 @pytest.mark.parametrize("trusting", [False, True])
 @pytest.mark.parametrize("kind", ["url", "folder"])
 @pytest.mark.parametrize("damage", [change, truncate, remove])
-def test_an_archive_that_is_not_the_one_listed(site: Site, tmp_path: pathlib.Path, kind: str, damage: typing.Callable[[Site], None], trusting: bool) -> None:
+def test_an_archive_that_is_not_the_one_listed(
+    site: Site, tmp_path: pathlib.Path, kind: str, damage: typing.Callable[[Site], None], trusting: bool
+) -> None:
     damage(site)
     sums = rf"found sha256 [0-9a-f]{{64}} of .*{NAME}.tar.zst, wanted sha256"
-    gone = rf"found HTTP status 404 from {site.url}/{NAME}.tar.zst" if kind == "url" else rf"found {site.folder}/{NAME}.tar.zst, which cannot be read or copied"
+    gone = (
+        rf"found HTTP status 404 from {site.url}/{NAME}.tar.zst"
+        if kind == "url"
+        else rf"found {site.folder}/{NAME}.tar.zst, which cannot be read or copied"
+    )
     with pytest.raises(ProblemError, match=f"^llama_cpp_cache: {gone if damage is remove else sums}"):
         bring(site, kind, tmp_path / "here", *([site.builder] if trusting else []))
     assert not (tmp_path / "here" / f"{NAME}.tar.zst").exists()
@@ -113,7 +123,9 @@ def test_changed_bytes_with_a_changed_sum_are_not_trusted(site: Site, tmp_path: 
     index["releases"][NAME]["sha256"] = files.sha256_of(site.folder / f"{NAME}.tar.zst")
     files.write_json(site.folder / "index.json", index)
     for kind in ("url", "folder"):
-        with pytest.raises(ProblemError, match=rf"^llama_cpp_cache: found {NAME}.tar.zst, whose signature by the builder does not hold"):
+        with pytest.raises(
+            ProblemError, match=rf"^llama_cpp_cache: found {NAME}.tar.zst, whose signature by the builder does not hold"
+        ):
             bring(site, kind, tmp_path / "here", site.builder)
         assert list((tmp_path / "here").iterdir()) == []
 
@@ -129,7 +141,9 @@ def test_who_is_not_trusted_sends_nothing(site: Site, tmp_path: pathlib.Path, ki
     Handler.asked.clear()
     unsigned = find(site.location(kind), fingerprint=NEW)
     assert unsigned
-    with pytest.raises(ProblemError, match=rf"^llama_cpp_cache: found {unsigned.reference}, which is not signed, wanted"):
+    with pytest.raises(
+        ProblemError, match=rf"^llama_cpp_cache: found {unsigned.reference}, which is not signed, wanted"
+    ):
         start(release_cache.bring(unsigned, tmp_path / "here", [site.builder], Progress(), run))
     assert len(Handler.asked) <= 1
     assert not list(tmp_path.glob("here/*"))
@@ -174,7 +188,9 @@ def start(opening: typing.ContextManager[object]) -> None:
 
 
 @pytest.mark.parametrize("name", ["", "..", "a%2Fb", ".hidden"])
-def test_names_that_could_lead_elsewhere_are_not_used(site: Site, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+def test_names_that_could_lead_elsewhere_are_not_used(
+    site: Site, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
     targets: list[pathlib.Path] = []
     monkeypatch.setattr(release_cache, "fetch", lambda _url, target, *_more, **_named: targets.append(target))
     with pytest.raises(ProblemError, match="which cannot be read or copied"):
@@ -188,10 +204,14 @@ def test_a_path_needs_no_sum(site: Site, tmp_path: pathlib.Path) -> None:
     with release_cache.obtain(str(path), "", tmp_path, [], Progress(), run, "llama_cpp_source") as archive:
         assert archive.read() == path.read_bytes()
     with pytest.raises(ProblemError, match=r"^llama_cpp_source: found .*/none.tar.zst, which cannot be read or copied"):
-        start(release_cache.obtain(str(tmp_path / "none.tar.zst"), "", tmp_path, [], Progress(), run, "llama_cpp_source"))
+        start(
+            release_cache.obtain(str(tmp_path / "none.tar.zst"), "", tmp_path, [], Progress(), run, "llama_cpp_source")
+        )
 
 
-def test_an_answer_that_breaks_off_goes_on_at_the_next_run(site: Site, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_answer_that_breaks_off_goes_on_at_the_next_run(
+    site: Site, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     part = tmp_path / f"{NAME}.tar.zst.part"
     part.write_bytes((site.folder / f"{NAME}.tar.zst").read_bytes()[:500])
     seen: list[int] = []

@@ -38,7 +38,9 @@ def write(folder: pathlib.Path, files: typing.Mapping[str, str]) -> pathlib.Path
 
 
 def texts(folder: pathlib.Path) -> dict[str, str]:
-    return {str(path.relative_to(folder)): path.read_text(encoding="utf-8") for path in folder.rglob("*") if path.is_file()}
+    return {
+        str(path.relative_to(folder)): path.read_text(encoding="utf-8") for path in folder.rglob("*") if path.is_file()
+    }
 
 
 def test_licences_of_all_that_is_linked_in(tmp_path: pathlib.Path) -> None:
@@ -56,7 +58,10 @@ def test_licences_of_all_that_is_linked_in(tmp_path: pathlib.Path) -> None:
 
 
 def test_licences_of_the_libraries_that_come_along(tmp_path: pathlib.Path) -> None:
-    toolkit = write(tmp_path / "toolkit", {"licenses/nvidia_cublas/License.txt": "cuBLAS'", "EULA.txt": "NVIDIA's", "version.json": "{}"})
+    toolkit = write(
+        tmp_path / "toolkit",
+        {"licenses/nvidia_cublas/License.txt": "cuBLAS'", "EULA.txt": "NVIDIA's", "version.json": "{}"},
+    )
     documents = write(tmp_path / "doc", {"libgomp1/copyright": "GCC's"})
     staged = write(tmp_path / "staged", {"bin/llama-server": "x"})
     copy_licences(tmp_path / "source", staged, toolkit, documents)
@@ -90,7 +95,10 @@ def test_what_the_server_knows() -> None:
     assert run.commands == [["/r/bin/llama-server", "--help"]]
 
 
-@pytest.mark.parametrize(("said", "shown"), [("llama-server: error while loading shared libraries: libssl.so.3: x", "libssl.so.3"), ("", "exit code 127")])
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [("llama-server: error while loading shared libraries: libssl.so.3: x", "libssl.so.3"), ("", "exit code 127")],
+)
 def test_a_server_that_does_not_start(said: str, shown: str) -> None:
     with pytest.raises(ProblemError, match=rf"release: found '.*{shown}.*' from llama-server --help"):
         server_options(pathlib.Path("/r/bin"), FakeRunner(Result(127, "", said)))

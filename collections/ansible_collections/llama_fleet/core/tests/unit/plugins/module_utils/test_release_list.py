@@ -60,7 +60,11 @@ def test_a_damaged_one_is_told_as_such(tmp_path: pathlib.Path) -> None:
     (turned / "bin" / "libggml.so").unlink()
     (turned / "bin" / "libggml.so").symlink_to("elsewhere")
     found = [described(release, []) for release in releases(tmp_path, "root")]
-    assert [(each["path"], each["build"], each["whole"]) for each in found] == [(str(cut), "b1", False), (str(empty), "", False), (str(turned), "b3", False)]
+    assert [(each["path"], each["build"], each["whole"]) for each in found] == [
+        (str(cut), "b1", False),
+        (str(empty), "", False),
+        (str(turned), "b3", False),
+    ]
     assert (found[1]["origin"], found[1]["size"], found[1]["created"]) == ("", 19, "2027-01-15T07:59:58Z")
 
 
@@ -80,7 +84,9 @@ def test_what_is_no_folder_is_told(tmp_path: pathlib.Path) -> None:
     (tmp_path / "releases").touch()
     with pytest.raises(ProblemError) as caught:
         releases(tmp_path, "root")
-    assert str(caught.value).startswith(f"root: found {tmp_path}/releases, which cannot be read (Not a directory), wanted ")
+    assert str(caught.value).startswith(
+        f"root: found {tmp_path}/releases, which cannot be read (Not a directory), wanted "
+    )
 
 
 def test_sizes(tmp_path: pathlib.Path) -> None:

@@ -48,10 +48,16 @@ def test_a_packed_release_unpacks_to_the_same(host: Host) -> None:
     assert host.plan()
     packed, changed = host.pack()
     assert changed
-    assert packed == release_pack.Packed(host.folder / f"{NAME}.tar.zst", files.sha256_of(packed.archive), packed.archive.stat().st_size, False)
+    assert packed == release_pack.Packed(
+        host.folder / f"{NAME}.tar.zst", files.sha256_of(packed.archive), packed.archive.stat().st_size, False
+    )
     staged = host.root / "staged"
     manifest = fake_packed.unpack(packed.archive, staged)
-    assert manifest == files.read_json(host.release / "manifest.json", Plain()) == files.read_json(host.folder / f"{NAME}.json", Plain())
+    assert (
+        manifest
+        == files.read_json(host.release / "manifest.json", Plain())
+        == files.read_json(host.folder / f"{NAME}.json", Plain())
+    )
     assert not (staged / "manifest.json").exists()
     for name in [*manifest["files"], *manifest["links"]]:
         assert (staged / name).read_bytes() == (host.release / name).read_bytes()
@@ -100,10 +106,18 @@ def test_the_archive_is_the_same_wherever_it_is_packed(host: Host, monkeypatch: 
     monkeypatch.setattr(cpus, "observe", lambda: cpus.Cpus(7, 7))
     shutil.rmtree(host.folder)
     assert host.pack(release=other)[0].sha256 == packed.sha256
-    with packed.archive.open("rb") as archive, tarfile.open(fileobj=io.BytesIO(zstandard.ZstdDecompressor().stream_reader(archive).read())) as tar:
+    with (
+        packed.archive.open("rb") as archive,
+        tarfile.open(fileobj=io.BytesIO(zstandard.ZstdDecompressor().stream_reader(archive).read())) as tar,
+    ):
         members = tar.getmembers()
-    assert [member.name for member in members] == ["manifest.json", *sorted([*fake_packed.FILES, *fake_packed.LINKS, "bin/more"])]
-    assert {(member.uid, member.gid, member.uname, member.gname, member.mtime) for member in members} == {(0, 0, "", "", 315532800)}
+    assert [member.name for member in members] == [
+        "manifest.json",
+        *sorted([*fake_packed.FILES, *fake_packed.LINKS, "bin/more"]),
+    ]
+    assert {(member.uid, member.gid, member.uname, member.gname, member.mtime) for member in members} == {
+        (0, 0, "", "", 315532800)
+    }
 
 
 def test_the_index_tells_what_is_there(host: Host) -> None:
@@ -113,12 +127,20 @@ def test_the_index_tells_what_is_there(host: Host) -> None:
     listed = host.listed()
     assert sorted(listed) == ["b77-abababababab", NAME]
     assert listed[NAME].pop("packed") > 1_700_000_000
-    assert listed[NAME] == {"fingerprint": "fe" * 32, "parts": fake_packed.PARTS, "sha256": packed.sha256, "size": packed.size, "signed": False}
+    assert listed[NAME] == {
+        "fingerprint": "fe" * 32,
+        "parts": fake_packed.PARTS,
+        "sha256": packed.sha256,
+        "size": packed.size,
+        "signed": False,
+    }
     assert listed["b77-abababababab"]["signed"]
     assert listed["b77-abababababab"]["parts"]["compiler"] == "clang 21"
     kinds = [f"{name}.{kind}" for name in listed for kind in ("tar.zst", "json")]
     assert host.names() == sorted([".lock", "index.json", *kinds, "b77-abababababab.tar.zst.sig"])
-    assert {path.name: path.stat().st_mode & 0o777 for path in host.folder.glob("[!.]*")} == dict.fromkeys(host.names()[1:], 0o644)
+    assert {path.name: path.stat().st_mode & 0o777 for path in host.folder.glob("[!.]*")} == dict.fromkeys(
+        host.names()[1:], 0o644
+    )
 
 
 def test_a_release_that_is_signed_later_keeps_its_bytes(host: Host, key: pathlib.Path) -> None:
@@ -140,7 +162,9 @@ def test_another_key_signs_anew_where_keys_can_be_told_apart(host: Host, form: s
     assert host.plan(other) is (form == "RFC4716")
     packed, changed = host.pack(other)
     assert changed is (form == "RFC4716")
-    assert (release_signature.signed_by(packed.archive.with_name(f"{NAME}.tar.zst.sig")) == " ".join(public.split()[:2])) is changed
+    assert (
+        release_signature.signed_by(packed.archive.with_name(f"{NAME}.tar.zst.sig")) == " ".join(public.split()[:2])
+    ) is changed
 
 
 @pytest.mark.parametrize("damage", ["archive", "truncated", "manifest", "signature", "not listed"])
@@ -219,14 +243,19 @@ def test_what_is_gone_from_the_folder_goes_from_the_index(host: Host) -> None:
         ("<html>", "a file that is not JSON"),
         ("[]", "JSON, but no index of packed releases"),
         ('{"format": 2, "releases": {}}', "an index of format 2, where this version of llama-fleet reads 1"),
-        ('{"format": 1, "releases": {"../b1": {}}}', "an index in which a name in releases is '../b1', expected a text like [A-Za-z0-9][A-Za-z0-9._+-]{0,199}"),
+        (
+            '{"format": 1, "releases": {"../b1": {}}}',
+            "an index in which a name in releases is '../b1', expected a text like [A-Za-z0-9][A-Za-z0-9._+-]{0,199}",
+        ),
     ],
 )
 def test_an_index_of_somebody_else_stays(host: Host, text: str, found: str) -> None:
     host.folder.mkdir()
     (host.folder / "index.json").write_text(text, encoding="utf-8")
     for call in (host.plan, host.pack):
-        with pytest.raises(ProblemError, match=f"^llama_cpp_pack_to: found .*/packed/index.json with {re.escape(found)}, wanted"):
+        with pytest.raises(
+            ProblemError, match=f"^llama_cpp_pack_to: found .*/packed/index.json with {re.escape(found)}, wanted"
+        ):
             call()
     assert host.names() == ["index.json"]
     assert (host.folder / "index.json").read_text(encoding="utf-8") == text

@@ -52,11 +52,22 @@ def test_two_at_once_pack_once(host: Host) -> None:
     )
 
     def waits(progress: pathlib.Path) -> bool:
-        return progress.exists() and "waiting for another run" in getattr(parse(progress.read_text(encoding="utf-8")), "stage", "")
+        return progress.exists() and "waiting for another run" in getattr(
+            parse(progress.read_text(encoding="utf-8")), "stage", ""
+        )
 
     def start(number: int) -> str:
-        command = [sys.executable, "-c", program, str(host.release), str(host.folder), str(host.root / f"progress{number}")]
-        return subprocess.run(command, env={"PYTHONPATH": COLLECTIONS}, check=True, stdout=subprocess.PIPE, text=True, timeout=60).stdout.strip()
+        command = [
+            sys.executable,
+            "-c",
+            program,
+            str(host.release),
+            str(host.folder),
+            str(host.root / f"progress{number}"),
+        ]
+        return subprocess.run(
+            command, env={"PYTHONPATH": COLLECTIONS}, check=True, stdout=subprocess.PIPE, text=True, timeout=60
+        ).stdout.strip()
 
     with concurrent.futures.ThreadPoolExecutor() as pool, files.locked(host.folder / ".lock"):
         # Both wait for this process, which holds the lock.
@@ -85,13 +96,16 @@ def replace(source, target):
     rename(source, target)
 
 os.replace = replace
-release_pack.pack(pathlib.Path(release), pathlib.Path(folder), pathlib.Path(key), borrowed.borrower(pathlib.Path(folder), "", "", Progress()), Progress(), run)
+borrower = borrowed.borrower(pathlib.Path(folder), "", "", Progress())
+release_pack.pack(pathlib.Path(release), pathlib.Path(folder), pathlib.Path(key), borrower, Progress(), run)
 """
 
 
 @pytest.mark.parametrize("number", [3, 4, 5, 6, 8])
 def test_a_kill_never_leaves_an_index_that_lies(host: Host, number: int) -> None:
-    """The release was packed before, is now packed with other bytes and another key, and a second one is there all the time."""
+    """The release was packed before, is now packed with other bytes and another key, and a second one is there all
+    the time.
+    """
     host.pack(host.key)
     other = host.root / "other"
     trusted = [host.key.with_name("key.pub").read_text(encoding="utf-8"), make_key(other)]
@@ -99,7 +113,9 @@ def test_a_kill_never_leaves_an_index_that_lies(host: Host, number: int) -> None
     shutil.rmtree(host.release)
     fake_packed.publish(host.root / "root", b"other bytes")
     command = [sys.executable, "-c", KILLED, str(host.release), str(host.folder), str(other), str(number)]
-    killed = subprocess.run(command, env={"PYTHONPATH": COLLECTIONS, "PATH": os.environ["PATH"]}, check=False, timeout=60)
+    killed = subprocess.run(
+        command, env={"PYTHONPATH": COLLECTIONS, "PATH": os.environ["PATH"]}, check=False, timeout=60
+    )
     assert killed.returncode == -signal.SIGKILL
     listed = host.listed()
     assert "b77-abababababab" in listed
@@ -109,7 +125,10 @@ def test_a_kill_never_leaves_an_index_that_lies(host: Host, number: int) -> None
         assert release_signature.verify(archive, archive.with_name(f"{name}.tar.zst.sig"), trusted, run, "")
     packed, changed = host.pack(other)
     assert changed
-    assert release_signature.verify(packed.archive, packed.archive.with_name(f"{NAME}.tar.zst.sig"), trusted[1:], run, "") == "the other"
+    assert (
+        release_signature.verify(packed.archive, packed.archive.with_name(f"{NAME}.tar.zst.sig"), trusted[1:], run, "")
+        == "the other"
+    )
     assert files.sha256_of(packed.archive) == packed.sha256
     kinds = [f"{name}.{kind}" for name in (NAME, "b77-abababababab") for kind in ("tar.zst", "tar.zst.sig", "json")]
     assert host.names() == sorted([".lock", "index.json", *kinds])

@@ -33,8 +33,12 @@ def names(paths: typing.Iterable[pathlib.Path]) -> list[str]:
     return [path.name.partition("-")[0] for path in paths]
 
 
-@pytest.mark.parametrize(("keep", "gone"), [(0, []), (1, ["b2", "b3", "b4", "b5"]), (3, ["b4", "b5"]), (5, []), (9, [])])
-def test_the_newest_stay_and_the_current_one_is_one_of_them(tmp_path: pathlib.Path, five: list[pathlib.Path], keep: int, gone: list[str]) -> None:
+@pytest.mark.parametrize(
+    ("keep", "gone"), [(0, []), (1, ["b2", "b3", "b4", "b5"]), (3, ["b4", "b5"]), (5, []), (9, [])]
+)
+def test_the_newest_stay_and_the_current_one_is_one_of_them(
+    tmp_path: pathlib.Path, five: list[pathlib.Path], keep: int, gone: list[str]
+) -> None:
     assert names(superfluous(tmp_path, keep, five[0], [])) == gone
     assert names(superfluous(tmp_path, keep, None, [])) == gone
 
@@ -98,7 +102,9 @@ def test_removed_with_its_log_and_nothing_else(tmp_path: pathlib.Path, five: lis
 
 
 @pytest.mark.parametrize("step", ["rename", "just after", "half of the files"])
-def test_cut_off_it_is_whole_or_gone(tmp_path: pathlib.Path, five: list[pathlib.Path], step: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cut_off_it_is_whole_or_gone(
+    tmp_path: pathlib.Path, five: list[pathlib.Path], step: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     last = five[4]
     fingerprint = f"{5:064x}"[::-1]
 
@@ -125,7 +131,9 @@ def test_cut_off_it_is_whole_or_gone(tmp_path: pathlib.Path, five: list[pathlib.
     assert sorted(path.name for path in last.parent.iterdir()) == sorted(path.name for path in five[:4])
 
 
-def test_leftovers_of_killed_runs_go_and_work_in_progress_stays(tmp_path: pathlib.Path, five: list[pathlib.Path]) -> None:
+def test_leftovers_of_killed_runs_go_and_work_in_progress_stays(
+    tmp_path: pathlib.Path, five: list[pathlib.Path]
+) -> None:
     patterns = ("releases/.new-{}", "releases/.new-{}-old", "releases/.gone-{}", "builds/{}.work-x1")
     dead = [pattern.format(f"b{number}-aaaaaaaaaaaa") for number, pattern in enumerate(patterns, 7)]
     alive = [pattern.format("b6-bbbbbbbbbbbb") for pattern in patterns]
@@ -135,15 +143,21 @@ def test_leftovers_of_killed_runs_go_and_work_in_progress_stays(tmp_path: pathli
     (tmp_path / "builds" / "b7-aaaaaaaaaaaa.log").touch()
     with lock_held(tmp_path / "locks" / "b6-bbbbbbbbbbbb.lock"):
         assert remove([], tmp_path) == []
-    found = {str(path.relative_to(tmp_path)) for place in ("releases", "builds") for path in (tmp_path / place).iterdir()}
+    found = {
+        str(path.relative_to(tmp_path)) for place in ("releases", "builds") for path in (tmp_path / place).iterdir()
+    }
     assert found == {f"releases/{path.name}" for path in five} | {*alive, *foreign, "builds/b7-aaaaaaaaaaaa.log"}
 
 
-def test_what_cannot_be_removed_is_told(tmp_path: pathlib.Path, five: list[pathlib.Path], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_cannot_be_removed_is_told(
+    tmp_path: pathlib.Path, five: list[pathlib.Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
     def refuse(_source: object, _target: object) -> typing.NoReturn:
         raise PermissionError(1, "Operation not permitted")
 
     monkeypatch.setattr(os, "rename", refuse)
     with pytest.raises(ProblemError) as caught:
         remove(five[4:], tmp_path)
-    assert str(caught.value).startswith(f"llama_cpp_root: found {five[4]}, which cannot be removed (Operation not permitted), wanted ")
+    assert str(caught.value).startswith(
+        f"llama_cpp_root: found {five[4]}, which cannot be removed (Operation not permitted), wanted "
+    )

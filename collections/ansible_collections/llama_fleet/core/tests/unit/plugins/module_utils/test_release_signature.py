@@ -22,7 +22,10 @@ if typing.TYPE_CHECKING:
 SUBJECT = "llama_cpp_cache"
 # Signatures that break off before and in the key.
 _BYTES = b"SSHSIG" + b"\0\0\0\1" + b"\0\0\0\x33" + b"\0\0\0\x0bssh-ed25519" + b"\0\0\0 "
-CUT = [f"-----BEGIN SSH SIGNATURE-----\n{base64.b64encode(data).decode()}\n-----END SSH SIGNATURE-----\n" for data in (_BYTES[:6], _BYTES)]
+CUT = [
+    f"-----BEGIN SSH SIGNATURE-----\n{base64.b64encode(data).decode()}\n-----END SSH SIGNATURE-----\n"
+    for data in (_BYTES[:6], _BYTES)
+]
 
 
 class Keys(typing.NamedTuple):
@@ -73,13 +76,21 @@ def test_a_signature_is_replaced_without_a_question(archive: pathlib.Path, keys:
 def test_changed_bytes(archive: pathlib.Path, keys: Keys) -> None:
     signature = signed(archive, keys.folder / "builder")
     archive.write_bytes(b"Archive" + archive.read_bytes()[7:])
-    with pytest.raises(ProblemError, match=r"^llama_cpp_cache: found .*b77.tar.zst, whose signature by the builder does not hold \('.*incorrect signature'\)"):
+    with pytest.raises(
+        ProblemError,
+        match=(
+            r"^llama_cpp_cache: found .*b77.tar.zst, whose signature by the builder does not hold \('.*incorrect "
+            r"signature'\)"
+        ),
+    ):
         release_signature.verify(archive, signature, [keys.builder], run, SUBJECT)
 
 
 def test_somebody_else(archive: pathlib.Path, keys: Keys) -> None:
     signature = signed(archive, keys.folder / "other")
-    with pytest.raises(ProblemError, match=r"^llama_cpp_cache: found .*b77.tar.zst.sig, which is by ssh-ed25519 SHA256:\S+, wanted") as raised:
+    with pytest.raises(
+        ProblemError, match=r"^llama_cpp_cache: found .*b77.tar.zst.sig, which is by ssh-ed25519 SHA256:\S+, wanted"
+    ) as raised:
         release_signature.verify(archive, signature, [keys.builder], run, SUBJECT)
     assert keys.other.split()[1] not in str(raised.value)
 
@@ -95,7 +106,9 @@ def test_somebody_else(archive: pathlib.Path, keys: Keys) -> None:
 def test_a_key_counts_in_its_time_only(archive: pathlib.Path, keys: Keys, validity: str, reason: str) -> None:
     signature = signed(archive, keys.folder / "builder")
     if not reason:
-        assert release_signature.verify(archive, signature, [f"{validity} {keys.builder}"], run, SUBJECT) == "the builder"
+        assert (
+            release_signature.verify(archive, signature, [f"{validity} {keys.builder}"], run, SUBJECT) == "the builder"
+        )
         return
     with pytest.raises(ProblemError, match=rf"does not hold \('{reason}"):
         release_signature.verify(archive, signature, [f"{validity} {keys.builder}"], run, SUBJECT)
@@ -112,7 +125,9 @@ def test_no_signature(archive: pathlib.Path, keys: Keys, text: str | None) -> No
     signature = archive.with_name("sig")
     if text is not None:
         signature.write_text(text, encoding="utf-8")
-    with pytest.raises(ProblemError, match=r"^llama_cpp_cache: found sig, which is not there or no signature of SSH, wanted"):
+    with pytest.raises(
+        ProblemError, match=r"^llama_cpp_cache: found sig, which is not there or no signature of SSH, wanted"
+    ):
         release_signature.verify(archive, signature, [keys.builder], run, SUBJECT)
 
 
@@ -120,7 +135,9 @@ class Bare(FakeRunner):
     """A host with nothing but a shell."""
 
     def answer(self, command: list[str]) -> Result:
-        return run(["/bin/sh" if command[0] == "sh" else f"/nonexistent/{command[0]}", *command[1:]], {"PATH": "/nonexistent"})
+        return run(
+            ["/bin/sh" if command[0] == "sh" else f"/nonexistent/{command[0]}", *command[1:]], {"PATH": "/nonexistent"}
+        )
 
 
 def test_no_bytes_are_trusted_without_ssh_keygen(archive: pathlib.Path, keys: Keys) -> None:
@@ -130,7 +147,10 @@ def test_no_bytes_are_trusted_without_ssh_keygen(archive: pathlib.Path, keys: Ke
         lambda: release_signature.verify(archive, signature, [keys.builder], bare, SUBJECT),
         lambda: release_signature.sign(archive, keys.folder / "builder", bare),
     ):
-        with pytest.raises(ProblemError, match=r"^ssh-keygen: found no such program on the host, .*; install openssh-client or openssh-clients\.$"):
+        with pytest.raises(
+            ProblemError,
+            match=r"^ssh-keygen: found no such program on the host, .*; install openssh-client or openssh-clients\.$",
+        ):
             call()
 
 
@@ -152,7 +172,9 @@ def test_no_bytes_are_trusted_without_ssh_keygen(archive: pathlib.Path, keys: Ke
 )
 def test_lines_that_are_no_public_keys(archive: pathlib.Path, keys: Keys, line: str) -> None:
     wrong = line.format(key=keys.builder, blob=keys.builder.split()[1])
-    assert [problem.subject for problem in release_signature.signer_problems([keys.other, wrong])] == ["llama_cpp_trusted_signers"]
+    assert [problem.subject for problem in release_signature.signer_problems([keys.other, wrong])] == [
+        "llama_cpp_trusted_signers"
+    ]
     with pytest.raises(ProblemError, match=r"^llama_cpp_trusted_signers: found"):
         release_signature.verify(archive, signed(archive, keys.folder / "builder"), [keys.builder, wrong], run, SUBJECT)
 
@@ -167,10 +189,18 @@ def test_the_public_half_of_a_private_key(tmp_path: pathlib.Path, archive: pathl
     assert release_signature.verify(archive, signature, [public], run, SUBJECT) == "the key"
 
 
-def test_a_key_with_a_passphrase_tells_its_public_half_but_does_not_sign(tmp_path: pathlib.Path, archive: pathlib.Path) -> None:
+def test_a_key_with_a_passphrase_tells_its_public_half_but_does_not_sign(
+    tmp_path: pathlib.Path, archive: pathlib.Path
+) -> None:
     public = make_key(tmp_path / "key", passphrase="hidden")
     assert release_signature.public_key(tmp_path / "key") == " ".join(public.split()[:2])
-    with pytest.raises(ProblemError, match=r"^llama_cpp_signing_key: found .*/key, with which ssh-keygen signs nothing \('Load key .*incorrect passphrase"):
+    with pytest.raises(
+        ProblemError,
+        match=(
+            r"^llama_cpp_signing_key: found .*/key, with which ssh-keygen signs nothing \('Load key .*incorrect "
+            r"passphrase"
+        ),
+    ):
         release_signature.sign(archive, tmp_path / "key", run)
 
 
@@ -182,14 +212,19 @@ def test_keys_that_cannot_sign(tmp_path: pathlib.Path, archive: pathlib.Path, ke
     garbage.write_text("garbage", encoding="utf-8")
     said = []
     for key in (opened, garbage, tmp_path / "none"):
-        with pytest.raises(ProblemError, match=f"^llama_cpp_signing_key: found {re.escape(str(key))}, with which ssh-keygen signs nothing") as raised:
+        with pytest.raises(
+            ProblemError,
+            match=f"^llama_cpp_signing_key: found {re.escape(str(key))}, with which ssh-keygen signs nothing",
+        ) as raised:
             release_signature.sign(archive, key, run)
         said.append(str(raised.value))
     assert "('Permissions 0644 for" in said[0]
     secrets = text.splitlines()[1:-1]
     assert [secret for secret in secrets if any(secret in line for line in said)] == []
     assert release_signature.public_key(garbage) == ""
-    with pytest.raises(ProblemError, match=r"^llama_cpp_signing_key: found .*/none, which cannot be read \(No such file"):
+    with pytest.raises(
+        ProblemError, match=r"^llama_cpp_signing_key: found .*/none, which cannot be read \(No such file"
+    ):
         release_signature.public_key(tmp_path / "none")
 
 

@@ -22,7 +22,9 @@ def make(root: pathlib.Path, build: str = "b1", **manifest: typing.Any) -> pathl
     (staged / "bin").mkdir(parents=True)
     (staged / "bin" / "server").write_text("program", encoding="utf-8")
     (staged / "bin" / "lib.so").symlink_to("lib.so.1")
-    release_store.publish(staged, path, {"fingerprint": DIGEST, "build": build, **manifest, **release_store.describe(staged)})
+    release_store.publish(
+        staged, path, {"fingerprint": DIGEST, "build": build, **manifest, **release_store.describe(staged)}
+    )
     return path
 
 
@@ -31,7 +33,11 @@ def test_a_release_is_whole(tmp_path: pathlib.Path) -> None:
     assert path == tmp_path / "releases" / "b1-abababababab"
     manifest = release_store.whole_manifest(path, DIGEST)
     assert manifest is not None
-    assert (list(manifest["files"]), manifest["sizes"], manifest["links"]) == (["bin/server"], {"bin/server": 7}, {"bin/lib.so": "lib.so.1"})
+    assert (list(manifest["files"]), manifest["sizes"], manifest["links"]) == (
+        ["bin/server"],
+        {"bin/server": 7},
+        {"bin/lib.so": "lib.so.1"},
+    )
     assert [entry.name for entry in path.parent.iterdir()] == [path.name]
 
 
@@ -59,7 +65,9 @@ def spoil(path: pathlib.Path) -> None:
         lambda path: (path / "manifest.json").unlink(),
     ],
 )
-def test_a_damaged_release_does_not_count(tmp_path: pathlib.Path, damage: typing.Callable[[pathlib.Path], None]) -> None:
+def test_a_damaged_release_does_not_count(
+    tmp_path: pathlib.Path, damage: typing.Callable[[pathlib.Path], None]
+) -> None:
     path = make(tmp_path)
     damage(path)
     assert release_store.whole_manifest(path, DIGEST) is None
@@ -108,8 +116,16 @@ def test_only_programs_and_libraries_are_copied(tmp_path: pathlib.Path) -> None:
 
 
 def test_leftovers_of_one_release_go_and_others_stay(tmp_path: pathlib.Path) -> None:
-    mine = [tmp_path / "releases" / ".new-b1-x", tmp_path / "releases" / ".new-b1-x-old", tmp_path / "builds" / "b1-x.work-abc"]
-    others = [tmp_path / "releases" / ".new-b2-x", tmp_path / "builds" / "b2-x.work-abc", tmp_path / "releases" / "b1-x"]
+    mine = [
+        tmp_path / "releases" / ".new-b1-x",
+        tmp_path / "releases" / ".new-b1-x-old",
+        tmp_path / "builds" / "b1-x.work-abc",
+    ]
+    others = [
+        tmp_path / "releases" / ".new-b2-x",
+        tmp_path / "builds" / "b2-x.work-abc",
+        tmp_path / "releases" / "b1-x",
+    ]
     for path in (*mine, *others):
         path.mkdir(parents=True)
     release_store.clear_leftovers(tmp_path, "b1-x")

@@ -14,7 +14,9 @@ SPEC = {
 
 
 def test_a_misspelt_variable_names_the_nearest() -> None:
-    (problem,) = unknown("llama_server", ["llama_server_prot", "llama_server_port", "llama_server_result", "other"], SPEC)
+    (problem,) = unknown(
+        "llama_server", ["llama_server_prot", "llama_server_port", "llama_server_result", "other"], SPEC
+    )
     assert problem.subject == "llama_server_prot"
     assert problem.fix == "did you mean llama_server_port"
 

@@ -31,7 +31,9 @@ NONE = Result(1, "", "no such container")
 
 
 class Engines(FakeRunner):
-    """systemd, podman and docker with one container, whose process is ``pid``; without one it is not there, and ``status`` tells how it ended."""
+    """systemd, podman and docker with one container, whose process is ``pid``; without one it is not there, and
+    ``status`` tells how it ended.
+    """
 
     def __init__(self, pid: int = 0, loaded: bool = True, status: int = 0, compose: str = "docker compose") -> None:
         super().__init__()
@@ -47,10 +49,23 @@ class Engines(FakeRunner):
         if command[:2] == ["systemctl", "show"]:
             state, reload = ("active" if self.pid else "inactive"), ("yes" if self.reload else "no")
             load = f"LoadState={'loaded' if self.loaded else 'not-found'}\nFragmentPath=/run/systemd/generator/{UNIT}"
-            return Result(0, f"{load}\nActiveState={state}\nMainPID=1\nNeedDaemonReload={reload}\nExecMainCode=1\nExecMainStatus={self.status}\n", "")
+            return Result(
+                0,
+                f"{load}\nActiveState={state}\nMainPID=1\nNeedDaemonReload={reload}\n"
+                f"ExecMainCode=1\nExecMainStatus={self.status}\n",
+                "",
+            )
         if "inspect" in command:
-            shown = {"{{.State.Pid}}": str(self.pid), "{{.State.ExitCode}}": str(self.status), "{{.HostConfig.RestartPolicy.Name}}": "unless-stopped"}
-            return Result(0, shown.get(command[4], "x") + "\n", "") if self.pid or command[4] == "{{.State.ExitCode}}" else NONE
+            shown = {
+                "{{.State.Pid}}": str(self.pid),
+                "{{.State.ExitCode}}": str(self.status),
+                "{{.HostConfig.RestartPolicy.Name}}": "unless-stopped",
+            }
+            return (
+                Result(0, shown.get(command[4], "x") + "\n", "")
+                if self.pid or command[4] == "{{.State.ExitCode}}"
+                else NONE
+            )
         if command[-1] == "version":
             return Result(0 if " ".join(command[:-1]) == self.compose else 1, "", "")
         if command[-1] == "--dryrun":
@@ -69,10 +84,14 @@ def generation(folder: pathlib.Path, text: str = "[Container]\n") -> Generation:
 
 @pytest.fixture
 def quadlet(tmp_path: pathlib.Path) -> QuadletRuntime:
-    return QuadletRuntime(tmp_path, UNIT, Engines(os.getpid()), tmp_path / "system", container_root=tmp_path / "containers")
+    return QuadletRuntime(
+        tmp_path, UNIT, Engines(os.getpid()), tmp_path / "system", container_root=tmp_path / "containers"
+    )
 
 
-def test_a_container_file_is_written_and_reloads_only_when_it_changed(quadlet: QuadletRuntime, tmp_path: pathlib.Path) -> None:
+def test_a_container_file_is_written_and_reloads_only_when_it_changed(
+    quadlet: QuadletRuntime, tmp_path: pathlib.Path
+) -> None:
     engines = typing.cast("Engines", quadlet.run)
     wanted = generation(tmp_path / "1")
     assert (quadlet.settled(wanted), quadlet.starts_at_boot()) == (False, False)
@@ -89,7 +108,9 @@ def test_a_container_file_is_written_and_reloads_only_when_it_changed(quadlet: Q
         assert "systemctl daemon-reload" in engines.told, "a run that was killed before it reloaded is made good"
 
 
-def test_a_unit_of_the_runtime_before_does_not_hide_the_generated_one(quadlet: QuadletRuntime, tmp_path: pathlib.Path) -> None:
+def test_a_unit_of_the_runtime_before_does_not_hide_the_generated_one(
+    quadlet: QuadletRuntime, tmp_path: pathlib.Path
+) -> None:
     (tmp_path / "system").mkdir()
     (tmp_path / "system" / UNIT).touch()
     quadlet.start(generation(tmp_path / "1"))
@@ -135,13 +156,18 @@ def docker(tmp_path: pathlib.Path) -> DockerRuntime:
 
 
 @pytest.mark.parametrize("compose", ["docker compose", "docker-compose"])
-def test_compose_replaces_the_container_with_the_generations_environment(docker: DockerRuntime, compose: str, tmp_path: pathlib.Path) -> None:
+def test_compose_replaces_the_container_with_the_generations_environment(
+    docker: DockerRuntime, compose: str, tmp_path: pathlib.Path
+) -> None:
     engines = typing.cast("Engines", docker.run)
     engines.compose = compose
     wanted = generation(tmp_path / "1")
     assert docker.start(wanted).pid == os.getpid()
     (up,) = engines.told
-    assert up == (f"{compose} --project-name llama-fleet-default --file {wanted.path}/compose.yaml up --detach --force-recreate --remove-orphans --timeout 7")
+    assert up == (
+        f"{compose} --project-name llama-fleet-default --file {wanted.path}/compose.yaml up --detach --force-recreate "
+        f"--remove-orphans --timeout 7"
+    )
     assert engines.environments[engines.commands.index(up.split())] == {"LLAMA_ARG_PORT": "1"}
     assert docker.starts_at_boot()
 
@@ -168,7 +194,9 @@ def test_a_container_of_docker_says_why_it_ended(tmp_path: pathlib.Path) -> None
 
 
 def test_a_container_of_docker_that_was_ended_for_its_memory_says_so(tmp_path: pathlib.Path) -> None:
-    refused = FakeRunner(Result(0, "", ""), Result(0, "", ""), Result(0, "0\n", ""), Result(0, "137\n", ""), Result(0, "true\n", ""))
+    refused = FakeRunner(
+        Result(0, "", ""), Result(0, "", ""), Result(0, "0\n", ""), Result(0, "137\n", ""), Result(0, "true\n", "")
+    )
     with pytest.raises(GateError, match="ended by SIGKILL: it wanted more memory than its container may have"):
         DockerRuntime(tmp_path, refused).start(generation(tmp_path / "1"))
 
@@ -181,10 +209,16 @@ class Hanging(Engines):
         return HANGS if "inspect" in command else super().answer(command)
 
 
-def test_an_engine_that_hangs_is_a_problem_and_not_a_container_that_is_not_there(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_engine_that_hangs_is_a_problem_and_not_a_container_that_is_not_there(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(shutil, "which", lambda _name: "/usr/bin/docker")
     run = FakeRunner(*[HANGS] * 3)
-    for asked in (DockerRuntime(tmp_path, run).present, DockerRuntime(tmp_path, run).own, QuadletRuntime(tmp_path, UNIT, run).own):
+    for asked in (
+        DockerRuntime(tmp_path, run).present,
+        DockerRuntime(tmp_path, run).own,
+        QuadletRuntime(tmp_path, UNIT, run).own,
+    ):
         with pytest.raises(ProblemError, match="found no answer within 20 s"):
             asked()
     assert {setting["timeout"] for setting in run.settings} == {container_engines.TIME_LIMIT}
@@ -192,7 +226,9 @@ def test_an_engine_that_hangs_is_a_problem_and_not_a_container_that_is_not_there
 
 def test_an_engine_that_hangs_after_a_start_is_a_start_that_failed(tmp_path: pathlib.Path) -> None:
     with pytest.raises(GateError, match="docker: found no answer within 20 s"):
-        DockerRuntime(tmp_path, FakeRunner(Result(0, "", ""), Result(0, "", ""), HANGS)).start(generation(tmp_path / "1"))
+        DockerRuntime(tmp_path, FakeRunner(Result(0, "", ""), Result(0, "", ""), HANGS)).start(
+            generation(tmp_path / "1")
+        )
     hanging = Hanging()
     runtime = QuadletRuntime(tmp_path, UNIT, hanging, tmp_path / "system", container_root=tmp_path / "containers")
     with pytest.raises(GateError, match="podman: found no answer within 20 s"):
@@ -216,7 +252,9 @@ def test_a_runtime_is_made_with_what_the_options_say(tmp_path: pathlib.Path) -> 
     plain = server_runtimes.make("process", options, FakeRunner())
     assert isinstance(plain, server_runtimes.ProcessRuntime)
     assert plain.stop_seconds == 9
-    assert [server_runtimes.make(name, options, FakeRunner()).name for name in server_runtimes.NAMES] == list(server_runtimes.NAMES)
+    assert [server_runtimes.make(name, options, FakeRunner()).name for name in server_runtimes.NAMES] == list(
+        server_runtimes.NAMES
+    )
 
 
 def test_docker_stops_in_the_time_the_container_was_made_with(docker: DockerRuntime) -> None:
@@ -245,7 +283,13 @@ def test_a_configuration_is_tested_in_the_image() -> None:
     (command,) = run.commands
     assert command[:4] == ["podman", "run", "--rm", "--pull=never"]
     assert command[-3:] == ["--entrypoint=/r/bin/llama-server", CUDA.image, "--list-devices"]
-    assert {f"--user={user}:{user}", "--read-only", "--cap-drop=all", "--env=LLAMA_ARG_PORT", f"--volume={CUDA.release}:{CUDA.release}:ro,z"} <= {*command}
+    assert {
+        f"--user={user}:{user}",
+        "--read-only",
+        "--cap-drop=all",
+        "--env=LLAMA_ARG_PORT",
+        f"--volume={CUDA.release}:{CUDA.release}:ro,z",
+    } <= {*command}
     assert command[command.index("--device") + 1] == "nvidia.com/gpu=all"
     assert (run.environments, run.settings[0]["timeout"]) == ([{"LLAMA_ARG_PORT": "1"}], 9)
     assert container_engines.tester(CPU, "systemd", run) is run

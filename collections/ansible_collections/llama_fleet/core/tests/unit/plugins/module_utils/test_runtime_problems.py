@@ -30,7 +30,10 @@ class Host(FakeRunner):
         self.answers = {name.replace("_", " "): result for name, result in answers.items()}
 
     def answer(self, command: list[str]) -> Result:
-        found = next((result for words, result in self.answers.items() if " ".join(command).replace("-", " ").startswith(words)), None)
+        found = next(
+            (result for words, result in self.answers.items() if " ".join(command).replace("-", " ").startswith(words)),
+            None,
+        )
         return found or Result(0, "podman version 5.4.2\n", "")
 
 
@@ -60,31 +63,82 @@ def test_a_host_that_has_everything_has_no_problems(name: str, root: pathlib.Pat
 @pytest.mark.parametrize(
     ("name", "host", "changes", "sentence"),
     [
-        ("quadlet", Host(), {"image": ""}, "llama_server_image: found nothing, wanted the name of an image in which the release runs; use one of the"),
+        (
+            "quadlet",
+            Host(),
+            {"image": ""},
+            "llama_server_image: found nothing, wanted the name of an image in which the release runs; use one of the",
+        ),
         ("docker", Host(), {"image": "a b"}, "llama_server_image: found 'a b'"),
-        ("quadlet", Host(), {"euid": 1000}, "llama_server_runtime: found quadlet, and this user (uid 1000), wanted root for quadlet; run with become"),
+        (
+            "quadlet",
+            Host(),
+            {"euid": 1000},
+            "llama_server_runtime: found quadlet, and this user (uid 1000), wanted root for quadlet; run with become",
+        ),
         ("quadlet", Host(), {"systemd": False}, "llama_server_runtime: found quadlet, and systemd is not PID 1 here"),
         ("quadlet", Host(podman=MISSING), {}, "podman: found no podman on this host, wanted podman 4.4 or newer"),
-        ("quadlet", Host(podman=Result(0, "podman version 4.3.1\n", "")), {}, "podman: found podman version 4.3.1, wanted podman 4.4 or newer"),
+        (
+            "quadlet",
+            Host(podman=Result(0, "podman version 4.3.1\n", "")),
+            {},
+            "podman: found podman version 4.3.1, wanted podman 4.4 or newer",
+        ),
         ("docker", Host(docker=MISSING), {}, "docker: found no docker on this host, wanted docker with compose"),
         (
             "docker",
             Host(docker=Result(1, "", "Cannot connect to the Docker daemon\n")),
             {},
-            "docker: found no answer from its daemon: Cannot connect to the Docker daemon, wanted a daemon that runs; run systemctl start docker.",
+            (
+                "docker: found no answer from its daemon: Cannot connect to the Docker daemon, wanted a daemon that "
+                "runs; "
+                "run systemctl start docker."
+            ),
         ),
         ("docker", Host(docker_compose=MISSING), {}, "docker compose: found neither docker compose nor docker-compose"),
         ("docker", Host(), {"port": 443}, "llama_server_port: found 443, wanted a port from 1024 on with docker"),
-        ("docker", Host(nvidia=MISSING), {"base": BARE_CUDA}, "NVIDIA Container Toolkit: found no nvidia-container-cli"),
+        (
+            "docker",
+            Host(nvidia=MISSING),
+            {"base": BARE_CUDA},
+            "NVIDIA Container Toolkit: found no nvidia-container-cli",
+        ),
         ("docker", Host(), {"memory_max": "80%"}, "llama_server_memory_max: found 80%, a share"),
-        ("quadlet", Host(), {"mmproj": "/srv/a:b.gguf"}, "llama_server_mmproj: found /srv/a:b.gguf, wanted a path without a colon"),
-        ("systemd", Host(), {"mmproj": "/home/me/mmproj.gguf"}, "llama_server_mmproj: found /home/me/mmproj.gguf, which is below /home"),
-        ("systemd", Host(), {"lora": ("/root/a.gguf:0.5",)}, "llama_server_lora: found /root/a.gguf, which is below /root"),
-        ("systemd", Host(), {"chat_template": "/tmp/chat.jinja"}, "llama_server_chat_template: found /tmp/chat.jinja, which is below /tmp"),
-        ("process", Host(), {"memory_max": "1G"}, "llama_server_memory_max: found 1G with llama_server_runtime process"),
+        (
+            "quadlet",
+            Host(),
+            {"mmproj": "/srv/a:b.gguf"},
+            "llama_server_mmproj: found /srv/a:b.gguf, wanted a path without a colon",
+        ),
+        (
+            "systemd",
+            Host(),
+            {"mmproj": "/home/me/mmproj.gguf"},
+            "llama_server_mmproj: found /home/me/mmproj.gguf, which is below /home",
+        ),
+        (
+            "systemd",
+            Host(),
+            {"lora": ("/root/a.gguf:0.5",)},
+            "llama_server_lora: found /root/a.gguf, which is below /root",
+        ),
+        (
+            "systemd",
+            Host(),
+            {"chat_template": "/tmp/chat.jinja"},
+            "llama_server_chat_template: found /tmp/chat.jinja, which is below /tmp",
+        ),
+        (
+            "process",
+            Host(),
+            {"memory_max": "1G"},
+            "llama_server_memory_max: found 1G with llama_server_runtime process",
+        ),
     ],
 )
-def test_what_a_host_lacks_is_told(name: str, host: Host, changes: dict[str, typing.Any], sentence: str, root: pathlib.Path) -> None:
+def test_what_a_host_lacks_is_told(
+    name: str, host: Host, changes: dict[str, typing.Any], sentence: str, root: pathlib.Path
+) -> None:
     (problem,) = told(name, host, root, **changes)
     assert problem.startswith(sentence)
 
@@ -93,7 +147,9 @@ def test_podman_needs_its_generator_and_the_gpus_their_description(root: pathlib
     (root / "usr/libexec/podman/quadlet").unlink()
     (root / "etc/cdi/nvidia.yaml").write_text("kind: example.com/other\n", encoding="utf-8")
     assert told("quadlet", Host(), root)[0].startswith("podman: found no generator of units")
-    assert told("quadlet", Host(), root, base=BARE_CUDA)[1].startswith("NVIDIA CDI: found no description of nvidia.com/gpu")
+    assert told("quadlet", Host(), root, base=BARE_CUDA)[1].startswith(
+        "NVIDIA CDI: found no description of nvidia.com/gpu"
+    )
 
 
 def test_every_problem_is_told_at_once(root: pathlib.Path) -> None:
@@ -119,7 +175,9 @@ def test_an_image_that_is_missing_is_fetched_before_the_switch(name: str, engine
     assert host.commands[-1] == [engine, "pull", CPU.image]
     host = Host(**absent, **{f"{engine}_pull": Result(1, "Trying to pull\nError: connection refused\n", "")})
     (problem,) = told(name, host, root)
-    assert problem.startswith(f"llama_server_image: found {CPU.image}, which cannot be fetched: Error: connection refused, wanted an image")
+    assert problem.startswith(
+        f"llama_server_image: found {CPU.image}, which cannot be fetched: Error: connection refused, wanted an image"
+    )
 
 
 def test_nothing_is_fetched_in_check_mode_or_where_there_are_other_problems(root: pathlib.Path) -> None:
@@ -129,13 +187,18 @@ def test_nothing_is_fetched_in_check_mode_or_where_there_are_other_problems(root
         assert not [command for command in host.commands if "pull" in command]
 
 
-def test_a_docker_that_hangs_is_only_in_the_way_of_an_instance_that_was_in_it(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_docker_that_hangs_is_only_in_the_way_of_an_instance_that_was_in_it(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(shutil, "which", lambda _name: "/usr/bin/docker")
     options = dataclasses.replace(CPU, root=tmp_path, runtime_root=tmp_path / "run")
     run = FakeRunner(*[Result(124, "", "docker did not end")] * 2)
 
     def others(name: str, *used: str) -> list[str]:
-        return [found.name for found in server_runtimes.others(name, options, run, tmp_path, tmp_path, systemd=False, used=used)]
+        return [
+            found.name
+            for found in server_runtimes.others(name, options, run, tmp_path, tmp_path, systemd=False, used=used)
+        ]
 
     assert (others("process", "systemd"), run.commands) == ([], [])
     assert (others("", "process"), len(run.commands)) == ([], 1)
@@ -143,7 +206,9 @@ def test_a_docker_that_hangs_is_only_in_the_way_of_an_instance_that_was_in_it(tm
         others("process", "docker")
 
 
-def test_only_what_is_there_is_in_the_way_of_another_runtime(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_what_is_there_is_in_the_way_of_another_runtime(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     options = dataclasses.replace(CPU, root=tmp_path, runtime_root=tmp_path / "run")
     systemd, containers = tmp_path / "system", tmp_path / "containers"

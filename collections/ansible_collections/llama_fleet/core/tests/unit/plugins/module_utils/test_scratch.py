@@ -72,7 +72,9 @@ def test_what_only_looks_like_ours_stays(place: pathlib.Path) -> None:
     assert sorted(os.listdir(place)) == before
 
 
-def test_a_folder_that_another_run_is_removing_is_not_taken(place: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_that_another_run_is_removing_is_not_taken(
+    place: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     taken: list[int] = []
     making = tempfile.mkdtemp
 

@@ -33,7 +33,13 @@ class Pair(typing.NamedTuple):
 def make(end: dt.datetime = END) -> Pair:
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "gpu-1.example")])
-    builder = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key()).serial_number(2**100)
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(2**100)
+    )
     signed = builder.not_valid_before(BEGIN).not_valid_after(end).sign(key, hashes.SHA256())
 
     def pem(encryption: serialization.KeySerializationEncryption) -> bytes:
@@ -64,12 +70,18 @@ def test_a_certificate_and_its_key_will_do(tmp_path: pathlib.Path, pair: Pair) -
 
 def test_files_that_are_missing_are_told_at_once(tmp_path: pathlib.Path) -> None:
     first, second = told(tmp_path, None, None)
-    assert first == f"llama_server_tls_certificate: found {tmp_path}/c.pem: No such file or directory, wanted a file that can be read."
+    assert first == (
+        f"llama_server_tls_certificate: found {tmp_path}/c.pem: No such file or directory, wanted a file that can "
+        f"be read."
+    )
     assert "llama_server_tls_key" in second
 
 
 def test_what_is_no_pem_is_told_at_once(tmp_path: pathlib.Path, pair: Pair) -> None:
-    assert [sentence.partition(":")[0] for sentence in told(tmp_path, pair.key, pair.certificate)] == ["llama_server_tls_certificate", "llama_server_tls_key"]
+    assert [sentence.partition(":")[0] for sentence in told(tmp_path, pair.key, pair.certificate)] == [
+        "llama_server_tls_certificate",
+        "llama_server_tls_key",
+    ]
     assert "which holds no certificate in PEM" in told(tmp_path, b"\x30\x82\x01\xff", pair.key)[0]
 
 
@@ -93,7 +105,12 @@ def test_broken_pem_is_a_sentence(tmp_path: pathlib.Path, pair: Pair) -> None:
 def test_when_a_certificate_is_valid(tmp_path: pathlib.Path, end: dt.datetime) -> None:
     """From 2050 on the date is written in another form."""
     made = make(end)
-    for now, right in ((BEGIN.timestamp() - 1, False), (BEGIN.timestamp(), True), (end.timestamp(), True), (end.timestamp() + 1, False)):
+    for now, right in (
+        (BEGIN.timestamp() - 1, False),
+        (BEGIN.timestamp(), True),
+        (end.timestamp(), True),
+        (end.timestamp() + 1, False),
+    ):
         found = told(tmp_path, made.certificate, made.key, now)
         assert (found == []) is right
         assert right or f"which is valid from 2026-01-01 to {end:%Y-%m-%d}" in found[0]

@@ -22,7 +22,10 @@ from ansible_collections.llama_fleet.core.tests.unit.fake_server_options import 
 
 
 def test_cuda_devices_are_read_from_the_servers_own_list() -> None:
-    listing = "Available devices:\n  CUDA0: NVIDIA H200 (143771 MiB, 143000 MiB free)\n  CUDA1: NVIDIA H200 (1 MiB, 1 MiB free)\n  Vulkan0: x (1)\n"
+    listing = (
+        "Available devices:\n  CUDA0: NVIDIA H200 (143771 MiB, 143000 MiB free)\n  CUDA1: NVIDIA H200 (1 MiB, 1 "
+        "MiB free)\n  Vulkan0: x (1)\n"
+    )
     assert server_options.cuda_devices(listing) == ["CUDA0", "CUDA1"]
 
 
@@ -42,9 +45,13 @@ def test_who_listens_is_asked_again_before_it_is_said_to_be_anothers(monkeypatch
 # -- the unit's user ---------------------------------------------------------------------------------
 
 
-def test_what_a_unit_cannot_read_is_a_problem_with_its_cure(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_a_unit_cannot_read_is_a_problem_with_its_cure(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(server_unit, "HIDDEN", ("/home",))
-    below = property(lambda self: [parent for parent in pure_parents(self) if tmp_path in (parent, *pure_parents(parent))])
+    below = property(
+        lambda self: [parent for parent in pure_parents(self) if tmp_path in (parent, *pure_parents(parent))]
+    )
     monkeypatch.setattr(pathlib.Path, "parents", below)
     tmp_path.chmod(0o755)
     model = tmp_path / "models" / "a.gguf"
@@ -75,7 +82,12 @@ def test_a_split_model_needs_all_of_its_files(tmp_path: pathlib.Path) -> None:
         (tmp_path / name).write_bytes(b"GGUF....")
 
     def told(name: str, may_be_missing: bool = False) -> list[str]:
-        return [str(problem) for problem in server_checks.model_problems(dataclasses.replace(WANTED, model=str(tmp_path / name)), may_be_missing)]
+        return [
+            str(problem)
+            for problem in server_checks.model_problems(
+                dataclasses.replace(WANTED, model=str(tmp_path / name)), may_be_missing
+            )
+        ]
 
     assert told(names[0]) == []
     assert server_checks.model_size(str(tmp_path / names[0])) == 24
@@ -91,7 +103,13 @@ def test_a_split_model_needs_all_of_its_files(tmp_path: pathlib.Path) -> None:
 @pytest.mark.parametrize(("may_be_missing", "count"), [(True, 0), (False, 2)])
 def test_release_and_model_may_be_missing_in_a_plan_only(may_be_missing: bool, count: int) -> None:
     nothing = dataclasses.replace(WANTED, release="", model="")
-    assert len(server_checks.release_problems(nothing, may_be_missing) + server_checks.model_problems(nothing, may_be_missing)) == count
+    assert (
+        len(
+            server_checks.release_problems(nothing, may_be_missing)
+            + server_checks.model_problems(nothing, may_be_missing)
+        )
+        == count
+    )
 
 
 def test_a_stray_configuration_is_a_problem(tmp_path: pathlib.Path) -> None:
@@ -116,7 +134,10 @@ def test_the_help_of_a_release_that_tells_no_options_is_read_as_that_of_its_buil
     ("result", "subject"),
     [
         (Result(0, "Available devices:\n", ""), None),
-        (Result(1, "", 'error while handling environment variable "LLAMA_ARG_DEVICE": invalid device: CUDA7\n\n'), "llama_server_devices"),
+        (
+            Result(1, "", 'error while handling environment variable "LLAMA_ARG_DEVICE": invalid device: CUDA7\n\n'),
+            "llama_server_devices",
+        ),
         (Result(1, "", "error: invalid argument: --frobnicate\n"), "llama_server_extra_options"),
         (Result(127, "", "libggml.so: cannot open shared object file"), "llama_server_release"),
         (Result(-4, "", ""), "llama_server_release"),
@@ -143,16 +164,23 @@ def test_what_the_server_itself_refuses_is_laid_at_the_right_door(result: Result
 
 
 @pytest.mark.parametrize("question", ["its configuration test", "the question for its devices"])
-def test_one_that_hangs_in_its_driver_is_given_up_and_no_option_is_blamed(question: str, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_that_hangs_in_its_driver_is_given_up_and_no_option_is_blamed(
+    question: str, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(server_checks, "TEST_LIMIT", 0.5)
     release = fake_server.release(tmp_path, hangs_in_its_test=True)
     options = dataclasses.replace(WANTED, release=release, backend="cuda", devices=())
     if question == "its configuration test":
-        problem = server_checks.config_test([f"{release}/bin/llama-server"], {}, server_settings.settings(WANTED, 4, []), commands.run)
+        problem = server_checks.config_test(
+            [f"{release}/bin/llama-server"], {}, server_settings.settings(WANTED, 4, []), commands.run
+        )
     else:
         (problem,) = server_checks.devices(options, commands.run)[1]
     assert problem is not None
-    assert (problem.subject, problem.found) == ("llama-server", f"no answer to {question} within 0.5 s, which says nothing of the options")
+    assert (problem.subject, problem.found) == (
+        "llama-server",
+        f"no answer to {question} within 0.5 s, which says nothing of the options",
+    )
     assert "see whether nvidia-smi answers" in problem.fix
 
 

@@ -19,14 +19,36 @@ WORDS = st.text(alphabet="ab0 \t\"'\\$%{}`;#=~|&<>*?!-/.:é", max_size=12).filte
 
 
 def service_of(words: typing.Sequence[str], **changes: typing.Any) -> dict[str, typing.Any]:
-    text = server_compose.render(dataclasses.replace(CPU, **changes), ["/opt/r/bin/llama-server", *words], {"LLAMA_ARG_PORT": "1"})
+    text = server_compose.render(
+        dataclasses.replace(CPU, **changes), ["/opt/r/bin/llama-server", *words], {"LLAMA_ARG_PORT": "1"}
+    )
     service: dict[str, typing.Any] = yaml.safe_load(text)["services"]["llama-server"]
     return service
 
 
 @settings(max_examples=50, deadline=None)
 @given(st.lists(WORDS | st.text(max_size=12).filter(systemd_text.is_one_line), max_size=4))
-@example(["on", "No", "null", "1", "1.5", "", "- a", "a: b", "a #b", "$HOME", "${X}", "~", "0x1f", "1_000", "2026-01-01", "=", "a/b="])
+@example(
+    [
+        "on",
+        "No",
+        "null",
+        "1",
+        "1.5",
+        "",
+        "- a",
+        "a: b",
+        "a #b",
+        "$HOME",
+        "${X}",
+        "~",
+        "0x1f",
+        "1_000",
+        "2026-01-01",
+        "=",
+        "a/b=",
+    ]
+)
 def test_yaml_gives_back_every_word_and_compose_replaces_none(words: list[str]) -> None:
     assert [word.replace("$$", "$") for word in service_of(words)["command"]] == words
     assert all(word.replace("$$", "").count("$") == 0 for word in service_of(words)["command"])
@@ -42,7 +64,12 @@ def test_a_container_file_gives_back_every_word(words: list[str]) -> None:
 
 def test_a_container_of_docker_may_do_nothing_and_write_nowhere() -> None:
     service = service_of([])
-    assert [service[name] for name in ("read_only", "cap_drop", "security_opt", "network_mode")] == [True, ["ALL"], ["no-new-privileges:true"], "host"]
+    assert [service[name] for name in ("read_only", "cap_drop", "security_opt", "network_mode")] == [
+        True,
+        ["ALL"],
+        ["no-new-privileges:true"],
+        "host",
+    ]
     user, _colon, group = service["user"].partition(":")
     assert user == group != "0"
     assert all(volume["read_only"] for volume in service["volumes"])
@@ -69,7 +96,12 @@ def test_an_environment_has_names_and_no_values() -> None:
 
 @pytest.mark.parametrize(
     ("line", "there"),
-    [("AddDevice=nvidia.com/gpu=all", True), ("DropCapability=all", True), ("AddCapability=CAP_NET_BIND_SERVICE", False), ("Network=host", True)],
+    [
+        ("AddDevice=nvidia.com/gpu=all", True),
+        ("DropCapability=all", True),
+        ("AddCapability=CAP_NET_BIND_SERVICE", False),
+        ("Network=host", True),
+    ],
 )
 def test_a_container_of_podman_gets_its_gpus_and_no_capability(line: str, there: bool) -> None:
     lines = server_quadlet.render(CUDA, [str(CUDA.server)], {}).splitlines()

@@ -1,6 +1,8 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""A generation for a GPU that computes on the CPU is not good: a whole switch, with real processes whose open files the test decides on."""
+"""A generation for a GPU that computes on the CPU is not good: a whole switch, with real processes whose open files
+the test decides on.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +37,10 @@ def cuda(site: Site, **more: typing.Any) -> dict[str, typing.Any]:
 
 
 def opens(monkeypatch: pytest.MonkeyPatch, *looks: typing.Sequence[str]) -> None:
-    """The server has these files open at the gate's first look, the next ones at its second, and so on. A look at ports, which names /proc, sees the truth."""
+    """The server has these files open at the gate's first look, the next ones at its second, and so on.
+
+    A look at ports, which names /proc, sees the truth.
+    """
     seen, left = processes.open_files, list(looks)
 
     def open_files(pid: int, proc: pathlib.Path | None = None) -> list[str]:
@@ -54,11 +59,16 @@ def test_one_with_a_gpu_open_is_good(site: Site, monkeypatch: pytest.MonkeyPatch
     assert (result["ready"], result["device"], result["pid"]) == (True, "CUDA0", site.systemd.pid)
 
 
-def test_one_that_has_files_open_but_no_gpu_gives_way_to_the_old_one(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_that_has_files_open_but_no_gpu_gives_way_to_the_old_one(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
     opens(monkeypatch, [LOG])
     # Not even the driver's word counts against what the process itself has open.
     lists(monkeypatch, lambda: site.systemd.pid)
-    with pytest.raises(ProblemError, match=r"it has no GPU open, though llama_server_backend is cuda[\s\S]*generation 1 is back in service"):
+    with pytest.raises(
+        ProblemError,
+        match=r"it has no GPU open, though llama_server_backend is cuda[\s\S]*generation 1 is back in service",
+    ):
         cuda(site)
     assert (len(site.servers()), site.run()["changed"]) == (1, False)
 
@@ -66,7 +76,13 @@ def test_one_that_has_files_open_but_no_gpu_gives_way_to_the_old_one(site: Site,
 def test_one_of_which_nothing_can_be_seen_is_not_taken_for_good(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     opens(monkeypatch, [])
     lists(monkeypatch, lambda: 1)
-    with pytest.raises(ProblemError, match=r"cannot be seen by this user \(uid \d+\), nor does nvidia-smi list its process[\s\S]*generation 1 is back"):
+    with pytest.raises(
+        ProblemError,
+        match=(
+            r"cannot be seen by this user \(uid \d+\), nor does nvidia-smi list its process[\s\S]*generation 1 "
+            r"is back"
+        ),
+    ):
         cuda(site)
     assert len(site.servers()) == 1
 

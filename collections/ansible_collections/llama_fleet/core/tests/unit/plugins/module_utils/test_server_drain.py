@@ -1,6 +1,8 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""How long a server is waited for that has requests in flight: never longer than it may, and not at all where it is of no use."""
+"""How long a server is waited for that has requests in flight: never longer than it may, and not at all where it is
+of no use.
+"""
 
 from __future__ import annotations
 
@@ -25,10 +27,17 @@ def slots(busy: int) -> Reply:
 
 
 class Server:
-    """A server whose pages the test writes, the next of a list with each question, and a clock that only waiting moves."""
+    """A server whose pages the test writes, the next of a list with each question, and a clock that only waiting
+    moves.
+    """
 
     def __init__(self, **pages: Reply | list[Reply]) -> None:
-        usual: dict[str, Reply | list[Reply]] = {"props": Reply(200, "{}"), "health": Reply(200), "slots": slots(0), "metrics": counters(0)}
+        usual: dict[str, Reply | list[Reply]] = {
+            "props": Reply(200, "{}"),
+            "health": Reply(200),
+            "slots": slots(0),
+            "metrics": counters(0),
+        }
         self.pages = {**usual, **pages}
         self.asked: list[str] = []
         self.told: list[tuple[int, int]] = []
@@ -48,7 +57,9 @@ class Server:
 
     def drain(self, seconds: float = 30) -> Drained:
         patience = Patience(seconds, Clock(lambda: self.time, self.pause))
-        return server_drain.drain(self.fetch, patience, lambda: self.time < self.dies_at, lambda count, left: self.told.append((count, left)))
+        return server_drain.drain(
+            self.fetch, patience, lambda: self.time < self.dies_at, lambda count, left: self.told.append((count, left))
+        )
 
 
 def test_one_with_nothing_to_do_is_not_waited_for() -> None:
@@ -73,7 +84,9 @@ def test_what_does_not_end_in_time_is_cut_and_counted(seconds: int) -> None:
     server = Server(slots=slots(4), metrics=counters(4, 12))
     found = server.drain(seconds)
     assert (found, server.time) == (Drained(in_flight=16, cut=16), seconds)
-    assert found.warning.startswith("16 requests were cut, for the server was still busy after llama_server_drain_timeout; raise that")
+    assert found.warning.startswith(
+        "16 requests were cut, for the server was still busy after llama_server_drain_timeout; raise that"
+    )
 
 
 @pytest.mark.parametrize(
@@ -93,7 +106,9 @@ def test_one_that_hangs_or_tells_nothing_is_not_waited_for(pages: dict[str, Repl
     assert Drained(UNKNOWN, UNKNOWN).warning == ""
 
 
-@pytest.mark.parametrize(("page", "asked"), [(Reply(200, '{"is_sleeping": true}'), ["/props"]), (Reply(503), ["/props"])])
+@pytest.mark.parametrize(
+    ("page", "asked"), [(Reply(200, '{"is_sleeping": true}'), ["/props"]), (Reply(503), ["/props"])]
+)
 def test_one_that_sleeps_or_loads_is_not_woken(page: Reply, asked: list[str]) -> None:
     server = Server(props=page)
     assert (server.drain(), server.asked) == (Drained(0, 0), asked)
@@ -112,21 +127,31 @@ def test_one_that_ends_meanwhile_has_cut_nothing_of_ours() -> None:
     assert (server.drain(), server.time) == (Drained(2, 0), 4)
 
 
-@pytest.mark.parametrize(("switched_off", "found"), [({"metrics": Reply(501)}, Drained(4, 4)), ({"slots": Reply(501)}, Drained(7, 7))])
+@pytest.mark.parametrize(
+    ("switched_off", "found"), [({"metrics": Reply(501)}, Drained(4, 4)), ({"slots": Reply(501)}, Drained(7, 7))]
+)
 def test_one_of_the_two_counts_is_enough(switched_off: dict[str, Reply], found: Drained) -> None:
     assert Server(**{"slots": slots(4), "metrics": counters(4, 3), **switched_off}).drain(0) == found
 
 
 def models(**statuses: str) -> Reply:
-    return Reply(200, json.dumps({"data": [{"id": name, "status": {"value": value}} for name, value in statuses.items()]}))
+    return Reply(
+        200, json.dumps({"data": [{"id": name, "status": {"value": value}} for name, value in statuses.items()]})
+    )
 
 
 def test_of_a_router_only_the_models_are_asked_that_are_loaded() -> None:
     router = Server(
-        props=Reply(200, '{"role": "router"}'), models=models(a="loaded", b="unloaded", c="sleeping", d="loaded"), slots=slots(1), metrics=counters(1, 1)
+        props=Reply(200, '{"role": "router"}'),
+        models=models(a="loaded", b="unloaded", c="sleeping", d="loaded"),
+        slots=slots(1),
+        metrics=counters(1, 1),
     )
     assert router.drain(0) == Drained(4, 4)
-    assert [path for path in router.asked if "slots" in path] == ["/slots?model=a&autoload=false", "/slots?model=d&autoload=false"]
+    assert [path for path in router.asked if "slots" in path] == [
+        "/slots?model=a&autoload=false",
+        "/slots?model=d&autoload=false",
+    ]
     assert Server(props=Reply(200, '{"role": "router"}'), models=models(b="unloaded")).drain() == Drained(0, 0)
 
 

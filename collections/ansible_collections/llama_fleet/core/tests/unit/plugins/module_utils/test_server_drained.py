@@ -75,7 +75,9 @@ def test_the_old_one_is_as_it_was_until_it_has_drained(site: Site, monkeypatch: 
 
     def looked(*arguments: typing.Any) -> server_drain.Drained:
         del arguments
-        seen.append((os.readlink(site.folder / "etc/instances/default/current"), site.systemd.asked[:], len(site.servers())))
+        seen.append(
+            (os.readlink(site.folder / "etc/instances/default/current"), site.systemd.asked[:], len(site.servers()))
+        )
         return server_drain.Drained()
 
     monkeypatch.setattr(server_drain, "drain", looked)

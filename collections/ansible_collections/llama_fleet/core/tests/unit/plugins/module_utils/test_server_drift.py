@@ -22,23 +22,41 @@ def site(tmp_path: pathlib.Path) -> Site:
 
 Break = typing.Callable[[Site, pathlib.Path], object]
 BREAKS: list[tuple[str, Break, str]] = [
-    ("environment", lambda _site, path: (path / "environment").write_text("A=2\n"), "the file environment of generation 1 was changed by hand"),
+    (
+        "environment",
+        lambda _site, path: (path / "environment").write_text("A=2\n"),
+        "the file environment of generation 1 was changed by hand",
+    ),
     ("key", lambda _site, path: (path / "api-key").unlink(), "the file api-key of generation 1 is missing"),
     ("release", lambda site, _path: shutil.rmtree(site.release), "the release is missing: {release}"),
-    ("server", lambda site, _path: (site.release / "bin" / "llama-server").unlink(), "the release has no llama-server: {release}"),
+    (
+        "server",
+        lambda site, _path: (site.release / "bin" / "llama-server").unlink(),
+        "the release has no llama-server: {release}",
+    ),
     (
         "other release",
         lambda site, _path: (site.release / "manifest.json").write_text('{"fingerprint": "g"}'),
         "another release is in {release} than the one that generation 1 was made with",
     ),
-    ("model", lambda site, _path: site.model.unlink(), "of the model's files 1 is missing: tiny-Q4_K_M-00001-of-00002.gguf"),
+    (
+        "model",
+        lambda site, _path: site.model.unlink(),
+        "of the model's files 1 is missing: tiny-Q4_K_M-00001-of-00002.gguf",
+    ),
     ("short model", lambda site, _path: site.model.write_bytes(b"GGUF"), "the model's files have 44 bytes, not 80"),
-    ("record", lambda site, _path: (site.folder / "run" / "chat.json").unlink(), "it runs, though it is recorded as stopped"),
+    (
+        "record",
+        lambda site, _path: (site.folder / "run" / "chat.json").unlink(),
+        "it runs, though it is recorded as stopped",
+    ),
 ]
 
 
 @pytest.mark.parametrize(("_what", "damage", "sentence"), BREAKS, ids=[what for what, _damage, _sentence in BREAKS])
-def test_what_is_not_as_the_generation_says_is_one_sentence(site: Site, _what: str, damage: Break, sentence: str) -> None:
+def test_what_is_not_as_the_generation_says_is_one_sentence(
+    site: Site, _what: str, damage: Break, sentence: str
+) -> None:
     generation = site.write(key=True)
     with site.running():
         assert site.facts()["drift"] == []
@@ -54,7 +72,9 @@ def test_a_generation_of_before_its_files_were_recorded_is_checked_as_well(site:
     assert site.facts()["drift"] == []
     (generation / "unit").write_text("[Service]\n", encoding="utf-8")
     (generation / "environment").write_text("A=3\n", encoding="utf-8")
-    assert site.facts()["drift"] == [f"the file {name} of generation 1 was changed by hand" for name in ("environment", "unit")]
+    assert site.facts()["drift"] == [
+        f"the file {name} of generation 1 was changed by hand" for name in ("environment", "unit")
+    ]
 
 
 def test_another_generation_than_the_current_one_runs(site: Site) -> None:

@@ -55,7 +55,9 @@ def test_removed_flags_are_known_with_what_to_use_instead() -> None:
         ("metrics", (), None),
     ],
 )
-def test_the_values_that_a_flag_takes_are_understood(name: str, choices: tuple[str, ...], meaning: tuple[str, str] | None) -> None:
+def test_the_values_that_a_flag_takes_are_understood(
+    name: str, choices: tuple[str, ...], meaning: tuple[str, str] | None
+) -> None:
     flag = FLAGS.get(name)
     assert flag is not None
     assert flag.choices == choices
@@ -63,7 +65,9 @@ def test_the_values_that_a_flag_takes_are_understood(name: str, choices: tuple[s
 
 
 def test_a_manifest_tells_what_the_help_does() -> None:
-    kept = json.loads(json.dumps({"build": "b11434", "options": {"flags": [], "environments": [], "details": FLAGS.details}}))
+    kept = json.loads(
+        json.dumps({"build": "b11434", "options": {"flags": [], "environments": [], "details": FLAGS.details}})
+    )
     told = server_flags.from_manifest(kept)
     assert told is not None
     assert (told.by_name, told.build) == (FLAGS.by_name, "b11434")
@@ -100,7 +104,9 @@ def test_a_manifest_that_does_not_tell_is_none(manifest: dict[str, typing.Any]) 
         ({"mlock": "yes"}, "", {"mlock": "yes"}),
     ],
 )
-def test_flags_of_old_releases_become_a_load_mode(options: dict[str, typing.Any], mode: str, rest: dict[str, typing.Any]) -> None:
+def test_flags_of_old_releases_become_a_load_mode(
+    options: dict[str, typing.Any], mode: str, rest: dict[str, typing.Any]
+) -> None:
     assert server_flags.translated(options) == (mode, rest)
 
 
@@ -126,7 +132,14 @@ def test_options_become_a_command_line(options: dict[str, typing.Any], words: li
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        ({"port": 80}, "llama_server_extra_options: found port, wanted it to be left to llama_server_port; set llama_server_port instead."),
+        (
+            {"port": 80},
+            (
+                "llama_server_extra_options: found port, wanted it to be left to llama_server_port; set "
+                "llama_server_port "
+                "instead."
+            ),
+        ),
         ({"api-key": "x"}, "llama_server_api_key"),
         ({"metrics": True}, "set llama_server_metrics instead"),
         ({"flash_attn": "on"}, "set llama_server_flash_attn instead"),
@@ -143,7 +156,10 @@ def test_options_become_a_command_line(options: dict[str, typing.Any], words: li
         ({"ui-mcp-proxy": True}, "no option that opens the host"),
         ({"rpc": "10.0.0.1:50052"}, "no option that opens the host"),
         ({"media-path": "/"}, "no option that opens the host"),
-        ({"path": "/"}, "found path, which hands files of the host to whoever asks, wanted no option that opens the host"),
+        (
+            {"path": "/"},
+            "found path, which hands files of the host to whoever asks, wanted no option that opens the host",
+        ),
         ({"--path": "/"}, "hands files of the host"),
         ({"slot_save_path": "/"}, "hands files of the host"),
         ({"log-file": "/a"}, "writes files of its own"),
@@ -187,7 +203,10 @@ def test_a_bad_option_is_one_sentence(options: dict[str, typing.Any], sentence: 
         ({"-v": True}, "set llama_server_log_level instead"),
         ({"LLAMA_API_KEY": "k"}, "set llama_server_api_key instead"),
         ({"-zz": True}, "found -zz, wanted a name that this release knows"),
-        ({"LLAMA_ARG_TOP_KK": "1"}, "found LLAMA_ARG_TOP_KK, wanted a name that this release knows; the nearest are LLAMA_ARG_TOP_K"),
+        (
+            {"LLAMA_ARG_TOP_KK": "1"},
+            "found LLAMA_ARG_TOP_KK, wanted a name that this release knows; the nearest are LLAMA_ARG_TOP_K",
+        ),
         ({"LLAMA_ARG_TOP_K": "1", "top-k": 1}, "found top-k twice, the second time as top-k, wanted each option once"),
         ({"LLAMA_ARG_METRICS\n--tools": "all"}, "the long name of an option"),
     ],
@@ -214,31 +233,48 @@ def test_what_opens_the_host_is_for_those_who_name_it(name: str, options: dict[s
 
 
 def test_what_reads_files_for_anybody_is_never_allowed() -> None:
-    assert len(server_flags.problems({"media-path": "/", "fim-qwen-3b-default": True}, FLAGS, server_flags.ALLOWED)) == 2
+    assert (
+        len(server_flags.problems({"media-path": "/", "fim-qwen-3b-default": True}, FLAGS, server_flags.ALLOWED)) == 2
+    )
 
 
 def test_another_name_of_a_managed_flag_is_managed_too() -> None:
-    renamed = server_flags.Flags({**FLAGS.by_name, "--serve-metrics": server_flags.Flag(("--metrics", "--serve-metrics"))})
+    renamed = server_flags.Flags(
+        {**FLAGS.by_name, "--serve-metrics": server_flags.Flag(("--metrics", "--serve-metrics"))}
+    )
     assert "llama_server_metrics" in str(server_flags.problems({"serve-metrics": True}, renamed)[0])
 
 
 def test_a_removed_flag_without_advice_has_neighbours() -> None:
-    flags = server_flags.Flags({**FLAGS.by_name, "--cache-reused": server_flags.Flag(("--cache-reused",), "N", removed=True)})
+    flags = server_flags.Flags(
+        {**FLAGS.by_name, "--cache-reused": server_flags.Flag(("--cache-reused",), "N", removed=True)}
+    )
     assert "the nearest are cache-reuse" in str(server_flags.problems({"cache-reused": 1}, flags)[0])
 
 
 def test_all_problems_are_told_at_once_and_names_are_left_alone_without_a_release() -> None:
     assert len(server_flags.problems({"tools": 1, "cache-reuze": 1, "port": 1}, FLAGS)) == 3
     assert len(server_flags.problems({"tools": 1, "cache-reuze": 1, "port": 1}, None)) == 2
-    assert server_flags.arguments({"metrics": True, "warmup": False, "x": 1}, None) == ["--metrics", "--no-warmup", "--x", "1"]
+    assert server_flags.arguments({"metrics": True, "warmup": False, "x": 1}, None) == [
+        "--metrics",
+        "--no-warmup",
+        "--x",
+        "1",
+    ]
 
 
 @pytest.mark.parametrize("name", ["help_b11434.txt", "help.txt", "help_middle.txt", "help_old.txt"])
 def test_every_flag_of_a_release_has_its_kind(name: str) -> None:
-    """Where this fails, somebody has to say what the new flags read, write, serve, run or ask: server_flag_kinds has a place for each."""
+    """Where this fails, somebody has to say what the new flags read, write, serve, run or ask: server_flag_kinds
+    has a place for each.
+    """
     known = server_flags.parse_help((HELP / name).read_text(encoding="utf-8"))
     assert len(known.long_names) > 70
-    names = {flag.names: [spelling[2:].removeprefix("no-") for spelling in flag.names] for flag in known.by_name.values() if not flag.removed}
+    names = {
+        flag.names: [spelling[2:].removeprefix("no-") for spelling in flag.names]
+        for flag in known.by_name.values()
+        if not flag.removed
+    }
     assert [flag for flag, plain in names.items() if not any(map(server_flag_kinds.is_classified, plain))] == []
 
 

@@ -1,6 +1,9 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""What is rendered, against files that a person has read. To renew those, run with LLAMA_FLEET_RENEW_GOLDEN=1 and read the difference."""
+"""What is rendered, against files that a person has read.
+
+To renew those, run with LLAMA_FLEET_RENEW_GOLDEN=1 and read the difference.
+"""
 
 from __future__ import annotations
 
@@ -26,11 +29,23 @@ INSTANCES: dict[str, tuple[Options, list[str], dict[str, str]]] = {
     "cpu": (
         CPU,
         [str(CPU.server)],
-        {**COMMON, "LLAMA_ARG_HOST": CPU.host, "LLAMA_ARG_PORT": "8080", "LLAMA_ARG_MODEL": CPU.model, "LLAMA_ARG_DEVICE": "none"},
+        {
+            **COMMON,
+            "LLAMA_ARG_HOST": CPU.host,
+            "LLAMA_ARG_PORT": "8080",
+            "LLAMA_ARG_MODEL": CPU.model,
+            "LLAMA_ARG_DEVICE": "none",
+        },
     ),
     "cuda": (
         CUDA,
-        [str(CUDA.server), "--cors-origins", "https://a.example https://b.example", "--api-key-file", str(CUDA.key_file)],
+        [
+            str(CUDA.server),
+            "--cors-origins",
+            "https://a.example https://b.example",
+            "--api-key-file",
+            str(CUDA.key_file),
+        ],
         {
             **COMMON,
             "LLAMA_ARG_HOST": CUDA.host,
@@ -64,7 +79,9 @@ def test_a_rendering_is_the_golden_one(name: str, kind: str) -> None:
     if os.environ.get("LLAMA_FLEET_RENEW_GOLDEN"):
         path.write_text(text, encoding="utf-8")
     golden = path.read_bytes().decode("utf-8")
-    difference = "".join(difflib.unified_diff(golden.splitlines(keepends=True), text.splitlines(keepends=True), str(path), "rendered"))
+    difference = "".join(
+        difflib.unified_diff(golden.splitlines(keepends=True), text.splitlines(keepends=True), str(path), "rendered")
+    )
     assert text == golden, f"\n{difference}"
     assert "s3cret" not in text
 

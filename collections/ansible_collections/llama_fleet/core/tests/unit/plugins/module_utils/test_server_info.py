@@ -44,8 +44,24 @@ def test_an_instance_that_runs_tells_all_of_itself(site: Site) -> None:
         "generation": 2,
         "good": True,
         "generations": [
-            {"number": 1, "good": False, "created": created, "build": "b0", "model": model, "current": False, "speed": 0.0},
-            {"number": 2, "good": True, "created": created, "build": "b1", "model": model, "current": True, "speed": 12.5},
+            {
+                "number": 1,
+                "good": False,
+                "created": created,
+                "build": "b0",
+                "model": model,
+                "current": False,
+                "speed": 0.0,
+            },
+            {
+                "number": 2,
+                "good": True,
+                "created": created,
+                "build": "b1",
+                "model": model,
+                "current": True,
+                "speed": 12.5,
+            },
         ],
         "runtime": "process",
         "release": str(site.release),
@@ -78,7 +94,9 @@ def test_an_instance_that_runs_tells_all_of_itself(site: Site) -> None:
         ({"/health": (200, "")}, "running", ["/slots answered 404", "/metrics answered 404"]),
     ],
 )
-def test_a_living_process_is_what_it_answers(site: Site, pages: dict[str, tuple[int, str]], state: str, unknown: list[str]) -> None:
+def test_a_living_process_is_what_it_answers(
+    site: Site, pages: dict[str, tuple[int, str]], state: str, unknown: list[str]
+) -> None:
     with serving(Fake(pages)) as fake:
         site.port = fake.port
         site.write()
@@ -103,7 +121,11 @@ def test_without_a_process_it_is_stopped_or_failed_or_absent(site: Site) -> None
     assert (site.facts()["state"], site.facts()["drift"]) == ("failed", ["it does not run, though it was not stopped"])
     site.record(processes.Process(2**22 + 1, 1))
     facts = site.facts()
-    assert (facts["state"], facts["pid"], facts["drift"]) == ("failed", 0, ["it does not run, though it was not stopped"])
+    assert (facts["state"], facts["pid"], facts["drift"]) == (
+        "failed",
+        0,
+        ["it does not run, though it was not stopped"],
+    )
     site.stop()
     assert (site.facts()["state"], site.facts()["drift"]) == ("stopped", [])
     (site.instance / "current").unlink()
@@ -135,7 +157,11 @@ def test_a_process_of_no_generation(site: Site) -> None:
     site.instance.mkdir(parents=True)
     with site.running():
         facts = site.facts()
-    assert (facts["state"], facts["generation"], facts["drift"]) == ("running", 0, ["a process runs, but no generation is current"])
+    assert (facts["state"], facts["generation"], facts["drift"]) == (
+        "running",
+        0,
+        ["a process runs, but no generation is current"],
+    )
 
 
 def test_a_router_has_no_figures_of_its_own(site: Site) -> None:
@@ -154,15 +180,25 @@ def test_a_unit_is_compared_with_what_is_installed_and_with_the_boot(site: Site)
     unit.parent.mkdir()
     unit.write_text(UNIT, encoding="utf-8")
     facts = site.facts()
-    assert (facts["state"], facts["drift"], facts["log"]) == ("failed", ["it does not run, though it starts at boot"], "journalctl -u llama-fleet-chat.service")
+    assert (facts["state"], facts["drift"], facts["log"]) == (
+        "failed",
+        ["it does not run, though it starts at boot"],
+        "journalctl -u llama-fleet-chat.service",
+    )
     with site.running():
         assert site.facts()["drift"] == []
         unit.write_text(f"{UNIT}# mine\n", encoding="utf-8")
         site.systemd.enabled = False
-        assert site.facts()["drift"] == ["what is installed is not the unit of generation 1", "it runs, but would not start at boot"]
+        assert site.facts()["drift"] == [
+            "what is installed is not the unit of generation 1",
+            "it runs, but would not start at boot",
+        ]
     unit.unlink()
     facts = site.facts()
-    assert (facts["state"], facts["drift"]) == ("failed", ["it neither runs nor starts at boot, though nobody asked for it to be stopped"])
+    assert (facts["state"], facts["drift"]) == (
+        "failed",
+        ["it neither runs nor starts at boot, though nobody asked for it to be stopped"],
+    )
     site.stop()
     assert (site.facts()["state"], site.facts()["drift"]) == ("stopped", [])
     unit.write_text(UNIT, encoding="utf-8")

@@ -44,19 +44,29 @@ def problem(options: Options, plan: Planner, free: dict[str, int]) -> str:
 def test_what_fits_is_told_by_device() -> None:
     found = server_memory.assess(SMALL, Planner(100, 64), {"Host": 1134})
     assert (found.problem, found.warnings, found.by_device) == (None, (), {"Host": 1134})
-    assert found.described == [{"device": "Host", "model_mib": 100, "context_mib": 1024, "compute_mib": 10, "free_mib": 1134}]
+    assert found.described == [
+        {"device": "Host", "model_mib": 100, "context_mib": 1024, "compute_mib": 10, "free_mib": 1134}
+    ]
 
 
 def test_what_does_not_fit_is_told_with_what_would() -> None:
     plan = Planner(100, 64)
     told = problem(SMALL, plan, {"Host": 700})
-    assert "found 4 slots of 4096 tokens, which want 1134 MiB of RAM (model 100, context 1024, computing 10), of which 700 MiB are free" in told
-    assert "set llama_server_ctx_size to 2304, or llama_server_parallel to 2; llama_server_memory_check: false starts it all the same." in told
+    assert (
+        "found 4 slots of 4096 tokens, which want 1134 MiB of RAM (model 100, context 1024, computing 10), of which "
+        "700 MiB are free"
+    ) in told
+    assert (
+        "set llama_server_ctx_size to 2304, or llama_server_parallel to 2; llama_server_memory_check: false starts it "
+        "all the same."
+    ) in told
     assert len(plan.runs) <= 6, "each of them is a program that loads a model's header"
 
 
 def test_where_only_fewer_slots_fit_only_they_are_offered() -> None:
-    assert "set llama_server_parallel to 1; llama_server_memory_check" in problem(dataclasses.replace(SMALL, ctx_size=256), Planner(100, 512), {"Host": 260})
+    assert "set llama_server_parallel to 1; llama_server_memory_check" in problem(
+        dataclasses.replace(SMALL, ctx_size=256), Planner(100, 512), {"Host": 260}
+    )
 
 
 @pytest.mark.parametrize("plan", [Planner(100, 64), Planner(100, 64, least=4096)])
@@ -93,9 +103,15 @@ def test_what_the_server_moves_to_ram_by_itself_is_only_a_warning() -> None:
     automatic = dataclasses.replace(GPU, n_gpu_layers="auto", extra_options={})
     found = server_memory.assess(automatic, Planner(4000, 64, gpu=True), free)
     assert found.problem is None
-    assert found.warnings[0].startswith("of the model only a part will be on the GPU, which is slower: it wants 5034 MiB of CUDA0")
-    assert problem(dataclasses.replace(automatic, extra_options={"fit": False}), Planner(4000, 64, gpu=True), free).startswith("llama_server_ctx_size")
-    assert problem(automatic, Planner(4000, 64, gpu=True), {"CUDA0": 4500, "Host": 600}).startswith("llama_server_ctx_size")
+    assert found.warnings[0].startswith(
+        "of the model only a part will be on the GPU, which is slower: it wants 5034 MiB of CUDA0"
+    )
+    assert problem(
+        dataclasses.replace(automatic, extra_options={"fit": False}), Planner(4000, 64, gpu=True), free
+    ).startswith("llama_server_ctx_size")
+    assert problem(automatic, Planner(4000, 64, gpu=True), {"CUDA0": 4500, "Host": 600}).startswith(
+        "llama_server_ctx_size"
+    )
 
 
 def test_a_device_of_which_nobody_tells_keeps_nobody_from_starting() -> None:
@@ -113,7 +129,10 @@ def test_files_beside_the_model_count_where_the_model_is(tmp_path: pathlib.Path)
     assert found.by_device == {"CUDA0": 5934, "Host": 110}
 
 
-GROWS = "llama_server_cache_ram lets the prompt cache grow to 8192 MiB, and beside the model 866 MiB of RAM are left: set it to 384 or less"
+GROWS = (
+    "llama_server_cache_ram lets the prompt cache grow to 8192 MiB, and beside the model 866 MiB of RAM are left: "
+    "set it to 384 or less"
+)
 
 
 @pytest.mark.parametrize(
@@ -135,4 +154,6 @@ def test_the_prompt_cache_is_a_warning(cache_ram: int, memory_max: str, told: li
 def test_a_need_that_was_written_down_is_enough_to_judge() -> None:
     assert server_memory.recorded({"CUDA0": 500, "Host": 100}, {"CUDA0": 500}).problem is None
     told = str(server_memory.recorded({"CUDA0": 500, "Host": 100}, {"CUDA0": 499, "Host": 99}).problem)
-    assert told.startswith("memory: found 500 MiB of CUDA0, of which 499 MiB are free; 100 MiB of Host, of which 99 MiB are free, wanted")
+    assert told.startswith(
+        "memory: found 500 MiB of CUDA0, of which 499 MiB are free; 100 MiB of Host, of which 99 MiB are free, wanted"
+    )

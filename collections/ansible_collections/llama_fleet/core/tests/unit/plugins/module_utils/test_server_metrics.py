@@ -47,7 +47,10 @@ def test_a_server_that_loads_is_not_asked_for_more() -> None:
 def test_where_the_key_is_not_known_the_health_is() -> None:
     told = ask(healthy(key="secret"))
     assert (told.health, told.slots, told.tokens_predicted) == ("ok", -1, -1)
-    assert told.silent == ("/slots wants a key that cannot be read here", "/metrics wants a key that cannot be read here")
+    assert told.silent == (
+        "/slots wants a key that cannot be read here",
+        "/metrics wants a key that cannot be read here",
+    )
 
 
 def test_what_is_switched_off_is_named_and_the_rest_told() -> None:

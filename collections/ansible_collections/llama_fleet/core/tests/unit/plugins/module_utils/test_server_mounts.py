@@ -38,12 +38,27 @@ def test_files_in_extra_options_are_seen_as_well(tmp_path: pathlib.Path) -> None
     for path in (draft, prompt, key):
         path.touch()
     options = dataclasses.replace(CPU, tls_key=str(key), tls_certificate=str(key))
-    words = [str(CPU.server), "--model-draft", str(draft), f"--file={prompt}", "--api-prefix", "/llm", "--ssl-key-file", str(key), "--model", CPU.model]
-    extra = [path for variable, path in server_mounts.public(options, words) if variable == "llama_server_extra_options"]
+    words = [
+        str(CPU.server),
+        "--model-draft",
+        str(draft),
+        f"--file={prompt}",
+        "--api-prefix",
+        "/llm",
+        "--ssl-key-file",
+        str(key),
+        "--model",
+        CPU.model,
+    ]
+    extra = [
+        path for variable, path in server_mounts.public(options, words) if variable == "llama_server_extra_options"
+    ]
     assert extra == [str(draft), str(prompt)]
 
 
-def test_what_is_rendered_is_the_same_before_the_copies_of_keys_are_there_and_after(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_rendered_is_the_same_before_the_copies_of_keys_are_there_and_after(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(server_mounts, "copies", lambda _options: str(tmp_path))
     options = dataclasses.replace(CPU, api_key="s3cret")
     command = server_mounts.moved(options, [str(CPU.server), "--api-key-file", str(options.key_file)], {})
@@ -66,28 +81,43 @@ def test_a_containers_user_is_nobody_else() -> None:
         ({"memory_max": "24G", "cpu_quota": "200%"}, "systemd", []),
         ({"memory_max": "80%"}, "quadlet", []),
         ({"memory_max": "1.5T"}, "docker", []),
-        ({"memory_max": "80%"}, "docker", ["llama_server_memory_max: found 80%, a share, which docker does not know, wanted an amount such as 24G."]),
+        (
+            {"memory_max": "80%"},
+            "docker",
+            ["llama_server_memory_max: found 80%, a share, which docker does not know, wanted an amount such as 24G."],
+        ),
         ({"memory_max": "24"}, "systemd", ["llama_server_memory_max: found '24', wanted at least 64M"]),
         ({"memory_max": "24 GB"}, "systemd", ["llama_server_memory_max: found '24 GB'"]),
         ({"memory_max": "63M"}, "systemd", ["llama_server_memory_max: found '63M'"]),
         ({"memory_max": "0%"}, "systemd", ["llama_server_memory_max: found '0%'"]),
         ({"memory_max": "101%"}, "systemd", ["llama_server_memory_max: found '101%'"]),
         ({"memory_max": "1G\n"}, "systemd", ["llama_server_memory_max: found '1G\\n'"]),
-        ({"cpu_quota": "2"}, "systemd", ["llama_server_cpu_quota: found '2', wanted a share of one processor, such as 50%"]),
+        (
+            {"cpu_quota": "2"},
+            "systemd",
+            ["llama_server_cpu_quota: found '2', wanted a share of one processor, such as 50%"],
+        ),
         ({"cpu_quota": "0%"}, "systemd", ["llama_server_cpu_quota: found '0%'"]),
         (
             {"memory_max": "1G", "cpu_quota": "50%"},
             "process",
-            ["llama_server_memory_max: found 1G with llama_server_runtime process", "llama_server_cpu_quota: found 50% with"],
+            [
+                "llama_server_memory_max: found 1G with llama_server_runtime process",
+                "llama_server_cpu_quota: found 50% with",
+            ],
         ),
     ],
 )
-def test_limits_that_nobody_could_keep_are_told(changes: dict[str, typing.Any], runtime: str, sentences: list[str]) -> None:
+def test_limits_that_nobody_could_keep_are_told(
+    changes: dict[str, typing.Any], runtime: str, sentences: list[str]
+) -> None:
     found = server_limits.problems(dataclasses.replace(CPU, **changes), runtime)
     assert len(found) == len(sentences)
     assert all(sentence in str(problem) for sentence, problem in zip(sentences, found))
 
 
-@pytest.mark.parametrize(("text", "size"), [("1G", 1 << 30), ("1.5K", 1536), ("2T", 2 << 40), ("50%", 500), ("", None), ("1g", None)])
+@pytest.mark.parametrize(
+    ("text", "size"), [("1G", 1 << 30), ("1.5K", 1536), ("2T", 2 << 40), ("50%", 500), ("", None), ("1g", None)]
+)
 def test_bytes_of_a_limit(text: str, size: int | None) -> None:
     assert server_limits.memory_bytes(text, 1000) == size

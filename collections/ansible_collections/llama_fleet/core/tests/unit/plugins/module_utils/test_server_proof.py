@@ -25,7 +25,9 @@ if typing.TYPE_CHECKING:
 
 def header(path: pathlib.Path, trained: int, claimed: int = 0) -> pathlib.Path:
     tensors = [fake_gguf.tensor("token_embd.weight", (claimed,))] if claimed else []
-    path.write_bytes(fake_gguf.gguf(fake_gguf.LLAMA, fake_gguf.number("llama.context_length", trained), tensors=tensors))
+    path.write_bytes(
+        fake_gguf.gguf(fake_gguf.LLAMA, fake_gguf.number("llama.context_length", trained), tensors=tensors)
+    )
     return path
 
 
@@ -65,7 +67,9 @@ def test_every_file_of_a_model_has_to_be_whole(tmp_path: pathlib.Path) -> None:
         (8193, 8192, {"warmup": False}, True),
     ],
 )
-def test_more_context_than_trained_for_is_wrong_unless_it_is_stretched(ctx_size: int, trained: int, extra: dict[str, typing.Any], wrong: bool) -> None:
+def test_more_context_than_trained_for_is_wrong_unless_it_is_stretched(
+    ctx_size: int, trained: int, extra: dict[str, typing.Any], wrong: bool
+) -> None:
     options = dataclasses.replace(CPU, ctx_size=ctx_size, extra_options=extra)
     assert bool(server_proof.context_problems(options, ModelFacts(trained))) is wrong
 
@@ -74,11 +78,22 @@ class Gpu(FakeRunner):
     """A server that lists a GPU of which another process, ours, has most; nothing else answers."""
 
     def answer(self, command: list[str]) -> Result:
-        return Result(0, "  CUDA0: NVIDIA H200 (143771 MiB, 3000 MiB free)\n", "") if command[-1] == "--list-devices" else Result(127, "", "")
+        return (
+            Result(0, "  CUDA0: NVIDIA H200 (143771 MiB, 3000 MiB free)\n", "")
+            if command[-1] == "--list-devices"
+            else Result(127, "", "")
+        )
 
 
 def candidate(options: Options, pids: tuple[int, ...] = ()) -> Candidate:
-    return Candidate(options, "systemd", ("/r/bin/llama-server", "--api-key-file", str(options.key_file)), {"LLAMA_ARG_DEVICE": "CUDA0"}, (), pids)
+    return Candidate(
+        options,
+        "systemd",
+        ("/r/bin/llama-server", "--api-key-file", str(options.key_file)),
+        {"LLAMA_ARG_DEVICE": "CUDA0"},
+        (),
+        pids,
+    )
 
 
 def test_what_the_present_process_holds_of_a_gpu_counts_as_free() -> None:
@@ -92,7 +107,9 @@ def test_a_need_beyond_what_is_free_is_refused_or_said() -> None:
     assert server_proof.prove_again(candidate(CUDA, (1,)), Gpu(), {"CUDA0": 93000}, {"CUDA0": 90000}).problem is None
     with pytest.raises(ProblemError, match="memory: found 93001 MiB of CUDA0, of which 93000 MiB are free"):
         server_proof.prove_again(candidate(CUDA, (1,)), Gpu(), {"CUDA0": 93001}, {"CUDA0": 90000})
-    unchecked = server_proof.prove_again(candidate(dataclasses.replace(CUDA, memory_check=False)), Gpu(), {"CUDA0": 93001}, {})
+    unchecked = server_proof.prove_again(
+        candidate(dataclasses.replace(CUDA, memory_check=False)), Gpu(), {"CUDA0": 93001}, {}
+    )
     assert (unchecked.problem, len(unchecked.warnings)) == (None, 1)
 
 
@@ -106,5 +123,8 @@ def test_the_configuration_is_tested_without_the_key_that_is_not_there_yet() -> 
 
 @pytest.mark.parametrize(("quota", "threads"), [("100%", 1), ("140%", 1), ("50%", 1)])
 def test_threads_stay_within_the_quota_of_the_unit(quota: str, threads: int) -> None:
-    assert server_plan.Planner(dataclasses.replace(CPU, cpu_quota=quota), server_plan.Host(), dry=True).threads() == threads
+    assert (
+        server_plan.Planner(dataclasses.replace(CPU, cpu_quota=quota), server_plan.Host(), dry=True).threads()
+        == threads
+    )
     assert server_plan.Planner(CPU, server_plan.Host(), dry=True).threads() >= threads

@@ -55,7 +55,11 @@ RICH = dataclasses.replace(
     log_level="debug",
     extra_options={"top-k": 20, "override-tensor": "exps=CPU"},
 )
-INSTANCES = {"cpu": WANTED, "cuda": dataclasses.replace(WANTED, backend="cuda", devices=("CUDA0",), api_key="s3cret"), "rich": RICH}
+INSTANCES = {
+    "cpu": WANTED,
+    "cuda": dataclasses.replace(WANTED, backend="cuda", devices=("CUDA0",), api_key="s3cret"),
+    "rich": RICH,
+}
 
 
 @pytest.mark.parametrize("release", ["help", "help_middle", "help_old"])
@@ -66,12 +70,16 @@ def test_environment_and_command_are_the_golden_ones(name: str, release: str) ->
     assert server_flags.problems(options.extra_options, flags(release)) == []
     variables, words = server_writing.split(server_settings.settings(options, 4, options.devices), flags(release))
     command = [*words, *server_flags.arguments(options.extra_options, flags(release))]
-    text = f"{systemd_text.environment_file(variables)}\n# {len(command)} words: {systemd_text.command_line(command)}".rstrip() + "\n"
+    text = (
+        f"{systemd_text.environment_file(variables)}\n# {len(command)} words: {systemd_text.command_line(command)}"
+    ).rstrip() + "\n"
     path = FIXTURES / f"{name}.{release}.golden"
     if os.environ.get("LLAMA_FLEET_RENEW_GOLDEN"):
         path.write_text(text, encoding="utf-8")
     golden = path.read_text(encoding="utf-8")
-    assert text == golden, "\n".join(difflib.unified_diff(golden.splitlines(), text.splitlines(), "golden", "rendered", lineterm=""))
+    assert text == golden, "\n".join(
+        difflib.unified_diff(golden.splitlines(), text.splitlines(), "golden", "rendered", lineterm="")
+    )
     assert "s3cret" not in text
     assert "t0p" not in text
 

@@ -21,8 +21,30 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings i
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings import table as server_settings
 from ansible_collections.llama_fleet.core.tests.unit.fake_server_options import WANTED, flags
 
-TEXT = st.text(st.characters(codec="utf-8", exclude_categories=("Cc", "Cs", "Cn", "Co", "Cf", "Zl", "Zp")), min_size=1, max_size=30) | st.sampled_from(
-    ["a b", '"', "'", "\\", "%", "%h", "$HOME", "$$", "`id`", "#", ";", "= =", "\\n", "é", "模型", "*", "~", "{{ x }}", "--list-devices"]
+TEXT = st.text(
+    st.characters(codec="utf-8", exclude_categories=("Cc", "Cs", "Cn", "Co", "Cf", "Zl", "Zp")), min_size=1, max_size=30
+) | st.sampled_from(
+    [
+        "a b",
+        '"',
+        "'",
+        "\\",
+        "%",
+        "%h",
+        "$HOME",
+        "$$",
+        "`id`",
+        "#",
+        ";",
+        "= =",
+        "\\n",
+        "é",
+        "模型",
+        "*",
+        "~",
+        "{{ x }}",
+        "--list-devices",
+    ]
 )
 PATH = TEXT.map(lambda text: f"/{text}")
 TEXTS = {
@@ -32,7 +54,9 @@ TEXTS = {
     "mmproj": PATH,
     "tls_certificate": PATH,
     "tls_key": PATH,
-    "lora": st.lists(PATH | st.builds("{}:{}".format, PATH, st.floats(-9, 9).map(lambda scale: f"{scale:.3f}")), max_size=3).map(tuple),
+    "lora": st.lists(
+        PATH | st.builds("{}:{}".format, PATH, st.floats(-9, 9).map(lambda scale: f"{scale:.3f}")), max_size=3
+    ).map(tuple),
 }
 OTHERS = {
     "backend": st.sampled_from(["cpu", "cuda"]),
@@ -68,7 +92,9 @@ def test_what_is_accepted_arrives(values: dict[str, typing.Any], extra: dict[str
     assert systemd_text.parse_command_line(systemd_text.command_line(command)) == command
     unit = server_unit.render(options, command, variables)
     (start,) = re.findall(r"^ExecStart=(.*)$", unit, re.MULTILINE)
-    assert systemd_text.parse_command_line(start)[: len(command)] == command, "and where the unit keeps its own copies of secrets"
+    assert systemd_text.parse_command_line(start)[: len(command)] == command, (
+        "and where the unit keeps its own copies of secrets"
+    )
     assert meant(variables, words, options) == []
 
 
@@ -88,7 +114,9 @@ def meant(variables: dict[str, str], words: list[str], options: server_options.O
     return lost if words == (["--lora-scaled", ",".join(adapters)] if adapters else []) else [*lost, "lora"]
 
 
-@pytest.mark.parametrize("name", [*TEXTS, "api_key", "api_keys", "release", "host", "instance", "cors_origins", "devices", "n_gpu_layers"])
+@pytest.mark.parametrize(
+    "name", [*TEXTS, "api_key", "api_keys", "release", "host", "instance", "cors_origins", "devices", "n_gpu_layers"]
+)
 @pytest.mark.parametrize("bad", ["\n", "\r", "\0", "\x1b", "\u2028", "\x85"])
 def test_no_value_holds_a_line_break_or_a_control_character(name: str, bad: str) -> None:
     text = f"/a{bad}b"

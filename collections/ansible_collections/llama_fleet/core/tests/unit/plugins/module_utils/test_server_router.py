@@ -11,7 +11,13 @@ import typing
 import pytest
 
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.gate import gate as server_gate
-from ansible_collections.llama_fleet.core.plugins.module_utils.server.gate.gate import Expected, GateError, Limit, Passed, Reply
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.gate.gate import (
+    Expected,
+    GateError,
+    Limit,
+    Passed,
+    Reply,
+)
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.proof import checks as server_checks
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes import host_files as server_mounts
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings import router as server_router
@@ -22,7 +28,9 @@ if typing.TYPE_CHECKING:
 
     from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings.options import Options
 
-ROUTED = dataclasses.replace(WANTED, model="", allow=("router",), tls_certificate="", tls_key="", embeddings=False, rerank=False)
+ROUTED = dataclasses.replace(
+    WANTED, model="", allow=("router",), tls_certificate="", tls_key="", embeddings=False, rerank=False
+)
 
 
 def routed(folder: pathlib.Path | str, **changes: typing.Any) -> Options:
@@ -35,16 +43,23 @@ def told(options: Options, may_be_missing: bool = False) -> list[str]:
 
 def test_a_router_needs_no_model_but_a_place_of_models(tmp_path: pathlib.Path) -> None:
     assert told(routed(tmp_path)) == []
-    assert told(routed(tmp_path / "none"))[0].startswith(f"llama_server_extra_options: found no {tmp_path}/none for models-dir")
+    assert told(routed(tmp_path / "none"))[0].startswith(
+        f"llama_server_extra_options: found no {tmp_path}/none for models-dir"
+    )
     assert told(routed(tmp_path / "none"), may_be_missing=True) == []
-    assert told(routed(tmp_path, model=str(tmp_path / "a.gguf")))[0].startswith("llama_server_extra_options: found models-dir beside llama_server_model")
+    assert told(routed(tmp_path, model=str(tmp_path / "a.gguf")))[0].startswith(
+        "llama_server_extra_options: found models-dir beside llama_server_model"
+    )
     assert "llama_server_rerank" in told(routed(tmp_path, rerank=True))[0]
     assert str(tmp_path) in server_mounts.mounts(routed(tmp_path), [])
     assert server_router.variables(routed(tmp_path)) == {"LLAMA_CACHE": "/nonexistent"}
     assert server_router.variables(WANTED) == {}
     preset = tmp_path / "models.ini"
     assert told(dataclasses.replace(ROUTED, extra_options={"models-preset": str(tmp_path)})), "a folder is no file"
-    assert "models.ini for models-preset" in told(dataclasses.replace(ROUTED, extra_options={"models-preset": str(preset)}))[0]
+    assert (
+        "models.ini for models-preset"
+        in told(dataclasses.replace(ROUTED, extra_options={"models-preset": str(preset)}))[0]
+    )
     preset.touch()
     assert told(dataclasses.replace(ROUTED, extra_options={"models-preset": str(preset)})) == []
 
@@ -58,7 +73,10 @@ def test_its_certificate_is_no_one_elses() -> None:
 
 def test_without_a_model_the_way_to_a_router_is_told_to_those_who_named_it() -> None:
     assert "name their folder as models-dir in llama_server_extra_options" in told(ROUTED)[0]
-    assert "use gguf_model_result.path" in told(dataclasses.replace(ROUTED, allow=(), extra_options={"models-dir": "/"}))[0]
+    assert (
+        "use gguf_model_result.path"
+        in told(dataclasses.replace(ROUTED, allow=(), extra_options={"models-dir": "/"}))[0]
+    )
     assert told(ROUTED, may_be_missing=True) == []
 
 
@@ -114,10 +132,16 @@ def test_none_is_loaded_without_a_need_or_where_nobody_wants_that(brief: bool, a
 @pytest.mark.parametrize(
     ("router", "reason"),
     [
-        (Router({"a": "unloaded"}, role="model", model_path="/m.gguf"), "it is no router, but serves the model /m.gguf"),
+        (
+            Router({"a": "unloaded"}, role="model", model_path="/m.gguf"),
+            "it is no router, but serves the model /m.gguf",
+        ),
         (Router({}), "it finds no model where llama_server_extra_options says they are"),
         (Router({"a": ""}, Reply(500, {}, "no memory")), "of its model a: /completion answered 500: no memory"),
-        (Router({"a": ""}, Reply(200, {**GOOD, "content": "....", "tokens": [1]})), "of its model a: it generates nothing but '....'"),
+        (
+            Router({"a": ""}, Reply(200, {**GOOD, "content": "....", "tokens": [1]})),
+            "of its model a: it generates nothing but '....'",
+        ),
     ],
 )
 def test_why_a_router_is_not_good(router: Router, reason: str) -> None:

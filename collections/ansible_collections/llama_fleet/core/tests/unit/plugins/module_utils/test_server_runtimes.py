@@ -15,7 +15,10 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.host.commands imp
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.gate.gate import GateError
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes import runtimes as server_runtimes
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes import systemd as runtime_systemd
-from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes.runtimes import ProcessRuntime, SystemdRuntime
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes.runtimes import (
+    ProcessRuntime,
+    SystemdRuntime,
+)
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.state.generations import Generation
 from ansible_collections.llama_fleet.core.plugins.module_utils.untrusted import Plain
 from ansible_collections.llama_fleet.core.tests.unit import waiting
@@ -51,7 +54,12 @@ class Systemctl:
         if verb == "show":
             state = "active" if self.pid else "inactive"
             reload = "yes" if self.needs_reload else "no"
-            return Result(0, f"ActiveState={state}\nMainPID={self.pid}\nNeedDaemonReload={reload}\nExecMainCode=1\nExecMainStatus={self.status}\n", "")
+            return Result(
+                0,
+                f"ActiveState={state}\nMainPID={self.pid}\nNeedDaemonReload={reload}\n"
+                f"ExecMainCode=1\nExecMainStatus={self.status}\n",
+                "",
+            )
         if verb == "is-enabled":
             return Result(0 if self.enabled else 1, "", "")
         self.told.append(verb)
@@ -62,7 +70,9 @@ class Systemctl:
 def generation(folder: pathlib.Path, unit: str = "[Unit]\n", command: typing.Sequence[str] = ()) -> Generation:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "unit").write_text(unit, encoding="utf-8")
-    return Generation(1, folder, {"command": list(command), "environment": {"LLAMA_FLEET_INSTANCE": str(folder.parent)}})
+    return Generation(
+        1, folder, {"command": list(command), "environment": {"LLAMA_FLEET_INSTANCE": str(folder.parent)}}
+    )
 
 
 def systemd(folder: pathlib.Path, systemctl: Systemctl) -> SystemdRuntime:
@@ -115,9 +125,14 @@ def test_an_end_is_told_once_systemd_has_noted_it(tmp_path: pathlib.Path) -> Non
     assert words == "llama-server was ended by SIGKILL: it wanted more memory than llama_server_memory_max, 64 MiB"
 
 
-def test_an_end_that_systemd_never_notes_is_not_told_as_a_good_one(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_end_that_systemd_never_notes_is_not_told_as_a_good_one(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(runtime_systemd, "_NOTED", 0.0)
-    assert systemd(tmp_path, Late()).death(processes.Process(2**22 + 1, 1)) == "llama-server has ended, and systemd does not say how"
+    assert (
+        systemd(tmp_path, Late()).death(processes.Process(2**22 + 1, 1))
+        == "llama-server has ended, and systemd does not say how"
+    )
 
 
 def test_a_unit_whose_preparations_fail_says_so_in_systemds_words(tmp_path: pathlib.Path) -> None:
@@ -172,7 +187,11 @@ def test_a_process_gets_no_secrets_of_ours_nor_what_marks_a_runs_own() -> None:
         "LD_LIBRARY_PATH": "/l",
         "AWS_SECRET": "x",
     }
-    assert server_runtimes.base_environment(ours) == {"PATH": "/bin", "CUDA_VISIBLE_DEVICES": "1", "LD_LIBRARY_PATH": "/l"}
+    assert server_runtimes.base_environment(ours) == {
+        "PATH": "/bin",
+        "CUDA_VISIBLE_DEVICES": "1",
+        "LD_LIBRARY_PATH": "/l",
+    }
 
 
 def started(runtime: ProcessRuntime, wanted: Generation) -> processes.Process:
@@ -207,7 +226,11 @@ def test_a_process_lives_on_logs_and_is_stopped_by_its_mark(tmp_path: pathlib.Pa
 
 def test_a_process_that_does_not_heed_is_killed_in_the_instances_time(tmp_path: pathlib.Path) -> None:
     runtime = ProcessRuntime(tmp_path / "default", tmp_path / "run", 0.2)
-    process = runtime.start(generation(tmp_path / "default" / "1", command=["sh", "-c", "trap '' TERM; echo deaf; while :; do sleep 1; done"]))
+    process = runtime.start(
+        generation(
+            tmp_path / "default" / "1", command=["sh", "-c", "trap '' TERM; echo deaf; while :; do sleep 1; done"]
+        )
+    )
     waiting.until(lambda: runtime.log_lines(1) == ["deaf"])
     assert runtime.present()
     runtime.stop()
@@ -231,7 +254,9 @@ def test_what_cannot_be_executed_says_so(tmp_path: pathlib.Path) -> None:
         runtime.start(generation(tmp_path / "default" / "1", command=["/nowhere/llama-server"]))
 
 
-def test_how_a_process_ended_is_told_though_it_ends_while_it_is_looked_at(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_how_a_process_ended_is_told_though_it_ends_while_it_is_looked_at(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     runtime = ProcessRuntime(tmp_path / "default", tmp_path / "run")
     process = runtime.start(generation(tmp_path / "default" / "1", command=["sleep", "60"]))
     alive = processes.alive

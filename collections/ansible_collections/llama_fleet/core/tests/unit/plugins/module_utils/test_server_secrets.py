@@ -14,7 +14,13 @@ from ansible_collections.llama_fleet.core.tests.unit.fake_server_options import 
 
 @pytest.mark.parametrize(
     ("api_key", "api_keys", "content"),
-    [("", (), ""), ("a", (), "a\n"), ("", ("b", "c"), "b\nc\n"), ("a", ("b", "a", "b"), "a\nb\n"), ("a#b", (), "a#b\n")],
+    [
+        ("", (), ""),
+        ("a", (), "a\n"),
+        ("", ("b", "c"), "b\nc\n"),
+        ("a", ("b", "a", "b"), "a\nb\n"),
+        ("a#b", (), "a#b\n"),
+    ],
 )
 def test_the_key_file_holds_each_key_once(api_key: str, api_keys: tuple[str, ...], content: str) -> None:
     options = dataclasses.replace(WANTED, api_key=api_key, api_keys=api_keys)
@@ -33,7 +39,10 @@ def test_the_key_file_holds_each_key_once(api_key: str, api_keys: tuple[str, ...
         ({"api_keys": ("s3cret s3cret",)}, "llama_server_api_keys: found a key"),
         ({"api_keys": ("s3crét",)}, "llama_server_api_keys: found a key"),
         ({"api_key": "s3cret", "log_level": "debug"}, "llama_server_log_level: found debug with one key"),
-        ({"tls_certificate": "/s3cret.pem"}, "llama_server_tls_key: found nothing beside llama_server_tls_certificate, wanted both of them, or none."),
+        (
+            {"tls_certificate": "/s3cret.pem"},
+            "llama_server_tls_key: found nothing beside llama_server_tls_certificate, wanted both of them, or none.",
+        ),
         ({"tls_key": "/s3cret.pem"}, "llama_server_tls_certificate: found nothing beside llama_server_tls_key"),
     ],
 )

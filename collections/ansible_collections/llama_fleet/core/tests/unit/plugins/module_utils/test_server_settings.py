@@ -1,6 +1,8 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""What role variables mean to releases of three ages: the newest, one with a flag for each way to load, and one before switches had values."""
+"""What role variables mean to releases of three ages: the newest, one with a flag for each way to load, and one
+before switches had values.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +44,11 @@ def written(release: str, **changes: typing.Any) -> tuple[dict[str, str], list[s
     options = dataclasses.replace(WANTED, **changes)
     variables, words = server_writing.split(server_settings.settings(options, 4, options.devices), flags(release))
     parts = RELATED[next(iter(changes))]
-    return {name.replace("LLAMA_ARG_", ""): value for name, value in variables.items() if any(part in name for part in parts)}, words
+    return {
+        name.replace("LLAMA_ARG_", ""): value
+        for name, value in variables.items()
+        if any(part in name for part in parts)
+    }, words
 
 
 @pytest.mark.parametrize(
@@ -50,9 +56,24 @@ def written(release: str, **changes: typing.Any) -> tuple[dict[str, str], list[s
     [
         ({"load_mode": "auto"}, {"LOAD_MODE": "auto"}, {}, {}),
         ({"load_mode": "mmap"}, {"LOAD_MODE": "mmap"}, {"MMAP": "1", "MLOCK": "0", "DIO": "0"}, {"MLOCK": "0"}),
-        ({"load_mode": "mlock"}, {"LOAD_MODE": "mlock"}, {"MMAP": "0", "MLOCK": "1", "DIO": "0"}, {"NO_MMAP": "1", "MLOCK": "1"}),
-        ({"load_mode": "mmap+mlock"}, {"LOAD_MODE": "mmap+mlock"}, {"MMAP": "1", "MLOCK": "1", "DIO": "0"}, {"MLOCK": "1"}),
-        ({"load_mode": "none"}, {"LOAD_MODE": "none"}, {"MMAP": "0", "MLOCK": "0", "DIO": "0"}, {"NO_MMAP": "1", "MLOCK": "0"}),
+        (
+            {"load_mode": "mlock"},
+            {"LOAD_MODE": "mlock"},
+            {"MMAP": "0", "MLOCK": "1", "DIO": "0"},
+            {"NO_MMAP": "1", "MLOCK": "1"},
+        ),
+        (
+            {"load_mode": "mmap+mlock"},
+            {"LOAD_MODE": "mmap+mlock"},
+            {"MMAP": "1", "MLOCK": "1", "DIO": "0"},
+            {"MLOCK": "1"},
+        ),
+        (
+            {"load_mode": "none"},
+            {"LOAD_MODE": "none"},
+            {"MMAP": "0", "MLOCK": "0", "DIO": "0"},
+            {"NO_MMAP": "1", "MLOCK": "0"},
+        ),
         ({"load_mode": "direct"}, {"LOAD_MODE": "dio"}, {"MMAP": "0", "MLOCK": "0", "DIO": "1"}, None),
         ({"flash_attn": "auto"}, {"FLASH_ATTN": "auto"}, {"FLASH_ATTN": "auto"}, {}),
         ({"flash_attn": "on"}, {"FLASH_ATTN": "on"}, {"FLASH_ATTN": "on"}, {"FLASH_ATTN": "1"}),
@@ -82,11 +103,31 @@ def written(release: str, **changes: typing.Any) -> tuple[dict[str, str], list[s
         ({"log_level": "info"}, {"LOG_VERBOSITY": "3"}, {"LLAMA_LOG_VERBOSITY": "3"}, {"LLAMA_LOG_VERBOSITY": "0"}),
         ({"log_level": "debug"}, {"LOG_VERBOSITY": "4"}, {"LLAMA_LOG_VERBOSITY": "3"}, {"LLAMA_LOG_VERBOSITY": "0"}),
         ({"chat_template": ""}, {}, {}, {}),
-        ({"chat_template": "chatml"}, {"CHAT_TEMPLATE": "chatml"}, {"CHAT_TEMPLATE": "chatml"}, {"CHAT_TEMPLATE": "chatml"}),
-        ({"chat_template": "/t"}, {"CHAT_TEMPLATE_FILE": "/t"}, {"CHAT_TEMPLATE_FILE": "/t"}, {"CHAT_TEMPLATE_FILE": "/t"}),
+        (
+            {"chat_template": "chatml"},
+            {"CHAT_TEMPLATE": "chatml"},
+            {"CHAT_TEMPLATE": "chatml"},
+            {"CHAT_TEMPLATE": "chatml"},
+        ),
+        (
+            {"chat_template": "/t"},
+            {"CHAT_TEMPLATE_FILE": "/t"},
+            {"CHAT_TEMPLATE_FILE": "/t"},
+            {"CHAT_TEMPLATE_FILE": "/t"},
+        ),
         ({"n_gpu_layers": "auto", "backend": "cpu"}, {}, {}, {}),
-        ({"n_gpu_layers": "auto", "backend": "cuda"}, {"N_GPU_LAYERS": "auto"}, {"N_GPU_LAYERS": "auto"}, {"N_GPU_LAYERS": "999"}),
-        ({"n_gpu_layers": "all", "backend": "cuda"}, {"N_GPU_LAYERS": "all"}, {"N_GPU_LAYERS": "all"}, {"N_GPU_LAYERS": "999"}),
+        (
+            {"n_gpu_layers": "auto", "backend": "cuda"},
+            {"N_GPU_LAYERS": "auto"},
+            {"N_GPU_LAYERS": "auto"},
+            {"N_GPU_LAYERS": "999"},
+        ),
+        (
+            {"n_gpu_layers": "all", "backend": "cuda"},
+            {"N_GPU_LAYERS": "all"},
+            {"N_GPU_LAYERS": "all"},
+            {"N_GPU_LAYERS": "999"},
+        ),
         ({"n_gpu_layers": "7", "backend": "cuda"}, {"N_GPU_LAYERS": "7"}, {"N_GPU_LAYERS": "7"}, {"N_GPU_LAYERS": "7"}),
         ({"split_mode": "", "backend": "cuda"}, {}, {}, {}),
         ({"split_mode": "row", "backend": "cuda"}, {"SPLIT_MODE": "row"}, {"SPLIT_MODE": "row"}, {"SPLIT_MODE": "row"}),
@@ -96,11 +137,16 @@ def written(release: str, **changes: typing.Any) -> tuple[dict[str, str], list[s
     ],
 )
 def test_the_same_option_means_the_same_to_all(
-    changes: dict[str, typing.Any], new: dict[str, str] | None, middle: dict[str, str] | None, old: dict[str, str] | None
+    changes: dict[str, typing.Any],
+    new: dict[str, str] | None,
+    middle: dict[str, str] | None,
+    old: dict[str, str] | None,
 ) -> None:
     for release, wanted in ((NEW, new), (MIDDLE, middle), (OLD, old)):
         if wanted is None:
-            with pytest.raises(ProblemError, match=f"llama_server_{next(iter(changes))}: found .*, which this release cannot do"):
+            with pytest.raises(
+                ProblemError, match=f"llama_server_{next(iter(changes))}: found .*, which this release cannot do"
+            ):
                 written(release, **changes)
         else:
             assert written(release, **changes) == (wanted, []), release
@@ -119,14 +165,35 @@ def test_adapters_are_words_as_the_release_takes_them() -> None:
 
 def test_all_that_a_release_cannot_do_is_told_at_once_with_its_build() -> None:
     old = Flags(flags(OLD).by_name, "b6123")
-    options = dataclasses.replace(WANTED, backend="cuda", split_mode="tensor", load_mode="direct", log_level="error", cors_origins=("https://a.example",))
+    options = dataclasses.replace(
+        WANTED,
+        backend="cuda",
+        split_mode="tensor",
+        load_mode="direct",
+        log_level="error",
+        cors_origins=("https://a.example",),
+    )
     with pytest.raises(ProblemError) as error:
         server_writing.split(server_settings.settings(options, 4, ["CUDA0"]), old)
     assert [str(problem) for problem in error.value.problems] == [
-        "llama_server_split_mode: found tensor, which release b6123 cannot do, wanted one of none, layer or row; change it or build a newer release.",
-        "llama_server_load_mode: found direct, which release b6123 cannot do, wanted the default; change it or build a newer release.",
-        "llama_server_cors_origins: found https://a.example, which release b6123 cannot do, wanted the default; change it or build a newer release.",
-        "llama_server_log_level: found error, which release b6123 cannot do, wanted the default; change it or build a newer release.",
+        (
+            "llama_server_split_mode: found tensor, which release b6123 cannot do, wanted one of none, layer or row; "
+            "change it or build a newer release."
+        ),
+        (
+            "llama_server_load_mode: found direct, which release b6123 cannot do, wanted the default; change it or "
+            "build "
+            "a newer release."
+        ),
+        (
+            "llama_server_cors_origins: found https://a.example, which release b6123 cannot do, wanted the default; "
+            "change it or build a newer release."
+        ),
+        (
+            "llama_server_log_level: found error, which release b6123 cannot do, wanted the default; change it or "
+            "build a "
+            "newer release."
+        ),
     ]
 
 
@@ -136,7 +203,8 @@ def test_a_release_that_knows_hardly_anything_gets_what_is_basic_and_no_defaults
     assert variables == {"LLAMA_ARG_PORT": "8080", "XDG_CONFIG_HOME": "/nonexistent"}
     assert words[words.index("--device") :][:2] == ["--device", "none"]
     assert {word for word in words if word.startswith("--")} == {
-        "--threads", "--device", "--host", "--model", "--alias", "--ctx-size", "--parallel", "--n-predict", "--batch-size", "--ubatch-size",
+        "--threads", "--device", "--host", "--model", "--alias", "--ctx-size", "--parallel", "--n-predict",
+        "--batch-size", "--ubatch-size",
     }  # fmt: skip
     with pytest.raises(ProblemError, match="llama_server_timeout: found 60"):
         server_writing.split(server_settings.settings(dataclasses.replace(WANTED, timeout=60), 4, []), bare)
@@ -154,21 +222,32 @@ def test_a_release_that_knows_hardly_anything_gets_what_is_basic_and_no_defaults
         (Flag(("--slots",), "", "E", removed=True), None, None),
     ],
 )
-def test_a_switch_in_each_of_its_shapes(flag: Flag, on: tuple[dict[str, str], list[str]] | None, off: tuple[dict[str, str], list[str]] | None) -> None:
+def test_a_switch_in_each_of_its_shapes(
+    flag: Flag, on: tuple[dict[str, str], list[str]] | None, off: tuple[dict[str, str], list[str]] | None
+) -> None:
     setting = server_settings.Setting("llama_server_slots", "E", "slots", "1", server_settings.SWITCH)
     known = Flags(dict.fromkeys(flag.names, flag))
     for value, wanted in (("1", on), ("0", off)):
         if wanted is None:
-            with pytest.raises(ProblemError, match=r"llama_server_slots: found (true|false), which this release cannot do"):
+            with pytest.raises(
+                ProblemError, match=r"llama_server_slots: found (true|false), which this release cannot do"
+            ):
                 server_writing.split([dataclasses.replace(setting, value=value)], known)
         else:
-            assert server_writing.split([dataclasses.replace(setting, value=value)], known) == ({**wanted[0], "XDG_CONFIG_HOME": "/nonexistent"}, wanted[1])
+            assert server_writing.split([dataclasses.replace(setting, value=value)], known) == (
+                {**wanted[0], "XDG_CONFIG_HOME": "/nonexistent"},
+                wanted[1],
+            )
 
 
 def test_a_plan_without_a_release_is_for_the_newest() -> None:
     options = dataclasses.replace(WANTED, backend="cuda", load_mode="direct", lora=("/a",), n_gpu_layers="all")
     variables, words = server_writing.split(server_settings.settings(options, 4, ["CUDA0"]), None)
-    assert (variables["LLAMA_ARG_LOAD_MODE"], variables["LLAMA_ARG_N_GPU_LAYERS"], words) == ("dio", "all", ["--lora-scaled", "/a:1"])
+    assert (variables["LLAMA_ARG_LOAD_MODE"], variables["LLAMA_ARG_N_GPU_LAYERS"], words) == (
+        "dio",
+        "all",
+        ["--lora-scaled", "/a:1"],
+    )
 
 
 def test_router_mode_sets_no_model() -> None:
@@ -179,9 +258,13 @@ def test_router_mode_sets_no_model() -> None:
 
 def test_every_setting_and_flag_of_the_table_is_real() -> None:
     """Against the help of b11434, in which a variable that is not there would be ignored in silence."""
-    options = dataclasses.replace(WANTED, backend="cuda", split_mode="row", tensor_split=(1.0,), mmproj="/m", tls_certificate="/c", tls_key="/k")
+    options = dataclasses.replace(
+        WANTED, backend="cuda", split_mode="row", tensor_split=(1.0,), mmproj="/m", tls_certificate="/c", tls_key="/k"
+    )
     for template in ("a", "/a"):
-        for setting in server_settings.settings(dataclasses.replace(options, chat_template=template, lora=("/a",)), 4, ["CUDA0"]):
+        for setting in server_settings.settings(
+            dataclasses.replace(options, chat_template=template, lora=("/a",)), 4, ["CUDA0"]
+        ):
             known = [flags(NEW).get(name) for name in (setting.flag, *setting.names)]
             assert all(flag is not None and not flag.removed for flag in known), setting
             assert setting.environment in (known[0].environment if known[0] else "", f"--{setting.flag}"), setting

@@ -21,7 +21,9 @@ def test_what_the_server_answers_becomes_a_sample() -> None:
     assert server_speed.sample(body) == Sample(" six", (1, 2), 2, 12.35)
 
 
-@pytest.mark.parametrize("body", [{}, {"content": None, "tokens": None, "timings": None}, {"timings": {"predicted_per_second": None}}])
+@pytest.mark.parametrize(
+    "body", [{}, {"content": None, "tokens": None, "timings": None}, {"timings": {"predicted_per_second": None}}]
+)
 def test_an_older_server_says_less(body: dict[str, typing.Any]) -> None:
     assert server_speed.sample(body) == Sample("", (), 0, 0.0)
 
@@ -87,7 +89,11 @@ def test_nonsense_of_a_model_that_learnt_nothing_is_no_damage(places: list[list[
     ("body", "places"),
     [
         (
-            {"completion_probabilities": [{"logprob": None, "top_logprobs": [{"logprob": None}, {"logprob": float("nan")}, {"logprob": -1}]}]},
+            {
+                "completion_probabilities": [
+                    {"logprob": None, "top_logprobs": [{"logprob": None}, {"logprob": float("nan")}, {"logprob": -1}]}
+                ]
+            },
             [[None, None, -1.0]],
         ),
         ({"completion_probabilities": [{"content": " six", "probs": [{"tok_str": " six", "prob": 0.9}]}]}, []),
@@ -95,7 +101,9 @@ def test_nonsense_of_a_model_that_learnt_nothing_is_no_damage(places: list[list[
         ({}, []),
     ],
 )
-def test_probabilities_are_read_as_a_server_tells_them(body: dict[str, typing.Any], places: list[list[float | None]]) -> None:
+def test_probabilities_are_read_as_a_server_tells_them(
+    body: dict[str, typing.Any], places: list[list[float | None]]
+) -> None:
     assert server_speed.likelihoods(body) == places
 
 

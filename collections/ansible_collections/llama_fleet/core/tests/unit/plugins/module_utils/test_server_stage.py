@@ -1,6 +1,8 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""A whole run over an instance with a unit: what systemd is asked for, and what is left of a runtime that was before."""
+"""A whole run over an instance with a unit: what systemd is asked for, and what is left of a runtime that was
+before.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +37,9 @@ def test_systemd_is_asked_for_no_more_than_a_change_takes(site: Site) -> None:
     assert (again["changed"], again["pid"], site.systemd.asked) == (False, first["pid"], [])
     changed = site.run(parallel=2)
     assert (changed["restarted"], changed["changed_parts"]) == (True, ["llama_server_parallel"])
-    assert site.systemd.asked == ["restart"], "no reload where the unit is the same: it can take the GPUs from containers"
+    assert site.systemd.asked == ["restart"], (
+        "no reload where the unit is the same: it can take the GPUs from containers"
+    )
     limited = site.run(parallel=2, memory_max="4G")
     assert (limited["changed_parts"], site.systemd.asked) == (["llama_server_memory_max"], ["daemon-reload", "restart"])
     assert limited["memory"][0]["free_mib"] <= 4096
@@ -63,7 +67,11 @@ def test_what_runs_again_is_no_longer_stopped_as_wanted(site: Site, again: dict[
     assert (site.facts()["state"], site.facts()["drift"]) == ("running", [])
     site.systemd(["systemctl", "stop"])
     site.systemd(["systemctl", "disable"])
-    assert (site.facts()["state"], site.run(state="stopped")["changed"], site.facts()["state"]) == ("failed", True, "stopped")
+    assert (site.facts()["state"], site.run(state="stopped")["changed"], site.facts()["state"]) == (
+        "failed",
+        True,
+        "stopped",
+    )
 
 
 def test_what_a_process_left_that_ended_by_itself_is_removed_where_a_unit_follows(site: Site) -> None:
@@ -73,10 +81,18 @@ def test_what_a_process_left_that_ended_by_itself_is_removed_where_a_unit_follow
     assert list((site.folder / "run").iterdir()) == []
 
 
-def test_a_release_that_hangs_in_its_test_leaves_the_old_one_as_it_is(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_release_that_hangs_in_its_test_leaves_the_old_one_as_it_is(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pid = site.run()["pid"]
     monkeypatch.setattr(server_checks, "TEST_LIMIT", 0.5)
-    with pytest.raises(ProblemError, match=r"^llama-server: found no answer to its configuration test within 0.5 s, which says nothing of the options"):
+    with pytest.raises(
+        ProblemError,
+        match=(
+            r"^llama-server: found no answer to its configuration test within 0.5 s, which says nothing of the "
+            r"options"
+        ),
+    ):
         site.run(release=fake_server.release(site.folder, "stuck", hangs_in_its_test=True))
     assert (site.servers(), site.systemd.asked) == ([pid], [])
 
@@ -123,5 +139,9 @@ def test_it_is_stopped_and_removed_once(site: Site) -> None:
     assert site.run()["restarted"]
     assert (site.facts()["state"], site.facts()["drift"]) == ("running", [])
     assert site.run(state="absent")["changed"]
-    assert (site.servers(), list(site.units.iterdir()), (site.folder / "etc/instances/default").exists()) == ([], [], False)
+    assert (site.servers(), list(site.units.iterdir()), (site.folder / "etc/instances/default").exists()) == (
+        [],
+        [],
+        False,
+    )
     assert not site.run(state="absent")["changed"]

@@ -14,14 +14,23 @@ OPTIONS: dict[str, typing.Any] = {"host": "0.0.0.0", "port": 80, "extra_options"
 
 
 def generation(devices: str, split_mode: str = "") -> Generation:
-    return Generation(1, pathlib.Path("/nowhere"), {"environment": {"LLAMA_ARG_DEVICE": devices}, "options": {"split_mode": split_mode}})
+    return Generation(
+        1,
+        pathlib.Path("/nowhere"),
+        {"environment": {"LLAMA_ARG_DEVICE": devices}, "options": {"split_mode": split_mode}},
+    )
 
 
 @pytest.mark.parametrize(
     ("devices", "split_mode", "listed", "told"),
     [
         ("CUDA0,CUDA1", "", [("7", "GPU-a", "1"), ("7", "GPU-b", "1")], ""),
-        ("CUDA0,CUDA1", "", [("7", "GPU-a", "1"), ("8", "GPU-b", "1")], "it computes on 1 of the 2 devices CUDA0, CUDA1"),
+        (
+            "CUDA0,CUDA1",
+            "",
+            [("7", "GPU-a", "1"), ("8", "GPU-b", "1")],
+            "it computes on 1 of the 2 devices CUDA0, CUDA1",
+        ),
         ("CUDA0,CUDA1", "none", [("7", "GPU-a", "1")], ""),
         ("CUDA0,CUDA1", "", [("8", "GPU-a", "1")], ""),
         ("CUDA0,CUDA1", "", [("7", "MIG-a", "1")], ""),
@@ -29,7 +38,9 @@ def generation(devices: str, split_mode: str = "") -> Generation:
         ("CUDA0,CUDA1", "", [], ""),
     ],
 )
-def test_every_gpu_that_was_given_has_to_compute(devices: str, split_mode: str, listed: list[tuple[str, str, str]], told: str) -> None:
+def test_every_gpu_that_was_given_has_to_compute(
+    devices: str, split_mode: str, listed: list[tuple[str, str, str]], told: str
+) -> None:
     assert server_switch.too_few_gpus(generation(devices, split_mode), listed, 7) == told
 
 

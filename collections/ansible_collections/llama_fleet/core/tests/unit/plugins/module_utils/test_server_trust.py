@@ -1,6 +1,8 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""Who is taken for an instance on its port, over real sockets: its own process with its own certificate, and nobody else."""
+"""Who is taken for an instance on its port, over real sockets: its own process with its own certificate, and nobody
+else.
+"""
 
 from __future__ import annotations
 
@@ -81,8 +83,13 @@ def test_a_stranger_on_the_port_is_named_and_is_not_even_connected_to() -> None:
         with pytest.raises(StrangerError) as raised:
             server_asking.asker(f"http://127.0.0.1:{port}", trust)("/health", None, 5)
         me = pwd.getpwuid(os.getuid()).pw_name
-        assert str(raised.value) == f"port {port} is held by pid {child.pid} ({processes.name(child.pid)}), of the user {me}"
-        assert server_metrics.fetcher(f"http://127.0.0.1:{port}", trust)("/slots") == server_metrics.Reply(0, str(raised.value))
+        assert (
+            str(raised.value)
+            == f"port {port} is held by pid {child.pid} ({processes.name(child.pid)}), of the user {me}"
+        )
+        assert server_metrics.fetcher(f"http://127.0.0.1:{port}", trust)("/slots") == server_metrics.Reply(
+            0, str(raised.value)
+        )
         child.kill()
         assert child.stdout is not None
         assert child.stdout.read() == ""
@@ -136,10 +143,16 @@ def test_nobody_is_connected_to_where_nobody_listens() -> None:
 
 
 @pytest.mark.parametrize(("uid", "is_own"), [(os.getuid(), True), (os.getuid() + 1, False)])
-def test_where_no_files_can_be_seen_the_user_of_the_socket_decides(monkeypatch: pytest.MonkeyPatch, uid: int, is_own: bool) -> None:
+def test_where_no_files_can_be_seen_the_user_of_the_socket_decides(
+    monkeypatch: pytest.MonkeyPatch, uid: int, is_own: bool
+) -> None:
     monkeypatch.setattr(processes, "open_files", lambda *_arguments: [])
     monkeypatch.setattr(ports, "listeners", lambda *_arguments: [ports.Listener("127.0.0.1", 1, 0, uid, "7")])
-    with contextlib.nullcontext() if is_own else pytest.raises(StrangerError, match="a process that this user cannot see"):
+    with (
+        contextlib.nullcontext()
+        if is_own
+        else pytest.raises(StrangerError, match="a process that this user cannot see")
+    ):
         assert here().listening("127.0.0.1", 1) == {"7"}
 
 
@@ -154,10 +167,37 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
     folder = tmp_path_factory.mktemp("certificates")
     for name in ("own", "other"):
         words = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=chat.example"]
-        subprocess.run([*words, "-keyout", f"{folder}/{name}.key", "-out", f"{folder}/{name}.pem"], check=True, stderr=subprocess.DEVNULL)
-    words = ["openssl", "req", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=signed.example", "-keyout", f"{folder}/signed.key", "-out", f"{folder}/csr"]
+        subprocess.run(
+            [*words, "-keyout", f"{folder}/{name}.key", "-out", f"{folder}/{name}.pem"],
+            check=True,
+            stderr=subprocess.DEVNULL,
+        )
+    words = [
+        "openssl",
+        "req",
+        "-newkey",
+        "rsa:2048",
+        "-nodes",
+        "-subj",
+        "/CN=signed.example",
+        "-keyout",
+        f"{folder}/signed.key",
+        "-out",
+        f"{folder}/csr",
+    ]
     subprocess.run(words, check=True, stderr=subprocess.DEVNULL)
-    sign = ["openssl", "x509", "-req", "-in", f"{folder}/csr", "-CA", f"{folder}/own.pem", "-CAkey", f"{folder}/own.key", "-CAcreateserial"]
+    sign = [
+        "openssl",
+        "x509",
+        "-req",
+        "-in",
+        f"{folder}/csr",
+        "-CA",
+        f"{folder}/own.pem",
+        "-CAkey",
+        f"{folder}/own.key",
+        "-CAcreateserial",
+    ]
     subprocess.run([*sign, "-days", "2", "-out", f"{folder}/signed.pem"], check=True, stderr=subprocess.DEVNULL)
     return folder
 
@@ -171,7 +211,10 @@ def ask_with_tls(folder: pathlib.Path, shown: str, pinned: str) -> tuple[server_
 
         def serve() -> None:
             peer = listener.accept()[0]
-            with contextlib.suppress(OSError), contextlib.closing(context.wrap_socket(peer, server_side=True)) as secure:
+            with (
+                contextlib.suppress(OSError),
+                contextlib.closing(context.wrap_socket(peer, server_side=True)) as secure,
+            ):
                 told.append(secure.recv(65536))
                 secure.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
 

@@ -30,7 +30,10 @@ KINDS: dict[str, tuple[Options, dict[str, typing.Any]]] = {
     "cpu-mlock": (CPU, {"load_mode": "mmap+mlock"}),
     "cpu-odd-model": (CPU, {"model": '/srv/a $b %c "d"/tiny.gguf'}),
     "cuda": (CUDA, {}),
-    "cuda-bare": (CUDA, {"host": "127.0.0.1", "api_key": "", "tls_key": "", "tls_certificate": "", "load_mode": "auto"}),
+    "cuda-bare": (
+        CUDA,
+        {"host": "127.0.0.1", "api_key": "", "tls_key": "", "tls_certificate": "", "load_mode": "auto"},
+    ),
     "cuda-low-port": (CUDA, {"port": 443}),
 }
 LIMITS = {"cpu": 1.5, "cuda": 2.0}
@@ -60,7 +63,12 @@ def test_systemd_understands_every_unit_and_finds_it_safe(tmp_path: pathlib.Path
     verified = subprocess.run(["systemd-analyze", "verify", *paths], capture_output=True, text=True, check=False)
     assert (verified.returncode, verified.stderr) == (0, "")
     for kind, path in zip(KINDS, paths):
-        judged = subprocess.run(["systemd-analyze", "security", "--offline=true", "--no-pager", path], capture_output=True, text=True, check=False)
+        judged = subprocess.run(
+            ["systemd-analyze", "security", "--offline=true", "--no-pager", path],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
         (score,) = re.findall(r"Overall exposure level for \S+: ([\d.]+)", judged.stdout)
         assert float(score) <= LIMITS[kind.partition("-")[0]], judged.stdout
 
@@ -90,23 +98,34 @@ def test_a_gpu_unit_sees_no_device_but_nvidias() -> None:
         ({"load_mode": "mmap"}, [], {"LLAMA_ARG_LOAD_MODE": "mmap"}, "8M"),
     ],
 )
-def test_memory_may_be_locked_where_the_server_wants_to(changes: dict[str, typing.Any], command: list[str], variables: dict[str, str], limit: str) -> None:
+def test_memory_may_be_locked_where_the_server_wants_to(
+    changes: dict[str, typing.Any], command: list[str], variables: dict[str, str], limit: str
+) -> None:
     options = dataclasses.replace(CPU, **changes)
     assert values(server_unit.render(options, [str(CPU.server), *command], variables), "LimitMEMLOCK") == [limit]
 
 
 def test_limits_are_there_where_they_are_asked_for() -> None:
     text = unit_of("cpu-limits")
-    assert [values(text, name) for name in ("MemoryMax", "CPUQuota", "TimeoutStopSec", "SendSIGKILL")] == [["80%"], ["150%"], ["60"], ["yes"]]
+    assert [values(text, name) for name in ("MemoryMax", "CPUQuota", "TimeoutStopSec", "SendSIGKILL")] == [
+        ["80%"],
+        ["150%"],
+        ["60"],
+        ["yes"],
+    ]
     assert not values(unit_of("cpu"), "MemoryMax") + values(unit_of("cpu"), "CPUQuota")
 
 
 def test_keys_are_copied_by_root_and_named_where_the_copy_is() -> None:
     text = unit_of("cpu-tls")
     (command,) = values(text, "ExecStart")
-    assert command.endswith("--ssl-cert-file /run/llama-fleet-cpu-tls/tls-certificate --ssl-key-file /run/llama-fleet-cpu-tls/tls-key")
+    assert command.endswith(
+        "--ssl-cert-file /run/llama-fleet-cpu-tls/tls-certificate --ssl-key-file /run/llama-fleet-cpu-tls/tls-key"
+    )
     copying = values(text, "ExecStartPre")
-    assert copying[0] == '+/usr/bin/install -m 0400 "/etc/ssl/50 %% of $$A.pem" /run/llama-fleet-cpu-tls/tls-certificate'
+    assert (
+        copying[0] == '+/usr/bin/install -m 0400 "/etc/ssl/50 %% of $$A.pem" /run/llama-fleet-cpu-tls/tls-certificate'
+    )
     assert copying[2] == '+/usr/bin/install -m 0400 "/etc/ssl/\\"quoted\\".key" /run/llama-fleet-cpu-tls/tls-key'
     assert values(text, "RuntimeDirectoryMode") == ["0700"]
     assert not values(unit_of("cpu"), "RuntimeDirectory")
@@ -114,9 +133,13 @@ def test_keys_are_copied_by_root_and_named_where_the_copy_is() -> None:
 
 def test_the_flag_of_a_copy_wins_over_a_variable_that_names_the_original() -> None:
     options = dataclasses.replace(CPU, tls_certificate="/c.pem", tls_key="/k.pem")
-    text = server_unit.render(options, [str(CPU.server)], {"LLAMA_ARG_SSL_CERT_FILE": "/c.pem", "LLAMA_ARG_SSL_KEY_FILE": "/k.pem"})
+    text = server_unit.render(
+        options, [str(CPU.server)], {"LLAMA_ARG_SSL_CERT_FILE": "/c.pem", "LLAMA_ARG_SSL_KEY_FILE": "/k.pem"}
+    )
     (command,) = values(text, "ExecStart")
-    assert command.endswith("--ssl-cert-file /run/llama-fleet-default/tls-certificate --ssl-key-file /run/llama-fleet-default/tls-key")
+    assert command.endswith(
+        "--ssl-cert-file /run/llama-fleet-default/tls-certificate --ssl-key-file /run/llama-fleet-default/tls-key"
+    )
 
 
 def test_a_mount_is_waited_for_by_its_own_name() -> None:

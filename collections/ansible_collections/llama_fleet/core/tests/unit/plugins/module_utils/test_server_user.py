@@ -41,11 +41,17 @@ def test_what_is_in_the_way_is_told_where_nothing_else_keeps_the_server(monkeypa
     assert {WANTED.model, str(WANTED.server)} <= set(asked)
     for runtime in ("process", "exec"):
         (remark,) = server_user.remarks(WANTED, runtime)
-        assert remark.startswith("llama-server runs as root, for a user without rights cannot read /root/model, where /root is closed to others.")
+        assert remark.startswith(
+            "llama-server runs as root, for a user without rights cannot read /root/model, where /root is closed to "
+            "others."
+        )
     assert server_user.remarks(WANTED, "systemd") == []
 
 
-@pytest.mark.parametrize(("text", "port", "wrong"), [("1024", 80, True), ("80", 80, False), ("0", 1, False), ("1024", 8080, False), ("x", 1023, True)])
+@pytest.mark.parametrize(
+    ("text", "port", "wrong"),
+    [("1024", 80, True), ("80", 80, False), ("0", 1, False), ("1024", 8080, False), ("x", 1023, True)],
+)
 def test_a_port_that_only_root_may_have_is_a_problem(tmp_path: pathlib.Path, text: str, port: int, wrong: bool) -> None:
     (tmp_path / "start").write_text(text, encoding="ascii")
     found = server_user.problems(dataclasses.replace(WANTED, port=port), tmp_path / "start")

@@ -50,7 +50,9 @@ OK = Result(0, GOOD, "")
 GPUS = Result(0, LISTED, "")
 
 
-@pytest.mark.parametrize(("text", "devices"), [(LISTED, ["CUDA0", "CUDA1"]), (NONE.stdout, []), ("", []), ("CUDA0: x (1 MiB)", [])])
+@pytest.mark.parametrize(
+    ("text", "devices"), [(LISTED, ["CUDA0", "CUDA1"]), (NONE.stdout, []), ("", []), ("CUDA0: x (1 MiB)", [])]
+)
 def test_devices(text: str, devices: list[str]) -> None:
     assert parse_devices(text) == devices
 
@@ -62,28 +64,52 @@ def test_devices(text: str, devices: list[str]) -> None:
         ([GPUS, OK, OK, OK], True, ["cpu", "CUDA0", "CUDA1"], "", False),
         ([Result(-signal.SIGILL, "", "")], False, [], "signal SIGILL from llama-bench on the CPU", True),
         ([GPUS, Result(132, "", "")], True, [], "exit code 132 from llama-bench on the CPU", True),
-        ([Result(1, "", "a\nfailed to load model\n")], False, [], "exit code 1 ('failed to load model') from llama-bench on the CPU", False),
-        ([GPUS, OK, OK, Result(1, "", "no CUDA1")], True, ["cpu", "CUDA0"], "exit code 1 ('no CUDA1') from llama-bench on the GPU CUDA1", False),
+        (
+            [Result(1, "", "a\nfailed to load model\n")],
+            False,
+            [],
+            "exit code 1 ('failed to load model') from llama-bench on the CPU",
+            False,
+        ),
+        (
+            [GPUS, OK, OK, Result(1, "", "no CUDA1")],
+            True,
+            ["cpu", "CUDA0"],
+            "exit code 1 ('no CUDA1') from llama-bench on the GPU CUDA1",
+            False,
+        ),
         ([Result(0, "", "")], False, [], "exit code 0 from llama-bench on the CPU", False),
         (
             [NONE, OK, OK],
             True,
             [],
-            "exit code 0 ('CUDA driver version is insufficient for CUDA runtime version') from llama-bench for --list-devices, which names no GPU of this host",
+            (
+                "exit code 0 ('CUDA driver version is insufficient for CUDA runtime version') from llama-bench for "
+                "--list-devices, which names no GPU of this host"
+            ),
             False,
         ),
     ],
 )
 def test_outcomes(results: list[Result], on_gpu: bool, report: list[str], failure: str, illegal: bool) -> None:
     outcome = smoke_test(pathlib.Path("/release/bin"), on_gpu, FakeRunner(*results))
-    assert (list(outcome.report), outcome.failure, outcome.illegal_instruction, outcome.fix) == (report, failure, illegal, "")
+    assert (list(outcome.report), outcome.failure, outcome.illegal_instruction, outcome.fix) == (
+        report,
+        failure,
+        illegal,
+        "",
+    )
 
 
 def test_each_gpu_decodes_by_itself_and_none_helps_the_cpu() -> None:
     run = FakeRunner(GPUS, OK, OK, OK)
     smoke_test(pathlib.Path("/r/bin"), True, run)
     assert run.commands[0] == ["/r/bin/llama-bench", "--list-devices"]
-    assert [command[-4:] for command in run.commands[1:]] == [["-ngl", "0", "-dev", "none"], ["-ngl", "99", "-dev", "CUDA0"], ["-ngl", "99", "-dev", "CUDA1"]]
+    assert [command[-4:] for command in run.commands[1:]] == [
+        ["-ngl", "0", "-dev", "none"],
+        ["-ngl", "99", "-dev", "CUDA0"],
+        ["-ngl", "99", "-dev", "CUDA1"],
+    ]
     assert len({str(settings["cwd"]) for settings in run.settings}) == 1
 
 
@@ -92,12 +118,20 @@ def test_a_release_for_the_cpu_is_asked_nothing_of_devices() -> None:
 
 
 def test_a_missing_library_has_a_plain_cure() -> None:
-    said = "/r/bin/llama-bench: error while loading shared libraries: libgomp.so.1: cannot open shared object file: No such file or directory"
-    assert smoke_test(pathlib.Path("/r/bin"), False, FakeRunner(Result(127, "", said))).fix == "install the package of the host that brings libgomp.so.1"
+    said = (
+        "/r/bin/llama-bench: error while loading shared libraries: libgomp.so.1: cannot open shared object file: "
+        "No such file or directory"
+    )
+    assert (
+        smoke_test(pathlib.Path("/r/bin"), False, FakeRunner(Result(127, "", said))).fix
+        == "install the package of the host that brings libgomp.so.1"
+    )
 
 
 class Variants(FakeRunner):
-    """A release whose llama-bench takes the first of ``order`` that is there; those in ``broken`` hold an illegal instruction."""
+    """A release whose llama-bench takes the first of ``order`` that is there; those in ``broken`` hold an illegal
+    instruction.
+    """
 
     def __init__(self, programs: pathlib.Path, broken: tuple[str, ...]) -> None:
         super().__init__()
@@ -120,7 +154,9 @@ class Variants(FakeRunner):
         ([], [""], [], False),
     ],
 )
-def test_a_variant_that_dies_makes_room_for_the_next(tmp_path: pathlib.Path, there: list[str], broken: list[str], removed: list[str], works: bool) -> None:
+def test_a_variant_that_dies_makes_room_for_the_next(
+    tmp_path: pathlib.Path, there: list[str], broken: list[str], removed: list[str], works: bool
+) -> None:
     def library(name: str) -> str:
         return f"libggml-cpu-{name}.so" if name else "libggml-cpu.so"
 

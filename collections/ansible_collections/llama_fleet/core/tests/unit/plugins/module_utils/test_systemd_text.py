@@ -53,5 +53,7 @@ def test_what_cannot_be_written_is_known(value: str) -> None:
 
 
 def test_plain_values_stay_readable() -> None:
-    assert systemd_text.environment_file({"B": "/models/a.gguf", "A": "two words"}) == 'A="two words"\nB=/models/a.gguf\n'
+    assert (
+        systemd_text.environment_file({"B": "/models/a.gguf", "A": "two words"}) == 'A="two words"\nB=/models/a.gguf\n'
+    )
     assert systemd_text.command_line(["/bin/x", "--a", "50 %", ""]) == '/bin/x --a "50 %%" ""'

@@ -25,7 +25,13 @@ if typing.TYPE_CHECKING:
 WANTED = ["cmake==1", "ninja==2"]
 SUMS = {name: hashlib.sha256(name.encode()).hexdigest() for name in ("cmake", "ninja", "hub", "idna", "cache")}
 BRINGS = {"cmake==1": ("cmake",), "ninja==2": ("ninja",), "hub==3": ("hub", "idna"), "cache==4": ("cache",)}
-PINS = [("cache", "4", ""), ("cmake", "1", ""), ("hub", "3", ""), ("idna", "5", "python_full_version < '3.12'"), ("ninja", "2", "")]
+PINS = [
+    ("cache", "4", ""),
+    ("cmake", "1", ""),
+    ("hub", "3", ""),
+    ("idna", "5", "python_full_version < '3.12'"),
+    ("ninja", "2", ""),
+]
 WHEELS = {f"{name}=={version}": {"py3-none-any": SUMS[name]} for name, version, _marker in PINS} | {
     "hub==3": {"cp310-abi3-any": SUMS["hub"], "cp311-abi3-any": SUMS["idna"]}
 }
@@ -43,7 +49,9 @@ class Host(FakeRunner):
     def answer(self, command: list[str]) -> Result:
         step = "venv" if "venv" in command else "pip"
         if step == self.fails:
-            return Result(1, "", f"{self.noise}\nERROR: No matching distribution found for cmake==1\n[notice] new pip\n")
+            return Result(
+                1, "", f"{self.noise}\nERROR: No matching distribution found for cmake==1\n[notice] new pip\n"
+            )
         if step == "venv":
             programs = pathlib.Path(command[-1]) / "bin"
             programs.mkdir(parents=True, exist_ok=True)
@@ -103,12 +111,17 @@ def fetch(url: str, target: pathlib.Path, sha256: str, _variable: str, *, most: 
     ("wheel", "told"),
     [
         (pip_wheel("pip/__main__.py", "more"), "found sha256 "),
-        (pip_wheel("../../evil"), "found .*, which is no wheel \\(a member's name is '../../evil', expected a relative path"),
+        (
+            pip_wheel("../../evil"),
+            "found .*, which is no wheel \\(a member's name is '../../evil', expected a relative path",
+        ),
         (pip_wheel("/evil"), "found .*, which is no wheel \\(a member's name is '/evil', expected a relative path"),
         (b"<html>", "found .*, which is no wheel"),
     ],
 )
-def test_a_wheel_of_pip_that_is_another(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, wheel: bytes, told: str) -> None:
+def test_a_wheel_of_pip_that_is_another(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, wheel: bytes, told: str
+) -> None:
     """The bytes that are unpacked are those that have the sum, whoever wrote at the path after the download."""
     monkeypatch.setattr(tools_venv, "fetch", lambda _url, target, *_more, **_named: target.write_bytes(wheel))
     if "which is no wheel" in told:
@@ -144,8 +157,14 @@ def test_a_further_tool_is_added(tmp_path: pathlib.Path) -> None:
     tools_venv.ensure_tools(tmp_path, WANTED, runner=host)
     assert tools_venv.ensure_tools(tmp_path, ["hub==3"], index_url="https://index/simple", runner=host) is True
     assert host.steps[2:] == ["hub==3 idna==5"]
-    assert [environment.get("PIP_INDEX_URL", "") for environment in host.environments] == ["", "", "https://index/simple"]
-    assert not [word for command in host.commands for word in command if "https://index" in word], "an argument, which everybody on the host sees"
+    assert [environment.get("PIP_INDEX_URL", "") for environment in host.environments] == [
+        "",
+        "",
+        "https://index/simple",
+    ]
+    assert not [word for command in host.commands for word in command if "https://index" in word], (
+        "an argument, which everybody on the host sees"
+    )
     assert tools_venv.tools_ready(tmp_path, [*WANTED, "hub==3"])
 
 
@@ -166,12 +185,16 @@ def test_a_broken_environment_is_made_anew(tmp_path: pathlib.Path, damage: str) 
 
 
 def test_a_failed_installation_leaves_no_stamp(tmp_path: pathlib.Path) -> None:
-    with pytest.raises(ProblemError, match="llama_cpp_index_url: found 'ERROR: No matching distribution found for cmake==1' from pip"):
+    with pytest.raises(
+        ProblemError, match="llama_cpp_index_url: found 'ERROR: No matching distribution found for cmake==1' from pip"
+    ):
         tools_venv.ensure_tools(tmp_path, WANTED, variable="llama_cpp_index_url", runner=Host(fails="pip"))
     assert not tools_venv.tools_ready(tmp_path, WANTED)
 
 
-def test_a_python_that_is_too_old_for_a_tool_is_told_as_such(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_python_that_is_too_old_for_a_tool_is_told_as_such(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     old = ProblemError(Problem("Python", "Python 3.9.2", "3.10 or newer", "install a newer one"))
     monkeypatch.setattr(tools_venv, "python_problem", lambda: old.problems[0])
     assert tools_venv.ensure_tools(tmp_path, WANTED, runner=Host())
@@ -182,7 +205,13 @@ def test_a_python_that_is_too_old_for_a_tool_is_told_as_such(tmp_path: pathlib.P
 def test_an_index_that_pip_does_not_trust_is_told_as_such(tmp_path: pathlib.Path) -> None:
     # As pip 26.0 says it.
     noise = "WARNING: The repository located at 192.0.2.1 is not a trusted or secure host and is being ignored."
-    with pytest.raises(ProblemError, match=r"llama_cpp_index_url: found a package index by plain HTTP.*wheels of cmake==1, ninja==2.*PIP_TRUSTED_HOST"):
+    with pytest.raises(
+        ProblemError,
+        match=(
+            r"llama_cpp_index_url: found a package index by plain HTTP.*wheels of cmake==1, "
+            r"ninja==2.*PIP_TRUSTED_HOST"
+        ),
+    ):
         tools_venv.ensure_tools(tmp_path, WANTED, variable="llama_cpp_index_url", runner=Host(fails="pip", noise=noise))
 
 
@@ -203,17 +232,28 @@ def test_what_an_index_does_not_have_breaks_nothing(tmp_path: pathlib.Path) -> N
 def test_a_pip_that_broke_off_leaves_no_stamp(tmp_path: pathlib.Path) -> None:
     tools_venv.ensure_tools(tmp_path, WANTED, runner=Host())
     with pytest.raises(ProblemError, match="No space left"):
-        tools_venv.ensure_tools(tmp_path, ["cache==4"], runner=FakeRunner(Result(1, "", "ERROR: No space left on device")))
+        tools_venv.ensure_tools(
+            tmp_path, ["cache==4"], runner=FakeRunner(Result(1, "", "ERROR: No space left on device"))
+        )
     assert not tools_venv.tools_ready(tmp_path, WANTED)
 
 
 def test_nothing_is_installed_without_a_sum(tmp_path: pathlib.Path) -> None:
     host = Host()
     tools_venv.ensure_tools(tmp_path, ["hub==3", "ninja==2"], runner=host)
-    assert host.commands[-1][-3:] == ["--require-hashes", "--requirement", str(tools_venv.folder(tmp_path) / "requirements.txt")]
+    assert host.commands[-1][-3:] == [
+        "--require-hashes",
+        "--requirement",
+        str(tools_venv.folder(tmp_path) / "requirements.txt"),
+    ]
     sums = {name: f"--hash=sha256:{sha256}" for name, sha256 in SUMS.items()}
     both = " \\\n    ".join(sorted([sums["hub"], sums["idna"]]))
-    assert host.locks == [f"hub==3 \\\n    {both}\nidna==5 ; python_full_version < '3.12' \\\n    {sums['idna']}\nninja==2 \\\n    {sums['ninja']}\n"]
+    assert host.locks == [
+        (
+            f"hub==3 \\\n    {both}\nidna==5 ; python_full_version < '3.12' \\\n    {sums['idna']}\nninja==2 \\\n    "
+            f"{sums['ninja']}\n"
+        )
+    ]
 
 
 def test_what_the_lock_does_not_know_is_not_installed(tmp_path: pathlib.Path) -> None:
@@ -224,7 +264,8 @@ def test_what_the_lock_does_not_know_is_not_installed(tmp_path: pathlib.Path) ->
 
 # As pip 26.0 says it.
 OTHER_BYTES = """\
-ERROR: THESE PACKAGES DO NOT MATCH THE HASHES FROM THE REQUIREMENTS FILE. If you have updated the package versions, please update the hashes.
+ERROR: THESE PACKAGES DO NOT MATCH THE HASHES FROM THE REQUIREMENTS FILE. \
+If you have updated the package versions, please update the hashes.
     cache==4 from https://index/packages/cache-4-py3-none-any.whl (from -r requirements.txt (line 1)):
         Expected sha256 {wanted}
              Got        {got}
@@ -236,9 +277,12 @@ def test_an_index_with_other_bytes_is_refused_and_breaks_nothing(tmp_path: pathl
     tools_venv.ensure_tools(tmp_path, WANTED, runner=Host())
     said = OTHER_BYTES.format(wanted=SUMS["cache"], got=SUMS["ninja"])
     with pytest.raises(ProblemError) as caught:
-        tools_venv.ensure_tools(tmp_path, ["cache==4"], variable="llama_cpp_index_url", runner=FakeRunner(Result(1, "", said)))
+        tools_venv.ensure_tools(
+            tmp_path, ["cache==4"], variable="llama_cpp_index_url", runner=FakeRunner(Result(1, "", said))
+        )
     assert str(caught.value) == (
-        f"llama_cpp_index_url: found cache==4 with sha256 {SUMS['ninja']}, which no wheel has that this version of llama-fleet pins, "
+        f"llama_cpp_index_url: found cache==4 with sha256 {SUMS['ninja']}, which no wheel has that this version of "
+        f"llama-fleet pins, "
         "wanted wheels as PyPI has them; name an index that mirrors PyPI unchanged."
     )
     assert tools_venv.tools_ready(tmp_path, WANTED)

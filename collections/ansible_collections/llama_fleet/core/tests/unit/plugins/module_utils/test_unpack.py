@@ -31,7 +31,11 @@ def pack(path: pathlib.Path, *members: tuple[str, str, str]) -> None:
 def unpack(archive: pathlib.Path, target: pathlib.Path) -> None:
     with archive.open("rb") as file:
         unpack_tree(
-            file, archive.name, target, lambda names: pathlib.PurePosixPath("x") if any(name.startswith("x/") for name in names) else None, "llama_cpp_source"
+            file,
+            archive.name,
+            target,
+            lambda names: pathlib.PurePosixPath("x") if any(name.startswith("x/") for name in names) else None,
+            "llama_cpp_source",
         )
 
 
@@ -102,7 +106,10 @@ def test_an_archive_without_the_source(tmp_path: pathlib.Path) -> None:
 
 def test_a_file_is_not_written_twice_nor_through_a_link(tmp_path: pathlib.Path) -> None:
     for number, members in enumerate(
-        ([("x/a", "file", "one"), ("x/a", "file", "two")], [("x/a", "file", "one"), ("x/b", "link", "a"), ("x/b", "file", "two")])
+        (
+            [("x/a", "file", "one"), ("x/a", "file", "two")],
+            [("x/a", "file", "one"), ("x/b", "link", "a"), ("x/b", "file", "two")],
+        )
     ):
         pack(tmp_path / "a.tar.gz", *members)
         with pytest.raises(ProblemError, match="which is in it twice"):

@@ -12,7 +12,9 @@ import pytest
 
 from ansible_collections.llama_fleet.core.plugins.module_utils.host import unprivileged
 
-needs_root = pytest.mark.skipif(not unprivileged.may_become_others(), reason="needs root, which may become another user")
+needs_root = pytest.mark.skipif(
+    not unprivileged.may_become_others(), reason="needs root, which may become another user"
+)
 USER = 60_600
 
 
@@ -28,9 +30,17 @@ def open_folder(tmp_path: pathlib.Path) -> typing.Iterator[pathlib.Path]:
 
 @pytest.mark.parametrize(
     ("capabilities", "may"),
-    [("000001ffffffffff", True), ("00000000a80425fb", True), ("0000000000000000", False), ("00000000000000c0", False), ("", False)],
+    [
+        ("000001ffffffffff", True),
+        ("00000000a80425fb", True),
+        ("0000000000000000", False),
+        ("00000000000000c0", False),
+        ("", False),
+    ],
 )
-def test_root_without_the_capabilities_becomes_nobody(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, capabilities: str, may: bool) -> None:
+def test_root_without_the_capabilities_becomes_nobody(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, capabilities: str, may: bool
+) -> None:
     status = tmp_path / "status"
     status.write_text(f"Name:\tx\nCapEff:\t{capabilities}\n", encoding="ascii")
     monkeypatch.setattr(os, "geteuid", lambda: 0)
@@ -55,7 +65,10 @@ def test_what_is_closed_to_others_is_found_with_the_folder_that_closes_it(open_f
     (open_folder / "link").symlink_to(inner)
     assert unprivileged.blocked([str(file), str(inner), str(open_folder / "missing" / "file")]) == ""
     (open_folder / "a").chmod(0o700)
-    assert unprivileged.blocked([str(open_folder / "link" / "model")]) == f"{open_folder}/link/model, where {open_folder}/a is closed to others"
+    assert (
+        unprivileged.blocked([str(open_folder / "link" / "model")])
+        == f"{open_folder}/link/model, where {open_folder}/a is closed to others"
+    )
     (open_folder / "a").chmod(0o711)
     assert unprivileged.blocked([str(file)]) == ""
     assert unprivileged.blocked([str(open_folder / "a")]) == f"{open_folder}/a, which others may not read"
@@ -63,16 +76,35 @@ def test_what_is_closed_to_others_is_found_with_the_folder_that_closes_it(open_f
     assert unprivileged.blocked([str(file)]) == f"{file}, which others may not read"
 
 
-@pytest.mark.parametrize("name", ["HF_TOKEN", "GITHUB_TOKEN", "LLAMA_API_KEY", "LLAMA_SERVER_API_KEYS", "AWS_SECRET_ACCESS_KEY", "PGPASSWORD", "SSH_AUTH_SOCK"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "HF_TOKEN",
+        "GITHUB_TOKEN",
+        "LLAMA_API_KEY",
+        "LLAMA_SERVER_API_KEYS",
+        "AWS_SECRET_ACCESS_KEY",
+        "PGPASSWORD",
+        "SSH_AUTH_SOCK",
+    ],
+)
 def test_secrets_stay_out_of_an_environment(name: str) -> None:
-    kept = {"PATH": "/bin", "CXXFLAGS": "-O2", "CUDA_HOME": "/c", "http_proxy": "http://p", "CCACHE_DIR": "/d", "TOKENIZERS": "x"}
+    kept = {
+        "PATH": "/bin",
+        "CXXFLAGS": "-O2",
+        "CUDA_HOME": "/c",
+        "http_proxy": "http://p",
+        "CCACHE_DIR": "/d",
+        "TOKENIZERS": "x",
+    }
     expected = {key: value for key, value in kept.items() if key != "TOKENIZERS"}
     assert unprivileged.without_secrets({**kept, name: "s"}) == expected
 
 
 def _server(report: pathlib.Path) -> list[str]:
     code = (
-        "import os, sys; words = sys.argv[1:]; paths = [words[words.index(f) + 1] for f in ('--api-key-file',)] + [os.environ['LLAMA_ARG_SSL_KEY_FILE']];"
+        "import os, sys; words = sys.argv[1:]; paths = [words[words.index(f) + 1] for f in ('--api-key-file',)] + "
+        "[os.environ['LLAMA_ARG_SSL_KEY_FILE']];"
         "print(os.getuid(), os.getgid(), os.getgroups(), os.environ['HOME'], *[open(p).read() for p in paths], sep='|')"
     )
     return ["/usr/bin/python3", "-I", "-c", code, "--api-key-file", str(report / "key"), "--x", str(report / "key")]

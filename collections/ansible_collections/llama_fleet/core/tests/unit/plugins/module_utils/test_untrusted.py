@@ -28,18 +28,26 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.untrusted import 
     Word,
 )
 
-FILE = Record({"name": Text(untrusted.NAME), "size": Number(most=10**15)}, {"sha256": Text(untrusted.SHA256), "note": Maybe(Text(), "")})
+FILE = Record(
+    {"name": Text(untrusted.NAME), "size": Number(most=10**15)},
+    {"sha256": Text(untrusted.SHA256), "note": Maybe(Text(), "")},
+)
 LISTING = Record({"files": Many(FILE, most=3)}, {"parts": Table(Text()), "signed": Flag(), "speed": Real(most=10.0)})
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
-    lambda inner: st.lists(inner) | st.dictionaries(st.sampled_from(["files", "name", "size", "parts"]) | st.text(), inner),
+    lambda inner: (
+        st.lists(inner) | st.dictionaries(st.sampled_from(["files", "name", "size", "parts"]) | st.text(), inner)
+    ),
     max_leaves=20,
 )
 
 
 def test_what_the_shape_names_comes_through_and_nothing_else() -> None:
-    text = '{"files": [{"name": "a.gguf", "size": 3, "other": 1, "note": null}], "parts": {"x": "y"}, "signed": true, "speed": 2, "more": []}'
+    text = (
+        '{"files": [{"name": "a.gguf", "size": 3, "other": 1, "note": null}], "parts": {"x": "y"}, "signed": true, '
+        '"speed": 2, "more": []}'
+    )
     wanted = {"files": [{"name": "a.gguf", "size": 3, "note": ""}], "parts": {"x": "y"}, "signed": True, "speed": 2.0}
     assert untrusted.parse(text, LISTING) == wanted
     assert untrusted.parse(text.encode(), LISTING) == wanted
@@ -54,17 +62,41 @@ def test_what_the_shape_names_comes_through_and_nothing_else() -> None:
         ({"files": [None]}, "it.files[0] is null, expected an object"),
         ({"files": [{}] * 4}, "it.files has 4 entries, expected 3 at most"),
         ({"files": [{"name": "a"}]}, "it.files[0] has no size"),
-        ({"files": [{"name": "../a", "size": 1}]}, f"it.files[0].name is '../a', expected a text like {untrusted.NAME}"),
+        (
+            {"files": [{"name": "../a", "size": 1}]},
+            f"it.files[0].name is '../a', expected a text like {untrusted.NAME}",
+        ),
         ({"files": [{"name": "a\n", "size": 1}]}, f"it.files[0].name is 'a\\n', expected a text like {untrusted.NAME}"),
         ({"files": [{"name": 7, "size": 1}]}, "it.files[0].name is 7, expected a text"),
-        ({"files": [{"name": "a", "size": True}]}, "it.files[0].size is True, expected a whole number from 0 to 1000000000000000"),
-        ({"files": [{"name": "a", "size": -1}]}, "it.files[0].size is -1, expected a whole number from 0 to 1000000000000000"),
-        ({"files": [{"name": "a", "size": 1.0}]}, "it.files[0].size is 1.0, expected a whole number from 0 to 1000000000000000"),
-        ({"files": [{"name": "a", "size": 1, "note": "\x1b[2J"}]}, "it.files[0].note is '\\x1b[2J', expected printable text"),
-        ({"files": [{"name": "a", "size": 1, "note": "\ud800"}]}, "it.files[0].note is '\\ud800', expected printable text"),
-        ({"files": [{"name": "a", "size": 1, "note": "x" * 5000}]}, "it.files[0].note has 5000 characters, expected 4096 at most"),
+        (
+            {"files": [{"name": "a", "size": True}]},
+            "it.files[0].size is True, expected a whole number from 0 to 1000000000000000",
+        ),
+        (
+            {"files": [{"name": "a", "size": -1}]},
+            "it.files[0].size is -1, expected a whole number from 0 to 1000000000000000",
+        ),
+        (
+            {"files": [{"name": "a", "size": 1.0}]},
+            "it.files[0].size is 1.0, expected a whole number from 0 to 1000000000000000",
+        ),
+        (
+            {"files": [{"name": "a", "size": 1, "note": "\x1b[2J"}]},
+            "it.files[0].note is '\\x1b[2J', expected printable text",
+        ),
+        (
+            {"files": [{"name": "a", "size": 1, "note": "\ud800"}]},
+            "it.files[0].note is '\\ud800', expected printable text",
+        ),
+        (
+            {"files": [{"name": "a", "size": 1, "note": "x" * 5000}]},
+            "it.files[0].note has 5000 characters, expected 4096 at most",
+        ),
         ({"files": [], "parts": {"\x07": "x"}}, "a name in it.parts is '\\x07', expected printable text"),
-        ({"files": [], "parts": {str(n): "" for n in range(10_001)}}, "it.parts has 10001 entries, expected 10000 at most"),
+        (
+            {"files": [], "parts": {str(n): "" for n in range(10_001)}},
+            "it.parts has 10001 entries, expected 10000 at most",
+        ),
         ({"files": [], "signed": 1}, "it.signed is 1, expected true or false"),
         ({"files": [], "speed": float("nan")}, "it.speed is nan, expected a number from 0 to 10"),
         ({"files": [], "speed": 10**5000}, "it.speed is a very large number, expected a number from 0 to 10"),
@@ -114,7 +146,11 @@ def test_a_document_has_a_limit() -> None:
         (Plain(1), [[]], "it[0] has too many levels"),
         (Plain(), {"a\0": 1}, "a name in it is 'a\\x00', expected text without NUL and surrogates"),
         (Plain(), [float("inf")], "it[0] is inf, expected a number from -1e+308 to 1e+308"),
-        (Plain(), [1 << 63], "it[0] is 9223372036854775808, expected a whole number from -9223372036854775808 to 9223372036854775807"),
+        (
+            Plain(),
+            [1 << 63],
+            "it[0] is 9223372036854775808, expected a whole number from -9223372036854775808 to 9223372036854775807",
+        ),
         (Record(others=Word()), {"a": 1}, "it.a is 1, expected a text"),
         (Record(others=Word()), {"\0": "x"}, "a name in it is '\\x00', expected text without NUL and surrogates"),
     ],

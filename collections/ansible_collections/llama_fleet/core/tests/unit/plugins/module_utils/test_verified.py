@@ -1,6 +1,8 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""What was hashed is what is used, whoever writes at its path right after: each use of a file with a sum, and both ways to change it."""
+"""What was hashed is what is used, whoever writes at its path right after: each use of a file with a sum, and both
+ways to change it.
+"""
 
 from __future__ import annotations
 
@@ -119,7 +121,11 @@ def test_a_file_that_is_changed_after_its_sum_was_right(
 
     monkeypatch.setattr(verified, "opened", race)
     use(path, root, pack(GOOD))
-    contents = [file.read_bytes() for file in root.rglob("*") if file.is_file() and not file.is_symlink() and file.parent.name in ("out", "lib")]
+    contents = [
+        file.read_bytes()
+        for file in root.rglob("*")
+        if file.is_file() and not file.is_symlink() and file.parent.name in ("out", "lib")
+    ]
     assert contents == [GOOD]
     assert path.read_bytes() != pack(GOOD) if path.exists() else use is model
 
@@ -128,12 +134,16 @@ def test_a_file_that_is_changed_after_its_sum_was_right(
 def test_a_file_that_has_another_sum(tmp_path: pathlib.Path, use: Use, pack: typing.Callable[[bytes], bytes]) -> None:
     path, root = tmp_path / "a.tar.gz", tmp_path / "root"
     path.write_bytes(pack(EVIL))
-    with pytest.raises(ProblemError, match=f"found sha256 {sum_of(pack(EVIL))} of .*, wanted sha256 {sum_of(pack(GOOD))}"):
+    with pytest.raises(
+        ProblemError, match=f"found sha256 {sum_of(pack(EVIL))} of .*, wanted sha256 {sum_of(pack(GOOD))}"
+    ):
         use(path, root, pack(GOOD))
     assert not [file for file in root.rglob("*") if file.is_file() and not file.is_symlink()]
 
 
-def test_a_kept_source_that_was_changed_is_fetched_again(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_kept_source_that_was_changed_is_fetched_again(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     archive = Archive("https://host/x.tar.gz", sum_of(tar(GOOD)))
     kept = llama_cpp_archive.kept_archive(archive, tmp_path)
     kept.parent.mkdir()
@@ -154,7 +164,12 @@ def test_a_kept_source_that_was_changed_is_fetched_again(tmp_path: pathlib.Path,
 def test_only_a_file_that_others_can_write_to_is_copied(tmp_path: pathlib.Path) -> None:
     path, scratch = tmp_path / "file", tmp_path / "scratch"
     path.write_bytes(GOOD)
-    for mode, uid, copied in ((0o644, os.geteuid(), False), (0o664, os.geteuid(), True), (0o646, os.geteuid(), True), (0o644, 12345, True)):
+    for mode, uid, copied in (
+        (0o644, os.geteuid(), False),
+        (0o664, os.geteuid(), True),
+        (0o646, os.geteuid(), True),
+        (0o644, 12345, True),
+    ):
         path.chmod(mode)
         if uid != path.stat().st_uid:
             if os.geteuid():

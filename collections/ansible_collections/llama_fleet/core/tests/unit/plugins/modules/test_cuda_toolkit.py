@@ -41,7 +41,14 @@ class Calls:
             self.compiler_later.append(compiler_later)
             return plan
 
-        def install(_release: object, root: pathlib.Path, index: str, _machine: str, _progress: object, prove: typing.Callable[[pathlib.Path], str]) -> bool:
+        def install(
+            _release: object,
+            root: pathlib.Path,
+            index: str,
+            _machine: str,
+            _progress: object,
+            prove: typing.Callable[[pathlib.Path], str],
+        ) -> bool:
             self.names.append(f"install below {root.name}")
             self.indexes.append(index)
             files.write_json(plan.toolkit.path / cuda_wheels.MANIFEST, {"nvcc": prove(root / "new")})
@@ -59,11 +66,15 @@ class Calls:
 
         monkeypatch.setattr(cuda_proof, "accept", accept)
         monkeypatch.setattr(cuda_proof, "proof_key", lambda *_arguments: "key")
-        monkeypatch.setattr(cuda_proof, "prove", lambda toolkit, *_others: self.names.append(f"prove {toolkit.path.name}"))
+        monkeypatch.setattr(
+            cuda_proof, "prove", lambda toolkit, *_others: self.names.append(f"prove {toolkit.path.name}")
+        )
 
 
 def run(root: pathlib.Path, check_mode: bool = False, **params: typing.Any) -> dict[str, typing.Any]:
-    module = types.SimpleNamespace(params={**DEFAULTS, "root": str(root), "index_url": "http://index", **params}, check_mode=check_mode)
+    module = types.SimpleNamespace(
+        params={**DEFAULTS, "root": str(root), "index_url": "http://index", **params}, check_mode=check_mode
+    )
     return admitted("cuda_toolkit", cuda_toolkit.run(module))
 
 
@@ -72,7 +83,9 @@ def to_install(root: pathlib.Path) -> cuda.Plan:
 
 
 def found(root: pathlib.Path) -> cuda.Plan:
-    return cuda.Plan(cuda.Toolkit(root / "system", "12.8.93", "Cuda compilation tools, release 12.8, V12.8.93"), "found")
+    return cuda.Plan(
+        cuda.Toolkit(root / "system", "12.8.93", "Cuda compilation tools, release 12.8, V12.8.93"), "found"
+    )
 
 
 @pytest.mark.parametrize(
@@ -85,7 +98,9 @@ def found(root: pathlib.Path) -> cuda.Plan:
     ],
     ids=["installed", "not to be installed", "planned", "planned, not to be installed"],
 )
-def test_a_host_without_a_compiler(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, params: dict[str, bool], names: list[str], later: bool) -> None:
+def test_a_host_without_a_compiler(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, params: dict[str, bool], names: list[str], later: bool
+) -> None:
     calls = Calls(monkeypatch, to_install(tmp_path))
     monkeypatch.setattr(cuda, "has_compiler", lambda _host: False)
     result = run(tmp_path, **params)
@@ -93,7 +108,9 @@ def test_a_host_without_a_compiler(tmp_path: pathlib.Path, monkeypatch: pytest.M
     assert result["changed"] == (not params.get("plan_only"))
 
 
-def test_a_found_one_is_not_proved_before_there_is_a_compiler(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_found_one_is_not_proved_before_there_is_a_compiler(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     calls = Calls(monkeypatch, found(tmp_path))
     monkeypatch.setattr(cuda, "has_compiler", lambda _host: False)
     assert (run(tmp_path, plan_only=True)["would_change"], calls.names) == (True, [])
@@ -140,8 +157,12 @@ def test_check_mode_tells_and_does_nothing(tmp_path: pathlib.Path, monkeypatch: 
 
 
 @pytest.mark.parametrize("installs", [True, False])
-def test_a_plan_changes_nothing_and_says_what_would(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, installs: bool) -> None:
-    calls = Calls(monkeypatch, to_install(tmp_path) if installs else cuda.Plan(to_install(tmp_path).toolkit, "installed"))
+def test_a_plan_changes_nothing_and_says_what_would(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, installs: bool
+) -> None:
+    calls = Calls(
+        monkeypatch, to_install(tmp_path) if installs else cuda.Plan(to_install(tmp_path).toolkit, "installed")
+    )
     result = run(tmp_path, plan_only=True)
     assert (result["changed"], result["would_change"], calls.names) == (False, installs, [])
     assert result["path"].endswith("cuda-13.0.88")
@@ -158,7 +179,9 @@ def test_a_found_toolkit_is_proven_once(tmp_path: pathlib.Path, monkeypatch: pyt
     assert calls.names == ["prove system", "prove system"]
 
 
-def test_check_mode_proves_a_found_toolkit_but_remembers_nothing(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_check_mode_proves_a_found_toolkit_but_remembers_nothing(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     calls = Calls(monkeypatch, found(tmp_path))
     run(tmp_path, check_mode=True)
     run(tmp_path, plan_only=True)

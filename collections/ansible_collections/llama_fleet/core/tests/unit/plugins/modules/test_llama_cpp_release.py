@@ -18,7 +18,9 @@ from ansible_collections.llama_fleet.core.tests.unit.fake_build_host import Fact
 SPACE = 3 * 10**9
 
 pytestmark = [
-    pytest.mark.skipif(bool(fake_llama_cpp.missing_tools()), reason=f"needs {' '.join(fake_llama_cpp.missing_tools())} on PATH"),
+    pytest.mark.skipif(
+        bool(fake_llama_cpp.missing_tools()), reason=f"needs {' '.join(fake_llama_cpp.missing_tools())} on PATH"
+    ),
     pytest.mark.skipif(shutil.disk_usage("/tmp").free < SPACE, reason="needs 3 GB free, as a real build does"),
 ]
 
@@ -43,7 +45,11 @@ def test_a_release_is_built_once(host: Host) -> None:
     ours = ("LICENSE", "licenses/LICENSE-jsonhpp", "vendor/cpp-httplib/LICENSE", "vendor/stb/stb_image.h.txt")
     assert licences - {"licenses/openmp/copyright"} == {f"licenses/llama.cpp/{name}" for name in ours}
     known = {"names": ["-c", "--ctx-size"], "value": "N", "environment": "LLAMA_ARG_CTX_SIZE"}
-    assert manifest["options"] == {"flags": ["--ctx-size", "-c"], "environments": ["LLAMA_ARG_CTX_SIZE"], "details": [known]}
+    assert manifest["options"] == {
+        "flags": ["--ctx-size", "-c"],
+        "environments": ["LLAMA_ARG_CTX_SIZE"],
+        "details": [known],
+    }
     assert set(manifest["links"]) == {"bin/libggml-cpu.so", "bin/libggml-cpu.so.0"}
     assert manifest["smoke_test"] == {"cpu": {"prompt": 90.5, "generation": 11.2}}
     assert (manifest["fingerprint"], manifest["commit"], manifest["cured"]) == (first["fingerprint"], "", [])
@@ -88,7 +94,10 @@ def test_a_plan_tells_and_changes_nothing(host: Host, mode: str) -> None:
     assert host.files() == before
     assert (planned["changed"], planned["would_change"]) == (mode == "check", True)
     assert planned["diff"]["before"] == {}
-    assert (planned["diff"]["after"]["build"], planned["diff"]["after"]["fingerprint"]) == ("b1234", planned["fingerprint"])
+    assert (planned["diff"]["after"]["build"], planned["diff"]["after"]["fingerprint"]) == (
+        "b1234",
+        planned["fingerprint"],
+    )
     made = host.run()
     assert (made["path"], made["fingerprint"]) == (planned["path"], planned["fingerprint"])
     after = host.run(**parameters)
@@ -202,7 +211,9 @@ def test_a_release_without_a_compiler_at_hand_is_still_a_release(host: Host, mon
 
 
 @pytest.mark.skipif(shutil.which("ccache") is None, reason="needs ccache on PATH")
-def test_another_root_and_locale_find_the_same_objects(host: Host, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_root_and_locale_find_the_same_objects(
+    host: Host, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     cache = tmp_path / "cache"
     monkeypatch.setenv("LANG", "C.UTF-8")
     host.run(compiler_cache=str(cache))
@@ -210,9 +221,17 @@ def test_another_root_and_locale_find_the_same_objects(host: Host, tmp_path: pat
     monkeypatch.setenv("LC_CTYPE", "C.UTF-8")
     other = tmp_path / "other"
     fake_llama_cpp.provide_tools(other)
-    subprocess.run(["ccache", "--zero-stats"], env={**os.environ, "CCACHE_DIR": str(cache)}, check=True, capture_output=True)
+    subprocess.run(
+        ["ccache", "--zero-stats"], env={**os.environ, "CCACHE_DIR": str(cache)}, check=True, capture_output=True
+    )
     host.run(compiler_cache=str(cache), root=str(other))
-    shown = subprocess.run(["ccache", "--print-stats"], env={**os.environ, "CCACHE_DIR": str(cache)}, check=True, capture_output=True, encoding="utf-8")
+    shown = subprocess.run(
+        ["ccache", "--print-stats"],
+        env={**os.environ, "CCACHE_DIR": str(cache)},
+        check=True,
+        capture_output=True,
+        encoding="utf-8",
+    )
     counts = dict(line.split("\t") for line in shown.stdout.splitlines())
     assert int(counts["cache_miss"]) == 0
     assert int(counts["direct_cache_hit"]) + int(counts["preprocessed_cache_hit"]) > 0
@@ -234,7 +253,9 @@ class TestGit:
 
     @staticmethod
     def git(folder: pathlib.Path, *arguments: str) -> str:
-        return subprocess.run(["git", *arguments], cwd=folder, check=True, capture_output=True, encoding="utf-8").stdout.strip()
+        return subprocess.run(
+            ["git", *arguments], cwd=folder, check=True, capture_output=True, encoding="utf-8"
+        ).stdout.strip()
 
     def test_latest_is_the_highest_build_and_recorded_as_a_commit(self, host: Host, repository: pathlib.Path) -> None:
         made = host.run(source=f"git+file://{repository}")

@@ -15,7 +15,9 @@ from ansible_collections.llama_fleet.core.tests.unit import fake_llama_cpp
 from ansible_collections.llama_fleet.core.tests.unit.fake_build_host import Host
 
 pytestmark = [
-    pytest.mark.skipif(bool(fake_llama_cpp.missing_tools()), reason=f"needs {' '.join(fake_llama_cpp.missing_tools())} on PATH"),
+    pytest.mark.skipif(
+        bool(fake_llama_cpp.missing_tools()), reason=f"needs {' '.join(fake_llama_cpp.missing_tools())} on PATH"
+    ),
     pytest.mark.skipif(shutil.disk_usage("/tmp").free < 3 * 10**9, reason="needs 3 GB free, as a real build does"),
 ]
 
@@ -26,10 +28,21 @@ def host(tmp_path: pathlib.Path) -> Host:
 
 
 def test_an_unknown_option_is_told_with_its_neighbours_before_anything_is_compiled(host: Host) -> None:
-    failed = host.run(cmake_options={"GGML_LT0": True, "GGML_CUDA_DEPTH": 3, "CMAKE_CUDA_FLAGS": "-G", "LLAMA_CURL": True, "CMAKE_FOO": 1})
+    failed = host.run(
+        cmake_options={
+            "GGML_LT0": True,
+            "GGML_CUDA_DEPTH": 3,
+            "CMAKE_CUDA_FLAGS": "-G",
+            "LLAMA_CURL": True,
+            "CMAKE_FOO": 1,
+        }
+    )
     assert [problem["subject"] for problem in failed["problems"]] == ["llama_cpp_cmake_options"] * 3
     assert "found CMAKE_FOO, which this source does not know" in failed["msg"]
-    assert "found GGML_LT0, which this source does not know, wanted an option of it; the nearest are GGML_LTO" in failed["msg"]
+    assert (
+        "found GGML_LT0, which this source does not know, wanted an option of it; the nearest are GGML_LTO"
+        in failed["msg"]
+    )
     assert "found LLAMA_CURL, which this source ignores" in failed["msg"]
     log = next((host.root / "builds").glob("*.log")).read_text(encoding="utf-8")
     assert "not used by the project" in log
@@ -43,7 +56,9 @@ def bench(path: pathlib.Path) -> str:
     return done.stderr.partition("features: ")[2].strip()
 
 
-@pytest.mark.skipif(" fma " not in pathlib.Path("/proc/cpuinfo").read_text(encoding="utf-8"), reason="needs a CPU with FMA")
+@pytest.mark.skipif(
+    " fma " not in pathlib.Path("/proc/cpuinfo").read_text(encoding="utf-8"), reason="needs a CPU with FMA"
+)
 def test_only_the_features_that_are_named_are_used(host: Host) -> None:
     made = host.run(cpu="fma")
     assert bench(pathlib.Path(made["path"])) == "fma"
@@ -61,6 +76,8 @@ def test_a_portable_release_finds_its_variants_and_those_with_amx_are_cured(host
     assert bench(moved) == "sapphirerapids"
     assert {"libggml-cpu-sapphirerapids.so", "libggml-cpu-x64.so"} <= {path.name for path in (moved / "bin").iterdir()}
     log = next((host.root / "builds").glob("*.log")).read_text(encoding="utf-8")
-    compiled = [log.count(f"Building CXX object ggml/CMakeFiles/ggml-cpu-{name}.dir") for name in ("sapphirerapids", "x64")]
+    compiled = [
+        log.count(f"Building CXX object ggml/CMakeFiles/ggml-cpu-{name}.dir") for name in ("sapphirerapids", "x64")
+    ]
     assert compiled == [2 if amx else 1, 1], "the cure leaves alone what needs none"
     assert (bool(made["cured"]), made["fingerprint_parts"]["cpu_features"]) == (amx, "")

@@ -21,7 +21,9 @@ from ansible_collections.llama_fleet.core.tests.unit.fake_build_host import Fact
 SPACE = 3 * 10**9
 
 pytestmark = [
-    pytest.mark.skipif(bool(fake_llama_cpp.missing_tools()), reason=f"needs {' '.join(fake_llama_cpp.missing_tools())} on PATH"),
+    pytest.mark.skipif(
+        bool(fake_llama_cpp.missing_tools()), reason=f"needs {' '.join(fake_llama_cpp.missing_tools())} on PATH"
+    ),
     pytest.mark.skipif(shutil.disk_usage("/tmp").free < SPACE, reason="needs 3 GB free, as a real build does"),
 ]
 
@@ -50,25 +52,44 @@ def location(built: tuple[Host, Facts]) -> str:
 
 
 def manifest_of(result: Facts) -> dict[str, typing.Any]:
-    return typing.cast("dict[str, typing.Any]", json.loads((pathlib.Path(result["path"]) / "manifest.json").read_text(encoding="utf-8")))
+    return typing.cast(
+        "dict[str, typing.Any]",
+        json.loads((pathlib.Path(result["path"]) / "manifest.json").read_text(encoding="utf-8")),
+    )
 
 
 def test_packed_once(built: tuple[Host, Facts]) -> None:
     host, first = built
     assert (first["changed"], first["compiled"], first["origin"]) == (True, True, "built")
-    assert (pathlib.Path(first["packed"]["path"]).name, first["packed"]["signed"]) == (f"b1234-{first['fingerprint'][:12]}.tar.zst", True)
+    assert (pathlib.Path(first["packed"]["path"]).name, first["packed"]["signed"]) == (
+        f"b1234-{first['fingerprint'][:12]}.tar.zst",
+        True,
+    )
     again = host.run(state="packed", pack_to=location(built), signing_key=str(host.folder / "signer"))
     assert (again["changed"], again["packed"]) == (False, first["packed"])
     planned = host.run(state="packed", pack_to=str(host.folder / "elsewhere"), plan_only=True)
-    assert (planned["would_change"], planned["would_compile"], (host.folder / "elsewhere").exists()) == (True, False, False)
+    assert (planned["would_change"], planned["would_compile"], (host.folder / "elsewhere").exists()) == (
+        True,
+        False,
+        False,
+    )
 
 
 def test_another_host_takes_it(host: Host, built: tuple[Host, Facts]) -> None:
     planned = host.run(cache=[location(built)], plan_only=True)
-    assert (planned["would_change"], planned["would_compile"], planned["takes"]) == (True, False, f"b1234-{planned['fingerprint'][:12]}")
+    assert (planned["would_change"], planned["would_compile"], planned["takes"]) == (
+        True,
+        False,
+        f"b1234-{planned['fingerprint'][:12]}",
+    )
     shutil.rmtree(host.root / "venv")  # nothing is compiled with
     taken = host.run(cache=["/nowhere", location(built)])
-    assert (taken["changed"], taken["compiled"], taken["origin"], taken["taken_from"].startswith(location(built))) == (True, False, "packed", True)
+    assert (taken["changed"], taken["compiled"], taken["origin"], taken["taken_from"].startswith(location(built))) == (
+        True,
+        False,
+        "packed",
+        True,
+    )
     assert taken["fingerprint"] == built[1]["fingerprint"]
     assert manifest_of(taken)["files"] == manifest_of(built[1])["files"]
     again = host.run(cache=[location(built)])
@@ -79,7 +100,11 @@ def test_another_host_takes_it(host: Host, built: tuple[Host, Facts]) -> None:
 def test_what_the_controller_offers_is_part_of_a_plan(host: Host, built: tuple[Host, Facts]) -> None:
     offered = (built[0].folder / "packed" / release_index.INDEX).read_text(encoding="utf-8")
     planned = host.run(offered=offered, plan_only=True)
-    assert (planned["would_compile"], planned["takes"], planned["taken_from"]) == (False, pathlib.Path(built[1]["path"]).name, "controller")
+    assert (planned["would_compile"], planned["takes"], planned["taken_from"]) == (
+        False,
+        pathlib.Path(built[1]["path"]).name,
+        "controller",
+    )
 
 
 def test_always_built_if_wanted(host: Host, built: tuple[Host, Facts]) -> None:
@@ -89,7 +114,11 @@ def test_always_built_if_wanted(host: Host, built: tuple[Host, Facts]) -> None:
 
 @pytest.mark.parametrize("trusted", [True, False])
 def test_only_of_who_is_trusted(host: Host, built: tuple[Host, Facts], trusted: bool) -> None:
-    key = (built[0].folder / "signer.pub").read_text(encoding="utf-8") if trusted else fake_packed.make_key(host.folder / "other")
+    key = (
+        (built[0].folder / "signer.pub").read_text(encoding="utf-8")
+        if trusted
+        else fake_packed.make_key(host.folder / "other")
+    )
     made = host.run(cache=[location(built)], trusted_signers=[key])
     assert (made["changed"], made["compiled"]) == (True, not trusted)
     assert ("trusted_signers" in str(made.get("warnings"))) == (not trusted)
@@ -166,7 +195,10 @@ def test_the_projects_own_binaries(host: Host, built: tuple[Host, Facts]) -> Non
     [
         ({"method": "upstream"}, "llama_cpp_method: found upstream"),
         ({"method": "source", "source": "release+/srv/b1-0123456789ab.tar.zst"}, "llama_cpp_method: found source"),
-        ({"source": "release+/srv/b1-0123456789ab.tar.zst"}, "llama_cpp_source: found no file /srv/b1-0123456789ab.tar.zst"),
+        (
+            {"source": "release+/srv/b1-0123456789ab.tar.zst"},
+            "llama_cpp_source: found no file /srv/b1-0123456789ab.tar.zst",
+        ),
         ({"cache": ["releases"]}, "llama_cpp_cache: found 'releases'"),
         ({"trusted_signers": ["a friend"]}, "llama_cpp_trusted_signers"),
         ({"state": "packed", "signing_key": "/nowhere"}, "llama_cpp_signing_key"),

@@ -26,7 +26,8 @@ from ansible_collections.llama_fleet.core.tests.unit.module_runs import Forker, 
 RELEASE = os.environ.get("LLAMA_FLEET_TEST_RELEASE", "")
 MODEL = os.environ.get("LLAMA_FLEET_TEST_MODEL", "")
 real = pytest.mark.skipif(
-    not (RELEASE and MODEL), reason="needs LLAMA_FLEET_TEST_RELEASE, a folder with bin/llama-server, and LLAMA_FLEET_TEST_MODEL, a GGUF file"
+    not (RELEASE and MODEL),
+    reason="needs LLAMA_FLEET_TEST_RELEASE, a folder with bin/llama-server, and LLAMA_FLEET_TEST_MODEL, a GGUF file",
 )
 
 
@@ -54,14 +55,29 @@ def test_the_life_of_an_instance(instance: Instance) -> None:
     assert os.getsid(first["pid"]) == first["pid"], "a session of its own outlives the module's"
 
     second = instance.good(prompt="What is the capital of France?")
-    assert (second["changed"], second["restarted"], second["pid"], second["generation"]) == (False, False, first["pid"], 1)
+    assert (second["changed"], second["restarted"], second["pid"], second["generation"]) == (
+        False,
+        False,
+        first["pid"],
+        1,
+    )
     assert second["answer"] == first["answer"]
 
     settled = instance.good(plan_only=True, prompt="What is the capital of France?")
-    assert (settled["would_change"], settled["ready"], settled["answer"], settled["pid"]) == (False, True, first["answer"], first["pid"])
+    assert (settled["would_change"], settled["ready"], settled["answer"], settled["pid"]) == (
+        False,
+        True,
+        first["answer"],
+        first["pid"],
+    )
 
     planned = instance.good(plan_only=True, parallel=2)
-    assert (planned["changed"], planned["would_change"], planned["ready"], planned["generation"]) == (False, True, False, 2)
+    assert (planned["changed"], planned["would_change"], planned["ready"], planned["generation"]) == (
+        False,
+        True,
+        False,
+        2,
+    )
     third = instance.good(parallel=2)
     assert (third["changed"], third["restarted"], third["generation"]) == (True, True, 2)
     assert instance.servers() == [third["pid"]] != [first["pid"]]
@@ -73,7 +89,9 @@ def test_the_life_of_an_instance(instance: Instance) -> None:
     assert not instance.good(state="stopped")["changed"]
     assert not instance.good(parallel=2, plan_only=True)["ready"]
     again = instance.good(parallel=2)
-    assert (again["changed"], again["restarted"], again["generation"]) == (True, True, 2), "the same generation, started again"
+    assert (again["changed"], again["restarted"], again["generation"]) == (True, True, 2), (
+        "the same generation, started again"
+    )
     assert instance.good(state="absent")["changed"]
     assert not instance.folder.exists()
     assert not instance.good(state="absent")["changed"]
@@ -88,7 +106,10 @@ def test_no_mistake_takes_down_a_server_that_runs(instance: Instance, tmp_path: 
     mistakes: list[tuple[dict[str, typing.Any], str]] = [
         ({"extra_options": {"flash-atn": "on"}}, "the nearest are flash-attn"),
         ({"extra_options": {"numa": "everywhere"}}, "llama_server_extra_options: found what llama-server refuses: "),
-        ({"ctx_size": 16384}, "llama_server_ctx_size: found 16384 tokens for each slot, wanted at most 8192, for which "),
+        (
+            {"ctx_size": 16384},
+            "llama_server_ctx_size: found 16384 tokens for each slot, wanted at most 8192, for which ",
+        ),
         ({"extra_options": {"tools": "all"}, "ubatch_size": 4096}, "llama_server_ubatch_size"),
         ({"devices": ["CUDA7"]}, "llama_server_devices: found what llama-server refuses"),
         ({"backend": "cuda"}, "llama_server_backend: found cuda, but the release sees no CUDA device"),
@@ -108,11 +129,16 @@ def test_no_mistake_takes_down_a_server_that_runs(instance: Instance, tmp_path: 
 
 @real
 def test_a_port_in_use_is_named_with_its_holder(instance: Instance) -> None:
-    with http.server.ThreadingHTTPServer(("127.0.0.1", instance.arguments["port"]), http.server.BaseHTTPRequestHandler) as server:
+    with http.server.ThreadingHTTPServer(
+        ("127.0.0.1", instance.arguments["port"]), http.server.BaseHTTPRequestHandler
+    ) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         message = instance.bad(plan_only=True)
         server.shutdown()
-    assert f"found port {instance.arguments['port']}, on which pid {os.getpid()} ({processes.name(os.getpid())}) listens, wanted a free port" in message
+    assert (
+        f"found port {instance.arguments['port']}, on which pid {os.getpid()} ({processes.name(os.getpid())}) "
+        f"listens, wanted a free port"
+    ) in message
 
 
 def copied(folder: pathlib.Path, change: typing.Callable[[bytearray], bytes]) -> str:
@@ -132,7 +158,9 @@ def scramble(data: bytearray) -> bytes:
 
 
 @real
-def test_a_model_that_is_cut_short_is_refused_while_the_old_one_serves(instance: Instance, tmp_path: pathlib.Path) -> None:
+def test_a_model_that_is_cut_short_is_refused_while_the_old_one_serves(
+    instance: Instance, tmp_path: pathlib.Path
+) -> None:
     pid = instance.good()["pid"]
     message = instance.bad(model=copied(tmp_path / "cut", lambda data: bytes(data[: len(data) - 4096])))
     assert message.startswith("llama_server_model: found ")
@@ -140,7 +168,9 @@ def test_a_model_that_is_cut_short_is_refused_while_the_old_one_serves(instance:
 
 
 @real
-def test_a_model_that_answers_nonsense_is_not_good_and_the_old_one_is_back(instance: Instance, tmp_path: pathlib.Path) -> None:
+def test_a_model_that_answers_nonsense_is_not_good_and_the_old_one_is_back(
+    instance: Instance, tmp_path: pathlib.Path
+) -> None:
     instance.good()
     message = instance.bad(model=copied(tmp_path / "scrambled", scramble))
     assert "generation 2 not good: it generates " in message
@@ -153,8 +183,12 @@ def test_a_model_that_answers_nonsense_is_not_good_and_the_old_one_is_back(insta
 
 
 @real
-def test_a_model_of_zeros_is_not_good_and_one_that_learnt_nothing_is(instance: Instance, tmp_path: pathlib.Path) -> None:
-    message = instance.bad(model=copied(tmp_path / "zeros", lambda data: bytes(data[: len(data) // 2]) + bytes(len(data) - len(data) // 2)))
+def test_a_model_of_zeros_is_not_good_and_one_that_learnt_nothing_is(
+    instance: Instance, tmp_path: pathlib.Path
+) -> None:
+    message = instance.bad(
+        model=copied(tmp_path / "zeros", lambda data: bytes(data[: len(data) // 2]) + bytes(len(data) - len(data) // 2))
+    )
     assert "and takes every token for as likely as any other: its model's files are damaged" in message
     message = instance.bad(model=copied(tmp_path / "scrambled", scramble))
     assert "and what it computes are no numbers: its model's files are damaged" in message
@@ -174,7 +208,9 @@ def test_memory_is_planned_by_the_release_and_what_would_fit_does(instance: Inst
     # Somewhat less, for in the meantime others may have taken memory.
     fits = int(message.partition("set llama_server_ctx_size to ")[2].split(",")[0]) - 512
     planned = instance.good(ctx_size=fits, parallel=slots, plan_only=True)["memory"][0]
-    assert free * 3 // 4 < sum(planned[f"{part}_mib"] for part in ("model", "context", "compute")) <= planned["free_mib"]
+    assert (
+        free * 3 // 4 < sum(planned[f"{part}_mib"] for part in ("model", "context", "compute")) <= planned["free_mib"]
+    )
 
 
 @real
@@ -190,9 +226,15 @@ def test_a_key_guards_the_server_and_shows_nowhere(instance: Instance) -> None:
     result = instance.good(api_key="s3cret-key", _ansible_diff=True)
     assert (instance.answers(), instance.answers("s3cret-key")) == (401, 200)
     shown = json.dumps(result) + pathlib.Path(f"/proc/{result['pid']}/cmdline").read_text(encoding="utf-8")
-    shown += pathlib.Path(f"/proc/{result['pid']}/environ").read_text(encoding="utf-8") + pathlib.Path(result["log"]).read_text(encoding="utf-8")
+    shown += pathlib.Path(f"/proc/{result['pid']}/environ").read_text(encoding="utf-8") + pathlib.Path(
+        result["log"]
+    ).read_text(encoding="utf-8")
     assert "s3cret" not in shown
-    holders = [path.name for path in instance.folder.rglob("*") if path.is_file() and "s3cret" in path.read_text(encoding="utf-8")]
+    holders = [
+        path.name
+        for path in instance.folder.rglob("*")
+        if path.is_file() and "s3cret" in path.read_text(encoding="utf-8")
+    ]
     assert holders
     assert set(holders) == {"api-key"}
     assert not instance.good(api_key="s3cret-key")["changed"]
@@ -206,7 +248,9 @@ def test_a_key_guards_the_server_and_shows_nowhere(instance: Instance) -> None:
 def test_a_pid_that_was_used_again_is_not_mistaken_for_the_server(instance: Instance, tmp_path: pathlib.Path) -> None:
     first = instance.good()
     fake_server.crash(first["pid"], instance.port)
-    (tmp_path / "run" / "default.json").write_text(json.dumps({"pid": os.getpid(), "started": 1, "generation": 1}), encoding="ascii")
+    (tmp_path / "run" / "default.json").write_text(
+        json.dumps({"pid": os.getpid(), "started": 1, "generation": 1}), encoding="ascii"
+    )
     after = instance.good()
     assert (after["changed"], after["restarted"], after["generation"]) == (True, True, 1)
     assert after["pid"] != os.getpid()
@@ -259,9 +303,21 @@ def test_a_module_killed_at_any_moment_is_made_good_by_the_next_run(instance: In
 
 
 def test_bad_input_needs_no_release_to_be_told(instance: Instance, tmp_path: pathlib.Path) -> None:
-    arguments = {**instance.arguments, "release": "", "model": "", "port": 99999, "instance": "No Name", "extra_options": {"rpc": "x"}, "plan_only": True}
+    arguments = {
+        **instance.arguments,
+        "release": "",
+        "model": "",
+        "port": 99999,
+        "instance": "No Name",
+        "extra_options": {"rpc": "x"},
+        "plan_only": True,
+    }
     message = instance.bad(**arguments)
-    assert [line.split(":")[0] for line in message.splitlines()] == ["llama_server_instance", "llama_server_port", "llama_server_extra_options"]
+    assert [line.split(":")[0] for line in message.splitlines()] == [
+        "llama_server_instance",
+        "llama_server_port",
+        "llama_server_extra_options",
+    ]
     assert not (tmp_path / "etc").exists()
 
 

@@ -18,7 +18,11 @@ if typing.TYPE_CHECKING:
 def test_a_generation_is_proved_once_before_it_is_executed(instance: Instance) -> None:
     first = instance.good(runtime="exec", api_key="k")
     assert (first["ready"], first["speed"] > 0, first["pid"], instance.servers()) == (True, True, 0, [])
-    assert (instance.manifest(1)["good"], "--port" in first["command"], instance.manifest(1)["options"]["host"]) == (True, False, "127.0.0.1")
+    assert (instance.manifest(1)["good"], "--port" in first["command"], instance.manifest(1)["options"]["host"]) == (
+        True,
+        False,
+        "127.0.0.1",
+    )
     second = instance.good(runtime="exec", api_key="k")
     assert (second["changed"], second["ready"], second["generation"]) == (False, False, 1)
 

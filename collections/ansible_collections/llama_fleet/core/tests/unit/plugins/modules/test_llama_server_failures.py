@@ -1,7 +1,9 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Every way in which a change can go wrong: what is known before leaves the old process as it is, the rest brings it back."""
+"""Every way in which a change can go wrong: what is known before leaves the old process as it is, the rest brings
+it back.
+"""
 
 from __future__ import annotations
 
@@ -32,14 +34,45 @@ def served(tmp_path_factory: pytest.TempPathFactory, forker: Forker) -> typing.I
     ("behaviour", "arguments", "told"),
     [
         ({"refuses": "unknown value for --cache-type-k"}, {}, "what llama-server refuses: error: unknown value"),
-        ({}, {"ctx_size": 8193}, "llama_server_ctx_size: found 8193 tokens for each slot, wanted at most 8192, for which model.gguf was trained"),
-        ({"model_mib": LOTS}, {}, f"llama_server_model: found a model that wants {LOTS + 1} MiB of RAM (model {LOTS}, context 0, computing 1), of which"),
+        (
+            {},
+            {"ctx_size": 8193},
+            (
+                "llama_server_ctx_size: found 8193 tokens for each slot, wanted at most 8192, for which model.gguf was "
+                "trained"
+            ),
+        ),
+        (
+            {"model_mib": LOTS},
+            {},
+            (
+                f"llama_server_model: found a model that wants {LOTS + 1} MiB of RAM (model {LOTS}, context 0, "
+                f"computing "
+                f"1), of which"
+            ),
+        ),
         ({"context_mib": LOTS}, {"ctx_size": 4096}, "llama_server_model: found a model that wants"),
-        ({"planner": "echo '0.00.1 E llama_model_load: error loading model: unknown model architecture' >&2; exit 1"}, {}, "unknown model architecture"),
+        (
+            {
+                "planner": (
+                    "echo '0.00.1 E llama_model_load: error loading model: unknown model architecture' >&2; exit 1"
+                )
+            },
+            {},
+            "unknown model architecture",
+        ),
         ({}, {"extra_options": {"flash-atn": "on"}}, "found flash-atn"),
         ({}, {"model": "/nowhere/model.gguf"}, "llama_server_model: found no file model.gguf"),
-        ({}, {"mmproj": "/nowhere/mmproj.gguf", "lora": ["/nowhere/lora.gguf:2"]}, "llama_server_lora: found no file /nowhere/lora.gguf"),
-        ({}, {"host": "192.0.2.1", "api_key": "k"}, "llama_server_host: found 192.0.2.1, wanted an address of this host"),
+        (
+            {},
+            {"mmproj": "/nowhere/mmproj.gguf", "lora": ["/nowhere/lora.gguf:2"]},
+            "llama_server_lora: found no file /nowhere/lora.gguf",
+        ),
+        (
+            {},
+            {"host": "192.0.2.1", "api_key": "k"},
+            "llama_server_host: found 192.0.2.1, wanted an address of this host",
+        ),
         ({}, {"runtime": "systemd"}, "llama_server_runtime: found systemd"),
     ],
 )
@@ -54,24 +87,41 @@ def test_what_can_be_known_before_leaves_the_old_process_as_it_is(
 
 
 @pytest.mark.parametrize(("change", "told"), [({"ctx_size": 8193}, "was trained"), ({"port": 1}, "llama_server_port")])
-def test_check_mode_tells_the_same_but_bears_what_is_yet_to_come(served: Instance, change: dict[str, typing.Any], told: str) -> None:
+def test_check_mode_tells_the_same_but_bears_what_is_yet_to_come(
+    served: Instance, change: dict[str, typing.Any], told: str
+) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = {"port": taken.getsockname()[1]} if "port" in change else {}
         assert told in served.bad(**{**change, **port}, _ansible_check_mode=True)
     yet_to_come = {"model": "/nowhere/model.gguf", "mmproj": "/nowhere/mmproj.gguf"}
-    assert served.good(**yet_to_come, _ansible_check_mode=True)["changed_parts"] == ["llama_server_mmproj", "llama_server_model"]
+    assert served.good(**yet_to_come, _ansible_check_mode=True)["changed_parts"] == [
+        "llama_server_mmproj",
+        "llama_server_model",
+    ]
 
 
 @pytest.mark.parametrize(
     ("behaviour", "arguments", "told"),
     [
         ({"crash": "no such instruction"}, {}, "llama-server ended with exit status 1"),
-        ({"crash": "SIGILL"}, {}, "llama-server was ended by SIGILL: this release uses instructions that this CPU does not have"),
+        (
+            {"crash": "SIGILL"},
+            {},
+            "llama-server was ended by SIGILL: this release uses instructions that this CPU does not have",
+        ),
         ({"dies_on_completion": True}, {}, "llama-server ended with exit status 9"),
-        ({"hangs": True}, {"ready_timeout": 1}, "it was not ready within 1 s (llama_server_ready_timeout): nobody answered /health"),
-        ({"loads_forever": True}, {"ready_timeout": 5}, "it was not ready within 5 s (llama_server_ready_timeout): /health answered 503"),
+        (
+            {"hangs": True},
+            {"ready_timeout": 1},
+            "it was not ready within 1 s (llama_server_ready_timeout): nobody answered /health",
+        ),
+        (
+            {"loads_forever": True},
+            {"ready_timeout": 5},
+            "it was not ready within 5 s (llama_server_ready_timeout): /health answered 503",
+        ),
         ({"model": "/other.gguf"}, {}, "it serves the model /other.gguf, not "),
         ({"context": 64}, {}, "each slot has a context of 64 tokens, and llama_server_ctx_size is 256"),
         ({"pieces": ["."]}, {}, "it generates nothing but '................': its model's files are damaged"),
@@ -115,7 +165,10 @@ def test_memory_that_is_not_there_is_told_with_what_would_fit_and_can_be_overrid
     release = instance.release("hungry", context_mib=context)
     message = instance.bad(release=release, parallel=4, ctx_size=4096)
     assert "llama_server_ctx_size: found 4 slots of 4096 tokens, which want" in message
-    assert "MiB are free, wanted what fits; set llama_server_ctx_size to 2048, or llama_server_parallel to 2; llama_server_memory_check: false" in message
+    assert (
+        "MiB are free, wanted what fits; set llama_server_ctx_size to 2048, or llama_server_parallel to 2; "
+        "llama_server_memory_check: false"
+    ) in message
     assert instance.servers() == [pid]
     forced = instance.good(release=release, parallel=4, ctx_size=4096, memory_check=False)
     assert forced["memory"][0]["context_mib"] == 16 * context
@@ -123,8 +176,12 @@ def test_memory_that_is_not_there_is_told_with_what_would_fit_and_can_be_overrid
     assert "which want" not in str(instance.good(release=release, parallel=4, ctx_size=2048).get("warnings", []))
 
 
-@pytest.mark.parametrize(("planner", "told"), [(None, "has no llama-fit-params"), ("kill -9 $$", "llama-fit-params of")])
-def test_a_release_that_cannot_plan_is_started_with_a_warning(instance: Instance, planner: str | None, told: str) -> None:
+@pytest.mark.parametrize(
+    ("planner", "told"), [(None, "has no llama-fit-params"), ("kill -9 $$", "llama-fit-params of")]
+)
+def test_a_release_that_cannot_plan_is_started_with_a_warning(
+    instance: Instance, planner: str | None, told: str
+) -> None:
     result = instance.good(release=instance.release("other", planner=planner))
     assert told in str(result["warnings"])
     assert (result["memory"], result["ready"]) == ([], True)
@@ -132,14 +189,21 @@ def test_a_release_that_cannot_plan_is_started_with_a_warning(instance: Instance
 
 def test_a_model_that_the_kernel_does_not_lock_is_told(instance: Instance) -> None:
     warnings = str(instance.good(release=instance.release("large", model_mib=100), load_mode="mlock")["warnings"])
-    assert "llama_server_load_mode asks for the model in locked memory, 100 MiB, and the kernel locked 0 MiB of it: run as root, or raise" in warnings
+    assert (
+        "llama_server_load_mode asks for the model in locked memory, 100 MiB, and the kernel locked 0 MiB of it: run "
+        "as root, or raise"
+    ) in warnings
 
 
 def test_the_prompt_cache_is_told_where_it_would_not_fit(instance: Instance) -> None:
-    assert "llama_server_cache_ram lets the prompt cache grow to 1073741824 MiB" in str(instance.good(cache_ram=LOTS)["warnings"])
+    assert "llama_server_cache_ram lets the prompt cache grow to 1073741824 MiB" in str(
+        instance.good(cache_ram=LOTS)["warnings"]
+    )
 
 
-@pytest.mark.parametrize("stretch", [{"rope-scaling": "yarn", "yarn-orig-ctx": 8192}, {"override-kv": "llama.context_length=int:16384"}])
+@pytest.mark.parametrize(
+    "stretch", [{"rope-scaling": "yarn", "yarn-orig-ctx": 8192}, {"override-kv": "llama.context_length=int:16384"}]
+)
 def test_a_context_that_is_stretched_is_left_to_the_server(instance: Instance, stretch: dict[str, typing.Any]) -> None:
     assert "was trained" in instance.bad(ctx_size=16384)
     assert instance.good(ctx_size=16384, extra_options=stretch)["context"] == 16384

@@ -1,7 +1,9 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A file system that takes nothing more, from each of a run's writes on: the old server goes on or the new one serves and is known as good, and all is told."""
+"""A file system that takes nothing more, from each of a run's writes on: the old server goes on or the new one
+serves and is known as good, and all is told.
+"""
 
 from __future__ import annotations
 
@@ -24,19 +26,27 @@ MOST = 80
 
 
 def check(instance: Instance, result: dict[str, typing.Any], numbers: tuple[int, int]) -> None:
-    """One server, of the current generation, which is good and one of the two; a failure is one sentence that names the cause."""
+    """One server, of the current generation, which is good and one of the two; a failure is one sentence that names
+    the cause.
+    """
     (pid,) = instance.servers()
     current = Store(instance.folder).current()
     assert current is not None
     environment = pathlib.Path(f"/proc/{pid}/environ").read_bytes()
-    assert f"LLAMA_FLEET_GENERATION={current.number}\0".encode() in environment, "the service is another generation than the current one"
+    assert f"LLAMA_FLEET_GENERATION={current.number}\0".encode() in environment, (
+        "the service is another generation than the current one"
+    )
     assert (instance.answers(), current.number in numbers) == (200, True)
     if result.get("failed"):
-        assert any(cause in result["msg"] for cause in ("No space left on device", "Read-only file system", "cannot write")), result["msg"]
+        assert any(
+            cause in result["msg"] for cause in ("No space left on device", "Read-only file system", "cannot write")
+        ), result["msg"]
 
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EROFS], ids=["full", "read-only"])
-def test_a_switch_on_a_disk_that_takes_nothing_more_ends_with_a_server_and_the_next_run_ends_it(instance: Instance, code: int) -> None:
+def test_a_switch_on_a_disk_that_takes_nothing_more_ends_with_a_server_and_the_next_run_ends_it(
+    instance: Instance, code: int
+) -> None:
     pid = instance.good()["pid"]
     before, parallel, failed = 1, 1, 0
     for step in range(1, MOST, 2):
@@ -86,7 +96,12 @@ def test_a_folder_in_the_place_of_current_is_told_before_anything_is_touched(ins
     link = instance.folder / "current"
     link.unlink()
     (link / "kept").mkdir(parents=True)
-    for arguments in ({"parallel": 2}, {"parallel": 2, "_ansible_check_mode": True}, {"state": "rolled_back"}, {"state": "stopped"}):
+    for arguments in (
+        {"parallel": 2},
+        {"parallel": 2, "_ansible_check_mode": True},
+        {"state": "rolled_back"},
+        {"state": "stopped"},
+    ):
         told = instance.bad(**arguments)
         assert f"{link}: found a folder in the place of the link to the current generation" in told
         assert (instance.servers(), instance.answers(), (link / "kept").is_dir()) == ([pid], 200, True)
@@ -108,7 +123,9 @@ def test_a_folder_in_the_place_of_current_keeps_nobody_from_a_removal(instance: 
 def small_disk(folder: pathlib.Path) -> typing.Iterator[None]:
     """A file system of 256 KiB in a folder."""
     folder.mkdir()
-    done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(folder)], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(folder)], capture_output=True, text=True, check=False
+    )
     if done.returncode:
         pytest.skip(f"needs the right to mount: {done.stderr.strip()}")
     try:

@@ -24,16 +24,31 @@ def numbers(instance: Instance) -> list[int]:
 def test_a_first_start_an_unchanged_run_and_what_is_told_of_both(instance: Instance) -> None:
     first = instance.good()
     assert (first["changed"], first["restarted"], first["ready"], first["generation"]) == (True, True, True, 1)
-    assert (first["speed"], first["context"], first["threads"], first["changed_parts"]) == (fake_server.SPEED, 256, 1, [])
+    assert (first["speed"], first["context"], first["threads"], first["changed_parts"]) == (
+        fake_server.SPEED,
+        256,
+        1,
+        [],
+    )
     (row,) = first["memory"]
     assert (row["device"], row["model_mib"], row["compute_mib"]) == ("Host", 1, 1)
     assert row["free_mib"] > 0
     second = instance.good()
-    assert (second["changed"], second["restarted"], second["ready"], second["pid"]) == (False, False, True, first["pid"])
+    assert (second["changed"], second["restarted"], second["ready"], second["pid"]) == (
+        False,
+        False,
+        True,
+        first["pid"],
+    )
     assert (second["speed"], second["memory"], second["changed_parts"]) == (fake_server.SPEED, first["memory"], [])
     assert instance.servers() == [first["pid"]]
     manifest = instance.manifest(1)
-    assert (manifest["good"], manifest["speed"], manifest["memory"], manifest["build"]) == (True, fake_server.SPEED, {"Host": 2}, "b-good")
+    assert (manifest["good"], manifest["speed"], manifest["memory"], manifest["build"]) == (
+        True,
+        fake_server.SPEED,
+        {"Host": 2},
+        "b-good",
+    )
     assert manifest["context_length"] == fake_server.TRAINED
     assert sorted(manifest["files"]) == ["environment"]
     assert manifest["created"].startswith("20")
@@ -50,7 +65,9 @@ def test_a_first_start_an_unchanged_run_and_what_is_told_of_both(instance: Insta
         ({"metrics": False}, ["llama_server_metrics"]),
     ],
 )
-def test_what_differs_restarts_once_and_is_named(instance: Instance, change: dict[str, typing.Any], parts: list[str]) -> None:
+def test_what_differs_restarts_once_and_is_named(
+    instance: Instance, change: dict[str, typing.Any], parts: list[str]
+) -> None:
     pid = instance.good()["pid"]
     planned = instance.good(**change, _ansible_check_mode=True, _ansible_diff=True)
     assert (planned["changed"], planned["changed_parts"], planned["generation"]) == (True, parts, 2)
@@ -67,7 +84,10 @@ def test_another_release_and_another_model_are_named_by_what_they_are(instance: 
     instance.good()
     release, model = instance.release("newer"), fake_server.model(instance.place / "other.gguf", 4096)
     assert instance.good(release=release, _ansible_check_mode=True)["changed_parts"] == ["llama_server_release"]
-    assert instance.good(release=release, model=model)["changed_parts"] == ["llama_server_model", "llama_server_release"]
+    assert instance.good(release=release, model=model)["changed_parts"] == [
+        "llama_server_model",
+        "llama_server_release",
+    ]
     # The same path, and in it something else.
     (instance.place / "newer" / "manifest.json").write_text('{"fingerprint": "rebuilt"}', encoding="utf-8")
     assert instance.good(release=release, model=model, plan_only=True)["changed_parts"] == ["llama_server_release"]
@@ -75,7 +95,14 @@ def test_another_release_and_another_model_are_named_by_what_they_are(instance: 
 
 def test_what_changes_nothing_of_what_runs_restarts_nothing(instance: Instance) -> None:
     pid = instance.good()["pid"]
-    asked = {"keep": 3, "ready_timeout": 7, "min_speed_ratio": 0.5, "memory_check": False, "allow_unauthenticated": True, "alias": "model.gguf"}
+    asked = {
+        "keep": 3,
+        "ready_timeout": 7,
+        "min_speed_ratio": 0.5,
+        "memory_check": False,
+        "allow_unauthenticated": True,
+        "alias": "model.gguf",
+    }
     after = instance.good(**asked)
     assert (after["changed"], after["pid"], after["diff"]) == (False, pid, [])
     assert instance.current() == "1"
@@ -124,8 +151,15 @@ def test_only_the_key_file_holds_the_keys(instance: Instance) -> None:
     result = instance.good(api_key="first-secret", api_keys=["second-secret"])
     assert [instance.answers(key) for key in ("", "first-secret", "second-secret")] == [401, 200, 200]
     key_file = instance.folder / "generations" / "1" / "api-key"
-    assert (key_file.read_text(encoding="utf-8"), key_file.stat().st_mode & 0o777) == ("first-secret\nsecond-secret\n", 0o400)
-    holders = [path.name for path in instance.place.rglob("*") if path.is_file() and "-secret" in path.read_text(encoding="utf-8")]
+    assert (key_file.read_text(encoding="utf-8"), key_file.stat().st_mode & 0o777) == (
+        "first-secret\nsecond-secret\n",
+        0o400,
+    )
+    holders = [
+        path.name
+        for path in instance.place.rglob("*")
+        if path.is_file() and "-secret" in path.read_text(encoding="utf-8")
+    ]
     assert sorted(set(holders)) == ["api-key"]
     assert "-secret" not in json.dumps(result)
     pid = instance.good(api_key="first-secret", api_keys=["second-secret"])["pid"]
@@ -135,4 +169,6 @@ def test_only_the_key_file_holds_the_keys(instance: Instance) -> None:
 def test_a_slice_of_a_gpu_is_all_that_its_server_sees(instance: Instance) -> None:
     planned = instance.good(backend="cuda", devices=["MIG-0a"], _ansible_check_mode=True)
     lines = planned["diff"][0]["after"].splitlines()
-    assert {"CUDA_VISIBLE_DEVICES=MIG-0a", "LLAMA_ARG_DEVICE=CUDA0"} <= {line.replace('"', "").replace("'", "") for line in lines}
+    assert {"CUDA_VISIBLE_DEVICES=MIG-0a", "LLAMA_ARG_DEVICE=CUDA0"} <= {
+        line.replace('"', "").replace("'", "") for line in lines
+    }

@@ -39,7 +39,15 @@ def run(folder: pathlib.Path, **parameters: typing.Any) -> Facts:
 def write(folder: pathlib.Path, name: str) -> None:
     generation = folder / "etc" / "instances" / name / "generations" / "1"
     generation.mkdir(parents=True)
-    manifest = {"number": 1, "good": True, "runtime": "process", "options": {"port": 1}, "environment": {}, "files": {}, "created": "then"}
+    manifest = {
+        "number": 1,
+        "good": True,
+        "runtime": "process",
+        "options": {"port": 1},
+        "environment": {},
+        "files": {},
+        "created": "then",
+    }
     (generation / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
     (generation.parents[1] / "current").symlink_to("generations/1")
     (generation.parents[1] / "stopped").touch()
@@ -75,7 +83,10 @@ def test_one_instance_also_where_there_is_none(tmp_path: pathlib.Path) -> None:
     [
         ({"root": "etc"}, "root: found 'etc', wanted an absolute path."),
         ({"instance": "../x"}, "instance: found '../x', wanted the name of an instance."),
-        ({"expected": ["A"], "runtime_root": ""}, "runtime_root: found '', wanted an absolute path.\ninstance: found 'A', wanted the name of an instance."),
+        (
+            {"expected": ["A"], "runtime_root": ""},
+            "runtime_root: found '', wanted an absolute path.\ninstance: found 'A', wanted the name of an instance.",
+        ),
     ],
 )
 def test_wrong_parameters_are_told_at_once(tmp_path: pathlib.Path, parameters: Facts, message: str) -> None:

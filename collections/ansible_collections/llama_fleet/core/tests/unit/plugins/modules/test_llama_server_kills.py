@@ -1,7 +1,9 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The module killed at any moment of a start, a change, a rollback or a failure: nothing is half written, and the next run ends right."""
+"""The module killed at any moment of a start, a change, a rollback or a failure: nothing is half written, and the
+next run ends right.
+"""
 
 from __future__ import annotations
 
@@ -21,14 +23,22 @@ KILLS = int(os.environ.get("LLAMA_FLEET_TEST_KILLS", "30"))
 
 
 def check_whole(instance: Instance, removing: bool = False) -> None:
-    """What a reader of the files must be able to rely on at any moment: once a generation was good there is a current one, until a removal takes all."""
+    """What a reader of the files must be able to rely on at any moment: once a generation was good there is a
+    current one, until a removal takes all.
+    """
     store = Store(instance.folder)
     for name in os.listdir(instance.folder / "generations") if store.all() else []:
         generation = store.get(int(name)) if name.isdigit() else None
-        assert not name.isdigit() or (generation is not None and generation.damage() == []), f"generation {name} is half written"
+        assert not name.isdigit() or (generation is not None and generation.damage() == []), (
+            f"generation {name} is half written"
+        )
     current = store.current()
-    assert current is not None or not (instance.folder / "current").is_symlink(), "the current generation is one that is not there"
-    assert current is not None or removing or not any(found.good for found in store.all()), "there are good generations, and none is current"
+    assert current is not None or not (instance.folder / "current").is_symlink(), (
+        "the current generation is one that is not there"
+    )
+    assert current is not None or removing or not any(found.good for found in store.all()), (
+        "there are good generations, and none is current"
+    )
 
 
 def leftovers(instance: Instance) -> list[str]:
@@ -126,7 +136,8 @@ def test_killed_at_any_moment_every_run_is_made_good_by_the_next_one(instance: I
             assert current is not None
             older = max(found.number for found in store.all() if found.good and found.number < current.number)
             killer.run(state="rolled_back")
-            # Killed before it had noted anything, or after it was done, the same words begin anew: so the number is named.
+            # Killed before it had noted anything, or after it was done, the same words begin anew: so the number is
+            # named.
             assert instance.good(state="rolled_back", to_generation=older)["generation"] == older
             check_service(instance, older, state="rolled_back", to_generation=older)
             parallel = instance.manifest(older)["options"]["parallel"]

@@ -18,7 +18,15 @@ from ansible_collections.llama_fleet.core.tests.unit.module_runs import Instance
 
 GENERATION = "etc/instances/default/generations/1"
 # What a rollback is given of the options: nothing.
-NOTHING: dict[str, typing.Any] = {"release": "", "model": "", "port": 8080, "parallel": 16, "ctx_size": 4096, "threads": 0, "cache_ram": 8192}
+NOTHING: dict[str, typing.Any] = {
+    "release": "",
+    "model": "",
+    "port": 8080,
+    "parallel": 16,
+    "ctx_size": 4096,
+    "threads": 0,
+    "cache_ram": 8192,
+}
 
 
 def slots(instance: Instance) -> str:
@@ -45,8 +53,18 @@ def test_it_goes_to_the_one_before_as_it_lies_on_disk(instance: Instance) -> Non
     assert "LLAMA_ARG_N_PARALLEL=2\n" in diff["after"]
     before = sorted(path.read_bytes() for path in (instance.folder / "generations" / "2").iterdir())
     result = instance.good(**back())
-    assert (result["changed"], result["restarted"], result["ready"], result["generation"], result["state"]) == (True, True, True, 2, "rolled_back")
-    assert (result["context"], result["endpoint"], result["diff"]) == (256, f"http://127.0.0.1:{instance.port}", checked["diff"])
+    assert (result["changed"], result["restarted"], result["ready"], result["generation"], result["state"]) == (
+        True,
+        True,
+        True,
+        2,
+        "rolled_back",
+    )
+    assert (result["context"], result["endpoint"], result["diff"]) == (
+        256,
+        f"http://127.0.0.1:{instance.port}",
+        checked["diff"],
+    )
     assert (slots(instance), instance.current(), instance.servers()) == ("2", "2", [result["pid"]])
     assert sorted(path.read_bytes() for path in (instance.folder / "generations" / "2").iterdir()) == before
     assert not (instance.folder / "rolling-back").exists()
@@ -60,7 +78,9 @@ def test_a_number_is_idempotent_and_the_one_before_goes_on(instance: Instance) -
     assert not instance.good(**back(1), _ansible_check_mode=True)["changed"]
     assert instance.good(**back(3))["generation"] == 3, "also forward"
     assert [instance.good(**back())["generation"] for _time in range(2)] == [2, 1]
-    assert "no good generation before 1, of the generations 1 (good, current), 2 (good), 3 (good)" in instance.bad(**back())
+    assert "no good generation before 1, of the generations 1 (good, current), 2 (good), 3 (good)" in instance.bad(
+        **back()
+    )
 
 
 def test_it_starts_what_was_stopped(instance: Instance) -> None:
@@ -109,16 +129,36 @@ def edited(path: pathlib.Path, old: str, new: str) -> None:
     ("harm", "told"),
     [
         (lambda place: (place / "model.gguf").unlink(), "llama_server_model: found no file model.gguf"),
-        (lambda place: (place / "model.gguf").write_bytes((place / "model.gguf").read_bytes() + b"more"), "bytes, as generation 1 has it"),
+        (
+            lambda place: (place / "model.gguf").write_bytes((place / "model.gguf").read_bytes() + b"more"),
+            "bytes, as generation 1 has it",
+        ),
         (lambda place: os.rename(place / "old", place / "away"), "llama_server_release: found no bin/llama-server"),
-        (lambda place: edited(place / "old/manifest.json", '"fingerprint": "old"', '"fingerprint": "new"'), "the one that generation 1 was made with"),
-        (lambda place: edited(place / "old/bin/llama-server", "WANTED = {}", "WANTED = {'refuses': 'no longer'}"), "refuses: error: no longer"),
-        (lambda place: edited(place / GENERATION / "environment", "N_PARALLEL=1", "N_PARALLEL=9"), "found environment of generation 1, not as"),
-        (lambda place: (place / GENERATION / "api-key").unlink(), "found api-key of generation 1, not as it was written"),
-        (lambda place: edited(place / GENERATION / "manifest.json", '"Host": 2', '"Host": 9999999'), "memory: found 9999999 MiB of Host, of which"),
+        (
+            lambda place: edited(place / "old/manifest.json", '"fingerprint": "old"', '"fingerprint": "new"'),
+            "the one that generation 1 was made with",
+        ),
+        (
+            lambda place: edited(place / "old/bin/llama-server", "WANTED = {}", "WANTED = {'refuses': 'no longer'}"),
+            "refuses: error: no longer",
+        ),
+        (
+            lambda place: edited(place / GENERATION / "environment", "N_PARALLEL=1", "N_PARALLEL=9"),
+            "found environment of generation 1, not as",
+        ),
+        (
+            lambda place: (place / GENERATION / "api-key").unlink(),
+            "found api-key of generation 1, not as it was written",
+        ),
+        (
+            lambda place: edited(place / GENERATION / "manifest.json", '"Host": 2', '"Host": 9999999'),
+            "memory: found 9999999 MiB of Host, of which",
+        ),
     ],
 )
-def test_what_is_not_as_it_was_leaves_the_current_one_as_it_is(instance: Instance, harm: typing.Callable[[pathlib.Path], object], told: str) -> None:
+def test_what_is_not_as_it_was_leaves_the_current_one_as_it_is(
+    instance: Instance, harm: typing.Callable[[pathlib.Path], object], told: str
+) -> None:
     copy = instance.place / "copy.gguf"
     copy.write_bytes(pathlib.Path(instance.arguments["model"]).read_bytes())
     instance.good(release=instance.release("old"), api_key="key")

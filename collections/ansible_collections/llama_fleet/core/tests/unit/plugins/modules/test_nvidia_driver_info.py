@@ -26,7 +26,19 @@ from ansible_collections.llama_fleet.core.plugins.modules import nvidia_driver_i
 from ansible_collections.llama_fleet.core.tests.unit.at_the_door import admitted
 
 PROCESS = nvidia_smi.Process(812, "/usr/bin/python3", "C", 470)
-GPU = nvidia_smi.Gpu(0, "GPU-1", "NVIDIA H100", "9.0", 81559, 81079, "00000000:65:00.0", "Hopper", "enabled", "enabled", processes=(PROCESS,))
+GPU = nvidia_smi.Gpu(
+    0,
+    "GPU-1",
+    "NVIDIA H100",
+    "9.0",
+    81559,
+    81079,
+    "00000000:65:00.0",
+    "Hopper",
+    "enabled",
+    "enabled",
+    processes=(PROCESS,),
+)
 GPU = dataclasses.replace(GPU, mig_devices=(nvidia_smi.MigDevice(0, 3, 0, 19968, 19955, "MIG-1"),))
 DRIVER = nvidia_smi.Driver("580.95.05", "13.0", "580.95.05")
 NO_DEVICE = Finding("no_device", "warning", "no NVIDIA device", "a GPU", "use the CPU")
@@ -60,7 +72,10 @@ def run(monkeypatch: pytest.MonkeyPatch, gpu: str, seen: nvidia.Observation | No
         def __init__(self, argument_spec: dict[str, dict[str, typing.Any]], supports_check_mode: bool) -> None:
             assert supports_check_mode
             assert argument_spec["gpu"]["choices"] == ["auto", "required", "none"]
-            self.params = {name: option.get("default") for name, option in argument_spec.items()} | {"gpu": gpu, **asked}
+            self.params = {name: option.get("default") for name, option in argument_spec.items()} | {
+                "gpu": gpu,
+                **asked,
+            }
             self.warnings: list[str] = []
 
         def warn(self, text: str) -> None:
@@ -101,7 +116,11 @@ def test_a_gpu_that_works(monkeypatch: pytest.MonkeyPatch, gpu: str) -> None:
     left = run(monkeypatch, gpu, nvidia.Observation((GPU,), DRIVER, (LOST, UPGRADE)))
     assert not left.failed
     assert left.result["backend"] == "cuda"
-    assert left.result["driver"] == {"version": "580.95.05", "cuda_version": "13.0", "kernel_module_version": "580.95.05"}
+    assert left.result["driver"] == {
+        "version": "580.95.05",
+        "cuda_version": "13.0",
+        "kernel_module_version": "580.95.05",
+    }
     (seen,) = left.result["gpus"]
     assert seen["pci_address"] == "00000000:65:00.0"
     assert seen["processes"] == ({"pid": 812, "name": "/usr/bin/python3", "kind": "C", "memory_mib": 470},)
@@ -149,14 +168,27 @@ def test_requirements_reach_those_who_look(monkeypatch: pytest.MonkeyPatch) -> N
 def test_arguments_that_make_no_sense_fail_before_anything_is_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
     left = run(monkeypatch, "auto", None, min_driver="newest", gpus=["first"])
     assert left.failed
-    assert [problem["subject"] for problem in left.result["problems"]] == ["nvidia_driver_min_driver", "nvidia_driver_gpus"]
-    assert {(problem["code"], problem["severity"]) for problem in left.result["problems"]} == {("bad_requirement", "error")}
+    assert [problem["subject"] for problem in left.result["problems"]] == [
+        "nvidia_driver_min_driver",
+        "nvidia_driver_gpus",
+    ]
+    assert {(problem["code"], problem["severity"]) for problem in left.result["problems"]} == {
+        ("bad_requirement", "error")
+    }
 
 
 def test_auto_without_a_device_is_the_cpu_and_quiet(monkeypatch: pytest.MonkeyPatch) -> None:
     left = run(monkeypatch, "auto", nvidia.Observation(findings=(NO_DEVICE,)))
     assert (left.failed, left.result["backend"], left.warnings) == (False, "cpu", [])
-    assert left.result["problems"] == [{"code": "no_device", "severity": "warning", "found": "no NVIDIA device", "wanted": "a GPU", "fix": "use the CPU"}]
+    assert left.result["problems"] == [
+        {
+            "code": "no_device",
+            "severity": "warning",
+            "found": "no NVIDIA device",
+            "wanted": "a GPU",
+            "fix": "use the CPU",
+        }
+    ]
 
 
 def test_auto_with_a_device_that_does_not_work_fails(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,7 +16,14 @@ from ansible_collections.llama_fleet.core.plugins.plugin_utils import accepted_r
 from ansible_collections.llama_fleet.core.plugins.plugin_utils.accepted_release import Asked, accept, asked
 from ansible_collections.llama_fleet.core.tests.unit import fake_shared
 from ansible_collections.llama_fleet.core.tests.unit.fake_build_host import Host
-from ansible_collections.llama_fleet.core.tests.unit.fake_shared import ARGUMENTS, BUILD, FINGERPRINT, NAME, PARTS, PLANNED
+from ansible_collections.llama_fleet.core.tests.unit.fake_shared import (
+    ARGUMENTS,
+    BUILD,
+    FINGERPRINT,
+    NAME,
+    PARTS,
+    PLANNED,
+)
 
 if typing.TYPE_CHECKING:
     import pathlib
@@ -100,7 +107,9 @@ ARCHIVES: dict[str, typing.Callable[[pathlib.Path], object]] = {
     "cut short": lambda path: path.write_bytes(fake_shared.pack(path).read_bytes()[:-200]),
     "nothing": lambda path: path.touch(),
     "no archive": lambda path: path.write_bytes(b"x" * 1000),
-    "more than there is room for": lambda path: fake_shared.pack(path, sizes={"bin/llama-server": 1 << 60, "licenses/LICENSE": 5}),
+    "more than there is room for": lambda path: fake_shared.pack(
+        path, sizes={"bin/llama-server": 1 << 60, "licenses/LICENSE": 5}
+    ),
 }
 
 
@@ -114,8 +123,13 @@ def test_another_archive_is_refused_and_nothing_of_it_stays(name: str, tmp_path:
     assert [path.name for path in tmp_path.rglob("*")] == ["in", "a.tar.zst"]
 
 
-@pytest.mark.parametrize(("limit", "most", "reason"), [("LARGEST_ARCHIVE", 10, "an archive of "), ("LARGEST_RELEASE", 1, "for which there is no room")])
-def test_an_archive_has_its_limits_here(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, limit: str, most: int, reason: str) -> None:
+@pytest.mark.parametrize(
+    ("limit", "most", "reason"),
+    [("LARGEST_ARCHIVE", 10, "an archive of "), ("LARGEST_RELEASE", 1, "for which there is no room")],
+)
+def test_an_archive_has_its_limits_here(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, limit: str, most: int, reason: str
+) -> None:
     fake_shared.pack(tmp_path / "a.tar.zst")
     monkeypatch.setattr(accepted_release, limit, most)
     with pytest.raises(ValueError, match=reason):

@@ -13,12 +13,22 @@ VARIABLES = {"hostvars": HOSTS, "groups": {"all": list(HOSTS), "builders": ["h1"
 
 
 def test_a_builder_is_told_by_its_address_too() -> None:
-    assert [builder(host, VARIABLES) for host in HOSTS] == [Builder("h1", "192.0.2.1:2222"), Builder("h2", "h2:22"), Builder("h3", "192.0.2.3:22")]
+    assert [builder(host, VARIABLES) for host in HOSTS] == [
+        Builder("h1", "192.0.2.1:2222"),
+        Builder("h2", "h2:22"),
+        Builder("h3", "192.0.2.3:22"),
+    ]
 
 
 @pytest.mark.parametrize(
     ("patterns", "hosts"),
-    [([], []), (["builders"], ["h1", "h2"]), (["builders", "!h1"], ["h2"]), (["h3"], ["h3"]), (["all"], ["h1", "h2", "h3"])],
+    [
+        ([], []),
+        (["builders"], ["h1", "h2"]),
+        (["builders", "!h1"], ["h2"]),
+        (["h3"], ["h3"]),
+        (["all"], ["h1", "h2", "h3"]),
+    ],
 )
 def test_only_who_is_named_counts(patterns: list[str], hosts: list[str]) -> None:
     assert sorted(each.host for each in named(patterns, VARIABLES, DataLoader())) == hosts

@@ -18,7 +18,12 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.problems import P
 from ansible_collections.llama_fleet.core.plugins.module_utils.release import index as release_index
 from ansible_collections.llama_fleet.core.plugins.plugin_utils import controller_cache
 from ansible_collections.llama_fleet.core.plugins.plugin_utils.builders import Builder
-from ansible_collections.llama_fleet.core.plugins.plugin_utils.controller_cache import RECORD, UNUSED, Accepted, ControllerCache
+from ansible_collections.llama_fleet.core.plugins.plugin_utils.controller_cache import (
+    RECORD,
+    UNUSED,
+    Accepted,
+    ControllerCache,
+)
 
 COLLECTIONS = pathlib.Path(__file__).resolve().parents[7]
 HOLD = """
@@ -36,7 +41,9 @@ def entry_of(name: str) -> release_index.Entry:
     return release_index.Entry(name, "cd" * 32, 7, "ef" * 32, {"source": "ab" * 32}, signed=True, packed=1)
 
 
-def add(cache: ControllerCache, name: str, builder: Builder = H1, content: bytes = b"archive", own: bool = False) -> bool:
+def add(
+    cache: ControllerCache, name: str, builder: Builder = H1, content: bytes = b"archive", own: bool = False
+) -> bool:
     with cache.arriving() as folder:
         archive, signature = folder / f"{name}.tar.zst", folder / "sig"
         archive.write_bytes(content)
@@ -57,7 +64,9 @@ def cache(tmp_path: pathlib.Path) -> ControllerCache:
 def holder(cache: ControllerCache) -> typing.Iterator[subprocess.Popen[str]]:
     """Another host's worker that has its turn."""
     command = [sys.executable, "-c", HOLD, str(cache.place)]
-    with subprocess.Popen(command, env={**os.environ, "PYTHONPATH": str(COLLECTIONS)}, stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        command, env={**os.environ, "PYTHONPATH": str(COLLECTIONS)}, stdout=subprocess.PIPE, text=True
+    ) as process:
         assert process.stdout
         assert process.stdout.readline() == "holds\n"
         yield process
@@ -96,7 +105,11 @@ def test_the_key_is_made_once_and_nobody_elses_to_read(cache: ControllerCache) -
     signer = cache.signer()
     assert signer.startswith("ssh-ed25519 ")
     assert cache.signer() == signer
-    assert (cache.key().stat().st_mode & 0o777, cache.key().parent.stat().st_mode & 0o777, cache.place.stat().st_mode & 0o777) == (0o600, 0o700, 0o700)
+    assert (
+        cache.key().stat().st_mode & 0o777,
+        cache.key().parent.stat().st_mode & 0o777,
+        cache.place.stat().st_mode & 0o777,
+    ) == (0o600, 0o700, 0o700)
 
 
 def test_bytes_that_were_changed_since_are_not_taken(cache: ControllerCache) -> None:
@@ -175,8 +188,12 @@ def test_what_nobody_takes_goes(cache: ControllerCache) -> None:
     assert cache.key().exists()
 
 
-@pytest.mark.parametrize(("of", "keep", "waits"), [("one kind", True, True), ("one kind", False, True), ("another", True, False)])
-def test_hosts_of_one_kind_wait_for_each_other(cache: ControllerCache, holder: subprocess.Popen[str], of: str, keep: bool, waits: bool) -> None:
+@pytest.mark.parametrize(
+    ("of", "keep", "waits"), [("one kind", True, True), ("one kind", False, True), ("another", True, False)]
+)
+def test_hosts_of_one_kind_wait_for_each_other(
+    cache: ControllerCache, holder: subprocess.Popen[str], of: str, keep: bool, waits: bool
+) -> None:
     waited = []
 
     def waiting() -> None:
@@ -197,7 +214,9 @@ with ControllerCache(pathlib.Path({str(cache.place)!r})).turn("one kind", lambda
     for keep, said in ((False, "holds\n"), (True, "waits\n")):
         with cache.turn("one kind", lambda: None, keep):
             command = [sys.executable, "-u", "-c", child]
-            with subprocess.Popen(command, env={**os.environ, "PYTHONPATH": str(COLLECTIONS)}, stdout=subprocess.PIPE, text=True) as process:
+            with subprocess.Popen(
+                command, env={**os.environ, "PYTHONPATH": str(COLLECTIONS)}, stdout=subprocess.PIPE, text=True
+            ) as process:
                 assert process.stdout
                 assert process.stdout.readline() == said
                 process.kill()

@@ -1,7 +1,10 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What passes the door between a host and the controller. That real answers do is asserted wherever a test calls a real module."""
+"""What passes the door between a host and the controller.
+
+That real answers do is asserted wherever a test calls a real module.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +29,14 @@ RELEASE: Answer = {
     "takes": "",
     "taken_from": "",
 }
-SERVER: Answer = {"changed": True, "ready": True, "would_change": True, "endpoint": "http://127.0.0.1:8080", "instance": "default", "generation": 3}
+SERVER: Answer = {
+    "changed": True,
+    "ready": True,
+    "would_change": True,
+    "endpoint": "http://127.0.0.1:8080",
+    "instance": "default",
+    "generation": 3,
+}
 INJECTED = "{{ lookup('pipe', 'touch /tmp/x') }}"
 # What a host answers in place of one value, and the clause about it.
 REFUSED: list[tuple[str, Answer, Answer, str]] = [
@@ -37,7 +47,12 @@ REFUSED: list[tuple[str, Answer, Answer, str]] = [
     ("llama_cpp_release", RELEASE, {"build": "../../etc"}, "build is '../../etc'"),
     ("llama_cpp_release", RELEASE, {"takes": "b1;touch"}, "takes is 'b1;touch'"),
     ("llama_cpp_release", RELEASE, {"fingerprint": "AB" * 32}, "fingerprint is 'AB"),
-    ("llama_cpp_release", RELEASE, {"fingerprint_parts": {str(n): n for n in range(3000)}}, "expected that many at most"),
+    (
+        "llama_cpp_release",
+        RELEASE,
+        {"fingerprint_parts": {str(n): n for n in range(3000)}},
+        "expected that many at most",
+    ),
     ("llama_cpp_release", RELEASE, {"would_compile": "yes"}, "would_compile is 'yes', expected true or false"),
     ("llama_cpp_release", RELEASE, {"changed": 1}, "changed is 1, expected true or false"),
     ("llama_cpp_release", RELEASE, {"packed": {"path": "/a\x1b[2J"}}, r"packed.path is '/a\x1b"),
@@ -92,7 +107,13 @@ def test_messages_and_warnings_come_printable() -> None:
     class Summary:
         event = Event()
 
-    failed = {"failed": True, "msg": "no\x1b]0;x\x07 room", "problems": [{"found": "a\x1b[2J"}], "warnings": [Summary(), "c\x9b1m"], "exception": Summary()}
+    failed = {
+        "failed": True,
+        "msg": "no\x1b]0;x\x07 room",
+        "problems": [{"found": "a\x1b[2J"}],
+        "warnings": [Summary(), "c\x9b1m"],
+        "exception": Summary(),
+    }
     assert admit("llama_server", failed, "h1") == {
         "failed": True,
         "msg": r"no\x1b]0;x\x07 room",
@@ -105,7 +126,9 @@ def test_messages_and_warnings_come_printable() -> None:
 def test_a_failure_may_lack_the_rest_but_not_lie() -> None:
     assert admit("llama_cpp_release", {"failed": True, "msg": "x"}, "h1") == {"failed": True, "msg": "x"}
     assert "path is 'x'" in admit("llama_cpp_release", {"failed": True, "msg": "x", "path": "x"}, "h1")["msg"]
-    assert admit("llama_server", {**SERVER, "answer": INJECTED}, "h1")["answer"] == INJECTED  # a text, which nobody evaluates
+    assert (
+        admit("llama_server", {**SERVER, "answer": INJECTED}, "h1")["answer"] == INJECTED
+    )  # a text, which nobody evaluates
 
 
 def test_what_looks_like_a_secret_of_the_module_may_be_hidden() -> None:
@@ -114,7 +137,13 @@ def test_what_looks_like_a_secret_of_the_module_may_be_hidden() -> None:
 
 
 def test_the_start_of_a_job_names_a_file() -> None:
-    job = {"started": 1, "finished": 0, "ansible_job_id": "j1.2", "results_file": "/root/.ansible_async/j1.2", "ansible_facts": {"a": 1}}
+    job = {
+        "started": 1,
+        "finished": 0,
+        "ansible_job_id": "j1.2",
+        "results_file": "/root/.ansible_async/j1.2",
+        "ansible_facts": {"a": 1},
+    }
     assert host_results.admit_job(job, "h1") == {"started": 1, "results_file": "/root/.ansible_async/j1.2"}
     for name in ("/a\n/b", "/a\\b", "a/b", "", "-rf"):
         assert "results_file is" in host_results.admit_job({**job, "results_file": name}, "h1")["msg"]

@@ -20,16 +20,26 @@ def test_an_entrys_variables_win_and_those_of_other_roles_stay_out() -> None:
 
 @pytest.mark.parametrize("entry", [{}, None])
 def test_without_an_entry_nothing_changes(entry: typing.Any) -> None:
-    assert overrides.merged({"port": 1, "overrides": entry}, "llama_server") == overrides.merged({"port": 1}, "llama_server") == {"port": 1}
+    assert (
+        overrides.merged({"port": 1, "overrides": entry}, "llama_server")
+        == overrides.merged({"port": 1}, "llama_server")
+        == {"port": 1}
+    )
 
 
 def test_a_result_tells_whose_it_is() -> None:
     assert overrides.told({"changed": True}, "") == {"changed": True}
-    assert overrides.told({"changed": True}, "chat", plan_only=True) == {"changed": True, "turn_of": "chat", "plan_only": True}
+    assert overrides.told({"changed": True}, "chat", plan_only=True) == {
+        "changed": True,
+        "turn_of": "chat",
+        "plan_only": True,
+    }
     assert overrides.told({"failed": True, "msg": "a: found b."}, "chat")["msg"] == "instance chat: a: found b."
     assert overrides.told({"failed": True, "msg": "a: found b."}, "")["msg"] == "a: found b."
     assert overrides.told({"msg": "fine"}, "chat")["msg"] == "fine"
-    assert overrides.told({"failed": True, "msg": "instance chat: found b."}, "chat")["msg"] == "instance chat: found b."
+    assert (
+        overrides.told({"failed": True, "msg": "instance chat: found b."}, "chat")["msg"] == "instance chat: found b."
+    )
     assert "msg" not in overrides.told({"failed": True}, "chat")
 
 

@@ -67,12 +67,33 @@ def test_a_new_stage_is_shown_at_once_and_the_same_one_after_a_while(monkeypatch
 def test_a_stage_of_a_hostile_host_is_one_printable_line(monkeypatch: pytest.MonkeyPatch, watch: Watch) -> None:
     lines: list[str] = []
     monkeypatch.setattr(progress_action.display, "display", lines.append)
-    stage = json.dumps({"stage": "a\x1b[2J\n[good] stage", "done": 1, "total": 2, "unit": "steps", "elapsed": 0.5, "pid": 7, "before": 0})
+    stage = json.dumps(
+        {
+            "stage": "a\x1b[2J\n[good] stage",
+            "done": 1,
+            "total": 2,
+            "unit": "steps",
+            "elapsed": 0.5,
+            "pid": 7,
+            "before": 0,
+        }
+    )
     watch.read(f"{ALIVE}\n{stage}\n{RESULT}\n")
     assert lines == [r"[host] a\x1b[2J\n[good] stage: 50 %, [1/2], 0 s left"]
 
 
-@pytest.mark.parametrize("wrong", [{"pid": "1; touch /tmp/x"}, {"pid": -1}, {"done": 1e300}, {"total": "x"}, {"unit": "x"}, {"elapsed": "x"}, {"stage": []}])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"pid": "1; touch /tmp/x"},
+        {"pid": -1},
+        {"done": 1e300},
+        {"total": "x"},
+        {"unit": "x"},
+        {"elapsed": "x"},
+        {"stage": []},
+    ],
+)
 def test_progress_of_another_shape_is_none(watch: Watch, wrong: dict[str, object]) -> None:
     watch.read(f"{ALIVE}\n{json.dumps({'stage': 'x', **wrong})}\n{RESULT}\n")
     assert watch.stop_command() == "true"
