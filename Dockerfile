@@ -25,7 +25,7 @@ RUN python3 -m venv /tmp/pip \
     && /tmp/pip/bin/pip --python /usr/lib/llama-fleet/venv/bin/python install --quiet --no-cache-dir --no-compile --disable-pip-version-check \
         --only-binary :all: --require-hashes --requirement /tmp/requirements-image.txt \
     && rm -rf /usr/lib/llama-fleet/venv/lib/python3.*/site-packages/ansible_test \
-    && echo /usr/lib/llama-fleet/src > "$(echo /usr/lib/llama-fleet/venv/lib/python3.*/site-packages)/llama_fleet.pth" \
+    && printf '%s\n' /usr/lib/llama-fleet/src /usr/lib/llama-fleet/collections > "$(echo /usr/lib/llama-fleet/venv/lib/python3.*/site-packages)/llama_fleet.pth" \
     && /usr/lib/llama-fleet/venv/bin/python -m compileall -q --invalidation-mode unchecked-hash /usr/lib/llama-fleet \
     && install --directory --mode 0777 /volumes/models /volumes/var/lib/llama-fleet
 
@@ -60,8 +60,8 @@ ENV PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/var/
 USER 10001:10001
 WORKDIR /
 EXPOSE 8080
-HEALTHCHECK --interval=30s --timeout=5s --start-period=24h --retries=3 CMD ["/usr/lib/llama-fleet/venv/bin/python", "-m", "llama_fleet.health"]
-ENTRYPOINT ["/usr/lib/llama-fleet/venv/bin/python", "-m", "llama_fleet.entrypoint"]
+HEALTHCHECK --interval=30s --timeout=5s --start-period=24h --retries=3 CMD ["/usr/lib/llama-fleet/venv/bin/python", "-m", "llama_fleet.container.health"]
+ENTRYPOINT ["/usr/lib/llama-fleet/venv/bin/python", "-m", "llama_fleet.container.entrypoint"]
 
 # Provisioned once, as a container would be; the server only says which devices it sees.
 FROM image AS baked
@@ -73,7 +73,7 @@ ARG HF_ENDPOINT=""
 COPY requirements-image.txt bake* /bake/
 # The second time as the image will start, which is what a start compares itself with. An image keeps times in whole seconds.
 RUN --mount=type=secret,id=hf_token,uid=10001,required=false \
-    provision() { /usr/lib/llama-fleet/venv/bin/python -m llama_fleet.entrypoint --list-devices; } \
+    provision() { /usr/lib/llama-fleet/venv/bin/python -m llama_fleet.container.entrypoint --list-devices; } \
     && export LLAMA_CPP_SOURCE="$RELEASE" && cd /var/lib/llama-fleet \
     && HF_TOKEN="$(cat /run/secrets/hf_token 2>/dev/null || true)" provision \
     && rm -rf opt/llama-fleet/cache opt/llama-fleet/sources opt/llama-fleet/venv \
@@ -114,8 +114,8 @@ ENV MODEL=${MODEL} LLAMA_CPP_SOURCE=${RELEASE} LLAMA_CPP_CPU=${LLAMA_CPP_CPU} LL
 USER 10001:10001
 WORKDIR /
 EXPOSE 8080
-HEALTHCHECK --interval=30s --timeout=5s --start-period=5m --retries=3 CMD ["/usr/lib/llama-fleet/venv/bin/python", "-m", "llama_fleet.health"]
-ENTRYPOINT ["/usr/lib/llama-fleet/venv/bin/python", "-m", "llama_fleet.entrypoint"]
+HEALTHCHECK --interval=30s --timeout=5s --start-period=5m --retries=3 CMD ["/usr/lib/llama-fleet/venv/bin/python", "-m", "llama_fleet.container.health"]
+ENTRYPOINT ["/usr/lib/llama-fleet/venv/bin/python", "-m", "llama_fleet.container.entrypoint"]
 
 FROM image
 ARG VERSION=""

@@ -6,7 +6,8 @@ import pathlib
 
 import jinja2
 
-from llama_fleet import options, settings
+from llama_fleet import settings
+from llama_fleet.cli import options
 
 DOCS = pathlib.Path(__file__).resolve().parent
 

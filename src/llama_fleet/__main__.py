@@ -4,7 +4,7 @@
 
 import sys
 
-from llama_fleet.cli import main
+from llama_fleet.cli.commands import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -3,13 +3,8 @@
 """Makes what others say fit for a terminal: a host, a Hub, a model or a file's name can hold escape sequences."""
 
 import importlib
-import os
-import sys
 import typing
 from collections.abc import Mapping
-
-# The collection's own code knows; it is no package that is installed.
-sys.path.append(os.path.join(os.path.abspath(__file__).rsplit(os.sep, 3)[0], "collections"))
 
 
 def text(said: str) -> str:

@@ -11,7 +11,7 @@ import shlex
 import typing
 
 from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia import smi as nvidia_smi
-from ansible_collections.llama_fleet.core.tests.unit import fake_gpu_host
+from ansible_collections.llama_fleet.core.tests.unit.fakes import gpu_host as fake_gpu_host
 from tests.gpu.session import NotHereError, Run
 
 if typing.TYPE_CHECKING:

@@ -19,10 +19,10 @@ _PLUGINS = "collections/ansible_collections/llama_fleet/core/tests/unit/plugins"
 _MODULES = ("llama_cpp_release", "llama_cpp_release_options", "llama_cpp_release_packed", "llama_server_kills")
 BUILDS = (
     *(f"{_PLUGINS}/modules/test_{name}.py" for name in _MODULES),
-    f"{_PLUGINS}/module_utils/test_gguf_header_hostile.py",
-    "tests/unit/segments/test_kill.py",
-    "tests/unit/test_launcher.py",
-    "tests/unit/test_gpu_rehearsal.py",
+    f"{_PLUGINS}/module_utils/gguf/test_header_hostile.py",
+    "tests/unit/modules/segments/test_kill.py",
+    "tests/unit/cli/test_launcher.py",
+    "tests/unit/gpu/test_rehearsal.py",
 )
 # Of the hosts; with it go tools_venv and what the documents say.
 OLDEST_PYTHON = "3.10"
@@ -203,7 +203,7 @@ def olah(context: Context) -> None:
     context.run(
         "pytest",
         "-q",
-        "tests/unit/gguf_model/test_olah.py",
+        "tests/unit/modules/gguf_model/test_olah.py",
         venv=environments.main_venv(context),
         env={"LLAMA_FLEET_TEST_OLAH": str(program)},
     )
@@ -221,8 +221,8 @@ def server(context: Context) -> None:
     units = COLLECTION / "tests" / "unit" / "plugins"
     files = (
         units / "modules" / "test_llama_server.py",
-        units / "module_utils" / "test_memory_plan.py",
-        units / "module_utils" / "test_gguf_header.py",
+        units / "module_utils" / "release" / "test_memory_plan.py",
+        units / "module_utils" / "gguf" / "test_header.py",
     )
     # Test by test, not file by file: one of them waits for a server that hangs.
     tools.run_pytest(
@@ -231,8 +231,8 @@ def server(context: Context) -> None:
         "--dist",
         "load",
         *files,
-        "tests/unit/test_gguf_info.py",
-        "tests/unit/test_gpu_rehearsal.py",
+        "tests/unit/modules/test_gguf_info.py",
+        "tests/unit/gpu/test_rehearsal.py",
         LOCAL_USER,
         env=real,
     )
@@ -302,11 +302,19 @@ def e2e_host(context: Context) -> None:
 @step("units-newest", "the command's and the contract tests with the newest ansible-core")
 def units_newest(context: Context) -> None:
     # Those that run Ansible, or read what it says; the rest knows nothing of its version.
-    names = ("cli", "container_play", "events", "gguf_info", "instances_play", "leftovers", "runner")
+    names = (
+        "cli/test_commands",
+        "container/test_play",
+        "modules/test_gguf_info",
+        "plays/test_instances",
+        "run/test_events",
+        "run/test_orphans",
+        "run/test_runner",
+    )
     files = (
         "tests/contract",
-        "tests/unit/gguf_model/test_module.py",
-        *(f"tests/unit/test_{name}.py" for name in names),
+        "tests/unit/modules/gguf_model/test_module.py",
+        *(f"tests/unit/{name}.py" for name in names),
     )
     tools.run_pytest(context, environments.newest_venv(context), *files)
 

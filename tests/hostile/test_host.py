@@ -17,8 +17,8 @@ import pytest
 
 from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.options import fingerprint
 from ansible_collections.llama_fleet.core.plugins.plugin_utils.controller_cache import ControllerCache
-from ansible_collections.llama_fleet.core.tests.unit import fake_shared
-from llama_fleet import console, events, runner
+from ansible_collections.llama_fleet.core.tests.unit.fakes import shared as fake_shared
+from llama_fleet.run import console, events, runner
 from tests.hostile import fake_host
 
 if typing.TYPE_CHECKING:

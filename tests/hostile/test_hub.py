@@ -39,7 +39,7 @@ from tests.hostile.hub_acts import (
     to,
     without,
 )
-from tests.unit.gguf_model.case import SHARDS, TOKEN, Result, call, weights
+from tests.unit.modules.gguf_model.case import SHARDS, TOKEN, Result, call, weights
 
 if typing.TYPE_CHECKING:
     import pathlib

@@ -15,7 +15,7 @@ import uuid
 
 import pytest
 
-from llama_fleet import leftovers
+from llama_fleet.run import orphans as leftovers
 
 TOKEN = "hf_s3cr3tOfThisTest"
 ROOT = pathlib.Path(__file__).resolve().parents[2]

@@ -24,7 +24,8 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.host.files import
 from ansible_collections.llama_fleet.core.plugins.module_utils.progress import Progress, parse
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes import host_files as server_mounts
 from ansible_collections.llama_fleet.core.plugins.module_utils.tools import venv as tools_venv
-from ansible_collections.llama_fleet.core.tests.unit import fake_build_host, fake_llama_cpp
+from ansible_collections.llama_fleet.core.tests.unit.fakes import build_host as fake_build_host
+from ansible_collections.llama_fleet.core.tests.unit.fakes import llama_cpp as fake_llama_cpp
 from ansible_collections.llama_fleet.core.tests.unit.module_runs import Forker, Instance
 from llama_fleet.container import startlog
 

@@ -19,8 +19,8 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.problems import P
 from ansible_collections.llama_fleet.core.plugins.module_utils.server import switch as server_switch
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes.process import ProcessRuntime
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.state.generations import Store
-from ansible_collections.llama_fleet.core.tests.unit import fake_server
-from ansible_collections.llama_fleet.core.tests.unit.fake_stage import Site, staged
+from ansible_collections.llama_fleet.core.tests.unit.fakes import server as fake_server
+from ansible_collections.llama_fleet.core.tests.unit.fakes.stage import Site, staged
 
 if typing.TYPE_CHECKING:
     import pathlib

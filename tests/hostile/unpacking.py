@@ -25,7 +25,7 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.model.plan import
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import ProblemError
 from ansible_collections.llama_fleet.core.plugins.module_utils.progress import Progress
 from ansible_collections.llama_fleet.core.plugins.module_utils.release import pack as release_pack
-from ansible_collections.llama_fleet.core.tests.unit.fake_packed import borrow
+from ansible_collections.llama_fleet.core.tests.unit.fakes.packed import borrow
 
 # An archive that gets so far takes the host's memory; a MemoryError is a traceback here, and so a failure.
 LIMIT = 2 << 30

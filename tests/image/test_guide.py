@@ -3,7 +3,7 @@
 """The container guide's commands as they stand there, with podman for docker. Run by name (``tests/run container``).
 
 A container that a command starts is on the machine's network and takes what is fetched from the test hub; its volumes
-are the test's own. tests/unit/test_container_guide.py looks at the commands that are not run here: those with a GPU, an
+are the test's own. tests/unit/container/test_guide.py looks at the commands that are not run here: those with a GPU, an
 own index, secrets, limits.
 """
 

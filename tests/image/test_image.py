@@ -197,7 +197,7 @@ def test_a_restart_compiles_and_downloads_nothing_and_does_without_ansible(
     assert hub.settle()[requests:] == []
     logs = container.logs()
     assert "Nothing has changed since the last start" in logs
-    assert "llama_fleet.container.converged" in logs
+    assert "llama_fleet.container.record" in logs
     imported = {
         line.rpartition("|")[2].strip().partition(".")[0]
         for line in logs.splitlines()

@@ -10,11 +10,15 @@ import typing
 import pytest
 import rich.console
 
-from llama_fleet import cli, console, doctor, events, foreground, health, printed, settings, shown, status
-from llama_fleet.container import narrator, startlog
+from llama_fleet import printed, settings
+from llama_fleet.cli import commands as cli
+from llama_fleet.cli import doctor, foreground, status
+from llama_fleet.cli import views as shown
+from llama_fleet.container import health, narrator, startlog
 from llama_fleet.errors import FleetError
-from tests.unit.test_events import ended, said
-from tests.unit.test_status import facts
+from llama_fleet.run import console, events
+from tests.unit.cli.test_status import facts
+from tests.unit.run.test_events import ended, said
 
 # Clears the screen, names the window, starts the line anew, turns the direction of writing.
 EVIL = "a\x1b[2J\x1b]0;b\x07\x9b31m\rc\u202ed"

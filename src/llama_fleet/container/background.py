@@ -14,7 +14,7 @@ import sys
 import time
 import typing
 
-from llama_fleet.container import converged
+from llama_fleet.container import record as converged
 from llama_fleet.container.startlog import Log
 
 # Seconds that a server has to load its model before the build begins anyway, and between two looks.
@@ -98,7 +98,7 @@ def main() -> int:
 
 def _wait_for_server(deadline: float) -> None:
     """Reading a model and reading source at once makes both slow."""
-    from llama_fleet import health  # noqa: PLC0415 - because a start does without
+    from llama_fleet.container import health  # noqa: PLC0415 - because a start does without
 
     with contextlib.redirect_stdout(io.StringIO()):  # what the check says is of no interest here
         while health.main() and time.monotonic() < deadline:
@@ -106,10 +106,11 @@ def _wait_for_server(deadline: float) -> None:
 
 
 def _build(out: Log) -> int:
-    from llama_fleet import runner, settings  # noqa: PLC0415 - because a start does without
+    from llama_fleet import settings  # noqa: PLC0415 - because a start does without
     from llama_fleet.container import newest, start, variables  # noqa: PLC0415 - as above
     from llama_fleet.container.narrator import Narrator  # noqa: PLC0415 - as above
     from llama_fleet.errors import FleetError  # noqa: PLC0415 - as above
+    from llama_fleet.run import runner  # noqa: PLC0415 - because a start does without
 
     catalogue = settings.load()
     values = variables.of(os.environ, catalogue)

@@ -8,9 +8,9 @@ Failures are told by who knows what follows.
 import re
 from collections.abc import Sequence
 
-from llama_fleet import events
-from llama_fleet.console import Console
 from llama_fleet.container import startlog
+from llama_fleet.run import events
+from llama_fleet.run.console import Console
 from llama_fleet.settings import Stage
 
 # What a module's progress looks like, once it knows how much there is to do.

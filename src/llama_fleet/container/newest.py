@@ -2,12 +2,6 @@
 # SPDX-License-Identifier: MIT
 """Which commit a repository's newest build is, asked in a few seconds or not at all."""
 
-import os
-import sys
-
-# The collection's own code knows how; it is no package that is installed.
-sys.path.append(os.path.join(os.path.abspath(__file__).rsplit(os.sep, 4)[0], "collections"))
-
 from ansible_collections.llama_fleet.core.plugins.module_utils.fetch import git as git_source
 from ansible_collections.llama_fleet.core.plugins.module_utils.host import commands
 from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp import source as llama_cpp_source

@@ -8,12 +8,15 @@ import time
 import typing
 from collections.abc import Mapping
 
-from llama_fleet import runner, settings
-from llama_fleet.console import summary
-from llama_fleet.container import converged, good, startlog, variables, volumes
+from llama_fleet import settings
+from llama_fleet.container import generations as good
+from llama_fleet.container import record as converged
+from llama_fleet.container import startlog, variables, volumes
 from llama_fleet.container.narrator import Narrator
 from llama_fleet.errors import ExitCode, FleetError
-from llama_fleet.events import LOCALHOST, Failure, Outcome
+from llama_fleet.run import runner
+from llama_fleet.run.console import summary
+from llama_fleet.run.events import LOCALHOST, Failure, Outcome
 
 PLAYBOOK = "container"
 # Seconds until what failed, and would fail again for all we know, is tried again.

@@ -14,7 +14,7 @@ import typing
 from collections.abc import Mapping, Sequence
 
 from llama_fleet import printed
-from llama_fleet.container import converged
+from llama_fleet.container import record as converged
 
 # Not in the volume: it is about this container alone. In a folder that is used only where it is this user's own.
 PHASE = f"/tmp/llama-fleet-{os.geteuid()}/start.json"

@@ -12,7 +12,7 @@ import typing
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from llama_fleet import settings
-from llama_fleet.container import converged
+from llama_fleet.container import record as converged
 from llama_fleet.errors import UsageError
 
 # The volume of the models; volumes.join puts it below the other one.

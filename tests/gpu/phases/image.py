@@ -106,7 +106,7 @@ class Container:
 
     def _python_is_for(self, user: int) -> bool:
         """Whether that user can run this Python, which may lie in root's home, with all that the entrypoint imports."""
-        command = [sys.executable, "-c", "import ansible_runner, llama_fleet.entrypoint"]
+        command = [sys.executable, "-c", "import ansible_runner, llama_fleet.container.entrypoint"]
         try:
             return not subprocess.run(
                 command,
@@ -132,7 +132,7 @@ class Container:
             **passed,
             MARK: str(run.work),
             "PATH": f"{run.site / 'bin'}:{SYSTEM_PATH}:{os.environ.get('PATH', '')}",
-            "PYTHONPATH": f"{self._code / 'src'}:{run.site}",
+            "PYTHONPATH": f"{self._code / 'src'}:{self._code / 'collections'}:{run.site}",
             "PYTHONDONTWRITEBYTECODE": "1",
             "HOME": f"/{STATE}",
             "USER": "llama-fleet",
@@ -184,7 +184,7 @@ class Container:
         """
         began = time.monotonic()
         with self._log.open("w", encoding="utf-8") as log:
-            command = self._command(sys.executable, "-m", "llama_fleet.entrypoint")
+            command = self._command(sys.executable, "-m", "llama_fleet.container.entrypoint")
             outside = subprocess.Popen(
                 command, env=self._environment(), cwd="/", stdin=subprocess.DEVNULL, stdout=log, stderr=log
             )
@@ -239,7 +239,7 @@ class Container:
             f"--setuid={self.user}",
             f"--setgid={self.user}",
         ]
-        command = [*enter, sys.executable, "-m", "llama_fleet.health"]
+        command = [*enter, sys.executable, "-m", "llama_fleet.container.health"]
         return subprocess.run(command, env=self._environment(), capture_output=True, text=True, check=False, timeout=60)
 
     def _said(self) -> str:

@@ -77,7 +77,10 @@ def options(run: Run) -> list[str]:
 
 def _command(run: Run, name: str, arguments: list[str]) -> str:
     environment = run.environment()
-    environment |= {"PYTHONPATH": f"{ROOT / 'src'}:{run.site}", "PATH": f"{run.site / 'bin'}:{environment['PATH']}"}
+    environment |= {
+        "PYTHONPATH": f"{ROOT / 'src'}:{ROOT / 'collections'}:{run.site}",
+        "PATH": f"{run.site / 'bin'}:{environment['PATH']}",
+    }
     command = [sys.executable, "-m", "llama_fleet", name, "--prefix", str(run.work / "noop"), *arguments]
     done = subprocess.run(
         command, env=environment, cwd=ROOT, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL

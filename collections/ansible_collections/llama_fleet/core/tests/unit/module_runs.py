@@ -21,8 +21,8 @@ import sys
 import typing
 
 from ansible_collections.llama_fleet.core.plugins.module_utils.host import processes
-from ansible_collections.llama_fleet.core.tests.unit import fake_server
 from ansible_collections.llama_fleet.core.tests.unit.at_the_door import admitted
+from ansible_collections.llama_fleet.core.tests.unit.fakes import server as fake_server
 
 COLLECTIONS = pathlib.Path(__file__).resolve().parents[5]
 _FORKER = """

@@ -18,8 +18,8 @@ from ansible.parsing.dataloader import DataLoader
 from ansible_collections.llama_fleet.core.plugins.action import llama_cpp_release
 from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.request import OFFERED
 from ansible_collections.llama_fleet.core.plugins.plugin_utils.progress_action import ProgressAction
-from ansible_collections.llama_fleet.core.tests.unit import fake_shared
-from ansible_collections.llama_fleet.core.tests.unit.fake_shared import NAME, PARTS, PLANNED
+from ansible_collections.llama_fleet.core.tests.unit.fakes import shared as fake_shared
+from ansible_collections.llama_fleet.core.tests.unit.fakes.shared import NAME, PARTS, PLANNED
 
 Arguments = dict[str, typing.Any]
 GROUPS = {"all": ["h1", "h2", "h3"], "builders": ["h1", "h2"], "lab": ["h3"]}

@@ -12,8 +12,9 @@ import subprocess
 
 import pytest
 
-from ansible_collections.llama_fleet.core.tests.unit import fake_llama_cpp, waiting
-from ansible_collections.llama_fleet.core.tests.unit.fake_build_host import Facts, Host, finish
+from ansible_collections.llama_fleet.core.tests.unit import waiting
+from ansible_collections.llama_fleet.core.tests.unit.fakes import llama_cpp as fake_llama_cpp
+from ansible_collections.llama_fleet.core.tests.unit.fakes.build_host import Facts, Host, finish
 
 SPACE = 3 * 10**9
 

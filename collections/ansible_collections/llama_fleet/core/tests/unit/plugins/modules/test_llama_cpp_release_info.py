@@ -12,7 +12,7 @@ import sys
 import typing
 
 from ansible_collections.llama_fleet.core.tests.unit.at_the_door import admitted
-from ansible_collections.llama_fleet.core.tests.unit.fake_release import publish, write_generation
+from ansible_collections.llama_fleet.core.tests.unit.fakes.release import publish, write_generation
 
 COLLECTIONS = pathlib.Path(__file__).resolve().parents[7]
 DRIVER = """

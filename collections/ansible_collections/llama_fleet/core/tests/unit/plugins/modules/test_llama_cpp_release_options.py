@@ -11,8 +11,8 @@ import subprocess
 
 import pytest
 
-from ansible_collections.llama_fleet.core.tests.unit import fake_llama_cpp
-from ansible_collections.llama_fleet.core.tests.unit.fake_build_host import Host
+from ansible_collections.llama_fleet.core.tests.unit.fakes import llama_cpp as fake_llama_cpp
+from ansible_collections.llama_fleet.core.tests.unit.fakes.build_host import Host
 
 pytestmark = [
     pytest.mark.skipif(

@@ -15,8 +15,10 @@ import pytest
 
 from ansible_collections.llama_fleet.core.plugins.module_utils.host import files
 from ansible_collections.llama_fleet.core.plugins.module_utils.release import index as release_index
-from ansible_collections.llama_fleet.core.tests.unit import fake_llama_cpp, fake_packed, fake_site
-from ansible_collections.llama_fleet.core.tests.unit.fake_build_host import Facts, Host
+from ansible_collections.llama_fleet.core.tests.unit.fakes import llama_cpp as fake_llama_cpp
+from ansible_collections.llama_fleet.core.tests.unit.fakes import packed as fake_packed
+from ansible_collections.llama_fleet.core.tests.unit.fakes import site as fake_site
+from ansible_collections.llama_fleet.core.tests.unit.fakes.build_host import Facts, Host
 
 SPACE = 3 * 10**9
 

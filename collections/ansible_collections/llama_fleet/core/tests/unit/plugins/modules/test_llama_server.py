@@ -20,7 +20,7 @@ import pytest
 from ansible_collections.llama_fleet.core.plugins.module_utils.gguf import tiny_model
 from ansible_collections.llama_fleet.core.plugins.module_utils.host import processes
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.proof import checks as server_checks
-from ansible_collections.llama_fleet.core.tests.unit import fake_server
+from ansible_collections.llama_fleet.core.tests.unit.fakes import server as fake_server
 from ansible_collections.llama_fleet.core.tests.unit.module_runs import Forker, Instance
 
 RELEASE = os.environ.get("LLAMA_FLEET_TEST_RELEASE", "")

@@ -9,7 +9,8 @@ import json
 import socket
 import typing
 
-from ansible_collections.llama_fleet.core.tests.unit import fake_server, waiting
+from ansible_collections.llama_fleet.core.tests.unit import waiting
+from ansible_collections.llama_fleet.core.tests.unit.fakes import server as fake_server
 
 if typing.TYPE_CHECKING:
     from ansible_collections.llama_fleet.core.tests.unit.module_runs import Instance

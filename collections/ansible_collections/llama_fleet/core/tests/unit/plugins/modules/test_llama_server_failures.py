@@ -15,7 +15,7 @@ import typing
 import pytest
 
 from ansible_collections.llama_fleet.core.plugins.module_utils.host import processes
-from ansible_collections.llama_fleet.core.tests.unit import fake_server
+from ansible_collections.llama_fleet.core.tests.unit.fakes import server as fake_server
 from ansible_collections.llama_fleet.core.tests.unit.module_runs import Forker, Instance
 
 LOTS = 1 << 30  # MiB

@@ -11,7 +11,7 @@ import typing
 
 import pytest
 
-from ansible_collections.llama_fleet.core.tests.unit import fake_server
+from ansible_collections.llama_fleet.core.tests.unit.fakes import server as fake_server
 
 if typing.TYPE_CHECKING:
     from ansible_collections.llama_fleet.core.tests.unit.module_runs import Instance

@@ -13,7 +13,7 @@ import typing
 
 import pytest
 
-from ansible_collections.llama_fleet.core.tests.unit import fake_server
+from ansible_collections.llama_fleet.core.tests.unit.fakes import server as fake_server
 from ansible_collections.llama_fleet.core.tests.unit.module_runs import Instance, free_port
 
 GENERATION = "etc/instances/default/generations/1"

@@ -14,9 +14,9 @@ import zstandard
 from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.options import fingerprint
 from ansible_collections.llama_fleet.core.plugins.plugin_utils import accepted_release
 from ansible_collections.llama_fleet.core.plugins.plugin_utils.accepted_release import Asked, accept, asked
-from ansible_collections.llama_fleet.core.tests.unit import fake_shared
-from ansible_collections.llama_fleet.core.tests.unit.fake_build_host import Host
-from ansible_collections.llama_fleet.core.tests.unit.fake_shared import (
+from ansible_collections.llama_fleet.core.tests.unit.fakes import shared as fake_shared
+from ansible_collections.llama_fleet.core.tests.unit.fakes.build_host import Host
+from ansible_collections.llama_fleet.core.tests.unit.fakes.shared import (
     ARGUMENTS,
     BUILD,
     FINGERPRINT,

@@ -1,0 +1,357 @@
+# Copyright: (c) 2026, the llama-fleet authors
+# SPDX-License-Identifier: MIT
+"""A host for every reason why its GPUs are not used: what is told, and that nothing else is."""
+
+from __future__ import annotations
+
+import typing
+
+import pytest
+
+from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia import observe as nvidia
+from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia.kernel import Account
+from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia.requirements import Requirements
+from ansible_collections.llama_fleet.core.tests.unit.fakes.gpu_host import FakeGpuHost, check, codes, document, edited
+
+if typing.TYPE_CHECKING:
+    import pathlib
+
+NO_CONTACT = (
+    "NVIDIA-SMI has failed because it couldn't communicate with the NVIDIA driver. Make sure that the latest "
+    "NVIDIA driver is installed and running."
+)
+XID_79 = "NVRM: Xid (PCI:0000:65:00): 79, pid='<unknown>', name=<unknown>, GPU has fallen off the bus."
+DEVICE = "0000:65:00.0"
+
+
+@pytest.fixture
+def fake(tmp_path: pathlib.Path) -> FakeGpuHost:
+    return FakeGpuHost(tmp_path)
+
+
+def unloaded(fake: FakeGpuHost, built: bool = True, driver: str = "") -> None:
+    """The driver is installed, its module is not loaded."""
+    fake.device(driver=driver)
+    fake.module(loaded=False, built=built)
+    fake.smi(NO_CONTACT, 9)
+
+
+def test_nouveau_bound(fake: FakeGpuHost) -> None:
+    unloaded(fake, driver="nouveau")
+    found = f"the NVIDIA device {DEVICE}, bound to the kernel's own driver nouveau"
+    check(fake.findings(), "nouveau_bound", "error", found, "bound to NVIDIA's driver", "blacklist nouveau")
+    assert codes(fake.findings()) == [("nouveau_bound", "error")]
+    (fake.root / "usr/bin/nvidia-smi").unlink()
+    assert codes(fake.findings()) == [("nouveau_bound", "error"), ("no_driver", "error")]
+
+
+def test_a_device_that_is_kept_for_virtual_machines(fake: FakeGpuHost) -> None:
+    unloaded(fake, driver="vfio-pci")
+    found = f"the NVIDIA device {DEVICE}, which is kept for virtual machines"
+    check(
+        fake.findings(),
+        "device_handed_on",
+        "error",
+        found,
+        "this host uses itself",
+        "take the device back from vfio-pci",
+    )
+    fake.device("0000:66:00.0", driver="")
+    assert codes(fake.findings()) == [("driver_not_loaded", "error")], "the other one may be ours"
+
+
+def test_module_not_loaded(fake: FakeGpuHost) -> None:
+    unloaded(fake)
+    found = f"nvidia-smi with exit code 9 ({NO_CONTACT})"
+    check(fake.findings(), "driver_not_loaded", "error", found, "a loaded nvidia kernel module", "modprobe nvidia")
+    assert len(fake.findings()) == 1
+
+
+def test_module_not_built_for_the_running_kernel(fake: FakeGpuHost) -> None:
+    unloaded(fake, built=False)
+    found = "no nvidia kernel module for the running kernel 6.8.0-50-generic"
+    check(
+        fake.findings(),
+        "module_not_built",
+        "error",
+        found,
+        "built for this kernel",
+        "headers of kernel 6.8.0-50-generic and run 'dkms autoinstall'",
+    )
+    assert len(fake.findings()) == 1
+
+
+def test_module_and_user_space_of_different_versions(fake: FakeGpuHost) -> None:
+    fake.device()
+    fake.module("580.65.06")
+    fake.nodes()
+    fake.smi("Failed to initialize NVML: Driver/library version mismatch\nNVML library version: 580.95", 18)
+    found = (
+        "nvidia-smi with exit code 18 (Failed to initialize NVML: Driver/library version mismatch NVML library "
+        "version: 580.95) and kernel module 580.65.06"
+    )
+    check(fake.findings(), "driver_mismatch", "error", found, "of the same version", "reboot the host")
+    assert len(fake.findings()) == 1
+
+
+@pytest.mark.parametrize(
+    ("state", "what"), [("\x06\0\0\0\x01", "Secure Boot"), ("\x06\0\0\0\0", "a kernel that enforces signatures")]
+)
+def test_secure_boot_refuses_the_module(fake: FakeGpuHost, state: str, what: str) -> None:
+    unloaded(fake)
+    fake.write("sys/firmware/efi/efivars/SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c", state)
+    fake.kernel_log("Loading of module with unavailable key is rejected")
+    check(
+        fake.findings(),
+        "secure_boot",
+        "error",
+        f"{what} that refused the nvidia kernel module",
+        "the firmware trusts",
+        "mokutil --import",
+    )
+    assert len(fake.findings()) == 1
+    fake.kernel_log("nothing of the kind")
+    assert codes(fake.findings()) == [("driver_not_loaded", "error")]
+
+
+def test_no_device_files(fake: FakeGpuHost) -> None:
+    fake.healthy()
+    (fake.root / "dev/nvidiactl").unlink()
+    (fake.root / "dev/nvidia0").unlink()
+    check(
+        fake.findings(),
+        "device_nodes_missing",
+        "warning",
+        "no /dev/nvidiactl and no /dev/nvidia0",
+        "device files",
+        "nvidia-modprobe -c 0 -u",
+    )
+    fake.smi("Failed to initialize NVML: Insufficient Permissions", 4)
+    assert codes(fake.findings()) == [("no_permission", "error"), ("device_nodes_missing", "error")]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "account", "user"),
+    [
+        (Requirements(user="llama"), Account("llama", 4000, (4000,)), "the user llama may"),
+        (Requirements(runtime="systemd"), None, "of the unit, which is in no group may"),
+    ],
+)
+def test_wrong_rights_for_the_user_of_the_service(
+    fake: FakeGpuHost, wanted: Requirements, account: Account | None, user: str
+) -> None:
+    fake.healthy()
+    assert codes(fake.findings(wanted, account)) == []
+    node = fake.root / "dev/nvidia0"
+    node.chmod(0o660)
+    state = node.stat()
+    found = f"/dev/nvidia0 with mode 0660, owner {state.st_uid} and group {state.st_gid}"
+    check(fake.findings(wanted, account), "device_rights", "error", found, user, "NVreg_DeviceFileMode=0666")
+    assert codes(fake.findings(wanted, Account("member", 4000, (state.st_gid,)))) == []
+    assert codes(fake.findings()) == [], "nobody has asked"
+
+
+@pytest.mark.parametrize(
+    ("helper", "container", "runtime", "severity", "fix"),
+    [
+        (True, False, "", "warning", "run 'nvidia-modprobe -c 0 -u' as root"),
+        (True, False, "systemd", "warning", "run 'nvidia-modprobe -c 0 -u' as root"),
+        (False, False, "", "warning", "install nvidia-modprobe, or run 'modprobe nvidia-uvm'"),
+        (False, False, "systemd", "error", "install nvidia-modprobe"),
+        (False, True, "", "error", "on the container's host, and start the container with /dev/nvidia-uvm"),
+    ],
+)
+def test_nvidia_uvm_not_loaded(
+    fake: FakeGpuHost, helper: bool, container: bool, runtime: str, severity: str, fix: str
+) -> None:
+    fake.healthy()
+    (fake.root / "dev/nvidia-uvm").unlink()
+    if helper:
+        fake.program("nvidia-modprobe", "exit 0")
+    if container:
+        fake.write(".dockerenv", "")
+    check(
+        fake.findings(Requirements(runtime=runtime)),
+        "uvm_missing",
+        severity,
+        "no /dev/nvidia-uvm",
+        "without which CUDA sees no GPU",
+        fix,
+    )
+    assert fake.calls("nvidia-modprobe") == [], "nothing is changed"
+
+
+@pytest.mark.parametrize("smi", [True, False])
+def test_a_container_without_gpus(fake: FakeGpuHost, smi: bool) -> None:
+    fake.device()
+    fake.module()
+    fake.write("run/.containerenv", "")
+    if smi:
+        fake.smi("No devices were found", 6)
+    found = f"a container (podman) on a host with the NVIDIA device {DEVICE}, and no /dev/nvidiactl in it"
+    check(fake.findings(), "container_without_gpus", "error", found, "started with GPUs", "--device nvidia.com/gpu=all")
+    assert len(fake.findings()) == 1
+
+
+def test_a_container_with_some_of_the_hosts_gpus(fake: FakeGpuHost) -> None:
+    fake.healthy()
+    fake.device("0000:66:00.0")
+    fake.write(".dockerenv", "")
+    assert codes(fake.findings()) == []
+    (fake.root / ".dockerenv").unlink()
+    found = "the GPU at 0000:66:00.0, which nvidia-smi does not list"
+    check(fake.findings(), "gpu_not_listed", "warning", found, "every GPU of the host", "'NVRM' in 'dmesg'")
+
+
+def test_wsl(fake: FakeGpuHost) -> None:
+    fake.write("proc/sys/kernel/osrelease", "6.6.87.2-microsoft-standard-WSL2\n")
+    check(
+        fake.findings(), "wsl_without_gpu", "warning", "WSL without an NVIDIA GPU", "driver of Windows", "wsl --update"
+    )
+    assert len(fake.findings()) == 1
+    assert nvidia.judged("required", fake.examine().seen).findings[0].severity == "error"
+    fake.smi(document("h100_driver_580"))
+    assert codes(fake.findings()) == []
+    fake.write("usr/lib/x86_64-linux-gnu/libcuda.so.580.95.05", "")
+    found = "libraries of NVIDIA's Linux driver in WSL"
+    check(fake.findings(), "wsl_linux_driver", "warning", found, "/usr/lib/wsl/lib/libcuda.so.1", "remove the packages")
+    assert fake.examine().seen.usable
+
+
+def test_a_gpu_fallen_off_the_bus(fake: FakeGpuHost) -> None:
+    fake.healthy()
+    fake.smi(
+        (
+            "Unable to determine the device handle for GPU0000:65:00.0: GPU is lost.  Reboot the system to recover "
+            "this GPU"
+        ),
+        15,
+    )
+    fake.kernel_log(XID_79)
+    found = "the GPU at 0000:65:00 with Xid 79 in the kernel log (fallen off the bus)"
+    findings = fake.findings()
+    assert codes(findings) == [("gpu_off_bus", "error")] * 2
+    check(
+        findings[1:] if findings[0].found != found else findings[:1],
+        "gpu_off_bus",
+        "error",
+        found,
+        "without errors",
+        "reboot the host",
+    )
+
+
+def test_a_gpu_that_has_left_the_bus_for_good_is_an_error_and_no_cpu_host(fake: FakeGpuHost) -> None:
+    fake.module()
+    fake.smi("No devices were found", 6)
+    fake.kernel_log(XID_79)
+    findings = fake.findings()
+    assert codes(findings) == [("gpu_off_bus", "error"), ("no_device", "warning"), ("no_usable_gpu", "warning")]
+    assert (
+        findings[0].found
+        == "a GPU at 0000:65:00 that has left the bus with Xid 79 in the kernel log (fallen off the bus)"
+    )
+    assert nvidia.refusal("auto", fake.examine().seen)
+
+
+def test_one_gpu_of_two_fallen_off_the_bus_is_a_warning(fake: FakeGpuHost) -> None:
+    fake.healthy(document("h100_driver_580"))
+    fake.device("0000:66:00.0")
+    fake.kernel_log(XID_79.replace("65", "66"))
+    assert codes(fake.findings()) == [("gpu_off_bus", "warning")]
+
+
+def test_other_fatal_xids_of_a_gpu_that_answers_again(fake: FakeGpuHost) -> None:
+    fake.healthy()
+    fake.kernel_log(XID_79.replace(" 79,", " 119,"))
+    found = (
+        "GPU 0 (NVIDIA H100 80GB HBM3 at 00000000:65:00.0) with Xid 119 in the kernel log (a firmware that does "
+        "not answer)"
+    )
+    check(fake.findings(), "gpu_xid", "warning", found, "without errors since the host started", "power supply")
+
+
+@pytest.mark.parametrize(
+    ("by", "fix"),
+    [
+        ("open nvidia.ko because it does not", "proprietary flavour of a driver from 525 to 580"),
+        ("the NVIDIA 590.48.01 driver release.", "one up to 580 for Maxwell to Volta"),
+    ],
+)
+def test_a_gpu_that_the_driver_does_not_support(fake: FakeGpuHost, by: str, fix: str) -> None:
+    fake.healthy()
+    fake.smi("No devices were found", 6)
+    fake.kernel_log(
+        "NVRM: The NVIDIA GPU 0000:65:00.0 (PCI ID: 10de:1bb3)",
+        f"NVRM: installed in this system is not supported by {by}",
+    )
+    assert codes(fake.findings()) == [("no_usable_gpu", "error"), ("gpu_unsupported", "error")]
+    name = by.partition(" because")[0].rstrip(".")
+    check(
+        fake.findings(),
+        "gpu_unsupported",
+        "error",
+        f"the GPU 0000:65:00, not supported by {name}",
+        "supports the GPU",
+        fix,
+    )
+
+
+def test_a_gpu_that_does_not_start(fake: FakeGpuHost) -> None:
+    fake.healthy()
+    fake.smi("No devices were found", 6)
+    fake.kernel_log("NVRM: GPU 0000:65:00.0: RmInitAdapter failed! (0x26:0x56:1474)")
+    found = "the GPU at 0000:65:00, which the driver could not start"
+    check(fake.findings(), "gpu_failed_start", "error", found, "a GPU that starts", "take all power from the host")
+
+
+def switches(fake: FakeGpuHost, state: str) -> None:
+    fake.healthy(
+        edited(document("h100_sxm_driver_580", 8).replace("<state>Completed<", f"<state>{state}<")), "0000:1b:00.0"
+    )
+    fake.device("0000:07:00.0", driver="nvidia-nvswitch", pci_class="0x068000")
+
+
+def test_fabric_manager_missing(fake: FakeGpuHost) -> None:
+    switches(fake, "In Progress")
+    found = "NVSwitches, and no nv-fabricmanager that runs"
+    check(
+        fake.findings(),
+        "fabric_manager_missing",
+        "error",
+        found,
+        "'system not yet initialized'",
+        "start nvidia-fabricmanager in the driver's version",
+    )
+    fake.write(".dockerenv", "")
+    findings = fake.findings()
+    assert codes(findings) == [("fabric_not_ready", "warning")], "a container does not see the processes of its host"
+    assert "GPU 7 (NVIDIA H100 80GB HBM3 at 00000000:A7:00.0) with the fabric in progress" in findings[0].found
+
+
+@pytest.mark.parametrize("state", ["Completed", "N/A"])
+def test_fabric_manager_runs(fake: FakeGpuHost, state: str) -> None:
+    switches(fake, state)
+    if state != "Completed":
+        fake.write("proc/812/comm", "nv-fabricmanage\n")
+    assert codes(fake.findings()) == []
+
+
+def test_one_gpu_of_two_that_waits_for_the_fabric(fake: FakeGpuHost) -> None:
+    fake.healthy(edited(document("h100_sxm_driver_580", 2), state="In Progress"), "0000:1b:00.0")
+    found = "GPU 0 (NVIDIA H100 80GB HBM3 at 00000000:1B:00.0) with the fabric in progress"
+    check(
+        fake.findings(),
+        "fabric_not_ready",
+        "warning",
+        found,
+        "'system not yet initialized'",
+        "start nvidia-fabricmanager",
+    )
+
+
+def test_no_fabric_manager_for_gpus_in_mig_mode(fake: FakeGpuHost) -> None:
+    fake.healthy(address="0000:01:00.0")
+    fake.device("0000:07:00.0", driver="nvidia-nvswitch", pci_class="0x068000")
+    fake.smi(document("a100_mig_driver_535"), table="GPU-6e1f0a92-3d47-4c8b-b5e9-27d1c0f4a611, 8.0")
+    assert codes(fake.findings()) == []

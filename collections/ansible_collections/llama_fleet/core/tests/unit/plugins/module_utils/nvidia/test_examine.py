@@ -1,0 +1,140 @@
+# Copyright: (c) 2026, the llama-fleet authors
+# SPDX-License-Identifier: MIT
+"""Everything that is looked at, together: on a healthy host, on one with all sorts of things, and whatever a driver
+says.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import random
+import re
+import typing
+
+import hypothesis
+import hypothesis.strategies as st
+import pytest
+
+from ansible_collections.llama_fleet.core.plugins.module_utils.host.commands import Result
+from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia import examine as nvidia_host
+from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia import observe as nvidia
+from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia.kernel import Account
+from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia.requirements import Requirements
+from ansible_collections.llama_fleet.core.tests.unit.fakes.gpu_host import FakeGpuHost, codes, document, edited
+from ansible_collections.llama_fleet.core.tests.unit.fakes.runner import FakeRunner
+
+if typing.TYPE_CHECKING:
+    import pathlib
+
+XID_79 = "NVRM: Xid (PCI:0000:65:00): 79, pid='<unknown>', name=<unknown>, GPU has fallen off the bus."
+
+
+@pytest.fixture
+def fake(tmp_path: pathlib.Path) -> FakeGpuHost:
+    return FakeGpuHost(tmp_path)
+
+
+def test_a_healthy_host_has_no_findings(fake: FakeGpuHost) -> None:
+    fake.healthy()
+    fake.kernel_log(
+        "Linux version 6.8",
+        "NVRM: loading NVIDIA UNIX Open Kernel Module",
+        "nvidia: module verification failed: signature missing - tainting kernel",
+    )
+    assert codes(fake.findings()) == []
+    assert fake.calls() == ["nvidia-smi -q -x"]
+
+
+def test_a_host_without_a_device_is_looked_at_no_further(fake: FakeGpuHost) -> None:
+    fake.device(vendor="0x1002")
+    fake.program("nvidia-ctk", "echo version 1.0.0")
+    examined = fake.examine(Requirements(min_driver="999", count=2, runtime="quadlet"))
+    assert codes(examined.seen.findings) == [("no_device", "warning")]
+    assert fake.calls("nvidia-ctk") == []
+
+
+@pytest.fixture(scope="module")
+def lasting(tmp_path_factory: pytest.TempPathFactory) -> FakeGpuHost:
+    host = FakeGpuHost(tmp_path_factory.mktemp("host"))
+    host.healthy()
+    host.write("etc/cdi/nvidia.yaml", "kind: nvidia.com/gpu\n")
+    return host
+
+
+@hypothesis.settings(max_examples=60, deadline=None, derandomize=True, database=None)
+@hypothesis.given(
+    st.sampled_from(["a100_mig_driver_535", "rtx3090_desktop_driver_550", "h100_sxm_driver_580"]),
+    st.integers(0, 2**32),
+    st.integers(0, 255),
+)
+def test_whatever_a_driver_says_is_findings_and_no_traceback(
+    lasting: FakeGpuHost, name: str, seed: int, code: int
+) -> None:
+    source = random.Random(seed)
+    words = re.split(r"(>[^<\n]+<)", document(name, 2))
+    for place in source.sample(range(1, len(words), 2), source.randrange(30)):
+        words[place] = source.choice(
+            [
+                ">Yes<",
+                ">Enabled<",
+                ">GPU is lost<",
+                ">9999999999 MiB<",
+                ">-1<",
+                f"{words[place][:-1]}x<",
+                "><",
+                ">\x01<",
+            ]
+        )
+    text = "".join(words)
+    # Whole as often as not.
+    text = source.choice([text, text[: source.randrange(len(text))]])
+
+    class Said(FakeRunner):
+        def answer(self, command: list[str]) -> Result:
+            return Result(
+                source.choice([0, 0, code]),
+                text if command[1:] == ["-q", "-x"] else f"{text[200:260]}\nGPU-1 8.0\n",
+                "",
+            )
+
+    host = dataclasses.replace(lasting.host, run=Said())
+    wanted = Requirements("999", "13.0", 10**6, ("GPU-1",), 0, "99.0", "quadlet", "llama")
+    seen = nvidia_host.examine(host, wanted, Account("llama")).seen
+    assert seen.findings
+    assert nvidia.refusal("auto", seen)
+    assert seen.architectures is not None
+
+
+def test_all_at_once_and_the_worst_first(fake: FakeGpuHost) -> None:
+    fake.healthy(edited(document("h100_driver_580"), compute_mode="Exclusive_Process", pending_ecc="Disabled"))
+    (fake.root / "dev/nvidia-uvm").unlink()
+    fake.kernel_log(XID_79.replace(" 79,", " 94,"))
+    wanted = Requirements(
+        min_driver="590",
+        toolkit_version="13.5",
+        min_free_memory=90000,
+        count=2,
+        compute_capability="10.0",
+        runtime="quadlet",
+    )
+    findings = fake.findings(wanted)
+    assert codes(findings) == [
+        ("gpus_missing", "error"),
+        ("driver_below_minimum", "error"),
+        ("capability_too_low", "error"),
+        ("memory_too_little", "error"),
+        ("cdi_missing", "error"),
+        ("uvm_missing", "warning"),
+        ("gpu_xid", "warning"),
+        ("ecc_mode_pending", "warning"),
+        ("compute_exclusive", "warning"),
+        ("ptx_too_new", "warning"),
+    ]
+    refusal = nvidia.refusal("auto", nvidia.judged("auto", fake.examine(wanted).seen))
+    assert [line.split(":")[0] for line in refusal.splitlines()] == [
+        "nvidia_driver_gpus",
+        "nvidia_driver_min_driver",
+        "nvidia_driver_compute_capability",
+        "nvidia_driver_min_free_memory",
+        "nvidia_driver_runtime",
+    ]

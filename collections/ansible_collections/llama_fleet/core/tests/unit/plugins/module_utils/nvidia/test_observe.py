@@ -1,0 +1,335 @@
+# Copyright: (c) 2026, the llama-fleet authors
+# SPDX-License-Identifier: MIT
+"""GPUs, their driver and their capabilities, out of one call of a real nvidia-smi script that replays what drivers
+print.
+"""
+
+from __future__ import annotations
+
+import re
+import typing
+
+import pytest
+
+from ansible_collections.llama_fleet.core.plugins.module_utils.host import processes
+from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia import observe as nvidia
+from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia import smi as nvidia_smi
+from ansible_collections.llama_fleet.core.tests.unit import waiting
+from ansible_collections.llama_fleet.core.tests.unit.fakes.gpu_host import (
+    H100,
+    FakeGpuHost,
+    check,
+    codes,
+    document,
+    edited,
+)
+
+if typing.TYPE_CHECKING:
+    import pathlib
+
+RTX_4090 = "GPU-1b9e4b6a-7f0d-3c8a-b6a5-0d9f5b7c2e11"
+T4 = "GPU-8c2d7f5e-6a1b-4e3c-9f80-7b6a5d4c3e22"
+GB10 = "GPU-0f4f1b7d-2a6c-5e8b-8d3e-6c5b4a3f2e33"
+MISMATCH = "Failed to initialize NVML: Driver/library version mismatch\nNVML library version: 580.95"
+NO_CONTACT = (
+    "NVIDIA-SMI has failed because it couldn't communicate with the NVIDIA driver. Make sure that the latest "
+    "NVIDIA driver is installed and running."
+)
+ONE_CALL = ["nvidia-smi -q -x"]
+
+
+@pytest.fixture
+def fake(tmp_path: pathlib.Path) -> FakeGpuHost:
+    return FakeGpuHost(tmp_path)
+
+
+def test_one_gpu_by_one_call(fake: FakeGpuHost) -> None:
+    fake.healthy()
+    seen = fake.observe()
+    assert seen.usable
+    assert seen.findings == ()
+    assert seen.driver == nvidia_smi.Driver("580.95.05", "13.0", "580.95.05")
+    (gpu,) = seen.gpus
+    assert (gpu.index, gpu.uuid, gpu.name, gpu.compute_capability) == (0, H100, "NVIDIA H100 80GB HBM3", "9.0")
+    assert (gpu.memory_total_mib, gpu.memory_free_mib, gpu.pci_address) == (81559, 81079, "00000000:65:00.0")
+    assert seen.architectures == ["90-real"]
+    assert fake.calls() == ONE_CALL
+
+
+def test_eight_gpus_by_one_call(fake: FakeGpuHost) -> None:
+    fake.healthy(document("h100_sxm_driver_580", 8), "0000:1b:00.0")
+    seen = fake.observe()
+    assert [(gpu.index, gpu.compute_capability) for gpu in seen.gpus] == [(index, "9.0") for index in range(8)]
+    assert seen.architectures == ["90-real"]
+    assert fake.calls() == ONE_CALL
+
+
+def test_two_different_gpus_keep_the_drivers_order_and_sort_their_architectures(fake: FakeGpuHost) -> None:
+    fake.healthy(
+        document("ada_and_turing_driver_535").replace("<product_architecture>Ada Lovelace</product_architecture>", "")
+    )
+    # The table's order is not relied on, the UUID is; and what the architecture says counts before it.
+    fake.smi(document("ada_and_turing_driver_535"), table=f"{T4}, 1.1\n{RTX_4090}, 8.9")
+    seen = fake.observe()
+    assert [(gpu.index, gpu.name, gpu.compute_capability) for gpu in seen.gpus] == [
+        (0, "NVIDIA GeForce RTX 4090", "8.9"),
+        (1, "Tesla T4", "7.5"),
+    ]
+    assert seen.architectures == ["75-real", "89-real"]
+
+
+def test_architectures_sort_by_number_and_are_unique() -> None:
+    gpus = [
+        nvidia_smi.Gpu(index, f"GPU-{index}", "", capability, 0, 0, "")
+        for index, capability in enumerate(["12.0", "9.0", "12.0", "10.3"])
+    ]
+    assert nvidia.Observation(tuple(gpus)).architectures == ["90-real", "103-real", "120-real"]
+
+
+def test_warnings_around_the_document_are_no_harm(fake: FakeGpuHost) -> None:
+    fake.healthy(f"WARNING: persistence mode is off\n{document('h100_driver_580')}\nWARNING: something")
+    assert fake.observe().usable
+
+
+def test_a_corrupt_inforom_is_a_warning_and_no_end(fake: FakeGpuHost) -> None:
+    fake.healthy()
+    fake.smi(f"{document('h100_driver_580')}\nWARNING: infoROM is corrupted at gpu 0000:65:00.0", 14)
+    seen = fake.observe()
+    assert seen.usable
+    found = "a GPU whose infoROM is corrupted (WARNING: infoROM is corrupted at gpu 0000:65:00.0)"
+    check(seen.findings, "inforom_corrupt", "warning", found, "a sound infoROM", "have the board looked at")
+    fake.smi("no document", 14)
+    assert codes(fake.observe().findings) == [("smi_failed", "error")]
+
+
+def test_one_gpu_of_two_that_does_not_answer_is_a_warning(fake: FakeGpuHost) -> None:
+    fake.healthy(edited(document("h100_sxm_driver_580", 2), total="GPU is lost"))
+    seen = fake.observe()
+    assert seen.usable
+    assert [gpu.index for gpu in seen.gpus] == [1]
+    assert [gpu.index for gpu in seen.listed] == [0, 1]
+    found = "NVIDIA H100 80GB HBM3 at 00000000:1B:00.0, without an answer to driver 580.105.08"
+    check(seen.findings, "gpu_lost", "warning", found, "GPUs that answer the driver", "look for 'Xid' in 'dmesg'")
+
+
+def test_a_gpu_without_a_compute_capability_is_no_gpu(fake: FakeGpuHost) -> None:
+    fake.healthy()
+    fake.smi(document("gb10_driver_610"), table=f"{GB10}, [N/A]")
+    seen = fake.observe()
+    assert codes(seen.findings) == [("gpu_lost", "error")]
+    assert not seen.usable
+
+
+def test_a_driver_that_lists_no_gpu(fake: FakeGpuHost) -> None:
+    nothing = re.sub(r"\t<gpu .*</gpu>\n", "", document("h100_driver_580"), flags=re.DOTALL)
+    fake.smi(nothing)
+    assert codes(fake.observe().findings) == [("no_device", "warning"), ("gpu_lost", "warning")], "there is none"
+    fake.smi(document("gb10_driver_610"), table=f"{GB10}, [N/A]")
+    assert codes(fake.observe().findings) == [("gpu_lost", "error")], "there is one, though not on a bus that we see"
+    fake.device()
+    fake.smi(nothing)
+    found = "no GPU, without an answer to driver 580.95.05"
+    check(fake.observe().findings, "gpu_lost", "error", found, "GPUs that answer the driver", "'Xid' in 'dmesg'")
+
+
+def test_versions_of_driver_610_and_memory_that_is_not_told(fake: FakeGpuHost) -> None:
+    fake.healthy()
+    fake.smi(document("gb10_driver_610"), table=f"{GB10}, 12.1")
+    seen = fake.observe()
+    assert seen.driver == nvidia_smi.Driver("610.43.02", "13.3", "580.95.05")
+    assert (seen.gpus[0].memory_total_mib, seen.gpus[0].memory_free_mib) == (0, 0)
+
+
+def test_no_device(fake: FakeGpuHost) -> None:
+    fake.device(vendor="0x8086", pci_class="0x030000")
+    seen = fake.observe()
+    assert (seen.usable, seen.driver) == (False, None)
+    check(
+        seen.findings,
+        "no_device",
+        "warning",
+        "no NVIDIA device on the PCI bus",
+        "an NVIDIA GPU",
+        "install one, pass it through",
+    )
+    assert nvidia.refusal("auto", nvidia.judged("auto", seen)) == ""
+    refusal = nvidia.refusal("required", nvidia.judged("required", seen))
+    assert refusal.startswith("nvidia_driver_gpu: found no NVIDIA device on the PCI bus, wanted an NVIDIA GPU; ")
+
+
+@pytest.mark.parametrize("pci_class", ["0x040300", "0x0c0330", "0x068000"], ids=["audio", "usb", "nvswitch"])
+def test_other_functions_of_nvidia_are_no_gpu(fake: FakeGpuHost, pci_class: str) -> None:
+    fake.device(pci_class=pci_class)
+    assert codes(fake.observe().findings) == [("no_device", "warning")]
+
+
+def test_a_device_file_counts_where_the_bus_is_not_visible(fake: FakeGpuHost) -> None:
+    fake.nodes("nvidia0", "nvidiactl")
+    seen = fake.observe()
+    assert [device.address for device in seen.devices] == ["/dev/nvidia0"]
+    assert codes(seen.findings) == [("no_driver", "error")]
+
+
+def test_a_gpu_without_a_pci_bus_is_used_if_the_driver_lists_it(fake: FakeGpuHost) -> None:
+    fake.smi(document("h100_driver_580"))  # as on WSL
+    assert fake.observe().usable
+
+
+def test_device_without_a_driver(fake: FakeGpuHost) -> None:
+    fake.device(driver="")
+    found = "the NVIDIA device 0000:65:00.0, but no NVIDIA driver"
+    check(
+        fake.observe().findings, "no_driver", "error", found, "525 or newer, 580 for CUDA 13", "distribution's packages"
+    )
+
+
+def test_device_and_kernel_module_without_user_space(fake: FakeGpuHost) -> None:
+    fake.device()
+    fake.module("535.183.06")
+    seen = fake.observe()
+    found = "the NVIDIA device 0000:65:00.0 and kernel module 535.183.06, but no nvidia-smi"
+    check(seen.findings, "no_nvidia_smi", "error", found, "user space", "--gpus all")
+    assert seen.driver == nvidia_smi.Driver("", "", "535.183.06")
+
+
+@pytest.mark.parametrize(
+    ("text", "exit_code", "code", "wanted", "fix"),
+    [
+        (MISMATCH, 18, "driver_mismatch", "of the same version", "reboot the host, or stop all that uses the GPUs"),
+        (NO_CONTACT, 9, "driver_not_loaded", "loaded nvidia kernel module", "modprobe nvidia"),
+        (
+            "Failed to initialize NVML: Driver Not Loaded",
+            9,
+            "driver_not_loaded",
+            "loaded nvidia kernel module",
+            "modprobe nvidia",
+        ),
+        (
+            "Failed to initialize NVML: Unknown Error",
+            255,
+            "gpu_revoked",
+            "still holds its GPUs",
+            "restart the container",
+        ),
+        ("Failed to initialize NVML: Insufficient Permissions", 4, "no_permission", "may open /dev/nvidia*", "sudo"),
+        (
+            "Unable to determine the device handle for GPU0000:65:00.0: Unknown Error",
+            255,
+            "gpu_off_bus",
+            "a GPU that answers",
+            "Xid",
+        ),
+        (
+            "Unable to determine the device handle for GPU 0000:65:00.0: GPU requires reset",
+            16,
+            "gpu_off_bus",
+            "a GPU that answers",
+            "reboot",
+        ),
+        ("GPU requires a reset", 16, "gpu_reset_needed", "needs no reset", "--gpu-reset"),
+        ("No devices were found", 6, "no_usable_gpu", "at least one GPU", "dmesg"),
+        ("No devices were found", 0, "no_usable_gpu", "at least one GPU", "dmesg"),
+        ("Segmentation fault", 139, "smi_failed", "a working 'nvidia-smi -q -x'", "by hand"),
+        ("", 1, "smi_failed", "a working 'nvidia-smi -q -x'", "by hand"),
+    ],
+)
+@pytest.mark.parametrize("stream", ["stdout", "stderr"])
+def test_failures_of_nvidia_smi(
+    fake: FakeGpuHost, text: str, exit_code: int, code: str, wanted: str, fix: str, stream: str
+) -> None:
+    if stream == "stderr" and not exit_code:
+        return
+    fake.device()
+    fake.module()
+    fake.smi(*((text, exit_code) if stream == "stdout" else ("", exit_code, "", 0, text)))
+    seen = fake.observe()
+    said = " ".join(text.split()) or "no message"
+    check(
+        seen.findings,
+        code,
+        "error",
+        f"nvidia-smi with exit code {exit_code} ({said}) and kernel module 580.95.05",
+        wanted,
+        fix,
+    )
+    assert len(seen.findings) == 1
+    assert not seen.usable
+
+
+def test_a_failing_nvidia_smi_without_a_device_does_not_stop_a_cpu_host(fake: FakeGpuHost) -> None:
+    fake.smi(NO_CONTACT, 9)
+    seen = fake.observe()
+    assert codes(seen.findings) == [("no_device", "warning"), ("driver_not_loaded", "warning")]
+    assert nvidia.refusal("auto", nvidia.judged("auto", seen)) == ""
+    # A host that has to have a GPU hears of both at once.
+    assert len(nvidia.refusal("required", nvidia.judged("required", seen)).splitlines()) == 2
+
+
+def test_a_device_that_cannot_be_used_stops_auto_and_names_the_way_out(fake: FakeGpuHost) -> None:
+    fake.device()
+    fake.smi(MISMATCH, 18)
+    refusal = nvidia.refusal("auto", nvidia.judged("auto", fake.observe()))
+    assert "NVML library version: 580.95" in refusal
+    assert refusal.endswith("nvidia_driver_gpu=none accepts the CPU.")
+
+
+def test_a_hanging_nvidia_smi_is_left_within_the_limit(
+    fake: FakeGpuHost, monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path
+) -> None:
+    monkeypatch.setattr(nvidia, "TIME_LIMIT", 0.3)
+    fake.device()
+    # The child of the script holds its output open and would be waited for by a plain kill.
+    fake.program("nvidia-smi", f"sleep 3600 &\necho $! > {tmp_path}/child\nsleep 3600")
+    seen = fake.observe()
+    child = int((tmp_path / "child").read_text(encoding="ascii"))
+    waiting.until(lambda: not processes.find(child))
+    check(
+        seen.findings,
+        "smi_hangs",
+        "error",
+        "an nvidia-smi that did not end within 0.3 s",
+        "an answer of the driver",
+        "reboot the host",
+    )
+
+
+@pytest.mark.parametrize(("version", "found"), [("524.255.99", ["driver_too_old"]), ("525.0.0", []), ("525.60.13", [])])
+def test_the_oldest_driver_is_used(fake: FakeGpuHost, version: str, found: list[str]) -> None:
+    fake.healthy(edited(document("h100_driver_580"), driver_version=version))
+    seen = fake.observe()
+    assert [finding.code for finding in seen.findings if finding.code == "driver_too_old"] == found
+    assert bool(seen.gpus) is not bool(found)
+
+
+def test_a_driver_too_old_to_be_used(fake: FakeGpuHost) -> None:
+    fake.healthy(document("v100_driver_470"), "0000:3b:00.0")
+    seen = fake.observe()
+    check(
+        seen.findings,
+        "driver_too_old",
+        "error",
+        "NVIDIA driver 470.256.02",
+        "525 or newer",
+        "580 or newer runs CUDA 13",
+    )
+    assert seen.driver == nvidia_smi.Driver("470.256.02", "11.4", "580.95.05")
+    assert (seen.gpus, [gpu.name for gpu in seen.listed]) == ((), ["Tesla V100S-PCIE-32GB"])
+    assert fake.calls() == ONE_CALL
+
+
+@pytest.mark.parametrize(
+    "log",
+    ["", "<nvidia_smi_log><gpu></nvidia_smi_log>", document("h100_driver_580")[:-40]],
+    ids=["empty", "not well formed", "cut"],
+)
+def test_unreadable_output(fake: FakeGpuHost, log: str) -> None:
+    fake.healthy()
+    fake.smi(log)
+    (finding,) = fake.observe().findings
+    assert (finding.code, finding.severity, finding.wanted) == (
+        "smi_unreadable",
+        "error",
+        "the XML of 'nvidia-smi -q -x'",
+    )
+    assert finding.found.startswith("output of nvidia-smi that cannot be read (")
+    assert "half upgraded" in finding.fix

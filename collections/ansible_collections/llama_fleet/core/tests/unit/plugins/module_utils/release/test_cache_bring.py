@@ -1,0 +1,221 @@
+# Copyright: (c) 2026, the llama-fleet authors
+# SPDX-License-Identifier: MIT
+"""Packed releases brought from a folder and from a real web server."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import typing
+
+import pytest
+
+from ansible_collections.llama_fleet.core.plugins.module_utils.host import files
+from ansible_collections.llama_fleet.core.plugins.module_utils.host.commands import Result, run
+from ansible_collections.llama_fleet.core.plugins.module_utils.problems import ProblemError
+from ansible_collections.llama_fleet.core.plugins.module_utils.progress import Progress
+from ansible_collections.llama_fleet.core.plugins.module_utils.release import cache as release_cache
+from ansible_collections.llama_fleet.core.plugins.module_utils.release import pack as release_pack
+from ansible_collections.llama_fleet.core.plugins.module_utils.untrusted import Plain
+from ansible_collections.llama_fleet.core.tests.unit.fakes.packed import borrow, make_key
+from ansible_collections.llama_fleet.core.tests.unit.fakes.runner import FakeRunner
+from ansible_collections.llama_fleet.core.tests.unit.fakes.site import NAME, NEW, OLD, Handler, Site, fill, find, served
+
+if typing.TYPE_CHECKING:
+    import pathlib
+
+
+@pytest.fixture(scope="module")
+def web(tmp_path_factory: pytest.TempPathFactory) -> typing.Iterator[tuple[pathlib.Path, str]]:
+    root = tmp_path_factory.mktemp("site")
+    with served(root) as url:
+        yield root, url
+
+
+@pytest.fixture(scope="module")
+def packed(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+    folder = tmp_path_factory.mktemp("packed")
+    for name in ("builder", "other"):
+        make_key(folder / name)
+    fill(folder / "site", folder / "builder")
+    return folder / "site"
+
+
+@pytest.fixture
+def site(tmp_path: pathlib.Path, web: tuple[pathlib.Path, str], packed: pathlib.Path) -> Site:
+    root, url = web
+    shutil.copytree(packed, root / tmp_path.name)
+    Handler.asked.clear()
+    return Site(
+        root / tmp_path.name,
+        f"{url}/{tmp_path.name}",
+        *((packed.parent / f"{name}.pub").read_text(encoding="utf-8").strip() for name in ("builder", "other")),
+    )
+
+
+def bring(site: Site, kind: str, folder: pathlib.Path, *trusted: str) -> bytes:
+    cached = find(site.location(kind))
+    assert cached
+    with release_cache.bring(cached, folder, trusted, Progress(), run) as archive:
+        return archive.read()
+
+
+@pytest.mark.parametrize("trusting", [False, True])
+@pytest.mark.parametrize("kind", ["url", "folder"])
+def test_brought_and_verified(site: Site, tmp_path: pathlib.Path, kind: str, trusting: bool) -> None:
+    cached = find(site.location(kind))
+    assert cached
+    with release_cache.bring(
+        cached, tmp_path / "here", [site.other, site.builder] if trusting else [], Progress(), run
+    ) as archive:
+        assert release_pack.unpack(archive, "there/x", tmp_path / "staged", borrow, Progress())["fingerprint"] == OLD
+    assert not (tmp_path / "here").exists() or list((tmp_path / "here").iterdir()) == []
+    assert (site.folder / f"{NAME}.tar.zst").is_file()
+    paths = ["index.json", *([f"{NAME}.tar.zst.sig"] if trusting else []), f"{NAME}.tar.zst"]
+    assert Handler.asked == ([f"/{site.folder.name}/{path}" for path in paths] if kind == "url" else [])
+
+
+def test_what_is_there_already_is_not_fetched_again(site: Site, tmp_path: pathlib.Path) -> None:
+    right = (site.folder / f"{NAME}.tar.zst").read_bytes()
+    for there, asked in ((right, 1), (b"damaged", 2)):
+        (tmp_path / f"{NAME}.tar.zst").write_bytes(there)
+        Handler.asked.clear()
+        assert bring(site, "url", tmp_path) == right
+        assert len(Handler.asked) == asked
+
+
+def change(site: Site) -> None:
+    path = site.folder / f"{NAME}.tar.zst"
+    path.write_bytes(path.read_bytes()[:-1] + b"?")
+
+
+def truncate(site: Site) -> None:
+    path = site.folder / f"{NAME}.tar.zst"
+    path.write_bytes(path.read_bytes()[:-1])
+
+
+def remove(site: Site) -> None:
+    (site.folder / f"{NAME}.tar.zst").unlink()
+
+
+@pytest.mark.parametrize("trusting", [False, True])
+@pytest.mark.parametrize("kind", ["url", "folder"])
+@pytest.mark.parametrize("damage", [change, truncate, remove])
+def test_an_archive_that_is_not_the_one_listed(
+    site: Site, tmp_path: pathlib.Path, kind: str, damage: typing.Callable[[Site], None], trusting: bool
+) -> None:
+    damage(site)
+    sums = rf"found sha256 [0-9a-f]{{64}} of .*{NAME}.tar.zst, wanted sha256"
+    gone = (
+        rf"found HTTP status 404 from {site.url}/{NAME}.tar.zst"
+        if kind == "url"
+        else rf"found {site.folder}/{NAME}.tar.zst, which cannot be read or copied"
+    )
+    with pytest.raises(ProblemError, match=f"^llama_cpp_cache: {gone if damage is remove else sums}"):
+        bring(site, kind, tmp_path / "here", *([site.builder] if trusting else []))
+    assert not (tmp_path / "here" / f"{NAME}.tar.zst").exists()
+
+
+def test_changed_bytes_with_a_changed_sum_are_not_trusted(site: Site, tmp_path: pathlib.Path) -> None:
+    """Whoever can write to the location can write its index too."""
+    change(site)
+    index = files.read_json(site.folder / "index.json", Plain()) or {}
+    index["releases"][NAME]["sha256"] = files.sha256_of(site.folder / f"{NAME}.tar.zst")
+    files.write_json(site.folder / "index.json", index)
+    for kind in ("url", "folder"):
+        with pytest.raises(
+            ProblemError, match=rf"^llama_cpp_cache: found {NAME}.tar.zst, whose signature by the builder does not hold"
+        ):
+            bring(site, kind, tmp_path / "here", site.builder)
+        assert list((tmp_path / "here").iterdir()) == []
+
+
+@pytest.mark.parametrize("kind", ["url", "folder"])
+def test_who_is_not_trusted_sends_nothing(site: Site, tmp_path: pathlib.Path, kind: str) -> None:
+    with pytest.raises(ProblemError, match=r"^llama_cpp_cache: found .*\.sig, which is by ssh-ed25519 SHA256:"):
+        bring(site, kind, tmp_path / "here", site.other)
+    assert f"/{site.folder.name}/{NAME}.tar.zst" not in Handler.asked
+    (site.folder / f"{NAME}.tar.zst.sig").unlink()
+    with pytest.raises(ProblemError, match=r"^llama_cpp_cache: found .*\.sig, which is not there or no signature"):
+        bring(site, kind, tmp_path / "here", site.builder)
+    Handler.asked.clear()
+    unsigned = find(site.location(kind), fingerprint=NEW)
+    assert unsigned
+    with pytest.raises(
+        ProblemError, match=rf"^llama_cpp_cache: found {unsigned.reference}, which is not signed, wanted"
+    ):
+        start(release_cache.bring(unsigned, tmp_path / "here", [site.builder], Progress(), run))
+    assert len(Handler.asked) <= 1
+    assert not list(tmp_path.glob("here/*"))
+
+
+def test_a_signer_that_is_no_key_is_told_before_anything_is_read(site: Site, tmp_path: pathlib.Path) -> None:
+    cached = find(site.url)
+    assert cached
+    Handler.asked.clear()
+    with pytest.raises(ProblemError, match=r"^llama_cpp_trusted_signers: found 'nobody'"):
+        start(release_cache.bring(cached, tmp_path, ["nobody"], Progress(), run))
+    assert Handler.asked == []
+
+
+def test_nothing_is_fetched_that_could_not_be_verified(site: Site, tmp_path: pathlib.Path) -> None:
+    cached = find(site.url)
+    assert cached
+    Handler.asked.clear()
+    with pytest.raises(ProblemError, match=r"^ssh-keygen: found no such program"):
+        start(release_cache.bring(cached, tmp_path, [site.builder], Progress(), FakeRunner(Result(1, "", ""))))
+    assert Handler.asked == []
+
+
+@pytest.mark.parametrize("trusting", [False, True])
+@pytest.mark.parametrize("swap", ["another file in its place", "other bytes in it"])
+def test_what_is_verified_is_what_is_unpacked(site: Site, tmp_path: pathlib.Path, swap: str, trusting: bool) -> None:
+    """Whoever writes to the folder right after the verification changes nothing."""
+    cached = find(str(site.folder))
+    assert cached
+    path = site.folder / f"{NAME}.tar.zst"
+    path.chmod(0o666)
+    with release_cache.bring(cached, tmp_path / "here", [site.builder] if trusting else [], Progress(), run) as archive:
+        if swap == "another file in its place":
+            path.unlink()
+        path.write_bytes(b"evil")
+        assert release_pack.unpack(archive, "there/x", tmp_path / "staged", borrow, Progress())["fingerprint"] == OLD
+
+
+def start(opening: typing.ContextManager[object]) -> None:
+    with opening:
+        pytest.fail("it was brought")
+
+
+@pytest.mark.parametrize("name", ["", "..", "a%2Fb", ".hidden"])
+def test_names_that_could_lead_elsewhere_are_not_used(
+    site: Site, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    targets: list[pathlib.Path] = []
+    monkeypatch.setattr(release_cache, "fetch", lambda _url, target, *_more, **_named: targets.append(target))
+    with pytest.raises(ProblemError, match="which cannot be read or copied"):
+        start(release_cache.obtain(f"{site.url}/{name}", "0" * 64, tmp_path, [], Progress(), run, "llama_cpp_source"))
+    (target,) = targets
+    assert re.fullmatch(re.escape(str(tmp_path)) + r"/[0-9a-f]{16}\.tar\.zst", str(target))
+
+
+def test_a_path_needs_no_sum(site: Site, tmp_path: pathlib.Path) -> None:
+    path = site.folder / f"{NAME}.tar.zst"
+    with release_cache.obtain(str(path), "", tmp_path, [], Progress(), run, "llama_cpp_source") as archive:
+        assert archive.read() == path.read_bytes()
+    with pytest.raises(ProblemError, match=r"^llama_cpp_source: found .*/none.tar.zst, which cannot be read or copied"):
+        start(
+            release_cache.obtain(str(tmp_path / "none.tar.zst"), "", tmp_path, [], Progress(), run, "llama_cpp_source")
+        )
+
+
+def test_an_answer_that_breaks_off_goes_on_at_the_next_run(
+    site: Site, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    part = tmp_path / f"{NAME}.tar.zst.part"
+    part.write_bytes((site.folder / f"{NAME}.tar.zst").read_bytes()[:500])
+    seen: list[int] = []
+    monkeypatch.setattr(Progress, "update", lambda _self, done, _total, _unit: seen.append(done))
+    bring(site, "url", tmp_path)
+    assert seen[0] == 500
+    assert seen[-1] == (site.folder / f"{NAME}.tar.zst").stat().st_size

@@ -1,0 +1,329 @@
+# Copyright: (c) 2026, the llama-fleet authors
+# SPDX-License-Identifier: MIT
+"""Packing, with the real zstandard and ssh-keygen."""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import re
+import shutil
+import tarfile
+import typing
+
+import pytest
+import zstandard
+
+from ansible_collections.llama_fleet.core.plugins.module_utils.host import cpus, files
+from ansible_collections.llama_fleet.core.plugins.module_utils.host.commands import run
+from ansible_collections.llama_fleet.core.plugins.module_utils.problems import ProblemError
+from ansible_collections.llama_fleet.core.plugins.module_utils.progress import Progress
+from ansible_collections.llama_fleet.core.plugins.module_utils.release import archive as release_archive
+from ansible_collections.llama_fleet.core.plugins.module_utils.release import pack as release_pack
+from ansible_collections.llama_fleet.core.plugins.module_utils.release import signature as release_signature
+from ansible_collections.llama_fleet.core.plugins.module_utils.untrusted import Plain
+from ansible_collections.llama_fleet.core.tests.unit.fakes import packed as fake_packed
+from ansible_collections.llama_fleet.core.tests.unit.fakes.packed import Host, make_key
+
+if typing.TYPE_CHECKING:
+    import pathlib
+
+NAME = "b77-fefefefefefe"
+
+
+@pytest.fixture(scope="module")
+def key(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+    path = tmp_path_factory.mktemp("key") / "key"
+    make_key(path)
+    return path
+
+
+@pytest.fixture
+def host(tmp_path: pathlib.Path, key: pathlib.Path) -> Host:
+    return Host(tmp_path, fake_packed.publish(tmp_path / "root"), tmp_path / "packed", key)
+
+
+def test_a_packed_release_unpacks_to_the_same(host: Host) -> None:
+    assert host.plan()
+    packed, changed = host.pack()
+    assert changed
+    assert packed == release_pack.Packed(
+        host.folder / f"{NAME}.tar.zst", files.sha256_of(packed.archive), packed.archive.stat().st_size, False
+    )
+    staged = host.root / "staged"
+    manifest = fake_packed.unpack(packed.archive, staged)
+    assert (
+        manifest
+        == files.read_json(host.release / "manifest.json", Plain())
+        == files.read_json(host.folder / f"{NAME}.json", Plain())
+    )
+    assert not (staged / "manifest.json").exists()
+    for name in [*manifest["files"], *manifest["links"]]:
+        assert (staged / name).read_bytes() == (host.release / name).read_bytes()
+        assert os.path.islink(staged / name) == (name in manifest["links"])
+    assert (staged / "bin" / "llama-server").stat().st_mode & 0o777 == 0o755
+    assert (staged / "licenses" / "LICENSE").stat().st_mode & 0o777 == 0o644
+
+
+def test_both_ways_tell_how_far_they_are(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[tuple[int, int, str]] = []
+    monkeypatch.setattr(Progress, "update", lambda _self, *values: told.append(values))
+    packed, _changed = host.pack()
+    packing = told.copy()
+    fake_packed.unpack(packed.archive, host.root / "staged")
+    size = sum(map(len, fake_packed.FILES.values()))
+    for steps in (packing, told[len(packing) :]):
+        assert steps == sorted(steps)
+        assert steps[-1] == (size, size, "bytes")
+
+
+def test_nothing_to_do_the_second_time(host: Host) -> None:
+    """Known without a look into the release's files or the archive."""
+    packed, _changed = host.pack(host.key)
+    assert packed.signed
+    content = [path for path in (*host.release.rglob("bin/*"), packed.archive) if path.is_file()]
+    for path in content:
+        size = path.stat().st_size
+        path.write_bytes(b"?" * size)
+    before = {path: path.stat().st_mtime_ns for path in host.folder.iterdir()}
+    for key in (None, host.key):
+        assert host.plan(key) is False
+        assert host.pack(key) == (packed, False)
+    assert {path: path.stat().st_mtime_ns for path in host.folder.iterdir()} == before
+
+
+def test_a_plan_touches_nothing(host: Host) -> None:
+    assert host.plan(host.key)
+    assert not host.folder.exists()
+
+
+def test_the_archive_is_the_same_wherever_it_is_packed(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    packed, _changed = host.pack()
+    other = fake_packed.publish(host.root / "other")
+    for path in other.rglob("*"):
+        os.utime(path, (1, 1), follow_symlinks=False)
+    monkeypatch.setattr(cpus, "observe", lambda: cpus.Cpus(7, 7))
+    shutil.rmtree(host.folder)
+    assert host.pack(release=other)[0].sha256 == packed.sha256
+    with (
+        packed.archive.open("rb") as archive,
+        tarfile.open(fileobj=io.BytesIO(zstandard.ZstdDecompressor().stream_reader(archive).read())) as tar,
+    ):
+        members = tar.getmembers()
+    assert [member.name for member in members] == [
+        "manifest.json",
+        *sorted([*fake_packed.FILES, *fake_packed.LINKS, "bin/more"]),
+    ]
+    assert {(member.uid, member.gid, member.uname, member.gname, member.mtime) for member in members} == {
+        (0, 0, "", "", 315532800)
+    }
+
+
+def test_the_index_tells_what_is_there(host: Host) -> None:
+    packed, _changed = host.pack()
+    another = fake_packed.publish(host.root / "root", fingerprint="ab" * 32, compiler="clang 21")
+    host.pack(host.key, another)
+    listed = host.listed()
+    assert sorted(listed) == ["b77-abababababab", NAME]
+    assert listed[NAME].pop("packed") > 1_700_000_000
+    assert listed[NAME] == {
+        "fingerprint": "fe" * 32,
+        "parts": fake_packed.PARTS,
+        "sha256": packed.sha256,
+        "size": packed.size,
+        "signed": False,
+    }
+    assert listed["b77-abababababab"]["signed"]
+    assert listed["b77-abababababab"]["parts"]["compiler"] == "clang 21"
+    kinds = [f"{name}.{kind}" for name in listed for kind in ("tar.zst", "json")]
+    assert host.names() == sorted([".lock", "index.json", *kinds, "b77-abababababab.tar.zst.sig"])
+    assert {path.name: path.stat().st_mode & 0o777 for path in host.folder.glob("[!.]*")} == dict.fromkeys(
+        host.names()[1:], 0o644
+    )
+
+
+def test_a_release_that_is_signed_later_keeps_its_bytes(host: Host, key: pathlib.Path) -> None:
+    unsigned, _changed = host.pack()
+    assert host.plan(host.key)
+    signed, changed = host.pack(host.key)
+    assert (changed, signed.signed, signed.sha256) == (True, True, unsigned.sha256)
+    signature = signed.archive.with_name(f"{NAME}.tar.zst.sig")
+    public = key.with_name("key.pub").read_text(encoding="utf-8")
+    assert release_signature.verify(signed.archive, signature, [public], run, "") == "the key"
+    assert host.listed()[NAME]["signed"] is True
+
+
+@pytest.mark.parametrize("form", ["RFC4716", "PEM"])
+def test_another_key_signs_anew_where_keys_can_be_told_apart(host: Host, form: str) -> None:
+    host.pack(host.key)
+    other = host.root / "other"
+    public = make_key(other, "ecdsa", form=form)
+    assert host.plan(other) is (form == "RFC4716")
+    packed, changed = host.pack(other)
+    assert changed is (form == "RFC4716")
+    assert (
+        release_signature.signed_by(packed.archive.with_name(f"{NAME}.tar.zst.sig")) == " ".join(public.split()[:2])
+    ) is changed
+
+
+@pytest.mark.parametrize("damage", ["archive", "truncated", "manifest", "signature", "not listed"])
+def test_what_is_damaged_is_packed_again(host: Host, damage: str) -> None:
+    packed, _changed = host.pack(host.key)
+    whole = packed.archive.read_bytes()
+    signature = packed.archive.with_name(f"{NAME}.tar.zst.sig")
+    if damage == "archive":
+        packed.archive.unlink()
+    elif damage == "truncated":
+        packed.archive.write_bytes(whole[:-1])
+    elif damage == "manifest":
+        (host.folder / f"{NAME}.json").write_text("{}", encoding="utf-8")
+    elif damage == "signature":
+        signature.write_text("", encoding="utf-8")
+    else:
+        (host.folder / "index.json").write_text('{"format": 1, "releases": {}}', encoding="utf-8")
+    # Without the key the signature stays if it is one of these bytes.
+    kept = damage in ("archive", "truncated", "manifest")
+    again, changed = host.pack()
+    assert (changed, again.signed, signature.exists()) == (True, kept, kept or damage == "signature")
+    assert host.plan(host.key) is not kept
+    assert host.pack(host.key)[0].signed
+    assert packed.archive.read_bytes() == whole
+
+
+def test_hosts_that_share_a_folder_do_not_pack_in_turn(host: Host) -> None:
+    """Two builds of the same fingerprint need not have the same bytes."""
+    packed, _changed = host.pack(host.key)
+    other = fake_packed.publish(host.root / "other", b"other bytes")
+    assert release_pack.plan_pack(other, host.folder, host.key) is False
+    assert host.pack(host.key, other) == (packed, False)
+
+
+def test_other_bytes_do_not_keep_the_signature(host: Host) -> None:
+    old, _changed = host.pack(host.key)
+    (host.folder / f"{NAME}.json").unlink()
+    new, changed = host.pack(release=fake_packed.publish(host.root / "other", b"other bytes"))
+    assert (changed, new.signed) == (True, False)
+    assert old.sha256 != new.sha256 == files.sha256_of(new.archive) == host.listed()[NAME]["sha256"]
+    assert not new.archive.with_name(f"{NAME}.tar.zst.sig").exists()
+
+
+@pytest.mark.parametrize("where", ["index.json", f"{NAME}.json"])
+def test_another_release_of_the_same_name_is_replaced(host: Host, where: str) -> None:
+    host.pack()
+    path = host.folder / where
+    path.write_text(path.read_text(encoding="utf-8").replace("fe" * 32, "fe" * 31 + "aa"), encoding="utf-8")
+    assert host.plan()
+    assert host.pack()[1]
+    assert host.listed()[NAME]["fingerprint"] == "fe" * 32
+    assert not host.plan()
+
+
+def test_a_lost_index_is_made_anew_from_the_folder(host: Host) -> None:
+    host.pack(host.key)
+    before = host.listed()
+    (host.folder / "index.json").unlink()
+    (host.folder / "b1-stray.tar.zst").write_bytes(b"of nobody")
+    another = fake_packed.publish(host.root / "root", fingerprint="ab" * 32)
+    host.pack(release=another)
+    assert host.listed()[NAME] == before[NAME]
+    assert sorted(host.listed()) == ["b77-abababababab", NAME]
+
+
+def test_what_is_gone_from_the_folder_goes_from_the_index(host: Host) -> None:
+    packed, _changed = host.pack()
+    packed.archive.unlink()
+    host.pack(release=fake_packed.publish(host.root / "root", fingerprint="ab" * 32))
+    assert list(host.listed()) == ["b77-abababababab"]
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("<html>", "a file that is not JSON"),
+        ("[]", "JSON, but no index of packed releases"),
+        ('{"format": 2, "releases": {}}', "an index of format 2, where this version of llama-fleet reads 1"),
+        (
+            '{"format": 1, "releases": {"../b1": {}}}',
+            "an index in which a name in releases is '../b1', expected a text like [A-Za-z0-9][A-Za-z0-9._+-]{0,199}",
+        ),
+    ],
+)
+def test_an_index_of_somebody_else_stays(host: Host, text: str, found: str) -> None:
+    host.folder.mkdir()
+    (host.folder / "index.json").write_text(text, encoding="utf-8")
+    for call in (host.plan, host.pack):
+        with pytest.raises(
+            ProblemError, match=f"^llama_cpp_pack_to: found .*/packed/index.json with {re.escape(found)}, wanted"
+        ):
+            call()
+    assert host.names() == ["index.json"]
+    assert (host.folder / "index.json").read_text(encoding="utf-8") == text
+
+
+@pytest.mark.parametrize("damage", ["size", "bytes", "gone", "no manifest"])
+def test_a_damaged_release_is_not_packed(host: Host, damage: str) -> None:
+    program = host.release / "bin" / "llama-server"
+    if damage == "no manifest":
+        (host.release / "manifest.json").unlink()
+    elif damage == "gone":
+        program.unlink()
+    else:
+        program.write_bytes(program.read_bytes()[:-1] + (b"?" if damage == "bytes" else b""))
+    with pytest.raises(ProblemError, match=r"^release: found .*, wanted a whole release"):
+        host.pack()
+    assert not host.folder.exists() or host.names() == [".lock"]
+
+
+def test_names_that_would_lead_elsewhere(host: Host) -> None:
+    manifest = files.read_json(host.release / "manifest.json", Plain()) or {}
+    files.write_json(host.release / "manifest.json", {**manifest, "build": "../b77"})
+    with pytest.raises(ProblemError, match=r"^release: found"):
+        host.plan()
+
+
+@pytest.mark.parametrize("place", ["file", "not ours", "closed", "full"])
+def test_a_folder_that_takes_nothing(host: Host, monkeypatch: pytest.MonkeyPatch, place: str) -> None:
+    if place == "file":
+        host.folder.write_text("a file", encoding="utf-8")
+    elif place == "not ours":
+        monkeypatch.setattr(os, "access", lambda *_arguments: False)
+    elif place == "closed":
+        monkeypatch.setattr(release_pack, "locked", lambda *_arguments: os.stat("/nonexistent"))
+    else:
+        monkeypatch.setattr(release_archive.HashingFile, "_file", Full(), raising=False)
+    told = {"full": "disk space: found no space left", "not ours": "llama_cpp_pack_to: found .*, which this user"}
+    with pytest.raises(ProblemError, match=f"^{told.get(place, 'llama_cpp_pack_to: found')}"):
+        host.pack()
+    assert not host.folder.is_dir() or host.names() == [".lock"]
+
+
+class Full:
+    """A file on a full disk, whatever it is set to."""
+
+    def __get__(self, _instance: object, _owner: object) -> Full:
+        return self
+
+    def __set__(self, _instance: object, _value: object) -> None:
+        pass
+
+    def write(self, _data: bytes) -> typing.NoReturn:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_a_key_that_cannot_sign_leaves_the_folder_as_it_was(host: Host) -> None:
+    host.pack()
+    before = {path: path.read_bytes() for path in host.folder.iterdir()}
+    locked = host.root / "locked"
+    make_key(locked, passphrase="hidden")
+    with pytest.raises(ProblemError, match=r"^llama_cpp_signing_key: found"):
+        host.pack(locked)
+    assert {path: path.read_bytes() for path in host.folder.iterdir()} == before
+    with pytest.raises(ProblemError, match=r"^llama_cpp_signing_key: found"):
+        host.plan(host.root / "none")
+
+
+def test_the_private_key_is_nowhere(host: Host) -> None:
+    host.pack(host.key)
+    secret = host.key.read_text(encoding="utf-8").splitlines()[2]
+    assert [path for path in host.root.rglob("*") if path.is_file() and secret.encode() in path.read_bytes()] == []

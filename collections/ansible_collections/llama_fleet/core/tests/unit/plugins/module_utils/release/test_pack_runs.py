@@ -1,0 +1,136 @@
+# Copyright: (c) 2026, the llama-fleet authors
+# SPDX-License-Identifier: MIT
+"""Runs that pack into the same folder at once, and runs that are killed."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import hashlib
+import os
+import pathlib
+import shutil
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from ansible_collections.llama_fleet.core.plugins.module_utils.host import files
+from ansible_collections.llama_fleet.core.plugins.module_utils.host.commands import run
+from ansible_collections.llama_fleet.core.plugins.module_utils.progress import parse
+from ansible_collections.llama_fleet.core.plugins.module_utils.release import pack as release_pack
+from ansible_collections.llama_fleet.core.plugins.module_utils.release import signature as release_signature
+from ansible_collections.llama_fleet.core.tests.unit import waiting
+from ansible_collections.llama_fleet.core.tests.unit.fakes import packed as fake_packed
+from ansible_collections.llama_fleet.core.tests.unit.fakes.packed import Host, make_key
+
+NAME = "b77-fefefefefefe"
+COLLECTIONS = str(pathlib.Path(release_pack.__file__).parents[6])
+
+
+@pytest.fixture(scope="module")
+def key(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+    path = tmp_path_factory.mktemp("key") / "key"
+    make_key(path)
+    return path
+
+
+@pytest.fixture
+def host(tmp_path: pathlib.Path, key: pathlib.Path) -> Host:
+    return Host(tmp_path, fake_packed.publish(tmp_path / "root"), tmp_path / "packed", key)
+
+
+def test_two_at_once_pack_once(host: Host) -> None:
+    program = (
+        "import pathlib, sys\n"
+        "from ansible_collections.llama_fleet.core.plugins.module_utils.tools import import_or_install as borrowed\n"
+        "from ansible_collections.llama_fleet.core.plugins.module_utils.release import pack as release_pack\n"
+        "from ansible_collections.llama_fleet.core.plugins.module_utils.host.commands import run\n"
+        "from ansible_collections.llama_fleet.core.plugins.module_utils.progress import Progress\n"
+        "release, folder, progress = map(pathlib.Path, sys.argv[1:])\n"
+        "lend = borrowed.borrower(folder, '', '', Progress())\n"
+        "print(release_pack.pack(release, folder, None, lend, Progress(str(progress)), run)[1])\n"
+    )
+
+    def waits(progress: pathlib.Path) -> bool:
+        return progress.exists() and "waiting for another run" in getattr(
+            parse(progress.read_text(encoding="utf-8")), "stage", ""
+        )
+
+    def start(number: int) -> str:
+        command = [
+            sys.executable,
+            "-c",
+            program,
+            str(host.release),
+            str(host.folder),
+            str(host.root / f"progress{number}"),
+        ]
+        return subprocess.run(
+            command, env={"PYTHONPATH": COLLECTIONS}, check=True, stdout=subprocess.PIPE, text=True, timeout=60
+        ).stdout.strip()
+
+    with concurrent.futures.ThreadPoolExecutor() as pool, files.locked(host.folder / ".lock"):
+        # Both wait for this process, which holds the lock.
+        runs = [pool.submit(start, number) for number in range(2)]
+        waiting.until(lambda: all(waits(host.root / f"progress{number}") for number in range(2)))
+        assert not any(done.done() for done in runs)
+    assert sorted(done.result() for done in runs) == ["False", "True"]
+    assert host.names() == [".lock", f"{NAME}.json", f"{NAME}.tar.zst", "index.json"]
+
+
+# A run that kills itself (SIGKILL) before its n-th rename.
+KILLED = """
+import os, pathlib, signal, sys
+from ansible_collections.llama_fleet.core.plugins.module_utils.tools import import_or_install as borrowed
+from ansible_collections.llama_fleet.core.plugins.module_utils.release import pack as release_pack
+from ansible_collections.llama_fleet.core.plugins.module_utils.host.commands import run
+from ansible_collections.llama_fleet.core.plugins.module_utils.progress import Progress
+
+release, folder, key, number = sys.argv[1:]
+renames, rename = [], os.replace
+
+def replace(source, target):
+    renames.append(target)
+    if len(renames) == int(number):
+        os.kill(os.getpid(), signal.SIGKILL)
+    rename(source, target)
+
+os.replace = replace
+borrower = borrowed.borrower(pathlib.Path(folder), "", "", Progress())
+release_pack.pack(pathlib.Path(release), pathlib.Path(folder), pathlib.Path(key), borrower, Progress(), run)
+"""
+
+
+@pytest.mark.parametrize("number", [3, 4, 5, 6, 8])
+def test_a_kill_never_leaves_an_index_that_lies(host: Host, number: int) -> None:
+    """The release was packed before, is now packed with other bytes and another key, and a second one is there all
+    the time.
+    """
+    host.pack(host.key)
+    other = host.root / "other"
+    trusted = [host.key.with_name("key.pub").read_text(encoding="utf-8"), make_key(other)]
+    another, _changed = host.pack(host.key, fake_packed.publish(host.root / "root", fingerprint="ab" * 32))
+    shutil.rmtree(host.release)
+    fake_packed.publish(host.root / "root", b"other bytes")
+    command = [sys.executable, "-c", KILLED, str(host.release), str(host.folder), str(other), str(number)]
+    killed = subprocess.run(
+        command, env={"PYTHONPATH": COLLECTIONS, "PATH": os.environ["PATH"]}, check=False, timeout=60
+    )
+    assert killed.returncode == -signal.SIGKILL
+    listed = host.listed()
+    assert "b77-abababababab" in listed
+    for name, entry in listed.items():
+        archive = host.folder / f"{name}.tar.zst"
+        assert hashlib.sha256(archive.read_bytes()).hexdigest() == entry["sha256"]
+        assert release_signature.verify(archive, archive.with_name(f"{name}.tar.zst.sig"), trusted, run, "")
+    packed, changed = host.pack(other)
+    assert changed
+    assert (
+        release_signature.verify(packed.archive, packed.archive.with_name(f"{NAME}.tar.zst.sig"), trusted[1:], run, "")
+        == "the other"
+    )
+    assert files.sha256_of(packed.archive) == packed.sha256
+    kinds = [f"{name}.{kind}" for name in (NAME, "b77-abababababab") for kind in ("tar.zst", "tar.zst.sig", "json")]
+    assert host.names() == sorted([".lock", "index.json", *kinds])
+    assert host.pack(host.key, host.root / "root" / "releases" / "b77-abababababab") == (another, False)

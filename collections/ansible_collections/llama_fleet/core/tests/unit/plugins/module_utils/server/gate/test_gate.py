@@ -1,0 +1,320 @@
+# Copyright: (c) 2026, the llama-fleet authors
+# SPDX-License-Identifier: MIT
+from __future__ import annotations
+
+import http.server
+import json
+import re
+import socket
+import threading
+import typing
+
+import pytest
+
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.gate import gate as server_gate
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.gate.gate import (
+    AnswerError,
+    Expected,
+    GateError,
+    Limit,
+    Passed,
+    Reply,
+)
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.gate.speed import Baseline
+from ansible_collections.llama_fleet.core.tests.unit.fakes.metrics_server import here
+
+
+def said(
+    text: str = " six, seven, eight", speed: float = 50.0, count: int = 16, tokens: typing.Sequence[int] = ()
+) -> Reply:
+    given = list(tokens or range(count))
+    return Reply(
+        200, {"content": text, "tokens": given, "tokens_predicted": count, "timings": {"predicted_per_second": speed}}
+    )
+
+
+def told(likeliest: list[float | None]) -> Reply:
+    """The same with the probabilities of the likeliest tokens."""
+    places = [{"top_logprobs": [{"logprob": each} for each in likeliest]}] * 4
+    return Reply(200, {**said(count=4).body, "completion_probabilities": places})
+
+
+PROPS = {"model_path": "/m.gguf", "total_slots": 2, "default_generation_settings": {"n_ctx": 512}}
+EXPECTED = Expected("/m.gguf", 2, 512)
+CHAT = {"choices": [{"message": {"content": " Paris. "}}]}
+
+
+class Server:
+    """A server that says what the test tells it, and a clock that only it moves."""
+
+    def __init__(self, **replies: list[Reply]) -> None:
+        self.replies = {"health": [Reply(200, {})], "props": [Reply(200, PROPS)], "completion": [said()], **replies}
+        self.asked: list[str] = []
+        self.time = 0.0
+        self.deaths = [""]
+
+    def ask(self, path: str, payload: typing.Mapping[str, typing.Any] | None, timeout: float) -> Reply:
+        del payload, timeout
+        self.asked.append(path)
+        name = path.rsplit("/", 1)[-1]
+        return self.replies[name].pop(0) if len(self.replies[name]) > 1 else self.replies[name][0]
+
+    def pause(self, seconds: float) -> None:
+        self.time += seconds
+
+    def gate(self, expected: Expected = EXPECTED, loading: typing.Callable[[], None] = lambda: None) -> Passed:
+        def alive() -> str:
+            return self.deaths.pop(0) if len(self.deaths) > 1 else self.deaths[0]
+
+        return server_gate.pass_gate(
+            self.ask, expected, Limit(10, "because"), alive, loading, server_gate.Clock(lambda: self.time, self.pause)
+        )
+
+
+def test_a_good_server_passes_after_loading() -> None:
+    server = Server(health=[Reply(0, {}), Reply(503, {}), Reply(503, {}), Reply(200, {})])
+    told: list[bool] = []
+    assert server.gate(loading=lambda: told.append(True)) == Passed("", 50.0)
+    assert told == [True]
+    assert server.asked == ["/health"] * 4 + ["/props", "/completion"]
+
+
+@pytest.mark.parametrize(
+    ("expected", "replies", "asked", "answer"),
+    [
+        (
+            Expected("/m.gguf", 2, 512, prompt="Hi"),
+            {"completions": [Reply(200, CHAT)]},
+            "/v1/chat/completions",
+            "Paris.",
+        ),
+        (
+            Expected("/m.gguf", 2, 512, prompt="Hi"),
+            {"completions": [Reply(200, {"choices": [{"message": {"content": "", "reasoning_content": "Hm"}}]})]},
+            "/v1/chat/completions",
+            "Hm",
+        ),
+        (
+            Expected("/m.gguf", 2, 512, "embedding", "Hi"),
+            {"embeddings": [Reply(200, {"data": [{"embedding": [0.5]}]})]},
+            "/v1/embeddings",
+            "",
+        ),
+        (
+            Expected("/m.gguf", 2, 512, "rerank"),
+            {"rerank": [Reply(200, {"results": [{"relevance_score": -3.5}]})]},
+            "/v1/rerank",
+            "",
+        ),
+        (Expected("/m.gguf", 2, 256), {}, "/completion", ""),
+        (
+            Expected("/m.gguf", 2, 256, alias="m.gguf"),
+            {"props": [Reply(200, {**PROPS, "model_alias": "m.gguf"})]},
+            "/completion",
+            "",
+        ),
+        # Of several names a newer release shows one, an older one takes them all for a single name.
+        (
+            Expected("/m.gguf", 2, 256, alias="small, chat"),
+            {"props": [Reply(200, {**PROPS, "model_alias": "chat"})]},
+            "/completion",
+            "",
+        ),
+        (
+            Expected("/m.gguf", 2, 256, alias="small, chat"),
+            {"props": [Reply(200, {**PROPS, "model_alias": "small, chat"})]},
+            "/completion",
+            "",
+        ),
+        # A model of random weights goes on with any one token, and is not sure of it.
+        (
+            Expected("/m.gguf", 2, 512),
+            {"completion": [said("!!!!"), said("????"), told([-1.5, -1.8]), told([-2.0, -2.1])]},
+            "/completion",
+            "",
+        ),
+        # Sixteen letters are sense enough for one of the two questions.
+        (Expected("/m.gguf", 2, 512), {"completion": [said("......"), said(" Rome")]}, "/completion", ""),
+    ],
+)
+def test_what_the_server_is_for_is_what_it_is_asked(
+    expected: Expected, replies: dict[str, list[Reply]], asked: str, answer: str
+) -> None:
+    server = Server(**replies)
+    assert server.gate(expected).answer == answer
+    assert server.asked[-1] == asked
+
+
+def test_one_that_did_not_change_is_asked_no_more_than_it_needs() -> None:
+    server = Server(completion=[said("..", count=2)])
+    assert server.gate(Expected("/m.gguf", 2, 512, brief=True)) == Passed()
+    assert server.asked == ["/health", "/props", "/completion"]
+    chatting = Server(completions=[Reply(200, CHAT)])
+    assert chatting.gate(Expected("/m.gguf", 2, 512, prompt="Hi", brief=True)) == Passed("Paris.")
+    assert chatting.asked == ["/health", "/props", "/v1/chat/completions"]
+
+
+@pytest.mark.parametrize(("speeds", "asked"), [([41.0], 1), ([10.0, 40.0], 2), ([10.0, 20.0, 40.5], 3)])
+def test_the_best_of_three_speeds_counts_and_no_more_are_taken_than_needed(speeds: list[float], asked: int) -> None:
+    server = Server(completion=[said(speed=speed) for speed in speeds])
+    assert server.gate(Expected("/m.gguf", 2, 512, speed=Baseline(0.5, 80.0, 3))).speed == max(speeds)
+    assert server.asked.count("/completion") == asked
+
+
+@pytest.mark.parametrize(
+    ("timeout", "size", "seconds", "reason"),
+    [
+        (60, 10**12, 60, "llama_server_ready_timeout"),
+        (0, 0, 120, "120 s and 1 s for each 50 MB of the model's 0; llama_server_ready_timeout sets another limit"),
+        (
+            0,
+            50 * 10**9,
+            1120,
+            "120 s and 1 s for each 50 MB of the model's 50000; llama_server_ready_timeout sets another limit",
+        ),
+    ],
+)
+def test_the_time_limit_grows_with_the_model_where_none_is_set(
+    timeout: int, size: int, seconds: float, reason: str
+) -> None:
+    assert server_gate.ready_limit(timeout, size) == Limit(seconds, reason)
+
+
+@pytest.mark.parametrize(
+    ("replies", "reason"),
+    [
+        ({"health": [Reply(503, {})]}, "not ready within 10 s (because): /health answered 503"),
+        ({"health": [Reply(0, {})]}, "nobody answered /health"),
+        (
+            {"props": [Reply(200, {**PROPS, "model_path": "/other.gguf"})]},
+            "it serves the model /other.gguf, not /m.gguf",
+        ),
+        ({"props": [Reply(200, {**PROPS, "total_slots": 4})]}, "it has 4 slots"),
+        (
+            {"props": [Reply(200, {**PROPS, "default_generation_settings": {"n_ctx": 128}})]},
+            "the model was trained for no more",
+        ),
+        ({"props": [Reply(200, {})]}, "it serves the model None"),
+        ({"props": [Reply(401, {})]}, "it refused our API key"),
+        ({"props": [Reply(500, {}, "boom")]}, "/props answered 500: boom"),
+        ({"props": [Reply(200, {**PROPS, "model_alias": "other"})]}, "it calls its model other, not m.gguf"),
+        ({"props": [Reply(200, {**PROPS, "model_alias": "m"})]}, "it calls its model m, not m.gguf"),
+        (
+            {"completion": [said("......"), said("!!!!")]},
+            "it generates nothing but '......': its model's files are damaged, or this release computes wrongly",
+        ),
+        (
+            {"completion": [said("...."), said("...."), told([None, None])]},
+            "it generates nothing but '....', and what it computes are no numbers: its model's",
+        ),
+        (
+            {"completion": [said("6666", tokens=[6] * 16), said("6666", tokens=[6] * 16), told([-9.0] * 20)]},
+            "takes every token for as likely as any other: its",
+        ),
+        ({"completion": [said(tokens=[4] * 16)]}, "it generates the same token 16 times, ' six, seven, eight'"),
+        (
+            {"completion": [said(speed=39.0)]},
+            (
+                "it generates 39.0 tokens a second, less than llama_server_min_speed_ratio, 0.5, of the 80.0 that "
+                "generation 3 had"
+            ),
+        ),
+        ({"completion": [Reply(200, {"tokens_predicted": 0})]}, "/completion answered 200"),
+        ({"completion": [Reply(500, {}, "failed to decode")]}, "failed to decode"),
+        ({"completion": [Reply(0, {}, "timed out")]}, "got no answer within 30 s: timed out"),
+    ],
+)
+def test_every_failure_has_its_reason(replies: dict[str, list[Reply]], reason: str) -> None:
+    with pytest.raises(GateError, match=re.escape(reason)):
+        Server(**replies).gate(Expected("/m.gguf", 2, 512, alias="m.gguf", speed=Baseline(0.5, 80.0, 3)))
+
+
+@pytest.mark.parametrize(
+    ("mode", "replies", "reason"),
+    [
+        (
+            "embedding",
+            {"embeddings": [Reply(200, {"data": [{"embedding": [0.0, 0.0]}]})]},
+            "it answered with an embedding of zeros only",
+        ),
+        (
+            "embedding",
+            {"embeddings": [Reply(200, {"data": [{"embedding": [None, 0.1]}]})]},
+            "an answer that is not made of numbers",
+        ),
+        (
+            "rerank",
+            {"rerank": [Reply(200, {"results": [{"relevance_score": None}]})]},
+            "an answer that is not made of numbers",
+        ),
+        ("rerank", {"rerank": [Reply(501, {}, "not started for it")]}, "/v1/rerank answered 501: not started for it"),
+    ],
+)
+def test_vectors_have_to_be_numbers(mode: str, replies: dict[str, list[Reply]], reason: str) -> None:
+    with pytest.raises(GateError, match=re.escape(reason)):
+        Server(**replies).gate(Expected("/m.gguf", 2, 512, mode))
+
+
+def test_an_empty_answer_is_a_failure() -> None:
+    with pytest.raises(AnswerError, match="with nothing"):
+        Server(completions=[Reply(200, {"choices": [{"message": {"content": ""}}]})]).gate(
+            Expected("/m.gguf", 2, 512, prompt="Hi")
+        )
+
+
+def test_a_death_ends_the_wait_at_once() -> None:
+    server = Server(health=[Reply(503, {})])
+    server.deaths = ["", "", "llama-server ended with exit status 1"]
+    with pytest.raises(GateError, match="exit status 1"):
+        server.gate()
+    assert server.time < 1
+
+
+def test_a_death_while_generating_is_told_as_a_death() -> None:
+    server = Server(completion=[Reply(0, {}, "Connection reset")])
+    server.deaths = ["", "llama-server was ended by SIGILL"]
+    with pytest.raises(GateError, match="SIGILL"):
+        server.gate()
+
+
+@pytest.mark.parametrize(
+    ("host", "secure", "url"),
+    [
+        ("127.0.0.1", False, "http://127.0.0.1:80"),
+        ("0.0.0.0", False, "http://127.0.0.1:80"),
+        ("::", True, "https://[::1]:80"),
+        ("fe80::1", False, "http://[fe80::1]:80"),
+        ("box", False, "http://box:80"),
+    ],
+)
+def test_endpoints(host: str, secure: bool, url: str) -> None:
+    assert server_gate.endpoint(host, 80, secure) == url
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        known = self.headers["Authorization"] == "Bearer key"
+        data = json.dumps({"seen": json.loads(body)} if known else {"error": "no"}).encode()
+        self.send_response(200 if known else 401)
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    def log_message(self, *_arguments: typing.Any) -> None:
+        """Quiet."""
+
+
+def test_real_http_with_a_key_and_past_any_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        base = server_gate.endpoint("127.0.0.1", server.server_address[1])
+        assert server_gate.asker(base, here("key"))("/x", {"a": 1}, 5) == Reply(
+            200, {"seen": {"a": 1}}, '{"seen": {"a": 1}}'
+        )
+        assert server_gate.asker(base, here(""))("/x", {"a": 1}, 5).status == 401
+        server.shutdown()
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        assert server_gate.asker(server_gate.endpoint("127.0.0.1", bound.getsockname()[1]))("/x", None, 1).status == 0

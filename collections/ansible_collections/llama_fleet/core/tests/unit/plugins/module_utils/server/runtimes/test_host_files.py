@@ -1,0 +1,123 @@
+# Copyright: (c) 2026, the llama-fleet authors
+# SPDX-License-Identifier: MIT
+from __future__ import annotations
+
+import dataclasses
+import typing
+
+import pytest
+
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes import host_files as server_mounts
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings import limits as server_limits
+from ansible_collections.llama_fleet.core.tests.unit.fakes.options import CPU, CUDA
+
+if typing.TYPE_CHECKING:
+    import pathlib
+
+
+def test_a_container_sees_every_file_that_the_options_name() -> None:
+    folder = "/var/lib/llama-fleet/models/ggml-org/big/0a1b2c"
+    assert server_mounts.mounts(dataclasses.replace(CUDA, chat_template="/srv/chat.jinja"), []) == [
+        CUDA.release,
+        f"{folder}/big-Q8_0-00001-of-00002.gguf",
+        f"{folder}/big-Q8_0-00002-of-00002.gguf",
+        f"{folder}/mmproj-big.gguf",
+        "/srv/lora/more polite.gguf",
+        "/srv/chat.jinja",
+    ]
+    assert server_mounts.mounts(dataclasses.replace(CPU, chat_template="chatml"), []) == [CPU.release, CPU.model]
+
+
+@pytest.mark.parametrize("lora", ["/a.gguf:-0.5", "/a.gguf:.25", "/a.gguf"])
+def test_a_loras_scale_is_no_part_of_its_path(lora: str) -> None:
+    assert server_mounts.public(dataclasses.replace(CPU, lora=(lora,)))[-1] == ("llama_server_lora", "/a.gguf")
+
+
+def test_files_in_extra_options_are_seen_as_well(tmp_path: pathlib.Path) -> None:
+    draft, prompt, key = tmp_path / "draft.gguf", tmp_path / "prompt.txt", tmp_path / "tls-key"
+    for path in (draft, prompt, key):
+        path.touch()
+    options = dataclasses.replace(CPU, tls_key=str(key), tls_certificate=str(key))
+    words = [
+        str(CPU.server),
+        "--model-draft",
+        str(draft),
+        f"--file={prompt}",
+        "--api-prefix",
+        "/llm",
+        "--ssl-key-file",
+        str(key),
+        "--model",
+        CPU.model,
+    ]
+    extra = [
+        path for variable, path in server_mounts.public(options, words) if variable == "llama_server_extra_options"
+    ]
+    assert extra == [str(draft), str(prompt)]
+
+
+def test_what_is_rendered_is_the_same_before_the_copies_of_keys_are_there_and_after(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server_mounts, "copies", lambda _options: str(tmp_path))
+    options = dataclasses.replace(CPU, api_key="s3cret")
+    command = server_mounts.moved(options, [str(CPU.server), "--api-key-file", str(options.key_file)], {})
+    before = server_mounts.mounts(options, command)
+    (tmp_path / "api-key").touch()
+    assert server_mounts.mounts(options, command) == before
+
+
+def test_a_containers_user_is_nobody_else() -> None:
+    users = {server_mounts.container_user(dataclasses.replace(CPU, instance=f"i{number}")) for number in range(50)}
+    assert all(60578 <= user < 61184 for user in users)
+    assert len(users) > 40
+    assert server_mounts.container_user(CPU) == server_mounts.container_user(dataclasses.replace(CPU, port=1))
+
+
+@pytest.mark.parametrize(
+    ("changes", "runtime", "sentences"),
+    [
+        ({}, "systemd", []),
+        ({"memory_max": "24G", "cpu_quota": "200%"}, "systemd", []),
+        ({"memory_max": "80%"}, "quadlet", []),
+        ({"memory_max": "1.5T"}, "docker", []),
+        (
+            {"memory_max": "80%"},
+            "docker",
+            ["llama_server_memory_max: found 80%, a share, which docker does not know, wanted an amount such as 24G."],
+        ),
+        ({"memory_max": "24"}, "systemd", ["llama_server_memory_max: found '24', wanted at least 64M"]),
+        ({"memory_max": "24 GB"}, "systemd", ["llama_server_memory_max: found '24 GB'"]),
+        ({"memory_max": "63M"}, "systemd", ["llama_server_memory_max: found '63M'"]),
+        ({"memory_max": "0%"}, "systemd", ["llama_server_memory_max: found '0%'"]),
+        ({"memory_max": "101%"}, "systemd", ["llama_server_memory_max: found '101%'"]),
+        ({"memory_max": "1G\n"}, "systemd", ["llama_server_memory_max: found '1G\\n'"]),
+        (
+            {"cpu_quota": "2"},
+            "systemd",
+            ["llama_server_cpu_quota: found '2', wanted a share of one processor, such as 50%"],
+        ),
+        ({"cpu_quota": "0%"}, "systemd", ["llama_server_cpu_quota: found '0%'"]),
+        (
+            {"memory_max": "1G", "cpu_quota": "50%"},
+            "process",
+            [
+                "llama_server_memory_max: found 1G with llama_server_runtime process",
+                "llama_server_cpu_quota: found 50% with",
+            ],
+        ),
+    ],
+)
+def test_limits_that_nobody_could_keep_are_told(
+    changes: dict[str, typing.Any], runtime: str, sentences: list[str]
+) -> None:
+    found = server_limits.problems(dataclasses.replace(CPU, **changes), runtime)
+    assert len(found) == len(sentences)
+    assert all(sentence in str(problem) for sentence, problem in zip(sentences, found))
+
+
+@pytest.mark.parametrize(
+    ("text", "size"), [("1G", 1 << 30), ("1.5K", 1536), ("2T", 2 << 40), ("50%", 500), ("", None), ("1g", None)]
+)
+def test_bytes_of_a_limit(text: str, size: int | None) -> None:
+    assert server_limits.memory_bytes(text, 1000) == size

@@ -1,0 +1,146 @@
+# Copyright: (c) 2026, the llama-fleet authors
+# SPDX-License-Identifier: MIT
+"""Every kind of unit before systemd's own judges: is it understood, and how much is the server kept from."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import shutil
+import subprocess
+import typing
+
+import pytest
+
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes import unit_file as server_unit
+from ansible_collections.llama_fleet.core.tests.unit.fakes.options import CPU, CUDA
+
+if typing.TYPE_CHECKING:
+    import pathlib
+
+    from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings.options import Options
+
+KINDS: dict[str, tuple[Options, dict[str, typing.Any]]] = {
+    "cpu": (CPU, {}),
+    "cpu-open": (CPU, {"host": "0.0.0.0", "allow_unauthenticated": True}),
+    "cpu-key": (CPU, {"api_key": "s3cret"}),
+    "cpu-low-port": (CPU, {"host": "0.0.0.0", "port": 443, "api_key": "s3cret"}),
+    "cpu-tls": (CPU, {"tls_certificate": "/etc/ssl/50 % of $A.pem", "tls_key": '/etc/ssl/"quoted".key'}),
+    "cpu-limits": (CPU, {"memory_max": "80%", "cpu_quota": "150%", "stop_timeout": 60}),
+    "cpu-mlock": (CPU, {"load_mode": "mmap+mlock"}),
+    "cpu-odd-model": (CPU, {"model": '/srv/a $b %c "d"/tiny.gguf'}),
+    "cuda": (CUDA, {}),
+    "cuda-bare": (
+        CUDA,
+        {"host": "127.0.0.1", "api_key": "", "tls_key": "", "tls_certificate": "", "load_mode": "auto"},
+    ),
+    "cuda-low-port": (CUDA, {"port": 443}),
+}
+LIMITS = {"cpu": 1.5, "cuda": 2.0}
+
+
+def unit_of(kind: str, release: str = "") -> str:
+    base, changes = KINDS[kind]
+    options = dataclasses.replace(base, instance=kind, **changes, **({"release": release} if release else {}))
+    keys = ["--api-key-file", str(options.key_file)] if options.api_key else []
+    tls = ["--ssl-cert-file", options.tls_certificate, "--ssl-key-file", options.tls_key] if options.tls_key else []
+    return server_unit.render(options, [str(options.server), *keys, *tls], {})
+
+
+def values(text: str, name: str) -> list[str]:
+    return re.findall(rf"^{name}=(.*)$", text, re.MULTILINE)
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not here")
+def test_systemd_understands_every_unit_and_finds_it_safe(tmp_path: pathlib.Path) -> None:
+    release = tmp_path / "release"
+    (release / "bin").mkdir(parents=True)
+    (release / "bin" / "llama-server").touch(mode=0o755)
+    paths = []
+    for kind in KINDS:
+        paths.append(tmp_path / f"llama-fleet-{kind}.service")
+        paths[-1].write_text(unit_of(kind, str(release)), encoding="utf-8")
+    verified = subprocess.run(["systemd-analyze", "verify", *paths], capture_output=True, text=True, check=False)
+    assert (verified.returncode, verified.stderr) == (0, "")
+    for kind, path in zip(KINDS, paths):
+        judged = subprocess.run(
+            ["systemd-analyze", "security", "--offline=true", "--no-pager", path],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        (score,) = re.findall(r"Overall exposure level for \S+: ([\d.]+)", judged.stdout)
+        assert float(score) <= LIMITS[kind.partition("-")[0]], judged.stdout
+
+
+def test_a_gpu_unit_sees_no_device_but_nvidias() -> None:
+    text = unit_of("cuda")
+    assert values(text, "DevicePolicy") == ["closed"]
+    assert [value.split() for value in values(text, "DeviceAllow")] == [
+        ["char-nvidia*", "rw"],
+        ["/dev/nvidiactl", "rw"],
+        ["/dev/nvidia-uvm", "rw"],
+        ["/dev/nvidia-uvm-tools", "rw"],
+    ]
+    assert values(unit_of("cpu"), "PrivateDevices") == ["yes"]
+    assert not values(unit_of("cpu"), "DeviceAllow")
+
+
+@pytest.mark.parametrize(
+    ("changes", "command", "variables", "limit"),
+    [
+        ({}, [], {}, "8M"),
+        ({"load_mode": "mlock"}, [], {}, "infinity"),
+        ({}, ["--load-mode", "mmap+mlock"], {}, "infinity"),
+        ({}, ["--mlock"], {}, "infinity"),
+        ({}, [], {"LLAMA_ARG_MLOCK": "1"}, "infinity"),
+        ({}, [], {"LLAMA_ARG_LOAD_MODE": "mlock"}, "infinity"),
+        ({"load_mode": "mmap"}, [], {"LLAMA_ARG_LOAD_MODE": "mmap"}, "8M"),
+    ],
+)
+def test_memory_may_be_locked_where_the_server_wants_to(
+    changes: dict[str, typing.Any], command: list[str], variables: dict[str, str], limit: str
+) -> None:
+    options = dataclasses.replace(CPU, **changes)
+    assert values(server_unit.render(options, [str(CPU.server), *command], variables), "LimitMEMLOCK") == [limit]
+
+
+def test_limits_are_there_where_they_are_asked_for() -> None:
+    text = unit_of("cpu-limits")
+    assert [values(text, name) for name in ("MemoryMax", "CPUQuota", "TimeoutStopSec", "SendSIGKILL")] == [
+        ["80%"],
+        ["150%"],
+        ["60"],
+        ["yes"],
+    ]
+    assert not values(unit_of("cpu"), "MemoryMax") + values(unit_of("cpu"), "CPUQuota")
+
+
+def test_keys_are_copied_by_root_and_named_where_the_copy_is() -> None:
+    text = unit_of("cpu-tls")
+    (command,) = values(text, "ExecStart")
+    assert command.endswith(
+        "--ssl-cert-file /run/llama-fleet-cpu-tls/tls-certificate --ssl-key-file /run/llama-fleet-cpu-tls/tls-key"
+    )
+    copying = values(text, "ExecStartPre")
+    assert (
+        copying[0] == '+/usr/bin/install -m 0400 "/etc/ssl/50 %% of $$A.pem" /run/llama-fleet-cpu-tls/tls-certificate'
+    )
+    assert copying[2] == '+/usr/bin/install -m 0400 "/etc/ssl/\\"quoted\\".key" /run/llama-fleet-cpu-tls/tls-key'
+    assert values(text, "RuntimeDirectoryMode") == ["0700"]
+    assert not values(unit_of("cpu"), "RuntimeDirectory")
+
+
+def test_the_flag_of_a_copy_wins_over_a_variable_that_names_the_original() -> None:
+    options = dataclasses.replace(CPU, tls_certificate="/c.pem", tls_key="/k.pem")
+    text = server_unit.render(
+        options, [str(CPU.server)], {"LLAMA_ARG_SSL_CERT_FILE": "/c.pem", "LLAMA_ARG_SSL_KEY_FILE": "/k.pem"}
+    )
+    (command,) = values(text, "ExecStart")
+    assert command.endswith(
+        "--ssl-cert-file /run/llama-fleet-default/tls-certificate --ssl-key-file /run/llama-fleet-default/tls-key"
+    )
+
+
+def test_a_mount_is_waited_for_by_its_own_name() -> None:
+    assert values(unit_of("cpu-odd-model"), "RequiresMountsFor") == [f'{CPU.release} "/srv/a $b %%c \\"d\\""']

@@ -1,0 +1,149 @@
+# Copyright: (c) 2026, the llama-fleet authors
+# SPDX-License-Identifier: MIT
+"""A server that starts others: what is refused of it beforehand, and how it passes its gate."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import typing
+
+import pytest
+
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.gate import gate as server_gate
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.gate.gate import (
+    Expected,
+    GateError,
+    Limit,
+    Passed,
+    Reply,
+)
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.proof import checks as server_checks
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes import host_files as server_mounts
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings import router as server_router
+from ansible_collections.llama_fleet.core.tests.unit.fakes.server_options import WANTED
+
+if typing.TYPE_CHECKING:
+    import pathlib
+
+    from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings.options import Options
+
+ROUTED = dataclasses.replace(
+    WANTED, model="", allow=("router",), tls_certificate="", tls_key="", embeddings=False, rerank=False
+)
+
+
+def routed(folder: pathlib.Path | str, **changes: typing.Any) -> Options:
+    return dataclasses.replace(ROUTED, extra_options={"models_dir": str(folder)}, **changes)
+
+
+def told(options: Options, may_be_missing: bool = False) -> list[str]:
+    return [str(problem) for problem in server_checks.model_problems(options, may_be_missing)]
+
+
+def test_a_router_needs_no_model_but_a_place_of_models(tmp_path: pathlib.Path) -> None:
+    assert told(routed(tmp_path)) == []
+    assert told(routed(tmp_path / "none"))[0].startswith(
+        f"llama_server_extra_options: found no {tmp_path}/none for models-dir"
+    )
+    assert told(routed(tmp_path / "none"), may_be_missing=True) == []
+    assert told(routed(tmp_path, model=str(tmp_path / "a.gguf")))[0].startswith(
+        "llama_server_extra_options: found models-dir beside llama_server_model"
+    )
+    assert "llama_server_rerank" in told(routed(tmp_path, rerank=True))[0]
+    assert str(tmp_path) in server_mounts.mounts(routed(tmp_path), [])
+    assert server_router.variables(routed(tmp_path)) == {"LLAMA_CACHE": "/nonexistent"}
+    assert server_router.variables(WANTED) == {}
+    preset = tmp_path / "models.ini"
+    assert told(dataclasses.replace(ROUTED, extra_options={"models-preset": str(tmp_path)})), "a folder is no file"
+    assert (
+        "models.ini for models-preset"
+        in told(dataclasses.replace(ROUTED, extra_options={"models-preset": str(preset)}))[0]
+    )
+    preset.touch()
+    assert told(dataclasses.replace(ROUTED, extra_options={"models-preset": str(preset)})) == []
+
+
+def test_its_certificate_is_no_one_elses() -> None:
+    variables = {"LLAMA_ARG_SSL_CERT_FILE": "/c.pem", "LLAMA_ARG_SSL_KEY_FILE": "/c.key", "LLAMA_ARG_PORT": "1"}
+    words = ["--ssl-cert-file", "/c.pem", "--ssl-key-file", "/c.key"]
+    assert server_router.kept(routed("/m"), variables, ["-v"]) == ({"LLAMA_ARG_PORT": "1"}, ["-v", *words])
+    assert server_router.kept(routed("/m", model="/m.gguf"), variables, ["-v"]) == (variables, ["-v"])
+
+
+def test_without_a_model_the_way_to_a_router_is_told_to_those_who_named_it() -> None:
+    assert "name their folder as models-dir in llama_server_extra_options" in told(ROUTED)[0]
+    assert (
+        "use gguf_model_result.path"
+        in told(dataclasses.replace(ROUTED, allow=(), extra_options={"models-dir": "/"}))[0]
+    )
+    assert told(ROUTED, may_be_missing=True) == []
+
+
+PROPS = {"role": "router", "models_autoload": True}
+GOOD = {"content": " six, seven", "tokens": [1, 2, 3, 4], "tokens_predicted": 4}
+
+
+class Router:
+    """A router of the models ``models`` with their status; keeps what it was asked."""
+
+    def __init__(self, models: dict[str, str], completion: Reply | None = None, **props: typing.Any) -> None:
+        rows = [{"id": name, "status": {"value": status}} for name, status in models.items()]
+        self.replies = {
+            "/health": Reply(200, {}),
+            "/props": Reply(200, {**PROPS, **props}),
+            "/v1/models": Reply(200, {"data": rows}),
+            "/completion": completion or Reply(200, GOOD),
+            "/v1/chat/completions": Reply(200, {"choices": [{"message": {"content": "Hi"}}]}),
+            "/models/unload": Reply(200, {}),
+        }
+        self.asked: list[tuple[str, str]] = []
+
+    def ask(self, path: str, payload: typing.Mapping[str, typing.Any] | None, timeout: float) -> Reply:
+        del timeout
+        if path not in ("/health", "/props", "/v1/models"):
+            self.asked.append((path, (payload or {})["model"]))
+        return self.replies[path]
+
+    def gate(self, brief: bool = False, prompt: str = "") -> Passed:
+        expected = Expected("", 2, 512, server_router.MODE, prompt, brief=brief)
+        return server_gate.pass_gate(self.ask, expected, Limit(10, "because"), lambda: "")
+
+
+def test_one_model_generates_and_is_unloaded_again() -> None:
+    router = Router({"a": "unloaded", "b": "unloaded"})
+    assert router.gate() == Passed()
+    assert router.asked == [("/completion", "a"), ("/models/unload", "a")]
+
+
+def test_a_model_that_is_loaded_is_asked_and_stays() -> None:
+    router = Router({"a": "unloaded", "b": "loaded"})
+    assert router.gate(brief=True, prompt="Hi") == Passed("Hi")
+    assert router.asked == [("/v1/chat/completions", "b")]
+
+
+@pytest.mark.parametrize(("brief", "autoload"), [(True, True), (False, False)])
+def test_none_is_loaded_without_a_need_or_where_nobody_wants_that(brief: bool, autoload: bool) -> None:
+    router = Router({"a": "unloaded"}, models_autoload=autoload)
+    assert router.gate(brief) == Passed()
+    assert router.asked == []
+
+
+@pytest.mark.parametrize(
+    ("router", "reason"),
+    [
+        (
+            Router({"a": "unloaded"}, role="model", model_path="/m.gguf"),
+            "it is no router, but serves the model /m.gguf",
+        ),
+        (Router({}), "it finds no model where llama_server_extra_options says they are"),
+        (Router({"a": ""}, Reply(500, {}, "no memory")), "of its model a: /completion answered 500: no memory"),
+        (
+            Router({"a": ""}, Reply(200, {**GOOD, "content": "....", "tokens": [1]})),
+            "of its model a: it generates nothing but '....'",
+        ),
+    ],
+)
+def test_why_a_router_is_not_good(router: Router, reason: str) -> None:
+    with pytest.raises(GateError, match=re.escape(reason)):
+        router.gate()

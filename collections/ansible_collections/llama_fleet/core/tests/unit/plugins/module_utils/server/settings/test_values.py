@@ -1,0 +1,167 @@
+# Copyright: (c) 2026, the llama-fleet authors
+# SPDX-License-Identifier: MIT
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+import typing
+
+import pytest
+
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings import arguments as server_arguments
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings import options as server_options
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings.options import Options
+from ansible_collections.llama_fleet.core.tests.unit.fakes.server_options import WANTED
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentences"),
+    [
+        ({}, []),
+        ({"port": 0}, ["llama_server_port: found 0, wanted a number from 1 to 65535."]),
+        ({"port": 65536}, ["llama_server_port: found 65536, wanted a number from 1 to 65535."]),
+        (
+            {"ubatch_size": 4096},
+            ["llama_server_ubatch_size: found 4096, wanted at most llama_server_batch_size, which is 2048."],
+        ),
+        ({"ctx_size": 0, "parallel": 0}, ["llama_server_ctx_size: found 0", "llama_server_parallel: found 0"]),
+        (
+            {"ctx_size": 2**30},
+            ["llama_server_ctx_size: found 1073741824 for each of 16 slots, wanted at most 2147483647 tokens in all."],
+        ),
+        ({"max_tokens": 0}, ["llama_server_max_tokens: found 0, wanted a number of tokens, or -1 for no limit."]),
+        ({"max_tokens": -1}, []),
+        ({"instance": "Bad_Name"}, ["llama_server_instance: found 'Bad_Name'"]),
+        (
+            {"n_gpu_layers": "most"},
+            ["llama_server_n_gpu_layers: found 'most', wanted a number of layers, auto or all."],
+        ),
+        ({"backend": "cuda", "devices": ("Vulkan0",)}, ["llama_server_devices: found Vulkan0"]),
+        ({"host": "a b"}, ["llama_server_host: found 'a b'"]),
+        ({"host": "::1"}, []),
+        ({"host": "/run/llama.sock"}, ["llama_server_host"]),
+        ({"alias": "a\nb"}, ["llama_server_alias: found a newline"]),
+        ({"alias": "small, chat"}, []),
+        ({"alias": " , "}, ["llama_server_alias: found ' , ', wanted a name, or several with commas between"]),
+        ({"model": "models/a.gguf"}, ["llama_server_model: found models/a.gguf, wanted an absolute path."]),
+        ({"mmproj": "a.gguf"}, ["llama_server_mmproj: found a.gguf, wanted an absolute path."]),
+        ({"release": "/opt/$x"}, ["llama_server_release: found '/opt/$x'"]),
+        (
+            {"port": 0, "alias": "\n", "threads": -1},
+            ["llama_server_port", "llama_server_threads", "llama_server_alias"],
+        ),
+        ({"cache_ram": -1}, []),
+        ({"cache_ram": -2}, ["llama_server_cache_ram: found -2, wanted a number from -1 to"]),
+        ({"timeout": 0}, ["llama_server_timeout: found 0"]),
+        ({"keep": 0}, ["llama_server_keep: found 0, wanted a number from 1 to 1000."]),
+        ({"stop_timeout": 0}, ["llama_server_stop_timeout"]),
+        ({"to_generation": -1}, ["llama_server_to_generation"]),
+        ({"min_speed_ratio": 1.5}, ["llama_server_min_speed_ratio: found 1.5, wanted a share from 0 to 1"]),
+        ({"min_speed_ratio": float("nan")}, ["llama_server_min_speed_ratio: found nan"]),
+        ({"backend": "cuda", "devices": ("GPU-0a", "CUDA0")}, ["llama_server_devices: found GPU-0a, CUDA0"]),
+        ({"backend": "cuda", "devices": ("GPU-0a", "MIG-0b")}, []),
+        ({"devices": ("MIG-0a",)}, ["llama_server_devices: found MIG-0a"]),
+        ({"devices": ("CUDA0", "CUDA1"), "main_gpu": 2}, ["llama_server_main_gpu: found 2, wanted at most 1"]),
+        ({"tensor_split": (3.0, 1.0)}, []),
+        ({"tensor_split": (0.0, 0.0)}, ["llama_server_tensor_split: found [0.0, 0.0]"]),
+        ({"tensor_split": (1.0, -1.0)}, ["llama_server_tensor_split"]),
+        ({"tensor_split": (float("inf"),)}, ["llama_server_tensor_split"]),
+        ({"cache_type_v": "q8_0"}, []),
+        (
+            {"cache_type_v": "q8_0", "flash_attn": "off"},
+            ["llama_server_cache_type_v: found q8_0, wanted one of f32, f16, bf16 without flash attention"],
+        ),
+        ({"embeddings": True, "rerank": True}, ["llama_server_rerank: found true beside llama_server_embeddings"]),
+        ({"lora": ("/a.gguf", "/b.gguf:0.5", "/c.gguf:-1", "/d.gguf:.25")}, []),
+        ({"lora": ("a.gguf",)}, ["llama_server_lora: found 'a.gguf', wanted an absolute path"]),
+        ({"lora": ("/a,b.gguf",)}, ["llama_server_lora: found '/a,b.gguf'"]),
+        ({"lora": ("/a:b.gguf:1",)}, ["llama_server_lora: found '/a:b.gguf:1'"]),
+        (
+            {"lora": ("/a.gguf:",)},
+            ["llama_server_lora: found '/a.gguf:', wanted a number after the colon, such as 0.5."],
+        ),
+        (
+            {"lora": ("/a.gguf:half",)},
+            ["llama_server_lora: found '/a.gguf:half', wanted a number after the colon, such as 0.5."],
+        ),
+        ({"lora": ("/a\n.gguf",)}, ["llama_server_lora"]),
+        ({"lora": ("/a.gguf:",)}, ["llama_server_lora: found '/a.gguf:', wanted a number after the colon"]),
+        ({"chat_template": "{{ a }}\n{{ b }}"}, ["llama_server_chat_template: found a newline"]),
+        ({"cors_origins": ("https://chat.example:8443",)}, []),
+        ({"cors_origins": ("*",)}, []),
+        ({"cors_origins": ("chat.example",)}, ["llama_server_cors_origins: found 'chat.example', wanted an origin"]),
+        ({"cors_origins": ("https://a.example/path",)}, ["llama_server_cors_origins"]),
+        (
+            {"cors_origins": ("https://a.example", "https://b.example")},
+            ["llama_server_cors_origins: found 2 origins, wanted one"],
+        ),
+    ],
+)
+def test_every_problem_of_the_options_is_told(changes: dict[str, typing.Any], sentences: list[str]) -> None:
+    found = server_options.problems(dataclasses.replace(WANTED, **changes))
+    assert len(found) == len(sentences), found
+    assert all(sentence in str(problem) for sentence, problem in zip(sentences, found))
+
+
+def test_files_that_the_server_reads_are_named_with_their_variable() -> None:
+    options = dataclasses.replace(
+        WANTED,
+        mmproj="/m/mmproj.gguf",
+        lora=("/l/a.gguf:0.5", "/l/b.gguf"),
+        chat_template="/t/chat.jinja",
+        tls_certificate="/tls/c.pem",
+        tls_key="/tls/k.pem",
+    )
+    assert [
+        (variable.removeprefix("llama_server_"), str(path)) for variable, path in server_options.files_wanted(options)
+    ] == [
+        ("chat_template", "/t/chat.jinja"),
+        ("mmproj", "/m/mmproj.gguf"),
+        ("tls_certificate", "/tls/c.pem"),
+        ("tls_key", "/tls/k.pem"),
+        ("lora", "/l/a.gguf"),
+        ("lora", "/l/b.gguf"),
+    ]
+    assert server_options.files_wanted(dataclasses.replace(WANTED, chat_template="chatml")) == []
+
+
+# -- parameters --------------------------------------------------------------------------------------
+
+
+def parameters(**changes: typing.Any) -> dict[str, typing.Any]:
+    return {**{name: argument["default"] for name, argument in server_arguments.ARGUMENTS.items()}, **changes}
+
+
+def test_parameters_become_options_of_the_same_names() -> None:
+    fields = {field.name: field for field in dataclasses.fields(Options)}
+    assert set(fields) == set(server_arguments.ARGUMENTS)
+    options = server_arguments.options_of(parameters(lora=["/a"], root="/r"))
+    assert (options.lora, options.root) == (("/a",), pathlib.Path("/r"))
+    for name, field in fields.items():
+        if field.default is not dataclasses.MISSING:
+            assert getattr(options, name) == field.default or name == "lora", (
+                f"the default of {name} is another in the module"
+            )
+
+
+def test_flags_of_old_releases_are_the_load_mode_and_say_so() -> None:
+    given = parameters(extra_options={"mlock": True, "top-k": 1})
+    options = server_arguments.options_of(given)
+    assert (options.load_mode, options.extra_options) == ("mmap+mlock", {"top-k": 1})
+    assert server_arguments.notes(given) == [
+        (
+            "llama_server_extra_options: what it says of memory is taken as llama_server_load_mode: mmap+mlock; "
+            "set that "
+            "instead."
+        )
+    ]
+    assert server_arguments.notes(parameters(extra_options={"top-k": 1})) == []
+
+
+def test_flags_of_old_releases_do_not_overrule_the_load_mode() -> None:
+    given = parameters(extra_options={"mlock": True}, load_mode="direct")
+    options = server_arguments.options_of(given)
+    assert (options.load_mode, options.extra_options) == ("direct", {"mlock": True}), (
+        "and the extra option is refused as managed"
+    )
+    assert server_arguments.notes(given) == []

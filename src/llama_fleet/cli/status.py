@@ -1,0 +1,152 @@
+# Copyright: (c) 2026, the llama-fleet authors
+# SPDX-License-Identifier: MIT
+"""What runs where: the views of the commands status and generations."""
+
+from collections.abc import Iterator
+
+from rich.text import Text
+
+from llama_fleet.cli import views as shown
+from llama_fleet.cli.views import Facts, Rows
+from llama_fleet.errors import ExitCode
+from llama_fleet.run.events import Outcome
+
+ROLE = "llama_server_info"
+_STYLES = {"running": "green", "loading": "yellow", "stopped": "dim"}
+_RIGHT = ("GENERATION", "MEMORY", "GPU", "SLOTS", "TOKENS", "TOKENS/S", "UPTIME", "SPEED")
+
+
+def instances(outcome: Outcome) -> Rows:
+    """Every instance of every host, with the host's name."""
+    return [
+        {"host": host, **facts}
+        for host, result in sorted(outcome.of_role(ROLE).items())
+        for facts in result["instances"]
+    ]
+
+
+def generations(outcome: Outcome) -> Rows:
+    """Every generation of every instance, the newest first."""
+    return [
+        {"host": row["host"], "instance": row["instance"], **generation}
+        for row in instances(outcome)
+        for generation in reversed(row["generations"])
+    ]
+
+
+def _status_columns(facts: Facts) -> dict[str, Text]:
+    model = facts["model"].rpartition("/")[2]
+    busy = f"{facts['slots_busy']}/{facts['slots']}" if facts["slots"] >= 0 else _count(facts["slots_busy"])
+    return {
+        "HOST": Text(facts["host"]),
+        "INSTANCE": Text(facts["instance"]),
+        "STATE": Text(facts["state"], _STYLES.get(facts["state"], "red")),
+        "GENERATION": Text(_count(facts["generation"] or -1)),
+        "BUILD": Text(facts["build"]),
+        "MODEL": Text(model, overflow="fold"),
+        "QUANT": Text(facts["quant"]),
+        "DEVICE": Text(facts["device"]),
+        "MEMORY": Text(_mib(facts["memory_mib"])),
+        "GPU": Text(_mib(facts["gpu_memory_mib"])),
+        "SLOTS": Text(busy),
+        "TOKENS": Text(_count(facts["tokens_predicted"])),
+        "TOKENS/S": Text(_speed(facts["tokens_per_second"])),
+        "UPTIME": Text(uptime(facts["uptime_seconds"])),
+    }
+
+
+def _status_remarks(outcome: Outcome) -> Iterator[str]:
+    for facts in instances(outcome):
+        for sentence in facts["drift"]:
+            yield f"{facts['host']}: {facts['instance']}: {sentence}"
+        for sentence in facts["unknown"]:
+            yield f"{facts['host']}: {facts['instance']}: not known: {sentence}"
+    yield from _bare(outcome)
+
+
+def _bare(outcome: Outcome) -> Iterator[str]:
+    return (f"{host}: no instance" for host, result in sorted(outcome.of_role(ROLE).items()) if not result["instances"])
+
+
+def _not_as_wanted(outcome: Outcome) -> bool:
+    # Stopped is only what somebody asked to be stopped.
+    return any(facts["state"] not in ("running", "stopped") or facts["drift"] for facts in instances(outcome)) or any(
+        _bare(outcome)
+    )
+
+
+def _generation_columns(facts: Facts) -> dict[str, Text]:
+    return {
+        "HOST": Text(facts["host"]),
+        "INSTANCE": Text(facts["instance"]),
+        "GENERATION": Text(str(facts["number"])),
+        "": Text("current" if facts["current"] else "", "bold"),
+        "GATE": Text("passed", "green") if facts["good"] else Text("not passed", "red"),
+        "MADE": Text(facts["created"]),
+        "BUILD": Text(facts["build"]),
+        "MODEL": Text(facts["model"], overflow="fold"),
+        "SPEED": Text(_speed(facts["speed"] or -1)),
+    }
+
+
+def _without_generations(outcome: Outcome) -> Iterator[str]:
+    for facts in instances(outcome):
+        if not facts["generations"]:
+            yield f"{facts['host']}: {facts['instance']}: no generation"
+        yield from (
+            f"{facts['host']}: {facts['instance']}: not known: {sentence}"
+            for sentence in facts["unknown"]
+            if not facts["generations"]
+        )
+    yield from _bare(outcome)
+
+
+def _remarked(sentences: Iterator[str]) -> Iterator[Text]:
+    return (Text(sentence, "yellow") for sentence in sentences)
+
+
+STATUS = shown.View(
+    rows=instances,
+    columns=_status_columns,
+    remarks=lambda outcome: _remarked(_status_remarks(outcome)),
+    exit_status=lambda outcome: _exit_status(outcome, _not_as_wanted(outcome)),
+    failures=shown.failures,
+    right=_RIGHT,
+    wrapped=("MODEL",),
+)
+GENERATIONS = shown.View(
+    rows=generations,
+    columns=_generation_columns,
+    remarks=lambda outcome: _remarked(_without_generations(outcome)),
+    exit_status=lambda outcome: _exit_status(outcome, any(_without_generations(outcome))),
+    failures=shown.failures,
+    right=_RIGHT,
+    wrapped=("MODEL",),
+)
+
+
+def _exit_status(outcome: Outcome, problem: bool) -> int:
+    return outcome.exit_code or (ExitCode.FAILED if problem else ExitCode.OK)
+
+
+def _count(number: int) -> str:
+    return f"{number:,}" if number >= 0 else ""
+
+
+def _speed(number: float) -> str:
+    return f"{number:.1f}" if number >= 0 else ""
+
+
+def _mib(number: int) -> str:
+    if number <= 0:
+        return ""
+    return f"{number / 1024:.1f} GiB" if number >= 1024 else f"{number} MiB"
+
+
+def uptime(seconds: int) -> str:
+    """The two largest units: ``3 d 4 h``."""
+    if seconds <= 0:
+        return ""
+    units = (("d", seconds // 86400), ("h", seconds // 3600 % 24), ("min", seconds // 60 % 60), ("s", seconds % 60))
+    first = next(index for index, (_unit, count) in enumerate(units) if count)
+    return " ".join(f"{count} {unit}" for unit, count in units[first : first + 2] if count)

@@ -1,0 +1,114 @@
+# Copyright: (c) 2026, the llama-fleet authors
+# SPDX-License-Identifier: MIT
+"""The container's start: as it was last made to be where nothing has changed since, else by the play; then
+llama-server takes this process's place.
+"""
+
+import json
+import os
+import signal
+import sys
+import time
+import types
+import typing
+from collections.abc import Mapping, Sequence
+
+from llama_fleet.container import init, startlog
+from llama_fleet.container import record as converged
+from llama_fleet.container.startlog import Log
+
+# What of llama-server's arguments only makes it print something and end: no setting.
+PRINTED = (["--list-devices"], ["--version"], ["--help"])
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Returns only where the container cannot start."""
+    if os.getpid() == 1:
+        init.take_over()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _end)
+    told, flags = startlog.split(
+        sys.argv[1:] if arguments is None else arguments, os.environ.get(converged.LOG_VARIABLE, "")
+    )
+    out = Log(told == "json")
+    if told not in startlog.FORMATS:
+        out.error(f"--log and {converged.LOG_VARIABLE}: found '{told}', wanted one of {', '.join(startlog.FORMATS)}.")
+        return 2
+    printed = flags if flags in PRINTED else []
+    os.environ.pop(converged.ARGUMENTS, None)
+    if flags and not printed:
+        os.environ[converged.ARGUMENTS] = json.dumps(flags)
+    startlog.phase(startlog.PREPARING, "starting")
+    record = unchanged(os.environ, out)
+    if not record:
+        # All that a restart does without comes in here.
+        from llama_fleet.container import start  # noqa: PLC0415 - because importing it takes longer than a restart
+
+        record, status = start.converge(os.environ, out)
+        if status:
+            return status
+    return execute(record, printed, out)
+
+
+def unchanged(environment: Mapping[str, str], out: Log) -> converged.Record:
+    """The record of the last start where the container is still as it says; empty where it has to be made so."""
+    record = converged.read()
+    reason = converged.difference(record, environment, time.time()) or _newer(record.get("remote"), out)
+    if reason:
+        out.info(f"{reason[0].upper()}{reason[1:]}.")
+        return {}
+    if record["warning"]:
+        out.warning(record["warning"])
+    out.info(f"Nothing has changed since the last start: {record['summary']}")
+    return record
+
+
+def _newer(remote: Mapping[str, str] | None, out: Log) -> str:
+    """Whether the repository that is followed has another build than at the last start; where it does not answer
+    there is none.
+    """
+    if not remote:
+        return ""
+    from llama_fleet.container import newest  # noqa: PLC0415 - because most restarts ask nobody
+
+    try:
+        found = newest.commit(remote["url"], remote["version"])
+    except newest.UnknownError as error:
+        out.warning(f"Whether there is a newer build is not known. {error}")
+        return ""
+    return "" if found == remote["commit"] else f"there is a newer build in {remote['url']}"
+
+
+def execute(record: converged.Record, flags: Sequence[str], out: Log) -> int:
+    """Become llama-server."""
+    command, environment = converged.server(record, os.environ, flags)
+    address = startlog.address(command, environment)
+    startlog.phase(startlog.SERVING, "serving", **address)
+    if startlog.is_open(command, address["host"]):
+        out.warning(
+            f"Whoever reaches port {address['port']} may use this server, for it asks for no key: "
+            "LLAMA_API_KEY sets one, or LLAMA_API_KEY_FILE, which names a file that holds it."
+        )
+    if record["update"] == "background":
+        from llama_fleet.container import background  # noqa: PLC0415 - because only this mode needs it
+
+        background.spawn(out)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    try:
+        if record.get("user") and os.geteuid() == 0:
+            from llama_fleet.container import unprivileged as lowered  # noqa: PLC0415 - because only root has something to give up
+
+            lowered.execute(command, environment, record["user"])
+        return os.execve(command[0], command, environment)
+    except OSError as error:
+        out.error(f"{command[0]} cannot be executed: {error.strerror}.")
+        return 126
+
+
+def _end(number: int, _frame: types.FrameType | None) -> typing.NoReturn:
+    sys.exit(128 + number)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

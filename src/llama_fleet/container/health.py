@@ -1,0 +1,67 @@
+# Copyright: (c) 2026, the llama-fleet authors
+# SPDX-License-Identifier: MIT
+"""The image's health check: asks the server's own /health where it was told to listen; before that it says how far the
+start is.
+
+It is no success as long as the server does not answer, so that a container that compiles or loads is starting, and not
+healthy yet.
+"""
+
+import http.client
+import os
+import ssl
+import sys
+
+from llama_fleet import printed
+from llama_fleet.container import record as converged
+from llama_fleet.container import startlog
+
+SECONDS = 4.0
+
+
+def main() -> int:
+    phase = startlog.read_phase() or _recorded()
+    if not phase:
+        return _tell("nothing is known of a start", 1)
+    if phase["phase"] != startlog.SERVING:
+        return _tell(phase["text"], 1)
+    connection = _connection(phase)
+    try:
+        connection.request("GET", f"{phase['prefix']}/health")
+        status = connection.getresponse().status
+    except (OSError, http.client.HTTPException) as error:
+        return _tell(f"no answer from llama-server at {connection.host}:{connection.port}: {error}", 1)
+    finally:
+        connection.close()
+    if status == http.client.SERVICE_UNAVAILABLE:
+        return _tell("loading the model", 1)
+    return _tell("serving", 0) if status == http.client.OK else _tell(f"/health answered {status}", 1)
+
+
+def _recorded() -> converged.Record:
+    """Where a server would listen that was started as the record says: what there is where /tmp cannot be written."""
+    try:
+        command, environment = converged.server(converged.read(), os.environ, [])
+    except (KeyError, OSError, ValueError):
+        return {}
+    return {"phase": startlog.SERVING, **startlog.address(command, environment)}
+
+
+def _connection(phase: converged.Record) -> http.client.HTTPConnection:
+    host = str(phase["host"])  # Linux takes 0.0.0.0 and :: for this machine
+    if not phase["certificate"]:
+        return http.client.HTTPConnection(host, int(phase["port"]), timeout=SECONDS)
+    # Its certificate is for the name by which others reach it.
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return http.client.HTTPSConnection(host, int(phase["port"]), timeout=SECONDS, context=context)
+
+
+def _tell(text: str, status: int) -> int:
+    sys.stdout.write(f"{printed.one_line(text)}\n")
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,112 @@
+# Copyright: (c) 2026, the llama-fleet authors
+# SPDX-License-Identifier: MIT
+"""Shows a run: in place on a terminal, as plain lines elsewhere."""
+
+import os
+import shutil
+import sys
+import time
+import typing
+from collections.abc import Callable, Sequence
+
+from llama_fleet.run import events
+from llama_fleet.run import example_request as asking
+from llama_fleet.settings import Stage
+
+# Seconds between two lines of the same stage where there is no terminal.
+PLAIN_INTERVAL = 10.0
+CLEAR_LINE = "\r\x1b[2K"
+
+
+class Console:
+    """The listener of a run."""
+
+    def __init__(
+        self,
+        stages: Sequence[Stage],
+        stream: typing.TextIO | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._stages = stages
+        self._stream = stream or sys.stderr
+        self._in_place = self._stream.isatty() and os.environ.get("TERM") != "dumb"
+        self._clock = clock
+        self._last: dict[str, tuple[str, float]] = {}
+
+    def __call__(self, event: events.Event) -> None:
+        if isinstance(event, events.Progress):
+            self._progress(event)
+        elif isinstance(event, events.StageDone):
+            stages = [stage for stage in self._stages if (stage.role, stage.plan) == (event.role, event.plan)]
+            stage = stages[0] if stages else Stage(event.role, event.task, event.plan)
+            self._line(f"{event.host}: {stage.name}: {_state(event, stage)}")
+        elif isinstance(event, events.Failure):
+            self._line(f"Error: {failure_text(event)}")
+        else:
+            self._line(f"Warning: {event.text}" if event.warning else event.text)
+
+    def _progress(self, event: events.Progress) -> None:
+        text = f"{event.host}: {event.text}"
+        if self._in_place:
+            width = shutil.get_terminal_size().columns - 1
+            self._stream.write(CLEAR_LINE + text[:width])
+            self._stream.flush()
+            return
+        stage, now = event.text.partition(":")[0], self._clock()
+        last_stage, last_time = self._last.get(event.host, ("", 0.0))
+        if stage != last_stage or now - last_time >= PLAIN_INTERVAL:
+            self._last[event.host] = stage, now
+            self._line(text)
+
+    def _line(self, text: str) -> None:
+        self._stream.write(f"{CLEAR_LINE if self._in_place else ''}{text}\n")
+        self._stream.flush()
+
+
+def _state(event: events.StageDone, stage: Stage) -> str:
+    if stage.plan and event.result.get("ready"):
+        return "nothing to do, it passes its gate"
+    if stage.plan:
+        return "there is work to do" if event.result.get("would_change") else "nothing to do"
+    return f"changed, {duration(event.seconds)}" if event.changed else "ok"
+
+
+def failure_text(failure: events.Failure) -> str:
+    """One sentence, with the host's name unless that is this machine."""
+    text = failure.text
+    if failure.unreachable:
+        text = f"cannot be reached: {' '.join(text.split())}"
+    elif failure.host == events.LOCALHOST:
+        return text
+    return f"{failure.host}: {text}" if failure.host else text
+
+
+def duration(seconds: float) -> str:
+    """``75.2`` -> ``1 min 15 s``; below a minute with a tenth."""
+    minutes, rest = divmod(int(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes else f"{seconds:.1f} s"
+
+
+def summary(outcome: events.Outcome) -> str:
+    return f"changed={outcome.changed} in {duration(outcome.seconds)}, {outcome.calls} module calls"
+
+
+def answers(outcome: events.Outcome) -> str:
+    """Each host's, or instance's, answer to the prompt, its endpoint, and the lines that ask the next question."""
+    # What was stopped or removed has no endpoint.
+    results = [(host, result) for host, result in sorted(outcome.of_role("llama_server").items()) if result["endpoint"]]
+    parts = []
+    for host, result in results:
+        name = "" if host == events.LOCALHOST else f"{host}: "
+        if result.get("answer"):
+            parts.append(f"\n{name}{result['answer'].strip()}\n")
+        parts.append(f"{name}{result['endpoint']}")
+    return "\n".join(
+        [*parts, *(line for host, result in results[:1] for line in asking.lines(result, _address(outcome, host)))]
+    )
+
+
+def _address(outcome: events.Outcome, host: str) -> str:
+    """How ssh reaches a host; empty for this machine."""
+    name = host.partition("/")[0]
+    return "" if name == events.LOCALHOST else outcome.addresses.get(name, name)

@@ -1,0 +1,369 @@
+# Copyright: (c) 2026, the llama-fleet authors
+# SPDX-License-Identifier: MIT
+"""status, generations and rollback: what is asked of the hosts, what is shown, and the exit status."""
+
+import io
+import json
+import pathlib
+import signal
+import sys
+import time
+import typing
+
+import pytest
+
+from llama_fleet.cli import commands as cli
+from llama_fleet.cli import invocation, status
+from llama_fleet.cli import privileges as access
+from llama_fleet.errors import RunInterruptedError
+from llama_fleet.run import runner
+from llama_fleet.run.events import Failure, Listener, Outcome, Remark
+
+Facts = dict[str, typing.Any]
+GENERATION: Facts = {
+    "number": 4,
+    "good": True,
+    "created": "2026-11-22T09:00:00Z",
+    "build": "b2",
+    "model": "m-Q4_K_M.gguf",
+    "current": True,
+    "speed": 41.26,
+}
+
+
+def facts(**more: typing.Any) -> Facts:
+    return {
+        "instance": "chat",
+        "state": "running",
+        "generation": 4,
+        "good": True,
+        "generations": [{**GENERATION, "number": 3, "good": False, "current": False, "speed": 0.0}, GENERATION],
+        "runtime": "systemd",
+        "release": "/opt/r",
+        "build": "b2",
+        "model": "/var/m-Q4_K_M.gguf",
+        "quant": "Q4_K_M",
+        "endpoint": "http://127.0.0.1:8080",
+        "device": "CUDA0",
+        "pid": 7,
+        "memory_mib": 1536,
+        "gpu_memory_mib": 512,
+        "uptime_seconds": 90061,
+        "slots": 4,
+        "slots_busy": 1,
+        "requests_deferred": 0,
+        "tokens_predicted": 1234567,
+        "tokens_per_second": 41.26,
+        "prompt_tokens_per_second": 310.5,
+        "drift": [],
+        "unknown": [],
+        "log": "journalctl",
+        **more,
+    }
+
+
+class Hosts:
+    """Stands in for the play."""
+
+    def __init__(self) -> None:
+        self.instances: dict[str, list[Facts]] = {"localhost": [facts()]}
+        self.failures: list[Failure] = []
+        self.requests: list[runner.Request] = []
+        self.calls_until_interrupted = 0
+
+    def __call__(self, request: runner.Request, listener: Listener) -> Outcome:
+        self.requests.append(request)
+        if len(self.requests) == self.calls_until_interrupted:
+            raise RunInterruptedError(signal.SIGINT)
+        listener(Remark("low space", warning=True))
+        for failure in self.failures:
+            listener(failure)
+        results = {host: {"llama_server_info": {"instances": found}} for host, found in self.instances.items()}
+        return Outcome(
+            calls=len(results), seconds=1.0, failures=self.failures, results=typing.cast("typing.Any", results)
+        )
+
+
+@pytest.fixture
+def hosts(monkeypatch: pytest.MonkeyPatch) -> Hosts:
+    hosts = Hosts()
+    monkeypatch.setattr(runner, "run", hosts)
+    monkeypatch.setattr(access, "may_become", lambda: False)
+    monkeypatch.setattr(access, "needs_become", lambda _command: False)
+    monkeypatch.setattr(time, "sleep", lambda _seconds: None)
+    return hosts
+
+
+def test_the_table_of_a_fleet(hosts: Hosts, capsys: pytest.CaptureFixture[str]) -> None:
+    missing = {
+        "memory_mib": 0,
+        "gpu_memory_mib": 0,
+        "slots": -1,
+        "slots_busy": -1,
+        "tokens_predicted": -1,
+        "tokens_per_second": -1.0,
+        "uptime_seconds": 0,
+    }
+    small = facts(instance="embed", state="stopped", generation=12, device="cpu", **missing)
+    hosts.instances = {"h2": [facts(slots=-1, slots_busy=2)], "h1": [facts(), small]}
+    assert cli.main(["status"]) == 0, "one that was stopped is as wanted"
+    output = capsys.readouterr()
+    assert [line.rstrip() for line in output.out.splitlines()] == [
+        (
+            "HOST  INSTANCE  STATE    GENERATION  BUILD  MODEL          QUANT   DEVICE   MEMORY      GPU  SLOTS     "
+            "TOKENS  TOKENS/S   UPTIME"
+        ),
+        (
+            "h1    chat      running           4  b2     m-Q4_K_M.gguf  Q4_K_M  CUDA0   1.5 GiB  512 MiB    1/4  "
+            "1,234,567      41.3  1 d 1 h"
+        ),
+        "h1    embed     stopped          12  b2     m-Q4_K_M.gguf  Q4_K_M  cpu",
+        (
+            "h2    chat      running           4  b2     m-Q4_K_M.gguf  Q4_K_M  CUDA0   1.5 GiB  512 MiB      2  "
+            "1,234,567      41.3  1 d 1 h"
+        ),
+    ]
+    assert output.err == "Warning: low space\n"
+
+
+def test_what_is_not_as_it_should_be_stands_below_the_table(hosts: Hosts, capsys: pytest.CaptureFixture[str]) -> None:
+    hosts.instances = {
+        "h1": [facts(drift=["the process runs generation 3, not 4 [x]"], unknown=["/slots answered 501"])],
+        "h2": [],
+    }
+    assert cli.main(["status"]) == 1
+    assert [line.rstrip() for line in capsys.readouterr().out.splitlines()[2:]] == [
+        "h1: chat: the process runs generation 3, not 4 [x]",
+        "h1: chat: not known: /slots answered 501",
+        "h2: no instance",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("found", "failures", "exit_status"),
+    [
+        ([facts()], [], 0),
+        ([facts(unknown=["/slots answered 501"])], [], 0),
+        ([facts(), facts(state="failed")], [], 1),
+        ([facts(state="loading")], [], 1),
+        ([facts(drift=["it runs, but would not start at boot"])], [], 1),
+        ([], [], 1),
+        ([facts()], [Failure("far", "no route", unreachable=True)], 3),
+        ([facts(state="failed")], [Failure("far", "no route", unreachable=True)], 3),
+        ([facts()], [Failure("h2", "root: found 'x'.")], 1),
+    ],
+)
+def test_the_exit_status_tells_whether_all_is_well(
+    hosts: Hosts, found: list[Facts], failures: list[Failure], exit_status: int
+) -> None:
+    hosts.instances["localhost"], hosts.failures = found, failures
+    assert cli.main(["status"]) == exit_status
+
+
+def test_json_is_all_there_is_on_stdout(hosts: Hosts, capsys: pytest.CaptureFixture[str]) -> None:
+    hosts.instances = {"h2": [], "h1": [facts()]}
+    hosts.failures = [Failure("far", "no route", unreachable=True)]
+    assert cli.main(["status", "--json"]) == 3
+    output = capsys.readouterr()
+    assert json.loads(output.out) == [{"host": "h1", **facts()}]
+    assert output.err == "Warning: low space\nError: far: cannot be reached: no route\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["status", "--query", "[?state=='running'].[host, instance]"], [["localhost", "chat"]]),
+        (["status", "--json", "--query", "[0].endpoint"], "http://127.0.0.1:8080"),
+        (["generations", "--query", "[].number"], [4, 3]),
+        (
+            ["generations", "--json"],
+            [
+                {"host": "localhost", "instance": "chat", **generation}
+                for generation in reversed(facts()["generations"])
+            ],
+        ),
+    ],
+)
+def test_a_query_is_answered_in_json(
+    hosts: Hosts, arguments: list[str], expected: object, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(arguments) == 0
+    assert json.loads(capsys.readouterr().out) == expected
+    assert len(hosts.requests) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["status", "--query", "[x"], "--query: found '[x', wanted an expression of JMESPath: "),
+        (["generations", "--query", "["], "--query: found '[', wanted an expression of JMESPath: "),
+        (
+            ["status", "--watch", "--json"],
+            "--watch is for people, and --json and --query are for programs: leave out one of them.",
+        ),
+        (["status", "--watch", "0"], "0.0 is not in the range x>=0.5"),
+        (["generations", "--watch"], "No such option '--watch'"),
+        (["status", "--port", "1"], "No such option '--port'"),
+        (["rollback", "--to", "0"], "0 is not in the range x>=1"),
+        (["rollback", "--port", "1"], "No such option '--port'"),
+        (["rollback", "one", "two"], "Got unexpected extra argument (two)"),
+    ],
+)
+def test_wrong_usage_is_a_sentence_and_asks_nobody(
+    hosts: Hosts, arguments: list[str], sentence: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(arguments) == 2
+    output = capsys.readouterr()
+    assert sentence in output.err
+    assert (output.out, hosts.requests) == ("", [])
+
+
+def test_a_query_that_fails_on_what_was_found_is_a_sentence(hosts: Hosts, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["status", "--query", "abs([0].state)"]) == 2
+    assert "Error: --query: " in capsys.readouterr().err
+    assert hosts.requests
+
+
+def test_the_hosts_are_asked_for_what_was_named(hosts: Hosts, tmp_path: pathlib.Path) -> None:
+    assert cli.main(["status", "chat", "--prefix", str(tmp_path), "-v"]) == 0
+    assert cli.main(["generations", "--inventory", str(tmp_path)]) == 0
+    roots = {
+        "llama_server_root": f"{tmp_path}/etc/llama-fleet",
+        "llama_server_runtime_root": f"{tmp_path}/run/llama-fleet",
+    }
+    assert hosts.requests == [
+        runner.Request(
+            "status", {"llama_fleet_asked_for": "chat", "llama_fleet_asks_for_metrics": True, **roots}, verbosity=1
+        ),
+        runner.Request("status", {"llama_fleet_asked_for": "", "llama_fleet_asks_for_metrics": False}, (tmp_path,)),
+    ]
+
+
+def test_root_is_taken_where_it_is_to_be_had_and_not_asked_for(
+    hosts: Hosts, monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path
+) -> None:
+    monkeypatch.setattr(access, "needs_become", lambda _command: pytest.fail("asked for root"))
+    monkeypatch.setattr(access, "may_become", lambda: True)
+    for arguments in ([], ["--prefix", str(tmp_path)], ["-i", str(tmp_path)]):
+        assert cli.main(["status", *arguments]) == 0
+    assert [request.become for request in hosts.requests] == [True, False, False]
+
+
+def test_the_generations_are_a_table_with_the_newest_first(hosts: Hosts, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["generations"]) == 0
+    assert len(hosts.requests) == 1
+    assert [line.rstrip() for line in capsys.readouterr().out.splitlines()] == [
+        "HOST       INSTANCE  GENERATION           GATE        MADE                  BUILD  MODEL          SPEED",
+        "localhost  chat               4  current  passed      2026-11-22T09:00:00Z  b2     m-Q4_K_M.gguf   41.3",
+        "localhost  chat               3           not passed  2026-11-22T09:00:00Z  b2     m-Q4_K_M.gguf",
+    ]
+
+
+def test_an_instance_without_generations_is_told(hosts: Hosts, capsys: pytest.CaptureFixture[str]) -> None:
+    hosts.instances = {"h1": [facts(state="absent", generations=[], generation=0)], "h2": []}
+    assert cli.main(["generations", "chat"]) == 1
+    assert capsys.readouterr().out.splitlines() == ["h1: chat: no generation", "h2: no instance"]
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_watching_goes_on_until_it_is_interrupted(
+    hosts: Hosts, monkeypatch: pytest.MonkeyPatch, terminal: bool
+) -> None:
+    output = Terminal() if terminal else io.StringIO()
+    monkeypatch.setattr(sys, "stdout", output)
+    for name, value in {"TERM": "xterm", "COLUMNS": "200", "LINES": "50", "NO_COLOR": "1"}.items():
+        monkeypatch.setenv(name, value)
+    hosts.calls_until_interrupted = 3
+    hosts.failures = [Failure("far", "no route", unreachable=True)]
+    assert cli.main(["status", "--watch", "2"]) == 0
+    text = output.getvalue()
+    assert len(hosts.requests) == 3
+    assert text.count("1,234,567") >= 2
+    assert "Error: far: cannot be reached: no route" in text
+    assert ", again in 2 s; Ctrl-C ends it" in text
+    # In place: the lines of the page before are taken back.
+    assert ("\x1b[1A" in text) == terminal
+
+
+def test_an_interruption_between_two_looks_ends_watching_as_well(hosts: Hosts, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(seconds: float) -> None:
+        assert seconds == invocation.WATCH_SECONDS
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(time, "sleep", interrupt)
+    assert cli.main(["status", "--watch"]) == 0
+    assert len(hosts.requests) == 1
+
+
+def test_a_termination_of_watching_keeps_its_exit_status(monkeypatch: pytest.MonkeyPatch, hosts: Hosts) -> None:
+    def terminate(*_arguments: object) -> Outcome:
+        raise RunInterruptedError(signal.SIGTERM)
+
+    monkeypatch.setattr(runner, "run", terminate)
+    assert cli.main(["status", "--watch"]) == 143
+    assert hosts.requests == []
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0, ""),
+        (59, "59 s"),
+        (60, "1 min"),
+        (3599, "59 min 59 s"),
+        (3600, "1 h"),
+        (86400 + 60, "1 d"),
+        (90061, "1 d 1 h"),
+    ],
+)
+def test_uptime_has_two_units(seconds: int, text: str) -> None:
+    assert status.uptime(seconds) == text
+
+
+def test_rollback_names_the_instance_and_the_generation(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    requests: list[runner.Request] = []
+
+    def run(request: runner.Request, _listener: Listener) -> Outcome:
+        requests.append(request)
+        result = {"generation": 3, "endpoint": "http://127.0.0.1:1"}
+        return Outcome(
+            calls=1,
+            changed=1,
+            seconds=2.0,
+            results={name: {"llama_server": result} for name in ("localhost", "h1/chat")},
+        )
+
+    monkeypatch.setattr(runner, "run", run)
+    monkeypatch.setattr(access, "needs_become", lambda command: command == "rollback")
+    assert cli.main(["rollback", "chat", "--to", "3", "--diff"]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "changed=1 in 2.0 s, 1 module calls",
+        "h1/chat: generation 3 is current and answers at http://127.0.0.1:1",
+        "generation 3 is current and answers at http://127.0.0.1:1",
+    ]
+    assert cli.main(["rollback", "-i", str(tmp_path), "--check"]) == 0
+    assert capsys.readouterr().out.splitlines()[1] == "h1/chat: generation 3 would be current again"
+    assert requests == [
+        runner.Request(
+            "rollback", {"llama_server_instance": "chat", "llama_server_to_generation": 3}, become=True, diff=True
+        ),
+        runner.Request("rollback", {}, (tmp_path,), check=True),
+    ]
+
+
+def test_a_rollback_that_failed_is_the_exit_status(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(
+        runner, "run", lambda *_arguments: Outcome(failures=[Failure("localhost", "no such generation")])
+    )
+    monkeypatch.setattr(access, "needs_become", lambda _command: False)
+    assert cli.main(["rollback"]) == 1
+    assert capsys.readouterr().out == "changed=0 in 0.0 s, 0 module calls\n"

@@ -1,0 +1,134 @@
+# Copyright: (c) 2026, the llama-fleet authors
+# SPDX-License-Identifier: MIT
+"""What is on the disk: reserved first, safe before the journal says so, and gone on with by the next run."""
+
+from __future__ import annotations
+
+import dataclasses
+import errno
+import os
+import shutil
+import typing
+
+import pytest
+
+from ansible_collections.llama_fleet.core.plugins.module_utils.transfer import journal as segment_journal
+from ansible_collections.llama_fleet.core.plugins.module_utils.transfer.segments import Wanted, waiting_bytes
+from tests.unit.modules.segments.case import (
+    DATA,
+    SEGMENT,
+    assert_nothing_left,
+    assert_right,
+    fetch,
+    problem_of,
+    requests,
+)
+
+if typing.TYPE_CHECKING:
+    import pathlib
+
+    from tests.hub import Hub
+
+
+class TestDisk:
+    def test_no_space_is_said_before_a_byte_is_fetched(
+        self, hub: Hub, wanted: Wanted, small_disk: pathlib.Path
+    ) -> None:
+        full = dataclasses.replace(wanted, part=small_disk / "parts" / "x")
+        assert problem_of(full).startswith(
+            f"disk space: found no space left while writing {full.part}.part, wanted room for the whole file; make "
+            f"room there"
+        )
+        assert hub.settle() == []
+        assert_nothing_left(full)
+
+    def test_no_space_where_none_can_be_reserved(
+        self, hub: Hub, wanted: Wanted, small_disk: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(os, "posix_fallocate", _raising(errno.EOPNOTSUPP))
+        assert "no space left" in problem_of(dataclasses.replace(wanted, part=small_disk / "x"))
+        assert hub.settle() == []
+
+    def test_a_file_system_that_cannot_reserve(self, wanted: Wanted, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(os, "posix_fallocate", _raising(errno.EOPNOTSUPP))
+        fetch(wanted)
+        assert_right(wanted)
+
+    def test_a_disk_that_fails_on_the_way_is_no_fault_of_the_origin(
+        self, hub: Hub, wanted: Wanted, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(os, "pwrite", _raising(errno.EIO))
+        assert problem_of(wanted).startswith(f"disk space: found {os.strerror(errno.EIO)} while writing")
+        assert len(requests(hub, "storage")) == 1
+
+    def test_the_journal_is_written_after_the_bytes_are_safe(
+        self, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        disk = segment_journal.PartFile(tmp_path / "x", 2 * SEGMENT, SEGMENT, "0" * 64, ["http://a"])
+        disk.open()
+        disk.reserve()
+        done: list[str] = []
+        for name in ("pwrite", "fdatasync", "replace"):
+            monkeypatch.setattr(os, name, _noting(done, name, getattr(os, name)))
+        disk.write(memoryview(DATA[:SEGMENT]), 0)
+        disk.commit(0, disk.letter(0))
+        disk.close()
+        assert done == ["pwrite", "fdatasync", "replace"]
+        assert waiting_bytes(tmp_path / "x") == SEGMENT
+
+    def test_the_file_is_safe_before_it_has_its_name(
+        self, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        disk = segment_journal.PartFile(tmp_path / "x", SEGMENT, SEGMENT, "0" * 64, ["http://a"])
+        disk.open()
+        disk.reserve()
+        disk.write(memoryview(DATA[:SEGMENT]), 0)
+        disk.commit(0, disk.letter(0))
+        done: list[str] = []
+        for name in ("fsync", "replace"):
+            monkeypatch.setattr(os, name, _noting(done, name, getattr(os, name)))
+        disk.finish()
+        disk.close()
+        assert done[:2] == ["fsync", "replace"]
+        assert (tmp_path / "x").read_bytes() == DATA[:SEGMENT]
+
+    def test_what_the_kernel_takes_in_pieces_is_written_whole(
+        self, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        disk = segment_journal.PartFile(tmp_path / "x", SEGMENT, SEGMENT, "0" * 64, ["http://a"])
+        disk.open()
+        disk.reserve()
+        pwrite = os.pwrite
+        monkeypatch.setattr(os, "pwrite", lambda descriptor, view, position: pwrite(descriptor, view[:1000], position))
+        disk.write(memoryview(DATA[:SEGMENT]), 0)
+        disk.commit(0, disk.letter(0))
+        disk.finish()
+        disk.close()
+        assert (tmp_path / "x").read_bytes() == DATA[:SEGMENT]
+
+
+def _raising(number: int) -> typing.Callable[..., int]:
+    def fails(*_arguments: object) -> int:
+        raise OSError(number, os.strerror(number))
+
+    return fails
+
+
+def _noting(done: list[str], name: str, function: typing.Callable[..., object]) -> typing.Callable[..., object]:
+    def noted(*arguments: object) -> object:
+        done.append(name)
+        return function(*arguments)
+
+    return noted
+
+
+@pytest.fixture
+def small_disk(tmp_path: pathlib.Path) -> typing.Iterator[pathlib.Path]:
+    """A file system of its own that the file does not fit into."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    if os.geteuid() != 0 or os.system(f"mount -t tmpfs -o size=1m none {place} 2>{tmp_path}/mount") != 0:
+        pytest.skip("mounting a small file system needs root and the right to mount")
+    yield place
+    os.system(f"umount {place}")
+    assert shutil.disk_usage(place).total > 1 << 20

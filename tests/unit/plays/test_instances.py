@@ -1,0 +1,382 @@
+# Copyright: (c) 2026, the llama-fleet authors
+# SPDX-License-Identifier: MIT
+"""The real plays over several instances of a host, with actions that write down what their modules would be given
+and run none.
+"""
+
+import json
+import pathlib
+import shutil
+import tempfile
+import typing
+
+import pytest
+
+from llama_fleet import settings
+from llama_fleet.run import events, runner
+
+Call = dict[str, typing.Any]
+MODULES = ("nvidia_driver_info", "cuda_toolkit", "llama_cpp_release", "gguf_model", "llama_server", "preflight_info")
+# The real action, but for what would start a module.
+ACTION = """
+import json, os
+from ansible_collections.llama_fleet.core.plugins.action.real_{name} import ActionModule as Real
+from ansible_collections.llama_fleet.core.plugins.fakes import answer
+
+class ActionModule(Real):
+    def _execute_module(self, module_args=None, task_vars=None, **_more):
+        with open(os.environ["FAKE_LOG"], "a") as log:
+            log.write(json.dumps({{"of": task_vars["inventory_hostname"], "module": "{name}", **module_args}}) + "\\n")
+        return answer("{name}", module_args)
+
+    def _run_in_background(self, arguments, task_vars):
+        return self._execute_module(arguments, task_vars)
+"""
+FAKES = """
+def answer(module, given):
+    if module == "preflight_info":
+        full = any(instance["llama_cpp_source"] == "too much" for instance in given["instances"].values())
+        told = [plans["failed"]["msg"] for plans in given["plans"].values() if "failed" in plans]
+        told += ["disk space: found little.", "clock: found an hour."] if full else []
+        failed = {"failed": True, "msg": "\\n".join(told)} if told and given.get("stop") else {}
+        return {"changed": False, "checks": [], **failed}
+    if module == "nvidia_driver_info" and given["gpu"] == "required":
+        return {"failed": True, "msg": "no GPU", "problems": [{"code": "no_device"}]}
+    if module == "nvidia_driver_info":
+        found = {"cuda_architectures": ["90-real"], "driver": {"version": "580.1"}}
+        return {"changed": False, "backend": "cpu" if given["gpu"] == "none" else "cuda", **found}
+    if given.get("source") == "missing":
+        problems = [{"subject": "gguf_model_source"}]
+        return {"failed": True, "msg": "gguf_model_source: found nothing.", "problems": problems}
+    plan = bool(given.get("plan_only"))
+    if module == "llama_server":
+        # Of one whose model is there and that is to be on this port nothing changes.
+        ready = (plan, given["port"], given["model"]) == (True, 8090, "/gguf_model/there")
+        facts = {"instance": given["instance"], "generation": 1, "endpoint": f"http://127.0.0.1:{given['port']}"}
+        return {"changed": not plan, "would_change": not ready, "ready": ready, **facts}
+    source = given.get("source", "")
+    path = f"/{module}/{given.get('backend', '')}{source}"
+    new = source != "there"
+    return {"changed": not plan, "path": path, "would_change": new, "would_compile": new, "version": "13.0"}
+"""
+HOSTS: dict[str, dict[str, typing.Any]] = {
+    "several": {
+        "llama_server_api_key": "s3cr3t",
+        "llama_server_instances": {
+            "chat": {
+                "gguf_model_source": "a/chat",
+                "llama_server_port": 8081,
+                "llama_server_devices": ["CUDA0"],
+                "llama_server_ctx_size": 512,
+            },
+            "embed": {
+                "nvidia_driver_gpu": "none",
+                "gguf_model_source": "there",
+                "llama_cpp_source": "there",
+                "llama_server_api_key": "0ther",
+                "llama_server_embeddings": True,
+            },
+            "old": {"llama_server_state": "absent", "llama_server_port": 8081},
+        },
+    },
+    "single": {
+        "llama_cpp_source": "there",
+        "gguf_model_source": "there",
+        "nvidia_driver_gpu": "none",
+        "llama_server_port": 8090,
+    },
+    "rebuilt": {
+        "llama_cpp_source": "damaged",
+        "gguf_model_source": "there",
+        "nvidia_driver_gpu": "none",
+        "llama_server_port": 8090,
+    },
+    "same_gpu": {
+        "llama_server_instances": {
+            "one": {"llama_server_port": 1},
+            "two": {"llama_server_port": 2, "llama_server_devices": ["CUDA1"]},
+        }
+    },
+    "mistaken": {
+        "nvidia_driver_gpu": "none",
+        "llama_server_instances": {"fine": {"llama_server_port": 1}, "wrong": {"gguf_model_source": "missing"}},
+    },
+}
+
+
+class Fleet:
+    """Runs a play over hosts, and tells what the modules of each were given."""
+
+    def __init__(self, folder: pathlib.Path) -> None:
+        self.log = folder / "log"
+        self.inventory = folder / "hosts.json"
+        self.seen: list[events.Event] = []
+
+    def run(
+        self,
+        playbook: str,
+        hosts: dict[str, typing.Any],
+        variables: dict[str, object] | None = None,
+        check: bool = False,
+    ) -> events.Outcome:
+        everyone = {"ansible_connection": "local", "llama_cpp_controller_cache": ""}
+        self.inventory.write_text(json.dumps({"all": {"hosts": hosts, "vars": everyone}}), encoding="utf-8")
+        self.log.write_text("", encoding="utf-8")
+        return runner.run(runner.Request(playbook, variables or {}, (self.inventory,), check=check), self.seen.append)
+
+    def calls(self, host: str) -> list[Call]:
+        calls = [json.loads(line) for line in self.log.read_text(encoding="utf-8").splitlines()]
+        return [call for call in calls if call["of"] == host]
+
+    def failures(self) -> dict[str, str]:
+        return {event.host: event.text for event in self.seen if isinstance(event, events.Failure)}
+
+
+@pytest.fixture
+def fleet(monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path) -> Fleet:
+    collection = tmp_path / "collections/ansible_collections/llama_fleet/core"
+    actions = collection / "plugins/action"
+    actions.mkdir(parents=True)
+    for name in ("galaxy.yml", "meta", "playbooks", "roles"):
+        (collection / name).symlink_to(settings.COLLECTION / name)
+    for name in ("doc_fragments", "module_utils", "modules", "plugin_utils"):
+        (collection / "plugins" / name).symlink_to(settings.COLLECTION / "plugins" / name)
+    (collection / "plugins/fakes.py").write_text(FAKES, encoding="utf-8")
+    shutil.copy(settings.COLLECTION / "plugins/action/validate_variables.py", actions)
+    for name in MODULES:
+        shutil.copy(settings.COLLECTION / f"plugins/action/{name}.py", actions / f"real_{name}.py")
+        (actions / f"{name}.py").write_text(ACTION.format(name=name), encoding="utf-8")
+    (tmp_path / "tmp").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "tmp"))
+    monkeypatch.setattr(runner, "COLLECTIONS", tmp_path / "collections")
+    monkeypatch.setenv("FAKE_LOG", str(tmp_path / "log"))
+    return Fleet(tmp_path)
+
+
+def names(calls: list[Call]) -> list[str]:
+    return [f"{call['module']}{'?' if call.get('plan_only') else ''}" for call in calls]
+
+
+def test_every_instance_plans_first_and_is_given_its_own(fleet: Fleet) -> None:
+    outcome = fleet.run("site", HOSTS)
+    several, single = fleet.calls("several"), fleet.calls("single")
+    chat_plan = ["nvidia_driver_info", "cuda_toolkit?", "llama_cpp_release?", "gguf_model?", "llama_server?"]
+    embed_plan = ["nvidia_driver_info", "llama_cpp_release?", "gguf_model?", "llama_server?"]
+    runs = [
+        "preflight_info",
+        "llama_server",
+        "cuda_toolkit",
+        "llama_cpp_release",
+        "gguf_model",
+        "llama_server",
+        "llama_server",
+    ]
+    assert names(several) == ["llama_server?", *chat_plan, *embed_plan, *runs]
+    (preflight,) = [call for call in several if call["module"] == "preflight_info"]
+    assert {name: each["llama_server_port"] for name, each in preflight["instances"].items()} == {
+        "chat": 8081,
+        "embed": 8080,
+    }
+    assert preflight["stop"] is True
+    plan = preflight["plans"]["chat"]
+    assert (
+        plan["nvidia_driver"]["backend"],
+        plan["llama_cpp"]["would_compile"],
+        plan["gguf_model"]["would_change"],
+    ) == ("cuda", True, True)
+    assert "s3cr3t" not in json.dumps(preflight)
+    servers = [call for call in several if call["module"] == "llama_server"]
+    order = ["old", "chat", "embed"]
+    assert [call["instance"] for call in servers] == order + order
+    for call in servers:
+        assert "overrides" not in call
+        wanted = {
+            "old": ("absent", 8081, "s3cr3t", 4096, False),
+            "chat": ("started", 8081, "s3cr3t", 512, False),
+            "embed": ("started", 8080, "0ther", 4096, True),
+        }
+        assert (call["state"], call["port"], call["api_key"], call["ctx_size"], call["embeddings"]) == wanted[
+            call["instance"]
+        ]
+        models = {"old": ("cpu", "", ""), "chat": ("cuda", "/llama_cpp_release/cuda", "/gguf_model/a/chat")}
+        backend, release, model = models.get(
+            call["instance"], ("cpu", "/llama_cpp_release/cputhere", "/gguf_model/there")
+        )
+        assert (call["backend"], call["model"]) == (backend, model) or (call["instance"], call.get("plan_only")) == (
+            "old",
+            False,
+        )
+        assert call["release"].startswith(release)
+    toolkit = [call["cuda_toolkit"] for call in several if call["module"] == "llama_cpp_release"]
+    assert toolkit == ["/cuda_toolkit/", "", "/cuda_toolkit/"]
+    assert [call["ctx_size"] for call in several if call["module"] == "gguf_model"] == [512, 4096, 512]
+
+    # One instance of which all is there costs four calls, and nobody on the network is asked.
+    settled = ["nvidia_driver_info", "llama_cpp_release?", "gguf_model?", "llama_server?"]
+    assert names(single) == settled
+    # One that is good is asked again where something below it was changed.
+    assert names(fleet.calls("rebuilt")) == [*settled, "preflight_info", "llama_cpp_release", "llama_server"]
+    assert {call["instance"] for call in single if call["module"] == "llama_server"} == {"default"}
+    assert outcome.calls == sum(len(fleet.calls(host)) for host in HOSTS)
+
+    assert set(outcome.of_role("llama_server")) >= {"several/chat", "several/embed", "several/old", "single"}
+    done = [(event.host, event.role, event.plan) for event in fleet.seen if isinstance(event, events.StageDone)]
+    assert ("several/embed", "gguf_model", True) in done
+    assert ("several/embed", "gguf_model", False) not in done
+    assert "s3cr3t" not in repr([event for event in fleet.seen if not isinstance(event, events.StageDone)])
+
+    failures = fleet.failures()
+    assert failures["same_gpu"].startswith(
+        "llama_server_devices: found every GPU for one, and so the same ones for one and two, wanted"
+    )
+    assert failures["mistaken"] == "instance wrong: gguf_model_source: found nothing."
+    assert {name for name in names(fleet.calls("mistaken")) if not name.endswith("?")} == {
+        "nvidia_driver_info",
+        "preflight_info",
+    }
+
+
+# The same, and one of them named.
+NAMED = {**HOSTS["several"], "llama_server_instance": "embed"}
+
+
+def test_one_instance_can_be_stopped_alone(fleet: Fleet) -> None:
+    fleet.run("down", {"several": HOSTS["several"], "single": HOSTS["single"], "named": NAMED})
+    stopped = {
+        host: [(call["instance"], call["state"]) for call in fleet.calls(host)]
+        for host in ("several", "single", "named")
+    }
+    assert stopped == {
+        "several": [("old", "stopped"), ("chat", "stopped"), ("embed", "stopped")],
+        "single": [("default", "stopped")],
+        "named": [("embed", "stopped")],
+    }
+
+
+def test_a_rollback_wants_to_know_of_which_instance(fleet: Fleet) -> None:
+    fleet.run(
+        "rollback",
+        {"several": HOSTS["several"], "single": HOSTS["single"], "named": NAMED},
+        {"llama_server_to_generation": 3},
+    )
+    assert fleet.failures() == {
+        "several": "llama_server_instance: found no name, and several instances, wanted one of chat, embed or old."
+    }
+    assert fleet.calls("several") == []
+    done = [
+        (call["instance"], call["state"], call["to_generation"])
+        for host in ("single", "named")
+        for call in fleet.calls(host)
+    ]
+    assert done == [("default", "rolled_back", 3), ("embed", "rolled_back", 3)]
+
+
+def test_what_no_plan_sees_stops_a_host_before_it_is_changed(fleet: Fleet) -> None:
+    fleet.run("site", {"full": {"llama_cpp_source": "too much", "nvidia_driver_gpu": "none"}})
+    assert fleet.failures() == {"full": "disk space: found little.\nclock: found an hour."}
+    assert names(fleet.calls("full")) == [
+        "nvidia_driver_info",
+        "llama_cpp_release?",
+        "gguf_model?",
+        "llama_server?",
+        "preflight_info",
+    ]
+
+
+def test_with_the_plan_that_fails_all_else_that_is_wrong_is_told(fleet: Fleet) -> None:
+    hosts = {
+        "mistaken": {**HOSTS["mistaken"], "llama_cpp_source": "too much"},
+        "without": {"nvidia_driver_gpu": "required"},
+    }
+    outcome = fleet.run("site", hosts)
+    told = [event.text for event in fleet.seen if isinstance(event, events.Failure) and event.host == "mistaken"]
+    first, rest = (
+        "instance wrong: gguf_model_source: found nothing.",
+        "disk space: found little.\nclock: found an hour.",
+    )
+    assert told == [first, rest]
+    assert [failure.text for failure in outcome.failures if failure.host == "mistaken"] == [f"{first}\n{rest}"]
+    last = fleet.calls("mistaken")[-1]
+    assert (last["module"], last["stop"], sorted(last["instances"]), sorted(last["plans"])) == (
+        "preflight_info",
+        True,
+        ["fine", "wrong"],
+        ["fine", "wrong"],
+    )
+    assert sorted(last["plans"]["fine"]) == ["cuda_toolkit", "gguf_model", "is_settled", "llama_cpp", "nvidia_driver"]
+    assert last["plans"]["wrong"]["failed"] == {"msg": first, "problems": [{"subject": "gguf_model_source"}]}
+    plans = fleet.calls("without")[-1]["plans"]["default"]
+    assert (plans["nvidia_driver"]["failed"], plans["failed"]) == (
+        True,
+        {"msg": "no GPU", "problems": [{"code": "no_device"}]},
+    )
+    # What is wrong with nothing but that is told once.
+    assert [event.text for event in fleet.seen if isinstance(event, events.Failure) and event.host == "without"] == [
+        "no GPU"
+    ]
+
+
+def test_doctor_looks_at_every_host_and_stops_at_none(fleet: Fleet) -> None:
+    hosts = {
+        "several": {**HOSTS["several"], "gguf_model_token": "s3cr3t"},
+        "without": {"nvidia_driver_gpu": "required", "llama_server_port": "9000"},
+        "down": {"llama_server_state": "stopped"},
+        "named": NAMED,
+        "typo": {"llama_server_prot": 1},
+    }
+    fleet.run("doctor", hosts)
+    looked = {host: names(fleet.calls(host)) for host in hosts}
+    assert looked == {
+        "several": ["nvidia_driver_info", "nvidia_driver_info", "preflight_info"],
+        "without": ["nvidia_driver_info", "preflight_info"],
+        "down": ["preflight_info"],
+        "named": ["nvidia_driver_info", "preflight_info"],
+        "typo": [],
+    }
+    asked = {host: fleet.calls(host)[-1] for host in hosts if host != "typo"}
+    assert {host: sorted(call["instances"]) for host, call in asked.items()} == {
+        "several": ["chat", "embed"],
+        "without": ["default"],
+        "down": [],
+        "named": ["embed"],
+    }
+    several, without = asked["several"], asked["without"]
+    assert several["tokens"] == {"chat": "s3cr3t", "embed": "s3cr3t"}
+    assert "s3cr3t" not in json.dumps({name: value for name, value in several.items() if name != "tokens"})
+    assert {name: plan["nvidia_driver"]["backend"] for name, plan in several["plans"].items()} == {
+        "chat": "cuda",
+        "embed": "cpu",
+    }
+    # A failure to find what is required is a finding among others; a number is one, however it was written.
+    assert without["plans"]["default"]["nvidia_driver"]["problems"] == [{"code": "no_device"}]
+    assert without["instances"]["default"]["llama_server_port"] == 9000
+    assert "stop" not in without
+    failures = [event for event in fleet.seen if isinstance(event, events.Failure)]
+    assert [(failure.host, [problem["subject"] for problem in failure.problems]) for failure in failures] == [
+        ("typo", ["llama_server_prot"])
+    ]
+
+
+# A canary, then the rest; of these hosts one is as it should be, one misses its model.
+GOOD = {"llama_cpp_source": "there", "gguf_model_source": "there", "nvidia_driver_gpu": "none"}
+BAD = {**GOOD, "gguf_model_source": "missing"}
+
+
+def test_after_a_canary_that_fails_no_other_host_is_touched(fleet: Fleet) -> None:
+    outcome = fleet.run("site", {"canary": BAD, "second": GOOD, "third": GOOD}, {"llama_fleet_serial": ["1", "100%"]})
+    assert list(fleet.failures()) == ["canary"]
+    assert outcome.untouched == ["second", "third"]
+    assert [fleet.calls(host) for host in ("second", "third")] == [[], []]
+
+
+def test_batch_after_batch(fleet: Fleet) -> None:
+    hosts = {"canary": GOOD, "bad": BAD, "second": GOOD, "third": GOOD, "last": GOOD}
+    outcome = fleet.run("site", hosts, {"llama_fleet_serial": ["1", "50%"]})
+    assert list(fleet.failures()) == ["bad"]
+    assert outcome.untouched == []
+    order = [json.loads(line)["of"] for line in fleet.log.read_text(encoding="utf-8").splitlines()]
+    assert order[0] == "canary"
+    assert order.index("last") > max(number for number, host in enumerate(order) if host in ("bad", "second"))
+
+    outcome = fleet.run("site", hosts, {"llama_fleet_serial": ["1", "50%"], "llama_fleet_max_fail_percentage": 0})
+    assert outcome.untouched == ["last", "third"]
