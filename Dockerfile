@@ -17,7 +17,7 @@ RUN apt-get update \
 
 FROM slim AS venv
 RUN apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends python3-venv
-COPY requirements-image.txt /tmp/
+COPY requirements/image.txt /tmp/requirements-image.txt
 # pip stays outside: nothing in the image wants it. ansible_test is for developers. All is compiled here: no start has to, and a
 # read-only root could not.
 RUN python3 -m venv /tmp/pip \
@@ -70,7 +70,7 @@ ARG MODEL
 ARG RELEASE=""
 ARG LLAMA_CPP_CPU=portable
 ARG HF_ENDPOINT=""
-COPY requirements-image.txt bake* /bake/
+COPY requirements/image.txt bake* /bake/
 # The second time as the image will start, which is what a start compares itself with. An image keeps times in whole seconds.
 RUN --mount=type=secret,id=hf_token,uid=10001,required=false \
     provision() { /usr/lib/llama-fleet/venv/bin/python -m llama_fleet.container.entrypoint --list-devices; } \

@@ -126,8 +126,9 @@ def test_an_old_lock_is_told(days: int, told: str) -> None:
 
 
 def test_a_lock_without_a_day_is_told(tmp_path: pathlib.Path) -> None:
-    (tmp_path / "requirements-a.txt").write_text("a==1\n", encoding="utf-8")
-    (tmp_path / "requirements-b.txt").write_text("# Locked on 2026-02-03.\nb==1\n", encoding="utf-8")
+    (tmp_path / "requirements").mkdir()
+    (tmp_path / "requirements.txt").write_text("a==1\n", encoding="utf-8")
+    (tmp_path / "requirements" / "b.txt").write_text("# Locked on 2026-02-03.\nb==1\n", encoding="utf-8")
     first, second, _tools = locks.all_locks(tmp_path)
-    assert first.problem(dt.date(2026, 2, 3)) == "requirements-a.txt does not say '# Locked on YYYY-MM-DD.'"
-    assert second == locks.Lock("requirements-b.txt", dt.date(2026, 2, 3))
+    assert first.problem(dt.date(2026, 2, 3)) == "requirements.txt does not say '# Locked on YYYY-MM-DD.'"
+    assert second == locks.Lock("requirements/b.txt", dt.date(2026, 2, 3))

@@ -63,27 +63,27 @@ def install_packages(context: Context) -> None:
 
 def main_venv(context: Context) -> pathlib.Path:
     """The tools and the project's own requirements, on the machine's Python."""
-    return _venv(context, "main", "python3", "requirements.txt", "requirements-dev.txt")
+    return _venv(context, "main", "python3", "requirements.txt", "requirements/dev.txt")
 
 
 def newest_venv(context: Context) -> pathlib.Path:
     """The same on the newest Python that is there, which gets the newest ansible-core."""
-    return _venv(context, "newest", newest_python(), "requirements.txt", "requirements-dev.txt")
+    return _venv(context, "newest", newest_python(), "requirements.txt", "requirements/dev.txt")
 
 
 def galaxy_venv(context: Context) -> pathlib.Path:
     """galaxy-importer, whose requirements fit no other environment."""
-    return _venv(context, "galaxy", "python3", "requirements-galaxy.txt")
+    return _venv(context, "galaxy", "python3", "requirements/galaxy.txt")
 
 
 def olah_venv(context: Context) -> pathlib.Path:
     """olah, a mirror of the Hub, with a web server of its own."""
-    return _venv(context, "olah", "python3", "requirements-olah.txt")
+    return _venv(context, "olah", "python3", "requirements/olah.txt")
 
 
 def container_venv(context: Context) -> pathlib.Path:
     """What checks the files about the image: compose, GitHub's workflows, Kubernetes, SPDX."""
-    return _venv(context, "container", "python3", "requirements-container.txt")
+    return _venv(context, "container", "python3", "requirements/container.txt")
 
 
 def newest_python() -> str:

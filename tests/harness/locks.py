@@ -42,10 +42,9 @@ class Lock:
 
 
 def all_locks(root: pathlib.Path = ROOT) -> list[Lock]:
-    """Every lock of the repository, by its name."""
-    texts = {
-        path.name: _LINE.search(path.read_text(encoding="utf-8")) for path in sorted(root.glob("requirements*.txt"))
-    }
+    """Return every lock of the repository, named by its path below ``root``."""
+    files = [root / "requirements.txt", *sorted((root / "requirements").glob("*.txt"))]
+    texts = {str(path.relative_to(root)): _LINE.search(path.read_text(encoding="utf-8")) for path in files}
     locks = [Lock(name, dt.date.fromisoformat(found[1]) if found else None) for name, found in texts.items()]
     return [*locks, Lock("tool_pins.py", dt.date.fromisoformat(tool_pins.MADE))]
 

@@ -3,7 +3,7 @@
 """The files for compose, Kubernetes, systemd and GitHub, and the list of packages, by the tools that read them. Run by
 name (``tests/run container``).
 
-LLAMA_FLEET_TEST_TOOLS is the folder of those programs, which requirements-container.txt names.
+LLAMA_FLEET_TEST_TOOLS is the folder of those programs, which requirements/container.txt names.
 """
 
 from __future__ import annotations

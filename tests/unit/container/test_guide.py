@@ -160,7 +160,7 @@ def test_the_pod_is_understood_and_allows_for_the_first_build(tmp_path: pathlib.
 def test_the_image_has_the_versions_that_are_tested() -> None:
     pinned = [
         set(re.findall(r"^(?!#)(\S+==.+) \\$", (ROOT / name).read_text(encoding="utf-8"), re.MULTILINE))
-        for name in ("requirements-image.txt", "requirements.txt")
+        for name in ("requirements/image.txt", "requirements.txt")
     ]
     assert len(pinned[0]) > 20
     assert pinned[0] - pinned[1] == set()
