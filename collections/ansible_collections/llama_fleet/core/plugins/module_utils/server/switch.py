@@ -9,7 +9,7 @@ import os
 import time
 import typing
 
-from ansible_collections.llama_fleet.core.plugins.module_utils.host import files, ports, processes
+from ansible_collections.llama_fleet.core.plugins.module_utils.host import files, processes
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, ProblemError
 from ansible_collections.llama_fleet.core.plugins.module_utils.release.memory_plan import HOST
 from ansible_collections.llama_fleet.core.plugins.module_utils.server import drain as server_drain
@@ -209,8 +209,7 @@ class Switch:
         has.
         """
         own = [process.pid for process in self.planner.own_processes()]
-        found = ports.listeners(generation.port, generation.host, likely=own)
-        others = [listener for listener in found if not any(processes.descends(listener.pid, pid) for pid in own)]
+        others = server_trust.strangers(generation.host, generation.port, own)
         return server_trust.held(others) if others else ""
 
     def await_port(self, generation: Generation) -> None:

@@ -12,6 +12,7 @@ import dataclasses
 import pwd
 import re
 import ssl
+import time
 import typing
 
 from ansible_collections.llama_fleet.core.plugins.module_utils.host import ports, processes
@@ -44,14 +45,18 @@ class Trust:
     proc: pathlib.Path = processes.PROC
 
     def listening(self, host: str, port: int) -> frozenset[str]:
-        """Return the sockets of the instance that a connection to ``host`` and ``port`` may reach; none where
-        nobody listens. Raises StrangerError.
+        """Return the inodes of the instance's sockets that a connection to ``host`` and ``port`` may reach.
+
+        Return none if nothing listens, or if the instance has ended. Raises StrangerError.
         """
-        found = ports.listeners(port, host, self.proc, [self.process.pid])
-        strangers = [listener for listener in found if not self._is_own(listener)]
-        if strangers:
-            raise StrangerError(held(strangers, self.proc))
-        return frozenset(listener.inode for listener in found)
+        listeners = ports.listeners(port, host, self.proc, [self.process.pid])
+        strangers = [listener for listener in listeners if not self._is_own(listener)]
+        if not strangers:
+            return frozenset(listener.inode for listener in listeners)
+        if not any(listener.pid for listener in strangers) and not processes.alive(self.process, self.proc):
+            # The instance ended while its sockets were looked up: they are not yet closed and no longer have a process.
+            return frozenset()
+        raise StrangerError(held(strangers, self.proc))
 
     def _is_own(self, listener: ports.Listener) -> bool:
         if listener.pid:
@@ -102,6 +107,25 @@ def leaf(path: str) -> str:
     except OSError:
         return ""
     return f"{found.group()}\n" if found else ""
+
+
+def strangers(
+    host: str, port: int, own: typing.Sequence[int], pause: typing.Callable[[float], None] = time.sleep
+) -> list[ports.Listener]:
+    """Return who else than the processes ``own`` and their children listens where ``host`` and ``port`` are reached.
+
+    A socket without a process may be that of one that is just ending: it counts if it is still there 0.5 s later.
+    """
+    others = _others(host, port, own)
+    if others and not any(listener.pid for listener in others):
+        pause(0.5)
+        others = _others(host, port, own)
+    return others
+
+
+def _others(host: str, port: int, own: typing.Sequence[int]) -> list[ports.Listener]:
+    listeners = ports.listeners(port, host, likely=own)
+    return [listener for listener in listeners if not any(processes.descends(listener.pid, pid) for pid in own)]
 
 
 def held(listeners: typing.Sequence[ports.Listener], proc: pathlib.Path = processes.PROC) -> str:

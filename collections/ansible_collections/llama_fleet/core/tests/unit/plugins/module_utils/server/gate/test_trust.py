@@ -156,6 +156,41 @@ def test_where_no_files_can_be_seen_the_user_of_the_socket_decides(
         assert here().listening("127.0.0.1", 1) == {"7"}
 
 
+def unowned(inode: str = "7") -> ports.Listener:
+    """Return a socket whose process cannot be seen, and whose user is not this one."""
+    return ports.Listener("127.0.0.1", 1, 0, os.getuid() + 1, inode)
+
+
+def test_the_last_socket_of_an_instance_that_has_just_ended_is_no_stranger(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernel closes it after the process is gone: the gate has to tell how that ended, not of a stranger."""
+    monkeypatch.setattr(ports, "listeners", lambda *_arguments: [unowned()])
+    with another() as (child, _port):
+        trust = Trust(process_of(child))
+        with pytest.raises(StrangerError):
+            trust.listening("127.0.0.1", 1)
+        child.kill()
+        child.wait()
+        assert trust.listening("127.0.0.1", 1) == frozenset()
+
+
+def test_a_process_that_can_be_seen_is_a_stranger_also_after_the_instance_has_ended() -> None:
+    with another() as (ended, _port):
+        trust = Trust(process_of(ended))
+    with another() as (child, port), pytest.raises(StrangerError, match=rf"pid {child.pid} "):
+        trust.listening("127.0.0.1", port)
+
+
+@pytest.mark.parametrize(("later", "inodes"), [([], []), ([unowned()], ["7"])])
+def test_a_socket_without_a_process_counts_if_it_stays(
+    monkeypatch: pytest.MonkeyPatch, later: list[ports.Listener], inodes: list[str]
+) -> None:
+    looks = iter([[unowned()], later])
+    monkeypatch.setattr(ports, "listeners", lambda *_arguments, **_more: next(looks))
+    pauses: list[float] = []
+    others = server_trust.strangers("127.0.0.1", 1, [os.getpid()], pauses.append)
+    assert ([listener.inode for listener in others], pauses) == (inodes, [0.5])
+
+
 # -- its certificate -----------------------------------------------------------------------------------
 
 
