@@ -179,7 +179,7 @@ class TestHowLongItTakes:
         server = serve(
             lambda _asked, peer: (
                 peer.send(b"HTTP/1.1 200 x\r\n\r\n"),
-                [peer.dribble(bytes([0]), 0.001) for _number in range(9999)],
+                [(peer.send(bytes(64)), peer.dribble(bytes(1), 0.001)) for _number in range(9999)],
             )
         )
         with pytest.raises(OriginError, match=r"an answer that was not whole after 2 s"):
