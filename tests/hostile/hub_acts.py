@@ -41,15 +41,27 @@ class Hostile:
     phase: str
     act: Act
     times: int = 1 << 30
+    done: int = 0
+    errors: list[Exception] = dataclasses.field(default_factory=list)
 
     def __call__(self, handler: Handler, path: str) -> bool:
-        if self.times <= 0 or not PHASES[self.phase].fullmatch(f"{handler.command} {handler.origin} {path}"):
+        if self.done >= self.times or not PHASES[self.phase].fullmatch(f"{handler.command} {handler.origin} {path}"):
             return False
-        self.times -= 1
+        self.done += 1
         handler.close_connection = True
-        with contextlib.suppress(OSError):
+        try:
             self.act(handler)
+        except OSError:  # the client has broken off
+            pass
+        except Exception as error:
+            self.errors.append(error)
+            raise
         return True
+
+    def require_played(self) -> None:
+        """Fail where the behaviour was not asked for, or was another than its row says: such a row proves nothing."""
+        assert not self.errors, self.errors
+        assert self.done or not self.times, f"no request of the phase {self.phase}"
 
 
 def raw(handler: Handler, status: int, body: bytes = b"", headers: Headers = (), length: int | None = None) -> None:
