@@ -5,19 +5,13 @@
 Failures are told by who knows what follows.
 """
 
-import re
 from collections.abc import Sequence
 
+from ansible_collections.llama_fleet.core.plugins.module_utils.progress import Snapshot
 from llama_fleet.container import startlog
 from llama_fleet.run import events
 from llama_fleet.run.console import Console
 from llama_fleet.settings import Stage
-
-# What a module's progress looks like, once it knows how much there is to do.
-_MEASURED = re.compile(
-    r"(?P<stage>.+?): (?P<percent>[0-9]+) %(?:, (?P<amount>.+?))??(?:, (?:(?P<minutes>[0-9]+) min "
-    r")?(?P<seconds>[0-9]+) s left)?"
-)
 
 
 class Narrator:
@@ -36,7 +30,7 @@ class Narrator:
         if not self._log.as_json:
             self._console(event)
         elif isinstance(event, events.Progress):
-            self._log.say("progress", event.text, **measured(event.text))
+            self._log.say("progress", event.text, **measured(event.snapshot))
         elif isinstance(event, events.StageDone):
             self._stage(event)
         else:
@@ -59,13 +53,11 @@ class Narrator:
         )
 
 
-def measured(text: str) -> dict[str, object]:
-    """The parts of a module's line of progress: stage, percent, what of how much, and seconds left, as far as it
-    tells them.
-    """
-    found = _MEASURED.fullmatch(text)
-    if found is None:
-        return {"stage": text}
-    left = {"seconds_left": int(found["minutes"] or 0) * 60 + int(found["seconds"])} if found["seconds"] else {}
-    amount = {"amount": found["amount"].strip("[]")} if found["amount"] else {}
-    return {"stage": found["stage"], "percent": int(found["percent"]), **amount, **left}
+def measured(snapshot: Snapshot) -> dict[str, object]:
+    """Return stage, percent, amount and seconds left of a snapshot, as far as they are known."""
+    known: dict[str, object] = {"stage": snapshot.stage}
+    if snapshot.percent is not None:
+        known |= {"percent": snapshot.percent, "amount": snapshot.amount}
+    if snapshot.seconds_left is not None and snapshot.done < snapshot.total:
+        known["seconds_left"] = snapshot.seconds_left
+    return known

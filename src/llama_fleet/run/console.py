@@ -52,7 +52,7 @@ class Console:
             self._stream.write(CLEAR_LINE + text[:width])
             self._stream.flush()
             return
-        stage, now = event.text.partition(":")[0], self._clock()
+        stage, now = event.snapshot.stage, self._clock()
         last_stage, last_time = self._last.get(event.host, ("", 0.0))
         if stage != last_stage or now - last_time >= PLAIN_INTERVAL:
             self._last[event.host] = stage, now

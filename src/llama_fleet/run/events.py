@@ -10,6 +10,7 @@ import re
 import typing
 from collections.abc import Callable, Mapping
 
+from ansible_collections.llama_fleet.core.plugins.module_utils import progress
 from llama_fleet import printed
 from llama_fleet.errors import ExitCode
 from llama_fleet.run import remedies
@@ -25,17 +26,21 @@ NOT_ON_HOSTS = (
     f"{NAMESPACE}.validate_variables",
 )
 
-_PROGRESS = re.compile(r"\[(?P<host>[^\]]+)\] (?P<text>\S.*)")
 _CONTROL = re.compile(r"\x1b\[[0-9;]*[A-Za-z]|\r")
 _LABEL = re.compile(r"^\s*(?:\[(?:WARNING|ERROR|DEPRECATION WARNING)\]|ERROR!):?\s*")
 
 
 @dataclasses.dataclass(frozen=True)
 class Progress:
-    """A long stage is this far."""
+    """Progress of a long stage on one host, or of one of its instances."""
 
     host: str
-    text: str
+    snapshot: progress.Snapshot
+
+    @property
+    def text(self) -> str:
+        """The progress as one printable line."""
+        return printed.one_line(self.snapshot.text())
 
 
 @dataclasses.dataclass(frozen=True)
@@ -122,7 +127,7 @@ class Translator:
         kind, text = event["event"], _clean(event.get("stdout", ""))
         data = printed.every_text(event.get("event_data", {}))
         self._hosts.add(data.get("host", ""))
-        if self._verbose and text:
+        if self._verbose and text and not progress.from_line(text):
             self._listener(Remark(text))
         self._warned(data.get("res"))
         if kind == "runner_on_ok":
@@ -203,14 +208,10 @@ class Translator:
 
     def _said(self, text: str) -> None:
         for line in text.splitlines():
-            if (match := _PROGRESS.fullmatch(line)) and match["host"] not in (
-                "WARNING",
-                "ERROR",
-                "DEPRECATION WARNING",
-            ):
-                self._listener(Progress(match["host"], match["text"]))
-            elif _LABEL.match(line):
-                self._errors += [_LABEL.sub("", line)] if "ERROR" in line else []
+            if made := progress.from_line(line):
+                self._listener(Progress(*made))
+            elif _LABEL.match(line) and "ERROR" in line:
+                self._errors.append(_LABEL.sub("", line))
 
     def _warned(self, result: object) -> None:
         """Tell what a module or its action warned of, which since ansible-core 2.19 comes with the result and as no

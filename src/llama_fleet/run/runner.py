@@ -15,6 +15,7 @@ from collections.abc import Mapping
 import ansible_runner
 import yaml
 
+from ansible_collections.llama_fleet.core.plugins.module_utils import progress
 from llama_fleet.errors import RunInterruptedError
 from llama_fleet.run import orphans as leftovers
 from llama_fleet.run import signals
@@ -149,6 +150,7 @@ def _environment(private: pathlib.Path, marker: str, *, local: bool) -> dict[str
             filter(None, [str(COLLECTIONS), os.environ.get("ANSIBLE_COLLECTIONS_PATH", "")])
         ),
         "ANSIBLE_NOCOLOR": "1",
+        progress.VARIABLE: "json",
         # ansible_runner would switch the check off.
         "ANSIBLE_HOST_KEY_CHECKING": os.environ.get("ANSIBLE_HOST_KEY_CHECKING", "True"),
         # Nobody sees or answers a question that ssh asks.

@@ -8,15 +8,16 @@ import pathlib
 
 import pytest
 
+from ansible_collections.llama_fleet.core.plugins.module_utils.progress import BYTES, Snapshot
 from llama_fleet.container import startlog
-from llama_fleet.container.narrator import Narrator, measured
+from llama_fleet.container.narrator import Narrator
 from llama_fleet.run import events
 from llama_fleet.settings import Stage
 
 STAGES = (Stage("llama_cpp", "Plan the release", plan=True), Stage("llama_cpp", "Provide the release"))
 EVENTS = (
     events.StageDone("localhost", "llama_cpp", "x", True, False, 0.51, {"would_change": True}),
-    events.Progress("localhost", "building llama.cpp: 42 %, [5/12], 3 min 5 s left"),
+    events.Progress("localhost", Snapshot("building llama.cpp", 5, 12, elapsed=132.2)),
     events.StageDone("localhost", "llama_cpp", "x", False, True, 75.0, {}),
     events.Remark("an old compiler", warning=True),
     events.Remark("a diff"),
@@ -36,7 +37,7 @@ def test_for_people_there_are_lines(capsys: pytest.CaptureFixture[str]) -> None:
         narrator(event)
     assert capsys.readouterr().err.splitlines() == [
         "localhost: Plan the release: there is work to do",
-        "localhost: building llama.cpp: 42 %, [5/12], 3 min 5 s left",
+        "localhost: building llama.cpp: 41 %, [5/12], 3 min 5 s left",
         "localhost: Provide the release: changed, 1 min 15 s",
         "Warning: an old compiler",
         "a diff",
@@ -63,9 +64,9 @@ def test_for_machines_each_line_is_one_object() -> None:
         },
         {
             "event": "progress",
-            "text": "building llama.cpp: 42 %, [5/12], 3 min 5 s left",
+            "text": "building llama.cpp: 41 %, [5/12], 3 min 5 s left",
             "stage": "building llama.cpp",
-            "percent": 42,
+            "percent": 41,
             "amount": "5/12",
             "seconds_left": 185,
         },
@@ -84,27 +85,30 @@ def test_for_machines_each_line_is_one_object() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "parts"),
+    ("snapshot", "parts"),
     [
-        ("testing the release", {"stage": "testing the release"}),
+        (Snapshot("testing the release"), {}),
+        (Snapshot("fetching a: b", 10_000_000, 139_000_000, BYTES), {"percent": 7, "amount": "10 of 139 MB, 0.0 MB/s"}),
         (
-            "fetching a: b.gguf: 7 %, 10 of 139 MB, 5.0 MB/s",
-            {"stage": "fetching a: b.gguf", "percent": 7, "amount": "10 of 139 MB, 5.0 MB/s"},
+            Snapshot("fetching b", 10_000_000, 139_000_000, BYTES, 2.0),
+            {"percent": 7, "amount": "10 of 139 MB, 5.0 MB/s", "seconds_left": 25},
         ),
-        (
-            "fetching b.gguf: 7 %, 10 of 139 MB, 5.0 MB/s, 25 s left",
-            {"stage": "fetching b.gguf", "percent": 7, "amount": "10 of 139 MB, 5.0 MB/s", "seconds_left": 25},
-        ),
-        ("building: 100 %, [12/12]", {"stage": "building", "percent": 100, "amount": "12/12"}),
+        (Snapshot("building", 12, 12, elapsed=4.0), {"percent": 100, "amount": "12/12"}),
     ],
 )
-def test_progress_is_taken_apart(text: str, parts: dict[str, object]) -> None:
-    assert measured(text) == parts
+def test_machines_get_the_parts_of_progress(snapshot: Snapshot, parts: dict[str, object]) -> None:
+    stream = io.StringIO()
+    Narrator(startlog.Log(as_json=True, stream=stream), STAGES)(events.Progress("localhost", snapshot))
+    said = json.loads(stream.getvalue())
+    assert {name: said[name] for name in said if name not in ("time", "event", "text")} == {
+        "stage": snapshot.stage,
+        **parts,
+    }
 
 
 def test_the_health_check_is_told_how_far_it_is(phase: pathlib.Path) -> None:
     Narrator(startlog.Log(), STAGES)(EVENTS[1])
-    assert startlog.read_phase()["text"] == "building llama.cpp: 42 %, [5/12], 3 min 5 s left"
+    assert startlog.read_phase()["text"] == "building llama.cpp: 41 %, [5/12], 3 min 5 s left"
     Narrator(startlog.Log(), STAGES)(EVENTS[2])
     assert startlog.read_phase()["text"] == "Provide the release: done"
     phase.write_text("[]", encoding="utf-8")

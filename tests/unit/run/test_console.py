@@ -7,6 +7,7 @@ import typing
 
 import pytest
 
+from ansible_collections.llama_fleet.core.plugins.module_utils.progress import Snapshot
 from llama_fleet.run import console
 from llama_fleet.run.events import Event, Failure, Outcome, Progress, Remark, StageDone
 from llama_fleet.settings import Stage
@@ -29,6 +30,10 @@ class Terminal(io.StringIO):
 
     def flush(self) -> None:
         self.shown = self.getvalue()
+
+
+def building(percent: int, host: str = "h1") -> Progress:
+    return Progress(host, Snapshot("building", percent, 100))
 
 
 def show(stream: io.StringIO, *events: Event, times: tuple[float, ...] = (0.0,)) -> str:
@@ -62,29 +67,29 @@ def test_finished_stages_have_the_plays_names() -> None:
 def test_a_terminal_gets_one_line_that_changes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("COLUMNS", "20")
-    output = show(Terminal(), Progress("h1", "building: 1 % of all there is"), stage())
-    assert output == f"{console.CLEAR_LINE}h1: building: 1 % o{console.CLEAR_LINE}h1: Provide the release: ok\n"
+    output = show(Terminal(), Progress("h1", Snapshot("building: all there is", 1, 100)), stage())
+    assert output == f"{console.CLEAR_LINE}h1: building: all t{console.CLEAR_LINE}h1: Provide the release: ok\n"
 
 
 def test_a_dumb_terminal_is_none_and_lines_are_shown_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TERM", "dumb")
     output = Terminal()
-    show(output, Progress("h1", "building: 1 %"), Remark("low space", warning=True), Remark("+ a line"))
-    assert output.shown.splitlines() == ["h1: building: 1 %", "Warning: low space", "+ a line"]
+    show(output, building(1), Remark("low space", warning=True), Remark("+ a line"))
+    assert output.shown.splitlines() == ["h1: building: 1 %, [1/100]", "Warning: low space", "+ a line"]
 
 
 def test_elsewhere_a_stage_gets_a_line_every_ten_seconds() -> None:
-    events = [Progress("h1", f"building: {percent} %") for percent in (1, 2, 3)] + [Progress("h1", "testing")]
+    events = [building(1), building(2), building(3), Progress("h1", Snapshot("testing"))]
     assert show(io.StringIO(), *events, times=(0, 5, 11, 12)).splitlines() == [
-        "h1: building: 1 %",
-        "h1: building: 3 %",
+        "h1: building: 1 %, [1/100]",
+        "h1: building: 3 %, [3/100]",
         "h1: testing",
     ]
 
 
 def test_each_host_has_its_own_ten_seconds() -> None:
-    events = [Progress(host, f"building: {percent} %") for percent in (1, 2) for host in ("h1", "h2")]
-    assert show(io.StringIO(), *events).splitlines() == ["h1: building: 1 %", "h2: building: 1 %"]
+    events = [building(percent, host) for percent in (1, 2) for host in ("h1", "h2")]
+    assert show(io.StringIO(), *events).splitlines() == ["h1: building: 1 %, [1/100]", "h2: building: 1 %, [1/100]"]
 
 
 @pytest.mark.parametrize(

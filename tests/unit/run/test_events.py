@@ -6,6 +6,7 @@ import typing
 
 import pytest
 
+from ansible_collections.llama_fleet.core.plugins.module_utils.progress import Snapshot, to_line
 from llama_fleet.errors import ExitCode
 from llama_fleet.run.events import Event, Failure, Outcome, Progress, Remark, StageDone, Translator
 
@@ -130,21 +131,36 @@ def test_unreachable_is_an_exit_code_of_its_own_unless_another_host_failed() -> 
     )
 
 
+def test_progress_comes_as_one_line_of_json() -> None:
+    snapshot = Snapshot("building llama.cpp", 120, 267, elapsed=140.0, pid=7)
+    seen, _outcome = translate(said(f"\x1b[0;34m{to_line('h1/chat', snapshot)}\x1b[0m\r\n"))
+    assert seen == [Progress("h1/chat", snapshot)]
+    assert typing.cast("Progress", seen[0]).text == "building llama.cpp: 44 %, [120/267], 2 min 51 s left"
+
+
+def test_verbose_shows_no_json() -> None:
+    snapshot = Snapshot("building")
+    assert translate(said(to_line("h1", snapshot)), verbosity=1)[0] == [Progress("h1", snapshot)]
+
+
+def test_a_stage_of_a_hostile_host_stays_on_its_line() -> None:
+    seen, _outcome = translate(said(to_line("h1", Snapshot("a\x1b[2J\n[good] stage"))))
+    assert [typing.cast("Progress", event).text for event in seen] == [r"a\x1b[2J\n[good] stage"]
+
+
 @pytest.mark.parametrize(
-    ("line", "event"),
+    "line",
     [
-        (
-            "[h1] building llama.cpp: 45 %, [120/267], 3 min 2 s left\r\n",
-            Progress("h1", "building llama.cpp: 45 %, [120/267], 3 min 2 s left"),
-        ),
-        ("\x1b[0;34m[h1] starting llama-server\x1b[0m", Progress("h1", "starting llama-server")),
+        "PLAY [Provision]",
+        "",
+        "[WARNING]: x",
+        "[h1] building: 1 %, [1/100]",
+        "{",
+        '{"llama_fleet_progress_of": "h1"}',
+        '{"llama_fleet_progress_of": "h1", "snapshot": {"stage": "x", "done": "1"}}',
+        '{"llama_fleet_progress_of": 7, "snapshot": {"stage": "x"}}',
     ],
 )
-def test_progress(line: str, event: Event) -> None:
-    assert translate(said(line))[0] == [event]
-
-
-@pytest.mark.parametrize("line", ["PLAY [Provision]", "", "[WARNING]: x", "[WARNING] x", "[h1]"])
 def test_other_lines_are_not_progress(line: str) -> None:
     assert translate(said(line))[0] == []
 

@@ -1,6 +1,8 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""How far a long stage is: written by a module to a file, read and shown by its action plugin."""
+"""Progress of a long stage: a module writes a snapshot to a file, its action plugin hands it on as one line of JSON,
+and the program that shows it formats it.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +17,9 @@ import typing
 from ansible_collections.llama_fleet.core.plugins.module_utils import untrusted
 from ansible_collections.llama_fleet.core.plugins.module_utils.untrusted_told import Said
 
+# Environment variable of a program that reads progress itself: with the value "json", progress is displayed as lines
+# of JSON instead of text.
+VARIABLE = "LLAMA_FLEET_PROGRESS"
 BYTES = "bytes"
 STEPS = "steps"
 
@@ -23,8 +28,8 @@ STEPS = "steps"
 class Snapshot:
     """Progress of one stage at one moment.
 
-    ``done`` and ``total`` count ``unit``; ``elapsed`` is seconds since ``before`` of them were done; ``pid`` is the
-    worker's.
+    ``done`` and ``total`` count ``unit``; ``elapsed`` is the time in seconds since ``before`` units were done; ``pid``
+    is the worker's process id.
     """
 
     stage: str
@@ -37,37 +42,42 @@ class Snapshot:
 
     @property
     def percent(self) -> int | None:
+        """Percent done, rounded down; None while the total is unknown."""
         return min(100, self.done * 100 // self.total) if self.total > 0 else None
 
     @property
     def rate(self) -> float:
-        """Units a second, without those that were there before: a download that is taken up again is no faster for
-        it.
-        """
+        """Units per second. Units from an earlier run do not count, so a resumed download does not look faster."""
         return (self.done - self.before) / self.elapsed if self.elapsed > 0 else 0.0
 
     @property
     def seconds_left(self) -> int | None:
+        """Estimated seconds until the total is reached; None if unknown."""
         if self.total <= 0 or self.rate <= 0:
             return None
         return int(max(0, self.total - self.done) / self.rate)
 
+    @property
+    def amount(self) -> str:
+        """``10 of 139 MB, 5.0 MB/s`` or ``5/12``; empty while the total is unknown."""
+        if self.total <= 0:
+            return ""
+        if self.unit == BYTES:
+            return f"{self.done / 1e6:.0f} of {self.total / 1e6:.0f} MB, {self.rate / 1e6:.1f} MB/s"
+        return f"{self.done}/{self.total}"
+
     def text(self) -> str:
-        """One plain line: stage, percent, amount, rate and time left, as far as they are known."""
+        """Format one plain line: stage, percent, amount and time left, as far as they are known."""
         if self.percent is None:
             return self.stage
-        parts = [f"{self.stage}: {self.percent} %"]
-        if self.unit == BYTES:
-            parts.append(f"{self.done / 1e6:.0f} of {self.total / 1e6:.0f} MB, {self.rate / 1e6:.1f} MB/s")
-        else:
-            parts.append(f"[{self.done}/{self.total}]")
+        parts = [f"{self.stage}: {self.percent} %", self.amount if self.unit == BYTES else f"[{self.amount}]"]
         if self.seconds_left is not None and self.done < self.total:
             parts.append(f"{duration(self.seconds_left)} left")
         return ", ".join(parts)
 
 
 def duration(seconds: int) -> str:
-    """``75`` -> ``1 min 15 s``."""
+    """Format seconds: ``75`` -> ``1 min 15 s``."""
     minutes, rest = divmod(seconds, 60)
     return f"{minutes} min {rest} s" if minutes else f"{rest} s"
 
@@ -83,12 +93,31 @@ _SHAPE = untrusted.Record(
 )
 
 
+_LINE = untrusted.Record({"llama_fleet_progress_of": Said(500), "snapshot": _SHAPE})
+
+
 def parse(text: str) -> Snapshot | None:
-    """Return the snapshot in a progress file's text; None where it is empty or not one."""
+    """Parse the text of a progress file; return None if it is empty or malformed."""
     try:
         return Snapshot(**untrusted.parse(text, _SHAPE, limit=1 << 14))
     except untrusted.ShapeError:
         return None
+
+
+def to_line(host: str, snapshot: Snapshot) -> str:
+    """Encode the snapshot of ``host`` as one line of JSON."""
+    return json.dumps({"llama_fleet_progress_of": host, "snapshot": dataclasses.asdict(snapshot)})
+
+
+def from_line(text: str) -> tuple[str, Snapshot] | None:
+    """Decode host and snapshot from a line that ``to_line`` made; return None for any other line."""
+    if not text.startswith("{"):
+        return None
+    try:
+        line = untrusted.parse(text, _LINE, limit=1 << 14)
+    except untrusted.ShapeError:
+        return None
+    return line["llama_fleet_progress_of"], Snapshot(**line["snapshot"])
 
 
 class Progress:

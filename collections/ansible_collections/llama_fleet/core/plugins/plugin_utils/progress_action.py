@@ -22,7 +22,7 @@ import uuid
 from ansible.module_utils.common.json import Direction, get_module_decoder
 from ansible.utils.display import Display
 
-from ansible_collections.llama_fleet.core.plugins.module_utils.progress import Snapshot, parse
+from ansible_collections.llama_fleet.core.plugins.module_utils.progress import VARIABLE, Snapshot, parse, to_line
 from ansible_collections.llama_fleet.core.plugins.module_utils.untrusted import line
 from ansible_collections.llama_fleet.core.plugins.plugin_utils import overrides
 from ansible_collections.llama_fleet.core.plugins.plugin_utils.host_action import HostAction, host_of
@@ -181,20 +181,20 @@ class Watch:
 
 
 class Reporter:
-    """Prints one host's progress: each new stage at once, the same stage every two seconds."""
+    """Shows one host's progress: each new stage at once, the same stage every two seconds."""
 
     def __init__(self, host: str) -> None:
         self._host = host
         self._stage = ""
         self._shown = float("-inf")
-        self._line = ""
+        self._text = ""
 
-    def show(self, snapshot: Snapshot | None) -> None:
-        if snapshot is None:
-            return
-        shown = line(f"[{self._host}] {snapshot.text()}")
+    def show(self, snapshot: Snapshot) -> None:
+        """Display the snapshot as a line of JSON or text, unless the stage's last line is too recent or the same."""
+        text = snapshot.text()
         now = time.monotonic()
-        if shown == self._line or (snapshot.stage == self._stage and now - self._shown < LINE_INTERVAL):
+        if text == self._text or (snapshot.stage == self._stage and now - self._shown < LINE_INTERVAL):
             return
-        self._stage, self._shown, self._line = snapshot.stage, now, shown
-        display.display(shown)
+        self._stage, self._shown, self._text = snapshot.stage, now, text
+        as_json = os.environ.get(VARIABLE) == "json"
+        display.display(to_line(self._host, snapshot) if as_json else line(f"[{self._host}] {text}"))

@@ -8,7 +8,7 @@ import subprocess
 
 import pytest
 
-from ansible_collections.llama_fleet.core.plugins.module_utils.progress import Snapshot
+from ansible_collections.llama_fleet.core.plugins.module_utils.progress import VARIABLE, Snapshot, from_line
 from ansible_collections.llama_fleet.core.plugins.plugin_utils import progress_action
 from ansible_collections.llama_fleet.core.plugins.plugin_utils.progress_action import ALIVE, RESULT, Reporter, Watch
 
@@ -62,6 +62,16 @@ def test_a_new_stage_is_shown_at_once_and_the_same_one_after_a_while(monkeypatch
         clock[0] = moment
         reporter.show(snapshot)
     assert lines == ["[h1] building: 25 %, [1/4]", "[h1] building: 75 %, [3/4]", "[h1] testing"]
+
+
+def test_a_program_gets_one_line_of_json_a_snapshot(monkeypatch: pytest.MonkeyPatch) -> None:
+    lines: list[str] = []
+    monkeypatch.setattr(progress_action.display, "display", lines.append)
+    monkeypatch.setenv(VARIABLE, "json")
+    snapshot = Snapshot("building\n\x1b[2J", 1, 4, elapsed=2.0, pid=7)
+    Reporter("h1/chat").show(snapshot)
+    assert lines[0].isprintable()
+    assert from_line(lines[0]) == ("h1/chat", Snapshot("building\n\\x1b[2J", 1, 4, elapsed=2.0, pid=7))
 
 
 def test_a_stage_of_a_hostile_host_is_one_printable_line(monkeypatch: pytest.MonkeyPatch, watch: Watch) -> None:
