@@ -18,7 +18,7 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.host import proce
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import ProblemError
 from ansible_collections.llama_fleet.core.plugins.module_utils.server import switch as server_switch
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes.process import ProcessRuntime
-from ansible_collections.llama_fleet.core.plugins.module_utils.server.state.generations import Store
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.state.store import Store
 from ansible_collections.llama_fleet.core.tests.unit.fakes import server as fake_server
 from ansible_collections.llama_fleet.core.tests.unit.fakes.stage import Site, staged
 

@@ -10,7 +10,7 @@ import time
 import typing
 from collections.abc import Callable
 
-from ansible_collections.llama_fleet.core.plugins.module_utils.server.state import generations
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.state import store as server_store
 from llama_fleet import printed
 from llama_fleet.errors import ExitCode, FleetError
 from llama_fleet.run import signals
@@ -77,7 +77,7 @@ def follow(
 
 def _was_stopped(instance: pathlib.Path) -> bool:
     """Whether a run of ``down`` has ended it, or the play that removes it."""
-    return generations.Store(instance).stopped or not os.path.exists(instance)
+    return server_store.Store(instance).stopped or not os.path.exists(instance)
 
 
 class _Tail:

@@ -13,6 +13,7 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.release import st
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.proof import checks as server_checks
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes import host_files as server_mounts
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.state import generations
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.state import store as server_store
 from llama_fleet import settings
 from llama_fleet.container import record as converged
 from llama_fleet.container import variables
@@ -35,7 +36,7 @@ class Store:
         instance = values.get(_INSTANCE) or catalogue.variables[_INSTANCE].default
         self._folder = pathlib.Path(str(values[_ROOT])) / "instances" / str(instance)
         self._releases = pathlib.Path(str(values["llama_cpp_root"])) / "releases"
-        self._generations = generations.Store(self._folder)
+        self._generations = server_store.Store(self._folder)
         self._model = variables.model_key(values)
         self._models: dict[str, str] = converged.read_object(path()).get("models", {})
 

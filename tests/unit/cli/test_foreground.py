@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from ansible_collections.llama_fleet.core.plugins.module_utils.server.state import generations
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.state import store as server_store
 from llama_fleet.cli import foreground
 from llama_fleet.errors import FleetError
 
@@ -88,7 +88,7 @@ def test_a_server_that_somebody_else_stopped_is_no_error(
     def stop() -> None:
         if not is_removed:
             instance.mkdir()
-            generations.Store(instance).begin_stop()
+            server_store.Store(instance).begin_stop()
         sleeper.kill()
 
     threading.Timer(0.1, stop).start()

@@ -6,6 +6,7 @@ import pathlib
 
 from ansible_collections.llama_fleet.core.plugins.module_utils.release import store as release_store
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.state import generations
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.state import store as server_store
 from llama_fleet import settings
 from llama_fleet.container import generations as good
 from llama_fleet.container import record as converged
@@ -83,7 +84,7 @@ class Volume:
             command=(str(release / "bin/llama-server"), "--no-webui"),
             api_keys=("key",),
         )
-        store = generations.Store(self.instance)
+        store = server_store.Store(self.instance)
         generation = store.write(content, build=build)
         store.switch(generation)
         return (store.mark_good(generation) if is_good else generation).number

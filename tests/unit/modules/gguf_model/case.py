@@ -20,7 +20,8 @@ import typing
 import pytest
 
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import ProblemError
-from ansible_collections.llama_fleet.core.plugins.module_utils.server.state.generations import Content, Store
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.state.generations import Content
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.state.store import Store
 from ansible_collections.llama_fleet.core.plugins.modules import gguf_model
 from ansible_collections.llama_fleet.core.tests.unit.at_the_door import admitted
 

@@ -26,11 +26,8 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings i
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings import table as server_settings
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.state import changes as server_changes
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.state import room as server_room
-from ansible_collections.llama_fleet.core.plugins.module_utils.server.state.generations import (
-    Content,
-    Generation,
-    Store,
-)
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.state.generations import Content, Generation
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.state.store import Store
 
 if typing.TYPE_CHECKING:
     from ansible_collections.llama_fleet.core.plugins.module_utils.server.proof.memory import Assessment

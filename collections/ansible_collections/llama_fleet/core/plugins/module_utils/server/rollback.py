@@ -13,7 +13,8 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.server.proof impo
 
 if typing.TYPE_CHECKING:
     from ansible_collections.llama_fleet.core.plugins.module_utils.server.plan import Planner
-    from ansible_collections.llama_fleet.core.plugins.module_utils.server.state.generations import Generation, Store
+    from ansible_collections.llama_fleet.core.plugins.module_utils.server.state.generations import Generation
+    from ansible_collections.llama_fleet.core.plugins.module_utils.server.state.store import Store
 
 VARIABLE = "llama_server_to_generation"
 

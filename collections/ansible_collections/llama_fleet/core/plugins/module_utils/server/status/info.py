@@ -28,11 +28,8 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes.r
     SystemdRuntime,
 )
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.state import room as server_room
-from ansible_collections.llama_fleet.core.plugins.module_utils.server.state.generations import (
-    Generation,
-    Store,
-    device_of,
-)
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.state.generations import Generation, device_of
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.state.store import Store
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.status import drift as server_drift
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.status import metrics as server_metrics
 from ansible_collections.llama_fleet.core.plugins.module_utils.untrusted import whole

@@ -44,7 +44,7 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.server.gate.http 
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.proof import free as server_memory_free
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes import process as runtime_process
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings import router as server_router
-from ansible_collections.llama_fleet.core.plugins.module_utils.server.state import generations
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.state import store as server_store
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.status import info as server_info
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.status import metrics as server_metrics
 from ansible_collections.llama_fleet.core.plugins.module_utils.tools import venv as tools_venv
@@ -124,7 +124,7 @@ def body(act: typing.Callable[[dict[str, Json]], object]) -> Reader:
 
 
 def generation(folder: pathlib.Path) -> object:
-    found = generations.Store(folder).get(1)
+    found = server_store.Store(folder).get(1)
     if found is None:
         return None
     told = (
@@ -334,11 +334,11 @@ READERS: list[tuple[str, Json, Reader, tuple[type[Exception], ...]]] = [
         written("manifest.json", cuda_wheels.manifest_of),
         (),
     ),
-    ("generations.Store.get", GENERATION, written("generations/1/manifest.json", generation), ()),
+    ("store.Store.get", GENERATION, written("generations/1/manifest.json", generation), ()),
     (
         "generations.unfinished_rollback",
         {"to": 1},
-        written("rolling-back", lambda folder: generations.Store(folder).unfinished_rollback()),
+        written("rolling-back", lambda folder: server_store.Store(folder).unfinished_rollback()),
         (),
     ),
     (

@@ -12,7 +12,7 @@ import random
 import time
 import typing
 
-from ansible_collections.llama_fleet.core.plugins.module_utils.server.state.generations import Store
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.state.store import Store
 
 if typing.TYPE_CHECKING:
     from ansible_collections.llama_fleet.core.tests.unit.module_runs import Instance
