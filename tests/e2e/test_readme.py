@@ -1,10 +1,9 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""Every command of the README, as it stands there, on this machine.
+"""Run every command of the README on this machine, exactly as it is written there.
 
-The folders that the roles use are real ones of this test's own, mounted over the machine's in a namespace that only the
-command sees. LLAMA_FLEET_TEST_CACHE holds what tests/run has made: a release of this machine's and the test hub's
-content.
+The folders of the roles are temporary ones, mounted over the machine's in a namespace that only the command sees.
+LLAMA_FLEET_TEST_CACHE holds what tests/run has made: a release for this machine and the test hub's content.
 """
 
 import os
@@ -24,7 +23,9 @@ pytestmark = pytest.mark.e2e
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 CACHE = pathlib.Path(os.environ.get("LLAMA_FLEET_TEST_CACHE", ""))
+CLONE = "git clone https://github.com/llama-fleet/llama-fleet && cd llama-fleet"
 UP = "./llama-fleet up"
+TESTS = "./tests/run"  # this test is part of it
 UP_MODEL = "./llama-fleet up ggml-org/gemma-3-1b-it-GGUF:Q4_K_M --ctx-size 8192 --port 9000"
 DOWN = "./llama-fleet down"
 DOCTOR = "./llama-fleet doctor"
@@ -35,14 +36,14 @@ IMAGE = ["docker build -t llama-fleet ."]
 
 
 def commands() -> list[str]:
-    """The lines of the README's shell blocks."""
+    """Return the lines of the README's shell blocks."""
     blocks = re.findall(r"```sh\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
     return [line for block in blocks for line in block.splitlines()]
 
 
 @pytest.fixture(scope="module")
 def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[str]]:
-    """A command that runs another one with folders of the test's own where the roles keep theirs."""
+    """Yield the start of a command line that runs another command with temporary folders in place of the roles'."""
     folder = tmp_path_factory.mktemp("machine")
     shutil.copytree(CACHE / "machine" / "releases", folder / "opt" / "releases", symlinks=True)
     shutil.copytree(CACHE / "machine" / "venv", folder / "opt" / "venv", symlinks=True)
@@ -68,8 +69,7 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[str]]:
         f'{"; ".join(mounts)}; exec "$@"',
         "sh",
     ]
-    # On one processor, and so with one thread: on a machine that does other things as well several spend their time
-    # spinning.
+    # On one processor, so with one thread: on a busy machine several threads spend their time spinning.
     yield ["taskset", "--cpu-list", str(min(os.sched_getaffinity(0))), *namespace]
     for mount_point in made:
         mount_point.rmdir()
@@ -78,7 +78,7 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[str]]:
 @pytest.fixture(scope="module")
 def hub(readme_hub: pathlib.Path) -> Iterator[Hub]:
     with Hub(readme_hub) as hub:
-        # As slow as many a line, so that there is progress to be told.
+        # As slow as a real connection, so that there is progress to report.
         hub.faults.update((file.name, Fault(rate=5_000_000)) for file in (readme_hub / "repos").rglob("*.gguf"))
         yield hub
 
@@ -98,7 +98,7 @@ def up_until(
     port: int,
     environment: dict[str, str],
 ) -> str:
-    """Run ``up`` as a person would, look at the server, ``end`` it; returns what was printed."""
+    """Run ``up`` as a person would, check the server, and ``end`` it; return what was printed."""
     with subprocess.Popen(
         [*machine, *command.split()],
         cwd=ROOT,
@@ -122,13 +122,27 @@ def up_until(
 
 def test_the_readme_has_the_commands_that_are_tested_here() -> None:
     assert [line for line in commands() if not line.startswith("docker run ")] == [
+        CLONE,
         UP,
+        TESTS,
         UP_MODEL,
         DOWN,
         DOCTOR,
         FLEET,
         *IMAGE,
     ]
+
+
+def test_a_clone_has_both_commands(tmp_path: pathlib.Path) -> None:
+    # This repository in place of the one on the network.
+    config = {"COUNT": "1", "KEY_0": f"url.{ROOT.as_uri()}.insteadOf", "VALUE_0": CLONE.split()[2]}
+    environment = {**os.environ, **{f"GIT_CONFIG_{name}": value for name, value in config.items()}}
+    script = f"{CLONE} && test -x {UP.split(maxsplit=1)[0]} && {TESTS} --list"
+    done = subprocess.run(
+        ["sh", "-euc", script], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False, timeout=600
+    )
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"^e2e +", done.stdout, re.MULTILINE)
 
 
 def test_up_and_in_another_terminal_down(machine: list[str]) -> None:

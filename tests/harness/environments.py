@@ -86,6 +86,11 @@ def container_venv(context: Context) -> pathlib.Path:
     return _venv(context, "container", "python3", "requirements/container.txt")
 
 
+def docs_venv(context: Context) -> pathlib.Path:
+    """Return the environment of MkDocs, which builds the documentation site."""
+    return _venv(context, "docs", "python3", "requirements/docs.txt")
+
+
 def newest_python() -> str:
     """A Python that ansible-core's newest line runs on; skips the step where there is none."""
     for version in ("3.13", "3.12"):

@@ -395,6 +395,14 @@ def docs(context: Context) -> None:
     )
 
 
+@step("site", "the documentation site: built, no broken link, no request to another host", quick=True)
+def site(context: Context) -> None:
+    folder, venv = context.cache / "site", environments.docs_venv(context)
+    quiet = {"NO_MKDOCS_2_WARNING": "1"}  # an advertisement of its successor
+    context.run("mkdocs", "build", "--strict", "--quiet", "--clean", "--site-dir", folder, venv=venv, env=quiet)
+    context.run("python", "-m", "tests.harness.site", folder, venv=venv, env={"PYTHONPATH": str(ROOT)})
+
+
 @step("changelog", "the collection's changelog fragments", quick=True)
 def changelog(context: Context) -> None:
     context.run("antsibull-changelog", "lint", cwd=COLLECTION, venv=environments.main_venv(context))
