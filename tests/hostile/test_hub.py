@@ -18,7 +18,7 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.fetch import ask 
 from ansible_collections.llama_fleet.core.plugins.module_utils.fetch import rules as origins
 from ansible_collections.llama_fleet.core.plugins.module_utils.model import hub_transport
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import ProblemError
-from ansible_collections.llama_fleet.core.plugins.module_utils.transfer import segments
+from ansible_collections.llama_fleet.core.plugins.module_utils.transfer import request, segments
 from ansible_collections.llama_fleet.core.plugins.modules import gguf_model
 from ansible_collections.llama_fleet.core.tests.unit.raw_server import Asked, Peer, RawServer
 from tests.hostile.hub_acts import (
@@ -439,7 +439,7 @@ def wanted(hub: Hub, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(
         http_ask, "USUAL", http_ask.Patience(seconds=1.0, total=3.0, tries=3, backoff=0.01, longest_wait=0.05)
     )
-    manner = segments.Manner(segment=1 << 17, stall=1.0, longest_wait=0.05, backoff=0.01, tries=3)
+    manner = request.Manner(segment=1 << 17, stall=1.0, longest_wait=0.05, backoff=0.01, tries=3)
     monkeypatch.setattr(segments, "fetch_all", functools.partial(segments.fetch_all, manner=manner))
     monkeypatch.setattr(hub_transport, "MOST_REQUESTS", 30)
     return {

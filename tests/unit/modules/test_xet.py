@@ -19,7 +19,7 @@ import pytest
 
 from ansible_collections.llama_fleet.core.plugins.module_utils.fetch import rules as origins
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, ProblemError
-from ansible_collections.llama_fleet.core.plugins.module_utils.transfer import segments, xet_line
+from ansible_collections.llama_fleet.core.plugins.module_utils.transfer import request, segments, xet_line
 from ansible_collections.llama_fleet.core.plugins.module_utils.transfer.journal import UNKNOWN, PartFile
 from ansible_collections.llama_fleet.core.plugins.module_utils.transfer.xet import XetError, fetch_xet, waiting_bytes
 from tests.hub.xet import XetHub
@@ -126,8 +126,8 @@ def test_http_goes_on_after_a_stall(hub: XetHub, fetch: Fetch) -> None:
     fetch.problem(stall_seconds=5)
     waiting = waiting_bytes(fetch.part)
     hub.faults.stall_after = None
-    wanted = segments.Wanted("a", SUM, len(CONTENT), fetch.part, (segments.Origin(hub.url),))
-    received = segments.fetch_all([wanted], "gguf_model_source", manner=segments.Manner(segment=SEGMENT))
+    wanted = request.Wanted("a", SUM, len(CONTENT), fetch.part, (request.Origin(hub.url),))
+    received = segments.fetch_all([wanted], "gguf_model_source", manner=request.Manner(segment=SEGMENT))
     assert received == segments.Received(len(CONTENT) - waiting, waiting)
     assert waiting > 0
     assert fetch.part.read_bytes() == CONTENT

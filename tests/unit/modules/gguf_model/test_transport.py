@@ -15,7 +15,7 @@ import pytest
 from ansible_collections.llama_fleet.core.plugins.module_utils.model import stage as model_stage
 from ansible_collections.llama_fleet.core.plugins.module_utils.model import transfer as model_transfer
 from ansible_collections.llama_fleet.core.plugins.module_utils.progress import Progress
-from ansible_collections.llama_fleet.core.plugins.module_utils.transfer import segments
+from ansible_collections.llama_fleet.core.plugins.module_utils.transfer import request, segments
 from ansible_collections.llama_fleet.core.plugins.module_utils.transfer.xet import XetError
 from tests.hub import Fault, Hub
 from tests.unit.modules.gguf_model.case import SHARDS, SIZE, TOKEN, Result, call, start, weights
@@ -95,7 +95,7 @@ def test_a_wait_that_the_hub_asks_for_is_shown(hub: Hub, wanted: Result, monkeyp
         "_write",
         lambda _self, snapshot, force: shown.append(f"{snapshot.text()}{'' if force else ' if it is time'}"),
     )
-    patient = functools.partial(segments.fetch_all, manner=segments.Manner(longest_wait=1.0))
+    patient = functools.partial(segments.fetch_all, manner=request.Manner(longest_wait=1.0))
     monkeypatch.setattr(segments, "fetch_all", patient)
     hub.faults["SmolLM-Q8_0.gguf"] = Fault(status=429, retry_after="120", where="storage")
     assert call(wanted, quant="Q8_0")["changed"]

@@ -11,13 +11,8 @@ import typing
 import pytest
 
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import ProblemError
-from ansible_collections.llama_fleet.core.plugins.module_utils.transfer.segments import (
-    Manner,
-    Origin,
-    Received,
-    Wanted,
-    fetch_all,
-)
+from ansible_collections.llama_fleet.core.plugins.module_utils.transfer.request import Manner, Origin, Wanted
+from ansible_collections.llama_fleet.core.plugins.module_utils.transfer.segments import Received, fetch_all
 from tests.hub import Hub, Logged
 
 if typing.TYPE_CHECKING:

@@ -15,12 +15,8 @@ import re
 import sys
 import typing
 
-from ansible_collections.llama_fleet.core.plugins.module_utils.transfer.segments import (
-    Manner,
-    Origin,
-    Wanted,
-    fetch_all,
-)
+from ansible_collections.llama_fleet.core.plugins.module_utils.transfer.request import Manner, Origin, Wanted
+from ansible_collections.llama_fleet.core.plugins.module_utils.transfer.segments import fetch_all
 
 
 def main() -> None:

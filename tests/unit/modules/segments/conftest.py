@@ -7,7 +7,7 @@ import typing
 
 import pytest
 
-from ansible_collections.llama_fleet.core.plugins.module_utils.transfer.segments import Wanted
+from ansible_collections.llama_fleet.core.plugins.module_utils.transfer.request import Wanted
 from tests.unit.modules.segments.case import DATA, NAME, SIZE, make_hub, repo
 
 if typing.TYPE_CHECKING:

@@ -13,7 +13,7 @@ import typing
 import pytest
 
 from ansible_collections.llama_fleet.core.plugins.module_utils.transfer import journal as segment_journal
-from ansible_collections.llama_fleet.core.plugins.module_utils.transfer.segments import Wanted, waiting_bytes
+from ansible_collections.llama_fleet.core.plugins.module_utils.transfer.segments import waiting_bytes
 from tests.unit.modules.segments.case import (
     DATA,
     SEGMENT,
@@ -27,6 +27,7 @@ from tests.unit.modules.segments.case import (
 if typing.TYPE_CHECKING:
     import pathlib
 
+    from ansible_collections.llama_fleet.core.plugins.module_utils.transfer.request import Wanted
     from tests.hub import Hub
 
 

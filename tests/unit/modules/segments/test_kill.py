@@ -16,7 +16,8 @@ import typing
 
 import pytest
 
-from ansible_collections.llama_fleet.core.plugins.module_utils.transfer.segments import CONNECTIONS, waiting_bytes
+from ansible_collections.llama_fleet.core.plugins.module_utils.transfer.request import CONNECTIONS
+from ansible_collections.llama_fleet.core.plugins.module_utils.transfer.segments import waiting_bytes
 from tests.hub import Fault, Hub
 
 if typing.TYPE_CHECKING:

@@ -12,13 +12,14 @@ import typing
 
 import pytest
 
-from ansible_collections.llama_fleet.core.plugins.module_utils.fetch import origin as http_origin
 from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.clock import Limits
 from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.pool import Pool
 from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.rules import BrokenError, OriginError
 from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.status import BusyError
+from ansible_collections.llama_fleet.core.plugins.module_utils.transfer import origin as http_origin
 from ansible_collections.llama_fleet.core.plugins.module_utils.transfer.file import Pace, Source
-from ansible_collections.llama_fleet.core.plugins.module_utils.transfer.segments import Manner, Origin, Received, Wanted
+from ansible_collections.llama_fleet.core.plugins.module_utils.transfer.request import Manner, Origin, Wanted
+from ansible_collections.llama_fleet.core.plugins.module_utils.transfer.segments import Received
 from ansible_collections.llama_fleet.core.tests.unit.raw_server import Asked, Peer, RawServer
 from tests.hub import Fault, Hub
 from tests.unit.modules.segments.case import (

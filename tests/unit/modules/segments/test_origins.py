@@ -11,13 +11,8 @@ import pytest
 
 from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.status import impostor
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, ProblemError
-from ansible_collections.llama_fleet.core.plugins.module_utils.transfer.segments import (
-    Manner,
-    Origin,
-    Received,
-    Wanted,
-    waiting_bytes,
-)
+from ansible_collections.llama_fleet.core.plugins.module_utils.transfer.request import Manner, Origin, Wanted
+from ansible_collections.llama_fleet.core.plugins.module_utils.transfer.segments import Received, waiting_bytes
 from tests.hub import Fault, Hub, handler
 from tests.unit.modules.segments.case import (
     DATA,

@@ -13,7 +13,7 @@ import typing
 
 import pytest
 
-from ansible_collections.llama_fleet.core.plugins.module_utils.transfer.segments import Received, Wanted, waiting_bytes
+from ansible_collections.llama_fleet.core.plugins.module_utils.transfer.segments import Received, waiting_bytes
 from tests.hub import Fault, Hub
 from tests.unit.modules.segments.case import (
     COUNT,
@@ -30,6 +30,8 @@ from tests.unit.modules.segments.case import (
 
 if typing.TYPE_CHECKING:
     import pathlib
+
+    from ansible_collections.llama_fleet.core.plugins.module_utils.transfer.request import Wanted
 
 KEPT = 5 * SEGMENT
 HOLDER = """

@@ -18,8 +18,9 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.rules impor
 from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.status import BusyError
 from ansible_collections.llama_fleet.core.plugins.module_utils.transfer.file import Pace, SegmentedFile
 from ansible_collections.llama_fleet.core.plugins.module_utils.transfer.hash import RunningHash
+from ansible_collections.llama_fleet.core.plugins.module_utils.transfer.request import Origin, Wanted
 from ansible_collections.llama_fleet.core.plugins.module_utils.transfer.schedule import Job, Schedule
-from ansible_collections.llama_fleet.core.plugins.module_utils.transfer.segments import Origin, Received, Wanted
+from ansible_collections.llama_fleet.core.plugins.module_utils.transfer.segments import Received
 from tests.hub import Fault, Hub
 from tests.unit.modules.segments.case import NAME, QUICK, SIZE, assert_right, fetch
 

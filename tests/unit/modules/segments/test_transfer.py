@@ -12,12 +12,8 @@ import typing
 
 import pytest
 
-from ansible_collections.llama_fleet.core.plugins.module_utils.transfer.segments import (
-    Origin,
-    Received,
-    Wanted,
-    waiting_bytes,
-)
+from ansible_collections.llama_fleet.core.plugins.module_utils.transfer.request import Origin, Wanted
+from ansible_collections.llama_fleet.core.plugins.module_utils.transfer.segments import Received, waiting_bytes
 from tests.hub import Fault, Hub
 from tests.unit.modules.segments.case import (
     COUNT,

@@ -8,7 +8,7 @@ import os
 import signal
 import typing
 
-from ansible_collections.llama_fleet.core.plugins.module_utils.host import payload
+from ansible_collections.llama_fleet.core.plugins.module_utils import payload
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import ProblemError
 
 if typing.TYPE_CHECKING:

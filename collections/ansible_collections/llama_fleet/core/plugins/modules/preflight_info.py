@@ -125,7 +125,7 @@ import dataclasses
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.llama_fleet.core.plugins.module_utils.host import payload
+from ansible_collections.llama_fleet.core.plugins.module_utils import payload
 from ansible_collections.llama_fleet.core.plugins.module_utils.preflight import checks as preflight
 from ansible_collections.llama_fleet.core.plugins.module_utils.preflight.check import ERROR, problems
 

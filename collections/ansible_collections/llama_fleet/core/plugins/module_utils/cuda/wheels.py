@@ -11,11 +11,11 @@ import re
 import shutil
 import typing
 
-from ansible_collections.llama_fleet.core.plugins.module_utils.fetch import download
+from ansible_collections.llama_fleet.core.plugins.module_utils.fetch import download, verified
 from ansible_collections.llama_fleet.core.plugins.module_utils.fetch import index as package_index
 from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.archives import ArchiveError, Zip
 from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.pinned import Package
-from ansible_collections.llama_fleet.core.plugins.module_utils.host import files, verified
+from ansible_collections.llama_fleet.core.plugins.module_utils.host import files
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, ProblemError, raise_if_any
 from ansible_collections.llama_fleet.core.plugins.module_utils.progress import BYTES, Progress
 from ansible_collections.llama_fleet.core.plugins.module_utils.untrusted import Many, Plain, Record, Text

@@ -14,6 +14,7 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.gguf.quant import
     quant_of,
     size_text,
 )
+from ansible_collections.llama_fleet.core.plugins.module_utils.gguf.shards import parse_shard
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, ProblemError
 
 VARIABLE = "gguf_model_mmproj"
@@ -66,8 +67,9 @@ def _only(files: list[ListedFile], model: Candidate, where: str) -> ListedFile:
 
 
 def _tokens(path: str) -> set[str]:
-    name = posixpath.splitext(posixpath.basename(path))[0]
-    return set(_split(re.sub(r"-\d{5}-of-\d{5}$", "", name)))
+    name = posixpath.basename(path)
+    shard = parse_shard(name)
+    return set(_split(shard.stem if shard else posixpath.splitext(name)[0]))
 
 
 def _split(text: str) -> list[str]:

@@ -9,7 +9,7 @@ import posixpath
 import re
 import typing
 
-from ansible_collections.llama_fleet.core.plugins.module_utils.model.source import parse_shard
+from ansible_collections.llama_fleet.core.plugins.module_utils.gguf.shards import parse_shard
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, ProblemError
 
 VARIABLE = "gguf_model_quant"

@@ -9,9 +9,9 @@ import pathlib
 import typing
 
 from ansible_collections.llama_fleet.core.plugins.module_utils.fetch import index as package_index
+from ansible_collections.llama_fleet.core.plugins.module_utils.fetch import verified
 from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.download import fetch
 from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.pinned import parse_package
-from ansible_collections.llama_fleet.core.plugins.module_utils.host import verified
 from ansible_collections.llama_fleet.core.plugins.module_utils.host.files import sha256_of
 from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.source import SOURCE, Archive
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, ProblemError, raise_if_any

@@ -14,9 +14,9 @@ import re
 import shutil
 import typing
 
+from ansible_collections.llama_fleet.core.plugins.module_utils.fetch import verified
 from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.download import fetch, probe
 from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.unpack import unpack_tree
-from ansible_collections.llama_fleet.core.plugins.module_utils.host import verified
 from ansible_collections.llama_fleet.core.plugins.module_utils.host.files import sha256_of
 from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.compile import PROGRAMS
 from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.options import ARM, CUDA, X86, libc

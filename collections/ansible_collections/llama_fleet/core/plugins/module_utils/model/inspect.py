@@ -12,13 +12,9 @@ import urllib.parse
 
 from ansible_collections.llama_fleet.core.plugins.module_utils.gguf.header import Header, file_header, read_header
 from ansible_collections.llama_fleet.core.plugins.module_utils.gguf.remote import RemoteGguf
+from ansible_collections.llama_fleet.core.plugins.module_utils.gguf.shards import parse_shard
 from ansible_collections.llama_fleet.core.plugins.module_utils.model.local import find_local
-from ansible_collections.llama_fleet.core.plugins.module_utils.model.source import (
-    PathSource,
-    UrlSource,
-    parse_shard,
-    parse_source,
-)
+from ansible_collections.llama_fleet.core.plugins.module_utils.model.source import PathSource, UrlSource, parse_source
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, ProblemError
 
 

@@ -11,10 +11,11 @@ import typing
 from ansible_collections.llama_fleet.core.plugins.module_utils.gguf.bytes import require_gguf_file
 from ansible_collections.llama_fleet.core.plugins.module_utils.gguf.projector import choose_projector
 from ansible_collections.llama_fleet.core.plugins.module_utils.gguf.quant import Candidate, ListedFile, choose, quant_of
+from ansible_collections.llama_fleet.core.plugins.module_utils.gguf.shards import parse_shard
 from ansible_collections.llama_fleet.core.plugins.module_utils.host.files import require_writable
 from ansible_collections.llama_fleet.core.plugins.module_utils.model import store as model_store
 from ansible_collections.llama_fleet.core.plugins.module_utils.model.plan import Choose, Chosen, Read
-from ansible_collections.llama_fleet.core.plugins.module_utils.model.source import VARIABLE, PathSource, parse_shard
+from ansible_collections.llama_fleet.core.plugins.module_utils.model.source import VARIABLE, PathSource
 from ansible_collections.llama_fleet.core.plugins.module_utils.model.store import Model, StoredFile
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, ProblemError
 from ansible_collections.llama_fleet.core.plugins.module_utils.progress import BYTES, Progress

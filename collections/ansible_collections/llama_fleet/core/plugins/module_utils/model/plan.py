@@ -24,6 +24,7 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.gguf.quant import
     quant_of,
 )
 from ansible_collections.llama_fleet.core.plugins.module_utils.gguf.remote import RemoteGguf
+from ansible_collections.llama_fleet.core.plugins.module_utils.gguf.shards import parse_shard
 from ansible_collections.llama_fleet.core.plugins.module_utils.model import store as model_store
 from ansible_collections.llama_fleet.core.plugins.module_utils.model.remote_zip import members
 from ansible_collections.llama_fleet.core.plugins.module_utils.model.source import (
@@ -32,7 +33,6 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.model.source impo
     Source,
     UrlSource,
     WheelSource,
-    parse_shard,
 )
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, ProblemError
 from ansible_collections.llama_fleet.core.plugins.module_utils.untrusted import Inside, ShapeError, check, printable

@@ -11,6 +11,7 @@ import typing
 import urllib.parse
 
 from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.pinned import parse_package, parse_pinned
+from ansible_collections.llama_fleet.core.plugins.module_utils.gguf.shards import parse_shard
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, ProblemError
 
 VARIABLE = "gguf_model_source"
@@ -20,7 +21,6 @@ ACCEPTED = (
 )
 
 _HUB_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,94}[A-Za-z0-9_])?")
-_SHARD = re.compile(r"(?P<stem>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})(?P<suffix>\.gguf)", re.IGNORECASE)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,32 +68,6 @@ class WheelSource:
 
 
 Source = typing.Union[HubSource, UrlSource, PathSource, WheelSource]
-
-
-@dataclasses.dataclass(frozen=True)
-class Shard:
-    """The name of one file of a split model, taken apart."""
-
-    stem: str
-    number: int
-    count: int
-    suffix: str
-
-    def name(self, number: int) -> str:
-        return f"{self.stem}-{number:05d}-of-{self.count:05d}{self.suffix}"
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """All files of the model, in their order."""
-        return tuple(self.name(number) for number in range(1, self.count + 1))
-
-
-def parse_shard(name: str) -> Shard | None:
-    """``a-00001-of-00003.gguf`` taken apart; None for the name of a whole model."""
-    match = _SHARD.fullmatch(name)
-    if match is None or not 1 <= int(match["number"]) <= int(match["count"]):
-        return None
-    return Shard(match["stem"], int(match["number"]), int(match["count"]), match["suffix"])
 
 
 def parse_source(text: str) -> Source:

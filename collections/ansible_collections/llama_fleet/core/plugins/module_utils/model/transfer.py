@@ -14,7 +14,7 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.model import stor
 from ansible_collections.llama_fleet.core.plugins.module_utils.model.hub_client import hub_client
 from ansible_collections.llama_fleet.core.plugins.module_utils.model.source import VARIABLE
 from ansible_collections.llama_fleet.core.plugins.module_utils.progress import BYTES, Progress
-from ansible_collections.llama_fleet.core.plugins.module_utils.transfer import segments
+from ansible_collections.llama_fleet.core.plugins.module_utils.transfer import request, segments
 from ansible_collections.llama_fleet.core.plugins.module_utils.transfer.xet import XetError, fetch_xet
 
 if typing.TYPE_CHECKING:
@@ -94,14 +94,14 @@ class Transfer:
 
         return check
 
-    def _wanted(self, file: RemoteFile) -> segments.Wanted:
+    def _wanted(self, file: RemoteFile) -> request.Wanted:
         part = self._part(file)
         part.parent.mkdir(parents=True, exist_ok=True)
-        return segments.Wanted(
+        return request.Wanted(
             posixpath.basename(file.name), file.sha256, file.size, part, self.origins(file), self._check(file)
         )
 
-    def origins(self, file: RemoteFile) -> tuple[segments.Origin, ...]:
+    def origins(self, file: RemoteFile) -> tuple[request.Origin, ...]:
         """Where the file can be had, in order.
 
         A mirror has the layout of a store and gets no secret; a plan out of a record has no URLs.
@@ -109,8 +109,8 @@ class Transfer:
         below = self._plan.folder.relative_to(model_store.models_folder(self._request.root))
         mirrors = [] if self._plan.archive else self._request.mirrors
         path = urllib.parse.quote(f"{below.as_posix()}/{file.name}")
-        own = [segments.Origin(file.url, self._plan.headers, self._plan.endpoint)] if file.url else []
-        return (*(segments.Origin(f"{mirror}/{path}") for mirror in mirrors), *own)
+        own = [request.Origin(file.url, self._plan.headers, self._plan.endpoint)] if file.url else []
+        return (*(request.Origin(f"{mirror}/{path}") for mirror in mirrors), *own)
 
     def _by_xet(self, missing: typing.Sequence[RemoteFile]) -> int:
         """As many files as Xet can bring; the others, with a warning, are left to HTTP."""

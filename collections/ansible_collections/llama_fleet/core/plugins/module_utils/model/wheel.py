@@ -9,10 +9,10 @@ import os
 import posixpath
 import typing
 
+from ansible_collections.llama_fleet.core.plugins.module_utils.fetch import verified
 from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.archives import ArchiveError, Zip
 from ansible_collections.llama_fleet.core.plugins.module_utils.gguf.projector import choose_projector
 from ansible_collections.llama_fleet.core.plugins.module_utils.gguf.quant import ListedFile, choose
-from ansible_collections.llama_fleet.core.plugins.module_utils.host import verified
 from ansible_collections.llama_fleet.core.plugins.module_utils.host.files import space_problem
 from ansible_collections.llama_fleet.core.plugins.module_utils.model import store as model_store
 from ansible_collections.llama_fleet.core.plugins.module_utils.model.parts import place

@@ -14,9 +14,9 @@ import typing
 import urllib.parse
 
 from ansible_collections.llama_fleet.core.plugins.module_utils.fetch import ask as http_ask
+from ansible_collections.llama_fleet.core.plugins.module_utils.fetch import verified
 from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.download import fetch
 from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.rules import OriginError
-from ansible_collections.llama_fleet.core.plugins.module_utils.host import verified
 from ansible_collections.llama_fleet.core.plugins.module_utils.host.files import sha256_of, write_atomic
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, ProblemError, raise_if_any
 from ansible_collections.llama_fleet.core.plugins.module_utils.progress import BYTES

@@ -9,8 +9,8 @@ import os
 import re
 import typing
 
+from ansible_collections.llama_fleet.core.plugins.module_utils.gguf.shards import parse_shard
 from ansible_collections.llama_fleet.core.plugins.module_utils.host.files import read_json
-from ansible_collections.llama_fleet.core.plugins.module_utils.model.source import parse_shard
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, ProblemError
 from ansible_collections.llama_fleet.core.plugins.module_utils.untrusted import Plain, Record
 

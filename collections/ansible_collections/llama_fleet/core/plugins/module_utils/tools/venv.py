@@ -10,10 +10,10 @@ import sys
 import typing
 
 from ansible_collections.llama_fleet.core.plugins.module_utils.fetch import index as package_index
+from ansible_collections.llama_fleet.core.plugins.module_utils.fetch import verified
 from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.archives import Limits, Zip
 from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.download import fetch
 from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.pinned import Package
-from ansible_collections.llama_fleet.core.plugins.module_utils.host import verified
 from ansible_collections.llama_fleet.core.plugins.module_utils.host.commands import Result, Runner, run
 from ansible_collections.llama_fleet.core.plugins.module_utils.host.files import (
     locked,

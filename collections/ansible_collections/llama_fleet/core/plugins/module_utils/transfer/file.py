@@ -9,17 +9,17 @@ import heapq
 import typing
 
 from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.ask import limit
-from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.origin import RemoteFile
 from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.rules import OriginError, RefusedError
 from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.status import BusyError, ExpiredError
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, ProblemError
+from ansible_collections.llama_fleet.core.plugins.module_utils.transfer.demand import Demand
 from ansible_collections.llama_fleet.core.plugins.module_utils.transfer.hash import RunningHash
 from ansible_collections.llama_fleet.core.plugins.module_utils.transfer.journal import MISSING, UNKNOWN, PartFile
-from ansible_collections.llama_fleet.core.plugins.module_utils.transfer.schedule import Demand
+from ansible_collections.llama_fleet.core.plugins.module_utils.transfer.origin import RemoteFile
 
 if typing.TYPE_CHECKING:
     from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.pool import Pool
-    from ansible_collections.llama_fleet.core.plugins.module_utils.transfer.segments import Manner, Wanted
+    from ansible_collections.llama_fleet.core.plugins.module_utils.transfer.request import Manner, Wanted
 
 _EXPIRIES = 3  # in a row without a byte
 _FEW_TRIES = 3  # where another origin can be asked instead

@@ -10,9 +10,7 @@ import typing
 if typing.TYPE_CHECKING:
     from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.rules import OriginError
     from ansible_collections.llama_fleet.core.plugins.module_utils.transfer.file import Segment, SegmentedFile, Source
-    from ansible_collections.llama_fleet.core.plugins.module_utils.transfer.segments import Manner
-
-_PATIENCE = 0.1  # seconds without a byte before one connection is too few
+    from ansible_collections.llama_fleet.core.plugins.module_utils.transfer.request import Manner
 
 
 @dataclasses.dataclass(eq=False)
@@ -28,39 +26,6 @@ class Job:
     round: int
     probe: bool
     at: float
-
-
-class Demand:
-    """How many connections one file is worth: a single one has the least to do, more are of use only where bytes
-    are waited for.
-    """
-
-    def __init__(self) -> None:
-        self._owed = 0.0  # seconds that were waited beyond those that were worked
-        self._thirsty = False
-        self._jobs: list[Job] = []
-
-    @property
-    def active(self) -> int:
-        return len(self._jobs)
-
-    def began(self, job: Job) -> None:
-        self._jobs.append(job)
-
-    def ended(self, job: Job) -> None:
-        self._jobs.remove(job)
-
-    def received(self, job: Job, waited: float, worked: float, now: float) -> bool:
-        """Note the seconds for a block of ``job``; returns whether more connections are of use from now on."""
-        job.at = now
-        was = self._thirsty
-        self._owed = min(max(0.0, self._owed + waited - worked), 2 * _PATIENCE)
-        self._thirsty = self._owed > (0 if was else _PATIENCE)
-        return self._thirsty and not was
-
-    def enough_until(self, now: float) -> float:
-        """From when on one connection more is of use, if nothing changes. A connection that hangs counts for none."""
-        return now if self._thirsty else max((job.at + _PATIENCE for job in self._jobs), default=now)
 
 
 class Schedule:

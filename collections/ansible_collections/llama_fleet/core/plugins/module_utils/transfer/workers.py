@@ -10,7 +10,6 @@ import time
 import typing
 
 from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.clock import Limits
-from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.origin import HEAD
 from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.pool import Answer, Pool
 from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.rules import BrokenError, OriginError, RefusedError
 from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.status import BusyError, impostor
@@ -21,10 +20,11 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.transfer.file imp
     SegmentedFile,
     WrongBytesError,
 )
+from ansible_collections.llama_fleet.core.plugins.module_utils.transfer.origin import HEAD
 from ansible_collections.llama_fleet.core.plugins.module_utils.transfer.schedule import Job, Schedule
 
 if typing.TYPE_CHECKING:
-    from ansible_collections.llama_fleet.core.plugins.module_utils.transfer.segments import Manner, Seen, Waits, Wanted
+    from ansible_collections.llama_fleet.core.plugins.module_utils.transfer.request import Manner, Seen, Waits, Wanted
 
 _BUFFER = 1 << 20  # for each connection
 _HASHED = 1 << 20  # at a time

@@ -21,7 +21,7 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.rules impor
 from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.status import refusal
 from ansible_collections.llama_fleet.core.plugins.module_utils.transfer import journal as segment_journal
 from ansible_collections.llama_fleet.core.plugins.module_utils.transfer.journal import MISSING, UNKNOWN, PartFile
-from ansible_collections.llama_fleet.core.plugins.module_utils.transfer.segments import SEGMENT
+from ansible_collections.llama_fleet.core.plugins.module_utils.transfer.request import SEGMENT
 from ansible_collections.llama_fleet.core.plugins.module_utils.transfer.xet_line import (
     Asset,
     Line,

@@ -8,11 +8,11 @@ import functools
 import pathlib
 import typing
 
-from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings.extra import parse_help
+from ansible_collections.llama_fleet.core.plugins.module_utils.release.flags import parse_help
 from ansible_collections.llama_fleet.core.tests.unit.fakes.options import CPU
 
 if typing.TYPE_CHECKING:
-    from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings.extra import Flags
+    from ansible_collections.llama_fleet.core.plugins.module_utils.release.flags import Flags
 
 FIXTURES = pathlib.Path(__file__).parents[1] / "plugins" / "module_utils" / "fixtures" / "llama_server"
 WANTED = CPU

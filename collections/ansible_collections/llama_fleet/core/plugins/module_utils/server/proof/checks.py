@@ -7,10 +7,10 @@ from __future__ import annotations
 import dataclasses
 import os
 import pathlib
-import re
 import time
 import typing
 
+from ansible_collections.llama_fleet.core.plugins.module_utils.gguf.shards import parse_shard
 from ansible_collections.llama_fleet.core.plugins.module_utils.host import commands, ports, processes
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem
 from ansible_collections.llama_fleet.core.plugins.module_utils.release import store as release_store
@@ -31,7 +31,6 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings.t
 if typing.TYPE_CHECKING:
     from ansible_collections.llama_fleet.core.plugins.module_utils.host.commands import Runner
 
-_SHARD = re.compile(r"(?P<stem>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})\.gguf")
 _MAGIC = b"GGUF"
 # Seconds that llama-server has for what takes it one or two: to read its configuration and to list its devices.
 TEST_LIMIT = 120.0
@@ -64,12 +63,9 @@ def release_problems(options: Options, may_be_missing: bool) -> list[Problem]:
 
 
 def shards(model: pathlib.Path) -> list[pathlib.Path]:
-    """All files of a model, given its first."""
-    match = _SHARD.fullmatch(model.name)
-    if match is None:
-        return [model]
-    count = int(match["count"])
-    return [model.with_name(f"{match['stem']}-{number:05}-of-{count:05}.gguf") for number in range(1, count + 1)]
+    """Return all files of a model, given its first."""
+    shard = parse_shard(model.name)
+    return [model.with_name(name) for name in shard.names] if shard else [model]
 
 
 def model_problems(options: Options, may_be_missing: bool) -> list[Problem]:
@@ -83,17 +79,11 @@ def model_problems(options: Options, may_be_missing: bool) -> list[Problem]:
     model = pathlib.Path(options.model)
     if not model.exists() and may_be_missing:
         return []
-    match = _SHARD.fullmatch(model.name)
-    if match and int(match["number"]) != 1:
-        return [
-            Problem(
-                variable,
-                f"part {int(match['number'])} of {int(match['count'])}",
-                "the model's first file",
-                f"use {shards(model)[0]}",
-            )
-        ]
-    missing = [shard.name for shard in shards(model) if not shard.is_file()]
+    shard = parse_shard(model.name)
+    if shard and shard.number != 1:
+        found, first = f"part {shard.number} of {shard.count}", model.with_name(shard.name(1))
+        return [Problem(variable, found, "the model's first file", f"use {first}")]
+    missing = [file.name for file in shards(model) if not file.is_file()]
     if missing:
         return [
             Problem(
@@ -103,10 +93,10 @@ def model_problems(options: Options, may_be_missing: bool) -> list[Problem]:
                 "fetch the model again",
             )
         ]
-    for shard in shards(model):
-        with shard.open("rb") as file:
+    for path in shards(model):
+        with path.open("rb") as file:
             if file.read(len(_MAGIC)) != _MAGIC:
-                return [Problem(variable, f"{shard}, which is no GGUF file", "a GGUF file", "fetch the model again")]
+                return [Problem(variable, f"{path}, which is no GGUF file", "a GGUF file", "fetch the model again")]
     return []
 
 

@@ -10,7 +10,7 @@ import pathlib
 import typing
 import zlib
 
-from ansible_collections.llama_fleet.core.plugins.module_utils.model.source import parse_shard
+from ansible_collections.llama_fleet.core.plugins.module_utils.gguf.shards import parse_shard
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings import router as server_router
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings import table as server_settings
 

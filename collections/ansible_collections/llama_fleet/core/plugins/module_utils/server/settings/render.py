@@ -12,7 +12,7 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.problems import P
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings import table as server_settings
 
 if typing.TYPE_CHECKING:
-    from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings.extra import Flag, Flags
+    from ansible_collections.llama_fleet.core.plugins.module_utils.release.flags import Flag, Flags
     from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings.table import Setting
 
 # Nothing is there: a stray config.ini in somebody's home must not change the server.

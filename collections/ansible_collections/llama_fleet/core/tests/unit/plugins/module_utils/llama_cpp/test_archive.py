@@ -11,7 +11,7 @@ import typing
 
 import pytest
 
-from ansible_collections.llama_fleet.core.plugins.module_utils.host import verified
+from ansible_collections.llama_fleet.core.plugins.module_utils.fetch import verified
 from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp import archive as llama_cpp_archive
 from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.source import Archive
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import ProblemError

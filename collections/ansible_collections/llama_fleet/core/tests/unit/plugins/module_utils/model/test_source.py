@@ -12,7 +12,6 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.model.source impo
     Source,
     UrlSource,
     WheelSource,
-    parse_shard,
     parse_source,
 )
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import ProblemError
@@ -70,22 +69,6 @@ def test_refused(text: str, said: str) -> None:
     assert problem.subject == "gguf_model_source"
     assert said in str(problem)
     assert "secret" not in str(problem)
-
-
-@pytest.mark.parametrize(
-    ("name", "names"),
-    [
-        ("a-00001-of-00002.gguf", ("a-00001-of-00002.gguf", "a-00002-of-00002.gguf")),
-        ("a-00002-of-00002.GGUF", ("a-00001-of-00002.GGUF", "a-00002-of-00002.GGUF")),
-        ("a.gguf", None),
-        ("a-00003-of-00002.gguf", None),
-        ("a-00000-of-00002.gguf", None),
-        ("a-1-of-2.gguf", None),
-    ],
-)
-def test_shards(name: str, names: tuple[str, ...] | None) -> None:
-    shard = parse_shard(name)
-    assert (shard.names if shard else None) == names
 
 
 @pytest.mark.parametrize(

@@ -9,9 +9,9 @@ import typing
 import pytest
 
 from ansible_collections.llama_fleet.core.plugins.module_utils.gguf.header import file_header
+from ansible_collections.llama_fleet.core.plugins.module_utils.gguf.shards import parse_shard
 from ansible_collections.llama_fleet.core.plugins.module_utils.host import commands
 from ansible_collections.llama_fleet.core.plugins.module_utils.host.commands import Result
-from ansible_collections.llama_fleet.core.plugins.module_utils.model import source as model_spec
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import ProblemError
 from ansible_collections.llama_fleet.core.plugins.module_utils.release.memory_plan import (
     DeviceMemory,
@@ -231,7 +231,7 @@ def test_a_release_without_the_program_is_told(tmp_path: pathlib.Path) -> None:
 
 
 def shards_of(model: pathlib.Path) -> list[pathlib.Path]:
-    shard = model_spec.parse_shard(model.name)
+    shard = parse_shard(model.name)
     return [model.with_name(name) for name in shard.names] if shard else [model]
 
 

@@ -76,6 +76,14 @@ def test_what_a_unit_cannot_see_is_a_problem(path: str) -> None:
 # -- release and model -------------------------------------------------------------------------------
 
 
+def test_a_split_model_needs_all_of_its_files_also_in_capitals(tmp_path: pathlib.Path) -> None:
+    """llama.cpp takes ``.GGUF`` for a shard's suffix as well."""
+    first = tmp_path / "big-00001-of-00003.GGUF"
+    first.write_bytes(b"GGUF")
+    (problem,) = server_checks.model_problems(dataclasses.replace(WANTED, model=str(first)), False)
+    assert "big-00002-of-00003.GGUF, big-00003-of-00003.GGUF" in problem.found
+
+
 def test_a_split_model_needs_all_of_its_files(tmp_path: pathlib.Path) -> None:
     names = [f"m-{number:05}-of-00003.gguf" for number in (1, 2, 3)]
     for name in names:

@@ -12,9 +12,9 @@ import typing
 import pytest
 
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import ProblemError
+from ansible_collections.llama_fleet.core.plugins.module_utils.release.flags import Flag, Flags
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings import render as server_writing
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings import table as server_settings
-from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings.extra import Flag, Flags
 from ansible_collections.llama_fleet.core.tests.unit.fakes.server_options import WANTED, flags
 
 NEW, MIDDLE, OLD = "help", "help_middle", "help_old"

@@ -10,7 +10,7 @@ import typing
 
 import pytest
 
-from ansible_collections.llama_fleet.core.plugins.module_utils.host import payload
+from ansible_collections.llama_fleet.core.plugins.module_utils import payload
 
 if typing.TYPE_CHECKING:
     import pathlib

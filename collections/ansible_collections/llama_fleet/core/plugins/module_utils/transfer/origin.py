@@ -30,7 +30,7 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.status impo
 
 if typing.TYPE_CHECKING:
     from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.pool import Answer, Pool
-    from ansible_collections.llama_fleet.core.plugins.module_utils.transfer.segments import Origin
+    from ansible_collections.llama_fleet.core.plugins.module_utils.transfer.request import Origin
 
 HEAD = 4096  # first bytes that are looked at before any is written
 _CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18}|\*)")

@@ -1,0 +1,36 @@
+# Copyright: (c) 2026, the llama-fleet authors
+# SPDX-License-Identifier: MIT
+"""Names of the files of a split model, as llama.cpp writes them: ``name-00001-of-00003.gguf``."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+
+_SHARD = re.compile(r"(?P<stem>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})(?P<suffix>\.gguf)", re.IGNORECASE)
+
+
+@dataclasses.dataclass(frozen=True)
+class Shard:
+    """The name of one file of a split model, taken apart."""
+
+    stem: str
+    number: int
+    count: int
+    suffix: str
+
+    def name(self, number: int) -> str:
+        return f"{self.stem}-{number:05d}-of-{self.count:05d}{self.suffix}"
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All files of the model, in their order."""
+        return tuple(self.name(number) for number in range(1, self.count + 1))
+
+
+def parse_shard(name: str) -> Shard | None:
+    """``a-00001-of-00003.gguf`` taken apart; None for the name of a whole model."""
+    match = _SHARD.fullmatch(name)
+    if match is None or not 1 <= int(match["number"]) <= int(match["count"]):
+        return None
+    return Shard(match["stem"], int(match["number"]), int(match["count"]), match["suffix"])
