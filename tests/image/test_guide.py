@@ -1,10 +1,10 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""The container guide's commands as they stand there, with podman for docker. Run by name (``tests/run container``).
+"""Run the container guide's commands as they are written, with podman for docker (``tests/run container``).
 
-A container that a command starts is on the machine's network and takes what is fetched from the test hub; its volumes
-are the test's own. tests/unit/container/test_guide.py looks at the commands that are not run here: those with a GPU, an
-own index, secrets, limits.
+A container started by a command is on the machine's network and fetches from the test hub; its volumes are temporary.
+tests/unit/container/test_guide.py checks the commands that are not run here: those with a GPU, another index, secrets
+or limits.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ exec podman run --network host --env-file {settings} --volume {cache}:/ccache "$
 
 
 def block(title: str, language: str = "sh") -> list[str]:
-    """The lines of a chapter's examples."""
+    """Return the lines of a chapter's examples."""
     chapter = re.split(r"^#+ ", GUIDE.split(f"# {title}\n")[1], maxsplit=1, flags=re.MULTILINE)[0]
     return [
         line for found in re.findall(rf"```{language}\n(.*?)```", chapter, re.DOTALL) for line in found.splitlines()
@@ -46,7 +46,7 @@ def block(title: str, language: str = "sh") -> list[str]:
 
 @pytest.fixture(scope="session")
 def hub(tmp_path_factory: pytest.TempPathFactory) -> typing.Iterator[Hub]:
-    """A Hub that has the guide's model, with another small model's bytes in it."""
+    """Start a Hub that has the guide's model, with the bytes of another small model."""
     root = tmp_path_factory.mktemp("hub")
     (root / "simple").symlink_to(containers.CACHE / "hub" / "simple")
     repo = root / "repos" / "ggml-org" / "gemma-3-1b-it-GGUF"
@@ -61,7 +61,7 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> typing.Iterator[Hub]:
 def shell(
     hub: Hub, image: str, tmp_path_factory: pytest.TempPathFactory
 ) -> typing.Iterator[typing.Callable[[str], str]]:
-    """Runs a line of the guide."""
+    """Return a function that runs a line of the guide."""
     folder = tmp_path_factory.mktemp("docker")
     index = f"{hub.url}/simple/"
     settings = {
@@ -144,7 +144,7 @@ def test_the_looks_at_its_health(shell: typing.Callable[[str], str]) -> None:
 
 def lines() -> list[str]:
     """Commands that another start of the same model tests, with flags, with fewer rights."""
-    return [*block("Settings"), *block("Without rights"), *block("Updates")]
+    return [*block("Settings"), *block("Without privileges"), *block("Updates")]
 
 
 @pytest.mark.parametrize("line", lines())
