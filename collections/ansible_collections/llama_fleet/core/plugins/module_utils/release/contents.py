@@ -10,7 +10,7 @@ import shutil
 import typing
 
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, ProblemError
-from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings import extra as server_flags
+from ansible_collections.llama_fleet.core.plugins.module_utils.release import flags as release_flags
 
 if typing.TYPE_CHECKING:
     from ansible_collections.llama_fleet.core.plugins.module_utils.host.commands import Runner
@@ -101,7 +101,7 @@ def server_options(programs: pathlib.Path, run: Runner) -> dict[str, list[typing
         raise ProblemError(
             Problem("release", f"'{said.strip()[:300]}' from llama-server --help", "a server that starts on this host")
         )
-    flags = server_flags.parse_help(result.stdout)
+    flags = release_flags.parse_help(result.stdout)
     known = {name: flag for name, flag in flags.by_name.items() if not flag.removed}
     environments = sorted({flag.environment for flag in known.values() if flag.environment})
     return {"flags": sorted(known), "environments": environments, "details": flags.details}

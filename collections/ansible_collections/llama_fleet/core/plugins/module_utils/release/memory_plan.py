@@ -29,7 +29,7 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.host import memor
 from ansible_collections.llama_fleet.core.plugins.module_utils.host.scratch import scratch
 from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia import observe as nvidia
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, ProblemError
-from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings import extra as server_flags
+from ansible_collections.llama_fleet.core.plugins.module_utils.release import flags as release_flags
 
 if typing.TYPE_CHECKING:
     from ansible_collections.llama_fleet.core.plugins.module_utils.gguf.header import Content
@@ -175,7 +175,7 @@ def plan_served(
     The program shares the server's options as far as they matter to memory; it is only given those that it knows.
     """
     program = release / "bin" / PROGRAM
-    known = server_flags.parse_help(run([str(program), "--help"], cwd="/", timeout=_TIME_LIMIT).stdout).by_name
+    known = release_flags.parse_help(run([str(program), "--help"], cwd="/", timeout=_TIME_LIMIT).stdout).by_name
     words: list[str] = []
     taken = False
     for word in command[1:]:

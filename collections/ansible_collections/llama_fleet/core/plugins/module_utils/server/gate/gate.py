@@ -8,6 +8,7 @@ import dataclasses
 import time
 import typing
 
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.gate import router
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.gate import speed as server_speed
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.gate.http import Ask, Reply, asker, endpoint
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings import router as server_router
@@ -134,7 +135,7 @@ def _prove_router(ask: Ask, expected: Expected, end: float, alive: typing.Callab
     properties = _properties(ask)
     if properties.get("role") != server_router.MODE:
         raise GateError(f"it is no router, but serves the model {properties.get('model_path')}")
-    models = server_router.listed(ask("/v1/models", None, 30.0))
+    models = router.listed(ask("/v1/models", None, 30.0))
     if not models:
         raise GateError("it finds no model where llama_server_extra_options says they are")
     loaded = [name for name, status in models.items() if status == "loaded"]
@@ -142,7 +143,7 @@ def _prove_router(ask: Ask, expected: Expected, end: float, alive: typing.Callab
         return Passed()
     name = next(iter([*loaded, *models]))
     try:
-        answer = _Prover(server_router.asker_of(ask, name), expected, end, alive, clock).prove().answer
+        answer = _Prover(router.asker_of(ask, name), expected, end, alive, clock).prove().answer
     except GateError as error:
         raise type(error)(f"of its model {name}: {error}") from error
     if not loaded:

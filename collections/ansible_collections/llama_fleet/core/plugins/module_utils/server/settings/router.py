@@ -1,8 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""A server without a model of its own that starts another one for each model it is asked for: what it needs, and
-how it proves itself.
-"""
+"""Settings of a router: a server without a model of its own that starts another one for each model asked for."""
 
 from __future__ import annotations
 
@@ -10,17 +8,14 @@ import os
 import typing
 
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem
-from ansible_collections.llama_fleet.core.plugins.module_utils.untrusted import Many, Maybe, Record, Text, lenient
 
 if typing.TYPE_CHECKING:
-    from ansible_collections.llama_fleet.core.plugins.module_utils.server.gate.http import Ask, Reply
     from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings.options import Options
 
 MODE = "router"
 # The options that name its models: a folder of them, and a file about them.
 _PLACES = {"models-dir": os.path.isdir, "models-preset": os.path.isfile}
 _OWN = {"LLAMA_ARG_SSL_CERT_FILE": "--ssl-cert-file", "LLAMA_ARG_SSL_KEY_FILE": "--ssl-key-file"}
-_MODELS = Many(Record({"id": Text(".+")}, {"status": Maybe(Record(optional={"value": Text()}))}))
 _EXTRA, _MODEL = "llama_server_extra_options", "llama_server_model"
 
 
@@ -88,20 +83,3 @@ def no_model(options: Options) -> Problem:
             f"name their folder as models-dir in {_EXTRA}",
         )
     return Problem(_MODEL, "nothing", "the path of a GGUF file", "use gguf_model_result.path")
-
-
-def listed(reply: Reply) -> dict[str, str]:
-    """Every model it knows and its status."""
-    return {
-        model["id"]: (model.get("status") or {}).get("value", "")
-        for model in lenient(reply.body.get("data"), _MODELS, [])
-    }
-
-
-def asker_of(ask: Ask, model: str) -> Ask:
-    """Asks one of its models."""
-
-    def ask_model(path: str, payload: typing.Mapping[str, typing.Any] | None, timeout: float) -> Reply:
-        return ask(path, payload if payload is None else {**payload, "model": model}, timeout)
-
-    return ask_model
