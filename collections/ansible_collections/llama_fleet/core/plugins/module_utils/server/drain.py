@@ -15,9 +15,9 @@ import typing
 import urllib.parse
 
 from ansible_collections.llama_fleet.core.plugins.module_utils import untrusted
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.gate import metrics as server_metrics
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.gate.gate import Clock
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings import router as server_router
-from ansible_collections.llama_fleet.core.plugins.module_utils.server.status import metrics as server_metrics
 
 # Seconds between two questions: asked more often, llama-server keeps a request running whose client has left.
 PAUSE = 2.0

@@ -12,6 +12,7 @@ import typing
 from ansible_collections.llama_fleet.core.plugins.module_utils.host import commands, cpus, files, processes
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, ProblemError, raise_if_any
 from ansible_collections.llama_fleet.core.plugins.module_utils.release import store as release_store
+from ansible_collections.llama_fleet.core.plugins.module_utils.server import room as server_room
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.proof import checks
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.proof import proof as server_proof
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes import runtimes as server_runtimes
@@ -25,7 +26,6 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings i
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings import secrets as server_secrets
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings import table as server_settings
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.state import changes as server_changes
-from ansible_collections.llama_fleet.core.plugins.module_utils.server.state import room as server_room
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.state.generations import Content, Generation
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.state.store import Store
 

@@ -13,13 +13,13 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.problems import P
 from ansible_collections.llama_fleet.core.plugins.module_utils.server import exec as server_exec
 from ansible_collections.llama_fleet.core.plugins.module_utils.server import result as server_result
 from ansible_collections.llama_fleet.core.plugins.module_utils.server import rollback as server_rollback
+from ansible_collections.llama_fleet.core.plugins.module_utils.server import room as server_room
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.gate import gate as server_gate
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.gate import trust as server_trust
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.plan import Host, Plan, Planner
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.proof.memory import Assessment
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes.runtimes import SystemdRuntime
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings import options as server_options
-from ansible_collections.llama_fleet.core.plugins.module_utils.server.state import room as server_room
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.state.generations import variables_of
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.switch import Started, Switch
 

@@ -13,7 +13,9 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.host import files
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, ProblemError
 from ansible_collections.llama_fleet.core.plugins.module_utils.release.memory_plan import HOST
 from ansible_collections.llama_fleet.core.plugins.module_utils.server import drain as server_drain
+from ansible_collections.llama_fleet.core.plugins.module_utils.server import room as server_room
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.gate import gate as server_gate
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.gate import metrics as server_metrics
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.gate import speed as server_speed
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.gate import trust as server_trust
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.proof import free as server_memory_free
@@ -21,8 +23,6 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes i
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings import router as server_router
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings.options import GENERATION_VARIABLE
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings.table import CUDA
-from ansible_collections.llama_fleet.core.plugins.module_utils.server.state import room as server_room
-from ansible_collections.llama_fleet.core.plugins.module_utils.server.status import metrics as server_metrics
 
 if typing.TYPE_CHECKING:
     from ansible_collections.llama_fleet.core.plugins.module_utils.progress import Progress

@@ -17,7 +17,7 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings.o
 
 if typing.TYPE_CHECKING:
     from ansible_collections.llama_fleet.core.plugins.module_utils.server.state.generations import Generation
-    from ansible_collections.llama_fleet.core.plugins.module_utils.server.status.info import Seen
+    from ansible_collections.llama_fleet.core.plugins.module_utils.server.status.seen import Seen
 
 
 def found(seen: Seen, proc: pathlib.Path = processes.PROC) -> list[str]:

@@ -17,7 +17,9 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia.observe im
 from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia.observe import find_smi
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import ProblemError
 from ansible_collections.llama_fleet.core.plugins.module_utils.release import store as release_store
+from ansible_collections.llama_fleet.core.plugins.module_utils.server import room as server_room
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.gate import gate as server_gate
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.gate import metrics as server_metrics
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.gate import trust as server_trust
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes import runtimes as server_runtimes
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes.process import RECORD
@@ -27,11 +29,10 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes.r
     Runtime,
     SystemdRuntime,
 )
-from ansible_collections.llama_fleet.core.plugins.module_utils.server.state import room as server_room
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.state.generations import Generation, device_of
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.state.store import Store
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.status import drift as server_drift
-from ansible_collections.llama_fleet.core.plugins.module_utils.server.status import metrics as server_metrics
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.status.seen import Seen
 from ansible_collections.llama_fleet.core.plugins.module_utils.untrusted import whole
 
 if typing.TYPE_CHECKING:
@@ -39,27 +40,6 @@ if typing.TYPE_CHECKING:
 
 Facts = dict[str, typing.Any]
 _NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?")
-
-
-@dataclasses.dataclass(frozen=True)
-class Seen:
-    """One instance as it lies on disk and in the process table."""
-
-    name: str
-    folder: pathlib.Path
-    generations: tuple[Generation, ...]
-    number: int  # of the current generation, also where that cannot be read; 0 without one
-    current: Generation | None
-    runtime: Runtime
-    own: tuple[processes.Process, ...]
-    recorded: bool  # whether something remembers that the instance should run
-    stopped: bool  # whether somebody asked for it to be stopped
-    unreadable: tuple[str, ...]
-    hidden: bool = False  # whether its engine does not tell whether it runs
-
-    @property
-    def process(self) -> processes.Process | None:
-        return self.own[0] if self.own else None
 
 
 @dataclasses.dataclass(frozen=True)

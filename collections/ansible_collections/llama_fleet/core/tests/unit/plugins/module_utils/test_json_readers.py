@@ -39,6 +39,7 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.release import pa
 from ansible_collections.llama_fleet.core.plugins.module_utils.release import smoke_test
 from ansible_collections.llama_fleet.core.plugins.module_utils.release import store as release_store
 from ansible_collections.llama_fleet.core.plugins.module_utils.release import usage as instance_usage
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.gate import metrics as server_metrics
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.gate import router as server_router
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.gate import speed as server_speed
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.gate.http import Reply as Answer
@@ -46,7 +47,6 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.server.proof impo
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes import process as runtime_process
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.state import store as server_store
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.status import info as server_info
-from ansible_collections.llama_fleet.core.plugins.module_utils.server.status import metrics as server_metrics
 from ansible_collections.llama_fleet.core.plugins.module_utils.tools import venv as tools_venv
 from ansible_collections.llama_fleet.core.plugins.module_utils.transfer import journal as segment_journal
 from ansible_collections.llama_fleet.core.plugins.module_utils.untrusted import Plain, ShapeError

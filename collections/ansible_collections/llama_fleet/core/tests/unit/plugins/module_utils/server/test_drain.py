@@ -13,7 +13,7 @@ import pytest
 from ansible_collections.llama_fleet.core.plugins.module_utils.server import drain as server_drain
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.drain import UNKNOWN, Drained, Patience
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.gate.gate import Clock
-from ansible_collections.llama_fleet.core.plugins.module_utils.server.status.metrics import Reply
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.gate.metrics import Reply
 
 SILENT = Reply(0, "timed out")
 

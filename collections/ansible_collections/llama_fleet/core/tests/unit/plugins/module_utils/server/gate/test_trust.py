@@ -21,9 +21,9 @@ import pytest
 
 from ansible_collections.llama_fleet.core.plugins.module_utils.host import ports, processes
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.gate import http as server_asking
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.gate import metrics as server_metrics
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.gate import trust as server_trust
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.gate.trust import StrangerError, Trust
-from ansible_collections.llama_fleet.core.plugins.module_utils.server.status import metrics as server_metrics
 from ansible_collections.llama_fleet.core.tests.unit.fakes.metrics_server import healthy, here, serving
 
 if typing.TYPE_CHECKING:
