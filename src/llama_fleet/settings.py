@@ -196,8 +196,8 @@ def from_environment(environment: Mapping[str, str], catalogue: Catalogue) -> di
         if name not in known:
             if name.startswith(OWN_PREFIXES):
                 problems.append(
-                    f"{name}: found a name that no role has, wanted a role's variable in capitals; "
-                    f"{_suggestion(name, known)}."
+                    f"{name}: expected a role's variable in capitals, found a name that no role has. "
+                    f"{_suggestion(name, known)}"
                 )
             continue
         variable = known[name]
@@ -207,10 +207,10 @@ def from_environment(environment: Mapping[str, str], catalogue: Catalogue) -> di
             value = variable.parse(text)
         except ValueError:
             found = "a secret of another type" if variable.secret else f"'{text}'"
-            problems.append(f"{name}: found {found}, wanted {variable.accepted}.")
+            problems.append(f"{name}: expected {variable.accepted}, found {found}.")
             continue
         if values.get(variable.name, value) != value:
-            problems.append(f"{name}: found another value than in {given_by[variable.name]}, wanted one of them.")
+            problems.append(f"{name}: expected the value of {given_by[variable.name]}, found another one.")
         values[variable.name] = value
         given_by[variable.name] = name
     if problems:
@@ -235,13 +235,16 @@ def below(prefix: pathlib.Path, catalogue: Catalogue) -> dict[str, object]:
 
 
 def _suggestion(name: str, known: Iterable[str]) -> str:
-    """The nearest names. Only what follows the role's name is compared: with it everything would be alike."""
+    """Return a sentence with the nearest names.
+
+    Compare what follows the role's name only, because with it all names would be alike.
+    """
     prefix = next(prefix for prefix in OWN_PREFIXES if name.startswith(prefix))
     endings = sorted(other.removeprefix(prefix) for other in known if other.startswith(prefix))
     nearest = [
         prefix + ending for ending in difflib.get_close_matches(name.removeprefix(prefix), endings, n=3, cutoff=0.6)
     ]
-    return f"did you mean {' or '.join(nearest)}" if nearest else "the reference lists those there are"
+    return f"Fix: Use {' or '.join(nearest)}." if nearest else "Fix: See the reference for the variables that exist."
 
 
 def _boolean(text: str) -> bool:

@@ -50,25 +50,28 @@ def test_good_variables_pass_and_wired_ones_wait(tmp_path: pathlib.Path) -> None
     [
         (
             "llama_server_prot=1",
-            "llama_server_prot: found a variable that no role has, wanted a variable of llama_server; did you mean",
+            ("llama_server_prot: expected a variable of llama_server, found a variable that no role has. Fix: Use"),
         ),
-        ("llama_server_port=abc", "llama_server_port: found 'abc', wanted a whole number."),
+        ("llama_server_port=abc", "llama_server_port: expected a whole number, found 'abc'."),
         (
             "llama_server_runtime=sysd",
-            "llama_server_runtime: found 'sysd', wanted one of auto, systemd, quadlet, docker, process or exec.",
+            "llama_server_runtime: expected one of auto, systemd, quadlet, docker, process or exec, found 'sysd'.",
         ),
         (
             '{"llama_server_instances": {"chat": {"port": 1}}}',
-            "port of instance chat: found a variable that no role has, wanted one by its full name; did you mean",
+            ("port of instance chat: expected one by its full name, found a variable that no role has. Fix: Use"),
         ),
         (
             '{"llama_server_instances": {"chat": {"llama_server_port": "{{ nowhere }}"}}}',
-            "llama_server_instances: found a template with a variable that is not",
+            (
+                "llama_server_instances: expected entries that are known before the first stage runs, found a "
+                "template with a variable that is not"
+            ),
         ),
-        ('{"llama_server_instances": ["chat"]}', "llama_server_instances: found '['chat']', wanted a mapping."),
+        ('{"llama_server_instances": ["chat"]}', "llama_server_instances: expected a mapping, found '['chat']'."),
         (
             '{"llama_server_instances": {"a": {}, "b": null}}',
-            "llama_server_port: found 8080 for both instances a and b, wanted a port for each; set it",
+            "llama_server_port: expected a port for each, found 8080 for both instances a and b. Fix: Set it",
         ),
     ],
 )
@@ -80,5 +83,5 @@ def test_a_bad_variable_is_named(tmp_path: pathlib.Path, extra: str, sentence: s
 
 def test_all_bad_variables_are_named_at_once(tmp_path: pathlib.Path) -> None:
     output = _play(tmp_path, "llama_server_port=abc", "gguf_model_sauce=x")
-    assert "llama_server_port: found" in output.stdout + output.stderr
-    assert "did you mean gguf_model_source" in output.stdout + output.stderr
+    assert "llama_server_port: expected a whole number, found" in output.stdout + output.stderr
+    assert "Fix: Use gguf_model_source" in output.stdout + output.stderr

@@ -217,7 +217,7 @@ def test_a_port_in_use_is_told_with_all_else_that_is_wrong(
     errors = result.stderr[result.stderr.index("Error: ") :]
     assert re.search(rf"llama_server_port: .*{port}", errors), result.stderr
     assert re.search(r"llama_server_ctx_size: .*-5", errors), result.stderr
-    assert errors.count("gguf_model_quant: found") == 1, result.stderr
+    assert errors.count("gguf_model_quant: expected ") == 1, result.stderr
     assert sandbox.files() == before
     assert sandbox.is_up()
 

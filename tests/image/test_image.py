@@ -111,16 +111,18 @@ def test_it_says_what_it_is_made_of(image: str) -> None:
 def test_without_a_model_it_says_what_is_missing(engine: Engine) -> None:
     container = engine.start(MODEL="")
     assert container.wait_until_gone() == 2
-    assert "MODEL: found nothing" in container.logs()
+    assert "MODEL: expected owner/repo" in container.logs()
     assert "Traceback" not in container.logs()
 
 
 def test_every_mistyped_variable_is_named_with_the_right_one(engine: Engine) -> None:
     container = engine.start(LLAMA_SERVER_PROT="9000", CTX_SIZE="4k")
     assert container.wait_until_gone() == 2
-    assert "LLAMA_SERVER_PROT: found a name that no role has" in container.logs()
+    assert (
+        "LLAMA_SERVER_PROT: expected a role's variable in capitals, found a name that no role has" in container.logs()
+    )
     assert "LLAMA_SERVER_PORT" in container.logs()
-    assert "CTX_SIZE: found '4k', wanted a whole number" in container.logs()
+    assert "CTX_SIZE: expected a whole number, found '4k'" in container.logs()
 
 
 def test_sigterm_ends_a_start(engine: Engine) -> None:
@@ -239,7 +241,7 @@ def test_flags_and_upstreams_own_variables_reach_the_server(engine: Engine) -> N
     ("flags", "variable", "said"),
     [
         (("--tools", "all"), "", "name tools in llama_server_allow"),
-        (("--model", "/models/other.gguf"), "", "set llama_server_model instead"),
+        (("--model", "/models/other.gguf"), "", "Set llama_server_model instead"),
         (("--path", "/"), "", "hands files of the host"),
         (("--of-no-release",), "", "an option of this release"),
         ((), "LLAMA_ARG_TOOLS", "name tools in llama_server_allow"),

@@ -30,7 +30,10 @@ def host() -> typing.Iterator[ContainerHost]:
 
 
 def test_the_instance_answers_out_of_its_container(host: ContainerHost) -> None:
-    assert "llama_server_image: found localhost/llama-fleet-base:trixie, which cannot be fetched: " in host.bad()
+    assert (
+        "llama_server_image: expected an image that is here or in a registry, found localhost/llama-fleet-base:trixie, "
+        "which cannot be fetched: "
+    ) in host.bad()
     host.load()
     result = host.good()
     assert (result["runtime"], result["restarted"], result["ready"]) == ("docker", True, True)

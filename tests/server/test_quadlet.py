@@ -30,7 +30,10 @@ def host() -> typing.Iterator[ContainerHost]:
 
 
 def test_an_image_that_nobody_has_is_told(host: ContainerHost) -> None:
-    assert "llama_server_image: found localhost/llama-fleet-base:trixie, which cannot be fetched: " in host.bad()
+    assert (
+        "llama_server_image: expected an image that is here or in a registry, found localhost/llama-fleet-base:trixie, "
+        "which cannot be fetched: "
+    ) in host.bad()
     assert host.leftovers() == []
 
 

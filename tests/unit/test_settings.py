@@ -116,7 +116,7 @@ def test_every_choice_is_taken(variable: Variable, choice: str) -> None:
 def test_a_wrong_value_is_told_with_what_is_accepted(variable: Variable, text: str) -> None:
     with pytest.raises(UsageError) as caught:
         settings.from_environment({variable.name.upper(): text}, CATALOGUE)
-    assert str(caught.value) == f"{variable.name.upper()}: found '{text}', wanted {variable.accepted}."
+    assert str(caught.value) == f"{variable.name.upper()}: expected {variable.accepted}, found '{text}'."
     assert caught.value.exit_code == 2
 
 
@@ -142,20 +142,19 @@ def test_every_problem_is_told_at_once() -> None:
     with pytest.raises(UsageError) as caught:
         settings.from_environment(environment, CATALOGUE)
     assert str(caught.value).splitlines() == [
-        "PORT: found 'http', wanted a whole number.",
+        "PORT: expected a whole number, found 'http'.",
         (
-            "LLAMA_SERVER_PROT: found a name that no role has, wanted a role's variable in capitals; "
-            "did you mean LLAMA_SERVER_PROMPT or LLAMA_SERVER_ROOT or LLAMA_SERVER_PORT."
+            "LLAMA_SERVER_PROT: expected a role's variable in capitals, found a name that no role has. "
+            "Fix: Use LLAMA_SERVER_PROMPT or LLAMA_SERVER_ROOT or LLAMA_SERVER_PORT."
         ),
         (
-            "GGUF_MODEL_QUANTS: found a name that no role has, wanted a role's variable in capitals; did you mean "
-            "GGUF_MODEL_QUANT."
+            "GGUF_MODEL_QUANTS: expected a role's variable in capitals, found a name that no role has. "
+            "Fix: Use GGUF_MODEL_QUANT."
         ),
-        "LLAMA_CPP_METHOD: found 'all', wanted one of auto, source, upstream.",
+        "LLAMA_CPP_METHOD: expected one of auto, source, upstream, found 'all'.",
         (
-            "LLAMA_SERVER_ZZZZ: found a name that no role has, wanted a role's variable in capitals; the reference "
-            "lists "
-            "those there are."
+            "LLAMA_SERVER_ZZZZ: expected a role's variable in capitals, found a name that no role has. "
+            "Fix: See the reference for the variables that exist."
         ),
     ]
 
@@ -174,7 +173,7 @@ def test_an_empty_value_is_not_given() -> None:
 
 def test_two_names_of_one_variable_must_agree() -> None:
     assert settings.from_environment({"PORT": "90", "LLAMA_SERVER_PORT": "90"}, CATALOGUE) == {"llama_server_port": 90}
-    with pytest.raises(UsageError, match="LLAMA_SERVER_PORT: found another value than in PORT"):
+    with pytest.raises(UsageError, match="LLAMA_SERVER_PORT: expected the value of PORT, found another one"):
         settings.from_environment({"PORT": "90", "LLAMA_SERVER_PORT": "91"}, CATALOGUE)
 
 
@@ -190,7 +189,7 @@ def test_only_secrets_come_out_of_a_command_lines_environment() -> None:
 def test_a_wrong_secret_is_not_shown() -> None:
     pin = Variable("llama_server_pin", "llama_server", kind="int", secret=True)
     with pytest.raises(
-        UsageError, match=r"^LLAMA_SERVER_PIN: found a secret of another type, wanted a whole number\.$"
+        UsageError, match=r"^LLAMA_SERVER_PIN: expected a whole number, found a secret of another type\.$"
     ):
         settings.from_environment({"LLAMA_SERVER_PIN": "s3cr3t"}, Catalogue({pin.name: pin, **CATALOGUE.variables}, {}))
 

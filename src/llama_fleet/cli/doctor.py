@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from rich.text import Text
 
+from ansible_collections.llama_fleet.core.plugins.module_utils.problems import sentence
 from llama_fleet.cli import views as shown
 from llama_fleet.cli.views import Facts, Rows
 from llama_fleet.errors import ExitCode
@@ -77,10 +78,7 @@ def _remarks(outcome: Outcome) -> Iterator[Text]:
     bad = [row for row in rows(outcome) if row["severity"] != "ok"]
     for row in sorted(bad, key=lambda row: _WORST_FIRST.index(row["severity"])):
         host = "" if row["host"] in ("", events.LOCALHOST) else f"{row['host']}: "
-        yield Text(
-            f"{host}{row['subject']}: wanted {row['wanted']}{'; ' if row['fix'] else ''}{row['fix']}.",
-            _STYLES[row["severity"]],
-        )
+        yield Text(sentence(f"{host}{row['subject']}", row["wanted"], fix=row["fix"]), _STYLES[row["severity"]])
 
 
 def exit_status(outcome: Outcome) -> int:

@@ -117,8 +117,8 @@ class _Sizes(click.ParamType[list[str]]):
         if not all(re.fullmatch(r"[1-9][0-9]*|[1-9][0-9]?%|100%", size) for size in sizes):
             self.fail(
                 (
-                    f"found '{value}', wanted numbers of hosts, or shares of them, with commas between, such as "
-                    f"1,25%,100%."
+                    f"expected numbers of hosts, or shares of them, with commas between, such as 1,25%,100%, "
+                    f"found '{value}'."
                 ),
                 param,
                 ctx,

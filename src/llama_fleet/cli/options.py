@@ -53,7 +53,7 @@ class _Text(click.ParamType[object]):
             return pair(value) if self._variable.kind == "dict" else self._variable.parse(value)
         except ValueError:
             wanted = "NAME=VALUE" if self._variable.kind == "dict" else self._variable.accepted
-            self.fail(f"found '{value}', wanted {wanted}.", param, ctx)
+            self.fail(f"expected {wanted}, found '{value}'.", param, ctx)
 
 
 class _SecretFile(click.Path):

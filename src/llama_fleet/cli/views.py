@@ -59,7 +59,7 @@ def query_of(text: str) -> jmespath.parser.ParsedResult:
         return jmespath.compile(text)
     except jmespath.exceptions.JMESPathError as error:
         raise UsageError(
-            f"--query: found '{text}', wanted an expression of JMESPath: {str(error).splitlines()[0]}"
+            f"--query: expected a JMESPath expression, found '{text}': {str(error).splitlines()[0]}"
         ) from error
 
 

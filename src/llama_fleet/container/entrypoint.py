@@ -32,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     out = Log(told == "json")
     if told not in startlog.FORMATS:
-        out.error(f"--log and {converged.LOG_VARIABLE}: found '{told}', wanted one of {', '.join(startlog.FORMATS)}.")
+        out.error(f"--log and {converged.LOG_VARIABLE}: expected one of {', '.join(startlog.FORMATS)}, found '{told}'.")
         return 2
     printed = flags if flags in PRINTED else []
     os.environ.pop(converged.ARGUMENTS, None)

@@ -31,8 +31,8 @@ CONTAINER: Mapping[str, object] = {
 # What makes a model another one.
 _OF_THE_MODEL = (MODEL, "gguf_model_quant", "gguf_model_revision", "gguf_model_mmproj")
 _NO_MODEL = (
-    "MODEL: found nothing, wanted owner/repo, owner/repo:QUANT, a URL, a wheel or a path; run the image with "
-    "'-e MODEL=owner/repo'."
+    "MODEL: expected owner/repo, owner/repo:QUANT, a URL, a wheel or a path, found nothing. "
+    "Fix: Run the image with '-e MODEL=owner/repo'."
 )
 
 Values = dict[str, object]
@@ -79,12 +79,12 @@ def options_of(words: Iterable[str], problems: list[str]) -> Values:
         if re.match(r"-{1,2}[A-Za-z]", word):
             name, mark, value = word.partition("=")
             if name in found:
-                problems.append(f"{name}: found it twice among the container's arguments, wanted each option once.")
+                problems.append(f"{name}: expected each option once, found it twice among the container's arguments.")
             values = found[name] = [value] if mark else []
         elif values is None:
             problems.append(
-                f"'{word}': found it before any option among the container's arguments, wanted llama-server's "
-                f"options, such as --top-k 20."
+                f"'{word}': expected llama-server's options, such as --top-k 20, found it before any option among the "
+                f"container's arguments."
             )
         else:
             values.append(word)
@@ -133,7 +133,7 @@ def _with_secrets(environment: Mapping[str, str], catalogue: settings.Catalogue,
         if not file:
             continue
         if plain.get(name):
-            problems.append(f"{name}_FILE: found {name} as well, wanted one of them.")
+            problems.append(f"{name}_FILE: expected one of {name} and {name}_FILE, found both.")
             continue
         variable = catalogue.variables[settings.ENVIRONMENT_NAMES.get(name, name.lower())]
         try:
@@ -141,11 +141,11 @@ def _with_secrets(environment: Mapping[str, str], catalogue: settings.Catalogue,
         except (OSError, ValueError) as error:
             reason = error.strerror if isinstance(error, OSError) else "it is no text"
             problems.append(
-                f"{name}_FILE: found {file}, which cannot be read ({reason}), wanted a file that holds the secret."
+                f"{name}_FILE: expected a file that holds the secret, found {file}, which cannot be read ({reason})."
             )
             continue
         if not text:
-            problems.append(f"{name}_FILE: found {file}, which is empty, wanted a file that holds the secret.")
+            problems.append(f"{name}_FILE: expected a file that holds the secret, found {file}, which is empty.")
             continue
         plain[name] = ",".join(_lines(text)) if variable.kind == "list" else text
     return plain

@@ -27,8 +27,8 @@ def join(state: pathlib.Path, models: pathlib.Path) -> None:
     except OSError as error:
         place, reason = error.filename or state, error.strerror
         raise FleetError(
-            f"{place}: found '{reason}', wanted a folder that user {os.geteuid()} may write to; give its volume to "
-            f"this user."
+            f"{place}: expected a folder that user {os.geteuid()} may write to, found '{reason}'. "
+            f"Fix: Give its volume to this user."
         ) from error
 
 

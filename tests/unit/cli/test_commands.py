@@ -81,7 +81,7 @@ def runs(monkeypatch: pytest.MonkeyPatch) -> Runs:
                 "'exec'."
             ),
         ),
-        (["--extra-options", "mlock"], "Invalid value for '--extra-options': found 'mlock', wanted NAME=VALUE."),
+        (["--extra-options", "mlock"], "Invalid value for '--extra-options': expected NAME=VALUE, found 'mlock'."),
         (["--inventory", "/nowhere"], "Path '/nowhere' does not exist."),
         (["one", "two"], "Got unexpected extra argument (two)"),
         (["--serial", "1"], "--serial and --max-fail-percentage are for the hosts of an inventory: add it with -i."),
@@ -92,12 +92,12 @@ def runs(monkeypatch: pytest.MonkeyPatch) -> Runs:
         (
             ["--serial", "1,half"],
             (
-                "Invalid value for '--serial': found '1,half', wanted numbers of hosts, or shares of them, with commas "
-                "between, such as 1,25%,100%."
+                "Invalid value for '--serial': expected numbers of hosts, or shares of them, with commas "
+                "between, such as 1,25%,100%, found '1,half'."
             ),
         ),
-        (["--serial", "0"], "Invalid value for '--serial': found '0'"),
-        (["--serial", "101%"], "Invalid value for '--serial': found '101%'"),
+        (["--serial", "0"], "such as 1,25%,100%, found '0'."),
+        (["--serial", "101%"], "such as 1,25%,100%, found '101%'."),
         (["--api-key-file", "/nowhere"], "File '/nowhere' does not exist."),
         (["--api-key-file", "/"], "File '/' is a directory."),
         (["--api-key-file", "/dev/null"], "Invalid value for '--api-key-file': /dev/null is empty."),

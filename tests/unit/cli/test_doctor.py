@@ -22,7 +22,7 @@ TYPO = {
     "subject": "llama_server_prot",
     "found": "a variable that no role has",
     "wanted": "one that is",
-    "fix": "did you mean llama_server_port",
+    "fix": "use llama_server_port",
 }
 
 
@@ -77,12 +77,11 @@ def test_the_table_tells_what_is_and_below_it_what_to_do(hosts: Hosts, capsys: p
         "h2    clock [x]   warning  9 min ahead",
         "h2    disk space  error    1 GB",
         (
-            "far: host: wanted a host that Ansible reaches; check its name and address, the network, and the user "
-            "and key "
-            "of SSH."
+            "far: host: expected a host that Ansible reaches. Fix: Check its name and address, the network, and the "
+            "user and key of SSH."
         ),
-        "h2: disk space: wanted 3 GB.",
-        "h2: clock [x]: wanted another; change it.",
+        "h2: disk space: expected 3 GB.",
+        "h2: clock [x]: expected another. Fix: Change it.",
     ]
     assert output.err == "Warning: low space\n"
 
@@ -90,7 +89,7 @@ def test_the_table_tells_what_is_and_below_it_what_to_do(hosts: Hosts, capsys: p
 def test_this_machine_needs_no_name(hosts: Hosts, capsys: pytest.CaptureFixture[str]) -> None:
     hosts.checks = {"localhost": [check("error", "compiler")]}
     assert cli.main(["doctor"]) == 2
-    assert capsys.readouterr().out.splitlines()[-1] == "compiler: wanted another; change it."
+    assert capsys.readouterr().out.splitlines()[-1] == "compiler: expected another. Fix: Change it."
 
 
 @pytest.mark.parametrize(
@@ -99,7 +98,7 @@ def test_this_machine_needs_no_name(hosts: Hosts, capsys: pytest.CaptureFixture[
         (["ok", "ok"], [], 0),
         (["ok", "warning"], [], 1),
         (["error", "warning"], [], 2),
-        (["ok"], [Failure("h1", "root: found 'x'.")], 2),
+        (["ok"], [Failure("h1", "root: expected a path, found 'x'.")], 2),
         (["ok"], [Failure("h1", "x", problems=(TYPO,))], 2),
         (["ok"], [Failure("", "no inventory")], 2),
         (["ok"], [FAR], 3),
@@ -146,7 +145,7 @@ def test_a_query_picks_out_of_it(hosts: Hosts, capsys: pytest.CaptureFixture[str
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["--query", "[x"], "--query: found '[x', wanted an expression of JMESPath: "),
+        (["--query", "[x"], "--query: expected a JMESPath expression, found '[x': "),
         (["--inventory", "/nowhere"], "Path '/nowhere' does not exist."),
         (["--watch"], "No such option '--watch'"),
         (["--check"], "No such option '--check'"),
@@ -201,8 +200,8 @@ def test_a_narrow_terminal_cuts_nothing_off(hosts: Hosts, monkeypatch: pytest.Mo
     monkeypatch.setattr(sys, "stdout", output)
     for name, value in {"TERM": "xterm", "COLUMNS": "60", "LINES": "50", "NO_COLOR": "1"}.items():
         monkeypatch.setenv(name, value)
-    hosts.checks["localhost"] = [check("error", "llama_server_port", found="word " * 30 + "end", wanted="x" * 200)]
+    hosts.checks["localhost"] = [check("error", "llama_server_port", found="word " * 30 + "end", wanted="z" * 200)]
     assert cli.main(["doctor"]) == 2
     text = re.sub(r"\x1b\[[0-9;]*m", "", output.getvalue())
     assert all(len(line) <= 60 for line in text.splitlines())
-    assert (text.count("word"), "end" in text, text.count("x")) == (30, True, 200)
+    assert (text.count("word"), "end" in text, text.count("z")) == (30, True, 200)

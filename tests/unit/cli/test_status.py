@@ -150,7 +150,7 @@ def test_what_is_not_as_it_should_be_stands_below_the_table(hosts: Hosts, capsys
         ([], [], 1),
         ([facts()], [Failure("far", "no route", unreachable=True)], 3),
         ([facts(state="failed")], [Failure("far", "no route", unreachable=True)], 3),
-        ([facts()], [Failure("h2", "root: found 'x'.")], 1),
+        ([facts()], [Failure("h2", "root: expected a path, found 'x'.")], 1),
     ],
 )
 def test_the_exit_status_tells_whether_all_is_well(
@@ -195,8 +195,8 @@ def test_a_query_is_answered_in_json(
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["status", "--query", "[x"], "--query: found '[x', wanted an expression of JMESPath: "),
-        (["generations", "--query", "["], "--query: found '[', wanted an expression of JMESPath: "),
+        (["status", "--query", "[x"], "--query: expected a JMESPath expression, found '[x': "),
+        (["generations", "--query", "["], "--query: expected a JMESPath expression, found '[': "),
         (
             ["status", "--watch", "--json"],
             "--watch is for people, and --json and --query are for programs: leave out one of them.",

@@ -164,7 +164,7 @@ def test_other_arguments_are_another_wish_and_reach_no_server_unchecked(volume: 
 @pytest.mark.parametrize(("arguments", "given"), [(["--log", "xml"], ""), ([], "xml")])
 def test_a_log_that_is_none_is_wrong_usage(volume: Volume, arguments: list[str], given: str) -> None:
     status, _told, errors = start(volume, *arguments, **SETTINGS, LLAMA_FLEET_LOG=given)
-    assert (status, errors) == (2, ["Error: --log and LLAMA_FLEET_LOG: found 'xml', wanted one of plain, json."])
+    assert (status, errors) == (2, ["Error: --log and LLAMA_FLEET_LOG: expected one of plain, json, found 'xml'."])
 
 
 def test_a_mistyped_environment_is_told_whole_before_anything_runs(volume: Volume) -> None:
@@ -172,11 +172,10 @@ def test_a_mistyped_environment_is_told_whole_before_anything_runs(volume: Volum
     assert (status, told) == (2, [])
     assert errors == [
         "Nothing is recorded of an earlier start.",
-        "Error: PORT: found 'http', wanted a whole number.",
+        "Error: PORT: expected a whole number, found 'http'.",
         (
-            "Error: LLAMA_SERVER_PORTS: found a name that no role has, wanted a role's variable in capitals; did "
-            "you mean "
-            "LLAMA_SERVER_PORT or LLAMA_SERVER_SLOTS."
+            "Error: LLAMA_SERVER_PORTS: expected a role's variable in capitals, found a name that no role "
+            "has. Fix: Use LLAMA_SERVER_PORT or LLAMA_SERVER_SLOTS."
         ),
     ]
 

@@ -21,13 +21,19 @@ from llama_fleet.run.runner import Request
 from tests.unit.container.fake_volume import CATALOGUE, SETTINGS, Volume
 
 COMMIT = "c0ffee"
-BUILD = Failure("localhost", "compiler: found an error, wanted none.", role="llama_cpp")
-NETWORK = Failure("localhost", "llama_cpp_source: found no answer, wanted one.", role="llama_cpp", plan=True)
-NOTHING = Failure("localhost", "llama_cpp_update: found never, wanted a release.", role="llama_cpp", plan=True)
-GATE = Failure("localhost", "instance default: found generation 2 not good; its log is\nx\n.", role="llama_server")
-SETTING = Failure("localhost", "llama_server_ctx_size: found 9, wanted 8.", role="llama_server", plan=True)
-TOKEN = Failure("localhost", "gguf_model_token: found a bad one, wanted another.", role="gguf_model", plan=True)
-CHECK = Failure("localhost", "llama_server_x: found a name that no role has.", role="validate_variables")
+BUILD = Failure("localhost", "compiler: expected none, found an error.", role="llama_cpp")
+NETWORK = Failure("localhost", "llama_cpp_source: expected one, found no answer.", role="llama_cpp", plan=True)
+NOTHING = Failure("localhost", "llama_cpp_update: expected a release, found never.", role="llama_cpp", plan=True)
+GATE = Failure(
+    "localhost",
+    "instance default: expected a server that passes its gate, found generation 2 not good. Fix: Read its log:\nx",
+    role="llama_server",
+)
+SETTING = Failure("localhost", "llama_server_ctx_size: expected 8, found 9.", role="llama_server", plan=True)
+TOKEN = Failure("localhost", "gguf_model_token: expected another, found a bad one.", role="gguf_model", plan=True)
+CHECK = Failure(
+    "localhost", "llama_server_x: expected a variable, found a name that no role has.", role="validate_variables"
+)
 
 
 @dataclasses.dataclass
@@ -209,7 +215,7 @@ def test_the_newest_good_one_is_taken_where_the_current_is_not(plays: Plays) -> 
 
 def test_a_wrong_environment_is_told_before_anything_runs(plays: Plays, capsys: pytest.CaptureFixture[str]) -> None:
     assert begin(plays, PORT="http", LLAMA_SERVER_PROT="1") == ({}, 2)
-    assert [line.partition(": found")[0] for line in capsys.readouterr().err.splitlines()] == [
+    assert [line.partition(": expected")[0] for line in capsys.readouterr().err.splitlines()] == [
         "Error: PORT",
         "Error: LLAMA_SERVER_PROT",
     ]

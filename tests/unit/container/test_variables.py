@@ -71,11 +71,10 @@ def test_arguments_and_upstreams_variables_are_options_as_all_others_are() -> No
 def test_arguments_that_are_no_options_are_told_at_once() -> None:
     assert wrong({**SETTINGS, converged.ARGUMENTS: json.dumps(["serve", "--top-k", "1", "--top-k", "2"])}) == [
         (
-            "'serve': found it before any option among the container's arguments, wanted llama-server's options, "
-            "such as "
-            "--top-k 20."
+            "'serve': expected llama-server's options, such as --top-k 20, found it before any option "
+            "among the container's arguments."
         ),
-        "--top-k: found it twice among the container's arguments, wanted each option once.",
+        "--top-k: expected each option once, found it twice among the container's arguments.",
     ]
 
 
@@ -135,31 +134,28 @@ def test_everything_that_is_wrong_is_told_at_once(tmp_path: pathlib.Path) -> Non
     assert sorted(told) == sorted(
         [
             (
-                f"HF_TOKEN_FILE: found {tmp_path}/none, which cannot be read (No such file or directory), wanted "
-                f"a file "
-                f"that holds the secret."
+                f"HF_TOKEN_FILE: expected a file that holds the secret, found {tmp_path}/none, which cannot be "
+                "read (No such file or directory)."
             ),
-            f"LLAMA_API_KEY_FILE: found {tmp_path}/empty, which is empty, wanted a file that holds the secret.",
+            f"LLAMA_API_KEY_FILE: expected a file that holds the secret, found {tmp_path}/empty, which is empty.",
             (
-                f"LLAMA_SERVER_API_KEYS_FILE: found {tmp_path}/bytes, which cannot be read (it is no text), wanted "
-                f"a file "
-                f"that holds the secret."
+                f"LLAMA_SERVER_API_KEYS_FILE: expected a file that holds the secret, found {tmp_path}/bytes, "
+                "which cannot be read (it is no text)."
             ),
-            "GGUF_MODEL_TOKEN_FILE: found GGUF_MODEL_TOKEN as well, wanted one of them.",
-            "PORT: found 'http', wanted a whole number.",
+            "GGUF_MODEL_TOKEN_FILE: expected one of GGUF_MODEL_TOKEN and GGUF_MODEL_TOKEN_FILE, found both.",
+            "PORT: expected a whole number, found 'http'.",
             (
-                "LLAMA_SERVER_PORTS: found a name that no role has, wanted a role's variable in capitals; did you mean "
-                "LLAMA_SERVER_PORT or LLAMA_SERVER_SLOTS."
+                "LLAMA_SERVER_PORTS: expected a role's variable in capitals, found a name that no role has. "
+                "Fix: Use LLAMA_SERVER_PORT or LLAMA_SERVER_SLOTS."
             ),
             (
-                "LLAMA_SERVER_PORT_FILE: found a name that no role has, wanted a role's variable in capitals; did you "
-                "mean LLAMA_SERVER_PORT."
+                "LLAMA_SERVER_PORT_FILE: expected a role's variable in capitals, found a name that no role "
+                "has. Fix: Use LLAMA_SERVER_PORT."
             ),
-            "LLAMA_CPP_UPDATE: found 'sometimes', wanted one of always, background, missing, never.",
+            "LLAMA_CPP_UPDATE: expected one of always, background, missing, never, found 'sometimes'.",
             (
-                "MODEL: found nothing, wanted owner/repo, owner/repo:QUANT, a URL, a wheel or a path; run the "
-                "image with "
-                "'-e MODEL=owner/repo'."
+                "MODEL: expected owner/repo, owner/repo:QUANT, a URL, a wheel or a path, found nothing. Fix: "
+                "Run the image with '-e MODEL=owner/repo'."
             ),
         ]
     )

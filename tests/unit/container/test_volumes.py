@@ -67,5 +67,5 @@ def test_a_folder_of_the_state_stays_what_it_is(state: pathlib.Path, models: pat
 
 def test_a_volume_that_cannot_be_written_is_named(tmp_path: pathlib.Path, models: pathlib.Path) -> None:
     put(tmp_path / "file", "")
-    with pytest.raises(FleetError, match=r"wanted a folder that user [0-9]+ may write to"):
+    with pytest.raises(FleetError, match=r"expected a folder that user [0-9]+ may write to, found"):
         volumes.join(tmp_path / "file" / "state", models)

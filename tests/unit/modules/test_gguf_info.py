@@ -8,6 +8,7 @@ import dataclasses
 import json
 import os
 import pathlib
+import re
 import subprocess
 import sys
 import types
@@ -191,7 +192,9 @@ def test_what_passes_is_waited_for(
 def test_what_does_not_pass_is_given_up(hub: Hub, models: pathlib.Path, pauses: list[float]) -> None:
     hub.faults[WHOLE] = Fault(status=502, times=99)
     url = f"{hub.url}/owner/open/resolve/main/{WHOLE}"
-    assert problem(models, url=url).startswith(f"url: found HTTP status 502 from {url}")
+    assert problem(models, url=url).startswith(
+        f"url: expected a file or index that can be read, found HTTP status 502 from {url}"
+    )
     assert len(pauses) == 4
     pauses.clear()
     assert "HTTP status 404" in problem(models, url=f"{url}.gguf")
@@ -202,14 +205,15 @@ def test_the_token_opens_a_gated_model_and_stays_with_its_origin(hub: Hub, model
     url = f"{hub.url}/owner/gated/resolve/main/{WHOLE}"
     assert call(models, url=url, token=TOKEN)["architecture"] == "llama"
     assert {(entry.origin, entry.authorized) for entry in hub.settle()} == {("front", True), ("storage", False)}
-    wanted = "wanted a file that may be read; give the token of an account that was granted access."
-    assert problem(models, url=url) == f"url: found HTTP status 401 from {url} with no token, {wanted}"
-    assert (
-        problem(models, url=url, token="hf_bob")
-        == f"url: found HTTP status 403 from {url} with the token that was given, {wanted}"
+    fix = "Fix: Give the token of an account that was granted access."
+    assert problem(models, url=url) == (
+        f"url: expected a file that may be read, found HTTP status 401 from {url} with no token. {fix}"
+    )
+    assert problem(models, url=url, token="hf_bob") == (
+        f"url: expected a file that may be read, found HTTP status 403 from {url} with the token that was given. {fix}"
     )
     bad = problem(models, url=url, token="two words")
-    assert bad.startswith("token: found characters that no token has")
+    assert bad.startswith("token: expected an access token as the Hub shows it, found characters that no token has")
     assert "two words" not in bad
 
 
@@ -218,25 +222,28 @@ def test_what_is_no_model_at_the_url_is_told(hub: Hub, models: pathlib.Path) -> 
     base = f"{hub.url}/owner/open/resolve/main"
     hub.faults[WHOLE] = Fault(html=True)
     assert (
-        f"url: found an HTML or XML page (a login or error page, perhaps) at {base}/{WHOLE}, wanted a GGUF file"
+        f"url: expected a GGUF file, found an HTML or XML page (a login or error page, perhaps) at {base}/{WHOLE}."
         in problem(models, url=f"{base}/{WHOLE}")
     )
     (folder / "pointer.gguf").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\n", encoding="ascii")
-    assert "url: found a Git LFS pointer instead of the file it stands for" in problem(
+    assert "url: expected a GGUF file, found a Git LFS pointer instead of the file it stands for" in problem(
         models, url=f"{base}/pointer.gguf"
     )
     (folder / "empty.gguf").write_bytes(b"")
-    assert f"url: found an empty file at {base}/empty.gguf" in problem(models, url=f"{base}/empty.gguf")
+    assert f"url: expected a GGUF file, found an empty file at {base}/empty.gguf" in problem(
+        models, url=f"{base}/empty.gguf"
+    )
     (folder / "cut.gguf").write_bytes((models / WHOLE).read_bytes()[:-100])
-    assert "wanted a whole GGUF file" in problem(models, url=f"{base}/cut.gguf")
+    assert "url: expected a whole GGUF file, found " in problem(models, url=f"{base}/cut.gguf")
     assert problem(models, url=f"{base}/absent.gguf").startswith(
-        f"url: found HTTP status 404 (EntryNotFound) from {base}/absent.gguf, wanted "
+        "url: expected a file or index that can be read, found HTTP status 404 (EntryNotFound) from "
+        f"{base}/absent.gguf."
     )
     (folder / SHARDS[2]).unlink()
     assert f"HTTP status 404 (EntryNotFound) from {base}/{SHARDS[2]}" in problem(models, url=f"{base}/{SHARDS[0]}")
     hub.faults[SHARDS[0]] = Fault(cut_at=100, cuts=99)
     message = problem(models, url=f"{base}/{SHARDS[0]}")
-    assert message.startswith("url: found ")
+    assert re.match("url: expected .+, found ", message)
     assert f"{base}/{SHARDS[0]}" in message
 
 
@@ -255,23 +262,51 @@ def test_a_query_is_asked_with_and_never_shown(hub: Hub, models: pathlib.Path) -
     [
         (
             {"url": "ftp://host/a.gguf"},
-            "url: found 'ftp://host/a.gguf', wanted the HTTP or HTTPS address of a GGUF file.",
+            "url: expected the HTTP or HTTPS address of a GGUF file, found 'ftp://host/a.gguf'.",
         ),
-        ({"url": "https:///a.gguf"}, "url: found 'https:///a.gguf', a URL without a host"),
-        ({"url": "https://host/a.bin"}, "url: found 'https://host/a.bin', whose path does not end in '.gguf'"),
-        ({"url": "https://user:s3cret@host/a.gguf"}, "url: found a URL with a user name or password in it"),
+        (
+            {"url": "https:///a.gguf"},
+            (
+                "url: expected 'owner/repo[:QUANT]' on the Hub, 'https://<host>/<name>.gguf[#sha256=<sum>]', "
+                "the absolute path of a GGUF file or of a folder with them, or "
+                "'pypi:<project>==<version>#sha256=<sum>', found 'https:///a.gguf', a URL without a host"
+            ),
+        ),
+        (
+            {"url": "https://host/a.bin"},
+            (
+                "url: expected the URL of a GGUF file, such as 'https://<host>/<name>.gguf#sha256=<sum>', "
+                "found 'https://host/a.bin', whose path does not end in '.gguf'"
+            ),
+        ),
+        (
+            {"url": "https://user:s3cret@host/a.gguf"},
+            "url: expected a URL without, found a URL with a user name or password in it",
+        ),
         (
             {"url": f"https://host/{SHARDS[1]}"},
-            f"url: found '{SHARDS[1]}', shard 2 of a split model, wanted its first shard, '{SHARDS[0]}'",
+            f"url: expected its first shard, '{SHARDS[0]}', found '{SHARDS[1]}', shard 2 of a split model.",
         ),
         (
             {"url": "http://127.0.0.1:1/a.gguf"},
-            "url: found no answer from http://127.0.0.1:1/a.gguf (Connection refused)",
+            (
+                "url: expected a file or index that can be read, found no answer from "
+                "http://127.0.0.1:1/a.gguf (Connection refused)"
+            ),
         ),
-        ({"path": "a.gguf"}, "path: found 'a.gguf', wanted the absolute path of a GGUF file."),
-        ({"path": "/proc"}, "path: found '/proc', wanted the absolute path"),
-        ({"path": "/nowhere/a.gguf"}, "path: found '/nowhere/a.gguf', which is not on the host"),
-        ({"path": "/proc/version"}, "path: found a file that begins with b'Linu' at /proc/version"),
+        ({"path": "a.gguf"}, "path: expected the absolute path of a GGUF file, found 'a.gguf'."),
+        ({"path": "/proc"}, "path: expected the absolute path of a GGUF file, found '/proc'."),
+        (
+            {"path": "/nowhere/a.gguf"},
+            (
+                "path: expected the path of a GGUF file or of a folder with them, found '/nowhere/a.gguf', "
+                "which is not on the host"
+            ),
+        ),
+        (
+            {"path": "/proc/version"},
+            "path: expected a GGUF file, found a file that begins with b'Linu' at /proc/version",
+        ),
     ],
 )
 def test_bad_input_is_told_in_words_of_this_module(tmp_path: pathlib.Path, given: Result, sentence: str) -> None:
@@ -282,11 +317,11 @@ def test_bad_input_is_told_in_words_of_this_module(tmp_path: pathlib.Path, given
 
 def test_shards_whose_names_are_wrong_are_told(models: pathlib.Path) -> None:
     (models / SHARDS[1]).write_bytes(shard(3, 3))
-    assert f"path: found {models / SHARDS[1]}, whose header calls it shard 3 of 3, wanted shard 2 of 3" in problem(
+    assert f"path: expected shard 2 of 3, found {models / SHARDS[1]}, whose header calls it shard 3 of 3." in problem(
         models, path=str(models / SHARDS[0])
     )
     (models / "renamed.gguf").write_bytes(shard(1, 3))
-    assert "renamed.gguf, whose header calls it shard 1 of 3, wanted shard 1 of 1" in problem(
+    assert (f"expected shard 1 of 1, found {models}/renamed.gguf, whose header calls it shard 1 of 3.") in problem(
         models, path=str(models / "renamed.gguf")
     )
     (models / SHARDS[1]).unlink()
@@ -315,14 +350,17 @@ def test_memory_is_planned_for_all_slots(hub: Hub, models: pathlib.Path, release
 def test_what_cannot_be_planned_is_told(models: pathlib.Path, release: pathlib.Path, tmp_path: pathlib.Path) -> None:
     path = str(models / WHOLE)
     assert problem(models, path=path, release=str(tmp_path)).startswith(
-        f"release: found no bin/llama-fit-params in {tmp_path}, wanted"
+        f"release: expected a release of llama.cpp, found no bin/llama-fit-params in {tmp_path}."
     )
     assert (
-        problem(models, path=path, release=str(release), parallel=0) == "parallel: found 0, wanted at least one slot."
+        problem(models, path=path, release=str(release), parallel=0) == "parallel: expected at least one slot, found 0."
     )
-    trained = "wanted at most the 512 tokens that the model was trained for, for each slot."
-    assert problem(models, path=path, release=str(release), ctx_size=513) == f"ctx_size: found 513, {trained}"
-    assert problem(models, path=path, release=str(release), ctx_size=-1) == f"ctx_size: found -1, {trained}"
+    assert problem(models, path=path, release=str(release), ctx_size=513) == (
+        "ctx_size: expected at most the 512 tokens that the model was trained for, for each slot, found 513."
+    )
+    assert problem(models, path=path, release=str(release), ctx_size=-1) == (
+        "ctx_size: expected at most the 512 tokens that the model was trained for, for each slot, found -1."
+    )
 
 
 def run_module(**arguments: typing.Any) -> Result:

@@ -37,7 +37,7 @@ def answer(module, given):
     if module == "preflight_info":
         full = any(instance["llama_cpp_source"] == "too much" for instance in given["instances"].values())
         told = [plans["failed"]["msg"] for plans in given["plans"].values() if "failed" in plans]
-        told += ["disk space: found little.", "clock: found an hour."] if full else []
+        told += ["disk space: expected much, found little.", "clock: expected a minute, found an hour."] if full else []
         failed = {"failed": True, "msg": "\\n".join(told)} if told and given.get("stop") else {}
         return {"changed": False, "checks": [], **failed}
     if module == "nvidia_driver_info" and given["gpu"] == "required":
@@ -47,7 +47,7 @@ def answer(module, given):
         return {"changed": False, "backend": "cpu" if given["gpu"] == "none" else "cuda", **found}
     if given.get("source") == "missing":
         problems = [{"subject": "gguf_model_source"}]
-        return {"failed": True, "msg": "gguf_model_source: found nothing.", "problems": problems}
+        return {"failed": True, "msg": "gguf_model_source: expected a model, found nothing.", "problems": problems}
     plan = bool(given.get("plan_only"))
     if module == "llama_server":
         # Of one whose model is there and that is to be on this port nothing changes.
@@ -227,9 +227,10 @@ def test_every_instance_plans_first_and_is_given_its_own(fleet: Fleet) -> None:
 
     failures = fleet.failures()
     assert failures["same_gpu"].startswith(
-        "llama_server_devices: found every GPU for one, and so the same ones for one and two, wanted"
+        "llama_server_devices: expected devices such as CUDA0 for each instance, found every GPU for "
+        "one, and so the same ones for one and two."
     )
-    assert failures["mistaken"] == "instance wrong: gguf_model_source: found nothing."
+    assert failures["mistaken"] == "instance wrong: gguf_model_source: expected a model, found nothing."
     assert {name for name in names(fleet.calls("mistaken")) if not name.endswith("?")} == {
         "nvidia_driver_info",
         "preflight_info",
@@ -260,7 +261,7 @@ def test_a_rollback_wants_to_know_of_which_instance(fleet: Fleet) -> None:
         {"llama_server_to_generation": 3},
     )
     assert fleet.failures() == {
-        "several": "llama_server_instance: found no name, and several instances, wanted one of chat, embed or old."
+        "several": "llama_server_instance: expected one of chat, embed or old, found no name, and several instances."
     }
     assert fleet.calls("several") == []
     done = [
@@ -273,7 +274,9 @@ def test_a_rollback_wants_to_know_of_which_instance(fleet: Fleet) -> None:
 
 def test_what_no_plan_sees_stops_a_host_before_it_is_changed(fleet: Fleet) -> None:
     fleet.run("site", {"full": {"llama_cpp_source": "too much", "nvidia_driver_gpu": "none"}})
-    assert fleet.failures() == {"full": "disk space: found little.\nclock: found an hour."}
+    assert fleet.failures() == {
+        "full": "disk space: expected much, found little.\nclock: expected a minute, found an hour."
+    }
     assert names(fleet.calls("full")) == [
         "nvidia_driver_info",
         "llama_cpp_release?",
@@ -291,8 +294,8 @@ def test_with_the_plan_that_fails_all_else_that_is_wrong_is_told(fleet: Fleet) -
     outcome = fleet.run("site", hosts)
     told = [event.text for event in fleet.seen if isinstance(event, events.Failure) and event.host == "mistaken"]
     first, rest = (
-        "instance wrong: gguf_model_source: found nothing.",
-        "disk space: found little.\nclock: found an hour.",
+        "instance wrong: gguf_model_source: expected a model, found nothing.",
+        "disk space: expected much, found little.\nclock: expected a minute, found an hour.",
     )
     assert told == [first, rest]
     assert [failure.text for failure in outcome.failures if failure.host == "mistaken"] == [f"{first}\n{rest}"]

@@ -95,8 +95,8 @@ def test_each_host_has_its_own_ten_seconds() -> None:
 @pytest.mark.parametrize(
     ("failure", "line"),
     [
-        (Failure("localhost", "port: found x."), "Error: port: found x."),
-        (Failure("h1", "port: found x."), "Error: h1: port: found x."),
+        (Failure("localhost", "port: expected y, found x."), "Error: port: expected y, found x."),
+        (Failure("h1", "port: expected y, found x."), "Error: h1: port: expected y, found x."),
         (Failure("h1", "no route\nto it", unreachable=True), "Error: h1: cannot be reached: no route to it"),
         (Failure("", "no inventory"), "Error: no inventory"),
     ],

@@ -105,9 +105,10 @@ def test_a_check_on_the_controller_is_no_call(action: str) -> None:
 
 def test_a_failure_is_the_modules_own_message() -> None:
     seen, outcome = translate(
-        ended(kind="runner_on_failed", msg="a: found b.\nc: found d.", exception="Traceback …"), return_code=2
+        ended(kind="runner_on_failed", msg="a: expected x, found b.\nc: expected y, found d.", exception="Traceback …"),
+        return_code=2,
     )
-    assert seen == [Failure("localhost", "a: found b.\nc: found d.")]
+    assert seen == [Failure("localhost", "a: expected x, found b.\nc: expected y, found d.")]
     assert (outcome.calls, outcome.exit_code) == (1, ExitCode.FAILED)
 
 

@@ -33,7 +33,7 @@ def test_a_failure_of_theirs_names_what_to_do(said: str, remedy: str) -> None:
     assert remedies.told(remedies.told(said)) == remedies.told(said)
 
 
-@pytest.mark.parametrize("said", ["llama_server_port: found 80, wanted a free port.", "No space left on device", ""])
+@pytest.mark.parametrize("said", ["llama_server_port: expected a free port, found 80.", "No space left on device", ""])
 def test_what_is_not_known_stays_as_it_is(said: str) -> None:
     assert remedies.told(said) == said
 

@@ -118,18 +118,23 @@ class TestFit:
             assert planned["plan"]["waits_for"].startswith("the release")
         assert not hub.settle()
         assert problem(fit, release="/nowhere").startswith(
-            "gguf_model_release: found '/nowhere', which has no bin/llama-fit-params"
+            "gguf_model_release: expected the folder of a release of llama.cpp, found '/nowhere', which "
+            "has no bin/llama-fit-params"
         )
-        assert problem(fit, release="").startswith("gguf_model_release: found nothing")
+        assert problem(fit, release="").startswith(
+            "gguf_model_release: expected the folder of a release of llama.cpp, found nothing"
+        )
 
     def test_none_fits(self, fit: Result) -> None:
         told = problem(fit, memory="20", plan_only=True)
-        assert told.startswith("gguf_model_quant: found no model in 'owner/three'")
+        assert told.startswith("gguf_model_quant: expected one that fits, found no model in 'owner/three'")
         assert "Q4_K_M" in told
 
     @pytest.mark.parametrize("memory", ["lots", "0", "-1", "1.5"])
     def test_no_memory(self, fit: Result, memory: str) -> None:
-        assert problem(fit, memory=memory).startswith(f"gguf_model_memory: found '{memory}', wanted 'auto' or")
+        assert problem(fit, memory=memory).startswith(
+            f"gguf_model_memory: expected 'auto' or a whole number of MiB, found '{memory}'."
+        )
 
     def test_a_folder(self, hub: Hub, fit: Result, release: pathlib.Path) -> None:
         source = str(hub.root / "repos" / "owner" / "three")
@@ -142,7 +147,10 @@ class TestFit:
 
     def test_what_cannot_be_measured(self, fit: Result) -> None:
         for source in (f"https://host/model.gguf#sha256={'0' * 64}", f"pypi:demo==1.0#sha256={'0' * 64}"):
-            assert problem(fit, source=source).startswith("gguf_model_quant: found 'fit' with ")
+            assert problem(fit, source=source).startswith(
+                "gguf_model_quant: expected a quant, or a repository on the Hub or a folder as "
+                "gguf_model_source, found 'fit' with "
+            )
 
 
 class TestProjector:
@@ -184,7 +192,7 @@ class TestProjector:
         for path in folder.glob("mmproj*"):
             path.unlink()
         assert problem(wanted, mmproj=True, plan_only=True).startswith(
-            f"gguf_model_mmproj: found no projector in '{REPO}' at "
+            f"gguf_model_mmproj: expected a repository with an mmproj file, found no projector in '{REPO}' at "
         )
 
     def test_beside_a_local_file(self, wanted: Result, folder: pathlib.Path) -> None:
@@ -196,5 +204,6 @@ class TestProjector:
     def test_with_the_url_of_a_file(self, hub: Hub, wanted: Result) -> None:
         source = f"{hub.url}/files/plain.gguf#sha256={'0' * 64}"
         assert problem(wanted, source=source, mmproj=True).startswith(
-            "gguf_model_mmproj: found true with the URL of a file"
+            "gguf_model_mmproj: expected a repository on the Hub, a folder or a wheel, found true with the "
+            "URL of a file"
         )

@@ -9,6 +9,7 @@ from __future__ import annotations
 import http.server
 import json
 import pathlib
+import re
 import threading
 import typing
 
@@ -104,8 +105,8 @@ def test_a_commit_that_is_none(hostile: tuple[Result, dict[str, str]], sha: obje
     answers["/revision/"] = json.dumps({**MODEL, "sha": sha})
     told = problem(wanted)
     assert told.startswith(
-        f"gguf_model_endpoint: found an answer of {wanted['endpoint']} for '{REPO}' that no Hub gives (the commit of "
-        f"'main' "
+        "gguf_model_endpoint: expected a server that speaks the Hub's protocol, found an answer of "
+        f"{wanted['endpoint']} for '{REPO}' that no Hub gives (the commit of 'main' "
     )
     assert one_sentence(told)
     assert_untouched(wanted)
@@ -149,7 +150,8 @@ def test_a_file_that_cannot_be(hostile: tuple[Result, dict[str, str]], entry: di
     answers["/tree/"] = json.dumps([entry])
     told = problem(wanted)
     assert told.startswith(
-        f"gguf_model_endpoint: found an answer of {wanted['endpoint']} for '{REPO}' that no Hub gives (an entry."
+        "gguf_model_endpoint: expected a server that speaks the Hub's protocol, found an answer of "
+        f"{wanted['endpoint']} for '{REPO}' that no Hub gives (an entry."
     )
     assert one_sentence(told)
     assert_untouched(wanted)
@@ -185,7 +187,7 @@ def test_no_shape_of_an_answer_ends_in_a_traceback(
     wanted, answers = hostile
     answers[kind] = text
     told = problem(wanted)
-    assert told.startswith(("gguf_model_endpoint: found ", "gguf_model_source: found no GGUF model"))
+    assert re.match("gguf_model_(endpoint: expected .+, found |source: expected .+, found no GGUF model)", told)
     assert one_sentence(told)
     assert_untouched(wanted)
 
@@ -193,4 +195,6 @@ def test_no_shape_of_an_answer_ends_in_a_traceback(
 def test_an_empty_model_is_none(hostile: tuple[Result, dict[str, str]]) -> None:
     wanted, answers = hostile
     answers["/tree/"] = json.dumps([{**FILE, "size": 0}])
-    assert problem(wanted).startswith(f"gguf_model_source: found 'm-Q4_K_M.gguf' in '{REPO}', which is empty")
+    assert problem(wanted).startswith(
+        f"gguf_model_source: expected a GGUF file, found 'm-Q4_K_M.gguf' in '{REPO}', which is empty"
+    )

@@ -65,7 +65,13 @@ def test_mirror_that_cannot_be_trusted(hub: Hub, wanted: Result, store: pathlib.
 @pytest.mark.parametrize(
     ("mirror", "said"),
     [
-        ("ftp://host/models", "found 'ftp://host/models'"),
+        (
+            "ftp://host/models",
+            (
+                "expected the URL of a web server's folder, such as 'http://10.0.0.1:8000/models', found "
+                "'ftp://host/models'"
+            ),
+        ),
         ("https://me:hush@host/models", "a URL with a user name or password in it"),
         ("host", "'host'"),
     ],
@@ -87,7 +93,10 @@ class TestOffline:
     def test_nothing_recorded(self, hub: Hub, wanted: Result) -> None:
         for changes in ({}, {"mirrors": [f"{hub.url}/files/models"]}, {"plan_only": True}):
             told = problem(wanted, offline=True, **changes)
-            assert told.startswith(f"gguf_model_offline: found true, and no record of '{REPO}' at 'main'")
+            assert told.startswith(
+                "gguf_model_offline: expected the commit, files and sums that a run with a network recorded, "
+                f"found true, and no record of '{REPO}' at 'main'"
+            )
         assert not hub.settle()
         assert not pathlib.Path(wanted["root"]).exists()
 
@@ -97,7 +106,8 @@ class TestOffline:
         there[1].unlink()
         told = problem(wanted, offline=True)
         assert told.startswith(
-            f"gguf_model_offline: found true, but 1 of 3 files are not in {there[0].parent}: {SHARDS[1]}"
+            "gguf_model_offline: expected all of them there, found true, but 1 of 3 files are not in "
+            f"{there[0].parent}: {SHARDS[1]}"
         )
         assert len(hub.settle()) == before
 
@@ -119,7 +129,7 @@ class TestOffline:
         record = (store / "manifest.json").read_text(encoding="utf-8").replace(SHARDS[1], f"../../{SHARDS[1]}")
         (folder / "manifest.json").write_text(record, encoding="utf-8")
         told = problem(wanted, offline=True, revision=store.name, mirrors=[f"{hub.url}/files/models"])
-        assert f"found the file name '../../{SHARDS[1]}' in a listing" in told
+        assert f"expected a relative path without '..', found the file name '../../{SHARDS[1]}' in a listing" in told
 
     def test_a_mirror_with_other_bytes_is_refused(self, hub: Hub, wanted: Result, store: pathlib.Path) -> None:
         call(wanted)

@@ -9,6 +9,7 @@ import errno
 import hashlib
 import os
 import pathlib
+import re
 import shutil
 import signal
 import zipfile
@@ -69,7 +70,9 @@ def test_token_is_sent_to_the_hub_only(hub: Hub, wanted: Result) -> None:
 
 def test_token_of_the_host_is_not_used(hub: Hub, wanted: Result, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_TOKEN", TOKEN)
-    assert "found none" in problem(wanted, source="owner/gated")
+    assert "expected the token of an account that was granted access, found none" in problem(
+        wanted, source="owner/gated"
+    )
     assert {entry.authorized for entry in hub.settle()} == {False}
 
 
@@ -83,7 +86,9 @@ def test_full_disk_is_told_as_such(wanted: Result, monkeypatch: pytest.MonkeyPat
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    assert problem(wanted).startswith("disk space: found no space left while writing ")
+    assert problem(wanted).startswith(
+        "disk space: expected room for the whole file, found no space left while writing "
+    )
 
 
 def test_names_that_lead_out_of_the_folder_are_refused(
@@ -92,7 +97,7 @@ def test_names_that_lead_out_of_the_folder_are_refused(
     files = [dataclasses.replace(file, path=f"../../{file.path}") for file in hub.repos.files(REPO)]
     monkeypatch.setattr(hub.repos, "files", lambda _repo: files)
     told = problem(wanted, source=f"{REPO}:../../SmolLM-Q8_0.gguf")
-    assert told.startswith("gguf_model_endpoint: found an answer of ")
+    assert told.startswith("gguf_model_endpoint: expected a server that speaks the Hub's protocol, found an answer of ")
     assert "an entry.path is '../../SmolLM-" in told
     assert not pathlib.Path(wanted["root"]).exists()
 
@@ -100,19 +105,67 @@ def test_names_that_lead_out_of_the_folder_are_refused(
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"source": "owner/gated"}, "gguf_model_token: found none, and 'owner/gated' is gated"),
+        (
+            {"source": "owner/gated"},
+            (
+                "gguf_model_token: expected the token of an account that was granted access, found none, and "
+                "'owner/gated' is gated"
+            ),
+        ),
         (
             {"source": "owner/gated", "token": "hf_bob"},
-            "gguf_model_token: found a token of an account without access to 'owner/gated'",
+            (
+                "gguf_model_token: expected one of an account that was granted access, found a token of an "
+                "account without access to 'owner/gated'"
+            ),
         ),
-        ({"token": "hf_wrong"}, "gguf_model_token: found a token that http"),
-        ({"token": "hf_wr ong"}, "gguf_model_token: found characters that no token has"),
-        ({"source": "owner/none"}, "gguf_model_source: found 'owner/none', which is not on http"),
-        ({"source": "owner/none", "token": TOKEN}, "gguf_model_source: found 'owner/none', which is not on http"),
-        ({"revision": "v9"}, "gguf_model_revision: found 'v9', which 'owner/SmolLM-GGUF' on http"),
-        ({"quant": "Q5_K_M"}, "gguf_model_quant: found 'Q5_K_M', which is not in 'owner/SmolLM-GGUF' at"),
-        ({"source": f"{REPO}:Q5_K_M"}, "gguf_model_source: found 'Q5_K_M', which is not in"),
-        ({"endpoint": "http://127.0.0.1:9"}, "gguf_model_endpoint: found no answer of a Hub from http://127.0.0.1:9"),
+        ({"token": "hf_wrong"}, "gguf_model_token: expected a valid access token, found a token that http"),
+        (
+            {"token": "hf_wr ong"},
+            "gguf_model_token: expected an access token as the Hub shows it, found characters that no token has",
+        ),
+        (
+            {"source": "owner/none"},
+            (
+                "gguf_model_source: expected a repository that this host may read, found 'owner/none', which "
+                "is not on http"
+            ),
+        ),
+        (
+            {"source": "owner/none", "token": TOKEN},
+            (
+                "gguf_model_source: expected a repository that this host may read, found 'owner/none', which "
+                "is not on http"
+            ),
+        ),
+        (
+            {"revision": "v9"},
+            (
+                "gguf_model_revision: expected a branch, tag or commit of it, found 'v9', which "
+                "'owner/SmolLM-GGUF' on http"
+            ),
+        ),
+        (
+            {"quant": "Q5_K_M"},
+            (
+                "gguf_model_quant: expected one of: Q4_K_M (SmolLM-Q4_K_M-00001-of-00003.gguf and 2 more, 2.7 "
+                "MB), Q8_0 (SmolLM-Q8_0.gguf, 0.9 MB), found 'Q5_K_M', which is not in 'owner/SmolLM-GGUF' at"
+            ),
+        ),
+        (
+            {"source": f"{REPO}:Q5_K_M"},
+            (
+                "gguf_model_source: expected one of: Q4_K_M (SmolLM-Q4_K_M-00001-of-00003.gguf and 2 more, 2.7 "
+                "MB), Q8_0 (SmolLM-Q8_0.gguf, 0.9 MB), found 'Q5_K_M', which is not in"
+            ),
+        ),
+        (
+            {"endpoint": "http://127.0.0.1:9"},
+            (
+                "gguf_model_endpoint: expected a Hub that this host reaches, found no answer of a Hub from "
+                "http://127.0.0.1:9"
+            ),
+        ),
     ],
 )
 @pytest.mark.parametrize("plan_only", [True, False])
@@ -126,7 +179,11 @@ def test_problems_before_anything_is_written(wanted: Result, changes: Result, sa
 
 def test_no_such_quant_lists_those_there_are(wanted: Result) -> None:
     told = problem(wanted, quant="Q5_K_M")
-    assert told.endswith(f"wanted one of: Q4_K_M ({SHARDS[0]} and 2 more, 2.7 MB), Q8_0 (SmolLM-Q8_0.gguf, 0.9 MB).")
+    assert re.fullmatch(
+        rf"gguf_model_quant: expected one of: Q4_K_M \({SHARDS[0]} and 2 more, 2\.7 MB\), "
+        r"Q8_0 \(SmolLM-Q8_0\.gguf, 0\.9 MB\), found 'Q5_K_M', which is not in 'owner/SmolLM-GGUF' at [0-9a-f]{12}\.",
+        told,
+    )
 
 
 def test_plan_and_check_mode_write_nothing(hub: Hub, wanted: Result) -> None:
@@ -155,7 +212,7 @@ def test_wrong_bytes_are_not_taken(hub: Hub, wanted: Result) -> None:
 
 def test_page_instead_of_a_model(hub: Hub, wanted: Result) -> None:
     hub.faults[SHARDS[0]] = Fault(html=True)
-    assert "found an HTML page instead of the file from" in problem(wanted)
+    assert ", found an HTML page instead of the file from" in problem(wanted)
 
 
 def test_pointer_instead_of_a_model(hub: Hub, wanted: Result) -> None:
@@ -172,7 +229,7 @@ def test_broken_connections(hub: Hub, wanted: Result) -> None:
 def test_no_room(wanted: Result, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda _path: shutil._ntuple_diskusage(10**9, 10**9 - 1000, 1000))
     told = problem(wanted, plan_only=True)
-    assert told.startswith("disk space: found 0 MB free below")
+    assert told.startswith("disk space: expected 70 MB, found 0 MB free below")
     assert told.endswith("or point gguf_model_root at another file system.")
 
 
@@ -243,14 +300,17 @@ class TestUrl:
             "plain-Q8_0.gguf",
         )
         assert requests_during(hub, lambda: call(wanted, source=source)) == 0
-        assert "wanted no quant with the URL of a file" in problem(
+        assert "expected no quant with the URL of a file, found 'Q4_0', and the URL of 'plain-Q8_0.gguf'." in problem(
             wanted, source=source, quant="Q4_0", root=f"{wanted['root']}2"
         )
 
     def test_wrong_sum(self, hub: Hub, wanted: Result) -> None:
         (hub.root / "files" / "plain.gguf").write_bytes(weights("plain"))
         told = problem(wanted, source=f"{hub.url}/files/plain.gguf#sha256={'0' * 64}")
-        assert told.startswith("gguf_model_source: found wrong bytes (sha256 ")
+        assert told.startswith(
+            f"gguf_model_source: expected the 900000 bytes of plain.gguf with sha256 {'0' * 64}, "
+            "found wrong bytes (sha256 "
+        )
         assert f"from {hub.url}/files/plain.gguf" in told
         assert f"with sha256 {'0' * 64}" in told
         assert not [path for path in tree(wanted["root"]) if path.endswith("plain.gguf")]
@@ -266,7 +326,9 @@ class TestUrl:
         ]
 
     def test_not_there(self, hub: Hub, wanted: Result) -> None:
-        assert "found HTTP status 404" in problem(wanted, source=f"{hub.url}/files/none.gguf#sha256={'0' * 64}")
+        assert "expected a file or index that can be read, found HTTP status 404" in problem(
+            wanted, source=f"{hub.url}/files/none.gguf#sha256={'0' * 64}"
+        )
 
     @pytest.mark.parametrize(
         ("content", "said"),
@@ -315,8 +377,8 @@ class TestWheel:
 
     def test_no_such_quant_is_known_before_the_download(self, wanted: Result, source: str) -> None:
         told = problem(wanted, source=source, quant="Q9_9", plan_only=True)
-        assert told.startswith("gguf_model_quant: found 'Q9_9'")
-        assert "wanted one of: Q4_K_M" in told
+        assert told.startswith("gguf_model_quant: expected one of: Q4_K_M (demo_model/")
+        assert ", found 'Q9_9', which is not in demo_model-1.0-py3-none-any.whl." in told
         assert not pathlib.Path(wanted["root"]).exists()
 
     def test_without_ranges_the_content_is_seen_later(
@@ -382,7 +444,9 @@ class TestLocal:
         (folder / SHARDS[1]).unlink()
         assert "2 of 3 shards" in problem(wanted, source=str(folder))
         assert "2 of 3 shards" in problem(wanted, source=str(folder / SHARDS[0]))
-        assert f"wanted its first shard, '{folder / SHARDS[0]}'" in problem(wanted, source=str(folder / SHARDS[2]))
+        assert (
+            f"expected its first shard, '{folder / SHARDS[0]}', found '{folder / SHARDS[2]}', shard 3 of a split model."
+        ) in problem(wanted, source=str(folder / SHARDS[2]))
         assert "which is not on the host" in problem(wanted, source=str(folder / "none.gguf"))
         (folder / "page.gguf").write_text("<html>", encoding="utf-8")
         assert "an HTML or XML page" in problem(wanted, source=str(folder / "page.gguf"))

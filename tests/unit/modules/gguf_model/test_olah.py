@@ -121,7 +121,10 @@ def test_no_such_quant(wanted: Result, olah: str) -> None:
 
 def test_gated_and_anonymous(wanted: Result, olah: str) -> None:
     said = problem(wanted, source="owner/gated")
-    assert said.startswith("gguf_model_token: found none, and 'owner/gated' is gated")
+    assert said.startswith(
+        "gguf_model_token: expected the token of an account that was granted access, found none, and "
+        "'owner/gated' is gated"
+    )
     assert olah in said
 
 

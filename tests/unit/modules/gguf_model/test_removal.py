@@ -88,7 +88,10 @@ class TestAbsent:
         before = states(wanted["root"])
         for changes in ({}, {"quant": "Q4_K_M"}, {"check_mode": True}):
             told = problem(wanted, state="absent", **changes)
-            assert told.startswith("gguf_model_state: found absent, and generation 1 of instance 'chat' refers to ")
+            assert told.startswith(
+                "gguf_model_state: expected a model that no generation refers to, found absent, and generation "
+                "1 of instance 'chat' refers to "
+            )
         assert states(wanted["root"]) == before
         assert call(wanted, quant="Q8_0", state="absent")["changed"] is True
 
@@ -104,7 +107,8 @@ class TestAbsent:
         (manifest,) = pathlib.Path(wanted["instances"]).rglob("manifest.json")
         manifest.write_text("{", encoding="utf-8")
         assert problem(wanted, state="absent").startswith(
-            f"gguf_model_instances: found {manifest}, which cannot be read"
+            f"gguf_model_instances: expected generations that tell what they use, found {manifest}, which "
+            "cannot be read"
         )
         assert pathlib.Path(there["path"]).is_file()
 

@@ -88,7 +88,9 @@ def test_copy_that_went_wrong_is_not_taken(hub: Hub, wanted: Result, monkeypatch
     commit = new_revision(hub)
     monkeypatch.setattr(os, "link", refuse)
     monkeypatch.setattr(shutil, "copyfile", lambda _source, part: part.write_bytes(b"GGUF" + bytes(SIZE - 4)))
-    assert "found other bytes in the copy of " in problem(wanted, revision=commit)
+    assert "expected a disk that keeps what is written, found other bytes in the copy of " in problem(
+        wanted, revision=commit
+    )
     assert not [path for path in tree(wanted["root"]) if path.startswith(f"models/{REPO}/{commit}/")]
 
 
@@ -127,7 +129,9 @@ def test_store_that_cannot_be_written(hub: Hub, wanted: Result, monkeypatch: pyt
     assert states(wanted["root"]) == before
     there[0].unlink()
     told = problem(wanted)
-    assert told.startswith(f"gguf_model_root: found {there[0].parent}, which this user (uid ")
+    assert told.startswith(
+        f"gguf_model_root: expected a folder it can write, found {there[0].parent}, which this user (uid "
+    )
     assert "\n" not in told
 
 

@@ -37,8 +37,8 @@ class TestDisk:
     ) -> None:
         full = dataclasses.replace(wanted, part=small_disk / "parts" / "x")
         assert problem_of(full).startswith(
-            f"disk space: found no space left while writing {full.part}.part, wanted room for the whole file; make "
-            f"room there"
+            "disk space: expected room for the whole file, found no space left while writing "
+            f"{full.part}.part. Fix: Make room there"
         )
         assert hub.settle() == []
         assert_nothing_left(full)
@@ -59,7 +59,9 @@ class TestDisk:
         self, hub: Hub, wanted: Wanted, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(os, "pwrite", _raising(errno.EIO))
-        assert problem_of(wanted).startswith(f"disk space: found {os.strerror(errno.EIO)} while writing")
+        assert problem_of(wanted).startswith(
+            f"disk space: expected room for the whole file, found {os.strerror(errno.EIO)} while writing"
+        )
         assert len(requests(hub, "storage")) == 1
 
     def test_the_journal_is_written_after_the_bytes_are_safe(

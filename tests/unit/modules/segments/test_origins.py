@@ -74,12 +74,12 @@ class TestFallThrough:
         mirror.faults[NAME] = dataclasses.replace(fault)
         hub.faults[NAME] = Fault(status=404, times=ALWAYS, code="EntryNotFound")
         told = problem_of(mirrored, manner=IMPATIENT if fault.stall_at == 0 else QUICK)
-        assert told.startswith(f"{VARIABLE}: found no origin that delivers it ({mirrored.origins[0].url}: ")
+        assert told.startswith(
+            f"{VARIABLE}: expected the {SIZE} bytes of {NAME} with sha256 {mirrored.sha256}, "
+            f"found no origin that delivers it ({mirrored.origins[0].url}: "
+        )
         assert reason in told or (reason == "broke" and "onnection reset by peer" in told)
-        assert (
-            f"; {mirrored.origins[1].url}: HTTP status 404 (EntryNotFound)), wanted the {SIZE} bytes of {NAME} with "
-            f"sha256 {mirrored.sha256}; check"
-        ) in told
+        assert (f"; {mirrored.origins[1].url}: HTTP status 404 (EntryNotFound)). Fix: Check") in told
         assert_nothing_left(mirrored)
 
     def test_a_mirror_that_dies_on_the_way(self, hub: Hub, mirror: Hub, mirrored: Wanted) -> None:
@@ -136,7 +136,7 @@ class TestWrongBytes:
 
     def test_what_the_caller_says_of_the_only_origin(self, hub: Hub, wanted: Wanted) -> None:
         hub.faults[NAME] = Fault(flip_at=0)
-        assert problem_of(dataclasses.replace(wanted, check=_check)) == "x: found no GGUF file, wanted a GGUF file."
+        assert problem_of(dataclasses.replace(wanted, check=_check)) == "x: expected a GGUF file, found no GGUF file."
         assert_nothing_left(wanted)
 
     def test_what_an_earlier_run_left_gets_a_second_chance(self, hub: Hub, wanted: Wanted) -> None:
@@ -171,7 +171,7 @@ class TestDefiniteAnswers:
     def test_a_page_is_known_by_its_type(self, hub: Hub, wanted: Wanted, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(handler, "_HTML", b"<p>Please log in.</p>")
         hub.faults[NAME] = Fault(html=True)
-        assert "found an HTML page instead of the file from" in problem_of(wanted)
+        assert ", found an HTML page instead of the file from" in problem_of(wanted)
 
     @pytest.mark.parametrize(
         ("repository", "name", "headers", "found", "fix"),
@@ -206,8 +206,8 @@ class TestDefiniteAnswers:
         url = f"{hub.url}/{repository}/resolve/main/{name}"
         told = problem_of(dataclasses.replace(wanted, origins=(Origin(url, headers),)))
         assert told == (
-            f"{VARIABLE}: found {found} from {url}, wanted the {SIZE} bytes of {NAME} with sha256 {wanted.sha256}; "
-            f"{fix}."
+            f"{VARIABLE}: expected the {SIZE} bytes of {NAME} with sha256 {wanted.sha256}, found {found} "
+            f"from {url}. Fix: {fix.capitalize()}."
         )
         assert len(hub.settle()) == 1
 
@@ -223,7 +223,7 @@ class TestDefiniteAnswers:
 
     def test_an_answer_for_other_bytes(self, wanted: Wanted, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(handler.Handler, "_range", lambda _self: (5, None))
-        assert f"found bytes 5 to {SIZE - 1} instead of 0 to {SEGMENT - 1} from" in problem_of(wanted)
+        assert f", found bytes 5 to {SIZE - 1} instead of 0 to {SEGMENT - 1} from" in problem_of(wanted)
 
 
 class TestInterrupted:

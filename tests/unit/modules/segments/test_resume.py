@@ -145,8 +145,8 @@ def test_what_is_there_needs_no_origin(left: Wanted) -> None:
     assert fetch(alone) == Received(0, SIZE)
     left.part.write_bytes(b"x" * SIZE)
     sentence = (
-        f"gguf_model_source: found nowhere to fetch {NAME} from, wanted the {SIZE} bytes of {NAME} with sha256 "
-        f"{left.sha256}."
+        f"gguf_model_source: expected the {SIZE} bytes of {NAME} with sha256 {left.sha256}, found "
+        f"nowhere to fetch {NAME} from."
     )
     assert problem_of(alone) == sentence
     assert problem_of(alone) == sentence
@@ -172,7 +172,7 @@ def test_a_second_run_at_once_is_refused_and_spoils_nothing(hub: Hub, left: Want
         _places(left)[1].write_bytes(journal)
         assert (
             problem_of(left)
-            == f"{left.part}: found another run that fetches it, wanted one at a time; wait for the other."
+            == f"{left.part}: expected one at a time, found another run that fetches it. Fix: Wait for the other."
         )
         assert hub.sent == 0
         assert [path.read_bytes() for path in _places(left)] == before

@@ -156,15 +156,15 @@ class TestBrokenOff:
     def test_a_server_that_stays_ill_is_given_up(self, hub: Hub, wanted: Wanted) -> None:
         hub.faults[NAME] = Fault(status=502, times=1000)
         assert problem_of(wanted).startswith(
-            f"{VARIABLE}: found HTTP status 502 from {hub.url}/owner/model/resolve/main/{NAME} (4 times in a row), "
-            f"wanted the {SIZE} bytes of {NAME}"
+            f"{VARIABLE}: expected the {SIZE} bytes of {NAME} with sha256 {wanted.sha256}, found HTTP status 502 from "
+            f"{hub.url}/owner/model/resolve/main/{NAME} (4 times in a row)."
         )
         assert len(hub.settle()) == QUICK.tries
         assert_nothing_left(wanted)
 
     def test_nobody_answers(self, wanted: Wanted) -> None:
         wanted = dataclasses.replace(wanted, origins=(Origin("http://127.0.0.1:9/x"),))
-        assert "found no answer (" in problem_of(wanted)
+        assert ", found no answer (" in problem_of(wanted)
         assert "refused" in problem_of(wanted)
 
 

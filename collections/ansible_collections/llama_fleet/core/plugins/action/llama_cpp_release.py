@@ -19,7 +19,7 @@ from ansible.errors import AnsibleError
 from ansible.utils.display import Display
 
 from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.request import ARGUMENTS, OFFERED
-from ansible_collections.llama_fleet.core.plugins.module_utils.problems import ProblemError
+from ansible_collections.llama_fleet.core.plugins.module_utils.problems import ProblemError, sentence
 from ansible_collections.llama_fleet.core.plugins.module_utils.progress import Progress
 from ansible_collections.llama_fleet.core.plugins.module_utils.release import index as release_index
 from ansible_collections.llama_fleet.core.plugins.module_utils.release import signature as release_signature
@@ -204,9 +204,8 @@ class ActionModule(ProgressAction):
         if accepted is None:
             return {
                 "failed": True,
-                "msg": (
-                    f"host {host_of(task_vars)}: found that it takes {line(name, 80)}, wanted a release that it "
-                    f"was offered."
+                "msg": sentence(
+                    f"host {host_of(task_vars)}", "a release that was offered to it", f"a request for {line(name, 80)}"
                 ),
             }
         try:

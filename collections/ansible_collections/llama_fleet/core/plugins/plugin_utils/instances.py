@@ -163,7 +163,7 @@ def _not_usable(name: str, variable: str, usable: typing.Collection[str]) -> Pro
         subject,
         "a variable that no role has",
         "one by its full name",
-        f"did you mean {one_of(near)}" if near else "see the reference",
+        f"use {one_of(near)}" if near else "see the reference",
     )
 
 

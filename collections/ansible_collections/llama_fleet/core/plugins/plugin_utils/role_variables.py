@@ -37,9 +37,9 @@ def _suggestion(name: str, prefix: str, spec: Spec) -> str:
     # Compared without the prefix, which all of them share and which would make any two look alike.
     names = nearest(name[len(prefix) :], [known[len(prefix) :] for known in spec])
     return (
-        f"did you mean {one_of(prefix + near for near in names)}"
+        f"use {one_of(prefix + near for near in names)}"
         if names
-        else "see the role's documentation for those there are"
+        else "see the role's documentation for the variables that exist"
     )
 
 

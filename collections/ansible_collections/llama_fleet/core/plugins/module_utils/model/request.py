@@ -117,7 +117,7 @@ def _mirror_problems(mirrors: typing.Iterable[str]) -> typing.Iterator[Problem]:
         except ValueError:
             usable, credentials = False, False
         if credentials:
-            fix = "a mirror is not trusted, so it gets no secret"
+            fix = "leave them out: a mirror is not trusted and gets no secret"
             yield Problem("gguf_model_mirrors", "a URL with a user name or password in it", "a URL without", fix)
         elif not usable:
             yield Problem(

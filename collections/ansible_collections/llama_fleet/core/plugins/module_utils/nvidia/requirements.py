@@ -58,7 +58,7 @@ def parse(params: typing.Mapping[str, typing.Any]) -> Requirements:
     count = int(gpus[0]) if len(gpus) == 1 and re.fullmatch(r"[0-9]{1,3}", gpus[0]) else 0
     unknown = [gpu for gpu in gpus if not re.fullmatch(r"(GPU|MIG)-[0-9a-fA-F-]+", gpu)]
     if unknown and not count:
-        fix = "'nvidia-smi -L' shows the UUIDs"
+        fix = "run 'nvidia-smi -L' to list the UUIDs"
         problems.append(
             Problem(
                 "nvidia_driver_gpus", ", ".join(unknown), "UUIDs of GPUs or MIG devices, or one number of GPUs", fix

@@ -198,9 +198,9 @@ class Switch:
         return ProblemError(
             Problem(
                 f"instance {self.options.instance}",
-                f"generation {generation.number} not good: {reason}",
+                f"generation {generation.number} not good: {reason}; {outcome}",
                 "a server that passes its gate",
-                f"{outcome}; the last lines of its log ({runtime.log}) are\n{lines}\n",
+                f"read the last lines of its log ({runtime.log}):\n{lines}\n",
             )
         )
 

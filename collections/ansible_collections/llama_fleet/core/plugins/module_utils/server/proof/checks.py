@@ -273,7 +273,7 @@ def _no_answer(question: str) -> Problem:
         f"no answer to {question} within {TEST_LIMIT:g} s, which says nothing of the options",
         "one that reads its configuration and lists its devices, which takes seconds",
         (
-            "its driver or its disk hangs: see whether nvidia-smi answers and what dmesg says, and restart the host if "
-            "the driver does not come back"
+            "check the host's driver and disk: see whether nvidia-smi answers and what dmesg says, and restart the "
+            "host if the driver does not come back"
         ),
     )

@@ -122,7 +122,7 @@ def _files(options: Options) -> list[Problem]:
                     variable,
                     f"{path}, which not every user may read",
                     "files that the container's user may read",
-                    f"chmod o+r {path}",
+                    f"run chmod o+r {path}",
                 )
             )
     return found

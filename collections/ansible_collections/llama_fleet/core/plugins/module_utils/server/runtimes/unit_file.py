@@ -183,5 +183,5 @@ def _rights(variable: str, path: pathlib.Path, culprit: pathlib.Path, rights: st
         variable,
         f"{path}, where {culprit} has mode {mode}",
         "files that every user may read",
-        f"chmod {rights} {culprit}",
+        f"run chmod {rights} {culprit}",
     )

@@ -132,7 +132,7 @@ def _unknown_name(name: str, flags: Flags) -> Problem:
         if close
         else "a name that this release knows"
     )
-    return Problem(VARIABLE, name, wanted, "llama-server --help lists them all")
+    return Problem(VARIABLE, name, wanted, "run 'llama-server --help' to list them all")
 
 
 def _words(name: str, value: typing.Any, flag: Flag | None) -> list[str]:
@@ -219,9 +219,9 @@ def _unknown(name: str, value: typing.Any, flags: Flags) -> Problem | None:
                 VARIABLE, f"{name}: false", f"no false for {name}, which cannot be turned off", "leave it out"
             )
         wanted = f"an option of this release; the nearest are {one_of(close)}" if close else "an option of this release"
-        return Problem(VARIABLE, name, wanted, "llama-server --help lists them all")
+        return Problem(VARIABLE, name, wanted, "run 'llama-server --help' to list them all")
     if flag.removed:
-        advice = flag.advice.rstrip(".") or (f"the nearest are {one_of(close)}" if close else "leave it out")
+        advice = flag.advice.rstrip(".") or (f"use {one_of(close)}" if close else "leave it out")
         return Problem(VARIABLE, name, "an option that this release still has", advice)
     if isinstance(value, bool):
         if flag.value and not flag.is_switch:

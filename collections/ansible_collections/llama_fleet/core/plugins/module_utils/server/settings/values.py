@@ -113,7 +113,7 @@ def _devices(options: Options) -> typing.Iterator[Problem]:
             "llama_server_devices",
             ", ".join(options.devices),
             "either UUIDs or names such as CUDA0",
-            "nvidia-smi -L shows the UUIDs",
+            "run 'nvidia-smi -L' to list the UUIDs",
         )
     if options.devices and options.main_gpu >= len(options.devices):
         last = len(options.devices) - 1

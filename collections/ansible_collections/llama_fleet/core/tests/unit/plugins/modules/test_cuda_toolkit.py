@@ -227,6 +227,6 @@ def test_absent_of_one_version_leaves_the_others(tmp_path: pathlib.Path) -> None
 @pytest.mark.parametrize("version", ["13", "13.0.88", "*", "../x"])
 def test_absent_of_a_version_that_is_none(tmp_path: pathlib.Path, version: str) -> None:
     folder = add_installed(tmp_path, "13.0.88")
-    with pytest.raises(ProblemError, match=r"cuda_toolkit_version: found .*, wanted major\.minor"):
+    with pytest.raises(ProblemError, match=r"cuda_toolkit_version: expected major\.minor.*, found .*"):
         run(tmp_path, state="absent", version=version)
     assert folder.exists()

@@ -66,7 +66,9 @@ def test_a_host_without_anything(tmp_path: pathlib.Path) -> None:
 def test_problems_are_told_in_words_of_this_module(tmp_path: pathlib.Path) -> None:
     wrong = run(tmp_path, root="", instances="etc", compiler_cache="cache")
     assert [problem["subject"] for problem in wrong["problems"]] == ["root", "instances", "compiler_cache"]
-    assert "instances: found 'etc', wanted an absolute path." in wrong["msg"]
+    assert "instances: expected an absolute path, found 'etc'." in wrong["msg"]
     manifest = write_generation(tmp_path / "etc", "chat", 3, tmp_path)
     manifest.write_text("{", encoding="utf-8")
-    assert run(tmp_path)["msg"].startswith(f"instances: found {manifest}, which cannot be read")
+    assert run(tmp_path)["msg"].startswith(
+        f"instances: expected generations that tell what they use, found {manifest}, which cannot be read"
+    )

@@ -105,18 +105,39 @@ def test_no_mistake_takes_down_a_server_that_runs(instance: Instance, tmp_path: 
     no_model.write_text("<html>", encoding="ascii")
     mistakes: list[tuple[dict[str, typing.Any], str]] = [
         ({"extra_options": {"flash-atn": "on"}}, "the nearest are flash-attn"),
-        ({"extra_options": {"numa": "everywhere"}}, "llama_server_extra_options: found what llama-server refuses: "),
+        (
+            {"extra_options": {"numa": "everywhere"}},
+            (
+                "llama_server_extra_options: expected options that this release accepts, found what "
+                "llama-server refuses: "
+            ),
+        ),
         (
             {"ctx_size": 16384},
-            "llama_server_ctx_size: found 16384 tokens for each slot, wanted at most 8192, for which ",
+            (
+                "llama_server_ctx_size: expected at most 8192, for which model.gguf was trained, found 16384 "
+                "tokens for each slot."
+            ),
         ),
         ({"extra_options": {"tools": "all"}, "ubatch_size": 4096}, "llama_server_ubatch_size"),
-        ({"devices": ["CUDA7"]}, "llama_server_devices: found what llama-server refuses"),
-        ({"backend": "cuda"}, "llama_server_backend: found cuda, but the release sees no CUDA device"),
-        ({"model": str(tmp_path / "absent.gguf")}, "llama_server_model: found no file absent.gguf"),
+        (
+            {"devices": ["CUDA7"]},
+            "llama_server_devices: expected options that this release accepts, found what llama-server refuses",
+        ),
+        (
+            {"backend": "cuda"},
+            ", found cuda, but the release sees no CUDA device",
+        ),
+        (
+            {"model": str(tmp_path / "absent.gguf")},
+            "llama_server_model: expected every file of the model, found no file absent.gguf",
+        ),
         ({"model": str(no_model)}, "which is no GGUF file"),
-        ({"release": str(tmp_path)}, "llama_server_release: found no bin/llama-server"),
-        ({"host": "192.0.2.1"}, "llama_server_host: found 192.0.2.1, wanted an address of this host"),
+        (
+            {"release": str(tmp_path)},
+            "llama_server_release: expected a release of llama.cpp, found no bin/llama-server",
+        ),
+        ({"host": "192.0.2.1"}, "llama_server_host: expected an address of this host, found 192.0.2.1."),
     ]
     for arguments, sentence in mistakes:
         message = instance.bad(**arguments)
@@ -136,8 +157,8 @@ def test_a_port_in_use_is_named_with_its_holder(instance: Instance) -> None:
         message = instance.bad(plan_only=True)
         server.shutdown()
     assert (
-        f"found port {instance.arguments['port']}, on which pid {os.getpid()} ({processes.name(os.getpid())}) "
-        f"listens, wanted a free port"
+        f"expected a free port, found port {instance.arguments['port']}, on which pid {os.getpid()} "
+        f"({processes.name(os.getpid())}) listens."
     ) in message
 
 
@@ -163,7 +184,7 @@ def test_a_model_that_is_cut_short_is_refused_while_the_old_one_serves(
 ) -> None:
     pid = instance.good()["pid"]
     message = instance.bad(model=copied(tmp_path / "cut", lambda data: bytes(data[: len(data) - 4096])))
-    assert message.startswith("llama_server_model: found ")
+    assert message.startswith("llama_server_model: expected every file of the model, found ")
     assert (instance.servers(), instance.answers()) == ([pid], 200)
 
 
@@ -175,7 +196,7 @@ def test_a_model_that_answers_nonsense_is_not_good_and_the_old_one_is_back(
     message = instance.bad(model=copied(tmp_path / "scrambled", scramble))
     assert "generation 2 not good: it generates " in message
     assert "its model's files are damaged, or this release computes wrongly on this device" in message
-    assert "generation 1 is back in service; the last lines of its log" in message
+    assert "generation 1 is back in service. Fix: Read the last lines of its log" in message
     assert os.readlink(instance.folder / "current") == "generations/1"
     assert instance.answers() == 200
     after = instance.good()
@@ -203,10 +224,10 @@ def test_memory_is_planned_by_the_release_and_what_would_fit_does(instance: Inst
     (row,) = instance.good(ctx_size=8192, parallel=4, plan_only=True)["memory"]
     free, slots = row["free_mib"], 4 * (row["free_mib"] // max(1, row["context_mib"]) + 1)
     message = instance.bad(ctx_size=8192, parallel=slots)
-    assert f"llama_server_ctx_size: found {slots} slots of 8192 tokens, which want " in message
+    assert f"llama_server_ctx_size: expected what fits, found {slots} slots of 8192 tokens, which want " in message
     assert instance.servers() == [pid]
     # Somewhat less, for in the meantime others may have taken memory.
-    fits = int(message.partition("set llama_server_ctx_size to ")[2].split(",")[0]) - 512
+    fits = int(message.partition("Set llama_server_ctx_size to ")[2].split(",")[0]) - 512
     planned = instance.good(ctx_size=fits, parallel=slots, plan_only=True)["memory"][0]
     assert (
         free * 3 // 4 < sum(planned[f"{part}_mib"] for part in ("model", "context", "compute")) <= planned["free_mib"]

@@ -38,20 +38,23 @@ def served(tmp_path_factory: pytest.TempPathFactory, forker: Forker) -> typing.I
             {},
             {"ctx_size": 8193},
             (
-                "llama_server_ctx_size: found 8193 tokens for each slot, wanted at most 8192, for which model.gguf was "
-                "trained"
+                "llama_server_ctx_size: expected at most 8192, for which model.gguf was trained, found 8193 "
+                "tokens for each slot."
             ),
         ),
         (
             {"model_mib": LOTS},
             {},
             (
-                f"llama_server_model: found a model that wants {LOTS + 1} MiB of RAM (model {LOTS}, context 0, "
-                f"computing "
-                f"1), of which"
+                f"llama_server_model: expected one that fits, found a model that wants {LOTS + 1} MiB of RAM "
+                f"(model {LOTS}, context 0, computing 1), of which"
             ),
         ),
-        ({"context_mib": LOTS}, {"ctx_size": 4096}, "llama_server_model: found a model that wants"),
+        (
+            {"context_mib": LOTS},
+            {"ctx_size": 4096},
+            "llama_server_model: expected one that fits, found a model that wants",
+        ),
         (
             {
                 "planner": (
@@ -61,19 +64,27 @@ def served(tmp_path_factory: pytest.TempPathFactory, forker: Forker) -> typing.I
             {},
             "unknown model architecture",
         ),
-        ({}, {"extra_options": {"flash-atn": "on"}}, "found flash-atn"),
-        ({}, {"model": "/nowhere/model.gguf"}, "llama_server_model: found no file model.gguf"),
+        (
+            {},
+            {"extra_options": {"flash-atn": "on"}},
+            "expected an option of this release; the nearest are flash-attn, found flash-atn",
+        ),
+        (
+            {},
+            {"model": "/nowhere/model.gguf"},
+            "llama_server_model: expected every file of the model, found no file model.gguf",
+        ),
         (
             {},
             {"mmproj": "/nowhere/mmproj.gguf", "lora": ["/nowhere/lora.gguf:2"]},
-            "llama_server_lora: found no file /nowhere/lora.gguf",
+            "llama_server_lora: expected a file of this host, found no file /nowhere/lora.gguf",
         ),
         (
             {},
             {"host": "192.0.2.1", "api_key": "k"},
-            "llama_server_host: found 192.0.2.1, wanted an address of this host",
+            "llama_server_host: expected an address of this host, found 192.0.2.1.",
         ),
-        ({}, {"runtime": "systemd"}, "llama_server_runtime: found systemd"),
+        ({}, {"runtime": "systemd"}, "llama_server_runtime: expected a runtime that this host has, found systemd"),
     ],
 )
 def test_what_can_be_known_before_leaves_the_old_process_as_it_is(
@@ -140,7 +151,7 @@ def test_what_is_only_seen_of_the_server_brings_the_old_one_back(
 ) -> None:
     message = served.bad(release=served.another(**behaviour), stop_timeout=1, **arguments)
     assert told in message
-    assert "generation 1 is back in service; the last lines of its log" in message
+    assert "generation 1 is back in service. Fix: Read the last lines of its log" in message
     assert f"loading {served.arguments['model']}" in message
     assert (served.answers(), served.current()) == (200, "1")
     (pid,) = served.servers()
@@ -153,8 +164,10 @@ def test_a_port_that_another_process_has_is_told_and_the_old_port_answers(served
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
-        message = served.bad(port=taken.getsockname()[1])
-    assert f"on which pid {os.getpid()} ({processes.name(os.getpid())}) listens, wanted a free port" in message
+        port = taken.getsockname()[1]
+        message = served.bad(port=port)
+    holder = f"pid {os.getpid()} ({processes.name(os.getpid())})"
+    assert f"expected a free port, found port {port}, on which {holder} listens." in message
     assert (served.servers(), served.answers()) == (pids, 200)
 
 
@@ -164,9 +177,9 @@ def test_memory_that_is_not_there_is_told_with_what_would_fit_and_can_be_overrid
     context = instance.good()["memory"][0]["free_mib"] * 2 // 17
     release = instance.release("hungry", context_mib=context)
     message = instance.bad(release=release, parallel=4, ctx_size=4096)
-    assert "llama_server_ctx_size: found 4 slots of 4096 tokens, which want" in message
+    assert "llama_server_ctx_size: expected what fits, found 4 slots of 4096 tokens, which want" in message
     assert (
-        "MiB are free, wanted what fits; set llama_server_ctx_size to 2048, or llama_server_parallel to 2; "
+        "MiB are free. Fix: Set llama_server_ctx_size to 2048, or llama_server_parallel to 2; "
         "llama_server_memory_check: false"
     ) in message
     assert instance.servers() == [pid]
@@ -214,7 +227,9 @@ def test_a_model_that_is_replaced_in_its_place_is_looked_at_again(instance: Inst
     header = instance.place / "model.gguf"
     fake_server.model(header, trained=2048)
     os.utime(header, (1, 1))
-    assert "wanted at most 2048" in instance.bad(ctx_size=4096)
+    assert (
+        "expected at most 2048, for which model.gguf was trained, found 4096 tokens for each slot."
+    ) in instance.bad(ctx_size=4096)
     assert instance.servers() == [pid]
 
 

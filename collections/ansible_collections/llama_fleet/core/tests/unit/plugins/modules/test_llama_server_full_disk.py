@@ -103,7 +103,10 @@ def test_a_folder_in_the_place_of_current_is_told_before_anything_is_touched(ins
         {"state": "stopped"},
     ):
         told = instance.bad(**arguments)
-        assert f"{link}: found a folder in the place of the link to the current generation" in told
+        assert (
+            f"{link}: expected a link that llama-fleet keeps, found a folder in the place of the link to "
+            "the current generation"
+        ) in told
         assert (instance.servers(), instance.answers(), (link / "kept").is_dir()) == ([pid], 200, True)
     (link / "kept").rmdir()
     link.rmdir()
@@ -146,7 +149,7 @@ def test_on_a_real_disk_that_is_full_nothing_is_touched_and_with_room_the_same_r
                 file.write(bytes(4096))
                 file.flush()
         told = instance.bad(parallel=2)
-        assert "No space left on device, wanted a place that can be written; make room there" in told
+        assert "expected a place that can be written, found No space left on device. Fix: Make room there" in told
         assert (instance.servers(), instance.answers(), instance.current()) == ([pid], 200, "1")
         filler.unlink()
         after = instance.good(parallel=2)

@@ -81,11 +81,14 @@ def test_one_instance_also_where_there_is_none(tmp_path: pathlib.Path) -> None:
 @pytest.mark.parametrize(
     ("parameters", "message"),
     [
-        ({"root": "etc"}, "root: found 'etc', wanted an absolute path."),
-        ({"instance": "../x"}, "instance: found '../x', wanted the name of an instance."),
+        ({"root": "etc"}, "root: expected an absolute path, found 'etc'."),
+        ({"instance": "../x"}, "instance: expected the name of an instance, found '../x'."),
         (
             {"expected": ["A"], "runtime_root": ""},
-            "runtime_root: found '', wanted an absolute path.\ninstance: found 'A', wanted the name of an instance.",
+            (
+                "runtime_root: expected an absolute path, found ''.\n"
+                "instance: expected the name of an instance, found 'A'."
+            ),
         ),
     ],
 )

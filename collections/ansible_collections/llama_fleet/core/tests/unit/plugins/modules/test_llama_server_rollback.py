@@ -106,15 +106,19 @@ def test_the_key_goes_with_its_generation(instance: Instance) -> None:
 
 
 def test_without_such_a_generation_those_that_are_there_are_told(instance: Instance) -> None:
-    assert "found no good generation, of no generation at all" in instance.bad(**back())
+    assert "expected one to go back to, found no good generation, of no generation at all" in instance.bad(**back())
     instance.good()
     instance.good(parallel=2)
     instance.bad(release=instance.another(crash="no"))
     (pid,) = instance.servers()
     there = "of the generations 1 (good), 2 (good, current), 3 (not good)"
-    assert f"llama_server_to_generation: found 7, {there}" in instance.bad(**back(7))
-    assert f"llama_server_to_generation: found 3, which never passed its gate, {there}" in instance.bad(**back(3))
-    assert "llama_server_to_generation: found -1" in instance.bad(**back(-1))
+    assert f"llama_server_to_generation: expected a generation that is there, found 7, {there}" in instance.bad(
+        **back(7)
+    )
+    assert (
+        f"llama_server_to_generation: expected a good generation, found 3, which never passed its gate, {there}"
+    ) in instance.bad(**back(3))
+    assert "llama_server_to_generation: expected a number from 0 to 2147483647, found -1" in instance.bad(**back(-1))
     assert instance.servers() == [pid]
 
 
@@ -128,12 +132,18 @@ def edited(path: pathlib.Path, old: str, new: str) -> None:
 @pytest.mark.parametrize(
     ("harm", "told"),
     [
-        (lambda place: (place / "model.gguf").unlink(), "llama_server_model: found no file model.gguf"),
+        (
+            lambda place: (place / "model.gguf").unlink(),
+            "llama_server_model: expected every file of the model, found no file model.gguf",
+        ),
         (
             lambda place: (place / "model.gguf").write_bytes((place / "model.gguf").read_bytes() + b"more"),
             "bytes, as generation 1 has it",
         ),
-        (lambda place: os.rename(place / "old", place / "away"), "llama_server_release: found no bin/llama-server"),
+        (
+            lambda place: os.rename(place / "old", place / "away"),
+            "llama_server_release: expected a release of llama.cpp, found no bin/llama-server",
+        ),
         (
             lambda place: edited(place / "old/manifest.json", '"fingerprint": "old"', '"fingerprint": "new"'),
             "the one that generation 1 was made with",
@@ -144,15 +154,15 @@ def edited(path: pathlib.Path, old: str, new: str) -> None:
         ),
         (
             lambda place: edited(place / GENERATION / "environment", "N_PARALLEL=1", "N_PARALLEL=9"),
-            "found environment of generation 1, not as",
+            "expected files that nobody changed, found environment of generation 1, not as",
         ),
         (
             lambda place: (place / GENERATION / "api-key").unlink(),
-            "found api-key of generation 1, not as it was written",
+            "expected files that nobody changed, found api-key of generation 1, not as it was written",
         ),
         (
             lambda place: edited(place / GENERATION / "manifest.json", '"Host": 2', '"Host": 9999999'),
-            "memory: found 9999999 MiB of Host, of which",
+            "memory: expected memory for that generation, found 9999999 MiB of Host, of which",
         ),
     ],
 )
@@ -176,7 +186,9 @@ def test_a_port_that_is_no_longer_free_leaves_the_current_one_as_it_is(instance:
         holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         holder.bind(("127.0.0.1", instance.port))
         holder.listen()
-        assert f"llama_server_port: found port {instance.port}, on which pid {os.getpid()}" in instance.bad(**back())
+        assert (
+            f"llama_server_port: expected a free port, found port {instance.port}, on which pid {os.getpid()}"
+        ) in instance.bad(**back())
     assert (instance.servers(), instance.current()) == ([pid], "2")
 
 

@@ -158,7 +158,7 @@ def test_requirements_reach_those_who_look(monkeypatch: pytest.MonkeyPatch) -> N
     assert isinstance(ASKED[1], Account)
     assert (ASKED[1].uid, 0 in ASKED[1].gids) == (0, True)
     assert left.failed
-    assert left.result["msg"] == "nvidia_driver_gpus: found 1 usable GPUs, wanted 2 of them; look."
+    assert left.result["msg"] == "nvidia_driver_gpus: expected 2 of them, found 1 usable GPUs. Fix: Look."
     run(monkeypatch, "auto", nvidia.Observation((GPU,), DRIVER), user="nobody-of-this-name")
     assert ASKED[1] == Account("nobody-of-this-name")
     run(monkeypatch, "auto", nvidia.Observation((GPU,), DRIVER))

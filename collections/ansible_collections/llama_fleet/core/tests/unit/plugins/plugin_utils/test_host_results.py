@@ -68,7 +68,7 @@ def test_one_wrong_value_is_one_sentence(module: str, honest: Answer, change: An
     refused = admit(module, {**honest, **change}, "h1")
     assert set(refused) == {"failed", "msg", "problems"}
     assert refused["failed"] is True
-    assert refused["msg"].startswith("host h1: found its answer.")
+    assert refused["msg"].startswith(f"host h1: expected an answer of the module {module}, found its answer.")
     assert clause in refused["msg"]
     assert refused["msg"].isprintable()
     assert len(refused["problems"]) == 1
@@ -82,7 +82,7 @@ def test_the_plan_of_a_packed_release_knows_only_the_digits_in_its_name() -> Non
 @pytest.mark.parametrize("name", ["path", "would_change", "fingerprint_parts", "takes"])
 def test_an_answer_without_what_the_play_uses_is_none(name: str) -> None:
     refused = admit("llama_cpp_release", {key: value for key, value in RELEASE.items() if key != name}, "h1")
-    assert f"found its answer has no {name}" in refused["msg"]
+    assert f"expected an answer of the module llama_cpp_release, found its answer has no {name}" in refused["msg"]
 
 
 @pytest.mark.parametrize(

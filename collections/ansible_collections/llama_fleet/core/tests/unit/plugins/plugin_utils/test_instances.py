@@ -58,8 +58,8 @@ def test_of_several_all_are_meant_or_the_one_that_is_named() -> None:
 def test_a_name_that_is_none_of_them_stops_all() -> None:
     [sentence] = told({"chat": port(1), "embed": port(2)}, "caht")
     assert sentence == (
-        "llama_server_instance: found 'caht', wanted chat or embed, which are the llama_server_instances; leave it "
-        "out for all of them."
+        "llama_server_instance: expected chat or embed, which are the llama_server_instances, found "
+        "'caht'. Fix: Leave it out for all of them."
     )
     assert told({"chat": port(1)}, "chat") == told({"chat": port(1)}, "default") == []
 
@@ -67,7 +67,7 @@ def test_a_name_that_is_none_of_them_stops_all() -> None:
 def test_where_one_is_wanted_several_are_too_many() -> None:
     assert instances.ambiguous(["one"]) == []
     [problem] = instances.ambiguous(["b", "a"])
-    assert str(problem) == "llama_server_instance: found no name, and several instances, wanted one of a or b."
+    assert str(problem) == "llama_server_instance: expected one of a or b, found no name, and several instances."
 
 
 @pytest.mark.parametrize("entry", [None, {}, {"llama_server_port": "8081", "llama_cpp_jobs": 2}])
@@ -81,45 +81,68 @@ def test_what_an_entry_may_say(entry: typing.Any) -> None:
         (
             {"llama_server_prot": 1},
             (
-                "llama_server_prot of instance a: found a variable that no role has, wanted one by its full name; did "
-                "you mean "
+                "llama_server_prot of instance a: expected one by its full name, found a variable that no role "
+                "has. Fix: Use "
             ),
         ),
         (
             {"port": 1},
             (
-                "port of instance a: found a variable that no role has, wanted one by its full name; did you mean "
-                "llama_server_port."
+                "port of instance a: expected one by its full name, found a variable that no role has. Fix: "
+                "Use llama_server_port."
             ),
         ),
         (
             {"zzzz": 1},
-            "zzzz of instance a: found a variable that no role has, wanted one by its full name; see the reference.",
+            (
+                "zzzz of instance a: expected one by its full name, found a variable that no role has. Fix: "
+                "See the reference."
+            ),
         ),
-        ({"llama_server_port": "x"}, "llama_server_port of instance a: found 'x', wanted a whole number."),
+        ({"llama_server_port": "x"}, "llama_server_port of instance a: expected a whole number, found 'x'."),
         (
             {"llama_server_state": "up"},
-            "llama_server_state of instance a: found 'up', wanted one of started, stopped or absent.",
+            "llama_server_state of instance a: expected one of started, stopped or absent, found 'up'.",
         ),
         (
             {"llama_cpp_backend": "cpu"},
-            "llama_cpp_backend of instance a: found a variable that the play sets from another stage's result, wanted",
+            (
+                "llama_cpp_backend of instance a: expected a variable of the roles that users set, found a "
+                "variable that the play sets from another stage's result."
+            ),
         ),
         (
             {"llama_server_root": "/x"},
             (
-                "llama_server_root of instance a: found a variable that all instances of a host have in common, "
-                "wanted it "
-                "beside"
+                "llama_server_root of instance a: expected it beside the instances, found a variable that all "
+                "instances of a host have in common."
             ),
         ),
         (
             {"llama_server_instance": "b"},
-            "llama_server_instance of instance a: found a variable that all instances of a host have in common",
+            (
+                "llama_server_instance of instance a: expected it beside the instances, found a variable that "
+                "all instances of a host have in common"
+            ),
         ),
-        ({"llama_server_plan_only": True}, "llama_server_plan_only of instance a: found a variable that no role has"),
-        ("port: 1", "instance a: found 'port: 1', wanted variables of the roles by their full names"),
-        ([], "instance a: found '[]', wanted variables of the roles by their full names"),
+        (
+            {"llama_server_plan_only": True},
+            "llama_server_plan_only of instance a: expected one by its full name, found a variable that no role has",
+        ),
+        (
+            "port: 1",
+            (
+                "instance a: expected variables of the roles by their full names, such as llama_server_port: "
+                "8081, found 'port: 1'."
+            ),
+        ),
+        (
+            [],
+            (
+                "instance a: expected variables of the roles by their full names, such as llama_server_port: "
+                "8081, found '[]'."
+            ),
+        ),
     ],
 )
 def test_what_is_wrong_with_an_entry_is_one_sentence(entry: typing.Any, sentence: str) -> None:
@@ -130,7 +153,10 @@ def test_what_is_wrong_with_an_entry_is_one_sentence(entry: typing.Any, sentence
 @pytest.mark.parametrize("name", ["Chat", "a b", "-a", "", "a" * 41, 3.5])
 def test_a_name_that_no_instance_can_have(name: typing.Any) -> None:
     [problem] = told({name: {}})
-    assert problem.startswith(f"llama_server_instances: found the name '{name}', wanted 1 to 40")
+    assert problem.startswith(
+        "llama_server_instances: expected 1 to 40 lower-case letters, digits and hyphens, no hyphen "
+        f"first or last, found the name '{name}'."
+    )
 
 
 def test_a_secret_is_not_shown() -> None:
@@ -151,8 +177,8 @@ def test_a_secret_is_not_shown() -> None:
 )
 def test_two_instances_on_one_port(entries: dict[str, typing.Any], values: dict[str, typing.Any]) -> None:
     [problem] = told(entries, **values)
-    assert problem.startswith("llama_server_port: found ")
-    assert problem.endswith(" for both instances a and b, wanted a port for each; set it in their entries.")
+    assert problem.startswith("llama_server_port: expected a port for each, found ")
+    assert problem.endswith(" for both instances a and b. Fix: Set it in their entries.")
 
 
 @pytest.mark.parametrize(

@@ -34,11 +34,15 @@ def test_a_result_tells_whose_it_is() -> None:
         "turn_of": "chat",
         "plan_only": True,
     }
-    assert overrides.told({"failed": True, "msg": "a: found b."}, "chat")["msg"] == "instance chat: a: found b."
-    assert overrides.told({"failed": True, "msg": "a: found b."}, "")["msg"] == "a: found b."
+    assert (
+        overrides.told({"failed": True, "msg": "a: expected c, found b."}, "chat")["msg"]
+        == "instance chat: a: expected c, found b."
+    )
+    assert overrides.told({"failed": True, "msg": "a: expected c, found b."}, "")["msg"] == "a: expected c, found b."
     assert overrides.told({"msg": "fine"}, "chat")["msg"] == "fine"
     assert (
-        overrides.told({"failed": True, "msg": "instance chat: found b."}, "chat")["msg"] == "instance chat: found b."
+        overrides.told({"failed": True, "msg": "instance chat: expected c, found b."}, "chat")["msg"]
+        == "instance chat: expected c, found b."
     )
     assert "msg" not in overrides.told({"failed": True}, "chat")
 

@@ -18,7 +18,7 @@ def test_a_misspelt_variable_names_the_nearest() -> None:
         "llama_server", ["llama_server_prot", "llama_server_port", "llama_server_result", "other"], SPEC
     )
     assert problem.subject == "llama_server_prot"
-    assert problem.fix == "did you mean llama_server_port"
+    assert problem.fix == "use llama_server_port"
 
 
 @pytest.mark.parametrize("value", [8080, "8080"])
@@ -29,8 +29,8 @@ def test_what_ansible_accepts_is_accepted(value: object) -> None:
 def test_a_wrong_type_and_a_wrong_choice_are_both_told() -> None:
     problems = wrong({"llama_server_port": "abc", "llama_server_runtime": "sysd"}, SPEC)
     assert [str(problem) for problem in problems] == [
-        "llama_server_port: found 'abc', wanted a whole number.",
-        "llama_server_runtime: found 'sysd', wanted one of auto or systemd.",
+        "llama_server_port: expected a whole number, found 'abc'.",
+        "llama_server_runtime: expected one of auto or systemd, found 'sysd'.",
     ]
 
 

@@ -291,7 +291,9 @@ def test_what_was_unpacked_is_accepted_by_name_or_refused_with_the_reason(
         cuda_proof.accept(tmp_path / "cuda", cuda.Wanted(tmp_path), host)
         == "Cuda compilation tools, release 13.0, V13.0.88"
     )
-    with pytest.raises(ProblemError, match=r"CUDA toolkit: found CUDA 13\.0\.88, which does not build for 70"):
+    with pytest.raises(
+        ProblemError, match=r"CUDA toolkit: expected .*, found CUDA 13\.0\.88, which does not build for 70"
+    ):
         cuda_proof.accept(tmp_path / "cuda", cuda.Wanted(tmp_path, architectures=("70-real",)), host)
     add_toolkit(tmp_path / "other", "13.0.88", build="echo error: no >&2; exit 1")
     with pytest.raises(ProblemError, match="cannot build a small program: error: no"):

@@ -83,7 +83,7 @@ def test_alignment_is_the_files_own() -> None:
     unaligned = gguf(
         LLAMA, number("general.alignment", 4096), tensors=[tensor("a"), tensor("b", offset=1024)], data=9999
     )
-    with pytest.raises(ProblemError, match="found the tensor 'b' at 1024 in there"):
+    with pytest.raises(ProblemError, match=r"expected .*, found the tensor 'b' at 1024 in there"):
         Remote(unaligned).header()
 
 
@@ -101,7 +101,7 @@ def test_the_tiny_model(tmp_path: pathlib.Path) -> None:
     assert header.parameters == sum(shape[0] * (shape[1] if len(shape) > 1 else 1) for shape in shapes)
     assert (header.architecture, header.name, header.context_length, header.block_count) == ("llama", "tiny", 512, 2)
     path.write_bytes(path.read_bytes()[:-33])
-    with pytest.raises(ProblemError, match=r"found \d+ of \d+ bytes in .*tiny.gguf, wanted a whole GGUF file"):
+    with pytest.raises(ProblemError, match=r"expected a whole GGUF file.*, found \d+ of \d+ bytes in .*tiny.gguf\."):
         file_header(path)
     with pytest.raises(ProblemError, match=r"which cannot be read \(Is a directory\)"):
         file_header(tmp_path)

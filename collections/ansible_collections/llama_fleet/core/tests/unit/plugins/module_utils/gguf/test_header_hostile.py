@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import itertools
 import random
+import re
 import struct
 import time
 import tracemalloc
@@ -44,29 +45,32 @@ def problem(content: bytes, size: int = 0, zeros: bool = True) -> str:
     return str(caught.value)
 
 
-KIND = "wanted a GGUF file"
-WHOLE = "wanted a whole GGUF file"
+KIND = "expected a GGUF file"
+WHOLE = "expected a whole GGUF file"
 
 
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [
-        (b"", f"an empty file at there, {KIND}"),
-        (b"<!DOCTYPE html>\n<html>", f"an HTML or XML page (a login or error page, perhaps) at there, {KIND}"),
+        (b"", f"{KIND}, found an empty file at there"),
+        (b"<!DOCTYPE html>\n<html>", f"{KIND}, found an HTML or XML page (a login or error page, perhaps) at there"),
         (
             b"version https://git-lfs.github.com/spec/v1\noid sha256:",
-            f"a Git LFS pointer instead of the file it stands for at there, {KIND}",
+            f"{KIND}, found a Git LFS pointer instead of the file it stands for at there",
         ),
-        (b"FUGG\0\0\0\3", f"a big-endian GGUF file, which this host cannot use at there, {KIND}"),
+        (b"FUGG\0\0\0\3", f"{KIND}, found a big-endian GGUF file, which this host cannot use at there"),
         (
             b"GGUF\0\0\0\3" + bytes(64),
-            "a big-endian GGUF file, which this host cannot use, in there, wanted a little-endian one",
+            "expected a little-endian one, found a big-endian GGUF file, which this host cannot use, in there.",
         ),
-        (b"PK\3\4" + bytes(64), f"a file that begins with b'PK\\x03\\x04' at there, {KIND}"),
-        (gguf(LLAMA, version=1), "GGUF version 1 in there, wanted version 2 or 3; take a newer conversion"),
-        (gguf(LLAMA, version=4), "GGUF version 4 in there, wanted version 2 or 3."),
+        (b"PK\3\4" + bytes(64), f"{KIND}, found a file that begins with b'PK\\x03\\x04' at there"),
+        (
+            gguf(LLAMA, version=1),
+            "expected version 2 or 3, found GGUF version 1 in there. Fix: Take a newer conversion",
+        ),
+        (gguf(LLAMA, version=4), "expected version 2 or 3, found GGUF version 4 in there."),
         (gguf(LLAMA, version=0), "GGUF version 0"),
-        (b"GGUF\3\0", f"a header that goes on at byte 8 of 6 in there, {WHOLE}"),
+        (b"GGUF\3\0", f"{WHOLE}, found a header that goes on at byte 8 of 6 in there"),
         (gguf(LLAMA)[:-3], "a header that goes on at byte 69 of 66"),
         (gguf(LLAMA, counts=(0, 1 << 60)), f"0 tensors and {1 << 60} keys claimed"),
         (gguf(LLAMA, counts=((1 << 64) - 1, 1)), f"{(1 << 64) - 1} tensors and 1 keys claimed"),
@@ -95,7 +99,7 @@ WHOLE = "wanted a whole GGUF file"
             gguf(LLAMA, array("k", TEXT, 2, text("a") + struct.pack("<Q", 1 << 63))),
             f"goes on at byte {(1 << 63) + 111} of 111",
         ),
-        (gguf(number("k", 1)), "no 'general.architecture' in there, wanted a model"),
+        (gguf(number("k", 1)), "expected a model, found no 'general.architecture' in there."),
         (gguf(pair("general.architecture", TEXT, text(""))), "no 'general.architecture'"),
         (gguf(number("general.architecture", 1)), "the key 'general.architecture' that is no text"),
         (
@@ -111,7 +115,7 @@ WHOLE = "wanted a whole GGUF file"
             "the key 'llama.embedding_length' that is no count",
         ),
         (gguf(LLAMA, number("split.no", 3), number("split.count", 3)), "shard 4 of 3 in there"),
-        (gguf(LLAMA, number("general.alignment", 0)), "the alignment 0 in there, wanted a power of two"),
+        (gguf(LLAMA, number("general.alignment", 0)), "expected a power of two, found the alignment 0 in there."),
         (gguf(LLAMA, number("general.alignment", 48)), "the alignment 48"),
         (gguf(LLAMA, pair("general.alignment", U64, bytes(8))), "the alignment None"),
         (gguf(LLAMA, tensors=[tensor("a"), tensor("a", offset=1024)], data=2048), "the tensor 'a' twice"),
@@ -137,7 +141,7 @@ WHOLE = "wanted a whole GGUF file"
         ),
         (
             gguf(LLAMA, tensors=[tensor("a", (1 << 40,))], data=4096),
-            f"4224 of {(1 << 42) + 128} bytes in there, {WHOLE}",
+            f"{WHOLE}, found 4224 of {(1 << 42) + 128} bytes in there",
         ),
         (gguf(LLAMA, tensors=[tensor("a")]).rstrip(b"\0"), "goes on at byte"),
     ],
@@ -145,16 +149,16 @@ WHOLE = "wanted a whole GGUF file"
 )
 def test_what_is_not_sane_is_told(content: bytes, sentence: str) -> None:
     message = problem(content)
-    assert message.startswith("gguf_model_source: found ")
+    assert re.match("gguf_model_source: expected .+, found .+", message, re.DOTALL)
     assert sentence in message
 
 
 def test_an_answer_of_another_length_is_told() -> None:
     content = gguf(LLAMA)
     assert problem(content[:-1], len(content), zeros=False).startswith(
-        "gguf_model_source: found 68 bytes instead of 69 from byte 0 on in there"
+        "gguf_model_source: expected a whole GGUF file, found 68 bytes instead of 69 from byte 0 on in there"
     )
-    assert "found an HTML or XML page (a login or error page, perhaps) at there" in problem(
+    assert "expected a GGUF file, found an HTML or XML page (a login or error page, perhaps) at there" in problem(
         b"<html>", 1 << 30, zeros=False
     )
     with pytest.raises(ProblemError, match="73 bytes instead of 69"):
@@ -269,7 +273,7 @@ def test_ten_thousand_mutated_and_random_headers(tmp_path: pathlib.Path) -> None
             Remote(content + bytes(max(0, min(size, 1 << 16) - len(content))), size, zeros=False).header()
             outcomes["header"] += 1
         except ProblemError as error:
-            assert str(error).startswith("gguf_model_source: found ")
+            assert re.match("gguf_model_source: expected .+, found .+", str(error), re.DOTALL)
             outcomes["problem"] += 1
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()

@@ -38,10 +38,13 @@ def test_its_own_folder_goes_first() -> None:
 @pytest.mark.parametrize(
     ("names", "said"),
     [
-        ([], "gguf_model_mmproj: found no projector in the listing, wanted"),
+        ([], "gguf_model_mmproj: expected a repository with an mmproj file, found no projector in the listing."),
         (
             ["x/mmproj-F16.gguf"],
-            "found no projector in the listing beside 'a-Q8_0.gguf' (there is x/mmproj-F16.gguf (7.0 MB))",
+            (
+                "expected a repository with an mmproj file, found no projector in the listing beside "
+                "'a-Q8_0.gguf' (there is x/mmproj-F16.gguf (7.0 MB))"
+            ),
         ),
         (
             ["mmproj-b-F16.gguf", "mmproj-c-F16.gguf"],

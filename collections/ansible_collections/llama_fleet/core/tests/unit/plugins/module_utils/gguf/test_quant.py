@@ -151,7 +151,8 @@ def test_incomplete_shards() -> None:
 def test_incomplete_shards_beside_others() -> None:
     said = refused("Q8_0", "a-Q8_0-00001-of-00002.gguf", "a-Q4_K_M.gguf", "a-F16-00001-of-00002.gguf")
     assert said.endswith(
-        "without a-Q8_0-00002-of-00002.gguf, wanted all of them, or one of: Q4_K_M (a-Q4_K_M.gguf, 0.0 MB)."
+        "expected all of them, or one of: Q4_K_M (a-Q4_K_M.gguf, 0.0 MB), found 1 of 2 shards of Q8_0 "
+        "in 'o/r', without a-Q8_0-00002-of-00002.gguf."
     )
 
 
@@ -225,8 +226,8 @@ def test_every_label_is_told_from_every_other(wanted: str, style: str) -> None:
 def test_no_such_quant_lists_what_there_is_with_sizes() -> None:
     said = refused("Q5_K_M", "Foo-Q4_K_M.gguf", "Foo-Q8_0.gguf", "mmproj-F16.gguf")
     assert said == (
-        "gguf_model_quant: found 'Q5_K_M', which is not in 'o/r', wanted one of: Q4_K_M (Foo-Q4_K_M.gguf, 0.0 MB), "
-        "Q8_0 (Foo-Q8_0.gguf, 0.0 MB)."
+        "gguf_model_quant: expected one of: Q4_K_M (Foo-Q4_K_M.gguf, 0.0 MB), Q8_0 (Foo-Q8_0.gguf, 0.0 "
+        "MB), found 'Q5_K_M', which is not in 'o/r'."
     )
 
 
@@ -240,7 +241,7 @@ def test_parts_of_a_label_match_nothing(wanted: str) -> None:
 def test_two_models_of_one_quant() -> None:
     said = refused("Q8_0", "a-Q8_0.gguf", "b-Q8_0.gguf")
     assert "2 models of 'o/r' that could be meant" in said
-    assert "give its path there instead of a quant: 'a-Q8_0.gguf'" in said
+    assert "Give its path there instead of a quant: 'a-Q8_0.gguf'" in said
 
 
 def test_no_default() -> None:

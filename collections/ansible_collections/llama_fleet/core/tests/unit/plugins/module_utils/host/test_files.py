@@ -133,7 +133,7 @@ def test_too_little_space_names_the_variable(tmp_path: pathlib.Path) -> None:
 
 def test_a_folder_that_cannot_be_written_is_a_problem(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "access", lambda *_arguments: False)
-    with pytest.raises(ProblemError, match=r"gguf_model_root: found .* cannot write"):
+    with pytest.raises(ProblemError, match=r"gguf_model_root: expected .*, found .* cannot write"):
         files.require_writable(tmp_path / "x", "gguf_model_root")
 
 

@@ -53,7 +53,7 @@ def test_one_on_the_host_with_another_sum_is_not_used(tmp_path: pathlib.Path, fe
     path = tmp_path / "llama.cpp.tar.gz"
     path.write_bytes(WRONG)
     with pytest.raises(
-        ProblemError, match=f"sha256 {hashlib.sha256(WRONG).hexdigest()} of {path}, wanted sha256 {SUM}"
+        ProblemError, match=f"expected sha256 {SUM}, found sha256 {hashlib.sha256(WRONG).hexdigest()} of {path}"
     ):
         obtained(str(path), tmp_path / "root")
     path.write_bytes(RIGHT)

@@ -160,32 +160,47 @@ CMAKES = (
         ("CUDAToolkit_ROOT", ""),
         ("OPENSSL_ROOT_DIR", ""),
         ("BLA_VENDOR", ""),
-        ("LLAMA_OF_DIR", "LLAMA_OF_DIR, which this source does not know"),
+        ("LLAMA_OF_DIR", "expected an option of it, found LLAMA_OF_DIR, which this source does not know"),
         ("GGML_CUDA_DEPTH", ""),
         (
             "GGML_CUDA_FQ",
             (
-                "GGML_CUDA_FQ, which this source does not know, wanted an option of it; the nearest are GGML_CUDA_FA; "
-                "correct it"
+                "expected an option of it; the nearest are GGML_CUDA_FA, found GGML_CUDA_FQ, which this source "
+                "does not know. Fix: Correct it"
             ),
         ),
         (
             "ggml_lto",
-            "ggml_lto, which this source does not know, wanted an option of it; the nearest are GGML_LTO; correct it",
+            (
+                "expected an option of it; the nearest are GGML_LTO, found ggml_lto, which this source does "
+                "not know. Fix: Correct it"
+            ),
         ),
         (
             "OF_NO_KIND",
-            "OF_NO_KIND, which this source does not know, wanted an option of it; correct it, or leave it out.",
+            (
+                "expected an option of it, found OF_NO_KIND, which this source does not know. Fix: Correct it, "
+                "or leave it out."
+            ),
         ),
-        ("CMAKE_CXX_FLAGZ", "CMAKE_CXX_FLAGZ, which this source does not know"),
-        ("CMAKE_CXX_FLAGS_REALEASE", "CMAKE_CXX_FLAGS_REALEASE, which this source does not know"),
-        ("LLAMA_CURL", "LLAMA_CURL, which this source ignores, wanted options that it still has; leave it out."),
+        (
+            "CMAKE_CXX_FLAGZ",
+            ("expected an option of it, found CMAKE_CXX_FLAGZ, which this source does not know"),
+        ),
+        (
+            "CMAKE_CXX_FLAGS_REALEASE",
+            "expected an option of it, found CMAKE_CXX_FLAGS_REALEASE, which this source does not know",
+        ),
+        (
+            "LLAMA_CURL",
+            "expected options that it still has, found LLAMA_CURL, which this source ignores. Fix: Leave it out.",
+        ),
     ],
 )
 def test_options_that_come_to_nothing(name: str, told: str) -> None:
     found = [str(problem) for problem in unknown_options(CONFIGURED, [name], CACHED, SCRIPTS, CMAKES)]
     assert len(found) == bool(told)
-    assert all(text.startswith(f"llama_cpp_cmake_options: found {told}") for text in found)
+    assert all(text.startswith(f"llama_cpp_cmake_options: {told}") for text in found)
 
 
 def test_our_own_options_are_never_an_error() -> None:

@@ -127,7 +127,10 @@ def test_never_is_an_error_without_one_and_asks_nobody(place: Place, source: str
     runner = Repository()
     with pytest.raises(
         ProblemError,
-        match=r"^llama_cpp_update: found never, and no good release of .* wanted one that is there; set it to missing",
+        match=(
+            r"^llama_cpp_update: expected one that is there, found never, and no good release of .* Fix: "
+            r"Set it to missing"
+        ),
     ) as caught:
         llama_cpp_plan.make_plan(place.request(source, update="never"), runner)
     assert str(place.root) in str(caught.value)

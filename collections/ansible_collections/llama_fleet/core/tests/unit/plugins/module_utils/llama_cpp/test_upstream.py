@@ -73,24 +73,59 @@ def test_what_is_fetched(backend: str, machine: str, driver: str, names: list[st
 @pytest.mark.parametrize(
     ("upstream", "backend", "machine", "driver", "c_library", "messages"),
     [
-        (PINNED, "cpu", "ppc64le", "", NEW, ["upstream binaries for ppc64le, wanted x86_64 or aarch64"]),
-        (PINNED, "cpu", "x86_64", "", "glibc 2.34", ["C library: found glibc 2.34, wanted glibc 2.35 or newer"]),
-        (PINNED, "cpu", "x86_64", "", "glibc 2.9", ["found glibc 2.9, wanted glibc 2.35"]),
-        (PINNED, "cpu", "aarch64", "", "glibc 2.36", ["found glibc 2.36, wanted glibc 2.39"]),
-        (PINNED, "cuda", "x86_64", "580.65", "glibc 2.36", ["found glibc 2.36, wanted glibc 2.39"]),
-        (PINNED, "cpu", "x86_64", "", "another than glibc", ["found another than glibc"]),
+        (PINNED, "cpu", "ppc64le", "", NEW, ["expected x86_64 or aarch64, found upstream binaries for ppc64le."]),
+        (
+            PINNED,
+            "cpu",
+            "x86_64",
+            "",
+            "glibc 2.34",
+            ["C library: expected glibc 2.35 or newer for the published binaries of b11434, found glibc 2.34."],
+        ),
+        (
+            PINNED,
+            "cpu",
+            "x86_64",
+            "",
+            "glibc 2.9",
+            ["expected glibc 2.35 or newer for the published binaries of b11434, found glibc 2.9."],
+        ),
+        (
+            PINNED,
+            "cpu",
+            "aarch64",
+            "",
+            "glibc 2.36",
+            ["expected glibc 2.39 or newer for the published binaries of b11434, found glibc 2.36."],
+        ),
+        (
+            PINNED,
+            "cuda",
+            "x86_64",
+            "580.65",
+            "glibc 2.36",
+            ["expected glibc 2.39 or newer for the published binaries of b11434, found glibc 2.36."],
+        ),
+        (
+            PINNED,
+            "cpu",
+            "x86_64",
+            "",
+            "another than glibc",
+            ["expected glibc 2.35 or newer for the published binaries of b11434, found another than glibc"],
+        ),
         (
             PINNED,
             "cuda",
             "x86_64",
             "470.1",
             NEW,
-            ["NVIDIA driver: found version 470.1, wanted 525 or newer for CUDA 12.8"],
+            ["NVIDIA driver: expected 525 or newer for CUDA 12.8, found version 470.1."],
         ),
-        (PINNED, "cuda", "x86_64", "524.99", NEW, ["found version 524.99, wanted 525 or newer"]),
+        (PINNED, "cuda", "x86_64", "524.99", NEW, ["expected 525 or newer for CUDA 12.8, found version 524.99."]),
         (PINNED, "cuda", "x86_64", "525", NEW, []),
         (PINNED, "cuda", "aarch64", "580", NEW, []),
-        (PINNED, "cuda", "aarch64", "575.1", NEW, ["found version 575.1, wanted 580 or newer for CUDA 13.4"]),
+        (PINNED, "cuda", "aarch64", "575.1", NEW, ["expected 580 or newer for CUDA 13.4, found version 575.1."]),
         (
             Upstream("b1", SUM),
             "cuda",
@@ -111,7 +146,9 @@ def test_what_is_known_before_anything_is_fetched(
 
 def test_the_c_library_is_that_of_this_host(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(llama_cpp_upstream, "libc", lambda: "glibc 2.17")
-    assert "found glibc 2.17" in str(problems(PINNED, "cpu", "x86_64", "")[0])
+    assert "expected glibc 2.35 or newer for the published binaries of b11434, found glibc 2.17" in str(
+        problems(PINNED, "cpu", "x86_64", "")[0]
+    )
 
 
 class Quiet(http.server.SimpleHTTPRequestHandler):
@@ -207,7 +244,11 @@ def test_cuda_comes_with_its_libraries_and_is_fetched_once(tmp_path: pathlib.Pat
 @pytest.mark.parametrize(
     ("published", "pinned", "message"),
     [
-        ("llama-b11434-bin-ubuntu-x64.tar.gz", "0" * 64, "wanted sha256 0000"),
+        (
+            "llama-b11434-bin-ubuntu-x64.tar.gz",
+            "0" * 64,
+            "expected sha256 0{64}, found sha256 [0-9a-f]{64} of",
+        ),
         ("another.tar.gz", "", "HTTP status 404 from .*/b11434/llama-b11434-bin-ubuntu-x64.tar.gz"),
     ],
 )
@@ -230,6 +271,6 @@ def test_an_archive_of_something_else(tmp_path: pathlib.Path, url: str) -> None:
 
 
 def test_nothing_is_fetched_for_a_host_that_cannot_run_it(tmp_path: pathlib.Path, url: str) -> None:
-    with pytest.raises(ProblemError, match=r"NVIDIA driver: found version 470\.1"):
+    with pytest.raises(ProblemError, match=r"NVIDIA driver: expected .*, found version 470\.1"):
         obtain(PINNED, "cuda", "x86_64", "470.1", tmp_path / "root", tmp_path / "staged", Progress(), url)
     assert Quiet.asked == []

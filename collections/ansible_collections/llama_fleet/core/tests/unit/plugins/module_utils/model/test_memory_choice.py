@@ -140,7 +140,7 @@ def test_memory_of_the_host_is_within_its_cgroups(tmp_path: pathlib.Path, files:
 
 
 def test_memory_that_is_not_known_is_told(tmp_path: pathlib.Path) -> None:
-    assert "memory: found no MemAvailable in /proc/meminfo" in problem(
+    assert "memory: expected the host's free memory, found no MemAvailable in /proc/meminfo" in problem(
         lambda: memory_plan.memory_available(FakeRunner(), None, tmp_path)
     )
 
@@ -200,9 +200,9 @@ def test_incomplete_models_and_drafts_are_no_candidates() -> None:
 def test_where_none_fits_every_candidate_is_told() -> None:
     message = problem(lambda: choose_fitting(QUANTS, 3100, Planner(), "o/r"))
     assert message == (
-        "gguf_model_quant: found no model in o/r that fits into 3100 MiB of which 1024 are to stay free "
-        "(F16: files of 16000 MiB; Q8_0: files of 8000 MiB; Q4_K_M: files of 4000 MiB; Q2_K: 2200 MiB), wanted one "
-        "that fits; "
-        "take a smaller model, a shorter context or fewer slots, or name a quant to have it whether it fits or not."
+        "gguf_model_quant: expected one that fits, found no model in o/r that fits into 3100 MiB of "
+        "which 1024 are to stay free (F16: files of 16000 MiB; Q8_0: files of 8000 MiB; Q4_K_M: files "
+        "of 4000 MiB; Q2_K: 2200 MiB). Fix: Take a smaller model, a shorter context or fewer slots, or "
+        "name a quant to have it whether it fits or not."
     )
     assert "(none at all)" in problem(lambda: choose_fitting([], 3100, Planner(), "o/r"))

@@ -154,7 +154,7 @@ def test_no_device(fake: FakeGpuHost) -> None:
     )
     assert nvidia.refusal("auto", nvidia.judged("auto", seen)) == ""
     refusal = nvidia.refusal("required", nvidia.judged("required", seen))
-    assert refusal.startswith("nvidia_driver_gpu: found no NVIDIA device on the PCI bus, wanted an NVIDIA GPU; ")
+    assert refusal.startswith("nvidia_driver_gpu: expected an NVIDIA GPU, found no NVIDIA device on the PCI bus.")
 
 
 @pytest.mark.parametrize("pci_class", ["0x040300", "0x0c0330", "0x068000"], ids=["audio", "usb", "nvswitch"])

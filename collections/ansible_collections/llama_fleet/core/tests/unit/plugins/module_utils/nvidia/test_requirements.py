@@ -74,7 +74,7 @@ def test_arguments_that_make_no_sense_are_told_together() -> None:
         "nvidia_driver_min_free_memory",
         "nvidia_driver_gpus",
     ]
-    assert "found 0, H100, wanted UUIDs of GPUs or MIG devices, or one number of GPUs" in str(caught.value)
+    assert "expected UUIDs of GPUs or MIG devices, or one number of GPUs, found 0, H100." in str(caught.value)
 
 
 def test_all_is_as_it_is_asked_for() -> None:

@@ -52,8 +52,8 @@ def refused(archive: pathlib.Path, reason: str) -> None:
     with pytest.raises(
         ProblemError,
         match=(
-            rf"^packed release: found {re.escape(str(archive))} with .*{re.escape(reason)}.*, wanted an archive as "
-            rf"llama-fleet packs them; do not trust it"
+            "^packed release: expected an archive as llama-fleet packs them, found "
+            f"{re.escape(str(archive))} with .*{re.escape(reason)}.* Fix: Do not trust it"
         ),
     ):
         unpack(archive)
@@ -219,7 +219,7 @@ def test_an_archive_that_breaks_off_or_is_damaged_anywhere(tmp_path: pathlib.Pat
 
 def test_more_than_the_disk_takes(tmp_path: pathlib.Path) -> None:
     archive = write_archive(tmp_path / "x.tar.zst", {**GOOD_MANIFEST, "sizes": {"bin/a": 10**18, "bin/b": 600}}, *GOOD)
-    with pytest.raises(ProblemError, match=r"^disk space: found"):
+    with pytest.raises(ProblemError, match=r"^disk space: expected .+, found"):
         unpack(archive)
     assert not (tmp_path / "outside" / "releases" / "staged").exists()
 
@@ -228,7 +228,7 @@ def test_a_folder_that_is_in_use_stays(tmp_path: pathlib.Path) -> None:
     archive = write_archive(tmp_path / "x.tar.zst", GOOD_MANIFEST, *GOOD)
     unpack(archive)
     with pytest.raises(
-        ProblemError, match=r"^packed release: found .*/staged, which is not empty, wanted an empty folder"
+        ProblemError, match=r"^packed release: expected an empty folder.*, found .*/staged, which is not empty\."
     ):
         unpack(archive)
     assert (tmp_path / "outside" / "releases" / "staged" / "bin" / "a").read_bytes() == A
@@ -237,7 +237,9 @@ def test_a_folder_that_is_in_use_stays(tmp_path: pathlib.Path) -> None:
 def test_what_cannot_be_written(tmp_path: pathlib.Path) -> None:
     archive = write_archive(tmp_path / "x.tar.zst", GOOD_MANIFEST, *GOOD)
     (tmp_path / "outside").write_text("a file", encoding="utf-8")
-    with pytest.raises(ProblemError, match=r"^packed release: found .*x.tar.zst, which cannot be unpacked \("):
+    with pytest.raises(
+        ProblemError, match=r"^packed release: expected .*, found .*x.tar.zst, which cannot be unpacked \("
+    ):
         unpack(archive)
 
 

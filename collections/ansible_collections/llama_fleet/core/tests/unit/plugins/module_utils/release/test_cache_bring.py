@@ -105,11 +105,11 @@ def test_an_archive_that_is_not_the_one_listed(
     site: Site, tmp_path: pathlib.Path, kind: str, damage: typing.Callable[[Site], None], trusting: bool
 ) -> None:
     damage(site)
-    sums = rf"found sha256 [0-9a-f]{{64}} of .*{NAME}.tar.zst, wanted sha256"
+    sums = rf"expected sha256 .*, found sha256 [0-9a-f]{{64}} of .*{NAME}.tar.zst"
     gone = (
-        rf"found HTTP status 404 from {site.url}/{NAME}.tar.zst"
+        f"expected .*, found HTTP status 404 from {site.url}/{NAME}.tar.zst"
         if kind == "url"
-        else rf"found {site.folder}/{NAME}.tar.zst, which cannot be read or copied"
+        else (f"expected .*, found {site.folder}/{NAME}.tar.zst, which cannot be read or copied")
     )
     with pytest.raises(ProblemError, match=f"^llama_cpp_cache: {gone if damage is remove else sums}"):
         bring(site, kind, tmp_path / "here", *([site.builder] if trusting else []))
@@ -124,7 +124,10 @@ def test_changed_bytes_with_a_changed_sum_are_not_trusted(site: Site, tmp_path: 
     files.write_json(site.folder / "index.json", index)
     for kind in ("url", "folder"):
         with pytest.raises(
-            ProblemError, match=rf"^llama_cpp_cache: found {NAME}.tar.zst, whose signature by the builder does not hold"
+            ProblemError,
+            match=(
+                f"^llama_cpp_cache: expected .*, found {NAME}.tar.zst, whose signature by the builder does not hold"
+            ),
         ):
             bring(site, kind, tmp_path / "here", site.builder)
         assert list((tmp_path / "here").iterdir()) == []
@@ -132,17 +135,21 @@ def test_changed_bytes_with_a_changed_sum_are_not_trusted(site: Site, tmp_path: 
 
 @pytest.mark.parametrize("kind", ["url", "folder"])
 def test_who_is_not_trusted_sends_nothing(site: Site, tmp_path: pathlib.Path, kind: str) -> None:
-    with pytest.raises(ProblemError, match=r"^llama_cpp_cache: found .*\.sig, which is by ssh-ed25519 SHA256:"):
+    with pytest.raises(
+        ProblemError, match=r"^llama_cpp_cache: expected .*, found .*\.sig, which is by ssh-ed25519 SHA256:"
+    ):
         bring(site, kind, tmp_path / "here", site.other)
     assert f"/{site.folder.name}/{NAME}.tar.zst" not in Handler.asked
     (site.folder / f"{NAME}.tar.zst.sig").unlink()
-    with pytest.raises(ProblemError, match=r"^llama_cpp_cache: found .*\.sig, which is not there or no signature"):
+    with pytest.raises(
+        ProblemError, match=r"^llama_cpp_cache: expected .*, found .*\.sig, which is not there or no signature"
+    ):
         bring(site, kind, tmp_path / "here", site.builder)
     Handler.asked.clear()
     unsigned = find(site.location(kind), fingerprint=NEW)
     assert unsigned
     with pytest.raises(
-        ProblemError, match=rf"^llama_cpp_cache: found {unsigned.reference}, which is not signed, wanted"
+        ProblemError, match=rf"^llama_cpp_cache: expected .*, found {unsigned.reference}, which is not signed\."
     ):
         start(release_cache.bring(unsigned, tmp_path / "here", [site.builder], Progress(), run))
     assert len(Handler.asked) <= 1
@@ -153,7 +160,7 @@ def test_a_signer_that_is_no_key_is_told_before_anything_is_read(site: Site, tmp
     cached = find(site.url)
     assert cached
     Handler.asked.clear()
-    with pytest.raises(ProblemError, match=r"^llama_cpp_trusted_signers: found 'nobody'"):
+    with pytest.raises(ProblemError, match=r"^llama_cpp_trusted_signers: expected .*, found 'nobody'"):
         start(release_cache.bring(cached, tmp_path, ["nobody"], Progress(), run))
     assert Handler.asked == []
 
@@ -162,7 +169,7 @@ def test_nothing_is_fetched_that_could_not_be_verified(site: Site, tmp_path: pat
     cached = find(site.url)
     assert cached
     Handler.asked.clear()
-    with pytest.raises(ProblemError, match=r"^ssh-keygen: found no such program"):
+    with pytest.raises(ProblemError, match=r"^ssh-keygen: expected .*, found no such program"):
         start(release_cache.bring(cached, tmp_path, [site.builder], Progress(), FakeRunner(Result(1, "", ""))))
     assert Handler.asked == []
 
@@ -203,7 +210,9 @@ def test_a_path_needs_no_sum(site: Site, tmp_path: pathlib.Path) -> None:
     path = site.folder / f"{NAME}.tar.zst"
     with release_cache.obtain(str(path), "", tmp_path, [], Progress(), run, "llama_cpp_source") as archive:
         assert archive.read() == path.read_bytes()
-    with pytest.raises(ProblemError, match=r"^llama_cpp_source: found .*/none.tar.zst, which cannot be read or copied"):
+    with pytest.raises(
+        ProblemError, match=r"^llama_cpp_source: expected .*, found .*/none.tar.zst, which cannot be read or copied"
+    ):
         start(
             release_cache.obtain(str(tmp_path / "none.tar.zst"), "", tmp_path, [], Progress(), run, "llama_cpp_source")
         )

@@ -85,7 +85,8 @@ def test_what_is_no_folder_is_told(tmp_path: pathlib.Path) -> None:
     with pytest.raises(ProblemError) as caught:
         releases(tmp_path, "root")
     assert str(caught.value).startswith(
-        f"root: found {tmp_path}/releases, which cannot be read (Not a directory), wanted "
+        f"root: expected a folder that this user can read, found {tmp_path}/releases, which cannot be "
+        "read (Not a directory)."
     )
 
 

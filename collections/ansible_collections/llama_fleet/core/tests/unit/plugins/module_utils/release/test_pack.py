@@ -254,7 +254,8 @@ def test_an_index_of_somebody_else_stays(host: Host, text: str, found: str) -> N
     (host.folder / "index.json").write_text(text, encoding="utf-8")
     for call in (host.plan, host.pack):
         with pytest.raises(
-            ProblemError, match=f"^llama_cpp_pack_to: found .*/packed/index.json with {re.escape(found)}, wanted"
+            ProblemError,
+            match=f"^llama_cpp_pack_to: expected .*, found .*/packed/index.json with {re.escape(found)}\\.",
         ):
             call()
     assert host.names() == ["index.json"]
@@ -270,7 +271,7 @@ def test_a_damaged_release_is_not_packed(host: Host, damage: str) -> None:
         program.unlink()
     else:
         program.write_bytes(program.read_bytes()[:-1] + (b"?" if damage == "bytes" else b""))
-    with pytest.raises(ProblemError, match=r"^release: found .*, wanted a whole release"):
+    with pytest.raises(ProblemError, match=r"^release: expected a whole release.*, found .*"):
         host.pack()
     assert not host.folder.exists() or host.names() == [".lock"]
 
@@ -278,7 +279,7 @@ def test_a_damaged_release_is_not_packed(host: Host, damage: str) -> None:
 def test_names_that_would_lead_elsewhere(host: Host) -> None:
     manifest = files.read_json(host.release / "manifest.json", Plain()) or {}
     files.write_json(host.release / "manifest.json", {**manifest, "build": "../b77"})
-    with pytest.raises(ProblemError, match=r"^release: found"):
+    with pytest.raises(ProblemError, match=r"^release: expected .+, found"):
         host.plan()
 
 
@@ -292,8 +293,11 @@ def test_a_folder_that_takes_nothing(host: Host, monkeypatch: pytest.MonkeyPatch
         monkeypatch.setattr(release_pack, "locked", lambda *_arguments: os.stat("/nonexistent"))
     else:
         monkeypatch.setattr(release_archive.HashingFile, "_file", Full(), raising=False)
-    told = {"full": "disk space: found no space left", "not ours": "llama_cpp_pack_to: found .*, which this user"}
-    with pytest.raises(ProblemError, match=f"^{told.get(place, 'llama_cpp_pack_to: found')}"):
+    told = {
+        "full": "disk space: expected .*, found no space left",
+        "not ours": "llama_cpp_pack_to: expected .*, found .*, which this user",
+    }
+    with pytest.raises(ProblemError, match=f"^{told.get(place, 'llama_cpp_pack_to: expected .*, found')}"):
         host.pack()
     assert not host.folder.is_dir() or host.names() == [".lock"]
 
@@ -316,10 +320,10 @@ def test_a_key_that_cannot_sign_leaves_the_folder_as_it_was(host: Host) -> None:
     before = {path: path.read_bytes() for path in host.folder.iterdir()}
     locked = host.root / "locked"
     make_key(locked, passphrase="hidden")
-    with pytest.raises(ProblemError, match=r"^llama_cpp_signing_key: found"):
+    with pytest.raises(ProblemError, match=r"^llama_cpp_signing_key: expected .+, found"):
         host.pack(locked)
     assert {path: path.read_bytes() for path in host.folder.iterdir()} == before
-    with pytest.raises(ProblemError, match=r"^llama_cpp_signing_key: found"):
+    with pytest.raises(ProblemError, match=r"^llama_cpp_signing_key: expected .+, found"):
         host.plan(host.root / "none")
 
 

@@ -159,5 +159,6 @@ def test_what_cannot_be_removed_is_told(
     with pytest.raises(ProblemError) as caught:
         remove(five[4:], tmp_path)
     assert str(caught.value).startswith(
-        f"llama_cpp_root: found {five[4]}, which cannot be removed (Operation not permitted), wanted "
+        f"llama_cpp_root: expected a release that can be, found {five[4]}, which cannot be removed "
+        "(Operation not permitted)."
     )

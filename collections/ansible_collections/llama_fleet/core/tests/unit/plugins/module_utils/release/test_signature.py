@@ -79,8 +79,8 @@ def test_changed_bytes(archive: pathlib.Path, keys: Keys) -> None:
     with pytest.raises(
         ProblemError,
         match=(
-            r"^llama_cpp_cache: found .*b77.tar.zst, whose signature by the builder does not hold \('.*incorrect "
-            r"signature'\)"
+            "^llama_cpp_cache: expected .*, found .*b77.tar.zst, whose signature by the builder does not "
+            r"hold \('.*incorrect signature'\)"
         ),
     ):
         release_signature.verify(archive, signature, [keys.builder], run, SUBJECT)
@@ -89,7 +89,8 @@ def test_changed_bytes(archive: pathlib.Path, keys: Keys) -> None:
 def test_somebody_else(archive: pathlib.Path, keys: Keys) -> None:
     signature = signed(archive, keys.folder / "other")
     with pytest.raises(
-        ProblemError, match=r"^llama_cpp_cache: found .*b77.tar.zst.sig, which is by ssh-ed25519 SHA256:\S+, wanted"
+        ProblemError,
+        match=r"^llama_cpp_cache: expected .*, found .*b77.tar.zst.sig, which is by ssh-ed25519 SHA256:\S+\.",
     ) as raised:
         release_signature.verify(archive, signature, [keys.builder], run, SUBJECT)
     assert keys.other.split()[1] not in str(raised.value)
@@ -126,7 +127,7 @@ def test_no_signature(archive: pathlib.Path, keys: Keys, text: str | None) -> No
     if text is not None:
         signature.write_text(text, encoding="utf-8")
     with pytest.raises(
-        ProblemError, match=r"^llama_cpp_cache: found sig, which is not there or no signature of SSH, wanted"
+        ProblemError, match=r"^llama_cpp_cache: expected .*, found sig, which is not there or no signature of SSH\."
     ):
         release_signature.verify(archive, signature, [keys.builder], run, SUBJECT)
 
@@ -149,7 +150,10 @@ def test_no_bytes_are_trusted_without_ssh_keygen(archive: pathlib.Path, keys: Ke
     ):
         with pytest.raises(
             ProblemError,
-            match=r"^ssh-keygen: found no such program on the host, .*; install openssh-client or openssh-clients\.$",
+            match=(
+                "^ssh-keygen: expected .*, found no such program on the host. Fix: Install openssh-client "
+                r"or openssh-clients\.$"
+            ),
         ):
             call()
 
@@ -175,7 +179,7 @@ def test_lines_that_are_no_public_keys(archive: pathlib.Path, keys: Keys, line: 
     assert [problem.subject for problem in release_signature.signer_problems([keys.other, wrong])] == [
         "llama_cpp_trusted_signers"
     ]
-    with pytest.raises(ProblemError, match=r"^llama_cpp_trusted_signers: found"):
+    with pytest.raises(ProblemError, match=r"^llama_cpp_trusted_signers: expected .+, found"):
         release_signature.verify(archive, signed(archive, keys.folder / "builder"), [keys.builder, wrong], run, SUBJECT)
 
 
@@ -197,8 +201,8 @@ def test_a_key_with_a_passphrase_tells_its_public_half_but_does_not_sign(
     with pytest.raises(
         ProblemError,
         match=(
-            r"^llama_cpp_signing_key: found .*/key, with which ssh-keygen signs nothing \('Load key .*incorrect "
-            r"passphrase"
+            "^llama_cpp_signing_key: expected .*, found .*/key, with which ssh-keygen signs nothing "
+            r"\('Load key .*incorrect passphrase"
         ),
     ):
         release_signature.sign(archive, tmp_path / "key", run)
@@ -214,7 +218,9 @@ def test_keys_that_cannot_sign(tmp_path: pathlib.Path, archive: pathlib.Path, ke
     for key in (opened, garbage, tmp_path / "none"):
         with pytest.raises(
             ProblemError,
-            match=f"^llama_cpp_signing_key: found {re.escape(str(key))}, with which ssh-keygen signs nothing",
+            match=(
+                f"^llama_cpp_signing_key: expected .*, found {re.escape(str(key))}, with which ssh-keygen signs nothing"
+            ),
         ) as raised:
             release_signature.sign(archive, key, run)
         said.append(str(raised.value))
@@ -223,7 +229,7 @@ def test_keys_that_cannot_sign(tmp_path: pathlib.Path, archive: pathlib.Path, ke
     assert [secret for secret in secrets if any(secret in line for line in said)] == []
     assert release_signature.public_key(garbage) == ""
     with pytest.raises(
-        ProblemError, match=r"^llama_cpp_signing_key: found .*/none, which cannot be read \(No such file"
+        ProblemError, match=r"^llama_cpp_signing_key: expected .*, found .*/none, which cannot be read \(No such file"
     ):
         release_signature.public_key(tmp_path / "none")
 

@@ -92,7 +92,9 @@ def test_what_cannot_be_read_is_not_overlooked(tmp_path: pathlib.Path, text: str
     path = write(tmp_path, "one", "1", text)
     with pytest.raises(ProblemError) as caught:
         uses(tmp_path, "x")
-    assert str(caught.value).startswith(f"x: found {path}, which cannot be read")
+    assert str(caught.value).startswith(
+        f"x: expected generations that tell what they use, found {path}, which cannot be read"
+    )
 
 
 def test_a_generation_that_is_only_being_written(tmp_path: pathlib.Path) -> None:

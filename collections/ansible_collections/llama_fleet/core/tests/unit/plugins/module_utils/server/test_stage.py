@@ -89,8 +89,8 @@ def test_a_release_that_hangs_in_its_test_leaves_the_old_one_as_it_is(
     with pytest.raises(
         ProblemError,
         match=(
-            r"^llama-server: found no answer to its configuration test within 0.5 s, which says nothing of the "
-            r"options"
+            r"^llama-server: expected .*, found no answer to its configuration test within 0.5 s, which "
+            r"says nothing of the options"
         ),
     ):
         site.run(release=fake_server.release(site.folder, "stuck", hangs_in_its_test=True))

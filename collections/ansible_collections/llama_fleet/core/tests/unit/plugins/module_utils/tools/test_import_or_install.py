@@ -91,8 +91,8 @@ def test_an_environment_of_another_python(tmp_path: pathlib.Path, installer: Ins
         pytest.raises(
             ProblemError,
             match=(
-                rf"found an environment of python2\.7, wanted one of {PYTHON}, which runs this module; remove that "
-                rf"folder"
+                rf"expected one of {PYTHON}, which runs this module, found an environment of python2\.7\. Fix: "
+                "Remove that folder"
             ),
         ),
         borrow(tmp_path),

@@ -110,13 +110,19 @@ def fetch(url: str, target: pathlib.Path, sha256: str, _variable: str, *, most: 
 @pytest.mark.parametrize(
     ("wheel", "told"),
     [
-        (pip_wheel("pip/__main__.py", "more"), "found sha256 "),
+        (
+            pip_wheel("pip/__main__.py", "more"),
+            "expected sha256 [0-9a-f]{64}, found sha256 ",
+        ),
         (
             pip_wheel("../../evil"),
-            "found .*, which is no wheel \\(a member's name is '../../evil', expected a relative path",
+            "expected .*, found .*, which is no wheel \\(a member's name is '../../evil', expected a relative path",
         ),
-        (pip_wheel("/evil"), "found .*, which is no wheel \\(a member's name is '/evil', expected a relative path"),
-        (b"<html>", "found .*, which is no wheel"),
+        (
+            pip_wheel("/evil"),
+            "expected .*, found .*, which is no wheel \\(a member's name is '/evil', expected a relative path",
+        ),
+        (b"<html>", "expected .*, found .*, which is no wheel"),
     ],
 )
 def test_a_wheel_of_pip_that_is_another(
@@ -186,7 +192,8 @@ def test_a_broken_environment_is_made_anew(tmp_path: pathlib.Path, damage: str) 
 
 def test_a_failed_installation_leaves_no_stamp(tmp_path: pathlib.Path) -> None:
     with pytest.raises(
-        ProblemError, match="llama_cpp_index_url: found 'ERROR: No matching distribution found for cmake==1' from pip"
+        ProblemError,
+        match=r"llama_cpp_index_url: expected .*, found 'ERROR: No matching distribution found for cmake==1' from pip",
     ):
         tools_venv.ensure_tools(tmp_path, WANTED, variable="llama_cpp_index_url", runner=Host(fails="pip"))
     assert not tools_venv.tools_ready(tmp_path, WANTED)
@@ -208,15 +215,15 @@ def test_an_index_that_pip_does_not_trust_is_told_as_such(tmp_path: pathlib.Path
     with pytest.raises(
         ProblemError,
         match=(
-            r"llama_cpp_index_url: found a package index by plain HTTP.*wheels of cmake==1, "
-            r"ninja==2.*PIP_TRUSTED_HOST"
+            r"llama_cpp_index_url: expected wheels of cmake==1, ninja==2, found a package index by plain HTTP.*"
+            r"PIP_TRUSTED_HOST"
         ),
     ):
         tools_venv.ensure_tools(tmp_path, WANTED, variable="llama_cpp_index_url", runner=Host(fails="pip", noise=noise))
 
 
 def test_a_python_that_makes_no_environments(tmp_path: pathlib.Path) -> None:
-    with pytest.raises(ProblemError, match=r"Python: found .* from .* -m venv"):
+    with pytest.raises(ProblemError, match=r"Python: expected .*, found .* from .* -m venv"):
         tools_venv.ensure_tools(tmp_path, WANTED, runner=Host(fails="venv"))
 
 
@@ -281,8 +288,8 @@ def test_an_index_with_other_bytes_is_refused_and_breaks_nothing(tmp_path: pathl
             tmp_path, ["cache==4"], variable="llama_cpp_index_url", runner=FakeRunner(Result(1, "", said))
         )
     assert str(caught.value) == (
-        f"llama_cpp_index_url: found cache==4 with sha256 {SUMS['ninja']}, which no wheel has that this version of "
-        f"llama-fleet pins, "
-        "wanted wheels as PyPI has them; name an index that mirrors PyPI unchanged."
+        "llama_cpp_index_url: expected wheels as PyPI has them, found cache==4 with sha256 "
+        f"{SUMS['ninja']}, which no wheel has that this version of llama-fleet pins. Fix: Name an "
+        "index that mirrors PyPI unchanged."
     )
     assert tools_venv.tools_ready(tmp_path, WANTED)

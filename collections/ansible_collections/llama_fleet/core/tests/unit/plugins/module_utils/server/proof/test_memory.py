@@ -53,18 +53,18 @@ def test_what_does_not_fit_is_told_with_what_would() -> None:
     plan = Planner(100, 64)
     told = problem(SMALL, plan, {"Host": 700})
     assert (
-        "found 4 slots of 4096 tokens, which want 1134 MiB of RAM (model 100, context 1024, computing 10), of which "
-        "700 MiB are free"
+        "expected what fits, found 4 slots of 4096 tokens, which want 1134 MiB of RAM (model 100, "
+        "context 1024, computing 10), of which 700 MiB are free"
     ) in told
     assert (
-        "set llama_server_ctx_size to 2304, or llama_server_parallel to 2; llama_server_memory_check: false starts it "
+        "Set llama_server_ctx_size to 2304, or llama_server_parallel to 2; llama_server_memory_check: false starts it "
         "all the same."
     ) in told
     assert len(plan.runs) <= 6, "each of them is a program that loads a model's header"
 
 
 def test_where_only_fewer_slots_fit_only_they_are_offered() -> None:
-    assert "set llama_server_parallel to 1; llama_server_memory_check" in problem(
+    assert "Set llama_server_parallel to 1; llama_server_memory_check" in problem(
         dataclasses.replace(SMALL, ctx_size=256), Planner(100, 512), {"Host": 260}
     )
 
@@ -72,8 +72,8 @@ def test_where_only_fewer_slots_fit_only_they_are_offered() -> None:
 @pytest.mark.parametrize("plan", [Planner(100, 64), Planner(100, 64, least=4096)])
 def test_a_model_that_is_too_large_by_itself_is_what_is_wrong(plan: Planner) -> None:
     told = problem(SMALL, plan, {"Host": 90})
-    assert told.startswith("llama_server_model: found a model that wants 1134 MiB of RAM")
-    assert "take a smaller model or quant, or make room" in told
+    assert told.startswith("llama_server_model: expected one that fits, found a model that wants 1134 MiB of RAM")
+    assert "Take a smaller model or quant, or make room" in told
 
 
 @pytest.mark.parametrize("free", range(200, 1134, 61))
@@ -155,5 +155,6 @@ def test_a_need_that_was_written_down_is_enough_to_judge() -> None:
     assert server_memory.recorded({"CUDA0": 500, "Host": 100}, {"CUDA0": 500}).problem is None
     told = str(server_memory.recorded({"CUDA0": 500, "Host": 100}, {"CUDA0": 499, "Host": 99}).problem)
     assert told.startswith(
-        "memory: found 500 MiB of CUDA0, of which 499 MiB are free; 100 MiB of Host, of which 99 MiB are free, wanted"
+        "memory: expected memory for that generation, found 500 MiB of CUDA0, of which 499 MiB are "
+        "free; 100 MiB of Host, of which 99 MiB are free."
     )

@@ -50,7 +50,9 @@ def test_a_model_is_not_read_again_while_it_is_the_same_file(tmp_path: pathlib.P
 def test_every_file_of_a_model_has_to_be_whole(tmp_path: pathlib.Path) -> None:
     first = header(tmp_path / "m-00001-of-00002.gguf", 8192)
     header(tmp_path / "m-00002-of-00002.gguf", 8192, claimed=1024)
-    with pytest.raises(ProblemError, match=r"llama_server_model: found .* of .* bytes in .*m-00002-of-00002.gguf"):
+    with pytest.raises(
+        ProblemError, match=r"llama_server_model: expected .*, found .* of .* bytes in .*m-00002-of-00002.gguf"
+    ):
         server_proof.model_facts(str(first))
 
 
@@ -105,7 +107,9 @@ def test_what_the_present_process_holds_of_a_gpu_counts_as_free() -> None:
 
 def test_a_need_beyond_what_is_free_is_refused_or_said() -> None:
     assert server_proof.prove_again(candidate(CUDA, (1,)), Gpu(), {"CUDA0": 93000}, {"CUDA0": 90000}).problem is None
-    with pytest.raises(ProblemError, match="memory: found 93001 MiB of CUDA0, of which 93000 MiB are free"):
+    with pytest.raises(
+        ProblemError, match=r"memory: expected .*, found 93001 MiB of CUDA0, of which 93000 MiB are free"
+    ):
         server_proof.prove_again(candidate(CUDA, (1,)), Gpu(), {"CUDA0": 93001}, {"CUDA0": 90000})
     unchecked = server_proof.prove_again(
         candidate(dataclasses.replace(CUDA, memory_check=False)), Gpu(), {"CUDA0": 93001}, {}

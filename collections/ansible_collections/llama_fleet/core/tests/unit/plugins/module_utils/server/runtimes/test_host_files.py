@@ -84,26 +84,99 @@ def test_a_containers_user_is_nobody_else() -> None:
         (
             {"memory_max": "80%"},
             "docker",
-            ["llama_server_memory_max: found 80%, a share, which docker does not know, wanted an amount such as 24G."],
+            [
+                (
+                    "llama_server_memory_max: expected an amount such as 24G, found 80%, a share, which docker "
+                    "does not know."
+                )
+            ],
         ),
-        ({"memory_max": "24"}, "systemd", ["llama_server_memory_max: found '24', wanted at least 64M"]),
-        ({"memory_max": "24 GB"}, "systemd", ["llama_server_memory_max: found '24 GB'"]),
-        ({"memory_max": "63M"}, "systemd", ["llama_server_memory_max: found '63M'"]),
-        ({"memory_max": "0%"}, "systemd", ["llama_server_memory_max: found '0%'"]),
-        ({"memory_max": "101%"}, "systemd", ["llama_server_memory_max: found '101%'"]),
-        ({"memory_max": "1G\n"}, "systemd", ["llama_server_memory_max: found '1G\\n'"]),
+        (
+            {"memory_max": "24"},
+            "systemd",
+            [
+                (
+                    "llama_server_memory_max: expected at least 64M, such as 24G, or a share of the host's memory, "
+                    "such as 80%, found '24'."
+                )
+            ],
+        ),
+        (
+            {"memory_max": "24 GB"},
+            "systemd",
+            [
+                (
+                    "llama_server_memory_max: expected at least 64M, such as 24G, or a share of the host's memory, "
+                    "such as 80%, found '24 GB'"
+                )
+            ],
+        ),
+        (
+            {"memory_max": "63M"},
+            "systemd",
+            [
+                (
+                    "llama_server_memory_max: expected at least 64M, such as 24G, or a share of the host's memory, "
+                    "such as 80%, found '63M'"
+                )
+            ],
+        ),
+        (
+            {"memory_max": "0%"},
+            "systemd",
+            [
+                (
+                    "llama_server_memory_max: expected at least 64M, such as 24G, or a share of the host's memory, "
+                    "such as 80%, found '0%'"
+                )
+            ],
+        ),
+        (
+            {"memory_max": "101%"},
+            "systemd",
+            [
+                (
+                    "llama_server_memory_max: expected at least 64M, such as 24G, or a share of the host's memory, "
+                    "such as 80%, found '101%'"
+                )
+            ],
+        ),
+        (
+            {"memory_max": "1G\n"},
+            "systemd",
+            [
+                (
+                    "llama_server_memory_max: expected at least 64M, such as 24G, or a share of the host's memory, "
+                    "such as 80%, found '1G\\n'"
+                )
+            ],
+        ),
         (
             {"cpu_quota": "2"},
             "systemd",
-            ["llama_server_cpu_quota: found '2', wanted a share of one processor, such as 50%"],
+            [
+                (
+                    "llama_server_cpu_quota: expected a share of one processor, such as 50%, or of several, such "
+                    "as 200%, found '2'."
+                )
+            ],
         ),
-        ({"cpu_quota": "0%"}, "systemd", ["llama_server_cpu_quota: found '0%'"]),
+        (
+            {"cpu_quota": "0%"},
+            "systemd",
+            [
+                (
+                    "llama_server_cpu_quota: expected a share of one processor, such as 50%, or of several, such "
+                    "as 200%, found '0%'"
+                )
+            ],
+        ),
         (
             {"memory_max": "1G", "cpu_quota": "50%"},
             "process",
             [
-                "llama_server_memory_max: found 1G with llama_server_runtime process",
-                "llama_server_cpu_quota: found 50% with",
+                "llama_server_memory_max: expected a runtime that keeps it, found 1G with llama_server_runtime process",
+                "llama_server_cpu_quota: expected a runtime that keeps it, found 50% with",
             ],
         ),
     ],

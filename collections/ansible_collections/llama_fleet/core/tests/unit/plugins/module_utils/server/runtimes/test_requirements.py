@@ -67,72 +67,120 @@ def test_a_host_that_has_everything_has_no_problems(name: str, root: pathlib.Pat
             "quadlet",
             Host(),
             {"image": ""},
-            "llama_server_image: found nothing, wanted the name of an image in which the release runs; use one of the",
+            (
+                "llama_server_image: expected the name of an image in which the release runs, found nothing. "
+                "Fix: Use one of the"
+            ),
         ),
-        ("docker", Host(), {"image": "a b"}, "llama_server_image: found 'a b'"),
+        (
+            "docker",
+            Host(),
+            {"image": "a b"},
+            "llama_server_image: expected the name of an image in which the release runs, found 'a b'",
+        ),
         (
             "quadlet",
             Host(),
             {"euid": 1000},
-            "llama_server_runtime: found quadlet, and this user (uid 1000), wanted root for quadlet; run with become",
+            (
+                "llama_server_runtime: expected root for quadlet, found quadlet, and this user (uid 1000). "
+                "Fix: Run with become"
+            ),
         ),
-        ("quadlet", Host(), {"systemd": False}, "llama_server_runtime: found quadlet, and systemd is not PID 1 here"),
-        ("quadlet", Host(podman=MISSING), {}, "podman: found no podman on this host, wanted podman 4.4 or newer"),
+        (
+            "quadlet",
+            Host(),
+            {"systemd": False},
+            (
+                "llama_server_runtime: expected a runtime that this host has, found quadlet, and systemd is "
+                "not PID 1 here"
+            ),
+        ),
+        ("quadlet", Host(podman=MISSING), {}, "podman: expected podman 4.4 or newer, found no podman on this host."),
         (
             "quadlet",
             Host(podman=Result(0, "podman version 4.3.1\n", "")),
             {},
-            "podman: found podman version 4.3.1, wanted podman 4.4 or newer",
+            "podman: expected podman 4.4 or newer, found podman version 4.3.1.",
         ),
-        ("docker", Host(docker=MISSING), {}, "docker: found no docker on this host, wanted docker with compose"),
+        ("docker", Host(docker=MISSING), {}, "docker: expected docker with compose, found no docker on this host."),
         (
             "docker",
             Host(docker=Result(1, "", "Cannot connect to the Docker daemon\n")),
             {},
             (
-                "docker: found no answer from its daemon: Cannot connect to the Docker daemon, wanted a daemon that "
-                "runs; "
-                "run systemctl start docker."
+                "docker: expected a daemon that runs, found no answer from its daemon: Cannot connect to the "
+                "Docker daemon. Fix: Run systemctl start docker."
             ),
         ),
-        ("docker", Host(docker_compose=MISSING), {}, "docker compose: found neither docker compose nor docker-compose"),
-        ("docker", Host(), {"port": 443}, "llama_server_port: found 443, wanted a port from 1024 on with docker"),
+        (
+            "docker",
+            Host(docker_compose=MISSING),
+            {},
+            "docker compose: expected one of them, found neither docker compose nor docker-compose",
+        ),
+        (
+            "docker",
+            Host(),
+            {"port": 443},
+            (
+                "llama_server_port: expected a port from 1024 on with docker, which gives a user without "
+                "rights no lower one, found 443."
+            ),
+        ),
         (
             "docker",
             Host(nvidia=MISSING),
             {"base": BARE_CUDA},
-            "NVIDIA Container Toolkit: found no nvidia-container-cli",
+            "NVIDIA Container Toolkit: expected GPUs that docker can hand on, found no nvidia-container-cli",
         ),
-        ("docker", Host(), {"memory_max": "80%"}, "llama_server_memory_max: found 80%, a share"),
+        (
+            "docker",
+            Host(),
+            {"memory_max": "80%"},
+            "llama_server_memory_max: expected an amount such as 24G, found 80%, a share",
+        ),
         (
             "quadlet",
             Host(),
             {"mmproj": "/srv/a:b.gguf"},
-            "llama_server_mmproj: found /srv/a:b.gguf, wanted a path without a colon",
+            (
+                "llama_server_mmproj: expected a path without a colon, at which containers divide paths, found "
+                "/srv/a:b.gguf."
+            ),
         ),
         (
             "systemd",
             Host(),
             {"mmproj": "/home/me/mmproj.gguf"},
-            "llama_server_mmproj: found /home/me/mmproj.gguf, which is below /home",
+            (
+                "llama_server_mmproj: expected a place that a hardened unit can see, found "
+                "/home/me/mmproj.gguf, which is below /home"
+            ),
         ),
         (
             "systemd",
             Host(),
             {"lora": ("/root/a.gguf:0.5",)},
-            "llama_server_lora: found /root/a.gguf, which is below /root",
+            (
+                "llama_server_lora: expected a place that a hardened unit can see, found /root/a.gguf, which "
+                "is below /root"
+            ),
         ),
         (
             "systemd",
             Host(),
             {"chat_template": "/tmp/chat.jinja"},
-            "llama_server_chat_template: found /tmp/chat.jinja, which is below /tmp",
+            (
+                "llama_server_chat_template: expected a place that a hardened unit can see, found "
+                "/tmp/chat.jinja, which is below /tmp"
+            ),
         ),
         (
             "process",
             Host(),
             {"memory_max": "1G"},
-            "llama_server_memory_max: found 1G with llama_server_runtime process",
+            "llama_server_memory_max: expected a runtime that keeps it, found 1G with llama_server_runtime process",
         ),
     ],
 )
@@ -146,9 +194,11 @@ def test_what_a_host_lacks_is_told(
 def test_podman_needs_its_generator_and_the_gpus_their_description(root: pathlib.Path) -> None:
     (root / "usr/libexec/podman/quadlet").unlink()
     (root / "etc/cdi/nvidia.yaml").write_text("kind: example.com/other\n", encoding="utf-8")
-    assert told("quadlet", Host(), root)[0].startswith("podman: found no generator of units")
+    assert told("quadlet", Host(), root)[0].startswith(
+        "podman: expected podman with quadlet, found no generator of units"
+    )
     assert told("quadlet", Host(), root, base=BARE_CUDA)[1].startswith(
-        "NVIDIA CDI: found no description of nvidia.com/gpu"
+        "NVIDIA CDI: expected GPUs that podman can hand on, found no description of nvidia.com/gpu"
     )
 
 
@@ -176,7 +226,8 @@ def test_an_image_that_is_missing_is_fetched_before_the_switch(name: str, engine
     host = Host(**absent, **{f"{engine}_pull": Result(1, "Trying to pull\nError: connection refused\n", "")})
     (problem,) = told(name, host, root)
     assert problem.startswith(
-        f"llama_server_image: found {CPU.image}, which cannot be fetched: Error: connection refused, wanted an image"
+        f"llama_server_image: expected an image that is here or in a registry, found {CPU.image}, "
+        "which cannot be fetched: Error: connection refused."
     )
 
 
@@ -202,7 +253,7 @@ def test_a_docker_that_hangs_is_only_in_the_way_of_an_instance_that_was_in_it(
 
     assert (others("process", "systemd"), run.commands) == ([], [])
     assert (others("", "process"), len(run.commands)) == ([], 1)
-    with pytest.raises(ProblemError, match="docker: found no answer within 20 s"):
+    with pytest.raises(ProblemError, match=r"docker: expected .*, found no answer within 20 s"):
         others("process", "docker")
 
 

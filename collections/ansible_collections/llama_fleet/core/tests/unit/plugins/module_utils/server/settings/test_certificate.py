@@ -71,8 +71,8 @@ def test_a_certificate_and_its_key_will_do(tmp_path: pathlib.Path, pair: Pair) -
 def test_files_that_are_missing_are_told_at_once(tmp_path: pathlib.Path) -> None:
     first, second = told(tmp_path, None, None)
     assert first == (
-        f"llama_server_tls_certificate: found {tmp_path}/c.pem: No such file or directory, wanted a file that can "
-        f"be read."
+        f"llama_server_tls_certificate: expected a file that can be read, found {tmp_path}/c.pem: No "
+        "such file or directory."
     )
     assert "llama_server_tls_key" in second
 
@@ -87,7 +87,10 @@ def test_what_is_no_pem_is_told_at_once(tmp_path: pathlib.Path, pair: Pair) -> N
 
 def test_a_key_of_another_certificate(tmp_path: pathlib.Path, pair: Pair) -> None:
     (sentence,) = told(tmp_path, pair.certificate, make().key)
-    assert f"llama_server_tls_key: found {tmp_path}/k.pem, which is not the key of {tmp_path}/c.pem" in sentence
+    assert (
+        "llama_server_tls_key: expected the key that the certificate was made for, found "
+        f"{tmp_path}/k.pem, which is not the key of {tmp_path}/c.pem"
+    ) in sentence
 
 
 def test_a_key_with_a_password_asks_nobody(tmp_path: pathlib.Path, pair: Pair) -> None:

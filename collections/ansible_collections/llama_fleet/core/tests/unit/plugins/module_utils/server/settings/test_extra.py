@@ -135,21 +135,20 @@ def test_options_become_a_command_line(options: dict[str, typing.Any], words: li
         (
             {"port": 80},
             (
-                "llama_server_extra_options: found port, wanted it to be left to llama_server_port; set "
-                "llama_server_port "
-                "instead."
+                "llama_server_extra_options: expected it to be left to llama_server_port, found port. Fix: Set "
+                "llama_server_port instead."
             ),
         ),
         ({"api-key": "x"}, "llama_server_api_key"),
-        ({"metrics": True}, "set llama_server_metrics instead"),
-        ({"flash_attn": "on"}, "set llama_server_flash_attn instead"),
-        ({"no-slots": True}, "set llama_server_slots instead"),
-        ({"chat-template-file": "/a"}, "set llama_server_chat_template instead"),
-        ({"ssl-key-file": "/a"}, "set llama_server_tls_key instead"),
-        ({"mlock": "yes"}, "set llama_server_load_mode instead"),
-        ({"verbose": True}, "set llama_server_log_level instead"),
-        ({"log-prompts-dir": "/a"}, "set llama_server_log_level instead"),
-        ({"reranking": True}, "set llama_server_rerank instead"),
+        ({"metrics": True}, "Set llama_server_metrics instead"),
+        ({"flash_attn": "on"}, "Set llama_server_flash_attn instead"),
+        ({"no-slots": True}, "Set llama_server_slots instead"),
+        ({"chat-template-file": "/a"}, "Set llama_server_chat_template instead"),
+        ({"ssl-key-file": "/a"}, "Set llama_server_tls_key instead"),
+        ({"mlock": "yes"}, "Set llama_server_load_mode instead"),
+        ({"verbose": True}, "Set llama_server_log_level instead"),
+        ({"log-prompts-dir": "/a"}, "Set llama_server_log_level instead"),
+        ({"reranking": True}, "Set llama_server_rerank instead"),
         ({"tools": "all"}, "name tools in llama_server_allow"),
         ({"no-agent": True}, "no option that opens the host"),
         ({"mcp-servers-json": "{}"}, "no option that opens the host"),
@@ -158,7 +157,10 @@ def test_options_become_a_command_line(options: dict[str, typing.Any], words: li
         ({"media-path": "/"}, "no option that opens the host"),
         (
             {"path": "/"},
-            "found path, which hands files of the host to whoever asks, wanted no option that opens the host",
+            (
+                "expected no option that opens the host, serves another model or ends the server, found path, "
+                "which hands files of the host to whoever asks."
+            ),
         ),
         ({"--path": "/"}, "hands files of the host"),
         ({"slot_save_path": "/"}, "hands files of the host"),
@@ -168,10 +170,13 @@ def test_options_become_a_command_line(options: dict[str, typing.Any], words: li
         ({"fim-qwen-3b-default": True}, "serves another model"),
         ({"list-devices": True}, "ends the server"),
         ({"cache-reuze": 1}, "the nearest are cache-reuse"),
-        ({"zzzzqqqq": "on"}, "found zzzzqqqq, wanted an option of this release;"),
-        ({"draft-max": 4}, "found draft-max, wanted an option that this release still has; use --spec-draft-n-max"),
+        ({"zzzzqqqq": "on"}, "expected an option of this release, found zzzzqqqq."),
+        (
+            {"draft-max": 4},
+            "expected an option that this release still has, found draft-max. Fix: Use --spec-draft-n-max",
+        ),
         ({"props": "yes"}, "props: true"),
-        ({"temp": True}, "found temp: true, wanted a value (N)"),
+        ({"temp": True}, "expected a value (N), found temp: true."),
         ({"props": False}, "cannot be turned off"),
         ({"grammar": "a\nb"}, "a newline"),
         ({"grammar": {"a": 1}}, "a value of type dict"),
@@ -193,21 +198,27 @@ def test_a_bad_option_is_one_sentence(options: dict[str, typing.Any], sentence: 
         ({"LLAMA_ARG_STATIC_PATH": "/"}, "hands files of the host"),
         ({"LLAMA_ARG_TOOLS": "all"}, "name tools in llama_server_allow"),
         ({"LLAMA_ARG_AGENT": "1"}, "name agent in llama_server_allow"),
-        ({"LLAMA_ARG_MODEL": "other.gguf"}, "set llama_server_model instead"),
-        ({"--model": "other.gguf"}, "set llama_server_model instead"),
-        ({"-m": "other.gguf"}, "set llama_server_model instead"),
-        ({"-hf": "a/b"}, "set llama_server_model instead"),
-        ({"-c": "1"}, "set llama_server_ctx_size instead"),
-        ({"-a": "x"}, "set llama_server_alias instead"),
-        ({"-np": "1"}, "set llama_server_parallel instead"),
-        ({"-v": True}, "set llama_server_log_level instead"),
-        ({"LLAMA_API_KEY": "k"}, "set llama_server_api_key instead"),
-        ({"-zz": True}, "found -zz, wanted a name that this release knows"),
+        ({"LLAMA_ARG_MODEL": "other.gguf"}, "Set llama_server_model instead"),
+        ({"--model": "other.gguf"}, "Set llama_server_model instead"),
+        ({"-m": "other.gguf"}, "Set llama_server_model instead"),
+        ({"-hf": "a/b"}, "Set llama_server_model instead"),
+        ({"-c": "1"}, "Set llama_server_ctx_size instead"),
+        ({"-a": "x"}, "Set llama_server_alias instead"),
+        ({"-np": "1"}, "Set llama_server_parallel instead"),
+        ({"-v": True}, "Set llama_server_log_level instead"),
+        ({"LLAMA_API_KEY": "k"}, "Set llama_server_api_key instead"),
+        ({"-zz": True}, "expected a name that this release knows, found -zz."),
         (
             {"LLAMA_ARG_TOP_KK": "1"},
-            "found LLAMA_ARG_TOP_KK, wanted a name that this release knows; the nearest are LLAMA_ARG_TOP_K",
+            (
+                "expected a name that this release knows; the nearest are LLAMA_ARG_TOP_K, LLAMA_ARG_TOP_P or "
+                "LLAMA_ARG_TOOLS, found LLAMA_ARG_TOP_KK."
+            ),
         ),
-        ({"LLAMA_ARG_TOP_K": "1", "top-k": 1}, "found top-k twice, the second time as top-k, wanted each option once"),
+        (
+            {"LLAMA_ARG_TOP_K": "1", "top-k": 1},
+            "expected each option once, found top-k twice, the second time as top-k.",
+        ),
         ({"LLAMA_ARG_METRICS\n--tools": "all"}, "the long name of an option"),
     ],
 )
@@ -249,7 +260,7 @@ def test_a_removed_flag_without_advice_has_neighbours() -> None:
     flags = server_flags.Flags(
         {**FLAGS.by_name, "--cache-reused": server_flags.Flag(("--cache-reused",), "N", removed=True)}
     )
-    assert "the nearest are cache-reuse" in str(server_flags.problems({"cache-reused": 1}, flags)[0])
+    assert "Fix: Use cache-reuse" in str(server_flags.problems({"cache-reused": 1}, flags)[0])
 
 
 def test_all_problems_are_told_at_once_and_names_are_left_alone_without_a_release() -> None:

@@ -44,11 +44,11 @@ def told(options: Options, may_be_missing: bool = False) -> list[str]:
 def test_a_router_needs_no_model_but_a_place_of_models(tmp_path: pathlib.Path) -> None:
     assert told(routed(tmp_path)) == []
     assert told(routed(tmp_path / "none"))[0].startswith(
-        f"llama_server_extra_options: found no {tmp_path}/none for models-dir"
+        f"llama_server_extra_options: expected a place of models, found no {tmp_path}/none for models-dir"
     )
     assert told(routed(tmp_path / "none"), may_be_missing=True) == []
     assert told(routed(tmp_path, model=str(tmp_path / "a.gguf")))[0].startswith(
-        "llama_server_extra_options: found models-dir beside llama_server_model"
+        "llama_server_extra_options: expected one of the two, found models-dir beside llama_server_model"
     )
     assert "llama_server_rerank" in told(routed(tmp_path, rerank=True))[0]
     assert str(tmp_path) in server_mounts.mounts(routed(tmp_path), [])
@@ -72,9 +72,9 @@ def test_its_certificate_is_no_one_elses() -> None:
 
 
 def test_without_a_model_the_way_to_a_router_is_told_to_those_who_named_it() -> None:
-    assert "name their folder as models-dir in llama_server_extra_options" in told(ROUTED)[0]
+    assert "Name their folder as models-dir in llama_server_extra_options" in told(ROUTED)[0]
     assert (
-        "use gguf_model_result.path"
+        "Use gguf_model_result.path"
         in told(dataclasses.replace(ROUTED, allow=(), extra_options={"models-dir": "/"}))[0]
     )
     assert told(ROUTED, may_be_missing=True) == []

@@ -31,19 +31,52 @@ def test_the_key_file_holds_each_key_once(api_key: str, api_keys: tuple[str, ...
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"api_keys": ("",)}, "llama_server_api_keys: found an empty key"),
-        ({"api_keys": ("s3cret", "")}, "llama_server_api_keys: found an empty key"),
-        ({"api_key": "#s3cret"}, "llama_server_api_key: found a key that a key file or a request cannot hold"),
-        ({"api_key": "s3cret\n"}, "llama_server_api_key: found a key"),
-        ({"api_key": " s3cret"}, "llama_server_api_key: found a key"),
-        ({"api_keys": ("s3cret s3cret",)}, "llama_server_api_keys: found a key"),
-        ({"api_keys": ("s3crét",)}, "llama_server_api_keys: found a key"),
-        ({"api_key": "s3cret", "log_level": "debug"}, "llama_server_log_level: found debug with one key"),
+        (
+            {"api_keys": ("",)},
+            "llama_server_api_keys: expected keys that are not empty, or no list, found an empty key",
+        ),
+        (
+            {"api_keys": ("s3cret", "")},
+            "llama_server_api_keys: expected keys that are not empty, or no list, found an empty key",
+        ),
+        (
+            {"api_key": "#s3cret"},
+            (
+                "llama_server_api_key: expected printable ASCII without spaces, and no # first, found a key "
+                "that a key file or a request cannot hold"
+            ),
+        ),
+        (
+            {"api_key": "s3cret\n"},
+            "llama_server_api_key: expected printable ASCII without spaces, and no # first, found a key",
+        ),
+        (
+            {"api_key": " s3cret"},
+            "llama_server_api_key: expected printable ASCII without spaces, and no # first, found a key",
+        ),
+        (
+            {"api_keys": ("s3cret s3cret",)},
+            "llama_server_api_keys: expected printable ASCII without spaces, and no # first, found a key",
+        ),
+        (
+            {"api_keys": ("s3crét",)},
+            "llama_server_api_keys: expected printable ASCII without spaces, and no # first, found a key",
+        ),
+        (
+            {"api_key": "s3cret", "log_level": "debug"},
+            (
+                "llama_server_log_level: expected info, or a second key in llama_server_api_keys, found debug "
+                "with one key"
+            ),
+        ),
         (
             {"tls_certificate": "/s3cret.pem"},
-            "llama_server_tls_key: found nothing beside llama_server_tls_certificate, wanted both of them, or none.",
+            "llama_server_tls_key: expected both of them, or none, found nothing beside llama_server_tls_certificate.",
         ),
-        ({"tls_key": "/s3cret.pem"}, "llama_server_tls_certificate: found nothing beside llama_server_tls_key"),
+        (
+            {"tls_key": "/s3cret.pem"},
+            "llama_server_tls_certificate: expected both of them, or none, found nothing beside llama_server_tls_key",
+        ),
     ],
 )
 def test_what_cannot_be_a_key_is_told_without_it(changes: dict[str, typing.Any], sentence: str) -> None:

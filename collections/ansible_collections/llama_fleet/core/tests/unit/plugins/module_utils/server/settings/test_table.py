@@ -145,7 +145,8 @@ def test_the_same_option_means_the_same_to_all(
     for release, wanted in ((NEW, new), (MIDDLE, middle), (OLD, old)):
         if wanted is None:
             with pytest.raises(
-                ProblemError, match=f"llama_server_{next(iter(changes))}: found .*, which this release cannot do"
+                ProblemError,
+                match=f"llama_server_{next(iter(changes))}: expected .*, found .*, which this release cannot do",
             ):
                 written(release, **changes)
         else:
@@ -177,22 +178,20 @@ def test_all_that_a_release_cannot_do_is_told_at_once_with_its_build() -> None:
         server_writing.split(server_settings.settings(options, 4, ["CUDA0"]), old)
     assert [str(problem) for problem in error.value.problems] == [
         (
-            "llama_server_split_mode: found tensor, which release b6123 cannot do, wanted one of none, layer or row; "
-            "change it or build a newer release."
+            "llama_server_split_mode: expected one of none, layer or row, found tensor, which release "
+            "b6123 cannot do. Fix: Change it or build a newer release."
         ),
         (
-            "llama_server_load_mode: found direct, which release b6123 cannot do, wanted the default; change it or "
-            "build "
-            "a newer release."
+            "llama_server_load_mode: expected the default, found direct, which release b6123 cannot do. "
+            "Fix: Change it or build a newer release."
         ),
         (
-            "llama_server_cors_origins: found https://a.example, which release b6123 cannot do, wanted the default; "
-            "change it or build a newer release."
+            "llama_server_cors_origins: expected the default, found https://a.example, which release b6123 "
+            "cannot do. Fix: Change it or build a newer release."
         ),
         (
-            "llama_server_log_level: found error, which release b6123 cannot do, wanted the default; change it or "
-            "build a "
-            "newer release."
+            "llama_server_log_level: expected the default, found error, which release b6123 cannot do. "
+            "Fix: Change it or build a newer release."
         ),
     ]
 
@@ -206,7 +205,7 @@ def test_a_release_that_knows_hardly_anything_gets_what_is_basic_and_no_defaults
         "--threads", "--device", "--host", "--model", "--alias", "--ctx-size", "--parallel", "--n-predict",
         "--batch-size", "--ubatch-size",
     }  # fmt: skip
-    with pytest.raises(ProblemError, match="llama_server_timeout: found 60"):
+    with pytest.raises(ProblemError, match=r"llama_server_timeout: expected .*, found 60"):
         server_writing.split(server_settings.settings(dataclasses.replace(WANTED, timeout=60), 4, []), bare)
 
 
@@ -230,7 +229,7 @@ def test_a_switch_in_each_of_its_shapes(
     for value, wanted in (("1", on), ("0", off)):
         if wanted is None:
             with pytest.raises(
-                ProblemError, match=r"llama_server_slots: found (true|false), which this release cannot do"
+                ProblemError, match=r"llama_server_slots: expected .*, found (true|false), which this release cannot do"
             ):
                 server_writing.split([dataclasses.replace(setting, value=value)], known)
         else:

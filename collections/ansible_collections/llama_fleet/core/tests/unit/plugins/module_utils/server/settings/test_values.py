@@ -18,82 +18,184 @@ from ansible_collections.llama_fleet.core.tests.unit.fakes.server_options import
     ("changes", "sentences"),
     [
         ({}, []),
-        ({"port": 0}, ["llama_server_port: found 0, wanted a number from 1 to 65535."]),
-        ({"port": 65536}, ["llama_server_port: found 65536, wanted a number from 1 to 65535."]),
+        ({"port": 0}, ["llama_server_port: expected a number from 1 to 65535, found 0."]),
+        ({"port": 65536}, ["llama_server_port: expected a number from 1 to 65535, found 65536."]),
         (
             {"ubatch_size": 4096},
-            ["llama_server_ubatch_size: found 4096, wanted at most llama_server_batch_size, which is 2048."],
+            ["llama_server_ubatch_size: expected at most llama_server_batch_size, which is 2048, found 4096."],
         ),
-        ({"ctx_size": 0, "parallel": 0}, ["llama_server_ctx_size: found 0", "llama_server_parallel: found 0"]),
+        (
+            {"ctx_size": 0, "parallel": 0},
+            [
+                "llama_server_ctx_size: expected a number from 1 to 2147483647, found 0",
+                "llama_server_parallel: expected a number from 1 to 256, found 0",
+            ],
+        ),
         (
             {"ctx_size": 2**30},
-            ["llama_server_ctx_size: found 1073741824 for each of 16 slots, wanted at most 2147483647 tokens in all."],
+            [
+                (
+                    "llama_server_ctx_size: expected at most 2147483647 tokens in all, found 1073741824 for each "
+                    "of 16 slots."
+                )
+            ],
         ),
-        ({"max_tokens": 0}, ["llama_server_max_tokens: found 0, wanted a number of tokens, or -1 for no limit."]),
+        ({"max_tokens": 0}, ["llama_server_max_tokens: expected a number of tokens, or -1 for no limit, found 0."]),
         ({"max_tokens": -1}, []),
-        ({"instance": "Bad_Name"}, ["llama_server_instance: found 'Bad_Name'"]),
+        (
+            {"instance": "Bad_Name"},
+            [
+                (
+                    "llama_server_instance: expected 1 to 40 lower-case letters, digits and hyphens, no hyphen "
+                    "first or last, found 'Bad_Name'"
+                )
+            ],
+        ),
         (
             {"n_gpu_layers": "most"},
-            ["llama_server_n_gpu_layers: found 'most', wanted a number of layers, auto or all."],
+            ["llama_server_n_gpu_layers: expected a number of layers, auto or all, found 'most'."],
         ),
-        ({"backend": "cuda", "devices": ("Vulkan0",)}, ["llama_server_devices: found Vulkan0"]),
-        ({"host": "a b"}, ["llama_server_host: found 'a b'"]),
+        (
+            {"backend": "cuda", "devices": ("Vulkan0",)},
+            [
+                (
+                    "llama_server_devices: expected CUDA devices such as CUDA0, or UUIDs, for llama_server_backend "
+                    "is cuda, found Vulkan0"
+                )
+            ],
+        ),
+        (
+            {"host": "a b"},
+            [
+                (
+                    "llama_server_host: expected an IP address or a host name of this host, such as 127.0.0.1 or "
+                    "0.0.0.0, found 'a b'"
+                )
+            ],
+        ),
         ({"host": "::1"}, []),
         ({"host": "/run/llama.sock"}, ["llama_server_host"]),
-        ({"alias": "a\nb"}, ["llama_server_alias: found a newline"]),
+        ({"alias": "a\nb"}, ["llama_server_alias: expected printable text on one line, found a newline"]),
         ({"alias": "small, chat"}, []),
-        ({"alias": " , "}, ["llama_server_alias: found ' , ', wanted a name, or several with commas between"]),
-        ({"model": "models/a.gguf"}, ["llama_server_model: found models/a.gguf, wanted an absolute path."]),
-        ({"mmproj": "a.gguf"}, ["llama_server_mmproj: found a.gguf, wanted an absolute path."]),
-        ({"release": "/opt/$x"}, ["llama_server_release: found '/opt/$x'"]),
+        ({"alias": " , "}, ["llama_server_alias: expected a name, or several with commas between, found ' , '."]),
+        ({"model": "models/a.gguf"}, ["llama_server_model: expected an absolute path, found models/a.gguf."]),
+        ({"mmproj": "a.gguf"}, ["llama_server_mmproj: expected an absolute path, found a.gguf."]),
+        (
+            {"release": "/opt/$x"},
+            ["llama_server_release: expected a path of letters, digits and ._/+@=,:- only, found '/opt/$x'"],
+        ),
         (
             {"port": 0, "alias": "\n", "threads": -1},
             ["llama_server_port", "llama_server_threads", "llama_server_alias"],
         ),
         ({"cache_ram": -1}, []),
-        ({"cache_ram": -2}, ["llama_server_cache_ram: found -2, wanted a number from -1 to"]),
-        ({"timeout": 0}, ["llama_server_timeout: found 0"]),
-        ({"keep": 0}, ["llama_server_keep: found 0, wanted a number from 1 to 1000."]),
+        ({"cache_ram": -2}, ["llama_server_cache_ram: expected a number from -1 to 2147483647, found -2."]),
+        ({"timeout": 0}, ["llama_server_timeout: expected a number from 1 to 604800, found 0"]),
+        ({"keep": 0}, ["llama_server_keep: expected a number from 1 to 1000, found 0."]),
         ({"stop_timeout": 0}, ["llama_server_stop_timeout"]),
         ({"to_generation": -1}, ["llama_server_to_generation"]),
-        ({"min_speed_ratio": 1.5}, ["llama_server_min_speed_ratio: found 1.5, wanted a share from 0 to 1"]),
-        ({"min_speed_ratio": float("nan")}, ["llama_server_min_speed_ratio: found nan"]),
-        ({"backend": "cuda", "devices": ("GPU-0a", "CUDA0")}, ["llama_server_devices: found GPU-0a, CUDA0"]),
+        (
+            {"min_speed_ratio": 1.5},
+            ["llama_server_min_speed_ratio: expected a share from 0 to 1, such as 0.8, found 1.5."],
+        ),
+        (
+            {"min_speed_ratio": float("nan")},
+            ["llama_server_min_speed_ratio: expected a share from 0 to 1, such as 0.8, found nan"],
+        ),
+        (
+            {"backend": "cuda", "devices": ("GPU-0a", "CUDA0")},
+            ["llama_server_devices: expected either UUIDs or names such as CUDA0, found GPU-0a, CUDA0"],
+        ),
         ({"backend": "cuda", "devices": ("GPU-0a", "MIG-0b")}, []),
-        ({"devices": ("MIG-0a",)}, ["llama_server_devices: found MIG-0a"]),
-        ({"devices": ("CUDA0", "CUDA1"), "main_gpu": 2}, ["llama_server_main_gpu: found 2, wanted at most 1"]),
+        (
+            {"devices": ("MIG-0a",)},
+            ["llama_server_devices: expected no GPU, for llama_server_backend is cpu, found MIG-0a"],
+        ),
+        (
+            {"devices": ("CUDA0", "CUDA1"), "main_gpu": 2},
+            ["llama_server_main_gpu: expected at most 1, for llama_server_devices are counted from 0, found 2."],
+        ),
         ({"tensor_split": (3.0, 1.0)}, []),
-        ({"tensor_split": (0.0, 0.0)}, ["llama_server_tensor_split: found [0.0, 0.0]"]),
+        (
+            {"tensor_split": (0.0, 0.0)},
+            [
+                (
+                    "llama_server_tensor_split: expected shares of 0 or more, not all of them 0, such as [3, 1], "
+                    "found [0.0, 0.0]"
+                )
+            ],
+        ),
         ({"tensor_split": (1.0, -1.0)}, ["llama_server_tensor_split"]),
         ({"tensor_split": (float("inf"),)}, ["llama_server_tensor_split"]),
         ({"cache_type_v": "q8_0"}, []),
         (
             {"cache_type_v": "q8_0", "flash_attn": "off"},
-            ["llama_server_cache_type_v: found q8_0, wanted one of f32, f16, bf16 without flash attention"],
+            ["llama_server_cache_type_v: expected one of f32, f16, bf16 without flash attention, found q8_0."],
         ),
-        ({"embeddings": True, "rerank": True}, ["llama_server_rerank: found true beside llama_server_embeddings"]),
+        (
+            {"embeddings": True, "rerank": True},
+            ["llama_server_rerank: expected one of the two, found true beside llama_server_embeddings"],
+        ),
         ({"lora": ("/a.gguf", "/b.gguf:0.5", "/c.gguf:-1", "/d.gguf:.25")}, []),
-        ({"lora": ("a.gguf",)}, ["llama_server_lora: found 'a.gguf', wanted an absolute path"]),
-        ({"lora": ("/a,b.gguf",)}, ["llama_server_lora: found '/a,b.gguf'"]),
-        ({"lora": ("/a:b.gguf:1",)}, ["llama_server_lora: found '/a:b.gguf:1'"]),
+        (
+            {"lora": ("a.gguf",)},
+            [
+                (
+                    "llama_server_lora: expected an absolute path without commas and colons, and a scale after a "
+                    "colon where it is not 1, found 'a.gguf'."
+                )
+            ],
+        ),
+        (
+            {"lora": ("/a,b.gguf",)},
+            [
+                (
+                    "llama_server_lora: expected an absolute path without commas and colons, and a scale after a "
+                    "colon where it is not 1, found '/a,b.gguf'"
+                )
+            ],
+        ),
+        (
+            {"lora": ("/a:b.gguf:1",)},
+            [
+                (
+                    "llama_server_lora: expected an absolute path without commas and colons, and a scale after a "
+                    "colon where it is not 1, found '/a:b.gguf:1'"
+                )
+            ],
+        ),
         (
             {"lora": ("/a.gguf:",)},
-            ["llama_server_lora: found '/a.gguf:', wanted a number after the colon, such as 0.5."],
+            ["llama_server_lora: expected a number after the colon, such as 0.5, found '/a.gguf:'."],
         ),
         (
             {"lora": ("/a.gguf:half",)},
-            ["llama_server_lora: found '/a.gguf:half', wanted a number after the colon, such as 0.5."],
+            ["llama_server_lora: expected a number after the colon, such as 0.5, found '/a.gguf:half'."],
         ),
         ({"lora": ("/a\n.gguf",)}, ["llama_server_lora"]),
-        ({"lora": ("/a.gguf:",)}, ["llama_server_lora: found '/a.gguf:', wanted a number after the colon"]),
-        ({"chat_template": "{{ a }}\n{{ b }}"}, ["llama_server_chat_template: found a newline"]),
+        (
+            {"lora": ("/a.gguf:",)},
+            ["llama_server_lora: expected a number after the colon, such as 0.5, found '/a.gguf:'."],
+        ),
+        (
+            {"chat_template": "{{ a }}\n{{ b }}"},
+            ["llama_server_chat_template: expected printable text on one line, found a newline"],
+        ),
         ({"cors_origins": ("https://chat.example:8443",)}, []),
         ({"cors_origins": ("*",)}, []),
-        ({"cors_origins": ("chat.example",)}, ["llama_server_cors_origins: found 'chat.example', wanted an origin"]),
+        (
+            {"cors_origins": ("chat.example",)},
+            [
+                (
+                    "llama_server_cors_origins: expected an origin such as https://chat.example without a path, "
+                    "localhost or *, found 'chat.example'."
+                )
+            ],
+        ),
         ({"cors_origins": ("https://a.example/path",)}, ["llama_server_cors_origins"]),
         (
             {"cors_origins": ("https://a.example", "https://b.example")},
-            ["llama_server_cors_origins: found 2 origins, wanted one"],
+            ["llama_server_cors_origins: expected one, for the server can name but one to a browser, found 2 origins."],
         ),
     ],
 )

@@ -236,7 +236,9 @@ def test_a_container_whose_engine_hangs_is_not_said_to_be_gone(site: Site) -> No
     site.write()
     facts = site.facts()
     assert (facts["state"], facts["drift"], len(site.systemd.commands)) == ("unresponsive", [], 1)
-    assert facts["unknown"][0].startswith("docker: found no answer within 20 s")
+    assert facts["unknown"][0].startswith(
+        "docker: expected an engine that tells of its containers, found no answer within 20 s"
+    )
 
 
 def unreadable(monkeypatch: pytest.MonkeyPatch, generation: pathlib.Path) -> None:
