@@ -3,9 +3,9 @@
 # The image: a plain Debian or Ubuntu, the package and the collection. Every setting's default is the roles' own.
 #   docker build -t llama-fleet .                                                       with a compiler
 #   docker build -t my-model --target runtime --build-arg MODEL=owner/repo:QUANT .      with a release and a model in it, without a compiler
-# What an image is made of is put together in stages of its own and copied from there, so that what was removed takes no room.
+# Each part of the image is made in a stage of its own and copied from there, so that removed files take no space.
 ARG BASE_IMAGE=debian:trixie-slim
-# Such as sha256:…, so that the base is the same one tomorrow.
+# Such as sha256:…, to pin the base.
 ARG BASE_DIGEST=""
 
 FROM ${BASE_IMAGE}${BASE_DIGEST:+@}${BASE_DIGEST} AS slim
@@ -18,8 +18,8 @@ RUN apt-get update \
 FROM slim AS venv
 RUN apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends python3-venv
 COPY requirements/image.txt /tmp/requirements-image.txt
-# pip stays outside: nothing in the image wants it. ansible_test is for developers. All is compiled here: no start has to, and a
-# read-only root could not.
+# pip stays outside because nothing in the image needs it; ansible_test is for developers. Bytecode is compiled here, because a
+# read-only root could not store it.
 RUN python3 -m venv /tmp/pip \
     && python3 -m venv --without-pip /usr/lib/llama-fleet/venv \
     && /tmp/pip/bin/pip --python /usr/lib/llama-fleet/venv/bin/python install --quiet --no-cache-dir --no-compile --disable-pip-version-check \
@@ -44,7 +44,7 @@ FROM slim AS code
 COPY --from=listed /listed /listed
 COPY src /code/src
 COPY collections /code/collections
-# The id is another one wherever a package or a file of ours is.
+# The ID changes whenever a package or one of our files changes.
 RUN { grep documentNamespace /listed/sbom.spdx.json; find /code -type f | LC_ALL=C sort | xargs sha256sum; } | sha256sum > /tmp/image-id \
     && python3 -m compileall -q --invalidation-mode unchecked-hash -s /code -p /usr/lib/llama-fleet /code \
     && mv /tmp/image-id /code/
@@ -55,7 +55,7 @@ COPY --from=venv /usr/lib/llama-fleet/venv /usr/lib/llama-fleet/venv
 COPY --from=venv /volumes /
 COPY --from=listed /listed /usr/share/llama-fleet
 COPY --from=code /code /usr/lib/llama-fleet
-# Whoever runs it need not be in /etc/passwd.
+# The user need not be in /etc/passwd.
 ENV PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/var/lib/llama-fleet USER=llama-fleet
 USER 10001:10001
 WORKDIR /
@@ -63,15 +63,15 @@ EXPOSE 8080
 HEALTHCHECK --interval=30s --timeout=5s --start-period=24h --retries=3 CMD ["/usr/lib/llama-fleet/venv/bin/python", "-m", "llama_fleet.container.health"]
 ENTRYPOINT ["/usr/lib/llama-fleet/venv/bin/python", "-m", "llama_fleet.container.entrypoint"]
 
-# Provisioned once, as a container would be; the server only says which devices it sees.
+# Provisioned once, as a container would be; the server only lists its devices.
 FROM image AS baked
-# Any source of a model and of a release; files out of the folder bake/ are in /bake. portable runs on other CPUs than this one.
+# Any source of a model and of a release; files from the folder bake/ are in /bake. portable also runs on other CPUs than this one.
 ARG MODEL
 ARG RELEASE=""
 ARG LLAMA_CPP_CPU=portable
 ARG HF_ENDPOINT=""
 COPY requirements/image.txt bake* /bake/
-# The second time as the image will start, which is what a start compares itself with. An image keeps times in whole seconds.
+# The second run starts as the image will start, because a start compares itself with that. An image keeps times in whole seconds.
 RUN --mount=type=secret,id=hf_token,uid=10001,required=false \
     provision() { /usr/lib/llama-fleet/venv/bin/python -m llama_fleet.container.entrypoint --list-devices; } \
     && export LLAMA_CPP_SOURCE="$RELEASE" && cd /var/lib/llama-fleet \
@@ -82,13 +82,13 @@ RUN --mount=type=secret,id=hf_token,uid=10001,required=false \
     && find /models . -user 10001 ! -type l -exec chmod a+rwX {} +
 
 FROM slim AS runtime-system
-# Nobody installs packages or keeps accounts in there.
+# No packages are installed and no accounts are kept there.
 RUN dpkg --purge --force-all apt debian-archive-keyring libapt-pkg7.0 login login.defs mount passwd sqv \
     && rm -rf /usr/lib/python3*/ensurepip /usr/lib/python3*/pydoc_data /usr/lib/python3*/test \
     && llama-fleet-strip
 
 FROM venv AS runtime-venv
-# Ansible's vault and the Hub's Xet storage, which a model that is there needs no more.
+# Ansible Vault and the Hub's Xet storage, which are not needed once the model is there.
 RUN /tmp/pip/bin/pip --python /usr/lib/llama-fleet/venv/bin/python uninstall --quiet --yes cffi cryptography hf-xet pycparser
 
 FROM runtime-system AS runtime-listed

@@ -1,10 +1,9 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""``python image/sbom.py PYTHON INIT``: on the standard output what this system is made of, in SPDX 2.3, as JSON.
+"""``python image/sbom.py PYTHON INIT`` prints the contents of this system as SPDX 2.3 in JSON.
 
-The distribution's packages as dpkg has them, the Python packages of the environment of PYTHON, and llama-fleet itself
-in the version that its file INIT tells. Made at SOURCE_DATE_EPOCH where that is more than 0: the same packages then
-make the same bytes.
+It lists the distribution's packages from dpkg, the Python packages of the environment of PYTHON, and llama-fleet itself
+with the version in its file INIT. With a SOURCE_DATE_EPOCH above 0 the same packages make the same bytes.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ ITSELF = "SPDXRef-llama-fleet"
 DOCUMENT = "SPDXRef-DOCUMENT"
 UNKNOWN = "NOASSERTION"
 DPKG = ("dpkg-query", "--show", "--showformat", "${Package}\t${Version}\t${Architecture}\t${Maintainer}\t${Homepage}\n")
-# Of the environment's own Python, which need not be this one.
+# Runs in the environment's own Python, which may be another one than this.
 METADATA = """
 import importlib.metadata, json
 found = [each.metadata for each in importlib.metadata.distributions()]
@@ -51,7 +50,7 @@ def package(kind: str, name: str, version: str, purl: str, **known: str) -> Entr
 
 
 def distribution() -> tuple[str, str]:
-    """The system's name and version, such as debian and 13."""
+    """Return the system's name and version, such as debian and 13."""
     lines = pathlib.Path("/etc/os-release").read_text(encoding="utf-8").splitlines()
     found = {name: value.strip('"') for name, _mark, value in (line.partition("=") for line in lines)}
     return found["ID"], found.get("VERSION_ID", "")
