@@ -97,7 +97,7 @@ def execute(record: converged.Record, flags: Sequence[str], out: Log) -> int:
     sys.stderr.flush()
     try:
         if record.get("user") and os.geteuid() == 0:
-            from llama_fleet.container import unprivileged as lowered  # noqa: PLC0415 - because only root has something to give up
+            from llama_fleet.container import unprivileged as lowered  # noqa: PLC0415 - only root gives something up
 
             lowered.execute(command, environment, record["user"])
         return os.execve(command[0], command, environment)

@@ -1,0 +1,177 @@
+# Copyright: (c) 2026, the llama-fleet authors
+# SPDX-License-Identifier: MIT
+"""Count the offences against the house rules; ``python -m tests.contract.house`` prints the numbers.
+
+The sources are the collection's plugins and ``src``. Each rule takes files as a mapping of paths, relative to the
+repository's root, to texts, and returns the places that break it. ``test_house.py`` says how many there may be.
+"""
+
+from __future__ import annotations
+
+import ast
+import collections
+import json
+import pathlib
+import re
+import subprocess
+import sys
+import typing
+
+Files = typing.Mapping[str, str]
+Rule = typing.Callable[[Files], list[str]]
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+CORE = "collections/ansible_collections/llama_fleet/core"
+PLUGINS = f"{CORE}/plugins"
+UTILS = f"{PLUGINS}/module_utils"
+SRC = "src/llama_fleet"
+# What all rooms share lies in no room.
+HALL = frozenset({"payload", "problems", "progress", "stage", "untrusted", "untrusted_told"})
+MOST_FILES, MOST_COLUMNS, MOST_LINES, MOST_FUNCTION_LINES = 20, 120, 300, 40
+# A clause in the place of a name: "What is wrong with a file." is no name of a class, and says nothing to a reader.
+_CLAUSE = re.compile(
+    r"(what|whatever|whether|which|who|whom|whose|whoever|how|why|where|when|that|those|nobody"
+    r"|(all|everything) that)\b",
+    re.IGNORECASE,
+)
+
+
+def read(*folders: str) -> dict[str, str]:
+    """Return the Python files below ``folders``, by their paths."""
+    return {
+        str(path.relative_to(ROOT)): path.read_text(encoding="utf-8")
+        for folder in folders
+        for path in sorted((ROOT / folder).rglob("*.py"))
+    }
+
+
+def sources() -> dict[str, str]:
+    """Return all Python files of the plugins and of ``src``."""
+    return read(PLUGINS, SRC)
+
+
+def everything() -> dict[str, str]:
+    """Return all Python files of the repository."""
+    return read("src", "collections", "tests", "benchmarks", "docs", "image", "examples", "inventories", "molecule")
+
+
+def rooms(files: Files) -> dict[str, int]:
+    """Return the number of files in each folder of ``module_utils``, ``plugin_utils`` and ``src``."""
+    folders = (str(pathlib.PurePath(path).parent) for path in files if not path.endswith("__init__.py"))
+    return dict(
+        collections.Counter(folder for folder in folders if folder.startswith((UTILS, f"{PLUGINS}/plugin", SRC)))
+    )
+
+
+def full_rooms(files: Files) -> list[str]:
+    """Return the folders with more than 20 files."""
+    return [f"{room} ({count})" for room, count in rooms(files).items() if count > MOST_FILES]
+
+
+def flat_files(files: Files) -> list[str]:
+    """Return the files of ``module_utils`` that lie in no room and do not belong to the hall."""
+    flat = [pathlib.PurePath(path) for path in files if str(pathlib.PurePath(path).parent) == UTILS]
+    return [str(path) for path in flat if path.stem not in HALL]
+
+
+def long_lines(files: Files) -> list[str]:
+    """Return the lines of more than 120 characters."""
+    return [
+        f"{path}:{number}"
+        for path, text in files.items()
+        for number, line in enumerate(text.splitlines(), 1)
+        if len(line) > MOST_COLUMNS
+    ]
+
+
+def long_modules(files: Files) -> list[str]:
+    """Return the files of more than 300 lines."""
+    return [path for path, text in files.items() if len(text.splitlines()) > MOST_LINES]
+
+
+def long_functions(files: Files) -> list[str]:
+    """Return the functions of more than 40 lines, counted from ``def`` to the last statement."""
+    return [
+        f"{path}:{node.name}"
+        for path, text in files.items()
+        for node in ast.walk(ast.parse(text))
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
+        and (node.end_lineno or 0) - node.lineno >= MOST_FUNCTION_LINES
+    ]
+
+
+def clauses(files: Files) -> list[str]:
+    """Return the modules, classes and functions whose docstrings open with a noun clause."""
+    return [
+        f"{path}:{getattr(node, 'name', '')}"
+        for path, text in files.items()
+        for node in ast.walk(ast.parse(text))
+        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef))
+        and _CLAUSE.match(ast.get_docstring(node) or "")
+    ]
+
+
+def not_imperative(files: Files, root: pathlib.Path = ROOT) -> list[str]:
+    """Return the functions whose docstrings do not begin with an imperative verb, as ruff's rule D401 sees it."""
+    run = subprocess.run(
+        [
+            *(sys.executable, "-m", "ruff", "check", "--isolated", "--select", "D401", "--exit-zero"),
+            *("--output-format", "json", *files),
+        ],
+        cwd=root,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=120,
+    )
+    return [
+        f"{pathlib.Path(found['filename']).relative_to(root)}:{found['location']['row']}"
+        for found in json.loads(run.stdout)
+    ]
+
+
+def own_test(path: str) -> str:
+    """Return the path of the tests of the source ``path``."""
+    if path.startswith(f"{SRC}/"):
+        place = pathlib.PurePath("tests/unit") / pathlib.PurePath(path).relative_to(SRC)
+    else:
+        place = pathlib.PurePath(CORE) / "tests/unit/plugins" / pathlib.PurePath(path).relative_to(PLUGINS)
+    return str(place.with_name(f"test_{place.name}"))
+
+
+def untested(files: Files, tests: typing.Container[str]) -> list[str]:
+    """Return the sources whose tests are not in a file of their own; documentation fragments have no code."""
+    return [
+        path
+        for path in files
+        if not path.startswith(f"{PLUGINS}/doc_fragments/")
+        and not path.endswith("__init__.py")
+        and own_test(path) not in tests
+    ]
+
+
+def numbers() -> dict[str, int]:
+    """Return how often each rule is broken, and how large the largest is where a rule bounds a size."""
+    own, all_files = sources(), everything()
+    return {
+        "rooms": len(rooms(own)),
+        "files in the fullest room": max(rooms(own).values()),
+        f"rooms of more than {MOST_FILES} files": len(full_rooms(own)),
+        "files of module_utils outside rooms and hall": len(flat_files(own)),
+        f"lines over {MOST_COLUMNS} characters": len(long_lines(all_files)),
+        f"functions over {MOST_FUNCTION_LINES} lines in sources": len(long_functions(own)),
+        f"functions over {MOST_FUNCTION_LINES} lines in all": len(long_functions(all_files)),
+        f"modules over {MOST_LINES} lines in sources": len(long_modules(own)),
+        f"modules over {MOST_LINES} lines in all": len(long_modules(all_files)),
+        "docstrings that open with a noun clause in sources": len(clauses(own)),
+        "docstrings that open with a noun clause in all": len(clauses(all_files)),
+        "functions with no imperative docstring in sources": len(not_imperative(own)),
+        "functions with no imperative docstring in all": len(not_imperative(all_files)),
+        "sources": len(own),
+        "sources without tests of their own path": len(untested(own, all_files)),
+    }
+
+
+if __name__ == "__main__":
+    for name, number in numbers().items():
+        print(f"{number:6} {name}")
