@@ -118,7 +118,11 @@ def test_every_lock_says_its_day() -> None:
 
 @pytest.mark.parametrize(
     ("days", "told"),
-    [(0, ""), (180, ""), (181, "a.txt is 181 days old, wanted 180 at most: make it again, as its first lines say")],
+    [
+        (0, ""),
+        (180, ""),
+        (181, "a.txt is 181 days old, expected at most 180. Fix: make it again, as its first lines say"),
+    ],
 )
 def test_an_old_lock_is_told(days: int, told: str) -> None:
     day = dt.date(2026, 1, 1)

@@ -1,4 +1,4 @@
-"""Runs the steps of the test suite, goes on after a failure, and sums up."""
+"""Run the steps of the test suite, continue after a failure, and print a summary."""
 
 from __future__ import annotations
 
@@ -31,8 +31,7 @@ def main() -> int:
     unknown = sorted(set(arguments.names) - {step.name for step in steps.ALL} - {"quick"})
     if unknown:
         parser.error(f"no such step: {', '.join(unknown)} (tests/run --list names them)")
-    # Whoever starts this in the background has it ignore the signal by which steps, and what tests start, are asked to
-    # clean up.
+    # A shell ignores SIGINT in background jobs; without this line steps could not be asked to clean up.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     return _run([step for step in steps.ALL if _wanted(step, arguments.names)])
 
@@ -48,7 +47,7 @@ def _kind(step: steps.Step) -> str:
 def _run(wanted: list[steps.Step]) -> int:
     context = Context.create()
     turns, begun, before = Turns(wanted), time.monotonic(), _cores()
-    # Two at a time: what the one shows as it goes, the other keeps until a step has ended.
+    # Two workers: one shows its output at once, the other keeps its output until a step has ended.
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
         beside = pool.submit(_work, context.beside(), turns)
         rows = _work(context, turns) + beside.result()
@@ -63,21 +62,21 @@ def _run(wanted: list[steps.Step]) -> int:
 
 
 def _tell_skipped(context: Context, names: set[str]) -> int:
-    """Say which tests no step of this run ran, and why; returns how many of them it should have run."""
+    """Print which tests no step of this run ran, and why; return how many of them it should have run."""
     skipped = skips.nowhere(context.tests)
     left_out = skips.unexpected(skipped, names)
     print(f"{len(skipped)} tests were skipped and ran in no other step, {len(left_out)} of them unexpectedly")
     for line in skips.told(skipped):
         print(line)
     if left_out and os.environ.get("CI") == "true":
-        print("These tests, which this machine should have run, make the run fail, for CI is set:")
+        print("CI is set, so the run fails because of these tests, which this machine should have run:")
         for line in skips.told(left_out):
             print(line)
     return len(left_out)
 
 
 def _cores() -> dict[str, int]:
-    """What the machine's cores have done since it started, in ticks, of proc(5)."""
+    """Return what the machine's cores have done since boot, in ticks (proc(5))."""
     try:
         line = pathlib.Path("/proc/stat").read_text(encoding="ascii").partition("\n")[0]
     except OSError:
@@ -87,7 +86,9 @@ def _cores() -> dict[str, int]:
 
 
 def _shares(before: dict[str, int], after: dict[str, int]) -> str:
-    """How much of the cores there was: a virtual machine may have less of them than it seems."""
+    """Return the shares of used, idle and stolen time, because a virtual machine may get less CPU than it seems to
+    have.
+    """
     spent = {kind: after[kind] - before[kind] for kind in after}
     whole = sum(spent.values())
     return (
@@ -99,7 +100,7 @@ def _shares(before: dict[str, int], after: dict[str, int]) -> str:
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """How a step ended."""
+    """The outcome of a step."""
 
     name: str
     outcome: str

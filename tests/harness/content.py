@@ -1,4 +1,4 @@
-"""What the test hub serves: llama.cpp's source, the wheels that hosts install, and the real model in three shards."""
+"""Collect what the test hub serves: llama.cpp's source, the hosts' wheels, and a real model in three shards."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.fetch import inde
 from ansible_collections.llama_fleet.core.plugins.module_utils.tools import venv as tools_venv
 from tests.harness.context import COLLECTION, ROOT
 
-# The Pythons of the hosts: Debian 12, Debian 13.
+# The Python versions of Debian 12 and Debian 13.
 TARGET_PYTHONS = ("3.11", "3.13")
-# Of Ubuntu 22.04, on which only the hosts' tools have to run.
+# The Python of Ubuntu 22.04, on which only the hosts' tools must run.
 OLDEST_PYTHON = ".".join(map(str, tools_venv.OLDEST_PYTHON))
 PLATFORMS = ("manylinux2014_x86_64", "manylinux_2_17_x86_64", "manylinux_2_28_x86_64")
 
@@ -52,7 +52,7 @@ def _default(role: str, variable: str) -> str:
 
 
 def _download_defaults(folder: pathlib.Path) -> None:
-    """What the roles take when they are told nothing, fetched by the project's own code."""
+    """Download what the roles use by default, with the project's own code."""
     index = package_index.index_url()
     for source, suffix in (
         (_default("llama_cpp", "llama_cpp_source"), ".tar.gz"),
@@ -65,8 +65,8 @@ def _download_defaults(folder: pathlib.Path) -> None:
 
 
 def _download_wheels(folder: pathlib.Path, python: str, *requirements: pathlib.Path) -> None:
-    """The tools that hosts install, as their lock has them, and the image's ``requirements``, each resolved for
-    another Python than this one.
+    """Download the locked tools that hosts install, and the image's ``requirements``, for the Python version
+    ``python``.
     """
     tools = folder.parent / "tools.in"
     wanted = (*tools_venv.BUILD_TOOLS, *tools_venv.COMPILER_CACHE, *tools_venv.ARCHIVER, *tools_venv.HUB_CLIENT)

@@ -1,4 +1,4 @@
-"""Where a run of the tests keeps things, and how it starts programs."""
+"""Define where a run of the tests keeps its files, and how it starts programs."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 COLLECTION = ROOT / "collections" / "ansible_collections" / "llama_fleet" / "core"
 
 
-# Seconds without a word from a program, after which it counts as hanging; longer than any single test may take
-# (pyproject.toml's timeout).
+# Seconds without output after which a program counts as hanging; more than any test may take (pyproject.toml's
+# timeout).
 SILENCE = 900.0
 
 
@@ -39,18 +39,18 @@ class Context:
     reports: pathlib.Path
     step: str = ""
     tests: list[skips.Outcome] = dataclasses.field(default_factory=list)
-    # What steps beside others have to say, kept until each has ended; None where it is shown at once.
+    # Output of steps that run in parallel, kept until each has ended; None if it is shown at once.
     kept: list[str] | None = None
 
     @classmethod
     def create(cls) -> Context:
-        """The context of this machine: the cache folder and an environment that takes nothing from other projects."""
+        """Create the context of this machine: the cache folder, and an environment without other projects' settings."""
         cache = pathlib.Path(
             os.environ.get("LLAMA_FLEET_TEST_CACHE") or pathlib.Path.home() / ".cache" / "llama-fleet-tests"
         ).resolve()
         cache.mkdir(parents=True, exist_ok=True)
         bytecode = cache / "bytecode"
-        # Of environments that tests made for themselves, which no run finds again.
+        # Bytecode of environments that tests made for themselves and no later run uses.
         shutil.rmtree(bytecode / tempfile.gettempdir().lstrip("/"), ignore_errors=True)
         environment = {
             name: value
@@ -62,25 +62,25 @@ class Context:
             "ANSIBLE_HOME": str(cache / "ansible"),
             "ANSIBLE_COLLECTIONS_PATH": str(ROOT / "collections"),
             "LC_ALL": "C.UTF-8",  # Ansible refuses to start without a UTF-8 locale
-            "PYTHONPYCACHEPREFIX": str(bytecode),  # compiled once, and nothing of it in the working tree
+            "PYTHONPYCACHEPREFIX": str(bytecode),  # compiled once, and nothing in the working tree
         }
         environment.pop("PYTHONDONTWRITEBYTECODE", None)
         return cls(cache, environment, pathlib.Path(tempfile.mkdtemp(prefix="llama-fleet-reports-")))
 
     def beside(self) -> Context:
-        """The same for steps that run at the same time as others."""
+        """Return a copy for steps that run in parallel."""
         environment = self.environment | {"ANSIBLE_HOME": str(self.cache / "ansible-beside")}
         return dataclasses.replace(self, environment=environment, kept=[])
 
     def say(self, text: str) -> None:
-        """Show ``text``, or keep it."""
+        """Print ``text``, or keep it for later."""
         if self.kept is None:
             print(text, flush=True)
         else:
             self.kept.append(text)
 
     def flush(self) -> None:
-        """Show what was kept, in one piece."""
+        """Print the kept output in one piece."""
         if self.kept:
             print("\n".join(self.kept), flush=True)
             self.kept.clear()
@@ -98,7 +98,7 @@ class Context:
         env: typing.Mapping[str, str] | None = None,
         silence: float = SILENCE,
     ) -> None:
-        """Run a program with its output shown; raises where it fails or says nothing for ``silence`` seconds.
+        """Run a program and show its output; raise FailedError if it fails or prints nothing for ``silence`` seconds.
 
         ``venv`` comes first on the PATH.
         """
@@ -125,7 +125,7 @@ class Context:
             raise FailedError(f"{pathlib.Path(words[0]).name} ended with {code}")
 
     def note(self, report: pathlib.Path) -> None:
-        """Take what a report of tests says into the summary."""
+        """Add the outcomes of a test report to the summary."""
         self.tests.extend(skips.read(report, self.step))
         report.unlink(missing_ok=True)
 

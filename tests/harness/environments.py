@@ -1,4 +1,4 @@
-"""Debian packages and virtual environments, made where they are missing."""
+"""Install Debian packages and create virtual environments if they are missing."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import time
 
 from tests.harness.context import ROOT, Context, FailedError, SkippedError
 
-# iptables: what Debian 12's netavark calls.
+# Debian 12's netavark calls iptables.
 PACKAGES = [
     *(
         "aardvark-dns",
@@ -33,7 +33,7 @@ PACKAGES = [
 UNUSED = 14 * 24 * 3600
 
 
-# Steps that run at the same time may want the same one.
+# Parallel steps may need the same environment.
 _MAKING = threading.Lock()
 
 
@@ -42,7 +42,7 @@ def install_packages(context: Context) -> None:
     context.require_root("installing Debian packages")
     if not shutil.which("apt-get"):
         raise SkippedError(
-            "there is no apt-get: install podman, buildah, mmdebstrap, ccache and g++ with what this system has"
+            "apt-get not found: install podman, buildah, mmdebstrap, ccache and g++ with this system's package manager"
         )
     status = subprocess.run(
         ["dpkg-query", "-W", "-f", "${Package} ${db:Status-Status}\n", *PACKAGES],
@@ -53,36 +53,36 @@ def install_packages(context: Context) -> None:
     installed = {line.split()[0] for line in status.splitlines() if line.endswith(" installed")}
     missing = sorted(set(PACKAGES) - installed)
     if not missing:
-        context.say("all of them are installed")
+        context.say("all packages are installed")
         return
     quiet = {"DEBIAN_FRONTEND": "noninteractive"}
-    patient = ("-o", "DPkg::Lock::Timeout=300")  # a machine that has just started looks for updates itself
+    patient = ("-o", "DPkg::Lock::Timeout=300")  # a machine that has just booted runs its own update
     context.run("apt-get", *patient, "update", "-q", env=quiet)
     context.run("apt-get", *patient, "install", "-q", "-y", "--no-install-recommends", *missing, env=quiet)
 
 
 def main_venv(context: Context) -> pathlib.Path:
-    """The tools and the project's own requirements, on the machine's Python."""
+    """Return the environment of the tools and the project's requirements, on the machine's Python."""
     return _venv(context, "main", "python3", "requirements.txt", "requirements/dev.txt")
 
 
 def newest_venv(context: Context) -> pathlib.Path:
-    """The same on the newest Python that is there, which gets the newest ansible-core."""
+    """Return the same on the newest Python of this machine, with the newest ansible-core."""
     return _venv(context, "newest", newest_python(), "requirements.txt", "requirements/dev.txt")
 
 
 def galaxy_venv(context: Context) -> pathlib.Path:
-    """galaxy-importer, whose requirements fit no other environment."""
+    """Return the environment of galaxy-importer, whose requirements fit no other environment."""
     return _venv(context, "galaxy", "python3", "requirements/galaxy.txt")
 
 
 def olah_venv(context: Context) -> pathlib.Path:
-    """olah, a mirror of the Hub, with a web server of its own."""
+    """Return the environment of olah, a mirror of the Hub with its own web server."""
     return _venv(context, "olah", "python3", "requirements/olah.txt")
 
 
 def container_venv(context: Context) -> pathlib.Path:
-    """What checks the files about the image: compose, GitHub's workflows, Kubernetes, SPDX."""
+    """Return the environment of the checkers of compose, GitHub workflows, Kubernetes and SPDX files."""
     return _venv(context, "container", "python3", "requirements/container.txt")
 
 
@@ -92,17 +92,17 @@ def docs_venv(context: Context) -> pathlib.Path:
 
 
 def newest_python() -> str:
-    """A Python that ansible-core's newest line runs on; skips the step where there is none."""
+    """Return a Python that ansible-core's newest line supports; raise SkippedError if there is none."""
     for version in ("3.13", "3.12"):
         for folder in [
             *os.environ.get("PATH", "").split(":"),
             *map(str, pathlib.Path.home().glob(f".pyenv/versions/{version}*/bin")),
         ]:
             candidate = pathlib.Path(folder) / f"python{version}"
-            # pyenv's shims exist for versions that are not selected, too, and then fail
+            # pyenv's shims also exist for versions that are not selected, and then fail
             if candidate.exists() and _works(candidate):
                 return str(candidate)
-    raise SkippedError("the newest ansible-core needs Python 3.12 or 3.13, and neither is here")
+    raise SkippedError("the newest ansible-core needs Python 3.12 or 3.13; neither was found")
 
 
 def _works(python: pathlib.Path) -> bool:
@@ -110,9 +110,7 @@ def _works(python: pathlib.Path) -> bool:
 
 
 def _venv(context: Context, name: str, python: str, *requirements: str) -> pathlib.Path:
-    """A virtual environment named by the hash of what it is made from; those of its name that nobody used for two
-    weeks are removed.
-    """
+    """Return a virtual environment named by the hash of its inputs; remove those unused for two weeks."""
     with _MAKING:
         return _make_venv(context, name, python, *requirements)
 
@@ -146,6 +144,6 @@ def _make_venv(context: Context, name: str, python: str, *requirements: str) -> 
         for file in requirements:
             context.run(target / "bin/uv", "pip", "install", "-q", "-r", file, venv=target, env=index)
     except FailedError as reason:
-        raise FailedError(f"the virtual environment {name} cannot be made: {reason}") from reason
+        raise FailedError(f"the virtual environment {name} could not be created: {reason}") from reason
     stamp.touch()
     return target

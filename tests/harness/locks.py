@@ -1,6 +1,6 @@
-"""``python -m tests.harness.locks`` tells how old the locks of Python packages are; in CI an old one is an error.
+"""``python -m tests.harness.locks`` prints the age of the locks of Python packages; in CI an old lock is an error.
 
-No list of what is known against releases can be asked here without a network, so they must not get old.
+No vulnerability database can be queried here without a network, so locks must not get old.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ _LINE = re.compile(r"^# Locked on (\d{4}-\d{2}-\d{2})\.$", re.MULTILINE)
 
 @dataclasses.dataclass(frozen=True)
 class Lock:
-    """A lock and the day it is of; None where it does not tell."""
+    """A lock file and its date; None if the file has no date."""
 
     name: str
     day: dt.date | None
 
     def problem(self, today: dt.date) -> str:
-        """Why it has to be made again; empty where it has not."""
+        """Return why the lock must be renewed, or an empty string."""
         if self.day is None:
             return f"{self.name} does not say '# Locked on YYYY-MM-DD.'"
         days = (today - self.day).days
         return (
-            f"{self.name} is {days} days old, wanted {MOST_DAYS} at most: make it again, as its first lines say"
+            f"{self.name} is {days} days old, expected at most {MOST_DAYS}. Fix: make it again, as its first lines say"
             if days > MOST_DAYS
             else ""
         )
@@ -50,7 +50,7 @@ def all_locks(root: pathlib.Path = ROOT) -> list[Lock]:
 
 
 def main() -> int:
-    """Tell the age of each; 1 where CI is set and one is too old or has no day."""
+    """Print the age of each lock; return 1 if CI is set and a lock is too old or has no date."""
     today = dt.datetime.now(dt.UTC).date()
     problems = [lock.problem(today) for lock in all_locks()]
     print("\n".join(f"{lock.name}: {problem or lock.day}" for lock, problem in zip(all_locks(), problems, strict=True)))

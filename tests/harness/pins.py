@@ -1,7 +1,7 @@
-"""Makes the lock of the tools that hosts install: ``python -m tests.harness.pins`` writes module_utils/tools/pins.py.
+"""``python -m tests.harness.pins`` locks the tools that hosts install, in module_utils/tools/pins.py.
 
-Each tool is resolved for every Linux, and of each release the wheels are kept that a supported Python takes, with their
-sha256 out of the package index. Whoever changes a version in tools/venv.py runs this again; a contract test tells.
+Each tool is resolved for every Linux. Of each release the wheels for the supported Pythons are kept, with their sha256
+from the package index. Run it again after a change of a version in tools/venv.py; a contract test checks that.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ WHEELS: dict[str, dict[str, str]] = {wheels}
 
 
 def environments() -> list[dict[str, str]]:
-    """What markers are asked about on each supported host."""
+    """Return the marker environment of each supported host."""
     return [
         {
             "implementation_name": "cpython",
@@ -77,7 +77,7 @@ def main() -> int:
         brings[root] = tuple(sorted({name for name, _version, _marker in resolved}))
         found |= {(name, version): marker for name, version, marker in resolved}
     versions = collections.Counter(name for name, _version in found)
-    # A marker that every supported host agrees to says nothing.
+    # A marker that is true on every supported host is redundant.
     pins = [
         (name, version, marker if versions[name] > 1 or not _always(marker) else "")
         for (name, version), marker in sorted(found.items())
@@ -86,7 +86,7 @@ def main() -> int:
     texts = {"brings": brings, "pins": pins, "wheels": wheels}
     shown = {name: pprint.pformat(value, width=150, sort_dicts=False) for name, value in texts.items()}
     today = dt.datetime.now(dt.UTC).date().isoformat()
-    # In two halves, so that the formatter can break a line that is too long; it joins those of the others.
+    # In two halves, so that the formatter can break a long line; it joins short ones.
     shown["wheels"] = re.sub(r"'([0-9a-f]{32})([0-9a-f]{32})'", r"('\1' '\2')", shown["wheels"])
     TARGET.write_text(_HEAD.format(made=today, **shown), encoding="utf-8")
     subprocess.run(["ruff", "format", "-q", TARGET], check=True)
@@ -94,7 +94,7 @@ def main() -> int:
 
 
 def _resolved(root: str) -> list[tuple[str, str, str]]:
-    """Name, version and marker of all that a tool needs on a supported host."""
+    """Return name, version and marker of a tool and its dependencies on the supported hosts."""
     command = [
         "uv",
         "pip",
@@ -123,7 +123,7 @@ def _always(marker: str) -> bool:
 
 
 def _wheels(name: str, version: str) -> dict[str, str]:
-    """The sha256 of each wheel that some Linux takes, by its tag as the file's name has it."""
+    """Return the sha256 of each wheel for Linux by its tag, as written in the file's name."""
     index, wheels = package_index.index_url(), {}
     for file in package_index._listing(index, Package(name, version), "package index"):
         if not file.name.endswith(".whl"):
@@ -137,7 +137,7 @@ def _wheels(name: str, version: str) -> dict[str, str]:
 
 
 def _is_wanted(tag: Tag) -> bool:
-    """Any machine of Linux for what fits every Python, and the supported ones for what is compiled for one."""
+    """Return whether a wheel fits: any Linux machine if it is pure Python, the supported ones if it is compiled."""
     if tag.platform != "any" and "linux" not in tag.platform:
         return False
     if tag.abi in ("none", "abi3"):

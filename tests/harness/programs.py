@@ -1,4 +1,4 @@
-"""Programs with their output passed on as it comes, ended with all their children where they fall silent."""
+"""Run programs with their output passed on as it arrives; end a silent one with all its children."""
 
 from __future__ import annotations
 
@@ -13,15 +13,14 @@ import typing
 if typing.TYPE_CHECKING:
     import pathlib
 
-# All in seconds: what a program has to clean up after an interrupt, how often it is looked at, and what its children
-# may still say once it has ended.
+# In seconds: time to clean up after an interrupt, the polling interval, and time for the last output after the end.
 GRACE = 30.0
 _LOOK = 0.5
 _LAST_WORDS = 5.0
 
 
 class SilentError(Exception):
-    """A program said nothing for too long, and was ended with its children."""
+    """A program was silent for too long and was ended with its children."""
 
 
 def run(
@@ -32,11 +31,11 @@ def run(
     show: typing.Callable[[bytes], None],
     grace: float = GRACE,
 ) -> int:
-    """Run ``words``, hand its output (stderr too) to ``show``, and return its exit status.
+    """Run ``words``, pass its output (stderr too) to ``show``, and return its exit status.
 
-    A program that makes progress may take as long as it likes. One that says nothing for ``silence`` seconds is
-    interrupted with its whole process group, killed ``grace`` seconds later, and SilentError is raised. Nobody waits
-    for children that have the output open when the program itself has ended.
+    A program may take as long as it prints something. One that is silent for ``silence`` seconds is interrupted with
+    its process group, killed ``grace`` seconds later, and SilentError is raised. Children that keep the output open
+    after the program has ended are not waited for.
     """
     with subprocess.Popen(
         words,
@@ -57,7 +56,7 @@ def run(
 
 
 def _follow(process: subprocess.Popen[bytes], silence: float, show: typing.Callable[[bytes], None]) -> bool:
-    """Pass on output until the program has ended; False where it falls silent before that."""
+    """Pass on output until the program ends; return False if it falls silent before that."""
     output = typing.cast("typing.IO[bytes]", process.stdout).fileno()
     heard, last_words, is_open = time.monotonic(), float("inf"), True
     while (now := time.monotonic()) - heard < silence:
@@ -75,7 +74,7 @@ def _follow(process: subprocess.Popen[bytes], silence: float, show: typing.Calla
 
 
 def _end(process: subprocess.Popen[bytes], grace: float, show: typing.Callable[[bytes], None]) -> None:
-    """Interrupt the process group, so that tests remove what they have made, and kill what is left of it."""
+    """Interrupt the process group, so that tests can clean up, and kill what is left of it."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGINT)
         _follow(process, grace, show)

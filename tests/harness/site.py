@@ -20,7 +20,7 @@ _NOT_FETCHED = ("canonical", "next", "prev", "alternate", "license")
 
 
 class _Fetched(html.parser.HTMLParser):
-    """Collects the addresses that a browser fetches when it shows a page."""
+    """A parser that collects the addresses that a browser fetches when it shows a page."""
 
     def __init__(self) -> None:
         super().__init__()

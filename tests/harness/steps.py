@@ -1,4 +1,4 @@
-"""The steps of the test suite, in the order they run."""
+"""Define the steps of the test suite, in the order they run."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.harness import environments, tools
 from tests.harness.context import COLLECTION, ROOT, Context
 from tests.hosts import podman
 
-# One process more than there are processors, for many a test waits for something.
+# One process more than processors, because many tests wait.
 PROCESSES = ("--numprocesses", str(len(os.sched_getaffinity(0)) + 1))
 _PLUGINS = "collections/ansible_collections/llama_fleet/core/tests/unit/plugins"
 _MODULES = ("llama_cpp_release", "llama_cpp_release_options", "llama_cpp_release_packed", "llama_server_kills")
@@ -24,20 +24,20 @@ BUILDS = (
     "tests/unit/cli/test_launcher.py",
     "tests/unit/gpu/test_rehearsal.py",
 )
-# Of the hosts; with it go tools_venv and what the documents say.
+# The hosts' oldest Python; change it together with tools/venv.py and the documentation.
 OLDEST_PYTHON = "3.10"
 FEWER_KILLS = {"LLAMA_FLEET_TEST_KILLS": "10"}
-# A version before the default one.
+# The version before the default one.
 OLDER = "pypi:llama-cpp-python==0.3.36#sha256=832db0699007f1be95a7e41ef12e88926b02ba836461e36a36372db2760c1a2e"
 
 
 @dataclasses.dataclass(frozen=True)
 class Step:
-    """One step.
+    """A step of the test suite.
 
-    ``quick`` ones need neither root nor more network than the package index. One that ``needs`` others is skipped where
-    one of them did not pass; one that comes ``after`` others shares something with them, or finds ready what they make.
-    Of the rest any two may run at the same time. Those that are not ``default`` run only where they are named.
+    A ``quick`` step needs neither root nor a network beyond the package index. A step is skipped if one that it
+    ``needs`` did not pass; it runs ``after`` others whose resources it shares or whose results it uses. Any other two
+    steps may run in parallel. Steps that are not ``default`` run only by name.
     """
 
     name: str
@@ -62,14 +62,14 @@ def step(
     needs: tuple[str, ...] = (),
     after: tuple[str, ...] = (),
 ) -> typing.Callable[[Run], Run]:
-    """Make a function the next step.
+    """Return a decorator that makes a function the next step.
 
-    All others come after the first one, and after and by need of earlier ones only.
+    Every step comes after the first one. ``after`` and ``needs`` may only name earlier steps.
     """
     known = [earlier.name for earlier in ALL]
     unknown = {*needs, *after} - set(known)
     if unknown or name in known:
-        raise ValueError(f"{name} is there already, or is to come after what does not come before it: {unknown}")
+        raise ValueError(f"the step {name} exists already, or names steps that do not come before it: {unknown}")
 
     def add(function: Run) -> Run:
         ALL.append(Step(name, purpose, function, quick, default, needs, (*after, *known[:1])))
@@ -121,9 +121,9 @@ def shellcheck(context: Context) -> None:
     )
 
 
-@step("locks", "the locks of Python packages are not old: in CI one that is fails, elsewhere it is told", quick=True)
+@step("locks", "the age of the locks of Python packages: in CI an old one fails, elsewhere it is reported", quick=True)
 def age_of_locks(context: Context) -> None:
-    # Not imported above: the first steps run before there is an environment with what the collection needs.
+    # Not imported above: the first steps run before the environment with the collection's requirements exists.
     context.run(
         "python",
         "-m",
@@ -146,7 +146,7 @@ def images(context: Context) -> None:
 
 @step(
     "hosts",
-    "the images of real hosts are there, and what the test hub serves them",
+    "the images of real hosts, and the content of the test hub",
     needs=("release",),
     after=("images",),
 )
@@ -170,25 +170,24 @@ def hosts(context: Context) -> None:
 def molecule(context: Context) -> None:
     context.require_root("hosts in podman")
     settings = podman.settings(context.cache) | {"NO_COLOR": "1", "XDG_CACHE_HOME": str(context.cache / "xdg")}
-    # In a folder of its own: molecule would believe what a run that was killed has noted, and not make the hosts.
+    # In a separate folder: molecule would trust the notes of a killed run and not make the hosts.
     with tempfile.TemporaryDirectory(prefix="llama-fleet-molecule-") as folder:
         settings |= {"LLAMA_FLEET_TEST_RUN": f"{folder}/run", "MOLECULE_EPHEMERAL_DIRECTORY": f"{folder}/state"}
-        # First what such a run has left is removed.
+        # First remove what such a run has left.
         for command in (("destroy",), ("test", "--all")):
             context.run(
                 "molecule", "-c", "molecule/config.yml", *command, venv=environments.main_venv(context), env=settings
             )
 
 
-@step("units", "unit and contract tests, but those of 'builds'", quick=True)
+@step("units", "unit and contract tests, except those of 'builds'", quick=True)
 def units(context: Context) -> None:
     tools.run_pytest(context, environments.main_venv(context), *PROCESSES, *(f"--ignore={name}" for name in BUILDS))
 
 
-@step("builds", "unit tests that build, kill and mutate: minutes, so not among the quick ones")
+@step("builds", "unit tests that build, kill and mutate; they take minutes, so they are not quick")
 def builds(context: Context) -> None:
-    # A run is killed before each change that it makes; the moments in between are fewer here, and 30 in the step
-    # 'instances'.
+    # A run is killed before each of its changes. This step tries fewer of the moments in between; 'instances' tries 30.
     tools.run_pytest(context, environments.main_venv(context), *PROCESSES, *BUILDS, env=FEWER_KILLS)
 
 
@@ -209,7 +208,7 @@ def olah(context: Context) -> None:
     )
 
 
-# The one of the hostile tests that wants a real release.
+# The only hostile test that needs a real release.
 LOCAL_USER = "tests/hostile/test_local_user.py::test_llama_server_is_not_root_and_reads_its_key_in_memory"
 
 
@@ -224,7 +223,7 @@ def server(context: Context) -> None:
         units / "module_utils" / "release" / "test_memory_plan.py",
         units / "module_utils" / "gguf" / "test_header.py",
     )
-    # Test by test, not file by file: one of them waits for a server that hangs.
+    # Distribute by test, not by file, because one of them waits for a hanging server.
     tools.run_pytest(
         context,
         environments.main_venv(context),
@@ -240,7 +239,7 @@ def server(context: Context) -> None:
 
 @step(
     "instance",
-    "an instance on a real host with systemd: changed, spoilt, killed, rolled back; doctor on such a host",
+    "an instance on a real host with systemd: changed, damaged, killed, rolled back; doctor on such a host",
     needs=("hosts",),
 )
 def instance(context: Context) -> None:
@@ -251,7 +250,7 @@ def instance(context: Context) -> None:
 @step("e2e", "the README's commands on this machine, from nothing to answers; the openai client", needs=("hosts",))
 def e2e(context: Context) -> None:
     context.require_root("the whole path on this machine")
-    # A file for each of two processes: while one waits for a server, the other one can work.
+    # One file for each of two processes: while one waits for a server, the other one can work.
     split = ("--numprocesses", "2", "--dist", "loadfile")
     settings = {"LLAMA_FLEET_TEST_CCACHE": str(context.cache / "ccache")}
     tools.long_pytest(context, *split, "tests/e2e/test_up.py", "tests/e2e/test_readme.py", env=settings)
@@ -259,7 +258,7 @@ def e2e(context: Context) -> None:
 
 @step(
     "gpu-run",
-    "the run on a GPU, tried without one: a slim parcel, all phases, one run killed, a recorded GPU",
+    "the run on a GPU, rehearsed without one: a slim parcel, all phases, a killed run, a recorded GPU",
     needs=("hosts",),
 )
 def gpu_run(context: Context) -> None:
@@ -285,8 +284,8 @@ def sanity_newest(context: Context) -> None:
     tools.ansible_test(context, "sanity", environments.newest_venv(context))
 
 
-# After what compiles the same with the same compiler, and apart from other hosts on podman's own network, which lose
-# their way when one of them goes.
+# After the steps that compile the same with the same compiler, and apart from other hosts on podman's network, because
+# removing one host breaks the connections of the others.
 @step(
     "e2e-host",
     "the README's commands on a host with systemd, and its fleet",
@@ -301,7 +300,7 @@ def e2e_host(context: Context) -> None:
 
 @step("units-newest", "the command's and the contract tests with the newest ansible-core")
 def units_newest(context: Context) -> None:
-    # Those that run Ansible, or read what it says; the rest knows nothing of its version.
+    # The tests that run Ansible or parse its output; the rest does not depend on its version.
     names = (
         "cli/test_commands",
         "container/test_play",
@@ -331,8 +330,8 @@ def image(context: Context) -> None:
     after=("sanity-newest", "units-newest"),
 )
 def ansible_units(context: Context) -> None:
-    # 'units' has run them all with the oldest ansible-core: here not what is pure Python, nor again every build of a
-    # small project and every change of an instance, for which this makes a process and an instance for each test.
+    # 'units' has run all of them with the oldest ansible-core. Leave out pure Python, and the many builds and changes
+    # of instances, because ansible-test starts a process for each test.
     apart = ["module_utils/", *(f"modules/test_llama_cpp_release_{name}.py" for name in ("options", "packed"))]
     apart += [
         f"modules/test_llama_server_{name}.py" for name in ("exec", "failures", "generations", "kills", "rollback")
@@ -353,7 +352,7 @@ def ansible_lint(context: Context) -> None:
     )
 
 
-@step("galaxy", "the built collection, as Galaxy's importer sees it")
+@step("galaxy", "the built collection, checked by Galaxy's importer")
 def galaxy(context: Context) -> None:
     collection = tools.copy_collection(context, "galaxy")
     (version,) = re.findall(r"^version: (\S+)$", (collection / "galaxy.yml").read_text(encoding="utf-8"), re.MULTILINE)
@@ -408,7 +407,7 @@ def changelog(context: Context) -> None:
     context.run("antsibull-changelog", "lint", cwd=COLLECTION, venv=environments.main_venv(context))
 
 
-@step("toolkit", "a CUDA toolkit out of wheels: installed, proved, removed")
+@step("toolkit", "a CUDA toolkit from wheels: installed, tested, removed")
 def toolkit(context: Context) -> None:
     tools.cuda_pytest(context, "test_toolkit.py")
 
@@ -436,7 +435,7 @@ def cuda(context: Context) -> None:
     tools.cuda_pytest(context, "test_build.py")
 
 
-@step("mutants", "deliberate faults, one at a time, which the tests named for each have to notice", default=False)
+@step("mutants", "deliberate faults, one at a time, each of which its tests must notice", default=False)
 def mutants(context: Context) -> None:
     context.require_root("what some mutants change")
     context.run("python", "-m", "tests.mutants", venv=environments.main_venv(context))
@@ -444,7 +443,7 @@ def mutants(context: Context) -> None:
 
 @step(
     "instances",
-    "several instances on a real host, limits that the kernel enforces, locked memory, a router of models; 30 kills",
+    "several instances on a real host, limits enforced by the kernel, locked memory, a router of models; 30 kills",
     default=False,
     needs=("hosts",),
     after=("instance", "e2e-host"),
@@ -468,7 +467,7 @@ def quadlet(context: Context) -> None:
 
 @step(
     "upgrade",
-    "two real versions of llama.cpp, built, and an instance taken from the one to the other and back",
+    "two real versions of llama.cpp: an instance is upgraded from one to the other and back",
     default=False,
     after=("instance", "e2e-host", "instances", "quadlet"),
 )
@@ -508,5 +507,5 @@ def container(context: Context) -> None:
         "guide",
         "examples",
         "dockerd",
-    ):  # each has a Hub of its own, so a process of its own
+    ):  # each has its own Hub, so it gets its own process
         tools.long_pytest(context, f"tests/image/test_{name}.py", env=settings)

@@ -1,4 +1,4 @@
-"""What several steps of the test suite do."""
+"""Share what several steps of the test suite do."""
 
 from __future__ import annotations
 
@@ -14,30 +14,30 @@ from tests.harness.context import COLLECTION, SILENCE, Context, FailedError
 from tests.hosts import podman
 
 ANSIBLE_TEST_PIP = """\
-# ansible-test asks a host of its own for this file; here pip comes out of the Python itself.
+# ansible-test downloads this file from its own host; here pip comes from the Python itself.
 import subprocess
 import sys
 
-# In a process of its own, for it makes pip forget its configuration.
+# In a separate process, because it makes pip forget its configuration.
 subprocess.check_call([sys.executable, "-m", "ensurepip"], stdout=subprocess.DEVNULL)
 arguments = [word for word in sys.argv[1:] if word not in ("--no-setuptools", "--no-wheel")]
 sys.exit(subprocess.call([sys.executable, "-m", "pip", "install", *arguments]))
 """
-# Seconds that one test may take in which llama.cpp is built by a slow machine, with nothing in the compilers' cache.
+# Seconds for one test in which a slow machine builds llama.cpp with an empty compiler cache.
 LONG_TEST = 2700
-# Nothing is kept that another run at the same time would write too.
+# Keep nothing that a parallel run would write too.
 APART = ("-p", "no:cacheprovider")
 
 
 def run_pytest(
     context: Context, venv: pathlib.Path, *arguments: str | pathlib.Path, env: typing.Mapping[str, str] | None = None
 ) -> None:
-    """The tests of pyproject.toml's testpaths, those of a file in one process."""
+    """Run the tests of pyproject.toml's testpaths, each file in one process."""
     context.run("pytest", "-q", *APART, "--numprocesses", "auto", "--dist", "loadfile", *arguments, venv=venv, env=env)
 
 
 def long_pytest(context: Context, *arguments: str | pathlib.Path, env: typing.Mapping[str, str] | None = None) -> None:
-    """Tests of which a single one may build llama.cpp or make a host, one after the other unless told otherwise."""
+    """Run tests that may build llama.cpp or make a host, one at a time unless told otherwise."""
     limits = ("--timeout", str(LONG_TEST))
     context.run(
         "pytest",
@@ -52,14 +52,14 @@ def long_pytest(context: Context, *arguments: str | pathlib.Path, env: typing.Ma
 
 
 def server_pytest(context: Context, *files: str, env: typing.Mapping[str, str] | None = None) -> None:
-    """Tests with real hosts that run the module llama_server."""
+    """Run tests of the module llama_server on real hosts."""
     paths = [f"tests/server/{file}" for file in files]
     settings = {**podman.settings(context.cache), **(env or {})}
     long_pytest(context, *paths, env=settings)
 
 
 def cuda_pytest(context: Context, file: str) -> None:
-    """One of the tests with a real toolkit, which stays in the cache."""
+    """Run a test with a real toolkit, which stays in the cache."""
     kept = {"LLAMA_FLEET_TEST_CUDA": str(context.cache / "cuda")}
     long_pytest(context, f"tests/cuda/{file}", env=kept)
 
@@ -68,21 +68,21 @@ def ensure_images(context: Context) -> None:
     environment = context.environment | podman.settings(context.cache)
     for image in (*podman.HOSTS, podman.BASE):
         made = podman.ensure(image, context.cache / "images", environment)
-        context.say(f"{image.name}: {'made' if made else 'there already'}")
+        context.say(f"{image.name}: {'made' if made else 'present'}")
 
 
 def newest_release(context: Context) -> pathlib.Path:
-    """The newest release that the step of that name built."""
+    """Return the newest release that the step 'release' built."""
     built = sorted(
         (context.cache / "machine" / "releases").glob("*/manifest.json"), key=lambda manifest: manifest.stat().st_mtime
     )
     if not built:
-        raise FailedError("there is no release: run the step 'release' first")
+        raise FailedError("no release found: run the step 'release' first")
     return built[-1].parent
 
 
 def packed_release(context: Context) -> pathlib.Path:
-    """The release of ``newest_release`` as one archive."""
+    """Pack the release of ``newest_release`` and return the archive's path."""
     folder = context.cache / "packed"
     arguments = {
         "source": default_source(),
@@ -102,7 +102,7 @@ def default_source() -> str:
 
 
 def copy_collection(context: Context, name: str) -> pathlib.Path:
-    """A copy under a path as Ansible's tools want it, where they may leave what they make."""
+    """Copy the collection to a path that Ansible's tools accept and may write to."""
     target = context.cache / name / "ansible_collections" / "llama_fleet" / "core"
     shutil.rmtree(target, ignore_errors=True)
     shutil.copytree(COLLECTION, target, ignore=shutil.ignore_patterns("__pycache__", "output", ".*_cache", ".ansible"))
@@ -111,7 +111,7 @@ def copy_collection(context: Context, name: str) -> pathlib.Path:
 
 def ansible_test(context: Context, kind: str, venv: pathlib.Path, *arguments: str) -> None:
     collection = copy_collection(context, kind)
-    # A home of its own: ansible-test keeps its environments there, and the file below is none for other projects.
+    # A separate home: ansible-test keeps its environments there, and other projects must not see the file below.
     home = context.cache / "home"
     cache = home / ".ansible" / "test" / "cache"
     cache.mkdir(parents=True, exist_ok=True)

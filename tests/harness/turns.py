@@ -1,4 +1,4 @@
-"""Whose turn it is: the steps of a run, handed out to those that run them."""
+"""Hand out the steps of a run to its workers."""
 
 from __future__ import annotations
 
@@ -10,9 +10,7 @@ if typing.TYPE_CHECKING:
 
 
 class Turns:
-    """The steps of a run in their order, each handed out once, when those of this run that it ``needs`` or comes
-    ``after`` have ended.
-    """
+    """The steps of a run in order, each handed out once those that it ``needs`` or comes ``after`` have ended."""
 
     def __init__(self, steps: typing.Iterable[Step]) -> None:
         self._left = list(steps)
@@ -21,7 +19,7 @@ class Turns:
         self.outcomes: dict[str, str] = {}
 
     def take(self) -> Step | None:
-        """The next step, waiting until there is one; None where none is left."""
+        """Wait for the next step and return it; return None if none is left."""
         with self._changed:
             while self._left:
                 for step in self._left:
@@ -32,18 +30,18 @@ class Turns:
         return None
 
     def ended(self, step: Step, outcome: str) -> None:
-        """A step that was taken has passed, failed or was skipped."""
+        """Record that a step has passed, failed or was skipped."""
         with self._changed:
             self._waited_for.discard(step.name)
             self.outcomes[step.name] = outcome
             self._changed.notify_all()
 
     def not_passed(self, step: Step) -> list[str]:
-        """The steps of this run that ``step`` needs and that did not pass."""
+        """Return the steps of this run that ``step`` needs and that did not pass."""
         return [name for name in step.needs if self.outcomes.get(name, "passed") != "passed"]
 
     def stop(self) -> None:
-        """Hand out no more."""
+        """Hand out no more steps."""
         with self._changed:
             self._left.clear()
             self._changed.notify_all()

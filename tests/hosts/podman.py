@@ -1,6 +1,6 @@
-"""podman on the machine that runs the tests: the settings it needs there, and images of real hosts.
+"""Configure podman on the test machine and make images of real hosts.
 
-Images come from Debian's archive by mmdebstrap: no container registry is asked.
+mmdebstrap makes the images from Debian's archive; no container registry is used.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ import resource
 import subprocess
 import threading
 
-# What every host has that can be reached by Ansible over SSH.
+# Packages of every host that Ansible reaches over SSH.
 HOST = "systemd systemd-sysv dbus openssh-server python3 sudo iproute2 ca-certificates curl"
 
 
 @dataclasses.dataclass(frozen=True)
 class Image:
-    """One image: a Debian suite and the packages in it."""
+    """An image: a Debian suite and its packages."""
 
     name: str
     suite: str
@@ -27,26 +27,26 @@ class Image:
 
     @property
     def recipe(self) -> str:
-        """What tells whether an image that exists is this one."""
+        """Return the hash that identifies how the image was made."""
         return hashlib.sha256(f"{self.suite} {self.packages}".encode()).hexdigest()[:12]
 
 
-# Debian 12 brings the compiler along; on Debian 13 the role installs it. Both have ccache, so that a second run of the
-# tests is quick.
+# Debian 12 has the compiler; on Debian 13 the role installs it. Both have ccache, so that a second test run is quick.
 HOSTS = (
     Image("localhost/llama-fleet-host:bookworm", "bookworm", f"{HOST} g++ libssl-dev ccache"),
     Image("localhost/llama-fleet-host:trixie", "trixie", f"{HOST} ccache"),
 )
 BASE = Image("localhost/llama-fleet-base:trixie", "trixie", "ca-certificates")
 
-# Ends once a host's systemd has started everything. On a busy machine this may run before systemd listens, which
-# ``--wait`` does not wait for.
+# Ends when a host's systemd has started everything. On a busy machine this may run before systemd listens, and
+# ``--wait`` does not wait for that.
 STARTED = "until systemctl is-system-running --wait 2>/dev/null | grep --quiet 'running\\|degraded'; do sleep 0.2; done"
 
 
 def settings(folder: pathlib.Path) -> dict[str, str]:
-    """The environment podman and buildah need here: a CONTAINERS_CONF on machines without cgroup v2 or with a low
-    limit of open files.
+    """Return the environment that podman and buildah need here.
+
+    It has a CONTAINERS_CONF on machines without cgroup v2 or with a low limit of open files.
     """
     lines = []
     if not _can_raise_limits():
@@ -61,24 +61,24 @@ def settings(folder: pathlib.Path) -> dict[str, str]:
         return {}
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / "containers.conf"
-    part = file.with_suffix(f".{threading.get_ident()}")  # a podman of another step may be reading it
+    part = file.with_suffix(f".{threading.get_ident()}")  # a podman of a parallel step may be reading it
     part.write_text("\n".join([*lines, "[network]", 'network_backend = "netavark"', ""]), encoding="utf-8")
     os.replace(part, file)
     return {"CONTAINERS_CONF": str(file)}
 
 
 def _can_raise_limits() -> bool:
-    """Whether a process of ours may have the limits that container engines ask for."""
+    """Return whether our processes may have the limits that container engines request."""
     probe = "import resource; resource.setrlimit(resource.RLIMIT_NOFILE, (1048576, 1048576))"
     return subprocess.run(["python3", "-c", probe], capture_output=True, check=False).returncode == 0
 
 
-# Steps that run at the same time may want the same one.
+# Parallel steps may need the same image.
 _MAKING = threading.Lock()
 
 
 def ensure(image: Image, folder: pathlib.Path, environment: dict[str, str]) -> bool:
-    """Make ``image`` unless podman has it; returns whether there was anything to do.
+    """Make ``image`` unless podman has it; return whether it was made.
 
     The root file system is kept in ``folder``.
     """

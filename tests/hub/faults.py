@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""What can go wrong between a Hub and its client."""
+"""Define what can go wrong between a Hub and its client."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ _LOCK = threading.Lock()
 
 @dataclasses.dataclass
 class Fault:
-    """What goes wrong with a file. ``rate`` is in bytes a second, positions are bytes of the file.
+    """A fault of a file; ``rate`` is in bytes per second, positions are bytes of the file.
 
-    ``cuts``, ``resets``, ``stalls`` and ``times`` are how often it happens; then all is well.
+    ``cuts``, ``resets``, ``stalls`` and ``times`` say how often it happens; after that the file is served correctly.
     """
 
     flip_at: int | None = None
     html: bool = False
-    pointer: bool = False  # the text that stands in for the file in git
+    pointer: bool = False  # git's pointer text in place of the file
     rate: int | None = None
     delay: float = 0.0  # seconds before each answer
     cut_at: int | None = None
@@ -31,23 +31,23 @@ class Fault:
     stall_at: int | None = None
     stalls: int = 1
     ranges: bool = True
-    most: int = 0  # bytes that a range is cut down to
-    size: int | None = None  # the file is cut or filled up to that
+    most: int = 0  # bytes that a range is shortened to
+    size: int | None = None  # the file is truncated or padded to this size
     status: int = (
-        0  # answered instead of the file, ``times`` times, at the origin ``where`` ("front", "storage", both if empty)
+        0  # sent instead of the file, ``times`` times, at the origin ``where`` ("front", "storage", both if empty)
     )
     times: int = 1
     where: str = ""
     code: str = ""  # X-Error-Code
     message: str = "not now"  # X-Error-Message
     retry_after: str = ""
-    together: int = 0  # more answers than that at once are refused
+    together: int = 0  # more answers at the same time are refused
     together_status: int = 429
-    uses: int = 0  # requests that a signed location lives for
-    lifetime: float = 0.0  # seconds that it lives for
+    uses: int = 0  # requests that a signed location is valid for
+    lifetime: float = 0.0  # seconds that it is valid for
 
     def spend(self, name: str) -> bool:
-        """Whether it happens once more."""
+        """Return whether the fault happens once more, and count it."""
         with _LOCK:
             left = int(getattr(self, name))
             setattr(self, name, max(0, left - 1))
@@ -58,13 +58,13 @@ class Fault:
 
 
 class Signatures:
-    """Those of the locations that are signed for a while: each lives for so many requests or seconds."""
+    """The signatures of signed locations, each valid for a number of requests or seconds."""
 
     def __init__(self) -> None:
         self._lives: dict[str, tuple[int, float]] = {}
 
     def new(self, fault: Fault) -> str:
-        """A signature; empty where the location lives for ever."""
+        """Return a new signature; empty if the location is valid for ever."""
         if not (fault.uses or fault.lifetime):
             return ""
         signature = uuid.uuid4().hex

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""Answers over HTTP, files and ranges of them among them, with the faults that are set for them."""
+"""Answer HTTP requests for texts, files and ranges, with the faults that are set for them."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ _STALLED = 60.0  # seconds at most
 
 @dataclasses.dataclass(frozen=True)
 class Logged:
-    """One request and what became of it."""
+    """A logged request and its outcome."""
 
     origin: str  # "front" or "storage"
     method: str
     path: str
     status: int
     sent: int
-    first: int  # where the range that was asked for begins
+    first: int  # where the requested range begins
     authorized: bool
 
 
@@ -53,7 +53,7 @@ class Server(http.server.ThreadingHTTPServer):
         super().process_request(request, client_address)
 
     def handle_error(self, request: typing.Any, client_address: typing.Any) -> None:
-        """Nothing on the terminal: clients break off in these tests."""
+        """Print nothing, because clients abort connections in these tests."""
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -84,7 +84,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         raise NotImplementedError
 
     def log_message(self, *_args: typing.Any, **_named: typing.Any) -> None:
-        """Nothing on the terminal: the log of the Hub has it."""
+        """Print nothing, because the Hub keeps a log."""
 
     def query(self, name: str) -> str:
         return urllib.parse.parse_qs(urllib.parse.urlsplit(self.path).query).get(name, [""])[0]
@@ -107,7 +107,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.answer(status, json.dumps({"error": message}).encode(), headers)
 
     def fails(self, name: str) -> bool:
-        """Whether the fault that is set for ``name`` took the place of an answer."""
+        """Return whether the fault that is set for ``name`` replaced the answer."""
         fault = self.hub.faults.get(name, Fault())
         time.sleep(fault.delay)
         if not fault.refuses(self.origin):
@@ -116,13 +116,13 @@ class Handler(http.server.BaseHTTPRequestHandler):
         return True
 
     def _range(self) -> tuple[int, int | None]:
-        """First and last byte asked for; the end is open where it is None."""
+        """Return the first and last byte requested; the last is None for an open range."""
         given = self.headers.get("Range", "").removeprefix("bytes=")
         first, _dash, last = given.partition("-")
         return int(first or 0), int(last) if last else None
 
     def answer_file(self, place: pathlib.Path, name: str, headers: typing.Mapping[str, str] | None = None) -> None:
-        """The bytes of a file, or a range of them, with the fault that is set for its name."""
+        """Send a file or a range of it, with the fault that is set for its name."""
         if self.fails(name):
             return
         fault = self.hub.faults.get(name, Fault())
@@ -174,13 +174,13 @@ class Handler(http.server.BaseHTTPRequestHandler):
                 if self._breaks_off(position, position + size, fault):
                     self.close_connection = True
                     return
-                if fault.rate:  # before the bytes: a client that has the last of them may ask again at once
+                if fault.rate:  # before the bytes: a client that has the last of them may send the next request at once
                     time.sleep(size / fault.rate)
                 self._send_chunk(chunk)
                 position += size
 
     def _send_chunk(self, chunk: bytearray) -> None:
-        self.hub.count(sent=len(chunk))  # before they go: a test whose client has the last of them asks at once
+        self.hub.count(sent=len(chunk))  # before sending: a test whose client has the last bytes checks at once
         try:
             self.wfile.write(chunk)
         except OSError:
@@ -189,7 +189,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self._sent += len(chunk)
 
     def _breaks_off(self, position: int, end: int, fault: Fault) -> bool:
-        """Whether a fault comes between ``position`` and ``end``, and it ends the connection."""
+        """Return whether a fault between ``position`` and ``end`` ends the connection."""
         if fault.cut_at is not None and position <= fault.cut_at < end and fault.spend("cuts"):
             return True
         if fault.reset_at is not None and position <= fault.reset_at < end and fault.spend("resets"):

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""A package index (PEP 503 as HTML, PEP 691 as JSON) over a flat folder of wheels and source distributions."""
+"""Serve a package index (PEP 503 as HTML, PEP 691 as JSON) from a flat folder of wheels and source distributions."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def normalized(project: str) -> str:
 
 
 def project_of(name: str) -> str:
-    """The project in a file's name; empty where it is not a distribution's."""
+    """Return the project in a file's name; empty if it is not a distribution's name."""
     if name.endswith(".whl"):
         return normalized(name.partition("-")[0])
     if name.endswith(".tar.gz"):
@@ -37,7 +37,9 @@ class Index:
         self._sums: dict[tuple[str, int, int], str] = {}
 
     def page(self, project: str, accept: str) -> tuple[str, str] | None:
-        """Content type and text of a project's page, or of the list of projects for an empty one; None if unknown."""
+        """Return the content type and text of a project's page, or of the project list if ``project`` is empty; None if
+        unknown.
+        """
         paths = (
             sorted(path for path in self._folder.glob("*") if project_of(path.name)) if self._folder.is_dir() else []
         )

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""A call of the Hub that our own client never makes, but mirrors do: what there is at some paths."""
+"""Answer a call of the Hub that only mirrors make: the entries at given paths."""
 
 from __future__ import annotations
 
@@ -29,5 +29,5 @@ class _WithPathsInfo(_Front):
 
 
 def answer_paths_info(hub: Hub) -> None:
-    """Have ``hub`` answer that call."""
+    """Make ``hub`` answer that call."""
     hub._front.RequestHandlerClass = _WithPathsInfo

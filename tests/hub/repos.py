@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""Folders as repositories of the Hub: commits, listings, checksums, and who may read them."""
+"""Present folders as repositories of the Hub: commits, listings, checksums and access rights."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ class Access(enum.Enum):
     """What an account may do with a repository."""
 
     FULL = "full"
-    LISTING = "listing"  # gated: everyone sees what there is
+    LISTING = "listing"  # gated: everyone may see the listing
     NONE = "none"
 
 
 @dataclasses.dataclass(frozen=True)
 class RepoFile:
-    """A file as the Hub describes it; ``sha256`` where it is kept in LFS, else the git blob's ``oid`` alone."""
+    """A file as the Hub describes it; ``sha256`` if it is in LFS, otherwise only the git blob's ``oid``."""
 
     path: str
     place: pathlib.Path
@@ -36,14 +36,14 @@ class RepoFile:
 
 
 class Repos:
-    """All repositories below a folder. They are read anew each time, so a test may change them."""
+    """All repositories below a folder, read for each request, so a test may change them."""
 
     def __init__(self, root: pathlib.Path) -> None:
         self._root = root
         self._sums: dict[tuple[str, int, int], tuple[str, str]] = {}
 
     def account(self, token: str) -> str:
-        """The name of the account of ``token``; empty where there is none."""
+        """Return the account name of ``token``; empty if there is none."""
         return str(_json(self._root / "accounts.json").get(token, ""))
 
     def find(self, repo: str) -> pathlib.Path | None:
@@ -67,7 +67,7 @@ class Repos:
         return [self._describe(path, path.relative_to(folder).as_posix()) for path in paths]
 
     def commit(self, repo: str) -> str:
-        """One commit there is at a time, named after all of the content."""
+        """Return the repository's only commit, named after its content."""
         listing = "\n".join(f"{file.path} {file.sha256}" for file in self.files(repo))
         return hashlib.sha1(listing.encode(), usedforsecurity=False).hexdigest()
 
@@ -75,7 +75,7 @@ class Repos:
         return revision in ("main", self.commit(repo))
 
     def by_sum(self, sha256: str) -> pathlib.Path | None:
-        """The file with that content, among those described before."""
+        """Return the file with that content, if it has been listed before."""
         return next(
             (pathlib.Path(path) for (path, _size, _time), (known, _oid) in list(self._sums.items()) if known == sha256),
             None,

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""The Hub's protocol over two real HTTP servers: one answers, the other, another origin, holds the bytes."""
+"""Serve the Hub's protocol from two real HTTP servers: one answers, the other, another origin, holds the bytes."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ __all__ = ["Fault", "Hub", "Logged"]
 
 
 class Hub:
-    """Serves ``root`` until it is closed. ``faults`` are keyed by the name of a file; ``api`` is for all requests of
-    the API.
+    """A Hub that serves ``root`` until it is closed.
 
-    ``page`` is how many entries of a listing come at once, all for 0.
+    ``faults`` are keyed by file name; ``api`` applies to all API requests. ``page`` is the number of entries of a
+    listing page, all for 0.
     """
 
     def __init__(self, root: pathlib.Path, host: str = "127.0.0.1", port: int = 0, storage_port: int = 0) -> None:
@@ -32,11 +32,11 @@ class Hub:
         self.faults: dict[str, Fault] = {}
         self.page = 0
         self.log: list[Logged] = []
-        self.sent = 0  # bytes of files, by both origins, those of running answers too
-        self.connections = 0  # that were ever made, to both
-        self.busiest: dict[str, int] = {}  # the most answers at once, for each name of a file
+        self.sent = 0  # bytes of files from both origins, including unfinished answers
+        self.connections = 0  # connections made so far, to both
+        self.busiest: dict[str, int] = {}  # the most parallel answers for each file name
         self.signatures = Signatures()
-        # Answers a request instead of the Hub, and says whether it did: given what is to answer, and the path.
+        # Answers a request instead of the Hub; gets the handler and the path, and returns whether it answered.
         self.hostile: typing.Callable[[Handler, str], bool] = lambda _handler, _path: False
         self.closed = threading.Event()
         self._busy: dict[str, int] = {}
@@ -64,7 +64,7 @@ class Hub:
 
     @contextlib.contextmanager
     def serving(self) -> typing.Iterator[None]:
-        """While a request is being answered, until it is in the log."""
+        """Count a request as running until it is in the log."""
         with self._lock:
             self._running += 1
         try:
@@ -75,14 +75,14 @@ class Hub:
                 self._idle.notify_all()
 
     def settle(self) -> list[Logged]:
-        """The log, once it is complete: a client can know the end of an answer before the log does."""
+        """Return the log once it is complete, because a client can see the end of an answer before the log does."""
         with self._idle:
             assert self._idle.wait_for(lambda: self._running == 0, timeout=30)
             return list(self.log)
 
     @contextlib.contextmanager
     def answering(self, name: str) -> typing.Iterator[int]:
-        """While the file ``name`` is being sent; gives how many others do so."""
+        """Count the file ``name`` as being sent; yield how many other answers send it."""
         with self._lock:
             others = self._busy.get(name, 0)
             self._busy[name] = others + 1
@@ -106,7 +106,7 @@ class Hub:
 
 
 class _Front(Handler):
-    """What answers at the Hub's own address."""
+    """The handler of the Hub's own address."""
 
     origin = "front"
 
@@ -142,7 +142,7 @@ class _Front(Handler):
             self.answer(200, page[1].encode(), {"Content-Type": page[0]})
 
     def _account(self) -> str | None:
-        """The account's name, empty for an anonymous request; None, and refused, for a token of nobody."""
+        """Return the account name, empty for an anonymous request; refuse an unknown token and return None."""
         token = self.headers.get("Authorization", "").removeprefix("Bearer ")
         account = self.hub.repos.account(token) if token else ""
         if token and not account:
@@ -158,7 +158,7 @@ class _Front(Handler):
             self.refuse(401, "Invalid username or password.")
 
     def _access(self, repo: str, revision: str) -> Access | None:
-        """What this request may do; None, and refused, where it may not even know."""
+        """Return what this request may do; refuse it and return None if it may not even see the repository."""
         account = self._account()
         if account is None:
             return None
@@ -196,7 +196,7 @@ class _Front(Handler):
         )
 
     def _page(self, entries: list[dict[str, typing.Any]]) -> None:
-        """One page of a listing, with the address of the next one."""
+        """Send one page of a listing, with the address of the next one."""
         begin = int(self.query("cursor") or 0)
         end = begin + self.hub.page if self.hub.page else len(entries)
         parts = urllib.parse.urlsplit(self.path)
@@ -225,7 +225,7 @@ class _Front(Handler):
         name = file.path.rpartition("/")[2]
         if self.fails(name):
             return
-        # As the client sees this host, so that it works through every address of it.
+        # The host as the client sees it, so that it works through every address of it.
         host = self.headers.get("Host", self.hub.host).rpartition(":")[0] or self.hub.host
         signature = self.hub.signatures.new(self.hub.faults.get(name, Fault()))
         signed = f"&signature={signature}" if signature else ""
@@ -249,7 +249,7 @@ def _tree(files: list[RepoFile]) -> list[dict[str, typing.Any]]:
 
 
 class _Storage(Handler):
-    """The other origin: it knows contents by their checksum, and no accounts."""
+    """The handler of the other origin, which knows contents by checksum and no accounts."""
 
     origin = "storage"
 

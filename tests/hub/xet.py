@@ -1,8 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""A Hub that keeps its files in Xet: a store made by hf_xet itself, handed out by a small server of what a client
-asks for.
-"""
+"""Serve a Hub that keeps its files in Xet: hf_xet's own store behind a small server for a client's requests."""
 
 from __future__ import annotations
 
@@ -27,7 +25,7 @@ _HEADER = 8  # of a chunk: version, packed size (3 bytes), scheme, size (3 bytes
 
 @dataclasses.dataclass(frozen=True)
 class Chunk:
-    """A chunk in a block of the store: where it begins, its length there, and the length of what it holds."""
+    """A chunk in a block of the store: its offset, its packed length, and the length of its content."""
 
     begin: int
     packed: int
@@ -36,7 +34,9 @@ class Chunk:
 
 @dataclasses.dataclass
 class Faults:
-    """What goes wrong. ``rate`` is in bytes a second for each connection; ``stall_after`` in bytes of all of them."""
+    """What goes wrong; ``rate`` is in bytes per second for each connection, ``stall_after`` in bytes of all
+    connections.
+    """
 
     stall_after: int | None = None
     silent_tokens: bool = False
@@ -46,13 +46,13 @@ class Faults:
 
 
 class XetHub:
-    """One file, as ``url`` of a Hub whose answers lead to the store below ``root``."""
+    """A Hub with one file at ``url``, whose answers point to the store below ``root``."""
 
     def __init__(self, root: pathlib.Path, content: bytes, over_http: bool = True) -> None:
         self.faults = Faults()
         self.sent = 0
         self.counting = threading.Lock()
-        self.authorization: list[tuple[str, str]] = []  # of each request: its path and that header
+        self.authorization: list[tuple[str, str]] = []  # of each request: its path and Authorization header
         self.route = ""  # where tokens come from, if not from here
         self.kept_in_xet = True
         self.content = content
@@ -109,7 +109,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         return typing.cast("_Server", self.server).hub
 
     def log_message(self, *_args: typing.Any, **_named: typing.Any) -> None:
-        """Nothing on the terminal."""
+        """Print nothing."""
 
     def do_HEAD(self) -> None:
         hub = self.hub
@@ -162,12 +162,12 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self._json(told, self.hub.faults.token_status)
 
     def _range(self) -> tuple[int, int]:
-        """The bytes that are asked for, the last one not included."""
+        """Return the requested bytes as first and one past the last."""
         match = re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers["Range"])
         return (int(match[1]), int(match[2]) + 1) if match else (0, len(self.hub.content))
 
     def _reconstruction(self) -> None:
-        """Which chunks hold the range that is asked for, and where in the block they are."""
+        """Send the chunks that hold the requested range, and their offsets in the block."""
         begin, end = self._range()
         starts = list(itertools.accumulate((chunk.size for chunk in self.hub.chunks), initial=0))
         numbers = [
