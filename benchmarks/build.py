@@ -1,12 +1,12 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""What a release costs: ``python benchmarks/build.py`` with the Python of the project's environment.
+"""``python benchmarks/build.py`` measures what a release costs; run it with the Python of the project's environment.
 
-The real module, started as Ansible starts it on a host, below a temporary root: cold, with a warm compiler cache, after
-a change, the next version, with nothing to do, packed and unpacked; against a container that unpacks and compiles the
-same programs with the same options at every start. Sources and build tools are brought before anything is measured. CPU
-seconds are those of all processes, also of a server that sccache leaves behind. With ``--cuda``, which takes hours,
-also the GPU's own architecture against the default list.
+It starts the real module as Ansible does on a host, below a temporary root: cold, with a warm compiler cache, after a
+change, with the next version, with nothing to do, packed and unpacked. It compares this with a container that unpacks
+and compiles the same programs with the same options at every start. Sources and build tools are fetched before the
+measurement. CPU seconds are those of all processes, including a server that sccache leaves behind. ``--cuda``, which
+takes hours, also compares the GPU's own architecture with the default list.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ NEXT_SOURCE = "pypi:llama-cpp-python==0.3.36#sha256=832db0699007f1be95a7e41ef12e
 PROGRAMS = ("llama-server", "llama-bench", "llama-fit-params", "llama-gguf-split")
 CHANGED_FILES = ("src/llama-context.cpp", "ggml/ggml-cpu.cpp")
 CHANGE = "\nnamespace { [[maybe_unused]] const int llama_fleet_changed = 1; }\n"
-# What llama.cpp compiles for where nobody says otherwise and no GPU is to be seen.
+# The architectures that llama.cpp compiles for by default if it sees no GPU.
 DEFAULT_ARCHITECTURES = ("75-virtual", "80-virtual", "86-real", "89-real", "90-virtual", "120a-real")
 SPACE = 6 * 10**9
 PREPARE = """
@@ -78,7 +78,7 @@ class Cost:
 
 
 class Bench:
-    """One machine's root and what was measured below it."""
+    """The root of one machine and its measurements."""
 
     def __init__(self, folder: pathlib.Path, given: argparse.Namespace) -> None:
         self.folder, self.given = folder, given
@@ -88,7 +88,7 @@ class Bench:
             for name, value in os.environ.items()
             if not name.startswith(("ANSIBLE_", "CCACHE_", "SCCACHE_", "PIP_REQUIRE"))
         }
-        # As on a host: a Python without this environment's packages, and of Ansible what it sends there.
+        # As on a host: a Python without this environment's packages, and only what Ansible sends there.
         self.python = str(getattr(sys, "_base_executable", "") or sys.executable)
         (folder / "packages").mkdir()
         (folder / "packages" / "ansible").symlink_to(pathlib.Path(ansible.__file__).parent)
@@ -131,7 +131,7 @@ class Bench:
         return {**common, "cmake_options": options, "jobs": self.given.jobs, **parameters}
 
     def module(self, name: str, *, compiled: bool, changed: bool = True, **parameters: typing.Any) -> Result:
-        """Run the module once as case ``name``; it must have done what the case is about."""
+        """Run the module once as case ``name``; it must have done what the case measures."""
         file = self.folder / "arguments"
         file.write_text(
             json.dumps(
@@ -211,7 +211,7 @@ def noop_ansible(bench: Bench, name: str) -> None:
         cost, text = bench.run(
             [*words, "-m", "llama_fleet.core.llama_cpp_release", "-a", json.dumps(bench.arguments())]
         )
-        if "SUCCESS" not in text:  # ad hoc, a change is told as CHANGED
+        if "SUCCESS" not in text:  # ad hoc, a change is shown as CHANGED
             sys.exit(f"this was no run without anything to do:\n{text[-2000:]}")
         bench.costs.setdefault(name, []).append(cost)
 
@@ -225,7 +225,7 @@ def pack(bench: Bench, name: str) -> None:
 
 
 def unpack(bench: Bench, name: str) -> None:
-    """The first run also brings what unpacks; those after it find that there."""
+    """Unpack the release; the first run also installs the unpacker."""
     source = f"release+{bench.archive['path']}#sha256={bench.archive['sha256']}"
     for number in range(bench.given.rounds + 1):
         made = bench.module(
@@ -293,7 +293,7 @@ TITLES = {case.name: case.title for case in CASES} | {
 
 
 def chosen(names: typing.Collection[str], with_cuda: bool) -> list[Case]:
-    """The cases of these names, or all, with those that they need, in the order in which they run."""
+    """Return the cases with these names, or all, together with those they need, in order."""
     wanted = set(names) or {case.name for case in CASES if with_cuda or not case.cuda}
     for case in reversed(CASES):  # each comes after those that it needs
         if case.name in wanted:

@@ -1,8 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""``python benchmarks/build_table.py FIGURES``: the figures that benchmarks/build.py wrote with ``--json``, as a
-table and against what is wanted.
-"""
+"""``python benchmarks/build_table.py FIGURES`` prints the ``--json`` output of build.py as a table with its goals."""
 
 from __future__ import annotations
 
@@ -52,7 +50,7 @@ def median(cases: Cases, name: str, kind: str) -> float:
 
 
 def verdicts(cases: Cases) -> list[str]:
-    """How the figures stand to what is wanted of them, by the medians; only what was measured."""
+    """Compare the medians with the goals; only for what was measured."""
     found = []
     if "warm" in cases:
         found.append(

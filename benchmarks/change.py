@@ -1,12 +1,12 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""What a change costs those who use a server: ``PYTHONPATH=.:collections python benchmarks/change.py --release DIR
---model FILE``.
+"""Measure what a change costs the clients of a server.
 
-A real llama-server on loopback, as a process of the module llama_server, is asked by clients all the time, each with
-its next question as soon as it has an answer, while it is changed: an option, back again, a restart, a new release,
-down. Counted are requests that were sent and never answered (cut), and the seconds from the last answer of /health
-before to the first one after. --drain 0 --stop 15 is what a change did before it drained.
+``PYTHONPATH=.:collections python benchmarks/change.py --release DIR --model FILE``. Clients constantly ask a real
+llama-server on loopback, a process of the module llama_server, each with its next question as soon as it has an answer.
+Meanwhile the server is changed: an option, back again, a restart, a new release, down. It counts requests that were
+sent and never answered (cut), and the seconds from the last answer of /health before to the first one after. ``--drain
+0 --stop 15`` is what a change did before it drained.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ LOOK = 0.02
 
 @dataclasses.dataclass
 class Load:
-    """Clients that ask a server all the time, with ``pause`` seconds between their questions, and a look at its
-    health every few milliseconds.
+    """Clients that constantly ask a server, with ``pause`` seconds between questions, and a frequent check of its
+    health.
     """
 
     port: int
@@ -71,7 +71,7 @@ class Load:
             client = http.client.HTTPConnection("127.0.0.1", self.port, timeout=LONGEST)
             try:
                 client.connect()
-            except OSError:  # nothing was sent, so nothing is lost: it comes again
+            except OSError:  # nothing was sent, so nothing is lost: the request is repeated
                 time.sleep(0.1)
                 continue
             try:
@@ -99,7 +99,7 @@ class Load:
                 client.close()
 
     def gap(self, until: float) -> float:
-        """The longest time without an answer of /health, or up to ``until`` where none came after."""
+        """Return the longest time in seconds without an answer of /health, at most up to ``until``."""
         times = [*self.healthy, *([until] if until - self.healthy[-1] > 1 else [])]
         return max(after - before for before, after in itertools.pairwise(times))
 
@@ -127,7 +127,7 @@ class Bench:
         }
 
     def _copy(self, release: pathlib.Path, number: int) -> str:
-        """A release of the same files under another name."""
+        """Make a release of the same files under another name."""
         target = self.folder / f"release-{number}"
         shutil.copytree(release, target, copy_function=os.link)
         manifest = target / "manifest.json"
@@ -152,16 +152,14 @@ class Bench:
         return typing.cast("dict[str, typing.Any]", result)
 
     def forget(self) -> None:
-        """Make the next run start it anew: nothing tells any more that its process is the wanted one."""
+        """Make the next run start it anew, by removing what identifies its process."""
         (self.folder / "run" / "default.json").unlink()
 
 
 def measure(
     bench: Bench, given: argparse.Namespace, name: str, change: dict[str, typing.Any], how: dict[str, int]
 ) -> str:
-    """A row of the table: seconds without service, requests cut, requests that the run says were in flight, and
-    seconds that it took.
-    """
+    """Return a row of the table: seconds without service, requests cut, requests in flight, seconds of the run."""
     with Load(bench.port, given.clients, given.pause, given.tokens) as load:
         time.sleep(given.before)
         if name == "restart":
@@ -169,14 +167,14 @@ def measure(
         began = time.monotonic()
         result = bench.run(**change, **how)
         ended = time.monotonic()
-        # The connections that a killed server leaves end a moment later than it.
+        # The connections of a killed server end a moment after it.
         time.sleep(1)
         gap, cut = load.gap(ended), load.cut
     return f"| {name} | {gap:.1f} | {cut} | {result['in_flight']} | {result['cut']} | {ended - began:.1f} |"
 
 
 def changes(bench: Bench) -> list[tuple[str, dict[str, typing.Any], dict[str, typing.Any]]]:
-    """Each with what is done before it, without a load."""
+    """Return each change with what is done before it, without a load."""
     other = {"release": bench.releases[1]}
     return [
         ("option change", {}, {"ctx_size": 640}),

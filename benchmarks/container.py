@@ -1,12 +1,12 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""How long a container takes to serve: ``PYTHONPATH=.:collections python benchmarks/container.py IMAGE`` with the
-Python of the project's environment.
+"""Measure how long a container takes to serve.
 
-From ``podman run`` until /health says 200 and until the first token is there: the image's first start, which compiles,
-and its restarts, against llama-server alone started in the same container on the same files, and against a plain recipe
-in the same container that clones llama.cpp and compiles it at every start. A git remote on this machine, made of the
-source distribution that tests/run has fetched, stands in for llama.cpp's own, so cloning costs less than it would; so
+``PYTHONPATH=.:collections python benchmarks/container.py IMAGE`` with the Python of the project's environment. The time
+runs from ``podman run`` until /health says 200 and until the first token arrives, for the image's first start, which
+compiles, and its restarts. It compares them with llama-server alone in the same container on the same files, and with a
+plain recipe in the same container that clones llama.cpp and compiles it at every start. A local git remote, made of the
+source distribution that tests/run has fetched, stands in for llama.cpp's own, so cloning costs less than in reality; so
 does the test hub for the Hub.
 """
 
@@ -36,10 +36,10 @@ from tests.image.remote import Remote
 
 STATE = "/var/lib/llama-fleet"
 LONGEST = 2 * 3600
-# Seconds between two looks whether the container still runs, which take longer than what is measured.
+# Seconds between two checks whether the container still runs, which take longer than what is measured.
 LOOK = 20
 MODES = ("missing", "always")
-# The recipe that many follow, with the options that ours compiles with and the tools that it has fetched.
+# A common recipe, with the options that llama-fleet compiles with and the tools that it has fetched.
 RECIPE = f"""
 set -e
 cd "$(mktemp -d)"
@@ -73,12 +73,12 @@ class Bench:
             "PARALLEL": "2",
             "LLAMA_CPP_SOURCE": f"git+{remote.url}",
         }
-        # Only for the builds of ours: the recipe has none.
+        # Only for llama-fleet's builds: the recipe has none.
         self.cache = given.compiler_cache
         self.starts: dict[str, list[Start]] = {}
 
     def start(self, name: str, settings: typing.Mapping[str, str], *words: str) -> None:
-        """Start one container, measure, and remove it. ``words`` come after podman's own options."""
+        """Start one container, measure, and remove it; ``words`` come after podman's own options."""
         options = ["--network", "host", "--read-only", "--cap-drop", "all", "--tmpfs", "/tmp:exec"]
         options += ["--volume", f"{self.tag}-models:/models", "--volume", f"{self.tag}-state:{STATE}"]
         if self.cache and "LLAMA_CPP_SOURCE" in settings:
@@ -121,7 +121,7 @@ class Bench:
         return time.monotonic() - began
 
     def generation(self) -> tuple[list[str], dict[str, str]]:
-        """Command and environment of what the image has started."""
+        """Return the command and environment that the image has started."""
         script = f"cat {STATE}/etc/llama-fleet/instances/default/current/manifest.json"
         words = (
             "podman",
@@ -139,7 +139,7 @@ class Bench:
         return manifest["command"], manifest["environment"]
 
     def flags(self) -> str:
-        """What the compiler was told beside the defaults, so that both compile the same."""
+        """Return the compiler flags beyond the defaults, so that both compile the same."""
         script = f"cat {STATE}/opt/llama-fleet/releases/*/manifest.json"
         words = (
             "podman",
@@ -170,7 +170,7 @@ def measure(bench: Bench, rounds: int, recipe: bool) -> None:
     command, environment = bench.generation()
     for mode in MODES:
         settings = {**bench.settings, "LLAMA_CPP_UPDATE": mode}
-        # After another setting a start looks at everything; it is not the one that is meant.
+        # After a changed setting a start checks everything; that start is not measured.
         bench.start(f"first of {mode}", settings, bench.image)
         for _round in range(rounds):
             bench.start("bare", environment, "--entrypoint", command[0], bench.image, *command[1:])

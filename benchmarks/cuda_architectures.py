@@ -1,12 +1,10 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""What CUDA code costs to compile for one GPU and for llama.cpp's default list.
+"""Compare the cost of CUDA code for one GPU with the cost for llama.cpp's default list.
 
-``PYTHONPATH=. python benchmarks/cuda_architectures.py --cuda TOOLKIT`` with the Python of the project's environment.
-
-A whole build for the list takes hours (``benchmarks/build.py --cuda TOOLKIT``), so this compiles every n-th of the CUDA
-sources only, with the options that the module gives CMake, and once with the list that llama.cpp has where nobody names
-an architecture. A compiler needs no GPU, so neither does this.
+``PYTHONPATH=. python benchmarks/cuda_architectures.py --cuda TOOLKIT`` with the Python of the project's environment. A
+whole build for the list takes hours (``benchmarks/build.py --cuda TOOLKIT``), so this compiles every n-th CUDA source
+only, once with the module's CMake options and once with the default list. It needs no GPU.
 """
 
 from __future__ import annotations
@@ -50,11 +48,11 @@ class Tree:
         return self.bench.run([str(self.bench.tools / "ninja"), "-C", str(self.folder), *words])
 
     def objects(self) -> list[str]:
-        """Those made of CUDA sources."""
+        """Return the objects made from CUDA sources."""
         return sorted(re.findall(r"^(\S+\.cu\.o): ", self.ninja("-t", "targets", "all")[1], re.MULTILINE))
 
     def compile(self, objects: list[str]) -> tuple[build.Cost, int]:
-        """What it costs, and the bytes of the objects."""
+        """Compile the objects; return the cost and their size in bytes."""
         jobs = ["-j", str(self.bench.given.jobs)] if self.bench.given.jobs else []
         cost, _text = self.ninja(*jobs, *objects)
         return cost, sum((self.folder / name).stat().st_size for name in objects)

@@ -1,11 +1,11 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""What it costs to fetch a model: ``python benchmarks/download.py`` with the Python of the project's environment.
+"""``python benchmarks/download.py`` measures what fetching a model costs.
 
-Side by side, in turns, over loopback and from memory to memory: a file of 2 GiB, and a model of four shards of 512 MiB.
-CPU seconds are those of the client and all its children; the memory is that of its largest process. Wants curl and
-aria2 (``apt install curl aria2``) and goes on without. Of each contender the first results are compared with the
-source.
+Run it with the Python of the project's environment. It alternates between the clients, over loopback and from memory to
+memory: a file of 2 GiB, and a model of four shards of 512 MiB. CPU seconds include the client's children; memory is
+that of its largest process. It uses curl and aria2 (``apt install curl aria2``) if they are installed. The first result
+of each client is compared with the source.
 """
 
 from __future__ import annotations
@@ -83,9 +83,9 @@ def ours(case: Case, target: pathlib.Path) -> list[str]:
 
 
 def module(case: Case, target: pathlib.Path) -> list[str]:
-    """The module as Ansible starts it on a host;
+    """Return the command of the module as Ansible starts it on a host.
 
-    Ansible's own processes are left out, as it does not tell their whole cost.
+    Ansible's own processes are left out, because it does not report their whole cost.
     """
     arguments = target / "arguments"
     given = {
@@ -149,7 +149,7 @@ ARIA2_CHECKED = Contender(
 
 
 def make(folder: pathlib.Path, size: int) -> dict[str, str]:
-    """Random files that begin as a model does; returns their sums."""
+    """Make random files that begin like a model; return their checksums."""
     names = ["whole/model-Q8_0.gguf", *[f"split/model-Q8_0-{number:05d}-of-00004.gguf" for number in range(1, 5)]]
     sums = {}
     for name in names:
@@ -250,7 +250,7 @@ def table(case: Case, costs: dict[str, list[Cost]]) -> str:
 
 
 def verdict(costs: dict[str, list[Cost]]) -> str:
-    """How ours stands to what was wanted of it, by the medians."""
+    """Compare the medians with the goals."""
     parts = [f"peak memory {max(cost.memory for cost in costs[OWN.title]) / 1e6:.0f} MB (wanted: under 150)"]
     own = statistics.median(cost.cpu for cost in costs[OWN.title])
     client = statistics.median(cost.cpu for cost in costs[CLIENT.title])

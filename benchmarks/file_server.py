@@ -1,10 +1,9 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""``python benchmarks/file_server.py FOLDER SUMS``: the folder's files as the repository ``bench/<subfolder>`` of a
-Hub.
+"""``python benchmarks/file_server.py FOLDER SUMS`` serves the folder as repositories ``bench/<subfolder>`` of a Hub.
 
-The kernel copies the bytes (sendfile), so that what is measured is the client. ``SUMS`` is a JSON file with the sha256
-of each file. Prints its address and serves until it is ended.
+The kernel copies the bytes (sendfile), so that the client's cost is measured. ``SUMS`` is a JSON file with the sha256
+of each file. The server prints its address and runs until it is ended.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ COMMIT = "0" * 40
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
-    """What hf_hub_download and the module ask for, and files by plain ranges."""
+    """The handler of requests by hf_hub_download and the module, and of files in plain ranges."""
 
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
@@ -30,7 +29,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
     sums: typing.ClassVar[dict[str, str]] = {}
 
     def log_message(self, *_args: object) -> None:
-        """Nothing on the terminal."""
+        """Print nothing."""
 
     def do_HEAD(self) -> None:
         self.do_GET()

@@ -1,11 +1,10 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""``python benchmarks/measured.py OUTPUT COMMAND…``: runs the command, what it says into the file OUTPUT, and prints
-what it has cost.
+"""``python benchmarks/measured.py OUTPUT COMMAND…`` runs the command, writes its output to OUTPUT, and prints its cost.
 
-As JSON: seconds of the clock, CPU seconds of all its processes, and its exit code. Daemons that the command leaves
-behind count too: they become children of this process, for only a parent learns what a process has cost, and are waited
-for.
+The cost is JSON: wall seconds, CPU seconds of all its processes, and its exit status. Daemons that the command leaves
+behind count too: they become children of this process, because only a parent learns the cost of a process, and are
+waited for.
 """
 
 from __future__ import annotations
@@ -19,8 +18,8 @@ import subprocess
 import sys
 import time
 
-SET_CHILD_SUBREAPER = 36  # of <linux/prctl.h>
-LONGEST = 150  # sccache's server ends when it is told to, else after two idle minutes
+SET_CHILD_SUBREAPER = 36  # from <linux/prctl.h>
+LONGEST = 150  # sccache's server ends when it is told to, or after two idle minutes
 
 
 def adopt_orphans() -> None:
@@ -29,7 +28,7 @@ def adopt_orphans() -> None:
 
 
 def bury() -> None:
-    """Wait for the daemons that were left."""
+    """Wait for the daemons that were left behind."""
     until = time.monotonic() + LONGEST
     while time.monotonic() < until:
         try:

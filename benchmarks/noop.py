@@ -1,10 +1,10 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""How long a run takes that has nothing to do: ``python benchmarks/noop.py --prefix DIR --port N``.
+"""``python benchmarks/noop.py --prefix DIR --port N`` measures a run that has nothing to do.
 
-Below the prefix an instance must be up already (``./llama-fleet up --detach --prefix DIR --port N``). Side by side, in
-turns: the whole no-op run with an answer from the server, the same without asking, and a play of eight pings, which is
-what Ansible itself takes for as many module calls.
+An instance must be running below the prefix (``./llama-fleet up --detach --prefix DIR --port N``). It alternates
+between the whole no-op run with an answer from the server, the same without a question, and a play of eight pings,
+which is what Ansible itself takes for as many module calls.
 """
 
 import argparse

@@ -1,10 +1,10 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""What a number of threads costs where a container may use fewer CPUs than the machine has: ``python
-benchmarks/threads.py RELEASE MODEL IMAGE``.
+"""Measure the cost of a number of threads in a container that may use fewer CPUs than the machine has.
 
-llama-server in a container with ``--cpus``, with the threads that llama_server chooses there and with its own default,
-in turns. Wants podman, an image with Python 3 in it, and a machine with more cores than ``--cpus``.
+``python benchmarks/threads.py RELEASE MODEL IMAGE`` runs llama-server in a container with ``--cpus``, alternating
+between the threads that llama_server chooses there and the server's own default. It needs podman, an image with Python
+3, and a machine with more cores than ``--cpus``.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ PROMPT = "Once upon a time there was"
 
 
 class Container:
-    """Containers of one image with the machine's release and model in them, and no more CPUs than ``cpus``."""
+    """Containers of one image with the machine's release and model, limited to ``cpus`` CPUs."""
 
     def __init__(self, given: argparse.Namespace) -> None:
         self.given = given
@@ -42,7 +42,7 @@ class Container:
         self.words = ["podman", "run", "--rm", "--network", "host", "--cpus", str(given.cpus), *volumes]
 
     def threads(self) -> int:
-        """What llama_server would choose in there."""
+        """Return the number of threads that llama_server would choose there."""
         words = [
             *self.words,
             "--env",
@@ -58,7 +58,7 @@ class Container:
 
     @contextlib.contextmanager
     def serving(self, *options: str) -> typing.Iterator[str]:
-        """The address of a server with these options."""
+        """Start a server with these options and yield its address."""
         name = f"llama-fleet-threads-{uuid.uuid4().hex[:8]}"
         with socket.create_server(("127.0.0.1", 0)) as free:
             port = free.getsockname()[1]
@@ -87,7 +87,7 @@ class Container:
                 subprocess.run(["podman", "kill", "--signal", "KILL", name], capture_output=True, check=False)
 
     def speed(self, *options: str) -> float:
-        """Tokens a second that a server with these options generates."""
+        """Return the tokens per second that a server with these options generates."""
         with self.serving(*options) as url:
             body = {
                 "prompt": PROMPT,
@@ -106,7 +106,7 @@ class Container:
 
 
 def wait(url: str, process: subprocess.Popen[bytes]) -> None:
-    """Until the server is healthy; SystemExit where it ends or takes minutes."""
+    """Wait until the server is healthy; raise SystemExit if it ends or takes minutes."""
     end = time.monotonic() + 300
     while time.monotonic() < end and process.poll() is None:
         with contextlib.suppress(OSError, urllib.error.HTTPError), urllib.request.urlopen(url, timeout=5):

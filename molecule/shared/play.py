@@ -1,4 +1,4 @@
-"""Runs one of the project's plays against the hosts of molecule and prints, as JSON, what it did on each of them.
+"""Run one of the project's plays on molecule's hosts and print, as JSON, what it did on each of them.
 
 ``changed`` lists the modules that changed something, ``calls`` counts the modules that ran on the host.
 """
@@ -15,7 +15,7 @@ import typing
 import ansible_runner
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-# They run on the controller only.
+# These run on the controller only.
 NOT_ON_HOSTS = (
     "ansible.builtin.include_role",
     "ansible.builtin.include_tasks",
@@ -26,7 +26,7 @@ NOT_ON_HOSTS = (
 
 
 class Report:
-    """Gathers the results as they come in."""
+    """A callback that gathers the results as they arrive."""
 
     def __init__(self) -> None:
         self.hosts: dict[str, dict[str, typing.Any]] = {}

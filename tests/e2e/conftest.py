@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""What the tests of the README share. LLAMA_FLEET_TEST_CACHE holds what tests/run has made."""
+"""Share fixtures of the tests of the README; LLAMA_FLEET_TEST_CACHE holds what tests/run has made."""
 
 import os
 import pathlib
@@ -14,7 +14,7 @@ CACHE = pathlib.Path(os.environ.get("LLAMA_FLEET_TEST_CACHE", ""))
 
 @pytest.fixture(scope="session")
 def readme_hub(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
-    """The content of a Hub that has the README's model, with another small model's bytes in it."""
+    """Make the content of a Hub that has the README's model, with the bytes of another small model."""
     root = tmp_path_factory.mktemp("hub")
     repo = root / "repos" / "ggml-org" / "gemma-3-1b-it-GGUF"
     repo.mkdir(parents=True)

@@ -1,9 +1,9 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""The README's commands on a host with systemd that has neither a compiler nor Python's venv, as a user with sudo;
-then, over SSH, its fleet.
+"""Run the README's commands as a user with sudo on a bare host with systemd; then its fleet, over SSH.
 
-The host is a container of the image that molecule uses. The tests go on from one another, in their order.
+The host has neither a compiler nor Python's venv. It is a container of the image that molecule uses. The tests build on
+each other, in order.
 """
 
 import os
@@ -27,7 +27,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 CERTIFICATES = pathlib.Path("/etc/ssl/certs/ca-certificates.crt")
 # The user of inventories/example.
 USER = "admin"
-# A clone's files, with what is not committed yet.
+# The files of a clone, including uncommitted ones.
 FILES = "git ls-files -z --cached --others --exclude-standard | tar --create --null --files-from=-"
 
 
@@ -38,7 +38,7 @@ class Host:
         self.name = name
 
     def output(self, *command: str, user: str = "root", check: bool = True) -> str:
-        """What a command on the host prints, errors included."""
+        """Return what a command on the host prints, including errors."""
         words = [
             "podman",
             "exec",
@@ -56,7 +56,7 @@ class Host:
         return done.stdout
 
     def run(self, command: str) -> str:
-        """Type a command of the README."""
+        """Run a command of the README."""
         return self.output("sh", "-c", f"cd llama-fleet && {command}", user=USER)
 
     def inspect(self, template: str) -> str:
@@ -76,9 +76,9 @@ def key(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
 @pytest.fixture(scope="module")
 def host(key: pathlib.Path) -> Iterator[Host]:
     host = Host(f"llama-fleet-host-{uuid.uuid4().hex[:8]}")
-    # The package index may be behind an authority that only this machine knows.
+    # The package index may use a certificate authority that only this machine knows.
     trust = ["--volume", f"{CERTIFICATES}:{CERTIFICATES}:ro", "--env", f"PIP_CERT={CERTIFICATES}"]
-    # Where the role keeps what compilers made.
+    # The role's compiler cache.
     cache = ["--volume", f"{os.environ['LLAMA_FLEET_TEST_CCACHE']}:/opt/llama-fleet/cache/compiler"]
     image = podman.HOSTS[1].name
     subprocess.run(
@@ -138,7 +138,7 @@ def test_down_leaves_nothing_running(host: Host) -> None:
 
 
 def test_the_fleet(host: Host, key: pathlib.Path, readme_hub: pathlib.Path, tmp_path: pathlib.Path) -> None:
-    """Of the example's hosts one is there, another has no GPU though it is of that group, and two cannot be reached."""
+    """Run the play: one host works, one of the GPU group has no GPU, and two cannot be reached."""
     address, gateway = host.inspect("{{.NetworkSettings.IPAddress}}"), host.inspect("{{.NetworkSettings.Gateway}}")
     settings = tmp_path / "ssh_config"
     lines = [

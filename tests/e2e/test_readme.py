@@ -31,7 +31,7 @@ DOWN = "./llama-fleet down"
 DOCTOR = "./llama-fleet doctor"
 # Run by test_host.py.
 FLEET = "ansible-playbook -i inventories/example playbooks/site.yml"
-# Built, run and asked by tests/image with buildah and podman, and another base than the registry's.
+# Built, run and tested by tests/image with buildah and podman, on another base than the registry's.
 IMAGE = ["docker build -t llama-fleet ."]
 
 
@@ -171,5 +171,5 @@ def test_doctor(machine: list[str]) -> None:
     done = subprocess.run(
         [*machine, *DOCTOR.split()], cwd=ROOT, stdout=subprocess.PIPE, text=True, check=False, timeout=600
     )
-    assert done.returncode in (0, 1), done.stdout  # a warning may be true of a machine that runs tests
+    assert done.returncode in (0, 1), done.stdout  # a warning may be true on a machine that runs tests
     assert re.search(r"disk space +ok ", done.stdout), done.stdout

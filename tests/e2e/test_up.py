@@ -1,10 +1,8 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""``./llama-fleet up`` on this machine, from nothing to answers: a real build, a real model, a real server, the
-official client.
+"""Run ``./llama-fleet up`` on this machine with a real build, model, server and the official client.
 
-The tests go on from one another, in their order. LLAMA_FLEET_TEST_CCACHE names a folder of compiler results to use and
-fill.
+The tests build on each other, in order. LLAMA_FLEET_TEST_CCACHE names a compiler cache to use and fill.
 """
 
 import dataclasses
@@ -28,13 +26,13 @@ pytestmark = pytest.mark.e2e
 
 LAUNCHER = pathlib.Path(__file__).parents[2] / "llama-fleet"
 NO_SUM = "0" * 64
-# Minutes for a build without a cache on two busy cores.
+# Seconds for a build without a cache on two busy cores.
 PATIENCE = 45 * 60.0
 
 
 @dataclasses.dataclass(frozen=True)
 class Sandbox:
-    """One prefix and the server below it."""
+    """A prefix and the server below it."""
 
     prefix: pathlib.Path
     port: int
@@ -42,7 +40,7 @@ class Sandbox:
     def command(self, command: str, *arguments: str) -> list[str]:
         place = [command, "--prefix", str(self.prefix)]
         if command == "up":
-            # One thread, for on a machine that does other things as well several spend their time spinning.
+            # One thread, because on a busy machine several threads spend their time spinning.
             place += ["--port", str(self.port), "--parallel", "2", "--threads", "1"]
             if cache := os.environ.get("LLAMA_FLEET_TEST_CCACHE"):
                 place += ["--llama-cpp-compiler-cache", cache]
@@ -61,7 +59,7 @@ class Sandbox:
             return False
 
     def files(self) -> dict[str, tuple[int, int]]:
-        """What a run that changes nothing leaves as it is."""
+        """Return inode and time of the files that a run without changes leaves alone."""
         kept = [
             *self.prefix.glob("opt/llama-fleet/releases/*/**/*"),
             *self.prefix.glob("var/lib/llama-fleet/models/**/*"),
@@ -100,8 +98,7 @@ def client(sandbox: Sandbox, first: subprocess.CompletedProcess[str]) -> Iterato
 def test_from_nothing_to_an_answer(sandbox: Sandbox, first: subprocess.CompletedProcess[str]) -> None:
     assert first.returncode == 0, first.stderr
     assert "localhost: building llama.cpp" in first.stderr
-    # What compilers made before can be so near that there is no percent to tell; minutes without one would be seen
-    # here.
+    # With a warm compiler cache the build may be too quick to report a percentage; minutes without one are a fault.
     took = re.search(r"^localhost: Provide the release: changed, (\d+ min)?", first.stderr, re.MULTILINE)
     assert took, first.stderr
     assert not took[1] or re.search(
@@ -200,7 +197,7 @@ def test_bad_input_is_a_sentence_and_leaves_the_server_alone(
     errors = result.stderr[result.stderr.index("Error: ") :]
     assert [sentence for sentence in sentences if sentence not in errors] == []
     assert "Traceback" not in result.stderr
-    # A download that was refused may be kept apart, to be taken up again.
+    # A refused download may be kept apart, to be resumed later.
     assert sandbox.files().items() >= before.items()
     assert sandbox.is_up()
 

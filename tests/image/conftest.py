@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""What the tests of the image share: a Hub, and the image built once.
+"""Share fixtures of the tests of the image: a Hub, and the image, built once.
 
 LLAMA_FLEET_TEST_CACHE holds what tests/run has made.
 """

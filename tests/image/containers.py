@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""Containers of the image as a careful user runs them: any user, a read-only root, no capabilities, two volumes."""
+"""Run containers of the image as a careful user does: any user, a read-only root, no capabilities, two volumes."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 CACHE = pathlib.Path(os.environ.get("LLAMA_FLEET_TEST_CACHE", ""))
 IMAGE = "localhost/llama-fleet:test"
 MODEL = "llama-fleet/SmolLM2-135M-Instruct-GGUF:Q4_1"
-# Words that this small model answers rightly.
+# Questions that this small model answers correctly.
 QUESTION = "Which city is the capital of France? Answer in one sentence."
-# Nobody that the image knows.
+# A user that the image does not know.
 USER = "4242:4242"
 # Seconds for a start that compiles without a compiler cache on two cores.
 PATIENCE = 40 * 60
@@ -38,7 +38,7 @@ HARDENED = ("--read-only", "--cap-drop", "all", "--security-opt", "no-new-privil
 
 
 def build(hub: Hub, folder: pathlib.Path, tag: str = IMAGE, *options: str, tree: pathlib.Path = ROOT) -> str:
-    """Build the image from the imported Debian, with packages of the test hub; what was built before is taken again."""
+    """Build the image from the imported Debian, with packages of the test hub; reuse what was built before."""
     pip_conf = folder / "pip.conf"
     pip_conf.write_text(f"[global]\nindex-url = {hub.url}/simple/\n", encoding="utf-8")
     base = ["--build-arg", f"BASE_IMAGE={podman.BASE.name}", "--volume", f"{pip_conf}:/etc/pip.conf:ro"]
@@ -61,12 +61,12 @@ def build(hub: Hub, folder: pathlib.Path, tag: str = IMAGE, *options: str, tree:
 
 
 def compiler_cache() -> pathlib.Path:
-    """A folder that the image's users may write to, whoever they are."""
+    """Return a compiler cache that the image's users may write to."""
     folder = CACHE / "ccache-image"
     if not folder.exists():
         part = folder.with_suffix(".part")
         shutil.rmtree(part, ignore_errors=True)
-        passing = shutil.ignore_patterns("tmp", "*.lock", "*.alive", "*.tmp.*")  # of compilers that run meanwhile
+        passing = shutil.ignore_patterns("tmp", "*.lock", "*.alive", "*.tmp.*")  # files of compilers that run meanwhile
         shutil.copytree(CACHE / "ccache", part, ignore=passing, copy_function=_copy_if_there)
         part.rename(folder)
     subprocess.run(["chmod", "--recursive", "a+rwX", folder], check=True)
@@ -79,7 +79,7 @@ def _copy_if_there(source: str, target: str) -> None:
 
 
 class Container:
-    """One container on the machine's network."""
+    """A container on the machine's network."""
 
     def __init__(self, name: str, port: int) -> None:
         self.name = name
@@ -126,7 +126,7 @@ class Container:
         pytest.fail(f"still there after {seconds} s\n{self.logs()}")
 
     def stop(self) -> int:
-        """As docker stop does; the exit status, which is 137 where ten seconds were not enough."""
+        """Stop it as docker does; return the exit status, which is 137 if ten seconds were not enough."""
         subprocess.run(["podman", "stop", "--time", "10", self.name], check=True, stdout=subprocess.DEVNULL)
         return self.wait_until_gone()
 
@@ -153,9 +153,7 @@ class Container:
             return str(json.load(answer)["choices"][0]["message"]["content"])
 
     def processes(self) -> list[dict[str, str]]:
-        """What the kernel says of each of them: the server, and whoever waits for it; of one that has just ended
-        podman shows no number.
-        """
+        """Return what the kernel says of each process in it, leaving out those that have just ended."""
         numbers = output("podman", "top", self.name, "hpid").split()[1:]
         places = [place for number in numbers if (place := pathlib.Path(f"/proc/{number}/status")).exists()]
         assert places
@@ -166,7 +164,7 @@ class Container:
 
 
 class Engine:
-    """Starts containers that share two volumes, and removes all of it."""
+    """A starter of containers that share two volumes; it removes all of them at the end."""
 
     def __init__(self, hub: Hub, image: str, **settings: str) -> None:
         self._hub = hub
@@ -175,11 +173,11 @@ class Engine:
         self._tag = f"llama-fleet-test-{uuid.uuid4().hex[:8]}"
         self._containers: list[str] = []
         self._cache = compiler_cache()
-        # One for all, which run one after the other: another port would be another setting.
+        # One port for all, because they run one after the other and another port would be another setting.
         self._port = free_port()
 
     def start(self, *options: str, flags: typing.Sequence[str] = (), **settings: str) -> Container:
-        """``options`` are podman's, and the later ones count; ``settings`` are variables, an empty one is not given."""
+        """Start a container; ``options`` are podman's, ``settings`` are variables, and an empty one is left out."""
         index = f"{self._hub.url}/simple/"
         environment = {
             "HF_ENDPOINT": self._hub.url,
@@ -223,12 +221,12 @@ def output(*command: str) -> str:
 
 
 def inside(image: str, script: str) -> str:
-    """What a shell prints in a container of the image."""
+    """Return what a shell prints in a container of the image."""
     return output("podman", "run", "--rm", "--network", "none", "--entrypoint", "sh", image, "-euc", script)
 
 
 def default_source() -> str:
-    """The source that the role takes; the container's own default is a repository that cannot be reached here."""
+    """Return the role's default source; the container's default is a repository that cannot be reached here."""
     defaults = (
         ROOT
         / "collections"

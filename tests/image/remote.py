@@ -1,8 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""A git remote of llama.cpp on this machine, made of a source distribution: build tags to follow, over git's own
-protocol.
-"""
+"""Serve a git remote of llama.cpp, made of a source distribution, with build tags to follow, over git's protocol."""
 
 from __future__ import annotations
 
@@ -19,10 +17,10 @@ from ansible_collections.llama_fleet.core.tests.unit.module_runs import free_por
 if typing.TYPE_CHECKING:
     import pathlib
 
-# The same for every run, so that commits are.
+# Fixed, so that every run makes the same commits.
 WHO = {"NAME": "Test", "EMAIL": "test@example.org", "DATE": "2026-01-01T00:00:00Z"}
 AUTHOR = {f"GIT_{role}_{part}": value for role in ("AUTHOR", "COMMITTER") for part, value in WHO.items()}
-# What a release is made of; the rest of the tree is large.
+# What a release is made from; the rest of the tree is large.
 PARTS = (
     "CMakeLists.txt",
     "LICENSE",
@@ -40,7 +38,7 @@ PARTS = (
 
 
 class Remote:
-    """``tag`` adds a commit and its tag; ``url`` answers until it is stopped."""
+    """A git remote; ``tag`` adds a commit and its tag, ``url`` answers until it is stopped."""
 
     def __init__(self, folder: pathlib.Path, archive: pathlib.Path) -> None:
         self._tree = folder / "llama.cpp"
@@ -60,7 +58,7 @@ class Remote:
         return f"git://127.0.0.1:{self._port}/llama.cpp"
 
     def tag(self, name: str, change: str = "", file: str = "src/llama.cpp") -> str:
-        """Commit the tree with ``change`` added to the end of ``file``, and tag it; the commit."""
+        """Commit the tree with ``change`` appended to ``file`` and tag it; return the commit."""
         with (self._tree / file).open("a", encoding="utf-8") as opened:
             opened.write(change)
         self._git("add", "--all", "--force")

@@ -1,9 +1,8 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""The image as docker's own daemon runs it, on a real host: loaded, started, found healthy, restarted, stopped.
+"""Run the image in Docker's own daemon on a real host: loaded, started, found healthy, restarted, stopped.
 
-The tests go on from one another, in their order. The container runs as a careful user would have it, by the line of the
-guide.
+The tests build on each other, in order. The container runs as a careful user would run it, with the guide's command.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ pytestmark = pytest.mark.e2e
 
 GUIDE = containers.ROOT / "docs" / "container.md"
 HARDENED = "--read-only --tmpfs /tmp --cap-drop ALL --security-opt no-new-privileges --user 4242:4242"
-# Docker looks every thirty seconds.
+# Docker checks every thirty seconds.
 TWO_LOOKS = 70
 
 
@@ -38,7 +37,7 @@ def host(image: str) -> typing.Iterator[ContainerHost]:
 
 @pytest.fixture(scope="module")
 def started(host: ContainerHost, image: str) -> typing.Iterator[str]:
-    """The container's name, once its server answers."""
+    """Start the container and yield its name once its server answers."""
     with Hub(containers.CACHE / "hub", host.gateway) as hub:
         index = f"{hub.url}/simple/"
         settings = {
@@ -46,7 +45,7 @@ def started(host: ContainerHost, image: str) -> typing.Iterator[str]:
             "HF_ENDPOINT": hub.url,
             "LLAMA_CPP_INDEX_URL": index,
             "GGUF_MODEL_INDEX_URL": index,
-            "PIP_TRUSTED_HOST": host.gateway,  # of plain HTTP, as the test hub speaks it
+            "PIP_TRUSTED_HOST": host.gateway,  # over plain HTTP, which the test hub speaks
             "LLAMA_CPP_SOURCE": containers.default_source(),
             "LLAMA_CPP_COMPILER_CACHE": "/ccache",
             "PARALLEL": "2",
@@ -104,4 +103,4 @@ def test_a_restart_compiles_and_fetches_nothing(host: ContainerHost, started: st
 def test_it_stops_by_itself_before_docker_kills_it(host: ContainerHost, started: str) -> None:
     host.output(f"docker stop {started}")
     ended = host.output(f"docker inspect --format '{{{{.State.Status}}}} {{{{.State.ExitCode}}}}' {started}").split()
-    assert ended in (["exited", "0"], ["exited", "143"])  # 137 is docker's patience
+    assert ended in (["exited", "0"], ["exited", "143"])  # 137 means that Docker's patience ended

@@ -1,9 +1,9 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""The files for compose, Kubernetes, systemd and GitHub, and the list of packages, by the tools that read them. Run by
-name (``tests/run container``).
+"""Check the files for compose, Kubernetes, systemd and GitHub, and the SBOM, with the tools that read them.
 
-LLAMA_FLEET_TEST_TOOLS is the folder of those programs, which requirements/container.txt names.
+Run by name (``tests/run container``). LLAMA_FLEET_TEST_TOOLS is the folder of those programs, which
+requirements/container.txt names.
 """
 
 from __future__ import annotations

@@ -87,7 +87,7 @@ def shell(
         line = re.sub(
             r"(?<= )llama$", TAG, line.replace("--name llama ", f"--name {TAG} ").replace("exec llama ", f"exec {TAG} ")
         )
-        # What a container has said to its standard error podman says to its own.
+        # podman prints a container's standard error to its own.
         errors = subprocess.STDOUT if line.startswith("docker logs") else subprocess.PIPE
         done = subprocess.run(
             ["sh", "-euc", line],
@@ -116,7 +116,7 @@ def serving(name: str) -> Container:
 
 def test_the_first_container(shell: typing.Callable[[str], str]) -> None:
     build, run, logs = block("The container")
-    assert build == "docker build -t llama-fleet ."  # as the image of these tests was
+    assert build == "docker build -t llama-fleet ."  # the tests' image
     shell(run)
     serving(TAG)
     assert "building llama.cpp" in shell(logs.replace(" -f", ""))
@@ -143,13 +143,13 @@ def test_the_looks_at_its_health(shell: typing.Callable[[str], str]) -> None:
 
 
 def lines() -> list[str]:
-    """Commands that another start of the same model tests, with flags, with fewer rights."""
+    """Return commands that start the same model in other ways: with flags, with fewer privileges."""
     return [*block("Settings"), *block("Without privileges"), *block("Updates")]
 
 
 @pytest.mark.parametrize("line", lines())
 def test_another_start(shell: typing.Callable[[str], str], line: str) -> None:
-    # Another user than the one whom the volumes belong to could only read them.
+    # A user other than the owner of the volumes could only read them.
     name = shell(line.replace(" --user 4242:4242", ""))
     try:
         assert "Paris" in serving(name).ask()

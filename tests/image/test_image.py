@@ -1,10 +1,10 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""The container image as its users have it: built, started, asked, restarted on the same volumes, stopped.
+"""Use the container image as its users do: built, started, asked, restarted on the same volumes, stopped.
 
 ``tests/run image`` makes what is needed: the base image, and the content of the test hub, which stands in for the Hub
-and the package index. The tests go on from one another, in their order. Every container runs as a user that the image
-does not know, with a read-only root and without capabilities.
+and the package index. The tests build on each other, in order. Every container runs as a user that the image does not
+know, with a read-only root and without capabilities.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ def test_it_has_no_program_that_makes_its_user_another_one(image: str) -> None:
 
 
 def test_it_says_what_it_is_made_of(image: str) -> None:
-    """What SPDX 2.3 wants of a document, and all that dpkg and the environment of Python know."""
+    """Check the SBOM: valid SPDX 2.3, with everything that dpkg and the Python environment know."""
     sbom = json.loads(containers.inside(image, "cat /usr/share/llama-fleet/sbom.spdx.json"))
     assert (sbom["spdxVersion"], sbom["dataLicense"], sbom["SPDXID"]) == ("SPDX-2.3", "CC0-1.0", "SPDXRef-DOCUMENT")
     assert {"name", "documentNamespace", "creationInfo", "packages", "relationships"} <= set(sbom)
@@ -193,7 +193,7 @@ def test_a_restart_compiles_and_downloads_nothing_and_does_without_ansible(
 ) -> None:
     assert first.state()[0] == "exited"
     requests = len(hub.settle())
-    # Python tells every module that it imports.
+    # Python lists every module that it imports.
     container = engine.start(PYTHONPROFILEIMPORTTIME="1").wait_until_ready()
     assert "Paris" in container.ask()
     assert hub.settle()[requests:] == []

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""An image with a release and a model in it and no compiler, and that the image can be built again.
+"""Test an image with a release and a model and without a compiler, and that a rebuild gives the same image.
 
 Run by name (``tests/run container``).
 """
@@ -36,7 +36,7 @@ MACHINE = containers.CACHE / "machine"
 
 @pytest.fixture(scope="module")
 def hub(tmp_path_factory: pytest.TempPathFactory) -> typing.Iterator[Hub]:
-    """The test hub's content, and the release that the tests have built, packed."""
+    """Serve the test hub's content and the release that the tests have built, packed."""
     root = tmp_path_factory.mktemp("hub")
     for name in ("repos", "simple"):
         (root / name).symlink_to(containers.CACHE / "hub" / name)
@@ -111,7 +111,7 @@ def test_its_packages_are_listed(image: str) -> None:
 
 
 def test_without_a_network_and_with_a_read_only_root_it_answers_at_once(image: str) -> None:
-    """Nothing is given, so all is as it was when the image was built."""
+    """Set no variable, so everything is as it was when the image was built."""
     name = f"llama-fleet-test-runtime-{free_port()}"
     containers.output(
         "podman", "run", "--detach", "--name", name, "--network", "none", "--read-only", "--cap-drop", "all", image
@@ -138,7 +138,7 @@ def test_another_context_needs_no_compiler(image: str) -> None:
 
 
 def test_built_again_it_is_the_same(hub: Hub, tmp_path: pathlib.Path) -> None:
-    """Out of a copy of the tree, and as long as the archive has no newer packages."""
+    """Build from a copy of the tree; the archive must not have newer packages meanwhile."""
     tree = tmp_path / "tree"
     shutil.copytree(
         containers.ROOT, tree, ignore=shutil.ignore_patterns(".*_cache", ".git", ".venv", ".hypothesis", "__pycache__")

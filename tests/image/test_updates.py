@@ -1,9 +1,9 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""The container over the time of its life: a newer llama.cpp, another model, and all that goes wrong. Run by name
-(``tests/run container``).
+"""Test the container over its life: a newer llama.cpp, another model, and every failure.
 
-A git remote on this machine stands in for llama.cpp's own. The tests go on from one another, in their order.
+Run by name (``tests/run container``). A local git remote stands in for llama.cpp's own. The tests build on each other,
+in order.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ CHANGED = "\nnamespace { [[maybe_unused]] const int llama_fleet_test = 1; }\n"
 
 @pytest.fixture(scope="session")
 def hub(tmp_path_factory: pytest.TempPathFactory) -> typing.Iterator[Hub]:
-    """The test hub's content, with another model of the same bytes and a gated one."""
+    """Serve the test hub's content, with another model of the same bytes and a gated one."""
     root = tmp_path_factory.mktemp("hub")
     shutil.copytree(containers.CACHE / "hub" / "repos", root / "repos")
     (root / "simple").symlink_to(containers.CACHE / "hub" / "simple")
@@ -63,14 +63,14 @@ def engine(hub: Hub, image: str, remote: Remote) -> typing.Iterator[Engine]:
 
 
 def served(container: Container) -> str:
-    """The build that answers, once it does."""
+    """Return the build that answers, once it does."""
     container.wait_until_ready()
     assert "Paris" in container.ask()
     return str(container.get("/props")["build_info"])
 
 
 def end(container: Container) -> str:
-    """What it said; it is gone then."""
+    """Remove the container and return its output."""
     assert container.stop() in (0, 143)
     return container.logs()
 
