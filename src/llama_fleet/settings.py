@@ -4,7 +4,6 @@
 
 import dataclasses
 import difflib
-import json
 import pathlib
 import re
 import typing
@@ -13,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 import yaml
 
 from llama_fleet.errors import FleetError, UsageError
+from llama_fleet.values import KINDS, PARSERS
 
 COLLECTIONS = pathlib.Path(__file__).resolve().parents[2] / "collections"
 COLLECTION = COLLECTIONS / "ansible_collections" / "llama_fleet" / "core"
@@ -40,17 +40,6 @@ _ROLES = ("ansible.builtin.import_role", "ansible.builtin.include_role")
 _TASKS = "ansible.builtin.include_tasks"
 # What only plays set, for whichever role.
 OF_PLAYS = ("_plan_only", "_overrides")
-_TRUE = ("true", "yes", "on", "1")
-_FALSE = ("false", "no", "off", "0")
-_KINDS = {
-    "bool": "true or false",
-    "dict": "NAME=VALUE pairs parted by commas, or a JSON object",
-    "float": "a number",
-    "int": "a whole number",
-    "list": "values parted by commas",
-    "path": "a path",
-    "str": "a text",
-}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,12 +65,12 @@ class Variable:
     @property
     def accepted(self) -> str:
         if not self.choices:
-            return _KINDS[self.kind]
+            return KINDS[self.kind]
         return f"{'some' if self.kind == 'list' else 'one'} of {', '.join(filter(None, self.choices))}"
 
     def parse(self, text: str) -> object:
         """The value that ``text`` stands for; ValueError where it stands for none."""
-        value = _PARSERS[self.kind](text)
+        value = PARSERS[self.kind](text)
         chosen = value if isinstance(value, list) else [text]
         if self.choices and not set(chosen) <= set(self.choices):
             raise ValueError(text)
@@ -104,6 +93,8 @@ class Catalogue:
     variables: Mapping[str, Variable]
     # By playbook, in the order of the play.
     stages: Mapping[str, tuple[Stage, ...]]
+    # The playbook of each play, by the play's name.
+    playbooks: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     @property
     def roles(self) -> list[str]:
@@ -131,7 +122,8 @@ def load(collection: pathlib.Path = COLLECTION) -> Catalogue:
         variables = [variable for role in _roles(stages["site"]) for variable in _variables(collection, role, wired)]
     except OSError as error:
         raise FleetError(f"llama-fleet is incomplete: {error.filename} cannot be read ({error.strerror}).") from error
-    return Catalogue({variable.name: variable for variable in variables}, stages)
+    names = {play["name"]: playbook for playbook, plays in playbooks.items() for play in plays}
+    return Catalogue({variable.name: variable for variable in variables}, stages, names)
 
 
 def _flat(tasks: Iterable[Mapping[str, typing.Any]], place: pathlib.Path) -> Iterator[Mapping[str, typing.Any]]:
@@ -245,57 +237,3 @@ def _suggestion(name: str, known: Iterable[str]) -> str:
         prefix + ending for ending in difflib.get_close_matches(name.removeprefix(prefix), endings, n=3, cutoff=0.6)
     ]
     return f"Fix: Use {' or '.join(nearest)}." if nearest else "Fix: See the reference for the variables that exist."
-
-
-def _boolean(text: str) -> bool:
-    if text.lower() in _TRUE:
-        return True
-    if text.lower() in _FALSE:
-        return False
-    raise ValueError(text)
-
-
-def _integer(text: str) -> int:
-    # int() alone takes 1_000 and blanks as well.
-    if not re.fullmatch(r"-?[0-9]+", text):
-        raise ValueError(text)
-    return int(text)
-
-
-def _number(text: str) -> float:
-    # float() alone takes 1_0, nan and blanks as well.
-    if not re.fullmatch(r"-?[0-9]+(\.[0-9]+)?", text):
-        raise ValueError(text)
-    return float(text)
-
-
-def _words(text: str) -> list[str]:
-    return [word.strip() for word in text.split(",") if word.strip()]
-
-
-def _mapping(text: str) -> dict[str, object]:
-    if text.lstrip().startswith("{"):
-        try:
-            return dict(json.loads(text))
-        except RecursionError:
-            raise ValueError(text[:200]) from None
-    return dict(pair(word) for word in _words(text))
-
-
-def pair(text: str) -> tuple[str, object]:
-    """``NAME=VALUE``. true and false stand for themselves; every other value is a text."""
-    name, mark, value = text.partition("=")
-    if not name or not mark:
-        raise ValueError(text)
-    return name, {"true": True, "false": False}.get(value, value)
-
-
-_PARSERS: Mapping[str, typing.Callable[[str], object]] = {
-    "bool": _boolean,
-    "dict": _mapping,
-    "float": _number,
-    "int": _integer,
-    "list": _words,
-    "path": str,
-    "str": str,
-}

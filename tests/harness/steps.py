@@ -103,7 +103,8 @@ def ruff(context: Context) -> None:
 def mypy(context: Context) -> None:
     venv = environments.main_venv(context)
     command = ("mypy", "--cache-dir", context.cache / "mypy")
-    context.run(*command, "src", "tests", "molecule", "docs", "benchmarks", "image", COLLECTION / "plugins", venv=venv)
+    folders = ("src", "plugins", "tests", "molecule", "docs", "benchmarks", "image")
+    context.run(*command, *folders, COLLECTION / "plugins", venv=venv)
     context.run(*command, "--python-version", OLDEST_PYTHON, COLLECTION / "plugins", venv=venv)
 
 
@@ -305,6 +306,7 @@ def units_newest(context: Context) -> None:
         "cli/test_commands",
         "container/test_play",
         "modules/test_gguf_info",
+        "plays/test_callback",
         "plays/test_instances",
         "run/test_events",
         "run/test_orphans",

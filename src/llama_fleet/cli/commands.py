@@ -65,12 +65,9 @@ _MODEL = click.Argument([options.MODEL], required=False, metavar="[MODEL]")
 def up(invocation: Invocation, variables: dict[str, object], *, detach: bool) -> int:
     values = _wanted(invocation, {"llama_server_prompt": PROMPT, **variables} if invocation.is_local else variables)
     outcome = invocation.run("site", values)
-    click.echo(console.summary(outcome))
-    if outcome.untouched:
-        click.echo(f"Not touched, for a batch before them failed: {', '.join(outcome.untouched)}")
+    click.echo(console.ending(outcome, check=invocation.check))
     if outcome.exit_code or invocation.check:
         return outcome.exit_code
-    click.echo(console.answers(outcome))
     result = outcome.of_role("llama_server").get(events.LOCALHOST, {})
     if detach or not invocation.is_local or result.get("runtime") != "process":
         return ExitCode.OK

@@ -37,7 +37,7 @@ class Verdict(enum.IntEnum):
 def rows(outcome: Outcome) -> Rows:
     """Every check of every host. A host that could not be asked is one of them."""
     found = [{"host": host, **check} for host, result in outcome.of_role(ROLE).items() for check in result["checks"]]
-    found += [{"host": failure.host, **row} for failure in outcome.failures for row in _failed(failure)]
+    found += [{"host": failure.host, **row} for failure in outcome.unanswered(ROLE) for row in _failed(failure)]
     # Hosts stay together, and for each of them the order in which it was looked at.
     return sorted(found, key=lambda row: str(row["host"]))
 

@@ -78,9 +78,9 @@ class Invocation:
 
 
 def _remark(event: events.Event) -> None:
-    """All that is said while hosts are asked: what came of it is the answer itself."""
-    if isinstance(event, events.Remark):
-        click.echo(f"{'Warning: ' if event.warning else ''}{event.text}", err=True)
+    """Print remarks only, because the answer itself shows everything else."""
+    if text := console.remark(event):
+        click.echo(text, err=True)
 
 
 def own_options(*only: str) -> list[click.Parameter]:

@@ -14,7 +14,8 @@ from collections.abc import Iterable
 
 import click
 
-from llama_fleet.settings import ENVIRONMENT_NAMES, Catalogue, Variable, pair
+from llama_fleet.settings import ENVIRONMENT_NAMES, Catalogue, Variable
+from llama_fleet.values import pair
 
 SHORT_ROLES = ("llama_server", "gguf_model")
 # The argument of `up`, not an option.

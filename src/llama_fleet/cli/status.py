@@ -9,7 +9,8 @@ from rich.text import Text
 from llama_fleet.cli import views as shown
 from llama_fleet.cli.views import Facts, Rows
 from llama_fleet.errors import ExitCode
-from llama_fleet.run.events import Outcome
+from llama_fleet.run import console
+from llama_fleet.run.events import Outcome, exit_code
 
 ROLE = "llama_server_info"
 _STYLES = {"running": "green", "loading": "yellow", "stopped": "dim"}
@@ -69,10 +70,12 @@ def _bare(outcome: Outcome) -> Iterator[str]:
 
 
 def _not_as_wanted(outcome: Outcome) -> bool:
-    # Stopped is only what somebody asked to be stopped.
-    return any(facts["state"] not in ("running", "stopped") or facts["drift"] for facts in instances(outcome)) or any(
-        _bare(outcome)
-    )
+    return any(result["errors"] for result in outcome.of_role(ROLE).values())
+
+
+def _failures(outcome: Outcome) -> Iterator[str]:
+    """Yield a sentence for each host that gave no answer."""
+    return (console.failure_text(failure) for failure in outcome.unanswered(ROLE))
 
 
 def _generation_columns(facts: Facts) -> dict[str, Text]:
@@ -110,7 +113,7 @@ STATUS = shown.View(
     columns=_status_columns,
     remarks=lambda outcome: _remarked(_status_remarks(outcome)),
     exit_status=lambda outcome: _exit_status(outcome, _not_as_wanted(outcome)),
-    failures=shown.failures,
+    failures=_failures,
     right=_RIGHT,
     wrapped=("MODEL",),
 )
@@ -119,14 +122,14 @@ GENERATIONS = shown.View(
     columns=_generation_columns,
     remarks=lambda outcome: _remarked(_without_generations(outcome)),
     exit_status=lambda outcome: _exit_status(outcome, any(_without_generations(outcome))),
-    failures=shown.failures,
+    failures=_failures,
     right=_RIGHT,
     wrapped=("MODEL",),
 )
 
 
 def _exit_status(outcome: Outcome, problem: bool) -> int:
-    return outcome.exit_code or (ExitCode.FAILED if problem else ExitCode.OK)
+    return exit_code(outcome.unanswered(ROLE)) or (ExitCode.FAILED if problem else ExitCode.OK)
 
 
 def _count(number: int) -> str:

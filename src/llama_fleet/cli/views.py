@@ -19,7 +19,6 @@ from rich.table import Table
 from rich.text import Text
 
 from llama_fleet.errors import ExitCode, RunInterruptedError, UsageError
-from llama_fleet.run import console
 from llama_fleet.run.events import Outcome
 
 # Wide enough for any table where there is no terminal that could wrap it.
@@ -46,11 +45,6 @@ class View:
     failures: Callable[[Outcome], Iterator[str]]
     right: tuple[str, ...] = ()
     wrapped: tuple[str, ...] = ()
-
-
-def failures(outcome: Outcome) -> Iterator[str]:
-    """A sentence for each host that failed."""
-    return (console.failure_text(failure) for failure in outcome.failures)
 
 
 def query_of(text: str) -> jmespath.parser.ParsedResult:

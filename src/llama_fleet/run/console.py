@@ -27,7 +27,7 @@ class Console:
         stream: typing.TextIO | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._stages = stages
+        self.stages = stages
         self._stream = stream or sys.stderr
         self._in_place = self._stream.isatty() and os.environ.get("TERM") != "dumb"
         self._clock = clock
@@ -37,13 +37,13 @@ class Console:
         if isinstance(event, events.Progress):
             self._progress(event)
         elif isinstance(event, events.StageDone):
-            stages = [stage for stage in self._stages if (stage.role, stage.plan) == (event.role, event.plan)]
+            stages = [stage for stage in self.stages if (stage.role, stage.plan) == (event.role, event.plan)]
             stage = stages[0] if stages else Stage(event.role, event.task, event.plan)
             self._line(f"{event.host}: {stage.name}: {_state(event, stage)}")
         elif isinstance(event, events.Failure):
             self._line(f"Error: {failure_text(event)}")
         else:
-            self._line(f"Warning: {event.text}" if event.warning else event.text)
+            self._line(remark(event))
 
     def _progress(self, event: events.Progress) -> None:
         text = f"{event.host}: {event.text}"
@@ -57,6 +57,12 @@ class Console:
         if stage != last_stage or now - last_time >= PLAIN_INTERVAL:
             self._last[event.host] = stage, now
             self._line(text)
+
+    def clear(self) -> None:
+        """Erase the progress line, so that another program part can print."""
+        if self._in_place:
+            self._stream.write(CLEAR_LINE)
+            self._stream.flush()
 
     def _line(self, text: str) -> None:
         self._stream.write(f"{CLEAR_LINE if self._in_place else ''}{text}\n")
@@ -87,7 +93,34 @@ def duration(seconds: float) -> str:
     return f"{minutes} min {rest} s" if minutes else f"{seconds:.1f} s"
 
 
+def remark(event: events.Event) -> str:
+    """Format a remark; empty for any other event."""
+    if not isinstance(event, events.Remark):
+        return ""
+    return f"Warning: {event.text}" if event.warning else event.text
+
+
+def ending(outcome: events.Outcome, *, check: bool = False) -> str:
+    """Format the end of a run: counts, hosts left out, and unless it failed or was a check, endpoints and answers."""
+    parts = [summary(outcome)]
+    if outcome.untouched:
+        parts.append(f"Not touched, because a batch before them failed: {', '.join(outcome.untouched)}")
+    if not outcome.exit_code and not check:
+        parts.append(answers(outcome))
+    return "\n".join(filter(None, parts))
+
+
+def changes(outcome: events.Outcome) -> str:
+    """List, for each host or instance that changed, the roles or modules that changed it."""
+    changed = {
+        host: [role for role, result in results.items() if result.get("changed")]
+        for host, results in sorted(outcome.results.items())
+    }
+    return "\n".join(f"{host}: changed {', '.join(roles)}" for host, roles in changed.items() if roles)
+
+
 def summary(outcome: events.Outcome) -> str:
+    """Format the counts and the duration of a run."""
     return f"changed={outcome.changed} in {duration(outcome.seconds)}, {outcome.calls} module calls"
 
 

@@ -8,12 +8,12 @@ Hosts say a good part of it: nothing leaves here with a control character in it.
 import dataclasses
 import re
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from ansible_collections.llama_fleet.core.plugins.module_utils import progress
 from llama_fleet import printed
 from llama_fleet.errors import ExitCode
-from llama_fleet.run import remedies
+from llama_fleet.run import messages
 
 NAMESPACE = "llama_fleet.core"
 LOCALHOST = "localhost"
@@ -101,13 +101,27 @@ class Outcome:
 
     @property
     def exit_code(self) -> ExitCode:
-        if any(not failure.unreachable for failure in self.failures):
-            return ExitCode.FAILED
-        return ExitCode.UNREACHABLE if self.failures else ExitCode.OK
+        """The exit status that all failures amount to."""
+        return exit_code(self.failures)
+
+    def unanswered(self, role: str) -> list[Failure]:
+        """Return the failures of hosts without a result of ``role``.
+
+        A host with one has answered, and its failure is the play's verdict on that answer.
+        """
+        answered = {host.partition("/")[0] for host in self.of_role(role)}
+        return [failure for failure in self.failures if failure.host not in answered]
 
     def of_role(self, role: str) -> dict[str, Mapping[str, typing.Any]]:
         """The role's result by host, or by ``host/instance``; of a module outside of roles by its own name."""
         return {host: results[role] for host, results in self.results.items() if role in results}
+
+
+def exit_code(failures: Sequence[Failure]) -> ExitCode:
+    """Return FAILED if a host failed, UNREACHABLE if hosts were only not reached, else OK."""
+    if any(not failure.unreachable for failure in failures):
+        return ExitCode.FAILED
+    return ExitCode.UNREACHABLE if failures else ExitCode.OK
 
 
 class Translator:
@@ -174,12 +188,9 @@ class Translator:
         if data.get("ignore_errors"):
             return
         self.outcome.calls += data["resolved_action"] not in NOT_ON_HOSTS
-        text = str(data["res"].get("msg") or "the task failed without a message").strip()
-        # Where no module came to run at all, such as without a Python on the host.
-        said = str(data["res"].get("module_stderr") or "").strip().splitlines()
-        text += f" ({said[-1] if 'Traceback' in said[0] else said[0]})" if said else ""
-        if not data["res"].get("problems"):  # our modules name the fix themselves
-            text = remedies.told(text, "\n".join([*said, str(data["res"].get("module_stdout") or "")]))
+        text = messages.of_failure(data["res"])
+        if not unreachable and not _is_ours(data):
+            text = f"{data['task']}: {text}"
         role = (data.get("role") or data["resolved_action"]).rpartition(".")[2]
         self._fail(
             Failure(
@@ -226,6 +237,12 @@ class Translator:
         if remark.text and remark.text not in self._remarks and not self._verbose:
             self._remarks.add(remark.text)
             self._listener(remark)
+
+
+def _is_ours(data: Mapping[str, typing.Any]) -> bool:
+    """Return whether a task is a module or a role of the collection."""
+    names = (data["resolved_action"], data.get("role"), data.get("resolved_role"))
+    return any(str(name).startswith(f"{NAMESPACE}.") for name in names)
 
 
 def _clean(text: str) -> str:

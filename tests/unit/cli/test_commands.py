@@ -294,7 +294,7 @@ def test_a_fleet_is_changed_in_batches(runs: Runs, tmp_path: pathlib.Path, capsy
         "llama_fleet_serial": ["1", "25%", "100%"],
         "llama_fleet_max_fail_percentage": 0,
     }
-    assert capsys.readouterr().out.endswith("\nNot touched, for a batch before them failed: h2, h3\n")
+    assert capsys.readouterr().out.endswith("\nNot touched, because a batch before them failed: h2, h3\n")
 
 
 def test_a_fleets_servers_are_not_followed_and_their_paths_are_their_own(runs: Runs, tmp_path: pathlib.Path) -> None:

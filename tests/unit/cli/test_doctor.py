@@ -102,6 +102,8 @@ def test_this_machine_needs_no_name(hosts: Hosts, capsys: pytest.CaptureFixture[
         (["ok"], [Failure("h1", "x", problems=(TYPO,))], 2),
         (["ok"], [Failure("", "no inventory")], 2),
         (["ok"], [FAR], 3),
+        # The play's verdict on a host that has answered says nothing new.
+        (["warning"], [Failure("localhost", "disk space: found 1 GB.")], 1),
         (["error"], [FAR], 3),
         (["error"], [FAR, Failure("h1", "x")], 3),
     ],

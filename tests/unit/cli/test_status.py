@@ -12,6 +12,7 @@ import typing
 
 import pytest
 
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.status import verdict
 from llama_fleet.cli import commands as cli
 from llama_fleet.cli import invocation, status
 from llama_fleet.cli import privileges as access
@@ -78,7 +79,10 @@ class Hosts:
         listener(Remark("low space", warning=True))
         for failure in self.failures:
             listener(failure)
-        results = {host: {"llama_server_info": {"instances": found}} for host, found in self.instances.items()}
+        results = {
+            host: {"llama_server_info": {"instances": found, "errors": verdict.errors(found)}}
+            for host, found in self.instances.items()
+        }
         return Outcome(
             calls=len(results), seconds=1.0, failures=self.failures, results=typing.cast("typing.Any", results)
         )
@@ -151,6 +155,8 @@ def test_what_is_not_as_it_should_be_stands_below_the_table(hosts: Hosts, capsys
         ([facts()], [Failure("far", "no route", unreachable=True)], 3),
         ([facts(state="failed")], [Failure("far", "no route", unreachable=True)], 3),
         ([facts()], [Failure("h2", "root: expected a path, found 'x'.")], 1),
+        # The play's verdict on a host that has answered says nothing new.
+        ([facts(state="failed")], [Failure("localhost", "chat: failed"), Failure("far", "x", unreachable=True)], 3),
     ],
 )
 def test_the_exit_status_tells_whether_all_is_well(
@@ -257,6 +263,13 @@ def test_the_generations_are_a_table_with_the_newest_first(hosts: Hosts, capsys:
         "localhost  chat               4  current  passed      2026-11-22T09:00:00Z  b2     m-Q4_K_M.gguf   41.3",
         "localhost  chat               3           not passed  2026-11-22T09:00:00Z  b2     m-Q4_K_M.gguf",
     ]
+
+
+def test_a_verdict_on_the_state_is_no_failure_of_generations(hosts: Hosts, capsys: pytest.CaptureFixture[str]) -> None:
+    hosts.instances = {"h1": [facts(state="failed")]}
+    hosts.failures = [Failure("h1", "chat: failed")]
+    assert cli.main(["generations"]) == 0
+    assert capsys.readouterr().err.count("chat: failed") == 0
 
 
 def test_an_instance_without_generations_is_told(hosts: Hosts, capsys: pytest.CaptureFixture[str]) -> None:

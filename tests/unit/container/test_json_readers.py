@@ -18,7 +18,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from llama_fleet import settings as fleet_settings
+from llama_fleet import values
 from llama_fleet.cli import foreground
 from llama_fleet.container import record as converged
 
@@ -97,7 +97,7 @@ def test_a_file_that_is_no_record(text: str, tmp_path: pathlib.Path) -> None:
 @given(st.text(max_size=50) | ANYTHING.map(json.dumps) | st.just('{"a":' * 50_000))
 def test_a_mapping_in_the_environment(text: str) -> None:
     with contextlib.suppress(ValueError):
-        assert isinstance(fleet_settings._mapping(text), dict)
+        assert isinstance(values._mapping(text), dict)
 
 
 @LIMITS
@@ -113,4 +113,4 @@ def test_the_table_holds_every_reader() -> None:
         path.name for path in source.rglob("*.py") if re.search(r"json\.loads?\(", path.read_text(encoding="utf-8"))
     )
     # variables.py reads what entrypoint.py has just written into its own environment.
-    assert found == ["converged.py", "settings.py", "variables.py"]
+    assert found == ["record.py", "values.py", "variables.py"]

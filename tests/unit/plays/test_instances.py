@@ -1,64 +1,13 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""The real plays over several instances of a host, with actions that write down what their modules would be given
-and run none.
-"""
+"""The real plays over several instances of a host, with stand-ins for the modules."""
 
 import json
-import pathlib
-import shutil
-import tempfile
 import typing
 
-import pytest
+from llama_fleet.run import events
+from tests.unit.plays.fleet import Call, Fleet
 
-from llama_fleet import settings
-from llama_fleet.run import events, runner
-
-Call = dict[str, typing.Any]
-MODULES = ("nvidia_driver_info", "cuda_toolkit", "llama_cpp_release", "gguf_model", "llama_server", "preflight_info")
-# The real action, but for what would start a module.
-ACTION = """
-import json, os
-from ansible_collections.llama_fleet.core.plugins.action.real_{name} import ActionModule as Real
-from ansible_collections.llama_fleet.core.plugins.fakes import answer
-
-class ActionModule(Real):
-    def _execute_module(self, module_args=None, task_vars=None, **_more):
-        with open(os.environ["FAKE_LOG"], "a") as log:
-            log.write(json.dumps({{"of": task_vars["inventory_hostname"], "module": "{name}", **module_args}}) + "\\n")
-        return answer("{name}", module_args)
-
-    def _run_in_background(self, arguments, task_vars):
-        return self._execute_module(arguments, task_vars)
-"""
-FAKES = """
-def answer(module, given):
-    if module == "preflight_info":
-        full = any(instance["llama_cpp_source"] == "too much" for instance in given["instances"].values())
-        told = [plans["failed"]["msg"] for plans in given["plans"].values() if "failed" in plans]
-        told += ["disk space: expected much, found little.", "clock: expected a minute, found an hour."] if full else []
-        failed = {"failed": True, "msg": "\\n".join(told)} if told and given.get("stop") else {}
-        return {"changed": False, "checks": [], **failed}
-    if module == "nvidia_driver_info" and given["gpu"] == "required":
-        return {"failed": True, "msg": "no GPU", "problems": [{"code": "no_device"}]}
-    if module == "nvidia_driver_info":
-        found = {"cuda_architectures": ["90-real"], "driver": {"version": "580.1"}}
-        return {"changed": False, "backend": "cpu" if given["gpu"] == "none" else "cuda", **found}
-    if given.get("source") == "missing":
-        problems = [{"subject": "gguf_model_source"}]
-        return {"failed": True, "msg": "gguf_model_source: expected a model, found nothing.", "problems": problems}
-    plan = bool(given.get("plan_only"))
-    if module == "llama_server":
-        # Of one whose model is there and that is to be on this port nothing changes.
-        ready = (plan, given["port"], given["model"]) == (True, 8090, "/gguf_model/there")
-        facts = {"instance": given["instance"], "generation": 1, "endpoint": f"http://127.0.0.1:{given['port']}"}
-        return {"changed": not plan, "would_change": not ready, "ready": ready, **facts}
-    source = given.get("source", "")
-    path = f"/{module}/{given.get('backend', '')}{source}"
-    new = source != "there"
-    return {"changed": not plan, "path": path, "would_change": new, "would_compile": new, "version": "13.0"}
-"""
 HOSTS: dict[str, dict[str, typing.Any]] = {
     "several": {
         "llama_server_api_key": "s3cr3t",
@@ -102,55 +51,6 @@ HOSTS: dict[str, dict[str, typing.Any]] = {
         "llama_server_instances": {"fine": {"llama_server_port": 1}, "wrong": {"gguf_model_source": "missing"}},
     },
 }
-
-
-class Fleet:
-    """Runs a play over hosts, and tells what the modules of each were given."""
-
-    def __init__(self, folder: pathlib.Path) -> None:
-        self.log = folder / "log"
-        self.inventory = folder / "hosts.json"
-        self.seen: list[events.Event] = []
-
-    def run(
-        self,
-        playbook: str,
-        hosts: dict[str, typing.Any],
-        variables: dict[str, object] | None = None,
-        check: bool = False,
-    ) -> events.Outcome:
-        everyone = {"ansible_connection": "local", "llama_cpp_controller_cache": ""}
-        self.inventory.write_text(json.dumps({"all": {"hosts": hosts, "vars": everyone}}), encoding="utf-8")
-        self.log.write_text("", encoding="utf-8")
-        return runner.run(runner.Request(playbook, variables or {}, (self.inventory,), check=check), self.seen.append)
-
-    def calls(self, host: str) -> list[Call]:
-        calls = [json.loads(line) for line in self.log.read_text(encoding="utf-8").splitlines()]
-        return [call for call in calls if call["of"] == host]
-
-    def failures(self) -> dict[str, str]:
-        return {event.host: event.text for event in self.seen if isinstance(event, events.Failure)}
-
-
-@pytest.fixture
-def fleet(monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path) -> Fleet:
-    collection = tmp_path / "collections/ansible_collections/llama_fleet/core"
-    actions = collection / "plugins/action"
-    actions.mkdir(parents=True)
-    for name in ("galaxy.yml", "meta", "playbooks", "roles"):
-        (collection / name).symlink_to(settings.COLLECTION / name)
-    for name in ("doc_fragments", "module_utils", "modules", "plugin_utils"):
-        (collection / "plugins" / name).symlink_to(settings.COLLECTION / "plugins" / name)
-    (collection / "plugins/fakes.py").write_text(FAKES, encoding="utf-8")
-    shutil.copy(settings.COLLECTION / "plugins/action/validate_variables.py", actions)
-    for name in MODULES:
-        shutil.copy(settings.COLLECTION / f"plugins/action/{name}.py", actions / f"real_{name}.py")
-        (actions / f"{name}.py").write_text(ACTION.format(name=name), encoding="utf-8")
-    (tmp_path / "tmp").mkdir()
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "tmp"))
-    monkeypatch.setattr(runner, "COLLECTIONS", tmp_path / "collections")
-    monkeypatch.setenv("FAKE_LOG", str(tmp_path / "log"))
-    return Fleet(tmp_path)
 
 
 def names(calls: list[Call]) -> list[str]:

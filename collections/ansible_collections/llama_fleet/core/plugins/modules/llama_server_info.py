@@ -70,6 +70,13 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+errors:
+  description: A sentence for each reason why the host is not as wanted, such as an instance that neither runs nor was
+    stopped, or drift. Empty if it is as wanted.
+  returned: success
+  type: list
+  elements: str
+  sample: ["chat: failed"]
 instances:
   description: Every instance, by name.
   returned: success
@@ -183,6 +190,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, raise_if_any
 from ansible_collections.llama_fleet.core.plugins.module_utils.server import plan as server_plan
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.status import verdict
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.status.info import Inspector, is_name
 from ansible_collections.llama_fleet.core.plugins.module_utils.stage import conclude
 
@@ -205,7 +213,8 @@ def stage(module: AnsibleModule) -> dict[str, typing.Any]:
         pathlib.Path(given["root"]), pathlib.Path(given["runtime_root"]), server_plan.this_host(), given["metrics"]
     )
     names = asked or sorted({*inspector.names(), *given["expected"]})
-    return {"changed": False, "instances": [inspector.inspect(name) for name in names]}
+    instances = [inspector.inspect(name) for name in names]
+    return {"changed": False, "instances": instances, "errors": verdict.errors(instances)}
 
 
 def main() -> None:

@@ -114,6 +114,11 @@ checks:
       description: What to do, where V(wanted) does not say it already.
       type: str
       sample: choose another port or stop that process
+errors:
+  description: A sentence for each of RV(checks) that is an V(error).
+  returned: always
+  type: list
+  elements: str
 problems:
   description: Those of RV(checks) that are not V(ok), the worst first.
   returned: always
@@ -127,7 +132,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.llama_fleet.core.plugins.module_utils import payload
 from ansible_collections.llama_fleet.core.plugins.module_utils.preflight import checks as preflight
-from ansible_collections.llama_fleet.core.plugins.module_utils.preflight.check import ERROR, problems
+from ansible_collections.llama_fleet.core.plugins.module_utils.preflight.check import errors, problems
 
 
 def run(module: AnsibleModule) -> None:
@@ -145,12 +150,12 @@ def run(module: AnsibleModule) -> None:
         "changed": False,
         "checks": [dataclasses.asdict(check) for check in checks],
         "problems": [dataclasses.asdict(check) for check in found],
+        "errors": errors(checks),
     }
     if given["stop"]:
         failures = [str(plans["failed"]["msg"]) for plans in given["plans"].values() if "failed" in plans]
-        errors = [*failures, *(str(check.problem) for check in found if check.severity == ERROR)]
-        if errors:
-            module.fail_json(msg="\n".join(errors), **result)
+        if sentences := [*failures, *errors(checks)]:
+            module.fail_json(msg="\n".join(sentences), **result)
         for check in found:
             module.warn(str(check.problem))
     module.exit_json(**result)

@@ -194,8 +194,8 @@ MODULES: dict[str, tuple[dict[str, Shape], dict[str, Shape]]] = {
             "changed_parts": TEXTS,
         },
     ),
-    "llama_server_info": ({"instances": Many(_INSTANCE, most=1000)}, {}),
-    "preflight_info": ({"checks": Many(_CHECK), "problems": Many(_CHECK)}, {}),
+    "llama_server_info": ({"instances": Many(_INSTANCE, most=1000), "errors": TEXTS}, {}),
+    "preflight_info": ({"checks": Many(_CHECK), "problems": Many(_CHECK), "errors": TEXTS}, {}),
 }
 # How Ansible answers that a module was started in the background.
 _JOB = Record({}, {**_ANSIBLE, "started": Shown(), "results_file": Text(r"/[^\\]+")})

@@ -59,6 +59,11 @@ def _of(check: Check, names: typing.Sequence[str]) -> Check:
     return dataclasses.replace(check, subject=f"{check.subject} of {of}")
 
 
+def errors(checks: typing.Iterable[Check]) -> list[str]:
+    """Return a sentence for each check that will fail, in the order of ``problems``."""
+    return [str(check.problem) for check in problems(checks) if check.severity == ERROR]
+
+
 def problems(checks: typing.Iterable[Check]) -> list[Check]:
     """Those that are not fine, the worst first."""
     return sorted(
