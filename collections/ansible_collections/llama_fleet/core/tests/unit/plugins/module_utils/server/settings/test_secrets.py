@@ -111,11 +111,3 @@ def test_a_certificate_keeps_nobody_out() -> None:
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.2", "::1", "localhost"])
 def test_this_host_needs_neither(host: str) -> None:
     assert server_options.problems(dataclasses.replace(WANTED, host=host)) == []
-
-
-def test_no_key_is_in_what_options_show() -> None:
-    options = dataclasses.replace(WANTED, api_key="s3cret", api_keys=("t0p",))
-    assert "s3cret" not in repr(options)
-    assert "t0p" not in repr(options)
-    secret = {field.name for field in dataclasses.fields(options) if not field.repr}
-    assert secret == set(server_options.SECRET_FIELDS)

@@ -1,0 +1,34 @@
+# Copyright: (c) 2026, the llama-fleet authors
+# SPDX-License-Identifier: MIT
+"""What the tests of CUDA share: a bare host, which is a folder."""
+
+from __future__ import annotations
+
+import typing
+
+import pytest
+
+from ansible_collections.llama_fleet.core.plugins.module_utils.cuda import plan as cuda
+from ansible_collections.llama_fleet.core.plugins.module_utils.host import commands, files
+
+if typing.TYPE_CHECKING:
+    import pathlib
+
+
+@pytest.fixture
+def host(tmp_path: pathlib.Path) -> cuda.Host:
+    """A bare host with a compiler."""
+    root = tmp_path / "host"
+    (root / "usr/bin").mkdir(parents=True)
+    compiler = root / "usr/bin/g++"
+    compiler.write_text("#!/bin/sh\n")
+    compiler.chmod(0o755)
+    # The compiler is looked for by full path, toolkits below the root: this folder is both.
+    (root / str(root).lstrip("/")).parent.mkdir(parents=True)
+    (root / str(root).lstrip("/")).symlink_to(root)
+    return cuda.Host(commands.run, "x86_64", (str(root / "usr/bin"),), root)
+
+
+@pytest.fixture
+def plenty_of_space(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "space_problem", lambda *_arguments: None)

@@ -1,0 +1,24 @@
+# Copyright: (c) 2026, the llama-fleet authors
+# SPDX-License-Identifier: MIT
+
+from __future__ import annotations
+
+from ansible_collections.llama_fleet.core.plugins.module_utils.preflight.check import Check, fine, problems, together
+
+
+def test_those_that_have_it_are_named() -> None:
+    a, b = fine("a", "x", "y"), fine("b", "x", "z")
+    assert [check.subject for check in together({"1": [a, b], "2": [a, b], "3": [a]})] == [
+        "x",
+        "x of instances 1 and 2",
+    ]
+
+
+def test_problems_come_the_worst_first() -> None:
+    checks = [
+        Check("a", "warning", "", ""),
+        Check("b", "ok", "", ""),
+        Check("c", "error", "", ""),
+        Check("d", "warning", "", ""),
+    ]
+    assert [check.code for check in problems(checks)] == ["c", "a", "d"]
