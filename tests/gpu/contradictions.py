@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""Tell where the results of a run contradict what the code assumes of GPUs, a sentence each."""
+"""Report where the results of a run contradict what the code assumes about GPUs, one sentence each."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from tests.gpu.phases import speeds
 if typing.TYPE_CHECKING:
     from tests.gpu.results import Results, Values
 
-PLAN_PERCENT = 10.0  # so far off may the memory plan be
-# Of llama-bench's speed a server with one client has to reach so much. It also samples, answers over HTTP and has more
-# slots; of a prompt that a GPU reads in some hundredths of a second that is more.
+PLAN_PERCENT = 10.0  # largest error of the memory plan
+# The share of llama-bench's speed that a server with one client must reach. The server also samples, answers over HTTP
+# and has more slots, which costs more of a prompt that a GPU reads in hundredths of a second.
 GENERATION_SHARE, PROMPT_SHARE = 0.7, 0.5
 
 
 def told(found: Results) -> list[str]:
-    """Return all of them. What concerns GPUs is not asked of a run without one."""
+    """Return all contradictions. A run without a GPU is not checked for those about GPUs."""
     sentences = [
         f"the phase {name} failed: {reason or 'it did not say why'}" for name, reason in results.failed(found).items()
     ]
@@ -77,8 +77,9 @@ def _nodes(name: str, one: Values) -> list[str]:
 
 
 def _slow(case: Values, cases: typing.Sequence[Values]) -> list[str]:
-    """A server that is much slower than llama-bench in the same case: something of ours costs that, for both are
-    the same release.
+    """Report a server that is much slower than llama-bench in the same case.
+
+    Both use the same release, so something of llama-fleet's costs the speed.
     """
     if case["by"] != speeds.SERVER or case["clients"] != 1:
         return []

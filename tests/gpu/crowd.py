@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""How fast an instance reads and writes for several clients at once: tokens of all of them together in a second."""
+"""Measure how fast an instance reads and writes for several parallel clients, in tokens per second of all together."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import urllib.request
 from ansible_collections.llama_fleet.core.plugins.module_utils import untrusted
 
 _FIRST_WORD = 259  # after the special tokens and the bytes
-_SHORT = 16  # tokens of a prompt that costs next to nothing
+_SHORT = 16  # tokens of a prompt that costs almost nothing
 _TIME_LIMIT = 300.0
 _COUNTED = untrusted.Record(
     {
@@ -26,10 +26,9 @@ _COUNTED = untrusted.Record(
 
 
 def ask(url: str, vocabulary: int, clients: int, prompt: int, tokens: int) -> dict[str, typing.Any]:
-    """Return what ``clients`` that ask at the same moment are told: first each reads a prompt of its own, then each
-    lets tokens be generated.
+    """Return the speeds of ``clients`` parallel clients: each reads its own prompt, then each generates tokens.
 
-    One of these would hide the other, so they are measured apart. Tokens are counted by the server, seconds by us.
+    The two are measured separately, because one would hide the other. The server counts tokens, the client seconds.
     """
     read = _wave(url, vocabulary, clients, prompt, 1, 1000)
     written = _wave(url, vocabulary, clients, _SHORT, tokens, 2000)
@@ -49,7 +48,7 @@ class _Wave(typing.NamedTuple):
 
 
 def _wave(url: str, vocabulary: int, clients: int, prompt: int, tokens: int, seed: int) -> _Wave:
-    """All clients ask once, none of them what another asks."""
+    """Let all clients send one request each, with different prompts."""
 
     def one(number: int) -> dict[str, int]:
         source = random.Random(seed + number)

@@ -1,8 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""Releases that are not what they say: one that lists a GPU and computes on the CPU all the same, and one whose GPU
-is full.
-"""
+"""Make false releases: one lists a GPU and computes on the CPU, and the GPU of the other is full."""
 
 from __future__ import annotations
 
@@ -14,7 +12,7 @@ import typing
 if typing.TYPE_CHECKING:
     import pathlib
 
-# As a release for CUDA lists a GPU; only a host without one is told this.
+# The listing of a release for CUDA; only a host without a GPU gets this one.
 LISTING = "Available devices:\n  CUDA0: NVIDIA H200 (143771 MiB, {free} MiB free)\n"
 _SERVER = """#!/bin/sh
 # Lists its devices truthfully, or as recorded, and hides every GPU from the server that it then starts.
@@ -30,18 +28,14 @@ echo "Host 100 0 20 "
 
 
 def falling_back(folder: pathlib.Path, release: pathlib.Path, gpu: bool) -> pathlib.Path:
-    """Make a release below ``folder`` whose server computes on the CPU and does not say so: as one does that fails
-    to start CUDA.
-    """
+    """Make a release below ``folder`` whose server silently computes on the CPU, as if CUDA failed to start."""
     server = shlex.quote(str(release / "bin/llama-server"))
     listing = f'exec {server} "$@"' if gpu else _told(143000)
     return _made(folder / "falling-back", release, {"llama-server": _SERVER.format(listing=listing, server=server)})
 
 
 def full(folder: pathlib.Path, release: pathlib.Path, free_mib: int, model_mib: int, context_mib: int) -> pathlib.Path:
-    """Make a release below ``folder`` that tells of a GPU of which ``free_mib`` are left, and plans to take more:
-    for a host that has none.
-    """
+    """Make a release that lists a GPU with ``free_mib`` MiB free and plans to take more, for a host without one."""
     server, planner = (shlex.quote(str(release / "bin" / name)) for name in ("llama-server", "llama-fit-params"))
     programs = {
         "llama-server": _SERVER.format(listing=_told(free_mib), server=server),

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""The GPUs of this host, by nvidia-smi."""
+"""List this host's GPUs with nvidia-smi."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ import threading
 import typing
 
 QUERY = ("index", "name", "driver_version", "memory.total", "memory.used", "utilization.gpu")
-PERIOD = 0.5  # seconds between two looks
+PERIOD = 0.5  # seconds between two samples
 
 
 class NoGpuError(Exception):
-    """Why no GPU can be used, as a clause."""
+    """No GPU can be used; the message is the reason, as a clause."""
 
 
 def look() -> list[dict[str, str]]:
-    """What nvidia-smi says of each GPU; raises NoGpuError where it says nothing of any."""
+    """Return what nvidia-smi reports of each GPU; raise NoGpuError if it reports none."""
     command = ["nvidia-smi", f"--query-gpu={','.join(QUERY)}", "--format=csv,noheader,nounits"]
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
@@ -32,7 +32,7 @@ def look() -> list[dict[str, str]]:
 
 
 class Watch:
-    """Looks at the GPUs while it is open; ``busiest`` is what each was seen to reach."""
+    """A watch that samples the GPUs while it is open; ``busiest`` has the peak values of each."""
 
     def __init__(self, wanted: bool) -> None:
         self.busiest: list[dict[str, int]] = []
@@ -70,5 +70,5 @@ class Watch:
 
 
 def number(text: str) -> int:
-    """A value of nvidia-smi; 0 for one that this GPU does not tell."""
+    """Return a value of nvidia-smi as a number; 0 if this GPU does not report it."""
     return int(float(text)) if text.replace(".", "", 1).isdigit() else 0

@@ -1,7 +1,8 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""``python -m tests.gpu.hold MIB``: takes so much of the first GPU, or all but that where MIB is negative, says so,
-and holds it until its input ends.
+"""``python -m tests.gpu.hold MIB`` holds MIB MiB of the first GPU until its input ends.
+
+A negative MIB takes everything except that much. It prints what it has taken.
 """
 
 from __future__ import annotations
@@ -19,13 +20,12 @@ _PATIENCE = 60.0
 
 
 class HoldError(Exception):
-    """Why the memory cannot be held, as a clause."""
+    """The memory cannot be held; the message is the reason, as a clause."""
 
 
 def take(mib: int, library: str = LIBRARY) -> int:
-    """Take ``mib`` MiB of the first GPU, or leave ``-mib`` of it free, and return how many MiB were taken.
-
-    Raises HoldError.
+    """Take ``mib`` MiB of the first GPU, or leave ``-mib`` MiB free; return how many MiB were taken, or raise
+    HoldError.
     """
     try:
         cuda = ctypes.CDLL(library)
@@ -52,10 +52,7 @@ def _check(code: int, call: str) -> None:
 
 @contextlib.contextmanager
 def held(mib: int, python_path: str) -> typing.Iterator[tuple[int, int]]:
-    """Let another process take GPU memory as ``take`` does; gives its pid and the MiB it holds.
-
-    Raises HoldError with what it said.
-    """
+    """Let another process take GPU memory as ``take`` does; yield its pid and MiB, or raise HoldError."""
     command = [sys.executable, "-P", "-m", "tests.gpu.hold", str(mib)]
     pipe, environment = subprocess.PIPE, {**os.environ, "PYTHONPATH": python_path}
     with subprocess.Popen(command, env=environment, stdin=pipe, stdout=pipe, stderr=pipe, text=True) as process:

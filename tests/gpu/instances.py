@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""Run the module llama_server on this host as Ansible does: in a process of its own, with its arguments as JSON."""
+"""Run the module llama_server on this host as Ansible does: in a separate process, with its arguments as JSON."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.untrusted import 
 if typing.TYPE_CHECKING:
     import pathlib
 
-TIME_LIMIT = 400.0  # seconds; a first start of CUDA with a model of 8 GB takes a tenth of that
+TIME_LIMIT = 400.0  # seconds; the first start of CUDA with a model of 8 GB takes a tenth of that
 _SHOWN = 2000
 _RUN = """
 import json, sys
@@ -29,12 +29,12 @@ with patch_module_args(json.load(sys.stdin)):
 
 
 class ModuleError(Exception):
-    """The module failed, or said something else than a result; the message is what it said."""
+    """The module failed or returned no result; the message is its output."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Instances:
-    """The instances below one folder, all of which have the ``common`` arguments.
+    """The instances below one folder, which share the ``common`` arguments.
 
     ``environment`` has Ansible and the collection on its path.
     """
@@ -46,9 +46,9 @@ class Instances:
     def apply(
         self, name: str, arguments: typing.Mapping[str, typing.Any], check: bool = False, hidden: bool = False
     ) -> dict[str, typing.Any]:
-        """Run the module for the instance ``name`` and return its result.
+        """Run the module for the instance ``name`` and return its result, or raise ModuleError with its output.
 
-        ``hidden`` hides every GPU from it. Raises ModuleError with what it said.
+        ``hidden`` hides every GPU from it.
         """
         given = {
             **self.common,
@@ -76,7 +76,7 @@ class Instances:
         return result_of(done.stdout, done.stderr)
 
     def refused(self, name: str, arguments: typing.Mapping[str, typing.Any], hidden: bool = False) -> str:
-        """Return why the module refuses these arguments; empty where it does not."""
+        """Return why the module refuses these arguments; empty if it does not."""
         try:
             self.apply(name, arguments, hidden=hidden)
         except ModuleError as error:
@@ -84,19 +84,14 @@ class Instances:
         return ""
 
     def remove(self, *names: str) -> None:
-        """Stop and remove the instances ``names``; what cannot be removed stays, for another error is on its way to
-        be told.
-        """
+        """Stop and remove the instances ``names``; ignore failures, because another error is being reported."""
         for name in names:
             with contextlib.suppress(ModuleError):
                 self.apply(name, {"state": "absent"})
 
 
 def result_of(said: str, beside: str) -> dict[str, typing.Any]:
-    """Return the result that a module wrote as its last line.
-
-    Raises ModuleError for a failure and for anything else.
-    """
+    """Return the result in a module's last line; raise ModuleError for a failure and for anything else."""
     line = next((line for line in reversed(said.splitlines()) if line.startswith("{")), "")
     try:
         result = json.loads(line)

@@ -1,11 +1,10 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""``results.jsonl``: what a run has found so far, a line of JSON for each fact, on the disk before the next one is
-looked for.
+"""Keep ``results.jsonl``: one line of JSON for each result, on disk before the next one is measured.
 
 ``{"run": {...}}`` begins each call: mode (``gpu``, ``cpu`` or ``recorded``), GPUs, cores, date, parcel. ``{"phase":
 NAME, "values": {...}}`` is one result of a phase, and ``{"phase": NAME, "outcome": ..., "reason": ..., "seconds":
-...}`` how it ended.
+...}`` says how it ended.
 """
 
 from __future__ import annotations
@@ -30,10 +29,10 @@ class Journal:
         self.path = work / NAME
 
     def write(self, record: Values) -> None:
-        """Append a line and see it onto the disk."""
+        """Append a line and flush it to the disk."""
         line = json.dumps(record).encode() + b"\n"
         with self.path.open("ab+") as file:
-            # A run that was killed may have left half a line.
+            # A killed run may have left half a line.
             if file.tell() and os.pread(file.fileno(), 1, file.tell() - 1) != b"\n":
                 line = b"\n" + line
             file.write(line)
@@ -49,7 +48,7 @@ class Journal:
         self.write({"phase": phase, "outcome": outcome, "reason": reason, "seconds": round(seconds, 1)})
 
     def records(self) -> list[dict[str, typing.Any]]:
-        """All whole lines; what a kill cut off is left out."""
+        """Return all whole lines, without what a kill cut off."""
         try:
             lines = self.path.read_text(encoding="utf-8", errors="replace").splitlines()
         except FileNotFoundError:
@@ -57,11 +56,11 @@ class Journal:
         return [record for line in lines if isinstance(record := _parsed(line), dict)]
 
     def values(self, phase: str) -> list[dict[str, typing.Any]]:
-        """The results of a phase so far, those of earlier calls first."""
+        """Return the results of a phase so far, those of earlier calls first."""
         return [record["values"] for record in self.records() if record.get("phase") == phase and "values" in record]
 
     def outcomes(self) -> dict[str, dict[str, typing.Any]]:
-        """By phase how it ended the last time."""
+        """Return how each phase ended last, by its name."""
         return {record["phase"]: record for record in self.records() if "outcome" in record}
 
 

@@ -1,8 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""``tests/gpu/run``: proves and measures this host's GPU in phases, out of a folder that tests/gpu/collect has
-filled.
-"""
+"""``tests/gpu/run`` tests and measures this host's GPU in phases, from a folder that tests/gpu/collect has filled."""
 
 from __future__ import annotations
 
@@ -23,11 +21,11 @@ from tests.gpu.parcel import NAME, altered
 from tests.gpu.session import CPU, GPU, RECORDED, FailedError, NotHereError, Run, shapes
 
 FAILED, WRONG_USE, NO_GPU, UNFINISHED = 1, 2, 3, 4
-CPU_SECONDS = {"cuda": 4500, "cpu": 950}  # that a build takes, measured
+CPU_SECONDS = {"cuda": 4500, "cpu": 950}  # measured seconds of a build
 MANY, FEW = {"prompt": 512, "tokens": 128, "rounds": 5}, {"prompt": 64, "tokens": 16, "rounds": 2}
 TRAINED = 8192  # tokens; the context of the models
-_BESIDE = 64  # tokens that a slot has beside prompt and answer
-# All that tests/gpu/collect writes and a phase asks for: what is not named here is not seen.
+_BESIDE = 64  # tokens of a slot besides prompt and answer
+# Everything that tests/gpu/collect writes and a phase may use; other keys are ignored.
 _PARCEL = Record(
     {"source": Text(most=1000), "pythons": Many(Text(r"3\.\d{1,2}"), most=20)},
     {
@@ -109,7 +107,7 @@ def _run(given: argparse.Namespace, mode: str, work: pathlib.Path, parcel: dict[
 
 
 def _wanted(given: argparse.Namespace, mode: str, parcel: dict[str, typing.Any]) -> str:
-    """What to provide: the packed release where there is one and no time to compile and still do all the rest."""
+    """Return what to provide: the packed release if there is one and no time to compile and still do the rest."""
     takes = CPU_SECONDS["cuda" if mode == GPU else "cpu"] / len(os.sched_getaffinity(0))
     small = given.way == "packed" or (given.way == "auto" and given.budget and given.budget < 2 * takes)
     source = parcel["release"] if small and "release" in parcel else parcel["source"]
@@ -117,7 +115,7 @@ def _wanted(given: argparse.Namespace, mode: str, parcel: dict[str, typing.Any])
 
 
 def _described(run: Run, seen: list[dict[str, str]], budget: float) -> dict[str, typing.Any]:
-    """What a report says of where and when this was."""
+    """Return what a report says about place and time of the run."""
     return {
         "mode": run.mode,
         "date": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
@@ -139,7 +137,7 @@ def _end(number: int, _frame: object) -> typing.NoReturn:
 def _given() -> argparse.Namespace:
     parser = _arguments()
     given = parser.parse_args()
-    # Without a GPU only the run itself is tried, which few tokens do as well.
+    # Without a GPU only the run itself is tested, so few tokens suffice.
     for name, few in FEW.items():
         setattr(given, name, getattr(given, name) or (few if given.cpu or given.recorded else MANY[name]))
     if given.prompt + given.tokens + _BESIDE > TRAINED:
@@ -151,7 +149,7 @@ def _given() -> argparse.Namespace:
 
 
 def _number(least: float, most: float, kind: typing.Callable[[str], float] = int) -> typing.Callable[[str], float]:
-    """A type of argument: a number from ``least`` to ``most``."""
+    """Return an argument type: a number from ``least`` to ``most``."""
 
     def number(text: str) -> float:
         value = kind(text)

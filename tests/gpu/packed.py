@@ -1,8 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""A packed release that travels without the toolkit's libraries, which are 600 MB, and gets them back from the
-host's toolkit.
-"""
+"""Let a packed release travel without the toolkit's libraries (600 MB) and add the host's libraries afterwards."""
 
 from __future__ import annotations
 
@@ -19,14 +17,12 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.release import st
 if typing.TYPE_CHECKING:
     import pathlib
 
-# Of CUDA's toolkit; all else in a release is small.
+# Libraries of CUDA's toolkit; everything else in a release is small.
 OF_THE_TOOLKIT = ("bin/libcudart.so*", "bin/libcublas.so*", "bin/libcublasLt.so*", "bin/libnvrtc*.so*")
 
 
 def reduce(archive: pathlib.Path, folder: pathlib.Path, zstandard: typing.Any) -> tuple[pathlib.Path, str, list[str]]:
-    """Put a packed release into ``folder`` without the toolkit's libraries; returns its path, its sha256 and what
-    was left out.
-    """
+    """Copy a packed release without the toolkit's libraries; return its path, its sha256 and the omitted names."""
     target, work = folder / archive.name, folder / f".{archive.name}.work"
     shutil.rmtree(work, ignore_errors=True)
     try:
@@ -48,9 +44,7 @@ def reduce(archive: pathlib.Path, folder: pathlib.Path, zstandard: typing.Any) -
 
 
 def complete(archive: pathlib.Path, toolkit: pathlib.Path, folder: pathlib.Path, zstandard: typing.Any) -> pathlib.Path:
-    """Write the release into ``folder`` with the libraries of the host's toolkit beside its programs; returns the
-    whole archive's path.
-    """
+    """Write the release with the libraries of the host's toolkit beside its programs; return the archive's path."""
     target, work = folder / archive.name, folder / f".{archive.name}.work"
     shutil.rmtree(work, ignore_errors=True)
     try:

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""``tests/gpu/collect``: the source, wheels and tools that a host without a network needs, in one folder."""
+"""``tests/gpu/collect`` puts the source, wheels and tools for a host without a network into one folder."""
 
 from __future__ import annotations
 
@@ -28,20 +28,20 @@ from tests.gpu import packed, slim
 MIB = 1 << 20
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 DEFAULTS = ROOT / "collections/ansible_collections/llama_fleet/core/roles/llama_cpp/defaults/main.yml"
-NAME = "parcel.json"  # written last: without it the folder is not complete
-# What our command imports; the Hub is asked for nothing.
+NAME = "parcel.json"  # written last; without it the folder is incomplete
+# What the command imports; the Hub is not used.
 PACKAGES = ("ansible-core", "ansible-runner", "click", "jmespath", "rich")
 PYTHONS = ("3.11", "3.12", "3.13")
-# Those of the C libraries that wheels of the tools are made for, and hosts with such a driver have.
+# The C libraries for which the tools' wheels are made, and which hosts with such a driver have.
 PLATFORMS = ("manylinux1", "manylinux2014", "manylinux_2_17", "manylinux_2_28")
 
 
-LIMIT = 50  # MiB that a slim parcel and the working tree may have together
+LIMIT = 50  # MiB of a slim parcel and the working tree together
 _SOURCE = "llama_cpp_source"
 
 
 def main() -> int:
-    """``python -m tests.gpu.parcel FOLDER``: fill it; what is there already is not fetched again."""
+    """``python -m tests.gpu.parcel FOLDER`` fills the folder; what is present is not fetched again."""
     given = _arguments().parse_args()
     try:
         _collect(given)
@@ -49,7 +49,7 @@ def main() -> int:
         sys.stderr.write(f"tests/gpu/collect: {error}\n")
         return 1
     except subprocess.CalledProcessError:
-        return 1  # pip has said why
+        return 1  # pip has printed the reason
     size, tree = parcel_size(given.folder), tree_size()
     sys.stdout.write(
         f"{given.folder} holds what tests/gpu/run needs: {size / MIB:.1f} MiB; the working tree has "
@@ -94,17 +94,17 @@ def _arguments() -> argparse.ArgumentParser:
 
 
 def pip(packages: pathlib.Path) -> list[str]:
-    """pip out of its own wheel, for a Python that may have none."""
+    """Return the command of pip from its own wheel, for a Python that may have none."""
     return [sys.executable, f"{packages / f'pip-{tools_venv.PIP.version}-py3-none-any.whl'}/pip"]
 
 
 def parcel_size(folder: pathlib.Path) -> int:
-    """Bytes of all that a parcel holds."""
+    """Return the size of a parcel in bytes."""
     return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
 
 
 def tree_size() -> int:
-    """Bytes of the working tree: what git knows, or would; all files of a tree without git."""
+    """Return the bytes of the working tree: files that git tracks or would track; all files without git."""
     command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     try:
         listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
@@ -114,7 +114,7 @@ def tree_size() -> int:
 
 
 def altered(folder: pathlib.Path, parcel: typing.Mapping[str, typing.Any]) -> list[str]:
-    """Files of the parcel that are not what was collected."""
+    """Return the files of the parcel that differ from what was collected."""
     sums: dict[str, str] = parcel.get("sums", {})
     return [
         name for name, sha256 in sums.items() if not (folder / name).is_file() or sha256_of(folder / name) != sha256
@@ -124,7 +124,7 @@ def altered(folder: pathlib.Path, parcel: typing.Mapping[str, typing.Any]) -> li
 def _collect(given: argparse.Namespace) -> None:
     folder, packages = given.folder, given.folder / "simple"
     if given.slim:
-        shutil.rmtree(folder / "simple", ignore_errors=True)  # wheels of other Pythons would count
+        shutil.rmtree(folder / "simple", ignore_errors=True)  # wheels for other Pythons would count
     packages.mkdir(parents=True, exist_ok=True)
     (folder / NAME).unlink(missing_ok=True)
     index = package_index.index_url()
@@ -138,7 +138,7 @@ def _collect(given: argparse.Namespace) -> None:
 
 
 def _whole(given: argparse.Namespace, packages: pathlib.Path, index: str) -> dict[str, typing.Any]:
-    """Everything, for a host that has a compiler and a driver alone."""
+    """Collect everything, for a host that has only a compiler and a driver."""
     source, file = _source(index)
     _bring(file, packages)
     newest, release = next(iter(RELEASES.items()))
@@ -157,7 +157,7 @@ def _whole(given: argparse.Namespace, packages: pathlib.Path, index: str) -> dic
 
 
 def _slim(given: argparse.Namespace, packages: pathlib.Path, index: str) -> dict[str, typing.Any]:
-    """As little as a host with a toolkit, CMake and Ninja can do with."""
+    """Collect as little as possible, for a host with a toolkit, CMake and Ninja."""
     (python,) = given.python or [".".join(map(str, sys.version_info[:2]))]
     for name in ("source", "release"):
         shutil.rmtree(given.folder / name, ignore_errors=True)
@@ -172,7 +172,7 @@ def _slim(given: argparse.Namespace, packages: pathlib.Path, index: str) -> dict
         "pythons": [python],
     }
     if given.release is None:
-        # What a build that was cut off has compiled is found again by the next one.
+        # An interrupted build's objects are found by the next one.
         _download(packages, python, given.machine, [*tools_venv.COMPILER_CACHE])
         return {**parcel, "packages": [*PACKAGES]}
     _download(packages, python, given.machine, [*tools_venv.ARCHIVER])
@@ -185,7 +185,7 @@ def _slim(given: argparse.Namespace, packages: pathlib.Path, index: str) -> dict
 
 
 def _source(index: str) -> tuple[str, package_index.IndexFile]:
-    """The role's own source, and where the index has it."""
+    """Return the role's default source and its file in the index."""
     (source,) = re.findall(r'^llama_cpp_source: "(.*)"$', DEFAULTS.read_text(encoding="utf-8"), re.MULTILINE)
     pin = pinned.parse_pinned(source, _SOURCE)
     return source, package_index.find_file(index, pinned.parse_package(pin.reference, _SOURCE), ".tar.gz", _SOURCE)
@@ -198,7 +198,7 @@ def _bring(file: package_index.IndexFile, packages: pathlib.Path) -> None:
 
 
 def _download(packages: pathlib.Path, python: str, machine: str, tools: typing.Sequence[str]) -> None:
-    """Ansible and ``tools``, for one Python."""
+    """Download Ansible and ``tools`` for one Python."""
     platforms = [word for name in PLATFORMS for word in ("--platform", f"{name}_{machine}")]
     target = [
         "--only-binary",
@@ -228,7 +228,7 @@ def _download(packages: pathlib.Path, python: str, machine: str, tools: typing.S
 
 
 def _ansible(python: str) -> list[str]:
-    """Ansible, our command's packages and what they need, as requirements.txt has them for this Python."""
+    """Return Ansible, the command's packages and their dependencies as requirements.txt pins them for this Python."""
     text = (ROOT / "requirements.txt").read_text(encoding="utf-8")
     lines = re.findall(r"^([a-z0-9_.-]+)==(\S+)(?: ; python_full_version (<|>=) '([\d.]+)')?", text, re.MULTILINE)
     numbers = _numbers(python)

@@ -1,8 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""A recorded H100 in the place of a GPU: nvidia-smi and NVML that replay its answers, so that a run can be tried
-without one.
-"""
+"""Replay a recorded H100's answers of nvidia-smi and NVML, so that a run can be tried without a GPU."""
 
 from __future__ import annotations
 
@@ -22,7 +20,7 @@ CAPABILITY = "9.0"
 
 
 def root(run: Run) -> pathlib.Path:
-    """The host as a folder."""
+    """Return the recorded host's root folder."""
     return run.work / "recorded"
 
 
@@ -45,7 +43,7 @@ def install(work: pathlib.Path) -> None:
 
 
 def rows(log: str) -> dict[str, str]:
-    """What ``--query-gpu`` says of the recorded GPU, by name."""
+    """Return what ``--query-gpu`` reports of the recorded GPU, by name."""
     seen = nvidia_smi.parse_log(log)
     (gpu,) = seen.gpus
     return {
@@ -67,7 +65,7 @@ def rows(log: str) -> dict[str, str]:
 
 
 def _script(place: pathlib.Path, values: typing.Mapping[str, str]) -> str:
-    """Answers ``-q -x`` and ``--query-gpu=NAMES`` with any of the known names, and nothing else."""
+    """Return a script that answers ``-q -x`` and ``--query-gpu=NAMES`` with known names, and nothing else."""
     cases = "\n".join(f"{name}) value={shlex.quote(value)};;" for name, value in values.items())
     return f"""case $1 in
 -q) cat {shlex.quote(str(place / "smi.xml"))};;

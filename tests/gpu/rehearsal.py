@@ -1,10 +1,9 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""Let the phases that want a GPU run to their end without one, so that the first minute on a real one is not spent on a
-typo.
+"""Let the phases that need a GPU run to their end without one, to find typos before a real run.
 
-A namespace of mounts has device nodes that are files, nvidia-smi and libcuda are ours, and a release for the CPU opens
-those nodes and tells of the memory that a GPU would have lost. What comes out of it says nothing of a GPU.
+In a mount namespace the device nodes are files, nvidia-smi and libcuda are replaced, and a release for the CPU opens
+those nodes and reports the memory that a GPU would have lost. The results say nothing about a GPU.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ if typing.TYPE_CHECKING:
 
 TOTAL, CONTEXT = 143771, 520  # MiB of the GPU, and of a program's CUDA context
 UUID = "GPU-5f3a9c1e-0b7d-4a52-9d0e-2c61f8b7e410"
-# Each file of ``state`` is named by a process and holds the MiB that it takes.
+# Each file of ``state`` is named after a process and holds the MiB that it takes.
 _SMI = """#!{python} -IS
 import os, sys
 STATE = {state!r}
@@ -76,7 +75,7 @@ _BENCH = """#!/bin/sh
 for word; do shift; [ "$word" != CUDA0 ] || word=none; set -- "$@" "$word"; done
 exec {bin}/llama-bench "$@"
 """
-# Of the driver's library what tests/gpu/hold.py calls.
+# The functions of the driver's library that tests/gpu/hold.py calls.
 _LIBRARY = """
 #include <fcntl.h>
 #include <stdio.h>
@@ -125,14 +124,14 @@ PATH={place}/usr/bin:$PATH LD_LIBRARY_PATH={place}/lib exec "$@"
 
 
 class CannotError(Exception):
-    """Why there can be no rehearsal here, as a sentence that tests/harness/skips.py knows."""
+    """No rehearsal is possible here; the message is a reason that tests/harness/skips.py knows."""
 
 
 def install(place: pathlib.Path, release: pathlib.Path, percent: int = 100) -> pathlib.Path:
-    """Fill the folder ``place`` and return a release that wants its GPU. ``percent`` of what is planned is what its
-    servers take.
+    """Fill the folder ``place`` and return a release that needs its GPU, or raise CannotError.
 
-    ``place/enter COMMAND`` runs a command with that GPU. Raises CannotError.
+    ``percent`` is the share of the planned memory that its servers take. ``place/enter COMMAND`` runs a command with
+    that GPU.
     """
     wrapped, state = place / "release", place / "state"
     for folder in (place / "usr/bin", place / "lib", place / "dev", state, wrapped / "bin"):
@@ -183,7 +182,7 @@ def _compile(place: pathlib.Path, state: pathlib.Path) -> None:
 
 
 def _user() -> str:
-    """How ``unshare`` is asked here: as root, else as one of a namespace of users."""
+    """Return how to call ``unshare`` here: as root, otherwise in a user namespace."""
     for word in ("", "--map-root-user"):
         try:
             done = subprocess.run(

@@ -1,8 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""``tests/gpu/report``: the results of ``tests/gpu/run`` as tables in Markdown, and a sentence for whatever
-contradicts what the code assumes.
-"""
+"""``tests/gpu/report`` prints the results of ``tests/gpu/run`` as Markdown tables, and each contradiction."""
 
 from __future__ import annotations
 
@@ -75,9 +73,7 @@ def _arguments() -> argparse.ArgumentParser:
 
 
 def _write(path: pathlib.Path, text: str, found: typing.Sequence[Results], wrong: typing.Sequence[str]) -> bool:
-    """Put the tables between the marks of ``path``; what says nothing of a GPU, or contradicts the code, is not
-    published.
-    """
+    """Put the tables between the marks of ``path``; refuse results without a GPU or with contradictions."""
     try:
         old = path.read_text(encoding="utf-8")
     except OSError as error:
@@ -108,7 +104,7 @@ def _names(found: typing.Sequence[Results]) -> str:
 
 
 def replaced(old: str, text: str) -> str | None:
-    """Return ``old`` with ``text`` between the marks; None where they are not there once each, in their order."""
+    """Return ``old`` with ``text`` between the marks; None unless each mark is there once, in order."""
     pattern = re.compile(f"^{re.escape(BEGIN)}\n.*?^{re.escape(END)}$", re.DOTALL | re.MULTILINE)
     if old.count(BEGIN) != 1 or old.count(END) != 1 or not pattern.search(old):
         return None
@@ -116,7 +112,7 @@ def replaced(old: str, text: str) -> str | None:
 
 
 def section(found: typing.Sequence[Results], commit: str) -> str:
-    """Return all tables, those of each file below what it was measured on."""
+    """Return all tables, each file's below the machine it was measured on."""
     parts = [TITLE]
     for one in found:
         parts += [
@@ -214,7 +210,7 @@ def speed(found: Results) -> str:
 
 
 def _served(case: Values, cases: typing.Sequence[Values]) -> bool:
-    """Whether the case of llama-bench stands beside one of the server."""
+    """Return whether a server's case stands beside this case of llama-bench."""
     return any(
         each["by"] == speeds.SERVER and results.key({**case, "by": speeds.SERVER}) == results.key(each)
         for each in cases
@@ -230,7 +226,7 @@ def _speeds(case: Values | None) -> list[str]:
 
 
 def ups(found: Results) -> str:
-    """Return the table of what ``llama-fleet up`` costs; empty where it was not measured."""
+    """Return the table of the cost of ``llama-fleet up``; empty if it was not measured."""
     rows = [
         [name, str(one["changed"]), str(one["module_calls"]), f"{one['seconds']:.1f}", f"{one['cpu_seconds']:.1f}"]
         for name, one in found.ups.items()
@@ -239,7 +235,7 @@ def ups(found: Results) -> str:
 
 
 def starts(found: Results) -> str:
-    """Return the table of the image's entrypoint; empty where it was not measured."""
+    """Return the table of the image's entrypoint; empty if it was not measured."""
     return table(
         ["the image's entrypoint", "seconds to ready"],
         [[name, f"{one['ready_seconds']:.2f}"] for name, one in found.starts.items()],
@@ -247,7 +243,7 @@ def starts(found: Results) -> str:
 
 
 def phases(found: Results) -> str:
-    """Return the table of what ran, and how it ended."""
+    """Return the table of the phases and how they ended."""
     rows = [[name, _outcome(one), f"{one['seconds']:.1f}"] for name, one in found.outcomes.items()]
     return table(["phase", "outcome", "seconds"], rows)
 
@@ -263,13 +259,13 @@ def _not_seen(found: Results) -> str:
 
 
 def table(heads: typing.Sequence[str], rows: typing.Sequence[typing.Sequence[str]]) -> str:
-    """Return a table in Markdown; nothing without rows."""
+    """Return a Markdown table; empty without rows."""
     lines = [heads, ["---"] * len(heads), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines) if rows else ""
 
 
 def _commit() -> str:
-    """The project's commit, where this is a checkout of it and git is there."""
+    """Return the project's commit, if this is a checkout and git is installed."""
     try:
         done = subprocess.run(
             ["git", "describe", "--always", "--dirty"],

@@ -1,8 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""Read the results of ``tests/gpu/run`` from another machine: what its phases found, in shapes that a report can
-rely on.
-"""
+"""Read the results of ``tests/gpu/run`` from another machine, in shapes that a report can rely on."""
 
 from __future__ import annotations
 
@@ -36,17 +34,17 @@ _SPEED = Real(most=1e9)
 
 
 def _name(value: object, where: str) -> str:
-    """A name for a cell of a table in Markdown, without what would end the cell or be more than text in it."""
+    """Return a name for a table cell in Markdown, without characters that would end the cell or be markup."""
     return plain(_WORD(value, where))
 
 
 def plain(text: str) -> str:
-    """Return a text without what would end a cell of a table, or be more than text in it."""
+    """Return a text without characters that would end a table cell or be markup."""
     return " ".join(re.sub(r"[|<>`\\\[\]]", " ", text).split())
 
 
 def _reason(value: object, where: str) -> str:
-    """What a phase said when it failed, on one line: it may hold lines of a log."""
+    """Return the reason of a failed phase on one line; it may contain lines of a log."""
     if not isinstance(value, str):
         return str(_WORD(value, where))
     return untrusted.printable(" ".join(value.split()), 500)
@@ -114,12 +112,12 @@ _LINE = Record({}, {"run": _RUN, "phase": Text("[a-z][a-z0-9-]{0,40}")})
 
 
 class ResultsError(Exception):
-    """Why a file is not the results of a run, as a sentence."""
+    """A file is not the results of a run; the message says why, as a sentence."""
 
 
 @dataclasses.dataclass
 class Results:
-    """One file. ``cut`` is how many of its lines are no JSON, as a run that was killed leaves one."""
+    """The results of one file; ``cut`` counts its lines that are no JSON, as a killed run leaves one."""
 
     name: str
     runs: list[Values] = dataclasses.field(default_factory=list)
@@ -134,7 +132,7 @@ class Results:
 
     @property
     def run(self) -> Values:
-        """The latest call."""
+        """Return the latest call."""
         return self.runs[-1]
 
     @property
@@ -143,7 +141,7 @@ class Results:
 
 
 def read(path: pathlib.Path) -> Results:
-    """Return what the file says. Raises ResultsError where it says something else, OSError where it cannot be read."""
+    """Return what the file says; raise ResultsError if it is malformed, OSError if it cannot be read."""
     with path.open("rb") as file:
         text = file.read(LARGEST + 1)
     if len(text) > LARGEST or text.count(b"\n") > _LINES:
@@ -168,7 +166,7 @@ def read(path: pathlib.Path) -> Results:
 
 
 def _take(found: Results, line: Values, value: Values, where: str) -> None:
-    """Put one line where it belongs. Of a phase that was repeated, what it found last counts."""
+    """Put one line where it belongs; for a repeated phase the last result counts."""
     if "run" in line:
         found.runs.append(line["run"])
     phase = line.get("phase")
@@ -198,7 +196,7 @@ def _take(found: Results, line: Values, value: Values, where: str) -> None:
 
 
 def key(case: Values) -> tuple[typing.Any, ...]:
-    """What says which case a speed is of."""
+    """Return what identifies the case of a speed."""
     return tuple(case[name] for name in speeds.KEYS)
 
 

@@ -1,8 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""What the phases with instances of llama-server share: the release, the arguments that all of them have, and what
-was wrong.
-"""
+"""Share what the phases with instances of llama-server need: release, common arguments, and the list of faults."""
 
 from __future__ import annotations
 
@@ -27,7 +25,7 @@ _STEP = 256  # tokens; llama.cpp rounds a context up to these
 
 @dataclasses.dataclass(frozen=True)
 class Scene:
-    """One phase's instances, on ports of their own, for other phases may leave one on the run's."""
+    """The instances of one phase, on their own ports, because other phases may leave an instance on the run's port."""
 
     run: Run
     release: pathlib.Path
@@ -36,7 +34,7 @@ class Scene:
 
     @property
     def backend(self) -> dict[str, str]:
-        """The arguments that let the GPU compute where one does."""
+        """Return the arguments that select the GPU, if there is one."""
         return {"backend": "cuda", "n_gpu_layers": "all"} if self.run.gpu else {"backend": "cpu"}
 
     @property
@@ -51,13 +49,13 @@ class Scene:
         return str(self.run.model_file(model))
 
     def expect(self, holds: bool, sentence: str) -> bool:
-        """Note the ``sentence`` as wrong where something does not hold, and go on; returns whether it holds."""
+        """Note the ``sentence`` as a fault unless ``holds``, and continue; return ``holds``."""
         if not holds:
             self.wrong.append(sentence)
         return holds
 
     def described(self, model: Model) -> dict[str, typing.Any]:
-        """What a result says of a model."""
+        """Return what a result says of a model."""
         return {
             "shape": model.name,
             "parameters": parameters(model),
@@ -67,7 +65,7 @@ class Scene:
 
 @contextlib.contextmanager
 def opened(run: Run, *names: str) -> typing.Iterator[Scene]:
-    """Give a scene, remove its instances ``names`` afterwards, and raise FailedError with all that was wrong in it."""
+    """Yield a scene, then remove its instances ``names``, and raise FailedError with all its faults."""
     run.install_ansible()
     path = release.path(run)
     environment = run.environment()

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""One run: what the user asked for, where its things are, and how its phases call Ansible."""
+"""Describe one run: what the user asked for, where its files are, and how its phases call Ansible."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tests.hub.server import Hub
 if typing.TYPE_CHECKING:
     import pathlib
 
-MARK = "LLAMA_FLEET_GPU_RUN"  # in the environment of all that a phase starts: the work folder
+MARK = "LLAMA_FLEET_GPU_RUN"  # in the environment of every process of a phase: the work folder
 INSTANCE = "gpu-run"
 RELEASE = "release.json"  # what the phase of that name has provided
 GPU, CPU, RECORDED = "gpu", "cpu", "recorded"
@@ -33,15 +33,15 @@ PACKED = "release+"
 
 
 class FailedError(Exception):
-    """Why a phase, or the run, cannot go on, as a sentence."""
+    """A phase, or the run, cannot continue; the message says why, as a sentence."""
 
 
 class NotHereError(Exception):
-    """Why a phase has nothing to show on this host, as a clause."""
+    """A phase has nothing to show on this host; the message says why, as a clause."""
 
 
 def shapes(quant: str) -> dict[str, Model]:
-    """Models by what they resemble: one for a quick look, one of 1 and one of 8 thousand million parameters."""
+    """Return models by what they resemble: one for a quick check, one of 1 and one of 8 billion parameters."""
     matrix, output = {"Q8_0": (Q8_0, Q8_0), "Q4_K": (Q4_K, Q6_K)}[quant]
 
     def model(name: str, width: int, feed_forward: int, heads: int, kv_heads: int, layers: int) -> Model:
@@ -66,13 +66,13 @@ def shapes(quant: str) -> dict[str, Model]:
 
 
 def parameters(model: Model) -> int:
-    """How many numbers the model has."""
+    """Return the number of the model's parameters."""
     return sum(math.prod(shape) for quant, shape in tiny_model.tensors(model).values() if quant is not F32)
 
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """What every phase is given. Nothing in it changes while a run lasts."""
+    """What every phase is given; it does not change during a run."""
 
     folder: pathlib.Path
     work: pathlib.Path
@@ -91,7 +91,7 @@ class Run:
 
     @property
     def gpu(self) -> bool:
-        """Whether a GPU computes; in the other modes the CPU does."""
+        """Return whether a GPU computes; in the other modes the CPU does."""
         return self.mode == GPU
 
     @property
@@ -99,23 +99,23 @@ class Run:
         return self.deadline != math.inf
 
     def left(self) -> float:
-        """Seconds until the budget's end."""
+        """Return the seconds left of the budget."""
         return self.deadline - time.monotonic()
 
     @property
     def source(self) -> str:
-        """``llama_cpp_source``: of the release that is there already, else what is wanted."""
+        """Return ``llama_cpp_source``: that of the present release, otherwise the wanted one."""
         return str(self.returned().get("source") or self.wanted)
 
     def returned(self) -> dict[str, typing.Any]:
-        """What the phase ``release`` has provided; empty before it has."""
+        """Return what the phase ``release`` has provided; empty before that."""
         file = self.work / RELEASE
         return (
             typing.cast("dict[str, typing.Any]", json.loads(file.read_text(encoding="utf-8"))) if file.exists() else {}
         )
 
     def borrow(self, package: str) -> typing.Any:
-        """A module of the parcel's packages."""
+        """Import a module from the parcel's packages."""
         self.install_ansible()
         if str(self.site) not in sys.path:
             sys.path.append(str(self.site))
@@ -123,11 +123,11 @@ class Run:
 
     @property
     def site(self) -> pathlib.Path:
-        """Ansible."""
+        """Return the folder of Ansible."""
         return self.work / "site"
 
     def environment(self) -> dict[str, str]:
-        """That of the programs that a phase starts."""
+        """Return the environment of a phase's programs."""
         environment = {
             name: value
             for name, value in os.environ.items()
@@ -141,7 +141,7 @@ class Run:
         }
 
     def ansible(self, *arguments: str) -> None:
-        """Ansible's ``playbook`` on this host; what it says goes to stderr. Raises FailedError where it fails."""
+        """Run Ansible's ``playbook`` on this host, with its output on stderr; raise FailedError if it fails."""
         self.install_ansible()
         command = [sys.executable, "-m", "ansible", "playbook", "-i", "inventories/localhost", *arguments]
         done = subprocess.run(
@@ -151,9 +151,7 @@ class Run:
             raise FailedError(f"ansible-playbook ended with {done.returncode}")
 
     def play(self, playbook: str, more: typing.Mapping[str, typing.Any] | None = None) -> dict[str, typing.Any]:
-        """Run a play of tests/gpu, which writes what its roles returned, with this run's variables and ``more``;
-        returns that.
-        """
+        """Run a play of tests/gpu with this run's variables and ``more``; return what its roles returned."""
         results = self.work / "returned.json"
         results.unlink(missing_ok=True)
         with self.variables(more) as file:
@@ -166,7 +164,7 @@ class Run:
 
     @contextlib.contextmanager
     def variables(self, more: typing.Mapping[str, typing.Any] | None = None) -> typing.Iterator[pathlib.Path]:
-        """A file of role variables, with a package index that serves the parcel for as long as it is open."""
+        """Yield a file of role variables, while a package index serves the parcel."""
         folders = {
             "llama_server_root": "etc",
             "llama_server_runtime_root": "run",
@@ -198,12 +196,12 @@ class Run:
             yield file
 
     def toolkit(self) -> str:
-        """The host's toolkit, where a GPU is to be built for and the parcel has none."""
+        """Return the host's toolkit, if a GPU is built for and the parcel has none."""
         found = toolkit.find(self.work) if self.gpu and not self.parcel.get("toolkit") else None
         return str(found or "")
 
     def install_ansible(self) -> None:
-        """Put Ansible below the work folder, out of the parcel."""
+        """Install Ansible below the work folder, from the parcel."""
         python = ".".join(map(str, sys.version_info[:2]))
         if python not in self.parcel["pythons"]:
             raise FailedError(f"the folder has no wheels for Python {python}; collect them with --python {python}")
@@ -223,7 +221,7 @@ class Run:
             "--target",
             str(self.site),
         ]
-        # Neither the configuration of pip nor other folders of packages have a say.
+        # Ignore pip's configuration and other folders of packages.
         environment = {**os.environ, "PIP_CONFIG_FILE": os.devnull}
         subprocess.run(
             [*command, *self.parcel.get("packages", ["ansible-core"])], check=True, env=environment, stdout=sys.stderr
@@ -231,7 +229,7 @@ class Run:
         stamp.touch()
 
     def model_file(self, model: Model) -> pathlib.Path:
-        """The model as a file, generated on first use."""
+        """Return the model as a file, generated on first use."""
         file = self.work / f"{model.name}.gguf"
         if not file.exists():
             new = file.with_suffix(".new")

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""llama.cpp's source without what no server for CPU and CUDA is compiled from, as small as xz makes it."""
+"""Pack llama.cpp's source without what a server for CPU and CUDA does not need, as small as xz makes it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.host.files import
 from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.source import find_tree
 
 SUFFIX = "-slim.tar.xz"
-# Of the tree and below; all but those of ggml's back ends and of the tools are its top folders.
+# Parts of the tree; all but those of ggml's backends and of the tools are top-level folders.
 _DROPPED = re.compile(
     r"(benches|ci|conversion|docs|examples|gguf-py|grammars|media|models|pocs|requirements|skills|tests)/"
     r"|ggml/src/ggml-(?!cpu/|cuda/)[a-z]+/"
@@ -28,12 +28,12 @@ _TIME = 315532800  # 1980, for the same bytes every time
 
 
 def is_kept(name: str) -> bool:
-    """Whether a file of llama.cpp's tree, named by its path in there, belongs into the small archive."""
+    """Return whether a file of llama.cpp's tree, named by its path there, belongs in the small archive."""
     return bool(_KEPT.fullmatch(name)) and not _DROPPED.match(name)
 
 
 def cut(archive: pathlib.Path, folder: pathlib.Path) -> tuple[pathlib.Path, str]:
-    """Write the small archive of a source archive into ``folder``; returns its path and sha256.
+    """Write the small archive of a source archive into ``folder``; return its path and sha256.
 
     The same archive gives the same bytes.
     """
@@ -60,10 +60,9 @@ def _plain(member: tarfile.TarInfo, name: str) -> tarfile.TarInfo:
 
 
 def missing_includes(whole: typing.Mapping[str, str], kept: typing.Collection[str]) -> list[str]:
-    """``FILE:
+    """Return ``FILE: INCLUDE`` for each include of a kept file that the tree has and that is not kept.
 
-    INCLUDE`` for each file that a kept file includes by name, that the whole tree (texts by path) has, and that is
-    not kept.
+    ``whole`` has the tree's texts by path.
     """
     by_name: dict[str, list[str]] = {}
     for path in whole:

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""How long an instance takes to become ready, and how fast it reads and writes."""
+"""Measure how long an instance takes to become ready, and how fast it reads and writes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _FIRST_WORD = 259  # after the special tokens and the bytes
 
 
 class Readiness:
-    """Notes when ``/health`` of an instance that is still to come says for the first time that all is well."""
+    """A watch that notes when ``/health`` of a starting instance is first ok."""
 
     def __init__(self, url: str) -> None:
         self.at = 0.0  # seconds since boot, as processes' start times are
@@ -45,19 +45,17 @@ class Readiness:
                 continue
 
     def seconds_of(self, pid: int) -> float | None:
-        """From the start of the process to the first answer; None where that cannot be known."""
+        """Return the seconds from the process's start to the first answer; None if unknown."""
         try:
             fields = pathlib.Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
         except OSError:
             return None
-        took = self.at - int(fields[19]) / 100  # the kernel tells user space hundredths of seconds on every machine
+        took = self.at - int(fields[19]) / 100  # the kernel counts hundredths of seconds for user space
         return round(took, 2) if self.at and took > 0 else None
 
 
 def ask(url: str, vocabulary: int, prompt: int, tokens: int, rounds: int) -> dict[str, typing.Any]:
-    """Medians of the speeds that the server itself measures over ``rounds`` random prompts, none of which it has
-    seen before.
-    """
+    """Return medians of the speeds that the server measures over ``rounds`` new random prompts."""
     answers = []
     for seed in range(rounds + 1):
         source = random.Random(seed)
@@ -68,7 +66,7 @@ def ask(url: str, vocabulary: int, prompt: int, tokens: int, rounds: int) -> dic
         )
         with urllib.request.urlopen(request, timeout=1800) as answer:
             answers.append(json.load(answer)["timings"])
-    counted = answers[1:]  # the first warms up
+    counted = answers[1:]  # the first one warms up
     return {
         "prompt_tokens": counted[0]["prompt_n"],
         "generated_tokens": counted[0]["predicted_n"],
@@ -89,7 +87,7 @@ def bench(
     gpu: bool,
     options: typing.Sequence[str] = (),
 ) -> dict[str, float]:
-    """The same without a server, by llama-bench. The GPU is named, else the CPU would silently step in."""
+    """Measure the same without a server, with llama-bench; name the GPU, so that the CPU cannot silently replace it."""
     where = ["-ngl", "99", "-dev", "CUDA0"] if gpu else ["-ngl", "0"]
     command = [
         str(release / "bin/llama-bench"),

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""Measure what a server has really taken of its GPUs, and which of their device nodes are there."""
+"""Measure what a server has really taken of its GPUs, and list their device nodes."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ _MIB = 1 << 20
 
 
 class Memory(typing.NamedTuple):
-    """MiB of all GPUs together, as nvidia-smi says."""
+    """MiB of all GPUs together, as nvidia-smi reports them."""
 
     free: int
     used: int
 
 
 def memory() -> Memory | None:
-    """Return what is free and used of all GPUs; None where nvidia-smi does not say."""
+    """Return what is free and used of all GPUs; None if nvidia-smi does not say."""
     try:
         listed = commands.run(
             ["nvidia-smi", "--query-gpu=memory.free,memory.used", "--format=csv,noheader,nounits"], timeout=_TIME_LIMIT
@@ -44,15 +44,13 @@ def memory() -> Memory | None:
 
 
 def of_process(pid: int) -> int:
-    """Return the MiB of GPU memory that nvidia-smi tells of a process; 0 where it does not list it, as in a
-    container.
-    """
+    """Return the MiB of GPU memory of a process by nvidia-smi; 0 if it is not listed, as in a container."""
     listed = server_memory_free.compute_processes(commands.run)
     return sum(int(mib) for found, _gpu, mib in listed if int(found) == pid and mib.isdigit())
 
 
 def resident(pid: int) -> int:
-    """Return the MiB of RAM that a process has touched; 0 where that cannot be seen."""
+    """Return the resident MiB of a process's RAM; 0 if that cannot be seen."""
     try:
         text = pathlib.Path(f"/proc/{pid}/status").read_text(encoding="utf-8", errors="replace")
     except OSError:
@@ -62,9 +60,7 @@ def resident(pid: int) -> int:
 
 
 def listed_free(server: pathlib.Path) -> int:
-    """Return the MiB of all GPUs that ``llama-server --list-devices`` calls free, which is what the memory check
-    compares with.
-    """
+    """Return the free MiB of all GPUs by ``llama-server --list-devices``, which the memory check uses."""
     listing = commands.run([str(server), "--list-devices"], cwd="/", timeout=_TIME_LIMIT)
     return sum(server_memory_free.gpus(listing.stdout + listing.stderr).values())
 
@@ -72,8 +68,8 @@ def listed_free(server: pathlib.Path) -> int:
 def fixed(before: Memory | None, listed: int) -> int:
     """Return the MiB that any program takes of a GPU for its CUDA context.
 
-    A listing has a context of its own, so that much less is free in it than for nvidia-smi. The memory plan leaves the
-    context out, for the free memory that it is compared with lacks it already.
+    A listing has a context of its own, so less is free in it than for nvidia-smi. The memory plan omits the context,
+    because the free memory that it is compared with already lacks it.
     """
     return max(0, before.free - listed) if before and listed else 0
 
@@ -81,10 +77,10 @@ def fixed(before: Memory | None, listed: int) -> int:
 def compare(
     planned: typing.Sequence[typing.Mapping[str, typing.Any]], pid: int, before: Memory | None, context_mib: int
 ) -> dict[str, typing.Any]:
-    """Return the plan beside what was taken: of the GPUs where the plan has any, else of the RAM. The error is in
-    percent of what was taken.
+    """Return the plan beside what was taken, of the GPUs if the plan has any, otherwise of the RAM.
 
-    ``planned`` is what the module returns as ``memory``, ``context_mib`` what of the taken memory is no part of a plan.
+    The error is in percent of what was taken. ``planned`` is the module's ``memory``; ``context_mib`` is the part of
+    the taken memory that no plan has.
     """
     gpus = [row for row in planned if row["device"] != HOST]
     wanted = sum(row["model_mib"] + row["context_mib"] + row["compute_mib"] for row in gpus or planned)
@@ -111,9 +107,7 @@ def _of_gpus(pid: int, before: Memory | None) -> tuple[int, str]:
 def nodes(
     dev: pathlib.Path = pathlib.Path("/dev"), table: pathlib.Path = pathlib.Path("/proc/devices")
 ) -> dict[str, str]:
-    """Return the NVIDIA character devices below ``dev``, each with the name that the kernel's ``table`` has for its
-    major number.
-    """
+    """Return the NVIDIA character devices below ``dev``, each with the name of its major number in ``table``."""
     try:
         names = dict(
             re.findall(
@@ -131,30 +125,24 @@ def nodes(
 
 
 def opened(pid: int) -> list[str]:
-    """Return the device nodes of NVIDIA's that a process has open."""
+    """Return the NVIDIA device nodes that a process has open."""
     return sorted({name for name in processes.open_files(pid) if name.startswith("/dev/nvidia")})
 
 
 def allowed(release: str, model: str) -> list[str]:
-    """Return what the unit of an instance that computes on a GPU may open: its DeviceAllow lines without their
-    rights.
-    """
+    """Return what the unit of a GPU instance may open: its DeviceAllow lines without their rights."""
     given = {name: spec.get("default", "") for name, spec in server_arguments.ARGUMENTS.items()}
     options = server_arguments.options_of({**given, "backend": "cuda", "release": release, "model": model})
     return re.findall(r"^DeviceAllow=(\S+) rw$", server_unit.render(options, [str(options.server)]), re.MULTILINE)
 
 
 def is_allowed(node: str, driver: str, allowed: typing.Sequence[str]) -> bool:
-    """Return whether a device node is in a unit's list: by its path, or as ``char-`` and the pattern of its
-    ``driver`` in /proc/devices.
-    """
+    """Return whether a unit's list has a device node: by path, or by ``char-`` and a pattern of its ``driver``."""
     return any(
         entry == node or (entry.startswith("char-") and fnmatch.fnmatchcase(driver, entry[5:])) for entry in allowed
     )
 
 
 def unknown(found: typing.Mapping[str, str], opened_nodes: typing.Sequence[str]) -> list[str]:
-    """Return the nodes of which the kernel does not tell the driver, so that nobody can say whether ``char-`` and
-    its pattern means them.
-    """
+    """Return the nodes whose driver the kernel does not name, so that ``char-`` patterns cannot be checked."""
     return sorted(node for node in {*found, *opened_nodes} if not found.get(node))

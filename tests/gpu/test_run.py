@@ -1,9 +1,8 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""tests/gpu/collect --slim and tests/gpu/run without a GPU, as they are used: one parcel, all phases under a budget,
-one run killed on its way.
+"""Use tests/gpu/collect --slim and tests/gpu/run without a GPU: one parcel, all phases on a budget, a killed run.
 
-The tests go on from one another, in their order. LLAMA_FLEET_TEST_PACKED is a packed release for this machine's CPU.
+The tests build on each other, in order. LLAMA_FLEET_TEST_PACKED is a packed release for this machine's CPU.
 """
 
 from __future__ import annotations
@@ -29,16 +28,16 @@ if typing.TYPE_CHECKING:
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(3600)]
 BUDGET, CALLS = 540, 4
-PATIENCE = 60  # seconds beside the budget, for a machine that does other things as well
+PATIENCE = 60  # seconds beyond the budget, for a busy machine
 SMALL = ("--prompt", "32", "--tokens", "8", "--rounds", "1")
-# All others do just what they do on the CPU, for there it is that a recorded GPU's run computes.
+# All other phases do the same as on the CPU, because a recorded GPU's run computes there.
 RECORDED = ("driver", "cuda", "release", "instance")
 RELEASE = "release"
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
-    """A slim parcel with the packed release."""
+    """Make a slim parcel with the packed release."""
     target = tmp_path_factory.mktemp("parcel")
     subprocess.run(
         [ROOT / "tests/gpu/collect", "--slim", "--release", os.environ["LLAMA_FLEET_TEST_PACKED"], target], check=True
@@ -67,9 +66,9 @@ def command(folder: pathlib.Path, work: pathlib.Path, *more: str) -> list[str]:
 
 
 def to_the_end(folder: pathlib.Path, work: pathlib.Path, *more: str) -> int:
-    """Call it until nothing is left for a next call, each within the budget; returns the last exit status.
+    """Call it until no work is left, each time within the budget; return the last exit status.
 
-    A machine that does nothing else needs one call.
+    An idle machine needs one call.
     """
     for _call in range(CALLS):
         code = subprocess.run(command(folder, work, *more), check=False, timeout=BUDGET + PATIENCE).returncode
@@ -95,7 +94,7 @@ def test_the_parcel_and_the_working_tree_are_small(folder: pathlib.Path) -> None
 
 def test_nothing_is_cut_that_a_kept_file_includes(folder: pathlib.Path, tmp_path: pathlib.Path) -> None:
     whole, cut = _texts(_whole_source(tmp_path)), _texts(next((folder / "source").iterdir()))
-    # Of other back ends than CPU and CUDA, behind their own conditions.
+    # Backends other than CPU and CUDA, behind their own conditions.
     assert slim.missing_includes(whole, cut) == [
         "ggml/src/ggml-cuda/cpy.cu: ggml-musa/mudnn.cuh",
         "tools/tuning/fa-vec.cpp: ggml-metal-tuning.h",
@@ -111,7 +110,7 @@ def _whole_source(folder: pathlib.Path) -> pathlib.Path:
 
 
 def _texts(archive: pathlib.Path) -> dict[str, str]:
-    """The C and C++ files of an archive of llama.cpp's source, by their place in its tree."""
+    """Return the C and C++ files of an archive of llama.cpp's source, by their path in its tree."""
     found: dict[str, str] = {}
     with tarfile.open(archive) as tar:
         for member in tar.getmembers():

@@ -1,8 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""Phase 6: what changes an instance and what does not: options, the same again, back, and back again; counted in
-generations and restarts.
-"""
+"""Phase 6: which options change an instance; it counts generations and restarts over changes, repeats and returns."""
 
 from __future__ import annotations
 
@@ -16,7 +14,7 @@ if typing.TYPE_CHECKING:
     from tests.gpu.session import Run
 
 INSTANCE = "gpu-changes"
-# Each with what it is to be: the generation, whether anything changes, and whether the server is started anew.
+# Each with the expected generation, whether anything changes, and whether the server restarts.
 WANTED = (
     ("a first start", 1, True, True),
     ("the same again", 1, False, False),

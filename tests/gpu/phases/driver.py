@@ -1,8 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""Phase 1: what nvidia_driver_info says of this host's GPUs against nvidia-smi and NVML, and what doctor says of
-the host.
-"""
+"""Phase 1: nvidia_driver_info against nvidia-smi and NVML on this host, and what doctor reports."""
 
 from __future__ import annotations
 
@@ -29,7 +27,7 @@ def run(run: Run) -> typing.Iterator[Values]:
     )["checks"]
     yield {"doctor": [{name: check[name] for name in ("code", "severity", "subject", "found")} for check in checks]}
     errors = [f"{check['subject']}: {check['found']}" for check in checks if check["severity"] == "error"]
-    # A recorded GPU has no device nodes on the real host, and that is told.
+    # A recorded GPU has no device nodes on the real host, which is reported.
     if errors and run.mode != RECORDED:
         raise FailedError("doctor: " + "; ".join(errors))
 

@@ -1,8 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""Phase 6: a release that would compute on the CPU, though a GPU was asked for, is refused before it replaces
-anything or fails its gate.
-"""
+"""Phase 6: a release that would compute on the CPU instead of the GPU is refused, or fails its gate."""
 
 from __future__ import annotations
 
@@ -35,7 +33,7 @@ def run(run: Run) -> typing.Iterator[Values]:
 
 
 def _hidden(here: scene.Scene, given: dict[str, str], pid: int) -> dict[str, typing.Any]:
-    """No GPU in sight: nothing is switched, so the server that runs goes on as if nobody had asked."""
+    """Hide every GPU: nothing is switched, so the running server continues unchanged."""
     said = here.instances.refused(INSTANCE, {**given, "backend": "cuda", "batch_size": 1024}, hidden=True)
     here.expect(
         NO_DEVICE in said, f"a release without a GPU in sight is not refused for that: {said[:_SHOWN] or 'it is taken'}"
@@ -48,7 +46,7 @@ def _hidden(here: scene.Scene, given: dict[str, str], pid: int) -> dict[str, typ
 
 
 def _disguised(here: scene.Scene, given: dict[str, str]) -> dict[str, typing.Any]:
-    """It lists a GPU, is healthy and answers, and computes on the CPU: only the gate can tell."""
+    """Start a release that lists a GPU, is healthy and answers, but computes on the CPU: only the gate can notice."""
     release = disguise.falling_back(here.run.work, here.release, here.run.gpu)
     said = here.instances.refused(INSTANCE, {**given, "backend": "cuda", "release": str(release)})
     here.expect(

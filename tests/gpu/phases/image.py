@@ -1,8 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""Phase 8: the image's entrypoint where no container engine is, with its root as a plain folder: first start,
-health check, stop, restart.
-"""
+"""Phase 8: the image's entrypoint without a container engine, in a plain folder: start, health check, stop, restart."""
 
 from __future__ import annotations
 
@@ -24,7 +22,7 @@ from tests.gpu.session import MARK, FailedError, NotHereError, Run
 if typing.TYPE_CHECKING:
     from tests.gpu.journal import Values
 
-USER = 10001  # of the image
+USER = 10001  # user of the image
 STATE = "var/lib/llama-fleet"
 UNCHANGED = "Nothing has changed since the last start"
 NOT_SEEN = (
@@ -33,11 +31,11 @@ NOT_SEEN = (
 _BESIDE = 30
 _START_SECONDS, _STOP_SECONDS = 120.0, 60.0
 _PAUSE = 0.02
-# What a container has of its own. All else of the host is there, for this has neither a distribution nor a driver.
-# Where the programs of a host lie.
+# The container's own folders. The rest is the host's, because this root has neither a distribution nor a driver.
+# Folders of a host's programs.
 SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _OWN = ("tmp", "var", "models", "proc")
-# $1 is the root, $2 the user, then come folders to be seen in there up to --, then the command.
+# $1 is the root, $2 the user; then come the visible folders up to --, then the command.
 _SCRIPT = f"""root=$1 user=$2; shift 2
 for path in /*; do
     name=${{path#/}}
@@ -87,9 +85,7 @@ class Container:
         self.user = USER
 
     def prepare(self) -> None:
-        """Make the root anew, with our code as the image has it, and volumes that have the release but nothing of
-        an earlier start.
-        """
+        """Make the root anew, with the code as in the image, and volumes with the release but no earlier start."""
         shutil.rmtree(self._root.parent, ignore_errors=True)
         state = self._root / STATE
         releases = state / "opt/llama-fleet/releases"
@@ -105,7 +101,7 @@ class Container:
             os.chown(path, self.user, self.user, follow_symlinks=False)
 
     def _python_is_for(self, user: int) -> bool:
-        """Whether that user can run this Python, which may lie in root's home, with all that the entrypoint imports."""
+        """Return whether that user can run this Python, which may be in root's home, with the entrypoint's imports."""
         command = [sys.executable, "-c", "import ansible_runner, llama_fleet.container.entrypoint"]
         try:
             return not subprocess.run(
@@ -151,7 +147,7 @@ class Container:
         }
 
     def _command(self, *command: str) -> list[str]:
-        """``command`` in the root, as process 1 of its own."""
+        """Return ``command`` wrapped to run in the root as process 1."""
         seen = [str(path) for path in (self._run.folder, self._run.work, self._run.root)]
         inside = [
             "unshare",
@@ -169,7 +165,7 @@ class Container:
         return [*inside, str(self._root), str(self.user), *seen, "--", *command]
 
     def refusal(self) -> str:
-        """Why there can be no such root on this host; empty where it can."""
+        """Return why this host cannot have such a root; empty if it can."""
         try:
             done = subprocess.run(
                 self._command("true"), env=self._environment(), capture_output=True, text=True, check=False, timeout=60
@@ -179,9 +175,7 @@ class Container:
         return done.stderr.strip()[-500:] if done.returncode else ""
 
     def once(self) -> dict[str, typing.Any]:
-        """Start the entrypoint, wait for the server behind it, ask the image's health check, and stop it; returns
-        how all that went.
-        """
+        """Start the entrypoint, wait for its server, run the image's health check, stop it; return what happened."""
         began = time.monotonic()
         with self._log.open("w", encoding="utf-8") as log:
             command = self._command(sys.executable, "-m", "llama_fleet.container.entrypoint")
@@ -227,7 +221,7 @@ class Container:
         raise FailedError(f"no answer within {_START_SECONDS:g} s: {self._said()[-1000:]}")
 
     def _health(self, first: int) -> subprocess.CompletedProcess[str]:
-        """Ask as a container engine does: in there, with the container's environment, as its user."""
+        """Run the health check as a container engine does: inside, with the container's environment and user."""
         enter = [
             "nsenter",
             "--target",

@@ -1,8 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""Phase 4: an instance of each model: on which device it computes, what it takes of the memory against its plan,
-and how soon it is ready.
-"""
+"""Phase 4: an instance of each model: its device, its memory against the plan, and its time to ready."""
 
 from __future__ import annotations
 
@@ -28,7 +26,7 @@ NOT_SEEN = (
 def run(run: Run) -> typing.Iterator[Values]:
     done = {values["model"]["shape"] for values in Journal(run.work).values(NAME) if "model" in values}
     with scene.opened(run, INSTANCE) as here:
-        # The larger one says more, and comes first in case that the budget ends.
+        # The larger one says more, so it comes first in case the budget ends.
         for model in reversed(run.models):
             if model.name not in done:
                 found = _one(here, model)
@@ -56,7 +54,7 @@ def _one(here: scene.Scene, model: Model) -> dict[str, typing.Any]:
     with speed.Readiness(here.url) as ready:
         result = here.instances.apply(INSTANCE, {"model": file, **here.backend})
     pid = result["pid"]
-    # Its first request makes a server allocate what it left for later.
+    # The first request makes a server allocate memory that it postponed.
     here.expect(instances.answers(here.port), f"{model.name}: the instance that passed its gate does not answer")
     device = result["device"]
     here.expect(not here.run.gpu or device.startswith("CUDA"), f"{model.name}: it computes on {device}, not on a GPU")

@@ -1,8 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""Phase 7: what a run costs that has nothing to do: module calls, seconds, and CPU seconds of all processes, of the
-whole command.
-"""
+"""Phase 7: the cost of a run with nothing to do: module calls, seconds and CPU seconds of the whole command."""
 
 from __future__ import annotations
 
@@ -21,7 +19,7 @@ from tests.gpu.session import FailedError, Run
 if typing.TYPE_CHECKING:
     from tests.gpu.journal import Values
 
-MOST_CALLS = 8  # that a run may cost which changes nothing
+MOST_CALLS = 8  # module calls of a run that changes nothing
 ROUNDS = 3
 _BESIDE = 20
 _SUMMARY = re.compile(r"^changed=(\d+) in .+, (\d+) module calls$", re.MULTILINE)
@@ -38,12 +36,12 @@ def run(run: Run) -> typing.Iterator[Values]:
                 told = f"changed {found['changed']} and made {found['module_calls']} module calls"
                 raise FailedError(f"a run with nothing to do {told}; it may change nothing and make {MOST_CALLS}")
     finally:
-        with contextlib.suppress(FailedError):  # another one is on its way to be told
+        with contextlib.suppress(FailedError):  # another error is being reported
             _command(run, "down", [])
 
 
 def _once(run: Run) -> dict[str, typing.Any]:
-    """Run ``llama-fleet up`` and return what it says and cost."""
+    """Run ``llama-fleet up`` and return its output and cost."""
     before, began = _cpu(), time.monotonic()
     said = _command(run, "up", [*options(run), str(run.model_file(run.models[0]))])
     took = time.monotonic() - began
@@ -59,7 +57,7 @@ def _once(run: Run) -> dict[str, typing.Any]:
 
 
 def options(run: Run) -> list[str]:
-    """Those of ``llama-fleet up`` for this run's release, and an instance as a process."""
+    """Return the options of ``llama-fleet up`` for this run's release, with the instance as a process."""
     given = {
         "port": run.port + _BESIDE,
         "prompt": "",

@@ -1,8 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""Phase 3: the release, compiled for this GPU alone with all cores, or taken from the packed one that travels in
-the parcel.
-"""
+"""Phase 3: the release, compiled for this GPU alone with all cores, or the packed one of the parcel."""
 
 from __future__ import annotations
 
@@ -25,8 +23,8 @@ from tests.gpu.session import PACKED, RELEASE, FailedError, Run
 if typing.TYPE_CHECKING:
     from tests.gpu.journal import Values
 
-PERIOD = 5.0  # seconds between two looks at how far the compilers are
-# Of one that travels packed, which is unpacked and decodes tokens; of one that is compiled, for any use at all.
+PERIOD = 5.0  # seconds between two checks of the compilers' progress
+# Seconds to unpack a packed release and decode tokens; seconds below which compiling is pointless.
 _PACKED_SECONDS, _COMPILED_SECONDS = 25.0, 60.0
 
 
@@ -59,7 +57,7 @@ def run(run: Run) -> typing.Iterator[Values]:
 
 
 def completed(run: Run) -> str:
-    """The packed release with the libraries of the host's toolkit, as a source."""
+    """Return the packed release with the libraries of the host's toolkit, as a source."""
     found = run.toolkit()
     if not found:
         raise FailedError(
@@ -70,7 +68,7 @@ def completed(run: Run) -> str:
 
 
 def host_tools(run: Run) -> dict[str, str]:
-    """Put the host's CMake and Ninja where the role keeps its own, which the parcel has not; returns where they are."""
+    """Put the host's CMake and Ninja where the role keeps its own; return where they are."""
     found = {name: shutil.which(name) or "" for name in ("cmake", "ninja")}
     if missing := [name for name, place in found.items() if not place]:
         raise FailedError(
@@ -89,7 +87,7 @@ def host_tools(run: Run) -> dict[str, str]:
 
 
 def compiled(root: pathlib.Path) -> tuple[int, int]:
-    """How many of how many objects the build that runs has made, by its log; 0 of 0 before it compiles."""
+    """Return how many of how many objects the running build has made, from its log; 0 of 0 before it compiles."""
     logs = sorted((root / "builds").glob("*.log"), key=lambda file: file.stat().st_mtime)
     steps = (
         re.findall(r"^\[(\d+)/(\d+)\]", logs[-1].read_text(encoding="utf-8", errors="replace"), re.MULTILINE)
@@ -100,7 +98,7 @@ def compiled(root: pathlib.Path) -> tuple[int, int]:
 
 
 def path(run: Run) -> pathlib.Path:
-    """The folder of the release, for the phases after this one."""
+    """Return the folder of the release, for later phases."""
     return pathlib.Path(run.returned()["release"]["path"])
 
 

@@ -1,7 +1,8 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""Phase 5: how fast an instance reads and writes for 1 client and for 16, and llama-bench for comparison; with
-flash attention and without, f16 and q8_0.
+"""Phase 5: speed of an instance for 1 and for 16 clients, and of llama-bench, with various options.
+
+With and without flash attention, with f16 and q8_0.
 """
 
 from __future__ import annotations
@@ -22,13 +23,13 @@ INSTANCE = "gpu-speed"
 SERVER, BENCH = "llama-server", "llama-bench"
 CLIENTS = 16
 KEYS = ("model", "flash_attn", "cache_type", "by", "clients")
-# A cache of the values in q8_0 is only to be had with flash attention.
+# A q8_0 cache of the values needs flash attention.
 WAYS = (("on", "f16"), ("off", "f16"), ("on", "q8_0"))
 
 
 @dataclasses.dataclass(frozen=True)
 class Case:
-    """One figure to get: of a model, in one of the WAYS, by one of the two programs for so many clients."""
+    """A figure to measure: a model in one of the WAYS, by one of the two programs, for a number of clients."""
 
     model: Model
     flash_attn: str
@@ -38,7 +39,7 @@ class Case:
 
     @property
     def key(self) -> dict[str, typing.Any]:
-        """What says in a result which case it is."""
+        """Return what identifies the case in a result."""
         return {
             "model": self.model.name,
             "flash_attn": self.flash_attn,
@@ -49,9 +50,9 @@ class Case:
 
 
 def cases(models: typing.Sequence[Model], ways: typing.Sequence[tuple[str, str]]) -> list[Case]:
-    """Return all cases, those first that say most: the larger model before the smaller one, one client before many.
+    """Return all cases, the most important first: the larger model first, and one client before many.
 
-    Those of one instance stand together, for each has to be started. llama-bench knows no second client.
+    Cases of one instance are together, because each instance must be started. llama-bench has no second client.
     """
     programs = ((SERVER, 1), (BENCH, 1), (SERVER, CLIENTS))
     larger_first = list(reversed(models))
@@ -76,7 +77,7 @@ def _measured(here: scene.Scene, case: Case) -> dict[str, typing.Any]:
     if case.by == BENCH:
         device = "CUDA0" if run.gpu else "none"
         options = ("-fa", case.flash_attn, "-ctk", case.cache_type, "-ctv", case.cache_type)
-        # It would share the GPU with a server that waits, which costs nothing but memory.
+        # It would share the GPU with a waiting server, which costs only memory.
         found = speed.bench(
             here.release, run.model_file(case.model), run.prompt, run.tokens, run.rounds, run.gpu, options
         )
@@ -97,6 +98,6 @@ def _measured(here: scene.Scene, case: Case) -> dict[str, typing.Any]:
     return {"device": result["device"], **found, "busiest": watch.busiest}
 
 
-# First every model as most are served, which is a budget well spent; then what else can be set.
+# First every model with the usual options, in case the budget ends; then the other options.
 PHASE = _phase(NAME, WAYS[:1], 40)
 OTHERS = _phase(MORE, WAYS[1:], 40)
