@@ -1,8 +1,12 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""Writes docs/reference.md from the roles' argument specs: ``python docs/make_reference.py``."""
+"""Write the roles' files from their modules, and docs/reference.md from the roles: ``python docs/make_reference.py``.
+
+In a clone it needs ``src`` and ``collections`` on the PYTHONPATH.
+"""
 
 import pathlib
+import runpy
 
 import jinja2
 
@@ -47,4 +51,6 @@ def _shown(default: object) -> str:
 
 
 if __name__ == "__main__":
+    for path, text in runpy.run_path(str(DOCS / "role_files.py"))["render_all"]().items():
+        path.write_text(text, encoding="utf-8")
     (DOCS / "reference.md").write_text(render(), encoding="utf-8")

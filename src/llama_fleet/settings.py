@@ -173,8 +173,8 @@ def _one_text(description: str | list[str]) -> str:
 
 
 def _plain(text: str) -> str:
-    """Ansible's markup (``C(x)``, ``O(x)``, ``V(x)``, ``E(x)``) as plain text."""
-    return re.sub(r"\b[COVE]\(([^)]*)\)", r"\1", text)
+    """Ansible's markup (``C(x)``, ``O(x)``, ``V(x)``, ``E(x)``, ``M(x)``) as plain text."""
+    return re.sub(r"\b[COVEM]\(([^)]*)\)", r"\1", text)
 
 
 def from_environment(environment: Mapping[str, str], catalogue: Catalogue) -> dict[str, object]:

@@ -142,6 +142,7 @@ import typing
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ansible_collections.llama_fleet.core.plugins.module_utils.arguments import argument_spec, values
 from ansible_collections.llama_fleet.core.plugins.module_utils.cuda import plan as cuda
 from ansible_collections.llama_fleet.core.plugins.module_utils.cuda import trial as cuda_proof
 from ansible_collections.llama_fleet.core.plugins.module_utils.cuda import wheels as cuda_wheels
@@ -153,17 +154,7 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.stage import PROG
 from ansible_collections.llama_fleet.core.plugins.module_utils.tools import compiler as build_host
 from ansible_collections.llama_fleet.core.plugins.module_utils.untrusted import Table, Text, Word
 
-ARGUMENTS: dict[str, dict[str, typing.Any]] = {
-    "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
-    "root": {"type": "path", "default": "/opt/llama-fleet"},
-    "path": {"type": "path", "default": ""},
-    "version": {"type": "str", "default": ""},
-    "driver_version": {"type": "str", "default": ""},
-    "architectures": {"type": "list", "elements": "str", "default": []},
-    "install_packages": {"type": "bool", "default": True},
-    "index_url": {"type": "str", "default": ""},
-    **PROGRESS_ARGUMENTS,
-}
+ARGUMENTS = {**argument_spec(cuda.Wanted), **PROGRESS_ARGUMENTS}
 
 
 def run(module: AnsibleModule) -> dict[str, typing.Any]:
@@ -182,10 +173,7 @@ def run(module: AnsibleModule) -> dict[str, typing.Any]:
 
 def _provide(params: dict[str, typing.Any], progress: Progress, touch: bool) -> tuple[bool, dict[str, typing.Any]]:
     """Find or install; whether that changes the host, and what came of it."""
-    root = pathlib.Path(params["root"])
-    wanted = cuda.Wanted(
-        root, params["path"], params["version"], params["driver_version"], tuple(params["architectures"])
-    )
+    wanted = cuda.Wanted(**values(cuda.Wanted, params))
     host = cuda.Host(commands.run, platform.machine(), tuple(os.environ.get("PATH", "").split(os.pathsep)))
     installs_compiler = not cuda.has_compiler(host) and params["install_packages"] and build_host.can_install()
     # A plan comes before it is known whether anything has to be compiled.
@@ -202,7 +190,12 @@ def _provide(params: dict[str, typing.Any], progress: Progress, touch: bool) -> 
     if plan.release and touch:
         index = package_index.index_url(params["index_url"])
         installed = cuda_wheels.install(
-            plan.release, root, index, host.machine, progress, lambda folder: cuda_proof.accept(folder, wanted, host)
+            plan.release,
+            wanted.root,
+            index,
+            host.machine,
+            progress,
+            lambda folder: cuda_proof.accept(folder, wanted, host),
         )
         changed = installed or installs_compiler
         toolkit = cuda.Toolkit(toolkit.path, toolkit.version, cuda_wheels.manifest_of(toolkit.path)["nvcc"])

@@ -270,33 +270,13 @@ import typing
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.llama_fleet.core.plugins.module_utils.model.request import request_of
+from ansible_collections.llama_fleet.core.plugins.module_utils.arguments import argument_spec
+from ansible_collections.llama_fleet.core.plugins.module_utils.model.request import Request, request_of
 from ansible_collections.llama_fleet.core.plugins.module_utils.model.stage import run
 from ansible_collections.llama_fleet.core.plugins.module_utils.progress import Progress
 from ansible_collections.llama_fleet.core.plugins.module_utils.stage import PROGRESS_ARGUMENTS, conclude
 
-ARGUMENTS: dict[str, dict[str, typing.Any]] = {
-    "source": {"type": "str", "required": True},
-    "quant": {"type": "str", "default": ""},
-    "revision": {"type": "str", "default": "main"},
-    "state": {"type": "str", "default": "present", "choices": ["present", "absent"]},
-    "mmproj": {"type": "bool", "default": False},
-    "endpoint": {"type": "str", "default": ""},
-    "token": {"type": "str", "default": "", "no_log": True},
-    "mirrors": {"type": "list", "elements": "str", "default": []},
-    "offline": {"type": "bool", "default": False},
-    "transport": {"type": "str", "default": "auto", "choices": ["auto", "http", "xet"]},
-    "verify": {"type": "str", "default": "stat", "choices": ["stat", "always"]},
-    "keep": {"type": "int", "default": 0},
-    "memory": {"type": "str", "default": "auto"},
-    "release": {"type": "path", "default": ""},
-    "ctx_size": {"type": "int", "default": 4096},
-    "parallel": {"type": "int", "default": 16},
-    "index_url": {"type": "str", "default": ""},
-    "root": {"type": "path", "default": "/var/lib/llama-fleet"},
-    "instances": {"type": "path", "default": "/etc/llama-fleet"},
-    **PROGRESS_ARGUMENTS,
-}
+ARGUMENTS = {**argument_spec(Request), **PROGRESS_ARGUMENTS}
 
 
 def stage(module: AnsibleModule) -> dict[str, typing.Any]:

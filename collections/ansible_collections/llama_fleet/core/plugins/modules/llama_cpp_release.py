@@ -32,6 +32,32 @@ options:
         archive of its libraries."
     type: str
     required: true
+  version:
+    description:
+      - "With git: a tag, a commit of 40 digits, or V(latest) for the newest build tag; empty means V(latest)."
+      - "With an archive: the name of the build; empty means the one that the archive's own name says."
+    type: str
+    default: ""
+  update:
+    description:
+      - When a build is looked for that is newer than what is there.
+      - V(always) does so at every run, for a source that names no certain build. So does a new compiler make a new
+        release.
+      - V(missing) only where no good release of O(source) is there that fits O(version), the host and the other
+        options; nobody is asked.
+      - V(never) not even then. That nothing is there is an error.
+      - V(background) is as V(missing); the container image then also builds the newest one beside the server, for its
+        next start.
+    type: str
+    choices: [always, background, missing, never]
+    default: always
+  state:
+    description:
+      - V(present) provides the release on the host.
+      - V(packed) also writes it to O(pack_to) as one archive, C(<build>-<fingerprint>.tar.zst), with its manifest.
+    type: str
+    choices: [present, packed]
+    default: present
   method:
     description:
       - V(auto) takes a packed release of O(cache) where one fits, else builds. V(source) always builds.
@@ -95,6 +121,74 @@ options:
     description: Package index for source distributions and build tools. Empty means what pip is configured to use.
     type: str
     default: ""
+  cache:
+    description:
+      - Locations of packed releases, tried in their order. Folders on the host, or http and https URLs of such folders.
+      - One that cannot be reached is a warning.
+    type: list
+    elements: str
+    default: []
+  trusted_signers:
+    description:
+      - Public keys of SSH, each one line such as C(ssh-ed25519 AAAA… name). Where any is given, a packed release has to
+        be signed with one of them.
+      - C(valid-before="20270101") or C(valid-after="20260101") before a key limits the time of its signatures.
+    type: list
+    elements: str
+    default: []
+  builders:
+    description:
+      - Hosts, groups or patterns of them out of the inventory whose builds this host takes from O(controller_cache).
+        What they have built runs on this host.
+      - Empty means that this host takes nothing that another has built, unless it is signed by one of
+        O(trusted_signers).
+      - A host that is among its own O(builders) hands on what it has built.
+    type: list
+    elements: str
+    default: []
+  controller_cache:
+    description:
+      - Folder on the controller, by which the hosts of a play share releases. The first of the O(builders) of a
+        fingerprint builds, the others take what it has
+        built. The controller keeps a key there, with which it signs what it has accepted; hosts take nothing else from
+        it.
+      - Empty means that every host builds for itself. Hosts without a connection, such as localhost, do.
+      - Archives that no host has taken for 30 days are removed.
+    type: str
+    default: ~/.cache/llama-fleet/releases
+  upstream_url:
+    description: Where the project's own binaries are, below which a folder for each build tag is expected.
+    type: str
+    default: https://github.com/ggml-org/llama.cpp/releases/download
+  pack_to:
+    description: Folder for packed releases. Served by any web server, it is a location for O(cache). Empty means
+      C(packed) below O(root).
+    type: path
+    default: ""
+  signing_key:
+    description: Private key of SSH on the host, with which the archive is signed. Empty means no signature.
+    type: path
+    default: ""
+  offered:
+    description: The index of what O(controller_cache) has, as JSON, for a plan. The module's action plugin sets it.
+    type: str
+    default: ""
+  install_git:
+    description:
+      - Install git where the commit of a source could not be known without it, also for a plan. The module's action
+        plugin sets it, so that a host learns
+        whether another one builds the same.
+    type: bool
+    default: false
+  keep:
+    description: Releases to keep, the newest first. V(0) keeps all. Those that a generation of an instance refers to
+      always stay.
+    type: int
+    default: 3
+  instances:
+    description: Folder below which llama_server keeps its instances.
+    type: path
+    default: /etc/llama-fleet
 author:
   - The llama-fleet authors (@llama-fleet)
 attributes:
@@ -103,8 +197,6 @@ attributes:
   diff_mode:
     support: full
 extends_documentation_fragment:
-  - llama_fleet.core.packed
-  - llama_fleet.core.revision
   - llama_fleet.core.stage
   - llama_fleet.core.stage.attributes
 """
@@ -251,7 +343,7 @@ def provide_release(module: AnsibleModule) -> dict[str, typing.Any]:
         plan, made = make_release(request, plan, progress, run)
         changed = made or bool(installed)  # another run may have made it meanwhile
         diff["after"] = difference(plan, request.root)["after"]
-    told, packed = pack(module, request, plan, progress, touch) if module.params["state"] == "packed" else ({}, False)
+    told, packed = pack(request, plan, progress, touch) if request.state == "packed" else ({}, False)
     removed = remove_old(module, request, plan, touch, made)
     changed = changed or packed or bool(removed)
     for warning in plan.warnings:
@@ -278,12 +370,10 @@ def provide_release(module: AnsibleModule) -> dict[str, typing.Any]:
     }
 
 
-def pack(
-    module: AnsibleModule, request: Request, plan: Plan, progress: Progress, touch: bool
-) -> tuple[dict[str, typing.Any], bool]:
+def pack(request: Request, plan: Plan, progress: Progress, touch: bool) -> tuple[dict[str, typing.Any], bool]:
     """Pack the release; returns what there is to tell of it, and whether that changed anything."""
-    folder = pathlib.Path(module.params["pack_to"] or request.root / "packed")
-    key = pathlib.Path(module.params["signing_key"]) if module.params["signing_key"] else None
+    folder = pathlib.Path(request.pack_to or request.root / "packed")
+    key = pathlib.Path(request.signing_key) if request.signing_key else None
     if not (plan.path and plan.manifest):
         return {"packed": {}}, True
     if not touch:

@@ -177,6 +177,7 @@ import typing
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.llama_fleet.core.plugins.module_utils import stage
+from ansible_collections.llama_fleet.core.plugins.module_utils.arguments import argument_spec
 from ansible_collections.llama_fleet.core.plugins.module_utils.host import commands
 from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia import container as nvidia_container
 from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia import examine as nvidia_host
@@ -185,17 +186,7 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia import req
 from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia.kernel import Account
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import ProblemError
 
-ARGUMENTS: stage.Arguments = {
-    "gpu": {"type": "str", "choices": ["auto", "required", "none"], "default": "auto"},
-    "min_driver": {"type": "str", "default": ""},
-    "toolkit_version": {"type": "str", "default": ""},
-    "min_free_memory": {"type": "int", "default": 0},
-    "gpus": {"type": "list", "elements": "str", "default": []},
-    "compute_capability": {"type": "str", "default": ""},
-    "runtime": {"type": "str", "choices": list(nvidia_requirements.RUNTIMES), "default": ""},
-    "user": {"type": "str", "default": ""},
-    **stage.OVERRIDES,
-}
+ARGUMENTS = {**argument_spec(nvidia_requirements.Requirements), **stage.OVERRIDES}
 
 
 def main() -> None:

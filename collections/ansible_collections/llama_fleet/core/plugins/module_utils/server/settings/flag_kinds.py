@@ -9,11 +9,12 @@ from __future__ import annotations
 import re
 
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings import table as server_settings
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings.options import Options
 
 # Flags that releases had where there is a load mode now. They mean the same for all of them.
 LOADING = ("mlock", "mmap", "direct-io")
 # What a role variable sets is not set a second time behind its back.
-MANAGED = server_settings.managed()
+MANAGED = server_settings.managed(Options)
 MANAGED["llama_server_load_mode"] += LOADING
 _OWNERS = {name: variable for variable, names in MANAGED.items() for name in names}
 # They open the host to whoever reaches the port, or hand work to other hosts: for those only who ask for them by name.

@@ -9,10 +9,36 @@ import pathlib
 import re
 import typing
 
+from ansible_collections.llama_fleet.core.plugins.module_utils.arguments import (
+    directory,
+    integer,
+    mapping,
+    number,
+    numbers,
+    optional_path,
+    secret,
+    secrets,
+    switch,
+    text,
+    texts,
+)
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings import secrets as server_secrets
-from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings import table as server_settings
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings import table
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings import values as server_values
-from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings.table import CUDA
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings.table import (
+    CHOICE,
+    CUDA,
+    FLASH,
+    LAYERS,
+    LIMIT,
+    LOAD,
+    LOG,
+    LORA,
+    ORIGINS,
+    REASONING,
+    flag,
+    owned,
+)
 
 if typing.TYPE_CHECKING:
     from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem
@@ -29,66 +55,120 @@ SECRET_FIELDS = ("api_key", "api_keys")
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """The role's variables, typed. Paths are absolute once ``problems`` has found none."""
+    """The options of one instance. Paths are absolute once ``problems`` has returned none.
 
-    instance: str
-    state: str
-    runtime: str
-    release: str
-    model: str
-    backend: str
-    host: str
-    port: int
-    ctx_size: int
-    parallel: int
-    max_tokens: int
-    batch_size: int
-    ubatch_size: int
-    threads: int
-    n_gpu_layers: str
-    devices: tuple[str, ...]
-    alias: str
-    extra_options: typing.Mapping[str, typing.Any]
-    prompt: str
-    ready_timeout: int
-    root: pathlib.Path
-    runtime_root: pathlib.Path
-    api_key: str = dataclasses.field(default="", repr=False)
-    split_mode: str = ""
-    tensor_split: tuple[float, ...] = ()
-    main_gpu: int = 0
-    flash_attn: str = "auto"
-    cache_type_k: str = "f16"
-    cache_type_v: str = "f16"
-    load_mode: str = "auto"
-    cache_ram: int = 8192
-    kv_unified: bool = False
-    mmproj: str = ""
-    lora: tuple[str, ...] = ()
-    chat_template: str = ""
-    jinja: bool = True
-    reasoning: str = "auto"
-    embeddings: bool = False
-    rerank: bool = False
-    metrics: bool = True
-    slots: bool = True
-    api_keys: tuple[str, ...] = dataclasses.field(default=(), repr=False)
-    tls_certificate: str = ""
-    tls_key: str = ""
-    cors_origins: tuple[str, ...] = ()
-    timeout: int = 3600
-    log_level: str = "info"
-    allow_unauthenticated: bool = False
-    allow: tuple[str, ...] = ()
-    image: str = ""
-    memory_max: str = ""
-    cpu_quota: str = ""
-    drain_timeout: int = 30
-    stop_timeout: int = 1
-    to_generation: int = 0
-    keep: int = 5
-    min_speed_ratio: float = 0.0
-    memory_check: bool = True
+    Each is declared here only: type, default, choices, range, and how it reaches llama-server. The order of those with
+    a flag is the order on the command line.
+    """
+
+    instance: str = text("default")
+    state: str = text("started", ("started", "stopped", "absent", "rolled_back"))
+    runtime: str = text("auto", ("auto", "systemd", "quadlet", "docker", "process", "exec"))
+    image: str = text()
+    memory_max: str = text()
+    cpu_quota: str = text()
+    drain_timeout: int = integer(30, 0, 86400)
+    stop_timeout: int = integer(1, 1, 3600)
+    release: str = optional_path()
+    backend: str = text("cpu", ("cpu", CUDA))
+    host: str = flag(text("127.0.0.1"), "LLAMA_ARG_HOST", "host", basic=True)
+    port: int = flag(integer(8080, 1, 65535), "LLAMA_ARG_PORT", "port", basic=True, beside=("reuse-port",))
+    model: str = flag(
+        optional_path(),
+        "LLAMA_ARG_MODEL",
+        "model",
+        basic=True,
+        beside=("model-url", "docker-repo", "hf-repo", "hf-file", "hf-token", "offline"),
+    )
+    alias: str = flag(text(), "LLAMA_ARG_ALIAS", "alias", value=table.alias, basic=True)
+    ctx_size: int = flag(
+        integer(4096, 1),
+        "LLAMA_ARG_CTX_SIZE",
+        "ctx-size",
+        value=table.total_context,
+        basic=True,
+        beside=("kv-unified-per-slot",),
+    )
+    # LLAMA_MAX_SEQ is built in.
+    parallel: int = flag(integer(16, 1, 256), "LLAMA_ARG_N_PARALLEL", "parallel", basic=True)
+    max_tokens: int = flag(
+        integer(2048, 1, also=(-1,), wanted="a number of tokens, or -1 for no limit"),
+        "LLAMA_ARG_N_PREDICT",
+        "n-predict",
+        "predict",
+        basic=True,
+    )
+    batch_size: int = flag(integer(2048, 1), "LLAMA_ARG_BATCH", "batch-size", basic=True)
+    ubatch_size: int = flag(integer(512, 1), "LLAMA_ARG_UBATCH", "ubatch-size", basic=True)
+    threads: int = flag(integer(0, 0, 4096), "LLAMA_ARG_THREADS", "threads", basic=True)
+    n_gpu_layers: str = flag(
+        text("auto"), "LLAMA_ARG_N_GPU_LAYERS", "n-gpu-layers", "gpu-layers", kind=LAYERS, on_gpu=True, basic=True
+    )
+    devices: tuple[str, ...] = flag(texts(), "LLAMA_ARG_DEVICE", "device", basic=True)
+    split_mode: str = flag(
+        text("", ("", "none", "layer", "row", "tensor")),
+        "LLAMA_ARG_SPLIT_MODE",
+        "split-mode",
+        kind=CHOICE,
+        on_gpu=True,
+    )
+    tensor_split: tuple[float, ...] = flag(
+        numbers(), "LLAMA_ARG_TENSOR_SPLIT", "tensor-split", value=table.shares, on_gpu=True
+    )
+    main_gpu: int = flag(integer(0, 0, 1023), "LLAMA_ARG_MAIN_GPU", "main-gpu", on_gpu=True)
+    flash_attn: str = flag(text("auto", ("auto", "on", "off")), "LLAMA_ARG_FLASH_ATTN", "flash-attn", kind=FLASH)
+    cache_type_k: str = flag(text("f16", CACHE_TYPES), "LLAMA_ARG_CACHE_TYPE_K", "cache-type-k", kind=CHOICE)
+    cache_type_v: str = flag(text("f16", CACHE_TYPES), "LLAMA_ARG_CACHE_TYPE_V", "cache-type-v", kind=CHOICE)
+    load_mode: str = flag(
+        text("auto", ("auto", "mmap", "mlock", "mmap+mlock", "direct", "none")),
+        "LLAMA_ARG_LOAD_MODE",
+        "load-mode",
+        kind=LOAD,
+    )
+    cache_ram: int = flag(integer(8192, -1), "LLAMA_ARG_CACHE_RAM", "cache-ram", kind=LIMIT)
+    kv_unified: bool = flag(switch(False), "LLAMA_ARG_KV_UNIFIED", "kv-unified")
+    mmproj: str = flag(optional_path(), "LLAMA_ARG_MMPROJ", "mmproj", beside=("mmproj-url", "mmproj-auto"))
+    # llama-server has no environment variable for LoRA; this key only matches its error output.
+    lora: tuple[str, ...] = flag(texts(), "--lora-scaled", "lora-scaled", "lora", value=table.lora, kind=LORA)
+    jinja: bool = flag(switch(True), "LLAMA_ARG_JINJA", "jinja")
+    chat_template: str = flag(
+        flag(text(), "LLAMA_ARG_CHAT_TEMPLATE", "chat-template", value=table.template_text),
+        "LLAMA_ARG_CHAT_TEMPLATE_FILE",
+        "chat-template-file",
+        value=table.template_file,
+    )
+    reasoning: str = flag(text("auto", ("auto", "on", "off")), "LLAMA_ARG_REASONING", "reasoning", kind=REASONING)
+    embeddings: bool = flag(switch(False), "LLAMA_ARG_EMBEDDINGS", "embeddings", "embedding")
+    rerank: bool = flag(switch(False), "LLAMA_ARG_RERANKING", "rerank", "reranking")
+    metrics: bool = flag(switch(True), "LLAMA_ARG_ENDPOINT_METRICS", "metrics")
+    slots: bool = flag(switch(True), "LLAMA_ARG_ENDPOINT_SLOTS", "slots")
+    api_key: str = owned(secret(), "api-key", "api-key-file")
+    api_keys: tuple[str, ...] = secrets()
+    tls_certificate: str = flag(optional_path(), "LLAMA_ARG_SSL_CERT_FILE", "ssl-cert-file")
+    tls_key: str = flag(optional_path(), "LLAMA_ARG_SSL_KEY_FILE", "ssl-key-file")
+    cors_origins: tuple[str, ...] = flag(
+        texts(), "LLAMA_ARG_CORS_ORIGINS", "cors-origins", value=table.origins, kind=ORIGINS
+    )
+    timeout: int = flag(integer(3600, 1, 604800), "LLAMA_ARG_TIMEOUT", "timeout")
+    log_level: str = flag(
+        text("info", ("error", "warning", "info", "debug")),
+        "LLAMA_ARG_LOG_VERBOSITY",
+        "verbosity",
+        "log-verbosity",
+        kind=LOG,
+        beside=("verbose", "log-verbose", "log-prompts-dir"),
+    )
+    allow_unauthenticated: bool = switch(False)
+    allow: tuple[str, ...] = texts(("router", "tools", "agent", "mcp", "rpc"))
+    extra_options: typing.Mapping[str, typing.Any] = mapping()
+    prompt: str = text()
+    ready_timeout: int = integer(0, 0, 86400)
+    to_generation: int = integer(0, 0)
+    keep: int = integer(5, 1, 1000)
+    min_speed_ratio: float = number(0.0, 0, 1, "a share from 0 to 1, such as 0.8")
+    memory_check: bool = switch(True)
+    root: pathlib.Path = directory("/etc/llama-fleet")
+    runtime_root: pathlib.Path = directory("/run/llama-fleet")
 
     @property
     def server(self) -> pathlib.Path:
@@ -132,5 +212,5 @@ def files_wanted(options: Options) -> list[tuple[str, pathlib.Path]]:
         ("chat_template", template),
         *((name, str(getattr(options, name))) for name in ("mmproj", "tls_certificate", "tls_key")),
     ]
-    named += [("lora", path) for path, _scale in server_settings.adapters(options)]
+    named += [("lora", path) for path, _scale in table.adapters(options)]
     return [(f"llama_server_{name}", pathlib.Path(path)) for name, path in named if path]

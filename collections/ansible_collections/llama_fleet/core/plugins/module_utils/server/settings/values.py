@@ -8,6 +8,7 @@ import math
 import re
 import typing
 
+from ansible_collections.llama_fleet.core.plugins.module_utils.arguments import LARGEST, range_problems
 from ansible_collections.llama_fleet.core.plugins.module_utils.host.systemd_text import is_one_line
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings import table as server_settings
@@ -15,7 +16,6 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings i
 if typing.TYPE_CHECKING:
     from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings.options import Options
 
-_LARGEST = 2**31 - 1
 _HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?|[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*")
 _ORIGIN = re.compile(
     r"\*|localhost|[a-z][a-z0-9+.-]*://[A-Za-z0-9.-]+(:\d{1,5})?|https?://\[[0-9A-Fa-f:.]+\](:\d{1,5})?"
@@ -53,40 +53,18 @@ def _names(options: Options) -> typing.Iterator[Problem]:
 
 
 def _numbers(options: Options) -> typing.Iterator[Problem]:
-    ranges = (
-        ("port", options.port, 1, 65535),
-        ("ctx_size", options.ctx_size, 1, _LARGEST),
-        ("parallel", options.parallel, 1, 256),  # LLAMA_MAX_SEQ, built in
-        ("batch_size", options.batch_size, 1, _LARGEST),
-        ("ubatch_size", options.ubatch_size, 1, _LARGEST),
-        ("threads", options.threads, 0, 4096),
-        ("cache_ram", options.cache_ram, -1, _LARGEST),
-        ("main_gpu", options.main_gpu, 0, 1023),
-        ("timeout", options.timeout, 1, 604800),
-        ("ready_timeout", options.ready_timeout, 0, 86400),
-        ("drain_timeout", options.drain_timeout, 0, 86400),
-        ("stop_timeout", options.stop_timeout, 1, 3600),
-        ("to_generation", options.to_generation, 0, _LARGEST),
-        ("keep", options.keep, 1, 1000),
-    )
-    for name, value, low, high in ranges:
-        if not low <= value <= high:
-            yield Problem(f"llama_server_{name}", str(value), f"a number from {low} to {high}")
-    if options.max_tokens != -1 and not 1 <= options.max_tokens <= _LARGEST:
-        yield Problem("llama_server_max_tokens", str(options.max_tokens), "a number of tokens, or -1 for no limit")
-    if not 0 <= options.min_speed_ratio <= 1:
-        yield Problem("llama_server_min_speed_ratio", str(options.min_speed_ratio), "a share from 0 to 1, such as 0.8")
+    yield from range_problems(type(options), "llama_server", vars(options))
     if 0 < options.batch_size < options.ubatch_size:
         yield Problem(
             "llama_server_ubatch_size",
             str(options.ubatch_size),
             f"at most llama_server_batch_size, which is {options.batch_size}",
         )
-    if options.ctx_size > 0 and options.parallel > 0 and options.ctx_size * options.parallel > _LARGEST:
+    if options.ctx_size > 0 and options.parallel > 0 and options.ctx_size * options.parallel > LARGEST:
         yield Problem(
             "llama_server_ctx_size",
             f"{options.ctx_size} for each of {options.parallel} slots",
-            f"at most {_LARGEST} tokens in all",
+            f"at most {LARGEST} tokens in all",
         )
 
 

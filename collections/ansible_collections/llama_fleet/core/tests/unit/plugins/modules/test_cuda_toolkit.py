@@ -121,7 +121,7 @@ def test_an_installation(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
     result = run(tmp_path, driver_version="580.95.05", architectures=["90-real"])
     assert calls.names == [f"install below {tmp_path.name}", "accept new"]
     assert calls.indexes == ["http://index"]
-    assert calls.wanted == [cuda.Wanted(tmp_path, "", "", "580.95.05", ("90-real",))]
+    assert calls.wanted == [cuda.Wanted(tmp_path, "", "", "580.95.05", ("90-real",), index_url="http://index")]
     path = str(tmp_path / "toolkits/cuda-13.0.88")
     assert result == {
         "changed": True,

@@ -9,6 +9,7 @@ import typing
 
 import pytest
 
+from ansible_collections.llama_fleet.core.plugins.module_utils.arguments import argument_spec
 from ansible_collections.llama_fleet.core.plugins.module_utils.cuda import plan as cuda
 from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia import observe as nvidia
 from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia import requirements as nvidia_requirements
@@ -17,15 +18,7 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia.requiremen
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import ProblemError
 from ansible_collections.llama_fleet.core.tests.unit.fakes.gpu_host import H100, check, codes, document
 
-DEFAULTS = {
-    "min_driver": "",
-    "toolkit_version": "",
-    "min_free_memory": 0,
-    "gpus": [],
-    "compute_capability": "",
-    "runtime": "",
-    "user": "",
-}
+DEFAULTS = {name: option["default"] for name, option in argument_spec(Requirements).items()}
 NAME = "GPU 0 (NVIDIA H100 80GB HBM3 at 00000000:65:00.0)"
 
 
