@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import hashlib
 import pathlib
+import re
 import subprocess
 import typing
 import zipfile
@@ -117,7 +118,7 @@ def test_anything_else_is_refused_with_one_sentence(
     with pytest.raises(ProblemError, match=sentence) as caught:
         install()
     assert len(caught.value.problems) == 1
-    assert str(caught.value).startswith("llama_cpp_index_url: expected wheels of cmake==1, ninja==2, found ")
+    assert re.match("llama_cpp_index_url: expected wheels .+, found ", str(caught.value))
     assert installed(tmp_path) == []
     assert not tools_venv.tools_ready(tmp_path / "root", ["tool==1.0"])
 

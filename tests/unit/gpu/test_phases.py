@@ -241,7 +241,7 @@ def test_a_result_is_the_last_line_and_a_failure_is_told() -> None:
 def test_the_module_is_run_and_refuses(tmp_path: pathlib.Path) -> None:
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT / "collections"), *sys.path])}
     runner = instances.Instances(tmp_path, environment, {"port": 18211, "parallel": 1})
-    assert "llama_server_release: expected the folder of a release of llama.cpp, found nothing" in runner.refused(
+    assert "llama_server_release: expected the folder of a release, found nothing" in runner.refused(
         "one", {"model": str(tmp_path / "none.gguf")}
     )
     assert runner.apply("one", {"state": "absent"})["changed"] is False

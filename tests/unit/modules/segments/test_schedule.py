@@ -5,9 +5,7 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import os
-import threading
 import typing
 
 import pytest
@@ -17,7 +15,6 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.pool import
 from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.rules import BrokenError
 from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.status import BusyError
 from ansible_collections.llama_fleet.core.plugins.module_utils.transfer.file import Pace, SegmentedFile
-from ansible_collections.llama_fleet.core.plugins.module_utils.transfer.hash import RunningHash
 from ansible_collections.llama_fleet.core.plugins.module_utils.transfer.request import Origin, Wanted
 from ansible_collections.llama_fleet.core.plugins.module_utils.transfer.schedule import Job, Schedule
 from ansible_collections.llama_fleet.core.plugins.module_utils.transfer.segments import Received
@@ -192,38 +189,3 @@ class TestHash:
         monkeypatch.setattr(os, "preadv", unwanted)
         assert fetch(wanted, connections=1) == Received(SIZE, 0)
         assert_right(wanted)
-
-    def test_one_at_a_time_and_only_the_next_bytes(self) -> None:
-        running = RunningHash()
-        with running.turn(1) as mine:
-            assert (mine, running.busy) == (False, False)
-        with running.turn(0) as mine:
-            assert (mine, running.busy) == (True, True)
-            with running.turn(0) as another:
-                assert not another
-            assert running.busy
-            running.add(memoryview(b"ab"))
-        assert (running.busy, running.upto) == (False, 2)
-        with pytest.raises(KeyError), running.turn(2):
-            raise KeyError
-        with running.turn(2) as mine:
-            assert mine
-            running.add(memoryview(b"c"))
-        assert running.hexdigest() == hashlib.sha256(b"abc").hexdigest()
-
-    def test_many_threads_hash_each_byte_once(self) -> None:
-        running = RunningHash()
-        blocks = [bytes([number]) * 5000 for number in range(200)]
-
-        def work() -> None:
-            while (position := running.upto) < 5000 * len(blocks):
-                with running.turn(position) as mine:
-                    if mine:
-                        running.add(memoryview(blocks[position // 5000]))
-
-        threads = [threading.Thread(target=work) for _number in range(4)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        assert running.hexdigest() == hashlib.sha256(b"".join(blocks)).hexdigest()
