@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""Commands on the host, behind one small protocol that tests replace."""
+"""Run commands on the host behind a small protocol that tests can replace."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import typing
 
 from ansible_collections.llama_fleet.core.plugins.module_utils.host import unprivileged
 
-# Of the command, of a container and of the Hub's client: whoever needs them is given them in another way.
+# Secrets of the CLI, a container and the Hub client. Commands that need one get it explicitly.
 _OUR_SECRETS = (
     "HF_TOKEN",
     "HUGGING_FACE_HUB_TOKEN",
@@ -22,13 +22,13 @@ _OUR_SECRETS = (
     "LLAMA_SERVER_API_KEY",
     "LLAMA_SERVER_API_KEYS",
 )
-# The code of a command that was killed at its time limit, as of timeout(1).
+# Exit code of a command killed at its time limit, as in timeout(1).
 TIMED_OUT = 124
 
 
 @dataclasses.dataclass(frozen=True)
 class Result:
-    """How a command ended. ``code`` is negative for a signal; 127 where it could not be started."""
+    """The result of a command. ``code`` is negative for a signal and 127 if the command could not be started."""
 
     code: int
     stdout: str
@@ -52,16 +52,19 @@ class Runner(typing.Protocol):
     ) -> Result:
         """Run ``command``.
 
-        ``env`` is added to the environment, LC_ALL is always C. ``timeout`` is in seconds; past it
-        the command is killed and the code is 124. With ``on_line``, stderr joins stdout, each line
-        is handed over as it comes, and there is no time limit.
+        ``env`` is added to the environment; LC_ALL is always C. After ``timeout`` seconds the command is killed and the
+        code is 124. With ``on_line``, stderr joins stdout, each line is passed on as it arrives, and there is no time
+        limit.
         """
 
 
 def through(
     run_it: Runner, words: typing.Callable[[typing.Sequence[str], typing.Mapping[str, str]], typing.Sequence[str]]
 ) -> Runner:
-    """A Runner that has ``run_it`` run what ``words`` makes of a command and its environment."""
+    """Return a Runner that passes each command through ``words`` before ``run_it`` runs it.
+
+    ``words`` gets the command and its extra environment and returns the command to run.
+    """
 
     def run_through(
         command: typing.Sequence[str],
@@ -82,14 +85,15 @@ def run(
     timeout: float | None = None,
     on_line: typing.Callable[[str], None] | None = None,
 ) -> Result:
-    """The real Runner. No command needs what Ansible's own environment may hold of our secrets."""
+    """Run a command as this user, without our own secrets in its environment."""
     ours = {name: value for name, value in os.environ.items() if name not in _OUR_SECRETS}
     return _run(command, {**ours, **(env or {})}, cwd, timeout, on_line, {})
 
 
 def as_user(user: int, more: typing.Mapping[str, str]) -> Runner:
-    """Return a Runner whose commands are those of the user with the number ``user``, with ``more`` in their
-    environment and nothing secret.
+    """Return a Runner that runs commands as the user with the ID ``user``.
+
+    The commands get ``more`` in their environment and no secrets.
     """
 
     def run_as_user(
@@ -129,8 +133,8 @@ def _run_to_end(
     timeout: float | None,
     identity: typing.Mapping[str, typing.Any],
 ) -> Result:
-    # Neither the with statement nor subprocess.run: both wait for the child after its time, and one that is
-    # stuck in the kernel (a driver that hangs) cannot be killed.
+    # Neither the with statement nor subprocess.run: both wait for the child after its time limit, but a child stuck in
+    # the kernel (a driver that hangs) cannot be killed.
     process = subprocess.Popen(  # pylint: disable=ansible-bad-function  # because run_command shows no progress
         list(command),
         env=dict(environment),
@@ -155,7 +159,7 @@ def _run_to_end(
 
 
 def _abandon(process: subprocess.Popen[str]) -> None:
-    """Kill a command, with its children where it has a process group of its own, but wait for no more than a second."""
+    """Kill a command (and its process group if it has its own), and wait at most one second for it."""
     with contextlib.suppress(OSError):
         os.killpg(process.pid, signal.SIGKILL)
     process.kill()
@@ -189,7 +193,7 @@ def _run_by_line(
             for line in typing.cast("typing.Iterable[str]", process.stdout):
                 lines.append(line)
                 on_line(line.rstrip("\n"))
-        except BaseException:  # this module is being stopped: its child must not go on alone
+        except BaseException:  # this module is being stopped: do not leave the child behind
             process.terminate()
             raise
     return Result(process.returncode, "".join(lines), "")

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""Where the kernel says how much memory this process's control groups may use, in either version of them."""
+"""Find the memory control groups (version 1 or 2) of this process."""
 
 from __future__ import annotations
 
@@ -13,20 +13,18 @@ if typing.TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True)
 class Memory:
-    """The memory controller of one hierarchy: where it is mounted, this process's group in it, and what it calls
-    its files and figures.
-    """
+    """The memory controller of one cgroup hierarchy: its mount point, this process's group and its file names."""
 
     mount: pathlib.Path
     group: str
     limit: str = "memory.max"
     used: str = "memory.current"
-    # Before a figure that counts the groups below as well.
+    # Prefix of the figures in memory.stat that include the child groups.
     prefix: str = ""
 
 
 def memory(root: pathlib.Path) -> typing.Iterator[Memory]:
-    """Each that this process is in."""
+    """Yield each memory control group that this process belongs to."""
     try:
         lines = (root / "proc/self/cgroup").read_text(encoding="utf-8").splitlines()
     except (OSError, ValueError):

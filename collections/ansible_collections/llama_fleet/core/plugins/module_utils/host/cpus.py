@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""How many CPUs there really are for us: physical cores, cgroup quota (versions 1 and 2), affinity."""
+"""Count the usable CPUs from physical cores, cgroup quota (version 1 or 2) and affinity."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.untrusted import 
 
 @dataclasses.dataclass(frozen=True)
 class Cpus:
-    """``logical`` CPUs of the affinity mask, the ``physical`` cores behind them, and the cgroup ``quota`` in CPUs."""
+    """CPU counts: ``logical`` CPUs in the affinity mask, their ``physical`` cores, and the cgroup ``quota`` in CPUs."""
 
     logical: int
     physical: int
@@ -23,28 +23,27 @@ class Cpus:
 
     @property
     def threads(self) -> int:
-        """Threads that compute without waiting for each other: hyper-threads add nothing, a quota starves the rest."""
+        """Return how many compute threads to run: hyper-threads add nothing, and a quota throttles any more."""
         return self._within_quota(self.physical)
 
     @property
     def jobs(self) -> int:
-        """Processes worth running at once, such as compilers."""
+        """Return how many processes (such as compilers) are worth running at once."""
         return self._within_quota(self.logical)
 
     def _within_quota(self, count: int) -> int:
-        # To the nearest: what one thread more has to wait for a quota is less than what half a CPU computes
-        # (benchmarks/threads.py).
+        # Round to nearest: one extra thread loses less to the quota than half a CPU gains (benchmarks/threads.py).
         return max(1, count if math.isinf(self.quota) else min(count, math.floor(self.quota + 0.5)))
 
 
 def observe(root: pathlib.Path = pathlib.Path("/"), affinity: typing.Iterable[int] | None = None) -> Cpus:
-    """The CPUs of this process on the host below ``root``; ``affinity`` is this process's own unless given."""
+    """Return the CPUs of this process on the host below ``root``; ``affinity`` defaults to this process's own."""
     allowed = sorted(os.sched_getaffinity(0) if affinity is None else affinity)
     return Cpus(len(allowed), physical_cores(root, allowed), quota(root))
 
 
 def physical_cores(root: pathlib.Path, allowed: typing.Sequence[int]) -> int:
-    """Cores behind the ``allowed`` CPUs: CPUs that are siblings of each other share one."""
+    """Count the cores behind the ``allowed`` CPUs; sibling CPUs share one."""
     cores = set()
     for cpu in allowed:
         siblings = _read(root / f"sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list")
@@ -53,7 +52,7 @@ def physical_cores(root: pathlib.Path, allowed: typing.Sequence[int]) -> int:
 
 
 def quota(root: pathlib.Path) -> float:
-    """The tightest CPU quota of this process's cgroups and their parents, in CPUs; infinite where there is none."""
+    """Return the tightest CPU quota of this process's cgroups and their parents, in CPUs (infinite if none)."""
     limits = [math.inf]
     for line in _read(root / "proc/self/cgroup").splitlines():
         _hierarchy, controllers, group = ([*line.split(":", 2), "", ""])[:3]
@@ -69,7 +68,7 @@ def quota(root: pathlib.Path) -> float:
 
 
 def _folders(mount: pathlib.Path, group: str) -> list[pathlib.Path]:
-    """A group's folder and those of its parents; a container sees its own group as the mount itself."""
+    """List the folders of a group and its parents. A container sees its own group as the mount itself."""
     parts = [part for part in group.split("/") if part not in ("", "..")]
     return [mount.joinpath(*parts[:count]) for count in range(len(parts) + 1)]
 
@@ -84,12 +83,12 @@ def _quota_v1(quota_us: str, period_us: str) -> float:
 
 
 def _ratio(quota_us: str, period_us: str) -> float:
-    quota_found, period = whole(quota_us), whole(period_us)
-    return math.inf if quota_found is None or not period else quota_found / period
+    microseconds, period = whole(quota_us), whole(period_us)
+    return math.inf if microseconds is None or not period else microseconds / period
 
 
 def _read(path: pathlib.Path) -> str:
     try:
         return path.read_text(encoding="ascii", errors="replace").strip()
-    except (OSError, ValueError):  # a group's name that no path can have
+    except (OSError, ValueError):  # ValueError: a group name that is no valid path
         return ""

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""Files that are whole or not there: atomic writes, sha256, locks, free space."""
+"""Write files atomically, hash and lock them, and check free space."""
 
 from __future__ import annotations
 
@@ -25,12 +25,13 @@ CHUNK = 1 << 20
 
 
 def write_atomic(path: pathlib.Path, content: str, mode: int = 0o644) -> None:
-    """Write ``content`` to ``path`` so that a power cut leaves the old file or the new one, whole."""
+    """Write ``content`` to ``path`` so that a power cut leaves either the whole old or the whole new file."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    held = _taken(path, "")
-    temporary = held or _beside(path)
-    # What is held must not be cut short first: its blocks would be anybody's.
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_NOFOLLOW | (0 if held else os.O_CREAT | os.O_EXCL), mode)
+    reserved_file = _take_reserved(path, "")
+    temporary = reserved_file or _beside(path)
+    # Do not truncate a reserved file before writing: its blocks would be free for others to take.
+    flags = os.O_WRONLY | os.O_NOFOLLOW | (0 if reserved_file else os.O_CREAT | os.O_EXCL)
+    descriptor = os.open(temporary, flags, mode)
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
             os.fchmod(file.fileno(), mode)
@@ -44,44 +45,44 @@ def write_atomic(path: pathlib.Path, content: str, mode: int = 0o644) -> None:
     sync_directory(path.parent)
 
 
-# What is held on the disk, by the path that it is for and, where it is a link, by its target.
-_held: dict[tuple[str, str], list[pathlib.Path]] = {}
+# Reserved files on the disk, by the path they stand in for and, for a link, its target.
+_reserved: dict[tuple[str, str], list[pathlib.Path]] = {}
 
 
 @contextlib.contextmanager
 def reserved(
     contents: typing.Iterable[tuple[pathlib.Path, int]], links: typing.Iterable[tuple[pathlib.Path, str]] = ()
 ) -> typing.Iterator[None]:
-    """Hold room for files of so many bytes, and links to their targets, so that a full disk is known before anything is
-    changed. Raises OSError.
+    """Reserve disk space for files of the given sizes (bytes) and for links.
 
-    Within, write_atomic and link_atomic only fill and rename what is held, as often as it was named. What is not used
-    goes at the end. A file system that copies on every write may refuse even then.
+    A full disk is noticed before anything changes: raises OSError. Inside the context, write_atomic and link_atomic
+    only fill and rename the reserved files, once per entry. Unused ones are removed at the end. A copy-on-write file
+    system may still fail to write.
     """
     try:
         for path, size in contents:
             path.parent.mkdir(parents=True, exist_ok=True)
-            held = _hold(path, "")
+            held = _reserve(path, "")
             descriptor = os.open(held, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
             with contextlib.closing(os.fdopen(descriptor, "w", encoding="utf-8")):
                 os.posix_fallocate(descriptor, 0, max(1, size))
         for link, target in links:
-            _hold(link, target).symlink_to(target)
+            _reserve(link, target).symlink_to(target)
         yield
     finally:
-        for left in itertools.chain(*_held.values()):
+        for left in itertools.chain(*_reserved.values()):
             left.unlink(missing_ok=True)
-        _held.clear()
+        _reserved.clear()
 
 
-def _hold(path: pathlib.Path, target: str) -> pathlib.Path:
+def _reserve(path: pathlib.Path, target: str) -> pathlib.Path:
     held = _beside(path)
-    _held.setdefault((str(path), target), []).append(held)
+    _reserved.setdefault((str(path), target), []).append(held)
     return held
 
 
-def _taken(path: pathlib.Path, target: str) -> pathlib.Path | None:
-    held = _held.get((str(path), target))
+def _take_reserved(path: pathlib.Path, target: str) -> pathlib.Path | None:
+    held = _reserved.get((str(path), target))
     return held.pop() if held else None
 
 
@@ -96,7 +97,7 @@ def sync_directory(path: pathlib.Path) -> None:
 
 def link_atomic(link: pathlib.Path, target: str) -> None:
     """Point the symbolic link ``link`` at ``target`` in one step."""
-    temporary = _taken(link, target) or _beside(link)
+    temporary = _take_reserved(link, target) or _beside(link)
     if not temporary.is_symlink():
         temporary.symlink_to(target)
     try:
@@ -108,18 +109,18 @@ def link_atomic(link: pathlib.Path, target: str) -> None:
 
 
 def _beside(path: pathlib.Path) -> pathlib.Path:
-    """Name what is to take the place of ``path``, so that nobody can have put something of theirs there before."""
+    """Return an unguessable name beside ``path``, so that no one else can have put a file there."""
     return path.with_name(f".{path.name}.{secrets.token_hex(8)}.new")
 
 
 def sha256_of(path: pathlib.Path, seen: typing.Callable[[int], None] = lambda _count: None) -> str:
-    """Lower-case hex sha256 of a file; ``seen`` is told the bytes read so far."""
+    """Return the lower-case hex SHA-256 of a file; ``seen`` gets the bytes read so far."""
     with path.open("rb") as file:
         return sha256_of_open(file, seen)
 
 
 def sha256_of_open(file: typing.IO[bytes], seen: typing.Callable[[int], None] = lambda _count: None) -> str:
-    """Return the same of a file that is open, from where it stands."""
+    """Return the lower-case hex SHA-256 of an open file from its current position."""
     digest = hashlib.sha256()
     count = 0
     for chunk in iter(lambda: file.read(CHUNK), b""):
@@ -130,12 +131,12 @@ def sha256_of_open(file: typing.IO[bytes], seen: typing.Callable[[int], None] = 
 
 
 def read_json(path: pathlib.Path, shape: Shape, limit: int = LONGEST) -> typing.Any:
-    """Return the JSON document in a file, as ``shape`` has it;
+    """Return the JSON document in a file, validated against ``shape``.
 
-    None where the file is missing, cut short, longer than ``limit`` bytes or something else.
+    Returns None if the file is missing, truncated, longer than ``limit`` bytes or does not match.
     """
     try:
-        # A pipe or a device in its place must not be waited for.
+        # Do not block on a pipe or a device in its place.
         with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
             return (
                 parse(file.read(limit + 1), shape, str(path), limit)
@@ -153,10 +154,10 @@ def write_json(path: pathlib.Path, value: typing.Mapping[str, typing.Any], mode:
 
 @contextlib.contextmanager
 def locked(path: pathlib.Path, waiting: typing.Callable[[], None] = lambda: None) -> typing.Iterator[None]:
-    """Hold the lock file ``path``: a second run waits (and is told once through ``waiting``).
+    """Hold the lock file ``path``; a second run waits, after one call of ``waiting``.
 
-    POSIX record locks, because flock is per node on some shared file systems; the kernel drops
-    them when the process dies, so a kill -9 leaves nothing to clean.
+    Uses POSIX record locks, because flock is per node on some shared file systems. The kernel drops them when the
+    process dies, so a kill -9 leaves nothing to clean up.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a", encoding="utf-8") as file:
@@ -169,12 +170,12 @@ def locked(path: pathlib.Path, waiting: typing.Callable[[], None] = lambda: None
 
 
 def existing_parent(path: pathlib.Path) -> pathlib.Path:
-    """``path`` or its nearest ancestor that exists: where free space and rights can be asked."""
+    """Return ``path`` or its nearest existing ancestor, where free space and permissions can be queried."""
     return next(parent for parent in (path, *path.parents) if parent.exists())
 
 
 def space_problem(path: pathlib.Path, wanted: int, variable: str) -> Problem | None:
-    """A problem if the file system of ``path`` has less than ``wanted`` bytes free."""
+    """Return a problem if the file system of ``path`` has fewer than ``wanted`` bytes free."""
     place = existing_parent(path)
     free = shutil.disk_usage(place).free
     if free >= wanted:
@@ -188,14 +189,14 @@ def space_problem(path: pathlib.Path, wanted: int, variable: str) -> Problem | N
 
 
 def require_writable(path: pathlib.Path, variable: str) -> None:
-    """Raise where ``path`` could not be made or written by this user."""
+    """Raise ProblemError if this user could not create or write ``path``."""
     place = existing_parent(path)
     if not os.access(place, os.W_OK | os.X_OK):
         raise ProblemError(
             Problem(
                 variable,
                 f"{path}, which this user (uid {os.geteuid()}) cannot write",
-                "a folder it can write",
-                "run with become or sudo, or choose another folder",
+                "a folder that it can write",
+                "use become or sudo, or choose another folder",
             )
         )

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""How many compilers a host bears at once: by its CPUs and its free memory."""
+"""Measure available memory and derive the number of parallel compile jobs from it."""
 
 from __future__ import annotations
 
@@ -14,14 +14,17 @@ GIB = 1 << 30
 
 
 def job_count(requested: int, cpus: int, memory: int, memory_per_job: int) -> int:
-    """``requested`` if it is given, else as many jobs as ``cpus`` and free ``memory`` (in bytes; 0: unknown) allow."""
+    """Return ``requested`` if positive, else the job count that ``cpus`` and ``memory`` allow.
+
+    ``memory`` and ``memory_per_job`` are in bytes; 0 means that the free memory is unknown.
+    """
     if requested > 0:
         return requested
     return max(1, min(cpus, memory // memory_per_job) if memory > 0 else cpus)
 
 
 def memory_available(system: pathlib.Path = pathlib.Path("/")) -> int:
-    """Bytes that new processes can use, within this process's cgroups (version 1 or 2); 0 where unknown."""
+    """Return the bytes that new processes can use within this process's cgroups (version 1 or 2); 0 if unknown."""
     available = [
         int(kib) * 1024
         for kib in re.findall(r"^MemAvailable:\s+([0-9]{1,18})\b", _read(system / "proc/meminfo"), re.MULTILINE)
@@ -32,7 +35,7 @@ def memory_available(system: pathlib.Path = pathlib.Path("/")) -> int:
 
 
 def _left(folder: pathlib.Path, memory: control_groups.Memory) -> list[int]:
-    """Bytes that a cgroup's limit leaves, if it has one. Cached files count as used and yet make room."""
+    """Return the bytes left below a cgroup's limit, if it has one; file cache counts as free."""
     limit, used = _read(folder / memory.limit), _read(folder / memory.used)
     cached = re.search(rf"^{memory.prefix}inactive_file ([0-9]{{1,18}})$", _read(folder / "memory.stat"), re.MULTILINE)
     return (
@@ -43,8 +46,9 @@ def _left(folder: pathlib.Path, memory: control_groups.Memory) -> list[int]:
 
 
 def _with_parents(mount: pathlib.Path, group: str) -> list[pathlib.Path]:
-    """A cgroup and all above it, each of which can set a limit; a container sees its own as the topmost, by another
-    name.
+    """List a cgroup and its parents, because each can set a limit.
+
+    A container sees its own group as the topmost one, under another name.
     """
     own = mount / group.strip("/")
     return list(dict.fromkeys([own, *(parent for parent in own.parents if mount in parent.parents), mount]))

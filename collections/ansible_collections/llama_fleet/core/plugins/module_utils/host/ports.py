@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""Who listens on a TCP port, out of /proc/net/tcp and the open files of the processes that may be seen."""
+"""Find the listeners on a TCP port from /proc/net/tcp and the open files of visible processes."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ _LISTEN = "0A"
 
 @dataclasses.dataclass(frozen=True)
 class Listener:
-    """One listening socket;
+    """One listening socket.
 
-    ``pid`` is 0 where its process cannot be seen, ``uid`` is the user who made it, and -1 where that is not told.
+    ``pid`` is 0 if its process is not visible. ``uid`` is the user that created it, or -1 if unknown.
     """
 
     address: str
@@ -37,42 +37,43 @@ class Listener:
 def listeners(
     port: int, host: str, proc: pathlib.Path = processes.PROC, likely: typing.Iterable[int] = ()
 ) -> list[Listener]:
-    """Sockets that a server on ``host`` and ``port`` would collide with; processes that are ``likely`` to have them
-    are looked at first.
+    """List the sockets that a server on ``host`` and ``port`` would collide with.
+
+    The ``likely`` process IDs are searched first for their owners.
     """
     sockets = [
-        found
+        listener
         for table in ("tcp", "tcp6")
-        for found in parse_table(_read(proc / "net" / table))
-        if found.port == port and _collide(found.address, host)
+        for listener in parse_table(_read(proc / "net" / table))
+        if listener.port == port and _collide(listener.address, host)
     ]
     if not sockets:
         return []
-    owners = _owners({f"socket:[{found.inode}]" for found in sockets}, proc, likely)
-    return [dataclasses.replace(found, pid=owners.get(f"socket:[{found.inode}]", 0)) for found in sockets]
+    owners = _owners({f"socket:[{listener.inode}]" for listener in sockets}, proc, likely)
+    return [dataclasses.replace(each, pid=owners.get(f"socket:[{each.inode}]", 0)) for each in sockets]
 
 
 def parse_table(text: str) -> list[Listener]:
-    """Return every listening socket in the text of /proc/net/tcp or tcp6, which does not tell whose process has it."""
-    found = []
+    """List the listening sockets in the text of /proc/net/tcp or tcp6, which does not name their processes."""
+    sockets = []
     for line in text.splitlines()[1:]:
         fields = line.split()
         if len(fields) > 9 and fields[3] == _LISTEN:
             address, _colon, port = fields[1].partition(":")
-            with contextlib.suppress(ValueError, OverflowError):  # no line of the kernel's
-                found.append(Listener(_address(address), int(port, 16), uid=int(fields[7]), inode=fields[9]))
-    return found
+            with contextlib.suppress(ValueError, OverflowError):  # not a line that the kernel writes
+                sockets.append(Listener(_address(address), int(port, 16), uid=int(fields[7]), inode=fields[9]))
+    return sockets
 
 
 def _address(text: str) -> str:
-    """The kernel prints an address as 32-bit words in its own byte order."""
+    """Parse an address, which the kernel prints as 32-bit words in native byte order."""
     words = [int(text[start : start + 8], 16).to_bytes(4, sys.byteorder) for start in range(0, len(text), 8)]
     return str(ipaddress.ip_address(b"".join(words)))
 
 
 def _collide(listening: str, wanted: str) -> bool:
     address = ipaddress.ip_address(listening)
-    # A socket of version 6 may have an address of version 4, and then takes its connections.
+    # An IPv6 socket may be bound to an IPv4-mapped address and then accepts IPv4 connections.
     address = getattr(address, "ipv4_mapped", None) or address
     if address.is_unspecified:
         return True
@@ -84,13 +85,13 @@ def _collide(listening: str, wanted: str) -> bool:
 
 
 def _owners(sockets: typing.Collection[str], proc: pathlib.Path, likely: typing.Iterable[int]) -> dict[str, int]:
-    """Who has each of the sockets.
+    """Map each socket to the ID of a process that has it open.
 
-    A busy host has a hundred thousand open files: no more of them are read than it takes.
+    Stops as soon as all are found, because a busy host can have a hundred thousand open files.
     """
     owners: dict[str, int] = {}
-    everybody = (int(entry.name) for entry in proc.iterdir() if entry.name.isdigit())
-    for pid in itertools.chain(likely, everybody):
+    all_pids = (int(entry.name) for entry in proc.iterdir() if entry.name.isdigit())
+    for pid in itertools.chain(likely, all_pids):
         owners.update({target: pid for target in processes.open_files(pid, proc) if target in sockets})
         if len(owners) == len(sockets):
             break
@@ -98,7 +99,7 @@ def _owners(sockets: typing.Collection[str], proc: pathlib.Path, likely: typing.
 
 
 def is_local_address(host: str) -> bool:
-    """Whether a server could listen on ``host`` here: the kernel is asked, on a port of its choice."""
+    """Return whether a server could listen on ``host`` here, by binding a port that the kernel chooses."""
     try:
         family, kind, protocol, _name, address = socket.getaddrinfo(
             host, 0, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE

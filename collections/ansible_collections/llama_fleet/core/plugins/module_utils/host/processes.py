@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""Processes as /proc shows them: who they are, what they were started with, how they are stopped."""
+"""Identify, inspect and stop processes through /proc."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ import typing
 from ansible_collections.llama_fleet.core.plugins.module_utils.untrusted import whole
 
 PROC = pathlib.Path("/proc")
-# Bytes of an environment, or of the names of open files, that are looked at.
+# Maximum bytes read of an environment or a list of open files.
 _LONGEST = 1 << 20
 
 
 @dataclasses.dataclass(frozen=True)
 class Process:
-    """A process that cannot be mistaken for another that got its pid later:
+    """A process that cannot be confused with a later one that reuses its pid.
 
     ``started`` is in clock ticks since boot.
     """
@@ -31,12 +31,12 @@ class Process:
 
 
 def find(pid: int, proc: pathlib.Path = PROC) -> Process | None:
-    """The living process ``pid``; None for one that is gone or only waits to be reaped."""
+    """Return the living process ``pid``, or None if it has ended or is a zombie."""
     try:
         text = (proc / str(pid) / "stat").read_text(encoding="utf-8", errors="replace")
     except OSError:
         return None
-    # The name may hold spaces and brackets: what follows its last bracket is regular.
+    # The name may contain spaces and brackets; the fields after its last bracket are regular.
     fields = text.rpartition(")")[2].split()
     started = whole(fields[19]) if len(fields) > 19 and fields[0] not in ("Z", "X") else None
     return None if started is None else Process(pid, started)
@@ -47,7 +47,7 @@ def alive(process: Process, proc: pathlib.Path = PROC) -> bool:
 
 
 def name(pid: int, proc: pathlib.Path = PROC) -> str:
-    """The command's name, or "another process" where it cannot be seen."""
+    """Return the command name of a process, or "another process" if it is not visible."""
     try:
         return (proc / str(pid) / "comm").read_text(encoding="utf-8", errors="replace").strip()
     except OSError:
@@ -55,7 +55,7 @@ def name(pid: int, proc: pathlib.Path = PROC) -> str:
 
 
 def environment(pid: int, proc: pathlib.Path = PROC) -> dict[str, str]:
-    """The environment a process was started with; empty where it may not be read."""
+    """Return the environment that a process was started with; empty if not readable."""
     path = proc / str(pid) / "environ"
     try:
         data = path.read_bytes()
@@ -66,20 +66,19 @@ def environment(pid: int, proc: pathlib.Path = PROC) -> dict[str, str]:
 
 
 def started_with(variable: str, value: str, proc: pathlib.Path = PROC) -> list[Process]:
-    """Every living process whose environment has ``variable`` as ``value``, without what such a process has started
-    itself.
+    """List the living processes that have ``variable`` set to ``value``, without their own children.
 
-    Those inside of containers are left out: there the value means another's folder.
+    Processes inside containers are left out, because there the value names a folder of the container.
     """
     pids = sorted(int(entry.name) for entry in proc.iterdir() if whole(entry.name) is not None)
     here = _target(proc / "self" / "ns" / "pid")
     marked = [pid for pid in pids if pid != os.getpid() and environment(pid, proc).get(variable) == value]
-    found = [find(pid, proc) for pid in marked if _target(proc / str(pid) / "ns" / "pid") == here]
-    return [process for process in found if process is not None and _parent(process.pid, proc) not in marked]
+    candidates = [find(pid, proc) for pid in marked if _target(proc / str(pid) / "ns" / "pid") == here]
+    return [process for process in candidates if process is not None and _parent(process.pid, proc) not in marked]
 
 
 def _parent(pid: int, proc: pathlib.Path) -> int:
-    """The pid of its parent; 0 where it is gone."""
+    """Return the pid of the parent, or 0 if the process has ended."""
     try:
         text = (proc / str(pid) / "stat").read_text(encoding="utf-8", errors="replace")
     except OSError:
@@ -89,7 +88,7 @@ def _parent(pid: int, proc: pathlib.Path) -> int:
 
 
 def descends(pid: int, ancestor: int, proc: pathlib.Path = PROC) -> bool:
-    """Whether ``pid`` is ``ancestor`` or was started by it, or by one that it started, of those that still live."""
+    """Return whether ``pid`` is ``ancestor`` or a descendant of it through living processes."""
     seen: set[int] = set()
     while pid and pid not in seen:
         if pid == ancestor:
@@ -100,7 +99,7 @@ def descends(pid: int, ancestor: int, proc: pathlib.Path = PROC) -> bool:
 
 
 def user(pid: int, proc: pathlib.Path = PROC) -> int:
-    """Return the user id that a process runs as; -2, which is nobody's, where it is gone."""
+    """Return the user ID that a process runs as, or -2 (no valid user) if it has ended."""
     try:
         return (proc / str(pid)).stat().st_uid
     except OSError:
@@ -108,22 +107,23 @@ def user(pid: int, proc: pathlib.Path = PROC) -> int:
 
 
 def in_unit(pid: int, unit: str, proc: pathlib.Path = PROC) -> bool:
-    """Whether this host's systemd started the process for ``unit``, or something that it did start, such as
-    podman's monitor of a container.
+    """Return whether this host's systemd started the process, directly or indirectly, for ``unit``.
+
+    For example podman's monitor of a container.
     """
-    first, found = _cgroups(1, proc), _cgroups(pid, proc)
-    # In a container its own name, which may be just that unit's, comes before everything, also before that of its first
-    # process.
-    starts = {hierarchy: first.get(hierarchy, "").removesuffix("/init.scope") for hierarchy in found}
+    first, own = _cgroups(1, proc), _cgroups(pid, proc)
+    # Inside a container every path begins with the container's own group, whose name may be that very unit. So cut off
+    # the path of the first process.
+    starts = {hierarchy: first.get(hierarchy, "").removesuffix("/init.scope") for hierarchy in own}
     return any(
         f"/{unit}/" in f"{path[len(starts[hierarchy]) :]}/"
-        for hierarchy, path in found.items()
+        for hierarchy, path in own.items()
         if path.startswith(starts[hierarchy])
     )
 
 
 def _cgroups(pid: int, proc: pathlib.Path) -> dict[str, str]:
-    """The control group of a process in each hierarchy there is."""
+    """Return the control group path of a process by hierarchy."""
     try:
         text = (proc / str(pid) / "cgroup").read_text(encoding="utf-8", errors="replace")
     except OSError:
@@ -132,7 +132,7 @@ def _cgroups(pid: int, proc: pathlib.Path) -> dict[str, str]:
 
 
 def open_files(pid: int, proc: pathlib.Path = PROC) -> list[str]:
-    """What a process has open, as far as it may be seen."""
+    """List the targets of a process's open files, as far as they are visible."""
     try:
         entries = os.listdir(proc / str(pid) / "fd")
     except OSError:
@@ -146,10 +146,10 @@ def open_files(pid: int, proc: pathlib.Path = PROC) -> list[str]:
 
 
 def _as_its_user(pid: int, proc: pathlib.Path, look: typing.Callable[[], bytes]) -> bytes:
-    """Return what ``look`` returns to the user whose process it is; nothing where this process cannot become that one.
+    """Return the result of ``look``, run as the owner of process ``pid``; empty if that is impossible.
 
-    Root in a container may start another user's process, and may not see it: that takes CAP_SYS_PTRACE, which
-    containers do not have.
+    Root in a container may start processes of other users but may not inspect them: that takes CAP_SYS_PTRACE, which
+    containers lack.
     """
     try:
         status = (proc / str(pid)).stat()
@@ -187,7 +187,7 @@ def _target(link: pathlib.Path) -> str:
 
 
 def stop(process: Process, patience: float, pause: typing.Callable[[float], None] = time.sleep) -> None:
-    """TERM, then KILL after ``patience`` seconds; returns when the process is gone."""
+    """Send TERM, then KILL after ``patience`` seconds; return when the process is gone."""
     for number, seconds in ((signal.SIGTERM, patience), (signal.SIGKILL, 10.0)):
         try:
             os.kill(process.pid, number)
@@ -204,7 +204,7 @@ def stop(process: Process, patience: float, pause: typing.Callable[[float], None
 
 
 def _reap(pid: int) -> None:
-    """Forget a child of ours that has ended; another's child is none of our business."""
+    """Reap a child of this process if it has ended; ignore processes that are not our children."""
     try:
         os.waitpid(pid, os.WNOHANG)
     except ChildProcessError:
@@ -212,17 +212,17 @@ def _reap(pid: int) -> None:
 
 
 def ending(code: int) -> str:
-    """How llama-server ended, in words; a negative ``code`` is a signal."""
+    """Describe how llama-server ended; a negative ``code`` is a signal."""
     if code >= 0:
         return f"llama-server ended with exit status {code}"
     try:
-        found = signal.Signals(-code).name
+        signal_name = signal.Signals(-code).name
     except ValueError:
-        found = f"signal {-code}"
-    hint = ": this release uses instructions that this CPU does not have" if found == "SIGILL" else ""
-    return f"llama-server was ended by {found}{hint}"
+        signal_name = f"signal {-code}"
+    hint = ": this release uses instructions that this CPU does not have" if signal_name == "SIGILL" else ""
+    return f"llama-server was ended by {signal_name}{hint}"
 
 
 def ending_of_container(code: int) -> str:
-    """The same of the exit status of a container, which is 128 and more for a signal."""
+    """Describe the exit status of a container, which is 128 plus the signal number for a signal."""
     return ending(128 - code if 128 < code < 128 + 65 else code)

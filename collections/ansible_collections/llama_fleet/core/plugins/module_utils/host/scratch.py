@@ -1,8 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""Private folders for what a run needs for a moment: gone when it ends, and where it was killed, when the next one
-begins.
-"""
+"""Lend private temporary folders, and remove those that killed runs left behind."""
 
 from __future__ import annotations
 
@@ -17,14 +15,15 @@ import tempfile
 import typing
 
 _PREFIX = "llama-fleet-scratch-"
-# Another run may take a folder for abandoned in the moment between its making and its lock: then another one is made.
+# Another run may remove a folder between its creation and its lock; then a new one is made.
 _TRIES = 10
 
 
 @contextlib.contextmanager
 def scratch() -> typing.Iterator[pathlib.Path]:
-    """Lend a folder that only this user can look into; remove it afterwards, and before that what killed runs of
-    this user left.
+    """Lend a folder that only this user can read, and remove it afterwards.
+
+    First removes the folders that killed runs of this user left behind.
     """
     _remove_abandoned(pathlib.Path(tempfile.gettempdir()))
     folder, descriptor = _locked_folder()
@@ -36,7 +35,7 @@ def scratch() -> typing.Iterator[pathlib.Path]:
 
 
 def _locked_folder() -> tuple[pathlib.Path, int]:
-    """Make a folder and lock it for as long as its descriptor is open, which is as long as this process lives."""
+    """Make a folder and lock it until its descriptor is closed or this process ends."""
     for _try in range(_TRIES):
         folder = pathlib.Path(tempfile.mkdtemp(prefix=_PREFIX))
         with contextlib.suppress(FileNotFoundError):
@@ -48,8 +47,9 @@ def _locked_folder() -> tuple[pathlib.Path, int]:
 
 
 def _lock(descriptor: int) -> bool:
-    """Return whether nobody else has the lock: on a file system without locks nobody takes a folder for abandoned
-    either.
+    """Lock ``descriptor``; return False if another process holds the lock.
+
+    A file system without locks counts as locked: no run removes folders there.
     """
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -65,14 +65,12 @@ def _remove_abandoned(place: pathlib.Path) -> None:
 
 
 def _remove_if_abandoned(folder: pathlib.Path) -> None:
-    """Remove ``folder`` where it is this user's and nobody holds its lock; raises OSError where one of that is not
-    so.
-    """
+    """Remove ``folder`` if it belongs to this user and no process holds its lock; raises OSError if it cannot."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_NONBLOCK)
     try:
-        found = os.fstat(descriptor)
-        # Root removes those of a build's user as well, and of whoever leaves one that nobody holds.
-        if os.geteuid() not in (0, found.st_uid) or stat.S_IMODE(found.st_mode) & 0o022:
+        status = os.fstat(descriptor)
+        # Root also removes the unlocked folders of the build user and of other users.
+        if os.geteuid() not in (0, status.st_uid) or stat.S_IMODE(status.st_mode) & 0o022:
             return
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         shutil.rmtree(folder)

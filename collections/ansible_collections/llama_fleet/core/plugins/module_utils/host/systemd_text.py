@@ -1,8 +1,8 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""Values written so that systemd reads back exactly what was meant: environment files and command lines.
+"""Quote environment files and command lines so that systemd reads back the exact values.
 
-What is accepted is printable text on one line; everything else is refused before it comes here.
+Values are one line of printable text; callers refuse everything else beforehand.
 """
 
 from __future__ import annotations
@@ -11,18 +11,18 @@ import re
 import typing
 
 _PLAIN = re.compile(r"[A-Za-z0-9_./:,@+=-]+")
-# Inside double quotes, systemd and a POSIX shell both read these four after a backslash as themselves.
+# Inside double quotes, both systemd and a POSIX shell read these four after a backslash literally.
 _ESCAPED = re.compile(r'(["\\$`])')
 _ESCAPE_PAIR = re.compile(r'\\(["\\$`])')
 
 
 def is_one_line(value: str) -> bool:
-    """Whether ``value`` can be written at all: no newline, no control or unassigned character."""
+    """Return whether ``value`` can be written: no newline, control or unassigned character."""
     return value.isprintable()
 
 
 def environment_file(variables: typing.Mapping[str, str]) -> str:
-    """Text for EnvironmentFile=, sorted by name. A POSIX shell reads the same values from it."""
+    """Return the text of an EnvironmentFile=, sorted by name; a POSIX shell reads the same values from it."""
     return "".join(f"{name}={_environment_value(variables[name])}\n" for name in sorted(variables))
 
 
@@ -31,7 +31,7 @@ def _environment_value(value: str) -> str:
 
 
 def parse_environment_file(text: str) -> dict[str, str]:
-    """The variables in a file that ``environment_file`` wrote."""
+    """Return the variables in a file that ``environment_file`` wrote."""
     variables = {}
     for line in text.splitlines():
         name, separator, value = line.partition("=")
@@ -44,7 +44,7 @@ def parse_environment_file(text: str) -> dict[str, str]:
 
 
 def command_line(arguments: typing.Sequence[str]) -> str:
-    """Text for ExecStart=: quoted words in which neither ``%`` nor ``$`` means anything."""
+    """Return the text of an ExecStart=, quoted so that ``%`` and ``$`` are literal."""
     return " ".join(_command_word(argument) for argument in arguments)
 
 
@@ -56,11 +56,11 @@ def _command_word(argument: str) -> str:
 
 
 def specifier_free(value: str) -> str:
-    """``value`` for a unit's setting, in which ``%`` begins a specifier."""
+    """Escape ``%``, which begins a specifier in a unit's setting."""
     return value.replace("%", "%%")
 
 
 def parse_command_line(text: str) -> list[str]:
-    """The arguments in a line that ``command_line`` wrote."""
+    """Return the arguments in a line that ``command_line`` wrote."""
     words = re.findall(r'"((?:[^"\\]|\\.)*)"|(\S+)', text)
     return [(plain or re.sub(r"\\(.)", r"\1", quoted)).replace("$$", "$").replace("%%", "%") for quoted, plain in words]

@@ -1,9 +1,8 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""Run without rights what needs none, where this process is root: as a user without a name, without files and without
-other processes.
+"""Run unprivileged work of a root process as a user without a name, files or other processes.
 
-A container's start imports this too: nothing here imports more than it must.
+The entrypoint of a container imports this too, so it imports as little as possible.
 """
 
 from __future__ import annotations
@@ -15,37 +14,34 @@ import re
 import stat
 import typing
 
-# Users between these belong to nobody by systemd's own table of user numbers, as long as no container is started with
-# users of the host.
+# User IDs that systemd's table of user IDs leaves unassigned, provided that no container is started with host users.
 _BUILDERS = range(60577, 60513, -1)
-# CAP_CHOWN, CAP_DAC_OVERRIDE, CAP_KILL, CAP_SETGID, CAP_SETUID: what it takes to hand over, and to clear up afterwards.
+# CAP_CHOWN, CAP_DAC_OVERRIDE, CAP_KILL, CAP_SETGID, CAP_SETUID: needed to hand files over and to clean up afterwards.
 _NEEDED = sum(1 << number for number in (0, 1, 5, 6, 7))
-# What of the environment may be secret, whatever it is for.
+# Environment variables that may hold a secret of any kind.
 _SECRET = re.compile(
     r".*(TOKEN|SECRET|PASSW(OR)?D|CREDENTIAL|API_?KEYS?|ACCESS_KEY|PRIVATE_KEY).*|SSH_AUTH_SOCK", re.IGNORECASE
 )
-# The options of llama-server that name files which only root can read, by flag and in its environment.
+# llama-server options that name files only root can read, as flags and as environment variables.
 _PRIVATE_FLAGS = ("--api-key-file", "--ssl-cert-file", "--ssl-key-file")
 _PRIVATE_VARIABLES = ("LLAMA_ARG_API_KEY_FILE", "LLAMA_ARG_SSL_CERT_FILE", "LLAMA_ARG_SSL_KEY_FILE")
 _DEVICES = "/dev"
 
 
 def may_become_others(status: str = "/proc/self/status") -> bool:
-    """Return whether this process is root, with the capabilities to start others' processes."""
+    """Return whether this process is root and has the capabilities to start processes as other users."""
     if os.geteuid() != 0:
         return False
     try:
         with open(status, encoding="ascii", errors="replace") as file:
-            found = re.search(r"^CapEff:\s*([0-9a-f]+)$", file.read(), re.MULTILINE)
+            effective = re.search(r"^CapEff:\s*([0-9a-f]+)$", file.read(), re.MULTILINE)
     except OSError:
         return False
-    return found is not None and int(found[1], 16) & _NEEDED == _NEEDED
+    return effective is not None and int(effective[1], 16) & _NEEDED == _NEEDED
 
 
 def builder() -> int:
-    """Return the number of the user that compiles here: the first in the room that has no name; 0 where this
-    process can become nobody else.
-    """
+    """Return the ID of the first build user without a name, or 0 if this process cannot change its user."""
     return next((number for number in _BUILDERS if not _has_name(number)), 0) if may_become_others() else 0
 
 
@@ -58,10 +54,9 @@ def _has_name(number: int) -> bool:
 
 
 def blocked(paths: typing.Iterable[str]) -> str:
-    """Return the first of ``paths`` that a user without rights cannot read, with the folder that is in the way; empty
-    where there is none.
+    """Return the first of ``paths`` that an unprivileged user cannot read, with the blocking folder; empty if none.
 
-    What is missing is in nobody's way.
+    Missing files block nothing.
     """
     for path in paths:
         real = os.path.realpath(path)
@@ -82,8 +77,8 @@ def _lets(path: str, bits: int) -> bool:
 
 
 def device_groups(folder: str = _DEVICES) -> list[int]:
-    """Return the groups that a GPU's device nodes are for, where they are not for everybody."""
-    found = set()
+    """List the groups that own GPU device nodes, unless the nodes are readable by everyone."""
+    groups = set()
     for name in os.listdir(folder) if os.path.isdir(folder) else ():
         if name.startswith("nvidia"):
             with contextlib.suppress(OSError):
@@ -94,33 +89,32 @@ def device_groups(folder: str = _DEVICES) -> list[int]:
                     and status.st_mode & stat.S_IRGRP
                     and not status.st_mode & stat.S_IROTH
                 ):
-                    found.add(status.st_gid)
-    return sorted(found)
+                    groups.add(status.st_gid)
+    return sorted(groups)
 
 
 def identity(user: int) -> dict[str, typing.Any]:
-    """Return what subprocess.Popen is told to start a process as ``user``, in no group but its own and the GPUs';
-    nothing for 0.
+    """Return the arguments that make subprocess.Popen start a process as ``user`` with only its own and the GPU groups.
+
+    Returns an empty dict for user 0.
     """
     return {"user": user, "group": user, "extra_groups": device_groups()} if user else {}
 
 
 def become(user: int) -> None:
-    """Make this process one of ``user`` for good. Raises OSError."""
+    """Change this process to ``user`` permanently. Raises OSError."""
     os.setgroups(device_groups())
     os.setgid(user)
     os.setuid(user)
 
 
 def without_secrets(environment: typing.Mapping[str, str]) -> dict[str, str]:
-    """Return the environment without what may be a secret in it, by its names."""
+    """Return the environment without the variables whose names suggest a secret."""
     return {name: value for name, value in environment.items() if not _SECRET.fullmatch(name)}
 
 
 class Handed(typing.NamedTuple):
-    """How a server is started for a user who may not read its key and certificate: what names them names open
-    ``descriptors``.
-    """
+    """A server command for a user that may not read its key and certificate: their paths name open ``descriptors``."""
 
     command: list[str]
     environment: dict[str, str]
@@ -131,10 +125,10 @@ class Handed(typing.NamedTuple):
 def handed_over(
     command: typing.Sequence[str], environment: typing.Mapping[str, str], user: int
 ) -> typing.Iterator[Handed]:
-    """Lend copies in memory of the private files that a server of ``user`` is told of; nothing of them lies on a disk.
+    """Lend in-memory copies of the private files that a server of ``user`` is started with.
 
-    The descriptors are closed at the end, so the server has to be started within. For user 0 all stays as it is. Raises
-    OSError where one of the files cannot be read.
+    Nothing is written to disk. The descriptors are closed at the end, so start the server inside the context. For user
+    0 everything stays as it is. Raises OSError if a file cannot be read.
     """
     words, variables, copies = list(command), dict(environment), dict[str, int]()
     try:
@@ -147,7 +141,7 @@ def handed_over(
             for name in _PRIVATE_VARIABLES:
                 if variables.get(name):
                     variables[name] = _in_memory(variables[name], user, copies)
-            variables["HOME"] = "/"  # as a unit's user has it: root's is closed to others
+            variables["HOME"] = "/"  # as for a unit's user: root's home is closed to others
         yield Handed(words, variables, tuple(copies.values()))
     finally:
         for descriptor in copies.values():
@@ -155,7 +149,7 @@ def handed_over(
 
 
 def _in_memory(path: str, user: int, copies: dict[str, int]) -> str:
-    """Copy a file into memory that only ``user`` can read, once; returns the name by which the server opens it."""
+    """Copy a file once into memory that only ``user`` can read; return the path by which the server opens it."""
     if path not in copies:
         with open(path, "rb") as file:
             content = file.read()
@@ -167,10 +161,10 @@ def _in_memory(path: str, user: int, copies: dict[str, int]) -> str:
 
 
 def give(folder: str, user: int) -> bool:
-    """Make what root has in ``folder`` the user's, the folder itself last, so that a run that was killed is finished by
-    the next.
+    """Change the owner of root's files in ``folder`` to ``user``, without following links.
 
-    Follows no link. Returns False where the folder is somebody else's, who keeps it.
+    The folder itself comes last, so that the next run finishes the work of a killed one. Returns False if the folder
+    belongs to a third user, who keeps it.
     """
     owner = os.lstat(folder).st_uid
     if owner not in (0, user):

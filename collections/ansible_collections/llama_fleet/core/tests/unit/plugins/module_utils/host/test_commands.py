@@ -31,8 +31,8 @@ def test_a_command_that_hangs_is_killed() -> None:
 
 
 def test_a_command_that_hangs_leaves_no_children(tmp_path: pathlib.Path) -> None:
-    # The last line has been written before the time is up, or the test waits for nothing: a second is long enough for a
-    # shell.
+    # One second is enough for the shell to print its last line; if it were not, the test would pass without checking
+    # anything.
     family = "sh -c 'sleep 3600 & echo $! >grandchild; echo $$ >child; wait' & wait"
     assert run(["sh", "-c", family], cwd=str(tmp_path), timeout=1).code == 124
     left = [int((tmp_path / name).read_text(encoding="ascii")) for name in ("child", "grandchild")]
@@ -80,7 +80,7 @@ def test_a_command_stuck_in_the_kernel_is_not_waited_for(monkeypatch: pytest.Mon
     wait = subprocess.Popen.wait
 
     def stuck(process: subprocess.Popen[str], timeout: float | None = None) -> int:
-        # No test can make a process that no signal ends: here it is only the wait for it that would not end.
+        # A test cannot create an unkillable process, so only the wait for it is made to hang.
         assert timeout is not None
         assert timeout <= 5
         wait(process)
@@ -94,9 +94,9 @@ def test_no_command_is_given_a_secret_of_ours(monkeypatch: pytest.MonkeyPatch) -
     for name in ("HF_TOKEN", "LLAMA_API_KEY", "GGUF_MODEL_TOKEN"):
         monkeypatch.setenv(name, "s3cr3t")
     monkeypatch.setenv("GITHUB_TOKEN", "theirs")
-    told = commands.run(["env"], env={"GIVEN_TOKEN": "given"}).stdout
-    assert "s3cr3t" not in told
-    assert "GITHUB_TOKEN=theirs" in told, "a credential helper of git's may want it"
+    output = commands.run(["env"], env={"GIVEN_TOKEN": "given"}).stdout
+    assert "s3cr3t" not in output
+    assert "GITHUB_TOKEN=theirs" in output, "a git credential helper may need it"
     by_line: list[str] = []
     commands.run(["env"], on_line=by_line.append)
     assert "s3cr3t" not in "".join(by_line)

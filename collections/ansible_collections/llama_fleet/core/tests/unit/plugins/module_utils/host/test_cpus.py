@@ -118,13 +118,13 @@ HYPER_THREADED = cores("0,4", "1,5", "2,6", "3,7", "0,4", "1,5", "2,6", "3,7")
 def test_threads_and_jobs(
     tmp_path: pathlib.Path, files: dict[str, str], affinity: typing.Sequence[int], threads: int, jobs: int
 ) -> None:
-    found = cpus.observe(host(tmp_path, files), affinity)
-    assert (found.threads, found.jobs) == (threads, jobs)
+    observed = cpus.observe(host(tmp_path, files), affinity)
+    assert (observed.threads, observed.jobs) == (threads, jobs)
 
 
 def test_this_host_has_at_least_one() -> None:
-    found = cpus.observe()
-    assert 1 <= found.threads <= found.jobs <= found.logical
+    observed = cpus.observe()
+    assert 1 <= observed.threads <= observed.jobs <= observed.logical
 
 
 def test_a_host_without_cgroups_has_no_quota(tmp_path: pathlib.Path) -> None:

@@ -63,7 +63,7 @@ def test_nobody_can_prepare_the_place_of_a_write(tmp_path: pathlib.Path, monkeyp
     for _time in range(2):
         files.write_atomic(path, "x")
     names = [name for name in opened if name.endswith(".new")]
-    assert len({*names}) == 2, "a name that was seen once does not come again"
+    assert len({*names}) == 2, "temporary names are never reused"
     monkeypatch.setattr(files.secrets, "token_hex", lambda _count: "guessed")
     (tmp_path / ".file.guessed.new").symlink_to(victim)
     with pytest.raises(FileExistsError):
@@ -205,13 +205,13 @@ def test_what_is_held_is_filled_and_renamed_on_a_disk_that_takes_nothing_more(
             )
         with pytest.raises(OSError, match="No space left on device"):
             files.write_atomic(path, "a third time")
-    assert sorted(found.name for found in tmp_path.rglob("*")) == ["link", "new", "record"]
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["link", "new", "record"]
 
 
 def test_what_was_held_in_vain_goes_and_so_does_all_where_one_cannot_be_held(tmp_path: pathlib.Path) -> None:
     with files.reserved([(tmp_path / "record", 5000)], [(tmp_path / "link", "a")]):
         (room,) = tmp_path.glob(".record.*.new")
-        assert room.stat().st_blocks * 512 >= 5000, "room is held, and not only a length"
+        assert room.stat().st_blocks * 512 >= 5000, "blocks are allocated, not only a length"
     assert list(tmp_path.iterdir()) == []
     (tmp_path / "file").touch()
     with (
@@ -219,6 +219,6 @@ def test_what_was_held_in_vain_goes_and_so_does_all_where_one_cannot_be_held(tmp
         files.reserved([(tmp_path / "record", 1), (tmp_path / "file" / "x", 1)]),
     ):
         pytest.fail("it begins")
-    assert [found.name for found in tmp_path.iterdir()] == ["file"]
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
     files.write_atomic(tmp_path / "record", "as ever")
     assert (tmp_path / "record").read_text(encoding="utf-8") == "as ever"

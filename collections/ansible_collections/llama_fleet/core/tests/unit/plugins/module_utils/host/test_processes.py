@@ -17,7 +17,7 @@ import pytest
 from ansible_collections.llama_fleet.core.plugins.module_utils.host import processes
 from ansible_collections.llama_fleet.core.tests.unit import waiting
 
-# Another session's processes on this machine have another one.
+# Unique per session, because other sessions on this machine run the same tests.
 MARK = uuid.uuid4().hex
 
 
@@ -29,18 +29,16 @@ def sleeper() -> typing.Iterator[subprocess.Popen[bytes]]:
 
 
 def wait_for_sleep(pid: int) -> None:
-    # The name is there before the environment.
+    # /proc shows the name before the environment.
     waiting.until(lambda: processes.name(pid) == "sleep" and processes.environment(pid))
 
 
 def test_a_process_is_found_by_its_environment(sleeper: subprocess.Popen[bytes]) -> None:
     wait_for_sleep(sleeper.pid)
-    found = processes.started_with("LLAMA_FLEET_TEST_MARK", f"x {MARK}")
-    assert [process.pid for process in found] == [sleeper.pid]
-    assert processes.alive(found[0])
-    assert not processes.alive(processes.Process(sleeper.pid, found[0].started + 1)), (
-        "a pid that was used again is another process"
-    )
+    marked = processes.started_with("LLAMA_FLEET_TEST_MARK", f"x {MARK}")
+    assert [process.pid for process in marked] == [sleeper.pid]
+    assert processes.alive(marked[0])
+    assert not processes.alive(processes.Process(sleeper.pid, marked[0].started + 1)), "a reused pid is another process"
 
 
 def test_what_a_process_has_started_itself_is_a_part_of_it() -> None:
@@ -58,7 +56,7 @@ def test_what_a_process_has_started_itself_is_a_part_of_it() -> None:
         parent.wait()
         assert [process.pid for process in processes.started_with("LLAMA_FLEET_TEST_MARK", f"family {MARK}")] == [
             child
-        ], "one that was left alone is not"
+        ], "an orphaned child is listed"
         os.kill(child, signal.SIGKILL)
 
 
@@ -69,9 +67,9 @@ def test_a_process_in_a_container_is_another_machines() -> None:
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE) as child:
         assert child.stdout
         child.stdout.readline()
-        found = processes.started_with("LLAMA_FLEET_TEST_MARK", f"inside {MARK}")
+        marked = processes.started_with("LLAMA_FLEET_TEST_MARK", f"inside {MARK}")
         child.kill()
-    assert [process.pid for process in found] == [child.pid], "unshare itself is here, what it started is not"
+    assert [process.pid for process in marked] == [child.pid], "unshare itself is here, its child is not"
 
 
 @pytest.mark.parametrize(
@@ -119,7 +117,7 @@ def test_kill_stops_an_unwilling_one() -> None:
         processes.stop(process, 0.3, pause)
         assert processes.find(child.pid) is None
         assert child.stdout.read() == b"asked\n"
-        assert sum(pauses) >= 0.3, "it had the time that it was given"
+        assert sum(pauses) >= 0.3, "it was given its whole patience"
 
 
 def test_one_that_has_ended_and_was_not_reaped_is_gone() -> None:
@@ -158,9 +156,7 @@ child.kill()
 
 @pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("capsh"), reason="needs root, and capsh to give up rights")
 def test_root_without_the_right_to_trace_sees_the_process_of_another_user_as_that_user() -> None:
-    """As in a container that is started as root: its server runs without rights, and its gate wants to see whether
-    a GPU is open.
-    """
+    """As in a container started as root: the gate must see whether its unprivileged server has a GPU open."""
     drop = "--drop=cap_sys_ptrace,cap_perfmon,cap_sys_admin"
     done = subprocess.run(
         ["capsh", drop, "--", "-c", 'exec "$0" -c "$1"', sys.executable, _UNSEEN],

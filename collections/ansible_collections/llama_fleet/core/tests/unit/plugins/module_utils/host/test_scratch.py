@@ -80,7 +80,7 @@ def test_a_folder_that_another_run_is_removing_is_not_taken(
 
     def make(prefix: str) -> str:
         folder = making(prefix=prefix)
-        if not taken:  # the first is seen before it is locked
+        if not taken:  # the first folder is taken away before it is locked
             taken.append(os.open(folder, os.O_RDONLY))
             fcntl.flock(taken[0], fcntl.LOCK_EX)
         return folder

@@ -25,7 +25,7 @@ def test_an_environment_file_gives_back_what_was_written(variables: dict[str, st
 @settings(deadline=None)
 @given(st.dictionaries(NAMES, VALUES))
 def test_a_shell_reads_the_same_from_an_environment_file(variables: dict[str, str]) -> None:
-    # shlex knows no escaped $ or ` inside quotes, which a shell does.
+    # Unlike a shell, shlex does not unescape $ and ` inside quotes.
     text = systemd_text.environment_file(variables).replace("\\$", "$").replace("\\`", "`")
     if not any("\\" in value for value in variables.values()):
         assert dict(word.split("=", 1) for word in shlex.split(text)) == variables

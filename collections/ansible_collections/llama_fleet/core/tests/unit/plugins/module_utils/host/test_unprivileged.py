@@ -20,7 +20,7 @@ USER = 60_600
 
 @pytest.fixture
 def open_folder(tmp_path: pathlib.Path) -> typing.Iterator[pathlib.Path]:
-    """A folder that everybody may enter, which those of pytest are not."""
+    """Make a folder that every user may enter, unlike those of pytest."""
     folder = pathlib.Path("/var/tmp") / f"llama-fleet-test-{tmp_path.name}-{os.getpid()}"
     folder.mkdir(mode=0o755)
     folder.chmod(0o755)
@@ -119,7 +119,7 @@ def test_a_server_reads_its_secrets_in_memory_and_is_nobody(tmp_path: pathlib.Pa
     open_before = len(os.listdir("/proc/self/fd"))
     with unprivileged.handed_over(_server(tmp_path), environment, USER) as handed:
         assert str(tmp_path / "tls") not in handed.environment.values()
-        assert handed.command[-1] == str(tmp_path / "key"), "only what a flag for it names"
+        assert handed.command[-1] == str(tmp_path / "key"), "only the value of a private flag is replaced"
         copies = [os.fstat(descriptor) for descriptor in handed.descriptors]
         assert [(copy.st_uid, copy.st_gid, copy.st_mode & 0o777) for copy in copies] == [(USER, USER, 0o400)] * 2
         done = subprocess.run(
@@ -167,7 +167,7 @@ def test_become_gives_up_everything() -> None:
         f"unprivileged.become({USER})\n"
         "print(pathlib.Path('/proc/self/status').read_text())\n"
     )
-    told = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
-    found = {name: values.split() for name, _colon, values in (line.partition(":") for line in told.splitlines())}
-    assert (found["Uid"], found["Gid"]) == ([str(USER)] * 4, [str(USER)] * 4)
-    assert {int(found[name][0], 16) for name in ("CapEff", "CapPrm", "CapInh")} == {0}
+    status = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
+    fields = {name: values.split() for name, _colon, values in (line.partition(":") for line in status.splitlines())}
+    assert (fields["Uid"], fields["Gid"]) == ([str(USER)] * 4, [str(USER)] * 4)
+    assert {int(fields[name][0], 16) for name in ("CapEff", "CapPrm", "CapInh")} == {0}
