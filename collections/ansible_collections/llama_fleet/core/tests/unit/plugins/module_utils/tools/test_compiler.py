@@ -70,7 +70,7 @@ def test_only_root_with_apt_installs(monkeypatch: pytest.MonkeyPatch, tmp_path: 
 @pytest.mark.parametrize(
     ("uid", "apt", "fix"),
     [
-        (1000, True, "run with become or sudo"),
+        (1000, True, "use become or sudo"),
         (0, True, "set llama_cpp_install_packages to true"),
         (0, False, "install them"),
     ],
@@ -87,7 +87,7 @@ def test_what_is_missing_is_said_with_its_packages(
     assert (problem.subject, problem.found, problem.wanted) == (
         "compiler",
         "no g++ or git",
-        "what the packages g++ git bring",
+        "the packages g++ git",
     )
     assert problem.fix.endswith(fix)
 

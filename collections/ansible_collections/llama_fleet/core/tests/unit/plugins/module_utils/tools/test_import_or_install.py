@@ -24,7 +24,7 @@ PYTHON = f"python{sys.version_info.major}.{sys.version_info.minor}"
 
 
 class Installer:
-    """Plays ensure_tools: a package of one file for the Python ``python``; keeps where it was called and for what."""
+    """A fake ensure_tools that installs a one-file package for the Python ``python`` and records its calls."""
 
     def __init__(self, python: str = PYTHON) -> None:
         self.python = python
@@ -91,7 +91,7 @@ def test_an_environment_of_another_python(tmp_path: pathlib.Path, installer: Ins
         pytest.raises(
             ProblemError,
             match=(
-                rf"expected one of {PYTHON}, which runs this module, found an environment of python2\.7\. Fix: "
+                rf"expected one for {PYTHON}, which runs this module, found an environment for python2\.7\. Fix: "
                 "Remove that folder"
             ),
         ),

@@ -38,7 +38,7 @@ WHEELS = {f"{name}=={version}": {"py3-none-any": SUMS[name]} for name, version, 
 
 
 class Host(FakeRunner):
-    """Plays venv and pip: writes what they would write, and fails where it is told to."""
+    """A fake venv and pip: write what they would write, and fail where told to."""
 
     def __init__(self, fails: str = "", noise: str = "some noise") -> None:
         super().__init__()
@@ -63,7 +63,7 @@ class Host(FakeRunner):
 
     @property
     def steps(self) -> list[str]:
-        """What was run; for pip the options that say where from, and what the lock names."""
+        """List the commands that ran; for pip, its source options and the names in its lock."""
         locks = iter([" ".join(re.findall(r"^\S+==\S+", lock, re.MULTILINE)) for lock in self.locks])
         return ["venv" if "venv" in command else f"{_between(command)}{next(locks)}" for command in self.commands]
 
@@ -74,7 +74,7 @@ def _between(command: list[str]) -> str:
 
 @pytest.fixture(autouse=True)
 def index(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Plays the package index: the addresses that were asked for pip's wheel."""
+    """Fake the package index; return the addresses that were asked for pip's wheel."""
     asked: list[str] = []
 
     def find(index: str, package: Package, sha256: str, _variable: str) -> IndexFile:
@@ -102,7 +102,7 @@ PIP = pip_wheel("pip/__main__.py")
 
 
 def fetch(url: str, target: pathlib.Path, sha256: str, _variable: str, *, most: int, endpoint: str) -> None:
-    assert sha256 == tools_venv.PIP_SHA256, "whoever sends pip's wheel has it run as root"
+    assert sha256 == tools_venv.PIP_SHA256, "pip's wheel runs as root, so it must be the pinned one"
     assert (most, url) == (16 << 20, f"{endpoint}/pip.whl")
     target.write_bytes(PIP)
 
@@ -116,21 +116,21 @@ def fetch(url: str, target: pathlib.Path, sha256: str, _variable: str, *, most: 
         ),
         (
             pip_wheel("../../evil"),
-            "expected .*, found .*, which is no wheel \\(a member's name is '../../evil', expected a relative path",
+            "expected .*, found .*, which is not a wheel \\(a member's name is '../../evil', expected a relative path",
         ),
         (
             pip_wheel("/evil"),
-            "expected .*, found .*, which is no wheel \\(a member's name is '/evil', expected a relative path",
+            "expected .*, found .*, which is not a wheel \\(a member's name is '/evil', expected a relative path",
         ),
-        (b"<html>", "expected .*, found .*, which is no wheel"),
+        (b"<html>", "expected .*, found .*, which is not a wheel"),
     ],
 )
 def test_a_wheel_of_pip_that_is_another(
     tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, wheel: bytes, told: str
 ) -> None:
-    """The bytes that are unpacked are those that have the sum, whoever wrote at the path after the download."""
+    """The unpacked bytes are those with the pinned checksum, even if the file changes after the download."""
     monkeypatch.setattr(tools_venv, "fetch", lambda _url, target, *_more, **_named: target.write_bytes(wheel))
-    if "which is no wheel" in told:
+    if "which is not a wheel" in told:
         monkeypatch.setattr(tools_venv, "PIP_SHA256", hashlib.sha256(wheel).hexdigest())
     host = Host()
     with pytest.raises(ProblemError, match=told):
@@ -169,7 +169,7 @@ def test_a_further_tool_is_added(tmp_path: pathlib.Path) -> None:
         "https://index/simple",
     ]
     assert not [word for command in host.commands for word in command if "https://index" in word], (
-        "an argument, which everybody on the host sees"
+        "an argument, which every user on the host can see"
     )
     assert tools_venv.tools_ready(tmp_path, [*WANTED, "hub==3"])
 
@@ -210,12 +210,12 @@ def test_a_python_that_is_too_old_for_a_tool_is_told_as_such(
 
 
 def test_an_index_that_pip_does_not_trust_is_told_as_such(tmp_path: pathlib.Path) -> None:
-    # As pip 26.0 says it.
+    # Output of pip 26.0.
     noise = "WARNING: The repository located at 192.0.2.1 is not a trusted or secure host and is being ignored."
     with pytest.raises(
         ProblemError,
         match=(
-            r"llama_cpp_index_url: expected wheels of cmake==1, ninja==2, found a package index by plain HTTP.*"
+            r"llama_cpp_index_url: expected wheels of cmake==1, ninja==2, found a package index over plain HTTP.*"
             r"PIP_TRUSTED_HOST"
         ),
     ):
@@ -269,7 +269,7 @@ def test_what_the_lock_does_not_know_is_not_installed(tmp_path: pathlib.Path) ->
     assert not tools_venv.tools_ready(tmp_path, ["other==1"])
 
 
-# As pip 26.0 says it.
+# Output of pip 26.0.
 OTHER_BYTES = """\
 ERROR: THESE PACKAGES DO NOT MATCH THE HASHES FROM THE REQUIREMENTS FILE. \
 If you have updated the package versions, please update the hashes.
