@@ -42,7 +42,7 @@ USELESS = [
     (Fault(status=429, times=ALWAYS, retry_after="0"), "HTTP status 429"),
     (Fault(reset_at=0, resets=ALWAYS), "broke"),
     (Fault(stall_at=0, stalls=ALWAYS), "no byte for 2 s"),
-    (Fault(cut_at=0, cuts=ALWAYS), f"an answer that broke off at byte 0 of {SIZE}"),
+    (Fault(cut_at=0, cuts=ALWAYS), f"an answer truncated at byte 0 of {SIZE}"),
 ]
 IDS = [reason.replace(" ", "-") for _fault, reason in USELESS]
 

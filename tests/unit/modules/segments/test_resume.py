@@ -146,7 +146,7 @@ def test_what_is_there_needs_no_origin(left: Wanted) -> None:
     left.part.write_bytes(b"x" * SIZE)
     sentence = (
         f"gguf_model_source: expected the {SIZE} bytes of {NAME} with sha256 {left.sha256}, found "
-        f"nowhere to fetch {NAME} from."
+        f"no origin to fetch {NAME} from."
     )
     assert problem_of(alone) == sentence
     assert problem_of(alone) == sentence
@@ -172,7 +172,7 @@ def test_a_second_run_at_once_is_refused_and_spoils_nothing(hub: Hub, left: Want
         _places(left)[1].write_bytes(journal)
         assert (
             problem_of(left)
-            == f"{left.part}: expected one at a time, found another run that fetches it. Fix: Wait for the other."
+            == f"{left.part}: expected one run at a time, found another run that fetches it. Fix: Wait for the other."
         )
         assert hub.sent == 0
         assert [path.read_bytes() for path in _places(left)] == before

@@ -183,6 +183,6 @@ class TestWithoutRanges:
 
     def test_always_broken_off_at_the_same_byte(self, hub: Hub, wanted: Wanted) -> None:
         hub.faults[NAME] = Fault(ranges=False, cut_at=5 * SEGMENT + 5000, cuts=1000)
-        assert f"broke off at byte {5 * SEGMENT} of {SIZE}" in problem_of(wanted)
+        assert f"truncated at byte {5 * SEGMENT} of {SIZE}" in problem_of(wanted)
         assert len(requests(hub, "storage")) <= 1 + QUICK.tries
         assert waiting_bytes(wanted.part) == 5 * SEGMENT

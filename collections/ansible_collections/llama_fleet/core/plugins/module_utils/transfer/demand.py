@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import typing
 
-_PATIENCE = 0.1  # seconds without a byte before one connection is too few
+_PATIENCE = 0.1  # seconds without a byte before one connection is not enough
 
 
 class Job(typing.Protocol):
@@ -16,12 +16,13 @@ class Job(typing.Protocol):
 
 
 class Demand:
-    """How many connections one file is worth: a single one has the least to do, more are of use only where bytes
-    are waited for.
+    """The number of connections that one file is worth.
+
+    One connection costs the least work; more help only while threads wait for bytes.
     """
 
     def __init__(self) -> None:
-        self._owed = 0.0  # seconds that were waited beyond those that were worked
+        self._owed = 0.0  # seconds of waiting beyond the seconds of work
         self._thirsty = False
         self._jobs: list[Job] = []
 
@@ -36,7 +37,7 @@ class Demand:
         self._jobs.remove(job)
 
     def received(self, job: Job, waited: float, worked: float, now: float) -> bool:
-        """Note the seconds for a block of ``job``; returns whether more connections are of use from now on."""
+        """Note the ``waited`` and ``worked`` seconds of a block; return whether more connections help from now on."""
         job.at = now
         was = self._thirsty
         self._owed = min(max(0.0, self._owed + waited - worked), 2 * _PATIENCE)
@@ -44,5 +45,8 @@ class Demand:
         return self._thirsty and not was
 
     def enough_until(self, now: float) -> float:
-        """From when on one connection more is of use, if nothing changes. A connection that hangs counts for none."""
+        """Return the time (monotonic seconds) from which one more connection would help.
+
+        A hanging connection does not count.
+        """
         return now if self._thirsty else max((job.at + _PATIENCE for job in self._jobs), default=now)

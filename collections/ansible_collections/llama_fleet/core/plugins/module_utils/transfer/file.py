@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""One file that is being fetched in segments: what is there, whom to ask next, and whose bytes turned out wrong."""
+"""Track the state of one file that is being fetched in segments: its bytes, origins and failures."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import typing
 
 from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.ask import limit
 from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.rules import OriginError, RefusedError
-from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.status import BusyError, ExpiredError
+from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.status import BusyError, ExpiredError, impostor
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, ProblemError
 from ansible_collections.llama_fleet.core.plugins.module_utils.transfer.demand import Demand
 from ansible_collections.llama_fleet.core.plugins.module_utils.transfer.hash import RunningHash
@@ -21,13 +21,13 @@ if typing.TYPE_CHECKING:
     from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.pool import Pool
     from ansible_collections.llama_fleet.core.plugins.module_utils.transfer.request import Manner, Wanted
 
-_EXPIRIES = 3  # in a row without a byte
-_FEW_TRIES = 3  # where another origin can be asked instead
-_GOOD = 4  # segments without a complaint before one connection more
+_EXPIRIES = 3  # expired locations in a row without a byte
+_FEW_TRIES = 3  # if another origin can be asked instead
+_GOOD = 4  # segments without a complaint before one more connection
 
 
 class WrongBytesError(OriginError):
-    """The first bytes cannot be those of the file. ``problem`` is what the caller's check said of them."""
+    """The first bytes cannot belong to the file. ``problem`` is the result of the caller's check."""
 
     def __init__(self, reason: str, problem: ProblemError | None = None) -> None:
         super().__init__(reason)
@@ -35,7 +35,7 @@ class WrongBytesError(OriginError):
 
 
 class Pace:
-    """How much one server is asked at once: down to one connection when it complains, slowly up again."""
+    """The number of parallel requests to one server: one connection after a complaint, then slowly more."""
 
     def __init__(self, most: int) -> None:
         self.active = 0
@@ -57,7 +57,7 @@ class Pace:
 
 
 class Source:
-    """A file's origin. ``proven`` is whether it has sent a good range: until then it is asked one thing at a time."""
+    """One origin of a file. Until it is ``proven`` by a good range, it gets one request at a time."""
 
     def __init__(self, remote: RemoteFile, pace: Pace, number: int) -> None:
         self.remote = remote
@@ -65,24 +65,25 @@ class Source:
         self.number = number
         self.proven = False
         self.probing = False
-        self.failures = 0  # in a row, with less than a step in between
-        self.step = 0  # bytes since the last of them
-        self.round = 0  # requests that ran side by side fail as one
+        self.failures = 0  # in a row, with less than a step of bytes between
+        self.step = 0  # bytes since the last failure
+        self.round = 0  # requests that run in parallel fail as one
         self.not_before = 0.0
-        self.given_up = ""  # why
-        self.limit = ""  # the bound that ended the tries
+        self.given_up = ""  # the reason
+        self.limit = ""  # the limit that ended the tries
         self.problem: ProblemError | None = None
 
     def received(self, count: int, manner: Manner) -> None:
-        """Count the bytes that have come: a server that sends a few at a time, and fails in between, makes no
-        progress that would end.
+        """Count received bytes.
+
+        Only a whole step resets the failures: a server that sends a few bytes between failures would never end.
         """
         self.step += count
         if self.step >= manner.step:
             self.failures, self.step = 0, 0
 
     def failed(self, error: OriginError, began: int, now: float, manner: Manner, last: bool) -> None:
-        """Decide after ``error`` of a request that began in round ``began`` when to ask again, or never."""
+        """Decide, after ``error`` of a request from round ``began``, when to ask again or to give up."""
         if isinstance(error, (RefusedError, WrongBytesError)):
             self.given_up = self.given_up or str(error)
             self.problem = self.problem or getattr(error, "problem", None)
@@ -97,19 +98,22 @@ class Source:
             self.pace.complained(now + min(error.after if error.after is not None else 2 * wait, manner.longest_wait))
         elif not isinstance(error, ExpiredError) or self.failures > 1:
             self.not_before = max(self.not_before, now + wait)
-        told = getattr(error, "after", None) or 0.0
-        patient = last and told <= manner.longest_wait
+        server_wait = getattr(error, "after", None) or 0.0
+        patient = last and server_wait <= manner.longest_wait
         tries = min(
             manner.tries, _EXPIRIES if isinstance(error, ExpiredError) else manner.tries if patient else _FEW_TRIES
         )
         if self.failures >= tries:
             self.given_up = str(error)
-            self.limit = limit(tries, told, manner.longest_wait)
+            self.limit = limit(tries, server_wait, manner.longest_wait)
 
 
 @dataclasses.dataclass
 class Segment:
-    """Bytes ``begin`` up to ``end``; ``got`` of them are written, and came from ``sources`` (none: an earlier run)."""
+    """Bytes ``begin`` up to ``end``; the first ``got`` are written.
+
+    They came from ``sources``; none means an earlier run.
+    """
 
     index: int
     begin: int
@@ -125,12 +129,16 @@ class Segment:
 
 
 class SegmentedFile:
-    """The state of one file. The caller sees to it that only one thread at a time is in here."""
+    """The state of one file. The caller must ensure that only one thread at a time uses it.
+
+    Except ``check_first`` and ``read_back``, which only touch the disk and the running hash.
+    """
 
     def __init__(
         self, wanted: Wanted, pool: Pool, paces: dict[tuple[str, str], Pace], manner: Manner, connections: int
     ) -> None:
         self.wanted = wanted
+        self._segment_size = manner.segment
         self.sources: list[Source] = []
         for number, origin in enumerate(wanted.origins):
             remote = RemoteFile(pool, origin, wanted.size, wanted.sha256)
@@ -148,7 +156,7 @@ class SegmentedFile:
         self.finished = False
 
     def open(self) -> int:
-        """Take up what an earlier run left; returns its bytes."""
+        """Resume the work of an earlier run; return the bytes it left."""
         self.disk.open()
         for segment, letter in zip(self.segments, self.disk.letters()):
             if letter != MISSING:
@@ -169,14 +177,14 @@ class SegmentedFile:
 
     @property
     def source(self) -> Source | None:
-        """The first origin that has not been given up."""
+        """Return the first origin that has not been given up."""
         return next((source for source in self.sources if not source.given_up), None)
 
     def is_last(self, source: Source) -> bool:
         return all(other.given_up for other in self.sources[source.number + 1 :])
 
     def take(self) -> Segment | None:
-        """The next segment that nobody fetches."""
+        """Return the next segment that no thread is fetching."""
         while self.todo:
             segment = self.segments[heapq.heappop(self.todo)]
             if not segment.done:
@@ -191,29 +199,55 @@ class SegmentedFile:
     def complete(self) -> bool:
         return all(segment.done for segment in self.segments)
 
-    def hashable(self, size: int) -> int:
-        """Where the bytes end that are there from where the hash is, ``size`` segments long each; at most one
-        segment further.
-        """
+    @property
+    def hashed(self) -> bool:
+        """Return whether all bytes are present and hashed."""
+        return self.hash.upto == self.wanted.size and self.complete
+
+    @property
+    def unhashed(self) -> int:
+        """Return the number of contiguous bytes that can be hashed next, at most to the end of their segment."""
         upto = self.hash.upto
         if upto >= self.wanted.size:
-            return upto
-        segment = self.segments[upto // size]
-        return segment.begin + segment.got
+            return 0
+        segment = self.segments[upto // self._segment_size]
+        return segment.begin + segment.got - upto
 
-    def distrust(self, found: str) -> None:
-        """All is there and its sha256 is ``found``: discard what came from the likeliest culprit.
+    def read_back(self, view: memoryview) -> None:
+        """Hash the next bytes from the disk, unless a thread is adding them. Raises ProblemError."""
+        position = self.hash.upto
+        with self.hash.turn(position) as mine:
+            if not mine:
+                return
+            count = self.disk.readinto(view[: self.unhashed], position)
+            if count == 0:
+                found = "an unfinished file that another process has truncated"
+                raise ProblemError(Problem(str(self.wanted.part), found, "one that only this run changes"))
+            self.hash.add(view[:count])
 
-        First what an earlier run left and nobody answers for, then the first origin that delivered, all of it.
-        The only origin left gets a second chance where an earlier run's bytes were among its own: the disk may have
-        spoilt them.
+    def check_first(self, first: bytes) -> None:
+        """Raise WrongBytesError if the ``first`` bytes cannot belong to the file."""
+        what = impostor(first)
+        if what:
+            raise WrongBytesError(what)
+        try:
+            self.wanted.check(first)
+        except ProblemError as error:
+            raise WrongBytesError("; ".join(problem.found for problem in error.problems), error) from error
+
+    def distrust(self, digest: str) -> None:
+        """Discard the bytes of the likeliest culprit, because the whole file has the wrong SHA-256 ``digest``.
+
+        First the bytes that an earlier run left and that have no known origin, then all bytes of the first origin that
+        delivered. The only remaining origin gets a second chance if some of its bytes came from an earlier run, because
+        the disk may have damaged them.
         """
         suspects = [segment for segment in self.segments if not segment.sources]
         if not suspects:
             culprit = self.sources[min(min(segment.sources) for segment in self.segments)]
             suspects = [segment for segment in self.segments if culprit.number in segment.sources]
             if not (self.source is culprit and self.is_last(culprit) and any(segment.earlier for segment in suspects)):
-                culprit.given_up = f"wrong bytes (sha256 {found})"
+                culprit.given_up = f"wrong bytes (sha256 {digest})"
         self.disk.forget([segment.index for segment in suspects])
         for segment in suspects:
             segment.got, segment.done, segment.earlier, segment.sources = 0, False, False, set()
@@ -221,10 +255,10 @@ class SegmentedFile:
         self._plan()
 
     def problem(self, variable: str) -> ProblemError:
-        """That no origin delivers, with the reason of each."""
+        """Return the problem that no origin delivers, with the reason of each."""
         wanted = f"the {self.wanted.size} bytes of {self.wanted.name} with sha256 {self.wanted.sha256}"
         if not self.sources:
-            return ProblemError(Problem(variable, f"nowhere to fetch {self.wanted.name} from", wanted))
+            return ProblemError(Problem(variable, f"no origin to fetch {self.wanted.name} from", wanted))
         if len(self.sources) == 1 and self.sources[0].problem:
             return self.sources[0].problem
         if len(self.sources) == 1:
@@ -242,4 +276,6 @@ def _advice(reason: str) -> str:
         return "check the name and the revision"
     if "sha256" in reason or "a file of" in reason or "instead of" in reason:
         return "correct the source, or do not trust it"
-    return "check the address, the network and any proxy of the host, and run again: it goes on where it stopped"
+    return (
+        "check the address, the network and any proxy of the host, and run again; the download resumes where it stopped"
+    )

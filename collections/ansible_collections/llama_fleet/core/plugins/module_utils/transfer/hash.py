@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""The sha256 of a file whose bytes come from several threads."""
+"""Hash a file whose bytes arrive from several threads."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import typing
 
 
 class RunningHash:
-    """The sha256 of a file's bytes before ``upto``.
+    """The SHA-256 of a file's bytes before ``upto``.
 
-    Whoever has written the next ones adds them while they are at hand.
+    A thread that has just written the next bytes adds them while they are in memory.
     """
 
     def __init__(self) -> None:
@@ -23,16 +23,14 @@ class RunningHash:
 
     @property
     def busy(self) -> bool:
-        """Whether a thread is at it."""
+        """Return whether a thread is adding bytes."""
         return self._turn.locked()
 
     @contextlib.contextmanager
     def turn(self, position: int) -> typing.Iterator[bool]:
-        """Whether it is the caller's turn to add what begins at ``position``: it is the next, and nobody else is at
-        it.
-        """
+        """Yield whether the caller may add bytes at ``position``: they are next, and no other thread is adding."""
         mine = self._turn.acquire(blocking=False)
-        if mine and position != self.upto:  # then another thread may be the one
+        if mine and position != self.upto:  # let the thread with the next bytes have the lock
             self._turn.release()
             mine = False
         try:

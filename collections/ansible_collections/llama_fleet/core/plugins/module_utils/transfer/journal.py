@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""The unfinished file on the disk, and the journal that tells which of its segments are good."""
+"""Keep an unfinished file on disk with a journal of its good segments."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ if typing.TYPE_CHECKING:
     import pathlib
 
 MISSING = "."
-UNKNOWN = "?"  # good, but from where is not known
+UNKNOWN = "?"  # good, but of unknown origin
 _LETTERS = "0123456789abcdefghijklmnopqrstuvwxyz"  # one for each origin
-_LONGEST = 16 << 20  # bytes of a journal: a letter for every segment
+_LONGEST = 16 << 20  # bytes of a journal, one letter per segment
 _JOURNAL = Record(
     {
         "size": Number(),
@@ -34,8 +34,8 @@ _JOURNAL = Record(
         "done": Text("[.?0-9a-z]*", most=_LONGEST),
     }
 )
-_STEP = 256 << 20  # of reserving space
-_EMULATED = 2.0  # seconds: a file system that takes longer for a step writes every block
+_STEP = 256 << 20  # bytes to reserve at a time
+_EMULATED = 2.0  # seconds: a file system that takes longer per step emulates fallocate by writing every block
 _NO_FALLOCATE = {errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS, errno.ENODEV}
 _LOCKED = {errno.EACCES, errno.EAGAIN}
 
@@ -45,14 +45,14 @@ def _places(part: pathlib.Path) -> tuple[pathlib.Path, pathlib.Path]:
 
 
 def waiting_bytes(part: pathlib.Path) -> int:
-    """The bytes of an unfinished download at ``part`` that a next call keeps."""
+    """Return the bytes of an unfinished download at ``part`` that the next call keeps."""
     with contextlib.suppress(OSError):
         return part.stat().st_size
     place, journal = _places(part)
-    told = read_json(journal, _JOURNAL, _LONGEST)
-    if told is None or len(told["done"]) != -(-told["size"] // told["segment"]):
+    record = read_json(journal, _JOURNAL, _LONGEST)
+    if record is None or len(record["done"]) != -(-record["size"] // record["segment"]):
         return 0
-    size, segment, done = told["size"], told["segment"], told["done"]
+    size, segment, done = record["size"], record["segment"], record["done"]
     with contextlib.suppress(OSError):
         if place.stat().st_size == size:
             return sum(min(segment, size - index * segment) for index, letter in enumerate(done) if letter != MISSING)
@@ -60,7 +60,7 @@ def waiting_bytes(part: pathlib.Path) -> int:
 
 
 class PartFile:
-    """``<part>.part`` with its journal, for this process alone. Reads and writes may come from any thread."""
+    """``<part>.part`` with its journal, locked for this process. Any thread may read and write."""
 
     def __init__(self, part: pathlib.Path, size: int, segment: int, sha256: str, origins: typing.Sequence[str]) -> None:
         self._target = part
@@ -76,20 +76,21 @@ class PartFile:
         self._descriptor = -1
 
     def open(self) -> None:
-        """Take up what an earlier run left. Raises ProblemError where another run is at it."""
+        """Resume the work of an earlier run. Raises ProblemError if another run is fetching the file."""
         self._place.parent.mkdir(parents=True, exist_ok=True)
         with disk_problems(self._place):
             self._take_back()
             self._descriptor = self._open_locked()
-            told = read_json(self._journal, _JOURNAL, _LONGEST) or {}
-            if os.fstat(self._descriptor).st_size == self._size and self._is_ours(told):
-                self._letters = [self._letter(letter, told.get("origins")) for letter in told["done"]]
+            record = read_json(self._journal, _JOURNAL, _LONGEST) or {}
+            if os.fstat(self._descriptor).st_size == self._size and self._is_ours(record):
+                self._letters = [self._letter(letter, record.get("origins")) for letter in record["done"]]
             else:
                 self._journal.unlink(missing_ok=True)
 
     def _take_back(self) -> None:
-        """A whole file that was not handed on is an unfinished one, with all segments there, until its sha256 is
-        known again.
+        """Turn a finished file that was not handed on into an unfinished one with all segments.
+
+        Its SHA-256 must be computed again.
         """
         if self._target.is_file() and self._target.stat().st_size == self._size:
             self._letters = [UNKNOWN] * len(self._letters)
@@ -104,23 +105,26 @@ class PartFile:
             try:
                 fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError as error:
-                if error.errno in _LOCKED:  # else a file system without locks: the caller's lock has to do
+                if error.errno in _LOCKED:  # otherwise the file system has no locks, and the caller's lock must do
                     os.close(descriptor)
                     raise ProblemError(
-                        Problem(str(self._target), "another run that fetches it", "one at a time", "wait for the other")
+                        Problem(
+                            str(self._target), "another run that fetches it", "one run at a time", "wait for the other"
+                        )
                     ) from error
             with contextlib.suppress(OSError):
                 if os.stat(self._place).st_ino == os.fstat(descriptor).st_ino:
                     return descriptor
-            os.close(descriptor)  # the other run has just finished with it
+            os.close(descriptor)  # the other run has just finished the file
 
-    def _is_ours(self, told: typing.Mapping[str, typing.Any]) -> bool:
-        done = told.get("done")
-        same = (told.get("size"), told.get("segment"), told.get("sha256")) == (self._size, self._segment, self._sha256)
+    def _is_ours(self, record: typing.Mapping[str, typing.Any]) -> bool:
+        done = record.get("done")
+        ours = (self._size, self._segment, self._sha256)
+        same = (record.get("size"), record.get("segment"), record.get("sha256")) == ours
         return same and isinstance(done, str) and len(done) == len(self._letters)
 
     def _letter(self, letter: str, origins: typing.Any) -> str:
-        """What ``letter`` of an earlier run's journal is in this one's."""
+        """Translate a letter of an earlier run's journal to the origins of this run."""
         number = _LETTERS.find(letter)
         if (
             number < 0
@@ -136,11 +140,11 @@ class PartFile:
         return _LETTERS[origin] if 0 <= origin < len(_LETTERS) else UNKNOWN
 
     def letters(self) -> str:
-        """One for each segment: ``MISSING``, ``UNKNOWN`` or that of the origin it came from."""
+        """Return one letter per segment: ``MISSING``, ``UNKNOWN`` or that of its origin."""
         return "".join(self._letters)
 
     def reserve(self) -> None:
-        """Take the disk space of the whole file. Raises ProblemError where there is not as much."""
+        """Allocate the disk space of the whole file. Raises ProblemError if there is not enough."""
         with disk_problems(self._place):
             for begin in range(0, self._size, _STEP):
                 began = time.monotonic()
@@ -169,13 +173,13 @@ class PartFile:
             return os.preadv(self._descriptor, [view], position)
 
     def commit(self, index: int, letter: str) -> None:
-        """Enter a segment in the journal, once its bytes are safe from a power cut."""
+        """Enter a segment in the journal after its bytes are synced to disk."""
         with self._lock:
             self._unsynced[index] = letter
         with self._sync, disk_problems(self._place):
             with self._lock:
                 batch, self._unsynced = self._unsynced, {}
-            if not batch:  # another thread has entered it with its own
+            if not batch:  # another thread has committed it with its own
                 return
             os.fdatasync(self._descriptor)
             for number, entry in batch.items():
@@ -183,24 +187,24 @@ class PartFile:
             self._write_journal()
 
     def forget(self, indices: typing.Iterable[int]) -> None:
-        """Take segments out of the journal again, before others come in their place."""
+        """Remove segments from the journal before they are overwritten."""
         with self._sync, disk_problems(self._place):
             for index in indices:
                 self._letters[index] = MISSING
             self._write_journal()
 
     def _write_journal(self) -> None:
-        told = {
+        record = {
             "size": self._size,
             "segment": self._segment,
             "sha256": self._sha256,
             "origins": self._origins,
             "done": self.letters(),
         }
-        write_json(self._journal, told)
+        write_json(self._journal, record)
 
     def finish(self) -> None:
-        """The file is right: move it to where it was wanted, safe from a power cut."""
+        """Move the verified file to its target, safe from a power cut."""
         with self._sync, disk_problems(self._place):
             os.fsync(self._descriptor)
             os.replace(self._place, self._target)
@@ -208,7 +212,7 @@ class PartFile:
             sync_directory(self._place.parent)
 
     def close(self) -> None:
-        """Leave off; what holds no good segment is removed, so that it takes no space."""
+        """Stop working on the file; remove it if it holds no good segment, to free its space."""
         if self._descriptor >= 0:
             if set(self._letters) == {MISSING}:
                 self._journal.unlink(missing_ok=True)

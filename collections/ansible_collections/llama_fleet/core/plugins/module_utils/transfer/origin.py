@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""A file at one origin, asked for by ranges: redirects by hand, one location for all ranges, every answer judged."""
+"""Read ranges of a file at one origin: resolve redirects once, and check every answer."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ if typing.TYPE_CHECKING:
     from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.pool import Answer, Pool
     from ansible_collections.llama_fleet.core.plugins.module_utils.transfer.request import Origin
 
-HEAD = 4096  # first bytes that are looked at before any is written
+HEAD = 4096  # first bytes, checked before any is written
 _CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18}|\*)")
 _SHA256 = re.compile(r"[0-9a-fA-F]{64}")
 
 
 class RemoteFile:
-    """A file of ``size`` bytes at ``origin``. The location behind its redirects is kept until it has expired."""
+    """A file of ``size`` bytes at ``origin``. The location behind its redirects is kept until it expires."""
 
     def __init__(self, pool: Pool, origin: Origin, size: int, sha256: str) -> None:
         self._road = Road(origin.endpoint or origin.url, origin.headers)
@@ -53,12 +53,13 @@ class RemoteFile:
         self._resolving = threading.Lock()
 
     def ask(self, begin: int, end: int) -> Answer:
-        """The answer for the bytes from ``begin`` up to, not including, ``end``, or for all of the file where
-        ``whole`` is set.
+        """Request the bytes from ``begin`` up to, not including, ``end``.
+
+        If the server ignores ranges, the answer holds the whole file and has ``whole`` set. Raises OriginError.
         """
         location = self._known
         if location is None:
-            with self._resolving:  # once for all
+            with self._resolving:  # once for all threads
                 location = self._known
                 if location is None:
                     answer, self._known = self._follow(self._road.begin(self._begin), begin, end)
@@ -86,7 +87,7 @@ class RemoteFile:
         raise RefusedError(f"more than {HOPS} redirects")
 
     def _forget(self, location: Place) -> None:
-        """Begin at the redirect again: another server of theirs may be better, and a signature may have expired."""
+        """Start at the redirect again next time: it may lead to a better server, and a signature may have expired."""
         if self._known is location:
             self._known = None
 
@@ -94,7 +95,7 @@ class RemoteFile:
         return self._pool.ask(location, {"User-Agent": "llama-fleet", "Range": f"bytes={begin}-{end - 1}"})
 
     def _next(self, answer: Answer, location: Place) -> Place:
-        """Where a redirect leads, after a look at what it says of the file itself."""
+        """Return the target of a redirect, after checking its information about the file."""
         size, etag, target = (answer.header(name) for name in ("X-Linked-Size", "X-Linked-Etag", "Location"))
         answer.close()
         if whole_number(size) not in (None, self._size):
@@ -104,7 +105,7 @@ class RemoteFile:
         return self._road.follow(location, target)
 
     def _judge(self, answer: Answer, location: Place, begin: int, end: int) -> None:
-        """Raise where the answer does not hold the bytes that were asked for."""
+        """Raise OriginError if the answer does not hold the requested bytes."""
         if answer.status == 206:
             self._judge_range(answer, location, begin, end)
         elif answer.status == 200:
@@ -124,10 +125,10 @@ class RemoteFile:
 
     def _judge_range(self, answer: Answer, location: Place, begin: int, end: int) -> None:
         require_plain(answer)
-        told = _CONTENT_RANGE.fullmatch(answer.header("Content-Range").strip())
-        if told is None:
-            raise RefusedError("a partial answer that does not say which part")
-        first, last, total = told.groups()
+        content_range = _CONTENT_RANGE.fullmatch(answer.header("Content-Range").strip())
+        if content_range is None:
+            raise RefusedError("a partial answer without a valid Content-Range")
+        first, last, total = content_range.groups()
         if total not in ("*", str(self._size)):
             raise RefusedError(self._describe(answer, location, begin, f"a file of {total} bytes"))
         if int(first) != begin or not begin <= int(last) < end:
@@ -144,7 +145,7 @@ class RemoteFile:
             raise RefusedError(impostor(answer.start(HEAD)) or f"a file of {answer.length} bytes")
 
     def _describe(self, answer: Answer, location: Place, begin: int, otherwise: str) -> str:
-        """What a file of another size is; its beginning tells."""
+        """Describe a file of the wrong size by its first bytes, or as ``otherwise``."""
         if begin == 0 and answer.status == 206:
             return impostor(answer.start(HEAD)) or otherwise
         try:

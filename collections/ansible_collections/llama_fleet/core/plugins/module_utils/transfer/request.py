@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""What a transfer is asked for: files, where each can be had, and how to ask."""
+"""Describe a transfer: the files to fetch, their origins, and its time limits."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ Check = typing.Callable[[bytes], None]
 
 @dataclasses.dataclass(frozen=True)
 class Origin:
-    """One place where a file can be had. ``headers`` go to the origin of ``endpoint`` alone, never on to where it
-    redirects.
+    """One place to fetch a file from.
 
-    ``endpoint`` is what the operator named and what told of ``url``, if that is not ``url`` itself.
+    ``headers`` are sent only to the origin of ``endpoint``, never to where it redirects. ``endpoint`` is the address
+    that the operator named and that named ``url``, if that is not ``url`` itself.
     """
 
     url: str
@@ -32,10 +32,11 @@ class Origin:
 
 @dataclasses.dataclass(frozen=True)
 class Wanted:
-    """One file: ``sha256`` (lower-case hex) decides, so the origins, tried in this order, need not be trusted.
+    """One file to fetch.
 
-    ``part`` is where the verified file is afterwards, for the caller to rename. ``check`` is given the first
-    bytes (4 KiB, or all of a shorter first segment) and raises ProblemError where they cannot be right.
+    ``sha256`` (lower-case hex) decides, so the ``origins``, tried in order, need not be trusted. ``part`` is the path
+    of the verified file, for the caller to rename. ``check`` gets the first bytes (4 KiB, or all of a shorter first
+    segment) and raises ProblemError if they cannot be right.
     """
 
     name: str
@@ -48,11 +49,11 @@ class Wanted:
 
 @dataclasses.dataclass(frozen=True)
 class Manner:
-    """How to ask. Times are seconds; ``tries`` are those in a row with next to nothing in between, at the last origin
-    of a file.
+    """Time limits and retries of a transfer; times are in seconds.
 
-    Within ``stall`` the headers of an answer have to be whole, the next byte has to come, and a connection has to bring
-    ``least`` bytes a second.
+    ``tries`` counts failures in a row, with next to no bytes between, at the last origin of a file. Within ``stall``
+    the headers of an answer must be complete and the next byte must arrive, and each connection must bring ``least``
+    bytes per second.
     """
 
     segment: int = SEGMENT
@@ -64,7 +65,8 @@ class Manner:
 
     @property
     def step(self) -> int:
-        """Bytes that count as progress: a source that has brought as many may fail anew, and a range has to have as
-        many if it is not to count as a failure.
+        """Return the bytes that count as progress.
+
+        A source that has sent this many starts with no failures again; a shorter range counts as a failure.
         """
         return max(1, self.segment >> 6)

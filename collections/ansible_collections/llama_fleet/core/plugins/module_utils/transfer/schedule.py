@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""Which segment is asked for next and of whom, and over how many connections at once."""
+"""Decide which segment to fetch next, from which origin, and over how many connections."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if typing.TYPE_CHECKING:
 class Job:
     """A segment that is being fetched.
 
-    ``probe`` is whether it is the only one at its source, ``at`` when bytes last came.
+    ``probe`` says that it is the only request to its source; ``at`` is the time of the last byte (monotonic seconds).
     """
 
     file: SegmentedFile
@@ -29,7 +29,7 @@ class Job:
 
 
 class Schedule:
-    """The jobs of one call. The caller sees to it that only one thread at a time is in here."""
+    """The jobs of one call. The caller must ensure that only one thread at a time uses it."""
 
     def __init__(self, files: typing.Sequence[SegmentedFile], manner: Manner) -> None:
         self._files = files
@@ -40,9 +40,9 @@ class Schedule:
         return all(file.finished for file in self._files)
 
     def next(self, now: float) -> tuple[Job | None, float]:
-        """What to fetch now; where that is nothing, when to look again at the latest."""
+        """Return the job to start now, or None and the latest time to look again (monotonic seconds)."""
         soonest = now + 3600
-        # Shards side by side: each is hashed by the thread that fetches it, so that none is read back.
+        # Fetch shards in parallel: each is hashed by the thread that fetches it, so none must be read back.
         for file in sorted(self._files, key=lambda file: file.demand.active):
             source = None if file.finished or not file.todo else file.source
             if source is None or source.pace.active >= source.pace.allowed or (source.probing and not source.proven):
@@ -59,7 +59,7 @@ class Schedule:
         return None, soonest
 
     def over(self, job: Job, error: OriginError | None, now: float) -> None:
-        """``job`` has ended: draw the conclusions for the next one."""
+        """Record the end of ``job`` and its effect on its source."""
         file, source = job.file, job.source
         source.pace.active -= 1
         file.demand.ended(job)
@@ -71,7 +71,7 @@ class Schedule:
             source.failed(error, job.round, now, self._manner, file.is_last(source))
 
     def pause(self, now: float) -> tuple[float, str]:
-        """Until when nothing will come because a server asks for that, and its host; 0 where something may come."""
+        """Return until when a server's wait stops all transfers, and its host; 0 if bytes may still come."""
         sources = [
             source for file in self._files if not file.finished and file.todo for source in [file.source] if source
         ]

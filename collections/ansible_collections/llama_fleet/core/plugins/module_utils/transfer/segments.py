@@ -1,8 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""Large files over HTTP in parallel segments: resumed, verified, and from the first of several origins that
-delivers.
-"""
+"""Fetch large files over HTTP in parallel segments: resumable, verified, and with fallback origins."""
 
 from __future__ import annotations
 
@@ -17,7 +15,7 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.transfer.request 
     Waits,
     Wanted,
 )
-from ansible_collections.llama_fleet.core.plugins.module_utils.transfer.workers import Crew
+from ansible_collections.llama_fleet.core.plugins.module_utils.transfer.workers import Workers
 
 if typing.TYPE_CHECKING:
     import pathlib
@@ -25,7 +23,7 @@ if typing.TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True)
 class Received:
-    """What a call brought: bytes over the network, and bytes that were already there and were kept."""
+    """Bytes received over the network, and bytes kept from earlier runs."""
 
     network_bytes: int
     waiting: int
@@ -42,19 +40,18 @@ def fetch_all(
     manner: Manner = _USUAL,
     waits: Waits = lambda _seconds, _host: None,
 ) -> Received:
-    """Fetch all of ``files``; returns once each lies verified and safe from a power cut at its ``part``.
+    """Fetch ``files``; return once each is verified and synced to disk at its ``part``.
 
-    Unfinished bytes are in ``<part>.part``, and ``<part>.journal`` tells which of them are good, so that a kill
-    costs at most the segments in flight. ``seen`` is told the bytes present over all files, never fewer than
-    before, from the calling thread, and ``waits`` how many seconds nothing will come because a host asks for that, and
-    0 once that is over. ``variable`` is the subject of problems with an origin.
-    The caller holds the lock of the store. A second run on the same ``part`` all the same is refused, so it spoils
-    nothing.
+    Unfinished bytes are in ``<part>.part``; ``<part>.journal`` lists the good segments, so a kill loses at most the
+    segments in flight. ``seen`` gets the bytes present over all files, never decreasing, on the calling thread.
+    ``waits`` gets the seconds that a host asks to wait while nothing arrives, and 0 once that is over. ``variable`` is
+    the subject of origin problems. The caller holds the lock of the store; a second run on the same ``part`` is still
+    refused. Raises ProblemError.
     """
-    network, waiting = Crew(files, variable, seen, waits, connections, manner).run()
+    network, waiting = Workers(files, variable, seen, waits, connections, manner).run()
     return Received(network, waiting)
 
 
 def waiting_bytes(part: pathlib.Path) -> int:
-    """The bytes of an unfinished download at ``part`` that a next call keeps."""
+    """Return the bytes of an unfinished download at ``part`` that the next call keeps."""
     return segment_journal.waiting_bytes(part)

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""The threads that fetch files in segments and hash them on the way."""
+"""Run the threads that fetch files in segments and hash them as they arrive."""
 
 from __future__ import annotations
 
@@ -12,13 +12,12 @@ import typing
 from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.clock import Limits
 from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.pool import Answer, Pool
 from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.rules import BrokenError, OriginError, RefusedError
-from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.status import BusyError, impostor
+from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.status import BusyError
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, ProblemError
 from ansible_collections.llama_fleet.core.plugins.module_utils.transfer.file import (
     Pace,
     Segment,
     SegmentedFile,
-    WrongBytesError,
 )
 from ansible_collections.llama_fleet.core.plugins.module_utils.transfer.origin import HEAD
 from ansible_collections.llama_fleet.core.plugins.module_utils.transfer.schedule import Job, Schedule
@@ -26,18 +25,18 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.transfer.schedule
 if typing.TYPE_CHECKING:
     from ansible_collections.llama_fleet.core.plugins.module_utils.transfer.request import Manner, Seen, Waits, Wanted
 
-_BUFFER = 1 << 20  # for each connection
-_HASHED = 1 << 20  # at a time
-_LOOK = 0.1  # seconds between two looks at the progress
-_PATIENCE = 5.0  # seconds for threads to end, after that they are left alone
+_BUFFER = 1 << 20  # bytes per connection
+_HASHED = 1 << 20  # bytes hashed at a time
+_LOOK = 0.1  # seconds between progress reports
+_PATIENCE = 5.0  # seconds to wait for threads to end before abandoning them
 
 
 class _StoppedError(Exception):
     """Another thread has failed, or the caller was interrupted."""
 
 
-class Crew:
-    """The threads of one call: some fetch segments, one hashes behind them, and the caller's own tells the progress."""
+class Workers:
+    """The threads of one call: some fetch segments, one hashes the rest, and the calling thread reports progress."""
 
     def __init__(
         self, files: typing.Sequence[Wanted], variable: str, seen: Seen, waits: Waits, connections: int, manner: Manner
@@ -57,10 +56,10 @@ class Crew:
         self._changed = threading.Condition()
         self._stopping = False
         self._error: BaseException | None = None
-        self._network = [0] * connections  # bytes, for each thread its own
+        self._network = [0] * connections  # bytes received by each thread
 
     def run(self) -> tuple[int, int]:
-        """Fetch all; returns the bytes that came over the network, and those that were there before."""
+        """Fetch all files; return the bytes received over the network and the bytes kept from earlier runs."""
         threads: list[threading.Thread] = []
         try:
             waiting = sum(file.open() for file in self._files)
@@ -84,7 +83,7 @@ class Crew:
         return threading.Thread(target=self._guarded, args=(work, *given), name=f"segments-{name}", daemon=True)
 
     def _watch(self, most: int) -> None:
-        """Tell the progress beyond ``most``, and what keeps it, until all is done or something has failed."""
+        """Report progress beyond ``most`` bytes, and waits, until all is done or something has failed."""
         paused = 0.0
         while True:
             with self._changed:
@@ -112,14 +111,13 @@ class Crew:
         for thread in threads:
             if thread.ident is not None:
                 thread.join(max(0.0, until - time.monotonic()))
-        if not any(
-            thread.is_alive() for thread in threads
-        ):  # else one could still write to what another file has by then
+        # A thread that is still alive could write to a descriptor that is reused for another file.
+        if not any(thread.is_alive() for thread in threads):
             for file in self._files:
                 file.disk.close()
 
     def _guarded(self, work: typing.Callable[..., None], *given: int) -> None:
-        """A thread's work; its error ends the others' too."""
+        """Run a thread's work; an error stops the other threads too."""
         try:
             work(*given)
         except _StoppedError:
@@ -131,7 +129,7 @@ class Crew:
                 self._changed.notify_all()
             self._pool.close()
 
-    # What the fetching threads do.
+    # The fetching threads.
 
     def _fetch(self, number: int) -> None:
         view = memoryview(bytearray(_BUFFER))
@@ -148,7 +146,7 @@ class Crew:
                 self._over(job, error)
 
     def _next(self) -> Job | None:
-        """Wait for a segment to fetch; None when there will be none any more."""
+        """Wait for a segment to fetch; return None when there will be no more."""
         with self._changed:
             while not self._stopping and not self._schedule.finished:
                 now = time.monotonic()
@@ -174,7 +172,7 @@ class Crew:
         try:
             if answer.whole:
                 if job.source.proven:
-                    raise BrokenError("all of the file instead of a part, which it had sent before")
+                    raise BrokenError("all of the file instead of a part, unlike before")
                 self._receive_whole(job, answer, view, number)
             else:
                 self._receive(job, segment, answer, view, number)
@@ -182,9 +180,9 @@ class Crew:
             answer.close()
 
     def _receive_whole(self, job: Job, answer: Answer, view: memoryview, number: int) -> None:
-        """The origin sends no ranges: take what is missing out of one stream.
+        """Take the missing segments from one stream, because the origin does not support ranges.
 
-        Nobody else asks it, as it is not proven.
+        No other thread asks it, because it is not proven.
         """
         for segment in job.file.segments:
             left = segment.end - segment.begin if segment.done else segment.got
@@ -198,15 +196,15 @@ class Crew:
             raise _StoppedError
         count = answer.readinto(view)
         if count == 0:
-            raise BrokenError(f"an answer that broke off at byte {position} of {size}")
+            raise BrokenError(f"an answer truncated at byte {position} of {size}")
         self._network[number] += count
         return count
 
     def _receive(self, job: Job, segment: Segment, answer: Answer, view: memoryview, number: int) -> None:
-        """Bring ``segment`` to its end. What has come is kept where the rest does not come."""
+        """Fetch the rest of ``segment``; keep the bytes that arrive before an error."""
         file = job.file
         asked = segment.begin + segment.got
-        end = min(segment.end, answer.end)  # some servers send less at a time than they are asked for
+        end = min(segment.end, answer.end)  # some servers send less per request than asked for
         few = (
             BrokenError(f"{end - asked} bytes where {segment.end - asked} were asked for")
             if end < segment.end and end - asked < self._manner.step
@@ -236,7 +234,7 @@ class Crew:
             self._changed.notify_all()
 
     def _received(self, job: Job, waited: float, worked: float, proven: bool) -> None:
-        """A block has come: others may have become free to ask, too."""
+        """Note the arrival of a block, which may allow other threads to start."""
         with self._changed:
             more = job.file.demand.received(job, waited, worked, time.monotonic())
             if more or (proven and not job.source.proven):
@@ -245,9 +243,9 @@ class Crew:
 
     def _keep(self, job: Job, segment: Segment, block: memoryview, position: int) -> None:
         if position == 0:
-            if len(block) < min(HEAD, segment.end):  # too little to look at, so too little to keep
+            if len(block) < min(HEAD, segment.end):  # too little to check, so too little to keep
                 return
-            _look(job, bytes(block[:HEAD]))
+            job.file.check_first(bytes(block[:HEAD]))
         if not block:
             return
         with job.file.hash.turn(position) as mine:
@@ -258,7 +256,7 @@ class Crew:
             if mine:
                 job.file.hash.add(block)
 
-    # What the hashing thread does.
+    # The hashing thread.
 
     def _hash(self) -> None:
         view = memoryview(bytearray(_HASHED))
@@ -271,61 +269,28 @@ class Crew:
                     (
                         file
                         for file in self._files
-                        if not (file.finished or file.hash.busy) and (self._hashable(file) or self._ended(file))
+                        if not (file.finished or file.hash.busy) and (file.unhashed or file.hashed)
                     ),
                     None,
                 )
                 if file is None:
                     self._changed.wait(_LOOK / 2)
                     continue
-            if self._ended(file):
+            if file.hashed:
                 self._decide(file)
             else:
-                self._read_back(file, view)
-
-    def _read_back(self, file: SegmentedFile, view: memoryview) -> None:
-        position = file.hash.upto
-        with file.hash.turn(position) as mine:
-            if not mine:
-                return
-            count = file.disk.readinto(view[: self._hashable(file)], position)
-            if count == 0:
-                raise ProblemError(
-                    Problem(
-                        str(file.wanted.part),
-                        "an unfinished file that something else has cut short",
-                        "one that only this run changes",
-                    )
-                )
-            file.hash.add(view[:count])
-
-    def _hashable(self, file: SegmentedFile) -> int:
-        return file.hashable(self._manner.segment) - file.hash.upto
-
-    def _ended(self, file: SegmentedFile) -> bool:
-        return file.hash.upto == file.wanted.size and file.complete
+                file.read_back(view)
 
     def _decide(self, file: SegmentedFile) -> None:
-        """All of ``file`` is there and hashed: it is right, or an origin was wrong."""
-        found = file.hash.hexdigest()
-        if found == file.wanted.sha256:
+        """Finish ``file``, which is complete and hashed, or distrust an origin if the SHA-256 is wrong."""
+        digest = file.hash.hexdigest()
+        if digest == file.wanted.sha256:
             file.disk.finish()
         with self._changed:
-            if found == file.wanted.sha256:
+            if digest == file.wanted.sha256:
                 file.finished = True
             else:
-                file.distrust(found)
+                file.distrust(digest)
                 if file.source is None:
                     raise file.problem(self._variable)
             self._changed.notify_all()
-
-
-def _look(job: Job, first: bytes) -> None:
-    """Raise where the first bytes cannot be those of the file."""
-    what = impostor(first)
-    if what:
-        raise WrongBytesError(what)
-    try:
-        job.file.wanted.check(first)
-    except ProblemError as error:
-        raise WrongBytesError("; ".join(problem.found for problem in error.problems), error) from error

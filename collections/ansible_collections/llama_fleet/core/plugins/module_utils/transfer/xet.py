@@ -1,8 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""One file of the Hub over Xet: resumed, verified, and given up where it stalls, so that HTTP can go on with what
-is there.
-"""
+"""Fetch one file of the Hub over Xet: resumable, verified, and abandoned on a stall so that HTTP can continue."""
 
 from __future__ import annotations
 
@@ -45,10 +43,10 @@ if typing.TYPE_CHECKING:
 
 __all__ = ["XetError", "fetch_xet", "waiting_bytes"]
 
-_TIMEOUT = 30.0  # of the question where the bytes are
+_TIMEOUT = 30.0  # seconds to ask for the file's location
 _BLOCK = 1 << 20
 _HEAD = 4096
-_LARGEST = 1 << 20  # bytes of an answer with tokens
+_LARGEST = 1 << 20  # bytes of an answer that contains tokens
 
 
 def fetch_xet(
@@ -64,13 +62,12 @@ def fetch_xet(
     stall_seconds: float = 60.0,
     segment: int = SEGMENT,
 ) -> int:
-    """Fetch the file at ``url`` (hub.url(repo, commit, name)) into ``part``, whole and verified; returns the bytes
-    received.
+    """Fetch the file at ``url`` (hub.url(repo, commit, name)) into ``part``; return the bytes received.
 
-    ``client`` is the module huggingface_hub, which must still be importable, as hf_xet lies beside it. Unfinished bytes
-    wait where ``segments.fetch_all`` keeps its own, and either goes on with the other's. ``seen`` is told the bytes
-    that are there; ``check`` is given the first 4 KiB and raises where they cannot be right. The caller holds the
-    store's lock.
+    ``client`` is the module huggingface_hub, which must stay importable, because hf_xet is installed beside it.
+    Unfinished bytes are kept as ``segments.fetch_all`` keeps its own, and each resumes the other's. ``seen`` gets the
+    bytes present; ``check`` gets the first 4 KiB and raises if they cannot be right. The caller holds the store's lock.
+    Raises XetError or ProblemError.
     """
     native = native_module()
     asset = _asset(client, url, endpoint, token, stall_seconds)
@@ -81,13 +78,13 @@ def fetch_xet(
         file = _File(disk, size, segment, check, seen)
         line = Line(native, asset, token, stall_seconds)
         with line.opened():
-            found = file.complete(line)
-            if found != sha256 and file.kept:  # the wrong bytes may be an earlier run's
+            digest = file.complete(line)
+            if digest != sha256 and file.kept:  # the wrong bytes may come from an earlier run
                 disk.forget(range(-(-size // segment)))
-                found = file.complete(line)
-        if found != sha256:
+                digest = file.complete(line)
+        if digest != sha256:
             disk.forget(range(-(-size // segment)))
-            raise XetError(f"Xet brought {size} bytes with sha256 {found} instead of {sha256}")
+            raise XetError(f"Xet brought {size} bytes with sha256 {digest} instead of {sha256}")
         disk.finish()
     finally:
         disk.close()
@@ -95,7 +92,7 @@ def fetch_xet(
 
 
 def waiting_bytes(part: pathlib.Path) -> int:
-    """The bytes of an unfinished download at ``part`` that a next call keeps: those that HTTP keeps, too."""
+    """Return the bytes of an unfinished download at ``part`` that the next call keeps, over Xet or HTTP."""
     return segment_journal.waiting_bytes(part)
 
 
@@ -104,13 +101,13 @@ def _asset(client: typing.Any, url: str, endpoint: str, token: str, stall_second
         metadata = client.get_hf_file_metadata(url, token=token or False, timeout=_TIMEOUT, endpoint=endpoint)
     except Exception as error:  # noqa: BLE001 - the client raises what its HTTP library raises
         raise XetError(f"{endpoint} did not tell where the file is in Xet ({short(error, token)})") from None
-    told = getattr(metadata, "xet_file_data", None)
-    if told is None:
+    xet_file = getattr(metadata, "xet_file_data", None)
+    if xet_file is None:
         raise XetError(f"{endpoint} does not keep the file in Xet")
     try:
         key, route = (
-            check(told.file_hash, Text(SHA256), "the file's hash"),
-            check(told.refresh_route, Address(url), "the address of its tokens"),
+            check(xet_file.file_hash, Text(SHA256), "the file's hash"),
+            check(xet_file.refresh_route, Address(url), "the address of its tokens"),
         )
         return _with_store(key, route, Road(url, {"Authorization": f"Bearer {token}"} if token else {}), stall_seconds)
     except (OriginError, ShapeError) as error:
@@ -120,8 +117,9 @@ def _asset(client: typing.Any, url: str, endpoint: str, token: str, stall_second
 
 
 def _with_store(key: str, route: str, road: Road, stall_seconds: float) -> Asset:
-    """Ask for the first token here: what hf_xet asks itself is under no rules of ours, and the answer names the
-    server that it asks.
+    """Request the first token and return the file's asset.
+
+    Done here because hf_xet's own requests follow none of our rules, and the answer names the server that it will use.
     """
     place = road.begin(route)
     patience = dataclasses.replace(http_ask.USUAL, seconds=min(stall_seconds, http_ask.USUAL.seconds), tries=2)
@@ -132,11 +130,11 @@ def _with_store(key: str, route: str, road: Road, stall_seconds: float) -> Asset
                 raise refusal(reached.answer, reached.place)
             return reached.answer.body(_LARGEST)
 
-    told = parse(tried(ask, patience), _tokens(route), "the answer with its tokens")
-    store = road.begin(told["casUrl"])
+    answer = parse(tried(ask, patience), _tokens(route), "the answer with its tokens")
+    store = road.begin(answer["casUrl"])
     if store.public:
         require_public_name(origin_of(store.url)[1])
-    return Asset(key, place.url, place.secrets, store.url, told["accessToken"], told["exp"])
+    return Asset(key, place.url, place.secrets, store.url, answer["accessToken"], answer["exp"])
 
 
 def _tokens(route: str) -> Record:
@@ -144,7 +142,7 @@ def _tokens(route: str) -> Record:
 
 
 class _File:
-    """The file on the disk, which grows and is hashed in its order."""
+    """The file on disk, which is written and hashed in order."""
 
     def __init__(
         self,
@@ -164,7 +162,7 @@ class _File:
         self.kept = False
 
     def complete(self, line: Line) -> str:
-        """Fetch what is missing; returns the sha256 of the whole."""
+        """Fetch the missing bytes; return the SHA-256 of the whole file."""
         digest = hashlib.sha256()
         letters = self._disk.letters()
         self.kept = set(letters) != {MISSING}
@@ -198,7 +196,7 @@ class _File:
         view = memoryview(bytearray(min(_BLOCK, end - begin)))
         while begin < end:
             count = self._disk.readinto(view[: end - begin], begin)
-            if not count:  # cut short meanwhile: the sum will tell
+            if not count:  # truncated meanwhile: the checksum will not match
                 return
             digest.update(view[:count])
             begin += count

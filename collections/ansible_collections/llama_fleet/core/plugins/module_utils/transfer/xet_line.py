@@ -1,8 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""A session of the native package hf_xet: ranges of one file in their order, several under way, given up when
-nothing comes.
-"""
+"""Read ranges of one file in order through the native package hf_xet, several at once, with a stall limit."""
 
 from __future__ import annotations
 
@@ -23,10 +21,10 @@ import time
 import typing
 
 _AT_ONCE = 4  # ranges in flight
-_LEAST, _MOST = 1 << 20, 16 << 20  # bytes of a range: with what hf_xet keeps, all takes at most some 250 MB of memory
-_QUICK, _SLOW = 1.0, 8.0  # seconds for a range, so that each line finds the length that suits it
+_LEAST, _MOST = 1 << 20, 16 << 20  # bytes per range; with hf_xet's buffers, at most about 250 MB of memory
+_QUICK, _SLOW = 1.0, 8.0  # seconds per range, to adapt its length to the connection
 _BUFFER = 16_000_000
-# Its own choice is gigabytes of buffers and reports of every transfer to the Hub.
+# By default hf_xet uses gigabytes of buffers and reports every transfer to the Hub.
 _SETTINGS: dict[str, object] = {
     "telemetry.enabled": False,
     "reconstruction.download_buffer_size": 2 * _BUFFER,
@@ -39,17 +37,17 @@ _SETTINGS: dict[str, object] = {
 
 
 class XetError(Exception):
-    """Xet cannot bring the file: hf_xet is missing, the Hub has it elsewhere, it failed or stalled.
+    """Xet cannot fetch the file: hf_xet is missing, the file is not in Xet, or the transfer failed or stalled.
 
-    A clause without a full stop.
+    The message is a clause without a full stop.
     """
 
 
 @dataclasses.dataclass(frozen=True)
 class Asset:
-    """A file as Xet knows it, where its tokens come from, the headers to ask for them with, and the store.
+    """A file in Xet: its key, the address and headers for its tokens, and its store.
 
-    ``token`` is the first one for the store, good until ``expiry``, in seconds since 1970.
+    ``token`` is the first token for the store, valid until ``expiry``, in seconds since 1970.
     """
 
     key: str
@@ -62,25 +60,25 @@ class Asset:
 
 @functools.lru_cache(maxsize=1)
 def native_module() -> typing.Any:
-    """The module hf_xet, kept from writing logs and caches into the user's home."""
-    if "HF_XET_CACHE" not in os.environ:  # which it reads when it is imported
+    """Return the module hf_xet, configured not to write logs and caches into the user's home."""
+    if "HF_XET_CACHE" not in os.environ:  # hf_xet reads it on import
         os.environ["HF_XET_CACHE"] = tempfile.mkdtemp(prefix="llama-fleet-xet-")
         atexit.register(shutil.rmtree, os.environ["HF_XET_CACHE"], ignore_errors=True)
     try:
         native = importlib.import_module("hf_xet")
     except ImportError as error:
-        fix = f"'{sys.executable} -m pip install hf_xet' gets it where there is a wheel for the platform"
+        fix = f"'{sys.executable} -m pip install hf_xet' installs it if there is a wheel for the platform"
         raise XetError(f"Xet needs the package hf_xet, which cannot be imported ({error}; {fix})") from error
     if not hasattr(native, "XetSession"):
         raise XetError(
             f"Xet needs hf_xet 1.8, and the host has an older one ('{sys.executable} -m pip install --upgrade hf_xet' "
-            f"gets it)"
+            f"updates it)"
         )
     return native
 
 
 def short(error: BaseException, token: str) -> str:
-    """The first line of ``error`` without what may be secret in it: the token and the queries of signed URLs."""
+    """Return the first line of ``error`` without its secrets: the token and the queries of signed URLs."""
     line = (str(error).splitlines() or [""])[0]
     line = re.sub(r"\?\S+", "", line.replace(token, "…") if token else line)
     return f"{type(error).__name__}: {line[:200]}".rstrip(": ")
@@ -89,7 +87,7 @@ def short(error: BaseException, token: str) -> str:
 class Line:
     """A native session.
 
-    Its calls may block for ever, so each has a thread, and whoever waits for one waits for so long.
+    Its calls may block forever, so each runs in its own thread and is waited for only for a limited time.
     """
 
     def __init__(self, native: typing.Any, asset: Asset, token: str, stall_seconds: float) -> None:
@@ -104,7 +102,7 @@ class Line:
 
     @contextlib.contextmanager
     def opened(self) -> typing.Iterator[None]:
-        """Have it open; whatever ends the block in between wakes the threads that wait for bytes."""
+        """Open the session; any exception inside the context wakes the threads that wait for bytes."""
         try:
             self._start(0, self._open)
             self._group = self._result()[1]
@@ -115,9 +113,9 @@ class Line:
 
     def _open(self) -> typing.Any:
         config = self._native.XetConfig()
-        # A connection that hangs is then replaced while there is still time.
+        # A hanging connection is then replaced before the stall limit.
         for name, value in {**_SETTINGS, "client.read_timeout": f"{max(1, int(self._stall / 3))}s"}.items():
-            with contextlib.suppress(ValueError):  # another version
+            with contextlib.suppress(ValueError):  # another version of hf_xet lacks the setting
                 config = config.with_config(name, value)
         self._session = self._native.XetSession(config)
         return self._session.new_download_stream_group(
@@ -129,16 +127,14 @@ class Line:
         )
 
     def _abort(self) -> None:
-        """Wake the threads that wait for bytes; nothing less than this does."""
+        """Wake the threads that wait for bytes; nothing milder works."""
         if self._session is not None:
             thread = threading.Thread(target=self._session.sigint_abort, daemon=True)
             thread.start()
             thread.join(5)
 
     def in_order(self, missing: typing.Iterable[tuple[int, int]]) -> typing.Iterator[tuple[int, bytes]]:
-        """The bytes of the ranges ``missing``, each piece with its position; the ranges after it are under way
-        meanwhile.
-        """
+        """Yield the bytes of the ranges ``missing``, each with its position, while later ranges are being fetched."""
         todo = collections.deque(missing)
         waiting: collections.deque[int] = collections.deque()
         arrived: dict[int, list[bytes]] = {}
@@ -176,13 +172,13 @@ class Line:
         def work() -> None:
             try:
                 self._results.put((number, act()))
-            except BaseException as error:  # noqa: BLE001 - a panic in native code is no Exception
+            except BaseException as error:  # noqa: BLE001 - a panic in native code is not an Exception
                 self._results.put((number, error))
 
         threading.Thread(target=work, name="xet", daemon=True).start()
 
     def _result(self) -> tuple[int, typing.Any]:
-        """What the next thread to end has brought; raises XetError where none does in time, or where it failed."""
+        """Return the result of the next thread to end. Raises XetError if it failed or none ends in time."""
         try:
             number, result = self._results.get(timeout=self._stall)
         except queue.Empty:
