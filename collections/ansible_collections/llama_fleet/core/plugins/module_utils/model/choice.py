@@ -21,6 +21,7 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.host.scratch impo
 from ansible_collections.llama_fleet.core.plugins.module_utils.model.plan import Choose, Chosen, Read, quant_variable
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, ProblemError
 from ansible_collections.llama_fleet.core.plugins.module_utils.release import memory_plan
+from ansible_collections.llama_fleet.core.plugins.module_utils.release.fitting import choose_fitting
 
 if typing.TYPE_CHECKING:
     from ansible_collections.llama_fleet.core.plugins.module_utils.model.request import Memory, Request
@@ -100,9 +101,7 @@ def _fitting(
             ]
             return memory_plan.plan_memory(run, release, shards, memory.ctx_size, memory.parallel, work)
 
-        fitting = memory_plan.choose_fitting(
-            candidates(listing), available.mib - (beside >> 20), plan_of, where, margin
-        )
+        fitting = choose_fitting(candidates(listing), available.mib - (beside >> 20), plan_of, where, margin)
     considered = [
         {"quant": each.label, "size": each.size, "mib": each.mib or 0, "fits": each.fits} for each in fitting.considered
     ]

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""The archive of a packed release: a tar that always has the same bytes, written and read as a stream."""
+"""Write and read the archive of a packed release as a stream: a reproducible tar, compressed with zstd."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.release.store imp
 from ansible_collections.llama_fleet.core.plugins.module_utils.untrusted import ShapeError
 
 _LEVEL = 9
-_TIME = 315532800  # 1980, the earliest that every tool takes for a time
+_TIME = 315532800  # 1980, the earliest time that every tool accepts
 _LONGEST_MANIFEST = release_store.LONGEST_MANIFEST
 _OVERHEAD = 8 << 10
-_WINDOW = 32 << 20  # bytes of memory: level 9 needs 4 MiB
-More = typing.Callable[[int], None]  # is told how many bytes are done in addition
+_WINDOW = 32 << 20  # bytes of memory; level 9 needs 4 MiB
+More = typing.Callable[[int], None]  # gets the number of bytes done since its last call
 
 
 @dataclasses.dataclass(frozen=True)
 class Contents:
-    """What a manifest says is in its release: sha256 and size of every file, and where every link points."""
+    """The contents of a release by its manifest: SHA-256 and size of every file, and the target of every link."""
 
     files: dict[str, tuple[str, int]]
     links: dict[str, str]
@@ -45,7 +45,7 @@ Begin = typing.Callable[[Contents], None]
 
 
 class HashingFile:
-    """A file that is written once, from begin to end, and knows its sha256 and size."""
+    """A file that is written once, from start to end, and computes its SHA-256 and size."""
 
     def __init__(self, file: typing.IO[bytes], path: pathlib.Path) -> None:
         self._file = file
@@ -66,14 +66,17 @@ class HashingFile:
 
 
 def contents(manifest: Manifest) -> Contents:
-    """Raises ValueError with a noun phrase where the manifest is none, or names what is not inside of the release."""
+    """Return the contents that a manifest lists.
+
+    Raises ValueError with a noun phrase if the manifest is incomplete or names a path outside the release.
+    """
     files, sizes, links = (manifest.get(key) for key in ("files", "sizes", "links"))
     if files is None or sizes is None or links is None or files.keys() != sizes.keys():
         raise ValueError("a manifest that does not list its files")
     names = {*files, *links}
     folders = {str(parent) for name in names for parent in pathlib.PurePosixPath(name).parents}
     for name in names:
-        # Without '..' in its target no chain of links leads out of the release.
+        # parse_manifest allows no '..' in a target, so no chain of links leads out of the release.
         if name == MANIFEST or name in folders or (name in files and name in links):
             raise ValueError(f"a manifest that names {name[:200]!r}")
     return Contents({name: (files[name], sizes[name]) for name in files}, dict(links))
@@ -82,12 +85,12 @@ def contents(manifest: Manifest) -> Contents:
 def write(
     release: pathlib.Path, manifest: Manifest, file: HashingFile, zstandard: typing.Any, threads: int, more: More
 ) -> None:
-    """Write the release to ``file``: its manifest first, then all that is in it, by name.
+    """Write the release to ``file``: its manifest first, then its contents, sorted by name.
 
-    Raises ValueError with a noun phrase where a file is not what the manifest says.
+    Raises ValueError with a noun phrase if a file does not match the manifest.
     """
     inside = contents(manifest)
-    # With threads the bytes are others than without, but the same for any number of them.
+    # Multithreaded output differs from single-threaded output, but is the same for any number of threads.
     compressor = zstandard.ZstdCompressor(level=_LEVEL, threads=max(1, threads), write_checksum=True)
     packed = compressor.stream_writer(file, closefd=False)
     with (
@@ -117,7 +120,7 @@ def _add(tar: tarfile.TarFile, path: pathlib.Path, name: str, wanted: tuple[str,
 
 
 def _member(name: str, size: int = 0, executable: bool = False, link: str = "") -> tarfile.TarInfo:
-    """A member without an owner and a time of its own."""
+    """Return a tar member without owner and with a fixed time."""
     member = tarfile.TarInfo(name)
     member.size, member.mtime = size, _TIME
     member.mode = 0o755 if executable else 0o644
@@ -127,7 +130,7 @@ def _member(name: str, size: int = 0, executable: bool = False, link: str = "") 
 
 
 class _HashingReader:
-    """Hands on what it reads from ``file``, counts it and hashes it."""
+    """A reader that passes on, counts and hashes the bytes of ``file``."""
 
     def __init__(self, file: typing.IO[bytes], more: More) -> None:
         self._file = file
@@ -148,10 +151,10 @@ class _HashingReader:
 def extract(
     archive: typing.IO[bytes], target: pathlib.Path, zstandard: typing.Any, begin: Begin, more: More
 ) -> Manifest:
-    """Put what the archive's manifest lists, and nothing else, into the folder ``target``; returns the manifest.
+    """Extract the files that the archive's manifest lists, and no others, into ``target``; return the manifest.
 
-    ``begin`` is told what is to come before any of it is written. Raises ValueError with a noun
-    phrase where the archive is anything but what ``write`` writes.
+    ``begin`` gets the contents before any of them is written. Raises ValueError with a noun phrase if the archive is
+    not as ``write`` writes it.
     """
     try:
         packed = zstandard.ZstdDecompressor(max_window_size=_WINDOW).stream_reader(
@@ -164,7 +167,7 @@ def extract(
             begin(inside)
             _extract_all(tar, target, inside, more)
     except zstandard.ZstdError as error:
-        raise ValueError(f"no whole archive ({error})") from error
+        raise ValueError(f"not a complete archive ({error})") from error
     return manifest
 
 
@@ -180,7 +183,7 @@ def _manifest(tar: archives.Tar) -> Manifest:
 
 def _extract_all(tar: archives.Tar, target: pathlib.Path, inside: Contents, more: More) -> None:
     missing = {*inside.files, *inside.links}
-    # Of each member a header, what fills up its last block, and long names.
+    # Overhead per member: a header, the padding of its last block, and long names.
     tar.limit(
         archives.Limits(
             members=len(missing) + 2, unpacked=inside.size + (len(missing) + 2) * _OVERHEAD + 2 * _LONGEST_MANIFEST
@@ -192,11 +195,11 @@ def _extract_all(tar: archives.Tar, target: pathlib.Path, inside: Contents, more
         missing.remove(member.name)
         _extract(tar, member, target, inside, more)
     if missing:
-        raise ValueError(f"an archive that breaks off before {min(missing)}")
+        raise ValueError(f"an archive truncated before {min(missing)}")
 
 
 def _extract(tar: archives.Tar, member: tarfile.TarInfo, target: pathlib.Path, inside: Contents, more: More) -> None:
-    # The manifest's names are inside of the target and none is below another, so no link is on this path.
+    # The manifest's names are inside the target and none is below another, so no link is on this path.
     place = target / member.name
     place.parent.mkdir(parents=True, exist_ok=True)
     if member.issym() and member.linkname == inside.links.get(member.name):
@@ -204,7 +207,7 @@ def _extract(tar: archives.Tar, member: tarfile.TarInfo, target: pathlib.Path, i
         return
     sha256, size = inside.files.get(member.name, ("", -1))
     if not _is_plain(member) or member.size != size:
-        raise ValueError(f"{member.name!r} in it, which is not of the kind and size that its manifest says")
+        raise ValueError(f"{member.name!r} in it, which differs in kind or size from its manifest")
     digest = hashlib.sha256()
     descriptor = os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o755)
     with os.fdopen(descriptor, "wb") as file:
@@ -215,7 +218,7 @@ def _extract(tar: archives.Tar, member: tarfile.TarInfo, target: pathlib.Path, i
             digest.update(data)
             more(len(data))
     if digest.hexdigest() != sha256:
-        raise ValueError(f"{member.name!r} in it, whose bytes are not those of its manifest")
+        raise ValueError(f"{member.name!r} in it, whose bytes differ from its manifest")
 
 
 def _is_plain(member: tarfile.TarInfo) -> bool:

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""Packed releases found and brought to the host: from folders that it sees, or over HTTP."""
+"""Find packed releases in folders or over HTTP, and bring them to the host, verified."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ if typing.TYPE_CHECKING:
 
 CACHE = "llama_cpp_cache"
 _LONGEST = 4 << 20  # bytes of an index
-_LONGEST_SIGNATURE = 1 << 16  # bytes; one has some 500
-# A location that hangs keeps a host from building for no longer than some of these seconds.
+_LONGEST_SIGNATURE = 1 << 16  # bytes; one has about 500
+# A location that hangs delays a build by at most a few times these seconds.
 PATIENCE = http_ask.Patience(seconds=20, total=40, tries=3, longest_wait=10)
-_LARGEST = 16 << 30  # bytes of an archive whose size no index tells
+_LARGEST = 16 << 30  # bytes of an archive whose size is in no index
 _NOT_THERE = (404, 410)
 
 
 @dataclasses.dataclass(frozen=True)
 class Cached:
-    """A packed release at a location. ``sha256`` and ``size`` are its archive's."""
+    """A packed release at a location. ``sha256`` and ``size`` (bytes) are those of its archive."""
 
     location: str
     name: str
@@ -50,15 +50,15 @@ class Cached:
 
     @property
     def reference(self) -> str:
-        """URL or path of the archive."""
+        """Return the URL or path of the archive."""
         name = f"{self.name}{SUFFIX}"
         return _below(self.location, urllib.parse.quote(name) if _is_url(self.location) else name)
 
 
 def location_problems(locations: typing.Iterable[str]) -> list[Problem]:
-    """Every location that is neither an absolute path nor the plain URL of a folder.
+    """Return a problem for each location that is neither an absolute path nor a plain folder URL.
 
-    What may be secret in one is not told.
+    Possible secrets in a location are not shown.
     """
     wanted = "absolute paths and http or https URLs of folders, without user, password or query"
     return [Problem(CACHE, f"'{_shown(location)}'", wanted) for location in locations if not _is_location(location)]
@@ -67,10 +67,10 @@ def location_problems(locations: typing.Iterable[str]) -> list[Problem]:
 def find(
     locations: typing.Iterable[str], parts: typing.Mapping[str, typing.Any], fingerprint: str, warnings: list[str]
 ) -> Cached | None:
-    """The packed release of ``fingerprint`` at the first location that has one.
+    """Return the packed release with ``fingerprint`` from the first location that has one.
 
-    A host without compiler or toolkit does not know its fingerprint: where that is empty, the newest
-    that agrees in all of ``parts`` is taken. Only index.json is read; one that cannot be is a warning.
+    A host without compiler or toolkit does not know its fingerprint: if it is empty, take the newest release that
+    agrees in all ``parts``. Reads only index.json; an unreadable one adds to ``warnings``.
     """
     for location in locations:
         try:
@@ -78,16 +78,16 @@ def find(
         except ProblemError as error:
             warnings += map(str, error.problems)
             continue
-        found = match(entries, location, parts, fingerprint)
-        if found:
-            return found
+        cached = match(entries, location, parts, fingerprint)
+        if cached:
+            return cached
     return None
 
 
 def match(
     entries: typing.Iterable[Entry], location: str, parts: typing.Mapping[str, typing.Any], fingerprint: str
 ) -> Cached | None:
-    """The first of the ``entries`` of ``location`` that is wanted, as ``find`` wants it."""
+    """Return the first of the ``entries`` of ``location`` that matches, by the rules of ``find``."""
     for entry in entries:
         if entry.fingerprint == fingerprint if fingerprint else _agrees(entry, parts):
             return Cached(location, entry.name, entry.sha256, entry.size, entry.fingerprint, entry.parts, entry.signed)
@@ -98,7 +98,7 @@ def match(
 def bring(
     cached: Cached, folder: pathlib.Path, trusted_signers: typing.Sequence[str], progress: Progress, run: Runner
 ) -> typing.Iterator[typing.IO[bytes]]:
-    """Have the archive, verified, as an open file; see ``obtain``."""
+    """Yield the verified archive as an open file; see ``obtain``."""
     if trusted_signers and not cached.signed:
         found = f"{cached.reference}, which is not signed"
         raise ProblemError(
@@ -124,11 +124,11 @@ def obtain(
     subject: str,
     size: int = 0,
 ) -> typing.Iterator[typing.IO[bytes]]:
-    """Have the archive at a URL or path, verified, as an open file: its sha256, unless that is empty, and where there
-    are ``trusted_signers`` its signature.
+    """Yield the archive at a URL or path as an open file, after verifying it.
 
-    What is yielded is what was verified, whoever writes at the path meanwhile. A download goes to ``folder``, goes on
-    there where it broke off, and is removed after use.
+    Verifies its SHA-256, unless that is empty, and with ``trusted_signers`` its signature. The yielded bytes are the
+    verified ones, even if the path is written to meanwhile. A download to ``folder`` is resumable and is removed after
+    use. Raises ProblemError.
     """
     target = folder / _name(reference)
     if not trusted_signers:
@@ -140,10 +140,10 @@ def obtain(
     signature = target.with_name(f"{target.name}{release_signature.SUFFIX}")
     try:
         write_atomic(signature, _signature(reference, subject))
-        release_signature.matching(signature, trusted_signers, subject)  # before hundreds of megabytes are fetched
+        release_signature.matching(signature, trusted_signers, subject)  # before fetching hundreds of megabytes
         with _archive(reference, sha256, target, progress, subject, size) as archive:
             progress.stage(f"verifying the signature of {target.name}")
-            # By its descriptor: the bytes that are verified have to be those that are unpacked.
+            # By its descriptor: the verified bytes must be the unpacked ones.
             verified_file = pathlib.Path(f"/proc/{os.getpid()}/fd/{archive.fileno()}")
             release_signature.verify(verified_file, signature, trusted_signers, run, subject, target.name)
             yield archive
@@ -166,7 +166,7 @@ def _archive(
             fetch(reference, target, sha256, subject, seen=seen, most=size or _LARGEST)
     try:
         try:
-            archive, found = verified.opened(path, target.parent, seen)
+            archive, digest = verified.opened(path, target.parent, seen)
         except OSError as error:
             raise ProblemError(
                 Problem(
@@ -174,11 +174,11 @@ def _archive(
                 )
             ) from error
         with archive:
-            if sha256 not in ("", found):
+            if sha256 not in ("", digest):
                 raise ProblemError(
                     Problem(
                         subject,
-                        f"sha256 {found} of {reference}",
+                        f"sha256 {digest} of {reference}",
                         f"sha256 {sha256}",
                         "pack it again, or do not trust it",
                     )
@@ -190,7 +190,7 @@ def _archive(
 
 
 def _signature(reference: str, subject: str) -> str:
-    """The text of the signature beside an archive; empty where there is none."""
+    """Return the text of the signature beside an archive; empty if there is none."""
     try:
         return _read(f"{reference}{release_signature.SUFFIX}", subject, _LONGEST_SIGNATURE).decode("ascii", "replace")
     except FileNotFoundError:
@@ -209,7 +209,7 @@ def _entries(location: str) -> list[Entry]:
 
 
 def _read(reference: str, subject: str, most: int) -> bytes:
-    """Return a small file at a URL or path, of at most ``most`` bytes. Raises FileNotFoundError where there is none."""
+    """Return a small file at a URL or path, of at most ``most`` bytes. Raises FileNotFoundError or ProblemError."""
     try:
         if not _is_url(reference):
             with pathlib.Path(reference).open("rb") as file:
@@ -232,7 +232,7 @@ def _agrees(entry: Entry, parts: typing.Mapping[str, typing.Any]) -> bool:
 
 
 def _name(reference: str) -> str:
-    """What the archive is called on the host: its own name, unless that could lead elsewhere."""
+    """Return the file name for the archive on the host: its own name, unless it is not a valid one."""
     name = (urllib.parse.urlsplit(reference).path if _is_url(reference) else reference).rpartition("/")[2]
     return name if is_name(name) else f"{hashlib.sha256(reference.encode()).hexdigest()[:16]}{SUFFIX}"
 
@@ -263,5 +263,5 @@ def _is_location(location: str) -> bool:
 
 
 def _shown(location: str) -> str:
-    """A location without what may be a password or a token in it."""
+    """Return a location without the parts that may be a password or a token."""
     return re.sub(r"(?<=//)[^/]*@", "…@", location).partition("?")[0]

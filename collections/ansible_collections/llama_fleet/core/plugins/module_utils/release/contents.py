@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""What a release carries and tells beside its programs: licences, and the options that its llama-server knows."""
+"""Collect the contents of a release besides its programs: licences, and the options of its llama-server."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.release import fl
 if typing.TYPE_CHECKING:
     from ansible_collections.llama_fleet.core.plugins.module_utils.host.commands import Runner
 
-# Below the release's folder: one folder for each origin.
+# Below the release's folder: one folder per origin.
 LICENCES = "licenses/llama.cpp"
 _CUDA_LICENCES = "licenses/cuda"
 _OPENMP_LICENCE = "licenses/openmp/copyright"
 
 _FILE = re.compile(r"(LICEN[CS]E|COPYING|NOTICE|UNLICENSE)\b.*", re.IGNORECASE)
 _SOURCES = (".h", ".hpp", ".c", ".cpp")
-# Where what others wrote is linked in from.
+# Folders of third-party code that is linked in.
 _FOREIGN = ("vendor", "ggml/src/ggml-cpu")
 _COMMENT = re.compile(r"/\*.*?\*/|(?:^[ \t]*//[^\n]*\n)+", re.DOTALL | re.MULTILINE)
 _TERMS = re.compile(
@@ -37,10 +37,10 @@ def copy_licences(
     toolkit: pathlib.Path | None = None,
     documents: pathlib.Path = pathlib.Path("/usr/share/doc"),
 ) -> None:
-    """Put into ``staged`` the licences of llama.cpp, of what is linked into it and of the libraries that come along.
+    """Copy into ``staged`` the licences of llama.cpp, of its linked code and of the bundled libraries.
 
-    Libraries of one header state theirs in a comment, which is then copied. ``toolkit`` is that of CUDA,
-    ``documents`` where the host keeps the licence of the compiler's OpenMP library.
+    Single-header libraries state theirs in a comment, which is copied. ``toolkit`` is the CUDA toolkit; the host keeps
+    the licence of the compiler's OpenMP library in ``documents``.
     """
     ours = staged / LICENCES
     for path in [
@@ -78,7 +78,7 @@ def _copy(path: pathlib.Path, target: pathlib.Path) -> None:
 
 
 def _comments(source: pathlib.Path) -> typing.Iterator[tuple[pathlib.Path, str]]:
-    """Files without a licence beside them, and what their comments grant."""
+    """Yield the files without a licence file beside them, and the licence terms in their comments."""
     for folder in _FOREIGN:
         for path in sorted((source / folder).rglob("*")):
             if path.suffix not in _SOURCES or _licence_files(path.parent, "*"):
@@ -93,8 +93,10 @@ def _comments(source: pathlib.Path) -> typing.Iterator[tuple[pathlib.Path, str]]
 
 
 def server_options(programs: pathlib.Path, run: Runner) -> dict[str, list[typing.Any]]:
-    """What ``llama-server --help`` tells: names of ``flags`` and ``environments``, and ``details``, out of which an
-    instance knows the release without asking it. Raises where it cannot even print that."""
+    """Return the options in ``llama-server --help``: ``flags``, ``environments`` and ``details``.
+
+    An instance knows the release from these without running it. Raises ProblemError if even --help fails.
+    """
     result = run([str(programs / "llama-server"), "--help"], cwd="/", timeout=60)
     if not result.ok:
         said = (result.stderr.strip() or f"exit code {result.code}").splitlines()[-1]

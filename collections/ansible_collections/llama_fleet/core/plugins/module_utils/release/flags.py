@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""The flags that a release of llama-server knows, read from its own help, and kept in the release's manifest."""
+"""Parse the flags of a release's llama-server from its help, and read them from the release's manifest."""
 
 from __future__ import annotations
 
@@ -18,24 +18,29 @@ _QUOTED = re.compile(r"'([\w.+-]+)'")
 
 @dataclasses.dataclass(frozen=True)
 class Flag:
-    """One option: every spelling of it, what its value is called (empty where it takes none), its variable."""
+    """One option: its spellings, the name of its value (empty if it takes none) and its environment variable."""
 
     names: tuple[str, ...]
     value: str = ""
     environment: str = ""
     removed: bool = False
     advice: str = ""
-    # The values that the help names, and the first word on each where it explains them.
+    # The values that the help lists, and the first word of each explanation.
     choices: tuple[str, ...] = ()
     meanings: tuple[str, ...] = ()
 
     @property
     def is_switch(self) -> bool:
-        """``[on|off|auto]``: a value that YAML likes to read as a boolean."""
+        """Return whether the value is like ``[on
+
+        off
+
+        auto]``, which YAML may read as a boolean.
+        """
         return "on|off" in self.value
 
     def described(self) -> dict[str, typing.Any]:
-        """As JSON, without what is empty."""
+        """Return the flag as JSON, without empty fields."""
         return {
             name: list(value) if isinstance(value, tuple) else value
             for name, value in dataclasses.asdict(self).items()
@@ -63,12 +68,12 @@ class Flags:
 
     @property
     def details(self) -> list[dict[str, typing.Any]]:
-        """Every flag once, for the release's manifest."""
+        """Return every flag once, for the release's manifest."""
         return [flag.described() for flag in dict.fromkeys(self.by_name.values())]
 
 
 def from_manifest(manifest: typing.Mapping[str, typing.Any]) -> Flags | None:
-    """The flags that a release's manifest tells; None where it is older than that or tells none of a server."""
+    """Return the flags recorded in a release's manifest, or None if it records none of a server."""
     options = manifest.get("options")
     details = options.get("details") if isinstance(options, dict) else None
     fields = {field.name for field in dataclasses.fields(Flag)}
@@ -85,7 +90,7 @@ def from_manifest(manifest: typing.Mapping[str, typing.Any]) -> Flags | None:
 
 
 def parse_help(text: str) -> Flags:
-    """The flags in what ``llama-server --help`` prints."""
+    """Return the flags in the output of ``llama-server --help``."""
     by_name: dict[str, Flag] = {}
     lines = text.splitlines()
     starts = [number for number, line in enumerate(lines) if _FLAG.match(line)]
@@ -106,7 +111,7 @@ def _parse_entry(lines: typing.Sequence[str]) -> Flag:
             break
         rest = rest[1:].lstrip()
         match = _FLAG.match(rest)
-    # One space before the value's name; two or more before the description.
+    # One space precedes the value's name, two or more the description.
     value = re.split(r"\s{2,}", rest[1:], maxsplit=1)[0] if re.match(r" \S", rest) else ""
     body = " ".join(" ".join(lines).split())
     environment = _ENVIRONMENT.search(body)
@@ -124,8 +129,11 @@ def _parse_entry(lines: typing.Sequence[str]) -> Flag:
 
 
 def _choices(value: str, body: str, text: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The values in ``{a,b}``, ``[a|b]``, a list of them, a list with explanations or quotes, the first of these
-    that there is.
+    """Return the values of an option and their meanings.
+
+    Read from ``{a,b}``, ``[a
+
+    b]``, a list of allowed values, a list with explanations or quoted words, in this order.
     """
     if re.fullmatch(r"[{\[<][\w.+-]+([,|][\w.+-]+)+[}\]>]", value):
         return tuple(re.split(r"[,|]", value[1:-1])), ()

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""index.json: what a folder of packed releases holds, so that one small file tells a host whether it fits."""
+"""Read and write index.json, which lists the packed releases of a folder, so that hosts need not open them."""
 
 from __future__ import annotations
 
@@ -46,7 +46,10 @@ _ENTRIES = Table(
 
 @dataclasses.dataclass(frozen=True)
 class Entry:
-    """One packed release. ``sha256`` and ``size`` are the archive's; ``packed`` is when, in seconds since 1970."""
+    """One packed release.
+
+    ``sha256`` and ``size`` (bytes) are those of the archive; ``packed`` is the time in seconds since 1970.
+    """
 
     name: str
     sha256: str
@@ -62,12 +65,12 @@ class Entry:
 
 
 def is_name(text: str) -> bool:
-    """Whether a release may have this name, which becomes part of paths and URLs."""
+    """Return whether a release may have this name, which becomes part of paths and URLs."""
     return _NAME.fullmatch(text) is not None
 
 
 def render(entries: typing.Iterable[Entry]) -> dict[str, typing.Any]:
-    """What goes into index.json."""
+    """Return the content of index.json."""
     return {"format": _FORMAT, "releases": {entry.name: _without_name(entry) for entry in entries}}
 
 
@@ -76,7 +79,10 @@ def _without_name(entry: Entry) -> dict[str, typing.Any]:
 
 
 def parse(text: str) -> list[Entry]:
-    """The entries, the newest first. Raises ValueError with a noun phrase that says what the text is instead."""
+    """Return the entries, newest first.
+
+    Raises ValueError with a noun phrase that describes the invalid text.
+    """
     try:
         document = untrusted.parse(text, _anything, "it", LONGEST)
     except ShapeError:
@@ -89,11 +95,11 @@ def parse(text: str) -> list[Entry]:
             f"{_FORMAT}"
         )
     try:
-        found = check(document["releases"], _ENTRIES, "releases")
+        releases = check(document["releases"], _ENTRIES, "releases")
     except ShapeError as error:
         raise ValueError(f"an index in which {error}") from None
     return sorted(
-        (Entry(name, **value) for name, value in found.items()), key=lambda entry: (-entry.packed, entry.name)
+        (Entry(name, **value) for name, value in releases.items()), key=lambda entry: (-entry.packed, entry.name)
     )
 
 

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""The releases that a host has: what they are, what they take, who uses them."""
+"""List the releases on a host with their size, origin and users."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _TEXTS = ("build", "commit", "fingerprint", "backend", "source", "taken_from")
 class Release:
     """A folder among the releases.
 
-    ``manifest`` is empty where it has none that can be read; ``created`` is in seconds.
+    ``manifest`` is empty if it has no readable one; ``created`` is in seconds since 1970.
     """
 
     path: pathlib.Path
@@ -40,7 +40,7 @@ class Release:
 
     @property
     def is_ours(self) -> bool:
-        """Whether it was published here, and is not something that somebody put beside the releases."""
+        """Return whether the folder was published by us, judging by its name."""
         fingerprint = str(self.manifest.get("fingerprint", ""))
         return bool(fingerprint) and self.path.name == f"{self.manifest.get('build')}-{fingerprint[:12]}"
 
@@ -50,7 +50,10 @@ class Release:
 
 
 def releases(root: pathlib.Path, variable: str) -> list[Release]:
-    """Every folder among the releases below ``root``, the newest first; ``variable`` is the one that names ``root``."""
+    """List the folders among the releases below ``root``, newest first.
+
+    ``variable`` is the role variable that names ``root``. Raises ProblemError.
+    """
     place = root / "releases"
     try:
         folders = [path for path in place.iterdir() if path.is_dir() and not path.name.startswith(".")]
@@ -59,13 +62,13 @@ def releases(root: pathlib.Path, variable: str) -> list[Release]:
     except OSError as error:
         found = f"{place}, which cannot be read ({error.strerror})"
         raise ProblemError(
-            Problem(variable, found, "a folder that this user can read", "run with become or sudo")
+            Problem(variable, found, "a folder that this user can read", "use become or sudo")
         ) from error
     return sorted(map(_release, folders), key=lambda release: (-release.created, release.path.name))
 
 
 def _release(path: pathlib.Path) -> Release:
-    """When it came to the host is when its manifest was written, for that is the last thing."""
+    """Return the release in a folder. Its manifest is written last, so its time is that of the release."""
     manifest = read_manifest(path)
     return Release(path, manifest or {}, _written(path / MANIFEST) or _written(path))
 
@@ -78,7 +81,7 @@ def _written(path: pathlib.Path) -> float:
 
 
 def described(release: Release, uses: typing.Iterable[Use]) -> dict[str, typing.Any]:
-    """A release as JSON; texts that its manifest does not tell are empty."""
+    """Return a release as JSON; texts that its manifest lacks are empty."""
     manifest = release.manifest
     return {
         "path": str(release.path),
@@ -93,12 +96,12 @@ def described(release: Release, uses: typing.Iterable[Use]) -> dict[str, typing.
 
 
 def _used_by(path: pathlib.Path, uses: typing.Iterable[Use]) -> list[dict[str, typing.Any]]:
-    """Instances with their generations that refer to anything in ``path``."""
-    found: dict[str, set[str]] = {}
+    """List the instances, with their generations, that refer to a file in ``path``."""
+    generations_of: dict[str, set[str]] = {}
     for use in uses_of(path, uses):
-        found.setdefault(use.instance, set()).add(use.generation)
+        generations_of.setdefault(use.instance, set()).add(use.generation)
     return [
-        {"instance": name, "generations": sorted(generations, key=_by_number)} for name, generations in found.items()
+        {"instance": name, "generations": sorted(numbers, key=_by_number)} for name, numbers in generations_of.items()
     ]
 
 
@@ -107,7 +110,7 @@ def _by_number(generation: str) -> tuple[int, str]:
 
 
 def size_of(path: pathlib.Path) -> int:
-    """The bytes of all files below ``path``, or of the file ``path``; what goes away meanwhile counts nothing."""
+    """Return the bytes of a file, or of all files below a folder; files that vanish meanwhile count 0."""
     if path.is_file():
         return path.stat().st_size
     total = 0

@@ -1,16 +1,16 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""How much memory a model takes, before it is there, and which of several fits.
+"""Predict how much memory a model takes before it is downloaded.
 
-The release's own ``llama-fit-params`` tells, on sparse files that hold the header and nothing else, for only llama.cpp
-knows what its architectures allocate. Context is counted per slot, so the program is asked for slots times context; it
-divides that among its slots as llama-server does. With ``--fit-print on`` it writes one line a device to stdout,
+Runs the release's own ``llama-fit-params`` on sparse files that hold only the model's headers, because only llama.cpp
+knows what its architectures allocate. The context length is per slot, so the program is asked for slots times context
+and divides that among its slots as llama-server does. With ``--fit-print on`` it writes one line per device to stdout,
 
     CUDA0 4403 512 560
     Host 281 0 24
 
-which are MiB of the model, its context and its computations when every layer is on the GPUs, and ``Host``, always last,
-is the RAM. A host without a GPU has that line alone. What goes wrong is on stderr, in lines such as
+with the MiB of the model, its context and its compute buffers when all layers are on the GPUs. ``Host``, always last,
+is the RAM, and the only line on a host without a GPU. Errors are on stderr, in lines such as
 ``0.00.107.759 E llama_model_load: error loading model: unknown model architecture: 'x'``.
 """
 
@@ -33,24 +33,23 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.release import fl
 
 if typing.TYPE_CHECKING:
     from ansible_collections.llama_fleet.core.plugins.module_utils.gguf.header import Content
-    from ansible_collections.llama_fleet.core.plugins.module_utils.gguf.quant import Candidate
     from ansible_collections.llama_fleet.core.plugins.module_utils.host.commands import Result, Runner
 
 HOST = "Host"
 PROGRAM = "llama-fit-params"
-MARGIN_MIB = 1024  # what llama-server itself leaves free of each device
-_TIME_LIMIT = 180.0  # seconds; a first start of CUDA takes most of it, a model less than one
+MARGIN_MIB = 1024  # MiB that llama-server itself leaves free on each device
+_TIME_LIMIT = 180.0  # seconds; mostly for a first start of CUDA, because a model takes less than one
 _MIB = 1 << 20
 _LINE = re.compile(r"(\S+) (\d{1,12}) (\d{1,12}) (\d{1,12}) ?")
 _STAMP = re.compile(r"^[\d.]+ [A-Z] ")
 _ERROR = re.compile(r"^[\d.]+ E |\berror\b", re.IGNORECASE | re.MULTILINE)
 _TRIES = 5
-_NOT_RUN = (124, 127)  # it ended by the time limit or never started
+_NOT_RUN = (124, 127)  # ended by the time limit, or never started
 
 
 @dataclasses.dataclass(frozen=True)
 class DeviceMemory:
-    """What a model takes of one device, in MiB. ``name`` is llama.cpp's: ``CUDA0``, or ``Host`` for the RAM."""
+    """The memory of a model on one device, in MiB. ``name`` is llama.cpp's: ``CUDA0``, or ``Host`` for the RAM."""
 
     name: str
     model_mib: int
@@ -64,7 +63,7 @@ class DeviceMemory:
 
 @dataclasses.dataclass(frozen=True)
 class MemoryPlan:
-    """What a model takes of every device."""
+    """The memory of a model on every device."""
 
     devices: tuple[DeviceMemory, ...]
 
@@ -74,14 +73,14 @@ class MemoryPlan:
 
     @property
     def decisive_mib(self) -> int:
-        """What has to fit: the GPUs' part where there are GPUs, else the host's."""
+        """Return the MiB that must fit: on the GPUs if there are any, else on the host."""
         gpus = [device for device in self.devices if device.name != HOST]
         return sum(device.total_mib for device in gpus or self.devices)
 
 
 @dataclasses.dataclass(frozen=True)
 class Available:
-    """Memory that is free. ``what`` says which, for messages: ``free on 2 GPUs`` or ``free RAM``."""
+    """Free memory in MiB. ``what`` describes it for messages: ``free on 2 GPUs`` or ``free RAM``."""
 
     mib: int
     what: str
@@ -89,33 +88,8 @@ class Available:
 
     @property
     def margin_mib(self) -> int:
-        """What is to stay free of it."""
+        """Return the MiB of it that must stay free."""
         return MARGIN_MIB * self.devices
-
-
-@dataclasses.dataclass(frozen=True)
-class Considered:
-    """One candidate and whether it fits.
-
-    ``mib`` is None where its files alone are too big, so that it was not planned.
-    """
-
-    label: str
-    size: int
-    mib: int | None
-    fits: bool
-
-    def __str__(self) -> str:
-        return f"{self.label}: {f'{self.mib} MiB' if self.mib is not None else f'files of {self.size // _MIB} MiB'}"
-
-
-@dataclasses.dataclass(frozen=True)
-class Fitting:
-    """The candidate that was chosen, its plan, and all that were looked at on the way, the largest first."""
-
-    candidate: Candidate
-    plan: MemoryPlan
-    considered: tuple[Considered, ...]
 
 
 def plan_memory(
@@ -127,10 +101,10 @@ def plan_memory(
     work: pathlib.Path,
     variable: str = "gguf_model_release",
 ) -> MemoryPlan:
-    """What the model takes with ``parallel`` slots of ``ctx_size`` tokens each, both at least 1.
+    """Return the memory plan of a model with ``parallel`` slots of ``ctx_size`` tokens each, both at least 1.
 
-    ``shards`` holds the header's bytes (Header.content) and the full size of every file. ``work`` is an existing folder
-    for sparse files, which are gone afterwards. ``variable`` names the release in messages.
+    ``shards`` holds the header bytes (Header.content) and the full size in bytes of every file. ``work`` is an existing
+    folder for temporary sparse files. Messages name the release's ``variable``. Raises ProblemError.
     """
     program = release / "bin" / PROGRAM
     if not os.access(program, os.X_OK):
@@ -139,27 +113,12 @@ def plan_memory(
         )
     with tempfile.TemporaryDirectory(prefix=".memory-plan-", dir=work) as folder:
         paths = _sparse_files(pathlib.Path(folder), shards)
-        command = [
-            str(program),
-            "-m",
-            str(paths[0]),
-            "-c",
-            str(ctx_size * parallel),
-            "-np",
-            str(parallel),
-            "--fit-print",
-            "on",
-        ]
-        # Backends are loaded from the working directory too, so it has to be one of ours.
-        result = _run_until_told(run, [*_clean(os.environ), *command], folder)
+        sizes = ["-c", str(ctx_size * parallel), "-np", str(parallel)]
+        command = [str(program), "-m", str(paths[0]), *sizes, "--fit-print", "on"]
+        # Backends are also loaded from the working directory, so it must be one of ours.
+        result = _run_until_explained(run, [*_clean(os.environ), *command], folder)
     if not result.ok:
-        raise ProblemError(
-            Problem(
-                variable,
-                f"{PROGRAM} of {release}, which failed: {_first_error(result)}",
-                "a release that can run this model",
-            )
-        )
+        raise ProblemError(_failed_plan(variable, release, result))
     return MemoryPlan(parse_plan(result.stdout, variable))
 
 
@@ -170,9 +129,9 @@ def plan_served(
     variables: typing.Mapping[str, str],
     variable: str,
 ) -> MemoryPlan:
-    """What a server with this command line and environment takes, its model's files being on the host.
+    """Return the memory plan of a server with this command line and environment, whose model files exist.
 
-    The program shares the server's options as far as they matter to memory; it is only given those that it knows.
+    The program shares the memory options of the server; options it does not know are left out. Raises ProblemError.
     """
     program = release / "bin" / PROGRAM
     known = release_flags.parse_help(run([str(program), "--help"], cwd="/", timeout=_TIME_LIMIT).stdout).by_name
@@ -184,23 +143,17 @@ def plan_served(
         words += [word] if taken else []
     stray = [name for name in os.environ if name not in variables]
     with scratch() as folder:
-        folder.chmod(0o711)  # the program may be another user's, and only looks in here
-        result = _run_until_told(
+        folder.chmod(0o711)  # the program may run as another user, who must be able to enter it
+        result = _run_until_explained(
             run, [*_clean(stray), str(program), *words, "--fit-print", "on"], str(folder), variables
         )
     if not result.ok:
-        raise ProblemError(
-            Problem(
-                variable,
-                f"{PROGRAM} of {release}, which failed: {_first_error(result)}",
-                "a release that can run this model",
-            )
-        )
+        raise ProblemError(_failed_plan(variable, release, result))
     return MemoryPlan(parse_plan(result.stdout, variable))
 
 
 def parse_plan(text: str, variable: str = "gguf_model_release") -> tuple[DeviceMemory, ...]:
-    """The devices out of what ``llama-fit-params --fit-print on`` wrote to stdout."""
+    """Parse the stdout of ``llama-fit-params --fit-print on`` into devices. Raises ProblemError."""
     matches = [(line, _LINE.fullmatch(line)) for line in text.splitlines() if line]
     devices = tuple(
         DeviceMemory(match[1], int(match[2]), int(match[3]), int(match[4])) for _line, match in matches if match
@@ -208,7 +161,7 @@ def parse_plan(text: str, variable: str = "gguf_model_release") -> tuple[DeviceM
     if len(devices) == len(matches) and [device.name == HOST for device in devices[-1:]] == [True]:
         return devices
     strange = next((line for line, match in matches if not match), text)
-    wanted = "a line of three numbers for each device, the last for Host"
+    wanted = "a line with three numbers for each device, the last for Host"
     raise ProblemError(
         Problem(variable, f"{PROGRAM} that writes {strange[:200]!r}", wanted, "use a release that this version knows")
     )
@@ -217,7 +170,10 @@ def parse_plan(text: str, variable: str = "gguf_model_release") -> tuple[DeviceM
 def memory_available(
     run: Runner, release: pathlib.Path | None = None, root: pathlib.Path = pathlib.Path("/")
 ) -> Available:
-    """Free memory of all GPUs together, else of the host; for a ``release`` that sees no GPU that of the host."""
+    """Return the free memory of all GPUs together, or of the host if there is no GPU.
+
+    Also of the host if ``release`` cannot use the GPUs. Raises ProblemError if the free memory is unknown.
+    """
     folders = tuple(os.environ.get("PATH", "").split(os.pathsep)) + nvidia.MORE_FOLDERS
     gpus = nvidia.observe(nvidia.Host(run, root, folders)).gpus
     free = sum(gpu.memory_free_mib for gpu in gpus)
@@ -226,47 +182,13 @@ def memory_available(
     ram = build_jobs.memory_available(root)
     if not ram:
         raise ProblemError(
-            Problem("memory", "no MemAvailable in /proc/meminfo", "the host's free memory", "say how much there is")
+            Problem("memory", "no MemAvailable in /proc/meminfo", "the host's free memory", "set it by hand")
         )
     return Available(ram // _MIB, "free RAM")
 
 
-def choose_fitting(
-    candidates: typing.Sequence[Candidate],
-    available_mib: int,
-    plan_of: typing.Callable[[Candidate], MemoryPlan],
-    where: str,
-    margin_mib: int = MARGIN_MIB,
-) -> Fitting:
-    """The largest of ``candidates`` that leaves ``margin_mib`` of ``available_mib`` free; raises with every one of them
-    where none does.
-
-    Candidates with shards missing are left out, and drafts where there is anything else. ``where`` names the listing.
-    """
-    whole = [candidate for candidate in candidates if not candidate.missing]
-    models = [candidate for candidate in whole if not candidate.draft] or whole
-    room = available_mib - margin_mib
-    considered: list[Considered] = []
-    for candidate in sorted(models, key=lambda candidate: (-candidate.size, candidate.rank, candidate.path)):
-        label = candidate.quant or candidate.path
-        # Beside GPUs the token embeddings stay in RAM, hardly ever more than a quarter of a model.
-        if candidate.size * 3 // 4 > room * _MIB:
-            considered.append(Considered(label, candidate.size, None, fits=False))
-            continue
-        plan = plan_of(candidate)
-        considered.append(Considered(label, candidate.size, plan.decisive_mib, plan.decisive_mib <= room))
-        if considered[-1].fits:
-            return Fitting(candidate, plan, tuple(considered))
-    found = (
-        f"no model in {where} that fits into {available_mib} MiB of which {margin_mib} are to stay free "
-        f"({'; '.join(map(str, considered)) or 'none at all'})"
-    )
-    fix = "take a smaller model, a shorter context or fewer slots, or name a quant to have it whether it fits or not"
-    raise ProblemError(Problem("gguf_model_quant", found, "one that fits", fix))
-
-
 def _sparse_files(folder: pathlib.Path, shards: typing.Sequence[tuple[Content, int]]) -> list[pathlib.Path]:
-    """Files that look whole to llama.cpp, which reads nothing behind their headers."""
+    """Make files that look complete to llama.cpp, which reads only their headers."""
     names = Shard("model", 1, len(shards), ".gguf").names if len(shards) > 1 else ("model.gguf",)
     paths = [folder / name for name in names]
     for path, (content, size) in zip(paths, shards):
@@ -277,16 +199,17 @@ def _sparse_files(folder: pathlib.Path, shards: typing.Sequence[tuple[Content, i
 
 
 def _clean(environment: typing.Iterable[str]) -> list[str]:
-    """A prefix for a command, so that it does not see the caller's LLAMA_ARG_* settings."""
+    """Return a command prefix that hides the caller's LLAMA_ARG_* settings."""
     stray = sorted(name for name in environment if name.startswith("LLAMA_ARG_"))
     return ["env", *(word for name in stray for word in ("-u", name))] if stray else []
 
 
-def _run_until_told(
+def _run_until_explained(
     run: Runner, command: typing.Sequence[str], folder: str, variables: typing.Mapping[str, str] | None = None
 ) -> Result:
-    """Run the program, and where it fails without a word on the reason, again: its log is a thread's, which its end
-    may outrun.
+    """Run the program, and again if it fails without an error message.
+
+    A thread writes its log, and the program may end before it.
     """
     for _try in range(_TRIES):
         environment = {**(variables or {}), "GGML_NO_BACKTRACE": "1", "XDG_CONFIG_HOME": folder}
@@ -296,10 +219,13 @@ def _run_until_told(
     return result
 
 
+def _failed_plan(variable: str, release: pathlib.Path, result: Result) -> Problem:
+    found = f"{PROGRAM} of {release}, which failed: {_first_error(result)}"
+    return Problem(variable, found, "a release that can run this model")
+
+
 def _first_error(result: Result) -> str:
-    """The program's first word on what went wrong: of its own, else of the exception that ended it, else how it
-    ended.
-    """
+    """Return the program's first error message, else that of its exception, else its exit status."""
     lines = [line.strip() for line in result.stderr.splitlines() if line.strip()]
     if result.code in _NOT_RUN and lines:
         return lines[-1][:300]
@@ -312,9 +238,9 @@ def _first_error(result: Result) -> str:
 
 
 def _sees_gpu(run: Runner, release: pathlib.Path) -> bool:
-    """Whether the release can use a GPU; a line such as ``  CUDA0:
+    """Return whether the release can use a GPU.
 
-    NVIDIA H200 (143771 MiB, 143000 MiB free)`` names each.
+    Each is named in a line such as ``  CUDA0: NVIDIA H200 (143771 MiB, 143000 MiB free)``.
     """
     result = run([str(release / "bin" / PROGRAM), "--list-devices"], cwd="/", timeout=_TIME_LIMIT)
     return re.search(r"^ +\S+: .*\bMiB\b", result.stdout, re.MULTILINE) is not None

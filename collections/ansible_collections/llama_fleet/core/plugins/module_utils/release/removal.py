@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""Takes old releases off the host, never one that a generation of an instance uses or that is being built."""
+"""Remove old releases from the host, except those that an instance uses or that are being built."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ if typing.TYPE_CHECKING:
     from ansible_collections.llama_fleet.core.plugins.module_utils.release.usage import Use
 
 _ROOT = "llama_cpp_root"
-# What a killed run leaves: a release half made, set aside or half removed, and a build. The name ends in its
-# fingerprint.
+# Leftovers of killed runs: a release that is incomplete, set aside or half removed, and a build folder. The name ends
+# in the fingerprint.
 _LEFTOVER = re.compile(r"(?:\.(?:new|gone)-)?(?P<name>.+-[0-9a-f]{12})(?:-old|\.work-.*)?")
 
 
 def superfluous(
     root: pathlib.Path, keep: int, current: pathlib.Path | None, uses: typing.Sequence[Use]
 ) -> list[pathlib.Path]:
-    """The releases that may go, the newest first. ``keep`` counts ``current``, whatever its age; 0 keeps all.
+    """List the releases that may be removed, newest first, without changing anything.
 
-    Never one that ``uses`` refers to or that is being built. Changes nothing. This process must hold no lock of another
-    release than ``current``: the kernel drops a process's lock on a file when it closes that file, if only to have
-    looked.
+    ``keep`` is the number to keep, including ``current`` of any age; 0 keeps all. Never lists one that ``uses`` refers
+    to or that is being built. This process must hold no lock of a release other than ``current``: the kernel drops a
+    process's lock on a file when the process closes that file, even after only reading it.
     """
     if keep <= 0:
         return []
@@ -49,7 +49,7 @@ def superfluous(
 
 
 def being_built(root: pathlib.Path, path: pathlib.Path) -> bool:
-    """Whether a run is at work on the release of ``path``, or was and left a part of it; changes nothing."""
+    """Return whether a run is building the release of ``path``, or left a part of it; change nothing."""
     if release_store.staging(path).exists():
         return True
     try:
@@ -57,15 +57,16 @@ def being_built(root: pathlib.Path, path: pathlib.Path) -> bool:
             fcntl.lockf(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except FileNotFoundError:
         return False
-    except OSError:  # held; or not to be known by this user
+    except OSError:  # locked, or not visible to this user
         return True
     return False
 
 
 def remove(paths: typing.Iterable[pathlib.Path], root: pathlib.Path) -> list[pathlib.Path]:
-    """Remove these releases, and what killed runs left; returns the releases that went. One that is being built stays.
+    """Remove releases and the leftovers of killed runs; return the removed ones. Those being built stay.
 
-    Each goes in one rename to a hidden name: cut off at any point, a release is whole or not there.
+    Each is first renamed to a hidden name in one step, so a killed run leaves it either whole or gone. Raises
+    ProblemError.
     """
     require_writable(root / "releases", _ROOT)
     require_writable(root / "locks", _ROOT)
@@ -84,23 +85,17 @@ def _remove(root: pathlib.Path, path: pathlib.Path) -> None:
     try:
         os.rename(path, hidden)
     except OSError as error:
-        raise ProblemError(
-            Problem(
-                _ROOT,
-                f"{path}, which cannot be removed ({error.strerror})",
-                "a release that can be",
-                "run with become or sudo",
-            )
-        ) from error
+        found = f"{path}, which cannot be removed ({error.strerror})"
+        raise ProblemError(Problem(_ROOT, found, "a release that can be removed", "use become or sudo")) from error
     sync_directory(path.parent)
-    # Its log first: what is hidden shows the next run that there is something left to do.
+    # Its log first, because the hidden folder shows the next run that work is left.
     with contextlib.suppress(OSError):
         (root / "builds" / f"{path.name}.log").unlink()
     shutil.rmtree(hidden, ignore_errors=True)
 
 
 def _clear_leftovers(root: pathlib.Path) -> None:
-    """Remove what killed runs left of any release, except where another run is at work on it."""
+    """Remove the leftovers of killed runs, except those that another run is working on."""
     places = [
         *(root / "releases").glob(".new-*"),
         *(root / "releases").glob(".gone-*"),
@@ -119,13 +114,13 @@ def _same(one: pathlib.Path, other: pathlib.Path) -> bool:
 
 
 def _lock(root: pathlib.Path, name: str) -> pathlib.Path:
-    """The lock that a build of the release ``name`` holds."""
+    """Return the path of the lock that a build of the release ``name`` holds."""
     return root / "locks" / f"{name}.lock"
 
 
 @contextlib.contextmanager
 def _locked_at_once(path: pathlib.Path) -> typing.Iterator[bool]:
-    """Hold the lock file ``path`` if nobody else does; tells whether it is so, and never waits."""
+    """Try to hold the lock file ``path`` without waiting; yield whether it is held."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a", encoding="utf-8") as file:
         try:

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""Detached signatures of packed releases, made and checked by OpenSSH's ssh-keygen."""
+"""Make and check detached signatures of packed releases with OpenSSH's ssh-keygen."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ _SIGNER = re.compile(
 _ARMOUR = re.compile(
     r"-----BEGIN (?P<kind>SSH SIGNATURE|OPENSSH PRIVATE KEY)-----(?P<body>[A-Za-z0-9+/=\s]+)-----END (?P=kind)-----\s*"
 )
-# What stands before the public key: a version, or the names of the cipher that hides the private half.
+# Bytes before the public key: a version, or the names of the cipher of the private half.
 _SIGNATURE_MAGIC, _PRIVATE_MAGIC = b"SSHSIG", b"openssh-key-v1\0"
 _LONGEST = 1 << 16
 _MISSING = Problem(
     "ssh-keygen",
     "no such program on the host",
-    "OpenSSH's, which signs and verifies releases",
+    "OpenSSH's ssh-keygen, which signs and verifies releases",
     "install openssh-client or openssh-clients",
 )
 
@@ -50,28 +50,28 @@ class _Signer:
 
 
 def signer_problems(trusted_signers: typing.Iterable[str]) -> list[Problem]:
-    """Every line that is not a public key, with or without a time of validity before it."""
-    wanted = "the line of a .pub file, such as 'ssh-ed25519 AAAA… name'; 'valid-before=\"20301231\"' may precede it"
+    """Return a problem for each line that is not a public key, optionally preceded by its validity."""
+    wanted = "the line of a .pub file, such as 'ssh-ed25519 AAAA… name', optionally after 'valid-before=\"20301231\"'"
     return [Problem(_TRUSTED, f"'{line[:40]}'", wanted) for line in trusted_signers if _parse(line) is None]
 
 
 def require_ssh_keygen(run: Runner) -> None:
-    """Raise where signatures can be neither made nor verified."""
+    """Raise ProblemError if ssh-keygen is missing."""
     if not run(["sh", "-c", "command -v ssh-keygen"], timeout=60).ok:
         raise ProblemError(_MISSING)
 
 
 def sign(file: pathlib.Path, key: pathlib.Path, run: Runner) -> None:
-    """Write ``<file>.sig``; nothing asks for a passphrase."""
+    """Write ``<file>.sig`` without prompting for a passphrase. Raises ProblemError."""
     signature = file.with_name(f"{file.name}{SUFFIX}")
-    signature.unlink(missing_ok=True)  # ssh-keygen would ask
-    # With a time limit the command has no terminal, from which it would read a passphrase.
+    signature.unlink(missing_ok=True)  # ssh-keygen would prompt before overwriting it
+    # With a time limit the command has no terminal to read a passphrase from.
     done = run(["ssh-keygen", "-Y", "sign", "-f", str(key), "-n", NAMESPACE, str(file)], timeout=600)
     if done.code == 127:
         raise ProblemError(_MISSING)
     if not done.ok or not signature.exists():
-        wanted = "a private key of SSH without a passphrase, readable by its owner alone"
-        raise ProblemError(Problem(_KEY, f"{key}, with which ssh-keygen signs nothing ('{_reason(done)}')", wanted))
+        wanted = "an SSH private key without a passphrase, readable by its owner only"
+        raise ProblemError(Problem(_KEY, f"{key}, with which ssh-keygen cannot sign ('{_reason(done)}')", wanted))
     signature.chmod(0o644)
 
 
@@ -83,8 +83,9 @@ def verify(
     subject: str,
     label: str = "",
 ) -> str:
-    """Who signed ``file``, which messages call ``label``; raises unless that is one of ``trusted_signers`` and the
-    file is what was signed.
+    """Return the name of the trusted signer of ``file``, which messages call ``label``.
+
+    Raises ProblemError unless the signature is by one of ``trusted_signers`` and fits the file.
     """
     signers = matching(signature, trusted_signers, subject)
     name = signers[0].name or _fingerprint(signers[0].key)
@@ -96,26 +97,21 @@ def verify(
     if done.code == 127:
         raise ProblemError(_MISSING)
     if not done.ok:
-        found = f"{label or file.name}, whose signature by {name} does not hold ('{_reason(done)}')"
-        raise ProblemError(
-            Problem(
-                subject,
-                found,
-                "a valid signature of these bytes",
-                "do not trust this release; pack it again or correct " + _TRUSTED,
-            )
-        )
+        found = f"{label or file.name}, whose signature by {name} is invalid ('{_reason(done)}')"
+        fix = f"do not trust this release; pack it again or correct {_TRUSTED}"
+        raise ProblemError(Problem(subject, found, "a valid signature of these bytes", fix))
     return name
 
 
 def matching(signature: pathlib.Path, trusted_signers: typing.Sequence[str], subject: str) -> list[_Signer]:
-    """The trusted signers whose key ``signature`` says it is from, which proves nothing yet; raises where there is
-    none.
+    """Return the trusted signers whose key ``signature`` claims, which proves nothing yet.
+
+    Raises ProblemError if there is none.
     """
     raise_if_any(signer_problems(trusted_signers))
     key = signed_by(signature)
     if not key:
-        found = f"{signature.name}, which is not there or no signature of SSH"
+        found = f"{signature.name}, which is missing or not an SSH signature"
         raise ProblemError(
             Problem(subject, found, f"a release signed by one of {_TRUSTED}", "pack it with llama_cpp_signing_key")
         )
@@ -123,13 +119,13 @@ def matching(signature: pathlib.Path, trusted_signers: typing.Sequence[str], sub
     if not signers:
         found = f"{signature.name}, which is by {key.split()[0]} {_fingerprint(key)}"
         raise ProblemError(
-            Problem(subject, found, f"a signature by one of {_TRUSTED}", "add that key only if you know whose it is")
+            Problem(subject, found, f"a signature by one of {_TRUSTED}", "add that key only if you know its owner")
         )
     return signers
 
 
 def signed_by(signature: pathlib.Path) -> str:
-    """The public key (``ssh-ed25519 AAAA…``) that a signature says it is from; empty where it is none."""
+    """Return the public key (``ssh-ed25519 AAAA…``) that a signature claims; empty if it is not a signature."""
     try:
         text = signature.read_bytes()[:_LONGEST].decode("ascii", "replace")
     except OSError:
@@ -138,20 +134,21 @@ def signed_by(signature: pathlib.Path) -> str:
 
 
 def public_key(key: pathlib.Path) -> str:
-    """The public half of a private key (``ssh-ed25519 AAAA…``), empty where it tells none; raises where it cannot
-    be read.
+    """Return the public half of a private key (``ssh-ed25519 AAAA…``); empty if it contains none.
+
+    Raises ProblemError if it cannot be read.
     """
     try:
         text = key.read_bytes()[:_LONGEST].decode("ascii", "replace")
     except OSError as error:
         raise ProblemError(
-            Problem(_KEY, f"{key}, which cannot be read ({error.strerror})", "a private key of SSH on the host")
+            Problem(_KEY, f"{key}, which cannot be read ({error.strerror})", "an SSH private key on the host")
         ) from error
     return _public_key(text, _PRIVATE_MAGIC, 3)
 
 
 def _public_key(text: str, magic: bytes, strings: int) -> str:
-    """The public key in ``text`` after ``magic``, that many strings and a number."""
+    """Return the public key in ``text`` after ``magic``, ``strings`` strings and a number."""
     armour = _ARMOUR.fullmatch(text)
     try:
         data = base64.b64decode(armour["body"] if armour else "")
@@ -171,10 +168,10 @@ def _line(blob: bytes) -> str:
 
 def _string(data: bytes, at: int) -> bytes:
     (length,) = struct.unpack_from(">I", data, at)
-    found = data[at + 4 : at + 4 + length]
-    if len(found) < length:
-        raise ValueError("cut short")
-    return found
+    value = data[at + 4 : at + 4 + length]
+    if len(value) < length:
+        raise ValueError("truncated")
+    return value
 
 
 def _parse(line: str) -> _Signer | None:
@@ -193,13 +190,13 @@ def _options(signer: _Signer) -> str:
 
 
 def _fingerprint(key: str) -> str:
-    """As ssh-keygen -l writes it."""
+    """Return the fingerprint of a key as ssh-keygen -l writes it."""
     digest = hashlib.sha256(base64.b64decode(key.split()[1])).digest()
     return f"SHA256:{base64.b64encode(digest).decode().rstrip('=')}"
 
 
 def _reason(done: Result) -> str:
-    """What ssh-keygen complains of, without its banner and the file of ours that it may name."""
+    """Return the complaint of ssh-keygen, without its banner and the name of our temporary file."""
     lines = [
         re.sub(r"^(\S*/allowed_signers:\d+: |Enter passphrase: )+", "", line.strip())
         for line in (done.stderr or done.stdout).splitlines()

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""The proof of a release: it decodes tokens of a tiny model, here and now."""
+"""Prove that a release works on this host by decoding tokens of a tiny model."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ CPU = "cpu"
 _TESTS = Many(Record({"n_prompt": Number(), "avg_ts": Real()}), most=100)
 TIME_LIMIT = 300  # seconds; a first CUDA run may have to compile kernels
 _ILLEGAL_INSTRUCTION = (-signal.SIGILL, 128 + signal.SIGILL)
-# Such as ``  CUDA0: NVIDIA H200 (143771 MiB, 143000 MiB free)``.
+# For example ``  CUDA0: NVIDIA H200 (143771 MiB, 143000 MiB free)``.
 _DEVICE = re.compile(r"^ +(CUDA\d+): .*\bMiB\b", re.MULTILINE)
 _LOADED_VARIANT = re.compile(r"loaded CPU backend from (\S+/libggml-cpu-\S+\.so)$", re.MULTILINE)
 _MISSING_LIBRARY = re.compile(r"(lib\S+\.so\S*): cannot open shared object file")
@@ -37,10 +37,10 @@ _MISSING_LIBRARY = re.compile(r"(lib\S+\.so\S*): cannot open shared object file"
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-    """What came of a smoke test.
+    """The result of a smoke test.
 
-    ``report`` is for the manifest: for ``cpu`` and every GPU its speeds. ``failure`` is empty where all went well,
-    ``fix`` says what to do about it where that is plain.
+    ``report`` is for the manifest: the speeds of ``cpu`` and of every GPU, in tokens per second. ``failure`` is empty
+    on success; ``fix`` is a remedy, if one is known.
     """
 
     report: dict[str, typing.Any]
@@ -50,11 +50,12 @@ class Outcome:
 
 
 def smoke_test(programs: pathlib.Path, on_gpu: bool, run: Runner) -> Outcome:
-    """Decode with ``llama-bench`` of ``programs`` on the CPU, and with ``on_gpu`` on every GPU by itself, of which
-    there has to be one.
+    """Run ``llama-bench`` of ``programs`` on the CPU and, with ``on_gpu``, on every GPU separately.
+
+    With ``on_gpu`` there must be at least one GPU.
     """
     report: dict[str, typing.Any] = {}
-    with _model_for_anybody() as model:
+    with _readable_model() as model:
         folder = model.parent
         devices = [CPU]
         if on_gpu:
@@ -72,10 +73,9 @@ def smoke_test(programs: pathlib.Path, on_gpu: bool, run: Runner) -> Outcome:
 
 
 def smoke_test_as_it_is(programs: pathlib.Path, on_gpu: bool, run: Runner) -> tuple[Outcome, list[str]]:
-    """The same for binaries that are not to be compiled again: a variant for this CPU that dies by an illegal
-    instruction is removed.
+    """Test binaries that cannot be recompiled; return the outcome and the names of removed CPU variants.
 
-    The next best then takes its place. Returns the names of what was removed too.
+    A variant for this CPU that dies by an illegal instruction is removed, so that the next best takes its place.
     """
     removed: list[str] = []
     while True:
@@ -88,8 +88,8 @@ def smoke_test_as_it_is(programs: pathlib.Path, on_gpu: bool, run: Runner) -> tu
 
 
 @contextlib.contextmanager
-def _model_for_anybody() -> typing.Iterator[pathlib.Path]:
-    """Lend a tiny model that a user without rights can read too, in a folder to which only this one can write."""
+def _readable_model() -> typing.Iterator[pathlib.Path]:
+    """Lend a tiny model that every user can read, in a folder that only this user can write."""
     with scratch() as folder:
         folder.chmod(0o711)
         model = folder / "tiny.gguf"
@@ -98,26 +98,26 @@ def _model_for_anybody() -> typing.Iterator[pathlib.Path]:
 
 
 def _loaded_variant(programs: pathlib.Path, run: Runner) -> pathlib.Path | None:
-    """The library of ``programs`` that llama-bench takes for this CPU, None where it is no variant of several."""
-    with _model_for_anybody() as model:
+    """Return the library of ``programs`` that llama-bench loads for this CPU, or None if it has no variants."""
+    with _readable_model() as model:
         folder = model.parent
-        told = _LOADED_VARIANT.search(
+        loaded = _LOADED_VARIANT.search(
             run([*bench_command(programs, model, CPU), "-v"], cwd=str(folder), timeout=TIME_LIMIT).stderr
         )
-    variant = programs / pathlib.Path(told[1]).name if told else None
+    variant = programs / pathlib.Path(loaded[1]).name if loaded else None
     return variant if variant is not None and variant.is_file() else None
 
 
 def parse_devices(text: str) -> list[str]:
-    """The GPUs in what ``--list-devices`` prints, by llama.cpp's names."""
+    """Return llama.cpp's names of the GPUs in the output of ``--list-devices``."""
     return _DEVICE.findall(text)
 
 
 def bench_command(programs: pathlib.Path, model: pathlib.Path, device: str, beside_gpu: bool = False) -> list[str]:
-    """The command that decodes a prompt of 32 tokens and generates 4. A GPU is named, else the CPU would silently step
-    in.
+    """Return the command that decodes a prompt of 32 tokens and generates 4.
 
-    Without layers of the model on it a GPU ``beside`` the CPU would still take part in prompts.
+    A GPU is named, because the CPU would silently replace a missing one. With ``beside_gpu``, a CPU test excludes the
+    GPUs, which would take part in prompts even without layers.
     """
     where = (
         ["-ngl", "0", *(["-dev", "none"] if beside_gpu else [])] if device == CPU else ["-ngl", "99", "-dev", device]
@@ -126,7 +126,7 @@ def bench_command(programs: pathlib.Path, model: pathlib.Path, device: str, besi
 
 
 def parse_speeds(text: str) -> dict[str, float]:
-    """Tokens a second out of llama-bench's JSON: ``prompt`` and ``generation``; empty where one of them is missing."""
+    """Return the tokens per second in llama-bench's JSON: ``prompt`` and ``generation``; empty if one is missing."""
     try:
         tests = parse(text, _TESTS, "llama-bench's answer")
     except ShapeError:
@@ -136,7 +136,7 @@ def parse_speeds(text: str) -> dict[str, float]:
 
 
 def has_gpu(devices: pathlib.Path = pathlib.Path("/dev")) -> bool:
-    """Whether an NVIDIA GPU can be reached: its device file, or that of a virtual machine on Windows."""
+    """Return whether an NVIDIA GPU is accessible: by its device file, or that of a virtual machine on Windows."""
     return (devices / "nvidiactl").exists() or (devices / "dxg").exists()
 
 
@@ -145,5 +145,5 @@ def _failed(report: dict[str, typing.Any], result: Result, where: str) -> Outcom
     lines = [line for line in result.stderr.splitlines() if line.strip()]
     said = f" ('{lines[-1].strip()[:200]}')" if lines else ""
     library = _MISSING_LIBRARY.search(result.stderr)
-    fix = f"install the package of the host that brings {library[1]}" if library else ""
+    fix = f"install the package that provides {library[1]}" if library else ""
     return Outcome(report, f"{how}{said} from llama-bench {where}", result.code in _ILLEGAL_INSTRUCTION, fix)

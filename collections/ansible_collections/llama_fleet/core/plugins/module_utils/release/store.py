@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""Releases on the host: immutable folders, whole or not there, each described by its manifest."""
+"""Store releases on the host: immutable folders, whole or absent, each described by its manifest."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ if typing.TYPE_CHECKING:
 
 MANIFEST = "manifest.json"
 Manifest = dict[str, typing.Any]
-LONGEST_MANIFEST = 4 << 20  # bytes: one has 60 KB
+LONGEST_MANIFEST = 4 << 20  # bytes; one has 60 KB
 _TEXT = Text(most=8192)
 _FLAG = Record(
     {"names": Many(_TEXT)},
@@ -48,7 +48,7 @@ _FLAG = Record(
     },
     others=Plain(2),
 )
-# Of a release that was built, taken or carried here: another host may have written it.
+# Validated because another host may have written it: releases are built, downloaded or copied here.
 _SHAPE = Record(
     optional={
         **dict.fromkeys(("build", "commit", "backend", "origin"), _TEXT),
@@ -73,25 +73,26 @@ _SHAPE = Record(
 
 
 def parse_manifest(text: bytes) -> Manifest:
-    """Return the manifest of a release out of its JSON. Raises ShapeError."""
+    """Return the manifest of a release from its JSON. Raises ShapeError."""
     manifest: Manifest = parse(text, _SHAPE, "the manifest", LONGEST_MANIFEST)
     return manifest
 
 
 def read_manifest(release: pathlib.Path, name: str = MANIFEST) -> Manifest | None:
-    """Return the manifest of the release in a folder, or None where there is none that can be used."""
+    """Return the manifest in a release's folder, or None if it is missing or invalid."""
     manifest: Manifest | None = read_json(release / name, _SHAPE, LONGEST_MANIFEST)
     return manifest
 
 
 def release_path(root: pathlib.Path, build: str, fingerprint: str) -> pathlib.Path:
-    """Where the release of ``fingerprint`` lies, or would."""
+    """Return the path of the release with ``fingerprint``, whether it exists or not."""
     return root / "releases" / f"{build}-{fingerprint[:12]}"
 
 
 def whole_manifest(path: pathlib.Path, fingerprint: str) -> Manifest | None:
-    """The manifest of the release at ``path`` if it has this fingerprint, or one that begins so, and every file its
-    size; no content is read.
+    """Return the manifest of the release at ``path`` if it is whole and its fingerprint begins with ``fingerprint``.
+
+    Compares the sizes of all files and reads no content. Returns None otherwise.
     """
     manifest = read_manifest(path)
     if manifest is None or not fingerprint or not str(manifest.get("fingerprint")).startswith(fingerprint):
@@ -105,7 +106,7 @@ def whole_manifest(path: pathlib.Path, fingerprint: str) -> Manifest | None:
 
 
 def find_release(root: pathlib.Path, parts: typing.Mapping[str, typing.Any]) -> tuple[pathlib.Path, Manifest] | None:
-    """The newest whole release that agrees in all of ``parts``, whatever else is in its fingerprint."""
+    """Return the newest whole release that agrees in all ``parts``; other fingerprint parts may differ."""
 
     def agrees(manifest: Manifest) -> bool:
         recorded = manifest.get("fingerprint_parts", {})
@@ -115,34 +116,34 @@ def find_release(root: pathlib.Path, parts: typing.Mapping[str, typing.Any]) -> 
 
 
 def find_good(root: pathlib.Path, fits: typing.Callable[[Manifest], bool]) -> tuple[pathlib.Path, Manifest] | None:
-    """The newest whole release whose manifest ``fits``."""
-    found = (
+    """Return the newest whole release whose manifest ``fits``, or None."""
+    good = (
         (path, manifest)
         for path, manifest in _manifests(root)
         if fits(manifest) and whole_manifest(path, manifest.get("fingerprint", ""))
     )
-    return next(found, None)
+    return next(good, None)
 
 
 def newest_manifest(root: pathlib.Path) -> Manifest | None:
-    """The manifest of the release that was made last, None before the first."""
+    """Return the manifest of the newest release, or None if there is none."""
     return next((manifest for _path, manifest in _manifests(root)), None)
 
 
 def _manifests(root: pathlib.Path) -> typing.Iterator[tuple[pathlib.Path, Manifest]]:
-    """Every release with a manifest, the newest first."""
-    found = []
+    """Yield every release with a manifest, newest first."""
+    manifests = []
     for path in (root / "releases").glob(f"[!.]*/{MANIFEST}"):
         with contextlib.suppress(OSError):
-            found.append((path.stat().st_mtime, path))
-    for _time, path in sorted(found, reverse=True):
+            manifests.append((path.stat().st_mtime, path))
+    for _time, path in sorted(manifests, reverse=True):
         manifest = read_manifest(path.parent)
         if manifest is not None:
             yield path.parent, manifest
 
 
 def copy_programs(source: pathlib.Path, target: pathlib.Path) -> None:
-    """Copy the programs, the shared libraries and their links, and nothing else, from ``source`` to ``target``."""
+    """Copy only the programs, the shared libraries and their links from ``source`` to ``target``."""
     target.mkdir(parents=True)
     for path in sorted(source.iterdir()):
         library = ".so" in path.suffixes
@@ -153,21 +154,21 @@ def copy_programs(source: pathlib.Path, target: pathlib.Path) -> None:
 
 
 def copy_regular(source: pathlib.Path, target: pathlib.Path) -> None:
-    """Copy a file that another user may have written, with its mode but not its owner.
+    """Copy a file that another user may have written, with its executable bit but not its owner.
 
-    Raises OSError where it is a link, or no file.
+    Raises OSError if it is a link, not a regular file, or has several names.
     """
     with os.fdopen(os.open(source, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
-        found = os.fstat(file.fileno())
-        if not stat.S_ISREG(found.st_mode) or found.st_nlink > 1:
-            raise OSError(errno.EINVAL, "it is no file of its own", str(source))
+        status = os.fstat(file.fileno())
+        if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1:
+            raise OSError(errno.EINVAL, "it is not a regular file with a single name", str(source))
         with target.open("xb") as copy:
             shutil.copyfileobj(file, copy)
-            os.fchmod(copy.fileno(), 0o755 if found.st_mode & stat.S_IXUSR else 0o644)
+            os.fchmod(copy.fileno(), 0o755 if status.st_mode & stat.S_IXUSR else 0o644)
 
 
 def describe(path: pathlib.Path) -> Manifest:
-    """sha256 and size of every file of the release, and where its links point."""
+    """Return SHA-256 and size of every file of the release, and the targets of its links."""
     files = [
         file for file in sorted(path.rglob("*")) if file.name != MANIFEST and (file.is_file() or file.is_symlink())
     ]
@@ -180,7 +181,7 @@ def describe(path: pathlib.Path) -> Manifest:
 
 
 def publish(staged: pathlib.Path, path: pathlib.Path, manifest: Manifest) -> None:
-    """Make ``staged`` the release at ``path`` in one rename, after all of it has reached the disk."""
+    """Make ``staged`` the release at ``path`` in one rename, after syncing all of it to disk."""
     for name in manifest["files"]:
         with (staged / name).open("rb") as file:
             os.fsync(file.fileno())
@@ -188,7 +189,7 @@ def publish(staged: pathlib.Path, path: pathlib.Path, manifest: Manifest) -> Non
     for folder in {staged, *((staged / name).parent for name in manifest["files"])}:
         sync_directory(folder)
     aside = staged.with_name(f"{staged.name}-old")
-    if path.exists():  # damaged, or it would have been taken as it is
+    if path.exists():  # it is damaged, or it would have been reused
         os.rename(path, aside)
     os.rename(staged, path)
     sync_directory(path.parent)
@@ -196,11 +197,11 @@ def publish(staged: pathlib.Path, path: pathlib.Path, manifest: Manifest) -> Non
 
 
 def staging(path: pathlib.Path) -> pathlib.Path:
-    """Where the release of ``path`` is put together; a hidden sibling, so that one rename publishes it."""
+    """Return the folder in which the release of ``path`` is assembled: a hidden sibling, for an atomic rename."""
     return path.with_name(f".new-{path.name}")
 
 
 def clear_leftovers(root: pathlib.Path, name: str) -> None:
-    """Remove what a killed run of the release ``name`` left; its lock must be held."""
+    """Remove the leftovers of a killed run of the release ``name``; the caller must hold its lock."""
     for leftover in [*(root / "releases").glob(f".new-{name}*"), *(root / "builds").glob(f"{name}.work-*")]:
         shutil.rmtree(leftover, ignore_errors=True)

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""Which files the generations of this host's instances refer to: those stay, whoever wants them gone."""
+"""Find the files that the generations of this host's instances refer to, because those must not be removed."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _SCALE = re.compile(r":-?[\d.]+$")
 
 @dataclasses.dataclass(frozen=True)
 class Use:
-    """A file that a generation of an instance refers to: a model's, or one of a release."""
+    """A file that a generation of an instance refers to, in a model or a release."""
 
     path: str
     instance: str
@@ -34,27 +34,28 @@ class Use:
 
 
 def uses(root: pathlib.Path, variable: str) -> list[Use]:
-    """Every absolute path in every generation below ``root``, the folder of llama_server; of a split model all shards.
+    """List every absolute path in every generation below ``root``, the folder of llama_server.
 
-    ``variable`` is the one that names ``root``, for a problem with what lies there.
+    A split model counts with all its shards. Problems name ``variable``, the role variable of ``root``. Raises
+    ProblemError.
     """
-    found = []
+    uses_found = []
     for folder in _folders(root / "instances", variable):
         for generation in _folders(folder / "generations", variable):
             for path in sorted(set(_paths(_manifest(generation, variable)))):
-                found += [Use(each, folder.name, generation.name) for each in _with_shards(os.path.realpath(path))]
-    return found
+                uses_found += [Use(each, folder.name, generation.name) for each in _with_shards(os.path.realpath(path))]
+    return uses_found
 
 
-def uses_of(path: pathlib.Path, found: typing.Iterable[Use]) -> list[Use]:
-    """Those of ``found`` that are uses of the file ``path`` or of the folder ``path`` or anything below it."""
+def uses_of(path: pathlib.Path, all_uses: typing.Iterable[Use]) -> list[Use]:
+    """Return the uses of the file or folder ``path``, or of a file below it."""
     real = os.path.realpath(path)
-    return [use for use in found if use.path == real or use.path.startswith(f"{real}/")]
+    return [use for use in all_uses if use.path == real or use.path.startswith(f"{real}/")]
 
 
-def first_use(path: pathlib.Path, found: typing.Iterable[Use]) -> Use | None:
-    """The first of ``uses_of``, None without one."""
-    return next(iter(uses_of(path, found)), None)
+def first_use(path: pathlib.Path, all_uses: typing.Iterable[Use]) -> Use | None:
+    """Return the first use of ``path``, or None."""
+    return next(iter(uses_of(path, all_uses)), None)
 
 
 def _folders(place: pathlib.Path, variable: str) -> list[pathlib.Path]:
@@ -77,16 +78,16 @@ def _manifest(generation: pathlib.Path, variable: str) -> dict[str, typing.Any]:
         return {}
     except OSError as error:
         raise _unreadable(path, error.strerror or "", variable) from error
-    raise _unreadable(path, "no JSON, or not for this user", variable)
+    raise _unreadable(path, "not JSON, or not readable by this user", variable)
 
 
 def _unreadable(path: pathlib.Path, why: str, variable: str) -> ProblemError:
     found = f"{path}, which cannot be read ({why})"
-    return ProblemError(Problem(variable, found, "generations that tell what they use", "run with become or sudo"))
+    return ProblemError(Problem(variable, found, "readable manifests of all generations", "use become or sudo"))
 
 
 def _paths(value: object) -> typing.Iterator[str]:
-    """The absolute paths in a manifest, also as the value of ``--option=/path``."""
+    """Yield the absolute paths in a manifest, including values of ``--option=/path``."""
     if isinstance(value, dict):
         for each in value.values():
             yield from _paths(each)
@@ -95,7 +96,7 @@ def _paths(value: object) -> typing.Iterator[str]:
             yield from _paths(each)
     elif isinstance(value, str):
         tail = value[value.find("=") + 1 :] if value.startswith("-") else value
-        # An adapter has its scale behind it, and several are one word.
+        # An adapter may be followed by its scale, and several adapters are joined by commas.
         parts = [tail, *(_SCALE.sub("", part) for part in tail.split(","))]
         yield from (part for part in dict.fromkeys(parts) if part.startswith("/"))
 

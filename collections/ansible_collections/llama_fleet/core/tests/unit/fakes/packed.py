@@ -23,6 +23,8 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.release import st
 if typing.TYPE_CHECKING:
     import pathlib
 
+    from ansible_collections.llama_fleet.core.plugins.module_utils.release.packed_folder import Packed
+
 PARTS = {
     "build": "b77",
     "backend": "cpu",
@@ -122,9 +124,7 @@ class Host(typing.NamedTuple):
     folder: pathlib.Path
     key: pathlib.Path
 
-    def pack(
-        self, key: pathlib.Path | None = None, release: pathlib.Path | None = None
-    ) -> tuple[release_pack.Packed, bool]:
+    def pack(self, key: pathlib.Path | None = None, release: pathlib.Path | None = None) -> tuple[Packed, bool]:
         return release_pack.pack(release or self.release, self.folder, key, borrow, Progress(), run)
 
     def plan(self, key: pathlib.Path | None = None) -> bool:

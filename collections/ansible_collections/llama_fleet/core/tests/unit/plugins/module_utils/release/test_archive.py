@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""Archives that nobody of us packed."""
+"""Test archives that we did not pack ourselves."""
 
 from __future__ import annotations
 
@@ -39,7 +39,10 @@ GOOD_MANIFEST = manifest_of(FILES, LINKS)
 
 
 def unpack(archive: pathlib.Path) -> list[str]:
-    """The names of what was unpacked, into a folder that lies deep enough for whatever wants out of it."""
+    """Return the names of the unpacked files.
+
+    The target lies deep enough for every path that leads out of it.
+    """
     outside = archive.parent / "outside"
     staged = outside / "releases" / "staged"
     fake_packed.unpack(archive, staged)
@@ -47,12 +50,12 @@ def unpack(archive: pathlib.Path) -> list[str]:
 
 
 def refused(archive: pathlib.Path, reason: str) -> None:
-    """Not unpacked, for this reason, and nothing was left or written elsewhere."""
+    """Require that the archive is refused for ``reason`` and that nothing is left or written elsewhere."""
     before = sorted(archive.parent.iterdir())
     with pytest.raises(
         ProblemError,
         match=(
-            "^packed release: expected an archive as llama-fleet packs them, found "
+            "^packed release: expected an archive packed by llama-fleet, found "
             f"{re.escape(str(archive))} with .*{re.escape(reason)}.* Fix: Do not trust it"
         ),
     ):
@@ -78,26 +81,26 @@ def test_the_order_of_its_members_is_free(tmp_path: pathlib.Path) -> None:
 @pytest.mark.parametrize(
     ("members", "reason"),
     [
-        (GOOD[:2], "breaks off before bin/c"),
+        (GOOD[:2], "truncated before bin/c"),
         ([*GOOD, member("bin/d", b"more")], "'bin/d' in it, which is not in its manifest"),
         ([*GOOD, member("../d", b"more")], "'../d' in it, which is not in its manifest"),
         ([*GOOD, member("bin", kind=tarfile.DIRTYPE)], "'bin' in it, which is not in its manifest"),
         ([*GOOD, member("manifest.json", b"{}")], "'manifest.json' in it, which is not in its manifest, or twice"),
         ([*GOOD, member("bin/a", A)], "'bin/a' in it, which is not in its manifest, or twice"),
-        ([member("bin/a", A[:-1] + b"?"), *GOOD[1:]], "'bin/a' in it, whose bytes are not those of its manifest"),
-        ([member("bin/a", A[:-1]), *GOOD[1:]], "'bin/a' in it, which is not of the kind and size"),
-        ([member("bin/a", A + b"?"), *GOOD[1:]], "'bin/a' in it, which is not of the kind and size"),
+        ([member("bin/a", A[:-1] + b"?"), *GOOD[1:]], "'bin/a' in it, whose bytes differ from its manifest"),
+        ([member("bin/a", A[:-1]), *GOOD[1:]], "'bin/a' in it, which differs in kind or size"),
+        ([member("bin/a", A + b"?"), *GOOD[1:]], "'bin/a' in it, which differs in kind or size"),
         (
             [*GOOD[:2], member("bin/c", kind=tarfile.SYMTYPE, link="../../../../etc")],
-            "'bin/c' in it, which is not of the kind and size",
+            "'bin/c' in it, which differs in kind or size",
         ),
         (
             [*GOOD[:2], member("bin/c", kind=tarfile.LNKTYPE, link="bin/a")],
-            "'bin/c' in it, which is not of the kind and size",
+            "'bin/c' in it, which differs in kind or size",
         ),
-        ([*GOOD[:2], member("bin/c", b"a")], "'bin/c' in it, which is not of the kind and size"),
+        ([*GOOD[:2], member("bin/c", b"a")], "'bin/c' in it, which differs in kind or size"),
         *[
-            ([member("bin/a", data, kind, "b"), *GOOD[1:]], "'bin/a' in it, which is not of the kind and size")
+            ([member("bin/a", data, kind, "b"), *GOOD[1:]], "'bin/a' in it, which differs in kind or size")
             for kind in (
                 tarfile.SYMTYPE,
                 tarfile.LNKTYPE,

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""Packed releases looked up in a folder and on a real web server."""
+"""Test the lookup of packed releases in a folder and on a real web server."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def test_the_first_location_that_has_it(site: Site, tmp_path: pathlib.Path) -> N
         ("nowhere", None, ", found no {location}/index.json. "),
         ("web/nowhere", None, ", found no {location}/index.json. "),
         ("web/broken", None, ", found HTTP status 500 from {location}/index.json"),
-        ("web/cut", None, ", found an answer that broke off at byte"),
+        ("web/cut", None, ", found an answer truncated at byte"),
         ("web/nonsense", None, ", found no answer from {location}/index.json (BadStatusLine"),
         ("http://127.0.0.1:9", None, ", found no answer from {location}/index.json (Connection refused"),
         ("a folder", None, ", found {location}/index.json, which cannot be read (Is a directory)"),
@@ -189,7 +189,7 @@ def test_locations_that_are_none(location: str, shown: str) -> None:
 def test_nothing_of_a_server_that_hangs_is_waited_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
     patience = release_cache.PATIENCE
     assert patience.tries * patience.total + (patience.tries - 1) * patience.longest_wait <= 150, (
-        "seconds for one location"
+        "seconds for a location"
     )
     monkeypatch.setattr(release_cache, "PATIENCE", dataclasses.replace(patience, seconds=0.2, total=0.2, backoff=0.01))
     warnings: list[str] = []

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""Packed releases brought from a folder and from a real web server."""
+"""Test fetching packed releases from a folder and from a real web server."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ def test_an_archive_that_is_not_the_one_listed(
 
 
 def test_changed_bytes_with_a_changed_sum_are_not_trusted(site: Site, tmp_path: pathlib.Path) -> None:
-    """Whoever can write to the location can write its index too."""
+    """An attacker who can write to the location can write its index too."""
     change(site)
     index = files.read_json(site.folder / "index.json", Plain()) or {}
     index["releases"][NAME]["sha256"] = files.sha256_of(site.folder / f"{NAME}.tar.zst")
@@ -125,9 +125,7 @@ def test_changed_bytes_with_a_changed_sum_are_not_trusted(site: Site, tmp_path: 
     for kind in ("url", "folder"):
         with pytest.raises(
             ProblemError,
-            match=(
-                f"^llama_cpp_cache: expected .*, found {NAME}.tar.zst, whose signature by the builder does not hold"
-            ),
+            match=(f"^llama_cpp_cache: expected .*, found {NAME}.tar.zst, whose signature by the builder is invalid"),
         ):
             bring(site, kind, tmp_path / "here", site.builder)
         assert list((tmp_path / "here").iterdir()) == []
@@ -142,7 +140,7 @@ def test_who_is_not_trusted_sends_nothing(site: Site, tmp_path: pathlib.Path, ki
     assert f"/{site.folder.name}/{NAME}.tar.zst" not in Handler.asked
     (site.folder / f"{NAME}.tar.zst.sig").unlink()
     with pytest.raises(
-        ProblemError, match=r"^llama_cpp_cache: expected .*, found .*\.sig, which is not there or no signature"
+        ProblemError, match=r"^llama_cpp_cache: expected .*, found .*\.sig, which is missing or not an SSH"
     ):
         bring(site, kind, tmp_path / "here", site.builder)
     Handler.asked.clear()
@@ -177,7 +175,7 @@ def test_nothing_is_fetched_that_could_not_be_verified(site: Site, tmp_path: pat
 @pytest.mark.parametrize("trusting", [False, True])
 @pytest.mark.parametrize("swap", ["another file in its place", "other bytes in it"])
 def test_what_is_verified_is_what_is_unpacked(site: Site, tmp_path: pathlib.Path, swap: str, trusting: bool) -> None:
-    """Whoever writes to the folder right after the verification changes nothing."""
+    """A write to the folder right after the verification changes nothing."""
     cached = find(str(site.folder))
     assert cached
     path = site.folder / f"{NAME}.tar.zst"

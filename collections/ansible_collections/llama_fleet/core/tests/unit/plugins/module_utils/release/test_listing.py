@@ -48,8 +48,8 @@ def test_the_newest_is_first_and_hidden_folders_are_none(tmp_path: pathlib.Path)
 @pytest.mark.parametrize("origin", ["packed", "upstream"])
 def test_where_it_came_from(tmp_path: pathlib.Path, origin: str) -> None:
     publish(tmp_path, 1, origin=origin, taken_from="https://releases.example.com")
-    found = described(releases(tmp_path, "root")[0], [])
-    assert (found["origin"], found["taken_from"]) == (origin, "https://releases.example.com")
+    description = described(releases(tmp_path, "root")[0], [])
+    assert (description["origin"], description["taken_from"]) == (origin, "https://releases.example.com")
 
 
 def test_a_damaged_one_is_told_as_such(tmp_path: pathlib.Path) -> None:
@@ -59,13 +59,17 @@ def test_a_damaged_one_is_told_as_such(tmp_path: pathlib.Path) -> None:
     os.utime(empty, (1_799_999_998,) * 2)
     (turned / "bin" / "libggml.so").unlink()
     (turned / "bin" / "libggml.so").symlink_to("elsewhere")
-    found = [described(release, []) for release in releases(tmp_path, "root")]
-    assert [(each["path"], each["build"], each["whole"]) for each in found] == [
+    descriptions = [described(release, []) for release in releases(tmp_path, "root")]
+    assert [(each["path"], each["build"], each["whole"]) for each in descriptions] == [
         (str(cut), "b1", False),
         (str(empty), "", False),
         (str(turned), "b3", False),
     ]
-    assert (found[1]["origin"], found[1]["size"], found[1]["created"]) == ("", 19, "2027-01-15T07:59:58Z")
+    assert (descriptions[1]["origin"], descriptions[1]["size"], descriptions[1]["created"]) == (
+        "",
+        19,
+        "2027-01-15T07:59:58Z",
+    )
 
 
 def test_who_uses_it(tmp_path: pathlib.Path) -> None:

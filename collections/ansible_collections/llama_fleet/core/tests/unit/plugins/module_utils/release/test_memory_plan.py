@@ -31,7 +31,7 @@ real = pytest.mark.skipif(
     ),
 )
 MIB = 1 << 20
-# As llama-fit-params writes them, with the space at the end; the program's printf is the same for every device.
+# Output of llama-fit-params, with its trailing space; its printf is the same for every device.
 CPU = "Host 92 90 106 \n"
 GPUS = "CUDA0 2201 256 560 \nRPC[10.0.0.2:50052] 2202 256 300 \nHost 281 0 24 \n"
 
@@ -46,7 +46,7 @@ def release(tmp_path: pathlib.Path) -> pathlib.Path:
 
 
 class Program(FakeRunner):
-    """A llama-fit-params that looks at its files before it answers."""
+    """A fake llama-fit-params that reads its files before it answers."""
 
     def answer(self, command: list[str]) -> Result:
         folder = pathlib.Path(command[command.index("-m") + 1]).parent
@@ -90,7 +90,7 @@ def test_what_the_program_writes() -> None:
 )
 def test_what_cannot_be_understood_is_shown(text: str, found: str) -> None:
     assert (
-        "gguf_model_release: expected a line of three numbers for each device, the last for Host, "
+        "gguf_model_release: expected a line with three numbers for each device, the last for Host, "
         f"found llama-fit-params that writes {found}."
     ) in problem(lambda: parse_plan(text))
 
@@ -113,10 +113,10 @@ def test_the_program_sees_sparse_files_and_all_slots_together(
     )
     assert run.settings[0]["timeout"] == 180
     assert run.settings[0]["cwd"] == str(pathlib.Path(command[2]).parent), (
-        "a folder of ours, for backends are loaded from there"
+        "a folder of ours, because backends are loaded from it"
     )
     assert run.environments[0]["XDG_CONFIG_HOME"] == run.settings[0]["cwd"], (
-        "a stray configuration file changes the figures"
+        "a stray configuration file would change the figures"
     )
 
     plan_memory(run, release, [(b"GGUF1", 9 * MIB), (b"GGUF2", 7 * MIB)], 1, 1, work)
@@ -203,7 +203,7 @@ def test_a_failure_is_told_by_its_first_error(
 
 
 def test_a_failure_without_a_word_is_tried_again(release: pathlib.Path, tmp_path: pathlib.Path) -> None:
-    """As the real program ends now and then: its log is written by a thread."""
+    """The real program occasionally ends like this, because a thread writes its log."""
     silent = Result(
         -6,
         "",
@@ -236,7 +236,7 @@ def shards_of(model: pathlib.Path) -> list[pathlib.Path]:
 
 
 def split(model: pathlib.Path, folder: pathlib.Path) -> pathlib.Path:
-    """The model in three shards or more; where it is split already, as it is."""
+    """Split the model into three or more shards; a model that is split already stays as it is."""
     if len(shards_of(model)) > 1:
         return model
     done = commands.run(
@@ -278,7 +278,7 @@ def test_sparse_files_and_the_real_model_take_the_same(
     ]
     assert plan.devices == parse_plan(commands.run(command, timeout=120).stdout)
     assert plan.devices[-1].name == "Host"
-    # SmolLM2-135M: 30 layers, 3 heads of 64 for keys and values each, two bytes a value.
+    # SmolLM2-135M: 30 layers, 3 heads of 64 for keys and values each, two bytes per value.
     assert sum(device.context_mib for device in plan.devices) == ctx_size * parallel * 30 * 2 * 3 * 64 * 2 // MIB
     assert list(work.iterdir()) == []
 

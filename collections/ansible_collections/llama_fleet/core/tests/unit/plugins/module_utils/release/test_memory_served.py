@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""What the release's program is told of a server whose memory it is to plan."""
+"""Test the arguments of the release's program when it plans the memory of a server."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_it_is_given_the_options_that_it_knows_and_nothing_of_ours(monkeypatch: 
     words = [program, "--swa-full", "--override-tensor", "a=CPU", "--flash-attn", "on", "--fit-print", "on"]
     assert run.commands == [[program, "--help"], ["env", "-u", "LLAMA_ARG_STRAY", *words]]
     assert {name: run.environments[1][name] for name in VARIABLES} == VARIABLES
-    assert run.environments[1]["XDG_CONFIG_HOME"] == run.settings[1]["cwd"], "no configuration of anyone's"
+    assert run.environments[1]["XDG_CONFIG_HOME"] == run.settings[1]["cwd"], "no user's configuration"
     assert not pathlib.Path(str(run.settings[1]["cwd"])).exists()
 
 

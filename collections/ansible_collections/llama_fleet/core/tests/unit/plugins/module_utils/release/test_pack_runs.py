@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""Runs that pack into the same folder at once, and runs that are killed."""
+"""Test concurrent runs that pack into the same folder, and runs that are killed."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_two_at_once_pack_once(host: Host) -> None:
         ).stdout.strip()
 
     with concurrent.futures.ThreadPoolExecutor() as pool, files.locked(host.folder / ".lock"):
-        # Both wait for this process, which holds the lock.
+        # Both wait for the lock that this process holds.
         runs = [pool.submit(start, number) for number in range(2)]
         waiting.until(lambda: all(waits(host.root / f"progress{number}") for number in range(2)))
         assert not any(done.done() for done in runs)
@@ -104,9 +104,7 @@ release_pack.pack(pathlib.Path(release), pathlib.Path(folder), pathlib.Path(key)
 
 @pytest.mark.parametrize("number", [3, 4, 5, 6, 8])
 def test_a_kill_never_leaves_an_index_that_lies(host: Host, number: int) -> None:
-    """The release was packed before, is now packed with other bytes and another key, and a second one is there all
-    the time.
-    """
+    """Pack a release again with other bytes and another key, beside a second release."""
     host.pack(host.key)
     other = host.root / "other"
     trusted = [host.key.with_name("key.pub").read_text(encoding="utf-8"), make_key(other)]

@@ -21,7 +21,7 @@ if typing.TYPE_CHECKING:
 
 @pytest.fixture
 def five(tmp_path: pathlib.Path) -> list[pathlib.Path]:
-    """Five releases, the newest first."""
+    """Publish five releases; return them newest first."""
     return [publish(tmp_path, number, age=number) for number in range(1, 6)]
 
 
@@ -159,6 +159,6 @@ def test_what_cannot_be_removed_is_told(
     with pytest.raises(ProblemError) as caught:
         remove(five[4:], tmp_path)
     assert str(caught.value).startswith(
-        f"llama_cpp_root: expected a release that can be, found {five[4]}, which cannot be removed "
+        f"llama_cpp_root: expected a release that can be removed, found {five[4]}, which cannot be removed "
         "(Operation not permitted)."
     )

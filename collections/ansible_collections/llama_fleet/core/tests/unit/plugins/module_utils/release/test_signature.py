@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""With the real ssh-keygen."""
+"""Test signatures with the real ssh-keygen."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if typing.TYPE_CHECKING:
     import pathlib
 
 SUBJECT = "llama_cpp_cache"
-# Signatures that break off before and in the key.
+# Signatures truncated before and inside the key.
 _BYTES = b"SSHSIG" + b"\0\0\0\1" + b"\0\0\0\x33" + b"\0\0\0\x0bssh-ed25519" + b"\0\0\0 "
 CUT = [
     f"-----BEGIN SSH SIGNATURE-----\n{base64.b64encode(data).decode()}\n-----END SSH SIGNATURE-----\n"
@@ -29,7 +29,7 @@ CUT = [
 
 
 class Keys(typing.NamedTuple):
-    """The public halves."""
+    """The public halves of the test's key pairs."""
 
     folder: pathlib.Path
     builder: str
@@ -62,9 +62,9 @@ def test_a_signature_names_its_signer(archive: pathlib.Path, keys: Keys) -> None
 
 def test_a_signer_without_a_name_is_named_by_the_fingerprint(archive: pathlib.Path, keys: Keys) -> None:
     signature = signed(archive, keys.folder / "builder")
-    told = run(["ssh-keygen", "-l", "-f", str(keys.folder / "builder.pub")]).stdout
+    listed = run(["ssh-keygen", "-l", "-f", str(keys.folder / "builder.pub")]).stdout
     name = release_signature.verify(archive, signature, [" ".join(keys.builder.split()[:2])], run, SUBJECT)
-    assert name == told.split()[1]
+    assert name == listed.split()[1]
 
 
 def test_a_signature_is_replaced_without_a_question(archive: pathlib.Path, keys: Keys) -> None:
@@ -79,8 +79,8 @@ def test_changed_bytes(archive: pathlib.Path, keys: Keys) -> None:
     with pytest.raises(
         ProblemError,
         match=(
-            "^llama_cpp_cache: expected .*, found .*b77.tar.zst, whose signature by the builder does not "
-            r"hold \('.*incorrect signature'\)"
+            "^llama_cpp_cache: expected .*, found .*b77.tar.zst, whose signature by the builder is "
+            r"invalid \('.*incorrect signature'\)"
         ),
     ):
         release_signature.verify(archive, signature, [keys.builder], run, SUBJECT)
@@ -111,7 +111,7 @@ def test_a_key_counts_in_its_time_only(archive: pathlib.Path, keys: Keys, validi
             release_signature.verify(archive, signature, [f"{validity} {keys.builder}"], run, SUBJECT) == "the builder"
         )
         return
-    with pytest.raises(ProblemError, match=rf"does not hold \('{reason}"):
+    with pytest.raises(ProblemError, match=rf"is invalid \('{reason}"):
         release_signature.verify(archive, signature, [f"{validity} {keys.builder}"], run, SUBJECT)
 
 
@@ -127,7 +127,7 @@ def test_no_signature(archive: pathlib.Path, keys: Keys, text: str | None) -> No
     if text is not None:
         signature.write_text(text, encoding="utf-8")
     with pytest.raises(
-        ProblemError, match=r"^llama_cpp_cache: expected .*, found sig, which is not there or no signature of SSH\."
+        ProblemError, match=r"^llama_cpp_cache: expected .*, found sig, which is missing or not an SSH signature\."
     ):
         release_signature.verify(archive, signature, [keys.builder], run, SUBJECT)
 
@@ -201,7 +201,7 @@ def test_a_key_with_a_passphrase_tells_its_public_half_but_does_not_sign(
     with pytest.raises(
         ProblemError,
         match=(
-            "^llama_cpp_signing_key: expected .*, found .*/key, with which ssh-keygen signs nothing "
+            "^llama_cpp_signing_key: expected .*, found .*/key, with which ssh-keygen cannot sign "
             r"\('Load key .*incorrect passphrase"
         ),
     ):
@@ -219,7 +219,7 @@ def test_keys_that_cannot_sign(tmp_path: pathlib.Path, archive: pathlib.Path, ke
         with pytest.raises(
             ProblemError,
             match=(
-                f"^llama_cpp_signing_key: expected .*, found {re.escape(str(key))}, with which ssh-keygen signs nothing"
+                f"^llama_cpp_signing_key: expected .*, found {re.escape(str(key))}, with which ssh-keygen cannot sign"
             ),
         ) as raised:
             release_signature.sign(archive, key, run)
@@ -235,7 +235,7 @@ def test_keys_that_cannot_sign(tmp_path: pathlib.Path, archive: pathlib.Path, ke
 
 
 def test_what_ends_without_a_signature_has_not_signed(archive: pathlib.Path, keys: Keys) -> None:
-    with pytest.raises(ProblemError, match="signs nothing"):
+    with pytest.raises(ProblemError, match="cannot sign"):
         release_signature.sign(archive, keys.folder / "builder", FakeRunner())
 
 

@@ -124,13 +124,14 @@ def test_a_missing_library_has_a_plain_cure() -> None:
     )
     assert (
         smoke_test(pathlib.Path("/r/bin"), False, FakeRunner(Result(127, "", said))).fix
-        == "install the package of the host that brings libgomp.so.1"
+        == "install the package that provides libgomp.so.1"
     )
 
 
 class Variants(FakeRunner):
-    """A release whose llama-bench takes the first of ``order`` that is there; those in ``broken`` hold an illegal
-    instruction.
+    """A fake release whose llama-bench loads the first existing variant in ``order``.
+
+    The variants in ``broken`` raise an illegal instruction.
     """
 
     def __init__(self, programs: pathlib.Path, broken: tuple[str, ...]) -> None:

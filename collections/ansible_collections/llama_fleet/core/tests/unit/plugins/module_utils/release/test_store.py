@@ -93,13 +93,13 @@ def test_releases_are_found_by_their_parts_and_age(tmp_path: pathlib.Path) -> No
     newest = release_store.newest_manifest(tmp_path)
     assert newest is not None
     assert newest["build"] == "b2"
-    found = release_store.find_release(tmp_path, {"source": "x"})
-    assert found is not None
-    assert found[0] == new
+    release = release_store.find_release(tmp_path, {"source": "x"})
+    assert release is not None
+    assert release[0] == new
     grow(new)
-    found = release_store.find_release(tmp_path, {"source": "x"})
-    assert found is not None
-    assert found[0] == old
+    release = release_store.find_release(tmp_path, {"source": "x"})
+    assert release is not None
+    assert release[0] == old
     assert release_store.find_release(tmp_path, {"source": "y"}) is None
 
 

@@ -93,7 +93,7 @@ def test_what_cannot_be_read_is_not_overlooked(tmp_path: pathlib.Path, text: str
     with pytest.raises(ProblemError) as caught:
         uses(tmp_path, "x")
     assert str(caught.value).startswith(
-        f"x: expected generations that tell what they use, found {path}, which cannot be read"
+        f"x: expected readable manifests of all generations, found {path}, which cannot be read"
     )
 
 
