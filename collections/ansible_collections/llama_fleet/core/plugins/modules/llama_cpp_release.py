@@ -300,7 +300,7 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.host.commands imp
 from ansible_collections.llama_fleet.core.plugins.module_utils.host.files import locked
 from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.make import make_release
 from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.plan import (
-    Plan,
+    BuildPlan,
     explain,
     install_git,
     make_plan,
@@ -320,7 +320,7 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.stage import PROG
 from ansible_collections.llama_fleet.core.plugins.module_utils.tools.import_or_install import borrower
 
 
-def difference(plan: Plan, root: pathlib.Path) -> dict[str, typing.Any]:
+def difference(plan: BuildPlan, root: pathlib.Path) -> dict[str, typing.Any]:
     """What the newest release on the host is, against what is wanted."""
     before = newest_manifest(root) or {}
     names = ("build", "fingerprint", "fingerprint_parts")
@@ -370,7 +370,7 @@ def provide_release(module: AnsibleModule) -> dict[str, typing.Any]:
     }
 
 
-def pack(request: Request, plan: Plan, progress: Progress, touch: bool) -> tuple[dict[str, typing.Any], bool]:
+def pack(request: Request, plan: BuildPlan, progress: Progress, touch: bool) -> tuple[dict[str, typing.Any], bool]:
     """Pack the release; returns what there is to tell of it, and whether that changed anything."""
     folder = pathlib.Path(request.pack_to or request.root / "packed")
     key = pathlib.Path(request.signing_key) if request.signing_key else None
@@ -386,7 +386,7 @@ def pack(request: Request, plan: Plan, progress: Progress, touch: bool) -> tuple
     }, changed
 
 
-def remove_old(module: AnsibleModule, request: Request, plan: Plan, touch: bool, made: bool) -> list[str]:
+def remove_old(module: AnsibleModule, request: Request, plan: BuildPlan, touch: bool, made: bool) -> list[str]:
     """Remove the releases that are not to be kept, and what killed runs left; returns the folders of the releases."""
     keep = module.params["keep"]
     if keep < 1 or not (request.root / "releases").is_dir():

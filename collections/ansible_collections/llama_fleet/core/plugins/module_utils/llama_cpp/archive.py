@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""A source archive brought to the host, and found to be the one that was asked for."""
+"""Bring a source archive to the host, and verify that it is the requested one."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.problems import P
 from ansible_collections.llama_fleet.core.plugins.module_utils.progress import BYTES, Progress
 
 _SUFFIX = ".tar.gz"
-_LARGEST = 1 << 30  # bytes of a source archive whose size no index tells: llama.cpp's has 50 MB
+_LARGEST = 1 << 30  # bytes of a source archive of unknown size; llama.cpp's has 50 MB
 
 
-def problems(archive: Archive, root: pathlib.Path, index_url: str) -> list[Problem]:
-    """What can be known to be wrong before anything is fetched: no such file or release, another sha256."""
+def archive_problems(archive: Archive, root: pathlib.Path, index_url: str) -> list[Problem]:
+    """Return the problems known before the download: a missing file or release, or another SHA-256."""
     try:
         if archive.on_host:
             return _file_problems(pathlib.Path(archive.reference), archive.sha256)
@@ -37,24 +37,27 @@ def problems(archive: Archive, root: pathlib.Path, index_url: str) -> list[Probl
 def obtain(
     archive: Archive, root: pathlib.Path, index_url: str, progress: Progress
 ) -> typing.Iterator[typing.IO[bytes]]:
-    """Have the archive as an open file whose bytes have its sha256; one that was fetched is kept below ``root``."""
+    """Yield the archive as an open file with the right SHA-256; a downloaded one is kept below ``root``.
+
+    Raises ProblemError.
+    """
     path = pathlib.Path(archive.reference) if archive.on_host else kept_archive(archive, root)
     if not archive.on_host and not (path.exists() and not _file_problems(path, archive.sha256)):
         _fetch(archive, path, index_url, progress)
     try:
-        file, found = verified.opened(path, root / "sources")
+        file, digest = verified.opened(path, root / "sources")
     except OSError as error:
         raise ProblemError(_unreadable(path, error)) from error
     with file:
-        raise_if_any(_wrong_sum(path, found, archive.sha256))
+        raise_if_any(_wrong_sum(path, digest, archive.sha256))
         yield file
 
 
 def _fetch(archive: Archive, kept: pathlib.Path, index_url: str, progress: Progress) -> None:
     progress.stage(f"fetching {archive.name}")
-    found = _find(archive, index_url) if archive.on_index else None
-    size = found.size if found else 0
-    url, index = (found.url, found.index) if found else (archive.reference, "")
+    listed = _find(archive, index_url) if archive.on_index else None
+    size = listed.size if listed else 0
+    url, index = (listed.url, listed.index) if listed else (archive.reference, "")
     fetch(
         url,
         kept,
@@ -67,7 +70,7 @@ def _fetch(archive: Archive, kept: pathlib.Path, index_url: str, progress: Progr
 
 
 def kept_archive(archive: Archive, root: pathlib.Path) -> pathlib.Path:
-    """A name with the checksum in it: what lies there is what was asked for, whatever the reference."""
+    """Return the path of the archive below ``root``: its checksum in the name identifies the content."""
     return root / "sources" / f"{archive.sha256[:16]}{_SUFFIX}"
 
 
@@ -78,32 +81,31 @@ def _find(archive: Archive, index_url: str) -> package_index.IndexFile:
 
 def _file_problems(path: pathlib.Path, sha256: str) -> list[Problem]:
     try:
-        found = sha256_of(path)
+        digest = sha256_of(path)
     except OSError as error:
         return [_unreadable(path, error)]
-    return _wrong_sum(path, found, sha256)
+    return _wrong_sum(path, digest, sha256)
 
 
 def _unreadable(path: pathlib.Path, error: OSError) -> Problem:
     return Problem(SOURCE, f"'{path}', which cannot be read ({error.strerror})", "an archive on the host")
 
 
-def _wrong_sum(path: pathlib.Path, found: str, sha256: str) -> list[Problem]:
-    if found == sha256:
+def _wrong_sum(path: pathlib.Path, actual: str, sha256: str) -> list[Problem]:
+    if actual == sha256:
         return []
-    return [
-        Problem(SOURCE, f"sha256 {found} of {path}", f"sha256 {sha256}", "correct the sum, or do not trust this source")
-    ]
+    fix = "correct the checksum, or do not trust this source"
+    return [Problem(SOURCE, f"sha256 {actual} of {path}", f"sha256 {sha256}", fix)]
 
 
-def _sum_problems(found: str, archive: Archive) -> list[Problem]:
-    if found in ("", archive.sha256):
+def _sum_problems(listed: str, archive: Archive) -> list[Problem]:
+    if listed in ("", archive.sha256):
         return []
     return [
         Problem(
             SOURCE,
-            f"sha256 {found} of {archive.reference} on the package index",
+            f"sha256 {listed} of {archive.reference} on the package index",
             f"sha256 {archive.sha256}",
-            "correct the sum, or do not trust this source",
+            "correct the checksum, or do not trust this source",
         )
     ]

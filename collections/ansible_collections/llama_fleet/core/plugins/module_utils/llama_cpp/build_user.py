@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""Compilers without rights: where this is root, a build runs as a user who owns its work folder and nothing else."""
+"""Run the compilers of a root process as a user that owns the work folder and nothing else."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _COMPILES = ("build", "tmp")
 
 @dataclasses.dataclass(frozen=True)
 class Builder:
-    """Who compiles below ``work``: the user of that number, or whoever this process is, for 0.
+    """The user that compiles below ``work``: its user ID, or 0 for the user of this process.
 
     ``run`` runs commands as that user.
     """
@@ -27,15 +27,15 @@ class Builder:
     run: commands.Runner
 
     def give(self, folder: pathlib.Path) -> bool:
-        """Make ``folder`` the builder's. Returns False where it is another user's."""
+        """Make the builder the owner of ``folder``. Returns False if it belongs to another user."""
         return not self.user or unprivileged.give(str(folder), self.user)
 
 
 def builder_of(work: pathlib.Path, needed: typing.Iterable[pathlib.Path], run: commands.Runner) -> Builder:
-    """Return who compiles below ``work``, and make the folders that compilers write to; what else is in there stays
-    root's.
+    """Return the builder for ``work``, and give it the folders that compilers write to.
 
-    Where the user could not read what it needs, this process compiles itself; ``remark`` tells why.
+    Other files in ``work`` stay root's. If the build user could not read one of ``needed``, this process compiles
+    itself; ``remark`` says why.
     """
     user = 0 if in_the_way([work.parent, *needed]) else unprivileged.builder()
     if not user:
@@ -48,20 +48,16 @@ def builder_of(work: pathlib.Path, needed: typing.Iterable[pathlib.Path], run: c
 
 
 def in_the_way(needed: typing.Iterable[pathlib.Path]) -> str:
-    """Return what keeps the user from reading one of the files and folders ``needed``; empty where nothing does."""
+    """Return the first of ``needed`` that the build user cannot read, with the reason; empty if none."""
     return unprivileged.blocked(str(path) for path in needed)
 
 
 def remark(needed: typing.Iterable[pathlib.Path]) -> str:
-    """Return why compilers ran as root, in a sentence; empty where they did not, or this is nobody who could have
-    helped it.
-    """
-    found = in_the_way(needed) if unprivileged.may_become_others() else ""
+    """Return a sentence that explains why the compilers ran as root; empty if they did not or had to."""
+    blocked = in_the_way(needed) if unprivileged.may_become_others() else ""
+    if not blocked:
+        return ""
     return (
-        (
-            f"The compilers ran as root, for a user without rights cannot read {found}. Put it below /opt, /srv or "
-            f"/var/lib."
-        )
-        if found
-        else ""
+        f"The compilers ran as root, because a user without rights cannot read {blocked}. Put it below /opt, /srv or "
+        "/var/lib."
     )

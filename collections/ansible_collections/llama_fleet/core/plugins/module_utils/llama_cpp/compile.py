@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""llama.cpp compiled with CMake and Ninja: told how far it is, and what went wrong."""
+"""Compile llama.cpp with CMake and Ninja, report progress, and explain failures."""
 
 from __future__ import annotations
 
@@ -26,14 +26,13 @@ if typing.TYPE_CHECKING:
     from ansible_collections.llama_fleet.core.plugins.module_utils.progress import Progress
 
 PROGRAMS = ("llama-server", "llama-bench", "llama-fit-params", "llama-gguf-split")
-# Some compilers use AMX where the kernel or the hypervisor does not grant it.
+# Some compilers use AMX even if the kernel or the hypervisor does not permit it.
 AMX_CURE = ("-mno-amx-tile", "-mno-amx-int8", "-mno-amx-bf16")
 
 _STEP = re.compile(r"\[(\d+)/(\d+)\]")
 _ERROR = re.compile(r"\berror: |^nvcc fatal|\bundefined reference to|^CMake Error|No space left on device|: not found$")
 _KILLED = re.compile(r"Killed signal|\bKilled\b")
-# Only ggml-cpu and its variants are compiled for one CPU, of the variants few with AMX: all other objects stay as they
-# are.
+# Only ggml-cpu and its variants are compiled for one CPU, and few variants use AMX; all other objects stay unchanged.
 _CURE_SCRIPT = """function(llama_fleet_cure folder)
   get_property(targets DIRECTORY "${folder}" PROPERTY BUILDSYSTEM_TARGETS)
   foreach(target IN LISTS targets)
@@ -52,14 +51,14 @@ endfunction()
 cmake_language(DEFER CALL llama_fleet_cure "${CMAKE_CURRENT_SOURCE_DIR}")
 """
 _OPTIONS = "llama_cpp_cmake_options"
-# Characters; one of llama.cpp has a tenth of that.
+# Characters; llama.cpp's has a tenth of that.
 _LONGEST_CACHE = 1 << 20
 _UNUSED = re.compile(r"Manually-specified variables were not used by the project:\n\n((?: +\S+\n)+)")
 _IGNORED = re.compile(r"^\s*(\w+) is deprecated and will be ignored", re.MULTILINE)
-# What is declared has a type in the cache; what was only given has none.
+# Declared options have a type in the cache; options that were only given have none.
 _UNDECLARED = re.compile(r"^(GGML_\w*):UNINITIALIZED=", re.MULTILINE)
 _DECLARED = re.compile(r"^([A-Za-z_][\w.+-]*):(?:BOOL|STRING|PATH|FILEPATH)=", re.MULTILINE)
-# Of the compiler's own libraries the one that bare hosts lack; the C++ library is everywhere.
+# The only compiler library that bare hosts lack; the C++ library is on every host.
 _OPENMP = "libgomp.so.1"
 _TOOLKIT_LIBRARIES = ("libcudart", "libcublas", "libcublasLt")
 _RUN_TIME_COMPILER = "libnvrtc"
@@ -68,7 +67,7 @@ _TOOLKIT_FOLDERS = ("lib64", "lib", "targets/x86_64-linux/lib", "targets/sbsa-li
 
 @dataclasses.dataclass(frozen=True)
 class Compilation:
-    """One build. ``work`` holds ``source`` (there already) and ``build``; ``tools`` has cmake and ninja."""
+    """One build. ``work`` holds ``source`` (existing) and ``build``; ``tools`` holds cmake and ninja."""
 
     work: pathlib.Path
     log: pathlib.Path
@@ -77,11 +76,11 @@ class Compilation:
     options: typing.Mapping[str, str]
     jobs: int
     cuda_toolkit: str = ""
-    user_options: typing.Collection[str] = ()  # those of ``options`` that the user gave
+    user_options: typing.Collection[str] = ()  # names of ``options`` set by the user
 
     @property
     def programs(self) -> pathlib.Path:
-        """Where the programs and libraries appear."""
+        """Return the folder of the built programs and libraries."""
         return self.work / "build" / "bin"
 
     @property
@@ -89,15 +88,14 @@ class Compilation:
         return self.work / "cure.cmake"
 
     def run(self, cache: CompilerCache, progress: Progress, runner: Runner, cured: bool = False) -> None:
-        """Configure and compile; raises with the first error and the log's path."""
+        """Configure and compile. Raises ProblemError with the first error and the path of the log."""
         if cured:
             self._cure_script.write_text(_CURE_SCRIPT.replace("@FLAGS@", ";".join(AMX_CURE)), encoding="utf-8")
         progress.stage("configuring llama.cpp")
         configured = self._logged(self.configure_command(cache, cured), cache, progress, runner)
         raise_if_any(self._unknown_options(configured.stdout, runner))
         again = " again without AMX" if cured else ""
-        # The server first: what a build has compiled that is broken off stays in the compilers' cache, and nothing runs
-        # without it.
+        # Build the server first: nothing runs without it, and an interrupted build keeps it in the compiler cache.
         for what, programs in ((f"llama.cpp{again}", PROGRAMS[:1]), (f"llama.cpp's tools{again}", PROGRAMS)):
             progress.stage(f"building {what}")
             self._logged(
@@ -111,7 +109,7 @@ class Compilation:
         options = {
             "CMAKE_MAKE_PROGRAM": str(self.tools / "ninja"),
             "CMAKE_CXX_COMPILER": self.compiler,
-            # Else the path of this folder is in sources that CMake writes, and no cache knows them in another.
+            # Otherwise CMake writes this folder's path into sources, and no cache recognizes them in another folder.
             "CMAKE_UNITY_BUILD_RELOCATABLE": "ON",
             **cache.options,
         }
@@ -165,7 +163,7 @@ class Compilation:
 
 
 def _text_of(path: pathlib.Path) -> str:
-    """Return a text that compilers wrote, who have fewer rights than this process: no link of theirs is followed.
+    """Return a text file that the less privileged compilers wrote, without following their links.
 
     Raises OSError.
     """
@@ -176,10 +174,10 @@ def _text_of(path: pathlib.Path) -> str:
 
 
 def suspicious_options(output: str, user: typing.Iterable[str], cache: str) -> list[str]:
-    """The user's options that CMake, configuring, said nobody asked for, or the source that it ignores.
+    """Return the user's options that CMake reported as unused or the source as ignored.
 
-    llama.cpp looks at every variable whose name begins with GGML_, so that CMake takes those for asked for: of them
-    the ones count that are not declared.
+    llama.cpp reads every variable whose name begins with GGML_, so CMake counts those as used: of these, the undeclared
+    ones are suspicious.
     """
     unused = _UNUSED.search(output)
     named = {*(unused[1].split() if unused else ()), *_IGNORED.findall(output), *_UNDECLARED.findall(cache)}
@@ -187,11 +185,11 @@ def suspicious_options(output: str, user: typing.Iterable[str], cache: str) -> l
 
 
 def unknown_options(output: str, user: typing.Iterable[str], cache: str, scripts: str, cmakes: str) -> list[Problem]:
-    """A problem for each of the user's options that would come to nothing because the source does not know it.
+    """Return a problem for each user option that has no effect because the source does not know it.
 
-    ``output`` is what configuring printed, ``cache`` the text of CMakeCache.txt, ``scripts`` that of the source's CMake
-    files and ``cmakes`` the names of CMake's own variables. One that the scripts or CMake name is known: another
-    backend asks for it.
+    ``output`` is the configure output, ``cache`` the text of CMakeCache.txt, ``scripts`` that of the source's CMake
+    files, and ``cmakes`` the names of CMake's own variables. An option named in the scripts or by CMake is known:
+    another backend uses it.
     """
     ignored = set(_IGNORED.findall(output))
     words = set(re.findall(r"[\w.+-]+", scripts))
@@ -200,7 +198,7 @@ def unknown_options(output: str, user: typing.Iterable[str], cache: str, scripts
     for name in suspicious_options(output, user, cache):
         if name in ignored:
             problems.append(
-                Problem(_OPTIONS, f"{name}, which this source ignores", "options that it still has", "leave it out")
+                Problem(_OPTIONS, f"{name}, which this source ignores", "options that it supports", "leave it out")
             )
         elif name not in words and not own.fullmatch(name):
             close = nearest(name.upper(), _DECLARED.findall(cache))
@@ -212,7 +210,7 @@ def unknown_options(output: str, user: typing.Iterable[str], cache: str, scripts
 
 
 def _variables_of_cmake(names: str) -> re.Pattern[str]:
-    """Matches what ``cmake --help-variable-list`` lists, and hints where a package lies."""
+    """Return a pattern for the names in ``cmake --help-variable-list`` and for package location hints."""
     kinds = {"<LANG>": "[A-Za-z]+", "<CONFIG>": "(DEBUG|RELEASE|RELWITHDEBINFO|MINSIZEREL)"}
     patterns = [
         re.sub(r"<[^>]*>", lambda part: kinds.get(part[0], r"\w+"), name)
@@ -223,20 +221,20 @@ def _variables_of_cmake(names: str) -> re.Pattern[str]:
 
 
 def failure(result: Result, log: pathlib.Path) -> Problem:
-    """What stopped a build, out of what it printed."""
+    """Return the problem that stopped a build, from its output."""
     text = f"{result.stdout}\n{result.stderr}"
     if _KILLED.search(text):
         return Problem(
             "llama_cpp_jobs",
-            "a compiler that was killed, most likely for want of memory",
-            "memory for every job",
-            f"lower llama_cpp_jobs; the whole log is {log}",
+            "a compiler that was killed, most likely for lack of memory",
+            "enough memory for every job",
+            f"lower llama_cpp_jobs; the full log is {log}",
         )
     return Problem("compiler", f"'{first_error(text)}'", "a build without errors", f"read {log}")
 
 
 def first_error(text: str) -> str:
-    """The first error's line, and after a CMake error's head the sentence it announces."""
+    """Return the line of the first error; for a CMake error, also the sentence after its heading."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     for number, line in enumerate(lines):
         if _ERROR.search(line):
@@ -245,53 +243,50 @@ def first_error(text: str) -> str:
 
 
 def strip_symbols(folder: pathlib.Path, runner: Runner) -> None:
-    """Drop what only a debugger reads, where the host can."""
+    """Remove debugging symbols, if the host has strip."""
     files = [str(path) for path in sorted(folder.iterdir()) if path.is_file() and not path.is_symlink()]
     if shutil.which("strip"):
         runner(["strip", "--strip-unneeded", *files], timeout=300)
 
 
 def copy_openmp(compiler: str, target: pathlib.Path, runner: Runner) -> None:
-    """Put the compiler's OpenMP library beside the programs, so that they start on hosts without a compiler."""
-    found = pathlib.Path(runner([compiler, f"-print-file-name={_OPENMP}"], timeout=60).stdout.strip())
-    if found.is_absolute() and found.exists():  # a compiler that has none prints the bare name
-        shutil.copy2(found, target / _OPENMP)
+    """Copy the compiler's OpenMP library beside the programs, for hosts without a compiler."""
+    library = pathlib.Path(runner([compiler, f"-print-file-name={_OPENMP}"], timeout=60).stdout.strip())
+    if library.is_absolute() and library.exists():  # a compiler without it prints the bare name
+        shutil.copy2(library, target / _OPENMP)
 
 
 def copy_toolkit_libraries(toolkit: pathlib.Path, major: str, target: pathlib.Path, variable: str) -> None:
-    """Put the CUDA libraries that the release loads beside its programs; raises where one is missing."""
+    """Copy the CUDA libraries of the release beside its programs. Raises ProblemError if one is missing."""
     folders = [toolkit / folder for folder in _TOOLKIT_FOLDERS]
     for name in _TOOLKIT_LIBRARIES:
         soname = f"{name}.so.{major}"
-        found = next((folder / soname for folder in folders if (folder / soname).exists()), None)
-        if found is None:
-            raise ProblemError(
-                Problem(
-                    variable, f"'{toolkit}', which has no {soname}", "a toolkit with its runtime libraries and cuBLAS"
-                )
-            )
-        shutil.copy2(found, target / soname)
-        if _names(found, f"{_RUN_TIME_COMPILER}.so.{major}"):
+        library = next((folder / soname for folder in folders if (folder / soname).exists()), None)
+        if library is None:
+            wanted = "a toolkit with its runtime libraries and cuBLAS"
+            raise ProblemError(Problem(variable, f"'{toolkit}', which has no {soname}", wanted))
+        shutil.copy2(library, target / soname)
+        if _names(library, f"{_RUN_TIME_COMPILER}.so.{major}"):
             _copy_run_time_compiler(folders, major, target)
 
 
 def _names(library: pathlib.Path, soname: str) -> bool:
-    """Whether ``library`` loads ``soname`` without being linked to it."""
-    if not library.stat().st_size:  # which cannot be mapped
+    """Return whether ``library`` may load ``soname`` at run time, because it contains the name."""
+    if not library.stat().st_size:  # an empty file cannot be mapped
         return False
     with library.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
         return content.find(soname.encode()) >= 0
 
 
 def _copy_run_time_compiler(folders: typing.Iterable[pathlib.Path], major: str, target: pathlib.Path) -> None:
-    """It has a second library, which is named by the minor version too.
+    """Copy the run-time compiler and its second library, which has the minor version in its name.
 
-    A toolkit may be without them, for few models need them.
+    Skips them if the toolkit lacks them, because few models need them.
     """
     for folder in folders:
-        for found in [
+        for library in [
             folder / f"{_RUN_TIME_COMPILER}.so.{major}",
             *folder.glob(f"{_RUN_TIME_COMPILER}-builtins.so.{major}.*"),
         ]:
-            if found.exists() and re.fullmatch(r".*\.so\.\d+(\.\d+)?", found.name):
-                shutil.copy2(found, target / found.name)
+            if library.exists() and re.fullmatch(r".*\.so\.\d+(\.\d+)?", library.name):
+                shutil.copy2(library, target / library.name)

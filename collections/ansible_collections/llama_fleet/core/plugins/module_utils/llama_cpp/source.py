@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""Where llama.cpp comes from: source in an archive or a git repository, or binaries, our own or the project's."""
+"""Parse the source of llama.cpp: an archive or git repository, or binaries of our own or of the project."""
 
 from __future__ import annotations
 
@@ -45,20 +45,20 @@ class Archive:
 
     @property
     def name(self) -> str:
-        """The last part of the reference, from which a build's name can be read."""
+        """Return the last part of the reference, which may contain the build number."""
         return self.reference.rsplit(":" if self.on_index else "/", 1)[-1]
 
 
 @dataclasses.dataclass(frozen=True)
 class Repository:
-    """A git repository. ``url`` is anything git fetches from."""
+    """A git repository. ``url`` is any address that git can fetch from."""
 
     url: str
 
 
 @dataclasses.dataclass(frozen=True)
 class PackedSource:
-    """One of our own packed releases. ``reference`` is a URL or an absolute path, where ``sha256`` may be empty.
+    """A packed release of our own. ``reference`` is a URL, or an absolute path, for which ``sha256`` may be empty.
 
     Its file is named ``<build>-<first 12 digits of the fingerprint>.tar.zst``.
     """
@@ -72,12 +72,12 @@ class PackedSource:
 
     @property
     def location(self) -> str:
-        """The folder or URL that it lies in."""
+        """Return the folder or URL that contains it."""
         return self.reference.rpartition("/")[0] or "/"
 
     @property
     def name(self) -> str:
-        """The release's name, which is its file's without the suffix."""
+        """Return the release's name: that of the file without its suffix."""
         return self.reference.rpartition("/")[2][: -len(_PACKED_SUFFIX)]
 
     @property
@@ -86,15 +86,15 @@ class PackedSource:
 
     @property
     def fingerprint(self) -> str:
-        """The first 12 digits of it, as many as the name has."""
+        """Return the first 12 digits of the fingerprint, which are in the name."""
         return self.name.rpartition("-")[2]
 
 
 @dataclasses.dataclass(frozen=True)
 class Upstream:
-    """The project's published binaries of one build tag;
+    """The project's published binaries of one build tag.
 
-    ``runtime_sha256`` is of the CUDA libraries, which it publishes apart.
+    ``runtime_sha256`` is that of the CUDA libraries, which are published separately.
     """
 
     tag: str
@@ -106,7 +106,10 @@ Source = typing.Union[Archive, Repository, PackedSource, Upstream]
 
 
 def parse_source(text: str) -> Source:
-    """The source that ``llama_cpp_source`` names; raises where it names none, or what is fetched without its sha256."""
+    """Return the source that ``llama_cpp_source`` names.
+
+    Raises ProblemError if it is invalid, or lacks the SHA-256 of something to download.
+    """
     if text.startswith(_PACKED):
         return _parse_packed(text)
     if text.startswith(_UPSTREAM):
@@ -119,8 +122,8 @@ def parse_source(text: str) -> Source:
                 Problem(SOURCE, f"'git+{shown}'", "a repository like 'git+https://…' or 'git+file:///…'")
             )
         if url != shown and not url.startswith("ssh:"):
-            # It would stand in git's argument list, in messages and in manifests.
-            fix = "let a credential helper or the .netrc of the host's user know it"
+            # It would appear in git's argument list, in messages and in manifests.
+            fix = "put it into a credential helper or the .netrc of the host's user"
             raise ProblemError(Problem(SOURCE, f"a login in the address {shown}", "an address without one", fix))
         return Repository(url)
     pinned = parse_pinned(text, SOURCE)
@@ -181,7 +184,10 @@ def _parse_upstream(text: str) -> Upstream:
 
 
 def archive_build(archive: Archive, version: str) -> str:
-    """The build's name: the version given, else the build number in the archive's name, else its sha256's head."""
+    """Return the build's name:
+
+    the given version, else the build number in the archive's name, else its SHA-256's first 9 digits.
+    """
     if version:
         if not _BUILD_NAME.fullmatch(version):
             raise ProblemError(Problem(VERSION, f"'{version}'", "a name of letters, digits, '.', '_', '+' and '-'"))
@@ -191,7 +197,7 @@ def archive_build(archive: Archive, version: str) -> str:
 
 
 def build_number(build: str) -> int:
-    """The number llama.cpp shows as its version; 0 where the build's name has none."""
+    """Return the number that llama.cpp shows as its version; 0 if the build's name has none."""
     match = _BUILD_TAG.fullmatch(build)
     return int(match.group(1)) if match else 0
 
@@ -205,12 +211,15 @@ class Revision:
 
 
 def pinned_revision(version: str) -> Revision | None:
-    """The revision where the version is a whole commit, for which nobody need be asked."""
+    """Return the revision if the version is a full commit, which needs no lookup; else None."""
     return Revision(version, version[:9]) if _COMMIT.fullmatch(version) else None
 
 
 def find_revision(version: str, listing: str, url: str) -> Revision:
-    """The revision of ``version`` (a tag, ``latest`` or empty) in what ``git ls-remote --tags`` printed."""
+    """Return the revision of ``version`` (a tag, ``latest`` or empty) from the output of ``git ls-remote --tags``.
+
+    Raises ProblemError.
+    """
     tags = parse_tags(listing)
     name = newest_build(tags) if version in ("", LATEST) else version
     if name is None:
@@ -230,14 +239,14 @@ def find_revision(version: str, listing: str, url: str) -> Revision:
     raise ProblemError(
         Problem(
             VERSION,
-            f"'{name}', which {url} has no tag for",
+            f"'{name}', which is not a tag of {url}",
             f"a tag{f' such as {one_of(close)}' if close else ''}, a commit of 40 digits or '{LATEST}'",
         )
     )
 
 
 def parse_tags(listing: str) -> dict[str, str]:
-    """Tag → commit; an annotated tag's ``^{}`` line, which names the commit, comes after its own."""
+    """Map tags to commits. An annotated tag's ``^{}`` line, which names its commit, follows its own."""
     tags: dict[str, str] = {}
     for line in listing.splitlines():
         commit, _tab, reference = line.partition("\t")
@@ -247,17 +256,18 @@ def parse_tags(listing: str) -> dict[str, str]:
 
 
 def newest_build(tags: typing.Iterable[str]) -> str | None:
-    """The build tag (``b1234``) with the highest number."""
+    """Return the build tag (``b1234``) with the highest number, or None."""
     builds = [tag for tag in tags if _BUILD_TAG.fullmatch(tag)]
     return max(builds, key=build_number, default=None)
 
 
 def find_tree(files: typing.Iterable[str]) -> pathlib.PurePosixPath | None:
-    """The folder of llama.cpp among an archive's file names: the shortest that has its build files, None without
-    one.
+    """Return the folder of llama.cpp among an archive's file names, or None.
+
+    That is the shortest path with the build files.
     """
     names = set(files)
-    found = [
+    trees = [
         pathlib.PurePosixPath(name).parent
         for name in names
         if name.endswith("/CMakeLists.txt") or name == "CMakeLists.txt"
@@ -266,4 +276,4 @@ def find_tree(files: typing.Iterable[str]) -> pathlib.PurePosixPath | None:
             for part in ("ggml/CMakeLists.txt", "tools/server/CMakeLists.txt")
         )
     ]
-    return min(found, key=lambda path: (len(path.parts), str(path)), default=None)
+    return min(trees, key=lambda path: (len(path.parts), str(path)), default=None)

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""When a newer build is wanted: at every run, or only as long as there is no good release."""
+"""Decide whether a run needs a newer build, or whether an existing release will do."""
 
 from __future__ import annotations
 
@@ -30,18 +30,18 @@ if typing.TYPE_CHECKING:
     from ansible_collections.llama_fleet.core.plugins.module_utils.release.store import Manifest
 
 VARIABLE = "llama_cpp_update"
-# Who builds in the background does so elsewhere, with "always": here "background" is as "missing".
+# Background builds run elsewhere with "always", so here "background" means "missing".
 ALWAYS = "always"
 NEVER = "never"
-# CMake options that say which revision it is, or follow from what happens to be installed.
+# CMake options that identify the revision, or depend on what happens to be installed.
 _OF_THE_REVISION = ("LLAMA_BUILD_NUMBER", "LLAMA_BUILD_COMMIT", "LLAMA_OPENSSL")
 
 
 def good_release(request: Request, cpuinfo: str) -> tuple[pathlib.Path, Manifest] | None:
-    """The newest whole release that is what is asked for, where that is a newest build whatever build it is; asks
-    nobody.
+    """Return the newest whole release that fits the request, without network access.
 
-    The compiler, the toolkit and the C library it was made with do not count: it has proved itself on a host like this.
+    If the request is for the newest build, any build fits. The compiler, toolkit and C library it was made with do not
+    matter, because it passed its test on a host like this.
     """
     return find_good(request.root, lambda manifest: _fits(request, manifest, cpuinfo))
 
@@ -68,7 +68,7 @@ def _options(options: typing.Mapping[str, str]) -> dict[str, str]:
 
 
 def _is_of(request: Request, manifest: Manifest, parts: typing.Mapping[str, typing.Any]) -> bool:
-    """Whether it was made of the source that is asked for, and of the version where one is named."""
+    """Return whether the release was made from the requested source, and from the requested version if one is named."""
     if isinstance(request.source, Archive):
         return bool(parts.get("source") == request.source.sha256) and request.version in ("", manifest.get("build"))
     if manifest.get("source") != request.source_name:
@@ -80,11 +80,11 @@ def _is_of(request: Request, manifest: Manifest, parts: typing.Mapping[str, typi
 
 
 def is_moving(request: Request) -> bool:
-    """Whether what is wanted becomes another build by itself."""
+    """Return whether the requested version changes by itself over time."""
     return isinstance(request.source, Repository) and request.version in ("", LATEST)
 
 
 def nothing_there(request: Request) -> Problem:
-    """What to say where nothing is to be built and nothing is there."""
+    """Return the problem that nothing may be built and no release exists."""
     found = f"{NEVER}, and no good release of {request.source_name} below {request.root / 'releases'}"
-    return Problem(VARIABLE, found, "one that is there", "set it to missing, or bring a release")
+    return Problem(VARIABLE, found, "an existing release", "set it to missing, or bring a release")

@@ -1,7 +1,8 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""The binaries that llama.cpp's project publishes for Linux: which of them fits a host, and how it becomes a
-release.
+"""Use the binaries that the llama.cpp project publishes for Linux:
+
+choose those for a host, and make a release of them.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.release.contents 
 
 URL = "https://github.com/ggml-org/llama.cpp/releases/download"
 
-_LARGEST = 4 << 30  # bytes of a published archive: those for CUDA have some 500 MB
+_LARGEST = 4 << 30  # bytes of a published archive; those for CUDA have about 500 MB
 _FROM_SOURCE = f"build it here: set {SOURCE} to an archive or a repository"
 
 
@@ -50,9 +51,9 @@ class Asset:
 
 @dataclasses.dataclass(frozen=True)
 class _Toolkit:
-    """A CUDA version that binaries are published for.
+    """A CUDA version for which binaries are published.
 
-    Its PTX wants driver ``whole``, its compiled kernels only ``oldest``.
+    Its PTX needs driver ``whole``, its compiled kernels only ``oldest``.
     """
 
     label: str
@@ -62,12 +63,15 @@ class _Toolkit:
 
 @dataclasses.dataclass(frozen=True)
 class _Kind:
-    """What is published for a machine: the project's name of it, and the glibc of the systems it is built on."""
+    """The published binaries for a machine:
+
+    the project's name for it, and the glibc of the systems they are built on.
+    """
 
     name: str
     glibc: str
     cuda_glibc: str
-    toolkits: tuple[_Toolkit, ...]  # the newest first
+    toolkits: tuple[_Toolkit, ...]  # newest first
 
 
 _CUDA_12 = _Toolkit("12.8", 570, 525)
@@ -78,18 +82,20 @@ _KINDS = {
 }
 
 
-def problems(upstream: Upstream, backend: str, machine: str, driver_version: str, c_library: str = "") -> list[Problem]:
-    """Why no published binary runs here, known before anything is fetched.
+def upstream_problems(
+    upstream: Upstream, backend: str, machine: str, driver_version: str, c_library: str = ""
+) -> list[Problem]:
+    """Return the problems that keep the published binaries from running here, before any download.
 
-    ``c_library`` is this host's unless given.
+    ``c_library`` is this host's by default.
     """
     kind = _KINDS.get(machine)
     if kind is None:
         return [Problem(SOURCE, f"upstream binaries for {machine}", one_of((X86[0], ARM[0])), _FROM_SOURCE)]
-    found = _libc_problems(kind.cuda_glibc if backend == CUDA else kind.glibc, c_library or libc(), upstream.tag)
+    problems = _libc_problems(kind.cuda_glibc if backend == CUDA else kind.glibc, c_library or libc(), upstream.tag)
     if backend == CUDA:
         if not upstream.runtime_sha256:
-            found.append(
+            problems.append(
                 Problem(
                     SOURCE,
                     f"upstream:{upstream.tag} without a checksum of the CUDA libraries",
@@ -99,7 +105,7 @@ def problems(upstream: Upstream, backend: str, machine: str, driver_version: str
         if _toolkit(kind, driver_version) is None:
             oldest = kind.toolkits[-1]
             fix = "upgrade the driver, or " + _FROM_SOURCE
-            found.append(
+            problems.append(
                 Problem(
                     "NVIDIA driver",
                     f"version {driver_version}",
@@ -107,11 +113,14 @@ def problems(upstream: Upstream, backend: str, machine: str, driver_version: str
                     fix,
                 )
             )
-    return found
+    return problems
 
 
 def assets(upstream: Upstream, backend: str, machine: str, driver_version: str, url: str = URL) -> list[Asset]:
-    """The archives to fetch: the programs, and for CUDA the libraries they load. ``problems`` must have found none."""
+    """Return the archives to fetch: the programs, and for CUDA their libraries.
+
+    Only valid if ``upstream_problems`` returns none.
+    """
     kind = _KINDS[machine]
     toolkit = _toolkit(kind, driver_version) if backend == CUDA else None
     what = f"cuda-{toolkit.label}-{kind.name}" if toolkit else kind.name
@@ -133,14 +142,14 @@ def obtain(
 ) -> None:
     """Fill ``staged``/bin and ``staged``/licenses; the archives are kept below ``root``/sources.
 
-    Raises what ``problems`` finds.
+    Raises ProblemError with the problems of ``upstream_problems``.
     """
-    raise_if_any(problems(upstream, backend, machine, driver_version))
+    raise_if_any(upstream_problems(upstream, backend, machine, driver_version))
     wanted = assets(upstream, backend, machine, driver_version, url)
     kept = [_fetched(asset, root, progress) for asset in wanted]
     for path, asset, mark in zip(kept, wanted, ("llama-server", "libcudart.so")):
         progress.stage(f"unpacking {asset.name}")
-        # A name that clears away with the release's own where a run is killed.
+        # The name is removed together with the release's staging folder after a kill.
         folder = staged.with_name(f"{staged.name}-unpacked")
         shutil.rmtree(folder, ignore_errors=True)
         try:
@@ -153,24 +162,29 @@ def obtain(
 
 @contextlib.contextmanager
 def _verified(path: pathlib.Path, asset: Asset) -> typing.Iterator[typing.IO[bytes]]:
-    archive, found = verified.opened(path, path.parent)
+    archive, digest = verified.opened(path, path.parent)
     with archive:
-        if found != asset.sha256:
+        if digest != asset.sha256:
             raise ProblemError(
-                Problem(SOURCE, f"sha256 {found} of {path}", f"sha256 {asset.sha256}", "remove that file and run again")
+                Problem(
+                    SOURCE, f"sha256 {digest} of {path}", f"sha256 {asset.sha256}", "remove that file and run again"
+                )
             )
         yield archive
 
 
-def _libc_problems(wanted: str, found: str, tag: str) -> list[Problem]:
-    version = re.fullmatch(r"glibc (\d+)\.(\d+).*", found)
-    if version and (int(version[1]), int(version[2])) >= tuple(map(int, wanted.split("."))):
+def _libc_problems(oldest: str, library: str, tag: str) -> list[Problem]:
+    version = re.fullmatch(r"glibc (\d+)\.(\d+).*", library)
+    if version and (int(version[1]), int(version[2])) >= tuple(map(int, oldest.split("."))):
         return []
-    return [Problem("C library", found, f"glibc {wanted} or newer for the published binaries of {tag}", _FROM_SOURCE)]
+    return [Problem("C library", library, f"glibc {oldest} or newer for the published binaries of {tag}", _FROM_SOURCE)]
 
 
 def _toolkit(kind: _Kind, driver_version: str) -> _Toolkit | None:
-    """The newest that the driver runs whole, else one that it runs in part; without a driver the one that most run."""
+    """Return the newest toolkit that the driver supports fully, or else partly.
+
+    Without a driver, return the one that most drivers support.
+    """
     if not driver_version:
         return kind.toolkits[-1]
     major = re.match(r"\d+", driver_version)
@@ -181,7 +195,7 @@ def _toolkit(kind: _Kind, driver_version: str) -> _Toolkit | None:
 
 
 def _fetched(asset: Asset, root: pathlib.Path, progress: Progress) -> pathlib.Path:
-    """The archive on the host: named by its checksum, so what lies there is what was asked for."""
+    """Return the downloaded archive, which is named by its checksum."""
     kept = root / "sources" / f"{asset.sha256[:16]}.tar.gz"
     if not kept.exists() or sha256_of(kept) != asset.sha256:
         progress.stage(f"fetching {asset.name}")
@@ -193,7 +207,7 @@ def _fetched(asset: Asset, root: pathlib.Path, progress: Progress) -> pathlib.Pa
 
 
 def _folder_of(mark: str, archive: str) -> typing.Callable[[typing.Iterable[str]], pathlib.PurePosixPath]:
-    """Chooses the folder that holds a file whose name begins with ``mark``."""
+    """Return a chooser for the folder that holds a file whose name begins with ``mark``."""
 
     def choose(names: typing.Iterable[str]) -> pathlib.PurePosixPath:
         folders = [path.parent for path in map(pathlib.PurePosixPath, names) if path.name.startswith(mark)]
@@ -208,7 +222,7 @@ def _folder_of(mark: str, archive: str) -> typing.Callable[[typing.Iterable[str]
 
 
 def _take(folder: pathlib.Path, staged: pathlib.Path) -> None:
-    """Move what a release consists of from ``folder`` into ``staged``."""
+    """Move the parts of a release from ``folder`` into ``staged``."""
     programs = staged / "bin"
     programs.mkdir(parents=True, exist_ok=True)
     for path in sorted(folder.iterdir()):

@@ -190,7 +190,7 @@ CMAKES = (
         ),
         (
             "LLAMA_CURL",
-            "expected options that it still has, found LLAMA_CURL, which this source ignores. Fix: Leave it out.",
+            "expected options that it supports, found LLAMA_CURL, which this source ignores. Fix: Leave it out.",
         ),
     ],
 )

@@ -245,9 +245,9 @@ def test_every_part_of_a_fingerprint_has_its_reason() -> None:
     assert told["build"] == "the name in llama_cpp_source (/srv/x.tar.gz)"
     assert (
         told["cmake_options"]
-        == "what llama_cpp_backend and llama_cpp_cpu want, and GGML_LTO of llama_cpp_cmake_options"
+        == "the options for llama_cpp_backend and llama_cpp_cpu, and GGML_LTO of llama_cpp_cmake_options"
     )
-    assert told["cpu_features"] == "llama_cpp_cpu is native: what this CPU (Xeon) can do"
+    assert told["cpu_features"] == "llama_cpp_cpu is native: the features of this CPU (Xeon)"
     assert told["cuda_toolkit"] == "none, as llama_cpp_backend is not cuda"
 
 

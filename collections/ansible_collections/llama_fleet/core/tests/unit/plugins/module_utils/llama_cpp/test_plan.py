@@ -13,7 +13,7 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.host.commands imp
 from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp import archive as llama_cpp_archive
 from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp import make as llama_cpp_release
 from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp import plan as llama_cpp_plan
-from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.plan import Plan, make_plan
+from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.plan import BuildPlan, make_plan
 from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.request import (
     ARGUMENTS,
     Request,
@@ -78,7 +78,7 @@ def host(monkeypatch: pytest.MonkeyPatch) -> typing.Callable[[BuildHost, bool], 
 SetHost = typing.Callable[[BuildHost, bool], None]
 
 
-def build(plan: Plan) -> release_store.Manifest:
+def build(plan: BuildPlan) -> release_store.Manifest:
     """Publish a release for ``plan`` as a build would."""
     assert plan.path is not None
     staged = release_store.staging(plan.path)
@@ -107,7 +107,7 @@ CHANGES: dict[str, dict[str, typing.Any]] = {
 def test_what_shapes_the_binaries_changes_the_fingerprint(
     request_: Request, changes: dict[str, typing.Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(llama_cpp_archive, "problems", lambda *_arguments: [])
+    monkeypatch.setattr(llama_cpp_archive, "archive_problems", lambda *_arguments: [])
     first = make_plan(request_, Compilers())
     assert make_plan(dataclasses.replace(request_, **changes), Compilers()).fingerprint != first.fingerprint
 

@@ -128,7 +128,7 @@ def test_never_is_an_error_without_one_and_asks_nobody(place: Place, source: str
     with pytest.raises(
         ProblemError,
         match=(
-            r"^llama_cpp_update: expected one that is there, found never, and no good release of .* Fix: "
+            r"^llama_cpp_update: expected an existing release, found never, and no good release of .* Fix: "
             r"Set it to missing"
         ),
     ) as caught:

@@ -17,7 +17,12 @@ import pytest
 
 from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp import upstream as llama_cpp_upstream
 from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.source import Upstream
-from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.upstream import URL, assets, obtain, problems
+from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.upstream import (
+    URL,
+    assets,
+    obtain,
+    upstream_problems,
+)
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import ProblemError
 from ansible_collections.llama_fleet.core.plugins.module_utils.progress import Progress
 
@@ -64,7 +69,7 @@ NEW = "glibc 2.39"
     ],
 )
 def test_what_is_fetched(backend: str, machine: str, driver: str, names: list[str]) -> None:
-    assert problems(PINNED, backend, machine, driver, NEW) == []
+    assert upstream_problems(PINNED, backend, machine, driver, NEW) == []
     found = assets(PINNED, backend, machine, driver)
     assert [asset.url for asset in found] == [f"{URL}/b11434/{name}" for name in names]
     assert [asset.sha256 for asset in found] == [SUM, RUNTIME_SUM][: len(names)]
@@ -139,7 +144,7 @@ def test_what_is_fetched(backend: str, machine: str, driver: str, names: list[st
 def test_what_is_known_before_anything_is_fetched(
     upstream: Upstream, backend: str, machine: str, driver: str, c_library: str, messages: list[str]
 ) -> None:
-    found = [str(problem) for problem in problems(upstream, backend, machine, driver, c_library)]
+    found = [str(problem) for problem in upstream_problems(upstream, backend, machine, driver, c_library)]
     assert len(found) == len(messages)
     assert all(message in text for message, text in zip(messages, found))
 
@@ -147,7 +152,7 @@ def test_what_is_known_before_anything_is_fetched(
 def test_the_c_library_is_that_of_this_host(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(llama_cpp_upstream, "libc", lambda: "glibc 2.17")
     assert "expected glibc 2.35 or newer for the published binaries of b11434, found glibc 2.17" in str(
-        problems(PINNED, "cpu", "x86_64", "")[0]
+        upstream_problems(PINNED, "cpu", "x86_64", "")[0]
     )
 
 
