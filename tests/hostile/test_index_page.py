@@ -32,8 +32,8 @@ SHA256 = hashlib.sha256(BYTES).hexdigest()
 RIGHT = ""
 MOST_REQUESTS = 15
 # Where this machine is so busy that even a slow server falls behind, that is what is told.
-_SLOW = "are the least|no byte for 1 s"
-_SLOW_HEADERS = "headers that were not whole|no byte for 1 s"
+_SLOW = "fewer than|no byte for 1 s"
+_SLOW_HEADERS = "incomplete headers|no byte for 1 s"
 _NO_ADDRESS = "an address that does not begin with http:// or https://"
 _NOT_LISTED = "which has no file of tool 1.0"
 
@@ -104,7 +104,7 @@ BEHAVIOURS: dict[str, Row] = {
         at("{}/wrong"), f"sha256 {hashlib.sha256(BYTES[::-1]).hexdigest()} of {len(BYTES)} bytes"
     ),
     "another origin refuses": Row(at("{}/x"), "HTTP status 403"),
-    "another origin sends without an end": Row(at("{}/endless"), "more bytes than were asked for"),
+    "another origin sends without an end": Row(at("{}/endless"), "more bytes than requested"),
     "a public index names a private address": Row(at("{}/right"), "private address", public=True),
     "the same file twice": Row(
         files(*[{"filename": NAME, "url": f"../../packages/{NAME}", "hashes": {"sha256": SHA256}}] * 2), RIGHT
@@ -127,14 +127,14 @@ BEHAVIOURS: dict[str, Row] = {
         "the encoding gzip",
     ),
     "said to be a petabyte": Row(
-        says(200, b"{}", length=1 << 50), "an answer of 1125899906842624 bytes, and 33554432 are the most"
+        says(200, b"{}", length=1 << 50), "an answer of 1125899906842624 bytes (at most 33554432 accepted)"
     ),
     "chunks without an end": Row(
         pours(b"HTTP/1.1 200 x\r\nTransfer-Encoding: chunked\r\n\r\n", b"10000\r\n" + b" " * 65536 + b"\r\n"),
         "an answer of more than 33554432 bytes",
     ),
     "ten thousand headers": Row(says(200, b"{}", [("X-Many", "x")] * 10_000), "more than 100 headers"),
-    "shorter than said": Row(says(200, b"{}", length=500), "an answer that broke off at byte 2 of 500"),
+    "shorter than said": Row(says(200, b"{}", length=500), "an answer truncated at byte 2 of 500"),
     "slow headers": Row(dribbles(b"HTTP/1.1 200 x\r\n", b"X-More: 1\r\n" * 99), _SLOW_HEADERS),
     "a slow body": Row(dribbles(b"HTTP/1.1 200 x\r\nContent-Length: 900\r\n\r\n", b" " * 900), _SLOW),
     "a black hole": Row(silent, "no byte for 1 s"),
@@ -147,7 +147,7 @@ BEHAVIOURS: dict[str, Row] = {
         f"status {status} for ever": Row(says(status), f"HTTP status {status}")
         for status in (408, 425, 429, 500, 502, 503, 504)
     },
-    "a wait of a day": Row(says(429, headers=[("Retry-After", "86400")]), "asks for a wait of 86400 s"),
+    "a wait of a day": Row(says(429, headers=[("Retry-After", "86400")]), "asks to wait 86400 s"),
     "redirects in a circle": Row(to("/simple/tool/"), "more than 10 redirects"),
     "a redirect to gopher": Row(to("gopher://127.0.0.1:70/x"), _NO_ADDRESS),
     "a redirect to a stranger who refuses": Row(to("{stranger}/x"), "HTTP status 403"),
@@ -157,7 +157,7 @@ BEHAVIOURS: dict[str, Row] = {
     "the file: a redirect in a circle": Row(to("/packages/x"), "more than 10 redirects", phase="package"),
     "the file: a black hole": Row(silent, "no byte for 1 s", phase="package"),
     "the file: a wait of a day": Row(
-        says(503, headers=[("Retry-After", "86400")]), "asks for a wait of 86400 s", phase="package"
+        says(503, headers=[("Retry-After", "86400")]), "asks to wait 86400 s", phase="package"
     ),
 }
 

@@ -107,7 +107,7 @@ class TestAbsent:
         (manifest,) = pathlib.Path(wanted["instances"]).rglob("manifest.json")
         manifest.write_text("{", encoding="utf-8")
         assert problem(wanted, state="absent").startswith(
-            f"gguf_model_instances: expected generations that tell what they use, found {manifest}, which "
+            f"gguf_model_instances: expected readable manifests of all generations, found {manifest}, which "
             "cannot be read"
         )
         assert pathlib.Path(there["path"]).is_file()

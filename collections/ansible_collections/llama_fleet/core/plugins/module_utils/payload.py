@@ -1,9 +1,9 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""Remove the files in which Ansible carries a module to a host with all of its arguments, tokens and keys among them.
+"""Remove the module payloads that Ansible leaves on a host: they contain all arguments, including tokens and keys.
 
-Ansible removes them itself where the run comes to its end. A background job's stay for as long as it works, and those
-of a run that was killed for good.
+Ansible removes them itself at the end of a run. But a background job keeps its payload while it works, and a killed run
+never removes its own.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ _PAYLOAD = re.compile(
     r"AnsiballZ_(cuda_toolkit|gguf_info|gguf_model|llama_cpp_release|llama_server|preflight_info)\.py"
 )
 _FOLDERS = "ansible-tmp-*"
-# Beside a background job's payload.
+# Lies beside the payload of a background job.
 _WRAPPER = "async_wrapper.py"
-# Seconds after which a payload is no run's any more: a module removes its own as it starts, moments after it came.
+# Age in seconds after which no run can still need a payload: a module removes its own as soon as it starts.
 ABANDONED = 3600
 _MOST_FOLDERS = 1000
 
 
 def forget(remote_tmp: str = "", command: typing.Sequence[str] | None = None) -> None:
-    """Remove the payload of this process, and those that killed runs have left: beside it and in ``remote_tmp``.
+    """Remove this process's payload and those of killed runs, beside it and in ``remote_tmp``.
 
-    What cannot be removed stays.
+    Files that cannot be removed stay.
     """
     own = _own(_command() if command is None else command)
     places = {pathlib.Path(os.path.expanduser(remote_tmp))} if remote_tmp else set()
@@ -39,7 +39,7 @@ def forget(remote_tmp: str = "", command: typing.Sequence[str] | None = None) ->
         with contextlib.suppress(OSError):
             own.unlink()
         places.add(own.parent.parent)
-    # Of a run that becomes root they lie with the user whom Ansible connects as.
+    # With become, the payload lies in the home folder of the user that Ansible connects as.
     caller = os.environ.get("SUDO_USER", "")
     with contextlib.suppress(KeyError, OSError):
         if caller and remote_tmp.startswith("~/"):
@@ -57,15 +57,15 @@ def _command() -> list[str]:
 
 
 def _own(command: typing.Sequence[str]) -> pathlib.Path | None:
-    """Return the payload that the words of a command name;
+    """Return the payload named in a command line.
 
-    None where Ansible has sent it through a pipe, and it is no file.
+    Returns None if Ansible pipelined it, because then there is no file.
     """
-    found = (pathlib.Path(word) for word in command[:3])
+    candidates = (pathlib.Path(word) for word in command[:3])
     return next(
         (
             path
-            for path in found
+            for path in candidates
             if _PAYLOAD.fullmatch(path.name) and path.parent.match(_FOLDERS) and path.is_absolute()
         ),
         None,
@@ -87,5 +87,5 @@ def _sweep(place: pathlib.Path) -> None:
 
 
 def _is_abandoned(path: pathlib.Path, before: float) -> bool:
-    found = path.lstat()
-    return stat.S_ISREG(found.st_mode) and found.st_mtime < before
+    status = path.lstat()
+    return stat.S_ISREG(status.st_mode) and status.st_mtime < before

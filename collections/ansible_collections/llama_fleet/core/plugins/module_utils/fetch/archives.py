@@ -1,9 +1,9 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""Read archives that may be hostile: tar, plain or compressed, and zip, with a bound on all that they can make large.
+"""Read hostile tar (plain or compressed) and zip archives with bounded memory and output.
 
-tarfile and zipfile read a header of whatever size it claims, and some decompressors unpack a block whole. So they get
-the archive through a file that hands out only so much, and whatever goes wrong inside of them becomes one ArchiveError.
+tarfile and zipfile read headers of any claimed size, and some decompressors unpack a whole block at once. So they read
+the archive through a file object that limits each read, and every failure inside them becomes an ArchiveError.
 """
 
 from __future__ import annotations
@@ -22,8 +22,7 @@ import zlib
 
 CHUNK = 1 << 20
 _XZ_MEMORY = 128 << 20  # bytes: xz -9 needs 65 MiB
-# What goes wrong in these libraries over bytes that are no archive, or one that was made to hurt. RuntimeError:
-# encrypted, or nested too deep.
+# Exceptions of these libraries for invalid or malicious archives. RuntimeError: encrypted, or nested too deeply.
 _TROUBLE = (
     tarfile.TarError,
     zipfile.BadZipFile,
@@ -39,14 +38,14 @@ _PLAIN = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 
 
 class ArchiveError(ValueError):
-    """An archive is not what it has to be; the message is a clause: ``a header of more than 65536 bytes``."""
+    """An archive is invalid; the message is a noun phrase: ``a header of more than 65536 bytes``."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Limits:
-    """How much an archive may hold:
+    """Limits on an archive.
 
-    ``header`` and ``directory`` are bytes before one member, and of a zip archive's list of members.
+    ``header`` (before one member), ``directory`` (the member list of a zip file) and ``unpacked`` are in bytes.
     """
 
     members: int = 50_000
@@ -60,21 +59,21 @@ LIMITS = Limits()
 
 @contextlib.contextmanager
 def trouble() -> typing.Iterator[None]:
-    """Raise ArchiveError for what the standard library's archive modules raise about an archive."""
+    """Turn the exceptions that the standard library raises for an invalid archive into ArchiveError."""
     try:
         yield
     except ArchiveError:
         raise
     except _TROUBLE as error:
-        raise ArchiveError(f"no whole archive ({str(error) or type(error).__name__})") from error
+        raise ArchiveError(f"not a complete archive ({str(error) or type(error).__name__})") from error
     except OSError as error:
-        if error.errno is not None:  # the host's trouble, not the archive's
+        if error.errno is not None:  # a failure of the host, not of the archive
             raise
-        raise ArchiveError(f"no whole archive ({error})") from error
+        raise ArchiveError(f"not a complete archive ({error})") from error
 
 
 class _Forward:
-    """A file that tarfile may read in pieces of a sensible size, and seek in only forwards."""
+    """A file that tarfile can read only in bounded pieces and seek only forwards."""
 
     def __init__(self, file: typing.IO[bytes], limits: Limits) -> None:
         self._file = file
@@ -90,7 +89,7 @@ class _Forward:
 
     def seek(self, position: int) -> int:
         if position < self._position:
-            raise ArchiveError("a member that begins before the one it follows")
+            raise ArchiveError("a member that overlaps the previous one")
         while self._position < position and self._take(min(CHUNK, position - self._position)):
             pass
         return self._position
@@ -119,7 +118,7 @@ class _TarFile(tarfile.TarFile):
 
 
 class Tar:
-    """The members of a tar archive, one after another; ``file`` is read once, from where it stands."""
+    """The members of a tar archive, in order; ``file`` is read once, from its current position."""
 
     def __init__(self, file: typing.IO[bytes], limits: Limits = LIMITS) -> None:
         self._forward = _Forward(file, limits)
@@ -128,7 +127,7 @@ class Tar:
         self._left = 0
 
     def limit(self, limits: Limits) -> None:
-        """Have other limits from here on: those of a list that the archive begins with."""
+        """Replace the limits from here on, for example after the file list at the archive's beginning."""
         self._forward.limits = limits
 
     def __iter__(self) -> typing.Iterator[tarfile.TarInfo]:
@@ -141,7 +140,7 @@ class Tar:
             if self._tar is None:
                 self._tar = _TarFile(fileobj=typing.cast("typing.IO[bytes]", self._forward), mode="r")
             member = self._tar.next()
-            self._tar.members = []  # it would keep all of them
+            self._tar.members = []  # tarfile would keep all of them
             self._tar.pax_headers = {}
         if member is None:
             return None
@@ -149,24 +148,24 @@ class Tar:
         if self._count > self._forward.limits.members:
             raise ArchiveError(f"more than {self._forward.limits.members} members")
         if member.size < 0 or member.issparse():
-            raise ArchiveError(f"{member.name[:200]!r} in it, which is sparse or of no size")
+            raise ArchiveError(f"{member.name[:200]!r} in it, which is sparse or has no size")
         self._left = member.size
         return member
 
     def read(self, member: tarfile.TarInfo) -> typing.Iterator[bytes]:
-        """Yield the bytes of the file that ``next`` returned last. Raises ArchiveError where the archive breaks off."""
+        """Yield the bytes of the file that ``next`` returned last. Raises ArchiveError if the archive is truncated."""
         with trouble():
             self._forward.seek(member.offset_data)
             while self._left:
                 data = self._forward.read_data(self._left)
                 if not data:
-                    raise ArchiveError(f"no whole archive ({member.name[:200]!r} in it breaks off)")
+                    raise ArchiveError(f"not a complete archive ({member.name[:200]!r} in it is truncated)")
                 self._left -= len(data)
                 yield data
 
 
 class _Xz(io.RawIOBase):
-    """An xz file, unpacked with a bound on its memory, which lzma.open has none of."""
+    """A decompressed xz file with bounded memory, which lzma.open does not offer."""
 
     def __init__(self, file: typing.IO[bytes]) -> None:
         self._file = file
@@ -176,7 +175,7 @@ class _Xz(io.RawIOBase):
         return True
 
     def readinto(self, buffer: typing.Any) -> int:
-        data, more = b"", b""  # first what the last call had no room for
+        data, more = b"", b""  # first the output that did not fit into the last buffer
         while not (data or self._decompressor.eof):
             data = self._decompressor.decompress(more, max_length=len(buffer))
             more = self._more(data)
@@ -184,17 +183,17 @@ class _Xz(io.RawIOBase):
         return len(data)
 
     def _more(self, data: bytes) -> bytes:
-        """Return the next bytes of the file, unless there is ``data`` to hand on, or nothing more to come."""
+        """Return the next compressed bytes, or none if ``data`` is waiting or the stream has ended."""
         more = b""
         while not (data or more or self._decompressor.eof):
             more = self._file.read(io.DEFAULT_BUFFER_SIZE)
             if not more:
-                raise EOFError("it breaks off")
+                raise EOFError("it is truncated")
         return more
 
 
 def decompressed(file: typing.IO[bytes]) -> typing.IO[bytes]:
-    """Return what is in a gzip, bzip2, xz or plain ``file``, from its beginning."""
+    """Return the content of a gzip, bzip2, xz or plain ``file``, from its beginning."""
     file.seek(0)
     begin = file.read(6)
     file.seek(0)
@@ -208,7 +207,7 @@ def decompressed(file: typing.IO[bytes]) -> typing.IO[bytes]:
 
 
 class _Pieces:
-    """A file out of which zipfile gets at most so many bytes at once: the list of an archive's members is one piece."""
+    """A file that limits the bytes zipfile gets per read, because it reads the whole member list at once."""
 
     def __init__(self, file: typing.IO[bytes], most: int) -> None:
         self._file = file
@@ -225,7 +224,7 @@ class _Pieces:
 
 
 class Zip:
-    """A zip archive out of ``file``, which has to be open as long as it is used."""
+    """A zip archive read from ``file``, which must stay open while the archive is used."""
 
     def __init__(self, file: typing.IO[bytes], limits: Limits = LIMITS) -> None:
         with trouble():
@@ -235,11 +234,11 @@ class Zip:
             raise ArchiveError(f"more than {limits.members} members or {limits.unpacked} bytes unpacked")
         names = [member.filename for member in self.members]
         if len(set(names)) < len(names):
-            raise ArchiveError("two members of one name")
+            raise ArchiveError("two members with the same name")
 
     def read(self, member: zipfile.ZipInfo) -> typing.Iterator[bytes]:
-        """Yield the bytes of ``member``, no more than its size says. Raises ArchiveError."""
-        if member.compress_type not in _PLAIN:  # the others unpack without a bound
+        """Yield the bytes of ``member``, at most its declared size. Raises ArchiveError."""
+        if member.compress_type not in _PLAIN:  # the other methods decompress without a memory bound
             raise ArchiveError(f"{member.filename[:200]!r} in it, which is neither stored nor deflated")
         with trouble(), self._archive.open(member) as file:
             yield from iter(lambda: file.read(CHUNK), b"")

@@ -1,8 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""One question over HTTP: redirects followed by the rules of ``origins``, asked again after what may pass, and
-never without an end.
-"""
+"""Send a GET request: follow redirects by the rules in ``rules``, retry temporary errors, and always end."""
 
 from __future__ import annotations
 
@@ -35,16 +33,15 @@ Result = typing.TypeVar("Result")
 Headers = typing.Mapping[str, str]
 _AGENT = {"User-Agent": "llama-fleet"}
 _LINKED = ("X-Linked-Etag", "X-Linked-Size")
-_FEW_TRIES = 3  # where a server asks for a longer wait than there is
+_FEW_TRIES = 3  # if a server asks for a longer wait than allowed
 
 
 @dataclasses.dataclass(frozen=True)
 class Patience:
-    """How long to wait, in seconds, and how often to try: ``tries`` are those in a row with less than ``step`` bytes in
-    between.
+    """Time limits in seconds and the number of tries.
 
-    ``seconds`` bound an answer's headers, a silence, and the window over which a least rate is asked for; ``total`` all
-    of a small answer.
+    ``seconds`` bounds an answer's headers, a silence, and the window in which a minimum rate must be reached; ``total``
+    bounds a small answer as a whole. ``tries`` counts failures in a row; ``step`` bytes of progress reset the count.
     """
 
     seconds: float = 60.0
@@ -56,12 +53,12 @@ class Patience:
 
     @property
     def small(self) -> Limits:
-        """For an answer that is read at once."""
+        """Return the limits for an answer that is read at once."""
         return Limits(min(self.seconds, self.total), total=self.total)
 
     @property
     def large(self) -> Limits:
-        """For a file, which may take as long as its bytes keep coming."""
+        """Return the limits for a file, which may take as long as its bytes keep coming."""
         return Limits(self.seconds)
 
 
@@ -70,7 +67,7 @@ USUAL = Patience()
 
 @dataclasses.dataclass(frozen=True)
 class Reached:
-    """An answer that is no redirect, where it came from, and what the redirects before it said of the file."""
+    """An answer that is not a redirect, its place, and the file headers of the redirects before it."""
 
     answer: Answer
     place: Place
@@ -79,7 +76,7 @@ class Reached:
 
 @dataclasses.dataclass(frozen=True)
 class Small:
-    """An answer that was read whole; ``url`` is where it came from in the end."""
+    """A small answer read whole; ``url`` is its final location after redirects."""
 
     url: str
     body: bytes
@@ -88,18 +85,18 @@ class Small:
 
 @contextlib.contextmanager
 def opened(road: Road, place: Place, headers: Headers, limits: Limits) -> typing.Iterator[Reached]:
-    """The answer to a GET, whatever its status, with its body still to come. Raises OriginError."""
+    """Send a GET request and yield the answer, of any status, before its body is read. Raises OriginError."""
     pool = Pool(limits)
     with contextlib.ExitStack() as stack:
         stack.callback(pool.close)
         reached = reach(pool, road, place, headers)
         stack.callback(reached.answer.close)
-        stack.callback(pool.close)  # before the answer: nobody waits for the rest of it
+        stack.callback(pool.close)  # before the answer is closed, so that no one waits for its rest
         yield reached
 
 
 def reach(pool: Pool, road: Road, place: Place, headers: Headers) -> Reached:
-    """Follow redirects from ``place``. Raises OriginError."""
+    """Follow redirects from ``place`` to an answer. Raises OriginError."""
     linked: dict[str, str] = {}
     for _hop in range(HOPS + 1):
         answer = pool.ask(place, {**_AGENT, "Accept-Encoding": "identity", **headers})
@@ -114,9 +111,9 @@ def reach(pool: Pool, road: Road, place: Place, headers: Headers) -> Reached:
 
 
 def read(url: str, most: int, headers: Headers | None = None, patience: Patience | None = None) -> Small:
-    """Return all of a small file, of at most ``most`` bytes, asked for again after what may pass.
+    """Return a small file of at most ``most`` bytes; retry temporary errors.
 
-    Raises OriginError, with its ``status``.
+    Raises OriginError with the HTTP ``status``.
     """
     patience = patience or USUAL
     road = Road(url)
@@ -132,9 +129,9 @@ def read(url: str, most: int, headers: Headers | None = None, patience: Patience
 
 
 def tried(ask: typing.Callable[[], Result], patience: Patience, have: typing.Callable[[], int] = lambda: 0) -> Result:
-    """Return what ``ask`` returns, asked again after an error that may pass.
+    """Return the result of ``ask``, retried after temporary errors.
 
-    Any ``step`` more bytes of those that ``have`` tells begin the count anew.
+    ``step`` more bytes of progress, as counted by ``have``, reset the number of tries.
     """
     failed = 0
     before = have()
@@ -148,28 +145,22 @@ def tried(ask: typing.Callable[[], Result], patience: Patience, have: typing.Cal
                 failed, before = 0, have()
             failed += 1
             wait = patience.backoff * 2.0 ** (failed - 1)
-            told = getattr(error, "after", None)
-            too_long = told is not None and told > patience.longest_wait
+            server_wait = getattr(error, "after", None)
+            too_long = server_wait is not None and server_wait > patience.longest_wait
             if failed >= (min(_FEW_TRIES, patience.tries) if too_long else patience.tries):
-                error.limit = limit(failed, told or 0.0, patience.longest_wait)
+                error.limit = limit(failed, server_wait or 0.0, patience.longest_wait)
                 raise
-        time.sleep(min(wait if told is None else told, patience.longest_wait))
+        time.sleep(min(wait if server_wait is None else server_wait, patience.longest_wait))
 
 
-def limit(times: int, told: float, longest: float) -> str:
-    """Return what is told of the bound that ended the tries: how many there were, and the wait in seconds that the
-    server wanted.
-    """
-    asks = (
-        f", and the server asks for a wait of {told:.0f} s, where {longest:g} s are the longest"
-        if told > longest
-        else ""
-    )
+def limit(times: int, server_wait: float, longest: float) -> str:
+    """Describe why the retries ended: the number of tries, and a wait (seconds) of the server beyond ``longest``."""
+    asks = f", and the server asks to wait {server_wait:.0f} s (at most {longest:g} s)" if server_wait > longest else ""
     return f" ({times} times in a row{asks})"
 
 
 def unreachable(variable: str, url: str, error: OriginError) -> ProblemError:
-    """The problem that a request to ``url`` ended with ``error``."""
+    """Return the problem for a request to ``url`` that failed with ``error``."""
     text, shown = str(error), _shown(url)
     found = (
         f"no answer from {shown}{text[len('no answer') :]}" if text.startswith("no answer") else f"{text} from {shown}"
@@ -182,4 +173,4 @@ def _shown(url: str) -> str:
     try:
         return bare(url)
     except ValueError:
-        return "an address that is none"
+        return "an invalid address"

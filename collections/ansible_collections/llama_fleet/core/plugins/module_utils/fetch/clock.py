@@ -1,8 +1,8 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""How long an answer may take:
+"""Limit how long an HTTP answer may take.
 
-Python's own limit counts anew with every byte, so an answer of a byte a second never ends.
+A socket timeout restarts with every byte, so an answer of one byte per second would never end.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ import socket
 import time
 import typing
 
-_SLACK = 1 << 16  # bytes of a body beyond those of what it holds: the sizes of its chunks
+_SLACK = 1 << 16  # extra bytes allowed for chunk headers in a body
 
 
 @dataclasses.dataclass(frozen=True)
 class Limits:
-    """Within ``seconds`` the headers of an answer have to be whole, and the next byte of it has to come.
+    """Time limits for an answer.
 
-    Over as many seconds of waiting it has to bring ``least`` bytes a second; ``total`` are the seconds for all of a
-    small answer.
+    Its headers must be complete within ``seconds``, and so must each next byte arrive. Over that many seconds of
+    waiting it must bring at least ``least`` bytes per second. ``total`` bounds a small answer as a whole, in seconds.
     """
 
     seconds: float = 60.0
@@ -32,18 +32,18 @@ class Limits:
 
 
 class SlowError(OSError):
-    """A limit was reached; the message says which."""
+    """A limit was reached; the message names it."""
 
 
 class Clock:
-    """What is left of the limits for the answer that is being read on one connection."""
+    """The remaining time for the answer that is being read on one connection."""
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self.start()
 
     def start(self) -> None:
-        """A request is about to be sent."""
+        """Start the clock for a new request."""
         now = time.monotonic()
         self._headers = True
         self._silent = True
@@ -54,21 +54,21 @@ class Clock:
         self._most = math.inf
 
     def body(self) -> None:
-        """The headers are whole."""
+        """Note that the headers are complete."""
         self._headers = False
         self._waited = 0.0
         self._came = 0
 
     def expect(self, count: int) -> None:
-        """A body that holds more than ``count`` bytes, on top of what has come, is none that was asked for."""
+        """Accept at most ``count`` more bytes (plus slack for chunk headers)."""
         self._most = count + (count >> 4) + _SLACK
 
     def hurry(self, seconds: float) -> None:
-        """What is still to come is not worth more than ``seconds``."""
+        """Allow at most ``seconds`` for the rest of the answer."""
         self._end = min(self._end, time.monotonic() + seconds)
 
     def left(self) -> float:
-        """Return the seconds that may pass until the next byte. Raises SlowError where there are none."""
+        """Return the seconds that may pass until the next byte. Raises SlowError if none are left."""
         now = time.monotonic()
         left = self._until - now if self._headers else min(self._limits.seconds, self._end - now)
         if left <= 0:
@@ -76,33 +76,31 @@ class Clock:
         return left
 
     def came(self, count: int, waited: float) -> None:
-        """Note that ``count`` bytes have come after ``waited`` seconds. Raises SlowError."""
+        """Note that ``count`` bytes arrived after ``waited`` seconds. Raises SlowError."""
         self._silent = False
         if self._headers:
             return
         self._most -= count
         if self._most < 0:
-            raise SlowError("an answer with more bytes than were asked for")
+            raise SlowError("an answer with more bytes than requested")
         self._came += count
         self._waited += waited
         if self._waited >= self._limits.seconds:
             if self._came < self._limits.least * self._waited:
-                raise SlowError(
-                    f"{self._came} bytes in {self._waited:.2g} s, and {self._limits.least} a second are the least"
-                )
+                raise SlowError(f"{self._came} bytes in {self._waited:.2g} s, fewer than {self._limits.least} a second")
             self._waited, self._came = 0.0, 0
 
     def over(self) -> SlowError:
-        """The error that a wait has come to its end."""
+        """Return the error for a wait that has used up its limit."""
         if self._headers and not self._silent:
-            return SlowError(f"headers that were not whole after {min(self._limits.seconds, self._limits.total):g} s")
+            return SlowError(f"incomplete headers after {min(self._limits.seconds, self._limits.total):g} s")
         if not self._headers and time.monotonic() >= self._end:
-            return SlowError(f"an answer that was not whole after {self._limits.total:g} s")
+            return SlowError(f"an incomplete answer after {self._limits.total:g} s")
         return SlowError(f"no byte for {min(self._limits.seconds, self._limits.total):g} s")
 
 
 class _Timed(io.RawIOBase):
-    """The bytes of a connection, as long as ``clock`` allows."""
+    """The bytes of a connection, read within the limits of ``clock``."""
 
     def __init__(self, raw: typing.Any, connection: socket.socket, clock: Clock) -> None:
         self._raw = raw
@@ -128,7 +126,7 @@ class _Timed(io.RawIOBase):
 
 
 class TimedResponse(http.client.HTTPResponse):
-    """http.client's answer, read by a clock: its headers, those of a proxy's tunnel, and its body."""
+    """An http.client response whose headers, proxy tunnel headers and body are read within a clock's limits."""
 
     def __init__(
         self,

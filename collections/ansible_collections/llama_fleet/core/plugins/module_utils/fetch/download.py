@@ -1,8 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""One file over HTTP: resumed where it broke off, hashed on the way, never taken unverified, never longer than its
-caller allows.
-"""
+"""Download one file over HTTP: resumable, hashed as it arrives, verified and limited in size."""
 
 from __future__ import annotations
 
@@ -31,8 +29,8 @@ if typing.TYPE_CHECKING:
 
     from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.pool import Answer
 
-_HEAD = 4096  # first bytes that are looked at before any is written
-_BLOCK = 1 << 18  # a kill costs no more, and a slow line shows that it lives
+_HEAD = 4096  # first bytes, checked before any is written
+_BLOCK = 1 << 18  # bytes: a kill loses no more, and progress shows even on a slow connection
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _SHA256 = re.compile(r"[0-9a-fA-F]{64}")
 _RANGE = re.compile(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18}|\*)")
@@ -43,7 +41,7 @@ Check = typing.Callable[[bytes], None]
 
 @dataclasses.dataclass(frozen=True)
 class Remote:
-    """What a server tells of a file. ``size`` is 0 and ``sha256`` empty where it does not."""
+    """A server's information about a file. ``size`` is 0 and ``sha256`` empty if unknown."""
 
     size: int
     sha256: str
@@ -51,10 +49,10 @@ class Remote:
 
 
 def probe(url: str, variable: str, endpoint: str = "") -> Remote:
-    """Return the size, the checksum and the first bytes of ``url``, as far as the server tells. ``endpoint`` is what
-    told of ``url``.
+    """Return the size, checksum and first bytes of ``url``, as far as the server reports them.
 
-    A GET of four bytes and not a HEAD, because signed locations answer only the method they were signed for.
+    ``endpoint`` is the server that named ``url``. Sends a GET for four bytes instead of a HEAD, because signed URLs
+    accept only the method they were signed for.
     """
 
     def ask(road: Road, patience: Patience) -> Remote:
@@ -62,9 +60,9 @@ def probe(url: str, variable: str, endpoint: str = "") -> Remote:
             answer = reached.answer
             if answer.status not in (200, 206):
                 raise refusal(answer, reached.place)
-            told = _RANGE.fullmatch(answer.header("Content-Range")) if answer.status == 206 else None
+            ranges = _RANGE.fullmatch(answer.header("Content-Range")) if answer.status == 206 else None
             size = reached.linked.get("X-Linked-Size") or (
-                told[3] if told else "" if answer.status == 206 else answer.header("Content-Length")
+                ranges[3] if ranges else "" if answer.status == 206 else answer.header("Content-Length")
             )
             etag = reached.linked.get("X-Linked-Etag", "").strip('"')
             return Remote(whole_number(size) or 0, etag.lower() if _SHA256.fullmatch(etag) else "", answer.start(4))
@@ -73,9 +71,9 @@ def probe(url: str, variable: str, endpoint: str = "") -> Remote:
 
 
 def read_range(url: str, begin: int, end: int, variable: str, endpoint: str = "") -> bytes | None:
-    """Return the bytes of ``url`` from ``begin`` up to, not including, ``end``;
+    """Return the bytes of ``url`` from ``begin`` up to, not including, ``end``.
 
-    None where the server sends no ranges.
+    Returns None if the server does not support ranges.
     """
 
     def ask(road: Road, patience: Patience) -> bytes | None:
@@ -115,13 +113,13 @@ def fetch(
     most: int,
     endpoint: str = "",
 ) -> str:
-    """Fetch ``url``, of at most ``most`` bytes, into ``target`` and return its sha256 (lower-case hex).
+    """Download ``url``, of at most ``most`` bytes, to ``target`` and return its SHA-256 (lower-case hex).
 
-    The bytes go to ``<target>.part``, which a later call goes on with, and are renamed once the
-    checksum is right; an empty ``sha256`` accepts any. ``seen`` is told the bytes that are there.
-    ``check`` is given the first bytes before anything is written and raises where they cannot be right.
-    ``headers`` go to the origin of ``endpoint`` alone: what the operator named, if that is not ``url`` itself.
-    A file that turns out wrong is removed, so the next call begins afresh.
+    The bytes go to ``<target>.part``, which a later call resumes, and which is renamed once its checksum is right; an
+    empty ``sha256`` accepts any. ``seen`` gets the bytes present so far. ``check`` gets the first bytes before anything
+    is written and raises if they cannot be right. ``headers`` are sent only to the origin of ``endpoint``, the address
+    that the operator named, if that is not ``url`` itself. A wrong file is removed, so the next call starts over.
+    Raises ProblemError.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     part = target.with_name(f"{target.name}.part")
@@ -131,44 +129,44 @@ def fetch(
     except OriginError as error:
         raise unreachable(variable, url, error) from error
     transfer = _Transfer(url, road, bool(endpoint), variable, seen, check, most)
-    found, size = transfer.complete(part)
-    if resumed and sha256 and found != sha256:  # the old bytes may be the wrong ones, after a power cut say
+    digest, size = transfer.complete(part)
+    if resumed and sha256 and digest != sha256:  # the old bytes may be wrong, for example after a power cut
         part.unlink()
-        found, size = transfer.complete(part)
-    if sha256 and found != sha256:
+        digest, size = transfer.complete(part)
+    if sha256 and digest != sha256:
         part.unlink()
         raise ProblemError(
             Problem(
                 variable,
-                f"sha256 {found} of {size} bytes from {url}",
+                f"sha256 {digest} of {size} bytes from {url}",
                 f"sha256 {sha256}",
-                "correct the sum, or do not trust this source",
+                "correct the checksum, or do not trust this source",
             )
         )
     os.replace(part, target)
     sync_directory(target.parent)
-    return found
+    return digest
 
 
 class _Transfer:
-    """The bytes of one URL, over as many connections as it takes.
+    """The download of one URL over one or more connections.
 
-    ``told`` is whether the endpoint of ``road`` told of the URL, and is not it.
+    ``named`` says that the endpoint of ``road`` named the URL and is not the URL itself.
     """
 
-    def __init__(self, url: str, road: Road, told: bool, variable: str, seen: Seen, check: Check, most: int) -> None:
+    def __init__(self, url: str, road: Road, named: bool, variable: str, seen: Seen, check: Check, most: int) -> None:
         self._url = url
         self._road = road
-        self._told = told
+        self._named = named
         self._variable = variable
         self._seen = seen
         self._check = check
         self._most = most
-        self._size: int | None = None  # of the whole file, once an answer has told
+        self._size: int | None = None  # of the whole file, once an answer has reported it
         self._patience = http_ask.USUAL
 
     def complete(self, part: pathlib.Path) -> tuple[str, int]:
-        """Bring ``part`` to its end; returns its sha256 and size."""
+        """Bring ``part`` to its end; return its SHA-256 and size in bytes."""
         digest = hashlib.sha256()
         with part.open("a+b") as file:
             self._hash_existing(file, digest)
@@ -188,12 +186,12 @@ class _Transfer:
         self._seen(file.tell())
 
     def _receive(self, file: typing.IO[bytes], digest: typing.Any, part: pathlib.Path) -> None:
-        """Append what is missing. Raises OriginError where the answer is for other bytes, or breaks off."""
+        """Append the missing bytes. Raises OriginError if the answer is for other bytes or is truncated."""
         have = file.tell()
-        place = self._road.begin(self._url if self._told else "")
+        place = self._road.begin(self._url if self._named else "")
         with opened(self._road, place, {"Range": f"bytes={have}-"} if have else {}, self._patience.large) as reached:
             answer = reached.answer
-            if answer.status == 416 and have:  # nothing lies beyond what is there
+            if answer.status == 416 and have:  # the file is already complete
                 return
             if answer.status not in (200, 206):
                 raise refusal(answer, reached.place)
@@ -204,18 +202,16 @@ class _Transfer:
                     self._check(bytes(block))
                 have += len(block)
                 if have > self._most:
-                    raise RefusedError(f"a file of more than {self._most} bytes, the most that is taken")
+                    raise RefusedError(f"a file of more than {self._most} bytes (the limit)")
                 with disk_problems(part):
                     file.write(block)
                 digest.update(block)
                 self._seen(have)
         if have < (self._size or 0):
-            raise BrokenError(f"an answer that broke off at byte {have} of {self._size}")
+            raise BrokenError(f"an answer truncated at byte {have} of {self._size}")
 
     def _judge(self, answer: Answer, have: int) -> None:
-        """Raise RefusedError where an answer holds other bytes than those after the first ``have``, is of another
-        file, or of one too large.
-        """
+        """Raise RefusedError if an answer does not continue the file after ``have`` bytes, or is too large."""
         size = answer.length
         if answer.status == 206:
             size = _require_start(answer, have)
@@ -223,23 +219,23 @@ class _Transfer:
             answer.expect(self._most)
             return
         if size > self._most:
-            raise RefusedError(f"a file of {size} bytes, and {self._most} are the most that is taken")
+            raise RefusedError(f"a file of {size} bytes (at most {self._most} accepted)")
         if have and self._size not in (None, size):
-            raise RefusedError(f"a file of {size} bytes, which had {self._size} before")
+            raise RefusedError(f"a file of {size} bytes, which was {self._size} bytes before")
         self._size = size
         answer.expect(size)
 
 
 def _blocks(answer: Answer, skipped: int) -> typing.Iterator[memoryview]:
-    """What an answer holds after the bytes that are ``skipped``.
+    """Yield the body of an answer after the first ``skipped`` bytes.
 
-    Raises BrokenError where it breaks off, once all that came has been handed on.
+    Raises BrokenError if the answer is truncated, after yielding all that arrived.
     """
     view = memoryview(bytearray(_BLOCK))
     position = 0
     while True:
         filled, error = _fill(answer, view)
-        if error and position == 0 and filled < _HEAD:  # too little to look at, so too little to keep
+        if error and position == 0 and filled < _HEAD:  # too little to check, so too little to keep
             raise error
         block = view[min(filled, max(0, skipped - position)) : filled]
         position += filled
@@ -252,7 +248,7 @@ def _blocks(answer: Answer, skipped: int) -> typing.Iterator[memoryview]:
 
 
 def _fill(answer: Answer, view: memoryview) -> tuple[int, OriginError | None]:
-    """Return how many bytes have come into ``view``, and why there are no more where the answer broke off."""
+    """Read into ``view``; return the bytes read, and the error if the answer is truncated."""
     filled = 0
     try:
         while filled < len(view):
@@ -266,17 +262,17 @@ def _fill(answer: Answer, view: memoryview) -> tuple[int, OriginError | None]:
 
 
 def _require_start(answer: Answer, begin: int) -> int | None:
-    """Return the size of the whole file that a partial answer tells.
+    """Return the size of the whole file according to a partial answer.
 
-    Raises RefusedError where it does not begin at ``begin``.
+    Raises RefusedError if the answer does not begin at ``begin``.
     """
-    told = _RANGE.fullmatch(answer.header("Content-Range"))
-    if told is None:
-        raise RefusedError("a partial answer that does not say which part")
-    first, last = int(told[1]), int(told[2])
+    ranges = _RANGE.fullmatch(answer.header("Content-Range"))
+    if ranges is None:
+        raise RefusedError("a partial answer without a valid Content-Range")
+    first, last = int(ranges[1]), int(ranges[2])
     if first != begin or (answer.length is not None and answer.length != last + 1 - first):
         raise RefusedError(f"bytes {first} to {last} instead of those from {begin}")
-    return whole_number(told[3])
+    return whole_number(ranges[3])
 
 
 def _require_no_page(first: memoryview) -> None:
@@ -286,15 +282,13 @@ def _require_no_page(first: memoryview) -> None:
 
 @contextlib.contextmanager
 def disk_problems(path: pathlib.Path) -> typing.Iterator[None]:
-    """Tells a full disk from a broken connection: both are OSError, only one is worth another try."""
+    """Raise ProblemError for a disk error inside the context, so that it is not retried as a connection error."""
     try:
         yield
     except OSError as error:
         reason = "no space left" if error.errno in _NO_SPACE else str(error.strerror)
-        fix = (
-            f"{'make room there' if error.errno in _NO_SPACE else 'mend that'} and run again: it goes on where it "
-            f"stopped"
-        )
+        cure = "make room there" if error.errno in _NO_SPACE else "fix that"
+        fix = f"{cure} and run again; the download resumes where it stopped"
         raise ProblemError(
             Problem("disk space", f"{reason} while writing {path}", "room for the whole file", fix)
         ) from error

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""One commit of a git repository, fetched alone and kept, so that a build of it needs no network again."""
+"""Fetch one commit of a git repository and keep it, so that building it again needs no network."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ if typing.TYPE_CHECKING:
 
     from ansible_collections.llama_fleet.core.plugins.module_utils.host.commands import Result, Runner
 
-# No question at a terminal that is not there.
+# Never prompt for credentials: there is no terminal.
 _ENVIRONMENT = {"GIT_TERMINAL_PROMPT": "0"}
 
 
 def list_tags(url: str, variable: str, run: Runner, seconds: float = 60) -> str:
-    """What ``git ls-remote --tags`` prints for ``url``."""
+    """Return the output of ``git ls-remote --tags`` for ``url``."""
     listed = run(["git", "ls-remote", "--tags", url], env=_ENVIRONMENT, timeout=seconds)
     if not listed.ok:
         raise _unreadable(url, variable, listed)
@@ -27,12 +27,15 @@ def list_tags(url: str, variable: str, run: Runner, seconds: float = 60) -> str:
 
 
 def mirror(root: pathlib.Path, url: str) -> pathlib.Path:
-    """The bare repository below ``root`` that keeps what was fetched from ``url``."""
+    """Return the path of the bare repository below ``root`` that keeps the commits fetched from ``url``."""
     return root / "sources" / f"{hashlib.sha256(url.encode()).hexdigest()[:16]}.git"
 
 
 def check_out(root: pathlib.Path, url: str, commit: str, target: pathlib.Path, variable: str, run: Runner) -> None:
-    """Put the files of ``commit`` into ``target``; fetches that commit alone, and only if it is not kept yet."""
+    """Check out ``commit`` into ``target``; fetch only that commit, and only if it is not kept yet.
+
+    Raises ProblemError.
+    """
     repository = mirror(root, url)
     git = ["git", "--git-dir", str(repository)]
     if not run([*git, "cat-file", "-e", f"{commit}^{{commit}}"], env=_ENVIRONMENT, timeout=60).ok:
@@ -51,11 +54,11 @@ def check_out(root: pathlib.Path, url: str, commit: str, target: pathlib.Path, v
 
 def _fetch(repository: pathlib.Path, url: str, commit: str, variable: str, run: Runner) -> None:
     git = ["git", "--git-dir", str(repository)]
-    # A ref of our own keeps the commit from being collected as garbage.
+    # A ref of our own protects the commit from git's garbage collection.
     kept = f"+{commit}:refs/llama-fleet/{commit}"
     run(["git", "init", "--quiet", "--bare", str(repository)], env=_ENVIRONMENT, timeout=60)
     fetched = run([*git, "fetch", "--quiet", "--no-tags", "--depth", "1", url, kept], env=_ENVIRONMENT, timeout=3600)
-    if not fetched.ok:  # an old server hands out no single commits
+    if not fetched.ok:  # an old server does not serve single commits
         run(
             [*git, "fetch", "--quiet", "--tags", url, "+refs/heads/*:refs/remotes/origin/*"],
             env=_ENVIRONMENT,

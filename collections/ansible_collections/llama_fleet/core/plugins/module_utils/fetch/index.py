@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""Files on a Python package index, found by its JSON API (PEP 691) so that nothing of them runs."""
+"""Find files on a Python package index through its JSON API (PEP 691), without running any of them."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ if typing.TYPE_CHECKING:
 _JSON = "application/vnd.pypi.simple.v1+json"
 _DEFAULT_INDEX = "https://pypi.org/simple"
 _NOT_FOUND = 404
-LARGEST = 32 << 20  # bytes of a project's page: the largest on PyPI has a few MiB
+LARGEST = 32 << 20  # bytes of a project page; the largest on PyPI has a few MiB
 _MOST_FILES = 100_000
-# What a distribution's file can be called; whatever else an index lists is passed over.
+# Valid file names of a distribution; the index may list others, which are skipped.
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+!-]{0,254}")
-# Where pip reads its settings, the last wins; read here because a host need not have pip.
+# pip's configuration files, the last wins. Read here because a host need not have pip.
 _PIP_FILES = ("/etc/pip.conf", "/etc/xdg/pip/pip.conf", "~/.pip/pip.conf", "~/.config/pip/pip.conf")
 
 
@@ -48,7 +48,7 @@ _PIP_FILES = ("/etc/pip.conf", "/etc/xdg/pip/pip.conf", "~/.pip/pip.conf", "~/.c
 class IndexFile:
     """One file of a release.
 
-    ``size`` is in bytes, 0 where the index does not tell. ``index`` is what told of the file.
+    ``size`` is in bytes, 0 if the index does not state it. ``index`` is the address of the index that listed it.
     """
 
     name: str
@@ -59,14 +59,12 @@ class IndexFile:
 
 
 def index_url(given: str = "", files: typing.Iterable[str] = _PIP_FILES) -> str:
-    """The index to ask: the one given, else what pip is configured to use, else PyPI."""
+    """Return the package index to use: the one given, else pip's configured one, else PyPI."""
     return given or _configured("index-url", files) or _DEFAULT_INDEX
 
 
 def is_ignored(index: str, files: typing.Iterable[str] = _PIP_FILES) -> bool:
-    """Whether pip passes over ``index`` because it is asked without TLS, and nobody has said that its host can be
-    trusted.
-    """
+    """Return whether pip ignores ``index`` because it uses no TLS and its host is not marked as trusted."""
     parts = urllib.parse.urlsplit(index)
     host = parts.hostname or ""
     if parts.scheme != "http" or host == "localhost" or host.startswith("127.") or host == "::1":
@@ -75,20 +73,20 @@ def is_ignored(index: str, files: typing.Iterable[str] = _PIP_FILES) -> bool:
 
 
 def _configured(name: str, files: typing.Iterable[str]) -> str:
-    """One of pip's settings, out of the environment or its files."""
+    """Return one of pip's settings from the environment or its files."""
     configuration = configparser.ConfigParser(interpolation=None, strict=False)
-    with contextlib.suppress(configparser.Error):  # pip itself will tell what is wrong with it
+    with contextlib.suppress(configparser.Error):  # pip itself reports invalid files
         configuration.read(
             [os.path.expanduser(path) for path in [*files, os.environ.get("PIP_CONFIG_FILE", "")]], encoding="utf-8"
         )
-    told = os.environ.get(f"PIP_{name.upper().replace('-', '_')}") or configuration.get("global", name, fallback="")
-    return told or ""
+    value = os.environ.get(f"PIP_{name.upper().replace('-', '_')}") or configuration.get("global", name, fallback="")
+    return value or ""
 
 
 def find_file(index: str, package: Package, suffix: str, variable: str) -> IndexFile:
-    """The one file of ``package`` that ends in ``suffix`` (``.tar.gz`` or ``.whl``).
+    """Return the file of ``package`` that ends in ``suffix`` (``.tar.gz`` or ``.whl``).
 
-    Raises where the index cannot be reached, has no such project or version, or speaks no JSON.
+    Raises ProblemError if the index cannot be reached, lacks the project or version, or does not speak JSON.
     """
     files = [file for file in _listing(index, package, variable) if file.name.endswith(suffix)]
     wanted = [file for file in files if _version_of(file.name, package, suffix) == package.version]
@@ -96,13 +94,13 @@ def find_file(index: str, package: Package, suffix: str, variable: str) -> Index
         versions = sorted({_version_of(file.name, package, suffix) for file in files}, key=_numbers)
         found = f"{package.project}=={package.version}, which has no {suffix} file on {bare(index)}"
         raise ProblemError(
-            Problem(variable, found, f"a version that has one ({', '.join(versions[-5:]) or 'there is none'})")
+            Problem(variable, found, f"a version with one ({', '.join(versions[-5:]) or 'there is none'})")
         )
     return wanted[0]
 
 
 def find_by_sha256(index: str, package: Package, sha256: str, variable: str) -> IndexFile:
-    """The file of ``package`` that has this checksum: one exact file out of many for several platforms."""
+    """Return the file of ``package`` with this checksum, out of its files for several platforms."""
     for file in _listing(index, package, variable):
         if file.sha256 == sha256:
             return file
@@ -126,19 +124,16 @@ def _listing(index: str, package: Package, variable: str) -> list[IndexFile]:
             ) from error
         raise unreachable(variable, page, error) from error
     except ShapeError as error:
-        found, wanted = (
-            f"an answer of {bare(page)} that no index gives ({error})",
-            "an index with the JSON API (PEP 691)",
-        )
-        raise ProblemError(
-            Problem("package index", found, wanted, "name another one with the role's index_url")
-        ) from error
+        found = f"an answer from {bare(page)} that is not a valid index page ({error})"
+        wanted = "an index with the JSON API (PEP 691)"
+        fix = "name another one with the role's index_url"
+        raise ProblemError(Problem("package index", found, wanted, fix)) from error
 
 
 def parse_page(text: bytes, base: str, limit: int = LARGEST) -> list[IndexFile]:
-    """Return the files on a project's page, whose URLs are joined to ``base``.
+    """Return the files on a project page; join their URLs to ``base``.
 
-    Raises ShapeError where it is no such page.
+    Raises ShapeError if it is not a valid page.
     """
     file = Record(
         {"filename": Text(), "url": Address(base)},
@@ -152,17 +147,17 @@ def parse_page(text: bytes, base: str, limit: int = LARGEST) -> list[IndexFile]:
     ]
 
 
-def _sum(told: str) -> str:
-    return str(check(told, Text(f"(?:{SHA256})?"), "a sha256"))
+def _sum(text: str) -> str:
+    return str(check(text, Text(f"(?:{SHA256})?"), "a sha256"))
 
 
 def _normal(package: Package) -> str:
-    """The project's name as an index spells it (PEP 503)."""
+    """Return the project's name as an index spells it (PEP 503)."""
     return re.sub(r"[-_.]+", "-", package.project).lower()
 
 
 def _version_of(name: str, package: Package, suffix: str) -> str:
-    """The version in a file's name (PEP 427 for wheels, PEP 625 for source distributions)."""
+    """Return the version in a file name (PEP 427 for wheels, PEP 625 for source distributions)."""
     stem = name[: -len(suffix)]
     if suffix == ".whl":
         return stem.split("-")[1] if "-" in stem else ""
@@ -170,5 +165,5 @@ def _version_of(name: str, package: Package, suffix: str) -> str:
 
 
 def _numbers(version: str) -> list[int]:
-    """What orders versions well enough to name the newest."""
+    """Return a sort key that is good enough to name the newest versions."""
     return [int(number) for number in re.findall(r"\d+", version)]

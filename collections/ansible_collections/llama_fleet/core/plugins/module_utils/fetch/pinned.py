@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""References that carry their own checksum: ``<reference>#sha256=<sum>``, as pip writes them."""
+"""Parse references that carry their own checksum: ``<reference>#sha256=<sum>``, as pip writes them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _PACKAGE = re.compile(r"pypi:(?P<project>[A-Za-z0-9][A-Za-z0-9._-]*)==(?P<versio
 
 @dataclasses.dataclass(frozen=True)
 class Pinned:
-    """A reference without its fragment, and the sha256 (64 lower-case hex digits, or empty)."""
+    """A reference without its fragment, and its SHA-256 (64 lower-case hex digits, or empty)."""
 
     reference: str
     sha256: str
@@ -30,7 +30,7 @@ class Package:
 
 
 def parse_pinned(text: str, variable: str) -> Pinned:
-    """Split the checksum off; raises where a fragment is there that is not a sha256."""
+    """Split off the checksum. Raises ProblemError if the fragment is not a SHA-256."""
     reference, mark, fragment = text.partition("#")
     if not mark:
         return Pinned(reference, "")
@@ -41,7 +41,7 @@ def parse_pinned(text: str, variable: str) -> Pinned:
 
 
 def parse_package(reference: str, variable: str) -> Package:
-    """``pypi:project==version``; raises where it is anything else."""
+    """Parse ``pypi:project==version``. Raises ProblemError for anything else."""
     match = _PACKAGE.fullmatch(reference)
     if match is None:
         raise ProblemError(Problem(variable, f"'{reference}'", "'pypi:<project>==<version>', with one exact version"))

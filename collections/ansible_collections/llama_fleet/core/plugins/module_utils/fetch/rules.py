@@ -1,11 +1,10 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""Decide whom a request may go to and which secrets it may carry: the one place, for every client that asks another
-host.
+"""Decide which hosts a request may go to and which secrets it may carry, for every HTTP client of the project.
 
-Only http and https. A secret goes to the origin (scheme, host and port) that it was given for, and is not taken up
-again once a request has left that origin. An address that a server on a public network tells must be on a public
-network, too.
+Only http and https are allowed. A secret is sent only to the origin (scheme, host and port) that it was given for, and
+never again once a request has left that origin. A server on a public network may lead only to addresses on a public
+network.
 """
 
 from __future__ import annotations
@@ -21,14 +20,15 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.untrusted import 
 
 PORTS = {"http": 80, "https": 443}
 Origin = tuple[str, str]
-# What socket.getaddrinfo returns of each address.
-Found = tuple[int, int, int, str, typing.Any]
+# One entry of socket.getaddrinfo.
+AddressInfo = tuple[int, int, int, str, typing.Any]
 
 
 class OriginError(Exception):
-    """Why an origin did not deliver, as a noun phrase. ``status`` is that of its answer, 0 where there was none.
+    """An origin did not deliver; the message is a noun phrase.
 
-    ``limit`` tells in brackets the bound that ended the tries, as in `` (5 times in a row)``.
+    ``status`` is the HTTP status, or 0 without an answer. ``limit`` names, in brackets, the limit that ended the tries,
+    as in `` (5 times in a row)``.
     """
 
     status = 0
@@ -36,17 +36,17 @@ class OriginError(Exception):
 
 
 class RefusedError(OriginError):
-    """Asking again is of no use."""
+    """A permanent error: retrying is useless."""
 
 
 class BrokenError(OriginError):
-    """It may be better at the next try."""
+    """A temporary error: the next try may succeed."""
 
 
 def origin_of(url: str) -> Origin:
-    """Return scheme, and host with port, the same for all ways to write them.
+    """Return the scheme, and the host with port, of ``url`` in normal form.
 
-    Raises RefusedError where it is no address for HTTP.
+    Raises RefusedError if it is not an HTTP address.
     """
     try:
         parts = urllib.parse.urlsplit(url)
@@ -62,13 +62,13 @@ def origin_of(url: str) -> Origin:
 
 
 def bare(url: str) -> str:
-    """``url`` as it may be shown: user, password, query and fragment can be secrets."""
+    """Return ``url`` without the parts that can be secret: user, password, query and fragment."""
     parts = urllib.parse.urlsplit(url)
     return printable(urllib.parse.urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", "")), 1000)
 
 
 def without_login(url: str) -> tuple[str, dict[str, str]]:
-    """Return ``url`` without a user and password, and the header that takes their place."""
+    """Return ``url`` without user and password, and the header that replaces them."""
     parts = urllib.parse.urlsplit(url)
     login, at, host = parts.netloc.rpartition("@")
     if not at:
@@ -78,9 +78,7 @@ def without_login(url: str) -> tuple[str, dict[str, str]]:
 
 
 def is_private(address: str) -> bool:
-    """Tell whether an IP address is one of this machine, this link or a private network: anything but a public
-    host's.
-    """
+    """Return whether an IP address is not a public one: this machine, this link or a private network."""
     given = ipaddress.ip_address(address.partition("%")[0])
     if isinstance(given, ipaddress.IPv6Address):
         inner = _inner(given)
@@ -95,20 +93,20 @@ _TRANSLATED = ipaddress.ip_network("64:ff9b::/96")
 
 
 def _inner(address: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
-    """The IPv4 address that an IPv6 address leads to: mapped, translated (NAT64) or tunnelled (6to4)."""
+    """Return the IPv4 address that an IPv6 address leads to: mapped, translated (NAT64) or tunnelled (6to4)."""
     if address in _TRANSLATED:
         return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
     return address.ipv4_mapped or address.sixtofour
 
 
-def resolve(host: str, port: int) -> list[Found]:
-    """Return the addresses of ``host``, of both families. Raises OSError where it has none."""
+def resolve(host: str, port: int) -> list[AddressInfo]:
+    """Return the IPv4 and IPv6 addresses of ``host``. Raises OSError if it has none."""
     return [(int(each[0]), int(each[1]), *each[2:]) for each in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
 
 
-def require_public(host: str, found: typing.Iterable[Found]) -> None:
-    """Raise RefusedError where one of the addresses ``found`` for ``host`` is private."""
-    for each in found:
+def require_public(host: str, addresses: typing.Iterable[AddressInfo]) -> None:
+    """Raise RefusedError if one of the ``addresses`` of ``host`` is private."""
+    for each in addresses:
         address = str(each[4][0])
         if is_private(address):
             shown = host if host == address else f"{host} ({address})"
@@ -116,19 +114,17 @@ def require_public(host: str, found: typing.Iterable[Found]) -> None:
 
 
 def is_private_name(netloc: str) -> bool:
-    """Tell whether all addresses of a host with port are private; those of a name that this host cannot resolve are
-    not.
-    """
-    found = _known(netloc)
-    return bool(found) and all(is_private(str(each[4][0])) for each in found)
+    """Return whether all addresses of a host with port are private; False for a name that does not resolve."""
+    addresses = _known(netloc)
+    return bool(addresses) and all(is_private(str(each[4][0])) for each in addresses)
 
 
 def require_public_name(netloc: str) -> None:
-    """Raise RefusedError where a host with port has a private address, as far as this host can resolve it."""
+    """Raise RefusedError if a host with port has a private address, as far as this host can resolve it."""
     require_public(netloc, _known(netloc))
 
 
-def _known(netloc: str) -> list[Found]:
+def _known(netloc: str) -> list[AddressInfo]:
     parts = urllib.parse.urlsplit(f"//{netloc}")
     try:
         return resolve(parts.hostname or "", parts.port or 0)
@@ -138,10 +134,9 @@ def _known(netloc: str) -> list[Found]:
 
 @dataclasses.dataclass(frozen=True)
 class Place:
-    """Somewhere to ask: ``secrets`` are the headers it may be given, and ``public`` says that it must have a public
-    address.
+    """A request target: ``secrets`` are the headers it may receive; ``public`` requires a public address.
 
-    ``moved`` is whether it is not of the origin that the operator named.
+    ``moved`` says that it is not at the origin that the operator named.
     """
 
     url: str
@@ -151,10 +146,9 @@ class Place:
 
 
 class Road:
-    """Where requests may go that begin at ``endpoint``, which the operator named; ``secrets`` are headers for its
-    origin alone.
+    """The rules for requests that start at ``endpoint``, which the operator named.
 
-    Raises RefusedError where ``endpoint`` is no address for HTTP.
+    ``secrets`` are headers for its origin only. Raises RefusedError if ``endpoint`` is not an HTTP address.
     """
 
     def __init__(self, endpoint: str, secrets: typing.Mapping[str, str] | None = None) -> None:
@@ -165,25 +159,26 @@ class Road:
         self._private: bool | None = None
 
     def begin(self, url: str = "") -> Place:
-        """Return the endpoint as the first place, or ``url``, which an answer of the endpoint has told.
+        """Return the endpoint as the first place, or ``url``, which an answer of the endpoint named.
 
         Raises RefusedError.
         """
         return self._place(url, left=False) if url else Place(self._url, self._secrets)
 
     def follow(self, place: Place, target: str) -> Place:
-        """Return where the redirect ``target`` of ``place`` leads. Raises RefusedError."""
+        """Return the place that the redirect ``target`` of ``place`` leads to. Raises RefusedError."""
         try:
             url = urllib.parse.urljoin(place.url, target)
         except ValueError:
             url = ""
         if not target or not url:
-            raise RefusedError("a redirect to nowhere")
+            raise RefusedError("a redirect without a valid target")
         return self._place(url, left=place.moved)
 
     def _place(self, url: str, left: bool) -> Place:
-        """``left`` is whether the way has led away from the first origin already: then its secrets stay behind for
-        good.
+        """Return the place for ``url``. ``left`` says that the request has already left the first origin.
+
+        Then the secrets are never sent again.
         """
         moved = origin_of(url) != self.origin or left
         url = urllib.parse.urldefrag(without_login(url)[0]).url
@@ -191,9 +186,9 @@ class Road:
 
     @property
     def is_private(self) -> bool:
-        """Whether the endpoint itself is on a private network, which may lead to others there.
+        """Return whether the endpoint is on a private network and so may lead to others there.
 
-        Asked for once, when it first matters.
+        Resolved once, when first needed.
         """
         if self._private is None:
             self._private = is_private_name(self.origin[1])

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""What an answer's status and headers mean: refused, broken, busy or expired, and what stands in for a file."""
+"""Interpret the status and headers of an answer: refused, broken, busy, expired, or not the file."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _LIMITED = re.compile(r"rate.?limit|too many|throttl", re.IGNORECASE)
 
 
 class BusyError(OriginError):
-    """Asked too much. ``after`` is how many seconds to wait, as far as the answer tells."""
+    """Too many requests. ``after`` is the number of seconds to wait, or None if the answer does not say."""
 
     def __init__(self, reason: str, after: float | None) -> None:
         super().__init__(reason)
@@ -35,16 +35,16 @@ class BusyError(OriginError):
 
 
 class ExpiredError(OriginError):
-    """A location that was signed for a while, and the while is over."""
+    """The signature of a location has expired."""
 
 
 def whole_number(text: str) -> int | None:
-    """Return the number in a header; None where it is none, or larger than any file or time."""
+    """Return the number in a header, or None if it is invalid or larger than any file or time."""
     return int(text) if re.fullmatch(r"[0-9]{1,18}", text) else None
 
 
 def impostor(first: bytes) -> str:
-    """What a body is that stands in for a file; empty where it may be the file."""
+    """Describe a body that replaces the file; empty if it may be the file."""
     start = first[:512].lstrip().lower()
     if start.startswith(b"version https://git-lfs"):
         return "a Git LFS pointer instead of the file"
@@ -52,20 +52,20 @@ def impostor(first: bytes) -> str:
 
 
 def require_plain(answer: Answer) -> None:
-    """Raise RefusedError where a body is no file as it is: a page for people, or packed."""
+    """Raise RefusedError if a body is an HTML page or compressed."""
     if answer.header("Content-Type").lower().startswith("text/html"):
         raise RefusedError("an HTML page instead of the file")
     require_unpacked(answer)
 
 
 def require_unpacked(answer: Answer) -> None:
-    """Raise RefusedError where a body is packed, which nobody asked for."""
+    """Raise RefusedError if a body is compressed, which was not requested."""
     if answer.header("Content-Encoding").lower() not in ("", "identity"):
         raise RefusedError(f"an answer in the encoding {printable(answer.header('Content-Encoding'), 40)}")
 
 
 def refusal(answer: Answer, place: Place) -> OriginError:
-    """Return what an answer means that is neither a redirect nor a file."""
+    """Return the error for an answer that is neither a redirect nor a file."""
     error = _refusal(answer, place)
     error.status = answer.status
     return error
@@ -75,7 +75,7 @@ def _refusal(answer: Answer, place: Place) -> OriginError:
     status = answer.status
     code = re.sub(r"[^ -~]", "", answer.header("X-Error-Code"))[:60]
     reason = f"HTTP status {status}{f' ({code})' if code else ''}{f' from {bare(place.url)}' if place.moved else ''}"
-    after = _wait_told(answer)
+    after = _requested_wait(answer)
     limited = status == 403 and (
         after is not None or _LIMITED.search(answer.header("X-Error-Code") + answer.header("X-Error-Message"))
     )
@@ -86,15 +86,15 @@ def _refusal(answer: Answer, place: Place) -> OriginError:
     return BrokenError(reason) if status >= 500 or status in (408, 425) else RefusedError(reason)
 
 
-def _wait_told(answer: Answer) -> float | None:
-    """Seconds to wait as the answer tells by Retry-After (seconds or a date) or by what is left of its limit."""
+def _requested_wait(answer: Answer) -> float | None:
+    """Return the seconds to wait by Retry-After (seconds or a date) or by the RateLimit header."""
     after = answer.header("Retry-After").strip()
     seconds = whole_number(after)
     if seconds is not None:
         return float(seconds)
     if after:
         then = _time(after)
-        now = _time(answer.header("Date")) or dt.datetime.now(tz=dt.timezone.utc)  # its own clock, where it tells it
+        now = _time(answer.header("Date")) or dt.datetime.now(tz=dt.timezone.utc)  # prefer the server's clock
         return max(0.0, (then - now).total_seconds()) if then else None
     limit = answer.header("RateLimit")
     left = re.search(r"\bt=([0-9]{1,18})\b", limit)

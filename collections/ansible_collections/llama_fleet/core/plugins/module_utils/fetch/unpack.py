@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""Unpack a source archive: one folder of it, and nothing that could land anywhere else."""
+"""Unpack one folder of a source archive, and nothing that could land outside it."""
 
 from __future__ import annotations
 
@@ -30,11 +30,10 @@ def unpack_tree(
     variable: str,
     limits: archives.Limits = archives.LIMITS,
 ) -> None:
-    """Unpack into ``target`` only the folder that ``choose`` picks among the file names of ``archive``, which messages
-    call ``name``.
+    """Unpack into ``target`` only the folder that ``choose`` picks from the file names of ``archive``.
 
-    Takes files, folders and links that stay inside; raises for anything else, and where
-    ``choose`` finds nothing. Owners and modes are this user's, but a file stays executable.
+    Messages call the archive ``name``. Accepts files, folders and links that stay inside; raises ProblemError for
+    anything else, and if ``choose`` picks nothing. Files belong to this user with default modes, but stay executable.
     """
     try:
         files = {
@@ -81,7 +80,7 @@ def _unpack(
         relative = path.relative_to(tree)
     except ValueError:
         return
-    if not relative.parts:  # the tree's own folder, which is there
+    if not relative.parts:  # the folder itself, which exists
         return
     place = inside / relative
     if not _is_inside(relative) or not _within(os.path.realpath(place.parent), inside):
@@ -124,9 +123,9 @@ def _put(
 
 
 def _is_target(target: str) -> bool:
-    """Tell whether ``target`` is one that a file system takes for a link's.
+    """Return whether a file system accepts ``target`` as a link's target.
 
-    Its ``..`` come first: behind a name that becomes a link they lead elsewhere.
+    Allows ``..`` only at the beginning: after a name that becomes a link, it would lead elsewhere.
     """
     parts = list(itertools.dropwhile(lambda part: part == "..", target.split("/")))
     return bool(target) and target.isprintable() and len(target) <= 1024 and ".." not in parts
@@ -137,7 +136,7 @@ def _within(path: str, folder: pathlib.Path) -> bool:
 
 
 def _refused(
-    label: str, variable: str, what: str = "would be written or point outside the source's folder"
+    label: str, variable: str, what: str = "would be written or point outside the source folder"
 ) -> ProblemError:
     return ProblemError(
         Problem(

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""Hash a file and use the very bytes that were hashed, whoever else may write at its path."""
+"""Hash a file and use exactly the bytes that were hashed, even if another process writes at its path."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ Seen = typing.Callable[[int], None]
 
 
 def opened(path: pathlib.Path, scratch: pathlib.Path, seen: Seen = lambda _count: None) -> tuple[typing.IO[bytes], str]:
-    """Open ``path`` once; return the open file, at its beginning, and the sha256 of what it will give.
+    """Open ``path`` once; return the open file, at its beginning, and the SHA-256 of its content.
 
-    A file that somebody besides root and this user could write to is copied on the way, into one without a name below
-    ``scratch``: its bytes could change under an open descriptor too. ``seen`` is told the bytes read so far.
-    Raises OSError where it cannot be read or is no regular file.
+    A file that users other than root and this one can write is copied into an unnamed file below ``scratch``, because
+    its bytes could change even under an open descriptor. ``seen`` gets the bytes read so far. Raises OSError if the
+    file cannot be read or is not a regular file.
     """
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    file = open(descriptor, "rb")  # noqa: SIM115  # because it is handed on open
+    file = open(descriptor, "rb")  # noqa: SIM115  # because the caller closes it
     copy: typing.IO[bytes] | None = None
     try:
         status = os.fstat(file.fileno())
@@ -35,7 +35,7 @@ def opened(path: pathlib.Path, scratch: pathlib.Path, seen: Seen = lambda _count
             raise OSError(None, "no regular file", str(path))
         if not _is_only_ours(status):
             scratch.mkdir(parents=True, exist_ok=True)
-            copy = tempfile.TemporaryFile(dir=scratch)  # noqa: SIM115  # because it is handed on open
+            copy = tempfile.TemporaryFile(dir=scratch)  # noqa: SIM115  # because the caller closes it
         sha256 = _hashed(file, copy, scratch, seen)
     except BaseException:
         file.close()

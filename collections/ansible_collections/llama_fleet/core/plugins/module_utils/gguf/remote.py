@@ -71,7 +71,7 @@ class RemoteGguf:
             answer.expect(skipped + count)
             data = answer.start(skipped + count)[skipped:]
             if len(data) < count and answer.left:  # what was promised is still to come
-                raise BrokenError(f"an answer that broke off at byte {begin + len(data)} of {self.size}")
+                raise BrokenError(f"an answer truncated at byte {begin + len(data)} of {self.size}")
             return data
 
     def _told_size(self, reached: Reached) -> int:

@@ -94,7 +94,7 @@ def _shown(url: str) -> str:
     try:
         return bare(url)
     except ValueError:
-        return "an address that is none"
+        return "an invalid address"
 
 
 def _reply(reached: Reached, listing: bool) -> Reply:

@@ -152,7 +152,7 @@ def package(ask: Ask, place: Place, package_wanted: Package, sha256: str, strict
         held = asker.get(url, endpoint=place.url)
     except ShapeError as error:
         return asker.bad(
-            f"an answer of {bare(page)} that no index gives ({error})",
+            f"an answer of {bare(page)} that is not a valid index page ({error})",
             "an index with the JSON API (PEP 691)",
             "name another one",
         )

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""What Ansible has left of modules and their arguments; that a killed run leaves no token is in tests/hostile."""
+"""Test the removal of module payloads. tests/hostile proves that a killed run leaves no token."""
 
 from __future__ import annotations
 

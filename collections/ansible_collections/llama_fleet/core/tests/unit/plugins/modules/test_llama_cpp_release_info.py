@@ -70,5 +70,5 @@ def test_problems_are_told_in_words_of_this_module(tmp_path: pathlib.Path) -> No
     manifest = write_generation(tmp_path / "etc", "chat", 3, tmp_path)
     manifest.write_text("{", encoding="utf-8")
     assert run(tmp_path)["msg"].startswith(
-        f"instances: expected generations that tell what they use, found {manifest}, which cannot be read"
+        f"instances: expected readable manifests of all generations, found {manifest}, which cannot be read"
     )

@@ -43,7 +43,7 @@ def test_an_unknown_option_is_told_with_its_neighbours_before_anything_is_compil
         "expected an option of it; the nearest are GGML_LTO, found GGML_LT0, which this source does not know."
         in failed["msg"]
     )
-    assert "expected options that it still has, found LLAMA_CURL, which this source ignores" in failed["msg"]
+    assert "expected options that it supports, found LLAMA_CURL, which this source ignores" in failed["msg"]
     log = next((host.root / "builds").glob("*.log")).read_text(encoding="utf-8")
     assert "not used by the project" in log
     assert "Building CXX" not in log

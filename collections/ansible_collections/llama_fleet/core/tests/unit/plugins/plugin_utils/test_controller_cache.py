@@ -116,7 +116,7 @@ def test_bytes_that_were_changed_since_are_not_taken(cache: ControllerCache) -> 
     add(cache, NAMES[0])
     (accepted,) = cache.accepted()
     accepted.archive.write_bytes(b"changed")
-    with pytest.raises(ProblemError, match="does not hold"):
+    with pytest.raises(ProblemError, match="is invalid"):
         cache.take(accepted)
 
 

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""One question over HTTP: whom it is led to, what it carries there, and that it ends."""
+"""Test single HTTP requests: where redirects lead them, which headers they carry, and that they always end."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ Serve = typing.Callable[..., RawServer]
 
 @pytest.fixture
 def serve(monkeypatch: pytest.MonkeyPatch) -> typing.Iterator[Serve]:
-    """Starts servers; 127.0.0.2 and 127.0.0.3 stand for addresses on a public network."""
+    """Start servers; 127.0.0.2 and 127.0.0.3 stand for addresses on a public network."""
     monkeypatch.setenv("no_proxy", "*")
     real = origins.is_private
     monkeypatch.setattr(
@@ -91,8 +91,9 @@ class TestWhereItLeads:
         assert inside.asked == []
 
     def test_a_connection_of_somebody_who_may_is_not_borrowed(self, serve: Serve) -> None:
-        """One pool, two files: the private mirror of the first is open, and the public origin of the second leads
-        to it.
+        """Share one pool between two files:
+
+        the public origin of the second leads to the private mirror of the first.
         """
 
         def kept(asked: Asked, peer: Peer) -> None:
@@ -122,7 +123,7 @@ class TestWhereItLeads:
         there = serve(here)
         assert read(there.url) == b"here"
         said = refused(serve(to(target.format(port=there.port))).url)
-        assert "an address" in said or said == "a redirect to nowhere"
+        assert "an address" in said or said == "a redirect without a valid target"
         assert len(there.asked) == 1
 
     def test_redirects_without_an_end(self, serve: Serve) -> None:
@@ -151,16 +152,16 @@ class TestHowLongItTakes:
             (lambda _asked, peer: peer.silent(), "no byte for 1 s"),
             (
                 lambda _asked, peer: peer.dribble(b"HTTP/1.1 200 x\r\n" + b"X-More: 1\r\n" * 99, 0.05),
-                "headers that were not whole after 1 s|no byte for 1 s",
+                "incomplete headers after 1 s|no byte for 1 s",
             ),
             (
                 lambda _asked, peer: peer.dribble(b"HTTP/1.1 100 x\r\n\r\n" * 99, 0.005),
-                "headers that were not whole after 1 s|no byte for 1 s",
+                "incomplete headers after 1 s|no byte for 1 s",
             ),
             (lambda _asked, peer: (peer.send(HEAD), peer.silent()), "no byte for 1 s"),
             (
                 lambda _asked, peer: (peer.send(HEAD), peer.dribble(BODY, 0.05)),
-                "a second are the least|no byte for 1 s",
+                "fewer than 1024 a second|no byte for 1 s",
             ),
         ],
         ids=["nothing", "headers", "only interim answers", "no body", "a byte at a time"],
@@ -169,20 +170,20 @@ class TestHowLongItTakes:
         self, serve: Serve, answer: typing.Callable[[Asked, Peer], None], said: str
     ) -> None:
         server = serve(answer)
-        told = refused(server.url, dataclasses.replace(QUICK, total=60))
-        assert any(each in told for each in said.split("|")), "a machine that is busy enough falls behind even this"
-        assert told.endswith("(3 times in a row)")
+        message = refused(server.url, dataclasses.replace(QUICK, total=60))
+        assert any(each in message for each in said.split("|")), "a busy machine can fall behind even this rate"
+        assert message.endswith("(3 times in a row)")
         assert len(server.asked) == 3
 
     def test_a_small_answer_has_a_time_for_all_of_it(self, serve: Serve) -> None:
-        """Fast enough for the least rate, and still without an end that anybody waits for."""
+        """Send bytes fast enough for the minimum rate, but without an end in sight."""
         server = serve(
             lambda _asked, peer: (
                 peer.send(b"HTTP/1.1 200 x\r\n\r\n"),
                 [(peer.send(bytes(64)), peer.dribble(bytes(1), 0.001)) for _number in range(9999)],
             )
         )
-        with pytest.raises(OriginError, match=r"an answer that was not whole after 2 s"):
+        with pytest.raises(OriginError, match=r"an incomplete answer after 2 s"):
             http_ask.read(server.url, 1 << 20, patience=dataclasses.replace(QUICK, tries=1, seconds=30))
 
     def test_a_large_answer_may_take_as_long_as_bytes_come(self, serve: Serve) -> None:
@@ -199,7 +200,7 @@ class TestHowLongItTakes:
     @pytest.mark.parametrize(
         "body",
         [
-            b"1;" + b"x" * 60000 + b"\r\nx\r\n",  # a chunk's extension
+            b"1;" + b"x" * 60000 + b"\r\nx\r\n",  # a chunk extension
             b"10000\r\n" + b"x" * 65536 + b"\r\n",
         ],
         ids=["extensions", "chunks"],
@@ -211,7 +212,7 @@ class TestHowLongItTakes:
                 peer.send(body)
 
         said = refused(serve(answer).url, dataclasses.replace(QUICK, seconds=20, total=20, tries=1))
-        assert "an answer with more bytes than were asked for" in said or "an answer of more than" in said
+        assert "an answer with more bytes than requested" in said or "an answer of more than" in said
 
     def test_trailers_without_end(self, serve: Serve) -> None:
         def answer(_asked: Asked, peer: Peer) -> None:
@@ -241,29 +242,8 @@ class TestHowLongItTakes:
 
     def test_a_body_that_says_it_is_large_is_not_read(self, serve: Serve) -> None:
         server = serve(lambda _asked, peer: peer.reply(200, b"", length=1 << 50))
-        assert refused(server.url) == f"an answer of {1 << 50} bytes, and {1 << 20} are the most"
+        assert refused(server.url) == f"an answer of {1 << 50} bytes (at most {1 << 20} accepted)"
         assert len(server.asked) == 1
-
-    def test_many_addresses_that_swallow_packets_share_one_limit(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        limits: list[float | None] = []
-
-        class Silent:
-            def settimeout(self, seconds: float) -> None:
-                limits.append(seconds)
-
-            def connect(self, _place: object) -> None:
-                raise TimeoutError("timed out")
-
-            def close(self) -> None:
-                pass
-
-        monkeypatch.setenv("no_proxy", "*")
-        monkeypatch.setattr(origins, "resolve", lambda host, port: [(2, 1, 6, "", (host, port))] * 50)
-        monkeypatch.setattr("socket.socket", lambda *_given: Silent())
-        with pytest.raises(BrokenError, match="timed out"):
-            Pool(Limits(60)).ask(Road("http://127.0.0.1:9/").begin(), {})
-        assert len(limits) == 50
-        assert limits[0] == pytest.approx(20 / 50, rel=0.1)
 
 
 class TestAgain:
@@ -314,9 +294,7 @@ class TestAgain:
         assert slept == waits
         assert len(server.asked) == len(waits) + 1
         if told == "86400":
-            assert said.endswith(
-                "(3 times in a row, and the server asks for a wait of 86400 s, where 60 s are the longest)"
-            )
+            assert said.endswith("(3 times in a row, and the server asks to wait 86400 s (at most 60 s))")
 
     def test_a_date_in_the_future_is_waited_for(self, serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
         slept: list[float] = []

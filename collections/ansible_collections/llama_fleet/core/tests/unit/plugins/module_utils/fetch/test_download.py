@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""Against a real HTTP server that can break off, forget ranges, redirect and refuse."""
+"""Test downloads from a real HTTP server that truncates answers, ignores ranges, redirects and refuses."""
 
 from __future__ import annotations
 

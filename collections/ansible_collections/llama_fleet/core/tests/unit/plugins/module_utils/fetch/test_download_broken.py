@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""A download from a server that is silent, busy, or sends other bytes than those that were asked for."""
+"""Test downloads from a server that is silent, busy, or sends bytes other than those requested."""
 
 from __future__ import annotations
 
@@ -28,21 +28,21 @@ HALF = len(CONTENT) // 2
 
 
 def _part(asked: Asked, peer: Peer, body: bytes = CONTENT, start: int | None = None, total: int | None = None) -> None:
-    """The rest of ``body`` from where it was asked for, said to begin at ``start`` and to be of ``total`` bytes."""
+    """Send ``body`` from the requested offset, with a Content-Range that claims ``start`` and ``total`` bytes."""
     rest = body[asked.first :]
     begin = asked.first if start is None else start
-    told = [("Content-Range", f"bytes {begin}-{begin + len(rest) - 1}/{len(body) if total is None else total}")]
-    peer.reply(206 if asked.first else 200, rest, told if asked.first else [])
+    headers = [("Content-Range", f"bytes {begin}-{begin + len(rest) - 1}/{len(body) if total is None else total}")]
+    peer.reply(206 if asked.first else 200, rest, headers if asked.first else [])
 
 
 def _broken_off(peer: Peer) -> None:
-    """The first answer ends in the middle; the others are for the test to say."""
+    """Truncate the first answer; each test defines the others."""
     peer.reply(200, CONTENT[:HALF], length=len(CONTENT))
 
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """Little patience, and the waits that it comes to."""
+    """Set short time limits, and record the waits."""
     slept: list[float] = []
     monkeypatch.setenv("no_proxy", "*")
     monkeypatch.setattr(http_ask, "USUAL", http_ask.Patience(seconds=0.4, total=2, tries=3))
@@ -85,7 +85,7 @@ def test_a_server_that_stays_ill_is_given_up_and_a_moment_of_it_is_not(
 
 
 @pytest.mark.parametrize(
-    ("told", "waits"),
+    ("retry_after", "waits"),
     [
         ("7", [7, 7]),
         (email.utils.formatdate(1_000_007, usegmt=True), [7, 7]),
@@ -95,14 +95,14 @@ def test_a_server_that_stays_ill_is_given_up_and_a_moment_of_it_is_not(
     ids=["seconds", "date", "a day", "garbage"],
 )
 def test_what_a_server_asks_to_wait_is_bounded_and_told(
-    quick: list[float], tmp_path: pathlib.Path, told: str, waits: list[float]
+    quick: list[float], tmp_path: pathlib.Path, retry_after: str, waits: list[float]
 ) -> None:
-    headers = [("Retry-After", told), ("Date", email.utils.formatdate(1_000_000, usegmt=True))]
+    headers = [("Retry-After", retry_after), ("Date", email.utils.formatdate(1_000_000, usegmt=True))]
     with RawServer(lambda _asked, peer: peer.reply(429, headers=headers)).serving() as server:
         said = _problem(f"{server.url}/file", tmp_path / "f")
         assert len(server.asked) == 3
     assert quick == waits
-    assert ("the server asks for a wait of 86400 s, where 60 s are the longest" in said) is (told == "86400")
+    assert ("the server asks to wait 86400 s (at most 60 s)" in said) is (retry_after == "86400")
 
 
 @pytest.mark.parametrize(
@@ -112,16 +112,16 @@ def test_what_a_server_asks_to_wait_is_bounded_and_told(
         (lambda asked, peer: _part(asked, peer, start=asked.first + 1), "instead of those from"),
         (
             lambda asked, peer: _part(asked, peer, total=len(CONTENT) + 1),
-            f"a file of {len(CONTENT) + 1} bytes, which had {len(CONTENT)} before",
+            f"a file of {len(CONTENT) + 1} bytes, which was {len(CONTENT)} bytes before",
         ),
         (
             lambda _asked, peer: peer.reply(200, CONTENT[1:]),
-            f"a file of {len(CONTENT) - 1} bytes, which had {len(CONTENT)} before",
+            f"a file of {len(CONTENT) - 1} bytes, which was {len(CONTENT)} bytes before",
         ),
-        (lambda asked, peer: peer.reply(206, CONTENT[asked.first :]), "a partial answer that does not say which part"),
+        (lambda asked, peer: peer.reply(206, CONTENT[asked.first :]), "a partial answer without a valid Content-Range"),
         (
             lambda asked, peer: peer.reply(206, b"", [("Content-Range", f"bytes {asked.first}-9/{'9' * 5000}")]),
-            "does not say which part",
+            "without a valid Content-Range",
         ),
         (
             lambda asked, peer: peer.reply(
@@ -148,7 +148,7 @@ def test_an_answer_for_other_bytes_is_found_by_its_start(
     with RawServer(lambda asked, peer: second(asked, peer) if asked.first else _broken_off(peer)).serving() as server:
         assert said in _problem(f"{server.url}/file", tmp_path / "f", seen=seen.append)
         assert len(server.asked) == 2
-    assert (tmp_path / "f.part").read_bytes() == CONTENT[:HALF], "not one byte of the second answer"
+    assert (tmp_path / "f.part").read_bytes() == CONTENT[:HALF], "no byte of the second answer is kept"
     assert max(seen) == HALF
 
 
@@ -173,16 +173,16 @@ def test_a_range_that_is_shorter_than_the_rest_is_gone_on_with(tmp_path: pathlib
     [
         (
             lambda _asked, peer: peer.reply(200, CONTENT),
-            f"a file of {len(CONTENT)} bytes, and 1000000 are the most that is taken",
+            f"a file of {len(CONTENT)} bytes (at most 1000000 accepted)",
             0,
         ),
         (
             lambda _asked, peer: peer.reply(200, CONTENT, length=-1),
-            "a file of more than 1000000 bytes, the most that is taken",
+            "a file of more than 1000000 bytes (the limit)",
             1_000_000,
         ),
     ],
-    ids=["told", "not told"],
+    ids=["headers", "not headers"],
 )
 @pytest.mark.usefixtures("quick")
 def test_no_more_than_the_caller_allows(
@@ -211,13 +211,13 @@ def test_a_stream_without_end_ends_at_the_limit(tmp_path: pathlib.Path) -> None:
 def test_a_key_does_not_follow_to_the_same_host_without_tls(
     monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path
 ) -> None:
-    """The way from https to http is one to another origin, though host and port read the same."""
+    """A redirect from https to http leads to another origin, even with the same host and port."""
     asked: list[tuple[str, typing.Mapping[str, str]]] = []
     real = Pool.ask
 
     def ask(pool: Pool, place: origins.Place, headers: typing.Mapping[str, str]) -> typing.Any:
         asked.append((place.url, place.secrets))
-        if place.url.startswith("https://"):  # as if that server had answered
+        if place.url.startswith("https://"):  # pretend that the https server answered
             place = dataclasses.replace(place, url=place.url.replace("https://", "http://") + "/tls")
         return real(pool, place, headers)
 

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""Whom a request may go to, and what it may carry."""
+"""Test where a request may go and which secrets it may carry."""
 
 from __future__ import annotations
 
@@ -155,7 +155,7 @@ def test_only_a_private_endpoint_leads_to_private_addresses(
     road = Road("https://hub.example/a")
     assert not road.begin().public
     assert not road.follow(road.begin(), "/b").public
-    assert asked == [], "as long as the way stays with the endpoint"
+    assert asked == [], "no lookup while requests stay at the endpoint"
     assert road.follow(road.begin(), "https://cdn.example/b").public is public
     assert road.begin("https://cdn.example/b").public is public
     assert asked == ["hub.example:443"]
@@ -172,12 +172,12 @@ def test_only_a_private_endpoint_leads_to_private_addresses(
     ],
 )
 def test_one_private_address_of_a_name_is_enough(addresses: list[str], refused: bool) -> None:
-    found = [(int(socket.AF_INET), int(socket.SOCK_STREAM), 6, "", (address, 80)) for address in addresses]
+    infos = [(int(socket.AF_INET), int(socket.SOCK_STREAM), 6, "", (address, 80)) for address in addresses]
     if refused:
         with pytest.raises(RefusedError, match=r"a link or redirect of a public server to the private address name \("):
-            origins.require_public("name", found)
+            origins.require_public("name", infos)
     else:
-        origins.require_public("name", found)
+        origins.require_public("name", infos)
 
 
 def test_a_name_that_cannot_be_resolved_makes_no_private_endpoint() -> None:

@@ -14,7 +14,7 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.problems import P
 
 
 def pack(path: pathlib.Path, *members: tuple[str, str, str]) -> None:
-    """Members are (name, kind, content or target of the link)."""
+    """Write a tar archive; members are (name, kind, content or link target)."""
     kinds = {"link": tarfile.SYMTYPE, "hard": tarfile.LNKTYPE, "dir": tarfile.DIRTYPE, "device": tarfile.CHRTYPE}
     with tarfile.open(path, "w:gz") as tar:
         for name, kind, text in members:
@@ -50,11 +50,11 @@ def test_only_the_chosen_folder_is_unpacked(tmp_path: pathlib.Path) -> None:
         ("y/other", "file", "no"),
     )
     unpack(tmp_path / "a.tar.gz", tmp_path / "out")
-    found = {str(path.relative_to(tmp_path / "out")): path for path in (tmp_path / "out").rglob("*")}
-    assert set(found) == {"sub", "sub/run.sh", "plain", "link"}
-    assert (found["plain"].read_text(encoding="utf-8"), found["plain"].stat().st_mode & 0o7777) == ("text", 0o644)
-    assert found["sub/run.sh"].stat().st_mode & 0o7777 == 0o755
-    assert os.readlink(found["link"]) == "sub/run.sh"
+    unpacked = {str(path.relative_to(tmp_path / "out")): path for path in (tmp_path / "out").rglob("*")}
+    assert set(unpacked) == {"sub", "sub/run.sh", "plain", "link"}
+    assert (unpacked["plain"].read_text(encoding="utf-8"), unpacked["plain"].stat().st_mode & 0o7777) == ("text", 0o644)
+    assert unpacked["sub/run.sh"].stat().st_mode & 0o7777 == 0o755
+    assert os.readlink(unpacked["link"]) == "sub/run.sh"
 
 
 EVIL = {
@@ -63,7 +63,7 @@ EVIL = {
     "a link up and out": [("x/link", "link", "../../..")],
     "a file through a link": [("x/a", "link", "."), ("x/a/b", "link", ".."), ("x/b/evil", "file", "")],
     "up and back again": [("x/sub", "dir", ""), ("x/sub/../evil", "file", "")],
-    # Inside when the link is made, for there is no c yet.
+    # Inside the folder when the link is made, because c does not exist yet.
     "a link that leads out later": [("x/b", "link", "c/.."), ("x/c", "link", "."), ("x/b/evil", "file", "")],
     "a link that a later one turns out, and nothing more": [("x/a", "link", "b/.."), ("x/b", "link", ".")],
     "a hard link": [("x/hard", "hard", "/etc/passwd")],
@@ -76,7 +76,7 @@ def test_nothing_is_written_or_pointed_outside(tmp_path: pathlib.Path, members: 
     folder = tmp_path / "deep" / "er"
     folder.mkdir(parents=True)
     pack(tmp_path / "a.tar.gz", ("x/ok", "file", ""), *members)
-    with pytest.raises(ProblemError, match="outside the source's folder"):
+    with pytest.raises(ProblemError, match="outside the source folder"):
         unpack(tmp_path / "a.tar.gz", folder / "out")
     assert not list(tmp_path.rglob("evil"))
 

@@ -1,7 +1,8 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""What was hashed is what is used, whoever writes at its path right after: each use of a file with a sum, and both
-ways to change it.
+"""Test that the bytes used are the bytes hashed, even if a process writes at the path right after.
+
+Covers each use of a file with a checksum and both ways to change the file.
 """
 
 from __future__ import annotations
@@ -115,9 +116,9 @@ def test_a_file_that_is_changed_after_its_sum_was_right(
     hashed = verified.opened
 
     def race(*words: typing.Any) -> tuple[typing.IO[bytes], str]:
-        found = hashed(*words)
+        digest = hashed(*words)
         change(path, pack(EVIL))
-        return found
+        return digest
 
     monkeypatch.setattr(verified, "opened", race)
     use(path, root, pack(GOOD))
@@ -195,7 +196,7 @@ def test_a_model_that_is_changed_while_it_is_hashed_is_not_taken_for_the_one_tha
 ) -> None:
     path = tmp_path / "m.gguf"
     path.write_bytes(GOOD)
-    os.utime(path, ns=(1, 1))  # the kernel's clock has ticks, and all of this may happen in one
+    os.utime(path, ns=(1, 1))  # the kernel's clock has ticks, and the test may finish within one
     record = model_store.hashed_file(tmp_path, "m.gguf", lambda _count: change(path, EVIL))
     assert record.sha256 == sum_of(GOOD)
     assert not model_store.is_intact(tmp_path, record)

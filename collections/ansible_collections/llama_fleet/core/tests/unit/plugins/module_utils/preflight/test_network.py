@@ -133,11 +133,11 @@ def test_trouble_that_passes_is_told_apart(network: Network, status: int, passin
         ({f"{INDEX}/some-thing/": Reply(404)}, f"HTTP status 404 from {INDEX}/some-thing/"),
         (
             {f"{INDEX}/some-thing/": Reply(200, b"<html>")},
-            f"an answer of {INDEX}/some-thing/ that no index gives (the page is not JSON)",
+            f"an answer of {INDEX}/some-thing/ that is not a valid index page (the page is not JSON)",
         ),
         (
             {f"{INDEX}/some-thing/": Reply(200, b"[]")},
-            f"an answer of {INDEX}/some-thing/ that no index gives (the page is a list, expected an object)",
+            f"an answer of {INDEX}/some-thing/ that is not a valid index page (the page is a list, expected an object)",
         ),
         (
             {f"{INDEX}/some-thing/": page(thing=("00" * 32, 1))},
