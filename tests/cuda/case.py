@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""The module cuda_toolkit, called without Ansible and through it."""
+"""Call the module cuda_toolkit without Ansible, and through it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Returned = dict[str, typing.Any]
 
 
 def run(root: pathlib.Path, check_mode: bool = False, **params: typing.Any) -> Returned:
-    """The module, without Ansible around it."""
+    """Run the module without Ansible and return its result."""
     defaults = {name: argument.get("default") for name, argument in cuda_toolkit.ARGUMENTS.items()}
     return cuda_toolkit.run(
         types.SimpleNamespace(params={**defaults, "root": str(root), **params}, check_mode=check_mode)
@@ -27,7 +27,7 @@ def run(root: pathlib.Path, check_mode: bool = False, **params: typing.Any) -> R
 
 
 def ansible(module: str, **arguments: typing.Any) -> Returned:
-    """What a module returns when Ansible runs it on this machine."""
+    """Return what a module returns when Ansible runs it on this machine."""
     command = [
         str(pathlib.Path(sys.executable).with_name("ansible")),
         "-i",

@@ -1,8 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""What the tests of a real toolkit share: one that stays in LLAMA_FLEET_TEST_CUDA, so that only the first run
-fetches it.
-"""
+"""Share a real toolkit that stays in LLAMA_FLEET_TEST_CUDA, so that only the first run fetches it."""
 
 from __future__ import annotations
 
@@ -17,13 +15,13 @@ from tests.cuda.case import Returned, run
 
 @pytest.fixture(scope="session")
 def root() -> pathlib.Path:
-    """The folder below which the toolkit is kept."""
+    """Return the folder below which the toolkit is kept."""
     return pathlib.Path(os.environ["LLAMA_FLEET_TEST_CUDA"])
 
 
 @pytest.fixture(scope="session")
 def toolkit(root: pathlib.Path) -> Returned:
-    """What the module returned when it installed the newest toolkit, or found its own one there."""
+    """Return the module's result when it installed the newest toolkit, or found its own one."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(cuda, "candidates", lambda _host: [])  # one of the system would do, too
         return run(root, driver_version="580.95.05", architectures=["90-real"])

@@ -1,8 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""A release of llama.cpp for CUDA, built on a machine without a GPU: complete in itself, and honest where there is
-no driver.
-"""
+"""Test a CUDA release built without a GPU: it is complete, and says so if there is no driver."""
 
 from __future__ import annotations
 
@@ -20,16 +18,16 @@ import pytest
 
 pytestmark = pytest.mark.e2e
 PROGRAMS = ("llama-server", "llama-bench", "llama-fit-params", "llama-gguf-split")
-# What the driver brings: the only libraries that may be missing on a machine without one.
+# Libraries of the driver: the only ones that may be missing on a machine without one.
 OF_THE_DRIVER = {"libcuda.so.1", "libnvidia-ml.so.1"}
 Manifest = dict[str, typing.Any]
-# A fat binary's first bytes, and the kind of its parts.
+# The first bytes of a fat binary, and the kind of its parts.
 FAT = struct.pack("<I", 0xBA55ED50)
 MACHINE_CODE = 2  # 1 would be PTX
 
 
 def output(*command: str | pathlib.Path, env: typing.Mapping[str, str] | None = None) -> str:
-    """What a command prints, errors included, whatever it ends with."""
+    """Return what a command prints, including errors, whatever its exit status."""
     environment = {"PATH": os.environ["PATH"], "LC_ALL": "C", **(env or {})}
     return subprocess.run(
         command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False, timeout=120
@@ -38,14 +36,14 @@ def output(*command: str | pathlib.Path, env: typing.Mapping[str, str] | None = 
 
 @pytest.fixture(scope="module")
 def built(root: pathlib.Path) -> pathlib.Path:
-    """The newest release below the root."""
+    """Return the newest release below the root."""
     manifest = max(root.glob("releases/*/manifest.json"), key=lambda file: file.stat().st_mtime)
     return manifest.parent
 
 
 @pytest.fixture(scope="module")
 def programs(root: pathlib.Path, built: pathlib.Path) -> typing.Iterator[pathlib.Path]:
-    """The release's programs elsewhere (by hard links), as if it had come from another host."""
+    """Make the release's programs elsewhere (by hard links), as if it came from another host."""
     with tempfile.TemporaryDirectory(dir=root, prefix="elsewhere-") as folder:
         yield pathlib.Path(
             shutil.copytree(built / "bin", pathlib.Path(folder) / "bin", symlinks=True, copy_function=os.link)
@@ -95,7 +93,7 @@ def test_what_was_linked_here_looks_beside_itself(programs: pathlib.Path) -> Non
 
 
 def parts_of_fat_binaries(content: bytes) -> typing.Iterator[tuple[int, int]]:
-    """Kind and architecture of every part of the fat binaries in a library."""
+    """Yield kind and architecture of every part of the fat binaries in a library."""
     for found in re.finditer(re.escape(FAT), content):
         _version, header, size = struct.unpack_from("<HHQ", content, found.start() + 4)
         place = found.start() + header

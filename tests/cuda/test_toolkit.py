@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""A real CUDA toolkit out of NVIDIA's wheels, on a machine that needs no GPU for it."""
+"""Test a real CUDA toolkit from NVIDIA's wheels, on a machine without a GPU."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from tests.cuda.case import Returned, ansible, run
 
 pytestmark = pytest.mark.e2e
 NEWEST = next(iter(RELEASES.values()))
-# Nobody listens there: whoever asks an index fails.
+# No server listens there, so a request to an index fails.
 NO_INDEX = "http://127.0.0.1:9/simple"
 PROJECT = """\
 cmake_minimum_required(VERSION 3.18)
@@ -114,7 +114,7 @@ def test_a_second_run_changes_nothing_and_asks_no_index(root: pathlib.Path, tool
 
 @pytest.fixture
 def copy(root: pathlib.Path, toolkit: Returned) -> typing.Iterator[pathlib.Path]:
-    """Hard links to the toolkit, below a root of its own."""
+    """Make hard links to the toolkit below another root."""
     with tempfile.TemporaryDirectory(dir=root, prefix="copy-") as folder:
         target = pathlib.Path(folder) / "toolkits" / pathlib.Path(toolkit["path"]).name
         shutil.copytree(toolkit["path"], target, symlinks=True, copy_function=os.link)

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""A host that has podman and docker, and an image of a plain Debian in which its release runs."""
+"""Provide a host with podman and docker, and a plain Debian image in which its release runs."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ import typing
 from tests.hosts import podman
 from tests.server.host import CACHE, Facts, Host, wait_for
 
-# Made when one of these tests is run, and beside the images that every run needs.
+# Made by the first of these tests, and not among the images that every run needs.
 PACKAGES = "podman crun runc nftables iptables docker.io docker-cli docker-compose"
 IMAGE = podman.Image("localhost/llama-fleet-host-containers:trixie", "trixie", f"{podman.HOST} {PACKAGES}")
 BASE = podman.BASE.name
 RUNTIMES = {"podman": "quadlet", "docker": "docker"}
-# No network of its own: inside of a container there may be no right to make one. Of cgroups of version 1 a container
-# sees its own part.
+# No network of its own, because a container may have no right to make one. With cgroups v1 a container sees only its
+# own part.
 DOCKER = '{"iptables": false, "ip6tables": false, "bridge": "none", "default-cgroupns-mode": "private"}'
 
 
 class ContainerHost(Host):
     """A Debian 13 with container engines.
 
-    Their storage is in memory, for one overlay file system cannot lie on another one.
+    Their storage is in memory, because one overlay file system cannot be on another one.
     """
 
     def __init__(self, engine: str, *options: str) -> None:
@@ -42,14 +42,14 @@ class ContainerHost(Host):
         self.engine = engine
         settings = os.environ.get("CONTAINERS_CONF")
         if settings:
-            # The engine in there meets what the one out here met.
+            # The engine inside meets what the engine outside met.
             self.output("cat > /etc/containers/containers.conf", pathlib.Path(settings).read_text(encoding="utf-8"))
         if engine == "docker":
             self.output("mkdir -p /etc/docker && cat > /etc/docker/daemon.json", DOCKER)
             self.output("systemctl reset-failed docker.service docker.socket; systemctl restart docker.service")
 
     def load(self, image: str = BASE) -> None:
-        """Hand over an image, as a file: there is no registry here."""
+        """Load an image from a file, because there is no registry here."""
         with subprocess.Popen(["podman", "save", "--quiet", image], stdout=subprocess.PIPE) as saved:
             subprocess.run(
                 ["podman", "exec", "--interactive", self.name, self.engine, "load", "--quiet"],
@@ -64,20 +64,20 @@ class ContainerHost(Host):
         return self.output(f"{self.engine} container inspect --format '{template}' llama-fleet-default").strip()
 
     def status(self) -> dict[str, str]:
-        """What the kernel says of the server's process."""
+        """Return what the kernel says of the server's process."""
         lines = self.output(f"cat /proc/{self.inspect('{{.State.Pid}}')}/status").splitlines()
         return dict(line.split(":\t", 1) for line in lines if ":\t" in line)
 
     def command(self) -> list[str]:
-        """The words with which the server was started."""
+        """Return the server's command line."""
         return self.output(f"tr '\\0' '\\n' < /proc/{self.inspect('{{.State.Pid}}')}/cmdline").splitlines()
 
     def reloads(self) -> str:
-        """When systemd last read its units."""
+        """Return when systemd last read its units."""
         return self.output("systemctl show --property UnitsLoadFinishTimestampMonotonic")
 
     def leftovers(self) -> list[str]:
-        """What there is of an instance, wherever."""
+        """Return everything of an instance that exists anywhere."""
         places = "/etc/containers/systemd /etc/systemd/system /run/systemd/generator /run /etc/llama-fleet/instances"
         files = self.output(
             f"find {places} -maxdepth 1 \\( -name 'llama-fleet-*' -o -path '*/instances/[a-z]*' \\) 2>/dev/null || true"
@@ -85,7 +85,7 @@ class ContainerHost(Host):
         return [*files.split(), *self.output(f"{self.engine} ps --all --format '{{{{.Names}}}}'").split()]
 
     def stop_while_busy(self) -> float:
-        """Stop the instance while a request is open that would go on for very long; the seconds that took."""
+        """Stop the instance during a request that would take very long; return the seconds that it took."""
 
         def ask() -> None:
             try:

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""A real host for the module llama_server: Debian with systemd as its first process, in podman.
+"""Provide a real host for the module llama_server: Debian with systemd as its first process, in podman.
 
 The module runs there as Ansible would run it, with that host's own Python. Releases and models are this machine's,
 read-only. LLAMA_FLEET_TEST_CACHE holds what tests/run has made.
@@ -42,15 +42,15 @@ def wait_for(condition: typing.Callable[[], object]) -> None:
         time.sleep(0.1)
 
 
-# Where control groups are of version 1, podman shows a container that one hierarchy of the machine's as a whole, and
-# systemd then leaves the others alone.
+# With cgroups v1, podman shows a container that one hierarchy of the machine as a whole, and systemd then leaves the
+# others alone.
 LIMITING = "umount /sys/fs/cgroup/systemd/release_agent /sys/fs/cgroup/systemd 2>/dev/null; exec /sbin/init"
 
 
 class Host:
-    """One host with the releases of a folder;
+    """One host with the releases of a folder; ``options`` are further ones of podman.
 
-    ``options`` are further ones of podman. One that is ``limiting`` can hold a unit to its limits.
+    A ``limiting`` host can hold a unit to its limits.
     """
 
     def __init__(
@@ -99,7 +99,7 @@ class Host:
         ).stdout.strip()
 
     def output(self, command: str, given: str = "") -> str:
-        """What a shell command on the host prints."""
+        """Return what a shell command on the host prints."""
         done = subprocess.run(
             ["podman", "exec", "--interactive", self.name, "sh", "-ec", command],
             input=given,
@@ -112,7 +112,7 @@ class Host:
         return done.stdout
 
     def arguments(self, **changed: typing.Any) -> Facts:
-        """The instance that most tests begin with."""
+        """Return the arguments of the instance that most tests begin with, changed by ``changed``."""
         usual = {
             "release": self.release,
             "model": self.model,
@@ -126,7 +126,7 @@ class Host:
         return {**usual, **changed}
 
     def module(self, name: str = "llama_server", **arguments: typing.Any) -> Facts:
-        """The result of a module with exactly these arguments."""
+        """Run a module with exactly these arguments and return its result."""
         text = json.dumps({"ANSIBLE_MODULE_ARGS": {**arguments, "_ansible_remote_tmp": "/tmp"}})
         path = MODULE.format(name)
         environment = ["--env", "PYTHONPATH=/srv/python", "--env", "PYTHONPYCACHEPREFIX=/var/cache/python"]
@@ -141,7 +141,7 @@ class Host:
         return result
 
     def bad(self, **changed: typing.Any) -> str:
-        """The message of a run that has to fail."""
+        """Return the message of a run that must fail."""
         result = self.module(**self.arguments(**changed))
         assert result.get("failed"), result
         assert KEY not in json.dumps(result)
@@ -154,7 +154,7 @@ class Host:
         return self.output(f"systemctl show --property {shlex.quote(name)} --value llama-fleet-{instance}").strip()
 
     def ask(self, path: str, payload: Facts | None = None, port: int = PORT) -> Facts:
-        """The server's answer as JSON, asked from another host."""
+        """Return the server's answer as JSON, asked from another host."""
         data = None if payload is None else json.dumps(payload).encode()
         request = urllib.request.Request(
             f"http://{self.address}:{port}{path}",
@@ -165,9 +165,9 @@ class Host:
             return typing.cast("Facts", json.load(answer))
 
     def certificate(self, folder: pathlib.Path) -> Facts:
-        """The arguments for one of its own, for its address, whose files only root may read;
+        """Make a certificate for the host's address, readable by root only; return the arguments for it.
 
-        ``folder`` gets them as well.
+        ``folder`` gets the files as well.
         """
         words = [
             "openssl",
@@ -195,19 +195,19 @@ class Host:
         return {"tls_certificate": "/etc/llm/pem", "tls_key": "/etc/llm/key"}
 
     def says(self) -> str:
-        """A few words of the model's."""
+        """Return a few words that the model generates."""
         return str(
             self.ask("/completion", {"prompt": "The capital of France is", "n_predict": 6, "temperature": 0})["content"]
         )
 
     def take_port(self, port: int) -> None:
-        """Another program, the unit "taken", listens there."""
+        """Let another program, the unit "taken", listen on the port."""
         self.output(f"systemd-run --unit taken python3 -m http.server {port}")
         self.output(f"until ss --no-header --listening --tcp 'sport = :{port}' | grep --quiet .; do sleep 0.1; done")
 
     @contextlib.contextmanager
     def watched(self) -> typing.Iterator[list[str]]:
-        """Asks the server all the time; the list holds every request that was not answered."""
+        """Ask the server constantly; yield a list of the requests that were not answered."""
         failures: list[str] = []
         over = threading.Event()
 

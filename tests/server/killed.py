@@ -1,9 +1,8 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""Runs on a host: ``killed.py ROUNDS < arguments``. Kills a run of llama_server at a random moment, runs it again, and
-looks at what is there.
+"""``killed.py ROUNDS < arguments`` kills a run of llama_server at a random moment, repeats it, and checks the result.
 
-Every round wants another state of the instance than the one before. Prints one line of JSON for each round.
+Every round asks for another state of the instance. It prints one line of JSON for each round.
 """
 
 from __future__ import annotations
@@ -46,9 +45,7 @@ def finish(process: subprocess.Popen[str]) -> dict[str, typing.Any]:
 
 
 def half_written() -> list[str]:
-    """What no run may leave: an unfinished generation, a current one without its files, a unit that is not the
-    current one's.
-    """
+    """Return what no run may leave: unfinished generations, missing files, a unit of another generation."""
     found = [str(path) for path in FOLDER.glob("generations/.*")]
     current = FOLDER / "current"
     found += [
@@ -70,13 +67,13 @@ def main() -> None:
     usual = time.monotonic() - began
     for number in range(rounds):
         wanted = {**arguments, "ctx_size": 256 + number % 7}
-        # Moments from the whole run, so that all of its parts are met.
+        # Moments over the whole run, so that every part of it is hit.
         moment = usual * (number + chance.random()) / rounds
         victim = start(wanted)
         time.sleep(moment)
         os.killpg(victim.pid, signal.SIGKILL)
         victim.communicate()
-        # Once one was good there is always a current one: a boot may come before the next run.
+        # Once one was good there is always a current one, because a boot may come before the next run.
         gone = [] if (FOLDER / "current" / "manifest.json").is_file() else ["no generation was current after the kill"]
         again = finish(start(wanted))
         after = finish(start(wanted))

@@ -1,9 +1,8 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""An instance in a container of docker, made by compose: started, left alone, changed, stopped, made a plain unit, and
-removed.
+"""Test an instance in a container of docker compose: started, unchanged, changed, stopped, made a unit, removed.
 
-The tests go on from one another, in their order.
+The tests build on each other, in order.
 """
 
 from __future__ import annotations

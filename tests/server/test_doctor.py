@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""doctor over SSH on a real host that has systemd and neither a GPU nor a compiler."""
+"""Run doctor over SSH on a real host that has systemd and neither a GPU nor a compiler."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def host() -> typing.Iterator[Host]:
 
 @pytest.fixture(scope="module")
 def reached(host: Host, tmp_path_factory: pytest.TempPathFactory) -> Facts:
-    """How Ansible comes to the host."""
+    """Return how Ansible reaches the host."""
     key = tmp_path_factory.mktemp("ssh") / "key"
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key], check=True)
     host.output(
@@ -64,7 +64,7 @@ def hub(host: Host) -> typing.Iterator[Hub]:
 
 
 class Doctor(typing.NamedTuple):
-    """Asks hosts that are all the same one, each with variables of its own."""
+    """A doctor for several inventory hosts that are all the same host, each with its own variables."""
 
     folder: pathlib.Path
     variables: Facts

@@ -1,8 +1,8 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""An instance on a real host, with a real model: started, changed, and never taken down by a mistake.
+"""Test an instance on a real host with a real model: started, changed, and never taken down by a mistake.
 
-The tests go on from one another, in their order: each finds the instance answering and leaves it so.
+The tests build on each other, in order: each finds the instance answering and leaves it so.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def first(host: Host) -> Facts:
 
 
 def altered(host: Host, serve: str) -> str:
-    """A release whose server tells of itself what is asked, and does ``serve`` where it should serve."""
+    """Make a release whose server says of itself what is asked, and runs ``serve`` instead of serving."""
     folder = f"/opt/altered-{uuid.uuid4().hex[:6]}"
     script = f"""#!/bin/sh
 server={host.release}/bin/llama-server
@@ -61,15 +61,13 @@ def crashing(host: Host) -> str:
 
 @pytest.fixture(scope="module")
 def slow(host: Host) -> str:
-    """It works for one sixteenth of the time: far less than half of what it does on a machine that is busy with
-    other things, too.
-    """
+    """Make a release that works a sixteenth of the time, far slower than on a busy machine."""
     return altered(host, '(while kill -STOP $$; do sleep 0.15; kill -CONT $$; sleep 0.01; done) & exec $server "$@"')
 
 
 @pytest.fixture(scope="module")
 def damaged(host: Host) -> str:
-    """The model with random bytes in the middle of each of its files."""
+    """Make a model with random bytes in the middle of each of its files."""
     folder = "/srv/damaged"
     name = pathlib.PurePosixPath(host.model).name
     host.output(f"mkdir -p {folder} && cp {MODELS}/*.gguf {folder}")
@@ -153,7 +151,7 @@ def test_a_port_that_is_taken(host: Host, first: Facts) -> None:
 
 
 def is_as_before(host: Host, before: Facts) -> None:
-    """After a switch that failed: the generation that was good serves again."""
+    """Check that the good generation serves again after a failed switch."""
     assert "Paris" in host.says()
     props = host.ask("/props")
     assert (props["model_path"], props["default_generation_settings"]["n_ctx"]) == (
@@ -223,7 +221,7 @@ def test_the_key_is_nowhere(host: Host, first: Facts) -> None:
 
 
 def test_a_stop_waits_for_what_ends_and_for_nobody_else(host: Host, first: Facts) -> None:
-    """A client in the middle of a long answer: llama-server itself would not end before that."""
+    """Stop during a long answer, which llama-server itself would not wait for."""
     assert first["changed"]
     body = json.dumps({"prompt": "Once upon a time", "n_predict": 100_000, "ignore_eos": True})
     head = f"POST /completion HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {KEY}\r\nContent-Length: {len(body)}\r\n\r\n"
@@ -246,7 +244,7 @@ def test_a_stop_waits_for_what_ends_and_for_nobody_else(host: Host, first: Facts
 def test_what_a_client_has_asked_for_is_answered_before_a_change(host: Host, first: Facts, change: Facts) -> None:
     assert first["changed"]
     answers: list[Facts] = []
-    # More than the slots compute in the time that the run needs before it waits, however fast they are.
+    # More than the slots can compute in the time before the run waits, however fast they are.
     asked = {"prompt": "Once upon a time", "n_predict": 240, "ignore_eos": True}
     clients = [threading.Thread(target=lambda: answers.append(host.ask("/completion", asked))) for _client in range(6)]
     for client in clients:

@@ -1,9 +1,8 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""Several instances on a real host, told of and taken back by name from another machine; and what the kernel holds them
-to.
+"""Test several instances on a real host, shown and rolled back from another machine, and the kernel's limits.
 
-The tests go on from one another, in their order.
+The tests build on each other, in order.
 """
 
 from __future__ import annotations
@@ -43,7 +42,7 @@ def host() -> typing.Iterator[Host]:
 
 @pytest.fixture(scope="module")
 def cli(host: Host, tmp_path_factory: pytest.TempPathFactory) -> typing.Callable[..., subprocess.CompletedProcess[str]]:
-    """The command line on this machine, which reaches the host over SSH."""
+    """Return a function that runs the command on this machine, reaching the host over SSH."""
     folder = tmp_path_factory.mktemp("controller")
     key = folder / "key"
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key], check=True)
@@ -77,7 +76,7 @@ def cli(host: Host, tmp_path_factory: pytest.TempPathFactory) -> typing.Callable
 
 
 def limit(host: Host, instance: str, old: str, new: str) -> str:
-    """What a file of the unit's control group says, whichever version that is of."""
+    """Return the value of a file of the unit's control group, for either version of control groups."""
     group = host.show("ControlGroup", instance)
     return host.output(
         f"cat /sys/fs/cgroup{group}/{new} 2>/dev/null || cat /sys/fs/cgroup/{old.partition('.')[0]}{group}/{old}"
@@ -128,7 +127,7 @@ def test_the_kernel_holds_it_to_its_limits(host: Host) -> None:
 
 
 def test_one_that_wants_more_memory_than_it_may_have_gives_way_to_the_one_before(host: Host) -> None:
-    """What the plan would refuse, had it not been told to be silent."""
+    """Start what the plan would refuse if it had not been turned off."""
     before = host.good(memory_max="600M", cpu_quota="150%")["generation"]
     message = host.bad(memory_max="80M", load_mode="none", memory_check=False)
     assert "more memory than llama_server_memory_max, 80 MiB" in message
@@ -137,10 +136,7 @@ def test_one_that_wants_more_memory_than_it_may_have_gives_way_to_the_one_before
 
 
 def test_a_locked_model_is_locked(host: Host) -> None:
-    """As much of it as the machine allows: a unit's limit is systemd's, a process's is what root itself may lift it to.
-
-    Less is told.
-    """
+    """Lock as much as the machine allows: systemd sets a unit's limit, root a process's. Less is reported."""
     make = "from ansible_collections.llama_fleet.core.plugins.module_utils.gguf import tiny_model; import pathlib"
     host.output(
         f"PYTHONPATH=/srv/python python3 -c \"{make}; tiny_model.write_tiny_model(pathlib.Path('/srv/tiny.gguf'))\""
@@ -181,7 +177,7 @@ def test_a_router_serves_any_of_many_models(
     told = cli("status", "router", "--query", "[].[state, drift, unknown]")
     assert json.loads(told.stdout) == [["running", [], []]], told.stderr
     assert KEY not in told.stdout
-    # Its gate has a model generate, which is asked in secret and runs in a server that is not.
+    # Its gate asks the router over TLS for a generation by a model whose own server uses plain HTTP.
     assert host.good(**ROUTER, **host.certificate(tmp_path))["endpoint"].startswith("https://")
     assert host.good(**ROUTER, state="absent")["changed"]
     assert host.output("pgrep -c llama-server || true").strip() == "1"

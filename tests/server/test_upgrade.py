@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""An instance taken from one real version of llama.cpp to the next, and back.
+"""Upgrade an instance from one real version of llama.cpp to the next, and go back.
 
 LLAMA_FLEET_TEST_RELEASES is a folder with both.
 """
@@ -34,7 +34,7 @@ def host() -> typing.Iterator[Host]:
 
 @pytest.fixture(scope="module")
 def versions() -> list[str]:
-    """The older release and the newer one."""
+    """Return the older release and the newer one."""
     manifests = {
         file.parent.name: json.loads(file.read_text(encoding="utf-8")) for file in FOLDER.glob("*/manifest.json")
     }
