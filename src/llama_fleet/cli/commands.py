@@ -69,7 +69,8 @@ def up(invocation: Invocation, variables: dict[str, object], *, detach: bool) ->
     if outcome.exit_code or invocation.check:
         return outcome.exit_code
     result = outcome.of_role("llama_server").get(events.LOCALHOST, {})
-    if detach or not invocation.is_local or result.get("runtime") != "process":
+    # Where the log is a file, nothing but this command shows it or stops the server at the end of the terminal.
+    if detach or not invocation.is_local or not os.path.isabs(result.get("log", "")):
         return ExitCode.OK
     place = {name: value for name, value in values.items() if name in PLACE}
     stopping = dataclasses.replace(invocation, command="down")

@@ -345,7 +345,7 @@ def test_up_returns_where_it_is_told_to(runs: Runs, arguments: list[str]) -> Non
 
 
 def test_a_unit_is_not_followed(runs: Runs) -> None:
-    runs.result["runtime"] = "systemd"
+    runs.result.update(runtime="systemd", log="journalctl -u llama-fleet-default.service")
     assert cli.main(["up"]) == 0
 
 

@@ -189,7 +189,7 @@ import typing
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, raise_if_any
-from ansible_collections.llama_fleet.core.plugins.module_utils.server import plan as server_plan
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes.host import this_host
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.status import verdict
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.status.info import Inspector, is_name
 from ansible_collections.llama_fleet.core.plugins.module_utils.stage import conclude
@@ -210,7 +210,7 @@ def stage(module: AnsibleModule) -> dict[str, typing.Any]:
     ]
     raise_if_any(problems)
     inspector = Inspector(
-        pathlib.Path(given["root"]), pathlib.Path(given["runtime_root"]), server_plan.this_host(), given["metrics"]
+        pathlib.Path(given["root"]), pathlib.Path(given["runtime_root"]), this_host(), given["metrics"]
     )
     names = asked or sorted({*inspector.names(), *given["expected"]})
     instances = [inspector.inspect(name) for name in names]

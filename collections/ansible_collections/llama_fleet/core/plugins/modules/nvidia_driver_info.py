@@ -58,7 +58,7 @@ options:
     description: What the server is to run in. What that needs to get at the GPUs is looked at too, and an error where
       it is missing.
     type: str
-    choices: ["", systemd, quadlet, docker]
+    choices: ["", auto, systemd, quadlet, docker, process, exec]
     default: ""
   user:
     description:

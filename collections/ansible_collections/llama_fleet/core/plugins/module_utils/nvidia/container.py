@@ -11,6 +11,7 @@ import dataclasses
 import re
 import typing
 
+from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia import access as nvidia_access
 from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia import kernel as nvidia_kernel
 from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia.findings import ERROR, WARNING, Finding
 from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia.observe import find_program
@@ -68,10 +69,10 @@ def look(host: Host, driver: str) -> Support:
     return Support(version[1] if version else "", tuple(each for each in described if each), has_toolkit)
 
 
-def findings(support: Support, driver: str, runtime: str) -> list[Finding]:
-    """What keeps containers of this ``runtime`` from the GPUs; without one, what would."""
+def findings(support: Support, driver: str, access: str) -> list[Finding]:
+    """Return what keeps a container with this ``access`` from the GPUs, and warnings for other containers."""
     found = []
-    if runtime == "quadlet" and not support.cdi:
+    if access == nvidia_access.CDI and not support.cdi:
         found.append(
             Finding(
                 "cdi_missing",
@@ -81,7 +82,7 @@ def findings(support: Support, driver: str, runtime: str) -> list[Finding]:
                 GENERATE,
             )
         )
-    if runtime == "docker" and not support.has_toolkit:
+    if access == nvidia_access.TOOLKIT and not support.has_toolkit:
         fix = "install nvidia-container-toolkit and run nvidia-ctk runtime configure --runtime=docker"
         found.append(
             Finding(
@@ -94,7 +95,7 @@ def findings(support: Support, driver: str, runtime: str) -> list[Finding]:
             if stale.driver_version not in ("", driver)
             else "with a GPU that is not there"
         )
-        severity = ERROR if runtime == "quadlet" else WARNING
+        severity = ERROR if access == nvidia_access.CDI else WARNING
         found.append(
             Finding(
                 "cdi_stale",

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import typing
 
+from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia import access as nvidia_access
 from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia import health as nvidia_health
 from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia import kernel as nvidia_kernel
 from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia.findings import (
@@ -75,7 +76,7 @@ def explained(seen: Observation, kernel: Kernel) -> list[Finding]:
     return [*causes, *kept, *_unlisted(seen, kernel)]
 
 
-def access(host: Host, seen: Observation, kernel: Kernel, runtime: str, account: Account | None) -> list[Finding]:
+def access(host: Host, seen: Observation, kernel: Kernel, by: str, account: Account | None) -> list[Finding]:
     """What a server cannot open, or only after something else was started. Not on WSL, which has other devices."""
     loaded = seen.driver is not None and (seen.driver.kernel_module_version or seen.gpus)
     if kernel.wsl or not loaded or not seen.devices or _bare_container(seen, kernel):
@@ -94,8 +95,8 @@ def access(host: Host, seen: Observation, kernel: Kernel, runtime: str, account:
             )
         )
     elif "nvidia-uvm" not in kernel.nodes:
-        found.append(_uvm(host, kernel, runtime))
-    if account is None and runtime == "systemd":
+        found.append(_uvm(host, kernel, by))
+    if account is None and by == nvidia_access.UNIT:
         account = Account("of the unit, which is in no group")
     closed = (
         [
@@ -268,12 +269,12 @@ def _unsupported(gpu: str, by: str, severity: str) -> Finding:
     )
 
 
-def _uvm(host: Host, kernel: Kernel, runtime: str) -> Finding:
+def _uvm(host: Host, kernel: Kernel, by: str) -> Finding:
     """CUDA makes the file when it starts, if nvidia-modprobe is there and it may; a unit or a container may not do
     without.
     """
     helper = find_program(host, "nvidia-modprobe")
-    severity = ERROR if not helper and (kernel.container or runtime == "systemd") else WARNING
+    severity = ERROR if not helper and (kernel.container or by == nvidia_access.UNIT) else WARNING
     fix = (
         "run 'nvidia-modprobe -c 0 -u' as root"
         if helper

@@ -47,9 +47,9 @@ def examine(host: Host, wanted: Requirements, account: nvidia_kernel.Account | N
     driver = (seen.driver.version or seen.driver.kernel_module_version) if seen.driver else ""
     found += nvidia_health.findings(seen.gpus, wanted.gpus, nvidia_kernel.fatal_xids(kernel.log))
     seen = dataclasses.replace(seen, gpus=nvidia_health.usable(seen.gpus))
-    found += nvidia_reasons.access(host, seen, kernel, wanted.runtime, account)
+    found += nvidia_reasons.access(host, seen, kernel, wanted.access, account)
     support = nvidia_container.look(host, driver)
-    found += nvidia_container.findings(support, driver, wanted.runtime)
+    found += nvidia_container.findings(support, driver, wanted.access)
     found += nvidia_requirements.unmet(wanted, seen, build_jobs.memory_available(host.root) // _MIB)
     found += nvidia_packages.findings(host) if driver else []
     return Examination(dataclasses.replace(seen, findings=worst_first(_once(found))), support)

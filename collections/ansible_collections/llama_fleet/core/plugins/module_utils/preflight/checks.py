@@ -35,8 +35,8 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.preflight.endpoin
 from ansible_collections.llama_fleet.core.plugins.module_utils.preflight.host import Need, Space
 from ansible_collections.llama_fleet.core.plugins.module_utils.preflight.pending import Work, looked, planned
 from ansible_collections.llama_fleet.core.plugins.module_utils.preflight.wanted import GPU, Facts, Wanted, read
-from ansible_collections.llama_fleet.core.plugins.module_utils.server.plan import Host as ServerHost
-from ansible_collections.llama_fleet.core.plugins.module_utils.server.plan import this_host
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes.host import Host as ServerHost
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes.host import this_host
 
 if typing.TYPE_CHECKING:
     from ansible_collections.llama_fleet.core.plugins.module_utils.preflight.network import Answer, Place
@@ -66,7 +66,7 @@ class Case:
     work: Work
     checks: list[Check]
     errands: list[Errand] = dataclasses.field(default_factory=list)
-    runtime: str = ""
+    apart: bool = False  # whether its server will have a control group of its own
     pids: tuple[int, ...] = ()
 
 
@@ -93,7 +93,7 @@ def checks(
         case.checks += [_judged(errand, answers[errand.place]) for errand in case.errands]
         size = _size(case, answers)
         if size and (case.work.model or not case.wanted.planned):
-            case.checks += preflight_host.model_memory(case.wanted, size, case.runtime, host.root, case.pids)
+            case.checks += preflight_host.model_memory(case.wanted, size, case.apart, host.root, case.pids)
     needs = [need for case in cases.values() for need in _needs(case, answers)]
     common += preflight_host.disk(needs, host.space)
     common += preflight_network.clock(skew for answer in answers.values() for skew in answer.skews)
@@ -108,7 +108,7 @@ def _case(name: str, variables: Facts, plans: Facts, token: str, host: Host) -> 
     errands = Errands(host.ask or preflight_http.asker(host.limit), host.run, host.limit)
     if wanted.planned:
         runtime, pids = preflight_server.present(wanted.options, host.server)
-        case = Case(wanted, planned(wanted), found, runtime=runtime, pids=pids)
+        case = Case(wanted, planned(wanted), found, apart=runtime.own_control_group, pids=pids)
     else:
         work, more = looked(wanted, host.run, host.limit)
         server = preflight_server.look(wanted.options, host.server)
@@ -121,7 +121,7 @@ def _case(name: str, variables: Facts, plans: Facts, token: str, host: Host) -> 
             *(check for check in rights if check.subject not in known),
             *server.checks,
         ]
-        case = Case(wanted, work, found, runtime=server.runtime, pids=server.pids)
+        case = Case(wanted, work, found, apart=server.runtime.own_control_group, pids=server.pids)
     if wanted.release and (case.work.release or not wanted.planned):
         case.checks += preflight_host.executable(wanted.release.root, "llama_cpp_root", host.space)
     if wanted.release and case.work.compiles:

@@ -28,7 +28,8 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.model.source impo
 from ansible_collections.llama_fleet.core.plugins.module_utils.model.source import HubSource, UrlSource, WheelSource
 from ansible_collections.llama_fleet.core.plugins.module_utils.preflight import network as preflight_network
 from ansible_collections.llama_fleet.core.plugins.module_utils.preflight.network import Answer, Place, Repo
-from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes.engines import ENGINES, image_is_here
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes.engines import image_is_here
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes.registry import named
 from ansible_collections.llama_fleet.core.plugins.module_utils.tools import venv as tools_venv
 
 if typing.TYPE_CHECKING:
@@ -187,7 +188,7 @@ class Errands:
         return Errand(place, needed, lambda: preflight_network.file(self.ask, place, headers))
 
     def _registry(self, wanted: Wanted) -> typing.Iterator[Errand]:
-        engine = ENGINES.get(wanted.options.runtime)
+        engine = named(wanted.options.runtime).engine
         if not engine or not wanted.options.image or shutil.which(engine) is None:
             return
         first, slash, _rest = wanted.options.image.partition("/")

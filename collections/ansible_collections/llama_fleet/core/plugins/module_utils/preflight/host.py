@@ -244,13 +244,13 @@ def build_memory(wanted: Wanted, root: pathlib.Path) -> Check:
 
 
 def model_memory(
-    wanted: Wanted, size: int, runtime: str, root: pathlib.Path, pids: typing.Iterable[int] = ()
+    wanted: Wanted, size: int, apart: bool, root: pathlib.Path, pids: typing.Iterable[int] = ()
 ) -> list[Check]:
     """Whether a model of so many bytes can be held at all, before it is fetched; the release itself plans it to the
     byte once it is there.
     """
     options = wanted.options
-    ram = server_memory_free.ram(runtime, options.memory_max, pids, root).get(HOST)
+    ram = server_memory_free.ram(apart, options.memory_max, pids, root).get(HOST)
     driver = wanted.plans.get("nvidia_driver") or {}
     # All of the GPUs', for what holds it now may be what makes room.
     gpus = (

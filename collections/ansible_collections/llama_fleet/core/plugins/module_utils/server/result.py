@@ -1,29 +1,28 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""What a run over an instance returns: the same keys in every case, and texts of what differs."""
+"""Build what a run over an instance returns: the same keys in every case, and texts of what differs."""
 
 from __future__ import annotations
 
 import typing
 
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.gating import endpoint_of
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.state.generations import device_of
-from ansible_collections.llama_fleet.core.plugins.module_utils.server.switch import endpoint_of
 
 if typing.TYPE_CHECKING:
+    from ansible_collections.llama_fleet.core.plugins.module_utils.server.drain import Drained
+    from ansible_collections.llama_fleet.core.plugins.module_utils.server.gating import Started
     from ansible_collections.llama_fleet.core.plugins.module_utils.server.proof.memory import Assessment
-    from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes.runtimes import Runtime
+    from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes.runtime import Runtime
     from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings.options import Options
     from ansible_collections.llama_fleet.core.plugins.module_utils.server.state.generations import Generation
-    from ansible_collections.llama_fleet.core.plugins.module_utils.server.switch import Started
 
 Result = dict[str, typing.Any]
 Diff = list[dict[str, str]]
 
 
-def facts(
-    options: Options, runtime_name: str, runtime: Runtime, generation: Generation | None, changed: bool, diff: Diff
-) -> Result:
-    """What every result has, with nothing in what only a server that is to run has."""
+def facts(options: Options, runtime: Runtime, generation: Generation | None, changed: bool, diff: Diff) -> Result:
+    """Return what every result has; what only a server that is to run has is empty."""
     texts = dict.fromkeys(("endpoint", "certificate", "device", "environment_file", "answer"), "")
     lists: Result = {name: [] for name in ("command", "changed_parts", "memory", "warnings")}
     return {
@@ -38,9 +37,9 @@ def facts(
         "diff": diff,
         "instance": options.instance,
         "state": options.state,
-        "runtime": runtime_name,
+        "runtime": runtime.name,
         "generation": generation.number if generation else 0,
-        "log": "" if runtime_name == "exec" else runtime.log,
+        "log": runtime.log,
     }
 
 
@@ -53,7 +52,7 @@ def served(
     assessment: Assessment,
     started: Started | None,
 ) -> Result:
-    """What the generation ``number`` of the instance in ``folder`` is, and what it said where it was started."""
+    """Return what generation ``number`` of the instance in ``folder`` is, and what it said if it was started."""
     threads = variables.get("LLAMA_ARG_THREADS", "")
     said: Result = {}
     if started:
@@ -79,7 +78,7 @@ def served(
 
 
 def diff_of(folder: str, before: Generation | None, texts: typing.Mapping[str, str]) -> Diff:
-    """The rendered files of the generation ``before`` against ``texts``."""
+    """Return the differences between the rendered files of the generation ``before`` and ``texts``."""
     old = {name: before.text(name) for name in before.files} if before else {}
     names = sorted({*old, *texts})
     return [
@@ -89,5 +88,11 @@ def diff_of(folder: str, before: Generation | None, texts: typing.Mapping[str, s
     ]
 
 
+def drained(requests: Drained) -> Result:
+    """Return the requests that were in flight when a server was to be stopped, and those that were cut."""
+    return {"in_flight": requests.in_flight, "cut": requests.cut}
+
+
 def part(header: str, before: str, after: str) -> dict[str, str]:
+    """Return one entry of Ansible's diff."""
     return {"before_header": header, "after_header": header, "before": before, "after": after}

@@ -21,7 +21,7 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.server.state.gene
 if typing.TYPE_CHECKING:
     import pathlib
 
-    from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes.runtimes import Runtime
+    from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes.runtime import Runtime
     from ansible_collections.llama_fleet.core.plugins.module_utils.server.state.generations import Generation
 
 # Bytes that a manifest grows by when it is noted to be good.

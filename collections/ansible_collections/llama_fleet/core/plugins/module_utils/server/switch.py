@@ -1,11 +1,10 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""One generation in the place of another: started, gated, and the other one again where the gate says no."""
+"""Start one generation in place of another, let it pass its gate, and put the other one back if it fails."""
 
 from __future__ import annotations
 
 import dataclasses
-import os
 import time
 import typing
 
@@ -13,6 +12,7 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.host import files
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, ProblemError
 from ansible_collections.llama_fleet.core.plugins.module_utils.release.memory_plan import HOST
 from ansible_collections.llama_fleet.core.plugins.module_utils.server import drain as server_drain
+from ansible_collections.llama_fleet.core.plugins.module_utils.server import gating
 from ansible_collections.llama_fleet.core.plugins.module_utils.server import room as server_room
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.gate import gate as server_gate
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.gate import metrics as server_metrics
@@ -20,51 +20,38 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.server.gate impor
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.gate import trust as server_trust
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.proof import free as server_memory_free
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes import host_files as server_mounts
-from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings import router as server_router
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings.options import GENERATION_VARIABLE
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings.table import CUDA
 
 if typing.TYPE_CHECKING:
-    from ansible_collections.llama_fleet.core.plugins.module_utils.progress import Progress
-    from ansible_collections.llama_fleet.core.plugins.module_utils.server.plan import Planner
-    from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes.runtimes import Runtime
+    from ansible_collections.llama_fleet.core.plugins.module_utils.server.instance import Instance
+    from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes.runtime import Runtime
     from ansible_collections.llama_fleet.core.plugins.module_utils.server.state.generations import Generation
 
 LOG_LINES = 20
-# Seconds that a stranger on the port of the generation to go back to has to leave it.
+# Seconds that another process may take to leave the port of the generation to go back to.
 PORT_SECONDS = 10.0
-# Extra options that make a server of another kind, which is asked in another way.
-_MODES = {"embedding": "embedding", "embeddings": "embedding", "rerank": "rerank", "reranking": "rerank"}
-
-
-@dataclasses.dataclass(frozen=True)
-class Started:
-    """A generation that is in service."""
-
-    generation: Generation
-    process: processes.Process
-    passed: server_gate.Passed
 
 
 class Switch:
     """Puts generations of one instance into service."""
 
-    def __init__(self, planner: Planner, progress: Progress) -> None:
-        self.planner = planner
-        self.options = planner.options
-        self.store = planner.store
-        self.progress = progress
+    def __init__(self, instance: Instance) -> None:
+        self.instance = instance
+        self.options = instance.options
+        self.store = instance.store
+        self.progress = instance.progress
         self.drained = server_drain.Drained()
 
-    def to(self, generation: Generation, back: Generation | None, measured: bool) -> Started:
+    def to(self, generation: Generation, back: Generation | None, measured: bool) -> gating.Started:
         """Start ``generation`` in place of what runs, and ``back`` again where that fails.
 
         ``measured`` says whether its speed is judged.
         """
-        runtime = self.planner.runtime(generation)
-        # Whatever is written once the old one is touched is there before that: a full disk stops a run here, and leaves
-        # all as it is.
-        ways = [(found, self.planner.runtime(found)) for found in (generation, back) if found]
+        runtime = self.instance.runtime(generation)
+        # What is written once the old server is touched gets its room before that: a full disk stops a run here, with
+        # everything as it was.
+        ways = [(found, self.instance.runtime(found)) for found in (generation, back) if found]
         with files.reserved(*server_room.wanted(self.options.folder, ways)):
             self.drain()
             self.progress.stage("starting llama-server")
@@ -72,23 +59,25 @@ class Switch:
             started = self._start(runtime, generation, back, measured)
             return dataclasses.replace(started, generation=self._marked(started))
 
-    def _start(self, runtime: Runtime, generation: Generation, back: Generation | None, measured: bool) -> Started:
-        """The generation, started and gated; ``back`` again where it cannot be."""
+    def _start(
+        self, runtime: Runtime, generation: Generation, back: Generation | None, measured: bool
+    ) -> gating.Started:
+        """Start the generation and let it pass its gate; start ``back`` again if it fails."""
         try:
             self._stop_others(runtime)
             process = runtime.start(generation)
             before = back if back and back.number != generation.number else None
             ratio = self.options.min_speed_ratio if measured else 0.0
             measure = server_speed.baseline(ratio, generation.model, before, reversed(self.store.all()))
-            passed = self.gate(runtime, generation, process, self.options.prompt, measure)
+            passed = gating.gate(self.instance, runtime, generation, process, self.options.prompt, measure)
         except (server_gate.GateError, OSError) as error:
             raise self.failure(generation, runtime, str(error), back) from error
-        return Started(generation, process, passed)
+        return gating.Started(generation, process, passed)
 
-    def _marked(self, started: Started) -> Generation:
-        """The generation, noted as good.
+    def _marked(self, started: gating.Started) -> Generation:
+        """Note the generation as good and return it.
 
-        It serves, so it stays where that cannot be written: the next run asks it again and notes it.
+        It serves, so it stays even if that cannot be written: the next run asks it again and notes it.
         """
         try:
             return self.store.mark_good(started.generation, started.passed.speed)
@@ -101,22 +90,20 @@ class Switch:
             ) from error
 
     def drain(self) -> None:
-        """Let what runs end the requests that it has, as far as llama_server_drain_timeout allows.
+        """Wait until the running server has ended its requests, for llama_server_drain_timeout seconds at most.
 
         Nothing is changed yet.
         """
-        process = next(iter(self.planner.own_processes()), None)
+        process = self.instance.process()
         generation = self._run_by(process) if process else None
         if process is None or generation is None:
             return
         patience = server_drain.Patience(self.options.drain_timeout)
-        fetch = server_metrics.fetcher(base_of(generation.options), server_trust.of(generation, process))
+        fetch = server_metrics.fetcher(gating.base_of(generation.options), server_trust.of(generation, process))
         self.drained = server_drain.drain(fetch, patience, lambda: processes.alive(process), self._tell_waiting)
 
     def _run_by(self, process: processes.Process) -> Generation | None:
-        """The generation that a process was started as, which after a run that was killed is not always the current
-        one.
-        """
+        """Return the generation that a process was started as: after a killed run not always the current one."""
         number = processes.environment(process.pid).get(GENERATION_VARIABLE, "")
         return (self.store.get(int(number)) if number.isdigit() else None) or self.store.current()
 
@@ -126,69 +113,28 @@ class Switch:
 
     def _stop_others(self, runtime: Runtime) -> None:
         """Stop what an earlier generation left with another runtime."""
-        for other in self.planner.other_runtimes(runtime.name):
+        for other in self.instance.other_runtimes(runtime.name):
             other.stop()
             other.remove()
 
-    def gate(
-        self,
-        runtime: Runtime,
-        generation: Generation,
-        process: processes.Process,
-        prompt: str = "",
-        measure: server_speed.Baseline | None = None,
-        brief: bool = False,
-        limit: server_gate.Limit | None = None,
-    ) -> server_gate.Passed:
-        """Wait until it is good;
-
-        ``brief`` is for one that was good before, ``limit`` for where the usual one is not right.
-        """
-        options = generation.options
-        alias = generation.variables.get("LLAMA_ARG_ALIAS", "")
-        expected = server_gate.Expected(
-            options["model"], options["parallel"], options["ctx_size"], mode_of(options), prompt, alias, brief, measure
-        )
-        try:
-            passed = server_gate.pass_gate(
-                server_gate.asker(base_of(options), server_trust.of(generation, process)),
-                expected,
-                limit or _limit(generation, self.options.ready_timeout),
-                lambda: runtime.death(process),
-                lambda: self.progress.stage("loading the model"),
-            )
-        except server_trust.StrangerError as error:
-            raise server_gate.HeldError(f"{error}; it was asked for nothing and given no key") from error
-        # The servers that a router starts have the GPUs open, not itself.
-        if options["backend"] == CUDA and expected.mode != server_router.MODE:
-            self._require_gpus(generation, process, brief)
-        return passed
-
-    def _require_gpus(self, generation: Generation, process: processes.Process, brief: bool) -> None:
-        opened = processes.open_files(process.pid)
-        listed = server_memory_free.compute_processes(self.planner.host.run) if not (opened and brief) else []
-        reason = no_gpu(opened, listed, process.pid) or ("" if brief else too_few_gpus(generation, listed, process.pid))
-        if reason:
-            raise server_gate.GateError(reason)
-
-    def warnings(self, started: Started) -> list[str]:
-        """What is not as it was meant to be, though the server is good."""
+    def warnings(self, started: gating.Started) -> list[str]:
+        """Return warnings about a server that is good: requests that were cut, memory that is not locked."""
         generation = started.generation
-        options = self.planner.options_of(generation)
+        options, runtime = self.instance.options_of(generation), self.instance.runtime(generation)
         cut = [self.drained.warning] if self.drained.warning else []
         if not server_mounts.locks_memory(options, generation.command, generation.variables):
             return cut
         plan = {row["device"]: row["model_mib"] for row in generation.manifest.get("memory_plan", [])}
         wanted = plan.get(HOST, 0 if options.backend == CUDA else int(generation.manifest.get("model_size", 0)) >> 20)
         warning = server_memory_free.lock_warning(
-            server_memory_free.locked_bytes(started.process.pid), wanted, generation.runtime
+            server_memory_free.locked_bytes(started.process.pid), wanted, runtime.memory_lock_fix
         )
         return [*cut, warning] if warning else cut
 
     # -- failure --------------------------------------------------------------------------------
 
     def failure(self, generation: Generation, runtime: Runtime, reason: str, back: Generation | None) -> ProblemError:
-        """Go back to the generation ``back``; the error that tells all of it."""
+        """Go back to the generation ``back``, and return the error that says why and what became of it."""
         log = [line for line in runtime.log_lines(LOG_LINES) if line.strip()]
         strangers = self._strangers(generation)
         if strangers and strangers not in reason:
@@ -205,17 +151,13 @@ class Switch:
         )
 
     def _strangers(self, generation: Generation) -> str:
-        """Who else has the port of ``generation``, which may be why it does not answer there; empty where nobody
-        has.
-        """
-        own = [process.pid for process in self.planner.own_processes()]
+        """Return who else has the port of ``generation``, which may be why it does not answer; empty if it is free."""
+        own = self.instance.pids()
         others = server_trust.strangers(generation.host, generation.port, own)
         return server_trust.held(others) if others else ""
 
     def await_port(self, generation: Generation) -> None:
-        """Give whatever has the port, but the instance itself, the time to leave it: until then nothing can be
-        started there.
-        """
+        """Wait for up to PORT_SECONDS until only the instance itself has the port: before that no start can succeed."""
         end = time.monotonic() + PORT_SECONDS
         while self._strangers(generation) and time.monotonic() < end:
             time.sleep(0.1)
@@ -229,7 +171,7 @@ class Switch:
             self.store.forget_current()
             return "it was stopped, for there is no generation to go back to"
         self.progress.stage(f"going back to generation {back.number}")
-        again = self.planner.runtime(back)
+        again = self.instance.runtime(back)
         try:
             self.store.switch(back)
             if again.name != runtime.name:
@@ -237,73 +179,11 @@ class Switch:
                 runtime.remove()
             self.await_port(back)
             # Nothing else can replace it: it has at least the time that its size asks for.
-            limits = (_limit(back, self.options.ready_timeout), _limit(back))
-            self.gate(again, back, again.start(back), brief=True, limit=max(limits, key=lambda limit: limit.seconds))
+            limits = (gating.limit_of(back, self.options.ready_timeout), gating.limit_of(back))
+            limit = max(limits, key=lambda limit: limit.seconds)
+            gating.gate(self.instance, again, back, again.start(back), brief=True, limit=limit)
         except server_gate.GateError as error:
             return f"generation {back.number} was put back, but it is not good either: {error}"
         except OSError as error:
             return f"generation {back.number} could not be put back: {error}"
         return f"generation {back.number} is back in service"
-
-
-def no_gpu(opened: typing.Sequence[str], listed: typing.Iterable[tuple[str, str, str]], pid: int) -> str:
-    """Why ``pid`` cannot be said to compute on a GPU; empty where it has one open, or where only the driver can tell
-    and does.
-
-    A server that runs has files open: where none is seen, this user may not look. It is not taken for good without a
-    proof.
-    """
-    if any(target.startswith(("/dev/nvidia", "/dev/dxg")) for target in opened):
-        return ""
-    if opened:
-        return "it has no GPU open, though llama_server_backend is cuda"
-    if any(int(found) == pid for found, _gpu, _mib in listed):
-        return ""
-    return (
-        f"whether it has a GPU open cannot be seen by this user (uid {os.geteuid()}), nor does nvidia-smi list its "
-        f"process {pid}: run with become or sudo"
-    )
-
-
-def too_few_gpus(generation: Generation, listed: typing.Iterable[tuple[str, str, str]], pid: int) -> str:
-    """Why ``pid`` does not compute on as many GPUs as it was given, by the driver's list; empty where it does, or
-    where the list cannot tell.
-    """
-    wanted = generation.variables.get("LLAMA_ARG_DEVICE", "").split(",")
-    used = {gpu for found, gpu, _mib in listed if int(found) == pid}
-    # In a container the driver does not see us, and slices of one GPU have its name.
-    if not used or generation.options.get("split_mode") == "none" or any(gpu.startswith("MIG") for gpu in used):
-        return ""
-    return (
-        f"it computes on {len(used)} of the {len(wanted)} devices {', '.join(wanted)}"
-        if len(used) < len(wanted)
-        else ""
-    )
-
-
-def _limit(generation: Generation, ready_timeout: int = 0) -> server_gate.Limit:
-    return server_gate.ready_limit(ready_timeout, int(generation.manifest.get("model_size", 0)))
-
-
-def endpoint_of(options: typing.Mapping[str, typing.Any]) -> str:
-    """Where a client on this host reaches a server with these options."""
-    return server_gate.endpoint(options["host"], options["port"], bool(server_trust.certificate_path(options)))
-
-
-def base_of(options: typing.Mapping[str, typing.Any]) -> str:
-    """The same with the prefix of its paths, if it has one."""
-    return endpoint_of(options) + str(options["extra_options"].get("api-prefix", ""))
-
-
-def mode_of(options: typing.Mapping[str, typing.Any]) -> str:
-    """What a server with these options is there for."""
-    if options.get("model") == "":
-        return server_router.MODE
-    if options.get("rerank"):
-        return "rerank"
-    if options.get("embeddings"):
-        return "embedding"
-    return next(
-        (_MODES[name] for name, value in options["extra_options"].items() if name in _MODES and value is not False),
-        "completion",
-    )

@@ -12,9 +12,9 @@ import typing
 
 from ansible_collections.llama_fleet.core.plugins.module_utils.host import processes
 from ansible_collections.llama_fleet.core.plugins.module_utils.progress import Progress
-from ansible_collections.llama_fleet.core.plugins.module_utils.server.plan import Host
-from ansible_collections.llama_fleet.core.plugins.module_utils.server.proof import checks as server_checks
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.instance import Instance
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes import unit_file as server_unit
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes.host import Host
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings.arguments import ARGUMENTS, options_of
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.stage import Stage
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.status import info as server_info
@@ -63,7 +63,7 @@ class Site:
 
     def run(self, dry: bool = False, **changes: typing.Any) -> dict[str, typing.Any]:
         self.systemd.asked.clear()
-        return Stage(options_of({**self.wanted, **changes}), Progress(), self.host, dry).run()
+        return Stage(Instance(options_of({**self.wanted, **changes}), self.host, Progress()), dry).run()
 
     def facts(self, metrics: bool = False) -> dict[str, typing.Any]:
         return server_info.Inspector(self.folder / "etc", self.folder / "run", self.host, metrics=metrics).inspect(
@@ -81,7 +81,6 @@ class Site:
 def staged(folder: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> typing.Iterator[Site]:
     """A site below ``folder`` whose servers end with it."""
     # Tests have their files where a unit's user sees nothing.
-    monkeypatch.setattr(server_checks, "unreadable", lambda _path, _variable: None)
     monkeypatch.setattr(server_unit, "unreadable", lambda _path, _variable: None)
     made = Site(folder)
     try:

@@ -14,10 +14,7 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.gguf.shards impor
 from ansible_collections.llama_fleet.core.plugins.module_utils.host import commands, ports, processes
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem
 from ansible_collections.llama_fleet.core.plugins.module_utils.release import store as release_store
-from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes.unit_file import (
-    CONFIGURATION,
-    unreadable,
-)
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes.unit_file import CONFIGURATION
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings import extra as server_flags
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings import router as server_router
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings import secrets as server_secrets
@@ -162,26 +159,6 @@ def host_problems(
             "choose another port or stop that process",
         )
     ]
-
-
-def unit_problems(options: Options, euid: int) -> list[Problem]:
-    """What a unit with a user of its own needs beyond a plain process."""
-    found = []
-    if euid != 0:
-        wanted = "root for a systemd unit"
-        found.append(
-            Problem(
-                "llama_server_runtime",
-                f"systemd, and this user (uid {euid})",
-                wanted,
-                "run with become or sudo, or use process",
-            )
-        )
-    paths = [("llama_server_release", options.server)] if options.release else []
-    paths += [("llama_server_model", shard) for shard in shards(pathlib.Path(options.model))] if options.model else []
-    paths += [(server_flags.VARIABLE, pathlib.Path(path)) for path in server_router.places(options).values()]
-    found += [problem for variable, path in paths for problem in [unreadable(path, variable)] if problem]
-    return found
 
 
 def configuration_problems(folder: str = CONFIGURATION) -> list[Problem]:

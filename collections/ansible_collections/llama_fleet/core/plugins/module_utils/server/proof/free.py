@@ -23,13 +23,12 @@ ROOT = pathlib.Path("/")
 _MIB = 1 << 20
 # Such as ``  CUDA0: NVIDIA H200 (143771 MiB, 143000 MiB free)``.
 _DEVICE = re.compile(r"^\s*(\w+\d+): .*\(([0-9]{1,18}) MiB, ([0-9]{1,18}) MiB free\)", re.MULTILINE)
-# Runtimes whose server is in a group of its own below the topmost one, not in ours.
-_APART = ("systemd", "quadlet", "docker")
 
 
-def ram(runtime: str, memory_max: str, pids: typing.Iterable[int] = (), root: pathlib.Path = ROOT) -> dict[str, int]:
-    """MiB of RAM for a server of ``runtime`` once the processes ``pids`` are gone, under the key HOST; empty where
-    nobody tells.
+def ram(apart: bool, memory_max: str, pids: typing.Iterable[int] = (), root: pathlib.Path = ROOT) -> dict[str, int]:
+    """Return the MiB of RAM for a server once the processes ``pids`` are gone, under the key HOST; empty if unknown.
+
+    ``apart`` says that the server has a control group of its own below the topmost one, rather than ours.
     """
     meminfo = _fields(root / "proc/meminfo")
     if "MemAvailable" not in meminfo:
@@ -37,9 +36,9 @@ def ram(runtime: str, memory_max: str, pids: typing.Iterable[int] = (), root: pa
     own = sum(own_bytes(pid, root) for pid in pids)
     found = [
         min(meminfo["MemAvailable"] + own, meminfo.get("MemTotal", 1 << 62)),
-        *_cgroups(runtime in _APART, own, root),
+        *_cgroups(apart, own, root),
     ]
-    limit = server_limits.memory_bytes(memory_max, meminfo.get("MemTotal", 0)) if runtime in _APART else None
+    limit = server_limits.memory_bytes(memory_max, meminfo.get("MemTotal", 0)) if apart else None
     return {HOST: min([*found, *([limit] if limit is not None else [])]) // _MIB}
 
 
@@ -56,15 +55,10 @@ def locked_bytes(pid: int, root: pathlib.Path = ROOT) -> int | None:
     return _fields(root / "proc" / str(pid) / "status").get("VmLck")
 
 
-def lock_warning(locked: int | None, wanted_mib: int, runtime: str) -> str:
-    """Why less of the model is locked than was asked for, and what to do; empty where all is well."""
+def lock_warning(locked: int | None, wanted_mib: int, fix: str) -> str:
+    """Return a warning if less of the model is locked than was asked for, with the ``fix``; empty if all is well."""
     if locked is None or locked // _MIB >= wanted_mib * 9 // 10:
         return ""
-    fix = (
-        "run as root, or raise the limit of locked memory (ulimit -l)"
-        if runtime == "process"
-        else "look for LimitMEMLOCK in what overrides the unit"
-    )
     return (
         f"llama_server_load_mode asks for the model in locked memory, {wanted_mib} MiB, and the kernel locked "
         f"{locked // _MIB} MiB of it: {fix}"

@@ -36,7 +36,7 @@ class Candidate:
     """A server as it would be started. ``pids`` are those of the instance's present process, which is stopped first."""
 
     options: Options
-    runtime: str
+    own_control_group: bool
     command: tuple[str, ...]
     variables: typing.Mapping[str, str]
     settings: tuple[Setting, ...] = ()
@@ -157,7 +157,7 @@ def free_memory(
 ) -> dict[str, int]:
     """MiB of each device that the candidate can have, the present process being gone by then."""
     options = candidate.options
-    free = server_memory_free.ram(candidate.runtime, options.memory_max, candidate.pids)
+    free = server_memory_free.ram(candidate.own_control_group, options.memory_max, candidate.pids)
     if options.backend == CUDA:
         listing = run(
             [str(options.server), "--list-devices"], env=candidate.variables, cwd="/", timeout=server_checks.TEST_LIMIT

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""What podman and docker are asked in the same words: an instance's container, images, and a command run in one."""
+"""Ask podman and docker, which take the same commands, for containers and images, and run commands in an image."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import typing
 from ansible_collections.llama_fleet.core.plugins.module_utils.host import commands, processes
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, ProblemError
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes import host_files as server_mounts
-from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes.quadlet_file import CDI_DEVICE
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings.options import CUDA
 from ansible_collections.llama_fleet.core.plugins.module_utils.untrusted import whole
 
@@ -18,10 +17,8 @@ if typing.TYPE_CHECKING:
     from ansible_collections.llama_fleet.core.plugins.module_utils.host.commands import Result, Runner
     from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings.options import Options
 
-ENGINES = {"quadlet": "podman", "docker": "docker"}
-# Seconds for a question that takes a tenth of one: an engine whose daemon hangs answers nothing at all.
+# Seconds for a question that takes a tenth of one: an engine whose daemon hangs never answers.
 TIME_LIMIT = 20.0
-_GPUS = {"quadlet": ["--device", CDI_DEVICE], "docker": ["--gpus", "all"]}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,13 +30,11 @@ class Container:
     run: Runner
 
     def shown(self, template: str) -> str:
-        """What ``inspect`` prints by ``template``; empty where there is no such container, no engine, or no answer."""
+        """Return what ``inspect`` prints for ``template``; empty without such a container, an engine or an answer."""
         return self._asked(template).stdout.strip()
 
     def surely(self, template: str) -> str:
-        """The same where everything depends on it: an engine that hangs is a problem, and not a container that is
-        not there.
-        """
+        """Return the same, but raise ProblemError if the engine hangs, which says nothing about the container."""
         done = self._asked(template)
         if done.code == commands.TIMED_OUT:
             fix = f"see systemctl status {self.engine}, and restart it if need be"
@@ -55,7 +50,7 @@ class Container:
         return done if done.ok else dataclasses.replace(done, stdout="")
 
     def process(self) -> processes.Process | None:
-        """Its first process, as the host numbers it; one that does not run has the number 0."""
+        """Return the container's first process by the host's number; None if the container does not run."""
         pid = self.surely("{{.State.Pid}}")
         return processes.find(int(pid)) if whole(pid) is not None else None
 
@@ -68,39 +63,26 @@ def image_is_here(engine: str, image: str, run: Runner) -> bool:
 
 
 def pull(engine: str, image: str, run: Runner, on_line: typing.Callable[[str], None]) -> str:
-    """Fetch an image; why that failed, or nothing."""
+    """Fetch an image and return why that failed, or an empty string."""
     done = run([engine, "pull", image], on_line=on_line)
     lines = [line.strip() for line in done.stdout.splitlines() if line.strip()]
     return "" if done.ok else (lines[-1] if lines else f"exit status {done.code}")
 
 
-def tester(options: Options, runtime: str, run: Runner) -> Runner:
-    """A Runner for commands of the release as ``runtime`` will run it: in the image, with the user and the files it
-    will have.
+def tester(options: Options, engine: str, gpus: typing.Sequence[str], labels: str, run: Runner) -> Runner:
+    """Return a Runner for the release's programs in the image, with the user and the files that the server will have.
 
-    For a release can well run on the host and not in the image: that is known before the switch.
+    A release can run on the host and not in the image: that is known before the switch. ``gpus`` are the engine's
+    arguments that hand on GPUs, ``labels`` what it appends to a volume's options.
     """
-    if runtime not in ENGINES:
-        return run
     user = server_mounts.container_user(options)
-    first = [
-        ENGINES[runtime],
-        "run",
-        "--rm",
-        "--pull=never",
-        "--network=none",
-        "--cgroupns=private",
-        f"--user={user}:{user}",
-    ]
+    first = [engine, "run", "--rm", "--pull=never", "--network=none", "--cgroupns=private", f"--user={user}:{user}"]
     first += ["--read-only", "--cap-drop=all", "--security-opt=no-new-privileges", "--workdir=/"]
-    gpus = _GPUS[runtime] if options.backend == CUDA else []
+    first += gpus if options.backend == CUDA else []
 
     def inside(command: typing.Sequence[str], env: typing.Mapping[str, str]) -> list[str]:
         names = [f"--env={name}" for name in sorted(env)]
-        volumes = [
-            f"--volume={path}:{path}:ro" + (",z" if runtime == "quadlet" else "")
-            for path in server_mounts.mounts(options, command)
-        ]
-        return [*first, *gpus, *names, *volumes, f"--entrypoint={command[0]}", options.image, *command[1:]]
+        volumes = [f"--volume={path}:{path}:ro{labels}" for path in server_mounts.mounts(options, command)]
+        return [*first, *names, *volumes, f"--entrypoint={command[0]}", options.image, *command[1:]]
 
     return commands.through(run, inside)

@@ -1,23 +1,31 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""An instance as a process of its own session, for machines without systemd."""
+"""Run an instance as a process in a session of its own, on hosts without systemd."""
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
 import os
-import pathlib
 import resource
 import subprocess
 import typing
 
 from ansible_collections.llama_fleet.core.plugins.module_utils.host import files, processes, unprivileged
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.gate.gate import GateError
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes import requirements as requirement
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes import user as server_user
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings.options import INSTANCE_VARIABLE
 from ansible_collections.llama_fleet.core.plugins.module_utils.untrusted import Number, Record
 
 if typing.TYPE_CHECKING:
+    import pathlib
+
+    from ansible_collections.llama_fleet.core.plugins.module_utils.host.commands import Runner
+    from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem
+    from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes.host import Host, Place
+    from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes.runtime import Told
+    from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings.options import Options
     from ansible_collections.llama_fleet.core.plugins.module_utils.server.state.generations import Generation
 
 STOP_SECONDS = 15.0
@@ -30,7 +38,7 @@ _PASSED_ON_PREFIXES = ("CUDA_", "NVIDIA_")
 
 
 def base_environment(environment: typing.Mapping[str, str]) -> dict[str, str]:
-    """What of our own environment a server is given."""
+    """Return the part of our own environment that a server is given."""
     return {
         name: value for name, value in environment.items() if name in _PASSED_ON or name.startswith(_PASSED_ON_PREFIXES)
     }
@@ -38,9 +46,9 @@ def base_environment(environment: typing.Mapping[str, str]) -> dict[str, str]:
 
 @contextlib.contextmanager
 def _lockable_memory() -> typing.Iterator[None]:
-    """Let what is started within lock its memory: root needs no limit for that, and whom it becomes does.
+    """Let a process that is started within lock its memory: unlike root, an ordinary user needs a limit for that.
 
-    Where it may not, the server says so.
+    If the limit cannot be raised, the server says so in its log.
     """
     before = resource.getrlimit(resource.RLIMIT_MEMLOCK)
     with contextlib.suppress(OSError, ValueError):
@@ -54,28 +62,68 @@ def _lockable_memory() -> typing.Iterator[None]:
 
 @dataclasses.dataclass
 class ProcessRuntime:
-    """A process that outlives us, in a session of its own, for machines without systemd."""
+    """A process that outlives this run, in a session of its own."""
 
     folder: pathlib.Path
     runtime_root: pathlib.Path
     stop_seconds: float = STOP_SECONDS
-    name: str = "process"
-    # The number of the user that the server runs as; 0 is this process's own.
+    # Number of the user that the server runs as; 0 is this process's own user.
     user: int = 0
     _children: dict[int, subprocess.Popen[bytes]] = dataclasses.field(default_factory=dict)
+    name: typing.ClassVar[str] = "process"
+    automatic: typing.ClassVar[bool] = True
+    needs_systemd: typing.ClassVar[bool] = False
+    needs_gate_port: typing.ClassVar[bool] = False
+    own_control_group: typing.ClassVar[bool] = False
+    engine: typing.ClassVar[str] = ""
+    asks_daemon: typing.ClassVar[bool] = False
+    installs: typing.ClassVar[str] = ""
+    gpu_access: typing.ClassVar[str] = ""
+    memory_lock_fix: typing.ClassVar[str] = "run as root, or raise the limit of locked memory (ulimit -l)"
+
+    @classmethod
+    def at(cls, place: Place, options: Options | None = None) -> ProcessRuntime:
+        if options is None:
+            return cls(place.folder, place.runtime_root)
+        return cls(place.folder, place.runtime_root, options.stop_timeout, server_user.number(options))
+
+    @staticmethod
+    def render(options: Options, command: typing.Sequence[str], variables: typing.Mapping[str, str]) -> dict[str, str]:
+        del options, command, variables
+        return {}
+
+    @staticmethod
+    def requirements(options: Options, host: Host, told: Told | None) -> list[Problem]:
+        del host, told
+        return [
+            *requirement.no_limits(options, ProcessRuntime.name),
+            *server_user.problems(options),
+            *requirement.unwritable(options.runtime_root, "llama_server_runtime_root"),
+        ]
+
+    @staticmethod
+    def remarks(options: Options) -> list[str]:
+        return server_user.remarks(options)
+
+    @staticmethod
+    def runner(options: Options, run: Runner, inside: bool) -> Runner:
+        del inside
+        return server_user.runner(options, run)
 
     @property
     def log(self) -> str:
-        return str(self.runtime_root / f"{self.folder.name}.log")
+        return str(self._log)
+
+    @property
+    def _log(self) -> pathlib.Path:
+        return self.runtime_root / f"{self.folder.name}.log"
 
     @property
     def _record(self) -> pathlib.Path:
         return self.runtime_root / f"{self.folder.name}.json"
 
     def own(self) -> list[processes.Process]:
-        """Those that carry our mark and are none of a unit: also one whose record was never written, for we were
-        killed before.
-        """
+        """Return the processes with the instance's mark outside of a unit: a killed run may have left no record."""
         unit = f"llama-fleet-{self.folder.name}.service"
         return [
             found
@@ -83,17 +131,31 @@ class ProcessRuntime:
             if not processes.in_unit(found.pid, unit)
         ]
 
+    def is_up(self) -> bool:
+        return bool(self.own())
+
     def present(self) -> bool:
         return bool(self.own()) or self._record.exists()
 
+    def recorded(self) -> bool:
+        return bool(self._recorded())
+
+    def recorded_process(self, proc: pathlib.Path) -> processes.Process | None:
+        record = self._recorded()
+        process = processes.find(int(record["pid"]), proc) if record.get("pid") else None
+        return process if process and process.started == record.get("started", process.started) else None
+
+    def _recorded(self) -> dict[str, typing.Any]:
+        return files.read_json(self._record, RECORD) or {}
+
     def settled(self, generation: Generation) -> bool:
-        """A process has nothing around it but its record."""
+        """Return whether the record names a process that runs: a process has nothing else around it."""
         del generation
-        record = files.read_json(self._record, RECORD) or {}
+        record = self._recorded()
         return any(found.pid == record.get("pid") and found.started == record.get("started") for found in self.own())
 
     def starts_at_boot(self) -> bool:
-        """Nobody starts processes at boot here, and there is nothing to be done about it."""
+        """Return True: nothing starts processes at boot here, and no run can change that."""
         return True
 
     def start_at_boot(self) -> None:
@@ -133,14 +195,17 @@ class ProcessRuntime:
         return process
 
     def _new_log(self) -> int:
-        """Open a new log; nothing where the disk takes none: better a server without a log than none."""
-        log = pathlib.Path(self.log)
+        """Open a new log, or /dev/null if the disk is full: a server without a log is better than none."""
+        log = self._log
         with contextlib.suppress(OSError):
             os.replace(log, log.with_name(f"{log.name}.1"))
         try:
             return os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o640)
         except OSError:
             return os.open(os.devnull, os.O_WRONLY)
+
+    def files(self) -> list[pathlib.Path]:
+        return [self._record]
 
     def writes(self, generation: Generation) -> list[tuple[pathlib.Path, int]]:
         del generation
@@ -163,12 +228,12 @@ class ProcessRuntime:
             self._record.unlink()
 
     def remove(self) -> None:
-        for path in (pathlib.Path(self.log), pathlib.Path(f"{self.log}.1")):
+        for path in (self._log, self._log.with_name(f"{self._log.name}.1")):
             with contextlib.suppress(FileNotFoundError):
                 path.unlink()
 
     def log_lines(self, count: int) -> list[str]:
         try:
-            return pathlib.Path(self.log).read_text(encoding="utf-8", errors="replace").splitlines()[-count:]
+            return self._log.read_text(encoding="utf-8", errors="replace").splitlines()[-count:]
         except OSError:
             return []

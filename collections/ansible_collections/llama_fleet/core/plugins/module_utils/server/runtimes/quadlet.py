@@ -1,27 +1,38 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""An instance in a container of podman, as a unit that podman's generator makes of a .container file."""
+"""Run an instance in a container of podman: its generator makes a unit from a .container file."""
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
 import pathlib
+import re
 import typing
 
 from ansible_collections.llama_fleet.core.plugins.module_utils.host import processes
-from ansible_collections.llama_fleet.core.plugins.module_utils.problems import ProblemError
+from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, ProblemError
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.gate.gate import GateError
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes import engines as container_engines
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes import quadlet_file as server_quadlet
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes import requirements as requirement
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes.engines import Container
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes.host import CONTAINER_ROOT
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes.systemd import (
     SystemdRuntime,
     out_of_memory,
 )
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings.options import CUDA
 
 if typing.TYPE_CHECKING:
+    from ansible_collections.llama_fleet.core.plugins.module_utils.host.commands import Runner
+    from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes.host import Host, Place
+    from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes.runtime import Told
+    from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings.options import Options
     from ansible_collections.llama_fleet.core.plugins.module_utils.server.state.generations import Generation
 
-CONTAINER_ROOT = pathlib.Path("/etc/containers/systemd")
+_OLDEST_PODMAN = (4, 4)
+_CDI = ("etc/cdi", "var/run/cdi")
 GENERATORS = (
     "/usr/lib/systemd/system-generators/podman-system-generator",
     "/usr/libexec/podman/quadlet",
@@ -33,8 +44,32 @@ GENERATORS = (
 class QuadletRuntime(SystemdRuntime):
     """Like a unit of our own, but for the file it comes from, and the process, which is in a container."""
 
-    name: str = "quadlet"
     container_root: pathlib.Path = CONTAINER_ROOT
+    name: typing.ClassVar[str] = "quadlet"
+    automatic: typing.ClassVar[bool] = False
+    engine: typing.ClassVar[str] = "podman"
+    installs: typing.ClassVar[str] = "quadlet"
+    gpu_access: typing.ClassVar[str] = "cdi"
+
+    @classmethod
+    def at(cls, place: Place, options: Options | None = None) -> QuadletRuntime:
+        del options
+        host = place.host
+        return cls(place.folder, place.unit, host.run, host.unit_root, container_root=host.container_root)
+
+    @staticmethod
+    def render(options: Options, command: typing.Sequence[str], variables: typing.Mapping[str, str]) -> dict[str, str]:
+        return {"unit": server_quadlet.render(options, command, variables)}
+
+    @staticmethod
+    def requirements(options: Options, host: Host, told: Told | None) -> list[Problem]:
+        found = [*requirement.container(options, QuadletRuntime.name, host.euid), *_podman(options, host)]
+        return found or requirement.image(options, QuadletRuntime.engine, host.run, told)
+
+    @staticmethod
+    def runner(options: Options, run: Runner, inside: bool) -> Runner:
+        gpus = ["--device", server_quadlet.CDI_DEVICE]
+        return container_engines.tester(options, QuadletRuntime.engine, gpus, ",z", run) if inside else run
 
     @property
     def path(self) -> pathlib.Path:
@@ -42,7 +77,7 @@ class QuadletRuntime(SystemdRuntime):
 
     @property
     def container(self) -> Container:
-        return Container("podman", pathlib.PurePath(self.unit).stem, self.run)
+        return Container(self.engine, pathlib.PurePath(self.unit).stem, self.run)
 
     def own(self) -> list[processes.Process]:
         process = self.container.process()
@@ -109,3 +144,34 @@ class QuadletRuntime(SystemdRuntime):
             self.path.unlink()
         if self.show().get("LoadState") == "loaded":
             self.run(["systemctl", "daemon-reload"])
+
+
+def _podman(options: Options, host: Host) -> list[Problem]:
+    if not host.systemd:
+        found, wanted = "quadlet, and systemd is not PID 1 here", "a runtime that this host has"
+        return [Problem(requirement.RUNTIME, found, wanted, "use docker, process or auto")]
+    done = host.run(["podman", "--version"], timeout=container_engines.TIME_LIMIT)
+    version = re.search(r"(\d+)\.(\d+)", done.stdout)
+    wanted = "podman 4.4 or newer"
+    if not done.ok or version is None:
+        fix = "install it, or use another llama_server_runtime"
+        return [Problem("podman", "no podman on this host", wanted, fix)]
+    if (int(version[1]), int(version[2])) < _OLDEST_PODMAN:
+        return [Problem("podman", done.stdout.strip(), wanted, "use systemd or docker, or a newer distribution")]
+    return [*_generator(host.root), *(_cdi(host.root) if options.backend == CUDA else [])]
+
+
+def _generator(root: pathlib.Path) -> list[Problem]:
+    if any((root / generator.lstrip("/")).exists() for generator in GENERATORS):
+        return []
+    fix = "install what this distribution calls podman-systemd or podman"
+    return [Problem("podman", "no generator of units", "podman with quadlet", fix)]
+
+
+def _cdi(root: pathlib.Path) -> list[Problem]:
+    described = [path for folder in _CDI for pattern in ("*.yaml", "*.json") for path in (root / folder).glob(pattern)]
+    if any(b"nvidia.com/gpu" in path.read_bytes() for path in described):
+        return []
+    found = "no description of nvidia.com/gpu in /etc/cdi or /var/run/cdi"
+    fix = "run nvidia-ctk cdi generate --output=/etc/cdi/nvidia.yaml, and again after each change of driver or GPU"
+    return [Problem("NVIDIA CDI", found, "GPUs that podman can hand on", fix)]

@@ -1,68 +1,61 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""What a runtime needs of a host, found out before anything changes."""
+"""Requirements that several runtimes have in common, checked before anything changes."""
 
 from __future__ import annotations
 
 import os
-import pathlib
 import re
 import stat
 import typing
 
-from ansible_collections.llama_fleet.core.plugins.module_utils.host import processes
-from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem
-from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes import docker as runtime_docker
+from ansible_collections.llama_fleet.core.plugins.module_utils.host import files
+from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, ProblemError
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes import engines as container_engines
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes import host_files as server_mounts
-from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes import quadlet as runtime_quadlet
-from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes import unit_file as server_unit
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings import limits as server_limits
-from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings.options import CUDA, Options
 
 if typing.TYPE_CHECKING:
+    import pathlib
+
     from ansible_collections.llama_fleet.core.plugins.module_utils.host.commands import Runner
+    from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes.runtime import Told
+    from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings.options import Options
 
-_RUNTIME = "llama_server_runtime"
+RUNTIME = "llama_server_runtime"
 _IMAGE = "llama_server_image"
-_OLDEST_PODMAN = (4, 4)
 _IMAGE_NAME = re.compile(r"[a-z0-9][A-Za-z0-9._/:@-]*")
-_CDI = ("etc/cdi", "var/run/cdi")
-
-Told = typing.Callable[[str], None]
 
 
-def has_systemd(root: pathlib.Path = pathlib.Path("/")) -> bool:
-    """Whether systemd is PID 1 here."""
-    return (root / "run/systemd/system").is_dir() and processes.name(1, root / "proc") == "systemd"
+def no_limits(options: Options, name: str) -> list[Problem]:
+    """Return a problem for each limit that is set, because the runtime ``name`` cannot keep any."""
+    return [
+        *server_limits.problems(options),
+        *(
+            Problem(
+                f"llama_server_{option}",
+                f"{value} with llama_server_runtime {name}, which has no limits of its own",
+                "a runtime that keeps it",
+                "use systemd, quadlet or docker, or limit what runs llama-fleet",
+            )
+            for option, value in (("memory_max", options.memory_max), ("cpu_quota", options.cpu_quota))
+            if value
+        ),
+    ]
 
 
-def problems(
-    options: Options,
-    run: Runner,
-    runtime: str = "",
-    systemd: bool | None = None,
-    euid: int | None = None,
-    told: Told | None = None,
-    root: str = "/",
-) -> list[Problem]:
-    """Everything that keeps ``runtime``, or the one in ``options``, from running this instance here.
+def unwritable(folder: pathlib.Path, variable: str) -> list[Problem]:
+    """Return the problem of a folder that our user can neither make nor write."""
+    try:
+        files.require_writable(folder, variable)
+    except ProblemError as error:
+        return list(error.problems)
+    return []
 
-    An image that is not here is fetched where ``told`` hears of it, while the old server still serves. Without
-    ``told``, in check mode, nothing is fetched, and a missing image is no problem.
-    """
-    name = runtime or options.runtime
-    found = server_limits.problems(options, name)
-    if name == "systemd":
-        return found + _invisible(options)
-    if name not in container_engines.ENGINES:
-        return found
-    found += [*_rights(name, os.geteuid() if euid is None else euid), *_image_name(options), *_files(options)]
-    if name == "quadlet":
-        found += _quadlet(options, run, has_systemd() if systemd is None else systemd, pathlib.Path(root))
-    else:
-        found += _docker(options, run)
-    return found or _image(options, name, run, told)
+
+def container(options: Options, name: str, euid: int) -> list[Problem]:
+    """Return the problems of any container, here of the runtime ``name``: limits, rights, image name and files."""
+    return [*server_limits.problems(options), *_rights(name, euid), *_image_name(options), *_files(options)]
 
 
 def _rights(name: str, euid: int) -> list[Problem]:
@@ -70,22 +63,11 @@ def _rights(name: str, euid: int) -> list[Problem]:
         return []
     return [
         Problem(
-            _RUNTIME,
+            RUNTIME,
             f"{name}, and this user (uid {euid})",
             f"root for {name}",
             "run with become or sudo, or use process",
         )
-    ]
-
-
-def _invisible(options: Options) -> list[Problem]:
-    """Files that the unit's user cannot see, apart from the model's, which are looked at with the model."""
-    beside = [(variable, path) for variable, path in server_mounts.public(options) if variable != "llama_server_model"]
-    return [
-        problem
-        for variable, path in beside
-        for problem in [server_unit.unreadable(pathlib.Path(path), variable)]
-        if problem
     ]
 
 
@@ -104,7 +86,7 @@ def _image_name(options: Options) -> list[Problem]:
 
 
 def _files(options: Options) -> list[Problem]:
-    """A container sees files wherever they lie, but its user is nobody whom the host knows."""
+    """Return the files that a container's user, who has no name on the host, cannot read at their paths."""
     found = []
     for variable, path in [("llama_server_release", str(options.server)), *server_mounts.public(options)]:
         if ":" in path:
@@ -128,101 +110,8 @@ def _files(options: Options) -> list[Problem]:
     return found
 
 
-def _quadlet(options: Options, run: Runner, systemd: bool, root: pathlib.Path) -> list[Problem]:
-    if not systemd:
-        return [
-            Problem(
-                _RUNTIME,
-                "quadlet, and systemd is not PID 1 here",
-                "a runtime that this host has",
-                "use docker, process or auto",
-            )
-        ]
-    done = run(["podman", "--version"], timeout=container_engines.TIME_LIMIT)
-    version = re.search(r"(\d+)\.(\d+)", done.stdout)
-    if not done.ok or version is None:
-        return [
-            Problem(
-                "podman",
-                "no podman on this host",
-                "podman 4.4 or newer",
-                "install it, or use another llama_server_runtime",
-            )
-        ]
-    if (int(version[1]), int(version[2])) < _OLDEST_PODMAN:
-        return [
-            Problem(
-                "podman", done.stdout.strip(), "podman 4.4 or newer", "use systemd or docker, or a newer distribution"
-            )
-        ]
-    found = []
-    if not any((root / generator.lstrip("/")).exists() for generator in runtime_quadlet.GENERATORS):
-        found.append(
-            Problem(
-                "podman",
-                "no generator of units",
-                "podman with quadlet",
-                "install what this distribution calls podman-systemd or podman",
-            )
-        )
-    if options.backend == CUDA and not _has_cdi(root):
-        fix = "run nvidia-ctk cdi generate --output=/etc/cdi/nvidia.yaml, and again after each change of driver or GPU"
-        found.append(
-            Problem(
-                "NVIDIA CDI",
-                "no description of nvidia.com/gpu in /etc/cdi or /var/run/cdi",
-                "GPUs that podman can hand on",
-                fix,
-            )
-        )
-    return found
-
-
-def _has_cdi(root: pathlib.Path) -> bool:
-    files = [path for folder in _CDI for pattern in ("*.yaml", "*.json") for path in (root / folder).glob(pattern)]
-    return any(b"nvidia.com/gpu" in path.read_bytes() for path in files)
-
-
-def _docker(options: Options, run: Runner) -> list[Problem]:
-    found = []
-    if options.port < 1024:
-        wanted = "a port from 1024 on with docker, which gives a user without rights no lower one"
-        found.append(
-            Problem("llama_server_port", str(options.port), wanted, "choose another port, or use quadlet or systemd")
-        )
-    done = run(["docker", "version", "--format", "{{.Server.Version}}"], timeout=container_engines.TIME_LIMIT)
-    if done.code == 127:
-        return [
-            *found,
-            Problem(
-                "docker",
-                "no docker on this host",
-                "docker with compose",
-                "install it, or use another llama_server_runtime",
-            ),
-        ]
-    if not done.ok:
-        said = (done.stderr.strip().splitlines() or [f"exit status {done.code}"])[-1]
-        return [
-            *found,
-            Problem("docker", f"no answer from its daemon: {said}", "a daemon that runs", "run systemctl start docker"),
-        ]
-    if not runtime_docker.compose_command(run):
-        fix = "install docker-compose-plugin, or docker-compose where the distribution has no such package"
-        found.append(Problem("docker compose", "neither docker compose nor docker-compose", "one of them", fix))
-    if (
-        options.backend == CUDA
-        and not run(["nvidia-container-cli", "--version"], timeout=container_engines.TIME_LIMIT).ok
-    ):
-        fix = "install nvidia-container-toolkit and run nvidia-ctk runtime configure --runtime=docker"
-        found.append(
-            Problem("NVIDIA Container Toolkit", "no nvidia-container-cli", "GPUs that docker can hand on", fix)
-        )
-    return found
-
-
-def _image(options: Options, name: str, run: Runner, told: Told | None) -> list[Problem]:
-    engine = container_engines.ENGINES[name]
+def image(options: Options, engine: str, run: Runner, told: Told | None) -> list[Problem]:
+    """Fetch the image if it is missing and ``told`` is given; return the problem if that fails."""
     if container_engines.image_is_here(engine, options.image, run) or told is None:
         return []
     told(f"fetching the image {options.image}")

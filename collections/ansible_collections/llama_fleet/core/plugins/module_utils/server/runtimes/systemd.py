@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""An instance as a unit of the system's systemd."""
+"""Run an instance as a unit of the system's systemd."""
 
 from __future__ import annotations
 
@@ -10,23 +10,32 @@ import time
 import typing
 
 from ansible_collections.llama_fleet.core.plugins.module_utils.host import files, processes
+from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.gate.gate import GateError
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes import host_files as server_mounts
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes import requirements as requirement
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes import unit_file as server_unit
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes.host import UNIT_ROOT
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings import limits as server_limits
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings import router as server_router
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings.options import INSTANCE_VARIABLE
 
 if typing.TYPE_CHECKING:
     from ansible_collections.llama_fleet.core.plugins.module_utils.host.commands import Runner
+    from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes.host import Host, Place
+    from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes.runtime import Told
+    from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings.options import Options
     from ansible_collections.llama_fleet.core.plugins.module_utils.server.state.generations import Generation
 
-UNIT_ROOT = pathlib.Path("/etc/systemd/system")
 _SHOWN = "LoadState,ActiveState,FragmentPath,MainPID,NeedDaemonReload,ExecMainCode,ExecMainStatus,Result,MemoryMax"
-# Seconds that systemd has to take note of an end, and the ExecMainCode of one that it has not noted.
+# Seconds that systemd may take to note an end, and the ExecMainCode of an end that it has not noted.
 _NOTED, _NOT_NOTED = 5.0, "0"
 
 
 def out_of_memory(state: typing.Mapping[str, str]) -> str:
-    """Whether it ended for its memory, in words.
+    """Return in words that the process ended because of its memory limit; empty if it did not.
 
-    Where the control groups are of version 1, systemd sees no more than the signal.
+    With control groups of version 1, systemd sees no more than the signal.
     """
     limit = state.get("MemoryMax", "")
     limited = f"llama_server_memory_max, {int(limit) >> 20} MiB" if limit.isdigit() and int(limit) < 1 << 62 else ""
@@ -44,7 +53,44 @@ class SystemdRuntime:
     unit: str
     run: Runner
     unit_root: pathlib.Path = UNIT_ROOT
-    name: str = "systemd"
+    name: typing.ClassVar[str] = "systemd"
+    automatic: typing.ClassVar[bool] = True
+    needs_systemd: typing.ClassVar[bool] = True
+    needs_gate_port: typing.ClassVar[bool] = False
+    own_control_group: typing.ClassVar[bool] = True
+    engine: typing.ClassVar[str] = ""
+    asks_daemon: typing.ClassVar[bool] = False
+    installs: typing.ClassVar[str] = "unit"
+    gpu_access: typing.ClassVar[str] = "unit"
+    memory_lock_fix: typing.ClassVar[str] = "look for LimitMEMLOCK in what overrides the unit"
+
+    @classmethod
+    def at(cls, place: Place, options: Options | None = None) -> SystemdRuntime:
+        del options
+        return cls(place.folder, place.unit, place.host.run, place.host.unit_root)
+
+    @staticmethod
+    def render(options: Options, command: typing.Sequence[str], variables: typing.Mapping[str, str]) -> dict[str, str]:
+        return {"unit": server_unit.render(options, command, variables)}
+
+    @staticmethod
+    def requirements(options: Options, host: Host, told: Told | None) -> list[Problem]:
+        del told
+        found = [*server_limits.problems(options), *_rights(host.euid), *_invisible(options)]
+        if host.systemd:
+            return found
+        wanted = "a runtime that this host has"
+        return [*found, Problem(requirement.RUNTIME, "systemd, which is not PID 1 here", wanted, "use process or auto")]
+
+    @staticmethod
+    def remarks(options: Options) -> list[str]:
+        del options
+        return []
+
+    @staticmethod
+    def runner(options: Options, run: Runner, inside: bool) -> Runner:
+        del options, inside
+        return run
 
     @property
     def path(self) -> pathlib.Path:
@@ -68,11 +114,18 @@ class SystemdRuntime:
     def main_pid(self) -> int:
         return int(self.show().get("MainPID") or 0)
 
-    def active_or_enabled(self) -> bool:
-        return self._active(self.show()) or self.starts_at_boot()
+    def is_up(self) -> bool:
+        return bool(self.own()) or self._active(self.show()) or self.starts_at_boot()
+
+    def recorded(self) -> bool:
+        return self.starts_at_boot()
+
+    def recorded_process(self, proc: pathlib.Path) -> processes.Process | None:
+        pid = self.main_pid()
+        return processes.find(pid, proc) if pid else None
 
     def present(self) -> bool:
-        """The unit may also be one that podman's generator made: that has its file elsewhere."""
+        """Return whether there is a unit of ours: one that podman's generator made has its file elsewhere."""
         if self.path.exists():
             return True
         state = self.show()
@@ -82,7 +135,7 @@ class SystemdRuntime:
         return self._installed() == generation.text("unit")
 
     def starts_at_boot(self) -> bool:
-        """Asked of the files, for systemd itself remembers what was before its last reload."""
+        """Ask is-enabled, which reads the files: systemd itself remembers the state before its last reload."""
         return self.run(["systemctl", "is-enabled", self.unit]).ok
 
     def start_at_boot(self) -> None:
@@ -97,12 +150,15 @@ class SystemdRuntime:
             raise GateError(self._refused(done.stderr.strip()) if not done.ok else self._ending())
         return process
 
+    def files(self) -> list[pathlib.Path]:
+        return [self.path]
+
     def writes(self, generation: Generation) -> list[tuple[pathlib.Path, int]]:
         text = generation.text("unit")
         return [(self.path, len(text.encode()))] if self._installed() != text else []
 
     def _refused(self, said: str) -> str:
-        """Why it did not start: as its process ended, or in systemd's words where it never came to that."""
+        """Return why it did not start: how its process ended, or what systemd said if there was none."""
         return self._ending() if int(self.show().get("ExecMainStatus") or 0) or not said else said
 
     def _main_process(self) -> processes.Process | None:
@@ -136,7 +192,7 @@ class SystemdRuntime:
         return "" if processes.alive(process) else self._ending()
 
     def _after_its_end(self) -> dict[str, str]:
-        """What systemd knows of the main process, which has ended: a moment later than the kernel."""
+        """Return systemd's state of the main process, which has ended; systemd notes it a moment after the kernel."""
         end = time.monotonic() + _NOTED
         state = self.show()
         while state.get("ExecMainCode") == _NOT_NOTED and time.monotonic() < end:
@@ -167,3 +223,19 @@ class SystemdRuntime:
         return self.run(
             ["journalctl", "-u", self.unit, "-n", str(count), "--no-pager", "-o", "cat"]
         ).stdout.splitlines()
+
+
+def _rights(euid: int) -> list[Problem]:
+    if euid == 0:
+        return []
+    found, wanted = f"systemd, and this user (uid {euid})", "root for a systemd unit"
+    return [Problem(requirement.RUNTIME, found, wanted, "run with become or sudo, or use process")]
+
+
+def _invisible(options: Options) -> list[Problem]:
+    """Return the files that the unit's user, who has no rights and sees no home folders, cannot read."""
+    places = [("llama_server_release", str(options.server))] if options.release else []
+    places += server_mounts.public(options)
+    places += [("llama_server_extra_options", path) for path in server_router.places(options).values()]
+    found = (server_unit.unreadable(pathlib.Path(path), variable) for variable, path in places)
+    return [problem for problem in found if problem]

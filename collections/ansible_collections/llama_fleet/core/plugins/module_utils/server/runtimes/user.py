@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""Whom a server runs as that no unit and no container keeps: a user without rights, where this process is root."""
+"""Choose the user of a server without a unit or container: one without privileges, if this process is root."""
 
 from __future__ import annotations
 
@@ -15,42 +15,31 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings i
 if typing.TYPE_CHECKING:
     from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings.options import Options
 
-RUNTIMES = ("process", "exec")
 _FIRST_PORT = pathlib.Path("/proc/sys/net/ipv4/ip_unprivileged_port_start")
 
 
 def number(options: Options) -> int:
-    """Return the number of the instance's user, the same as in a container; 0 where it has to be this one."""
+    """Return the number of the instance's user, the same as in a container; 0 if it has to be this process's own."""
     return 0 if not unprivileged.may_become_others() or _in_the_way(options) else server_mounts.container_user(options)
 
 
 def runner(options: Options, run: commands.Runner) -> commands.Runner:
-    """Return what runs the release's programs as the server will run, and ``run`` where that is this process's
-    user, or no real one.
-    """
+    """Return a runner of the release's programs as the server's user; ``run`` itself if that is our user or a fake."""
     user = number(options) if run is commands.run else 0
     return commands.as_user(user, {"HOME": "/"}) if user else run
 
 
-def remarks(options: Options, runtime: str) -> list[str]:
-    """Return a sentence on why a server runs as root, where it does."""
-    if runtime not in RUNTIMES or not unprivileged.may_become_others():
+def remarks(options: Options) -> list[str]:
+    """Return a warning if a file that an ordinary user cannot read makes the server run as root."""
+    found = _in_the_way(options) if unprivileged.may_become_others() else ""
+    if not found:
         return []
-    found = _in_the_way(options)
-    return (
-        [
-            (
-                f"llama-server runs as root, for a user without rights cannot read {found}. Put it below /opt, /srv or "
-                f"/var/lib."
-            )
-        ]
-        if found
-        else []
-    )
+    where = "Put it below /opt, /srv or /var/lib."
+    return [f"llama-server runs as root, for a user without rights cannot read {found}. {where}"]
 
 
 def problems(options: Options, first_port: pathlib.Path = _FIRST_PORT) -> list[Problem]:
-    """Return that only root may listen on the port, where the server will be nobody's."""
+    """Return a problem if only root may listen on the port and the server will not run as root."""
     try:
         first = int(first_port.read_text(encoding="ascii"))
     except (OSError, ValueError):

@@ -16,16 +16,10 @@ SMALLEST = 64 << 20
 _AMOUNT = re.compile(r"(?P<number>\d{1,6}(\.\d{1,3})?)(?P<unit>[KMGT])")
 _SHARE = re.compile(r"(?P<number>\d{1,3})%")
 _QUOTA = re.compile(r"(?P<number>[1-9]\d{0,5})%")
-# Those that a plain process cannot have: nobody stands between it and the host.
-_WITHOUT_LIMITS = ("process", "exec")
 
 
-def problems(options: Options, runtime: str) -> list[Problem]:
-    """Limits that nobody could keep, or that this runtime does not."""
-    return [*_values(options), *_runtime(options, runtime)]
-
-
-def _values(options: Options) -> typing.Iterator[Problem]:
+def problems(options: Options) -> typing.Iterator[Problem]:
+    """Yield a problem for each limit that no runtime could keep. What one of them cannot keep, it says itself."""
     bytes_of_all = memory_bytes(options.memory_max, 1 << 50)
     if options.memory_max and (bytes_of_all is None or bytes_of_all < SMALLEST):
         yield Problem(
@@ -41,22 +35,9 @@ def _values(options: Options) -> typing.Iterator[Problem]:
         )
 
 
-def _runtime(options: Options, runtime: str) -> typing.Iterator[Problem]:
-    for name, value in (("memory_max", options.memory_max), ("cpu_quota", options.cpu_quota)):
-        if value and runtime in _WITHOUT_LIMITS:
-            found = f"{value} with llama_server_runtime {runtime}, which has no limits of its own"
-            yield Problem(
-                f"llama_server_{name}",
-                found,
-                "a runtime that keeps it",
-                "use systemd, quadlet or docker, or limit what runs llama-fleet",
-            )
-    if runtime == "docker" and _SHARE.fullmatch(options.memory_max):
-        yield Problem(
-            "llama_server_memory_max",
-            f"{options.memory_max}, a share, which docker does not know",
-            "an amount such as 24G",
-        )
+def is_share(memory_max: str) -> bool:
+    """Return whether ``memory_max`` is a share of the host's memory, such as 80%."""
+    return bool(_SHARE.fullmatch(memory_max))
 
 
 def memory_bytes(text: str, total: int) -> int | None:

@@ -107,21 +107,18 @@ def _executable(pid: int, proc: pathlib.Path) -> str:
 
 def _service(seen: Seen, current: Generation) -> typing.Iterator[str]:
     runtime = seen.runtime
-    if current.runtime == "exec" or seen.hidden:
+    if runtime.needs_gate_port or seen.hidden:
         return
     if seen.own and seen.stopped:
         yield "it runs, though it was stopped"
-    if current.runtime == "process":
+    if not runtime.installs:
         if seen.own and not seen.recorded:
             yield "it runs, though it is recorded as stopped"
         if not seen.own and not seen.stopped:
             yield "it does not run, though it was not stopped"
         return
     if (seen.own or seen.recorded) and not runtime.settled(current):
-        yield (
-            f"what is installed is not the {'unit' if current.runtime == 'systemd' else current.runtime} of "
-            f"generation {current.number}"
-        )
+        yield f"what is installed is not the {runtime.installs} of generation {current.number}"
     if seen.own and not seen.recorded:
         yield "it runs, but would not start at boot"
     if seen.recorded and not seen.own:

@@ -12,7 +12,7 @@ import re
 import typing
 
 from ansible_collections.llama_fleet.core.plugins.module_utils.gguf.quant import quant_of
-from ansible_collections.llama_fleet.core.plugins.module_utils.host import files, processes
+from ansible_collections.llama_fleet.core.plugins.module_utils.host import processes
 from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia.observe import Host as GpuHost
 from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia.observe import find_smi
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import ProblemError
@@ -21,14 +21,8 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.server import roo
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.gate import gate as server_gate
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.gate import metrics as server_metrics
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.gate import trust as server_trust
-from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes import runtimes as server_runtimes
-from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes.process import RECORD
-from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes.runtimes import (
-    DockerRuntime,
-    ProcessRuntime,
-    Runtime,
-    SystemdRuntime,
-)
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes import registry
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes.host import Host, Place
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.state.generations import Generation, device_of
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.state.store import Store
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.status import drift as server_drift
@@ -36,7 +30,7 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.server.status.see
 from ansible_collections.llama_fleet.core.plugins.module_utils.untrusted import whole
 
 if typing.TYPE_CHECKING:
-    from ansible_collections.llama_fleet.core.plugins.module_utils.server.plan import Host
+    from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes.runtime import Runtime
 
 Facts = dict[str, typing.Any]
 _NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?")
@@ -110,11 +104,9 @@ class Inspector:
             if current or not number
             else [f"generation {number} cannot be read by this user: {folder / 'generations' / str(number)}"]
         )
-        kind = current.runtime if current else "systemd" if self.host.systemd else "process"
-        runtime = server_runtimes.of(
-            kind, folder, self.runtime_root, self.host.run, self.host.unit_root, self.host.container_root
-        )
-        own, silence = self._own(name, runtime)
+        kind = registry.chosen(current.runtime if current else registry.AUTO, self.host)
+        runtime = kind.at(Place(folder, self.runtime_root, self.host))
+        own, silence = self._own(runtime)
         return Seen(
             name=name,
             folder=folder,
@@ -123,30 +115,23 @@ class Inspector:
             current=current,
             runtime=runtime,
             own=own,
-            recorded=not silence and _recorded(runtime, self._record(name)),
+            recorded=not silence and runtime.recorded(),
             stopped=store.stopped,
             unreadable=(*unreadable, *silence),
             hidden=bool(silence),
         )
 
-    def _own(self, name: str, runtime: Runtime) -> tuple[tuple[processes.Process, ...], tuple[str, ...]]:
+    def _own(self, runtime: Runtime) -> tuple[tuple[processes.Process, ...], tuple[str, ...]]:
         """Its processes, and why they cannot be known."""
         try:
-            return tuple(runtime.own()) or self._as_recorded(name, runtime), ()
+            return tuple(runtime.own()) or self._as_recorded(runtime), ()
         except ProblemError as error:
             return (), (str(error),)
 
-    def _record(self, name: str) -> Facts:
-        return files.read_json(self.runtime_root / f"{name}.json", RECORD) or {}
-
-    def _as_recorded(self, name: str, runtime: Runtime) -> tuple[processes.Process, ...]:
-        """The process where its environment may not be read: as systemd or the record has it."""
-        if self.host.euid == 0:
-            return ()
-        pid = runtime.main_pid() if isinstance(runtime, SystemdRuntime) else int(self._record(name).get("pid") or 0)
-        process = processes.find(pid, self.proc) if pid else None
-        started = self._record(name).get("started", process.started if process else 0)
-        return (process,) if process and started == process.started else ()
+    def _as_recorded(self, runtime: Runtime) -> tuple[processes.Process, ...]:
+        """Return the process that the runtime has on record, where this user may not read its environment."""
+        process = runtime.recorded_process(self.proc) if self.host.euid != 0 else None
+        return (process,) if process else ()
 
     def _telling(self, current: Generation, process: processes.Process) -> server_metrics.Telling:
         # A router has no figures of its own.
@@ -203,15 +188,6 @@ def _state(seen: Seen, telling: server_metrics.Telling) -> str:
 
 def _not_told(telling: server_metrics.Telling) -> list[str]:
     return [*telling.silent, *([telling.health] if telling.health not in ("", "ok", "loading") else [])]
-
-
-def _recorded(runtime: Runtime, record: Facts) -> bool:
-    if isinstance(runtime, ProcessRuntime):
-        return bool(record)
-    if isinstance(runtime, DockerRuntime):
-        # Docker starts again what ends by itself, at once and at boot. What it leaves alone was stopped.
-        return runtime.starts_at_boot() and runtime.container.shown("{{.State.Status}}") in ("running", "restarting")
-    return runtime.starts_at_boot()
 
 
 def _link_number(link: pathlib.Path) -> int:

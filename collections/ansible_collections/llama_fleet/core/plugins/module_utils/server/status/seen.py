@@ -11,7 +11,7 @@ if typing.TYPE_CHECKING:
     import pathlib
 
     from ansible_collections.llama_fleet.core.plugins.module_utils.host import processes
-    from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes.runtimes import Runtime
+    from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes.runtime import Runtime
     from ansible_collections.llama_fleet.core.plugins.module_utils.server.state.generations import Generation
 
 

@@ -12,7 +12,7 @@ import pytest
 from ansible_collections.llama_fleet.core.plugins.module_utils.host import ports
 from ansible_collections.llama_fleet.core.plugins.module_utils.host.processes import Process
 from ansible_collections.llama_fleet.core.plugins.module_utils.preflight.http import Reply
-from ansible_collections.llama_fleet.core.plugins.module_utils.server import plan as server_plan
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.instance import Instance
 from ansible_collections.llama_fleet.core.tests.unit.fakes.preflight import (
     CPU,
     GB,
@@ -113,7 +113,7 @@ def test_the_instances_own_process_makes_room(
     assert not_fine(checked(root, network, plans)) == [("memory", "error")]
     (root / "proc/7").mkdir()
     (root / "proc/7/status").write_text("RssAnon: 4194304 kB\n", encoding="utf-8")
-    monkeypatch.setattr(server_plan.Planner, "own_processes", lambda _self: [Process(7, 1)])
+    monkeypatch.setattr(Instance, "own_processes", lambda _self: [Process(7, 1)])
     assert not_fine(checked(root, network, plans)) == []
 
 

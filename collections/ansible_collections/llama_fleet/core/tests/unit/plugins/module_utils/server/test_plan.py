@@ -12,8 +12,5 @@ from ansible_collections.llama_fleet.core.tests.unit.fakes.options import CPU
 
 @pytest.mark.parametrize(("quota", "threads"), [("100%", 1), ("140%", 1), ("50%", 1)])
 def test_threads_stay_within_the_quota_of_the_unit(quota: str, threads: int) -> None:
-    assert (
-        server_plan.Planner(dataclasses.replace(CPU, cpu_quota=quota), server_plan.Host(), dry=True).threads()
-        == threads
-    )
-    assert server_plan.Planner(CPU, server_plan.Host(), dry=True).threads() >= threads
+    assert server_plan.threads(dataclasses.replace(CPU, cpu_quota=quota)) == threads
+    assert server_plan.threads(CPU) >= threads

@@ -9,6 +9,7 @@ import pytest
 from ansible_collections.llama_fleet.core.plugins.module_utils.host.commands import Result
 from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia import observe as nvidia
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.proof import free as server_memory_free
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes.registry import named
 from ansible_collections.llama_fleet.core.tests.unit.fakes.runner import FakeRunner
 
 if typing.TYPE_CHECKING:
@@ -49,17 +50,17 @@ def group(root: pathlib.Path, folder: str, limit: int, used: int, prefix: str = 
 
 
 def test_what_the_present_process_holds_is_free_once_it_is_gone(host: pathlib.Path) -> None:
-    assert server_memory_free.ram("process", "", (), host) == {"Host": 5000}
-    assert server_memory_free.ram("process", "", (77,), host) == {"Host": 6000}, (
+    assert server_memory_free.ram(False, "", (), host) == {"Host": 5000}
+    assert server_memory_free.ram(False, "", (77,), host) == {"Host": 6000}, (
         "its own, and what it has locked, but no cached file twice"
     )
-    assert server_memory_free.ram("process", "", (78,), host) == {"Host": 5000}
+    assert server_memory_free.ram(False, "", (78,), host) == {"Host": 5000}
     assert server_memory_free.locked_bytes(77, host) == 300 * MIB
     assert server_memory_free.locked_bytes(78, host) is None
 
 
 def test_a_host_that_does_not_tell_is_not_judged(tmp_path: pathlib.Path) -> None:
-    assert server_memory_free.ram("process", "", (), tmp_path) == {}
+    assert server_memory_free.ram(False, "", (), tmp_path) == {}
 
 
 @pytest.mark.parametrize(
@@ -69,15 +70,15 @@ def test_the_tightest_control_group_counts(host: pathlib.Path, lines: str, folde
     put(host, "proc/self/cgroup", lines)
     group(host, f"{folder}/a", 4000, 3000, prefix)
     group(host, f"{folder}/a/b", 5000, 100, prefix)
-    assert server_memory_free.ram("process", "", (), host) == {"Host": 1300}, "cached files make room"
-    assert server_memory_free.ram("process", "", (77,), host) == {"Host": 2300}
-    assert server_memory_free.ram("systemd", "", (), host) == {"Host": 5000}, "a unit is in another group"
+    assert server_memory_free.ram(False, "", (), host) == {"Host": 1300}, "cached files make room"
+    assert server_memory_free.ram(False, "", (77,), host) == {"Host": 2300}
+    assert server_memory_free.ram(True, "", (), host) == {"Host": 5000}, "a unit is in another group"
     group(host, folder, 2000, 1500, prefix)
-    assert server_memory_free.ram("systemd", "", (), host) == {"Host": 800}, "but within the container's"
-    assert server_memory_free.ram("systemd", "", (77,), host) == {"Host": 1800}
+    assert server_memory_free.ram(True, "", (), host) == {"Host": 800}, "but within the container's"
+    assert server_memory_free.ram(True, "", (77,), host) == {"Host": 1800}
     put(host, f"{folder}/memory.max", "max\n")
     put(host, f"{folder}/memory.limit_in_bytes", "max\n")
-    assert server_memory_free.ram("systemd", "", (), host) == {"Host": 5000}
+    assert server_memory_free.ram(True, "", (), host) == {"Host": 5000}
 
 
 @pytest.mark.parametrize(
@@ -87,7 +88,7 @@ def test_the_tightest_control_group_counts(host: pathlib.Path, lines: str, folde
 def test_the_limit_of_the_unit_counts_where_there_is_one(
     host: pathlib.Path, runtime: str, limit: str, mib: int
 ) -> None:
-    assert server_memory_free.ram(runtime, limit, (), host) == {"Host": mib}
+    assert server_memory_free.ram(named(runtime).own_control_group, limit, (), host) == {"Host": mib}
 
 
 def test_gpus_are_named_as_the_server_names_them() -> None:
@@ -131,6 +132,6 @@ def test_whose_gpu_memory_it_is_comes_from_the_driver_or_from_what_was_planned(m
     ],
 )
 def test_a_model_that_is_not_locked_though_it_should_be(locked: int | None, runtime: str, told: str) -> None:
-    warning = server_memory_free.lock_warning(locked, 100, runtime)
+    warning = server_memory_free.lock_warning(locked, 100, named(runtime).memory_lock_fix)
     assert warning.endswith(told)
     assert bool(warning) is bool(told)

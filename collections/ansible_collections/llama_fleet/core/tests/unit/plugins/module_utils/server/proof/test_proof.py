@@ -89,7 +89,7 @@ class Gpu(FakeRunner):
 def candidate(options: Options, pids: tuple[int, ...] = ()) -> Candidate:
     return Candidate(
         options,
-        "systemd",
+        True,
         ("/r/bin/llama-server", "--api-key-file", str(options.key_file)),
         {"LLAMA_ARG_DEVICE": "CUDA0"},
         (),

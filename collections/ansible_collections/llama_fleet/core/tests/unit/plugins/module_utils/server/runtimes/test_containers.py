@@ -16,8 +16,10 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.server.gate.gate 
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes import docker as runtime_docker
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes import engines as container_engines
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes import host_files as server_mounts
-from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes import runtimes as server_runtimes
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes import registry
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes.docker import DockerRuntime
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes.host import Host, Place
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes.process import ProcessRuntime
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes.quadlet import QuadletRuntime
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.state.generations import Generation
 from ansible_collections.llama_fleet.core.tests.unit.fakes.options import CPU, CUDA
@@ -25,6 +27,9 @@ from ansible_collections.llama_fleet.core.tests.unit.fakes.runner import FakeRun
 
 if typing.TYPE_CHECKING:
     import pathlib
+
+    from ansible_collections.llama_fleet.core.plugins.module_utils.host.commands import Runner
+    from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings.options import Options
 
 UNIT = "llama-fleet-default.service"
 NONE = Result(1, "", "no such container")
@@ -243,18 +248,21 @@ def test_nothing_waits_for_a_docker_that_hangs_but_for_its_end(docker: DockerRun
     assert all(setting["timeout"] for setting in typing.cast("Engines", docker.run).settings)
 
 
+def place(options: Options, run: Runner | None = None) -> Place:
+    return Place(options.folder, options.runtime_root, Host(run or FakeRunner()))
+
+
 def test_a_runtime_is_made_with_what_the_options_say(tmp_path: pathlib.Path) -> None:
     options = dataclasses.replace(CUDA, root=tmp_path, stop_timeout=9)
-    made = server_runtimes.make("docker", options, FakeRunner())
+    made = registry.named("docker").at(place(options), options)
     assert isinstance(made, DockerRuntime)
     assert ([file.name for file in made.private], made.stop_seconds) == (["api-key", "tls-certificate", "tls-key"], 9)
     assert (made.user, made.folder) == (server_mounts.container_user(options), options.folder)
-    plain = server_runtimes.make("process", options, FakeRunner())
-    assert isinstance(plain, server_runtimes.ProcessRuntime)
+    plain = registry.named("process").at(place(options), options)
+    assert isinstance(plain, ProcessRuntime)
     assert plain.stop_seconds == 9
-    assert [server_runtimes.make(name, options, FakeRunner()).name for name in server_runtimes.NAMES] == list(
-        server_runtimes.NAMES
-    )
+    names = list(registry.RUNTIMES)
+    assert [registry.named(name).at(place(options), options).name for name in names] == names
 
 
 def test_docker_stops_in_the_time_the_container_was_made_with(docker: DockerRuntime) -> None:
@@ -278,7 +286,7 @@ def test_docker_is_asked_only_where_it_is(docker: DockerRuntime, monkeypatch: py
 def test_a_configuration_is_tested_in_the_image() -> None:
     run = FakeRunner(Result(0, "Available devices:\n", ""))
     user = server_mounts.container_user(CUDA)
-    inside = container_engines.tester(CUDA, "quadlet", run)
+    inside = registry.named("quadlet").runner(CUDA, run, inside=True)
     assert inside(["/r/bin/llama-server", "--list-devices"], env={"LLAMA_ARG_PORT": "1"}, cwd="/", timeout=9).ok
     (command,) = run.commands
     assert command[:4] == ["podman", "run", "--rm", "--pull=never"]
@@ -292,7 +300,8 @@ def test_a_configuration_is_tested_in_the_image() -> None:
     } <= {*command}
     assert command[command.index("--device") + 1] == "nvidia.com/gpu=all"
     assert (run.environments, run.settings[0]["timeout"]) == ([{"LLAMA_ARG_PORT": "1"}], 9)
-    assert container_engines.tester(CPU, "systemd", run) is run
+    assert registry.named("systemd").runner(CPU, run, inside=True) is run
+    assert registry.named("quadlet").runner(CUDA, run, inside=False) is run
 
 
 def test_a_container_that_stopped_has_no_process() -> None:
@@ -305,5 +314,5 @@ def test_the_monitor_of_a_container_is_no_server(tmp_path: pathlib.Path, monkeyp
     server, monitor = processes.find(os.getpid()), processes.Process(2, 1)
     monkeypatch.setattr(processes, "started_with", lambda _name, _value: [monitor])
     monkeypatch.setattr(processes, "in_unit", lambda _pid, _unit: True)
-    assert server_runtimes.own("quadlet", options, Engines(os.getpid())) == [server]
-    assert server_runtimes.own("systemd", options, Engines()) == [monitor]
+    assert registry.own("quadlet", place(options, Engines(os.getpid())), options) == [server]
+    assert registry.own("systemd", place(options, Engines()), options) == [monitor]

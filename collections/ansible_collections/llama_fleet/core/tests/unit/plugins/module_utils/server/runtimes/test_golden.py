@@ -7,7 +7,6 @@ To renew those, run with LLAMA_FLEET_RENEW_GOLDEN=1 and read the difference.
 
 from __future__ import annotations
 
-import dataclasses
 import difflib
 import os
 import pathlib
@@ -16,7 +15,7 @@ import typing
 import pytest
 
 from ansible_collections.llama_fleet.core.plugins.module_utils.host import systemd_text
-from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes import runtimes as server_runtimes
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes.registry import named
 from ansible_collections.llama_fleet.core.tests.unit.fakes.options import CPU, CUDA
 
 if typing.TYPE_CHECKING:
@@ -67,7 +66,7 @@ def rendered(name: str, kind: str) -> str:
     if kind == "environment":
         numbered = {**variables, "LLAMA_FLEET_INSTANCE": str(options.folder), "LLAMA_FLEET_GENERATION": "3"}
         return systemd_text.environment_file(numbered)
-    (text,) = server_runtimes.rendered(dataclasses.replace(options, runtime=kind), command, variables).values()
+    (text,) = named(kind).render(options, command, variables).values()
     return text
 
 
@@ -89,10 +88,10 @@ def test_a_rendering_is_the_golden_one(name: str, kind: str) -> None:
 @pytest.mark.parametrize(("runtime", "name"), [(runtime, name) for runtime, (name, _ending) in FILES.items()])
 def test_each_runtime_has_its_file(runtime: str, name: str) -> None:
     options, command, variables = INSTANCES["cpu"]
-    assert list(server_runtimes.rendered(options, command, variables, runtime)) == [name]
+    assert list(named(runtime).render(options, command, variables)) == [name]
 
 
 @pytest.mark.parametrize("runtime", ["process", "exec"])
 def test_a_process_needs_no_file(runtime: str) -> None:
     options, command, variables = INSTANCES["cpu"]
-    assert server_runtimes.rendered(options, command, variables, runtime) == {}
+    assert named(runtime).render(options, command, variables) == {}

@@ -11,7 +11,9 @@ import pytest
 
 from ansible_collections.llama_fleet.core.plugins.module_utils.host.commands import Result
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import ProblemError
-from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes import runtimes as server_runtimes
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes import registry
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes.host import Host as ServerHost
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes.host import Place
 from ansible_collections.llama_fleet.core.tests.unit.fakes.options import CPU, CUDA
 from ansible_collections.llama_fleet.core.tests.unit.fakes.runner import FakeRunner
 
@@ -51,7 +53,9 @@ def told(name: str, host: Host, root: pathlib.Path, **changes: typing.Any) -> li
     asked = {"systemd": True, "euid": 0, "base": CPU, "told": lambda _line: None}
     settings = {key: changes.pop(key, value) for key, value in asked.items()}
     options = dataclasses.replace(settings.pop("base"), **changes)
-    return [str(problem) for problem in server_runtimes.problems(options, host, name, root=str(root), **settings)]
+    hears = settings.pop("told")
+    on = ServerHost(host, root=root, **settings)
+    return [str(problem) for problem in registry.named(name).requirements(options, on, hears)]
 
 
 @pytest.mark.parametrize("name", ["systemd", "quadlet", "docker", "process", "exec"])
@@ -246,10 +250,10 @@ def test_a_docker_that_hangs_is_only_in_the_way_of_an_instance_that_was_in_it(
     run = FakeRunner(*[Result(124, "", "docker did not end")] * 2)
 
     def others(name: str, *used: str) -> list[str]:
-        return [
-            found.name
-            for found in server_runtimes.others(name, options, run, tmp_path, tmp_path, systemd=False, used=used)
-        ]
+        place = Place(
+            options.folder, options.runtime_root, ServerHost(run, unit_root=tmp_path, container_root=tmp_path)
+        )
+        return [found.name for found in registry.others(name, place, options, used)]
 
     assert (others("process", "systemd"), run.commands) == ([], [])
     assert (others("", "process"), len(run.commands)) == ([], 1)
@@ -268,7 +272,9 @@ def test_only_what_is_there_is_in_the_way_of_another_runtime(
     run = Host(systemctl=Result(0, "LoadState=not-found\nActiveState=inactive\n", ""))
 
     def names(wanted: str, with_systemd: bool = True) -> list[str]:
-        return [found.name for found in server_runtimes.others(wanted, options, run, systemd, containers, with_systemd)]
+        host = ServerHost(run, with_systemd, unit_root=systemd, container_root=containers)
+        place = Place(options.folder, options.runtime_root, host)
+        return [found.name for found in registry.others(wanted, place, options, registry.RUNTIMES)]
 
     assert names("") == []
     (systemd / options.unit).touch()

@@ -13,12 +13,12 @@ import pytest
 from ansible_collections.llama_fleet.core.plugins.module_utils.host import files, processes
 from ansible_collections.llama_fleet.core.plugins.module_utils.host.commands import Result
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.gate.gate import GateError
-from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes import runtimes as server_runtimes
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes import systemd as runtime_systemd
-from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes.runtimes import (
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes.process import (
     ProcessRuntime,
-    SystemdRuntime,
+    base_environment,
 )
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes.systemd import SystemdRuntime
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.state.generations import Generation
 from ansible_collections.llama_fleet.core.plugins.module_utils.untrusted import Plain
 from ansible_collections.llama_fleet.core.tests.unit import waiting
@@ -172,7 +172,7 @@ def test_an_end_for_its_memory_is_told_as_one(result: str, status: str, limit: s
     ],
 )
 def test_ends_in_words(code: int, words: str) -> None:
-    assert server_runtimes.ending(code) == words
+    assert processes.ending(code) == words
     if -65 < code <= 0:
         assert processes.ending_of_container(128 - code if code else 0) == words
 
@@ -187,7 +187,7 @@ def test_a_process_gets_no_secrets_of_ours_nor_what_marks_a_runs_own() -> None:
         "LD_LIBRARY_PATH": "/l",
         "AWS_SECRET": "x",
     }
-    assert server_runtimes.base_environment(ours) == {
+    assert base_environment(ours) == {
         "PATH": "/bin",
         "CUDA_VISIBLE_DEVICES": "1",
         "LD_LIBRARY_PATH": "/l",
@@ -268,13 +268,3 @@ def test_how_a_process_ended_is_told_though_it_ends_while_it_is_looked_at(
 
     monkeypatch.setattr(processes, "alive", ends_meanwhile)
     assert runtime.death(process) == "llama-server was ended by SIGKILL"
-
-
-def test_systemd_is_only_there_as_pid_1(tmp_path: pathlib.Path) -> None:
-    assert not server_runtimes.has_systemd(tmp_path)
-    (tmp_path / "run" / "systemd" / "system").mkdir(parents=True)
-    (tmp_path / "proc" / "1").mkdir(parents=True)
-    (tmp_path / "proc" / "1" / "comm").write_text("tini\n", encoding="ascii")
-    assert not server_runtimes.has_systemd(tmp_path)
-    (tmp_path / "proc" / "1" / "comm").write_text("systemd\n", encoding="ascii")
-    assert server_runtimes.has_systemd(tmp_path)

@@ -10,6 +10,7 @@ import pytest
 from ansible_collections.llama_fleet.core.plugins.module_utils.host import unprivileged
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes import host_files as server_mounts
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes import user as server_user
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes.registry import named
 from ansible_collections.llama_fleet.core.tests.unit.fakes.server_options import WANTED
 
 if typing.TYPE_CHECKING:
@@ -24,9 +25,9 @@ def root(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_user_is_the_one_of_the_instances_container(monkeypatch: pytest.MonkeyPatch) -> None:
     assert server_user.number(WANTED) == server_mounts.container_user(WANTED) > 60_000
-    assert server_user.remarks(WANTED, "process") == []
+    assert server_user.remarks(WANTED) == []
     monkeypatch.setattr(unprivileged, "may_become_others", lambda: False)
-    assert (server_user.number(WANTED), server_user.remarks(WANTED, "process")) == (0, [])
+    assert (server_user.number(WANTED), server_user.remarks(WANTED)) == (0, [])
 
 
 def test_what_is_in_the_way_is_told_where_nothing_else_keeps_the_server(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -40,12 +41,12 @@ def test_what_is_in_the_way_is_told_where_nothing_else_keeps_the_server(monkeypa
     assert server_user.number(WANTED) == 0
     assert {WANTED.model, str(WANTED.server)} <= set(asked)
     for runtime in ("process", "exec"):
-        (remark,) = server_user.remarks(WANTED, runtime)
+        (remark,) = named(runtime).remarks(WANTED)
         assert remark.startswith(
             "llama-server runs as root, for a user without rights cannot read /root/model, where /root is closed to "
             "others."
         )
-    assert server_user.remarks(WANTED, "systemd") == []
+    assert [named(name).remarks(WANTED) for name in ("systemd", "quadlet", "docker")] == [[], [], []]
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,11 @@ import typing
 
 import pytest
 
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes.host import Host
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes.registry import named
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings import limits as server_limits
 from ansible_collections.llama_fleet.core.tests.unit.fakes.options import CPU
+from ansible_collections.llama_fleet.core.tests.unit.fakes.runner import FakeRunner
 
 
 @pytest.mark.parametrize(
@@ -121,7 +124,12 @@ from ansible_collections.llama_fleet.core.tests.unit.fakes.options import CPU
 def test_limits_that_nobody_could_keep_are_told(
     changes: dict[str, typing.Any], runtime: str, sentences: list[str]
 ) -> None:
-    found = server_limits.problems(dataclasses.replace(CPU, **changes), runtime)
+    options = dataclasses.replace(CPU, **changes)
+    found = [
+        problem
+        for problem in named(runtime).requirements(options, Host(FakeRunner()), None)
+        if problem.subject in ("llama_server_memory_max", "llama_server_cpu_quota")
+    ]
     assert len(found) == len(sentences)
     assert all(sentence in str(problem) for sentence, problem in zip(sentences, found))
 

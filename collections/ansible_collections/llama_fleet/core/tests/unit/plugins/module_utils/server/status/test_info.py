@@ -12,7 +12,8 @@ import pytest
 
 from ansible_collections.llama_fleet.core.plugins.module_utils.host import processes
 from ansible_collections.llama_fleet.core.plugins.module_utils.host.commands import Result
-from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes import runtimes as server_runtimes
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes import registry
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes.host import Place
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.status import info as server_info
 from ansible_collections.llama_fleet.core.tests.unit.fakes.instance import KEY, UNIT, Docker, Site
 from ansible_collections.llama_fleet.core.tests.unit.fakes.metrics_server import Fake, healthy, serving
@@ -226,9 +227,9 @@ def test_a_container_is_what_its_engine_says(site: Site) -> None:
 def test_a_container_file_is_looked_for_where_the_host_has_them(site: Site) -> None:
     site.runtime = "quadlet"
     site.write()
-    assert site.inspector().see("chat").runtime == server_runtimes.of(
-        "quadlet", site.instance, site.folder / "run", site.systemd, site.folder / "units", site.folder / "containers"
-    )
+    inspector = site.inspector()
+    place = Place(site.instance, site.folder / "run", inspector.host)
+    assert inspector.see("chat").runtime == registry.named("quadlet").at(place)
 
 
 def test_a_container_whose_engine_hangs_is_not_said_to_be_gone(site: Site) -> None:
