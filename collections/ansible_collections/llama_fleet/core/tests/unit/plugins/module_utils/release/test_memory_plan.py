@@ -284,6 +284,13 @@ def test_sparse_files_and_the_real_model_take_the_same(
 
 
 @real
+def test_the_slots_of_the_default_model_take_what_the_documentation_says(tmp_path: pathlib.Path) -> None:
+    files = [(file_header(path).content, path.stat().st_size) for path in shards_of(pathlib.Path(MODEL))]
+    plans = [plan_memory(commands.run, pathlib.Path(RELEASE), files, 4096, slots, tmp_path) for slots in (1, 4, 16)]
+    assert [plan.devices[-1].context_mib for plan in plans] == [90, 360, 1440]  # docs/memory.md
+
+
+@real
 def test_the_real_program_says_what_is_wrong(tmp_path: pathlib.Path) -> None:
     files = [(file_header(path).content, path.stat().st_size) for path in shards_of(pathlib.Path(MODEL))]
     strange = [(files[0][0].replace(b"\5\0\0\0\0\0\0\0llama", b"\5\0\0\0\0\0\0\0lamma"), files[0][1]), *files[1:]]
