@@ -23,6 +23,15 @@ class Memory:
     prefix: str = ""
 
 
+def folders(mount: pathlib.Path, group: str) -> list[pathlib.Path]:
+    """Return the folders of a control group and of all its parents, each of which can set a limit, the topmost first.
+
+    A container sees its own group as the mount point itself, under another name.
+    """
+    parts = [part for part in group.split("/") if part not in ("", "..")]
+    return [mount.joinpath(*parts[:count]) for count in range(len(parts) + 1)]
+
+
 def memory(root: pathlib.Path) -> typing.Iterator[Memory]:
     """Yield each memory control group that this process belongs to."""
     try:

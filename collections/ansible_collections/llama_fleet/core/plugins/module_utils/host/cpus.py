@@ -10,6 +10,7 @@ import os
 import pathlib
 import typing
 
+from ansible_collections.llama_fleet.core.plugins.module_utils.host import control_groups
 from ansible_collections.llama_fleet.core.plugins.module_utils.untrusted import whole
 
 
@@ -57,20 +58,16 @@ def quota(root: pathlib.Path) -> float:
     for line in _read(root / "proc/self/cgroup").splitlines():
         _hierarchy, controllers, group = ([*line.split(":", 2), "", ""])[:3]
         if not controllers:
-            limits += [_quota_v2(_read(folder / "cpu.max")) for folder in _folders(root / "sys/fs/cgroup", group)]
+            limits += [
+                _quota_v2(_read(folder / "cpu.max")) for folder in control_groups.folders(root / "sys/fs/cgroup", group)
+            ]
         elif "cpu" in controllers.split(","):
             for mount in (controllers, "cpu", "cpu,cpuacct"):
                 limits += [
                     _quota_v1(_read(folder / "cpu.cfs_quota_us"), _read(folder / "cpu.cfs_period_us"))
-                    for folder in _folders(root / "sys/fs/cgroup" / mount, group)
+                    for folder in control_groups.folders(root / "sys/fs/cgroup" / mount, group)
                 ]
     return min(limits)
-
-
-def _folders(mount: pathlib.Path, group: str) -> list[pathlib.Path]:
-    """List the folders of a group and its parents. A container sees its own group as the mount itself."""
-    parts = [part for part in group.split("/") if part not in ("", "..")]
-    return [mount.joinpath(*parts[:count]) for count in range(len(parts) + 1)]
 
 
 def _quota_v2(text: str) -> float:

@@ -30,7 +30,9 @@ def memory_available(system: pathlib.Path = pathlib.Path("/")) -> int:
         for kib in re.findall(r"^MemAvailable:\s+([0-9]{1,18})\b", _read(system / "proc/meminfo"), re.MULTILINE)
     ]
     for memory in control_groups.memory(system):
-        available += [left for folder in _with_parents(memory.mount, memory.group) for left in _left(folder, memory)]
+        available += [
+            left for folder in control_groups.folders(memory.mount, memory.group) for left in _left(folder, memory)
+        ]
     return min(available, default=0)
 
 
@@ -43,15 +45,6 @@ def _left(folder: pathlib.Path, memory: control_groups.Memory) -> list[int]:
         if whole(limit) is not None and whole(used) is not None
         else []
     )
-
-
-def _with_parents(mount: pathlib.Path, group: str) -> list[pathlib.Path]:
-    """List a cgroup and its parents, because each can set a limit.
-
-    A container sees its own group as the topmost one, under another name.
-    """
-    own = mount / group.strip("/")
-    return list(dict.fromkeys([own, *(parent for parent in own.parents if mount in parent.parents), mount]))
 
 
 def _read(path: pathlib.Path) -> str:

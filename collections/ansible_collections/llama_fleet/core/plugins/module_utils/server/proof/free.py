@@ -101,9 +101,7 @@ def compute_processes(run: Runner) -> list[tuple[str, str, str]]:
 def _cgroups(topmost_only: bool, own: int, root: pathlib.Path) -> typing.Iterator[int]:
     """Bytes that each limit of our control groups leaves. Cached files count as used and make room all the same."""
     for memory in control_groups.memory(root):
-        parts = [] if topmost_only else [part for part in memory.group.split("/") if part not in ("", "..")]
-        for count in range(len(parts) + 1):
-            folder = memory.mount.joinpath(*parts[:count])
+        for folder in control_groups.folders(memory.mount, "" if topmost_only else memory.group):
             limit, used = _text(folder / memory.limit), _text(folder / memory.used)
             if whole(limit) is not None and whole(used) is not None:
                 stat = dict(re.findall(r"^(\w+) ([0-9]{1,18})$", _text(folder / "memory.stat"), re.MULTILINE))

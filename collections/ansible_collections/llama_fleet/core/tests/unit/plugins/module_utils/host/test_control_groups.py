@@ -6,7 +6,7 @@ import typing
 
 import pytest
 
-from ansible_collections.llama_fleet.core.plugins.module_utils.host.control_groups import Memory, memory
+from ansible_collections.llama_fleet.core.plugins.module_utils.host.control_groups import Memory, folders, memory
 
 if typing.TYPE_CHECKING:
     import pathlib
@@ -41,3 +41,12 @@ def test_a_host_that_tells_none_has_none(tmp_path: pathlib.Path) -> None:
     (tmp_path / "proc/self").mkdir(parents=True)
     (tmp_path / "proc/self/cgroup").write_bytes(b"\xff")
     assert list(memory(tmp_path)) == []
+
+
+@pytest.mark.parametrize(
+    ("group", "below"),
+    [("/", [""]), ("/a.slice/b.scope", ["", "a.slice", "a.slice/b.scope"]), ("/../../init.scope", ["", "init.scope"])],
+)
+def test_every_parent_of_a_group_can_set_a_limit(tmp_path: pathlib.Path, group: str, below: list[str]) -> None:
+    """A process that was moved out of its container's group sees it by a path with dots: no folder is outside."""
+    assert folders(tmp_path, group) == [tmp_path / each for each in below]
