@@ -204,7 +204,7 @@ def test_a_prefix_moves_every_root() -> None:
 def test_descriptions_are_plain() -> None:
     assert (
         CATALOGUE.variables["gguf_model_endpoint"].description
-        == "The Hub's address. Empty: HF_ENDPOINT of the host, else https://huggingface.co."
+        == "URL of the Hub. Empty: HF_ENDPOINT of the host, else https://huggingface.co."
     )
 
 

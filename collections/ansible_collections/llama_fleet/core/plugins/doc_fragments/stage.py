@@ -1,30 +1,30 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the documentation of every module has in common."""
+"""Documentation that modules have in common."""
 
 from __future__ import annotations
 
 
 class ModuleDocFragment:
-    """The arguments of a module whose action plugin shows its progress, and what each module promises."""
+    """Options of a stage and attributes of every module."""
 
     DOCUMENTATION = r"""
 options:
   progress_file:
     description:
-      - File on the host to which the progress is written as JSON. The module's action plugin sets it.
+      - File on the host to which progress is written as JSON. Set by the module's action plugin.
     type: path
   plan_only:
     description:
-      - Only plan. Find every problem and what would be done, and change nothing.
+      - Only plan. Report every problem and what would be done, and change nothing.
     type: bool
     default: false
   overrides:
     description:
-      - Variables of the module's role by their full names, which win over the parameters given beside them. Those of
-        other roles are left alone.
-      - The module's action plugin puts them in their places, so that they are checked as if they had been given there.
+      - Variables of this stage's role by their full names, which override the other parameters. Variables of other
+        roles are ignored. A play over several instances sets it for each instance.
+      - The module's action plugin merges them into the parameters, so they are validated in the same way.
     type: dict
     default: {}
 """
@@ -33,9 +33,9 @@ options:
 options:
   overrides:
     description:
-      - Variables of the module's role by their full names, which win over the parameters given beside them. Those of
-        other roles are left alone.
-      - The module's action plugin puts them in their places, so that they are checked as if they had been given there.
+      - Variables of this stage's role by their full names, which override the other parameters. Variables of other
+        roles are ignored. A play over several instances sets it for each instance.
+      - The module's action plugin merges them into the parameters, so they are validated in the same way.
     type: dict
     default: {}
 """
@@ -44,7 +44,7 @@ options:
 options: {}
 attributes:
   check_mode:
-    description: Can run in check mode and tell what would change, without changing anything.
+    description: Supports check mode, which reports what would change and changes nothing.
   diff_mode:
-    description: Returns what has changed, or in check mode would change, in diff mode.
+    description: Supports diff mode, which reports what has changed, or would change in check mode.
 """

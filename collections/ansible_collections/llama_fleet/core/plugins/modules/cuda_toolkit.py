@@ -2,66 +2,60 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # ruff: noqa: E402 - Ansible wants the documentation before the imports.
-"""A CUDA toolkit that the host's driver can run."""
-
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: cuda_toolkit
-short_description: A CUDA toolkit that the host's driver can run
+short_description: Provide a CUDA toolkit that the host's driver can run
 version_added: 0.1.0
 description:
-  - Takes the newest toolkit of the host that the driver runs and that has all llama.cpp needs, or installs one from the
-    wheels of NVIDIA.
-  - An installation goes to C(toolkits/cuda-<version>) below O(root), needs no package manager and leaves the system
-    alone.
-  - A toolkit counts only after its nvcc compiled and linked a small program on the host.
-  - Releases of llama.cpp carry the libraries that they need, so that none of them stops when a toolkit is removed.
+  - Uses the newest toolkit on the host that the driver can run and that contains everything llama.cpp needs, or
+    installs one from NVIDIA's wheels.
+  - An installed toolkit goes to C(toolkits/cuda-<version>) below O(root). It needs no package manager and does not
+    touch the system's packages.
+  - A toolkit is accepted only after its nvcc has compiled and linked a small program on the host.
+  - Releases of llama.cpp contain the libraries they need, so removing a toolkit stops no server.
 options:
   state:
     description:
       - V(present) provides a toolkit.
-      - V(absent) removes the toolkits that were installed below O(root), those of O(version) only where it is named,
-        and what killed runs left of them.
-        Toolkits of the system always stay.
+      - V(absent) removes the toolkits installed below O(root), or only those of O(version), and the remains of
+        interrupted runs. The system's own toolkits are never removed.
     type: str
     choices: [present, absent]
     default: present
   root:
-    description:
-      - Folder below which C(toolkits/cuda-<version>) is made.
+    description: Folder in which C(toolkits/cuda-<version>) is created.
     type: path
     default: /opt/llama-fleet
   path:
-    description:
-      - "A toolkit to take as it is. Empty: look for one, else install one."
+    description: "Folder of an existing toolkit to use. Empty: search for one, and install one if there is none."
     type: path
     default: ""
   version:
-    description:
-      - "Version (major.minor) to install where the host has none. Empty: the newest that the driver runs."
+    description: "Version (major.minor) to install if the host has no suitable toolkit. Empty: the newest that the
+      driver can run."
     type: str
     default: ""
   driver_version:
-    description:
-      - "Version of the NVIDIA driver the toolkit has to run on. Empty: any."
+    description: "Version of the NVIDIA driver that must be able to run the toolkit. Empty: any. The play sets it from
+      the result of M(llama_fleet.core.nvidia_driver_info)."
     type: str
     default: ""
   architectures:
     description:
-      - "Architectures the toolkit has to build for, as CMake has them. Empty: any."
-      - What does not end in C(-real) holds PTX, which needs a driver as new as the toolkit.
+      - "GPU architectures that the toolkit must support, as CMake names them. Empty: any. The play sets them from the
+        result of M(llama_fleet.core.nvidia_driver_info)."
+      - A name that does not end in C(-real) includes PTX, which requires a driver as new as the toolkit.
     type: list
     elements: str
     default: []
   install_packages:
-    description:
-      - Install a missing C++ compiler with apt, as root. nvcc compiles nothing without one.
+    description: Install a missing C++ compiler with apt, as root. nvcc needs one to compile anything.
     type: bool
     default: true
   index_url:
-    description:
-      - "Package index to install from. Empty: what pip is configured to use."
+    description: "URL of the package index to install from. Empty: the index that pip is configured to use."
     type: str
     default: ""
 author:
@@ -83,43 +77,44 @@ EXAMPLES = r"""
     architectures: [90-real]
   register: toolkit
 
-- name: Take one that is there
+- name: Use an existing toolkit
   llama_fleet.core.cuda_toolkit:
     path: /usr/local/cuda-12.8
 
-- name: Remove what was installed
+- name: Remove the installed toolkits
   llama_fleet.core.cuda_toolkit:
     state: absent
 """
 
 RETURN = r"""
 path:
-  description: The toolkit's folder, which has C(bin/nvcc). Empty with O(state=absent), as all that follow.
+  description: Folder of the toolkit, which contains C(bin/nvcc). This and the following values are empty with
+    O(state=absent).
   returned: success
   type: str
   sample: /opt/llama-fleet/toolkits/cuda-13.5.37
 version:
-  description: The version of its nvcc.
+  description: Version of the toolkit's nvcc.
   returned: success
   type: str
   sample: 13.5.37
 nvcc:
-  description: The line in which C(nvcc --version) says it. Empty as long as the toolkit is not installed.
+  description: Version line that C(nvcc --version) prints. Empty until the toolkit is installed.
   returned: success
   type: str
   sample: Cuda compilation tools, release 13.5, V13.5.37
 include:
-  description: Folder of its headers.
+  description: Folder of the headers.
   returned: success
   type: str
   sample: /opt/llama-fleet/toolkits/cuda-13.5.37/include
 library:
-  description: Folder of its libraries.
+  description: Folder of the libraries.
   returned: success
   type: str
   sample: /opt/llama-fleet/toolkits/cuda-13.5.37/lib64
 origin:
-  description: Whether the toolkit was V(found) on the host or is V(installed) from wheels.
+  description: V(found) if the toolkit was already on the host, V(installed) if it came from wheels.
   returned: success
   type: str
   sample: installed
@@ -129,7 +124,7 @@ removed:
   type: list
   elements: str
 would_change:
-  description: Whether a real run would change anything.
+  description: Whether a run without O(plan_only) would change anything.
   returned: with O(plan_only)
   type: bool
 """

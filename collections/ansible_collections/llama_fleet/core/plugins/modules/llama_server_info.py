@@ -2,41 +2,38 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # ruff: noqa: E402 - Ansible wants the documentation before the imports.
-"""What there is of the instances on a host, what they do, and where they are not as they should be."""
-
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: llama_server_info
-short_description: The instances of llama-server on a host, and what they do
+short_description: Report the state of a host's instances of llama-server
 version_added: 0.1.0
 description:
-  - Tells of every instance that M(llama_fleet.core.llama_server) keeps below O(root) whether it runs, what it runs,
-    since when, how busy it is, and where
-    what is on disk or in the process differs from its current generation.
-  - Reads files, processes and the servers' own HTTP, each with a time limit. Changes nothing and fetches nothing from
-    the network.
-  - Needs no root. What another user may not read is named in RV(ignore:unknown) of the instance and left out.
+  - Reports the state, release, model, uptime and load of every instance that M(llama_fleet.core.llama_server) keeps
+    below O(root), and any drift of its files or process from the current generation.
+  - Reads files, processes and the servers' HTTP endpoints, each with a time limit. Changes nothing and makes no request
+    to other hosts.
+  - Does not need root. What the user may not read is listed in RV(ignore:unknown) of the instance and omitted.
 options:
   instance:
-    description: "The one instance to tell of, also where it is not there. Empty: every one that is."
+    description: "Report only this instance, even if it does not exist. Empty: all instances."
     type: str
     default: ""
   expected:
-    description: Names of instances that should be there. One that is not is told of as V(absent).
+    description: Names of instances that should exist. A missing one is reported as V(absent).
     type: list
     elements: str
     default: []
   root:
-    description: Folder below which C(instances/<name>/generations) is kept.
+    description: Folder that contains C(instances/<name>/generations).
     type: path
     default: /etc/llama-fleet
   runtime_root:
-    description: Folder for the process ids and logs of instances that run as plain processes.
+    description: Folder for PID files and logs of instances that run as plain processes.
     type: path
     default: /run/llama-fleet
   metrics:
-    description: Also ask a server how busy it is. Without, only whether it is in health.
+    description: Also query each server's load. If false, only its health is queried.
     type: bool
     default: true
 author:
@@ -53,15 +50,15 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: What runs here
+- name: Report all instances
   llama_fleet.core.llama_server_info:
   register: found
 
-- name: Show what is not as it should be
+- name: Show the drift of each instance
   ansible.builtin.debug:
     msg: "{{ found.instances | items2dict(key_name='instance', value_name='drift') }}"
 
-- name: Fail where the instance for chats does not run
+- name: Fail if the instance chat does not run
   llama_fleet.core.llama_server_info:
     instance: chat
     metrics: false
@@ -78,107 +75,108 @@ errors:
   elements: str
   sample: ["chat: failed"]
 instances:
-  description: Every instance, by name.
+  description: All instances, sorted by name.
   returned: success
   type: list
   elements: dict
   contains:
     instance:
-      description: Its name.
+      description: Name of the instance.
       type: str
       sample: default
     state:
       description:
-        - V(running), V(loading) its model, V(unresponsive) where its process lives and does not answer well or its
-          container's engine does not tell,
-          V(stopped) as was asked for, V(failed) where it does not run and nobody asked for that, V(absent).
+        - V(running), V(loading) its model, V(stopped) as requested, or V(absent).
+        - V(unresponsive) if the process is alive but does not answer properly, or the container engine does not report
+          its state.
+        - V(failed) if it does not run although it should.
       type: str
       sample: running
     generation:
-      description: Number of its current generation; 0 without one.
+      description: Number of the current generation; 0 if there is none.
       type: int
     good:
-      description: Whether that passed its gate.
+      description: Whether the current generation passed its gate.
       type: bool
     generations:
-      description: Those on disk, the oldest first.
+      description: Generations on disk, the oldest first.
       type: list
       elements: dict
       contains:
-        number: {description: Its number., type: int}
+        number: {description: Number of the generation., type: int}
         good: {description: Whether it passed its gate., type: bool}
-        created: {description: "When it was made, in UTC.", type: str, sample: "2026-11-21T23:56:04Z"}
-        build: {description: Its release's build., type: str, sample: b11434}
-        model: {description: Name of its model's first file., type: str}
+        created: {description: "Time of creation, in UTC.", type: str, sample: "2026-11-21T23:56:04Z"}
+        build: {description: Build of its release., type: str, sample: b11434}
+        model: {description: Name of the model's first file., type: str}
         current: {description: Whether it is the current one., type: bool}
-        speed: {description: Tokens a second that its gate measured; 0 where none did., type: float}
+        speed: {description: Tokens per second measured at its gate; 0 if not measured., type: float}
     runtime:
-      description: What keeps it running.
+      description: Runtime of the instance.
       type: str
       sample: systemd
     release:
-      description: Folder of its release.
+      description: Folder of the release.
       type: str
     build:
-      description: The release's build.
+      description: Build of the release.
       type: str
       sample: b11434
     model:
-      description: Its model's first file.
+      description: The model's first file.
       type: str
     quant:
-      description: The quantisation that the file's name tells.
+      description: Quantization according to the file's name.
       type: str
       sample: Q4_K_M
     endpoint:
-      description: Where a client on the host reaches it.
+      description: URL of the instance for clients on the host.
       type: str
       sample: http://127.0.0.1:8080
     device:
-      description: The devices that it computes on.
+      description: Devices that compute.
       type: str
       sample: CUDA0
     pid:
-      description: Its process id; 0 if it does not run.
+      description: Process ID; 0 if the instance does not run.
       type: int
     memory_mib:
-      description: RAM that the process holds, with those parts of the model's file that are mapped.
+      description: RAM of the process in MiB, including the mapped parts of the model file.
       type: int
     gpu_memory_mib:
-      description: Memory that it holds on NVIDIA GPUs.
+      description: Memory of the process on NVIDIA GPUs, in MiB.
       type: int
     uptime_seconds:
-      description: How long the process lives.
+      description: Seconds since the process started.
       type: int
     slots:
-      description: Slots that the server has. Like the numbers that follow, -1 where it does not say.
+      description: Number of slots. This and the following numbers are -1 if the server does not report them.
       type: int
     slots_busy:
-      description: Slots that work on a request.
+      description: Slots that are processing a request.
       type: int
     requests_deferred:
-      description: Requests that wait for a slot.
+      description: Requests waiting for a slot.
       type: int
     tokens_predicted:
-      description: Tokens generated since the start.
+      description: Tokens generated since the server started.
       type: int
     tokens_per_second:
-      description: Tokens generated a second, on average.
+      description: Average number of tokens generated per second.
       type: float
     prompt_tokens_per_second:
-      description: Tokens of prompts read a second, on average.
+      description: Average number of prompt tokens processed per second.
       type: float
     drift:
-      description: A sentence for each thing on disk or in the process that is not as the current generation has it.
+      description: A sentence for each difference of files or process from the current generation.
       type: list
       elements: str
       sample: ["the process runs generation 3, not 4"]
     unknown:
-      description: What could not be read or asked, and why.
+      description: What could not be read or queried, and why.
       type: list
       elements: str
     log:
-      description: The log file, or the command that shows the log.
+      description: Log file, or the command that shows the log.
       type: str
 """
 

@@ -2,68 +2,66 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # ruff: noqa: E402 - Ansible wants the documentation before the imports.
-"""Which GPUs a host has, whether llama.cpp can use them, and every reason why not."""
-
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: nvidia_driver_info
-short_description: Which GPUs a host has and whether llama.cpp can use them
+short_description: Check a host's GPUs and NVIDIA driver
 version_added: 0.1.0
 description:
-  - Looks for NVIDIA devices on the PCI bus, asks the driver about them with one call of C(nvidia-smi), and reads in the
-    kernel's files and log why it fails.
-  - Fails, with every reason and the worst first, where a device is there that cannot be used, so that a GPU host never
-    serves from its CPU unasked; and where
-    the GPUs that are there are not as they are asked for.
-  - Needs no facts and nothing but Python on the host, changes nothing, and ends within a minute even if the driver
-    hangs.
+  - Looks for NVIDIA devices on the PCI bus, queries the driver with a single call of C(nvidia-smi), and finds out from
+    the kernel's files and log why a driver does not work.
+  - Fails if a device is present but unusable, so that a GPU host never silently serves from its CPU, and if the GPUs do
+    not meet the requirements. All reasons are reported, the most serious first.
+  - Needs no facts and only Python on the host, changes nothing, and ends within a minute even if the driver hangs.
 options:
   gpu:
     description:
-      - V(auto) uses the GPUs that work and the CPU where the host has no NVIDIA device.
-      - V(required) fails where no GPU can be used.
-      - V(none) uses the CPU, and looks at nothing.
+      - V(auto) uses the GPUs that work, and the CPU if the host has no NVIDIA device.
+      - V(required) fails if no GPU is usable.
+      - V(none) uses the CPU and checks nothing.
     type: str
     choices: [auto, required, none]
     default: auto
   min_driver:
     description:
-      - The oldest driver that will do, such as V(580.65).
-      - Like all that follow it is about hosts with an NVIDIA device. One without serves from its CPU, or fails where a
-        GPU is required.
+      - Oldest acceptable driver version, for example V(580.65).
+      - This and the following options apply only to hosts with an NVIDIA device. A host without one serves from its
+        CPU, or fails with O(gpu=required).
     type: str
     default: ""
   toolkit_version:
-    description: A CUDA toolkit that the driver has to run and that has to know the GPUs, such as V(13.0).
+    description: CUDA toolkit version that the driver must be able to run and that must support the GPUs, for example
+      V(13.0).
     type: str
     default: ""
   min_free_memory:
     description:
-      - MiB that have to be free on each GPU, on as many as O(gpus) is a number of, or on those it names.
-      - What a llama-server of the host holds counts as free, so that a run again does not fail on its own server.
+      - MiB that must be free on each GPU listed in O(gpus), or on that many GPUs if it is a number.
+      - Memory held by a llama-server on the host counts as free, so that a second run does not fail on its own server.
     type: int
     default: 0
   gpus:
-    description: UUIDs of the GPUs or MIG devices that have to be there, as C(nvidia-smi -L) shows them, or one number
-      of usable GPUs.
+    description: UUIDs of GPUs or MIG devices that must be present, as C(nvidia-smi -L) shows them, or the number of
+      usable GPUs that must be present.
     type: list
     elements: str
     default: []
   compute_capability:
-    description: The least compute capability that will do, such as V(8.0).
+    description: Minimum compute capability, for example V(8.0).
     type: str
     default: ""
   runtime:
-    description: What the server is to run in. What that needs to get at the GPUs is looked at too, and an error where
+    description: Runtime of the server. The module also checks what that runtime needs to access the GPUs, and fails if
       it is missing.
     type: str
     choices: ["", auto, systemd, quadlet, docker, process, exec]
     default: ""
   user:
     description:
-      - A user who has to be able to open the driver's device files. One that does not exist is in no group.
-      - "Empty: with O(runtime=systemd) that of the unit."
+      - User who must be able to open the driver's device files. A user who does not exist yet is treated as a member of
+        no group.
+      - "Empty: with O(runtime=systemd) the user of the unit."
     type: str
     default: ""
 author:
@@ -79,11 +77,11 @@ extends_documentation_fragment:
 """
 
 EXAMPLES = r"""
-- name: Look at the GPUs
+- name: Check the GPUs
   llama_fleet.core.nvidia_driver_info:
-  register: found
+  register: gpus
 
-- name: Stop where not two GPUs have 40 GiB free, or the driver does not run CUDA 13
+- name: Require two GPUs with 40 GiB free and a driver that runs CUDA 13
   llama_fleet.core.nvidia_driver_info:
     gpu: required
     gpus: ["2"]
@@ -93,13 +91,13 @@ EXAMPLES = r"""
 
 RETURN = r"""
 backend:
-  description: What llama.cpp is to be built for, V(cuda) or V(cpu).
+  description: Backend to build llama.cpp for, V(cuda) or V(cpu).
   returned: success
   type: str
   sample: cuda
 driver:
-  description: Versions of the driver's user space, of the newest CUDA it runs and of the loaded kernel module; empty
-    where there is none of it.
+  description: Versions of the driver's user space, of the newest CUDA it can run, and of the loaded kernel module.
+    Empty without a driver.
   returned: always
   type: dict
   sample:
@@ -108,11 +106,10 @@ driver:
     kernel_module_version: 580.95.05
 gpus:
   description:
-    - The GPUs that can be used, in the driver's order. Memory is 0 where the driver does not tell it, and a text is
-      empty.
-    - C(ecc.uncorrectable) counts since the driver was loaded. C(limits_reached) names what slows the GPU down now, as
-      the driver calls it.
-    - C(processes) are programs without their arguments; in a container there are none.
+    - The usable GPUs, in the driver's order. If the driver does not report a value, memory is 0 and text is empty.
+    - C(ecc.uncorrectable) counts errors since the driver was loaded. C(limits_reached) lists what currently slows the
+      GPU down, in the driver's terms.
+    - C(processes) lists programs without their arguments; it is empty in a container.
   returned: always
   type: list
   elements: dict
@@ -137,16 +134,16 @@ gpus:
       fabric_state: completed
       recovery_action: ""
 cuda_architectures:
-  description: CMake's names of the architectures of all GPUs, sorted.
+  description: Architectures of all GPUs as CMake names them, sorted.
   returned: always
   type: list
   elements: str
   sample: [90-real]
 container:
   description:
-    - The version of NVIDIA's container toolkit, empty where it is not installed, and the CDI descriptions of GPUs with
-      the driver they were made for.
-    - Not looked at where there is no NVIDIA device.
+    - Version of the NVIDIA Container Toolkit, empty if it is not installed, and the CDI specifications of GPUs with the
+      driver version they were generated for.
+    - Not checked if the host has no NVIDIA device.
   returned: always
   type: dict
   sample:
@@ -156,8 +153,8 @@ container:
       - {path: /etc/cdi/nvidia.yaml, driver_version: 580.95.05, devices: ["0", all], matches: true}
 problems:
   description:
-    - Every reason why a GPU is not used or may soon not be, with a stable code, the worst first.
-    - A V(warning) did not stop the module, an V(error) did.
+    - Every reason why a GPU is unusable or may become so, with a stable code, the most serious first.
+    - An V(error) made the module fail, a V(warning) did not.
   returned: always
   type: list
   elements: dict

@@ -2,39 +2,32 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # ruff: noqa: E402 - Ansible wants the documentation before the imports.
-"""What would keep a host from becoming what its variables say, found out before anything on it is changed."""
-
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: preflight_info
-short_description: What would keep a host from running llama-server
+short_description: Find what would keep a host from running llama-server
 version_added: 0.1.0
 description:
-  - Looks at compiler, Python, rights, disk, memory, processors, ports and runtime of a host, and asks the source, the
-    Hub and the package index whether
-    they answer, as far as the instances that the host is to have need them.
-  - What the roles' modules check themselves is checked by the same functions here. A release and a model need not be
-    there.
-  - Changes nothing, installs nothing, and waits for nobody on the network longer than O(timeout) allows.
+  - Checks the compiler, Python, permissions, disk, memory, processors, ports and runtime of a host, and whether the
+    source, the Hub and the package index respond, as far as the host's instances need them.
+  - Checks that the roles' modules also make use the same functions. Neither a release nor a model has to be present.
+  - Changes nothing, installs nothing, and waits for no server longer than O(timeout) allows.
 options:
   instances:
     description:
       - The instances by name, each with role variables by their full names.
-      - "The module's action plugin fills in what is not given: from the host's variables, with
-        V(llama_server_instances) or without, and from the
-        roles' defaults. So nothing need be given where a play has the roles' variables."
-      - Instances that are not to run are left out.
+      - The module's action plugin adds what is missing from the host's variables, with or without
+        V(llama_server_instances), and from the roles' defaults. A play that has the roles' variables need not set this.
+      - Instances that are not to run are omitted.
     type: dict
     default: {}
   plans:
     description:
-      - What the roles' modules have returned so far, by instance and then by role.
-      - With a result of V(llama_cpp) nothing that the stages' plans check is looked at again, only what none of them
-        sees, such as whether there is room
-        for all of it, and who has to answer later.
-      - The C(msg) and C(problems) of a plan that failed are in V(failed) in the place of the results that it has none
-        of.
+      - Results that the roles' modules have returned so far, by instance and then by role.
+      - With a result of V(llama_cpp) the checks of the stages' plans are not repeated. Only checks that span all plans
+        are made, such as total disk space and the servers that are needed later.
+      - If a plan failed, V(failed) contains its C(msg) and C(problems) in place of the missing results.
     type: dict
     default: {}
   tokens:
@@ -42,14 +35,12 @@ options:
     type: dict
     default: {}
   timeout:
-    description:
-      - How many seconds a server may be silent. All are asked side by side, and for all that is asked of them they have
-        two and a half times as long.
+    description: Seconds to wait for each server. All servers are checked in parallel, and all requests to a server
+      together may take two and a half times as long.
     type: int
     default: 10
   stop:
-    description: Fail with every error that was found, after the one that an instance's plan has failed with, and tell
-      the warnings.
+    description: Fail with all errors found, after the error of an instance's failed plan, and report the warnings.
     type: bool
     default: false
 author:
@@ -66,15 +57,15 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: Look for what would go wrong
+- name: Check the host
   llama_fleet.core.preflight_info:
   register: found
 
-- name: Show it
+- name: Show the problems
   ansible.builtin.debug:
     msg: "{{ found.problems }}"
 
-- name: Stop where an instance could not run
+- name: Fail if an instance could not run
   llama_fleet.core.preflight_info:
     instances:
       chat:
@@ -85,21 +76,21 @@ EXAMPLES = r"""
 
 RETURN = r"""
 checks:
-  description: Everything that was looked at.
+  description: All checks that were made.
   returned: always
   type: list
   elements: dict
   contains:
     code:
-      description: What was checked; stable, for programs.
+      description: Stable code of the check, for programs.
       type: str
       sample: port
     severity:
-      description: V(ok), V(warning), or V(error) where it will fail.
+      description: V(ok), V(warning), or V(error) if a run would fail.
       type: str
       sample: error
     subject:
-      description: The role variable or the thing on the host that it is about.
+      description: Role variable or part of the host that was checked.
       type: str
       sample: llama_server_port
     found:
@@ -107,11 +98,11 @@ checks:
       type: str
       sample: port 8080, on which pid 812 (nginx) listens
     wanted:
-      description: What was wanted instead; empty where all is well.
+      description: What was expected; empty if V(severity) is V(ok).
       type: str
       sample: a free port
     fix:
-      description: What to do, where V(wanted) does not say it already.
+      description: How to fix it, unless V(wanted) says so already.
       type: str
       sample: choose another port or stop that process
 errors:
@@ -120,7 +111,7 @@ errors:
   type: list
   elements: str
 problems:
-  description: Those of RV(checks) that are not V(ok), the worst first.
+  description: Checks of RV(checks) that are not V(ok), the most serious first.
   returned: always
   type: list
   elements: dict

@@ -7,28 +7,26 @@ module: validate_variables
 short_description: Check the variables of several roles before anything runs
 version_added: 0.1.0
 description:
-  - Compares every variable that begins with the name of one of O(roles) with that role's argument specification.
-  - Fails once, with a sentence for each unknown variable (and the nearest one that exists) and each value of a wrong
-    type.
-  - Checks the entries of C(llama_server_instances) in the same way, against the specifications of every role, and that
-    no two instances have the same port.
-  - Runs on the controller only. Values that depend on results that are not there yet are left to the role's own check.
+  - Compares every variable whose name begins with one of O(roles) with that role's argument spec.
+  - Fails once, with a sentence for each unknown variable (and the most similar one that exists) and each value of a
+    wrong type.
+  - Checks the entries of C(llama_server_instances) in the same way against the argument specs of all roles, and that no
+    two instances use the same port.
+  - Runs on the controller only. Values that depend on results that are not available yet are left to the role's own
+    check.
 options:
   roles:
-    description:
-      - Roles of this collection, by their short names.
+    description: Roles of this collection, by their short names.
     type: list
     elements: str
     default: []
   one_instance:
-    description:
-      - Fail where several instances are meant, and name them.
+    description: Fail if several instances are selected, and name them.
     type: bool
     default: false
   shared_gpus:
-    description:
-      - Check only whether two instances take the same GPU because one of them names none; for a host that computes on
-        GPUs.
+    description: Check only whether two instances share a GPU because one of them lists no devices. For hosts that
+      compute on GPUs.
     type: bool
     default: false
 author:
@@ -43,7 +41,7 @@ extends_documentation_fragment:
 """
 
 EXAMPLES = r"""
-- name: Find a misspelt variable before a build begins
+- name: Find misspelled variables before a build begins
   llama_fleet.core.validate_variables:
     roles:
       - llama_cpp
@@ -53,16 +51,15 @@ EXAMPLES = r"""
 RETURN = r"""
 instances:
   description:
-    - The names of the instances that are meant. The one that C(llama_server_instance) names, or every one of
-      C(llama_server_instances), first those that are
-      not to run.
+    - Names of the selected instances, either C(llama_server_instance) or all of C(llama_server_instances), with those
+      that are not to run first.
   returned: success
   type: list
   elements: str
   sample: [chat, embed]
 fleet:
-  description: The names of all hosts that the play is for.
-  returned: where the play runs in batches
+  description: Names of all hosts of the play.
+  returned: if the play runs in batches
   type: list
   elements: str
   sample: [gpu-1, gpu-2, gpu-3]
