@@ -15,7 +15,7 @@ import uuid
 
 import pytest
 
-from llama_fleet.run import orphans as leftovers
+from llama_fleet.run import orphans
 
 TOKEN = "hf_s3cr3tOfThisTest"
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -47,7 +47,7 @@ def marker() -> typing.Iterator[str]:
     """In the environment of all that a test starts, which ends with it."""
     marker = f"LLAMA_FLEET_TEST_KILLED={uuid.uuid4().hex}"
     yield marker
-    leftovers.kill(marker)
+    orphans.kill(marker)
 
 
 @pytest.mark.parametrize("pipelining", [True, False])

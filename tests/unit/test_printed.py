@@ -11,9 +11,7 @@ import pytest
 import rich.console
 
 from llama_fleet import printed, settings
-from llama_fleet.cli import commands as cli
-from llama_fleet.cli import doctor, foreground, status
-from llama_fleet.cli import views as shown
+from llama_fleet.cli import commands, doctor, foreground, status, views
 from llama_fleet.container import health, narrator, startlog
 from llama_fleet.errors import FleetError
 from llama_fleet.run import console, events
@@ -75,14 +73,14 @@ def test_the_answer_of_a_model() -> None:
     assert is_clean(console.answers(translated(event)[1]))
 
 
-def table(view: shown.View, outcome: events.Outcome) -> str:
+def table(view: views.View, outcome: events.Outcome) -> str:
     stream = io.StringIO()
-    rich.console.Console(file=stream, width=500).print(shown._rendered(view, outcome))
+    rich.console.Console(file=stream, width=500).print(views._rendered(view, outcome))
     return stream.getvalue()
 
 
 @pytest.mark.parametrize("view", [status.STATUS, status.GENERATIONS], ids=["status", "generations"])
-def test_the_table_of_instances(view: shown.View) -> None:
+def test_the_table_of_instances(view: views.View) -> None:
     generation = {**facts()["generations"][1], "build": EVIL, "model": EVIL}
     found = facts(instance=EVIL, build=EVIL, model=EVIL, drift=[EVIL], unknown=[EVIL], generations=[generation])
     event = ended("h1", action="llama_fleet.core.llama_server_info", instances=[found])
@@ -129,7 +127,7 @@ def test_an_error_of_the_command(monkeypatch: pytest.MonkeyPatch, capsys: pytest
         raise FleetError(EVIL)
 
     monkeypatch.setattr(settings, "load", load)
-    assert cli.main(["status"]) == 1
+    assert commands.main(["status"]) == 1
     assert capsys.readouterr().err == f"Error: {SHOWN}\n"
 
 

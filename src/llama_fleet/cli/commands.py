@@ -14,8 +14,7 @@ import click
 from click.shell_completion import get_completion_class
 
 from llama_fleet import __version__, printed, settings
-from llama_fleet.cli import doctor, foreground, options, status
-from llama_fleet.cli import views as shown
+from llama_fleet.cli import doctor, foreground, options, status, views
 from llama_fleet.cli.invocation import BATCHES, ROOTS, Invocation, batch_options, own_options, shown_options
 from llama_fleet.errors import ExitCode, FleetError, UsageError
 from llama_fleet.run import console, events
@@ -184,7 +183,7 @@ def _handler(catalogue: settings.Catalogue, command: str) -> Callable[..., int]:
     return handle
 
 
-def _looker(catalogue: settings.Catalogue, command: str, view: shown.View) -> Callable[..., int]:
+def _looker(catalogue: settings.Catalogue, command: str, view: views.View) -> Callable[..., int]:
     def handle(*, as_json: bool, query: str, watch: float | None = None, **given: typing.Any) -> int:
         if watch and (as_json or query):
             raise UsageError("--watch is for people, and --json and --query are for programs: leave out one of them.")
@@ -195,8 +194,8 @@ def _looker(catalogue: settings.Catalogue, command: str, view: shown.View) -> Ca
         }
         variables = {**invocation.part(*ROOTS), **asked, **invocation.variables(given)}
         if watch:
-            return shown.watch(view, lambda: invocation.look("status", variables), watch)
-        return shown.show(view, lambda: invocation.look("status", variables), as_json=as_json, query=query)
+            return views.watch(view, lambda: invocation.look("status", variables), watch)
+        return views.show(view, lambda: invocation.look("status", variables), as_json=as_json, query=query)
 
     return handle
 
@@ -205,7 +204,7 @@ def _doctor(catalogue: settings.Catalogue) -> Callable[..., int]:
     def handle(*, as_json: bool, query: str, **given: typing.Any) -> int:
         invocation = _looking(catalogue, "doctor", given)
         variables = _wanted(invocation, invocation.variables(given))
-        return shown.show(doctor.VIEW, lambda: invocation.look("doctor", variables), as_json=as_json, query=query)
+        return views.show(doctor.VIEW, lambda: invocation.look("doctor", variables), as_json=as_json, query=query)
 
     return handle
 

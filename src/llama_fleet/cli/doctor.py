@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from rich.text import Text
 
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import sentence
-from llama_fleet.cli import views as shown
+from llama_fleet.cli import views
 from llama_fleet.cli.views import Facts, Rows
 from llama_fleet.errors import ExitCode
 from llama_fleet.run import console, events
@@ -96,7 +96,7 @@ def _of_no_host(outcome: Outcome) -> Iterator[str]:
     return (console.failure_text(failure) for failure in outcome.failures if not failure.host)
 
 
-VIEW = shown.View(
+VIEW = views.View(
     rows=rows,
     columns=_columns,
     remarks=_remarks,

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 import click
 
 from llama_fleet import settings
-from llama_fleet.cli import privileges as access
+from llama_fleet.cli import privileges
 from llama_fleet.run import console, events, runner
 
 # Where instances are kept: all that those commands need to know that look at what there is.
@@ -50,13 +50,13 @@ class Invocation:
 
     def run(self, playbook: str, variables: Mapping[str, object]) -> events.Outcome:
         """Change the hosts."""
-        become = self.is_local and self.prefix is None and access.needs_become(self.command)
+        become = self.is_local and self.prefix is None and privileges.needs_become(self.command)
         request = runner.Request(playbook, variables, self.inventory, become, self.check, self.diff, self.verbose)
         return runner.run(request, console.Console(self.catalogue.stages[playbook]))
 
     def look(self, playbook: str, variables: Mapping[str, object]) -> events.Outcome:
         """Ask every host: as root where that is to be had, else for what everybody may see."""
-        become = self.is_local and self.prefix is None and access.may_become()
+        become = self.is_local and self.prefix is None and privileges.may_become()
         return runner.run(runner.Request(playbook, variables, self.inventory, become, verbosity=self.verbose), _remark)
 
     def variables(self, given: Mapping[str, typing.Any]) -> dict[str, object]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from rich.text import Text
 
-from llama_fleet.cli import views as shown
+from llama_fleet.cli import views
 from llama_fleet.cli.views import Facts, Rows
 from llama_fleet.errors import ExitCode
 from llama_fleet.run import console
@@ -108,7 +108,7 @@ def _remarked(sentences: Iterator[str]) -> Iterator[Text]:
     return (Text(sentence, "yellow") for sentence in sentences)
 
 
-STATUS = shown.View(
+STATUS = views.View(
     rows=instances,
     columns=_status_columns,
     remarks=lambda outcome: _remarked(_status_remarks(outcome)),
@@ -117,7 +117,7 @@ STATUS = shown.View(
     right=_RIGHT,
     wrapped=("MODEL",),
 )
-GENERATIONS = shown.View(
+GENERATIONS = views.View(
     rows=generations,
     columns=_generation_columns,
     remarks=lambda outcome: _remarked(_without_generations(outcome)),

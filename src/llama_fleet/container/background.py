@@ -14,7 +14,7 @@ import sys
 import time
 import typing
 
-from llama_fleet.container import record as converged
+from llama_fleet.container import record
 from llama_fleet.container.startlog import Log
 
 # Seconds that a server has to load its model before the build begins anyway, and between two looks.
@@ -25,16 +25,16 @@ _OOM_SCORE = "1000"
 
 
 def log_path() -> str:
-    return os.path.join(converged.STATE, "background.log")
+    return os.path.join(record.STATE, "background.log")
 
 
 def outcome_path() -> str:
-    return os.path.join(converged.STATE, "background.json")
+    return os.path.join(record.STATE, "background.json")
 
 
-def last() -> converged.Record:
+def last() -> record.Record:
     """What came of the last build in the background; empty where there was none or where it was well."""
-    return converged.read_object(outcome_path())
+    return record.read_object(outcome_path())
 
 
 def spawn(out: Log) -> None:
@@ -86,7 +86,7 @@ def main() -> int:
     What it does is what every run does: it takes a new folder for a new release, and touches nothing else.
     """
     out = Log()
-    with open(os.path.join(converged.STATE, "background.lock"), "a", encoding="utf-8") as lock:
+    with open(os.path.join(record.STATE, "background.lock"), "a", encoding="utf-8") as lock:
         try:
             fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
@@ -135,7 +135,7 @@ def _build(out: Log) -> int:
     reason = " ".join(failure.text for failure in outcome.failures)
     if reason:
         out.error(reason)
-    converged.write({"commit": wanted, "reason": reason, "retry_after": time.time() + start.RETRY}, outcome_path())
+    record.write({"commit": wanted, "reason": reason, "retry_after": time.time() + start.RETRY}, outcome_path())
     return outcome.exit_code
 
 

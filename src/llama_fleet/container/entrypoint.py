@@ -13,8 +13,7 @@ import types
 import typing
 from collections.abc import Mapping, Sequence
 
-from llama_fleet.container import init, startlog
-from llama_fleet.container import record as converged
+from llama_fleet.container import init, record, startlog
 from llama_fleet.container.startlog import Log
 
 # What of llama-server's arguments only makes it print something and end: no setting.
@@ -28,39 +27,39 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _end)
     told, flags = startlog.split(
-        sys.argv[1:] if arguments is None else arguments, os.environ.get(converged.LOG_VARIABLE, "")
+        sys.argv[1:] if arguments is None else arguments, os.environ.get(record.LOG_VARIABLE, "")
     )
     out = Log(told == "json")
     if told not in startlog.FORMATS:
-        out.error(f"--log and {converged.LOG_VARIABLE}: expected one of {', '.join(startlog.FORMATS)}, found '{told}'.")
+        out.error(f"--log and {record.LOG_VARIABLE}: expected one of {', '.join(startlog.FORMATS)}, found '{told}'.")
         return 2
     printed = flags if flags in PRINTED else []
-    os.environ.pop(converged.ARGUMENTS, None)
+    os.environ.pop(record.ARGUMENTS, None)
     if flags and not printed:
-        os.environ[converged.ARGUMENTS] = json.dumps(flags)
+        os.environ[record.ARGUMENTS] = json.dumps(flags)
     startlog.phase(startlog.PREPARING, "starting")
-    record = unchanged(os.environ, out)
-    if not record:
+    last = unchanged(os.environ, out)
+    if not last:
         # All that a restart does without comes in here.
         from llama_fleet.container import start  # noqa: PLC0415 - because importing it takes longer than a restart
 
-        record, status = start.converge(os.environ, out)
+        last, status = start.converge(os.environ, out)
         if status:
             return status
-    return execute(record, printed, out)
+    return execute(last, printed, out)
 
 
-def unchanged(environment: Mapping[str, str], out: Log) -> converged.Record:
-    """The record of the last start where the container is still as it says; empty where it has to be made so."""
-    record = converged.read()
-    reason = converged.difference(record, environment, time.time()) or _newer(record.get("remote"), out)
+def unchanged(environment: Mapping[str, str], out: Log) -> record.Record:
+    """The last of the last start where the container is still as it says; empty where it has to be made so."""
+    last = record.read()
+    reason = record.difference(last, environment, time.time()) or _newer(last.get("remote"), out)
     if reason:
         out.info(f"{reason[0].upper()}{reason[1:]}.")
         return {}
-    if record["warning"]:
-        out.warning(record["warning"])
-    out.info(f"Nothing has changed since the last start: {record['summary']}")
-    return record
+    if last["warning"]:
+        out.warning(last["warning"])
+    out.info(f"Nothing has changed since the last start: {last['summary']}")
+    return last
 
 
 def _newer(remote: Mapping[str, str] | None, out: Log) -> str:
@@ -79,9 +78,9 @@ def _newer(remote: Mapping[str, str] | None, out: Log) -> str:
     return "" if found == remote["commit"] else f"there is a newer build in {remote['url']}"
 
 
-def execute(record: converged.Record, flags: Sequence[str], out: Log) -> int:
+def execute(last: record.Record, flags: Sequence[str], out: Log) -> int:
     """Become llama-server."""
-    command, environment = converged.server(record, os.environ, flags)
+    command, environment = record.server(last, os.environ, flags)
     address = startlog.address(command, environment)
     startlog.phase(startlog.SERVING, "serving", **address)
     if startlog.is_open(command, address["host"]):
@@ -89,17 +88,17 @@ def execute(record: converged.Record, flags: Sequence[str], out: Log) -> int:
             f"Whoever reaches port {address['port']} may use this server, for it asks for no key: "
             "LLAMA_API_KEY sets one, or LLAMA_API_KEY_FILE, which names a file that holds it."
         )
-    if record["update"] == "background":
+    if last["update"] == "background":
         from llama_fleet.container import background  # noqa: PLC0415 - because only this mode needs it
 
         background.spawn(out)
     sys.stdout.flush()
     sys.stderr.flush()
     try:
-        if record.get("user") and os.geteuid() == 0:
-            from llama_fleet.container import unprivileged as lowered  # noqa: PLC0415 - only root gives something up
+        if last.get("user") and os.geteuid() == 0:
+            from llama_fleet.container import unprivileged  # noqa: PLC0415 - only root gives something up
 
-            lowered.execute(command, environment, record["user"])
+            unprivileged.execute(command, environment, last["user"])
         return os.execve(command[0], command, environment)
     except OSError as error:
         out.error(f"{command[0]} cannot be executed: {error.strerror}.")

@@ -10,13 +10,12 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from ansible_collections.llama_fleet.core.plugins.module_utils.host import unprivileged
 from ansible_collections.llama_fleet.core.plugins.module_utils.release import store as release_store
-from ansible_collections.llama_fleet.core.plugins.module_utils.server.proof import checks as server_checks
-from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes import host_files as server_mounts
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.proof import checks
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes import host_files
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.state import generations
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.state import store as server_store
 from llama_fleet import settings
-from llama_fleet.container import record as converged
-from llama_fleet.container import variables
+from llama_fleet.container import record, variables
 
 _ROOT, _INSTANCE = "llama_server_root", "llama_server_instance"
 
@@ -26,7 +25,7 @@ def path() -> str:
 
     Apart from the record: that one may be removed by hand.
     """
-    return os.path.join(converged.STATE, "generations.json")
+    return os.path.join(record.STATE, "generations.json")
 
 
 class Store:
@@ -38,7 +37,7 @@ class Store:
         self._releases = pathlib.Path(str(values["llama_cpp_root"])) / "releases"
         self._generations = server_store.Store(self._folder)
         self._model = variables.model_key(values)
-        self._models: dict[str, str] = converged.read_object(path()).get("models", {})
+        self._models: dict[str, str] = record.read_object(path()).get("models", {})
 
     def last_good(self) -> int:
         """The current generation or else the newest that could be started; 0 without one."""
@@ -61,7 +60,7 @@ class Store:
         if wanted and (current is None or current.number != number):
             self._generations.switch(wanted)
 
-    def described(self, number: int, *, follows: bool) -> converged.Record:
+    def described(self, number: int, *, follows: bool) -> record.Record:
         """What a record says of a generation. ``follows`` says that a release which comes to be there is taken."""
         generation = self._generations.get(number)
         if generation is None:
@@ -72,10 +71,10 @@ class Store:
             "summary": (
                 f"generation {number}, {generation.manifest.get('build', '')}, {os.path.basename(generation.model)}"
             ),
-            "files": {name: converged.print_of(name) for name in sorted(_files(generation))},
-            "links": {link: converged.link_of(link)},
+            "files": {name: record.print_of(name) for name in sorted(_files(generation))},
+            "links": {link: record.link_of(link)},
             "user": _user_of(generation),
-            "listings": {str(self._releases): converged.listing(str(self._releases))} if follows else {},
+            "listings": {str(self._releases): record.listing(str(self._releases))} if follows else {},
         }
 
     def remember(self, number: int) -> None:
@@ -83,7 +82,7 @@ class Store:
         kept = {str(found.number) for found in self._generations.all()}
         known = {**{name: key for name, key in self._models.items() if name in kept}, str(number): self._model}
         if known != self._models:
-            converged.write({"models": known}, path())
+            record.write({"models": known}, path())
 
 
 def _user_of(generation: generations.Generation) -> int:
@@ -99,7 +98,7 @@ def _user_of(generation: generations.Generation) -> int:
     }
     if not unprivileged.may_become_others() or unprivileged.blocked(name for name in public if name not in secret):
         return 0
-    return server_mounts.user_of(generation.path.parent.parent.name)
+    return host_files.user_of(generation.path.parent.parent.name)
 
 
 def _is_whole(generation: generations.Generation) -> bool:
@@ -111,7 +110,7 @@ def _is_whole(generation: generations.Generation) -> bool:
     return (
         generation.good
         and release is not None
-        and server_checks.model_size(generation.model) == manifest.get("model_size")
+        and checks.model_size(generation.model) == manifest.get("model_size")
         and not generation.damage()
     )
 
@@ -122,7 +121,7 @@ def _files(generation: generations.Generation) -> Iterator[str]:
     release = pathlib.Path(str(generation.manifest["release"]))
     manifest = release_store.read_manifest(release) or {}
     yield from (str(release / name) for name in (release_store.MANIFEST, *manifest.get("sizes", {})))
-    yield from (str(path) for path in server_checks.shards(pathlib.Path(generation.model)))
+    yield from (str(path) for path in checks.shards(pathlib.Path(generation.model)))
     yield from _named([*generation.command, *generation.variables.values()])
 
 

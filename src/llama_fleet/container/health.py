@@ -13,8 +13,7 @@ import ssl
 import sys
 
 from llama_fleet import printed
-from llama_fleet.container import record as converged
-from llama_fleet.container import startlog
+from llama_fleet.container import record, startlog
 
 SECONDS = 4.0
 
@@ -38,16 +37,16 @@ def main() -> int:
     return _tell("serving", 0) if status == http.client.OK else _tell(f"/health answered {status}", 1)
 
 
-def _recorded() -> converged.Record:
+def _recorded() -> record.Record:
     """Where a server would listen that was started as the record says: what there is where /tmp cannot be written."""
     try:
-        command, environment = converged.server(converged.read(), os.environ, [])
+        command, environment = record.server(record.read(), os.environ, [])
     except (KeyError, OSError, ValueError):
         return {}
     return {"phase": startlog.SERVING, **startlog.address(command, environment)}
 
 
-def _connection(phase: converged.Record) -> http.client.HTTPConnection:
+def _connection(phase: record.Record) -> http.client.HTTPConnection:
     host = str(phase["host"])  # Linux takes 0.0.0.0 and :: for this machine
     if not phase["certificate"]:
         return http.client.HTTPConnection(host, int(phase["port"]), timeout=SECONDS)

@@ -9,9 +9,7 @@ import typing
 from collections.abc import Mapping
 
 from llama_fleet import settings
-from llama_fleet.container import generations as good
-from llama_fleet.container import record as converged
-from llama_fleet.container import startlog, variables, volumes
+from llama_fleet.container import generations, record, startlog, variables, volumes
 from llama_fleet.container.narrator import Narrator
 from llama_fleet.errors import ExitCode, FleetError
 from llama_fleet.run import runner
@@ -53,20 +51,20 @@ class Attempt:
         return str(self.outcome.of_role(RELEASE).get(LOCALHOST, {}).get("commit", ""))
 
 
-def converge(environment: Mapping[str, str], out: startlog.Log) -> tuple[converged.Record, int]:
+def converge(environment: Mapping[str, str], out: startlog.Log) -> tuple[record.Record, int]:
     """The record of what to execute, or the exit status that says why there is nothing."""
     try:
         catalogue = settings.load()
         values = variables.of(environment, catalogue, out.warning)
-        if values[variables.MODEL_ROOT] == converged.STATE:
-            volumes.join(pathlib.Path(converged.STATE), pathlib.Path(variables.MODELS))
+        if values[variables.MODEL_ROOT] == record.STATE:
+            volumes.join(pathlib.Path(record.STATE), pathlib.Path(variables.MODELS))
         return Start(environment, catalogue, values, out).run()
     except FleetError as error:
         for line in str(error).splitlines():
             out.error(line)
         return {}, error.exit_code
     except OSError as error:  # a volume that is full, or gone
-        out.error(f"{error.filename or converged.STATE}: {error.strerror}.")
+        out.error(f"{error.filename or record.STATE}: {error.strerror}.")
         return {}, ExitCode.FAILED
 
 
@@ -80,9 +78,9 @@ class Start:
         self._catalogue = catalogue
         self._values = values
         self._log = log
-        self._store = good.Store(values, catalogue)
+        self._store = generations.Store(values, catalogue)
 
-    def run(self) -> tuple[converged.Record, int]:
+    def run(self) -> tuple[record.Record, int]:
         first = self._attempt(self._values)
         attempt = self._with_another_release(first) if first.without_release else first
         self._log.info(summary(attempt.outcome))
@@ -122,14 +120,14 @@ class Start:
                 return attempt
         return first
 
-    def _keep(self, number: int, first: Attempt, warning: str, *, known: bool, lasting: bool) -> converged.Record:
+    def _keep(self, number: int, first: Attempt, warning: str, *, known: bool, lasting: bool) -> record.Record:
         """Write down what the next start compares itself with; one that is not ``known`` to be as good as can be
         has nothing to compare.
         """
         update = str(self._values.get(variables.UPDATE) or self._catalogue.variables[variables.UPDATE].default)
         names = variables.names(self._catalogue)
-        record = {
-            "desired": converged.desired(self._environment, names) if known else "",
+        kept = {
+            "desired": record.desired(self._environment, names) if known else "",
             "names": names,
             "withheld": [*variables.secret_names(self._catalogue)],
             "update": update,
@@ -141,17 +139,16 @@ class Start:
             ),
         }
         if lasting:
-            self._log.info(f"It is tried again in a day, with other settings, or at once without {converged.path()}.")
+            self._log.info(f"It is tried again in a day, with other settings, or at once without {record.path()}.")
         try:
-            pathlib.Path(converged.STATE).mkdir(parents=True, exist_ok=True)
+            pathlib.Path(record.STATE).mkdir(parents=True, exist_ok=True)
             self._store.remember(number)
-            converged.write(record)
+            record.write(kept)
         except OSError as error:
             self._log.warning(
-                f"The next start has to look at everything anew: {converged.path()} cannot be written "
-                f"({error.strerror})."
+                f"The next start has to look at everything anew: {record.path()} cannot be written ({error.strerror})."
             )
-        return record
+        return kept
 
     def _remote(self, first: Attempt) -> dict[str, str] | None:
         url = variables.moving(self._values)

@@ -14,7 +14,7 @@ import typing
 from collections.abc import Mapping, Sequence
 
 from llama_fleet import printed
-from llama_fleet.container import record as converged
+from llama_fleet.container import record
 
 # Not in the volume: it is about this container alone. In a folder that is used only where it is this user's own.
 PHASE = f"/tmp/llama-fleet-{os.geteuid()}/start.json"
@@ -67,13 +67,13 @@ def phase(name: str, text: str, **more: object) -> None:
         with contextlib.suppress(FileExistsError):
             os.mkdir(os.path.dirname(PHASE), 0o700)
         if _is_ours():
-            converged.write({"phase": name, "text": text, **more}, PHASE)
+            record.write({"phase": name, "text": text, **more}, PHASE)
 
 
-def read_phase() -> converged.Record:
+def read_phase() -> record.Record:
     """Return what ``phase`` wrote last; empty where nothing is, or somebody else could have written it."""
     try:
-        return converged.read_object(PHASE) if _is_ours() else {}
+        return record.read_object(PHASE) if _is_ours() else {}
     except OSError:
         return {}
 

@@ -12,7 +12,7 @@ import typing
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from llama_fleet import settings
-from llama_fleet.container import record as converged
+from llama_fleet.container import record
 from llama_fleet.errors import UsageError
 
 # The volume of the models; volumes.join puts it below the other one.
@@ -55,7 +55,7 @@ def of(
         problems.append(_NO_MODEL)
     if problems:
         raise UsageError("\n".join(problems))
-    roots = {**settings.below(pathlib.Path(converged.STATE), catalogue), MODEL_ROOT: converged.STATE}
+    roots = {**settings.below(pathlib.Path(record.STATE), catalogue), MODEL_ROOT: record.STATE}
     return {**roots, **CONTAINER, **given, **extra, "llama_server_runtime": "exec"}
 
 
@@ -63,8 +63,8 @@ def _extra_options(environment: Mapping[str, str], given: object, problems: list
     """Return what llama-server is told beside the variables, in whatever way: the role checks it before anything is
     switched.
     """
-    upstream = {name: text for name, text in environment.items() if name.startswith(converged.UPSTREAM_PREFIX) and text}
-    arguments = options_of(json.loads(environment.get(converged.ARGUMENTS) or "[]"), problems)
+    upstream = {name: text for name, text in environment.items() if name.startswith(record.UPSTREAM_PREFIX) and text}
+    arguments = options_of(json.loads(environment.get(record.ARGUMENTS) or "[]"), problems)
     extra = {**dict(typing.cast("Mapping[str, object]", given)), **upstream, **arguments}
     return {EXTRA: extra} if extra else {}
 
@@ -92,7 +92,7 @@ def options_of(words: Iterable[str], problems: list[str]) -> Values:
 
 
 def _without_links(environment: Mapping[str, str], warn: Callable[[str], None]) -> dict[str, str]:
-    links = converged.service_links(environment)
+    links = record.service_links(environment)
     ours = [name for name in links if name.startswith(settings.OWN_PREFIXES)]
     if ours:
         others = f" and {len(ours) - 1} more" if len(ours) > 1 else ""

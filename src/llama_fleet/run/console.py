@@ -9,8 +9,7 @@ import time
 import typing
 from collections.abc import Callable, Sequence
 
-from llama_fleet.run import events
-from llama_fleet.run import example_request as asking
+from llama_fleet.run import events, example_request
 from llama_fleet.settings import Stage
 
 # Seconds between two lines of the same stage where there is no terminal.
@@ -135,7 +134,10 @@ def answers(outcome: events.Outcome) -> str:
             parts.append(f"\n{name}{result['answer'].strip()}\n")
         parts.append(f"{name}{result['endpoint']}")
     return "\n".join(
-        [*parts, *(line for host, result in results[:1] for line in asking.lines(result, _address(outcome, host)))]
+        [
+            *parts,
+            *(line for host, result in results[:1] for line in example_request.lines(result, _address(outcome, host))),
+        ]
     )
 
 

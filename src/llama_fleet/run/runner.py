@@ -17,8 +17,7 @@ import yaml
 
 from ansible_collections.llama_fleet.core.plugins.module_utils import progress
 from llama_fleet.errors import RunInterruptedError
-from llama_fleet.run import orphans as leftovers
-from llama_fleet.run import signals
+from llama_fleet.run import orphans, signals
 from llama_fleet.run.events import LOCALHOST, NAMESPACE, Listener, Outcome, Translator
 from llama_fleet.settings import COLLECTIONS
 
@@ -47,7 +46,7 @@ def run(request: Request, listener: Listener) -> Outcome:
     began = time.monotonic()
     translator = Translator(request.verbosity, listener)
     interruption = _Interruption()
-    with leftovers.private_folder(interruption.marker) as private, signals.caught(interruption.begin):
+    with orphans.private_folder(interruption.marker) as private, signals.caught(interruption.begin):
         for name in ("project", "home", "env"):
             (private / name).mkdir()
         (private / "env" / "settings").write_text(json.dumps(SETTINGS), encoding="utf-8")
@@ -64,7 +63,7 @@ def run(request: Request, listener: Listener) -> Outcome:
             cancel_callback=interruption.is_over,
         )
         if interruption.signal_number:
-            leftovers.kill(interruption.marker)
+            orphans.kill(interruption.marker)
             raise RunInterruptedError(interruption.signal_number)
     translator.conclude(result.rc)
     translator.outcome.seconds = time.monotonic() - began
@@ -75,7 +74,7 @@ class _Interruption:
     """A signal that came first asks Ansible to end, so that it ends the jobs on its hosts."""
 
     def __init__(self) -> None:
-        self.marker = leftovers.new_marker()
+        self.marker = orphans.new_marker()
         self.signal_number = 0
         self._deadline = 0.0
 
@@ -86,7 +85,7 @@ class _Interruption:
         """Whether ansible_runner has to kill Ansible now."""
         if self.signal_number and not self._deadline:
             self._deadline = time.monotonic() + GRACE
-            leftovers.interrupt(self.marker, "ansible-playbook")
+            orphans.interrupt(self.marker, "ansible-playbook")
         return bool(self.signal_number) and time.monotonic() > self._deadline
 
 
@@ -157,7 +156,7 @@ def _environment(private: pathlib.Path, marker: str, *, local: bool) -> dict[str
         "ANSIBLE_SSH_EXTRA_ARGS": os.environ.get("ANSIBLE_SSH_EXTRA_ARGS", "-o BatchMode=yes"),
         # The scripts of this environment first: ansible-playbook is one of them.
         "PATH": os.pathsep.join([str(pathlib.Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]),
-        leftovers.VARIABLE: marker.partition("=")[2],
+        orphans.VARIABLE: marker.partition("=")[2],
     }
     if local:
         here["ANSIBLE_HOME"] = str(private / "home")

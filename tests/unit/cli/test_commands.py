@@ -14,9 +14,7 @@ from collections.abc import Callable
 import pytest
 
 from llama_fleet import settings
-from llama_fleet.cli import commands as cli
-from llama_fleet.cli import foreground
-from llama_fleet.cli import privileges as access
+from llama_fleet.cli import commands, foreground, privileges
 from llama_fleet.errors import RunInterruptedError
 from llama_fleet.run import runner
 from llama_fleet.run.events import Failure, Listener, Outcome
@@ -59,7 +57,7 @@ def runs(monkeypatch: pytest.MonkeyPatch) -> Runs:
     runs = Runs(dict(RESULT))
     monkeypatch.setattr(runner, "run", runs)
     monkeypatch.setattr(foreground, "follow", lambda *_arguments: pytest.fail("followed"))
-    monkeypatch.setattr(access, "needs_become", lambda _command: False)
+    monkeypatch.setattr(privileges, "needs_become", lambda _command: False)
     for name in ("HF_TOKEN", "LLAMA_API_KEY", "GGUF_MODEL_TOKEN", "LLAMA_SERVER_API_KEY"):
         monkeypatch.delenv(name, raising=False)
     return runs
@@ -106,7 +104,7 @@ def runs(monkeypatch: pytest.MonkeyPatch) -> Runs:
 def test_wrong_usage_is_a_sentence_and_runs_nothing(
     arguments: list[str], sentence: str, runs: Runs, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert cli.main(["up", "--detach", *arguments]) == 2
+    assert commands.main(["up", "--detach", *arguments]) == 2
     assert sentence in capsys.readouterr().err
     assert runs.requests == []
 
@@ -116,7 +114,7 @@ def test_a_secret_file_that_is_no_text_is_refused_without_showing_it(
 ) -> None:
     file = tmp_path / "key"
     file.write_bytes(b"s3cr3t\xff")
-    assert cli.main(["up", "--api-key-file", str(file)]) == 2
+    assert commands.main(["up", "--api-key-file", str(file)]) == 2
     error = capsys.readouterr().err
     assert f"'--api-key-file': {file} is not a text." in error
     assert "s3cr3t" not in error
@@ -125,12 +123,12 @@ def test_a_secret_file_that_is_no_text_is_refused_without_showing_it(
 
 @pytest.mark.parametrize("arguments", [["--port", "1"], ["model"], ["--detach"]])
 def test_down_takes_only_what_says_where(arguments: list[str], runs: Runs) -> None:
-    assert cli.main(["down", *arguments]) == 2
+    assert commands.main(["down", *arguments]) == 2
     assert runs.requests == []
 
 
 def test_down_stops_what_is_below_the_prefix(runs: Runs, tmp_path: pathlib.Path) -> None:
-    assert cli.main(["down", "--prefix", str(tmp_path), "--instance", "small"]) == 0
+    assert commands.main(["down", "--prefix", str(tmp_path), "--instance", "small"]) == 0
     [request] = runs.requests
     assert request.playbook == "down"
     assert request.variables == {
@@ -147,7 +145,7 @@ def test_a_failed_run_is_the_exit_status_and_no_answer(
     runs: Runs, command: str, unreachable: bool, status: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
     runs.failures = [Failure("h1", "no", unreachable)]
-    assert cli.main([command]) == status
+    assert commands.main([command]) == status
     assert capsys.readouterr().out == "changed=0 in 5.1 s, 7 module calls\n"
 
 
@@ -162,7 +160,7 @@ def test_an_interrupted_run_has_its_own_exit_status(
         raise interruption
 
     monkeypatch.setattr(runner, "run", interrupt)
-    assert cli.main(["up"]) == status
+    assert commands.main(["up"]) == status
     assert runs.requests == []
 
 
@@ -171,7 +169,7 @@ def test_an_interruption_before_the_command_is_one_as_well(monkeypatch: pytest.M
         raise KeyboardInterrupt
 
     monkeypatch.setattr(settings, "load", interrupt)
-    assert cli.main(["version"]) == 130
+    assert commands.main(["version"]) == 130
 
 
 def test_the_module_ends_with_the_exit_status() -> None:
@@ -197,7 +195,7 @@ def test_up_hands_on_what_was_given_and_nothing_else(runs: Runs) -> None:
         "--extra-options",
         "swa-full=true",
     ]
-    assert cli.main([*arguments, "--no-llama-cpp-install-packages", "--prompt", ""]) == 0
+    assert commands.main([*arguments, "--no-llama-cpp-install-packages", "--prompt", ""]) == 0
     request = runs.requests[0]
     assert request.playbook == "site"
     assert request.variables == {
@@ -211,8 +209,8 @@ def test_up_hands_on_what_was_given_and_nothing_else(runs: Runs) -> None:
 
 
 def test_up_prints_the_answer_the_endpoint_and_a_line_to_paste(runs: Runs, capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["up", "--detach"]) == 0
-    assert runs.requests[0].variables == {"llama_server_prompt": cli.PROMPT}
+    assert commands.main(["up", "--detach"]) == 0
+    assert runs.requests[0].variables == {"llama_server_prompt": commands.PROMPT}
     output = capsys.readouterr().out
     assert "changed=0 in 5.1 s, 7 module calls\n" in output
     assert "Blue.\n" in output
@@ -226,7 +224,7 @@ def test_secrets_come_from_the_environment_or_a_file(
     monkeypatch.setenv("HF_TOKEN", "from-environment")
     file = tmp_path / "key"
     file.write_text("from-file\n", encoding="utf-8")
-    assert cli.main(["up", "--detach", "--api-key-file", str(file)]) == 0
+    assert commands.main(["up", "--detach", "--api-key-file", str(file)]) == 0
     assert runs.requests[0].variables["gguf_model_token"] == "from-environment"
     assert runs.requests[0].variables["llama_server_api_key"] == "from-file"
     output = capsys.readouterr().out
@@ -238,22 +236,22 @@ def test_a_secret_file_wins_over_the_environment(
 ) -> None:
     monkeypatch.setenv("LLAMA_API_KEY", "from-environment")
     (tmp_path / "key").write_text("from-file", encoding="utf-8")
-    assert cli.main(["up", "--detach", "--api-key-file", str(tmp_path / "key")]) == 0
+    assert commands.main(["up", "--detach", "--api-key-file", str(tmp_path / "key")]) == 0
     assert runs.requests[0].variables["llama_server_api_key"] == "from-file"
 
 
 def test_a_file_of_several_secrets_holds_one_a_line(runs: Runs, tmp_path: pathlib.Path) -> None:
     (tmp_path / "keys").write_text("one\n\n  two \n", encoding="utf-8")
-    assert cli.main(["up", "--detach", "--api-keys-file", str(tmp_path / "keys")]) == 0
+    assert commands.main(["up", "--detach", "--api-keys-file", str(tmp_path / "keys")]) == 0
     assert runs.requests[0].variables["llama_server_api_keys"] == ["one", "two"]
 
 
 def test_a_prefix_moves_the_roots_and_needs_no_root(
     runs: Runs, monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path
 ) -> None:
-    monkeypatch.setattr(access, "needs_become", lambda _command: pytest.fail("asked for root"))
+    monkeypatch.setattr(privileges, "needs_become", lambda _command: pytest.fail("asked for root"))
     monkeypatch.chdir(tmp_path)
-    assert cli.main(["up", "--detach", "--prefix", "box", "--llama-cpp-root", "tools"]) == 0
+    assert commands.main(["up", "--detach", "--prefix", "box", "--llama-cpp-root", "tools"]) == 0
     variables = runs.requests[0].variables
     assert variables["llama_server_runtime"] == "process"
     assert variables["gguf_model_root"] == f"{tmp_path}/box/var/lib/llama-fleet"
@@ -262,19 +260,19 @@ def test_a_prefix_moves_the_roots_and_needs_no_root(
 
 @pytest.mark.parametrize("prefix", ["", __file__])
 def test_a_prefix_is_a_folder(runs: Runs, prefix: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["up", "--detach", "--prefix", prefix]) == 2
+    assert commands.main(["up", "--detach", "--prefix", prefix]) == 2
     assert "'--prefix'" in capsys.readouterr().err
     assert not runs.requests
 
 
 def test_a_prefix_may_be_below_the_home(runs: Runs, monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
-    assert cli.main(["up", "--detach", "--prefix", "~/box"]) == 0
+    assert commands.main(["up", "--detach", "--prefix", "~/box"]) == 0
     assert runs.requests[0].variables["llama_server_root"] == f"{tmp_path}/box/etc/llama-fleet"
 
 
 def test_an_empty_path_stays_empty(runs: Runs) -> None:
-    assert cli.main(["up", "--detach", "--cuda-toolkit-path", ""]) == 0
+    assert commands.main(["up", "--detach", "--cuda-toolkit-path", ""]) == 0
     assert runs.requests[0].variables["cuda_toolkit_path"] == ""
 
 
@@ -282,14 +280,14 @@ def test_a_fleet_keeps_its_inventorys_variables(
     runs: Runs, monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path
 ) -> None:
     monkeypatch.setenv("HF_TOKEN", "mine")
-    monkeypatch.setattr(access, "needs_become", lambda _command: pytest.fail("asked for root"))
-    assert cli.main(["up", "--inventory", str(tmp_path), "--check", "--diff", "-vv"]) == 0
+    monkeypatch.setattr(privileges, "needs_become", lambda _command: pytest.fail("asked for root"))
+    assert commands.main(["up", "--inventory", str(tmp_path), "--check", "--diff", "-vv"]) == 0
     assert runs.requests == [runner.Request("site", {}, (tmp_path,), become=False, check=True, diff=True, verbosity=2)]
 
 
 def test_a_fleet_is_changed_in_batches(runs: Runs, tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]) -> None:
     runs.failures, runs.untouched = [Failure("h1", "no")], ["h2", "h3"]
-    assert cli.main(["up", "-i", str(tmp_path), "--serial", "1, 25%,100%", "--max-fail-percentage", "0"]) == 1
+    assert commands.main(["up", "-i", str(tmp_path), "--serial", "1, 25%,100%", "--max-fail-percentage", "0"]) == 1
     assert runs.requests[0].variables == {
         "llama_fleet_serial": ["1", "25%", "100%"],
         "llama_fleet_max_fail_percentage": 0,
@@ -298,7 +296,7 @@ def test_a_fleet_is_changed_in_batches(runs: Runs, tmp_path: pathlib.Path, capsy
 
 
 def test_a_fleets_servers_are_not_followed_and_their_paths_are_their_own(runs: Runs, tmp_path: pathlib.Path) -> None:
-    assert cli.main(["up", "./m.gguf", "-i", str(tmp_path), "--llama-cpp-root", "tools"]) == 0
+    assert commands.main(["up", "./m.gguf", "-i", str(tmp_path), "--llama-cpp-root", "tools"]) == 0
     assert runs.requests[0].variables == {"gguf_model_source": "./m.gguf", "llama_cpp_root": "tools"}
 
 
@@ -309,9 +307,9 @@ def test_root_is_had_for_the_run_and_for_stopping(runs: Runs, monkeypatch: pytes
         asked.append(command)
         return True
 
-    monkeypatch.setattr(access, "needs_become", needs_become)
+    monkeypatch.setattr(privileges, "needs_become", needs_become)
     monkeypatch.setattr(foreground, "follow", lambda _pid, _log, _instance, stop: stop())
-    assert cli.main(["up"]) == 0
+    assert commands.main(["up"]) == 0
     assert asked == ["up", "down"]
     assert [request.become for request in runs.requests] == [True, True]
 
@@ -326,7 +324,7 @@ def test_a_process_is_followed_and_stopped_where_it_was_started(
         return stop()
 
     monkeypatch.setattr(foreground, "follow", follow)
-    assert cli.main(["up", "--prefix", str(tmp_path), "--instance", "small", "--port", "9000"]) == 0
+    assert commands.main(["up", "--prefix", str(tmp_path), "--instance", "small", "--port", "9000"]) == 0
     assert followed == [(7, pathlib.Path("/log"), pathlib.Path(FOLDER))]
     down = runs.requests[1]
     assert down.playbook == "down"
@@ -340,13 +338,13 @@ def test_a_process_is_followed_and_stopped_where_it_was_started(
 
 @pytest.mark.parametrize("arguments", [["--detach"], ["--check"]])
 def test_up_returns_where_it_is_told_to(runs: Runs, arguments: list[str]) -> None:
-    assert cli.main(["up", *arguments]) == 0
+    assert commands.main(["up", *arguments]) == 0
     assert len(runs.requests) == 1
 
 
 def test_a_unit_is_not_followed(runs: Runs) -> None:
     runs.result.update(runtime="systemd", log="journalctl -u llama-fleet-default.service")
-    assert cli.main(["up"]) == 0
+    assert commands.main(["up"]) == 0
 
 
 @pytest.mark.parametrize(
@@ -364,12 +362,12 @@ def test_a_file_beside_the_user_is_named_whole(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path))
-    assert cli.main(["up", source, "--detach"]) == 0
+    assert commands.main(["up", source, "--detach"]) == 0
     assert runs.requests[0].variables["gguf_model_source"] == expected.format(cwd=tmp_path)
 
 
 @pytest.mark.parametrize("word", ["version", "--version"])
 def test_version_names_what_runs(capsys: pytest.CaptureFixture[str], word: str) -> None:
-    assert cli.main([word]) == 0
+    assert commands.main([word]) == 0
     versions = f"ansible-core {importlib.metadata.version('ansible-core')}, Python {platform.python_version()}"
     assert capsys.readouterr().out == f"llama-fleet 0.1.0, {versions}\n"

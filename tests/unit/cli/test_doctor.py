@@ -11,8 +11,7 @@ import typing
 
 import pytest
 
-from llama_fleet.cli import commands as cli
-from llama_fleet.cli import privileges as access
+from llama_fleet.cli import commands, privileges
 from llama_fleet.run import runner
 from llama_fleet.run.events import Failure, Listener, Outcome, Remark
 
@@ -52,8 +51,8 @@ class Hosts:
 def hosts(monkeypatch: pytest.MonkeyPatch) -> Hosts:
     hosts = Hosts()
     monkeypatch.setattr(runner, "run", hosts)
-    monkeypatch.setattr(access, "may_become", lambda: False)
-    monkeypatch.setattr(access, "needs_become", lambda _command: pytest.fail("asked for root"))
+    monkeypatch.setattr(privileges, "may_become", lambda: False)
+    monkeypatch.setattr(privileges, "needs_become", lambda _command: pytest.fail("asked for root"))
     for name in ("HF_TOKEN", "LLAMA_API_KEY", "GGUF_MODEL_TOKEN", "LLAMA_SERVER_API_KEY"):
         monkeypatch.delenv(name, raising=False)
     return hosts
@@ -68,7 +67,7 @@ def test_the_table_tells_what_is_and_below_it_what_to_do(hosts: Hosts, capsys: p
         "h1": [check()],
     }
     hosts.failures = [FAR]
-    assert cli.main(["doctor"]) == 3
+    assert commands.main(["doctor"]) == 3
     output = capsys.readouterr()
     assert [line.rstrip() for line in output.out.splitlines()] == [
         "HOST  CHECK                FOUND",
@@ -88,7 +87,7 @@ def test_the_table_tells_what_is_and_below_it_what_to_do(hosts: Hosts, capsys: p
 
 def test_this_machine_needs_no_name(hosts: Hosts, capsys: pytest.CaptureFixture[str]) -> None:
     hosts.checks = {"localhost": [check("error", "compiler")]}
-    assert cli.main(["doctor"]) == 2
+    assert commands.main(["doctor"]) == 2
     assert capsys.readouterr().out.splitlines()[-1] == "compiler: expected another. Fix: Change it."
 
 
@@ -113,7 +112,7 @@ def test_the_exit_status_is_the_worst_there_is(
 ) -> None:
     hosts.checks["localhost"] = [check(severity) for severity in severities]
     hosts.failures = failures
-    assert cli.main(["doctor"]) == exit_status
+    assert commands.main(["doctor"]) == exit_status
 
 
 def test_json_has_every_host_in_one_shape(hosts: Hosts, capsys: pytest.CaptureFixture[str]) -> None:
@@ -124,7 +123,7 @@ def test_json_has_every_host_in_one_shape(hosts: Hosts, capsys: pytest.CaptureFi
         Failure("h3", "no Python"),
         Failure("", "no such group"),
     ]
-    assert cli.main(["doctor", "--json"]) == 3
+    assert commands.main(["doctor", "--json"]) == 3
     output = capsys.readouterr()
     found = json.loads(output.out)
     assert [(row["host"], row["code"], row["severity"], row["subject"]) for row in found] == [
@@ -140,7 +139,7 @@ def test_json_has_every_host_in_one_shape(hosts: Hosts, capsys: pytest.CaptureFi
 
 def test_a_query_picks_out_of_it(hosts: Hosts, capsys: pytest.CaptureFixture[str]) -> None:
     hosts.checks = {"h1": [check(), check("error", "disk")], "h2": [check()]}
-    assert cli.main(["doctor", "--query", "[?severity=='error'].[host, code]"]) == 2
+    assert commands.main(["doctor", "--query", "[?severity=='error'].[host, code]"]) == 2
     assert json.loads(capsys.readouterr().out) == [["h1", "disk"]]
 
 
@@ -159,7 +158,7 @@ def test_a_query_picks_out_of_it(hosts: Hosts, capsys: pytest.CaptureFixture[str
 def test_wrong_usage_is_a_sentence_and_asks_nobody(
     hosts: Hosts, arguments: list[str], sentence: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert cli.main(["doctor", *arguments]) == 2
+    assert commands.main(["doctor", *arguments]) == 2
     output = capsys.readouterr()
     assert sentence in output.err
     assert (output.out, hosts.requests) == ("", [])
@@ -169,9 +168,9 @@ def test_what_up_would_be_asked_for_is_looked_at(
     hosts: Hosts, monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path
 ) -> None:
     monkeypatch.setenv("HF_TOKEN", "hf_s3cr3t")
-    assert cli.main(["doctor", "a/b:Q8_0", "--port", "9000", "--nvidia-driver-gpu", "required"]) == 0
-    assert cli.main(["doctor", "--inventory", str(tmp_path), "-v"]) == 0
-    assert cli.main(["doctor", "--prefix", str(tmp_path)]) == 0
+    assert commands.main(["doctor", "a/b:Q8_0", "--port", "9000", "--nvidia-driver-gpu", "required"]) == 0
+    assert commands.main(["doctor", "--inventory", str(tmp_path), "-v"]) == 0
+    assert commands.main(["doctor", "--prefix", str(tmp_path)]) == 0
     here, elsewhere, below = hosts.requests
     asked = {"gguf_model_source": "a/b:Q8_0", "llama_server_port": 9000, "nvidia_driver_gpu": "required"}
     assert here == runner.Request("doctor", {"gguf_model_token": "hf_s3cr3t", **asked})
@@ -186,9 +185,9 @@ def test_what_up_would_be_asked_for_is_looked_at(
 def test_root_is_taken_where_it_is_to_be_had_and_not_asked_for(
     hosts: Hosts, monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path
 ) -> None:
-    monkeypatch.setattr(access, "may_become", lambda: True)
+    monkeypatch.setattr(privileges, "may_become", lambda: True)
     for arguments in ([], ["--prefix", str(tmp_path)], ["-i", str(tmp_path)]):
-        assert cli.main(["doctor", *arguments]) == 0
+        assert commands.main(["doctor", *arguments]) == 0
     assert [request.become for request in hosts.requests] == [True, False, False]
 
 
@@ -203,7 +202,7 @@ def test_a_narrow_terminal_cuts_nothing_off(hosts: Hosts, monkeypatch: pytest.Mo
     for name, value in {"TERM": "xterm", "COLUMNS": "60", "LINES": "50", "NO_COLOR": "1"}.items():
         monkeypatch.setenv(name, value)
     hosts.checks["localhost"] = [check("error", "llama_server_port", found="word " * 30 + "end", wanted="z" * 200)]
-    assert cli.main(["doctor"]) == 2
+    assert commands.main(["doctor"]) == 2
     text = re.sub(r"\x1b\[[0-9;]*m", "", output.getvalue())
     assert all(len(line) <= 60 for line in text.splitlines())
     assert (text.count("word"), "end" in text, text.count("z")) == (30, True, 200)

@@ -11,15 +11,14 @@ import click
 import pytest
 
 from llama_fleet import settings
-from llama_fleet.cli import commands as cli
-from llama_fleet.cli import options
+from llama_fleet.cli import commands, options
 from tests.unit import imports
 
 CATALOGUE = settings.load()
 
 
 def names(command: str) -> list[str]:
-    group = cli.commands(CATALOGUE)
+    group = commands.commands(CATALOGUE)
     return [
         name
         for parameter in group.commands[command].params
@@ -33,7 +32,7 @@ def test_no_two_options_share_a_name() -> None:
 
 
 def test_every_variable_for_users_has_an_option_and_no_other_has() -> None:
-    group = cli.commands(CATALOGUE)
+    group = commands.commands(CATALOGUE)
     of_roles = {
         parameter.name for parameter in group.commands["up"].params if isinstance(parameter, options.StageOption)
     }
@@ -69,7 +68,7 @@ def test_no_secret_is_an_argument(secret: settings.Variable) -> None:
 
 
 def test_help_groups_options_by_role(capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["up", "-h"]) == 0
+    assert commands.main(["up", "-h"]) == 0
     lines = capsys.readouterr().out.splitlines()
     sections = [line for line in lines if line.startswith(("Role", "Options"))]
     assert sections == ["Options:", *(f"Role {role}:" for role in CATALOGUE.roles)]
@@ -102,12 +101,12 @@ def help_of(variable: str) -> str:
     [("bash", "complete "), ("zsh", "#compdef llama-fleet"), ("fish", "complete --no-files --command llama-fleet ")],
 )
 def test_completion_scripts(shell: str, line: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["completion", shell]) == 0
+    assert commands.main(["completion", shell]) == 0
     assert line in capsys.readouterr().out
 
 
 def test_bash_completes_by_the_script(tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["completion", "bash"]) == 0
+    assert commands.main(["completion", "bash"]) == 0
     command = tmp_path / "llama-fleet"
     command.write_text(f'#!/bin/sh\nexec {sys.executable} -m llama_fleet "$@"\n', encoding="utf-8")
     command.chmod(0o755)

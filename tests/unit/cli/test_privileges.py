@@ -6,8 +6,7 @@ import subprocess
 
 import pytest
 
-from llama_fleet.cli import commands as cli
-from llama_fleet.cli import privileges as access
+from llama_fleet.cli import commands, privileges
 from llama_fleet.errors import UsageError
 from llama_fleet.run import runner
 
@@ -15,8 +14,8 @@ from llama_fleet.run import runner
 def test_root_needs_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.geteuid", lambda: 0)
     monkeypatch.setattr("shutil.which", lambda _name: pytest.fail("looked for sudo"))
-    assert not access.needs_become("up")
-    assert not access.may_become()
+    assert not privileges.needs_become("up")
+    assert not privileges.may_become()
 
 
 def test_without_root_and_sudo_it_says_what_to_do(
@@ -25,7 +24,7 @@ def test_without_root_and_sudo_it_says_what_to_do(
     monkeypatch.setattr("os.geteuid", lambda: 1000)
     monkeypatch.setattr("shutil.which", lambda _name: None)
     monkeypatch.setattr(runner, "run", lambda *_arguments: pytest.fail("ran"))
-    assert cli.main(["up"]) == 2
+    assert commands.main(["up"]) == 2
     error = capsys.readouterr().err
     assert "sudo ./llama-fleet up" in error
     assert "--prefix DIR" in error
@@ -40,7 +39,7 @@ def test_sudo_is_used_where_it_asks_for_nothing(monkeypatch: pytest.MonkeyPatch,
         lambda command, **_options: subprocess.CompletedProcess(command, status if "-n" in command else 9),
     )
     if expected:
-        assert access.needs_become("up")
+        assert privileges.needs_become("up")
     else:
         with pytest.raises(UsageError, match="needs root"):
-            access.needs_become("up")
+            privileges.needs_become("up")

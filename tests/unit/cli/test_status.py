@@ -13,9 +13,7 @@ import typing
 import pytest
 
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.status import verdict
-from llama_fleet.cli import commands as cli
-from llama_fleet.cli import invocation, status
-from llama_fleet.cli import privileges as access
+from llama_fleet.cli import commands, invocation, privileges, status
 from llama_fleet.errors import RunInterruptedError
 from llama_fleet.run import runner
 from llama_fleet.run.events import Failure, Listener, Outcome, Remark
@@ -92,8 +90,8 @@ class Hosts:
 def hosts(monkeypatch: pytest.MonkeyPatch) -> Hosts:
     hosts = Hosts()
     monkeypatch.setattr(runner, "run", hosts)
-    monkeypatch.setattr(access, "may_become", lambda: False)
-    monkeypatch.setattr(access, "needs_become", lambda _command: False)
+    monkeypatch.setattr(privileges, "may_become", lambda: False)
+    monkeypatch.setattr(privileges, "needs_become", lambda _command: False)
     monkeypatch.setattr(time, "sleep", lambda _seconds: None)
     return hosts
 
@@ -110,7 +108,7 @@ def test_the_table_of_a_fleet(hosts: Hosts, capsys: pytest.CaptureFixture[str]) 
     }
     small = facts(instance="embed", state="stopped", generation=12, device="cpu", **missing)
     hosts.instances = {"h2": [facts(slots=-1, slots_busy=2)], "h1": [facts(), small]}
-    assert cli.main(["status"]) == 0, "one that was stopped is as wanted"
+    assert commands.main(["status"]) == 0, "one that was stopped is as wanted"
     output = capsys.readouterr()
     assert [line.rstrip() for line in output.out.splitlines()] == [
         (
@@ -135,7 +133,7 @@ def test_what_is_not_as_it_should_be_stands_below_the_table(hosts: Hosts, capsys
         "h1": [facts(drift=["the process runs generation 3, not 4 [x]"], unknown=["/slots answered 501"])],
         "h2": [],
     }
-    assert cli.main(["status"]) == 1
+    assert commands.main(["status"]) == 1
     assert [line.rstrip() for line in capsys.readouterr().out.splitlines()[2:]] == [
         "h1: chat: the process runs generation 3, not 4 [x]",
         "h1: chat: not known: /slots answered 501",
@@ -163,13 +161,13 @@ def test_the_exit_status_tells_whether_all_is_well(
     hosts: Hosts, found: list[Facts], failures: list[Failure], exit_status: int
 ) -> None:
     hosts.instances["localhost"], hosts.failures = found, failures
-    assert cli.main(["status"]) == exit_status
+    assert commands.main(["status"]) == exit_status
 
 
 def test_json_is_all_there_is_on_stdout(hosts: Hosts, capsys: pytest.CaptureFixture[str]) -> None:
     hosts.instances = {"h2": [], "h1": [facts()]}
     hosts.failures = [Failure("far", "no route", unreachable=True)]
-    assert cli.main(["status", "--json"]) == 3
+    assert commands.main(["status", "--json"]) == 3
     output = capsys.readouterr()
     assert json.loads(output.out) == [{"host": "h1", **facts()}]
     assert output.err == "Warning: low space\nError: far: cannot be reached: no route\n"
@@ -193,7 +191,7 @@ def test_json_is_all_there_is_on_stdout(hosts: Hosts, capsys: pytest.CaptureFixt
 def test_a_query_is_answered_in_json(
     hosts: Hosts, arguments: list[str], expected: object, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert cli.main(arguments) == 0
+    assert commands.main(arguments) == 0
     assert json.loads(capsys.readouterr().out) == expected
     assert len(hosts.requests) == 1
 
@@ -218,21 +216,21 @@ def test_a_query_is_answered_in_json(
 def test_wrong_usage_is_a_sentence_and_asks_nobody(
     hosts: Hosts, arguments: list[str], sentence: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert cli.main(arguments) == 2
+    assert commands.main(arguments) == 2
     output = capsys.readouterr()
     assert sentence in output.err
     assert (output.out, hosts.requests) == ("", [])
 
 
 def test_a_query_that_fails_on_what_was_found_is_a_sentence(hosts: Hosts, capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["status", "--query", "abs([0].state)"]) == 2
+    assert commands.main(["status", "--query", "abs([0].state)"]) == 2
     assert "Error: --query: " in capsys.readouterr().err
     assert hosts.requests
 
 
 def test_the_hosts_are_asked_for_what_was_named(hosts: Hosts, tmp_path: pathlib.Path) -> None:
-    assert cli.main(["status", "chat", "--prefix", str(tmp_path), "-v"]) == 0
-    assert cli.main(["generations", "--inventory", str(tmp_path)]) == 0
+    assert commands.main(["status", "chat", "--prefix", str(tmp_path), "-v"]) == 0
+    assert commands.main(["generations", "--inventory", str(tmp_path)]) == 0
     roots = {
         "llama_server_root": f"{tmp_path}/etc/llama-fleet",
         "llama_server_runtime_root": f"{tmp_path}/run/llama-fleet",
@@ -248,15 +246,15 @@ def test_the_hosts_are_asked_for_what_was_named(hosts: Hosts, tmp_path: pathlib.
 def test_root_is_taken_where_it_is_to_be_had_and_not_asked_for(
     hosts: Hosts, monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path
 ) -> None:
-    monkeypatch.setattr(access, "needs_become", lambda _command: pytest.fail("asked for root"))
-    monkeypatch.setattr(access, "may_become", lambda: True)
+    monkeypatch.setattr(privileges, "needs_become", lambda _command: pytest.fail("asked for root"))
+    monkeypatch.setattr(privileges, "may_become", lambda: True)
     for arguments in ([], ["--prefix", str(tmp_path)], ["-i", str(tmp_path)]):
-        assert cli.main(["status", *arguments]) == 0
+        assert commands.main(["status", *arguments]) == 0
     assert [request.become for request in hosts.requests] == [True, False, False]
 
 
 def test_the_generations_are_a_table_with_the_newest_first(hosts: Hosts, capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["generations"]) == 0
+    assert commands.main(["generations"]) == 0
     assert len(hosts.requests) == 1
     assert [line.rstrip() for line in capsys.readouterr().out.splitlines()] == [
         "HOST       INSTANCE  GENERATION           GATE        MADE                  BUILD  MODEL          SPEED",
@@ -268,13 +266,13 @@ def test_the_generations_are_a_table_with_the_newest_first(hosts: Hosts, capsys:
 def test_a_verdict_on_the_state_is_no_failure_of_generations(hosts: Hosts, capsys: pytest.CaptureFixture[str]) -> None:
     hosts.instances = {"h1": [facts(state="failed")]}
     hosts.failures = [Failure("h1", "chat: failed")]
-    assert cli.main(["generations"]) == 0
+    assert commands.main(["generations"]) == 0
     assert capsys.readouterr().err.count("chat: failed") == 0
 
 
 def test_an_instance_without_generations_is_told(hosts: Hosts, capsys: pytest.CaptureFixture[str]) -> None:
     hosts.instances = {"h1": [facts(state="absent", generations=[], generation=0)], "h2": []}
-    assert cli.main(["generations", "chat"]) == 1
+    assert commands.main(["generations", "chat"]) == 1
     assert capsys.readouterr().out.splitlines() == ["h1: chat: no generation", "h2: no instance"]
 
 
@@ -293,7 +291,7 @@ def test_watching_goes_on_until_it_is_interrupted(
         monkeypatch.setenv(name, value)
     hosts.calls_until_interrupted = 3
     hosts.failures = [Failure("far", "no route", unreachable=True)]
-    assert cli.main(["status", "--watch", "2"]) == 0
+    assert commands.main(["status", "--watch", "2"]) == 0
     text = output.getvalue()
     assert len(hosts.requests) == 3
     assert text.count("1,234,567") >= 2
@@ -309,7 +307,7 @@ def test_an_interruption_between_two_looks_ends_watching_as_well(hosts: Hosts, m
         raise KeyboardInterrupt
 
     monkeypatch.setattr(time, "sleep", interrupt)
-    assert cli.main(["status", "--watch"]) == 0
+    assert commands.main(["status", "--watch"]) == 0
     assert len(hosts.requests) == 1
 
 
@@ -318,7 +316,7 @@ def test_a_termination_of_watching_keeps_its_exit_status(monkeypatch: pytest.Mon
         raise RunInterruptedError(signal.SIGTERM)
 
     monkeypatch.setattr(runner, "run", terminate)
-    assert cli.main(["status", "--watch"]) == 143
+    assert commands.main(["status", "--watch"]) == 143
     assert hosts.requests == []
 
 
@@ -354,14 +352,14 @@ def test_rollback_names_the_instance_and_the_generation(
         )
 
     monkeypatch.setattr(runner, "run", run)
-    monkeypatch.setattr(access, "needs_become", lambda command: command == "rollback")
-    assert cli.main(["rollback", "chat", "--to", "3", "--diff"]) == 0
+    monkeypatch.setattr(privileges, "needs_become", lambda command: command == "rollback")
+    assert commands.main(["rollback", "chat", "--to", "3", "--diff"]) == 0
     assert capsys.readouterr().out.splitlines() == [
         "changed=1 in 2.0 s, 1 module calls",
         "h1/chat: generation 3 is current and answers at http://127.0.0.1:1",
         "generation 3 is current and answers at http://127.0.0.1:1",
     ]
-    assert cli.main(["rollback", "-i", str(tmp_path), "--check"]) == 0
+    assert commands.main(["rollback", "-i", str(tmp_path), "--check"]) == 0
     assert capsys.readouterr().out.splitlines()[1] == "h1/chat: generation 3 would be current again"
     assert requests == [
         runner.Request(
@@ -377,6 +375,6 @@ def test_a_rollback_that_failed_is_the_exit_status(
     monkeypatch.setattr(
         runner, "run", lambda *_arguments: Outcome(failures=[Failure("localhost", "no such generation")])
     )
-    monkeypatch.setattr(access, "needs_become", lambda _command: False)
-    assert cli.main(["rollback"]) == 1
+    monkeypatch.setattr(privileges, "needs_become", lambda _command: False)
+    assert commands.main(["rollback"]) == 1
     assert capsys.readouterr().out == "changed=0 in 0.0 s, 0 module calls\n"

@@ -8,9 +8,8 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.release import st
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.state import generations
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.state import store as server_store
 from llama_fleet import settings
-from llama_fleet.container import generations as good
-from llama_fleet.container import record as converged
-from llama_fleet.container import variables
+from llama_fleet.container import generations as kept_generations
+from llama_fleet.container import record, variables
 
 CATALOGUE = settings.load()
 SOURCE = "git+https://git.example/llama.cpp"
@@ -89,13 +88,13 @@ class Volume:
         store.switch(generation)
         return (store.mark_good(generation) if is_good else generation).number
 
-    def record(self, environment: dict[str, str], **more: object) -> converged.Record:
+    def record(self, environment: dict[str, str], **more: object) -> record.Record:
         """What a start with ``environment`` that ended well would have recorded."""
         values = variables.of(environment, CATALOGUE)
         names = variables.names(CATALOGUE)
-        described = good.Store(values, CATALOGUE).described(self.generation(), follows=False)
-        record = {
-            "desired": converged.desired(environment, names),
+        described = kept_generations.Store(values, CATALOGUE).described(self.generation(), follows=False)
+        kept = {
+            "desired": record.desired(environment, names),
             "names": names,
             "withheld": variables.secret_names(CATALOGUE),
             "update": "always",
@@ -105,13 +104,13 @@ class Volume:
             **described,
             **more,
         }
-        converged.write(record)
-        return record
+        record.write(kept)
+        return kept
 
     def patches(self) -> str:
         """For a process of its own: Python that puts the volumes in their places."""
         return (
-            "from llama_fleet.container import record as converged\n"
+            "from llama_fleet.container import record\n"
             "from llama_fleet.container import startlog\n"
             "from llama_fleet.container import variables\n"
             f"converged.STATE = {str(self.state)!r}\nvariables.MODELS = {str(self.models)!r}\nstartlog.PHASE = "

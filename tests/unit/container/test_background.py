@@ -10,8 +10,7 @@ import typing
 import pytest
 
 from llama_fleet import settings
-from llama_fleet.container import background, health, newest, startlog
-from llama_fleet.container import record as converged
+from llama_fleet.container import background, health, newest, record, startlog
 from llama_fleet.run import runner
 from llama_fleet.run.events import Failure, Outcome
 from llama_fleet.run.runner import Request
@@ -42,7 +41,7 @@ class Builds:
 @pytest.fixture
 def builds(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> Builds:
     made = Builds()
-    monkeypatch.setattr(converged, "STATE", str(tmp_path))
+    monkeypatch.setattr(record, "STATE", str(tmp_path))
     monkeypatch.setattr(startlog, "PHASE", str(tmp_path / "phase.json"))
     monkeypatch.setattr(time, "time", lambda: NOW)
     monkeypatch.setattr(settings, "load", lambda: CATALOGUE)
@@ -110,6 +109,6 @@ def test_a_server_that_never_answers_does_not_keep_it_for_ever(builds: Builds, m
 
 @pytest.mark.parametrize("text", ["", "[1]", '{"reason": "x"}'])
 def test_an_outcome_that_is_none_is_empty(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
-    monkeypatch.setattr(converged, "STATE", str(tmp_path))
+    monkeypatch.setattr(record, "STATE", str(tmp_path))
     pathlib.Path(background.outcome_path()).write_text(text, encoding="utf-8")
     assert background.last() == {}

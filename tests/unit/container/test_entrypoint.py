@@ -15,8 +15,7 @@ import typing
 import pytest
 
 from ansible_collections.llama_fleet.core.plugins.module_utils.host import unprivileged
-from llama_fleet.container import entrypoint, newest, startlog
-from llama_fleet.container import record as converged
+from llama_fleet.container import entrypoint, newest, record, startlog
 from tests.unit import imports
 from tests.unit.container.fake_volume import SETTINGS, Volume
 
@@ -47,7 +46,7 @@ OPEN = (
 def volume(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> Volume:
     made = Volume(tmp_path)
     made.state.mkdir()
-    monkeypatch.setattr(converged, "STATE", str(made.state))
+    monkeypatch.setattr(record, "STATE", str(made.state))
     monkeypatch.setattr(startlog, "PHASE", str(made.phase))
     return made
 
@@ -121,18 +120,18 @@ def test_a_container_that_is_started_as_root_gives_its_server_no_rights(
     try:
         volume = Volume(folder)
         volume.state.mkdir(mode=0o755)
-        monkeypatch.setattr(converged, "STATE", str(volume.state))
+        monkeypatch.setattr(record, "STATE", str(volume.state))
         environment = environment_of(volume)
         key, manifest = volume.instance / "current" / "api-key", volume.instance / "current" / "manifest.json"
         told = json.loads(manifest.read_text(encoding="utf-8"))
         told["command"] += ["--api-key-file", str(key)]
         manifest.unlink()
         manifest.write_text(json.dumps(told), encoding="utf-8")
-        converged.write({**converged.read(), "files": {}})
+        record.write({**record.read(), "files": {}})
         status, output, errors = start(volume, **environment)
         served = dict(line.split("=", 1) for line in output[1:] if "=" in line)
         assert (status, errors[1:]) == (0, [])
-        assert int(served["UID_OF_SERVER"]) == converged.read()["user"] >= 60_578
+        assert int(served["UID_OF_SERVER"]) == record.read()["user"] >= 60_578
         assert served["KEY_OF_SERVER"] == key.read_text(encoding="ascii").strip()
         assert served["HOME"] == "/"
         assert key.stat().st_mode & 0o777 == 0o400
@@ -256,8 +255,8 @@ def test_a_repository_tells_its_newest_build(tmp_path: pathlib.Path, monkeypatch
 def test_a_build_in_the_background_outlives_the_start_and_is_no_child_of_the_server(volume: Volume) -> None:
     """It is nobody's zombie either: the server here ends without waiting for anyone."""
     environment = environment_of(volume, LLAMA_CPP_UPDATE="background")
-    converged.write({**converged.read(), "update": "background"})
-    converged.write({"reason": "b2 does not compile.", "commit": "c2"}, str(volume.state / "background.json"))
+    record.write({**record.read(), "update": "background"})
+    record.write({"reason": "b2 does not compile.", "commit": "c2"}, str(volume.state / "background.json"))
     told = volume.state / "told"
     fake = f"""
 import os

@@ -16,8 +16,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from llama_fleet.container import health, startlog
-from llama_fleet.container import record as converged
+from llama_fleet.container import health, record, startlog
 from tests.unit import imports
 from tests.unit.container.fake_volume import SETTINGS, Volume
 
@@ -43,7 +42,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 @pytest.fixture
 def volume(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> Volume:
     made = Volume(tmp_path)
-    monkeypatch.setattr(converged, "STATE", str(made.state))
+    monkeypatch.setattr(record, "STATE", str(made.state))
     monkeypatch.setattr(startlog, "PHASE", str(made.phase))
     return made
 
@@ -144,7 +143,7 @@ def test_without_a_word_of_the_start_the_record_tells_the_port(volume: Volume) -
     with serving("127.0.0.1") as server:
         volume.record(SETTINGS)
         assert health.main() == 1
-        manifest = pathlib.Path(converged.read()["generation"]) / "manifest.json"
+        manifest = pathlib.Path(record.read()["generation"]) / "manifest.json"
         told = json.loads(manifest.read_text(encoding="utf-8"))
         told["environment"]["LLAMA_ARG_PORT"] = str(server.server_port)
         manifest.unlink()

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from llama_fleet import values
 from llama_fleet.cli import foreground
-from llama_fleet.container import record as converged
+from llama_fleet.container import record
 
 RECORD: dict[str, typing.Any] = {
     "format": 1,
@@ -55,19 +55,19 @@ LIMITS = settings(max_examples=200, deadline=None, database=None, suppress_healt
 @LIMITS
 @given(RECORDS)
 def test_the_record_of_a_start(document: object) -> None:
-    with tempfile.TemporaryDirectory() as folder, mock.patch.object(converged, "STATE", folder):
+    with tempfile.TemporaryDirectory() as folder, mock.patch.object(record, "STATE", folder):
         (pathlib.Path(folder) / "converged.json").write_text(json.dumps(document), encoding="utf-8")
-        record = converged.read()
-        with mock.patch.object(converged, "desired", lambda *_words: "x"):
-            assert isinstance(converged.difference(record, {}, 1.0), str)
-        if record:
-            assert record["warning"] + record["summary"] + record["update"] is not None
+        kept = record.read()
+        with mock.patch.object(record, "desired", lambda *_words: "x"):
+            assert isinstance(record.difference(kept, {}, 1.0), str)
+        if kept:
+            assert kept["warning"] + kept["summary"] + kept["update"] is not None
 
 
 def test_a_record_as_it_is_written_is_read() -> None:
-    with tempfile.TemporaryDirectory() as folder, mock.patch.object(converged, "STATE", folder):
-        converged.write({name: value for name, value in RECORD.items() if name != "format"})
-        assert converged.read() == RECORD
+    with tempfile.TemporaryDirectory() as folder, mock.patch.object(record, "STATE", folder):
+        record.write({name: value for name, value in RECORD.items() if name != "format"})
+        assert record.read() == RECORD
 
 
 @LIMITS
@@ -82,7 +82,7 @@ def test_a_record_as_it_is_written_is_read() -> None:
 def test_the_generation_that_a_record_names(document: object) -> None:
     with tempfile.TemporaryDirectory() as folder, contextlib.suppress(ValueError):
         (pathlib.Path(folder) / "manifest.json").write_text(json.dumps(document), encoding="utf-8")
-        command, environment = converged.server({**RECORD, "generation": folder}, {}, [])
+        command, environment = record.server({**RECORD, "generation": folder}, {}, [])
         assert command == typing.cast("dict[str, typing.Any]", document)["command"]
         assert isinstance(environment, dict)
 
@@ -90,7 +90,7 @@ def test_the_generation_that_a_record_names(document: object) -> None:
 @pytest.mark.parametrize("text", ["[" * 100_000, "", "nul", '"\ud800"', "9" * 5000])
 def test_a_file_that_is_no_record(text: str, tmp_path: pathlib.Path) -> None:
     (tmp_path / "x.json").write_text(text, encoding="utf-8", errors="surrogatepass")
-    assert converged.read_object(str(tmp_path / "x.json")) == {}
+    assert record.read_object(str(tmp_path / "x.json")) == {}
 
 
 @LIMITS
@@ -108,7 +108,7 @@ def test_the_time_that_a_process_began(text: str) -> None:
 
 
 def test_the_table_holds_every_reader() -> None:
-    source = pathlib.Path(converged.__file__).parents[1]
+    source = pathlib.Path(record.__file__).parents[1]
     found = sorted(
         path.name for path in source.rglob("*.py") if re.search(r"json\.loads?\(", path.read_text(encoding="utf-8"))
     )

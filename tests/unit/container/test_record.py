@@ -10,8 +10,7 @@ import typing
 
 import pytest
 
-from llama_fleet.container import record as converged
-from llama_fleet.container import variables
+from llama_fleet.container import record, variables
 from tests.unit.container.fake_volume import CATALOGUE, SETTINGS, Volume
 
 NAMES = variables.names(CATALOGUE)
@@ -21,7 +20,7 @@ NOW = 1000.0
 @pytest.fixture
 def volume(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> Volume:
     made = Volume(tmp_path)
-    monkeypatch.setattr(converged, "STATE", str(made.state))
+    monkeypatch.setattr(record, "STATE", str(made.state))
     return made
 
 
@@ -41,7 +40,7 @@ def volume(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> Volume:
     ids=lambda more: next(iter(more)),
 )
 def test_a_setting_makes_another_state(more: dict[str, str]) -> None:
-    assert converged.desired({**SETTINGS, **more}, NAMES) != converged.desired(SETTINGS, NAMES)
+    assert record.desired({**SETTINGS, **more}, NAMES) != record.desired(SETTINGS, NAMES)
 
 
 @pytest.mark.parametrize(
@@ -59,7 +58,7 @@ def test_a_setting_makes_another_state(more: dict[str, str]) -> None:
     ids=lambda more: next(iter(more)),
 )
 def test_what_is_no_setting_makes_none(more: dict[str, str]) -> None:
-    assert converged.desired({**SETTINGS, **more}, NAMES) == converged.desired(SETTINGS, NAMES)
+    assert record.desired({**SETTINGS, **more}, NAMES) == record.desired(SETTINGS, NAMES)
 
 
 def test_the_content_of_a_secrets_file_counts(tmp_path: pathlib.Path) -> None:
@@ -67,42 +66,42 @@ def test_the_content_of_a_secrets_file_counts(tmp_path: pathlib.Path) -> None:
     seen = set()
     for text in ("one", "two", "one"):
         secret.write_text(text, encoding="utf-8")
-        seen.add(converged.desired({**SETTINGS, "HF_TOKEN_FILE": str(secret)}, NAMES))
+        seen.add(record.desired({**SETTINGS, "HF_TOKEN_FILE": str(secret)}, NAMES))
     assert len(seen) == 2
 
 
 @pytest.mark.parametrize("part", ["image", "machine"])
 def test_the_image_and_the_machine_count(part: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    before = converged.desired(SETTINGS, NAMES)
-    assert converged.desired(SETTINGS, NAMES) == before
-    monkeypatch.setattr(converged, part, lambda: ["another"])
-    assert converged.desired(SETTINGS, NAMES) != before
+    before = record.desired(SETTINGS, NAMES)
+    assert record.desired(SETTINGS, NAMES) == before
+    monkeypatch.setattr(record, part, lambda: ["another"])
+    assert record.desired(SETTINGS, NAMES) != before
 
 
 def test_an_image_is_told_by_its_id_and_else_by_our_files(
     tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ours = tmp_path / "src" / "llama_fleet"
-    shutil.copytree(pathlib.Path(converged.__file__).parents[1], ours, ignore=shutil.ignore_patterns("__pycache__"))
-    monkeypatch.setattr(converged, "IMAGE_ID", str(tmp_path / "id"))
-    monkeypatch.setattr(converged, "__file__", str(ours / "container" / "converged.py"))
-    before = converged.image()
+    shutil.copytree(pathlib.Path(record.__file__).parents[1], ours, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(record, "IMAGE_ID", str(tmp_path / "id"))
+    monkeypatch.setattr(record, "__file__", str(ours / "container" / "converged.py"))
+    before = record.image()
     (ours / "__pycache__").mkdir()
     (ours / "__pycache__" / "cli.cpython-311.pyc.140737").touch()
-    assert converged.image() == before
+    assert record.image() == before
     os.utime(ours / "cli.py", (1, 1))
-    assert converged.image() != before
+    assert record.image() != before
     (tmp_path / "id").write_text("sha256:1\n", encoding="utf-8")
-    assert converged.image() == "sha256:1"
+    assert record.image() == "sha256:1"
 
 
 def test_the_machine_is_known_by_its_cpu_and_not_by_its_clock() -> None:
-    told = json.dumps(converged.machine())
+    told = json.dumps(record.machine())
     assert "model name" in told or "CPU part" in told
     assert "MHz" not in told
 
 
-def change(volume: Volume, record: converged.Record, what: str) -> None:
+def change(volume: Volume, kept: record.Record, what: str) -> None:
     """Make something of what was recorded another."""
     if what == "a longer model":
         before = volume.model.stat().st_mtime_ns
@@ -113,23 +112,23 @@ def change(volume: Volume, record: converged.Record, what: str) -> None:
     elif what == "no program":
         next(volume.releases.glob("*/bin/llama-server")).unlink()
     elif what == "another key":
-        os.utime(pathlib.Path(record["generation"], "api-key"), (1, 1))
+        os.utime(pathlib.Path(kept["generation"], "api-key"), (1, 1))
     elif what == "another link":
         (volume.instance / "current").unlink()
         (volume.instance / "current").symlink_to("generations/7")
 
 
 def test_it_is_as_recorded(volume: Volume) -> None:
-    record = volume.record(SETTINGS)
-    assert converged.read() == record | {"format": 1}
-    assert converged.difference(record, SETTINGS, NOW) == ""
+    kept = volume.record(SETTINGS)
+    assert record.read() == kept | {"format": 1}
+    assert record.difference(kept, SETTINGS, NOW) == ""
 
 
 @pytest.mark.parametrize("what", ["a longer model", "a touched model", "no program", "another key", "another link"])
 def test_each_file_is_looked_at(volume: Volume, what: str) -> None:
-    record = volume.record(SETTINGS)
-    change(volume, record, what)
-    assert converged.difference(record, SETTINGS, NOW).endswith("is not as it was at the last start")
+    kept = volume.record(SETTINGS)
+    change(volume, kept, what)
+    assert record.difference(kept, SETTINGS, NOW).endswith("is not as it was at the last start")
 
 
 @pytest.mark.parametrize(
@@ -143,46 +142,46 @@ def test_each_file_is_looked_at(volume: Volume, what: str) -> None:
     ],
 )
 def test_what_else_makes_a_start_look_anew(volume: Volume, more: dict[str, typing.Any], reason: str) -> None:
-    found = converged.difference({**volume.record(SETTINGS), **more}, SETTINGS, NOW)
+    found = record.difference({**volume.record(SETTINGS), **more}, SETTINGS, NOW)
     assert (reason in found) if reason else found == ""
 
 
 def test_a_release_that_is_only_being_made_is_none(volume: Volume) -> None:
     volume.release("b2")
     (volume.releases / ".new-b3").mkdir()
-    assert [name.partition("-")[0] for name in converged.listing(str(volume.releases))] == ["b2"]
+    assert [name.partition("-")[0] for name in record.listing(str(volume.releases))] == ["b2"]
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"format": 0}'])
 def test_a_record_that_is_none_is_empty(volume: Volume, text: str) -> None:
     volume.state.mkdir()
-    pathlib.Path(converged.path()).write_text(text, encoding="utf-8")
-    assert converged.read() == {}
+    pathlib.Path(record.path()).write_text(text, encoding="utf-8")
+    assert record.read() == {}
 
 
 def test_the_record_is_for_its_owner_and_holds_no_secret(volume: Volume) -> None:
     volume.record({**SETTINGS, "HF_TOKEN": "t0ken", "LLAMA_API_KEY": "k3y"})
-    path = pathlib.Path(converged.path())
+    path = pathlib.Path(record.path())
     assert path.stat().st_mode & 0o777 == 0o600
     assert not {"t0ken", "k3y"} & set(path.read_text(encoding="utf-8").replace('"', " ").split())
     assert [entry.name for entry in volume.state.iterdir() if entry.name.startswith("converged")] == ["converged.json"]
 
 
 def test_a_record_that_cannot_be_written_leaves_the_old_one(volume: Volume, monkeypatch: pytest.MonkeyPatch) -> None:
-    record = volume.record(SETTINGS)
+    kept = volume.record(SETTINGS)
 
     def replace(*_paths: str) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "replace", replace)
     with pytest.raises(OSError, match="No space"):
-        converged.write({**record, "warning": "new"})
-    assert converged.read()["warning"] == ""
+        record.write({**kept, "warning": "new"})
+    assert record.read()["warning"] == ""
     assert not list(volume.state.glob("*.new"))
 
 
 def test_what_was_not_checked_with_the_generation_and_secrets_stay_out(volume: Volume) -> None:
-    record = volume.record({**SETTINGS})
+    kept = volume.record({**SETTINGS})
     environment = {
         "PATH": "/bin",
         "LLAMA_ARG_PORT": "64",
@@ -194,7 +193,7 @@ def test_what_was_not_checked_with_the_generation_and_secrets_stay_out(volume: V
         "LLAMA_ARG_TOOLS": "all",
         "LLAMA_FLEET_ARGUMENTS": '["--tools", "all"]',
     }
-    command, served = converged.server(record, environment, ["--version"])
+    command, served = record.server(kept, environment, ["--version"])
     assert command[1:] == ["--no-webui", "--version"]
     assert {name: served[name] for name in environment if name in served} == {
         "PATH": "/bin",

@@ -11,9 +11,7 @@ import typing
 import pytest
 
 from llama_fleet import settings
-from llama_fleet.container import generations as good
-from llama_fleet.container import record as converged
-from llama_fleet.container import start, startlog, variables, volumes
+from llama_fleet.container import generations, record, start, startlog, variables, volumes
 from llama_fleet.errors import RunInterruptedError
 from llama_fleet.run import runner
 from llama_fleet.run.events import Failure, Outcome
@@ -63,7 +61,7 @@ class Plays:
 def plays(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> Plays:
     volume = Volume(tmp_path)
     made = Plays(volume)
-    monkeypatch.setattr(converged, "STATE", str(volume.state))
+    monkeypatch.setattr(record, "STATE", str(volume.state))
     monkeypatch.setattr(variables, "MODELS", str(volume.models))
     monkeypatch.setattr(startlog, "PHASE", str(volume.phase))
     monkeypatch.setattr(runner, "run", made.run)
@@ -71,7 +69,7 @@ def plays(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> Plays:
     return made
 
 
-def begin(plays: Plays, *ends: Failure | None, **more: str) -> tuple[converged.Record, int]:
+def begin(plays: Plays, *ends: Failure | None, **more: str) -> tuple[record.Record, int]:
     plays.ends = list(ends)
     plays.asked.clear()
     ended = start.converge({**SETTINGS, **more}, startlog.Log())
@@ -79,17 +77,17 @@ def begin(plays: Plays, *ends: Failure | None, **more: str) -> tuple[converged.R
     return ended
 
 
-def number(record: converged.Record) -> str:
-    return os.path.basename(str(record["generation"]))
+def number(kept: record.Record) -> str:
+    return os.path.basename(str(kept["generation"]))
 
 
 def test_what_the_play_made_is_recorded_and_started(plays: Plays) -> None:
-    record, status = begin(plays, None)
-    assert (status, number(record), record["warning"], record["retry_after"]) == (0, "1", "", 0)
-    assert record["remote"] == {"url": "https://git.example/llama.cpp", "version": "", "commit": COMMIT}
-    assert record["summary"] == "generation 1, b1, tiny.gguf"
-    assert converged.difference(converged.read(), SETTINGS, 0) == ""
-    assert [os.readlink(plays.volume.state / "models"), record["listings"]] == [str(plays.volume.models), {}]
+    kept, status = begin(plays, None)
+    assert (status, number(kept), kept["warning"], kept["retry_after"]) == (0, "1", "", 0)
+    assert kept["remote"] == {"url": "https://git.example/llama.cpp", "version": "", "commit": COMMIT}
+    assert kept["summary"] == "generation 1, b1, tiny.gguf"
+    assert record.difference(record.read(), SETTINGS, 0) == ""
+    assert [os.readlink(plays.volume.state / "models"), kept["listings"]] == [str(plays.volume.models), {}]
 
 
 def test_every_file_of_the_server_is_in_the_record(plays: Plays) -> None:
@@ -98,7 +96,7 @@ def test_every_file_of_the_server_is_in_the_record(plays: Plays) -> None:
     adapter = plays.volume.models / "a.gguf"
     adapter.write_text("a", encoding="utf-8")
     plays.volume.generation(LLAMA_ARG_SSL_CERT_FILE=str(certificate), LLAMA_ARG_LORA=f"{adapter}:0.5,/nonexistent")
-    described = good.Store(variables.of(SETTINGS, CATALOGUE), CATALOGUE).described(1, follows=False)
+    described = generations.Store(variables.of(SETTINGS, CATALOGUE), CATALOGUE).described(1, follows=False)
     release = next(plays.volume.releases.glob("b1-*"))
     generation = plays.volume.instance / "generations/1"
     expected = [plays.volume.model, certificate, adapter, release / "manifest.json", release / "bin/llama-server"]
@@ -110,43 +108,43 @@ def test_every_file_of_the_server_is_in_the_record(plays: Plays) -> None:
 
 @pytest.mark.parametrize("update", ["missing", "background", "never"])
 def test_only_always_asks_for_the_newest_at_each_start(plays: Plays, update: str) -> None:
-    record, _status = begin(plays, None, LLAMA_CPP_UPDATE=update)
-    assert record["remote"] is None
-    assert list(record["listings"].values()) == ([] if update == "never" else [[f"b1-{'fe' * 6}"]])
+    kept, _status = begin(plays, None, LLAMA_CPP_UPDATE=update)
+    assert kept["remote"] is None
+    assert list(kept["listings"].values()) == ([] if update == "never" else [[f"b1-{'fe' * 6}"]])
 
 
 def test_a_pinned_build_asks_nobody(plays: Plays) -> None:
-    record, _status = begin(plays, None, LLAMA_CPP_VERSION="b1")
-    assert record["remote"] is None
+    kept, _status = begin(plays, None, LLAMA_CPP_VERSION="b1")
+    assert kept["remote"] is None
 
 
 def test_without_an_answer_of_the_repository_the_release_that_is_there_serves(
     plays: Plays, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    record, status = begin(plays, NETWORK, None)
+    kept, status = begin(plays, NETWORK, None)
     assert (status, plays.sources()) == (0, [("git+https", "always"), ("git+https", "never")])
-    assert record["warning"] == f"{NETWORK.text} The release that is there is used."
-    assert f"Warning: {record['warning']}" in capsys.readouterr().err
+    assert kept["warning"] == f"{NETWORK.text} The release that is there is used."
+    assert f"Warning: {kept['warning']}" in capsys.readouterr().err
     # Asked again at each start, and followed once it answers.
-    assert (record["remote"]["commit"], record["retry_after"]) == ("", 0)
-    assert converged.difference(record, SETTINGS, 10**11) == ""
+    assert (kept["remote"]["commit"], kept["retry_after"]) == ("", 0)
+    assert record.difference(kept, SETTINGS, 10**11) == ""
 
 
 def test_a_build_that_fails_is_not_tried_at_each_start(plays: Plays) -> None:
-    record, status = begin(plays, BUILD, None)
-    assert (status, record["remote"]["commit"]) == (0, COMMIT)
-    now = record["retry_after"] - start.RETRY
-    assert converged.difference(record, SETTINGS, now + 1) == ""
-    assert "tried again" in converged.difference(record, SETTINGS, now + start.RETRY)
+    kept, status = begin(plays, BUILD, None)
+    assert (status, kept["remote"]["commit"]) == (0, COMMIT)
+    now = kept["retry_after"] - start.RETRY
+    assert record.difference(kept, SETTINGS, now + 1) == ""
+    assert "tried again" in record.difference(kept, SETTINGS, now + start.RETRY)
 
 
 @pytest.mark.parametrize("failure", [NETWORK, BUILD])
 def test_a_first_start_takes_the_roles_own_build_where_the_newest_is_not_to_be_had(
     plays: Plays, failure: Failure
 ) -> None:
-    record, status = begin(plays, failure, NOTHING, None, LLAMA_CPP_SOURCE="")
+    kept, status = begin(plays, failure, NOTHING, None, LLAMA_CPP_SOURCE="")
     assert (status, plays.sources()) == (0, [("git+https", "always"), ("git+https", "never"), ("pypi", "always")])
-    assert record["warning"].endswith("The build that llama-fleet comes with is used.")
+    assert kept["warning"].endswith("The build that llama-fleet comes with is used.")
 
 
 def test_never_builds_nothing_also_where_the_roles_own_build_is_taken(plays: Plays) -> None:
@@ -164,12 +162,12 @@ def test_the_last_good_generation_of_the_same_model_starts(
     plays: Plays, failure: Failure, lasting: bool, capsys: pytest.CaptureFixture[str]
 ) -> None:
     begin(plays, None)
-    os.unlink(converged.path())  # as someone does who wants all to be tried again
+    os.unlink(record.path())  # as someone does who wants all to be tried again
     plays.volume.generation(is_good=False)
-    record, status = begin(plays, failure, CTX_SIZE="512")
-    assert (status, number(record), os.readlink(plays.volume.instance / "current")) == (0, "1", "generations/1")
+    kept, status = begin(plays, failure, CTX_SIZE="512")
+    assert (status, number(kept), os.readlink(plays.volume.instance / "current")) == (0, "1", "generations/1")
     assert "Generation 1, which was good, is started instead." in capsys.readouterr().err
-    unchanged = converged.difference(record, {**SETTINGS, "CTX_SIZE": "512"}, record["retry_after"] - 1) == ""
+    unchanged = record.difference(kept, {**SETTINGS, "CTX_SIZE": "512"}, kept["retry_after"] - 1) == ""
     assert unchanged is lasting, "what the network or a token may cure is tried at each start"
 
 
@@ -178,10 +176,10 @@ def test_a_mistake_starts_nothing(
     plays: Plays, failure: Failure, more: dict[str, str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     begin(plays, None)
-    before = converged.read()
+    before = record.read()
     assert begin(plays, failure, **more) == ({}, 1)
     assert f"Error: {failure.text}" in capsys.readouterr().err
-    assert converged.read() == before
+    assert record.read() == before
 
 
 @pytest.mark.parametrize("damage", ["model", "program", "key", "gate"])
@@ -207,10 +205,10 @@ def test_the_newest_good_one_is_taken_where_the_current_is_not(plays: Plays) -> 
         begin(plays, None, CTX_SIZE=context)
     plays.volume.generation(is_good=False)
     assert number(begin(plays, GATE)[0]) == "2"
-    assert sorted(converged.read_object(good.path())["models"]) == ["1", "2"]
+    assert sorted(record.read_object(generations.path())["models"]) == ["1", "2"]
     shutil.rmtree(plays.volume.instance / "generations/1")
     begin(plays, None)
-    assert sorted(converged.read_object(good.path())["models"]) == ["2", "4"]
+    assert sorted(record.read_object(generations.path())["models"]) == ["2", "4"]
 
 
 def test_a_wrong_environment_is_told_before_anything_runs(plays: Plays, capsys: pytest.CaptureFixture[str]) -> None:
@@ -235,9 +233,9 @@ def test_a_record_that_cannot_be_written_is_a_warning(
     def write(*_arguments: object) -> typing.NoReturn:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(converged, "write", write)
-    record, status = begin(plays, None)
-    assert (status, number(record)) == (0, "1")
+    monkeypatch.setattr(record, "write", write)
+    kept, status = begin(plays, None)
+    assert (status, number(kept)) == (0, "1")
     assert "cannot be written (No space left on device)" in capsys.readouterr().err
 
 
@@ -250,7 +248,7 @@ def test_a_volume_that_is_full_is_told_in_a_sentence(
     def switch(*_arguments: object) -> typing.NoReturn:
         raise OSError(28, "No space left on device", "/v/current")
 
-    monkeypatch.setattr(good.Store, "switch", switch)
+    monkeypatch.setattr(generations.Store, "switch", switch)
     assert begin(plays, GATE) == ({}, 1)
     assert capsys.readouterr().err.splitlines()[-1] == "Error: /v/current: No space left on device."
 

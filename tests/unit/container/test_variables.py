@@ -7,8 +7,7 @@ import pathlib
 
 import pytest
 
-from llama_fleet.container import record as converged
-from llama_fleet.container import variables
+from llama_fleet.container import record, variables
 from llama_fleet.errors import UsageError
 from tests.unit.container.fake_volume import CATALOGUE, SETTINGS, SOURCE
 
@@ -24,8 +23,8 @@ def test_a_container_lives_in_its_volumes() -> None:
     values = variables.of({"MODEL": "a/b:Q8_0", "PORT": "9000"}, CATALOGUE)
     roots = {name: value for name, value in values.items() if name.endswith("_root")}
     assert len(roots) == 5
-    assert roots.pop("gguf_model_root") == converged.STATE
-    assert all(str(value).startswith(f"{converged.STATE}/") for value in roots.values())
+    assert roots.pop("gguf_model_root") == record.STATE
+    assert all(str(value).startswith(f"{record.STATE}/") for value in roots.values())
     assert {name: value for name, value in values.items() if not name.endswith("_root")} == {
         "gguf_model_source": "a/b:Q8_0",
         "llama_server_host": "0.0.0.0",
@@ -54,7 +53,7 @@ def test_arguments_and_upstreams_variables_are_options_as_all_others_are() -> No
         "LLAMA_SERVER_EXTRA_OPTIONS": "props=true",
         "LLAMA_ARG_TOOLS": "all",
         "LLAMA_ARG_EMPTY": "",
-        converged.ARGUMENTS: json.dumps(arguments),
+        record.ARGUMENTS: json.dumps(arguments),
     }
     assert variables.of({**SETTINGS, **given}, CATALOGUE)["llama_server_extra_options"] == {
         "props": True,
@@ -69,7 +68,7 @@ def test_arguments_and_upstreams_variables_are_options_as_all_others_are() -> No
 
 
 def test_arguments_that_are_no_options_are_told_at_once() -> None:
-    assert wrong({**SETTINGS, converged.ARGUMENTS: json.dumps(["serve", "--top-k", "1", "--top-k", "2"])}) == [
+    assert wrong({**SETTINGS, record.ARGUMENTS: json.dumps(["serve", "--top-k", "1", "--top-k", "2"])}) == [
         (
             "'serve': expected llama-server's options, such as --top-k 20, found it before any option "
             "among the container's arguments."

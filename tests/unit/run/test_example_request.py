@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from llama_fleet.run import example_request as asking
+from llama_fleet.run import example_request
 
 
 class Server(http.server.ThreadingHTTPServer):
@@ -73,7 +73,7 @@ def test_the_line_works_with_and_without_a_key(server: Server, tmp_path: pathlib
     file.write_text("k3y\nanother\n", encoding="ascii")
     command = [] if given == "nothing" else ["--api-key-file", str(file)]
     environment = {"LLAMA_API_KEY": "k3y"} if given == "a variable" else {}
-    (line,) = asking.lines(result(server, *command), environment=environment)
+    (line,) = example_request.lines(result(server, *command), environment=environment)
     assert "k3y" not in line
     type_in(line, tmp_path, **environment)
     path, body = QUESTION
@@ -90,28 +90,30 @@ def test_of_a_remote_host_the_line_reads_the_key_there_and_goes_through_a_tunnel
     for name, text in (("ssh", 'test "$1" = gpu-1.example || exit 1; exec sh -c "$2"'), ("sudo", 'exec "$@"')):
         (tmp_path / name).write_text(f"#!/bin/sh\n{text}\n", encoding="ascii")
         (tmp_path / name).chmod(0o755)
-    tunnel, line = asking.lines(result(server, "--api-key-file", str(file)), "gpu-1.example")
+    tunnel, line = example_request.lines(result(server, "--api-key-file", str(file)), "gpu-1.example")
     assert tunnel.startswith(f"ssh -N -L {server.server_port}:127.0.0.1:{server.server_port} gpu-1.example  #")
     type_in(line, tmp_path)
     assert [key for _path, key, _body in server.asked] == ["Bearer k3y"]
 
 
 def test_a_server_that_others_reach_needs_no_tunnel() -> None:
-    (line,) = asking.lines({"endpoint": "http://192.0.2.7:8080", "command": ["s"]}, "gpu-1")
+    (line,) = example_request.lines({"endpoint": "http://192.0.2.7:8080", "command": ["s"]}, "gpu-1")
     assert line.startswith("curl http://192.0.2.7:8080/v1/chat/completions ")
-    first, _line = asking.lines({"endpoint": "https://[::1]:8080", "command": ["s"]}, "gpu-1")
+    first, _line = example_request.lines({"endpoint": "https://[::1]:8080", "command": ["s"]}, "gpu-1")
     assert first.startswith("ssh -N -L '8080:[::1]:8080' gpu-1 ")
 
 
 def test_with_tls_the_line_trusts_the_servers_own_certificate() -> None:
     told = {"endpoint": "https://127.0.0.1:8080", "command": ["s"], "certificate": "/etc/ssl/a b.pem"}
-    assert " --cacert '/etc/ssl/a b.pem' " in asking.lines(told)[0]
-    assert " --cacert <(ssh gpu-1 'sudo cat '\"'\"'/etc/ssl/a b.pem'\"'\"'') " in asking.lines(told, "gpu-1")[1]
+    assert " --cacert '/etc/ssl/a b.pem' " in example_request.lines(told)[0]
+    assert (
+        " --cacert <(ssh gpu-1 'sudo cat '\"'\"'/etc/ssl/a b.pem'\"'\"'') " in example_request.lines(told, "gpu-1")[1]
+    )
 
 
 @pytest.mark.parametrize("address", ["-oProxyCommand=id", "$(id)", "a;id", "a b"])
 def test_no_address_is_more_than_one_word(address: str) -> None:
-    tunnel, line = asking.lines(
+    tunnel, line = example_request.lines(
         {"endpoint": "http://127.0.0.1:1", "command": ["s", "--api-key-file", "/k;id"]}, address
     )
     shell = subprocess.run(

@@ -13,13 +13,13 @@ from collections.abc import Iterator
 
 import pytest
 
-from llama_fleet.run import orphans as leftovers
+from llama_fleet.run import orphans
 from tests.unit import imports
 
 
 @pytest.fixture
 def marker() -> str:
-    return leftovers.new_marker()
+    return orphans.new_marker()
 
 
 def environment(marker: str) -> dict[str, str]:
@@ -37,7 +37,7 @@ def test_leftovers_are_those_of_the_run(marker: str) -> None:
         subprocess.Popen([sys.executable, "-c", code], env=environment(marker)) as process,
     ):
         wait_for(marker, 2)
-        leftovers.kill(marker)
+        orphans.kill(marker)
         assert of_run(marker) == []
         assert process.wait() == -signal.SIGKILL
         assert other.poll() is None
@@ -76,9 +76,9 @@ def test_what_starts_meanwhile_is_killed_too(monkeypatch: pytest.MonkeyPatch, ma
     ):
         rounds = iter([[ended.pid, first.pid], [second.pid], []])
         monkeypatch.setattr(
-            leftovers, "_processes", lambda _marker: [pathlib.Path(f"/proc/{pid}") for pid in next(rounds)]
+            orphans, "_processes", lambda _marker: [pathlib.Path(f"/proc/{pid}") for pid in next(rounds)]
         )
-        leftovers.kill(marker)
+        orphans.kill(marker)
         second.send_signal(signal.SIGTERM)  # too late where it is killed
         assert (first.wait(), second.wait()) == (-signal.SIGKILL, -signal.SIGKILL)
 
@@ -96,13 +96,13 @@ def interruptible() -> Iterator[None]:
 def test_only_the_program_meant_is_interrupted(marker: str, program: str, number: int) -> None:
     with subprocess.Popen(["sleep", "60"], env=environment(marker)) as process:
         wait_for(marker, 1)
-        leftovers.interrupt(marker, program)
+        orphans.interrupt(marker, program)
         process.kill()  # too late where the interruption has come
         assert process.wait() == -number
 
 
 def test_who_cleans_up_is_no_leftover(marker: str) -> None:
-    code = f"from llama_fleet.run import orphans as leftovers; leftovers.kill({marker!r}); print('done')"
+    code = f"from llama_fleet.run import orphans; orphans.kill({marker!r}); print('done')"
     python_path = {"PYTHONPATH": imports.PYTHONPATH}
     done = subprocess.run(
         [sys.executable, "-c", code], env=environment(marker) | python_path, capture_output=True, text=True, check=False
@@ -112,8 +112,8 @@ def test_who_cleans_up_is_no_leftover(marker: str) -> None:
 
 KILLED = """
 import subprocess, sys
-from llama_fleet.run import orphans as leftovers
-with leftovers.private_folder(sys.argv[1]) as folder:
+from llama_fleet.run import orphans
+with orphans.private_folder(sys.argv[1]) as folder:
     (folder / "variables.yml").write_text("s3cr3t")
     print(folder, subprocess.Popen(["sleep", "60"], stdout=subprocess.DEVNULL).pid, flush=True)
     sys.stdin.read()
@@ -134,13 +134,13 @@ def test_the_next_run_clears_up_after_one_that_was_killed(
     ) as run:
         assert run.stdout
         name, child = run.stdout.readline().decode().split()
-        with leftovers.private_folder(leftovers.new_marker()) as other:
+        with orphans.private_folder(orphans.new_marker()) as other:
             assert sorted(tmp_path.iterdir()) == sorted([other, pathlib.Path(name)]), "one that lives is left alone"
             wait_for(marker, 2)
             run.kill()
             run.wait()
             assert of_run(marker) == [child]
-            with leftovers.private_folder(leftovers.new_marker()) as after:
+            with orphans.private_folder(orphans.new_marker()) as after:
                 assert of_run(marker) == []
                 assert sorted(tmp_path.iterdir()) == sorted([other, after])
     assert list(tmp_path.iterdir()) == []
@@ -152,15 +152,15 @@ def test_what_is_no_runs_folder_is_left_alone(
 ) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     # An empty marker would be every process's.
-    monkeypatch.setattr(leftovers, "kill", lambda marker: pytest.fail(f"killed {marker!r}"))
+    monkeypatch.setattr(orphans, "kill", lambda marker: pytest.fail(f"killed {marker!r}"))
     place = tmp_path / "llama-fleet-run-x"
     real = tmp_path / "elsewhere" if what == "link" else place
     real.mkdir()
     if what == "link":
         place.symlink_to(real)
     if what != "none":
-        said = {"empty": "", "part": f"{leftovers.VARIABLE}=0"}
-        (real / "life").write_text(said.get(what, leftovers.new_marker()), encoding="ascii")
-    with leftovers.private_folder(leftovers.new_marker()):
+        said = {"empty": "", "part": f"{orphans.VARIABLE}=0"}
+        (real / "life").write_text(said.get(what, orphans.new_marker()), encoding="ascii")
+    with orphans.private_folder(orphans.new_marker()):
         assert real.is_dir()
     assert place.exists()
