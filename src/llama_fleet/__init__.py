@@ -1,5 +1,5 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""Drives the collection llama_fleet.core: the command line and the container's entrypoint."""
+"""Drive the collection llama_fleet.core: the command line and the container's entrypoint."""
 
 __version__ = "0.1.0"

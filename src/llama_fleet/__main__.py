@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""``python -m llama_fleet``."""
+"""Run the command line as ``python -m llama_fleet``."""
 
 import sys
 

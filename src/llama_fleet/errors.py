@@ -1,11 +1,13 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""What a user is told instead of a traceback. The exit codes are those of the command line."""
+"""Errors that are shown to the user instead of a traceback, and the exit status of each."""
 
 import enum
 
 
 class ExitCode(enum.IntEnum):
+    """An exit status of the command line."""
+
     OK = 0
     FAILED = 1
     USAGE = 2
@@ -14,20 +16,20 @@ class ExitCode(enum.IntEnum):
 
 
 class FleetError(Exception):
-    """Its text is one sentence, or one a line, meant for the user."""
+    """An error with a message for the user: one sentence, or several, one per line."""
 
     exit_code: int = ExitCode.FAILED
 
 
 class UsageError(FleetError):
-    """What was asked for makes no sense: wrong, unknown or missing settings."""
+    """An error about wrong, unknown or missing settings."""
 
     exit_code: int = ExitCode.USAGE
 
 
 class RunInterruptedError(FleetError):
-    """A signal ended the run; what it had begun on this machine is ended, too."""
+    """An error for a run that a signal ended, together with its processes on this machine."""
 
     def __init__(self, signal_number: int) -> None:
-        super().__init__("Interrupted. What was done so far is kept: the next run goes on from there.")
+        super().__init__("Interrupted. Finished work is kept; the next run continues from there.")
         self.exit_code = 128 + signal_number

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""Makes what others say fit for a terminal: a host, a Hub, a model or a file's name can hold escape sequences."""
+"""Escape control characters before a text reaches a terminal: hosts, Hubs, models and file names are untrusted."""
 
 import importlib
 import typing
@@ -8,17 +8,17 @@ from collections.abc import Mapping
 
 
 def text(said: str) -> str:
-    """Return ``said`` with every control character but line ends and tabs written as an escape."""
+    """Return ``said`` with its control characters escaped, except line ends and tabs."""
     return said if said.isprintable() else str(_untrusted().printable(said, len(said)))
 
 
 def one_line(said: str) -> str:
-    """Return ``said`` as ``text`` does, with line ends and tabs written as escapes, too."""
+    """Return ``said`` with its control characters escaped, including line ends and tabs."""
     return said if said.isprintable() else str(_untrusted().line(said, len(said)))
 
 
 def every_text(value: typing.Any) -> typing.Any:
-    """Return ``value``, a result out of JSON, with each text and each name in it as ``text`` has it."""
+    """Return ``value``, parsed JSON, with ``text`` applied to each string and key in it."""
     if isinstance(value, str):
         return text(value)
     if isinstance(value, Mapping):
@@ -27,7 +27,5 @@ def every_text(value: typing.Any) -> typing.Any:
 
 
 def _untrusted() -> typing.Any:
-    """Return the collection's own rules for such texts; a container that starts again has none of them and needs no
-    import.
-    """
+    """Import the collection's rules on demand, because a restart of the container escapes nothing."""
     return importlib.import_module("ansible_collections.llama_fleet.core.plugins.module_utils.untrusted")

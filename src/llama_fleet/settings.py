@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""The roles' variables, as their own argument specs and the plays declare them, and values for them out of text."""
+"""Read the roles' variables from their argument specs and the plays, and their values from an environment."""
 
 import dataclasses
 import difflib
@@ -17,7 +17,7 @@ from llama_fleet.values import KINDS, PARSERS
 COLLECTIONS = pathlib.Path(__file__).resolve().parents[2] / "collections"
 COLLECTION = COLLECTIONS / "ansible_collections" / "llama_fleet" / "core"
 
-# Names of the environment that are not a role variable's own name in capitals.
+# Environment variables whose name is not that of a role variable in capitals.
 ENVIRONMENT_NAMES: Mapping[str, str] = {
     "MODEL": "gguf_model_source",
     "HF_TOKEN": "gguf_model_token",
@@ -29,24 +29,24 @@ ENVIRONMENT_NAMES: Mapping[str, str] = {
     "UBATCH_SIZE": "llama_server_ubatch_size",
     "LLAMA_API_KEY": "llama_server_api_key",
 }
-# Only these are taken for misspelt variables when no role has them: NVIDIA_DRIVER_* and CUDA_* are others' names, too.
+# Only unknown names with these prefixes count as misspelt: other programs use NVIDIA_DRIVER_* and CUDA_* as well.
 OWN_PREFIXES = ("LLAMA_SERVER_", "LLAMA_CPP_", "GGUF_MODEL_")
 
 PLAYBOOKS = ("site", "container", "doctor", "down", "rollback", "status")
-# For inventories only: an option or a variable of the environment cannot hold it well.
+# For inventories only, because it is a nested mapping.
 SEVERAL = "llama_server_instances"
 
 _ROLES = ("ansible.builtin.import_role", "ansible.builtin.include_role")
 _TASKS = "ansible.builtin.include_tasks"
-# What only plays set, for whichever role.
+# Suffixes of variables that only plays set, for any role.
 OF_PLAYS = ("_plan_only", "_overrides")
 
 
 @dataclasses.dataclass(frozen=True)
 class Variable:
-    """One variable of a role.
+    """A variable of a role.
 
-    ``wired`` ones are set by the plays, or make sense in an inventory only: they are no options.
+    A ``wired`` variable is set by the plays, or makes sense in an inventory only; it has no option.
     """
 
     name: str
@@ -60,16 +60,18 @@ class Variable:
 
     @property
     def short_name(self) -> str:
+        """The name without the role's prefix."""
         return self.name.removeprefix(f"{self.role}_")
 
     @property
     def accepted(self) -> str:
+        """A phrase for the accepted values, for error messages."""
         if not self.choices:
             return KINDS[self.kind]
         return f"{'some' if self.kind == 'list' else 'one'} of {', '.join(filter(None, self.choices))}"
 
     def parse(self, text: str) -> object:
-        """The value that ``text`` stands for; ValueError where it stands for none."""
+        """Return the value of ``text``. Raises ValueError."""
         value = PARSERS[self.kind](text)
         chosen = value if isinstance(value, list) else [text]
         if self.choices and not set(chosen) <= set(self.choices):
@@ -79,7 +81,7 @@ class Variable:
 
 @dataclasses.dataclass(frozen=True)
 class Stage:
-    """One use of a role in a play, under the play's name for it."""
+    """A use of a role in a play, with the name of its task."""
 
     role: str
     name: str
@@ -88,7 +90,7 @@ class Stage:
 
 @dataclasses.dataclass(frozen=True)
 class Catalogue:
-    """All that the plays and their roles declare."""
+    """The variables and stages that the plays and their roles declare."""
 
     variables: Mapping[str, Variable]
     # By playbook, in the order of the play.
@@ -98,15 +100,17 @@ class Catalogue:
 
     @property
     def roles(self) -> list[str]:
+        """The roles that ``site`` runs, in order."""
         return _roles(self.stages["site"])
 
     @property
     def for_users(self) -> list[Variable]:
+        """The variables that a user may set by an option."""
         return [variable for variable in self.variables.values() if not variable.wired]
 
 
 def load(collection: pathlib.Path = COLLECTION) -> Catalogue:
-    """Read the plays and the specs of the roles they use."""
+    """Read the plays and the specs of their roles. Raises FleetError if a file is missing."""
     try:
         place = collection / "playbooks"
         playbooks = {name: _read(place / f"{name}.yml") for name in PLAYBOOKS}
@@ -127,7 +131,7 @@ def load(collection: pathlib.Path = COLLECTION) -> Catalogue:
 
 
 def _flat(tasks: Iterable[Mapping[str, typing.Any]], place: pathlib.Path) -> Iterator[Mapping[str, typing.Any]]:
-    """The tasks in the order in which they run, those of blocks and of files that are included as well."""
+    """Yield the tasks in the order in which they run, including those of blocks and of included files."""
     for task in tasks:
         if _TASKS in task:
             yield from _flat(_read(place / task[_TASKS]), place)
@@ -147,7 +151,7 @@ def _roles(stages: Iterable[Stage]) -> list[str]:
 
 
 def _read(path: pathlib.Path) -> typing.Any:
-    # The parser in C takes a tenth of the time; not every machine's PyYAML has it.
+    # The C parser takes a tenth of the time, but not every PyYAML has it.
     return yaml.load(path.read_text(encoding="utf-8"), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
 
 
@@ -173,12 +177,15 @@ def _one_text(description: str | list[str]) -> str:
 
 
 def _plain(text: str) -> str:
-    """Ansible's markup (``C(x)``, ``O(x)``, ``V(x)``, ``E(x)``, ``M(x)``) as plain text."""
+    """Remove Ansible's markup: ``C(x)``, ``O(x)``, ``V(x)``, ``E(x)`` and ``M(x)`` become ``x``."""
     return re.sub(r"\b[COVEM]\(([^)]*)\)", r"\1", text)
 
 
 def from_environment(environment: Mapping[str, str], catalogue: Catalogue) -> dict[str, object]:
-    """Role variables out of an environment; one UsageError with every unknown name and wrong value."""
+    """Return the role variables in an environment.
+
+    Raises UsageError with every unknown name and wrong value.
+    """
     usable = {variable.name.upper(): variable for variable in catalogue.for_users}
     known = {**usable, **{name: catalogue.variables[target] for name, target in ENVIRONMENT_NAMES.items()}}
     values: dict[str, object] = {}
@@ -194,7 +201,7 @@ def from_environment(environment: Mapping[str, str], catalogue: Catalogue) -> di
             continue
         variable = known[name]
         if not text:
-            continue  # as `-e NAME=` and compose's ${NAME:-} leave it: not given
+            continue  # `-e NAME=` and compose's ${NAME:-} leave it empty: not set
         try:
             value = variable.parse(text)
         except ValueError:
@@ -211,14 +218,14 @@ def from_environment(environment: Mapping[str, str], catalogue: Catalogue) -> di
 
 
 def secrets_from_environment(environment: Mapping[str, str], catalogue: Catalogue) -> dict[str, object]:
-    """Only the secrets, which a command line must not carry."""
+    """Return the secrets in an environment, because a command line must not carry them."""
     secret = {name for name, variable in catalogue.variables.items() if variable.secret}
     names = {name.upper() for name in secret} | {name for name, target in ENVIRONMENT_NAMES.items() if target in secret}
     return from_environment({name: text for name, text in environment.items() if name in names}, catalogue)
 
 
 def below(prefix: pathlib.Path, catalogue: Catalogue) -> dict[str, object]:
-    """Every root of the roles, moved below ``prefix``."""
+    """Return each root folder of the roles, moved below ``prefix``."""
     return {
         variable.name: f"{prefix}{variable.default}"
         for variable in catalogue.variables.values()

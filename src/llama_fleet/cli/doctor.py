@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""What would go wrong on the hosts: the view of the command doctor, and its exit status."""
+"""Show the checks of the command doctor, and derive its exit status."""
 
 import enum
 from collections.abc import Iterator
@@ -15,14 +15,13 @@ from llama_fleet.run import console, events
 from llama_fleet.run.events import Failure, Outcome
 
 ROLE = "preflight_info"
-HELP = """Look for everything that would keep a host from what was asked for, and change nothing.
+HELP = """Check whether `up` with the same arguments would succeed, without changing anything.
 
-Asks every host for its GPUs and their driver, compiler, Python, rights, disks, memory, processors, runtime, port and
-clock, and whether the source, the Hub and the package index answer it. MODEL and the options are those of up: what
-they ask for is what is looked at.
+Checks GPUs and driver, compiler, Python, permissions, disks, memory, processors, runtime, port and clock of every
+host, and whether it reaches the source, the Hub and the package index. Takes the MODEL and options of `up`.
 
 \b
-Exit status: 0 fine, 1 warnings, 2 something will fail, or wrong usage, 3 a host is unreachable.
+Exit status: 0 success, 1 warnings, 2 something will fail or wrong usage, 3 host unreachable.
 """
 _STYLES = {"ok": "green", "warning": "yellow", "error": "red"}
 _UNREACHABLE = "unreachable"
@@ -30,22 +29,24 @@ _WORST_FIRST = ("error", "warning", "ok")
 
 
 class Verdict(enum.IntEnum):
+    """An exit status that only doctor has."""
+
     WARNINGS = 1
     WILL_FAIL = 2
 
 
 def rows(outcome: Outcome) -> Rows:
-    """Every check of every host. A host that could not be asked is one of them."""
+    """Return every check of every host. A host that gave no answer gets a row that says why."""
     found = [{"host": host, **check} for host, result in outcome.of_role(ROLE).items() for check in result["checks"]]
     found += [{"host": failure.host, **row} for failure in outcome.unanswered(ROLE) for row in _failed(failure)]
-    # Hosts stay together, and for each of them the order in which it was looked at.
+    # A stable sort keeps the order of the checks of each host.
     return sorted(found, key=lambda row: str(row["host"]))
 
 
 def _failed(failure: Failure) -> Iterator[dict[str, str]]:
-    """Why there is nothing else of a host."""
+    """Yield the rows of a host that gave no answer."""
     if failure.unreachable:
-        fix = "check its name and address, the network, and the user and key of SSH"
+        fix = "check its name and address, the network, and the SSH user and key"
         yield _row(
             _UNREACHABLE,
             "host",
@@ -74,7 +75,7 @@ def _columns(row: Facts) -> dict[str, Text]:
 
 
 def _remarks(outcome: Outcome) -> Iterator[Text]:
-    """What to do, the worst first."""
+    """Yield what is expected and the fix of each problem, errors before warnings."""
     bad = [row for row in rows(outcome) if row["severity"] != "ok"]
     for row in sorted(bad, key=lambda row: _WORST_FIRST.index(row["severity"])):
         host = "" if row["host"] in ("", events.LOCALHOST) else f"{row['host']}: "
@@ -82,7 +83,7 @@ def _remarks(outcome: Outcome) -> Iterator[Text]:
 
 
 def exit_status(outcome: Outcome) -> int:
-    """A host that was not reached makes the answer incomplete: that goes before what the others have."""
+    """Return the exit status. An unreachable host comes first, because the answer is incomplete without it."""
     found = rows(outcome)
     if any(row["code"] == _UNREACHABLE for row in found):
         return ExitCode.UNREACHABLE

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""Stays with a server that runs as a plain process: shows its log, and stops it on Ctrl-C."""
+"""Follow the log of a server that runs as a plain process, and stop it on Ctrl-C."""
 
 import dataclasses
 import os
@@ -21,23 +21,25 @@ LAST_LINES = 20
 
 @dataclasses.dataclass(frozen=True)
 class Process:
-    """A process, told from a later one that has its number by its time of start."""
+    """A process, identified by its id and start time, because ids are reused."""
 
     pid: int
     started: str
 
     @classmethod
     def of(cls, pid: int) -> "Process":
+        """Identify the process that has the id ``pid`` now."""
         return cls(pid, _start_time(pid))
 
     def is_alive(self) -> bool:
+        """Return whether the process still runs."""
         return bool(self.started) and _start_time(self.pid) == self.started
 
 
 def _start_time(pid: int) -> str:
-    """Empty where there is no such process, or a dead one that nobody has waited for."""
+    """Return the start time in clock ticks since boot; empty if the process does not exist or is a zombie."""
     try:
-        # The name of the program, in parentheses, may hold anything.
+        # The program name, in parentheses, may contain any character.
         fields = (
             pathlib.Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
         )
@@ -49,10 +51,9 @@ def _start_time(pid: int) -> str:
 def follow(
     pid: int, log: pathlib.Path, instance: pathlib.Path, stop: Callable[[], int], output: typing.TextIO | None = None
 ) -> int:
-    """Copy what the server logs until a signal comes, then ``stop`` it; FleetError where it ends and nobody has stopped
-    ``instance``.
+    """Copy the server's log to ``output`` until a signal arrives, then call ``stop`` and return its exit status.
 
-    ``instance`` is the folder of its generations.
+    ``instance`` is the folder of the instance's generations. Raises FleetError if the server ends by itself.
     """
     output = output or sys.stdout
     process = Process.of(pid)
@@ -69,19 +70,19 @@ def follow(
                 return ExitCode.OK
             if not is_alive:
                 raise FleetError(
-                    f"llama-server (process {pid}) has ended by itself. The end of {log}:\n{tail.last_lines()}"
+                    f"llama-server (process {pid}) ended by itself. The end of {log}:\n{tail.last_lines()}"
                 )
             time.sleep(POLL)
         return stop()
 
 
 def _was_stopped(instance: pathlib.Path) -> bool:
-    """Whether a run of ``down`` has ended it, or the play that removes it."""
+    """Return whether ``down`` or the removal of the instance ended the server."""
     return server_store.Store(instance).stopped or not os.path.exists(instance)
 
 
 class _Tail:
-    """What is added to a file from now on. It may be another user's: then there is nothing to show."""
+    """A reader of what is appended to a file; reads nothing if the file belongs to another user."""
 
     def __init__(self, path: pathlib.Path) -> None:
         self._path = path

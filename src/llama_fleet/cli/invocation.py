@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""What a command line says apart from the roles' variables, and the runs of plays that come of it."""
+"""Handle the options that are no role variables, and run plays with them."""
 
 import dataclasses
 import pathlib
@@ -14,10 +14,10 @@ from llama_fleet import settings
 from llama_fleet.cli import privileges
 from llama_fleet.run import console, events, runner
 
-# Where instances are kept: all that those commands need to know that look at what there is.
+# The folders of the instances: all that read-only commands need.
 ROOTS = ("llama_server_root", "llama_server_runtime_root")
 WATCH_SECONDS = 5.0
-# In which portions a fleet is changed: variables of the play, and of no role.
+# The batches of a rollout: variables of the play, not of a role.
 BATCHES = SERIAL, MAX_FAIL_PERCENTAGE = "llama_fleet_serial", "llama_fleet_max_fail_percentage"
 
 
@@ -38,29 +38,29 @@ class Invocation:
         return not self.inventory
 
     def base(self) -> dict[str, object]:
-        """What --prefix says."""
+        """Return the variables that --prefix sets."""
         if self.prefix is None:
             return {}
-        # Units are for the whole machine: below a folder there are only processes.
+        # Units are machine-wide, so a prefix supports plain processes only.
         return {**settings.below(self.prefix, self.catalogue), "llama_server_runtime": "process"}
 
     def part(self, *names: str) -> dict[str, object]:
-        """Of what --prefix says only these variables."""
+        """Return those of the variables ``names`` that --prefix sets."""
         return {name: value for name, value in self.base().items() if name in names}
 
     def run(self, playbook: str, variables: Mapping[str, object]) -> events.Outcome:
-        """Change the hosts."""
+        """Run a play that changes the hosts."""
         become = self.is_local and self.prefix is None and privileges.needs_become(self.command)
         request = runner.Request(playbook, variables, self.inventory, become, self.check, self.diff, self.verbose)
         return runner.run(request, console.Console(self.catalogue.stages[playbook]))
 
     def look(self, playbook: str, variables: Mapping[str, object]) -> events.Outcome:
-        """Ask every host: as root where that is to be had, else for what everybody may see."""
+        """Run a read-only play, as root if that is possible, else with this user's view."""
         become = self.is_local and self.prefix is None and privileges.may_become()
         return runner.run(runner.Request(playbook, variables, self.inventory, become, verbosity=self.verbose), _remark)
 
     def variables(self, given: Mapping[str, typing.Any]) -> dict[str, object]:
-        """What was given on the command line."""
+        """Return the role variables that the command line sets."""
         return {
             name: self._value(self.catalogue.variables[name], value)
             for name, value in given.items()
@@ -68,7 +68,7 @@ class Invocation:
         }
 
     def _value(self, variable: settings.Variable, value: typing.Any) -> object:
-        """As the roles want it. Ansible does not run in the user's folder: paths on this machine have to be whole."""
+        """Convert a value for the roles. Paths become absolute, because Ansible runs in another folder."""
         if variable.kind == "dict":
             return dict(value)
         is_path = variable.kind == "path" or (
@@ -84,7 +84,7 @@ def _remark(event: events.Event) -> None:
 
 
 def own_options(*only: str) -> list[click.Parameter]:
-    """The options that several commands have."""
+    """Return the options that several commands share, or only those in ``only``."""
     folder = click.Path(file_okay=False)
     every: list[click.Parameter] = [
         click.Option(
@@ -92,23 +92,23 @@ def own_options(*only: str) -> list[click.Parameter]:
             type=folder,
             callback=_absolute,
             metavar="DIR",
-            help="Keep everything below this folder: a sandbox that needs no root.",
+            help="Install everything below this folder, without root.",
         ),
         click.Option(
             ["-i", "--inventory"],
             type=click.Path(exists=True, path_type=pathlib.Path),
             multiple=True,
-            help="Hosts that are meant instead of this machine; may be given several times.",
+            help="Run on the hosts of this inventory instead of this machine; may be given several times.",
         ),
-        click.Option(["--check"], is_flag=True, help="Change nothing, tell what would change."),
-        click.Option(["--diff"], is_flag=True, help="Show what changes in files."),
-        click.Option(["-v", "--verbose"], count=True, help="Show Ansible's own words; -vv and more for more of them."),
+        click.Option(["--check"], is_flag=True, help="Change nothing; report what would change."),
+        click.Option(["--diff"], is_flag=True, help="Show the changes to files."),
+        click.Option(["-v", "--verbose"], count=True, help="Show Ansible's own output; -vv and more for more detail."),
     ]
     return [option for option in every if not only or option.name in only]
 
 
 class _Sizes(click.ParamType[list[str]]):
-    """How many hosts each batch has, as Ansible's ``serial`` takes it."""
+    """The batch sizes of a rollout, as Ansible's ``serial`` takes them."""
 
     name = "sizes"
 
@@ -127,15 +127,15 @@ class _Sizes(click.ParamType[list[str]]):
 
 
 def batch_options() -> list[click.Parameter]:
-    """BATCHES, by the names that they have in Ansible."""
+    """Return the options for batches, named as in Ansible."""
     return [
         click.Option(
             ["--serial", SERIAL],
             type=_Sizes(),
             metavar="N[%],...",
             help=(
-                "Change so many hosts at a time, such as 1,25%,100%. After a batch of which all hosts have failed "
-                "none is begun. [default: all at once]"
+                "Update hosts in batches of these sizes, for example 1,25%,100%. A batch that fails on every host "
+                "stops the rollout. [default: all at once]"
             ),
         ),
         click.Option(
@@ -143,7 +143,7 @@ def batch_options() -> list[click.Parameter]:
             type=click.IntRange(0, 100),
             metavar="N",
             help=(
-                "Begin nothing more once more than so many hosts of a batch have failed; 0: after the first one. "
+                "Abort the rollout once more than N percent of a batch has failed. 0 aborts at the first failure. "
                 "[default: 100]"
             ),
         ),
@@ -151,28 +151,28 @@ def batch_options() -> list[click.Parameter]:
 
 
 def shown_options(*, watched: bool = False) -> list[click.Parameter]:
-    """How an answer is shown."""
+    """Return the options for the output format."""
     watch = click.Option(
         ["--watch"],
         is_flag=False,
         flag_value=WATCH_SECONDS,
         type=click.FloatRange(min=0.5),
         metavar="[SECONDS]",
-        help=f"Show it again every so often, in place, until Ctrl-C. [default: {WATCH_SECONDS:g}]",
+        help=f"Refresh every SECONDS seconds, in place, until Ctrl-C. [default: {WATCH_SECONDS:g}]",
     )
     return [
-        click.Option(["--json", "as_json"], is_flag=True, help="Print JSON and nothing else."),
+        click.Option(["--json", "as_json"], is_flag=True, help="Print JSON only."),
         click.Option(
             ["--query"],
             metavar="EXPR",
             default="",
-            help="Print, as JSON, what this JMESPath expression makes of the list.",
+            help="Print the result of this JMESPath expression over the list, as JSON.",
         ),
         *([watch] if watched else []),
     ]
 
 
 def _absolute(_context: click.Context, _parameter: click.Parameter, value: str | None) -> pathlib.Path | None:
-    if value == "":  # a variable of a script that is not set: not the folder that the script runs in
-        raise click.BadParameter("it is empty, and a folder is wanted; '.' is the one you are in.")
+    if value == "":  # an unset variable of a script, which must not mean the current folder
+        raise click.BadParameter("expected a folder, found an empty text. Fix: Use '.' for the current folder.")
     return pathlib.Path(value).expanduser().absolute() if value else None

@@ -1,10 +1,9 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""Options of the command line, made from the roles' variables.
+"""Build the command line's options from the roles' variables.
 
-The one rule: an option is its variable's name with hyphens. The prefixes of llama_server and gguf_model are left out
-where no other role has a variable of the same name for users. Secrets are read from a file that the option ``--…-file``
-names.
+An option is its variable's name with hyphens, without the prefixes llama_server and gguf_model unless another role has
+a variable of the same name. A secret is read from the file that the option ``--…-file`` names.
 """
 
 import collections
@@ -18,18 +17,18 @@ from llama_fleet.settings import ENVIRONMENT_NAMES, Catalogue, Variable
 from llama_fleet.values import pair
 
 SHORT_ROLES = ("llama_server", "gguf_model")
-# The argument of `up`, not an option.
+# An argument of `up`, not an option.
 MODEL = "gguf_model_source"
 
 
 class StageOption(click.Option):
-    """An option that knows the role it belongs to."""
+    """An option that belongs to a role."""
 
     role = ""
 
 
 class StagedCommand(click.Command):
-    """A command whose help groups the options by stage."""
+    """A command whose help groups the options by role."""
 
     def format_options(self, context: click.Context, formatter: click.HelpFormatter) -> None:
         groups: dict[str, list[tuple[str, str]]] = collections.defaultdict(list)
@@ -43,7 +42,7 @@ class StagedCommand(click.Command):
 
 
 class _Text(click.ParamType[object]):
-    """A value as its variable parses it."""
+    """A value that its variable parses."""
 
     def __init__(self, variable: Variable) -> None:
         self._variable = variable
@@ -58,7 +57,7 @@ class _Text(click.ParamType[object]):
 
 
 class _SecretFile(click.Path):
-    """The text of a file, or its lines."""
+    """The text of a file, or its lines for a list."""
 
     def __init__(self, variable: Variable) -> None:
         super().__init__(exists=True, dir_okay=False)
@@ -76,7 +75,7 @@ class _SecretFile(click.Path):
 
 
 def option_name(variable: Variable, catalogue: Catalogue) -> str:
-    """The option's name without the hyphens in front."""
+    """Return the option's name without leading hyphens."""
     same_name = [other for other in catalogue.for_users if other.short_name == variable.short_name]
     is_short = variable.role in SHORT_ROLES and len(same_name) == 1
     name = (variable.short_name if is_short else variable.name).replace("_", "-")
@@ -84,7 +83,7 @@ def option_name(variable: Variable, catalogue: Catalogue) -> str:
 
 
 def make(catalogue: Catalogue, only: Iterable[str] | None = None) -> list[click.Parameter]:
-    """An option for every variable that is for users, or only for those named."""
+    """Return an option for each variable that users may set, or only for those in ``only``."""
     return [
         _option(variable, catalogue)
         for variable in catalogue.for_users
@@ -119,7 +118,7 @@ def _type(variable: Variable) -> click.ParamType[typing.Any]:
 def _help(variable: Variable) -> str:
     if variable.secret:
         names = [name for name, target in ENVIRONMENT_NAMES.items() if target == variable.name]
-        return f"File that holds it; or the environment's {' or '.join(names)}. {variable.description}"
+        return f"File that contains it (or set {' or '.join(names)} in the environment). {variable.description}"
     if variable.default in ("", [], {}, None):
         return variable.description
     return (

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""How the command may change this machine: as root, through sudo, or only below a folder."""
+"""Decide whether the command changes this machine as root, through sudo, or not at all."""
 
 import os
 import shutil
@@ -10,19 +10,18 @@ from llama_fleet.errors import UsageError
 
 
 def needs_become(command: str) -> bool:
-    """Whether Ansible has to become root here; UsageError where it cannot."""
+    """Return whether Ansible must become root here. Raises UsageError if it cannot."""
     if os.geteuid() == 0:
         return False
     if may_become():
         return True
     raise UsageError(
-        f"Changing this machine needs root, and there is no sudo without a password: run 'sudo ./llama-fleet "
-        f"{command}', "
-        "or keep everything below a folder of yours with '--prefix DIR'."
+        "Changing this machine needs root, and sudo asks for a password. "
+        f"Fix: Run 'sudo ./llama-fleet {command}', or install below a folder of yours with '--prefix DIR'."
     )
 
 
 def may_become() -> bool:
-    """Whether Ansible can become root here, and is not."""
+    """Return whether Ansible is not root here but can become it without a password."""
     sudo = shutil.which("sudo") if os.geteuid() else None
     return sudo is not None and subprocess.run([sudo, "-n", "true"], capture_output=True, check=False).returncode == 0

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""What runs where: the views of the commands status and generations."""
+"""Show the instances and generations of hosts: the commands status and generations."""
 
 from collections.abc import Iterator
 
@@ -18,7 +18,7 @@ _RIGHT = ("GENERATION", "MEMORY", "GPU", "SLOTS", "TOKENS", "TOKENS/S", "UPTIME"
 
 
 def instances(outcome: Outcome) -> Rows:
-    """Every instance of every host, with the host's name."""
+    """Return every instance of every host, with the host's name."""
     return [
         {"host": host, **facts}
         for host, result in sorted(outcome.of_role(ROLE).items())
@@ -27,7 +27,7 @@ def instances(outcome: Outcome) -> Rows:
 
 
 def generations(outcome: Outcome) -> Rows:
-    """Every generation of every instance, the newest first."""
+    """Return every generation of every instance, newest first."""
     return [
         {"host": row["host"], "instance": row["instance"], **generation}
         for row in instances(outcome)
@@ -61,7 +61,7 @@ def _status_remarks(outcome: Outcome) -> Iterator[str]:
         for sentence in facts["drift"]:
             yield f"{facts['host']}: {facts['instance']}: {sentence}"
         for sentence in facts["unknown"]:
-            yield f"{facts['host']}: {facts['instance']}: not known: {sentence}"
+            yield f"{facts['host']}: {facts['instance']}: unknown: {sentence}"
     yield from _bare(outcome)
 
 
@@ -97,7 +97,7 @@ def _without_generations(outcome: Outcome) -> Iterator[str]:
         if not facts["generations"]:
             yield f"{facts['host']}: {facts['instance']}: no generation"
         yield from (
-            f"{facts['host']}: {facts['instance']}: not known: {sentence}"
+            f"{facts['host']}: {facts['instance']}: unknown: {sentence}"
             for sentence in facts["unknown"]
             if not facts["generations"]
         )
@@ -147,7 +147,7 @@ def _mib(number: int) -> str:
 
 
 def uptime(seconds: int) -> str:
-    """The two largest units: ``3 d 4 h``."""
+    """Format seconds in the two largest units: ``3 d 4 h``."""
     if seconds <= 0:
         return ""
     units = (("d", seconds // 86400), ("h", seconds // 3600 % 24), ("min", seconds // 60 % 60), ("s", seconds % 60))

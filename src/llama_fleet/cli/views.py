@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""What was found on hosts, shown as a table, as JSON or as what a query makes of it."""
+"""Show the results of read-only plays as a table, as JSON or as the result of a query."""
 
 import contextlib
 import dataclasses
@@ -21,7 +21,7 @@ from rich.text import Text
 from llama_fleet.errors import ExitCode, RunInterruptedError, UsageError
 from llama_fleet.run.events import Outcome
 
-# Wide enough for any table where there is no terminal that could wrap it.
+# Columns without a terminal: wide enough that no table wraps.
 ANY_WIDTH = 1000
 
 Facts = Mapping[str, typing.Any]
@@ -31,11 +31,10 @@ Ask = Callable[[], Outcome]
 
 @dataclasses.dataclass(frozen=True)
 class View:
-    """How what was found is shown: one row a ``rows`` item, in the columns that ``columns`` makes of it, then
-    ``remarks``.
+    """A table with a row for each item of ``rows``, formatted by ``columns``, followed by ``remarks``.
 
-    ``failures`` are those of the run that no row tells of. The columns ``right`` are aligned to the right, those in
-    ``wrapped`` take what room there is.
+    ``failures`` returns the failures that no row shows. The columns in ``right`` are right-aligned; those in
+    ``wrapped`` wrap to the width of the terminal.
     """
 
     rows: Callable[[Outcome], Rows]
@@ -48,7 +47,7 @@ class View:
 
 
 def query_of(text: str) -> jmespath.parser.ParsedResult:
-    """A JMESPath expression; UsageError where it is none."""
+    """Parse a JMESPath expression. Raises UsageError."""
     try:
         return jmespath.compile(text)
     except jmespath.exceptions.JMESPathError as error:
@@ -58,7 +57,7 @@ def query_of(text: str) -> jmespath.parser.ParsedResult:
 
 
 def show(view: View, ask: Ask, *, as_json: bool = False, query: str = "") -> int:
-    """Ask once; the exit status."""
+    """Call ``ask`` once and show its outcome. Return the exit status."""
     parsed = query_of(query) if query else None
     outcome = ask()
     for sentence in view.failures(outcome):
@@ -79,12 +78,12 @@ def _answer(parsed: jmespath.parser.ParsedResult, rows: Rows) -> object:
 
 
 def watch(view: View, ask: Ask, seconds: float) -> int:
-    """Ask again and again, in place where there is a terminal, until Ctrl-C, which is no error."""
+    """Show the outcome of ``ask`` again and again, in place on a terminal, until Ctrl-C. Return 0."""
     terminal = _terminal()
     with _until_interrupted(), Live(console=terminal, auto_refresh=False, transient=False) as live:
         while True:
             outcome = ask()
-            note = Text(f"{time.strftime('%H:%M:%S')}, again in {seconds:g} s; Ctrl-C ends it", "dim")
+            note = Text(f"{time.strftime('%H:%M:%S')}, refreshed in {seconds:g} s; Ctrl-C to stop", "dim")
             told = [Text(f"Error: {sentence}", "red") for sentence in view.failures(outcome)]
             page = Group(_rendered(view, outcome), *told, note)
             if terminal.is_terminal:
@@ -113,7 +112,7 @@ def _terminal() -> Console:
 def _rendered(view: View, outcome: Outcome) -> Group:
     rows = [view.columns(facts) for facts in view.rows(outcome)]
     table = Table(box=None, pad_edge=False, header_style="bold")
-    # What no row says takes no room.
+    # Hide columns that are empty in every row.
     names = [name for name in (rows[0] if rows else ()) if any(row[name].plain for row in rows)]
     for name in names:
         table.add_column(name, justify="right" if name in view.right else "left", no_wrap=name not in view.wrapped)

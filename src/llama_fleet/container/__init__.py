@@ -1,3 +1,3 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""What a container's start does and nothing else: the entrypoint's own modules."""
+"""Start a container: the modules of the image's entrypoint."""

@@ -1,9 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""Builds the newest llama.cpp beside a server that runs, for the container's next start.
-
-It gives way to the server in everything.
-"""
+"""Build the newest llama.cpp at the lowest priority beside the running server, for the container's next start."""
 
 import contextlib
 import fcntl
@@ -17,38 +14,38 @@ import typing
 from llama_fleet.container import record
 from llama_fleet.container.startlog import Log
 
-# Seconds that a server has to load its model before the build begins anyway, and between two looks.
+# Seconds to wait for the server to load its model before the build starts anyway, and between two checks.
 LOADING = 1800.0
 PAUSE = 5.0
-# The first to be killed where memory ends.
+# Makes the kernel kill the build first if memory runs out.
 _OOM_SCORE = "1000"
 
 
 def log_path() -> str:
+    """Return the path of the build's log."""
     return os.path.join(record.STATE, "background.log")
 
 
 def outcome_path() -> str:
+    """Return the path of the file with the last build's outcome."""
     return os.path.join(record.STATE, "background.json")
 
 
 def last() -> record.Record:
-    """What came of the last build in the background; empty where there was none or where it was well."""
+    """Return the outcome of the last build in the background; empty if there was none."""
     return record.read_object(outcome_path())
 
 
 def spawn(out: Log) -> None:
-    """Start the build as nobody's child of ours: whoever is first in the container takes it, and llama-server has
-    none to wait for.
-    """
+    """Double-fork so that PID 1 reaps the build and llama-server has no child to wait for."""
     failed = last()
     if failed.get("reason"):
-        out.warning(f"The newest build could not be made in the background: {failed['reason']}")
-    out.info(f"The newest build is looked for in the background, see {log_path()}.")
+        out.warning(f"The last build in the background failed: {failed['reason']}")
+    out.info(f"Building the newest llama.cpp in the background; log: {log_path()}.")
     try:
         child = os.fork()
-    except OSError as error:  # a limit of processes, which must not keep the server from starting
-        out.warning(f"Nothing can be built in the background: {error.strerror}.")
+    except OSError as error:  # a process limit must not keep the server from starting
+        out.warning(f"Cannot build in the background: {error.strerror}.")
         return
     if child:
         os.waitpid(child, 0)
@@ -81,36 +78,36 @@ def _give_way() -> None:
 
 
 def main() -> int:
-    """In a process of its own.
+    """Build in a process of its own. Like every run, it writes a new release folder and changes nothing else.
 
-    What it does is what every run does: it takes a new folder for a new release, and touches nothing else.
+    Return the exit status.
     """
     out = Log()
     with open(os.path.join(record.STATE, "background.lock"), "a", encoding="utf-8") as lock:
         try:
             fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            out.info("Another build is at work.")
+            out.info("Another build is running.")
             return 0
         _wait_for_server(time.monotonic() + LOADING)
         return _build(out)
 
 
 def _wait_for_server(deadline: float) -> None:
-    """Reading a model and reading source at once makes both slow."""
-    from llama_fleet.container import health  # noqa: PLC0415 - because a start does without
+    """Wait until the server is ready, because reading the model and the source at once slows both down."""
+    from llama_fleet.container import health  # noqa: PLC0415 - because a start does not need it
 
-    with contextlib.redirect_stdout(io.StringIO()):  # what the check says is of no interest here
+    with contextlib.redirect_stdout(io.StringIO()):  # discard the output of the check
         while health.main() and time.monotonic() < deadline:
             time.sleep(PAUSE)
 
 
 def _build(out: Log) -> int:
-    from llama_fleet import settings  # noqa: PLC0415 - because a start does without
+    from llama_fleet import settings  # noqa: PLC0415 - because a start does not need it
     from llama_fleet.container import newest, start, variables  # noqa: PLC0415 - as above
     from llama_fleet.container.narrator import Narrator  # noqa: PLC0415 - as above
     from llama_fleet.errors import FleetError  # noqa: PLC0415 - as above
-    from llama_fleet.run import runner  # noqa: PLC0415 - because a start does without
+    from llama_fleet.run import runner  # noqa: PLC0415 - because a start does not need it
 
     catalogue = settings.load()
     values = variables.of(os.environ, catalogue)
@@ -122,7 +119,7 @@ def _build(out: Log) -> int:
         return 1
     failed = last()
     if wanted and failed.get("commit") == wanted and failed.get("retry_after", 0.0) > time.time():
-        out.info(f"{wanted} failed before: {failed['reason']}")
+        out.info(f"The build of {wanted} failed before: {failed['reason']}")
         return 0
     more = {variables.UPDATE: "always", "llama_fleet_release_only": True}
     try:

@@ -1,8 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""The container's start: as it was last made to be where nothing has changed since, else by the play; then
-llama-server takes this process's place.
-"""
+"""Start the container: reuse the last start if nothing has changed, else run the play; then exec llama-server."""
 
 import json
 import os
@@ -16,12 +14,12 @@ from collections.abc import Mapping, Sequence
 from llama_fleet.container import init, record, startlog
 from llama_fleet.container.startlog import Log
 
-# What of llama-server's arguments only makes it print something and end: no setting.
+# Arguments of llama-server that only print something.
 PRINTED = (["--list-devices"], ["--version"], ["--help"])
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Returns only where the container cannot start."""
+    """Start the container. Return an exit status only if it cannot start."""
     if os.getpid() == 1:
         init.take_over()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -40,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     startlog.phase(startlog.PREPARING, "starting")
     last = unchanged(os.environ, out)
     if not last:
-        # All that a restart does without comes in here.
+        # Imports everything that a restart does not need.
         from llama_fleet.container import start  # noqa: PLC0415 - because importing it takes longer than a restart
 
         last, status = start.converge(os.environ, out)
@@ -50,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def unchanged(environment: Mapping[str, str], out: Log) -> record.Record:
-    """The last of the last start where the container is still as it says; empty where it has to be made so."""
+    """Return the record of the last start if the container still matches it, else an empty one."""
     last = record.read()
     reason = record.difference(last, environment, time.time()) or _newer(last.get("remote"), out)
     if reason:
@@ -63,30 +61,28 @@ def unchanged(environment: Mapping[str, str], out: Log) -> record.Record:
 
 
 def _newer(remote: Mapping[str, str] | None, out: Log) -> str:
-    """Whether the repository that is followed has another build than at the last start; where it does not answer
-    there is none.
-    """
+    """Return a sentence if the followed repository has a newer build; empty if not, or if it does not answer."""
     if not remote:
         return ""
-    from llama_fleet.container import newest  # noqa: PLC0415 - because most restarts ask nobody
+    from llama_fleet.container import newest  # noqa: PLC0415 - because most restarts do not need it
 
     try:
         found = newest.commit(remote["url"], remote["version"])
     except newest.UnknownError as error:
-        out.warning(f"Whether there is a newer build is not known. {error}")
+        out.warning(f"Could not check for a newer build. {error}")
         return ""
     return "" if found == remote["commit"] else f"there is a newer build in {remote['url']}"
 
 
 def execute(last: record.Record, flags: Sequence[str], out: Log) -> int:
-    """Become llama-server."""
+    """Replace this process with llama-server. Return an exit status only if that fails."""
     command, environment = record.server(last, os.environ, flags)
     address = startlog.address(command, environment)
     startlog.phase(startlog.SERVING, "serving", **address)
     if startlog.is_open(command, address["host"]):
         out.warning(
-            f"Whoever reaches port {address['port']} may use this server, for it asks for no key: "
-            "LLAMA_API_KEY sets one, or LLAMA_API_KEY_FILE, which names a file that holds it."
+            f"Every client that reaches port {address['port']} may use this server, because it requires no API key. "
+            "Fix: Set LLAMA_API_KEY, or LLAMA_API_KEY_FILE to a file that contains the key."
         )
     if last["update"] == "background":
         from llama_fleet.container import background  # noqa: PLC0415 - because only this mode needs it
@@ -96,7 +92,7 @@ def execute(last: record.Record, flags: Sequence[str], out: Log) -> int:
     sys.stderr.flush()
     try:
         if last.get("user") and os.geteuid() == 0:
-            from llama_fleet.container import unprivileged  # noqa: PLC0415 - only root gives something up
+            from llama_fleet.container import unprivileged  # noqa: PLC0415 - because only root drops rights
 
             unprivileged.execute(command, environment, last["user"])
         return os.execve(command[0], command, environment)

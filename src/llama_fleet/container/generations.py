@@ -1,8 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""The generations in a container's volume: which of them is good, whole and of the model that is asked for, and
-what it consists of.
-"""
+"""Find the good and complete generations of the requested model in a container's volume, and list their files."""
 
 import os
 import pathlib
@@ -21,15 +19,15 @@ _ROOT, _INSTANCE = "llama_server_root", "llama_server_instance"
 
 
 def path() -> str:
-    """Of what tells of each generation, by its number, which model was asked for.
+    """Return the path of the file that maps generation numbers to the requested model.
 
-    Apart from the record: that one may be removed by hand.
+    Kept apart from the record, which users may delete.
     """
     return os.path.join(record.STATE, "generations.json")
 
 
 class Store:
-    """The generations of the instance that the values are for."""
+    """The generations of the instance that the role variables describe."""
 
     def __init__(self, values: Mapping[str, object], catalogue: settings.Catalogue) -> None:
         instance = values.get(_INSTANCE) or catalogue.variables[_INSTANCE].default
@@ -40,7 +38,7 @@ class Store:
         self._models: dict[str, str] = record.read_object(path()).get("models", {})
 
     def last_good(self) -> int:
-        """The current generation or else the newest that could be started; 0 without one."""
+        """Return the number of the current generation if it can start, else of the newest that can; 0 if none can."""
         current = self._generations.current()
         everything = sorted(
             self._generations.all(),
@@ -54,14 +52,17 @@ class Store:
         return next(fits, 0)
 
     def switch(self, number: int) -> None:
-        """Make it the current one, where it is not: its key is read by way of that link."""
+        """Make a generation current, because the server reads its key through that link."""
         current = self._generations.current()
         wanted = self._generations.get(number)
         if wanted and (current is None or current.number != number):
             self._generations.switch(wanted)
 
     def described(self, number: int, *, follows: bool) -> record.Record:
-        """What a record says of a generation. ``follows`` says that a release which comes to be there is taken."""
+        """Return what a record contains about a generation.
+
+        With ``follows`` a new release in the volume makes the record outdated. Raises FileNotFoundError.
+        """
         generation = self._generations.get(number)
         if generation is None:
             raise FileNotFoundError(f"generation {number} below {self._folder}")
@@ -78,7 +79,7 @@ class Store:
         }
 
     def remember(self, number: int) -> None:
-        """That this generation is of the model that is asked for now."""
+        """Note that a generation has the model that is requested now."""
         kept = {str(found.number) for found in self._generations.all()}
         known = {**{name: key for name, key in self._models.items() if name in kept}, str(number): self._model}
         if known != self._models:
@@ -86,10 +87,10 @@ class Store:
 
 
 def _user_of(generation: generations.Generation) -> int:
-    """Return the number of the user that its server runs as where the start is root: that with which it passed its
-    gate.
+    """Return the uid that the server runs as if the container starts as root, the one with which it passed its gate;
+    0 for root.
     """
-    # A file of secrets is handed over, and all others the user reads.
+    # Secret files are passed in memory; the user must be able to read all others.
     public = [name for name in _files(generation) if pathlib.Path(name).parent != generation.path]
     secret = {
         generation.options.get("tls_key"),
@@ -102,7 +103,7 @@ def _user_of(generation: generations.Generation) -> int:
 
 
 def _is_whole(generation: generations.Generation) -> bool:
-    """Whether it passed its gate once, and all that it needs is there."""
+    """Return whether a generation passed its gate and all its files exist."""
     manifest = generation.manifest
     release = release_store.whole_manifest(
         pathlib.Path(str(manifest.get("release", ""))), str(manifest.get("release_fingerprint", ""))
@@ -116,7 +117,7 @@ def _is_whole(generation: generations.Generation) -> bool:
 
 
 def _files(generation: generations.Generation) -> Iterator[str]:
-    """Every file that a server of this generation is made of or reads."""
+    """Yield every file that a server of this generation consists of or reads."""
     yield from (str(path) for path in generation.path.iterdir() if not path.name.startswith("."))
     release = pathlib.Path(str(generation.manifest["release"]))
     manifest = release_store.read_manifest(release) or {}
@@ -126,7 +127,7 @@ def _files(generation: generations.Generation) -> Iterator[str]:
 
 
 def _named(words: Iterable[str]) -> Iterator[str]:
-    """Files that are named in a command line or an environment, also in a list of them, and with a number behind."""
+    """Yield the files named in a command line or environment, also in lists and with a suffix such as ``:0.5``."""
     parts = (part for word in words for part in (word, *word.split(",")))
     return (
         name

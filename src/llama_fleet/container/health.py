@@ -1,10 +1,8 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""The image's health check: asks the server's own /health where it was told to listen; before that it says how far the
-start is.
+"""Check the health of the container: query the server's /health, or report how far the start is.
 
-It is no success as long as the server does not answer, so that a container that compiles or loads is starting, and not
-healthy yet.
+The check fails until the server answers, so that a container that compiles or loads stays in the state "starting".
 """
 
 import http.client
@@ -19,9 +17,10 @@ SECONDS = 4.0
 
 
 def main() -> int:
+    """Print the state. Return 0 if the server is ready, else 1."""
     phase = startlog.read_phase() or _recorded()
     if not phase:
-        return _tell("nothing is known of a start", 1)
+        return _tell("no start is recorded", 1)
     if phase["phase"] != startlog.SERVING:
         return _tell(phase["text"], 1)
     connection = _connection(phase)
@@ -38,7 +37,7 @@ def main() -> int:
 
 
 def _recorded() -> record.Record:
-    """Where a server would listen that was started as the record says: what there is where /tmp cannot be written."""
+    """Return the server's address from the record, for containers whose /tmp is read-only."""
     try:
         command, environment = record.server(record.read(), os.environ, [])
     except (KeyError, OSError, ValueError):
@@ -47,10 +46,10 @@ def _recorded() -> record.Record:
 
 
 def _connection(phase: record.Record) -> http.client.HTTPConnection:
-    host = str(phase["host"])  # Linux takes 0.0.0.0 and :: for this machine
+    host = str(phase["host"])  # Linux connects 0.0.0.0 and :: to this machine
     if not phase["certificate"]:
         return http.client.HTTPConnection(host, int(phase["port"]), timeout=SECONDS)
-    # Its certificate is for the name by which others reach it.
+    # Its certificate names the host that clients use.
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE

@@ -1,9 +1,9 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""The first process of a container that has no other init: hands signals on, and buries the dead.
+"""Act as the init process of a container: forward signals and reap processes.
 
-llama-server knows what to do with a signal once its model is loaded. Until then the kernel would end it, but spares the
-first process of a container.
+llama-server handles signals only once its model is loaded. Until then the kernel's default action ends it, but not if
+it is PID 1 of a container.
 """
 
 import contextlib
@@ -15,8 +15,8 @@ AWAITED = (signal.SIGCHLD, signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.
 
 
 def take_over() -> None:
-    """Returns in a child; this process stays until that one ends, and ends as it did."""
-    # None gets lost: they wait until someone takes them.
+    """Return in a child process; this process stays as init and exits with the child's status."""
+    # Blocked signals stay pending until sigwait takes them.
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_BLOCK, AWAITED)
     child = os.fork()
@@ -27,7 +27,7 @@ def take_over() -> None:
 
 
 def _stay(child: int) -> typing.NoReturn:
-    # No handlers: one that comes a moment before a call that waits would not end that call.
+    # No handlers: a signal just before a blocking call would not interrupt it.
     while True:
         number = signal.sigwait(AWAITED)
         if number == signal.SIGCHLD:
@@ -38,7 +38,7 @@ def _stay(child: int) -> typing.NoReturn:
 
 
 def _bury(child: int) -> None:
-    """All that have died, for one signal may stand for several."""
+    """Reap all dead processes, because one SIGCHLD may stand for several."""
     process = -1
     while process:
         process, status = os.waitpid(-1, os.WNOHANG)
@@ -48,8 +48,9 @@ def _bury(child: int) -> None:
 
 
 def _to_foreground() -> None:
-    """A group of its own, to which a terminal sends what is typed: else a Ctrl-C would come twice, which
-    llama-server takes for haste.
+    """Become a process group in the terminal's foreground.
+
+    Otherwise Ctrl-C would arrive twice, and llama-server exits at once on the second.
     """
     os.setpgid(0, 0)
     with contextlib.suppress(OSError):  # no terminal

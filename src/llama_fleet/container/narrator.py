@@ -1,8 +1,8 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""The listener of a container's start: what happens, for people or for machines, and for the health check.
+"""Report the events of a container's start to the log and the health check.
 
-Failures are told by who knows what follows.
+Failures are left to the caller, which knows whether an older generation starts instead.
 """
 
 from collections.abc import Sequence
@@ -15,6 +15,8 @@ from llama_fleet.settings import Stage
 
 
 class Narrator:
+    """A listener that writes events as lines for people or as JSON for programs."""
+
     def __init__(self, log: startlog.Log, stages: Sequence[Stage]) -> None:
         self._log = log
         self._stages = stages

@@ -1,8 +1,8 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""What a container was last made to be, and whether it still is: all that a restart looks at.
+"""Record the last start of a container, and compare the container with it at a restart.
 
-Nothing here, nor in what it imports, imports more than it must: a restart takes this time.
+This module and its imports stay small, because their import time delays every restart.
 """
 
 import contextlib
@@ -15,22 +15,21 @@ from collections.abc import Iterable, Mapping
 
 from llama_fleet import __version__
 
-# The volume; all but the models lies in it.
+# The volume with everything but the models.
 STATE = "/var/lib/llama-fleet"
-# One line that is another for every image.
+# File with the unique image ID, one line.
 IMAGE_ID = "/usr/lib/llama-fleet/image-id"
-# Read by us, by the servers or by their GPU libraries. Another's variables, which may differ at every start, do not
-# count.
+# Variables that llama-fleet, the servers or their GPU libraries read. Others may differ at every start.
 PREFIXES = ("LLAMA_", "GGUF_MODEL_", "GGML_", "CUDA_", "NVIDIA_", "HF_")
 UPSTREAM_PREFIX = "LLAMA_ARG_"
-# Stands for the arguments behind the image's name, as a list in JSON: they are settings as all others are.
+# Holds the container's arguments as a JSON list, so that they count as settings.
 ARGUMENTS = "LLAMA_FLEET_ARGUMENTS"
-# How it is told, and not what.
+# Log format; not a setting of the server.
 LOG_VARIABLE = "LLAMA_FLEET_LOG"
 
 _FORMAT = 1
-# Of what whoever starts from the record takes out of it. The door for untrusted JSON takes time to import, and this
-# file is this user's own.
+# Types of the values that a restart uses. Checked here, because the parser for untrusted JSON is slow to import and
+# this file belongs to this user.
 _KINDS: dict[str, type | tuple[type, ...]] = {
     **dict.fromkeys(("desired", "generation", "update", "warning", "summary"), str),
     **dict.fromkeys(("names", "withheld"), list),
@@ -40,7 +39,7 @@ _KINDS: dict[str, type | tuple[type, ...]] = {
 _SECRET_LIMIT = 1 << 20
 _CPU = ("model name", "flags", "Features", "CPU implementer", "CPU variant", "CPU part")
 _LIMITS = ("cpu.max", "cpu/cpu.cfs_quota_us", "cpu/cpu.cfs_period_us", "memory.max", "memory/memory.limit_in_bytes")
-# What Kubernetes sets in every container for a Service that is called as our variables begin, such as llama-server.
+# Kubernetes sets these for a Service whose name starts like our variables, for example llama-server.
 _LINK = re.compile(
     r"[A-Z0-9_]+_(SERVICE_HOST|SERVICE_PORT(_[A-Z0-9_]+)?|PORT_[0-9]+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)"
 )
@@ -50,7 +49,7 @@ Record = dict[str, typing.Any]
 
 
 def service_links(environment: Mapping[str, str]) -> list[str]:
-    """Names of our kind that Kubernetes has set, and no user."""
+    """Return the names of variables with our prefixes that Kubernetes set, not the user."""
     ours = [name for name in environment if name.startswith(PREFIXES)]
     return sorted(
         name
@@ -60,9 +59,9 @@ def service_links(environment: Mapping[str, str]) -> list[str]:
 
 
 def desired(environment: Mapping[str, str], names: Iterable[str]) -> str:
-    """A digest of all that the start depends on:
+    """Return a digest of everything that the start depends on.
 
-    ``names`` and what begins as ours do, files with secrets, image and machine.
+    That is the variables ``names`` and those with our prefixes, secret files, image and machine.
     """
     known = set(names)
     links = service_links(environment)
@@ -84,13 +83,13 @@ def _digest(path: str) -> str:
 
 
 def image() -> str:
-    """What the image is; without its id our own files stand for it."""
+    """Return the image's ID, or a digest of our files if the image has none."""
     told = _read(IMAGE_ID)
     if told:
         return told
     ours = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     collection = os.path.join(os.path.dirname(os.path.dirname(ours)), "collections")
-    # What Python leaves in __pycache__, also what it is only writing there, is not of the image.
+    # Python may write to __pycache__ at any time.
     folders = (
         (folder, names)
         for top in (ours, collection)
@@ -102,7 +101,7 @@ def image() -> str:
 
 
 def machine() -> list[str]:
-    """What a server is chosen by of the machine and of the container's share of it."""
+    """Return the CPU, GPUs, driver and cgroup limits on which the choice of a server depends."""
     cpu = [line for line in _read("/proc/cpuinfo", 1 << 14).partition("\n\n")[0].splitlines() if line.startswith(_CPU)]
     limits = [_read(f"/sys/fs/cgroup/{name}") for name in _LIMITS]
     gpus = [name for name in _names("/dev") if name == "dxg" or (name.startswith("nvidia") and name[6:].isdigit())]
@@ -135,11 +134,12 @@ def _read(path: str, limit: int = 4096) -> str:
 
 
 def path() -> str:
+    """Return the path of the record."""
     return os.path.join(STATE, "converged.json")
 
 
 def read() -> Record:
-    """The record; empty where there is none that can be used."""
+    """Return the record; empty if it is missing or invalid."""
     record = read_object(path())
     if not all(isinstance(record.get(name), kind) for name, kind in _KINDS.items()):
         return {}
@@ -147,7 +147,7 @@ def read() -> Record:
 
 
 def read_object(name: str) -> Record:
-    """What ``write`` has written, and this version of it."""
+    """Return what ``write`` wrote; empty if the file is missing, invalid or of another format version."""
     try:
         with open(name, encoding="utf-8") as file:
             record = json.load(file)
@@ -157,9 +157,9 @@ def read_object(name: str) -> Record:
 
 
 def write(record: Record, target: str = "") -> None:
-    """Replace the record, or the file ``target``, in one step; nobody else reads it."""
+    """Replace the record, or the file ``target``, atomically, readable by this user only. Raises OSError."""
     target = target or path()
-    temporary = f"{target}.{os.urandom(8).hex()}.new"  # a name that nobody can have prepared
+    temporary = f"{target}.{os.urandom(8).hex()}.new"  # another user cannot have created this name
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
     try:
         with open(descriptor, "w", encoding="utf-8") as file:
@@ -174,7 +174,7 @@ def write(record: Record, target: str = "") -> None:
 
 
 def print_of(name: str) -> list[int]:
-    """Size and time of a file, by which it is known again; empty where it is not there."""
+    """Return size in bytes and mtime in nanoseconds of a file; empty if it does not exist."""
     try:
         status = os.stat(name)
     except OSError:
@@ -183,6 +183,7 @@ def print_of(name: str) -> list[int]:
 
 
 def link_of(name: str) -> str:
+    """Return the target of a symbolic link; empty if there is none."""
     try:
         return os.readlink(name)
     except OSError:
@@ -190,31 +191,31 @@ def link_of(name: str) -> str:
 
 
 def listing(folder: str) -> list[str]:
-    """What is in a folder, without what is only being made."""
+    """Return the names in a folder, except hidden ones, which are incomplete."""
     return [name for name in _names(folder) if not name.startswith(".")]
 
 
 def difference(record: Record, environment: Mapping[str, str], now: float) -> str:
-    """Why the container is not as the record says; empty where it is."""
+    """Return why the container does not match the record; empty if it does. ``now`` is in seconds since 1970."""
     if not record.get("desired"):
-        return "nothing is recorded of an earlier start"
+        return "no earlier start is recorded"
     try:
         return _difference(record, environment, now)
-    except ValueError:  # a name that no file can have
-        return "the record of the last start cannot be used"
+    except ValueError:  # an invalid file name
+        return "the record of the last start is invalid"
 
 
 def _difference(record: Record, environment: Mapping[str, str], now: float) -> str:
     if record["desired"] != desired(environment, record["names"]):
-        return "the settings, the image or the machine are not those of the last start"
+        return "the settings, the image or the machine have changed since the last start"
     if record["retry_after"] and now >= record["retry_after"]:
-        return "what failed at an earlier start is tried again"
+        return "a step that failed at an earlier start is tried again"
     changed = [name for name, known in record["files"].items() if print_of(name) != known]
     changed += [name for name, target in record["links"].items() if link_of(name) != target]
     if changed:
-        return f"{changed[0]} is not as it was at the last start"
+        return f"{changed[0]} has changed since the last start"
     if any(listing(folder) != names for folder, names in record["listings"].items()):
-        return "there is another release"
+        return "there is a new release"
     return ""
 
 
@@ -224,10 +225,10 @@ def _difference(record: Record, environment: Mapping[str, str], now: float) -> s
 def server(
     record: Record, environment: Mapping[str, str], arguments: Iterable[str]
 ) -> tuple[list[str], dict[str, str]]:
-    """Return command and environment of the recorded generation, with ``arguments`` that only make it print something.
+    """Return command and environment of the recorded generation, followed by ``arguments`` that only print something.
 
-    The user's own flags and LLAMA_ARG_* are in the generation: they have passed its checks. No secret that was meant
-    for the roles is handed on.
+    The user's flags and LLAMA_ARG_* are part of the generation, which passed its checks. Secrets of the roles are left
+    out. Raises OSError or ValueError.
     """
     with open(os.path.join(record["generation"], "manifest.json"), encoding="utf-8") as file:
         manifest = json.load(file)

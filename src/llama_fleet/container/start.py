@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""A container made to be as its settings say; and where that fails, the last good that there is of the same model."""
+"""Apply a container's settings; if that fails, fall back to the last good generation of the same model."""
 
 import dataclasses
 import pathlib
@@ -17,20 +17,20 @@ from llama_fleet.run.console import summary
 from llama_fleet.run.events import LOCALHOST, Failure, Outcome
 
 PLAYBOOK = "container"
-# Seconds until what failed, and would fail again for all we know, is tried again.
+# Seconds until a step that will probably fail again is tried again.
 RETRY = 24 * 3600.0
 NEVER = "never"
 ENDINGS = " .\n"
 RELEASE, SERVER = "llama_cpp", "llama_server"
-# What fails in them is no mistake in a setting, or one that must not keep from starting what was good.
+# A failure in these roles must not prevent the start of a good generation.
 _STAGES = ("nvidia_driver", "cuda_toolkit", RELEASE, "gguf_model", SERVER)
 
 
 @dataclasses.dataclass(frozen=True)
 class Attempt:
-    """What came of the play.
+    """A run of the play and its outcome.
 
-    ``warning`` says in what it is not what was asked for, ``lasting`` that trying again at once is of no use.
+    ``warning`` says how the result differs from the settings; ``lasting`` means that an immediate retry is useless.
     """
 
     outcome: Outcome
@@ -39,20 +39,22 @@ class Attempt:
 
     @property
     def failure(self) -> Failure | None:
+        """The first failure, if any."""
         return next(iter(self.outcome.failures), None)
 
     @property
     def without_release(self) -> bool:
+        """True if the release could not be provided."""
         return self.failure is not None and self.failure.role == RELEASE
 
     @property
     def commit(self) -> str:
-        """Of the build that was wanted, where it was found out."""
+        """The commit of the requested build; empty if unknown."""
         return str(self.outcome.of_role(RELEASE).get(LOCALHOST, {}).get("commit", ""))
 
 
 def converge(environment: Mapping[str, str], out: startlog.Log) -> tuple[record.Record, int]:
-    """The record of what to execute, or the exit status that says why there is nothing."""
+    """Return the record of the server to execute and 0, or an empty record and an exit status."""
     try:
         catalogue = settings.load()
         values = variables.of(environment, catalogue, out.warning)
@@ -63,13 +65,13 @@ def converge(environment: Mapping[str, str], out: startlog.Log) -> tuple[record.
         for line in str(error).splitlines():
             out.error(line)
         return {}, error.exit_code
-    except OSError as error:  # a volume that is full, or gone
+    except OSError as error:  # a full or missing volume
         out.error(f"{error.filename or record.STATE}: {error.strerror}.")
         return {}, ExitCode.FAILED
 
 
 class Start:
-    """One start that has work to do, or has to look whether it has."""
+    """A start that runs the play."""
 
     def __init__(
         self, environment: Mapping[str, str], catalogue: settings.Catalogue, values: variables.Values, log: startlog.Log
@@ -81,6 +83,7 @@ class Start:
         self._store = generations.Store(values, catalogue)
 
     def run(self) -> tuple[record.Record, int]:
+        """Run the play, with fallbacks. Return the record of the server to execute and 0, or an exit status."""
         first = self._attempt(self._values)
         attempt = self._with_another_release(first) if first.without_release else first
         self._log.info(summary(attempt.outcome))
@@ -94,7 +97,7 @@ class Start:
             return {}, attempt.outcome.exit_code
         self._store.switch(number)
         lasting = not attempt.failure.plan and attempt.failure.role in (RELEASE, SERVER)
-        warning = f"{sentence(attempt.failure)} Generation {number}, which was good, is started instead."
+        warning = f"{sentence(attempt.failure)} Starting generation {number} instead, which passed its gate."
         self._log.warning(warning)
         return self._keep(number, first, warning, known=lasting, lasting=lasting), 0
 
@@ -103,15 +106,15 @@ class Start:
         return Attempt(outcome, warning, lasting)
 
     def _with_another_release(self, first: Attempt) -> Attempt:
-        """The newest is not to be had: the one that is there, or the one that the role itself names."""
+        """Try the installed release, then the role's default build, because the newest is not available."""
         reason = sentence(typing.cast("Failure", first.failure))
         never = self._values.get(variables.UPDATE) == NEVER
-        # Where it was found what to build, building it failed.
+        # If the commit is known, building it failed.
         lasting = bool(first.commit)
-        self._log.info(f"{reason} Trying what is there.")
+        self._log.info(f"{reason} Trying an installed release.")
         others = (
-            ({} if never else {**self._values, variables.UPDATE: NEVER}, "The release that is there is used."),
-            (variables.pinned(self._values, self._catalogue), "The build that llama-fleet comes with is used."),
+            ({} if never else {**self._values, variables.UPDATE: NEVER}, "Using the installed release."),
+            (variables.pinned(self._values, self._catalogue), "Using the default build of llama-fleet."),
         )
         for values, outcome in others:
             attempt = self._attempt(values, f"{reason} {outcome}", lasting) if values else first
@@ -121,9 +124,7 @@ class Start:
         return first
 
     def _keep(self, number: int, first: Attempt, warning: str, *, known: bool, lasting: bool) -> record.Record:
-        """Write down what the next start compares itself with; one that is not ``known`` to be as good as can be
-        has nothing to compare.
-        """
+        """Write the record for the next start. Unless ``known``, the next start runs the play in any case."""
         update = str(self._values.get(variables.UPDATE) or self._catalogue.variables[variables.UPDATE].default)
         names = variables.names(self._catalogue)
         kept = {
@@ -139,14 +140,16 @@ class Start:
             ),
         }
         if lasting:
-            self._log.info(f"It is tried again in a day, with other settings, or at once without {record.path()}.")
+            self._log.info(
+                f"It is retried in a day or when settings change. To retry at the next start, remove {record.path()}."
+            )
         try:
             pathlib.Path(record.STATE).mkdir(parents=True, exist_ok=True)
             self._store.remember(number)
             record.write(kept)
         except OSError as error:
             self._log.warning(
-                f"The next start has to look at everything anew: {record.path()} cannot be written ({error.strerror})."
+                f"The next start will run the play again, because {record.path()} cannot be written ({error.strerror})."
             )
         return kept
 
@@ -160,12 +163,10 @@ class Start:
 
 
 def sentence(failure: Failure) -> str:
-    """What failed, so that more can be said behind it: a log's last lines may be its end."""
+    """Return the failure's message as a sentence, because it may end with lines of a log."""
     return f"{failure.text.rstrip(ENDINGS)}."
 
 
 def may_go_back(failure: Failure) -> bool:
-    """Whether what was good may be started instead; not where a setting of the server is wrong, which its user has
-    to know.
-    """
+    """Return whether an older generation may start instead. Not if a server setting is wrong: the user must fix it."""
     return failure.role in _STAGES and not (failure.role == SERVER and failure.plan)

@@ -1,8 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""What a container's start says: plain lines for people, one JSON object a line for machines; and how far it is,
-for the health check.
-"""
+"""Log a container's start as plain lines or JSON lines, and store its phase for the health check."""
 
 import contextlib
 import json
@@ -16,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from llama_fleet import printed
 from llama_fleet.container import record
 
-# Not in the volume: it is about this container alone. In a folder that is used only where it is this user's own.
+# Not in the volume, because it concerns this container only. Used only if the folder belongs to this user.
 PHASE = f"/tmp/llama-fleet-{os.geteuid()}/start.json"
 PREPARING, SERVING = "preparing", "serving"
 FORMATS = ("plain", "json")
@@ -24,13 +22,14 @@ _LABELS = {"error": "Error: ", "warning": "Warning: "}
 
 
 class Log:
-    """Writes to stderr, as llama-server does."""
+    """A log on stderr, where llama-server logs as well."""
 
     def __init__(self, as_json: bool = False, stream: typing.TextIO | None = None) -> None:
         self.as_json = as_json
         self._stream = stream or sys.stderr
 
     def say(self, event: str, text: str, **more: object) -> None:
+        """Write a line; ``more`` appears in JSON only."""
         if self.as_json:
             line = json.dumps(
                 {"time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "event": event, "text": text, **more}
@@ -41,18 +40,22 @@ class Log:
         self._stream.flush()
 
     def info(self, text: str) -> None:
+        """Write an informational line."""
         self.say("info", text)
 
     def warning(self, text: str) -> None:
+        """Write a warning."""
         self.say("warning", text)
 
     def error(self, text: str) -> None:
+        """Write an error."""
         self.say("error", text)
 
 
 def split(arguments: Sequence[str], given: str) -> tuple[str, list[str]]:
-    """The format, of ``--log`` where that comes first and else as ``given``, and the arguments that are
-    llama-server's.
+    """Split arguments into the log format and llama-server's arguments.
+
+    The format is that of ``--log`` if it comes first, else ``given``, else plain.
     """
     if arguments[:1] == ["--log"]:
         return (arguments[1] if len(arguments) > 1 else ""), list(arguments[2:])
@@ -62,7 +65,7 @@ def split(arguments: Sequence[str], given: str) -> tuple[str, list[str]]:
 
 
 def phase(name: str, text: str, **more: object) -> None:
-    """Tell the health check; where nothing can be written it finds what it needs in the volume."""
+    """Store the phase for the health check, which falls back to the volume if this is not possible."""
     with contextlib.suppress(OSError):
         with contextlib.suppress(FileExistsError):
             os.mkdir(os.path.dirname(PHASE), 0o700)
@@ -71,7 +74,7 @@ def phase(name: str, text: str, **more: object) -> None:
 
 
 def read_phase() -> record.Record:
-    """Return what ``phase`` wrote last; empty where nothing is, or somebody else could have written it."""
+    """Return what ``phase`` wrote last; empty if there is nothing, or another user could have written it."""
     try:
         return record.read_object(PHASE) if _is_ours() else {}
     except OSError:
@@ -79,23 +82,18 @@ def read_phase() -> record.Record:
 
 
 def _is_ours() -> bool:
-    """Return whether the folder of the phase is a folder of this user to which nobody else can write.
-
-    Raises OSError where there is none.
-    """
+    """Return whether the folder of the phase belongs to this user and no other user can write to it. Raises OSError."""
     found = os.lstat(os.path.dirname(PHASE))
     return stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid() and not stat.S_IMODE(found.st_mode) & 0o022
 
 
 def is_open(command: Sequence[str], host: str) -> bool:
-    """Return whether a server with this command line, which listens on ``host``, answers other hosts that have no
-    key.
-    """
+    """Return whether a server with this command line on ``host`` answers other hosts without an API key."""
     return "--api-key-file" not in command and not (host.startswith("127.") or host in ("localhost", "::1"))
 
 
 def address(command: Sequence[str], environment: Mapping[str, str]) -> dict[str, str]:
-    """Where a server with this command line and environment listens; flags win, the last of them."""
+    """Return where a server listens. Flags override the environment; the last flag counts."""
 
     def value(flag: str, variable: str, default: str) -> str:
         places = [place for place, word in enumerate(command[:-1]) if word == flag]

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""Becomes llama-server without rights, in a container that is started as root."""
+"""Execute llama-server as an unprivileged user in a container that starts as root."""
 
 import contextlib
 import os
@@ -12,13 +12,13 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.host import unpri
 
 
 def execute(command: Sequence[str], environment: Mapping[str, str], user: int) -> typing.NoReturn:
-    """Become the server as ``user``, who reads its key and certificate in memory alone. Raises OSError."""
+    """Replace this process with the server as uid ``user``, with key and certificate in memory only. Raises OSError."""
     with unprivileged.handed_over(command, environment, user) as handed:
         for descriptor in handed.descriptors:
             os.set_inheritable(descriptor, True)
         with contextlib.suppress(
             OSError, ValueError
-        ):  # a container without that right: then the server says that it could not lock memory
+        ):  # not permitted: the server then logs that it could not lock memory
             resource.setrlimit(resource.RLIMIT_MEMLOCK, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
         unprivileged.become(user)
         os.execve(handed.command[0], handed.command, handed.environment)

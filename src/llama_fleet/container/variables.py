@@ -1,8 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""A container's environment as role variables: secrets out of files, what Kubernetes adds left out, every mistake
-at once.
-"""
+"""Translate a container's environment into role variables, reading secrets from files, and report every mistake."""
 
 import hashlib
 import json
@@ -15,20 +13,19 @@ from llama_fleet import settings
 from llama_fleet.container import record
 from llama_fleet.errors import UsageError
 
-# The volume of the models; volumes.join puts it below the other one.
+# The volume with the models; volumes.join links it into the other one.
 MODELS = "/models"
 SOURCE, VERSION, UPDATE = "llama_cpp_source", "llama_cpp_version", "llama_cpp_update"
 MODEL, MODEL_ROOT = "gguf_model_source", "gguf_model_root"
 EXTRA = "llama_server_extra_options"
 NEWEST = "git+https://github.com/ggml-org/llama.cpp"
-# What a container differs in from a host; all but the runtime can be set otherwise. Who reaches its port is for its
-# publisher to say.
+# Defaults that differ from a host's; users may override them. Publishing the port decides who reaches it.
 CONTAINER: Mapping[str, object] = {
     "llama_server_host": "0.0.0.0",
     "llama_server_allow_unauthenticated": True,
     SOURCE: NEWEST,
 }
-# What makes a model another one.
+# Variables that identify a model.
 _OF_THE_MODEL = (MODEL, "gguf_model_quant", "gguf_model_revision", "gguf_model_mmproj")
 _NO_MODEL = (
     "MODEL: expected owner/repo, owner/repo:QUANT, a URL, a wheel or a path, found nothing. "
@@ -41,7 +38,7 @@ Values = dict[str, object]
 def of(
     environment: Mapping[str, str], catalogue: settings.Catalogue, warn: Callable[[str], None] = lambda _text: None
 ) -> Values:
-    """The role variables of a container with this environment; one UsageError with all that is wrong."""
+    """Return the role variables for an environment. Raises UsageError with every mistake."""
     problems: list[str] = []
     plain = _with_secrets(_without_links(environment, warn), catalogue, problems)
     given: Values = {}
@@ -60,9 +57,7 @@ def of(
 
 
 def _extra_options(environment: Mapping[str, str], given: object, problems: list[str]) -> Values:
-    """Return what llama-server is told beside the variables, in whatever way: the role checks it before anything is
-    switched.
-    """
+    """Return the options for llama-server that are no role variables; the role checks them before it switches."""
     upstream = {name: text for name, text in environment.items() if name.startswith(record.UPSTREAM_PREFIX) and text}
     arguments = options_of(json.loads(environment.get(record.ARGUMENTS) or "[]"), problems)
     extra = {**dict(typing.cast("Mapping[str, object]", given)), **upstream, **arguments}
@@ -70,9 +65,7 @@ def _extra_options(environment: Mapping[str, str], given: object, problems: list
 
 
 def options_of(words: Iterable[str], problems: list[str]) -> Values:
-    """Return llama-server's arguments as its options by name: true without a value, a text with one, a list with
-    several.
-    """
+    """Parse llama-server's arguments into options: True without a value, a text for one, a list for several."""
     found: dict[str, list[str]] = {}
     values: list[str] | None = None
     for word in words:
@@ -97,14 +90,14 @@ def _without_links(environment: Mapping[str, str], warn: Callable[[str], None]) 
     if ours:
         others = f" and {len(ours) - 1} more" if len(ours) > 1 else ""
         warn(
-            f"{ours[0]}{others}: ignored, for Kubernetes sets them in every container for a Service of such a name; "
-            "'enableServiceLinks: false' in the pod, or another name of the Service, ends it."
+            f"{ours[0]}{others}: ignored, because Kubernetes sets them for a Service of that name. "
+            "Fix: Set 'enableServiceLinks: false' in the pod, or rename the Service."
         )
     return {name: text for name, text in environment.items() if name not in links}
 
 
 def secret_names(catalogue: settings.Catalogue) -> list[str]:
-    """Every name of the environment that stands for a secret."""
+    """Return the names of all environment variables that contain secrets."""
     secret = {name for name, variable in catalogue.variables.items() if variable.secret}
     return sorted(
         {
@@ -115,7 +108,7 @@ def secret_names(catalogue: settings.Catalogue) -> list[str]:
 
 
 def names(catalogue: settings.Catalogue) -> list[str]:
-    """Every name that is read of the environment."""
+    """Return the names of all environment variables that are read."""
     return sorted(
         {
             *(name.upper() for name in catalogue.variables),
@@ -126,7 +119,7 @@ def names(catalogue: settings.Catalogue) -> list[str]:
 
 
 def _with_secrets(environment: Mapping[str, str], catalogue: settings.Catalogue, problems: list[str]) -> dict[str, str]:
-    """The environment with each secret that a file holds in the place of the file's name."""
+    """Return the environment with each ``NAME_FILE`` replaced by ``NAME`` and the file's content."""
     plain = dict(environment)
     for name in secret_names(catalogue):
         file = plain.pop(f"{name}_FILE", "")
@@ -156,12 +149,12 @@ def _lines(text: str) -> Iterator[str]:
 
 
 def model_key(values: Mapping[str, object]) -> str:
-    """What tells the model that is asked for from another."""
+    """Return a key of 16 hexadecimal digits that identifies the requested model."""
     return hashlib.sha256(json.dumps([values.get(name, "") for name in _OF_THE_MODEL]).encode()).hexdigest()[:16]
 
 
 def moving(values: Mapping[str, object]) -> str:
-    """The repository whose newest build is wanted; empty where a certain one is."""
+    """Return the URL of the repository whose newest build is requested; empty for a fixed build."""
     source = str(values[SOURCE])
     return (
         source.removeprefix("git+") if source.startswith("git+") and values.get(VERSION, "") in ("", "latest") else ""
@@ -169,7 +162,7 @@ def moving(values: Mapping[str, object]) -> str:
 
 
 def pinned(values: Mapping[str, object], catalogue: settings.Catalogue) -> Values:
-    """The same with the build that the role itself would take; empty where the user asks for another."""
+    """Return ``values`` with the role's default build; empty if the user requests another build."""
     if values[SOURCE] != NEWEST or values.get(VERSION):
         return {}
     return {**values, SOURCE: catalogue.variables[SOURCE].default}

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""The container's two volumes: models lie in one of their own, all else in the other."""
+"""Join the container's two volumes, one with the models and one with everything else."""
 
 import contextlib
 import os
@@ -8,21 +8,22 @@ import pathlib
 
 from llama_fleet.errors import FleetError
 
-# Of gguf_model below its root; of images before this one also below the volume of the models.
+# The folder of gguf_model below its root; older images also had it inside the models' volume.
 NAME = "models"
 
 
 def join(state: pathlib.Path, models: pathlib.Path) -> None:
-    """Make ``models`` the folder of models below ``state``, and bring up what an older image kept one folder deeper.
+    """Link ``models`` into ``state``, and move up what an older image stored one folder deeper.
 
-    Each step is one rename or one new name: a start that is killed leaves what the next one goes on with.
+    Each step is one atomic rename or link, so a killed start leaves a state that the next one continues. Raises
+    FleetError.
     """
     try:
         _bring_up(models)
         link = state / NAME
         if not link.is_symlink() and not link.exists():
             state.mkdir(parents=True, exist_ok=True)
-            with contextlib.suppress(FileExistsError):  # another start was quicker
+            with contextlib.suppress(FileExistsError):  # another start created it meanwhile
                 link.symlink_to(models)
     except OSError as error:
         place, reason = error.filename or state, error.strerror
@@ -44,9 +45,9 @@ def _bring_up(models: pathlib.Path) -> None:
         for repository in sorted(owner.iterdir()):
             if not (target / repository.name).exists():
                 repository.rename(target / repository.name)
-        with contextlib.suppress(OSError):  # what is there twice stays where it is
+        with contextlib.suppress(OSError):  # duplicates stay where they are
             owner.rmdir()
-    # Generations of before name their models by the old path.
+    # Older generations refer to models by the old path.
     with contextlib.suppress(OSError):
         older.rmdir()
         older.symlink_to(".")

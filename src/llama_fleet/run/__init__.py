@@ -1,3 +1,3 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""One run of a play: started through ansible-runner, its events read, shown and ended."""
+"""Run a play through ansible-runner and show its events."""

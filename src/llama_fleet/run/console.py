@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""Shows a run: in place on a terminal, as plain lines elsewhere."""
+"""Format what a run shows, and print it: progress in place on a terminal, as plain lines elsewhere."""
 
 import os
 import shutil
@@ -12,13 +12,13 @@ from collections.abc import Callable, Sequence
 from llama_fleet.run import events, example_request
 from llama_fleet.settings import Stage
 
-# Seconds between two lines of the same stage where there is no terminal.
+# Seconds between two progress lines of a stage without a terminal.
 PLAIN_INTERVAL = 10.0
 CLEAR_LINE = "\r\x1b[2K"
 
 
 class Console:
-    """The listener of a run."""
+    """A listener that prints the events of a run."""
 
     def __init__(
         self,
@@ -77,7 +77,7 @@ def _state(event: events.StageDone, stage: Stage) -> str:
 
 
 def failure_text(failure: events.Failure) -> str:
-    """One sentence, with the host's name unless that is this machine."""
+    """Format a failure as a sentence that names the host, unless that is this machine."""
     text = failure.text
     if failure.unreachable:
         text = f"cannot be reached: {' '.join(text.split())}"
@@ -87,7 +87,7 @@ def failure_text(failure: events.Failure) -> str:
 
 
 def duration(seconds: float) -> str:
-    """``75.2`` -> ``1 min 15 s``; below a minute with a tenth."""
+    """Format seconds: ``75.2`` -> ``1 min 15 s``, ``7.23`` -> ``7.2 s``."""
     minutes, rest = divmod(int(seconds), 60)
     return f"{minutes} min {rest} s" if minutes else f"{seconds:.1f} s"
 
@@ -124,8 +124,8 @@ def summary(outcome: events.Outcome) -> str:
 
 
 def answers(outcome: events.Outcome) -> str:
-    """Each host's, or instance's, answer to the prompt, its endpoint, and the lines that ask the next question."""
-    # What was stopped or removed has no endpoint.
+    """Format the answer and endpoint of each host or instance, and the shell lines that ask the first one again."""
+    # An instance that was stopped or removed has no endpoint.
     results = [(host, result) for host, result in sorted(outcome.of_role("llama_server").items()) if result["endpoint"]]
     parts = []
     for host, result in results:
@@ -142,6 +142,6 @@ def answers(outcome: events.Outcome) -> str:
 
 
 def _address(outcome: events.Outcome, host: str) -> str:
-    """How ssh reaches a host; empty for this machine."""
+    """Return the address by which ssh reaches a host; empty for this machine."""
     name = host.partition("/")[0]
     return "" if name == events.LOCALHOST else outcome.addresses.get(name, name)

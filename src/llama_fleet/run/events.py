@@ -1,8 +1,8 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""What happens in a run, as typed events out of ansible_runner's, and what came of it.
+"""Translate ansible_runner's events into typed events, and collect the outcome of a run.
 
-Hosts say a good part of it: nothing leaves here with a control character in it.
+Hosts are untrusted, so control characters in their texts are escaped here.
 """
 
 import dataclasses
@@ -17,7 +17,7 @@ from llama_fleet.run import messages
 
 NAMESPACE = "llama_fleet.core"
 LOCALHOST = "localhost"
-# They run on the controller; no module runs on a host.
+# Actions that run on the controller only.
 NOT_ON_HOSTS = (
     "ansible.builtin.include_role",
     "ansible.builtin.include_tasks",
@@ -45,7 +45,7 @@ class Progress:
 
 @dataclasses.dataclass(frozen=True)
 class StageDone:
-    """One module call of one host, or of one of its instances, has ended well. ``plan`` ones have only looked."""
+    """A successful module call for one host or instance. With ``plan`` it changed nothing."""
 
     host: str
     role: str
@@ -58,12 +58,12 @@ class StageDone:
 
 @dataclasses.dataclass(frozen=True)
 class Failure:
-    """A host cannot go on; ``text`` is the module's own message."""
+    """A failure that stops a host; ``text`` is the module's own message."""
 
     host: str
     text: str
     unreachable: bool = False
-    # Where: the role or else the module, and whether it only planned.
+    # The role, or else the module, and whether it was a plan.
     role: str = dataclasses.field(default="", compare=False)
     plan: bool = dataclasses.field(default=False, compare=False)
     problems: tuple[Mapping[str, str], ...] = dataclasses.field(
@@ -73,7 +73,7 @@ class Failure:
 
 @dataclasses.dataclass(frozen=True)
 class Remark:
-    """A warning, a diff, or (when asked for) Ansible's own words."""
+    """A warning, a diff or, with -v, a line of Ansible's output."""
 
     text: str
     warning: bool = False
@@ -85,8 +85,8 @@ Listener = Callable[[Event], None]
 
 @dataclasses.dataclass
 class Outcome:
-    """What came of a run: counts, failures, and the last result of each role of each host, or of ``host/instance``
-    where a host has several.
+    """The outcome of a run: counts, failures, and the last result of each role by host, or by ``host/instance`` if the
+    host has several.
     """
 
     calls: int = 0
@@ -94,9 +94,9 @@ class Outcome:
     seconds: float = 0.0
     failures: list[Failure] = dataclasses.field(default_factory=list)
     results: dict[str, dict[str, Mapping[str, typing.Any]]] = dataclasses.field(default_factory=dict)
-    # By host, how Ansible reaches it.
+    # The address of each host.
     addresses: dict[str, str] = dataclasses.field(default_factory=dict)
-    # Hosts of batches that were not begun.
+    # Hosts of batches that did not start.
     untouched: list[str] = dataclasses.field(default_factory=list)
 
     @property
@@ -113,7 +113,7 @@ class Outcome:
         return [failure for failure in self.failures if failure.host not in answered]
 
     def of_role(self, role: str) -> dict[str, Mapping[str, typing.Any]]:
-        """The role's result by host, or by ``host/instance``; of a module outside of roles by its own name."""
+        """Return the results of a role, or of a module outside roles, by host or ``host/instance``."""
         return {host: results[role] for host, results in self.results.items() if role in results}
 
 
@@ -125,7 +125,7 @@ def exit_code(failures: Sequence[Failure]) -> ExitCode:
 
 
 class Translator:
-    """Reads ansible_runner's events, tells the listener and keeps the outcome."""
+    """A reader of ansible_runner's events that informs a listener and keeps the outcome."""
 
     def __init__(self, verbosity: int, listener: Listener) -> None:
         self.outcome = Outcome()
@@ -137,7 +137,7 @@ class Translator:
         self._fleet: set[str] = set()
 
     def handle(self, event: Mapping[str, typing.Any]) -> bool:
-        """One event. Returns whether ansible_runner should keep it in a file."""
+        """Handle one event. Return False, so that ansible_runner keeps no file of it."""
         kind, text = event["event"], _clean(event.get("stdout", ""))
         data = printed.every_text(event.get("event_data", {}))
         self._hosts.add(data.get("host", ""))
@@ -157,11 +157,11 @@ class Translator:
         elif kind == "error":
             self._errors.append(_LABEL.sub("", text))
         elif kind == "playbook_on_no_hosts_matched":
-            self._errors.append("The inventory has no host that the play is for.")
+            self._errors.append("The inventory has no host for this play.")
         return False
 
     def conclude(self, return_code: int) -> None:
-        """Ansible has ended. It may have failed before it came to a host, or without a word."""
+        """Complete the outcome when Ansible has ended, possibly before it reached a host or without a message."""
         self.outcome.untouched = sorted(self._fleet - self._hosts)
         if self.outcome.failures or (return_code == 0 and not self._errors):
             return
@@ -172,7 +172,7 @@ class Translator:
         if data["resolved_action"] in NOT_ON_HOSTS:
             return
         role, result = (data.get("role") or data["resolved_action"]).rpartition(".")[2], data["res"]
-        # The stages' actions tell both.
+        # Set by the actions of the stages.
         host = "/".join(filter(None, [data["host"], result.get("turn_of")]))
         plan = result.get("plan_only", False)
         stage = StageDone(host, role, data["task"], plan, result.get("changed", False), float(data["duration"]), result)
@@ -204,8 +204,8 @@ class Translator:
         )
 
     def _fail(self, failure: Failure) -> None:
-        """One that says again what a plan has failed with, and then more, takes that one's place; told is what is
-        new.
+        """Keep a failure. If it repeats the message of an earlier one and adds to it, replace that one and report only
+        the addition.
         """
         before = [
             known
@@ -225,15 +225,13 @@ class Translator:
                 self._errors.append(_LABEL.sub("", line))
 
     def _warned(self, result: object) -> None:
-        """Tell what a module or its action warned of, which since ansible-core 2.19 comes with the result and as no
-        event of its own.
-        """
+        """Report the warnings in a result; since ansible-core 2.19 they are no events of their own."""
         warnings = result.get("warnings") if isinstance(result, Mapping) else None
         for text in warnings if isinstance(warnings, list) else []:
             self._remark(Remark(str(text), warning=True))
 
     def _remark(self, remark: Remark) -> None:
-        # Ansible tells some of them once a task.
+        # Ansible repeats some of them for each task.
         if remark.text and remark.text not in self._remarks and not self._verbose:
             self._remarks.add(remark.text)
             self._listener(remark)
@@ -246,7 +244,5 @@ def _is_ours(data: Mapping[str, typing.Any]) -> bool:
 
 
 def _clean(text: str) -> str:
-    """Return what Ansible printed without its own colours, which are gone before anything else is written as an
-    escape.
-    """
+    """Return ``text`` without Ansible's colours and with any other control character escaped."""
     return printed.text(_CONTROL.sub("", text)).strip()

@@ -1,8 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""The line of shell that asks a server its first question: one that works from here, and has no key in any
-process's arguments.
-"""
+"""Build a shell line that asks a server a question from this machine, without a key in process arguments."""
 
 import ipaddress
 import json
@@ -19,10 +17,10 @@ _BODY = json.dumps({"messages": [{"role": "user", "content": "Hello!"}]})
 def lines(
     result: Mapping[str, typing.Any], address: str = "", environment: Mapping[str, str] = os.environ
 ) -> list[str]:
-    """Return what to type to ask the server that ``result`` of the role llama_server tells of.
+    """Return the shell lines that query the server in ``result``, a result of the role llama_server.
 
-    ``address`` is how ssh reaches its host, empty for this machine. A server that listens for its own host alone is
-    asked through a tunnel.
+    ``address`` is the SSH address of its host, empty for this machine. A server that listens on loopback is queried
+    through an SSH tunnel.
     """
     words = ["curl", f"{result['endpoint']}/v1/chat/completions", "-H", "Content-Type: application/json"]
     certificate = _place(result.get("certificate", ""), address)
@@ -35,9 +33,7 @@ def lines(
 
 
 def _tunnel(endpoint: str) -> str:
-    """Return what ssh forwards to reach an endpoint that names its own host; empty where it names another address,
-    or makes no sense.
-    """
+    """Return the ssh -L argument for a loopback endpoint; empty for any other or malformed endpoint."""
     try:
         url = urllib.parse.urlsplit(endpoint)
         return shlex.quote(f"{url.port}:{url.netloc}") if _is_loopback(url.hostname or "") else ""
@@ -46,7 +42,7 @@ def _tunnel(endpoint: str) -> str:
 
 
 def _key(command: list[str], address: str, environment: Mapping[str, str]) -> str:
-    """Return what prints the header with the key; empty where there is none."""
+    """Return the shell command that prints the header with the API key; empty without a key."""
     if _KEY_FLAG not in command[:-1]:
         return ""
     if not address and environment.get("LLAMA_API_KEY"):
@@ -56,14 +52,14 @@ def _key(command: list[str], address: str, environment: Mapping[str, str]) -> st
 
 
 def _place(file: str, address: str) -> str:
-    """Return a word that names the file to a program here; empty for none."""
+    """Return a shell word by which a local program reads the file; empty without a file."""
     if not file:
         return ""
     return f"<({_reader(file, address)})" if address else shlex.quote(file)
 
 
 def _reader(file: str, address: str) -> str:
-    """Return the command that prints a file which only root may read."""
+    """Return the shell command that prints a file which only root may read."""
     if address:
         return f"ssh {shlex.quote(address)} {shlex.quote(f'sudo cat {shlex.quote(file)}')}"
     return f"{'' if os.access(file, os.R_OK) else 'sudo '}cat {shlex.quote(file)}"

@@ -1,9 +1,9 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""Ends what an interrupted run has left on this machine: background jobs have sessions of their own, but they inherit
-the environment.
+"""End the processes that an interrupted run left on this machine.
 
-One that was killed could end nothing: the next run does, and removes the files with the run's variables.
+Background jobs have their own sessions, but inherit the run's environment, which marks them. After a SIGKILL the next
+run ends them and removes the files with the run's variables.
 """
 
 import contextlib
@@ -18,22 +18,23 @@ import time
 import uuid
 from collections.abc import Iterator
 
-# The variable that every process of a run carries.
+# Set in the environment of every process of a run.
 VARIABLE = "LLAMA_FLEET_RUN"
 _PREFIX = "llama-fleet-run-"
-# In a run's folder: has its marker, and is locked for as long as it lives.
+# The file in a run's folder that contains its marker and is locked while the run lives.
 _LIFE = "life"
 
 
 def new_marker() -> str:
-    """What the environment of one run's processes has, and no other's."""
+    """Return an assignment ``NAME=VALUE`` that is unique to a run, for the environment of its processes."""
     return f"{VARIABLE}={uuid.uuid4().hex}"
 
 
 @contextlib.contextmanager
 def private_folder(marker: str) -> Iterator[pathlib.Path]:
-    """A folder for the files of a run, which the next run removes where this one is killed, together with what that
-    one has started.
+    """Create a folder for the files of a run and remove it at the end; after a SIGKILL the next run removes it.
+
+    Also ends the processes that killed runs left.
     """
     _remove_abandoned()
     with tempfile.TemporaryDirectory(prefix=_PREFIX) as name:
@@ -47,7 +48,7 @@ def private_folder(marker: str) -> Iterator[pathlib.Path]:
 
 def _remove_abandoned() -> None:
     for folder in pathlib.Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
-        # Nobody else's, whatever it says.
+        # Skip folders of other users, whatever their content.
         with contextlib.suppress(OSError):
             if folder.lstat().st_uid == os.geteuid() and not folder.is_symlink():
                 _remove_if_abandoned(folder)
@@ -55,23 +56,23 @@ def _remove_abandoned() -> None:
 
 def _remove_if_abandoned(folder: pathlib.Path) -> None:
     with (folder / _LIFE).open(encoding="ascii", errors="replace") as life:
-        fcntl.flock(life, fcntl.LOCK_EX | fcntl.LOCK_NB)  # an OSError where it lives
+        fcntl.flock(life, fcntl.LOCK_EX | fcntl.LOCK_NB)  # raises OSError if the run lives
         marker = life.read()
-        # Without one it is just beginning. A part of one would be other processes' too.
+        # Empty while a run starts. Part of a marker could match other processes.
         if re.fullmatch(rf"{VARIABLE}=[0-9a-f]{{32}}", marker):
             kill(marker)
             shutil.rmtree(folder)
 
 
 def interrupt(marker: str, program: str) -> None:
-    """Send SIGINT to those processes of a run that are ``program``."""
+    """Send SIGINT to the processes of a run that execute ``program``."""
     for process in _processes(marker):
         if program in _read(process / "cmdline"):
             _send(process, signal.SIGINT)
 
 
 def kill(marker: str, patience: float = 5.0) -> None:
-    """SIGKILL to every process of a run, until there is none: one may start another meanwhile."""
+    """Send SIGKILL to every process of a run until none is left, for at most ``patience`` seconds."""
     deadline = time.monotonic() + patience
     while (processes := list(_processes(marker))) and time.monotonic() < deadline:
         for process in processes:
@@ -93,7 +94,7 @@ def _read(path: pathlib.Path) -> str:
     try:
         return path.read_text(encoding="utf-8", errors="replace")
     except OSError:
-        return ""  # ended meanwhile, or another user's
+        return ""  # it ended meanwhile, or belongs to another user
 
 
 def _send(process: pathlib.Path, number: signal.Signals) -> None:

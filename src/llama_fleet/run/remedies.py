@@ -1,17 +1,16 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""What to do about failures that are Ansible's, ssh's or sudo's own, and that do not say it themselves."""
+"""Add the fix to failure messages of Ansible, ssh and sudo, which do not name one."""
 
 import re
 
-# What is found in a failure, and the sentence that follows it. The first one that fits is told.
+# A pattern in a message, and the fix to append. The first match wins.
 _KNOWN = (
     (
         r"you must have a tty to run sudo",
         (
-            "Its sudo has 'requiretty', and pipelining opens no terminal: put 'Defaults:USER !requiretty', USER being "
-            "Ansible's, below /etc/sudoers.d, "
-            "or set ansible_ssh_pipelining=false for that host."
+            "Its sudo has 'requiretty', but pipelining opens no terminal. Fix: Add 'Defaults:USER !requiretty' for "
+            "Ansible's user below /etc/sudoers.d, or set ansible_ssh_pipelining=false for that host."
         ),
     ),
     (
@@ -46,9 +45,7 @@ _KNOWN = (
 
 
 def told(text: str, more: str = "") -> str:
-    """Return ``text`` with what to do about it, where that is known from it or from ``more``, all that a program
-    said.
-    """
+    """Return ``text`` followed by the fix, if one matches it or ``more``, the full output of a program."""
     remedy = next((remedy for pattern, remedy in _KNOWN if re.search(pattern, f"{text}\n{more}", re.MULTILINE)), "")
     if not remedy or remedy in text:
         return text

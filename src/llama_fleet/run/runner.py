@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""Runs a play: the only file that imports ansible_runner."""
+"""Run a play; the only file that imports ansible_runner."""
 
 import dataclasses
 import getpass
@@ -21,16 +21,15 @@ from llama_fleet.run import orphans, signals
 from llama_fleet.run.events import LOCALHOST, NAMESPACE, Listener, Outcome, Translator
 from llama_fleet.settings import COLLECTIONS
 
-# Seconds that Ansible has to end by itself, and to end the jobs on its hosts, after an interruption.
+# Seconds that Ansible may take after an interruption to end itself and the jobs on its hosts.
 GRACE = 3.0
-# Seconds between two looks whether a signal has come. ansible_runner takes it from no argument where it writes no such
-# files itself.
+# Seconds between two checks for a signal. ansible_runner reads this from a file only.
 SETTINGS = {"pexpect_timeout": 0.3}
 
 
 @dataclasses.dataclass(frozen=True)
 class Request:
-    """What to run and where. Without inventories it is this machine."""
+    """A play to run, and its hosts: this machine if there is no inventory."""
 
     playbook: str
     variables: Mapping[str, object]
@@ -42,7 +41,7 @@ class Request:
 
 
 def run(request: Request, listener: Listener) -> Outcome:
-    """Run a play of the collection to its end; RunInterruptedError where a signal ends it."""
+    """Run a play of the collection. Raises RunInterruptedError if a signal ends it."""
     began = time.monotonic()
     translator = Translator(request.verbosity, listener)
     interruption = _Interruption()
@@ -71,7 +70,7 @@ def run(request: Request, listener: Listener) -> Outcome:
 
 
 class _Interruption:
-    """A signal that came first asks Ansible to end, so that it ends the jobs on its hosts."""
+    """The first signal of a run. Ansible is asked to end first, so that it ends the jobs on its hosts."""
 
     def __init__(self) -> None:
         self.marker = orphans.new_marker()
@@ -79,10 +78,11 @@ class _Interruption:
         self._deadline = 0.0
 
     def begin(self, number: int) -> None:
+        """Note the signal ``number`` if it is the first."""
         self.signal_number = self.signal_number or number
 
     def is_over(self) -> bool:
-        """Whether ansible_runner has to kill Ansible now."""
+        """Return whether ansible_runner must kill Ansible now."""
         if self.signal_number and not self._deadline:
             self._deadline = time.monotonic() + GRACE
             orphans.interrupt(self.marker, "ansible-playbook")
@@ -90,7 +90,7 @@ class _Interruption:
 
 
 class _Literal(str):
-    """A text that Ansible must not take for a template."""
+    """A text that Ansible must not template."""
 
     __slots__ = ()
 
@@ -135,7 +135,7 @@ def _this_machine(private: pathlib.Path, become: bool) -> dict[str, typing.Any]:
     host = {
         "ansible_connection": "local",
         "ansible_python_interpreter": sys.executable,
-        # Not in the home folder: it may be read-only, or another user's.
+        # The home folder may be read-only or belong to another user.
         "ansible_remote_tmp": str(private / "home" / "tmp"),
         "ansible_async_dir": str(private / "home" / "async"),
         "ansible_become": become,
@@ -150,11 +150,11 @@ def _environment(private: pathlib.Path, marker: str, *, local: bool) -> dict[str
         ),
         "ANSIBLE_NOCOLOR": "1",
         progress.VARIABLE: "json",
-        # ansible_runner would switch the check off.
+        # ansible_runner would disable the check.
         "ANSIBLE_HOST_KEY_CHECKING": os.environ.get("ANSIBLE_HOST_KEY_CHECKING", "True"),
-        # Nobody sees or answers a question that ssh asks.
+        # No user could answer a question of ssh.
         "ANSIBLE_SSH_EXTRA_ARGS": os.environ.get("ANSIBLE_SSH_EXTRA_ARGS", "-o BatchMode=yes"),
-        # The scripts of this environment first: ansible-playbook is one of them.
+        # This environment's ansible-playbook comes first.
         "PATH": os.pathsep.join([str(pathlib.Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]),
         orphans.VARIABLE: marker.partition("=")[2],
     }
@@ -168,8 +168,9 @@ def _environment(private: pathlib.Path, marker: str, *, local: bool) -> dict[str
 
 
 def _person(home: pathlib.Path) -> dict[str, str]:
-    """A home and a name where this user has none, as an arbitrary one of a container: pip, git and Python ask for
-    them.
+    """Return HOME and USER for a user without them, such as an arbitrary uid in a container.
+
+    pip, git and Python need them.
     """
     given = os.environ.get("HOME", "")
     person = {} if given and os.access(given, os.W_OK) else {"HOME": str(home)}

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""The signals that ask a command to end, and what it may no longer do after one."""
+"""Handle the signals that ask a command to end."""
 
 import contextlib
 import os
@@ -12,9 +12,8 @@ from collections.abc import Callable, Iterator
 
 @contextlib.contextmanager
 def caught(handle: Callable[[int], None]) -> Iterator[None]:
-    """Hand Ctrl-C, SIGTERM and the end of the terminal to ``handle`` for as long as this is open.
-
-    An end of the terminal that is ignored, as below nohup, stays so.
+    """Pass SIGINT, SIGTERM and SIGHUP to ``handle`` inside the context. An ignored SIGHUP, as below nohup, stays
+    ignored.
     """
     hangs_up = [signal.SIGHUP] if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN else []
 
@@ -32,7 +31,7 @@ def caught(handle: Callable[[int], None]) -> Iterator[None]:
 
 
 def _leave_terminal() -> None:
-    """Nobody reads there any more, and what is written would be an error in the middle of the clearing up."""
+    """Redirect the standard streams to /dev/null, because writing to a closed terminal fails during cleanup."""
     nowhere = os.open(os.devnull, os.O_RDWR)
     for descriptor in (0, 1, 2):
         if stat.S_ISCHR(os.fstat(descriptor).st_mode):

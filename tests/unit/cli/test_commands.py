@@ -82,10 +82,10 @@ def runs(monkeypatch: pytest.MonkeyPatch) -> Runs:
         (["--extra-options", "mlock"], "Invalid value for '--extra-options': expected NAME=VALUE, found 'mlock'."),
         (["--inventory", "/nowhere"], "Path '/nowhere' does not exist."),
         (["one", "two"], "Got unexpected extra argument (two)"),
-        (["--serial", "1"], "--serial and --max-fail-percentage are for the hosts of an inventory: add it with -i."),
+        (["--serial", "1"], "--serial and --max-fail-percentage need an inventory. Fix: Add one with -i."),
         (
             ["--max-fail-percentage", "0"],
-            "--serial and --max-fail-percentage are for the hosts of an inventory: add it with -i.",
+            "--serial and --max-fail-percentage need an inventory. Fix: Add one with -i.",
         ),
         (
             ["--serial", "1,half"],

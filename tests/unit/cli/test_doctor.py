@@ -77,7 +77,7 @@ def test_the_table_tells_what_is_and_below_it_what_to_do(hosts: Hosts, capsys: p
         "h2    disk space  error    1 GB",
         (
             "far: host: expected a host that Ansible reaches. Fix: Check its name and address, the network, and the "
-            "user and key of SSH."
+            "SSH user and key."
         ),
         "h2: disk space: expected 3 GB.",
         "h2: clock [x]: expected another. Fix: Change it.",

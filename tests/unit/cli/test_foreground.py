@@ -74,7 +74,7 @@ def test_a_server_that_dies_is_an_error_with_its_last_lines(
     log = tmp_path / "log"
     log.write_text("\n".join(f"line {number}" for number in range(100)), encoding="utf-8")
     threading.Timer(0.4, sleeper.kill).start()
-    with pytest.raises(FleetError, match=rf"process {sleeper.pid}\) has ended by itself") as caught:
+    with pytest.raises(FleetError, match=rf"process {sleeper.pid}\) ended by itself") as caught:
         foreground.follow(sleeper.pid, log, tmp_path, lambda: pytest.fail("stopped"), io.StringIO())
     assert str(caught.value).splitlines()[1:] == [f"line {number}" for number in range(80, 100)]
 
@@ -116,7 +116,7 @@ def test_the_last_that_a_dying_server_logs_is_shown(
 def test_a_server_that_is_dead_already_and_has_no_log(tmp_path: pathlib.Path) -> None:
     with subprocess.Popen(["true"]) as process:
         process.wait()
-    with pytest.raises(FleetError, match=r"has ended by itself(.|\n)*\(not readable: No such file or directory\)"):
+    with pytest.raises(FleetError, match=r"ended by itself(.|\n)*\(not readable: No such file or directory\)"):
         foreground.follow(process.pid, tmp_path / "none", tmp_path, lambda: pytest.fail("stopped"), io.StringIO())
 
 

@@ -88,7 +88,7 @@ def test_help_tells_the_default(variable: str, ending: str) -> None:
 
 
 def test_help_of_a_secret_names_the_environments_variable() -> None:
-    assert help_of("gguf_model_token").startswith("File that holds it; or the environment's HF_TOKEN. ")
+    assert help_of("gguf_model_token").startswith("File that contains it (or set HF_TOKEN in the environment). ")
 
 
 def help_of(variable: str) -> str:

@@ -136,7 +136,7 @@ def test_what_is_not_as_it_should_be_stands_below_the_table(hosts: Hosts, capsys
     assert commands.main(["status"]) == 1
     assert [line.rstrip() for line in capsys.readouterr().out.splitlines()[2:]] == [
         "h1: chat: the process runs generation 3, not 4 [x]",
-        "h1: chat: not known: /slots answered 501",
+        "h1: chat: unknown: /slots answered 501",
         "h2: no instance",
     ]
 
@@ -203,7 +203,7 @@ def test_a_query_is_answered_in_json(
         (["generations", "--query", "["], "--query: expected a JMESPath expression, found '[': "),
         (
             ["status", "--watch", "--json"],
-            "--watch is for people, and --json and --query are for programs: leave out one of them.",
+            "--watch cannot be combined with --json or --query. Fix: Remove one of them.",
         ),
         (["status", "--watch", "0"], "0.0 is not in the range x>=0.5"),
         (["generations", "--watch"], "No such option '--watch'"),
@@ -296,7 +296,7 @@ def test_watching_goes_on_until_it_is_interrupted(
     assert len(hosts.requests) == 3
     assert text.count("1,234,567") >= 2
     assert "Error: far: cannot be reached: no route" in text
-    assert ", again in 2 s; Ctrl-C ends it" in text
+    assert ", refreshed in 2 s; Ctrl-C to stop" in text
     # In place: the lines of the page before are taken back.
     assert ("\x1b[1A" in text) == terminal
 

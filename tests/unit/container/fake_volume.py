@@ -113,6 +113,6 @@ class Volume:
             "from llama_fleet.container import record\n"
             "from llama_fleet.container import startlog\n"
             "from llama_fleet.container import variables\n"
-            f"converged.STATE = {str(self.state)!r}\nvariables.MODELS = {str(self.models)!r}\nstartlog.PHASE = "
+            f"record.STATE = {str(self.state)!r}\nvariables.MODELS = {str(self.models)!r}\nstartlog.PHASE = "
             f"{str(self.phase)!r}\n"
         )

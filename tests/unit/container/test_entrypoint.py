@@ -37,8 +37,8 @@ START = "import sys\nfrom llama_fleet.container import entrypoint\nsys.exit(entr
 
 
 OPEN = (
-    "Warning: Whoever reaches port 1 may use this server, for it asks for no key: "
-    "LLAMA_API_KEY sets one, or LLAMA_API_KEY_FILE, which names a file that holds it."
+    "Warning: Every client that reaches port 1 may use this server, because it requires no API key. "
+    "Fix: Set LLAMA_API_KEY, or LLAMA_API_KEY_FILE to a file that contains the key."
 )
 
 
@@ -52,15 +52,8 @@ def volume(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> Volume:
 
 
 def patches(volume: Volume) -> str:
-    """As Volume.patches, but for what a restart does not import."""
-    return (
-        "\n".join(
-            line.replace(", variables", "")
-            for line in volume.patches().splitlines()
-            if not line.startswith("variables.")
-        )
-        + "\n"
-    )
+    """Return ``Volume.patches`` without the module that a restart does not import."""
+    return "".join(line for line in volume.patches().splitlines(True) if "variables" not in line)
 
 
 def begin(volume: Volume, *arguments: str, before: str = "", **environment: str) -> subprocess.Popen[str]:
@@ -157,7 +150,7 @@ def test_other_arguments_are_another_wish_and_reach_no_server_unchecked(volume: 
     environment = environment_of(volume)
     status, told, errors = start(volume, *arguments, LLAMA_SERVER_PORTS="1", **environment)
     assert (status, told) == (2, [])
-    assert errors[0] == "The settings, the image or the machine are not those of the last start."
+    assert errors[0] == "The settings, the image or the machine have changed since the last start."
 
 
 @pytest.mark.parametrize(("arguments", "given"), [(["--log", "xml"], ""), ([], "xml")])
@@ -170,7 +163,7 @@ def test_a_mistyped_environment_is_told_whole_before_anything_runs(volume: Volum
     status, told, errors = start(volume, MODEL="a/b", PORT="http", LLAMA_SERVER_PORTS="1")
     assert (status, told) == (2, [])
     assert errors == [
-        "Nothing is recorded of an earlier start.",
+        "No earlier start is recorded.",
         "Error: PORT: expected a whole number, found 'http'.",
         (
             "Error: LLAMA_SERVER_PORTS: expected a role's variable in capitals, found a name that no role "
@@ -223,7 +216,7 @@ def test_a_repository_that_is_followed_is_asked(
     record = entrypoint.unchanged(SETTINGS, startlog.Log())
     assert bool(record) is unchanged
     told = capsys.readouterr().err
-    assert ("Warning: Whether there is a newer build is not known. no route" in told) is (answer is None)
+    assert ("Warning: Could not check for a newer build. no route" in told) is (answer is None)
     assert ("Warning: b2 does not compile." in told) is unchanged
 
 
@@ -270,8 +263,8 @@ os.execv = execv
     status, out, errors = start(volume, before=fake, **environment)
     assert (status, out[0]) == (0, "arguments: --no-webui")
     assert errors[-2:] == [
-        "Warning: The newest build could not be made in the background: b2 does not compile.",
-        f"The newest build is looked for in the background, see {volume.state}/background.log.",
+        "Warning: The last build in the background failed: b2 does not compile.",
+        f"Building the newest llama.cpp in the background; log: {volume.state}/background.log.",
     ]
     deadline = time.monotonic() + 300  # beside busy cores it hardly gets on, as it should
     while not told.exists() and time.monotonic() < deadline:

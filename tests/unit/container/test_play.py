@@ -126,7 +126,10 @@ def test_a_start_outside_of_a_container_and_one_more(volume: Volume) -> None:
     # pytest's folders are closed to the user that root's server would have.
     as_root = ["llama-server runs as root"] if os.geteuid() == 0 else []
     assert len(warned) == len(as_root) + 1
-    assert all(text.startswith(begin) for text, begin in zip(warned, [*as_root, "Whoever reaches port "], strict=True))
+    assert all(
+        text.startswith(begin)
+        for text, begin in zip(warned, [*as_root, "Every client that reaches port "], strict=True)
+    )
     stages = [event["role"] for event in events if event["event"] == "stage"]
     assert stages == ["nvidia_driver", "llama_cpp", "gguf_model", "llama_server", "gguf_model", "llama_server"]
     assert events[-2]["text"].endswith("6 module calls")

@@ -84,12 +84,12 @@ def test_an_image_is_told_by_its_id_and_else_by_our_files(
     ours = tmp_path / "src" / "llama_fleet"
     shutil.copytree(pathlib.Path(record.__file__).parents[1], ours, ignore=shutil.ignore_patterns("__pycache__"))
     monkeypatch.setattr(record, "IMAGE_ID", str(tmp_path / "id"))
-    monkeypatch.setattr(record, "__file__", str(ours / "container" / "converged.py"))
+    monkeypatch.setattr(record, "__file__", str(ours / "container" / "record.py"))
     before = record.image()
     (ours / "__pycache__").mkdir()
     (ours / "__pycache__" / "cli.cpython-311.pyc.140737").touch()
     assert record.image() == before
-    os.utime(ours / "cli.py", (1, 1))
+    os.utime(ours / "settings.py", (1, 1))
     assert record.image() != before
     (tmp_path / "id").write_text("sha256:1\n", encoding="utf-8")
     assert record.image() == "sha256:1"
@@ -128,17 +128,17 @@ def test_it_is_as_recorded(volume: Volume) -> None:
 def test_each_file_is_looked_at(volume: Volume, what: str) -> None:
     kept = volume.record(SETTINGS)
     change(volume, kept, what)
-    assert record.difference(kept, SETTINGS, NOW).endswith("is not as it was at the last start")
+    assert record.difference(kept, SETTINGS, NOW).endswith("has changed since the last start")
 
 
 @pytest.mark.parametrize(
     ("more", "reason"),
     [
-        ({"desired": ""}, "nothing is recorded"),
+        ({"desired": ""}, "no earlier start is recorded"),
         ({"desired": "other"}, "the settings, the image or the machine"),
         ({"retry_after": NOW - 1}, "is tried again"),
         ({"retry_after": NOW + 1}, ""),
-        ({"listings": {"/proc/self/nothing": ["b1"]}}, "another release"),
+        ({"listings": {"/proc/self/nothing": ["b1"]}}, "a new release"),
     ],
 )
 def test_what_else_makes_a_start_look_anew(volume: Volume, more: dict[str, typing.Any], reason: str) -> None:

@@ -123,7 +123,7 @@ def test_without_an_answer_of_the_repository_the_release_that_is_there_serves(
 ) -> None:
     kept, status = begin(plays, NETWORK, None)
     assert (status, plays.sources()) == (0, [("git+https", "always"), ("git+https", "never")])
-    assert kept["warning"] == f"{NETWORK.text} The release that is there is used."
+    assert kept["warning"] == f"{NETWORK.text} Using the installed release."
     assert f"Warning: {kept['warning']}" in capsys.readouterr().err
     # Asked again at each start, and followed once it answers.
     assert (kept["remote"]["commit"], kept["retry_after"]) == ("", 0)
@@ -144,7 +144,7 @@ def test_a_first_start_takes_the_roles_own_build_where_the_newest_is_not_to_be_h
 ) -> None:
     kept, status = begin(plays, failure, NOTHING, None, LLAMA_CPP_SOURCE="")
     assert (status, plays.sources()) == (0, [("git+https", "always"), ("git+https", "never"), ("pypi", "always")])
-    assert kept["warning"].endswith("The build that llama-fleet comes with is used.")
+    assert kept["warning"].endswith("Using the default build of llama-fleet.")
 
 
 def test_never_builds_nothing_also_where_the_roles_own_build_is_taken(plays: Plays) -> None:
@@ -166,7 +166,7 @@ def test_the_last_good_generation_of_the_same_model_starts(
     plays.volume.generation(is_good=False)
     kept, status = begin(plays, failure, CTX_SIZE="512")
     assert (status, number(kept), os.readlink(plays.volume.instance / "current")) == (0, "1", "generations/1")
-    assert "Generation 1, which was good, is started instead." in capsys.readouterr().err
+    assert "Starting generation 1 instead, which passed its gate." in capsys.readouterr().err
     unchanged = record.difference(kept, {**SETTINGS, "CTX_SIZE": "512"}, kept["retry_after"] - 1) == ""
     assert unchanged is lasting, "what the network or a token may cure is tried at each start"
 

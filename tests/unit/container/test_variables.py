@@ -182,7 +182,7 @@ def test_what_kubernetes_sets_for_a_service_is_ignored_with_one_warning() -> Non
     values = variables.of({**SETTINGS, **links, "PORT": "9000"}, CATALOGUE, told.append)
     assert values["llama_server_port"] == 9000
     assert len(told) == 1
-    assert told[0].startswith("LLAMA_CPP_GPU_PORT and 8 more: ignored, for Kubernetes")
+    assert told[0].startswith("LLAMA_CPP_GPU_PORT and 8 more: ignored, because Kubernetes")
     assert variables.of({**SETTINGS, "LLAMA_SERVER_PORT": "9001"}, CATALOGUE, told.append)["llama_server_port"] == 9001
     assert len(told) == 1
 
