@@ -20,9 +20,9 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.plan im
 from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.source import Repository
 from ansible_collections.llama_fleet.core.plugins.module_utils.model.source import WheelSource
 from ansible_collections.llama_fleet.core.plugins.module_utils.preflight import host as preflight_host
-from ansible_collections.llama_fleet.core.plugins.module_utils.preflight import http as preflight_http
 from ansible_collections.llama_fleet.core.plugins.module_utils.preflight import network as preflight_network
 from ansible_collections.llama_fleet.core.plugins.module_utils.preflight import server as preflight_server
+from ansible_collections.llama_fleet.core.plugins.module_utils.preflight import web as preflight_http
 from ansible_collections.llama_fleet.core.plugins.module_utils.preflight.check import (
     ERROR,
     OK,

@@ -34,9 +34,9 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.tools import venv
 
 if typing.TYPE_CHECKING:
     from ansible_collections.llama_fleet.core.plugins.module_utils.host.commands import Runner
-    from ansible_collections.llama_fleet.core.plugins.module_utils.preflight.http import Ask
     from ansible_collections.llama_fleet.core.plugins.module_utils.preflight.pending import Work
     from ansible_collections.llama_fleet.core.plugins.module_utils.preflight.wanted import Wanted
+    from ansible_collections.llama_fleet.core.plugins.module_utils.preflight.web import Ask
 
 _WEB = ("https://", "http://")
 _DEFAULT_REGISTRY = "registry-1.docker.io"

@@ -15,7 +15,7 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.rules impor
 from ansible_collections.llama_fleet.core.plugins.module_utils.gguf.quant import ListedFile, choose
 from ansible_collections.llama_fleet.core.plugins.module_utils.model.hub import listing as hub_listing
 from ansible_collections.llama_fleet.core.plugins.module_utils.preflight.check import WARNING, Check, fine, wrong
-from ansible_collections.llama_fleet.core.plugins.module_utils.preflight.http import (
+from ansible_collections.llama_fleet.core.plugins.module_utils.preflight.web import (
     LARGEST,
     Ask,
     Reply,

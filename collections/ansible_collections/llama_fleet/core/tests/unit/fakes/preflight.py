@@ -14,7 +14,7 @@ import yaml
 from ansible_collections.llama_fleet.core.plugins.module_utils.host import ports
 from ansible_collections.llama_fleet.core.plugins.module_utils.preflight import checks as preflight
 from ansible_collections.llama_fleet.core.plugins.module_utils.preflight.host import Space
-from ansible_collections.llama_fleet.core.plugins.module_utils.preflight.http import Reply, SilentError
+from ansible_collections.llama_fleet.core.plugins.module_utils.preflight.web import Reply, SilentError
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes.host import Host as ServerHost
 from ansible_collections.llama_fleet.core.plugins.module_utils.tools import compiler as build_host
 from ansible_collections.llama_fleet.core.plugins.module_utils.tools.venv import PIP_SHA256

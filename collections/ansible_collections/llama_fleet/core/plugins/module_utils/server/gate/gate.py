@@ -10,7 +10,7 @@ import typing
 
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.gate import router
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.gate import speed as server_speed
-from ansible_collections.llama_fleet.core.plugins.module_utils.server.gate.http import Ask, Reply, asker, endpoint
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.gate.client import Ask, Reply, asker, endpoint
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings import router as server_router
 from ansible_collections.llama_fleet.core.plugins.module_utils.untrusted import Many, Maybe, Plain, Record, lenient
 

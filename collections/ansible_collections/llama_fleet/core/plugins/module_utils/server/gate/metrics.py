@@ -12,8 +12,8 @@ import http.client
 import re
 import typing
 
-from ansible_collections.llama_fleet.core.plugins.module_utils.server.gate import http as server_asking
-from ansible_collections.llama_fleet.core.plugins.module_utils.server.gate.http import LARGEST
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.gate import client as server_asking
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.gate.client import LARGEST
 from ansible_collections.llama_fleet.core.plugins.module_utils.untrusted import Flag, Many, Record, ShapeError
 from ansible_collections.llama_fleet.core.plugins.module_utils.untrusted import parse as parse_json
 

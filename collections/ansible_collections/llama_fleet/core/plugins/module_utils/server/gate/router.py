@@ -9,7 +9,7 @@ import typing
 from ansible_collections.llama_fleet.core.plugins.module_utils.untrusted import Many, Maybe, Record, Text, lenient
 
 if typing.TYPE_CHECKING:
-    from ansible_collections.llama_fleet.core.plugins.module_utils.server.gate.http import Ask, Reply
+    from ansible_collections.llama_fleet.core.plugins.module_utils.server.gate.client import Ask, Reply
 
 _MODELS = Many(Record({"id": Text(".+")}, {"status": Maybe(Record(optional={"value": Text()}))}))
 

@@ -29,7 +29,7 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.model import hub
 from ansible_collections.llama_fleet.core.plugins.module_utils.model import store as model_store
 from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia import smi as nvidia_smi
 from ansible_collections.llama_fleet.core.plugins.module_utils.preflight import network as preflight_network
-from ansible_collections.llama_fleet.core.plugins.module_utils.preflight.http import Reply
+from ansible_collections.llama_fleet.core.plugins.module_utils.preflight.web import Reply
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import ProblemError
 from ansible_collections.llama_fleet.core.plugins.module_utils.release import archive as release_archive
 from ansible_collections.llama_fleet.core.plugins.module_utils.release import flags as server_help
@@ -42,7 +42,7 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.release import us
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.gate import metrics as server_metrics
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.gate import router as server_router
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.gate import speed as server_speed
-from ansible_collections.llama_fleet.core.plugins.module_utils.server.gate.http import Reply as Answer
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.gate.client import Reply as Answer
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.proof import free as server_memory_free
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes import process as runtime_process
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.state import store as server_store
@@ -616,7 +616,7 @@ def test_the_table_holds_every_reader() -> None:
         if re.search(r"json\.loads?\(|ElementTree|fromstring\(", path.read_text(encoding="utf-8"))
     }
     # The door itself; the server's answers, whose parts are read by shapes; nvidia-smi's XML, which is tried above.
-    assert found == {"untrusted.py", "http.py", "smi.py"}
+    assert found == {"untrusted.py", "client.py", "smi.py"}
     assert len(READERS) == 25
 
 

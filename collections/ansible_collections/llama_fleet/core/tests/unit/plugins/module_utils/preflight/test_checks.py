@@ -14,7 +14,7 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.host import ports
 from ansible_collections.llama_fleet.core.plugins.module_utils.host.commands import Result
 from ansible_collections.llama_fleet.core.plugins.module_utils.host.ports import Listener
 from ansible_collections.llama_fleet.core.plugins.module_utils.preflight import checks as preflight
-from ansible_collections.llama_fleet.core.plugins.module_utils.preflight.http import Reply
+from ansible_collections.llama_fleet.core.plugins.module_utils.preflight.web import Reply
 from ansible_collections.llama_fleet.core.plugins.module_utils.tools import compiler as build_host
 from ansible_collections.llama_fleet.core.tests.unit.fakes.preflight import (
     CPU,

@@ -10,8 +10,8 @@ import pytest
 from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.pinned import Package
 from ansible_collections.llama_fleet.core.plugins.module_utils.host.commands import Result
 from ansible_collections.llama_fleet.core.plugins.module_utils.preflight import network as preflight_network
-from ansible_collections.llama_fleet.core.plugins.module_utils.preflight.http import Reply, SilentError
 from ansible_collections.llama_fleet.core.plugins.module_utils.preflight.network import Place, Repo
+from ansible_collections.llama_fleet.core.plugins.module_utils.preflight.web import Reply, SilentError
 from ansible_collections.llama_fleet.core.tests.unit.fakes.preflight import HUB, INDEX, Network, page
 from ansible_collections.llama_fleet.core.tests.unit.fakes.runner import FakeRunner
 

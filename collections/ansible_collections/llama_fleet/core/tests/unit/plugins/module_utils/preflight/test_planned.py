@@ -11,7 +11,7 @@ import pytest
 
 from ansible_collections.llama_fleet.core.plugins.module_utils.host import ports
 from ansible_collections.llama_fleet.core.plugins.module_utils.host.processes import Process
-from ansible_collections.llama_fleet.core.plugins.module_utils.preflight.http import Reply
+from ansible_collections.llama_fleet.core.plugins.module_utils.preflight.web import Reply
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.instance import Instance
 from ansible_collections.llama_fleet.core.tests.unit.fakes.preflight import (
     CPU,

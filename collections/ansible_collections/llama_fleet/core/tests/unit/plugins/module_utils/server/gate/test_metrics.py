@@ -9,7 +9,7 @@ import socket
 
 import pytest
 
-from ansible_collections.llama_fleet.core.plugins.module_utils.server.gate import http as server_asking
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.gate import client as server_asking
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.gate import metrics as server_metrics
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.gate.metrics import Telling
 from ansible_collections.llama_fleet.core.tests.unit.fakes.metrics_server import METRICS, Fake, healthy, here, serving

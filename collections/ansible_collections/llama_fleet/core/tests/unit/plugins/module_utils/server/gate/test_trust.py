@@ -20,7 +20,7 @@ import typing
 import pytest
 
 from ansible_collections.llama_fleet.core.plugins.module_utils.host import ports, processes
-from ansible_collections.llama_fleet.core.plugins.module_utils.server.gate import http as server_asking
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.gate import client as server_asking
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.gate import metrics as server_metrics
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.gate import trust as server_trust
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.gate.trust import StrangerError, Trust
@@ -169,8 +169,10 @@ def test_the_last_socket_of_an_instance_that_has_just_ended_is_no_stranger(monke
 def test_a_process_that_can_be_seen_is_a_stranger_also_after_the_instance_has_ended() -> None:
     with another() as (ended, _port):
         trust = Trust(process_of(ended))
-    with another() as (child, port), pytest.raises(StrangerError, match=rf"pid {child.pid} "):
-        trust.listening("127.0.0.1", port)
+    with another() as (child, port):
+        named = rf"pid {child.pid} "
+        with pytest.raises(StrangerError, match=named):
+            trust.listening("127.0.0.1", port)
 
 
 @pytest.mark.parametrize(("later", "inodes"), [([], []), ([unowned()], ["7"])])

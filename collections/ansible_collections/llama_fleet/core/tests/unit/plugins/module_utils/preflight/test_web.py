@@ -13,10 +13,10 @@ import typing
 
 import pytest
 
-from ansible_collections.llama_fleet.core.plugins.module_utils.preflight import http as preflight_http
 from ansible_collections.llama_fleet.core.plugins.module_utils.preflight import network as preflight_network
-from ansible_collections.llama_fleet.core.plugins.module_utils.preflight.http import SilentError
+from ansible_collections.llama_fleet.core.plugins.module_utils.preflight import web as preflight_http
 from ansible_collections.llama_fleet.core.plugins.module_utils.preflight.network import Place
+from ansible_collections.llama_fleet.core.plugins.module_utils.preflight.web import SilentError
 
 
 class Handler(http.server.BaseHTTPRequestHandler):

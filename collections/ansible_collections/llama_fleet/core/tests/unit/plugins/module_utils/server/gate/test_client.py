@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import socket
 
-from ansible_collections.llama_fleet.core.plugins.module_utils.server.gate import http as server_asking
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.gate import client as server_asking
 from ansible_collections.llama_fleet.core.tests.unit.fakes.metrics_server import here
 
 KEY = "s3cret-key"
