@@ -116,11 +116,7 @@ UNTESTED = frozenset(
         "modules/preflight_info.py",
         "modules/validate_variables.py",
         "plugin_utils/host_action.py",
-        "src/__main__.py",
-        "src/cli/invocation.py",
-        "src/cli/views.py",
         "src/container/generations.py",
-        "src/container/narrator.py",
         "src/container/unprivileged.py",
     }
 )

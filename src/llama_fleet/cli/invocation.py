@@ -92,7 +92,7 @@ def own_options(*only: str) -> list[click.Parameter]:
             type=folder,
             callback=_absolute,
             metavar="DIR",
-            help="Install everything below this folder, without root.",
+            help="Keep everything below this folder; needs no root.",
         ),
         click.Option(
             ["-i", "--inventory"],

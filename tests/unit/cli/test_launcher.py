@@ -45,9 +45,7 @@ def environment(*folders: pathlib.Path) -> dict[str, str]:
 
 @pytest.fixture
 def without_requirements(tmp_path: pathlib.Path) -> pathlib.Path:
-    """A folder with a Python whose environments get a pip that has nothing to install, which spares seconds for
-    each of them.
-    """
+    """Make a folder with a Python whose environments get a pip that installs nothing, which saves seconds for each."""
     pip = f'"$3/lib/python{sys.version_info.major}.{sys.version_info.minor}/site-packages/pip"'
     make = f'{sys.executable} -m venv --without-pip "$3" && mkdir {pip} && touch {pip}/__init__.py {pip}/__main__.py'
     stand_in(tmp_path / "python", "python3.14", f'if [ "$2" = venv ]; then {make}; else exec {sys.executable} "$@"; fi')

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""What a run of ansible-playbook shows, event by event; tests/unit/plays/test_callback.py has whole runs."""
+"""The output of ansible-playbook, event by event; tests/unit/plays/test_callback.py has whole runs."""
 
 import io
 import typing

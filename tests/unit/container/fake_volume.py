@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""A container's volumes with generations of an instance, whose server says what it was given and ends."""
+"""A container's volumes with generations of an instance, whose server prints its arguments and exits."""
 
 import pathlib
 
@@ -89,7 +89,7 @@ class Volume:
         return (store.mark_good(generation) if is_good else generation).number
 
     def record(self, environment: dict[str, str], **more: object) -> record.Record:
-        """What a start with ``environment`` that ended well would have recorded."""
+        """Write the record of a successful start with ``environment``, and return it."""
         values = variables.of(environment, CATALOGUE)
         names = variables.names(CATALOGUE)
         described = kept_generations.Store(values, CATALOGUE).described(self.generation(), follows=False)

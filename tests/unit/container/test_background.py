@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""What the build beside a server does."""
+"""The build beside a running server."""
 
 import fcntl
 import pathlib

@@ -77,7 +77,7 @@ def start(volume: Volume, *arguments: str, before: str = "", **environment: str)
 
 
 def environment_of(volume: Volume, **more: str) -> dict[str, str]:
-    """Settings, and a record of a start with them."""
+    """Write the record of a start with some settings, and return these."""
     environment = {**SETTINGS, **more}
     volume.record({"PATH": os.environ["PATH"], "PYTHONPATH": imports.PYTHONPATH, **environment})
     return environment

@@ -38,7 +38,7 @@ def beginning(words: str) -> list[str]:
 
 
 def understood(environment: typing.Mapping[str, str], folder: pathlib.Path) -> dict[str, object]:
-    """The role variables of a container with this environment, whose secrets lie in the folder."""
+    """Return the role variables of a container with this environment and the secrets in ``folder``."""
     secret = folder / "secret"
     secret.write_text("s", encoding="utf-8")
     warnings: list[str] = []
@@ -52,7 +52,7 @@ def understood(environment: typing.Mapping[str, str], folder: pathlib.Path) -> d
 
 
 def run_line(line: str) -> argparse.Namespace:
-    """A line of docker run; an option that is not known here is an error."""
+    """Parse a line of docker run. Raises SystemExit for an option that is not listed here."""
     parser = argparse.ArgumentParser(prog=line, exit_on_error=True)
     parser.add_argument("-d", "--rm", "--read-only", action="store_true")
     parser.add_argument("-e", dest="environment", action="append", default=[])

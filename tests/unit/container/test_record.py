@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""What a restart compares: settings, files with secrets, image, machine, and every file that the server is made of."""
+"""The comparison at a restart: settings, secret files, image, machine, and every file of the server."""
 
 import json
 import os

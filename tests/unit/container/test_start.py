@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""What a container starts when the play ends well, and what when it does not."""
+"""The generation that a container starts after a play that succeeded or failed."""
 
 import dataclasses
 import os

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""What the console shows of a run."""
+"""The lines that the console prints for a run."""
 
 import io
 import typing

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""What the translator makes of ansible_runner's events."""
+"""The typed events and the outcome that the translator derives from ansible_runner's events."""
 
 import typing
 

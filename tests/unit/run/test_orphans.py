@@ -85,7 +85,7 @@ def test_what_starts_meanwhile_is_killed_too(monkeypatch: pytest.MonkeyPatch, ma
 
 @pytest.fixture
 def interruptible() -> Iterator[None]:
-    """A process in the background of a shell ignores SIGINT, and so would what it starts."""
+    """Handle SIGINT, because a background process of a shell and its children ignore it."""
     former = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, former)

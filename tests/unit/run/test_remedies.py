@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""What is added to failures of Ansible, ssh and sudo; the last test has Ansible itself fail."""
+"""The fixes that are added to failures of Ansible, ssh and sudo; in the last test Ansible itself fails."""
 
 import os
 import pathlib
