@@ -73,7 +73,7 @@ class Doctor(typing.NamedTuple):
         inventory = self.folder / "hosts.json"
         inventory.write_text(json.dumps({"all": {"hosts": hosts, "vars": self.variables}}), encoding="utf-8")
         words = [sys.executable, "-m", "llama_fleet", "doctor", "-i", str(inventory), *options]
-        environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
+        environment = {**os.environ, "PYTHONPATH": f"{ROOT / 'src'}:{ROOT / 'collections'}"}
         return subprocess.run(words, env=environment, capture_output=True, text=True, check=False, timeout=600)
 
 

@@ -61,7 +61,7 @@ def cli(host: Host, tmp_path_factory: pytest.TempPathFactory) -> typing.Callable
     inventory.write_text(json.dumps({"all": {"hosts": {"box": variables}}}), encoding="utf-8")
     environment = {
         **os.environ,
-        "PYTHONPATH": str(ROOT / "src"),
+        "PYTHONPATH": f"{ROOT / 'src'}:{ROOT / 'collections'}",
         "ANSIBLE_HOME": str(folder),
         "PATH": f"{pathlib.Path(sys.executable).parent}:{os.environ['PATH']}",
     }
