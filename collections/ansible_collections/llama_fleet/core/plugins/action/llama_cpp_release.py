@@ -21,6 +21,7 @@ from ansible.utils.display import Display
 from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.request import ARGUMENTS, OFFERED
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import ProblemError, sentence
 from ansible_collections.llama_fleet.core.plugins.module_utils.progress import Progress
+from ansible_collections.llama_fleet.core.plugins.module_utils.release import cache as release_cache
 from ansible_collections.llama_fleet.core.plugins.module_utils.release import index as release_index
 from ansible_collections.llama_fleet.core.plugins.module_utils.release import signature as release_signature
 from ansible_collections.llama_fleet.core.plugins.module_utils.tools.import_or_install import borrower
@@ -63,6 +64,12 @@ class Sharing:
             if each.signed if self.signers else each.builder in self.trusted:
                 found.setdefault(each.entry.name, each)
         return found
+
+    def match(self, plan: Arguments) -> str:
+        """Return the name of the release that a host's ``plan`` wants and the controller has by now; empty without."""
+        entries = [each.entry for each in self.offers().values()]
+        found = release_cache.match(entries, OFFERED, plan["fingerprint_parts"], plan.get("fingerprint", ""))
+        return found.name if found else ""
 
     def offer(self) -> str:
         """Return the same as an index, for a plan."""
@@ -111,19 +118,18 @@ class ActionModule(ProgressAction):
         offered = arguments.pop("offered", "")
         if sharing is None or arguments.get("method") == "source":
             return super()._run_in_background(arguments, task_vars)
-        plan = self._plan(arguments, offered, task_vars)
-        if plan.get("would_compile") and not plan["fingerprint_parts"]:  # without git nobody knows what would be built
-            plan = self._plan({**arguments, "install_git": True}, offered, task_vars)
+        # The host plans once. Without git it could not tell what it would build.
+        plan = self._plan({**arguments, "install_git": True}, offered, task_vars)
         if plan.get("would_compile") and plan["fingerprint_parts"]:
             with self._turn(sharing, plan, task_vars):
-                now = sharing.offer()
-                if now != offered:  # since then another host has built it
-                    plan = self._plan(arguments, now, task_vars)
-                if plan.get("would_compile"):
+                built_meanwhile = sharing.match(plan)
+                if not built_meanwhile:
                     return self._build(arguments, sharing, plan, task_vars)
+            return self._bring(arguments, sharing, built_meanwhile, task_vars)
         if plan.get("taken_from") == OFFERED:
             return self._bring(arguments, sharing, plan["takes"], task_vars)
-        return plan if plan.get("failed") else super()._run_in_background(arguments, task_vars)
+        has_nothing_to_do = plan.get("would_change") is False
+        return plan if plan.get("failed") or has_nothing_to_do else super()._run_in_background(arguments, task_vars)
 
     def _turn(self, sharing: Sharing, plan: Arguments, task_vars: Arguments) -> typing.ContextManager[None]:
         if not sharing.takes:

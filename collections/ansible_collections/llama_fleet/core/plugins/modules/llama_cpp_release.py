@@ -303,6 +303,7 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.plan im
     explain,
     install_git,
     make_plan,
+    plan_again,
 )
 from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.request import (
     ARGUMENTS,
@@ -327,12 +328,19 @@ def difference(plan: BuildPlan, root: pathlib.Path) -> dict[str, typing.Any]:
     return {"before": {name: before[name] for name in names if name in before}, "after": after}
 
 
+def plan_release(module: AnsibleModule, request: Request, touch: bool) -> BuildPlan:
+    """Return the plan; install git first if the source's commit is unknown without it and the action wants that."""
+    plan = make_plan(request, run, tentative=not touch)
+    unknown = plan.would_compile and not plan.parts
+    if unknown and module.params["install_git"] and not module.check_mode and install_git(request, run):
+        return plan_again(request, plan, run, tentative=not touch)
+    return plan
+
+
 def provide_release(module: AnsibleModule) -> dict[str, typing.Any]:
     request = parse_request(module.params)
     touch = not (module.params["plan_only"] or module.check_mode)
-    if module.params["install_git"] and not module.check_mode:
-        install_git(request, run)
-    plan = make_plan(request, run, tentative=not touch)
+    plan = plan_release(module, request, touch)
     progress = Progress(module.params["progress_file"] or "")
     changed = plan.manifest is None
     diff = difference(plan, request.root) if changed else {"before": {}, "after": {}}

@@ -29,7 +29,7 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.compile
     ensure_build_tools,
 )
 from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.options import CUDA
-from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.plan import BuildPlan, make_plan
+from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.plan import BuildPlan, plan_again
 from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.prebuilt import take
 from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.source import SOURCE, Archive, find_tree
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, ProblemError
@@ -53,6 +53,8 @@ def make_release(request: Request, plan: BuildPlan, progress: Progress, run: Run
         except ProblemError as error:
             if not request.from_source:
                 raise
+            # What was unusable is not tried again.
+            request = dataclasses.replace(request, cache=(), offered=())
             plan = _build_instead(request, plan, error, run)
     if plan.install:
         progress.stage(f"installing {' '.join(build_host.packages(plan.install))}")
@@ -85,10 +87,8 @@ def _locked(
 
 
 def _build_instead(request: Request, plan: BuildPlan, error: ProblemError, run: Runner) -> BuildPlan:
-    again = make_plan(dataclasses.replace(request, cache=()), run)
-    return dataclasses.replace(
-        again, warnings=(*plan.warnings, f"The packed release was unusable, so this host builds its own. {error}")
-    )
+    warning = f"The packed release was unusable, so this host builds its own. {error}"
+    return plan_again(request, dataclasses.replace(plan, warnings=(*plan.warnings, warning)), run)
 
 
 def _install(request: Request, plan: BuildPlan, run: Runner) -> BuildPlan:
@@ -98,8 +98,8 @@ def _install(request: Request, plan: BuildPlan, run: Runner) -> BuildPlan:
     except ProblemError:
         if plan.host.required:
             raise
-        return make_plan(dataclasses.replace(request, install_packages=False), run)
-    return make_plan(request, run)
+        return plan_again(dataclasses.replace(request, install_packages=False), plan, run)
+    return plan_again(request, plan, run)
 
 
 def _build(

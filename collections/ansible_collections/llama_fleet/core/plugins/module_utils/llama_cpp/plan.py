@@ -114,11 +114,25 @@ def _kept(request: Request) -> BuildPlan | None:
     )
 
 
-def install_git(request: Request, run: Runner) -> None:
-    """Install git if the source's commit is unknown without it, so that a plan can have a fingerprint."""
+def plan_again(request: Request, before: BuildPlan, run: Runner, tentative: bool = False) -> BuildPlan:
+    """Return the plan of a build after the host or the request has changed; raise ProblemError as ``make_plan`` does.
+
+    The commit that ``before`` found stays, so that the source is asked once in a run, and its warnings stay as well.
+    """
+    source = typing.cast("Archive | Repository", request.source)
+    known = before.revision if before.revision.build else None
+    plan = _from_source(request, source, run, tentative, known)
+    return dataclasses.replace(plan, warnings=tuple(dict.fromkeys((*before.warnings, *plan.warnings))))
+
+
+def install_git(request: Request, run: Runner) -> bool:
+    """Install git if the source's commit is unknown without it; return whether that was done."""
     unknown = isinstance(request.source, Repository) and pinned_revision(request.version) is None
-    if unknown and "git" in build_host.observe(True).missing and request.install_packages and build_host.can_install():
-        build_host.install(("git",), run)
+    installable = request.install_packages and build_host.can_install()
+    if not (unknown and installable and "git" in build_host.observe(True).missing):
+        return False
+    build_host.install(("git",), run)
+    return True
 
 
 def _cpu_problems(request: Request) -> list[Problem]:
@@ -166,10 +180,12 @@ def _upstream(request: Request, source: Upstream) -> BuildPlan:
     return BuildPlan(Revision("", source.tag), parts=parts, fingerprint=digest, path=path, manifest=manifest)
 
 
-def _from_source(request: Request, source: Archive | Repository, run: Runner, tentative: bool) -> BuildPlan:
+def _from_source(
+    request: Request, source: Archive | Repository, run: Runner, tentative: bool, known: Revision | None = None
+) -> BuildPlan:
     host = build_host.observe(isinstance(source, Repository))
     installable = request.install_packages and build_host.can_install()
-    revision = _revision(request, source, host, run)
+    revision = known or _revision(request, source, host, run)
     toolkit = _toolkit_version(request, run)
     if revision is None or toolkit is None:
         plan = BuildPlan(revision or Revision(commit="", build=""), host)
@@ -269,13 +285,8 @@ def _obstacles(
     if host.required and not installable:
         problems.append(build_host.missing_problem(host.required, "llama_cpp_install_packages"))
     if request.backend == CUDA and not tentative and not pathlib.Path(request.cuda_toolkit or "/nonexistent").exists():
-        problems.append(
-            Problem(
-                "llama_cpp_cuda_toolkit",
-                f"'{request.cuda_toolkit}'" if request.cuda_toolkit else "nothing",
-                "the folder of a CUDA toolkit",
-            )
-        )
+        found = f"'{request.cuda_toolkit}'" if request.cuda_toolkit else "nothing"
+        problems.append(Problem("llama_cpp_cuda_toolkit", found, "the folder of a CUDA toolkit"))
     try:
         require_writable(request.root, "llama_cpp_root")
     except ProblemError as error:

@@ -59,6 +59,7 @@ class Host(llama_cpp_release.ActionModule):
         self.name, self.git, self.says = name, git, says
         self.arguments: Arguments = {**fake_shared.ARGUMENTS, "controller_cache": str(cache), "builders": BUILDERS}
         self.did: list[str] = []
+        self.plans = 0
 
     def run_it(self) -> Arguments:
         hostvars = {name: {"ansible_host": f"192.0.2.{name[1:]}"} for name in GROUPS["all"]}
@@ -79,6 +80,7 @@ class Host(llama_cpp_release.ActionModule):
         return fake_shared.result(**self.says.get("built", {}))
 
     def plan(self, arguments: Arguments, offered: str) -> Arguments:
+        self.plans += 1
         self.git = self.git or arguments.get("install_git", False)
         taken = self.git and NAME in (json.loads(offered)["releases"] if offered else {})
         found = {"takes": NAME, "taken_from": OFFERED} if taken else {"takes": "", "taken_from": ""}
@@ -176,6 +178,33 @@ def test_a_host_without_git_takes_what_another_has_built(cache: pathlib.Path, co
     first.run_it()
     second.run_it()
     assert (first.did, second.did) == (["built"], [f"took {NAME} of h1"])
+    assert (first.plans, second.plans) == (1, 1)
+
+
+def test_a_host_plans_once_also_where_another_builds_meanwhile(
+    cache: pathlib.Path, content: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = Host("h1", cache, content), Host("h2", cache, content)
+    turn = Host._turn
+
+    def late(host: Host, *arguments: typing.Any) -> typing.Any:
+        if host is second:
+            first.run_it()
+        return turn(host, *arguments)
+
+    monkeypatch.setattr(Host, "_turn", late)
+    second.run_it()
+    assert (first.did, second.did) == (["built"], [f"took {NAME} of h1"])
+    assert (first.plans, second.plans) == (1, 1)
+
+
+def test_a_host_that_has_its_release_does_no_more_than_plan(cache: pathlib.Path, content: bytes) -> None:
+    host = Host("h1", cache, content, planned={"would_compile": False, "would_change": False})
+    assert host.run_it()["would_change"] is False
+    assert (host.did, host.plans) == ([], 1)
+    other = Host("h1", cache, content, planned={"would_compile": False, "would_change": True})
+    other.run_it()
+    assert (other.did, other.plans) == (["built"], 1)
 
 
 @pytest.mark.parametrize(

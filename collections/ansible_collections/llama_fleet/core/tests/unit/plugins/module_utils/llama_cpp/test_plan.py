@@ -13,15 +13,16 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.host.commands imp
 from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp import archive as llama_cpp_archive
 from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp import make as llama_cpp_release
 from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp import plan as llama_cpp_plan
-from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.plan import BuildPlan, make_plan
+from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.plan import BuildPlan, make_plan, plan_again
 from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.request import (
     ARGUMENTS,
     Request,
     parse_request,
 )
 from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.source import Archive, Repository
-from ansible_collections.llama_fleet.core.plugins.module_utils.problems import ProblemError
+from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, ProblemError
 from ansible_collections.llama_fleet.core.plugins.module_utils.progress import Progress
+from ansible_collections.llama_fleet.core.plugins.module_utils.release import cache as release_cache
 from ansible_collections.llama_fleet.core.plugins.module_utils.release import store as release_store
 from ansible_collections.llama_fleet.core.plugins.module_utils.tools import compiler as build_host
 from ansible_collections.llama_fleet.core.plugins.module_utils.tools.compiler import BuildHost
@@ -213,3 +214,35 @@ def test_a_toolkit_that_is_none(request_: Request) -> None:
     assert make_plan(wanted, Compilers(), tentative=True).fingerprint == ""
     with pytest.raises(ProblemError, match=r"llama_cpp_cuda_toolkit: expected .*, found '/nonexistent'"):
         make_plan(wanted, FakeRunner(Result(127, "", "")))
+
+
+def test_the_source_is_asked_once_however_often_a_host_changes(
+    request_: Request, host: SetHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A packed release is unusable, packages are installed, one of them cannot be had: the commit stays as it was."""
+    wanted = dataclasses.replace(request_, source=Repository(URL), cache=("/nowhere",))
+    found: list[object] = []
+    monkeypatch.setattr(release_cache, "find", lambda places, *_rest: found.append(places))
+    host(BuildHost("/usr/bin/c++", openssl=False, missing=("openssl",)), True)
+    run = Compilers(apt=100)
+    planned = make_plan(wanted, run)
+    taken = dataclasses.replace(planned, would_compile=False, warnings=("before",))
+    problem = ProblemError(Problem("release", "damaged", "whole"))
+    monkeypatch.setattr(llama_cpp_release, "take", lambda *_arguments: (_ for _ in ()).throw(problem))
+    monkeypatch.setattr(llama_cpp_release, "_build", lambda _request, plan, *_rest: build(plan))
+    made, compiled = llama_cpp_release.make_release(wanted, taken, Progress(), run)
+    assert (compiled, made.revision.commit, made.parts["cmake_options"]["LLAMA_OPENSSL"]) == (True, COMMIT, "OFF")
+    assert len([command for command in run.commands if command[0] == "git"]) == 1
+    assert found == [("/nowhere",), (), ()], "what was unusable is not looked for again"
+    assert [warning.partition(",")[0] for warning in made.warnings][:2] == ["before", "The packed release was unusable"]
+
+
+def test_git_is_installed_and_then_the_source_is_asked(request_: Request, host: SetHost) -> None:
+    wanted = dataclasses.replace(request_, source=Repository(URL))
+    host(dataclasses.replace(READY, missing=("git",)), True)
+    run = Compilers()
+    without = make_plan(wanted, run)
+    assert llama_cpp_plan.install_git(wanted, run)
+    host(READY, True)
+    assert (without.parts, plan_again(wanted, without, run).revision.commit) == ({}, COMMIT)
+    assert not llama_cpp_plan.install_git(wanted, run)
