@@ -38,7 +38,6 @@ LONG_MODULES = frozenset(
         "module_utils/model/store.py",
         "module_utils/nvidia/diagnosis.py",
         "module_utils/server/gate/gate.py",
-        "module_utils/untrusted.py",
         "modules/gguf_model.py",
         "modules/llama_cpp_release.py",
         "modules/llama_server.py",

@@ -123,7 +123,7 @@ BEHAVIOURS: dict[str, Behaviour] = {
                 fingerprint_parts={**fake_shared.PARTS, "libc": "glibc 9"}, fingerprint="ab" * 32
             )
         },
-        warns="a fingerprint that is not that of its parts",
+        warns="a fingerprint that does not match its parts",
     ),
     "options that nobody asked for": Behaviour(
         "",

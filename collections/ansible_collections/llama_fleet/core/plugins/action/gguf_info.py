@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Runs the module of the same name, and hands on what its host answers as far as it is an answer of it."""
+"""Run the module gguf_info, and return only its validated answer."""
 
 from __future__ import annotations
 
@@ -9,4 +9,4 @@ from ansible_collections.llama_fleet.core.plugins.plugin_utils.host_action impor
 
 
 class ActionModule(HostAction):
-    """A module that only looks."""
+    """An action for a module that only reads."""

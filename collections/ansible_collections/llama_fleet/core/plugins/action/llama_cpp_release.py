@@ -1,9 +1,7 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Shows the progress of the module of the same name, and lets hosts that trust each other share what one of them
-has built.
-"""
+"""Show the progress of llama_cpp_release, and let hosts that trust each other share a release that one has built."""
 
 from __future__ import annotations
 
@@ -34,14 +32,13 @@ from ansible_collections.llama_fleet.core.plugins.plugin_utils.progress_action i
 
 display = Display()
 Arguments = dict[str, typing.Any]
-# Bytes that may be written while a small file comes from a host; also a log that this process writes meanwhile has to
-# fit.
+# Minimum file size limit in bytes while a file comes from a host, because it also applies to this process's log.
 _LEAST_LIMIT = 64 << 20
 
 
 @dataclasses.dataclass(frozen=True)
 class Sharing:
-    """With whom a host shares. ``hands_on`` says whether others take what it builds."""
+    """The partners with which a host shares. ``hands_on`` says whether others take its builds."""
 
     cache: ControllerCache
     host: builders.Builder
@@ -58,12 +55,12 @@ class Sharing:
         return bool(self.trusted or self.signers)
 
     def offers(self) -> dict[str, Accepted]:
-        """Return what the controller has for this host, by the release's name; of two the older."""
-        found: dict[str, Accepted] = {}
+        """Return the releases on the controller for this host, by name; of two with the same name the older."""
+        offered: dict[str, Accepted] = {}
         for each in self.cache.accepted():
             if each.signed if self.signers else each.builder in self.trusted:
-                found.setdefault(each.entry.name, each)
-        return found
+                offered.setdefault(each.entry.name, each)
+        return offered
 
     def match(self, plan: Arguments) -> str:
         """Return the name of the release that a host's ``plan`` wants and the controller has by now; empty without."""
@@ -72,13 +69,15 @@ class Sharing:
         return found.name if found else ""
 
     def offer(self) -> str:
-        """Return the same as an index, for a plan."""
+        """Return the offers as an index, for a plan."""
         return json.dumps(release_index.render(each.entry for each in self.offers().values()))
 
 
 class ActionModule(ProgressAction):
-    """Among hosts that are each other's ``builders`` the first one builds; the controller accepts its release and
-    has the others take it.
+    """An action that shares releases.
+
+    Among hosts that are each other's ``builders`` the first one builds; the controller accepts its release and sends it
+    to the others.
     """
 
     ROLE = "llama_cpp"
@@ -99,14 +98,14 @@ class ActionModule(ProgressAction):
         return {**arguments, "offered": sharing.offer()} if sharing else arguments
 
     def _sharing(self, arguments: Arguments, task_vars: Arguments) -> Sharing | None:
-        """Return with whom the host shares;
+        """Return the host's sharing partners, or None if it has none.
 
-        None where it does with nobody. What says so are the operator's variables alone.
+        Only the operator's variables decide.
         """
         place = arguments.get("controller_cache", ARGUMENTS["controller_cache"]["default"])
         patterns, signers = arguments.get("builders") or [], tuple(arguments.get("trusted_signers") or ())
         signs = bool(arguments.get("signing_key"))
-        # The controller itself has nobody to share with.
+        # The controller itself has no one to share with.
         if not place or self._connection.transport == "local" or not (patterns or signers or signs):
             return None
         trusted = builders.named(patterns, task_vars, self._loader)
@@ -148,8 +147,9 @@ class ActionModule(ProgressAction):
         )
 
     def _build(self, arguments: Arguments, sharing: Sharing, plan: Arguments, task_vars: Arguments) -> Arguments:
-        """Build, and keep the release on the controller where others may take it; where that fails the build is as
-        good.
+        """Build, and keep the release on the controller if others may take it.
+
+        A failure to keep it is only a warning.
         """
         built = super()._run_in_background(arguments, task_vars)
         if not built.get("failed") and sharing.hands_on:
@@ -163,12 +163,12 @@ class ActionModule(ProgressAction):
     def _collect(
         self, arguments: Arguments, sharing: Sharing, plan: Arguments, built: Arguments, task_vars: Arguments
     ) -> None:
-        """Fetch what the host has built, and accept it.
+        """Fetch the host's build to the controller, and accept it.
 
-        Every path is the controller's own; what the host says of its archive is only how much may come.
+        Every path is chosen by the controller; the host's information only limits the size.
         """
         wanted = accepted_release.asked(arguments, plan["fingerprint_parts"], built)
-        folder = f"/tmp/llama-fleet-{uuid.uuid4().hex}"  # a name nobody can have prepared
+        folder = f"/tmp/llama-fleet-{uuid.uuid4().hex}"  # an unguessable name that no one can have prepared
         try:
             packed = super()._run_in_background({**arguments, "state": "packed", "pack_to": folder}, task_vars)
             if packed.get("failed"):
@@ -187,7 +187,7 @@ class ActionModule(ProgressAction):
             self._low_level_execute_command(f"rm -rf {folder}")
 
     def _fetch(self, path: str, local: pathlib.Path, size: int) -> None:
-        """Fetch a file of at most ``size`` bytes; a host that sends more is cut off by the kernel."""
+        """Fetch a file of at most ``size`` bytes; the kernel stops a larger one."""
         before = resource.getrlimit(resource.RLIMIT_FSIZE)
         resource.setrlimit(resource.RLIMIT_FSIZE, (max(size, _LEAST_LIMIT), before[1]))
         try:
@@ -203,9 +203,7 @@ class ActionModule(ProgressAction):
         )
 
     def _bring(self, arguments: Arguments, sharing: Sharing, name: str, task_vars: Arguments) -> Arguments:
-        """Send the packed release ``name`` to the host and have it taken from there, as its builder or the
-        controller signed it.
-        """
+        """Send the packed release ``name`` to the host and let it take it, signed by its builder or the controller."""
         accepted = sharing.offers().get(name)
         if accepted is None:
             return {
@@ -220,7 +218,7 @@ class ActionModule(ProgressAction):
             display.warning(
                 line(
                     (
-                        f"The release {name} on the controller is of no use, so {host_of(task_vars)} builds its own. "
+                        f"The release {name} on the controller is unusable, so {host_of(task_vars)} builds its own. "
                         f"{error}"
                     ),
                     4000,

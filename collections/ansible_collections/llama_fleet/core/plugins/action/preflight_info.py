@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Calls the module of the same name with the role variables of every instance that the host is to run."""
+"""Run the module preflight_info with the role variables of every instance that the host is to run."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from ansible_collections.llama_fleet.core.plugins.plugin_utils.host_action impor
 
 Values = dict[str, typing.Any]
 TOKEN = "gguf_model_token"
-# In the place of other secrets, which nobody needs to check anything.
+# Replaces other secrets, because no check needs them.
 PRESENT = "present"
 
 
 class ActionModule(HostAction):
-    """Not one of those that show progress: it ends within seconds."""
+    """An action without progress display, because the module ends within seconds."""
 
     def run(self, tmp: str | None = None, task_vars: Values | None = None) -> Values:
         self._begin(tmp, task_vars)
@@ -31,7 +31,7 @@ class ActionModule(HostAction):
         shown = {name: _without_secrets(values, host.specs) for name, values in variables.items()}
         return self._execute_module(module_args={**given, "instances": shown, "tokens": tokens}, task_vars=task_vars)
 
-    def _host(self, variables: Values, given: Values) -> instances.Host:
+    def _host(self, variables: Values, given: Values) -> instances.HostInstances:
         """The host with its instances, or those that were ``given``."""
         specs = {role: role_values.load_spec(role) for role in instances.STAGES}
         # What the play wires is known from the plans, or not at all.
@@ -42,8 +42,8 @@ class ActionModule(HostAction):
         return dataclasses.replace(host, entries=given or {name: host.entries.get(name) for name in names})
 
 
-def _effective(host: instances.Host, name: str) -> Values:
-    """Every variable of the roles as the instance ``name`` has it, of the type that its spec says."""
+def _effective(host: instances.HostInstances, name: str) -> Values:
+    """Return all variables of the roles for the instance ``name``, converted to the types in their specs."""
     values = {}
     for spec in host.specs.values():
         for variable, option in spec.items():

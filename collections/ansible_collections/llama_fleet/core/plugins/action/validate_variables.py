@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Checks the variables of several roles at once, on the controller, before anything runs on a host."""
+"""Check the variables of several roles at once, on the controller, before anything runs on a host."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ ARGUMENTS = {
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]  # because ansible-core declares no types for its plugins
-    """Fails with every unknown variable and every wrong value of the roles named; tells which instances are meant."""
+    """An action that fails with all unknown variables and wrong values, or returns the selected instances."""
 
     _supports_check_mode = True
     _requires_connection = False
@@ -44,13 +44,16 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # because ansible-core de
         default = str(host.specs["llama_server"][instances.ONE]["default"])
         given = host.values.get(instances.ONE)
         problems += (
-            instances.shared_gpus(host) if arguments["shared_gpus"] else instances.problems(host, given, default)
+            instances.shared_gpus(host)
+            if arguments["shared_gpus"]
+            else instances.instance_problems(host, given, default)
         )
         chosen = instances.chosen(host, given, default)
         problems += instances.ambiguous(chosen) if arguments["one_instance"] and not problems else []
         fleet, batch = variables.get("ansible_play_hosts_all", []), variables.get("ansible_play_batch", [])
         result |= {"fleet": fleet} if len(batch) < len(fleet) else {}
         if problems:
-            told = [dataclasses.asdict(problem) for problem in problems]
-            return {**result, "failed": True, "msg": "\n".join(str(problem) for problem in problems), "problems": told}
+            details = [dataclasses.asdict(problem) for problem in problems]
+            message = "\n".join(str(problem) for problem in problems)
+            return {**result, "failed": True, "msg": message, "problems": details}
         return {**result, "changed": False, "instances": chosen}

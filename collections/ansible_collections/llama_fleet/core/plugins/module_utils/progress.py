@@ -1,7 +1,9 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""Progress of a long stage: a module writes a snapshot to a file, its action plugin hands it on as one line of JSON,
-and the program that shows it formats it.
+"""Report the progress of a long stage.
+
+A module writes a snapshot to a file, its action plugin passes it on as one line of JSON, and the program that shows it
+formats it.
 """
 
 from __future__ import annotations
@@ -59,7 +61,7 @@ class Snapshot:
 
     @property
     def amount(self) -> str:
-        """``10 of 139 MB, 5.0 MB/s`` or ``5/12``; empty while the total is unknown."""
+        """Return the amount done: ``10 of 139 MB, 5.0 MB/s`` or ``5/12``; empty while the total is unknown."""
         if self.total <= 0:
             return ""
         if self.unit == BYTES:
@@ -121,10 +123,10 @@ def from_line(text: str) -> tuple[str, Snapshot] | None:
 
 
 class Progress:
-    """Reports a stage's progress to ``path`` (nowhere if it is empty), at most ten times a second.
+    """A reporter that writes a stage's progress to ``path`` (nowhere if empty), at most ten times per second.
 
-    The folder of ``path`` has to be this user's own, and is made where it is missing. No progress is worth a failure:
-    what cannot be written is left out.
+    The folder of ``path`` must belong to this user, and is made if missing. Write errors are ignored, because progress
+    is not worth a failure.
     """
 
     def __init__(self, path: str = "", clock: typing.Callable[[], float] = time.monotonic) -> None:
@@ -132,19 +134,19 @@ class Progress:
         self._clock = clock
         self._written = float("-inf")
         self._stage = ""
-        # Of the stage's first update, from which its rate counts.
+        # Time and amount of the stage's first update, from which its rate is measured.
         self._began = 0.0
         self._before: int | None = None
 
     def stage(self, stage: str) -> None:
-        """A new stage begins whose size is not known, or not yet."""
+        """Start a new stage of yet unknown size."""
         self._stage = stage
         self._before = None
         self._write(Snapshot(stage, pid=os.getpid()), force=True)
 
     def update(self, done: int, total: int, unit: str = STEPS) -> None:
-        """The current stage is at ``done`` of ``total``."""
-        if self._before is None or done < self._before:  # less than before: it was of no use, and all begins anew
+        """Report that the current stage is at ``done`` of ``total``."""
+        if self._before is None or done < self._before:  # fewer than before: the work has started over
             self._began, self._before = self._clock(), done
         snapshot = Snapshot(self._stage, done, total, unit, self._clock() - self._began, os.getpid(), self._before)
         self._write(snapshot, force=done >= total)
@@ -154,19 +156,17 @@ class Progress:
         if not self._path or (not force and now - self._written < 0.1):
             return
         self._written = now
-        # Whoever looks sees less; the stage goes on.
+        # Without it the display lacks an update, but the stage continues.
         with contextlib.suppress(OSError):
             _replace(self._path, json.dumps(dataclasses.asdict(snapshot)))
 
 
 def _replace(path: str, text: str) -> None:
-    """Make ``text`` the content of ``path`` in one step, inside a folder that nobody else can write to; raises
-    OSError where there is none.
-    """
+    """Replace the content of ``path`` in one step, inside a folder that only this user can write. Raises OSError."""
     parent, name = os.path.split(path)
     folder = _private_folder(parent)
     try:
-        with contextlib.suppress(FileNotFoundError):  # of ours, which was killed
+        with contextlib.suppress(FileNotFoundError):  # left by a killed run
             os.unlink(f"{name}.new", dir_fd=folder)
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
         with open(os.open(f"{name}.new", flags, 0o600, dir_fd=folder), "w", encoding="utf-8") as file:
@@ -177,14 +177,15 @@ def _replace(path: str, text: str) -> None:
 
 
 def _private_folder(path: str) -> int:
-    """Open the folder ``path``, made where it is missing; raises OSError where it is a link, or others may write to
-    it.
+    """Open the folder ``path``, and make it if missing.
+
+    Raises OSError if it is a link, or if others can write to it.
     """
     with contextlib.suppress(FileExistsError):
         os.mkdir(path, 0o700)
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-    found = os.fstat(descriptor)
-    if found.st_uid != os.geteuid() or stat.S_IMODE(found.st_mode) & 0o022:
+    status = os.fstat(descriptor)
+    if status.st_uid != os.geteuid() or stat.S_IMODE(status.st_mode) & 0o022:
         os.close(descriptor)
         raise PermissionError(path)
     return descriptor

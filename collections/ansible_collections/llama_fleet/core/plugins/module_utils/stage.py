@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""What every module does alike: report problems, never a traceback for bad input."""
+"""Run a module's stage: report its problems, and never a traceback for bad input."""
 
 from __future__ import annotations
 
@@ -15,8 +15,7 @@ if typing.TYPE_CHECKING:
     from ansible.module_utils.basic import AnsibleModule
 
 Arguments = dict[str, dict[str, typing.Any]]
-# The argument of every module that is a stage; its action plugin puts it in the others' places before the module is
-# called.
+# Argument of every stage module. Its action plugin merges it into the other arguments before it calls the module.
 OVERRIDES: Arguments = {"overrides": {"type": "dict", "default": {}}}
 # Arguments of every module whose action plugin shows its progress.
 PROGRESS_ARGUMENTS: Arguments = {
@@ -27,16 +26,16 @@ PROGRESS_ARGUMENTS: Arguments = {
 
 
 def conclude(module: AnsibleModule, stage: typing.Callable[[AnsibleModule], dict[str, typing.Any]]) -> None:
-    """Run ``stage`` and leave with what it returns, or fail with all of its problems in one message.
+    """Run ``stage`` and exit with its result, or fail with all of its problems in one message.
 
-    A SIGTERM (Ctrl-C on the controller) ends it as an exception does: children are stopped, locks and temporary files
-    go.
+    A SIGTERM (Ctrl-C on the controller) ends it like an exception: children are stopped, and locks and temporary files
+    are removed.
     """
     payload.forget(str(getattr(module, "_remote_tmp", "") or ""))
     signal.signal(signal.SIGTERM, _stop)
-    # Releases and models are read by users without rights; what is secret is written with a mode of its own.
+    # Unprivileged users read releases and models; files with secrets are written with their own mode.
     os.umask(0o022)
-    # AnsibleModule takes any result named "path" for a file that it managed, and would put that file's size in ours.
+    # AnsibleModule takes a result named "path" for a managed file, and would add that file's size to our result.
     module.add_path_info = lambda result: result
     try:
         result = stage(module)

@@ -1,11 +1,9 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""Read what an untrusted source says: the one door for JSON, names and texts of the Hub, an index, a file, a client or
-a managed host.
+"""Validate values from untrusted sources: JSON, names and texts of the Hub, an index, a file, a client or a host.
 
-A reader states a shape, calls ``parse`` or ``check``, and uses nothing but what comes back: values of known types,
-lengths and patterns, without the keys that the shape does not name. Standard library only, because it runs on hosts
-before anything is installed.
+A reader states a shape, calls ``parse`` or ``check``, and uses only the result: values of known types, lengths and
+patterns, without keys that the shape does not name.
 """
 
 from __future__ import annotations
@@ -18,28 +16,23 @@ import re
 import typing
 import urllib.parse
 
-# A megabyte is more than any document has that no reader gives another limit.
+# Default limit in bytes or characters: no document whose reader sets no other limit is longer than a megabyte.
 LONGEST = 1 << 20
 _SHOWN = 60
 _LONGEST_NAME = 255
 SHA256 = r"[0-9a-f]{64}"
 COMMIT = r"[0-9a-f]{40}"
-# One component of a path that can be no option, no hidden file and no parent folder.
+# A path component that cannot be an option, a hidden file or a parent folder.
 NAME = r"[A-Za-z0-9][A-Za-z0-9._+-]{0,199}"
 
 
 class ShapeError(ValueError):
-    """An untrusted value is not what it has to be; the message is a clause:
-
-    ``files[3].size is text, expected a whole number``.
-    """
+    """An untrusted value is invalid; the message is a clause: ``files[3].size is text, expected a whole number``."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Text:
-    """A string that ``pattern`` matches whole, of at most ``most`` characters; by default any that a terminal shows
-    as one line.
-    """
+    """A string of at most ``most`` characters that matches ``pattern``; by default any printable single line."""
 
     pattern: str = ""
     most: int = 4096
@@ -56,10 +49,7 @@ class Text:
 
 @dataclasses.dataclass(frozen=True)
 class Word:
-    """A string that a file name or an argument can be, whatever a terminal makes of it:
-
-    UTF-8 without NUL, of at most ``most`` characters.
-    """
+    """A string that can be a file name or an argument: UTF-8 without NUL, of at most ``most`` characters."""
 
     most: int = 65_536
 
@@ -75,9 +65,7 @@ class Word:
 
 @dataclasses.dataclass(frozen=True)
 class Inside:
-    """A relative path of printable characters in its simplest spelling that only leads downwards: no ``..``, no
-    root.
-    """
+    """A printable relative path in its simplest spelling that only leads downwards: no ``..``, no root."""
 
     most: int = 1024
 
@@ -93,7 +81,7 @@ class Inside:
 
 @dataclasses.dataclass(frozen=True)
 class Address:
-    """An http or https URL with a host, joined to ``base`` where it is relative."""
+    """An http or https URL with a host; a relative one is joined to ``base``."""
 
     base: str = ""
 
@@ -102,12 +90,8 @@ class Address:
         try:
             url = urllib.parse.urljoin(self.base, given)
             parts = urllib.parse.urlsplit(url)
-            usable = (
-                parts.scheme in ("http", "https")
-                and bool(parts.hostname)
-                and parts.port != 0
-                and not re.search(r"\s", url)
-            )
+            usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+            usable = usable and not re.search(r"\s", url)
         except ValueError:
             usable = False
         if not usable:
@@ -117,7 +101,7 @@ class Address:
 
 @dataclasses.dataclass(frozen=True)
 class Number:
-    """A whole number from ``least`` to ``most``; JSON's ``true`` is none."""
+    """A whole number from ``least`` to ``most``; JSON's ``true`` is not one."""
 
     least: int = 0
     most: int = (1 << 63) - 1
@@ -190,7 +174,7 @@ class Many:
 
 @dataclasses.dataclass(frozen=True)
 class Table:
-    """An object whose keys are texts of one shape and whose values are of another, of at most ``most`` entries."""
+    """An object of at most ``most`` entries whose keys have one shape and whose values another."""
 
     of: Shape
     keys: Shape = Text(most=200)
@@ -208,9 +192,7 @@ class Table:
 
 @dataclasses.dataclass(frozen=True)
 class Plain:
-    """Any JSON of at most ``deep`` levels whose texts and names are Words and whose numbers have an end: for what
-    is only compared, copied or told.
-    """
+    """Any JSON of at most ``deep`` levels with Words and finite numbers, only to be compared, copied or shown."""
 
     deep: int = 12
 
@@ -231,7 +213,7 @@ class Plain:
 
 @dataclasses.dataclass(frozen=True)
 class Record:
-    """An object with the ``needed`` keys, and those of ``optional`` that it has.
+    """An object with the ``needed`` keys and any of the ``optional`` ones.
 
     Other keys are dropped, unless ``others`` is their shape.
     """
@@ -252,26 +234,23 @@ class Record:
 
 
 def parse(text: str | bytes | bytearray, shape: Shape, where: str = "the document", limit: int = LONGEST) -> typing.Any:
-    """Return the JSON document ``text``, of at most ``limit`` characters or bytes, as ``shape`` has it.
-
-    Raises ShapeError.
-    """
+    """Return the JSON document ``text``, of at most ``limit`` characters or bytes, validated. Raises ShapeError."""
     if len(text) > limit:
         raise ShapeError(f"{where} is longer than {limit} bytes")
     try:
         value = json.loads(text)
-    except (ValueError, RecursionError):  # a number of thousands of digits and UTF-8 that is none are ValueErrors too
+    except (ValueError, RecursionError):  # ValueError also for numbers of thousands of digits and invalid UTF-8
         raise ShapeError(f"{where} is not JSON") from None
     return shape(value, where)
 
 
 def check(value: object, shape: Shape, where: str = "the answer") -> typing.Any:
-    """Return ``value``, which is parsed already, as ``shape`` has it. Raises ShapeError."""
+    """Return ``value``, which is already parsed, validated against ``shape``. Raises ShapeError."""
     return shape(value, where)
 
 
 def lenient(value: object, shape: Shape, otherwise: typing.Any) -> typing.Any:
-    """Return ``value`` as ``shape`` has it, or ``otherwise`` where it has not: for what nothing depends on."""
+    """Return ``value`` validated, or ``otherwise`` if it is invalid; only for values that nothing depends on."""
     try:
         return shape(value, "")
     except ShapeError:
@@ -279,14 +258,12 @@ def lenient(value: object, shape: Shape, otherwise: typing.Any) -> typing.Any:
 
 
 def whole(text: str, otherwise: int | None = None) -> int | None:
-    """Return the whole number that ``text`` is, in at most 18 plain digits, or ``otherwise``."""
+    """Return the whole number in ``text`` (at most 18 plain digits), or ``otherwise``."""
     return int(text) if re.fullmatch("[0-9]{1,18}", text) else otherwise
 
 
 def printable(text: str, most: int = 4096) -> str:
-    """Return ``text`` as a terminal may be given it: line ends and tabs stay, any other control or unassigned
-    character is written as an escape.
-    """
+    """Escape the control and unassigned characters of ``text``, except line ends and tabs, for a terminal."""
     cut = text if len(text) <= most else f"{text[: most - 1]}…"
     return "".join(
         each if each.isprintable() or each in "\n\t" else each.encode("unicode_escape").decode("ascii") for each in cut
@@ -294,14 +271,12 @@ def printable(text: str, most: int = 4096) -> str:
 
 
 def line(text: str, most: int = 1000) -> str:
-    """Return ``text`` as one line for a terminal: ``printable`` with its line ends and tabs written as escapes, too."""
+    """Return ``text`` as one line for a terminal: like ``printable``, but with line ends and tabs escaped."""
     return printable(text, most).replace("\n", "\\n").replace("\t", "\\t")
 
 
 def _finite(value: object, where: str) -> int | float:
-    if isinstance(value, int):
-        return Number(-(1 << 63))(value, where)
-    return Real(-1e308, 1e308)(value, where)
+    return Number(-(1 << 63))(value, where) if isinstance(value, int) else Real(-1e308, 1e308)(value, where)
 
 
 def _below(where: str, name: str) -> str:
@@ -321,5 +296,5 @@ def _wrong(where: str, value: object, expected: str) -> ShapeError:
 def _number(value: object) -> str:
     try:
         return str(value)
-    except ValueError:  # Python writes no whole number of more than 4,300 digits
+    except ValueError:  # Python does not format whole numbers of more than 4,300 digits
         return "a very large number"

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""Shapes of untrusted values that are only told to people: they come back cut, and as a terminal may be given them."""
+"""Shapes of untrusted values that are only shown to people: truncated, and escaped for a terminal."""
 
 from __future__ import annotations
 
@@ -13,22 +13,21 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.untrusted import 
 
 @dataclasses.dataclass(frozen=True)
 class Said:
-    """A text for people, of any characters: it comes back cut to ``most`` characters and as a terminal may be given
-    it.
-    """
+    """A text with any characters, truncated to ``most`` characters and escaped for a terminal."""
 
     most: int = 4096
 
     def __call__(self, value: object, where: str) -> str:
         if not isinstance(value, str):
-            raise ShapeError(f"{where} is no text, expected one")
+            raise ShapeError(f"{where} is not a text, expected one")
         return printable(value, self.most)
 
 
 @dataclasses.dataclass(frozen=True)
 class Shown:
-    """Any JSON of at most ``most`` values and ``deep`` levels; its texts come back cut and printable, and NaN and
-    infinities are refused.
+    """Any JSON of at most ``most`` values and ``deep`` levels with truncated, printable texts.
+
+    NaN and infinities are refused.
     """
 
     most: int = 100_000

@@ -1,11 +1,10 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Accept on the controller what a host has built: the release that was asked of it, and an archive that holds just
-that.
+"""Accept on the controller a release that a host has built: the requested one, in an archive that holds only it.
 
-What cannot be seen here is whether the programs in it do what their source says. Therefore a host only takes what its
-operator's builders made.
+The controller cannot see whether the programs do what their source says. So a host takes releases only from the
+builders that its operator names.
 """
 
 from __future__ import annotations
@@ -49,10 +48,10 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.untrusted import 
 )
 
 Values = typing.Mapping[str, typing.Any]
-# In bytes. With CUDA's libraries a release has 1 to 2 GB, and half of that packed.
+# In bytes. A release with CUDA libraries has 1 to 2 GB, and half of that packed.
 LARGEST_ARCHIVE = 8 << 30
 LARGEST_RELEASE = 24 << 30
-# What a host may only come to know when it has installed or unpacked something.
+# Parts that a host may know only after it has installed or unpacked something.
 LATE = ("compiler", "cuda_toolkit")
 _PARTS = Record(
     {
@@ -74,7 +73,7 @@ _PARTS = Record(
 class Asked:
     """The release that a run asked a host to build.
 
-    Its ``name`` is the controller's own: nothing else of it becomes part of a path.
+    Its ``name`` is computed by the controller; nothing else of it becomes part of a path.
     """
 
     build: str
@@ -93,8 +92,8 @@ class Asked:
 def asked(arguments: Values, planned: Values, built: Values) -> Asked:
     """Return the release that the module's ``arguments`` ask for, as the host has built it.
 
-    ``planned`` are the parts of the fingerprint before the build, ``built`` is the module's result. Raises ValueError
-    with a noun phrase where the host says that it has built something else.
+    ``planned`` are the fingerprint parts before the build, ``built`` is the module's result. Raises ValueError with a
+    noun phrase if the host reports another release.
     """
     try:
         parts = check(built.get("fingerprint_parts"), _PARTS, "its fingerprint_parts")
@@ -106,7 +105,7 @@ def asked(arguments: Values, planned: Values, built: Values) -> Asked:
         or built.get("fingerprint") != release.fingerprint
         or not is_name(release.name)
     ):
-        raise ValueError(f"a fingerprint that is not that of its parts ({line(str(built.get('fingerprint')), 80)})")
+        raise ValueError(f"a fingerprint that does not match its parts ({line(str(built.get('fingerprint')), 80)})")
     for name, value in planned.items():
         if name not in (*LATE, "cmake_options") and parts.get(name) != value:
             raise ValueError(f"a release whose {line(str(name), 40)} is not the one that was planned")
@@ -125,7 +124,7 @@ def _request(arguments: Values) -> Request:
 
 
 def _wanted(request: Request, parts: Values) -> dict[str, list[typing.Any]]:
-    """Return what the request allows for each of those parts that the controller knows without asking the host."""
+    """Return the values that the request allows for each part that the controller can check without the host."""
     cuda = request.backend == CUDA
     architectures = sorted(request.cuda_architectures)
     target = Target(request.backend, request.cpu, parts["machine"], tuple(architectures))
@@ -144,10 +143,9 @@ def _wanted(request: Request, parts: Values) -> dict[str, list[typing.Any]]:
 
 
 def accept(archive: pathlib.Path, wanted: Asked, zstandard: typing.Any) -> Entry:
-    """Return the index's entry for ``archive``, which a host has sent, after all that is in it has been read.
+    """Return the index entry for ``archive``, which a host has sent, after reading all of it.
 
-    Raises ValueError with a noun phrase, ProblemError or OSError where it is anything but the packed release
-    ``wanted``.
+    Raises ValueError with a noun phrase, ProblemError or OSError if it is not the packed release ``wanted``.
     """
     size = archive.stat().st_size
     if not 0 < size <= LARGEST_ARCHIVE:
@@ -156,11 +154,10 @@ def accept(archive: pathlib.Path, wanted: Asked, zstandard: typing.Any) -> Entry
         manifest = release_archive.extract(
             file, pathlib.Path(folder), zstandard, _require_room(archive.parent), lambda _count: None
         )
-    found = {name: manifest.get(name) for name in ("build", "fingerprint", "fingerprint_parts")}
-    if found != {"build": wanted.build, "fingerprint": wanted.fingerprint, "fingerprint_parts": wanted.parts}:
-        raise ValueError(
-            f"an archive of the release {line(str(found['fingerprint']), 80)}, where {wanted.fingerprint} was asked for"
-        )
+    recorded = {name: manifest.get(name) for name in ("build", "fingerprint", "fingerprint_parts")}
+    if recorded != {"build": wanted.build, "fingerprint": wanted.fingerprint, "fingerprint_parts": wanted.parts}:
+        other = line(str(recorded["fingerprint"]), 80)
+        raise ValueError(f"an archive of the release {other}, where {wanted.fingerprint} was requested")
     return Entry(
         wanted.name, sha256_of(archive), size, wanted.fingerprint, wanted.parts, signed=True, packed=int(time.time())
     )
@@ -174,13 +171,13 @@ def _require_room(place: pathlib.Path) -> release_archive.Begin:
     return begin
 
 
-# What may come of the two; each is told in one sentence.
+# Exceptions of ``asked`` and ``accept``; each has a one-sentence message.
 REFUSALS = (ValueError, ProblemError, OSError)
 _SIZE = Number(least=1, most=LARGEST_ARCHIVE)
 
 
 def size_of(packed: Values) -> int:
-    """Return the size in bytes that a host announces for its packed release; ValueError where that cannot be one."""
+    """Return the size in bytes that a host announces for its packed release. Raises ValueError if it is invalid."""
     try:
         return int(check(packed.get("size"), _SIZE, "the size of its packed release"))
     except ShapeError as error:

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Tell which hosts' builds a host takes: those that the operator names, never those that a host names."""
+"""Find the hosts from which a host accepts builds: those that the operator names, never those that a host names."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ Values = typing.Mapping[str, typing.Any]
 
 @dataclasses.dataclass(frozen=True)
 class Builder:
-    """A host as the inventory has it. The address parts it from one of another inventory that has the same name."""
+    """A host of the inventory. Its address distinguishes it from a host of the same name in another inventory."""
 
     host: str
     address: str
 
 
 def builder(host: str, task_vars: Values) -> Builder:
-    """Return the ``host`` of the inventory."""
+    """Return the ``host`` of the inventory as a Builder."""
     variables = task_vars["hostvars"][host]
     return Builder(host, f"{variables.get('ansible_host') or host}:{variables.get('ansible_port') or 22}")
 
 
 def named(patterns: typing.Sequence[str], task_vars: Values, loader: typing.Any) -> frozenset[Builder]:
-    """Return the hosts that the ``patterns`` of names and groups mean, as in a play's ``hosts``;
+    """Return the hosts that match ``patterns`` of names and groups, as in a play's ``hosts``.
 
-    Ansible warns of one that means none.
+    Ansible warns of a pattern without a match.
     """
     if not patterns:
         return frozenset()

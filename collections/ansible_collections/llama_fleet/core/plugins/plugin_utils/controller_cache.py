@@ -1,10 +1,10 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Packed releases on the controller, by which the hosts of a play share what one of them has built.
+"""Keep packed releases on the controller, so that the hosts of a play can share what one of them has built.
 
-Each has a folder of its own, named by release and builder: one rename adds it, and no other ever takes its place. The
-controller signs what it has accepted with a key that it keeps here.
+Each has its own folder, named by release and builder: one rename adds it, and nothing ever replaces it. The controller
+signs what it has accepted with a key that is kept here.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.untrusted import 
 from ansible_collections.llama_fleet.core.plugins.module_utils.untrusted_told import Shown
 from ansible_collections.llama_fleet.core.plugins.plugin_utils.builders import Builder
 
-UNUSED = 30 * 86400  # seconds that a release stays without being taken
+UNUSED = 30 * 86400  # seconds until an unused release is removed
 RECORD = "accepted.json"
 BUILDERS_SIGNATURE = "builder.sig"
 VARIABLE = "llama_cpp_controller_cache"
@@ -42,7 +42,7 @@ _SHAPE = Record({"builder": Record({"host": Text(), "address": Text()}), "signed
 
 @dataclasses.dataclass(frozen=True)
 class Accepted:
-    """A release that the controller has: ``signed`` says whether its builder signed it, too."""
+    """A release on the controller; ``signed`` says whether its builder signed it too."""
 
     entry: release_index.Entry
     builder: Builder
@@ -55,12 +55,13 @@ class Accepted:
 
     @property
     def signature(self) -> pathlib.Path:
-        """The controller's."""
+        """Return the path of the controller's signature."""
         return self.folder / f"{self.entry.file}{release_signature.SUFFIX}"
 
     def files(self, own: bool) -> list[tuple[pathlib.Path, str]]:
-        """Return the archive and a signature, its builder's ``own`` or the controller's, each with the name that a
-        host is to have it by.
+        """Return the paths of the archive and a signature, each with its file name on a host.
+
+        ``own`` selects the builder's own signature instead of the controller's.
         """
         return [
             (self.archive, self.archive.name),
@@ -70,24 +71,25 @@ class Accepted:
 
 @dataclasses.dataclass(frozen=True)
 class ControllerCache:
-    """The folder ``place``, which need not be there yet."""
+    """The cache in the folder ``place``, which may not exist yet."""
 
     place: pathlib.Path
 
     def accepted(self) -> list[Accepted]:
-        """Return what there is, the oldest first; what is damaged is left out."""
-        found = []
+        """Return the accepted releases, oldest first, without damaged ones."""
+        releases = []
         if self.place.exists():
             self._private()
         for record in sorted(self.place.glob(f"[!.]*/{RECORD}")):
             with contextlib.suppress(OSError, ValueError):
-                found.append(_read(record))
-        return sorted(found, key=lambda each: (each.entry.packed, each.entry.name))
+                releases.append(_read(record))
+        return sorted(releases, key=lambda each: (each.entry.packed, each.entry.name))
 
     @contextlib.contextmanager
     def turn(self, of: str, waiting: typing.Callable[[], None], keep: bool) -> typing.Iterator[None]:
-        """Wait while another host has the turn ``of`` a text, and ``keep`` it where others wait for what this one
-        does.
+        """Wait while another host has the turn ``of`` a text.
+
+        With ``keep``, hold it so that others wait for this host.
         """
         with contextlib.ExitStack() as held:
             held.enter_context(
@@ -99,16 +101,16 @@ class ControllerCache:
 
     @contextlib.contextmanager
     def arriving(self) -> typing.Iterator[pathlib.Path]:
-        """Lend an empty folder for what a host sends; it goes afterwards."""
+        """Lend an empty temporary folder for the files that a host sends."""
         with tempfile.TemporaryDirectory(prefix=".new-", dir=self._private()) as folder:
             yield pathlib.Path(folder)
 
     def add(
         self, entry: release_index.Entry, archive: pathlib.Path, builder: Builder, signature: pathlib.Path | None = None
     ) -> bool:
-        """Sign ``archive`` and keep it as what ``builder`` has built;
+        """Sign ``archive`` and keep it as the build of ``builder``.
 
-        False where there is one of that name and builder, which stays.
+        Returns False if there already is one of that name and builder, which stays.
         """
         key = self.key()
         folder = pathlib.Path(tempfile.mkdtemp(prefix=".new-", dir=self._private()))
@@ -126,10 +128,8 @@ class ControllerCache:
             try:
                 os.rename(folder, self.place / _folder(entry.name, builder))
             except OSError as error:
-                if error.errno not in (
-                    errno.EEXIST,
-                    errno.ENOTEMPTY,
-                ):  # the kernel replaces no folder that is not empty
+                # The kernel does not replace a folder that is not empty.
+                if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
                     raise
                 return False
             return True
@@ -142,57 +142,42 @@ class ControllerCache:
         return release_signature.public_key(self.key())
 
     def key(self) -> pathlib.Path:
-        """Return the private key with which the controller signs what it has accepted, made on first use."""
+        """Return the path of the controller's private signing key, which is made on first use. Raises ProblemError."""
         path = self._private() / _KEY / "ed25519"
         with locked(self.place / ".locks" / "key"):
             if not path.exists():
                 folder = pathlib.Path(tempfile.mkdtemp(prefix=".new-", dir=self.place))
-                words = [
-                    "ssh-keygen",
-                    "-q",
-                    "-t",
-                    "ed25519",
-                    "-N",
-                    "",
-                    "-C",
-                    "llama-fleet controller",
-                    "-f",
-                    str(folder / path.name),
-                ]
+                target = str(folder / path.name)
+                words = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "llama-fleet controller", "-f", target]
                 done = commands.run(words, timeout=60)
                 if not done.ok:
                     shutil.rmtree(folder, ignore_errors=True)
-                    found = (
-                        f"no key for signing, and ssh-keygen makes none "
-                        f"({done.stderr.strip() or f'exit code {done.code}'})"
-                    )
-                    raise ProblemError(
-                        Problem(
-                            VARIABLE, found, "OpenSSH's ssh-keygen on the controller", "install openssh-client there"
-                        )
-                    )
+                    reason = done.stderr.strip() or f"exit code {done.code}"
+                    found = f"no signing key, and ssh-keygen cannot make one ({reason})"
+                    wanted = "OpenSSH's ssh-keygen on the controller"
+                    raise ProblemError(Problem(VARIABLE, found, wanted, "install openssh-client there"))
                 shutil.rmtree(path.parent, ignore_errors=True)
                 os.rename(folder, path.parent)
         return path
 
     def take(self, accepted: Accepted) -> None:
-        """Note that a release is taken, after its bytes were held against the controller's signature;
+        """Verify a release against the controller's signature and mark it as used.
 
-        ProblemError where they are others.
+        Raises ProblemError if it differs.
         """
         release_signature.verify(accepted.archive, accepted.signature, [self.signer()], commands.run, VARIABLE)
         os.utime(accepted.folder)
 
     def tools(self) -> pathlib.Path:
-        """Return the root for what the controller needs to open archives."""
+        """Return the root folder of the tools that the controller needs to open archives."""
         return self._private() / ".tools"
 
     def _private(self) -> pathlib.Path:
-        """Return the folder, made where it is missing; raises where it is another user's."""
+        """Return the folder, made if missing. Raises ProblemError if it belongs to another user."""
         self.place.mkdir(mode=0o700, parents=True, exist_ok=True)
         status = self.place.stat()
         if status.st_uid != os.geteuid():
-            wanted = "a folder of the user who runs Ansible"
+            wanted = "a folder of the user that runs Ansible"
             raise ProblemError(
                 Problem(VARIABLE, f"{self.place}, which belongs to another user", wanted, "name another one")
             )
@@ -202,7 +187,7 @@ class ControllerCache:
 
     def _prune(self) -> None:
         for folder in self.place.iterdir():
-            # A hidden one is that of a run which was killed.
+            # Hidden folders are left by killed runs.
             if folder.name not in _KEPT and time.time() - folder.stat().st_mtime > UNUSED:
                 shutil.rmtree(folder, ignore_errors=True)
 
@@ -213,13 +198,13 @@ def _folder(name: str, builder: Builder) -> str:
 
 
 def _read(record: pathlib.Path) -> Accepted:
-    """Raises OSError and ValueError where it is no record of what lies beside it."""
+    """Return the accepted release of a record. Raises OSError or ValueError if it does not describe its folder."""
     try:
-        told = parse(record.read_bytes(), _SHAPE, str(record))
+        content = parse(record.read_bytes(), _SHAPE, str(record))
     except ShapeError as error:
         raise ValueError(str(error)) from error
-    (entry,) = release_index.parse(json.dumps(told["index"]))
-    builder = Builder(**told["builder"])
+    (entry,) = release_index.parse(json.dumps(content["index"]))
+    builder = Builder(**content["builder"])
     if record.parent.name != _folder(entry.name, builder):
         raise ValueError("a record of another release")
-    return Accepted(entry, builder, told["signed"], record.parent)
+    return Accepted(entry, builder, content["signed"], record.parent)

@@ -1,9 +1,7 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The base of every action that runs a module on a host: it hands on nothing that has not passed the door for host
-results.
-"""
+"""Provide the base of every action that runs a module on a host: it returns only validated host results."""
 
 from __future__ import annotations
 
@@ -17,7 +15,7 @@ Values = dict[str, typing.Any]
 
 
 class HostAction(ActionBase):  # type: ignore[misc]  # because ansible-core declares no types for its plugins
-    """Runs the module of the action's own name."""
+    """An action that runs the module of its own name."""
 
     _supports_check_mode = True
 
@@ -26,7 +24,7 @@ class HostAction(ActionBase):  # type: ignore[misc]  # because ansible-core decl
         return self._execute_module(task_vars=task_vars)
 
     def _begin(self, tmp: str | None, task_vars: Values | None) -> None:
-        """Do what every action of Ansible begins with; there is nothing in what it returns."""
+        """Run the start of every Ansible action; its result is empty."""
         ActionBase.run(self, tmp, task_vars)
 
     @property
@@ -40,16 +38,17 @@ class HostAction(ActionBase):  # type: ignore[misc]  # because ansible-core decl
         return host_results.admit_job(answer, host_of(task_vars)) if wrap_async else self._admitted(answer, task_vars)
 
     def _admitted(self, answer: typing.Mapping[str, typing.Any], task_vars: Values | None) -> Values:
-        """Return what may be used of the module's ``answer``, with the only fact that is Ansible's own: which
-        Python it has found for the next task.
+        """Return the validated ``answer`` of the module, with the Python interpreter that Ansible has discovered.
+
+        That is the only fact that Ansible itself adds.
         """
-        found = (
+        facts = (
             {self._discovered_interpreter_key: self._discovered_interpreter} if self._discovered_interpreter_key else {}
         )
         admitted = host_results.admit(self._module, answer, host_of(task_vars))
-        return {**admitted, "ansible_facts": found} if found else admitted
+        return {**admitted, "ansible_facts": facts} if facts else admitted
 
 
 def host_of(task_vars: Values | None) -> str:
-    """Return the inventory's name of the host whose turn it is."""
+    """Return the inventory name of the current host."""
     return str((task_vars or {}).get("inventory_hostname", "localhost"))

@@ -1,11 +1,10 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Admit what a host's module returned: the one door between a managed host and the controller.
+"""Validate the results of modules on hosts before the controller uses them.
 
-A host may have been taken over, so its answer is hostile input. Only the keys that the module documents come through,
-each of a known type, length and pattern; ansible_facts, add_host and whatever else would make Ansible itself do
-something do not.
+A host may have been taken over, so its answer is hostile input. Only the keys that the module documents are passed on,
+each with a known type, length and pattern. ansible_facts, add_host and other keys that make Ansible act are dropped.
 """
 
 from __future__ import annotations
@@ -31,17 +30,17 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.untrusted_told im
 Answer = dict[str, typing.Any]
 
 PATH = Text(r"|/[^\\]*")
-# A module writes '********' in the place of what looks like one of its secrets, wherever that is.
+# A module replaces everything that looks like one of its secrets with '********'.
 WORD = Text(r"|[A-Za-z0-9*][A-Za-z0-9._+*-]*", most=200)
 URL = Text(r"|https?://[^\s'\"`$;|&<>\\]+", most=2000)
 BACKEND = Text(r"cpu|cuda")
-# The plan of a packed release knows only as much of a fingerprint as its name has.
+# The plan of a packed release knows only the part of the fingerprint that is in its name.
 DIGEST = Text(r"|[0-9a-f*]{12,200}")
 COUNT = Number(least=-1)
 SPEED = Real(least=-1.0)
 TEXTS = Many(Said())
 PATHS = Many(PATH)
-# Ansible's own, of a module that ended well or badly.
+# Ansible's own keys, for success and failure.
 _LONGEST_MESSAGE = 1 << 17
 _ANSIBLE: dict[str, Shape] = {
     "changed": Flag(),
@@ -102,7 +101,7 @@ _INSTANCE = Record(
 _DRIVER = Table(Text(r"|[0-9][0-9.]*", most=40), keys=Text(r"[a-z_]+", most=40), most=10)
 _RELEASE: dict[str, Shape] = {"path": PATH, "build": WORD, "fingerprint": DIGEST}
 
-# For each module what every success has, and what it may have besides.
+# The required and the optional keys of every successful result, by module.
 MODULES: dict[str, tuple[dict[str, Shape], dict[str, Shape]]] = {
     "nvidia_driver_info": (
         {
@@ -197,14 +196,12 @@ MODULES: dict[str, tuple[dict[str, Shape], dict[str, Shape]]] = {
     "llama_server_info": ({"instances": Many(_INSTANCE, most=1000), "errors": TEXTS}, {}),
     "preflight_info": ({"checks": Many(_CHECK), "problems": Many(_CHECK), "errors": TEXTS}, {}),
 }
-# How Ansible answers that a module was started in the background.
+# Ansible's answer to the start of a module in the background.
 _JOB = Record({}, {**_ANSIBLE, "started": Shown(), "results_file": Text(r"/[^\\]+")})
 
 
 def admit(module: str, answer: typing.Mapping[str, typing.Any], host: str) -> Answer:
-    """Return what the ``module`` on ``host`` answered, as it may be used; a failure with one sentence where it is
-    none of its answers.
-    """
+    """Return the validated answer of ``module`` on ``host``, or a failure with one problem if it is invalid."""
     needed, optional = MODULES[module]
     known = {**_ANSIBLE, **_STAGE, **optional}
     shape = Record({"failed": Flag()}, {**known, **needed}) if answer.get("failed") else Record(needed, known)
@@ -212,7 +209,7 @@ def admit(module: str, answer: typing.Mapping[str, typing.Any], host: str) -> An
 
 
 def admit_job(answer: typing.Mapping[str, typing.Any], host: str) -> Answer:
-    """Return how the start of a background job was answered, as ``admit`` does."""
+    """Return the validated answer to the start of a background job, as ``admit`` does."""
     return _admitted(_JOB, answer, host, "the start of a job")
 
 

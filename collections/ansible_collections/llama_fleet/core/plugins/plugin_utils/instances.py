@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Several instances on one host: which of them are meant, and what is wrong with what their entries say."""
+"""Select among several instances on one host, and check their entries."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ansible_collections.llama_fleet.core.plugins.plugin_utils import role_varia
 VARIABLE = "llama_server_instances"
 ONE = "llama_server_instance"
 STAGES = ("nvidia_driver", "cuda_toolkit", "llama_cpp", "gguf_model", "llama_server")
-# What the play wires from stage to stage, and no entry can say otherwise.
+# Variables that the play passes from stage to stage; entries cannot set them.
 WIRED = frozenset(
     {
         "cuda_toolkit_architectures",
@@ -41,13 +41,13 @@ WIRED = frozenset(
         "nvidia_driver_runtime",
     }
 )
-# What all instances of a host have in common.
+# Variables that all instances of a host share.
 _COMMON = frozenset({VARIABLE, ONE, "llama_server_root", "llama_server_runtime_root"})
 _NOT_THEIRS = ("_plan_only", "_overrides")
 _NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?")
 _EVERYWHERE = ("0.0.0.0", "::", "")
 
-# Taken for none at all, one instance would be made that nobody asked for.
+# Treating it as no entries would create one instance that no one asked for.
 UNKNOWN_YET = Problem(
     VARIABLE, "a template with a variable that is not defined", "entries that are known before the first stage runs"
 )
@@ -57,15 +57,15 @@ Specs = typing.Mapping[str, role_variables.Spec]
 
 
 @dataclasses.dataclass(frozen=True)
-class Host:
-    """A host's entries and what it says for all of them; ``specs`` are the roles' own."""
+class HostInstances:
+    """A host's instance entries, and its values for all of them; ``specs`` are the roles' own."""
 
     entries: Values
     values: Values
     specs: Specs
 
     def effective(self, name: str, variable: str) -> typing.Any:
-        """An instance's value: its own, else the host's, else the role's default."""
+        """Return an instance's value: its own, else the host's, else the role's default."""
         entry = _entry(self.entries[name])
         default = next((spec[variable].get("default") for spec in self.specs.values() if variable in spec), None)
         return entry.get(variable, self.values.get(variable, default))
@@ -78,10 +78,8 @@ def _entry(entry: typing.Any) -> Values:
     return entry if isinstance(entry, typing.Mapping) else {}
 
 
-def chosen(host: Host, given: str | None, default: str) -> list[str]:
-    """The names of the instances that are meant; those that do not run come first, for they make room for the
-    others.
-    """
+def chosen(host: HostInstances, given: str | None, default: str) -> list[str]:
+    """Return the names of the selected instances; stopped ones come first, to free resources for the others."""
     if not host.entries:
         return [given or default]
     if given in host.entries:
@@ -90,8 +88,8 @@ def chosen(host: Host, given: str | None, default: str) -> list[str]:
     return sorted(host.entries, key=lambda name: name in started)
 
 
-def problems(host: Host, given: str | None, default: str) -> list[Problem]:
-    """Everything wrong with the entries that is known before the host is looked at."""
+def instance_problems(host: HostInstances, given: str | None, default: str) -> list[Problem]:
+    """Return the problems of the entries that are known without inspecting the host."""
     if not host.entries:
         return []
     found = [
@@ -110,7 +108,7 @@ def problems(host: Host, given: str | None, default: str) -> list[Problem]:
 
 
 def ambiguous(names: typing.Sequence[str]) -> list[Problem]:
-    """A problem where one instance is wanted and several are meant."""
+    """Return a problem if several instances are selected where one is needed."""
     return [Problem(ONE, "no name, and several instances", f"one of {one_of(sorted(names))}")] if len(names) > 1 else []
 
 
@@ -155,7 +153,7 @@ def _not_usable(name: str, variable: str, usable: typing.Collection[str]) -> Pro
             "it beside the instances",
             f"move it out of {VARIABLE}",
         )
-    # Also without the role's name, which is easily left out.
+    # Also compare without the role's name, which is easily left out.
     near = nearest(variable, usable) or [
         full for short in nearest(variable, map(_short, usable)) for full in usable if _short(full) == short
     ]
@@ -171,7 +169,7 @@ def _short(variable: str) -> str:
     return next((variable[len(role) + 1 :] for role in STAGES if variable.startswith(f"{role}_")), variable)
 
 
-def _same_ports(host: Host) -> typing.Iterator[Problem]:
+def _same_ports(host: HostInstances) -> typing.Iterator[Problem]:
     for first, second in itertools.combinations(host.started(), 2):
         port = host.effective(first, "llama_server_port")
         addresses = {str(host.effective(name, "llama_server_host")) for name in (first, second)}
@@ -186,10 +184,10 @@ def _same_ports(host: Host) -> typing.Iterator[Problem]:
             )
 
 
-def shared_gpus(host: Host) -> list[Problem]:
-    """A problem for each two instances that take the same GPU because one of them names none.
+def shared_gpus(host: HostInstances) -> list[Problem]:
+    """Return a problem for each two instances that use the same GPU because one of them names none.
 
-    Naming the same one in both is meant.
+    Naming the same GPU in both is intentional.
     """
     found = []
     computing = [name for name in host.started() if host.effective(name, "nvidia_driver_gpu") != "none"]

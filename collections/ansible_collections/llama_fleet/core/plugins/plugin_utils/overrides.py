@@ -1,27 +1,27 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the stages' actions do before and after a module: an instance's own variables go in, its name comes out."""
+"""Merge an instance's variables into a module's arguments, and add its name to the result."""
 
 from __future__ import annotations
 
 import typing
 
 Arguments = dict[str, typing.Any]
-# The play's variable that names the instance whose turn it is; empty where there is only one.
+# The play's variable with the name of the current instance; empty if there is only one.
 TURN = "llama_fleet_turn_of"
 
 
 def merged(arguments: typing.Mapping[str, typing.Any], role: str) -> Arguments:
-    """The arguments with the variables of ``role`` out of ``overrides`` in their places; without ``overrides``."""
+    """Return the arguments with the variables of ``role`` from ``overrides`` merged in, and without ``overrides``."""
     given = {name: value for name, value in arguments.items() if name != "overrides"}
     prefix = f"{role}_"
     overrides = arguments.get("overrides") or {}
     return {**given, **{name[len(prefix) :]: value for name, value in overrides.items() if name.startswith(prefix)}}
 
 
-def told(result: typing.Mapping[str, typing.Any], instance: str, plan_only: bool = False) -> Arguments:
-    """The result, telling whether it is a plan's, and of which instance where there are several."""
+def labelled(result: typing.Mapping[str, typing.Any], instance: str, plan_only: bool = False) -> Arguments:
+    """Return the result with its instance's name, if there are several, and marked if it is a plan."""
     more: Arguments = {"plan_only": True} if plan_only else {}
     if instance:
         more["turn_of"] = instance
@@ -34,5 +34,5 @@ def told(result: typing.Mapping[str, typing.Any], instance: str, plan_only: bool
 def of_turn(
     task_vars: typing.Mapping[str, typing.Any] | None, template: typing.Callable[[typing.Any], typing.Any]
 ) -> str:
-    """The instance whose turn it is; empty where there is only one, or no play of ours around."""
+    """Return the name of the current instance; empty if there is only one, or outside our plays."""
     return str(template((task_vars or {}).get(TURN, "")) or "")

@@ -1,11 +1,11 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Runs a long module in the background of its host and shows its progress while it works.
+"""Run a long module in the background of its host and show its progress.
 
-The module is started once, as an asynchronous job with a ``progress_file``; from then on one cheap
-command a poll reads that file and the job's result. Unlike ``async`` with ``poll`` this shows how
-far the work is, and unlike a plain call it outlives a connection that breaks.
+The module is started once, as an asynchronous job with a ``progress_file``; then one cheap command per poll reads that
+file and the job's result. Unlike ``async`` with ``poll`` this shows the progress, and unlike a plain call it survives a
+broken connection.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.untrusted import 
 from ansible_collections.llama_fleet.core.plugins.plugin_utils import overrides
 from ansible_collections.llama_fleet.core.plugins.plugin_utils.host_action import HostAction, host_of
 
-# All in seconds.
+# In seconds.
 FIRST_POLL = 0.1
 LAST_POLL = 1.0
 TIME_LIMIT = 24 * 3600
-# What Ansible has to end a job that is past its limit.
+# Additional seconds for Ansible to end a job that is past its limit.
 MARGIN = 60
 LINE_INTERVAL = 2.0
-# Polls without the job's process before it counts as killed.
+# Polls without the job's process until it counts as killed.
 POLLS_GONE = 3
 PROGRESS = "progress.json"
-# Lines that part what one poll reads.
+# Lines that separate the parts of a poll's output.
 ALIVE = "--alive--"
 RESULT = "--result--"
 
@@ -45,7 +45,7 @@ display = Display()
 
 
 class ProgressAction(HostAction):
-    """The action of every module that takes ``progress_file``; the module's name is the action's."""
+    """The action of every module with a ``progress_file``; it runs the module of its own name."""
 
     ROLE = ""
     _instance = ""
@@ -59,21 +59,21 @@ class ProgressAction(HostAction):
             result = self._execute_module(module_args=arguments, task_vars=task_vars)
         else:
             result = self._run_in_background(arguments, task_vars or {})
-        return overrides.told(result, self._instance, plan_only)
+        return overrides.labelled(result, self._instance, plan_only)
 
     def _arguments(self, _task_vars: dict[str, typing.Any]) -> dict[str, typing.Any]:
-        """What the module is given; a copy."""
+        """Return a copy of the module's arguments."""
         return overrides.merged(self._task.args, self.ROLE)
 
     def _shown_host(self, task_vars: dict[str, typing.Any]) -> str:
-        """Whose progress it is: the host's, or one of its instances'."""
+        """Return the name to show with the progress: the host's, with its instance's if there are several."""
         host = host_of(task_vars)
         return f"{host}/{self._instance}" if self._instance else host
 
     def _run_in_background(
         self, arguments: dict[str, typing.Any], task_vars: dict[str, typing.Any]
     ) -> dict[str, typing.Any]:
-        # Beside the job's results, in a folder of this run: the module makes it, and no other user of the host can.
+        # Beside the job's results, in a folder of this run that the module makes, so that no other user can prepare it.
         name = f"llama-fleet-{uuid.uuid4().hex}"
         jobs = self.get_shell_option("async_dir", default="~/.ansible_async")
         progress_file = f"{jobs}/{name}/{PROGRESS}"
@@ -83,7 +83,7 @@ class ProgressAction(HostAction):
                 module_args={**arguments, "progress_file": progress_file}, task_vars=task_vars, wrap_async=True
             )
         finally:
-            self._task.async_val = 0  # else the executor would poll the job a second time
+            self._task.async_val = 0  # otherwise the executor would poll the job again
         results_file = job.get("results_file")
         if job.get("failed") or not results_file:
             return job
@@ -106,29 +106,20 @@ class ProgressAction(HostAction):
             if result and "started" not in result:
                 return result
             if gone:
-                return {
-                    "failed": True,
-                    "msg": (
-                        "The module's process was killed before it ended; run the play again, it goes on where it was."
-                    ),
-                }
-            time.sleep(pause)
+                message = "The module's process was killed before it ended; run the play again to resume it."
+                return {"failed": True, "msg": message}
             pause = min(LAST_POLL, pause * 2)
-        return {
-            "failed": True,
-            "msg": (
-                f"The module left no result within {TIME_LIMIT // 3600} hours; look at what it does on the host, "
-                f"and run the play again."
-            ),
-        }
+        hours = TIME_LIMIT // 3600
+        message = f"The module left no result within {hours} hours; check it on the host, and run the play again."
+        return {"failed": True, "msg": message}
 
 
 @contextlib.contextmanager
 def interruptible() -> typing.Iterator[None]:
-    """Make the signals that Ansible hands to its workers on Ctrl-C an exception, so that the job can be stopped too."""
+    """Raise KeyboardInterrupt for the signals that Ansible sends its workers on Ctrl-C, to stop the job too."""
 
     def interrupt(number: int, _frame: object) -> typing.NoReturn:
-        for repeated in before:  # they come more than once, and must not break off the stopping
+        for repeated in before:  # they come several times, and must not interrupt the stopping
             signal.signal(repeated, signal.SIG_IGN)
         raise KeyboardInterrupt(signal.strsignal(number))
 
@@ -139,7 +130,7 @@ def interruptible() -> typing.Iterator[None]:
 
 
 class Watch:
-    """The files of one background job, and what its last poll told. ``folder`` holds its progress, and nothing else."""
+    """The files of one background job, and its last polled state. ``folder`` holds only its progress file."""
 
     def __init__(self, folder: str, results_file: str, reporter: Reporter) -> None:
         self._folder = shlex.quote(folder)
@@ -162,7 +153,7 @@ class Watch:
         return f"rm -rf {self._folder}; rm -f {self._results_file}"
 
     def read(self, output: str) -> tuple[dict[str, typing.Any], bool]:
-        """The result, with ``started`` in it as long as the job runs, and whether the job died without leaving one."""
+        """Return the result and whether the job died without one; a running job's result has ``started`` in it."""
         progress, _mark, result = output.partition(RESULT)
         snapshot = parse(progress.replace(ALIVE, "").strip())
         # Once is not enough: the result is written a moment after the module's process ends.
@@ -171,17 +162,16 @@ class Watch:
             self._pid = snapshot.pid
             self._reporter.show(snapshot)
         try:
-            told = json.loads(result, cls=get_module_decoder("legacy", Direction.MODULE_TO_CONTROLLER))
-        except (ValueError, RecursionError):  # not there yet
-            told = {}
-        return told if isinstance(told, dict) else {
-            "failed": True,
-            "msg": "The module's result is no object.",
-        }, self._polls_gone > POLLS_GONE
+            content = json.loads(result, cls=get_module_decoder("legacy", Direction.MODULE_TO_CONTROLLER))
+        except (ValueError, RecursionError):  # not written yet
+            content = {}
+        if not isinstance(content, dict):
+            content = {"failed": True, "msg": "The module's result is not an object."}
+        return content, self._polls_gone > POLLS_GONE
 
 
 class Reporter:
-    """Shows one host's progress: each new stage at once, the same stage every two seconds."""
+    """A reporter of one host's progress: each new stage at once, the same stage every two seconds."""
 
     def __init__(self, host: str) -> None:
         self._host = host

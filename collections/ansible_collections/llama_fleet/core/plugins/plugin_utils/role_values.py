@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a host says of the roles' variables, before any role runs."""
+"""Read a host's values of the roles' variables before any role runs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ROLES = pathlib.Path(__file__).resolve().parents[2] / "roles"
 
 
 def load_spec(role: str, roles: pathlib.Path = ROLES) -> Values:
-    """The options of a role of this collection, by name."""
+    """Return the options of a role of this collection, by name."""
     document = yaml_load((roles / role / "meta" / "argument_specs.yml").read_text(encoding="utf-8"))
     return dict(document["argument_specs"]["main"]["options"])
 
@@ -26,7 +26,7 @@ def load_spec(role: str, roles: pathlib.Path = ROLES) -> Values:
 def values_of(
     variables: Values, names: typing.Iterable[str], template: typing.Callable[[typing.Any], typing.Any]
 ) -> Values:
-    """The values that are known by now; what a play wires from a later result is not."""
+    """Return the values that are known so far; values that the play passes from a later result are not."""
     values = {}
     for name in names:
         if name in variables:
@@ -39,8 +39,8 @@ def values_of(
 
 def host_of(
     variables: Values, specs: dict[str, Values], template: typing.Callable[[typing.Any], typing.Any]
-) -> instances.Host:
-    """The host with its instances' entries."""
+) -> instances.HostInstances:
+    """Return the host's instances with their entries."""
     values = values_of(variables, [name for spec in specs.values() for name in spec], template)
     entries = values.get(instances.VARIABLE)
-    return instances.Host(entries if isinstance(entries, dict) else {}, values, specs)
+    return instances.HostInstances(entries if isinstance(entries, dict) else {}, values, specs)

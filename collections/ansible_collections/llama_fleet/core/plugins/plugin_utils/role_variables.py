@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a role's argument spec says of its variables, and what is wrong with the values given."""
+"""Check the values of a role's variables against its argument spec."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _KINDS = {
 
 
 def unknown(role: str, names: typing.Iterable[str], spec: Spec) -> list[Problem]:
-    """A problem for each name that begins as the role's variables do and is none of them."""
+    """Return a problem for each name that has the role's prefix but is not one of its variables."""
     prefix = f"{role}_"
     known = {*spec, f"{role}_result"}
     return [
@@ -34,7 +34,7 @@ def unknown(role: str, names: typing.Iterable[str], spec: Spec) -> list[Problem]
 
 
 def _suggestion(name: str, prefix: str, spec: Spec) -> str:
-    # Compared without the prefix, which all of them share and which would make any two look alike.
+    # Compare without the shared prefix, which would make all names look alike.
     names = nearest(name[len(prefix) :], [known[len(prefix) :] for known in spec])
     return (
         f"use {one_of(prefix + near for near in names)}"
@@ -44,7 +44,7 @@ def _suggestion(name: str, prefix: str, spec: Spec) -> str:
 
 
 def wrong(values: typing.Mapping[str, typing.Any], spec: Spec) -> list[Problem]:
-    """A problem for each value that its variable does not accept; Ansible's own rules decide."""
+    """Return a problem for each value that its variable does not accept, by Ansible's own rules."""
     problems = []
     for name, value in values.items():
         option = {key: spec[name][key] for key in ("type", "elements", "choices") if key in spec[name]}
@@ -54,7 +54,7 @@ def wrong(values: typing.Mapping[str, typing.Any], spec: Spec) -> list[Problem]:
 
 
 def accepted(option: typing.Mapping[str, typing.Any]) -> str:
-    """``a whole number``, ``one of auto or none``: what an option of a spec takes."""
+    """Describe the values that an option accepts: ``a whole number``, ``one of auto or none``."""
     if option.get("choices"):
         return f"one of {one_of(option['choices'])}"
     kind = str(option.get("type", "str"))

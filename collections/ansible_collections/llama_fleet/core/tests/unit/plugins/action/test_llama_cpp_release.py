@@ -1,8 +1,9 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Who builds, who takes and from whom; a play with a hostile host is in tests/hostile, real connections are
-molecule's to test.
+"""Test which hosts build and which take a release, and from whom.
+
+tests/hostile plays a hostile host, and molecule tests real connections.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ BUILDERS = ["builders"]
 
 
 class Connection:
-    """Sends what a host has packed, whatever the path."""
+    """A fake connection that sends the host's packed release for any path."""
 
     def __init__(self, transport: str, content: bytes | None) -> None:
         self.transport = transport
@@ -43,7 +44,7 @@ class Connection:
 
 
 class Host(llama_cpp_release.ActionModule):
-    """A host of which only the way from plan to release is asked. ``says`` is in its answers, over the truth."""
+    """A host reduced to the steps from plan to release. Entries of ``says`` replace its true answers."""
 
     def __init__(
         self,
@@ -210,10 +211,10 @@ def test_a_host_that_has_its_release_does_no_more_than_plan(cache: pathlib.Path,
 @pytest.mark.parametrize(
     ("says", "reason"),
     [
-        ({"built": {"fingerprint": "ef" * 32}}, "a fingerprint that is not that of its parts"),
+        ({"built": {"fingerprint": "ef" * 32}}, "a fingerprint that does not match its parts"),
         (
             {"built": {"fingerprint_parts": {**PARTS, "source": "cd" * 32}}},
-            "a fingerprint that is not that of its parts",
+            "a fingerprint that does not match its parts",
         ),
         ({"packed": {"size": 1}}, "is more than the 1 bytes that the host announced"),
         ({"packed": {"size": "7"}}, "the size of its packed release is '7'"),

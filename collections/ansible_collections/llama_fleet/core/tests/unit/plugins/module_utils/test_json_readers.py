@@ -1,7 +1,8 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""Every reader of what others wrote, by any JSON and any text: a value or the error that it documents, and never
-another one.
+"""Give every reader of foreign documents any JSON and any text.
+
+Each must return a value or raise the error that it documents, and never another one.
 """
 
 from __future__ import annotations
@@ -57,7 +58,7 @@ Json = typing.Any
 
 
 class Hosted:
-    """What huggingface_hub makes of the server's JSON: objects whose attributes nobody has checked."""
+    """An object as huggingface_hub makes it from the server's JSON, with unvalidated attributes."""
 
     def __init__(self, told: Json) -> None:
         self.told = told
@@ -70,7 +71,7 @@ class Hosted:
 
 
 class Client:
-    """The part of huggingface_hub that a Hub asks."""
+    """The part of huggingface_hub that is used to query a Hub."""
 
     class errors:  # noqa: N801  # because the client has this name
         GatedRepoError = RepositoryNotFoundError = RevisionNotFoundError = EntryNotFoundError = HFValidationError = (
@@ -104,7 +105,7 @@ def asked(act: typing.Callable[[hub.Hub], object]) -> Reader:
 
 
 def written(name: str, act: typing.Callable[[pathlib.Path], object]) -> Reader:
-    """A reader of a file ``name`` below the folder that it is given."""
+    """Return a reader of a file ``name`` below the folder that it is given."""
 
     def read(data: bytes, folder: pathlib.Path) -> object:
         path = folder / name
@@ -301,7 +302,7 @@ REVISIONS = {"http://hub": {"main": SHA, "other": SHA}}
 SNAPSHOT = {"stage": "x", "done": 1, "total": 2, "unit": "bytes", "elapsed": 1.5, "pid": 1, "before": 1}
 ROOT = pathlib.Path("/r")
 
-# Name, what is read when all is well, who reads it, and what may come out beside a value.
+# Name, a valid document, its reader, and the exceptions that the reader may raise.
 READERS: list[tuple[str, Json, Reader, tuple[type[Exception], ...]]] = [
     ("hub.commit", {"sha": SHA}, asked(lambda each: each.commit("a/b", "main")), (ProblemError,)),
     ("hub.tree", [FILE], asked(lambda each: each.tree("a/b", SHA)), (ProblemError,)),
@@ -413,7 +414,7 @@ def keys_of(value: Json) -> list[str]:
 
 
 def places_of(value: Json, path: tuple[Json, ...] = ()) -> list[tuple[Json, ...]]:
-    """Every place in a document, the whole of it too."""
+    """List every place in a document, including the whole document."""
     inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     return [path, *(place for key, each in inner for place in places_of(each, (*path, key)))]
 
@@ -428,7 +429,7 @@ def put(value: Json, place: tuple[Json, ...], other: Json) -> Json:
 
 
 def documents(good: Json) -> st.SearchStrategy[Json]:
-    """What is good with anything in one or two of its places, and anything at all."""
+    """Generate the valid document with anything in one or two of its places, and arbitrary documents."""
     anything = any_json(keys_of(good))
     places = st.sampled_from(places_of(good))
     once = st.builds(put, st.just(good), places, anything)
@@ -451,7 +452,7 @@ def test_no_json_raises_anything_else(
 
 @pytest.mark.parametrize(("_name", "good", "read", "_allowed"), READERS, ids=[each[0] for each in READERS])
 def test_what_is_good_is_read(_name: str, good: Json, read: Reader, _allowed: object) -> None:
-    """Else the test before would only see refusals."""
+    """Otherwise the previous test would only see refusals."""
     with tempfile.TemporaryDirectory() as folder:
         assert (
             read(json.dumps(good).encode(), pathlib.Path(folder)) not in ({}, [], "")
@@ -471,7 +472,7 @@ DEEP = [
 ]
 
 
-# These are given what json.loads has made of a text.
+# These readers get the result of json.loads.
 PARSED = ("hub.commit", "hub.tree", "hub.stated", "server_speed", "server_router.listed")
 OF_TEXT = [each for each in READERS if each[0] not in PARSED]
 
@@ -608,7 +609,7 @@ def test_no_text_of_a_program_raises_anything_else(text: str) -> None:
 
 
 def test_the_table_holds_every_reader() -> None:
-    """Whoever parses JSON or XML goes through the door, or stands here with a reason."""
+    """Every reader of JSON or XML uses the untrusted module, or is listed here with a reason."""
     place = pathlib.Path(untrusted.__file__).parent
     found = {
         path.name

@@ -89,7 +89,7 @@ def test_the_rate_counts_only_what_comes_after_a_stages_first_update(tmp_path: p
     assert [rate(60, 900), rate(1, 910), rate(1, 920)] == [0.0, 10.0, 10.0]
     progress.stage("fetching the second")
     assert [rate(60, 950), rate(2, 990)] == [0.0, 20.0]
-    # What was there has turned out wrong.
+    # The bytes that were there have turned out wrong.
     assert [rate(1, 0), rate(1, 20)] == [0.0, 20.0]
 
 
@@ -99,7 +99,7 @@ def test_frequent_updates_are_written_ten_times_a_second_at_most(tmp_path: pathl
     progress.stage("building")
     progress.update(1, 8)
     assert 'done": 0' in (tmp_path / "progress").read_text()
-    progress.update(8, 8)  # the end is always written
+    progress.update(8, 8)  # the final state is always written
     assert 'done": 8' in (tmp_path / "progress").read_text()
 
 

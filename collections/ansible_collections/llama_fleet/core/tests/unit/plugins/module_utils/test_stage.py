@@ -13,7 +13,7 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.problems import P
 
 
 class Module:
-    """Ansible's module, which keeps what it leaves with."""
+    """A fake of Ansible's module that keeps its final result."""
 
     def __init__(self) -> None:
         self.left: dict[str, typing.Any] = {}
@@ -28,7 +28,7 @@ class Module:
 
 @pytest.fixture
 def module() -> typing.Iterator[Module]:
-    """Return a module; put back what a stage sets for its whole process."""
+    """Yield a module; then restore what a stage sets for the whole process."""
     handler, mask = signal.getsignal(signal.SIGTERM), os.umask(0o077)
     yield Module()
     signal.signal(signal.SIGTERM, handler)

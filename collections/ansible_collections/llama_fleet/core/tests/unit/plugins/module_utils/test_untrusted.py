@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""The door for untrusted input: values of known types come through, anything else is one clause."""
+"""Test that values of known types pass, and anything else is refused with one clause."""
 
 from __future__ import annotations
 
@@ -173,11 +173,11 @@ def test_words_paths_and_addresses_come_through() -> None:
 @given(JSON)
 def test_no_json_raises_anything_else(value: typing.Any) -> None:
     try:
-        found = untrusted.parse(json.dumps(value), LISTING)
+        parsed = untrusted.parse(json.dumps(value), LISTING)
     except ShapeError as refused:
         assert str(refused).isprintable()
     else:
-        assert set(found) <= {"files", "parts", "signed", "speed"}
+        assert set(parsed) <= {"files", "parts", "signed", "speed"}
 
 
 @given(st.text())

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""Untrusted values that are only told: cut, printable and bounded."""
+"""Test that values for display are truncated, printable and bounded."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.untrusted_told im
 def test_what_is_only_told_comes_cut_and_printable() -> None:
     assert untrusted.check("a\x1b[2J\nb", Said(9)) == "a\\x1b[2J\nb"
     assert untrusted.check("x" * 9, Said(4)) == "xxx…"
-    told = {"a\x07": [1, None, True, 0.5, ("b\x1b",)]}
-    assert untrusted.check(told, Shown()) == {"a\\x07": [1, None, True, 0.5, ["b\\x1b"]]}
+    shown = {"a\x07": [1, None, True, 0.5, ("b\x1b",)]}
+    assert untrusted.check(shown, Shown()) == {"a\\x07": [1, None, True, 0.5, ["b\\x1b"]]}
     assert untrusted.line("a\nb\tc\u202ed") == "a\\nb\\tc\\u202ed"
 
 

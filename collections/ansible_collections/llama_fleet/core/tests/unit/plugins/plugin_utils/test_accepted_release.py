@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the controller accepts as what it has asked a host to build, and what it does not."""
+"""Test which releases the controller accepts as the ones it asked a host to build."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ RELEASE = Asked(BUILD, FINGERPRINT, PARTS)
 
 
 def of(**parts: typing.Any) -> dict[str, typing.Any]:
-    """What a host says that has built something of other parts, with the fingerprint that they have."""
+    """Return the answer of a host that has built other parts, with the fingerprint of those parts."""
     changed = {**PARTS, **parts}
     return {"build": changed["build"], "fingerprint": fingerprint(changed), "fingerprint_parts": changed}
 
@@ -40,15 +40,15 @@ def of(**parts: typing.Any) -> dict[str, typing.Any]:
 def test_what_was_asked_for_has_the_controllers_name() -> None:
     found = asked(ARGUMENTS, PLANNED, fake_shared.result())
     assert (found, found.name, found.file) == (RELEASE, NAME, f"{NAME}.tar.zst")
-    # What a host learns as it builds may differ from the plan.
+    # Parts that a host learns only during the build may differ from the plan.
     assert asked(ARGUMENTS, {**PLANNED, "compiler": ""}, fake_shared.result()) == RELEASE
 
 
 @pytest.mark.parametrize(
     ("said", "reason"),
     [
-        ({"fingerprint": "ef" * 32}, "a fingerprint that is not that of its parts"),
-        ({"fingerprint_parts": {**PARTS, "extra": 1}}, "a fingerprint that is not that of its parts"),
+        ({"fingerprint": "ef" * 32}, "a fingerprint that does not match its parts"),
+        ({"fingerprint_parts": {**PARTS, "extra": 1}}, "a fingerprint that does not match its parts"),
         ({"fingerprint_parts": {}}, "a release of another kind"),
         (of(build="../../../etc/cron.d/x"), "a release of another kind"),
         (of(build="b1 -oProxyCommand=x"), "a release of another kind"),

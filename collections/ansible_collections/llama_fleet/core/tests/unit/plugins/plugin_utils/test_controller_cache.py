@@ -62,7 +62,7 @@ def cache(tmp_path: pathlib.Path) -> ControllerCache:
 
 @pytest.fixture
 def holder(cache: ControllerCache) -> typing.Iterator[subprocess.Popen[str]]:
-    """Another host's worker that has its turn."""
+    """Start another host's worker that holds its turn."""
     command = [sys.executable, "-c", HOLD, str(cache.place)]
     with subprocess.Popen(
         command, env={**os.environ, "PYTHONPATH": str(COLLECTIONS)}, stdout=subprocess.PIPE, text=True
@@ -94,7 +94,7 @@ def test_an_entry_is_never_replaced(cache: ControllerCache) -> None:
     assert not add(cache, NAMES[0], content=b"another")
     (kept,) = cache.accepted()
     assert kept.archive.read_bytes() == b"first"
-    # Another builder's has a place of its own, and hides nobody's.
+    # A release of another builder has its own folder, and hides no other.
     assert add(cache, NAMES[0], H2, content=b"of h2")
     assert add(cache, NAMES[0], Builder("h1", "198.51.100.1:22"), content=b"of another h1")
     assert kept.archive.read_bytes() == b"first"

@@ -1,9 +1,9 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What passes the door between a host and the controller.
+"""Test the validation of answers from hosts.
 
-That real answers do is asserted wherever a test calls a real module.
+Tests that call a real module assert that real answers pass.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ SERVER: Answer = {
     "generation": 3,
 }
 INJECTED = "{{ lookup('pipe', 'touch /tmp/x') }}"
-# What a host answers in place of one value, and the clause about it.
+# An invalid value in a host's answer, and the resulting clause.
 REFUSED: list[tuple[str, Answer, Answer, str]] = [
     ("llama_cpp_release", RELEASE, {"path": "relative"}, "path is 'relative'"),
     ("llama_cpp_release", RELEASE, {"path": "/a\n!touch /tmp/x"}, r"path is '/a\n!touch /tmp/x'"),
@@ -128,7 +128,7 @@ def test_a_failure_may_lack_the_rest_but_not_lie() -> None:
     assert "path is 'x'" in admit("llama_cpp_release", {"failed": True, "msg": "x", "path": "x"}, "h1")["msg"]
     assert (
         admit("llama_server", {**SERVER, "answer": INJECTED}, "h1")["answer"] == INJECTED
-    )  # a text, which nobody evaluates
+    )  # a text, which nothing evaluates
 
 
 def test_what_looks_like_a_secret_of_the_module_may_be_hidden() -> None:
@@ -157,7 +157,7 @@ JSON = st.recursive(
 )
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # beside busy cores
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # because other tests keep the cores busy
 @given(st.sampled_from(sorted(host_results.MODULES)), st.dictionaries(KEYS, JSON))
 def test_no_answer_raises(module: str, answer: Answer) -> None:
     admitted = admit(module, answer, "h1")

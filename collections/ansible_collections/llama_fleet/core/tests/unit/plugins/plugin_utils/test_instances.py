@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""Entries of several instances: which are meant, and what is wrong with them."""
+"""Test the selection of instances and the problems of their entries."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import typing
 import pytest
 
 from ansible_collections.llama_fleet.core.plugins.plugin_utils import instances
-from ansible_collections.llama_fleet.core.plugins.plugin_utils.instances import Host
+from ansible_collections.llama_fleet.core.plugins.plugin_utils.instances import HostInstances
 
 SPECS: dict[str, dict[str, dict[str, typing.Any]]] = {
     "nvidia_driver": {"nvidia_driver_gpu": {"type": "str", "choices": ["auto", "required", "none"], "default": "auto"}},
@@ -28,12 +28,12 @@ SPECS: dict[str, dict[str, dict[str, typing.Any]]] = {
 }
 
 
-def host(entries: dict[typing.Any, typing.Any], **values: typing.Any) -> Host:
-    return Host(entries, values, SPECS)
+def host(entries: dict[typing.Any, typing.Any], **values: typing.Any) -> HostInstances:
+    return HostInstances(entries, values, SPECS)
 
 
 def told(entries: dict[typing.Any, typing.Any], given: str | None = None, **values: typing.Any) -> list[str]:
-    return [str(problem) for problem in instances.problems(host(entries, **values), given, "default")]
+    return [str(problem) for problem in instances.instance_problems(host(entries, **values), given, "default")]
 
 
 def port(number: int, **more: typing.Any) -> dict[str, typing.Any]:

@@ -28,23 +28,25 @@ def test_without_an_entry_nothing_changes(entry: typing.Any) -> None:
 
 
 def test_a_result_tells_whose_it_is() -> None:
-    assert overrides.told({"changed": True}, "") == {"changed": True}
-    assert overrides.told({"changed": True}, "chat", plan_only=True) == {
+    assert overrides.labelled({"changed": True}, "") == {"changed": True}
+    assert overrides.labelled({"changed": True}, "chat", plan_only=True) == {
         "changed": True,
         "turn_of": "chat",
         "plan_only": True,
     }
     assert (
-        overrides.told({"failed": True, "msg": "a: expected c, found b."}, "chat")["msg"]
+        overrides.labelled({"failed": True, "msg": "a: expected c, found b."}, "chat")["msg"]
         == "instance chat: a: expected c, found b."
     )
-    assert overrides.told({"failed": True, "msg": "a: expected c, found b."}, "")["msg"] == "a: expected c, found b."
-    assert overrides.told({"msg": "fine"}, "chat")["msg"] == "fine"
     assert (
-        overrides.told({"failed": True, "msg": "instance chat: expected c, found b."}, "chat")["msg"]
+        overrides.labelled({"failed": True, "msg": "a: expected c, found b."}, "")["msg"] == "a: expected c, found b."
+    )
+    assert overrides.labelled({"msg": "fine"}, "chat")["msg"] == "fine"
+    assert (
+        overrides.labelled({"failed": True, "msg": "instance chat: expected c, found b."}, "chat")["msg"]
         == "instance chat: expected c, found b."
     )
-    assert "msg" not in overrides.told({"failed": True}, "chat")
+    assert "msg" not in overrides.labelled({"failed": True}, "chat")
 
 
 def test_the_turn_is_the_plays() -> None:

@@ -111,6 +111,6 @@ def test_progress_of_another_shape_is_none(watch: Watch, wrong: dict[str, object
 
 @pytest.mark.parametrize("result", ["[]", "7", '"x"', "[" * 100_000])
 def test_a_result_of_another_shape_is_a_failure_or_none(watch: Watch, result: str) -> None:
-    told, gone = watch.read(_output(7, result=result))
-    assert isinstance(told, dict)
+    content, gone = watch.read(_output(7, result=result))
+    assert isinstance(content, dict)
     assert not gone

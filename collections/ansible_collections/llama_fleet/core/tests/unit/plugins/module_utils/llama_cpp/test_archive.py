@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""A source archive is hashed each time before it is used, wherever it lies."""
+"""Test that a source archive is hashed each time before it is used, wherever it lies."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SUM = hashlib.sha256(RIGHT).hexdigest()
 
 @pytest.fixture
 def fetched(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Plays a server that has the right bytes; the addresses that were asked."""
+    """Fake a server that has the right bytes; return the addresses that were requested."""
     asked: list[str] = []
 
     def fetch(url: str, target: pathlib.Path, _sha256: str, _variable: str, **_more: typing.Any) -> None:
@@ -66,10 +66,10 @@ def test_what_others_may_write_to_is_read_once(tmp_path: pathlib.Path) -> None:
     for mode, said in ((0o644, WRONG), (0o666, RIGHT), (0o664, RIGHT)):
         path.write_bytes(RIGHT)
         path.chmod(mode)
-        file, found = verified.opened(path, tmp_path / "scratch")
+        file, digest = verified.opened(path, tmp_path / "scratch")
         path.write_bytes(WRONG)
         with file:
-            assert (found, file.read()) == (SUM, said), f"{mode:o}"
+            assert (digest, file.read()) == (SUM, said), f"{mode:o}"
 
 
 def test_what_is_no_file_is_not_waited_for(tmp_path: pathlib.Path) -> None:

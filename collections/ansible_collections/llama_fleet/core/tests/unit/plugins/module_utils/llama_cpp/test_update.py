@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""Which release will do where none newer is looked for."""
+"""Test which existing release will do if no newer one is looked for."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ SUM = "ab" * 32
 
 
 class Repository(FakeRunner):
-    """A repository whose newest build is one that is not on the host."""
+    """A fake repository whose newest build is not on the host."""
 
     def answer(self, command: list[str]) -> Result:
         if command[0] == "git":
@@ -41,7 +41,7 @@ class Repository(FakeRunner):
 
 
 class Place:
-    """A root with releases."""
+    """A root folder with releases."""
 
     def __init__(self, root: pathlib.Path) -> None:
         self.root = root
@@ -53,7 +53,7 @@ class Place:
     def release(
         self, build: str = "b77", commit: str = COMMIT, source: str = URL, **changed: typing.Any
     ) -> pathlib.Path:
-        """As a build would have left it; with another compiler, and a C library that is older."""
+        """Publish a release as a build would, with another compiler and an older C library."""
         target = llama_cpp_options.Target("cpu", "native", platform.machine())
         parts = {
             "source": commit or SUM,

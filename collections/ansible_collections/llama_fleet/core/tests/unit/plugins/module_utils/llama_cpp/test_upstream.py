@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""Against a real HTTP server with archives laid out as llama.cpp's project publishes them."""
+"""Test published binaries from a real HTTP server, in archives with the layout of the llama.cpp project."""
 
 from __future__ import annotations
 
@@ -169,7 +169,7 @@ class Quiet(http.server.SimpleHTTPRequestHandler):
 
 @pytest.fixture
 def url(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> typing.Iterator[str]:
-    """A server of ``tmp_path``/published."""
+    """Serve ``tmp_path``/published, and return its URL."""
     monkeypatch.setenv("no_proxy", "*")
     monkeypatch.setattr(llama_cpp_upstream, "libc", lambda: NEW)
     Quiet.asked.clear()
@@ -181,7 +181,7 @@ def url(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> typing.Itera
 
 
 def publish(tmp_path: pathlib.Path, name: str, folder: str, files: typing.Mapping[str, str]) -> str:
-    """Pack ``files`` as the project does: below one folder, ``->x`` for a link to x; returns the sha256."""
+    """Pack ``files`` as the project does, below one folder (``->x`` for a link to x); return the SHA-256."""
     archive = tmp_path / "published" / "b11434" / name
     archive.parent.mkdir(parents=True, exist_ok=True)
     with tarfile.open(archive, "w:gz") as tar:
@@ -243,7 +243,7 @@ def test_cuda_comes_with_its_libraries_and_is_fetched_once(tmp_path: pathlib.Pat
         obtain(upstream, "cuda", "x86_64", "575.1", tmp_path / "root", staged, Progress(), url)
         assert {"llama-server", *RUNTIME} <= {path.name for path in (staged / "bin").iterdir()}
     assert sorted(set(Quiet.asked)) == [f"/b11434/cudart-{name}", f"/b11434/{name}"]
-    assert len(Quiet.asked) == 4, "one request for the size and one for the file, each only once"
+    assert len(Quiet.asked) == 4, "one request for the size and one for the file, once each"
 
 
 @pytest.mark.parametrize(
