@@ -17,10 +17,8 @@ if typing.TYPE_CHECKING:
 # Left to do. Take out what is mended; put nothing in.
 LONG_FUNCTIONS = frozenset(
     {
-        "action/llama_cpp_release.py:_bring",
         "module_utils/cuda/plan.py:install_problems",
         "module_utils/cuda/wheels.py:install",
-        "module_utils/fetch/download.py:fetch",
         "module_utils/model/choice.py:_fitting",
         "module_utils/model/plan.py:plan_hub",
         "module_utils/nvidia/diagnosis.py:_unlisted",
@@ -28,7 +26,6 @@ LONG_FUNCTIONS = frozenset(
         "module_utils/preflight/network.py:package",
         "module_utils/preflight/pending.py:_model",
         "module_utils/server/settings/values.py:_devices",
-        "module_utils/transfer/xet.py:fetch_xet",
     }
 )
 LONG_MODULES = frozenset(
@@ -43,8 +40,8 @@ LONG_MODULES = frozenset(
         "modules/llama_server.py",
     }
 )
-MOST_CLAUSES = 250
-MOST_NOT_IMPERATIVE = 244
+MOST_CLAUSES = 198
+MOST_NOT_IMPERATIVE = 180
 LONG_TEST_FUNCTIONS = 13
 # Sources whose tests are to be brought to their own path.
 UNTESTED = frozenset(

@@ -234,23 +234,21 @@ class ActionModule(ProgressAction):
         )
         folder = self._make_tmp_path()
         try:
-            join = self._connection._shell.join_path
-            sent = [
-                self._transfer_file(str(path), join(folder, target))
-                for path, target in accepted.files(own=bool(sharing.signers))
-            ]
-            sent.append(
-                self._transfer_data(
-                    join(folder, release_index.INDEX), json.dumps(release_index.render([accepted.entry]))
-                )
-            )
-            self._fixup_perms2((folder, *sent), execute=False)
+            self._send(accepted, folder, own=bool(sharing.signers))
             signers = list(sharing.signers) or [sharing.cache.signer()]
             return super()._run_in_background(
                 {**arguments, "cache": [folder.rstrip("/")], "trusted_signers": signers}, task_vars
             )
         finally:
             self._remove_tmp_path(folder)
+
+    def _send(self, accepted: Accepted, folder: str, own: bool) -> None:
+        """Copy a release into ``folder`` of the host, with an index and its builder's ``own`` signature or ours."""
+        join = self._connection._shell.join_path
+        sent = [self._transfer_file(str(path), join(folder, target)) for path, target in accepted.files(own=own)]
+        index = json.dumps(release_index.render([accepted.entry]))
+        sent.append(self._transfer_data(join(folder, release_index.INDEX), index))
+        self._fixup_perms2((folder, *sent), execute=False)
 
     def _say(self, task_vars: Arguments, what: str) -> None:
         display.display(line(f"[{self._shown_host(task_vars)}] {what}"))

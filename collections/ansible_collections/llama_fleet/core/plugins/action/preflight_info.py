@@ -32,7 +32,7 @@ class ActionModule(HostAction):
         return self._execute_module(module_args={**given, "instances": shown, "tokens": tokens}, task_vars=task_vars)
 
     def _host(self, variables: Values, given: Values) -> instances.HostInstances:
-        """The host with its instances, or those that were ``given``."""
+        """Return the host with its instances, or with the ``given`` ones."""
         specs = {role: role_values.load_spec(role) for role in instances.STAGES}
         # What the play wires is known from the plans, or not at all.
         told = {name: value for name, value in variables.items() if name not in instances.WIRED}

@@ -166,7 +166,7 @@ def accept(archive: pathlib.Path, wanted: Asked, zstandard: typing.Any) -> Entry
 def _require_room(place: pathlib.Path) -> release_archive.Begin:
     def begin(inside: release_archive.Contents) -> None:
         if inside.size > min(LARGEST_RELEASE, shutil.disk_usage(place).free):
-            raise ValueError(f"an archive of {inside.size} bytes unpacked, for which there is no room")
+            raise ValueError(f"an archive of {inside.size} bytes unpacked, more than fit")
 
     return begin
 

@@ -237,7 +237,7 @@ def _admitted(shape: Record, answer: typing.Mapping[str, typing.Any], host: str,
 
 
 def _texts_of_exceptions(answer: typing.Mapping[str, typing.Any]) -> Answer:
-    """The message of a failure that has none but in its exception, which Ansible would show as the host wrote it."""
+    """Return the message of a failure whose only message is its exception, which Ansible would not escape."""
     if not answer.get("failed") or answer.get("msg"):
         return {}
     return {"msg": _text(answer.get("exception")) or "the module failed without a message"}
@@ -248,7 +248,7 @@ def _some(value: object, most: int = 100) -> list[typing.Any]:
 
 
 def _text(value: object) -> str:
-    """The text of a warning or an exception, which Ansible gives as text or as an object with an ``event``."""
+    """Return the text of a warning or an exception, which is a text or an object with an ``event``."""
     event = getattr(value, "event", None)
     message = value if isinstance(value, str) else getattr(event, "msg", "")
     return message if isinstance(message, str) else ""

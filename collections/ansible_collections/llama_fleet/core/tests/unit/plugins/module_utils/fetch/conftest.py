@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""What the tests of fetching share: a file server on this machine."""
+"""Provide a file server on this machine for the tests of fetch."""
 
 from __future__ import annotations
 

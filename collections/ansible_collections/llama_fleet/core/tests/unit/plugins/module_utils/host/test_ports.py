@@ -39,7 +39,7 @@ TCP6 = """\
 
 @pytest.fixture
 def proc(tmp_path: pathlib.Path) -> pathlib.Path:
-    """A /proc in which pid 42 holds the socket 4711 and nobody may look at pid 43."""
+    """Make a /proc in which pid 42 holds the socket 4711 and pid 43 is not readable."""
     (tmp_path / "net").mkdir()
     (tmp_path / "net" / "tcp").write_text(TCP, encoding="ascii")
     (tmp_path / "net" / "tcp6").write_text(TCP6, encoding="ascii")
