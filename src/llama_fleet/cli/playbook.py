@@ -70,7 +70,7 @@ class Playbook:
         for view in looked:
             views.show(view, lambda: outcome)
         if not looked:
-            parts = (console.changes(outcome), console.ending(outcome, check=self._check))
+            parts = (console.changes(outcome, check=self._check), console.ending(outcome, check=self._check))
             sys.stdout.write("\n".join(filter(None, parts)) + "\n")
 
     def _show(self, event: events.Event) -> None:

@@ -109,13 +109,14 @@ def ending(outcome: events.Outcome, *, check: bool = False) -> str:
     return "\n".join(filter(None, parts))
 
 
-def changes(outcome: events.Outcome) -> str:
-    """List, for each host or instance that changed, the roles or modules that changed it."""
+def changes(outcome: events.Outcome, *, check: bool = False) -> str:
+    """List, for each host or instance that changed or in a check would, the roles or modules that change it."""
+    verb = "would change" if check else "changed"
     changed = {
         host: [role for role, result in results.items() if result.get("changed")]
         for host, results in sorted(outcome.results.items())
     }
-    return "\n".join(f"{host}: changed {', '.join(roles)}" for host, roles in changed.items() if roles)
+    return "\n".join(f"{host}: {verb} {', '.join(roles)}" for host, roles in changed.items() if roles)
 
 
 def summary(outcome: events.Outcome) -> str:

@@ -60,7 +60,9 @@ def test_a_check_has_no_answers_at_its_end(capsys: pytest.CaptureFixture[str]) -
         shown, _stream = playbook(check=check)
         end(shown, role="llama_server", changed=True, endpoint="http://127.0.0.1:1", command=[])
         shown.end()
-        assert ("h1: http://127.0.0.1:1" in capsys.readouterr().out) is not check
+        output = capsys.readouterr().out
+        assert ("h1: http://127.0.0.1:1" in output) is not check
+        assert output.startswith(f"h1: {'would change' if check else 'changed'} llama_server\n")
 
 
 def test_a_play_that_looks_shows_remarks_and_its_table(capsys: pytest.CaptureFixture[str]) -> None:
