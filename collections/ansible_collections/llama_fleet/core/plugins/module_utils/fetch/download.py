@@ -4,9 +4,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import errno
 import hashlib
 import os
 import re
@@ -21,6 +19,7 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.rules impor
     Road,
 )
 from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.status import refusal, whole_number
+from ansible_collections.llama_fleet.core.plugins.module_utils.host.disk import disk_problems
 from ansible_collections.llama_fleet.core.plugins.module_utils.host.files import CHUNK, sync_directory
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, ProblemError
 
@@ -31,7 +30,6 @@ if typing.TYPE_CHECKING:
 
 _HEAD = 4096  # first bytes, checked before any is written
 _BLOCK = 1 << 18  # bytes: a kill loses no more, and progress shows even on a slow connection
-_NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _SHA256 = re.compile(r"[0-9a-fA-F]{64}")
 _RANGE = re.compile(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18}|\*)")
 _PAGE = re.compile(rb"\s*<(!doctype html|html)", re.IGNORECASE)
@@ -273,17 +271,3 @@ def _require_start(answer: Answer, begin: int) -> int | None:
 def _require_no_page(first: memoryview) -> None:
     if _PAGE.match(first):
         raise RefusedError("an HTML page instead of the file")
-
-
-@contextlib.contextmanager
-def disk_problems(path: pathlib.Path) -> typing.Iterator[None]:
-    """Raise ProblemError for a disk error inside the context, so that it is not retried as a connection error."""
-    try:
-        yield
-    except OSError as error:
-        reason = "no space left" if error.errno in _NO_SPACE else str(error.strerror)
-        cure = "make room there" if error.errno in _NO_SPACE else "fix that"
-        fix = f"{cure} and run again; the download resumes where it stopped"
-        raise ProblemError(
-            Problem("disk space", f"{reason} while writing {path}", "room for the whole file", fix)
-        ) from error

@@ -10,7 +10,7 @@ import pathlib
 import typing
 
 from ansible_collections.llama_fleet.core.plugins.module_utils.fetch import archives
-from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.download import disk_problems
+from ansible_collections.llama_fleet.core.plugins.module_utils.host.disk import disk_problems
 from ansible_collections.llama_fleet.core.plugins.module_utils.host.files import space_problem
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, ProblemError, raise_if_any
 from ansible_collections.llama_fleet.core.plugins.module_utils.untrusted import Inside, ShapeError, check, printable

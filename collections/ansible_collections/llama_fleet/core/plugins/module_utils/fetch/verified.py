@@ -10,7 +10,7 @@ import stat
 import tempfile
 import typing
 
-from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.download import disk_problems
+from ansible_collections.llama_fleet.core.plugins.module_utils.host.disk import disk_problems
 from ansible_collections.llama_fleet.core.plugins.module_utils.host.files import CHUNK
 
 if typing.TYPE_CHECKING:

@@ -9,7 +9,7 @@ import dataclasses
 import os
 import typing
 
-from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.download import disk_problems
+from ansible_collections.llama_fleet.core.plugins.module_utils.host.disk import disk_problems
 from ansible_collections.llama_fleet.core.plugins.module_utils.host.files import (
     existing_parent,
     locked,

@@ -15,7 +15,7 @@ import tarfile
 import typing
 
 from ansible_collections.llama_fleet.core.plugins.module_utils.fetch import archives
-from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.download import disk_problems
+from ansible_collections.llama_fleet.core.plugins.module_utils.host.disk import disk_problems
 from ansible_collections.llama_fleet.core.plugins.module_utils.host.files import CHUNK
 from ansible_collections.llama_fleet.core.plugins.module_utils.release import store as release_store
 from ansible_collections.llama_fleet.core.plugins.module_utils.release.store import MANIFEST, Manifest

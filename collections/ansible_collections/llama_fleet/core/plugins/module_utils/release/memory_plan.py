@@ -23,9 +23,9 @@ import re
 import tempfile
 import typing
 
-from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.download import disk_problems
 from ansible_collections.llama_fleet.core.plugins.module_utils.gguf.shards import Shard
 from ansible_collections.llama_fleet.core.plugins.module_utils.host import memory as build_jobs
+from ansible_collections.llama_fleet.core.plugins.module_utils.host.disk import disk_problems
 from ansible_collections.llama_fleet.core.plugins.module_utils.host.scratch import scratch
 from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia import observe as nvidia
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, ProblemError

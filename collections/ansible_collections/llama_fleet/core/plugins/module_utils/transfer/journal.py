@@ -13,7 +13,7 @@ import threading
 import time
 import typing
 
-from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.download import disk_problems
+from ansible_collections.llama_fleet.core.plugins.module_utils.host.disk import disk_problems
 from ansible_collections.llama_fleet.core.plugins.module_utils.host.files import read_json, sync_directory, write_json
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, ProblemError
 from ansible_collections.llama_fleet.core.plugins.module_utils.untrusted import Many, Number, Record, Text, Word
