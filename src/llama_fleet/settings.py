@@ -119,6 +119,9 @@ def load(collection: pathlib.Path = COLLECTION) -> Catalogue:
         }
         parts = [part for name, plays in playbooks.items() for part in [*plays, *tasks[name]]]
         wired = {variable for part in parts for variable in part.get("vars", {})}
+        wired.update(
+            variable for part in parts for file in part.get("vars_files", ()) for variable in _read(place / file)
+        )
         stages = {
             name: tuple(_stage(task, action) for task in found for action in _ROLES if action in task)
             for name, found in tasks.items()

@@ -116,7 +116,10 @@ def wired(play: str) -> set[str]:
     files = sorted((COLLECTION / "playbooks" / "tasks").glob("*.yml")) if play == "site" else []
     tasks = [*content["tasks"], *(task for file in files for task in load(file))]
     tasks += [inner for task in tasks for inner in task.get("block", [])]
-    return {name for part in [content, *tasks] for name in part.get("vars", {}) if not name.startswith("llama_fleet_")}
+    shared = [load(COLLECTION / "playbooks" / name) for name in content.get("vars_files", [])]
+    variables = [*(part.get("vars", {}) for part in [content, *tasks]), *shared]
+    names = {name for each in variables for name in each}
+    return {name for name in names if not name.startswith("llama_fleet_")}
 
 
 @pytest.mark.parametrize("play", settings.PLAYBOOKS)
@@ -125,7 +128,7 @@ def test_plays_set_only_variables_of_their_roles(play: str) -> None:
 
 
 def test_no_entry_of_an_instance_can_set_what_the_play_does() -> None:
-    assert {name for name in wired("site") if not name.endswith(("_overrides", "_plan_only"))} == instances.WIRED
+    assert {name for name in wired("site") if not name.endswith(("_overrides", "_plan_only"))} == instances.wired()
 
 
 def test_the_entries_of_instances_are_checked_against_every_role() -> None:

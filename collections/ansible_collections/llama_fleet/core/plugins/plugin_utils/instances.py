@@ -6,9 +6,13 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import itertools
+import pathlib
 import re
 import typing
+
+from ansible.module_utils.common.yaml import yaml_load
 
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, nearest, one_of
 from ansible_collections.llama_fleet.core.plugins.plugin_utils import role_variables
@@ -16,35 +20,11 @@ from ansible_collections.llama_fleet.core.plugins.plugin_utils import role_varia
 VARIABLE = "llama_server_instances"
 ONE = "llama_server_instance"
 STAGES = ("nvidia_driver", "cuda_toolkit", "llama_cpp", "gguf_model", "llama_server")
-# Variables that the play passes from stage to stage; entries cannot set them.
-WIRED = frozenset(
-    {
-        "cuda_toolkit_architectures",
-        "cuda_toolkit_driver_version",
-        "cuda_toolkit_state",
-        "gguf_model_ctx_size",
-        "gguf_model_instances",
-        "gguf_model_parallel",
-        "gguf_model_release",
-        "gguf_model_state",
-        "llama_cpp_backend",
-        "llama_cpp_cuda_architectures",
-        "llama_cpp_cuda_toolkit",
-        "llama_cpp_cuda_toolkit_version",
-        "llama_cpp_driver_version",
-        "llama_cpp_instances",
-        "llama_cpp_state",
-        "llama_server_backend",
-        "llama_server_mmproj",
-        "llama_server_model",
-        "llama_server_release",
-        "nvidia_driver_runtime",
-    }
-)
 # Variables that all instances of a host share.
 _COMMON = frozenset({VARIABLE, ONE, "llama_server_root", "llama_server_runtime_root"})
 _NOT_THEIRS = ("_plan_only", "_overrides")
 _NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?")
+PLAYBOOKS = pathlib.Path(__file__).resolve().parents[2] / "playbooks"
 _EVERYWHERE = ("0.0.0.0", "::", "")
 
 # Treating it as no entries would create one instance that no one asked for.
@@ -54,6 +34,15 @@ UNKNOWN_YET = Problem(
 
 Values = typing.Mapping[str, typing.Any]
 Specs = typing.Mapping[str, role_variables.Spec]
+
+
+@functools.cache
+def wired(playbooks: pathlib.Path = PLAYBOOKS) -> frozenset[str]:
+    """Return the variables that the play ``site`` sets, mostly from a stage's result; no entry can set them."""
+    (play,) = yaml_load((playbooks / "site.yml").read_text(encoding="utf-8"))
+    files = [yaml_load((playbooks / name).read_text(encoding="utf-8")) for name in play["vars_files"]]
+    names = {name for variables in (play["vars"], *files) for name in variables}
+    return frozenset(name for name in names if not name.startswith("llama_fleet_") and not name.endswith(_NOT_THEIRS))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -135,12 +124,12 @@ def _entry_problems(name: str, entry: typing.Any, specs: Specs) -> typing.Iterat
 
 
 def _may_have(variable: str) -> bool:
-    return variable not in WIRED | _COMMON and not variable.endswith(_NOT_THEIRS)
+    return variable not in wired() | _COMMON and not variable.endswith(_NOT_THEIRS)
 
 
 def _not_usable(name: str, variable: str, usable: typing.Collection[str]) -> Problem:
     subject = f"{variable} of instance {name}"
-    if variable in WIRED:
+    if variable in wired():
         return Problem(
             subject,
             "a variable that the play sets from another stage's result",
