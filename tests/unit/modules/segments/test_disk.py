@@ -12,11 +12,7 @@ import typing
 
 import pytest
 
-from ansible_collections.llama_fleet.core.plugins.module_utils.transfer import journal as segment_journal
-from ansible_collections.llama_fleet.core.plugins.module_utils.transfer.segments import waiting_bytes
 from tests.unit.modules.segments.case import (
-    DATA,
-    SEGMENT,
     assert_nothing_left,
     assert_right,
     fetch,
@@ -64,65 +60,12 @@ class TestDisk:
         )
         assert len(requests(hub, "storage")) == 1
 
-    def test_the_journal_is_written_after_the_bytes_are_safe(
-        self, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        disk = segment_journal.PartFile(tmp_path / "x", 2 * SEGMENT, SEGMENT, "0" * 64, ["http://a"])
-        disk.open()
-        disk.reserve()
-        done: list[str] = []
-        for name in ("pwrite", "fdatasync", "replace"):
-            monkeypatch.setattr(os, name, _noting(done, name, getattr(os, name)))
-        disk.write(memoryview(DATA[:SEGMENT]), 0)
-        disk.commit(0, disk.letter(0))
-        disk.close()
-        assert done == ["pwrite", "fdatasync", "replace"]
-        assert waiting_bytes(tmp_path / "x") == SEGMENT
-
-    def test_the_file_is_safe_before_it_has_its_name(
-        self, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        disk = segment_journal.PartFile(tmp_path / "x", SEGMENT, SEGMENT, "0" * 64, ["http://a"])
-        disk.open()
-        disk.reserve()
-        disk.write(memoryview(DATA[:SEGMENT]), 0)
-        disk.commit(0, disk.letter(0))
-        done: list[str] = []
-        for name in ("fsync", "replace"):
-            monkeypatch.setattr(os, name, _noting(done, name, getattr(os, name)))
-        disk.finish()
-        disk.close()
-        assert done[:2] == ["fsync", "replace"]
-        assert (tmp_path / "x").read_bytes() == DATA[:SEGMENT]
-
-    def test_what_the_kernel_takes_in_pieces_is_written_whole(
-        self, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        disk = segment_journal.PartFile(tmp_path / "x", SEGMENT, SEGMENT, "0" * 64, ["http://a"])
-        disk.open()
-        disk.reserve()
-        pwrite = os.pwrite
-        monkeypatch.setattr(os, "pwrite", lambda descriptor, view, position: pwrite(descriptor, view[:1000], position))
-        disk.write(memoryview(DATA[:SEGMENT]), 0)
-        disk.commit(0, disk.letter(0))
-        disk.finish()
-        disk.close()
-        assert (tmp_path / "x").read_bytes() == DATA[:SEGMENT]
-
 
 def _raising(number: int) -> typing.Callable[..., int]:
     def fails(*_arguments: object) -> int:
         raise OSError(number, os.strerror(number))
 
     return fails
-
-
-def _noting(done: list[str], name: str, function: typing.Callable[..., object]) -> typing.Callable[..., object]:
-    def noted(*arguments: object) -> object:
-        done.append(name)
-        return function(*arguments)
-
-    return noted
 
 
 @pytest.fixture
