@@ -39,9 +39,9 @@ def doctor_of(*checks: dict[str, str], errors: tuple[str, ...] = ()) -> dict[str
     return {"llama_server_state": "stopped", "fake_answer": answer}
 
 
-@pytest.fixture(scope="module")
-def own_play(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
-    play = tmp_path_factory.mktemp("own") / "own.yml"
+@pytest.fixture
+def own_play(tmp_path: pathlib.Path) -> pathlib.Path:
+    play = tmp_path / "own.yml"
     play.write_text(
         """
 - name: A play of somebody else
