@@ -40,8 +40,8 @@ message(STATUS "version is ${CUDAToolkit_VERSION}")
 """
 
 
-def host() -> cuda.Host:
-    return cuda.Host(commands.run, platform.machine(), tuple(os.environ["PATH"].split(":")))
+def host() -> cuda.ToolkitHost:
+    return cuda.ToolkitHost(commands.run, platform.machine(), tuple(os.environ["PATH"].split(":")))
 
 
 def test_the_newest_toolkit_is_there_and_says_what_it_is(root: pathlib.Path, toolkit: Returned) -> None:

@@ -85,7 +85,7 @@ def examine(root: pathlib.Path | None = None) -> dict[str, typing.Any]:
     told = query()
     counting = Counting()
     everywhere = tuple(os.environ.get("PATH", "").split(os.pathsep)) + nvidia.MORE_FOLDERS
-    host = nvidia.Host(counting, root) if root else nvidia.Host(counting, folders=everywhere)
+    host = nvidia.GpuHost(counting, root) if root else nvidia.GpuHost(counting, folders=everywhere)
     began = time.monotonic()
     examined = nvidia_host.examine(host, Requirements())
     took = time.monotonic() - began

@@ -19,15 +19,15 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.host.commands imp
 from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia import observe as nvidia
 
 
-def host() -> cuda.Host:
+def host() -> cuda.ToolkitHost:
     """This one, with the folders of its PATH."""
-    return cuda.Host(
+    return cuda.ToolkitHost(
         run_command, platform.machine(), (*os.environ.get("PATH", "").split(os.pathsep), *nvidia.MORE_FOLDERS)
     )
 
 
 def find(
-    work: pathlib.Path, where: cuda.Host | None = None, paths: typing.Sequence[str] = tuple(sys.path)
+    work: pathlib.Path, where: cuda.ToolkitHost | None = None, paths: typing.Sequence[str] = tuple(sys.path)
 ) -> pathlib.Path | None:
     """The newest whole toolkit; else one made below ``work`` out of a nvcc and the wheels in Python's ``paths``;
 

@@ -266,7 +266,7 @@ BEHAVIOURS: dict[str, Row] = {
     "a name that is null": Row("tree", entry(path=None), "an entry.path is null"),
     "a name that is empty": Row("tree", entry(path=""), "'Q8_0', which is not in"),
     "a hidden name": Row("tree", entry(path=".ssh/x-Q8_0.gguf"), "'Q8_0', which is not in"),
-    "an option for a name": Row("tree", entry(path="-x/-Q8_0.gguf"), "does not hand out"),
+    "an option for a name": Row("tree", entry(path="-x/-Q8_0.gguf"), "does not serve"),
     "names that differ in case": Row(
         "tree", listing(lambda entries: [*entries, {**entries[0], "path": NAME.lower()}]), "2 models of"
     ),

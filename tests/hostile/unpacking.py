@@ -21,7 +21,7 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.unpack impo
 from ansible_collections.llama_fleet.core.plugins.module_utils.host import files
 from ansible_collections.llama_fleet.core.plugins.module_utils.model import store as model_store
 from ansible_collections.llama_fleet.core.plugins.module_utils.model import wheel as model_wheel
-from ansible_collections.llama_fleet.core.plugins.module_utils.model.plan import Plan, RemoteFile
+from ansible_collections.llama_fleet.core.plugins.module_utils.model.plan import ModelPlan, RemoteFile
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import ProblemError
 from ansible_collections.llama_fleet.core.plugins.module_utils.progress import Progress
 from ansible_collections.llama_fleet.core.plugins.module_utils.release import pack as release_pack
@@ -37,7 +37,8 @@ def unpack(kind: str, archive: pathlib.Path, target: pathlib.Path) -> None:
     """Do what the collection does with such an archive."""
     if kind == "wheel":
         sha256 = files.sha256_of(archive)
-        plan = Plan("pypi:x==1", "1", "", "", target / "m" / "1", (RemoteFile("x.whl", "", 0, sha256),), archive=True)
+        wheel = RemoteFile("x.whl", "", 0, sha256)
+        plan = ModelPlan("pypi:x==1", "1", "", "", target / "m" / "1", (wheel,), archive=True)
         part = model_store.parts_folder(plan.folder) / sha256
         part.parent.mkdir(parents=True)
         part.symlink_to(archive)

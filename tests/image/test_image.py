@@ -242,7 +242,7 @@ def test_flags_and_upstreams_own_variables_reach_the_server(engine: Engine) -> N
     [
         (("--tools", "all"), "", "name tools in llama_server_allow"),
         (("--model", "/models/other.gguf"), "", "Set llama_server_model instead"),
-        (("--path", "/"), "", "hands files of the host"),
+        (("--path", "/"), "", "gives files of the host"),
         (("--of-no-release",), "", "an option of this release"),
         ((), "LLAMA_ARG_TOOLS", "name tools in llama_server_allow"),
     ],

@@ -85,7 +85,7 @@ def nvcc(run: Run) -> tuple[str, list[str]]:
     """The compiler of the host's toolkit, or of the one that the parcel has brought; its option for this GPU alone."""
     host = toolkit.host()
     capabilities = [
-        gpu.compute_capability for gpu in nvidia.observe(nvidia.Host(run_command, folders=host.folders)).gpus
+        gpu.compute_capability for gpu in nvidia.observe(nvidia.GpuHost(run_command, folders=host.folders)).gpus
     ]
     places = [
         *(folder / "bin/nvcc" for folder in cuda.candidates(host)),

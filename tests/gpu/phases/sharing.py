@@ -104,7 +104,9 @@ def _half(here: scene.Scene, given: typing.Mapping[str, typing.Any]) -> int:
 
 def _holders() -> str:
     """What nvidia_driver_info says where more memory is asked for than any GPU has."""
-    host = nvidia.Host(commands.run, folders=tuple(os.environ.get("PATH", "").split(os.pathsep)) + nvidia.MORE_FOLDERS)
+    host = nvidia.GpuHost(
+        commands.run, folders=tuple(os.environ.get("PATH", "").split(os.pathsep)) + nvidia.MORE_FOLDERS
+    )
     seen = nvidia_host.examine(host, Requirements(min_free_memory=10**7)).seen
     return " ".join(finding.found for finding in seen.findings if finding.code == "memory_too_little")
 

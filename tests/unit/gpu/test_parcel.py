@@ -164,7 +164,7 @@ def test_nvcc_and_wheels_become_one_toolkit(tmp_path: pathlib.Path) -> None:
         'V13.0.88"\n'
     )
     (home / "bin/nvcc").chmod(0o755)
-    host = cuda.Host(commands.run, "x86_64", (), tmp_path)
+    host = cuda.ToolkitHost(commands.run, "x86_64", (), tmp_path)
     assert cuda.search(cuda.Wanted(tmp_path), host)[0] is None, "it has no cuBLAS"
     assert toolkit.find(tmp_path / "work", host, [str(tmp_path)]) is None
     found = toolkit.find(tmp_path / "work", host, [str(tmp_path), str(site)])

@@ -207,10 +207,10 @@ def test_the_token_opens_a_gated_model_and_stays_with_its_origin(hub: Hub, model
     assert {(entry.origin, entry.authorized) for entry in hub.settle()} == {("front", True), ("storage", False)}
     fix = "Fix: Give the token of an account that was granted access."
     assert problem(models, url=url) == (
-        f"url: expected a file that may be read, found HTTP status 401 from {url} with no token. {fix}"
+        f"url: expected a readable file, found HTTP status 401 from {url} with no token. {fix}"
     )
     assert problem(models, url=url, token="hf_bob") == (
-        f"url: expected a file that may be read, found HTTP status 403 from {url} with the token that was given. {fix}"
+        f"url: expected a readable file, found HTTP status 403 from {url} with the token that was given. {fix}"
     )
     bad = problem(models, url=url, token="two words")
     assert bad.startswith("token: expected an access token as the Hub shows it, found characters that no token has")
@@ -226,7 +226,7 @@ def test_what_is_no_model_at_the_url_is_told(hub: Hub, models: pathlib.Path) -> 
         in problem(models, url=f"{base}/{WHOLE}")
     )
     (folder / "pointer.gguf").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\n", encoding="ascii")
-    assert "url: expected a GGUF file, found a Git LFS pointer instead of the file it stands for" in problem(
+    assert "url: expected a GGUF file, found a Git LFS pointer instead of the file" in problem(
         models, url=f"{base}/pointer.gguf"
     )
     (folder / "empty.gguf").write_bytes(b"")

@@ -94,7 +94,7 @@ class TestOffline:
         for changes in ({}, {"mirrors": [f"{hub.url}/files/models"]}, {"plan_only": True}):
             told = problem(wanted, offline=True, **changes)
             assert told.startswith(
-                "gguf_model_offline: expected the commit, files and sums that a run with a network recorded, "
+                "gguf_model_offline: expected the commit, files and sums that an online run recorded, "
                 f"found true, and no record of '{REPO}' at 'main'"
             )
         assert not hub.settle()

@@ -169,7 +169,7 @@ def run(module: AnsibleModule) -> dict[str, typing.Any]:
 def _provide(params: dict[str, typing.Any], progress: Progress, touch: bool) -> tuple[bool, dict[str, typing.Any]]:
     """Find or install; whether that changes the host, and what came of it."""
     wanted = cuda.Wanted(**values(cuda.Wanted, params))
-    host = cuda.Host(commands.run, platform.machine(), tuple(os.environ.get("PATH", "").split(os.pathsep)))
+    host = cuda.ToolkitHost(commands.run, platform.machine(), tuple(os.environ.get("PATH", "").split(os.pathsep)))
     installs_compiler = not cuda.has_compiler(host) and params["install_packages"] and build_host.can_install()
     # A plan comes before it is known whether anything has to be compiled.
     plan = cuda.make_plan(wanted, host, compiler_later=installs_compiler or params["plan_only"])
@@ -230,7 +230,7 @@ def _result(toolkit: cuda.Toolkit | None, origin: str, removed: list[pathlib.Pat
 
 
 def _prove_once(
-    toolkit: cuda.Toolkit, wanted: cuda.Wanted, host: cuda.Host, progress: Progress, remember: bool
+    toolkit: cuda.Toolkit, wanted: cuda.Wanted, host: cuda.ToolkitHost, progress: Progress, remember: bool
 ) -> None:
     """Prove a toolkit of the host again only after it or the compiler changed."""
     memory = wanted.root / "toolkits/proven.json"

@@ -205,7 +205,7 @@ def _look(module: AnsibleModule) -> dict[str, typing.Any]:
     if gpu == "none":
         examined = nvidia_host.Examination(nvidia.Observation(), nvidia_container.Support())
     else:
-        examined = nvidia_host.examine(nvidia.Host(commands.run, folders=folders), wanted, _account(wanted.user))
+        examined = nvidia_host.examine(nvidia.GpuHost(commands.run, folders=folders), wanted, _account(wanted.user))
     seen = nvidia.judged(gpu, examined.seen)
     refusal = nvidia.refusal(gpu, seen)
     result = {

@@ -123,7 +123,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.llama_fleet.core.plugins.module_utils import payload
 from ansible_collections.llama_fleet.core.plugins.module_utils.preflight import checks as preflight
-from ansible_collections.llama_fleet.core.plugins.module_utils.preflight.check import errors, problems
+from ansible_collections.llama_fleet.core.plugins.module_utils.preflight.check import errors, not_ok
 
 
 def run(module: AnsibleModule) -> None:
@@ -133,10 +133,10 @@ def run(module: AnsibleModule) -> None:
         given["instances"],
         given["plans"],
         given["tokens"],
-        preflight.Host(limit=given["timeout"]),
+        preflight.PreflightHost(limit=given["timeout"]),
         untold=given["stop"],
     )
-    found = problems(checks)
+    found = not_ok(checks)
     result = {
         "changed": False,
         "checks": [dataclasses.asdict(check) for check in checks],

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""The CUDA toolkits that can be installed from wheels: which files, for which drivers and GPUs."""
+"""The CUDA toolkits that can be installed from wheels: their files, drivers and GPUs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import typing
 
 @dataclasses.dataclass(frozen=True)
 class Wheel:
-    """One wheel; ``sha256`` has one sum for each machine, by the kernel's name of it."""
+    """A wheel; ``sha256`` maps the machine (``uname -m``) to the checksum."""
 
     project: str
     version: str
@@ -19,10 +19,10 @@ class Wheel:
 
 @dataclasses.dataclass(frozen=True)
 class Release:
-    """One installable toolkit; ``version`` is what its nvcc calls itself.
+    """An installable toolkit; ``version`` is the one that its nvcc prints.
 
-    Machine code of it runs from ``oldest_driver`` on, by CUDA's minor version compatibility. PTX does not: a driver
-    compiles none that is newer than itself. ``oldest_ptx_driver`` is 0 where it is not known to the project.
+    Its machine code runs from ``oldest_driver`` on, by CUDA's minor version compatibility. Its PTX does not, because
+    a driver compiles no PTX newer than itself: that needs ``oldest_ptx_driver``, which is 0 if unknown.
     """
 
     version: str
@@ -33,7 +33,7 @@ class Release:
 
 
 def parse_wheels(text: str) -> tuple[Wheel, ...]:
-    """``project==version``, and below it the sha256 of each machine."""
+    """Parse blocks of ``project==version`` followed by lines of ``machine sha256``."""
     wheels: list[tuple[str, str, dict[str, str]]] = []
     for line in text.split("\n"):
         words = line.split()
@@ -45,8 +45,7 @@ def parse_wheels(text: str) -> tuple[Wheel, ...]:
     return tuple(Wheel(project, version, sums) for project, version, sums in wheels)
 
 
-# The sets are those of the project cuda-toolkit on PyPI, extras nvcc, cudart, cccl and cublas; cuBLAS loads NVRTC at
-# run time.
+# The packages of cuda-toolkit on PyPI with the extras nvcc, cudart, cccl and cublas. cuBLAS loads NVRTC at run time.
 _CUDA_13_0 = """
 nvidia-cuda-nvcc==13.0.88
   x86_64 56fe502eb77625a12f25172caa3cdddb4e4c8ba2c8c17dba44b164761b380f03

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""The proof of a CUDA toolkit: it compiles and links a small program, here and now."""
+"""Prove a CUDA toolkit by compiling and linking a small program with it."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import shutil
 from ansible_collections.llama_fleet.core.plugins.module_utils.cuda.plan import (
     PATH_VARIABLE,
     WHOLE,
-    Host,
     Toolkit,
+    ToolkitHost,
     UnfitError,
     Wanted,
     examine,
@@ -31,8 +31,8 @@ int main() {
 """
 
 
-def prove(toolkit: Toolkit, wanted: Wanted, host: Host) -> None:
-    """Compile and link a small program; raises with what the compiler said first."""
+def prove(toolkit: Toolkit, wanted: Wanted, host: ToolkitHost) -> None:
+    """Compile and link a small program. Raises ProblemError with the compiler's first error."""
     nvcc, library = toolkit.path / "bin/nvcc", toolkit.library
     number = wanted.numbers[0] if wanted.numbers else ""
     with scratch() as folder:
@@ -50,32 +50,28 @@ def prove(toolkit: Toolkit, wanted: Wanted, host: Host) -> None:
         result = host.run([*command, "-Xlinker", f"-rpath-link={library}"], cwd=str(folder), timeout=_PROOF_LIMIT)
     if not result.ok:
         lines = (result.stderr + result.stdout).splitlines()
-        said = next(
+        error = next(
             (line for line in lines if "error" in line.lower()), lines[0] if lines else f"exit code {result.code}"
         )
-        raise ProblemError(
-            Problem(
-                "CUDA toolkit",
-                f"{nvcc} (CUDA {toolkit.version}), which cannot build a small program: {said.strip()[:300]}",
-                "a toolkit and a C++ compiler that work together",
-                f"install a compiler that CUDA {toolkit.version} supports, or name another toolkit in {PATH_VARIABLE}",
-            )
-        )
+        found = f"{nvcc} (CUDA {toolkit.version}), which cannot build a small program: {error.strip()[:300]}"
+        wanted_pair = "a toolkit and a C++ compiler that work together"
+        fix = f"install a compiler that CUDA {toolkit.version} supports, or name another toolkit in {PATH_VARIABLE}"
+        raise ProblemError(Problem("CUDA toolkit", found, wanted_pair, fix))
 
 
-def accept(folder: pathlib.Path, wanted: Wanted, host: Host) -> str:
-    """Examine and prove what was just unpacked; returns how its nvcc calls itself."""
+def accept(folder: pathlib.Path, wanted: Wanted, host: ToolkitHost) -> str:
+    """Examine and prove a newly unpacked toolkit; return the version line of its nvcc. Raises ProblemError."""
     try:
         toolkit = examine(folder, wanted, host)
     except UnfitError as reason:
-        fix = "check that the host can run programs of NVIDIA's wheels (manylinux), or name a toolkit of the host"
+        fix = "check that the host can run programs from NVIDIA's wheels (manylinux), or name a toolkit of the host"
         raise ProblemError(Problem("CUDA toolkit", str(reason), WHOLE, f"{fix} in {PATH_VARIABLE}")) from reason
     prove(toolkit, wanted, host)
     return toolkit.nvcc
 
 
-def proof_key(toolkit: Toolkit, wanted: Wanted, host: Host) -> str:
-    """Changes whenever a proof has to be repeated: another nvcc, another compiler, another GPU."""
+def proof_key(toolkit: Toolkit, wanted: Wanted, host: ToolkitHost) -> str:
+    """Return a key that changes when the proof must be repeated: with another nvcc, compiler or GPU."""
     compiler = shutil.which("g++", path=":".join(host.folders)) or "g++"
     places = (toolkit.path / "bin/nvcc", pathlib.Path(compiler).resolve())
     return " ".join(

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""A CUDA toolkit out of the wheels NVIDIA publishes on PyPI: exact files, unpacked without running anything of them."""
+"""Install a CUDA toolkit from NVIDIA's wheels on PyPI: pinned files, unpacked without running any code in them."""
 
 from __future__ import annotations
 
@@ -27,24 +27,24 @@ INDEX_VARIABLE = "cuda_toolkit_index_url"
 MANIFEST = "manifest.json"
 PROVEN = "proven.json"
 _MANIFEST = Record(optional={"version": Text(), "nvcc": Text(), "architectures": Many(Text())}, others=Plain())
-# What runs that were killed leave: an unpacked toolkit, wheels, and one that was about to be removed.
-_LARGEST = 8 << 30  # bytes of a wheel whose size the index does not tell
+_LARGEST = 8 << 30  # bytes; the limit for a wheel whose size the index does not give
+# Endings of the leftovers of killed runs: an unpacked toolkit, wheels, and a toolkit that was being removed.
 _REMAINS = ("new", "wheels", "gone")
 
 
 def folder_of(root: pathlib.Path, release: Release) -> pathlib.Path:
-    """Where ``release`` is installed below ``root``."""
+    """Return the folder of ``release`` below ``root``."""
     return root / "toolkits" / f"cuda-{release.version}"
 
 
 def installed(release: Release, root: pathlib.Path) -> bool:
-    """Whether this release is below ``root``, whole: the manifest is written last."""
+    """Return whether ``release`` is completely installed below ``root``; the manifest is written last."""
     target = folder_of(root, release)
     return manifest_of(target).get("version") == release.version and (target / "bin/nvcc").is_file()
 
 
 def manifest_of(target: pathlib.Path) -> dict[str, typing.Any]:
-    """What an installation wrote down of itself; empty for what is none."""
+    """Return the manifest of an installation, or an empty dict if there is none."""
     return files.read_json(target / MANIFEST, _MANIFEST) or {}
 
 
@@ -56,11 +56,10 @@ def install(
     progress: Progress,
     prove: typing.Callable[[pathlib.Path], str],
 ) -> bool:
-    """Bring ``release`` below ``root``; whether this run did it.
+    """Install ``release`` below ``root``. Return False if it was installed already.
 
-    Wheels wait beside the target until all is done, so a run that was killed goes on where it was.
-    The toolkit is built in a hidden sibling, has to pass ``prove`` there, which says what its nvcc calls itself, and is
-    renamed at the end.
+    A killed run resumes, because the wheels stay next to the target until the end. The toolkit is built in a hidden
+    sibling folder, must pass ``prove`` there (which returns nvcc's version line), and is renamed into place.
     """
     target = folder_of(root, release)
     new, wheels = _sibling(target, "new"), _sibling(target, "wheels")
@@ -69,28 +68,13 @@ def install(
             return False
         fetched = _fetch(release, wheels, index, machine, progress)
         shutil.rmtree(new, ignore_errors=True)
-        _unpack(
-            [(path, wheel.sha256[machine]) for path, wheel in zip(fetched, release.wheels)],
-            new,
-            f"unpacking CUDA toolkit {release.version}",
-            progress,
-        )
+        pinned = [(path, wheel.sha256[machine]) for path, wheel in zip(fetched, release.wheels)]
+        _unpack(pinned, new, f"unpacking CUDA toolkit {release.version}", progress)
         _link(new)
         progress.stage(f"trying CUDA toolkit {release.version}")
-        files.write_json(
-            new / MANIFEST,
-            {
-                "version": release.version,
-                "nvcc": prove(new),
-                "architectures": list(release.architectures),
-                "wheels": {
-                    wheel.project: {"version": wheel.version, "sha256": wheel.sha256[machine]}
-                    for wheel in release.wheels
-                },
-            },
-        )
-        os.sync()  # one call for thousands of files, all of which have to be on the disk before the rename
-        if target.exists():  # no manifest: remains of something else
+        files.write_json(new / MANIFEST, _manifest(release, machine, prove(new)))
+        os.sync()  # one call for thousands of files, which must be on disk before the rename
+        if target.exists():  # without a manifest: the remains of something else
             shutil.rmtree(target)
         new.rename(target)
         files.sync_directory(target.parent)
@@ -98,10 +82,21 @@ def install(
     return True
 
 
-def removable(root: pathlib.Path, version: str = "") -> list[pathlib.Path]:
-    """What installations below ``root`` made: the toolkits, and what runs that were killed left of them.
+def _manifest(release: Release, machine: str, nvcc: str) -> dict[str, typing.Any]:
+    return {
+        "version": release.version,
+        "nvcc": nvcc,
+        "architectures": list(release.architectures),
+        "wheels": {
+            wheel.project: {"version": wheel.version, "sha256": wheel.sha256[machine]} for wheel in release.wheels
+        },
+    }
 
-    With a ``version`` (major.minor) those of it only. A folder without our manifest and a link are somebody else's.
+
+def removable(root: pathlib.Path, version: str = "") -> list[pathlib.Path]:
+    """List what installations created below ``root``: toolkits, leftovers of killed runs, and the record of proofs.
+
+    A ``version`` (major.minor) restricts the list to that version. Links and folders without our manifest are left out.
     """
     pattern = f"cuda-{version}.*" if version else "cuda-*"
     folder = root / "toolkits"
@@ -116,9 +111,9 @@ def removable(root: pathlib.Path, version: str = "") -> list[pathlib.Path]:
 
 
 def remove(root: pathlib.Path, version: str, progress: Progress) -> list[pathlib.Path]:
-    """Remove what is ``removable``; returns it.
+    """Remove everything that ``removable`` lists, and return it.
 
-    A toolkit vanishes in one step, so one that is cut off is never taken for whole.
+    A toolkit is renamed before its files are deleted, so that an interrupted removal leaves no partial toolkit.
     """
     with _locked(root, progress):
         paths = removable(root, version)
@@ -133,7 +128,7 @@ def remove(root: pathlib.Path, version: str, progress: Progress) -> list[pathlib
                 path.rename(gone)
                 files.sync_directory(path.parent)
             shutil.rmtree(gone, ignore_errors=True)
-        with contextlib.suppress(OSError):  # not empty, or not there
+        with contextlib.suppress(OSError):  # the folder is missing or not empty
             (root / "toolkits").rmdir()
     return paths
 
@@ -149,30 +144,29 @@ def _locked(root: pathlib.Path, progress: Progress) -> contextlib.AbstractContex
 
 
 def _fetch(release: Release, folder: pathlib.Path, index: str, machine: str, progress: Progress) -> list[pathlib.Path]:
-    """All wheels of ``release`` in ``folder``, those that are there already included."""
+    """Download the missing wheels of ``release`` into ``folder``; return the paths of all."""
     progress.stage(f"fetching CUDA toolkit {release.version}")
     missing = []
     for wheel in release.wheels:
         target = folder / f"{wheel.project}-{wheel.version}.whl"
         if not target.exists():
-            found = package_index.find_by_sha256(
-                index, Package(wheel.project, wheel.version), wheel.sha256[machine], INDEX_VARIABLE
+            package = Package(wheel.project, wheel.version)
+            missing.append(
+                (target, package_index.find_by_sha256(index, package, wheel.sha256[machine], INDEX_VARIABLE))
             )
-            missing.append((target, found))
-    total = sum(found.size for _target, found in missing)
+    total = sum(indexed.size for _target, indexed in missing)
     before = 0
-    for target, found in missing:
-        reporter = _reporter(progress, before, total)
+    for target, indexed in missing:
         download.fetch(
-            found.url,
+            indexed.url,
             target,
-            found.sha256,
+            indexed.sha256,
             INDEX_VARIABLE,
-            seen=reporter,
-            most=found.size or _LARGEST,
-            endpoint=found.index,
+            seen=_reporter(progress, before, total),
+            most=indexed.size or _LARGEST,
+            endpoint=indexed.index,
         )
-        before += found.size
+        before += indexed.size
     return [folder / f"{wheel.project}-{wheel.version}.whl" for wheel in release.wheels]
 
 
@@ -183,7 +177,7 @@ def _reporter(progress: Progress, before: int, total: int) -> typing.Callable[[i
 def _unpack(
     wheels: typing.Iterable[tuple[pathlib.Path, str]], folder: pathlib.Path, stage: str, progress: Progress
 ) -> None:
-    """Unpack wheels, each of them with its sha256, one after another."""
+    """Unpack wheels, each given with its sha256, into the new ``folder``."""
     progress.stage(stage)
     folder.mkdir(parents=True)
     with contextlib.ExitStack() as stack:
@@ -208,24 +202,25 @@ def _unpack(
 
 
 def _verified(stack: contextlib.ExitStack, path: pathlib.Path, sha256: str) -> Zip:
-    """Open a wheel for as long as the stack lives; the bytes that have the sum are those that are unpacked."""
-    file, found = verified.opened(path, path.parent)
+    """Open a wheel until ``stack`` closes, so that the bytes that were hashed are the bytes that are unpacked.
+
+    A file with a wrong checksum is deleted. Raises ProblemError.
+    """
+    file, actual = verified.opened(path, path.parent)
     stack.callback(file.close)
-    if found != sha256:
+    if actual != sha256:
         path.unlink()
-        raise ProblemError(
-            Problem(INDEX_VARIABLE, f"sha256 {found} of {path}", f"sha256 {sha256}", "run again: it is fetched anew")
-        )
+        fix = "run again to download it anew"
+        raise ProblemError(Problem(INDEX_VARIABLE, f"sha256 {actual} of {path}", f"sha256 {sha256}", fix))
     try:
         return Zip(file)
     except ArchiveError as error:
-        raise ProblemError(
-            Problem(INDEX_VARIABLE, f"{path.name}, which is no wheel ({error})", "NVIDIA's own")
-        ) from error
+        found = f"{path.name}, which is no wheel ({error})"
+        raise ProblemError(Problem(INDEX_VARIABLE, found, "NVIDIA's own")) from error
 
 
 def place_of(member: str) -> str:
-    """Where a wheel's member belongs in the toolkit; empty for what is left out."""
+    """Return the path of a wheel's member in the toolkit, or an empty string if it is left out."""
     if ".." in pathlib.PurePosixPath(member).parts or member.endswith("/"):
         return ""
     licence = re.fullmatch(r"([^/]+)-[^/-]+\.dist-info/licenses/(.+)", member)
@@ -236,7 +231,7 @@ def place_of(member: str) -> str:
 
 
 def _link(folder: pathlib.Path) -> None:
-    """The names that linkers and CMake look for, which wheels cannot carry: libx.so beside libx.so.13, lib64."""
+    """Add the links that linkers and CMake need and wheels cannot carry: libx.so to libx.so.13, and lib64."""
     for library in sorted((folder / "lib").glob("lib*.so.*")):
         link = library.with_name(library.name.split(".so.")[0] + ".so")
         if not link.exists():

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""Whether bytes begin a GGUF file, and what they are where they do not."""
+"""Recognize a GGUF file by its first bytes, and describe other content."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ MAGIC = b"GGUF"
 
 
 def require_gguf(first: bytes, where: str, variable: str) -> None:
-    """Raise unless ``first``, the beginning of ``where``, is that of a GGUF file."""
+    """Raise ProblemError unless ``first``, the first bytes of ``where``, begin a GGUF file."""
     if first.startswith(MAGIC):
         return
     raise ProblemError(Problem(variable, f"{_kind(first)} at {where}", "a GGUF file"))
 
 
 def require_gguf_file(path: pathlib.Path, variable: str) -> None:
-    """Raise unless the file at ``path`` begins as a GGUF file does."""
+    """Raise ProblemError unless the file at ``path`` begins with GGUF's magic number."""
     try:
         with path.open("rb") as file:
             first = file.read(64)
@@ -39,7 +39,7 @@ def _kind(first: bytes) -> str:
     if first.lstrip().startswith(b"<"):
         return "an HTML or XML page (a login or error page, perhaps)"
     if b"version https://git-lfs.github.com/spec/"[: len(first)] == first[:40]:
-        return "a Git LFS pointer instead of the file it stands for"
+        return "a Git LFS pointer instead of the file"
     if first.startswith(b"FUGG"):
         return "a big-endian GGUF file, which this host cannot use"
     return f"a file that begins with {first[:4]!r}"

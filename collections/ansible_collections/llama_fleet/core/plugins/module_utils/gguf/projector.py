@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""Which projector file of a listing belongs to a model: the file that lets it see or hear."""
+"""Choose the projector file (mmproj) that lets a model process images or audio."""
 
 from __future__ import annotations
 
@@ -22,14 +22,15 @@ _DEFAULTS = ("F16", "BF16")
 
 
 def is_projector(path: str) -> bool:
+    """Return whether the file name is that of a projector."""
     return path.lower().endswith(".gguf") and "mmproj" in _tokens(path)
 
 
 def choose_projector(listing: typing.Iterable[ListedFile], model: Candidate, where: str) -> ListedFile:
-    """The one projector of ``model``: of its own folder, else of the root; of its quant, else F16, else BF16, else the
-    only one.
+    """Return the projector of ``model``.
 
-    Raises with all there are, and their sizes, where none or several could be meant.
+    Its own folder is searched first, then the root. The model's quant is preferred, then F16, then BF16, then a single
+    file of another quant. Raises ProblemError with all projectors and their sizes if there is none or no single match.
     """
     everything = sorted((file for file in listing if is_projector(file.path)), key=lambda file: file.path)
     own = posixpath.dirname(model.path)
@@ -38,14 +39,8 @@ def choose_projector(listing: typing.Iterable[ListedFile], model: Candidate, whe
     ]
     if not near:
         elsewhere = f" beside '{model.path}' (there is {_list(everything)})" if everything else ""
-        raise ProblemError(
-            Problem(
-                VARIABLE,
-                f"no projector in {where}{elsewhere}",
-                "a repository with an mmproj file",
-                "set it to false for a model without one",
-            )
-        )
+        found, fix = f"no projector in {where}{elsewhere}", "set it to false for a model without one"
+        raise ProblemError(Problem(VARIABLE, found, "a repository with an mmproj file", fix))
     for quant in (model.quant, *_DEFAULTS):
         matching = [file for file in near if quant_of(file.path) == quant]
         if matching:
@@ -54,16 +49,15 @@ def choose_projector(listing: typing.Iterable[ListedFile], model: Candidate, whe
 
 
 def _only(files: list[ListedFile], model: Candidate, where: str) -> ListedFile:
-    """The only file; of several the only one that is named after the model."""
+    """Return the only file, or the only one of several that is named after the model."""
     if len(files) == 1:
         return files[0]
     wanted = _tokens(model.path) - set(_split(model.quant))
     named = [file for file in files if wanted <= _tokens(file.path)]
     if len(named) == 1:
         return named[0]
-    raise ProblemError(
-        Problem(VARIABLE, f"{len(files)} projectors of {where} that could be meant: {_list(files)}", "one of them")
-    )
+    found = f"{len(files)} projectors of {where} that could be meant: {_list(files)}"
+    raise ProblemError(Problem(VARIABLE, found, "one of them"))
 
 
 def _tokens(path: str) -> set[str]:

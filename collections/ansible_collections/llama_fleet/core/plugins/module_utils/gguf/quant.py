@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""Which files of a listing a quant means: whole tokens of the file's name are compared, never parts of it."""
+"""Select the files of a listing by quant. Whole tokens of a file name are compared, never substrings."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ _LABEL = re.compile(
     re.IGNORECASE,
 )
 _ALIASES = {"FP16": "F16", "FP32": "F32"}
-# What helps a model along and is none: chosen only where there is nothing else.
+# Helper models, such as drafts and adapters: chosen only if the listing has nothing else.
 _DRAFT = re.compile(r"mtp|nextn|eagle\d*|dflash|medusa|speculator|draft(?:er)?|lora|adapter", re.IGNORECASE)
 _PIECE = re.compile(r"(?:^|[-._ ])(?:part[-._ ]?)?\d+[-._ ]?of[-._ ]?\d+$", re.IGNORECASE)
 
 
 @dataclasses.dataclass(frozen=True)
 class ListedFile:
-    """One file of a repository, wheel or folder: its path there and its size in bytes."""
+    """A file of a repository, wheel or folder; ``path`` is relative to it, ``size`` is in bytes."""
 
     path: str
     size: int
@@ -38,7 +38,7 @@ class ListedFile:
 
 @dataclasses.dataclass(frozen=True)
 class Candidate:
-    """A whole model out of a listing: its files in order. ``quant`` is empty where the name tells none."""
+    """A complete model of a listing, with its files in order. ``quant`` is empty if the name has none."""
 
     quant: str
     files: tuple[ListedFile, ...]
@@ -55,7 +55,7 @@ class Candidate:
 
     @property
     def rank(self) -> tuple[bool, bool]:
-        """What goes first of one quant: the root before a subfolder, whole before split."""
+        """Return the sort key among models of one quant: the root before subfolders, single files before shards."""
         return "/" in self.path, parse_shard(posixpath.basename(self.path)) is not None
 
     def __str__(self) -> str:
@@ -65,12 +65,12 @@ class Candidate:
 
 
 def size_text(size: int) -> str:
-    """``98362432`` -> ``98.4 MB``."""
+    """Format a size in bytes: ``98362432`` -> ``98.4 MB``."""
     return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB"
 
 
 def label(text: str) -> str:
-    """``text`` as one canonical label (``q4_k_m`` -> ``Q4_K_M``, ``ud-…`` -> ``UD-…``); empty where it is none."""
+    """Return the canonical label of a quant (``q4_k_m`` -> ``Q4_K_M``, ``ud-…`` -> ``UD-…``), or an empty string."""
     prefix, rest = ("UD-", text[3:]) if text[:3].upper() == "UD-" else ("", text)
     if not _LABEL.fullmatch(rest):
         return ""
@@ -78,27 +78,28 @@ def label(text: str) -> str:
 
 
 def quant_of(path: str) -> str:
-    """The quant a file's name tells, by its last token that is one; else its folder's name, else empty."""
+    """Return the quant in a file's name (its last token that is one), else in its folder's name, else empty."""
     return _last_label(_stem(path)) or _last_label(posixpath.basename(posixpath.dirname(path)))
 
 
 def _stem(path: str) -> str:
-    """The file's name without the number of a shard and without its ending."""
+    """Return the file's name without shard number and extension."""
     name = posixpath.basename(path)
     shard = parse_shard(name)
     return shard.stem if shard else posixpath.splitext(name)[0]
 
 
 def _last_label(stem: str) -> str:
+    """Return the last quant label in a name, or an empty string."""
     tokens = re.split(r"[-. ]", stem)
     for index in range(len(tokens) - 1, -1, -1):
-        # A label holds underscores itself, so within a token every tail after one is tried, the longest first.
+        # A label may contain underscores, so every tail of a token is tried, the longest first.
         parts = tokens[index].split("_")
         for start in range(len(parts)):
-            found = label("_".join(parts[start:]))
-            if found:
+            matched = label("_".join(parts[start:]))
+            if matched:
                 before = parts[start - 1] if start else tokens[index - 1].split("_")[-1] if index else ""
-                return f"UD-{found}" if before.upper() == "UD" else found
+                return f"UD-{matched}" if before.upper() == "UD" else matched
     return ""
 
 
@@ -107,9 +108,7 @@ def _tokens(text: str) -> list[str]:
 
 
 def _is_model(path: str) -> bool:
-    """Whether the name is a GGUF file's, and neither a projector's nor an importance matrix's nor that of a piece
-    that llama.cpp cannot join.
-    """
+    """Return whether the name is that of a GGUF model, not of a projector, matrix or piece llama.cpp cannot join."""
     if not path.lower().endswith(".gguf") or any(name.startswith(".") for name in path.split("/")):
         return False
     stem = _stem(path)
@@ -120,14 +119,14 @@ def _is_model(path: str) -> bool:
 
 
 def _is_matrix(stem: str) -> bool:
-    """``Foo-imatrix-Q8_0`` is a model that was made with one; where no quant follows, it is the matrix itself."""
+    """Return whether the file is an importance matrix. ``Foo-imatrix-Q8_0`` is a model made with one."""
     before, word, after = stem.lower().rpartition("imatrix")
     return bool(word) and (not _tokens(before) or not _last_label(after))
 
 
 def candidates(listing: typing.Iterable[ListedFile]) -> list[Candidate]:
-    """All models of ``listing``, by path; those with shards missing as well."""
-    found: list[Candidate] = []
+    """List all models of ``listing`` by path, including those with missing shards."""
+    models: list[Candidate] = []
     split: dict[str, dict[int, ListedFile]] = {}
     for file in sorted(listing, key=lambda file: file.path):
         if not _is_model(file.path):
@@ -135,15 +134,15 @@ def candidates(listing: typing.Iterable[ListedFile]) -> list[Candidate]:
         folder, name = posixpath.split(file.path)
         shard = parse_shard(name)
         if shard is None:
-            found.append(Candidate(quant_of(file.path), (file,), draft=_is_draft(file.path)))
+            models.append(Candidate(quant_of(file.path), (file,), draft=_is_draft(file.path)))
         else:
             split.setdefault(posixpath.join(folder, shard.name(1)), {}).setdefault(shard.number, file)
-    found += [_joined(first, files) for first, files in split.items()]
-    return sorted(found, key=lambda candidate: candidate.path)
+    models += [_joined(first, files) for first, files in split.items()]
+    return sorted(models, key=lambda candidate: candidate.path)
 
 
 def _joined(first: str, files: typing.Mapping[int, ListedFile]) -> Candidate:
-    """The shards by their numbers, as the names may differ in the case of ``-of-``."""
+    """Join shards by their numbers, because their names may differ in the case of ``-of-``."""
     folder, name = posixpath.split(first)
     shard = parse_shard(name)
     numbers = range(1, shard.count + 1) if shard else ()
@@ -157,19 +156,15 @@ def _is_draft(path: str) -> bool:
 
 
 def choose(listing: typing.Iterable[ListedFile], wanted: str, where: str, subject: str = VARIABLE) -> Candidate:
-    """The one model of ``listing`` that ``wanted`` means: a quant, a file's path, or empty for the default order.
+    """Return the model of ``listing`` that ``wanted`` selects: a quant, a path, or empty for the default order.
 
-    Raises with all there is, and its sizes, where none or several could be meant. ``where`` names
-    the listing in that sentence.
+    Raises ProblemError with all models and their sizes if none or several match. ``where`` names the listing there.
     """
     everything = candidates(listing)
     models = [candidate for candidate in everything if not candidate.draft] or everything
     if not models:
-        raise ProblemError(
-            Problem(
-                "gguf_model_source", f"no GGUF model in {where}", "a repository, wheel or folder with '.gguf' files"
-            )
-        )
+        wanted_listing = "a repository, wheel or folder with '.gguf' files"
+        raise ProblemError(Problem("gguf_model_source", f"no GGUF model in {where}", wanted_listing))
     if not wanted:
         return _complete(_default(models, where, subject), models, where, subject)
     named = [candidate for candidate in everything if wanted in [file.path for file in candidate.files]]
@@ -181,35 +176,31 @@ def choose(listing: typing.Iterable[ListedFile], wanted: str, where: str, subjec
 
 
 def _default(models: list[Candidate], where: str, subject: str) -> Candidate:
+    """Return the model of the first default quant there is, or of the only quant. Raises ProblemError."""
     for quant in DEFAULTS:
         matching = [candidate for candidate in models if candidate.quant == quant]
         if matching:
             return _best(matching, where, subject)
     if len({candidate.quant for candidate in models}) == 1:
         return _best(models, where, subject)
-    raise ProblemError(
-        Problem(
-            subject,
-            f"no quant given, and in {where} neither {' nor '.join(DEFAULTS)} nor a single one",
-            f"one of: {_list(models)}",
-        )
-    )
+    found = f"no quant given, and in {where} neither {' nor '.join(DEFAULTS)} nor a single one"
+    raise ProblemError(Problem(subject, found, f"one of: {_list(models)}"))
 
 
 def _best(matching: list[Candidate], where: str, subject: str) -> Candidate:
-    """The first in rank; one with shards missing only where no other is."""
+    """Return the first candidate by rank, incomplete ones only if all are. Raises ProblemError if several are first."""
     complete = [candidate for candidate in matching if not candidate.missing] or matching
     rank = min(candidate.rank for candidate in complete)
     first = [candidate for candidate in complete if candidate.rank == rank]
     if len(first) > 1:
         found = f"{len(first)} models of {where} that could be meant: {_list(first)}"
-        raise ProblemError(
-            Problem(subject, found, "one of them", f"give its path there instead of a quant: '{first[0].path}'")
-        )
+        fix = f"give its path there instead of a quant: '{first[0].path}'"
+        raise ProblemError(Problem(subject, found, "one of them", fix))
     return first[0]
 
 
 def _complete(candidate: Candidate, models: list[Candidate], where: str, subject: str) -> Candidate:
+    """Return the candidate. Raises ProblemError if shards of it are missing."""
     if not candidate.missing:
         return candidate
     total = len(candidate.files) + len(candidate.missing)

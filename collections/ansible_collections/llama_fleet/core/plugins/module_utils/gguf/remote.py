@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""A GGUF file on a web server, read by ranges: its size and its first bytes cost one request."""
+"""Read a GGUF file on a web server by ranges; its size and first bytes cost one request."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.status impo
     require_unpacked,
     whole_number,
 )
-from ansible_collections.llama_fleet.core.plugins.module_utils.gguf.header import FIRST_BLOCK
+from ansible_collections.llama_fleet.core.plugins.module_utils.gguf.reader import FIRST_BLOCK
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, ProblemError
 
-_MOST_SKIPPED = 1 << 30  # bytes that are passed over where a server has no ranges
+_MOST_SKIPPED = 1 << 30  # bytes to skip if a server does not support ranges
 _REFUSED = (401, 403)
 
 
 class RemoteGguf:
-    """The file at ``url``. ``headers`` go to its own origin and never to another one that it redirects to."""
+    """The file at ``url``. ``headers`` are sent to its own origin only, never to a redirect's target."""
 
     def __init__(self, url: str, headers: typing.Mapping[str, str], variable: str) -> None:
         self._variable = variable
@@ -32,19 +32,19 @@ class RemoteGguf:
             self._road = Road(url, headers)
         except OriginError as error:
             raise unreachable(variable, url, error) from error
-        self.where = bare(url)  # a query may hold a signature
+        self.where = bare(url)  # without the query, which may hold a signature
         self.size = 0
         self._first = self._ask(0, FIRST_BLOCK)
 
     def read(self, begin: int, end: int) -> bytes:
-        """The bytes from ``begin`` up to, not including, ``end``."""
+        """Return the bytes from ``begin`` to ``end`` (exclusive). Raises ProblemError."""
         return self._first[begin:end] if end <= len(self._first) else self._ask(begin, end)
 
     def _ask(self, begin: int, end: int) -> bytes:
         try:
             return tried(lambda: self._ask_once(begin, end), self._patience)
         except OriginError as error:
-            if error.status == 416 and begin == 0:  # there is no first byte
+            if error.status == 416 and begin == 0:  # the file is empty
                 return b""
             raise self._refusal(error) from None
 
@@ -56,50 +56,35 @@ class RemoteGguf:
             if answer.status not in (200, 206):
                 raise refusal(answer, reached.place)
             require_unpacked(answer)
-            self.size = self.size or self._told_size(reached)
-            skipped = 0 if answer.status == 206 else begin  # no ranges here: what goes before is passed over
+            self.size = self.size or self._reported_size(reached)
+            skipped = 0 if answer.status == 206 else begin  # no support for ranges: skip the bytes before ``begin``
             if skipped > _MOST_SKIPPED:
-                raise ProblemError(
-                    Problem(
-                        self._variable,
-                        f"{self.where}, whose server sends no ranges",
-                        "one that does",
-                        "use another server",
-                    )
-                )
+                found = f"{self.where}, whose server sends no ranges"
+                raise ProblemError(Problem(self._variable, found, "one that does", "use another server"))
             count = min(end, self.size) - begin
             answer.expect(skipped + count)
             data = answer.start(skipped + count)[skipped:]
-            if len(data) < count and answer.left:  # what was promised is still to come
+            if len(data) < count and answer.left:  # the server promised more bytes
                 raise BrokenError(f"an answer truncated at byte {begin + len(data)} of {self.size}")
             return data
 
-    def _told_size(self, reached: Reached) -> int:
+    def _reported_size(self, reached: Reached) -> int:
         answer = reached.answer
         whole = (
             answer.header("Content-Range").rpartition("/")[2]
             if answer.status == 206
             else answer.header("Content-Length")
         )
-        for told in (reached.linked.get("X-Linked-Size", ""), whole):
-            size = whole_number(told)
+        for text in (reached.linked.get("X-Linked-Size", ""), whole):
+            size = whole_number(text)
             if size is not None:
                 return size
-        raise ProblemError(
-            Problem(
-                self._variable,
-                f"{self.where}, whose server tells no size",
-                "the size of the file",
-                "use another server",
-            )
-        )
+        found = f"{self.where}, whose server reports no size"
+        raise ProblemError(Problem(self._variable, found, "the size of the file", "use another server"))
 
     def _refusal(self, error: OriginError) -> ProblemError:
         if error.status not in _REFUSED:
             return unreachable(self._variable, self.where, error)
         found = f"HTTP status {error.status} from {self.where} with {self._given}"
-        return ProblemError(
-            Problem(
-                self._variable, found, "a file that may be read", "give the token of an account that was granted access"
-            )
-        )
+        fix = "give the token of an account that was granted access"
+        return ProblemError(Problem(self._variable, found, "a readable file", fix))

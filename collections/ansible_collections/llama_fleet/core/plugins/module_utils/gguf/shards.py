@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""Names of the files of a split model, as llama.cpp writes them: ``name-00001-of-00003.gguf``."""
+"""Parse the file names of a split model as llama.cpp writes them: ``name-00001-of-00003.gguf``."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _SHARD = re.compile(r"(?P<stem>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})(?P<suff
 
 @dataclasses.dataclass(frozen=True)
 class Shard:
-    """The name of one file of a split model, taken apart."""
+    """The parsed name of one file of a split model."""
 
     stem: str
     number: int
@@ -24,12 +24,12 @@ class Shard:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """All files of the model, in their order."""
+        """Return the names of all files of the model, in order."""
         return tuple(self.name(number) for number in range(1, self.count + 1))
 
 
 def parse_shard(name: str) -> Shard | None:
-    """``a-00001-of-00003.gguf`` taken apart; None for the name of a whole model."""
+    """Parse a name such as ``a-00001-of-00003.gguf``; return None for the name of an unsplit model."""
     match = _SHARD.fullmatch(name)
     if match is None or not 1 <= int(match["number"]) <= int(match["count"]):
         return None

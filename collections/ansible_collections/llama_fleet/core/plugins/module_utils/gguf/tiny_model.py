@@ -1,10 +1,8 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""GGUF files of random weights: one small enough to make at run time and wide enough for real kernels, and larger ones
-by their shape.
+"""Write GGUF files of random weights: a tiny one that exercises real kernels, and larger ones of any shape.
 
-Their text is noise; they exist so that a build can be seen to decode tokens, and how fast, for the weights do not
-matter to that.
+They generate noise. They prove that a build decodes tokens, and how fast, which does not depend on the weights.
 """
 
 from __future__ import annotations
@@ -20,16 +18,15 @@ if typing.TYPE_CHECKING:
 
 _U32, _F32, _STRING, _ARRAY, _I32 = 4, 6, 8, 9, 5
 _ALIGNMENT = 32
-# Random blocks of a tensor, after which they repeat: else large files would take minutes.
+# Blocks of random data in a tensor. They repeat after that many, because generating more would take minutes.
 _DIFFERENT = 1 << 14
 
 
 @dataclasses.dataclass(frozen=True)
 class Quant:
-    """A tensor type: its GGUF number, the values of a block, and its block as struct fields.
+    """A tensor type: its GGUF number, the values per block, and the layout of a block.
 
-    ``layout`` holds the block's parts in order: ``"d"`` for a half-precision scale, a number for
-    that many bytes of quants.
+    ``layout`` lists a block's parts: ``"d"`` for a half-precision scale, a number for that many bytes of quants.
     """
 
     number: int
@@ -37,7 +34,7 @@ class Quant:
     layout: tuple[str | int, ...]
 
     def size(self, shape: Shape) -> int:
-        """Bytes of a tensor of this type; one without blocks holds floats."""
+        """Return the bytes of a tensor of this type; a type without a layout holds 32-bit floats."""
         block = sum(2 if part == "d" else int(part) for part in self.layout) or 4
         return math.prod(shape) // self.values * block
 
@@ -67,15 +64,15 @@ class Model:
     context: int
 
 
-# The width is one block of the K quants and four tiles of AMX, the vocabulary 3 special tokens, 256 bytes and letters,
-# a multiple of a tile's 32 columns; a different kernel in nearly every matrix.
+# The width is one block of the K quants and four tiles of AMX. The vocabulary (3 special tokens, 256 bytes, letters) is
+# a multiple of a tile's 32 columns. Nearly every matrix uses a different kernel.
 TINY = Model("tiny", 256, 256, 4, 2, ((Q8_0, Q4_0), (Q4_K, Q4_K)), Q8_0, Q6_K, 288, 512)
 
 
 def tensors(model: Model = TINY) -> dict[str, tuple[Quant, Shape]]:
-    """Name, type and shape of every tensor."""
+    """Return the type and shape of every tensor by name."""
     kv_width = model.width * model.kv_heads // model.heads
-    found: dict[str, tuple[Quant, Shape]] = {
+    described: dict[str, tuple[Quant, Shape]] = {
         "token_embd.weight": (model.embedding, (model.width, model.vocabulary)),
         "output_norm.weight": (F32, (model.width,)),
         "output.weight": (model.output, (model.width, model.vocabulary)),
@@ -83,21 +80,21 @@ def tensors(model: Model = TINY) -> dict[str, tuple[Quant, Shape]]:
     for layer, (attention, feed_forward) in enumerate(model.layers):
         block = f"blk.{layer}."
         for norm in ("attn_norm", "ffn_norm"):
-            found[f"{block}{norm}.weight"] = (F32, (model.width,))
+            described[f"{block}{norm}.weight"] = (F32, (model.width,))
         for name, rows in (
             ("attn_q", model.width),
             ("attn_k", kv_width),
             ("attn_v", kv_width),
             ("attn_output", model.width),
         ):
-            found[f"{block}{name}.weight"] = (attention, (model.width, rows))
+            described[f"{block}{name}.weight"] = (attention, (model.width, rows))
         for name, shape in (
             ("ffn_gate", (model.width, model.feed_forward)),
             ("ffn_up", (model.width, model.feed_forward)),
             ("ffn_down", (model.feed_forward, model.width)),
         ):
-            found[f"{block}{name}.weight"] = (feed_forward, shape)
-    return found
+            described[f"{block}{name}.weight"] = (feed_forward, shape)
+    return described
 
 
 def write_tiny_model(path: pathlib.Path, seed: int = 1) -> None:
@@ -123,7 +120,7 @@ def write_model(path: pathlib.Path, model: Model, seed: int = 1) -> None:
 
 
 def _weights(quant: Quant, shape: Shape, source: random.Random) -> typing.Iterator[bytes]:
-    """The bytes of a tensor, in pieces."""
+    """Yield the bytes of a tensor in pieces."""
     if quant is F32:
         yield struct.pack("<f", 1.0) * math.prod(shape)
         return

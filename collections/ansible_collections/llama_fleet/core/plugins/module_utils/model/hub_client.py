@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""The Hub's Python client: the host's own, else one from a virtual environment of ours."""
+"""Provide the Hub's Python client: the host's own, or one in a virtual environment of the collection."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ _NAME = "huggingface_hub"
 def hub_client(
     root: pathlib.Path, index_url: str, progress: Progress, keep: bool, endpoint: str
 ) -> typing.Iterator[typing.Any]:
-    """The module huggingface_hub, which asks ``endpoint`` by the rules of ``hub_transport``.
+    """Yield the module huggingface_hub, whose requests to ``endpoint`` follow the rules of ``hub_transport``.
 
-    Where the host's Python has none it is installed below ``root``, or, without ``keep``, in a
-    temporary folder that is gone afterwards: a plan must leave the host as it is.
+    If the host's Python lacks it, it is installed below ``root``, or without ``keep`` in a temporary folder, so that
+    a plan leaves the host unchanged.
     """
-    # Read at the client's import, so they have to be there before it.
+    # The client reads these when it is imported.
     os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
     os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
     with (

@@ -1,10 +1,10 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""What huggingface_hub asks goes over this project's own connections: the same rules for redirects and secrets, the
-same limits, the same tries.
+"""Route the requests of huggingface_hub through this project's connections.
 
-Its own client waits as long as a server says, follows a listing's next page with the token wherever that is, and has no
-limit for headers.
+These have rules for redirects, secrets, limits and retries.
+
+Its own client waits as long as a server asks, sends the token to any next page of a listing, and limits no headers.
 """
 
 from __future__ import annotations
@@ -30,29 +30,23 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.problems import P
 if typing.TYPE_CHECKING:
     from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.pool import Answer
 
-MOST_REQUESTS = 500  # of one run: a listing of 100,000 files has 100 pages
+MOST_REQUESTS = 500  # per run; a listing of 100,000 files has 100 pages
 _LARGEST = 32 << 20  # bytes of an answer
 _SECRETS = ("authorization", "cookie")
-# What belongs to a connection, and a packing that nobody here would undo.
+# Headers that belong to the connection, and a compression that nothing here would undo.
 _OURS = ("host", "connection", "accept-encoding", "content-length", "transfer-encoding")
 
 
 @contextlib.contextmanager
 def guarded(client: typing.Any, endpoint: str) -> typing.Iterator[None]:
-    """Have all that ``client``, the module huggingface_hub, asks meanwhile go this way.
+    """Route all requests of ``client``, the module huggingface_hub, through this transport until the block ends.
 
-    Raises ProblemError for one that cannot.
+    Raises ProblemError if the client is too old for that.
     """
     if not hasattr(client, "set_client_factory"):
         found = f"version {getattr(client, '__version__', 'unknown')} in the Python that runs modules"
-        raise ProblemError(
-            Problem(
-                "huggingface_hub",
-                found,
-                "1.0 or newer",
-                "upgrade it on the host, or remove it: one is installed for llama-fleet then",
-            )
-        )
+        fix = "upgrade it on the host, or remove it: one is installed for llama-fleet then"
+        raise ProblemError(Problem("huggingface_hub", found, "1.0 or newer", fix))
     plain = client.get_session()
     library = importlib.import_module(type(plain).__module__.partition(".")[0])
     settings = {"event_hooks": plain.event_hooks, "follow_redirects": True, "timeout": None}
@@ -66,10 +60,7 @@ def guarded(client: typing.Any, endpoint: str) -> typing.Iterator[None]:
 
 
 class _Transport:
-    """A transport of httpx, whichever of its names the client knows it by.
-
-    Redirects come back one by one, each a request of its own.
-    """
+    """A transport of httpx, by whatever name the client imports it. Each redirect is a separate request."""
 
     def __init__(self, library: typing.Any, endpoint: str) -> None:
         self._library = library
@@ -82,7 +73,7 @@ class _Transport:
         return self
 
     def __exit__(self, *error: object) -> None:
-        """The client is closed after an error, and its next one goes on with this transport."""
+        """Do nothing: the client is closed after an error, and its successor uses this transport again."""
 
     def close(self) -> None:
         """See ``__exit__``."""
@@ -91,7 +82,7 @@ class _Transport:
         self._pool.close()
 
     def handle_request(self, request: typing.Any) -> typing.Any:
-        """Answer as httpx wants it. Raises OriginError, which the client hands on as it is."""
+        """Answer a request of httpx. Raises OriginError, which the client passes on unchanged."""
         self._requests += 1
         if self._requests > MOST_REQUESTS:
             raise RefusedError(f"more than {MOST_REQUESTS} answers that lead to a further one")
@@ -112,13 +103,14 @@ class _Transport:
             body = b"" if method == "HEAD" else answer.body(_LARGEST)
         finally:
             answer.close()
-        told = [(name, value) for name, value in answer.headers if name.lower() != "transfer-encoding"]
-        return self._library.Response(answer.status, headers=told, content=body)
+        kept = [(name, value) for name, value in answer.headers if name.lower() != "transfer-encoding"]
+        return self._library.Response(answer.status, headers=kept, content=body)
 
 
 def _require_lasting(answer: Answer, place: Place) -> None:
-    """Raise what may pass, so that it is asked again here, and what another server refuses: the client would name
-    the wrong cause.
+    """Raise for a temporary failure, so that it is retried here, and for a refusal after a redirect.
+
+    The client would report the wrong cause of both.
     """
     error: OriginError = refusal(answer, place)
     if isinstance(error, (BusyError, BrokenError)):

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""All files of a GGUF model with their headers, found by the name of the first, on the host or on a web server."""
+"""List all files of a GGUF model with their headers, by the name of the first, on the host or on a web server."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.problems import P
 
 @dataclasses.dataclass(frozen=True)
 class File:
-    """One file of a model; ``name`` is its path or URL."""
+    """A file of a model; ``name`` is its path or URL, ``size`` is in bytes."""
 
     name: str
     size: int
@@ -28,6 +28,7 @@ class File:
 
 
 def local_files(path: str) -> list[File]:
+    """List the files of a model on this host. Raises ProblemError."""
     first = pathlib.Path(path)
     if not first.is_absolute() or first.is_dir():
         raise ProblemError(Problem("path", f"'{path}'", "the absolute path of a GGUF file"))
@@ -36,6 +37,7 @@ def local_files(path: str) -> list[File]:
 
 
 def remote_files(url: str, token: str) -> list[File]:
+    """List the files of a model on a web server; ``token`` may be empty. Raises ProblemError."""
     source = parse_source(url) if url.startswith(("https://", "http://")) else None
     if not isinstance(source, UrlSource):
         raise ProblemError(Problem("url", f"'{url}'", "the HTTP or HTTPS address of a GGUF file"))
@@ -45,26 +47,17 @@ def remote_files(url: str, token: str) -> list[File]:
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     files = []
     for each in shard.names if shard else (name,):
-        found = RemoteGguf(
-            urllib.parse.urlunsplit(parts._replace(path=urllib.parse.quote(posixpath.join(folder, each)))),
-            headers,
-            "url",
-        )
-        files.append(File(found.where, found.size, read_header(found.read, found.size, found.where, "url")))
+        address = urllib.parse.urlunsplit(parts._replace(path=urllib.parse.quote(posixpath.join(folder, each))))
+        remote = RemoteGguf(address, headers, "url")
+        files.append(File(remote.where, remote.size, read_header(remote.read, remote.size, remote.where, "url")))
     return files
 
 
 def require_shards(files: typing.Sequence[File], option: str) -> None:
-    """Raise where the headers say something else of the split than the names of the files."""
+    """Raise ProblemError if a header contradicts the shard numbers in the file names."""
     for number, file in enumerate(files):
         header = file.header
         if (header.split_no, header.split_count) != (number, len(files)):
             found = f"{file.name}, whose header calls it shard {header.split_no + 1} of {header.split_count}"
-            raise ProblemError(
-                Problem(
-                    option,
-                    found,
-                    f"shard {number + 1} of {len(files)}",
-                    "give every shard the name that it was made with",
-                )
-            )
+            wanted, fix = f"shard {number + 1} of {len(files)}", "restore the original name of every shard"
+            raise ProblemError(Problem(option, found, wanted, fix))

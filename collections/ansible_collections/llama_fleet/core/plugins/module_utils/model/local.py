@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""Models that lie on the host already: used where they are, hashed once."""
+"""Use models that are already on the host where they are; hash them once."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.progress import B
 
 
 def base_of(source: PathSource) -> pathlib.Path:
-    """The folder the model's file names are relative to."""
+    """Return the folder that the model's file names are relative to."""
     path = pathlib.Path(source.path)
     return path if path.is_dir() else path.parent
 
 
 def find_local(source: PathSource, asked: str) -> Candidate:
-    """The model of a quant at a path, all shards there and each a GGUF file; raises where it is not."""
+    """Return the model at a path with a quant. Raises ProblemError if shards are missing or a file is not GGUF."""
     return find_files(source, lambda listing, where, _reader: Chosen(choose(listing, asked, where)), mmproj=False).model
 
 
 def find_files(source: PathSource, choice: Choose, mmproj: bool) -> Chosen:
-    """The model at a path, chosen by ``choice`` where that is a folder, and its projector."""
+    """Return the model at a path and its projector; in a folder ``choice`` chooses. Raises ProblemError."""
     path = pathlib.Path(source.path)
     if path.is_dir():
         chosen = choice(_listing(path), source.path, lambda file: _reader(path / file.path))
@@ -49,11 +49,11 @@ def find_files(source: PathSource, choice: Choose, mmproj: bool) -> Chosen:
 
 
 def recorded_choice(model: Model) -> Chosen | None:
-    """What a run before chose, if all of it is there still: a choice by memory is not made again."""
-    there = [file for file in model.everything if (model.base / file.name).is_file()]
-    if len(there) < len(model.everything):
+    """Return the choice of an earlier run if all its files still exist; a choice by memory is not repeated."""
+    existing = [file for file in model.everything if (model.base / file.name).is_file()]
+    if len(existing) < len(model.everything):
         return None
-    listed = [ListedFile(file.name, (model.base / file.name).stat().st_size) for file in there]
+    listed = [ListedFile(file.name, (model.base / file.name).stat().st_size) for file in existing]
     return Chosen(
         Candidate(model.quant, tuple(listed[: len(model.files)])), listed[-1] if model.mmproj else None, model.memory
     )
@@ -73,13 +73,8 @@ def _file(path: pathlib.Path) -> Candidate:
     if shard is None:
         return Candidate(quant_of(path.name), (ListedFile(path.name, path.stat().st_size),))
     if shard.number != 1:
-        raise ProblemError(
-            Problem(
-                VARIABLE,
-                f"'{path}', shard {shard.number} of a split model",
-                f"its first shard, '{path.with_name(shard.name(1))}'",
-            )
-        )
+        found = f"'{path}', shard {shard.number} of a split model"
+        raise ProblemError(Problem(VARIABLE, found, f"its first shard, '{path.with_name(shard.name(1))}'"))
     absent = [name for name in shard.names if not path.with_name(name).is_file()]
     if absent:
         found = f"{shard.count - len(absent)} of {shard.count} shards in {path.parent}, without {', '.join(absent[:5])}"
@@ -90,25 +85,25 @@ def _file(path: pathlib.Path) -> Candidate:
 
 
 def _listing(folder: pathlib.Path) -> list[ListedFile]:
-    found: list[ListedFile] = []
+    listed: list[ListedFile] = []
     for place, folders, names in os.walk(folder):
         folders[:] = [name for name in folders if not name.startswith(".")]
         paths = [
             pathlib.Path(place) / name for name in names if name.lower().endswith(".gguf") and not name.startswith(".")
         ]
-        found.extend(
+        listed.extend(
             ListedFile(path.relative_to(folder).as_posix(), path.stat().st_size) for path in paths if path.is_file()
         )
-    return found
+    return listed
 
 
 def local_model(
     source: PathSource, chosen: Chosen, root: pathlib.Path, progress: Progress, read: bool, always: bool
 ) -> Model:
-    """The model with the checksum of every file: the recorded one where the stat agrees and it need not be read
-    ``always``.
+    """Return the model with the checksum of every file.
 
-    Without ``read`` an unknown checksum stays empty: a plan does not read gigabytes.
+    A recorded checksum is used if the file's stat is unchanged, unless ``always`` is set. Without ``read`` an unknown
+    checksum stays empty, because a plan does not read gigabytes.
     """
     base = base_of(source)
     manifest = model_store.read_manifest(model_store.folder_of(root, source))
@@ -118,6 +113,17 @@ def local_model(
         for file in chosen.files
         if file.path in known and model_store.is_intact(base, known[file.path])
     }
+    files = _recorded(base, chosen, kept, progress, read)
+    mmproj = files[-1] if chosen.mmproj else None
+    return Model(
+        source.path, "", chosen.model.quant, base, tuple(files[: len(chosen.model.files)]), mmproj, chosen.memory
+    )
+
+
+def _recorded(
+    base: pathlib.Path, chosen: Chosen, kept: typing.Mapping[str, StoredFile], progress: Progress, read: bool
+) -> list[StoredFile]:
+    """Return the records of all chosen files: the ``kept`` ones, and new ones of the others."""
     total = sum(file.size for file in chosen.files if file.path not in kept)
     if total:
         progress.stage(f"checking {pathlib.PurePosixPath(chosen.model.path).name}")
@@ -127,23 +133,19 @@ def local_model(
         if file.path in kept:
             files.append(kept[file.path])
             continue
-        before = done
 
-        def seen(count: int, before: int = before) -> None:
+        def seen(count: int, before: int = done) -> None:
             progress.update(min(total, before + count), total, BYTES)
 
         files.append(
             model_store.hashed_file(base, file.path, seen) if read else model_store.stored_file(base, file.path, "")
         )
         done += file.size
-    mmproj = files[-1] if chosen.mmproj else None
-    return Model(
-        source.path, "", chosen.model.quant, base, tuple(files[: len(chosen.model.files)]), mmproj, chosen.memory
-    )
+    return files
 
 
 def record_local(source: PathSource, asked: str, model: Model, root: pathlib.Path) -> None:
-    """Keep the checksums, so that the next run reads nothing."""
+    """Record the checksums, so that the next run reads no file."""
     folder = model_store.folder_of(root, source)
     require_writable(folder, "gguf_model_root")
     model_store.add_model(folder, asked, model)

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""Bytes on their way into the store: what waits under its sum, and how it gets its name."""
+"""Manage unverified bytes in the store, which are named by their checksum, and give verified files their names."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _ENDINGS = (".part", ".journal")
 
 
 def taken(part: pathlib.Path) -> int:
-    """The bytes of the disk that a download of ``part`` has already, reserved ones too."""
+    """Return the bytes of disk that a download of ``part`` occupies, including reserved ones."""
     total = 0
     for path in (part, *leftovers(part)):
         with contextlib.suppress(OSError):
@@ -28,12 +28,12 @@ def taken(part: pathlib.Path) -> int:
 
 
 def leftovers(part: pathlib.Path) -> list[pathlib.Path]:
-    """What a transport keeps of an unfinished download."""
+    """Return the paths of the files that a transport keeps for an unfinished download."""
     return [part.with_name(part.name + ending) for ending in _ENDINGS]
 
 
 def place(part: pathlib.Path, target: pathlib.Path) -> None:
-    """Give a verified file its name, and let go of what an earlier download of it left."""
+    """Give a verified file its name, and remove what an unfinished download left. Raises ProblemError if not GGUF."""
     require_gguf_file(part, VARIABLE)
     target.parent.mkdir(parents=True, exist_ok=True)
     os.replace(part, target)

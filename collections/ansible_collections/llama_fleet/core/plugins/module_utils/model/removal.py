@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""Takes models off the host, never one that a generation of an instance refers to."""
+"""Remove models from the host, except those that a generation of an instance refers to."""
 
 from __future__ import annotations
 
@@ -28,9 +28,7 @@ _INSTANCES = "gguf_model_instances"
 
 @dataclasses.dataclass(frozen=True)
 class Doomed:
-    """What ``absent`` would remove of one folder: single files, or with ``whole`` all of it, or only what a
-    download left.
-    """
+    """The content that ``absent`` removes: single files, the whole ``folder``, or only the parts of a download."""
 
     folder: pathlib.Path
     files: tuple[str, ...]
@@ -47,29 +45,23 @@ class Doomed:
 
 
 def doomed(request: Request) -> Doomed:
-    """What is there of the request's model; raises where an instance refers to any of it."""
-    found = _found(request)
-    if found:
+    """Return what exists of the request's model. Raises ProblemError if an instance refers to any of it."""
+    existing = _existing(request)
+    if existing:
         used = uses(request.instances, _INSTANCES)
-        for path in [found.folder] if found.whole else found.paths:
+        for path in [existing.folder] if existing.whole else existing.paths:
             use = first_use(path, used)
             if use:
+                found = f"absent, and {use} refers to {use.path}"
                 fix = (
                     f"remove instance '{use.instance}' first, or run it with another model until that generation "
                     f"is gone"
                 )
-                raise ProblemError(
-                    Problem(
-                        "gguf_model_state",
-                        f"absent, and {use} refers to {use.path}",
-                        "a model that no generation refers to",
-                        fix,
-                    )
-                )
-    return found
+                raise ProblemError(Problem("gguf_model_state", found, "a model that no generation refers to", fix))
+    return existing
 
 
-def _found(request: Request) -> Doomed:
+def _existing(request: Request) -> Doomed:
     source = request.source
     commit = (
         model_store.recall_commit(request.root, source.repo, request.endpoint, request.revision)
@@ -100,9 +92,7 @@ def _found(request: Request) -> Doomed:
 
 
 def _means(request: Request, asked: str, quant: str) -> bool:
-    """Whether what was asked for once is what is asked for now; a choice by memory, with whatever numbers it was
-    made.
-    """
+    """Return whether a recorded choice is the one requested now; a choice by memory matches with any numbers."""
     return request.asked in ("", asked, quant) or (request.fit is not None and asked.startswith(f"{FIT} ("))
 
 
@@ -113,25 +103,25 @@ def _revisions(place: pathlib.Path) -> list[pathlib.Path]:
 
 
 def remove(request: Request, waiting: typing.Callable[[], None]) -> None:
-    """Remove what ``doomed`` finds, and the folders that are empty then."""
-    folder = _found(request).folder
+    """Remove what ``doomed`` returns, and the folders that this empties. Raises ProblemError."""
+    folder = _existing(request).folder
     with _locked(request, folder, waiting):
-        found = doomed(request)
-        if found.whole:
-            _remove_folder(request, found.folder)
+        removable = doomed(request)
+        if removable.whole:
+            _remove_folder(request, removable.folder)
         else:
-            for path in found.paths:
+            for path in removable.paths:
                 path.unlink(missing_ok=True)
-                _remove_empty(path.parent, found.folder)
-            model_store.remove_choices(found.folder, found.choices)
-        _tidy(request, found.folder)
+                _remove_empty(path.parent, removable.folder)
+            model_store.remove_choices(removable.folder, removable.choices)
+        _tidy(request, removable.folder)
 
 
 def surplus(request: Request, folder: pathlib.Path) -> list[pathlib.Path]:
-    """The revisions beyond those to be kept: not ``folder``, not the newest used, none that a generation refers to."""
+    """List the revisions beyond those to keep, except ``folder``, the most recently used, and those in use."""
     if not request.keep or not isinstance(request.source, (HubSource, WheelSource)):
         return []
-    # Whatever else somebody put there is not ours to remove.
+    # Anything else in there was put there by someone else.
     others = [path for path in _revisions(folder.parent) if path != folder and _is_revision(request, path)]
     beyond = sorted(others, key=_last_use, reverse=True)[request.keep - 1 :]
     used = uses(request.instances, _INSTANCES) if beyond else []
@@ -147,7 +137,7 @@ def _is_revision(request: Request, path: pathlib.Path) -> bool:
 
 
 def prune(request: Request, folder: pathlib.Path, waiting: typing.Callable[[], None]) -> list[pathlib.Path]:
-    """Remove the surplus; returns what went."""
+    """Remove the surplus; return the removed folders."""
     with _locked(request, folder, waiting):
         removed = surplus(request, folder)
         for path in removed:
@@ -165,7 +155,7 @@ def _locked(request: Request, folder: pathlib.Path, waiting: typing.Callable[[],
 
 
 def mark_used(folder: pathlib.Path) -> None:
-    """Make this the newest used revision, if it is not: the time of a manifest is that of its last use."""
+    """Mark this as the most recently used revision: the mtime of a manifest is the time of its last use."""
     others = [path for path in _revisions(folder.parent) if path != folder]
     if others and _last_use(folder) <= max(_last_use(path) for path in others):
         with contextlib.suppress(OSError):
@@ -180,7 +170,7 @@ def _last_use(folder: pathlib.Path) -> int:
 
 
 def _remove_folder(request: Request, folder: pathlib.Path) -> None:
-    """The manifest goes last, so that a run that is cut off can be done again."""
+    """Remove a revision, its manifest last, so that an interrupted removal can be repeated."""
     for path in folder.iterdir():
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
@@ -192,7 +182,7 @@ def _remove_folder(request: Request, folder: pathlib.Path) -> None:
 
 
 def _remove_empty(folder: pathlib.Path, top: pathlib.Path) -> None:
-    """Empty folders from ``folder`` up to, not including, ``top``."""
+    """Remove empty folders from ``folder`` upwards to, but not including, ``top``."""
     while folder != top and top in folder.parents:
         try:
             folder.rmdir()
@@ -202,7 +192,7 @@ def _remove_empty(folder: pathlib.Path, top: pathlib.Path) -> None:
 
 
 def _tidy(request: Request, folder: pathlib.Path) -> None:
-    """Without a revision left, unfinished bytes and the folders above are of no use either."""
+    """Remove unfinished bytes and empty parent folders if no revision is left."""
     if not folder.parent.is_dir():
         return
     if not _revisions(folder.parent):

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""What a user wants of the model stage, as one checked value."""
+"""Validate a module's parameters into a typed request for the model stage."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ AUTO = "auto"
 
 @dataclasses.dataclass(frozen=True)
 class Memory:
-    """What a model has to fit into, and with what. ``mib`` is 0 for what is free on the host."""
+    """The memory a model must fit into. ``mib`` is 0 for the host's free memory; ``release`` plans it."""
 
     mib: int
     release: str
@@ -67,8 +67,8 @@ def _reads_all(given: str) -> bool:
 class Request:
     """The options of the module gguf_model, parsed; each is declared here only.
 
-    ``dry`` is set in check mode and for a plan: no model, record or lock may be written then. ``asked`` is what a
-    choice is recorded under; ``fit`` is None unless the quant is to be chosen by memory.
+    With ``dry`` (check mode, or a plan) no model, record or lock is written. A choice is recorded under ``asked``.
+    ``fit`` is None unless the quant is chosen by memory.
     """
 
     source: model_spec.Source = parsed(text(None, in_role=_PINNED), model_spec.parse_source)
@@ -82,7 +82,7 @@ class Request:
     offline: bool = switch(False)
     transport: str = text(AUTO, (AUTO, "http", "xet"))
     verify: bool = parsed(text("stat", ("stat", "always")), _reads_all)
-    keep: int = integer(0, 0, wanted="how many revisions stay, or 0 for all of them")
+    keep: int = integer(0, 0, wanted="a number of revisions to keep, or 0 to keep all of them")
     memory: str = text(AUTO)
     release: str = optional_path()
     ctx_size: int = integer(4096)
@@ -101,12 +101,12 @@ class Request:
 
     @property
     def wants_all(self) -> bool:
-        """Whether nothing narrows the source down."""
+        """Return whether neither a quant nor a file was requested."""
         return not self.asked
 
 
 def request_of(given: typing.Mapping[str, typing.Any], check_mode: bool) -> Request:
-    """The request in a module's parameters; raises with every problem that needs no look at the host."""
+    """Return the request. Raises ProblemError with every problem that can be found without looking at the host."""
     raise_if_any([*_mirror_problems(given["mirrors"]), *_number_problems(given)])
     request = Request(**values(Request, given))
     asked = model_plan.quant_asked(request.source, given["quant"])
@@ -123,10 +123,9 @@ def request_of(given: typing.Mapping[str, typing.Any], check_mode: bool) -> Requ
 def _memory(source: model_spec.Source, given: typing.Mapping[str, typing.Any]) -> Memory:
     if not isinstance(source, (model_spec.HubSource, model_spec.PathSource)):
         wanted = "a quant, or a repository on the Hub or a folder as gguf_model_source"
-        raise ProblemError(
-            Problem(QUANT, f"'{FIT}' with '{source}', which does not let itself be measured in advance", wanted)
-        )
-    # Only here: elsewhere they are the instance's, which names them as the user did.
+        found = f"'{FIT}' with '{source}', which cannot be measured in advance"
+        raise ProblemError(Problem(QUANT, found, wanted))
+    # Checked only here, because otherwise they are the instance's and it reports them by its own names.
     numbers = ("ctx_size", "parallel")
     raise_if_any(
         Problem(f"gguf_model_{name}", str(given[name]), "a number from 1") for name in numbers if given[name] < 1

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""What the model stage tells: one shape for a model that is there, a plan of one, and one that went."""
+"""Build the results of the model stage, in one shape for a present, a planned and a removed model."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import typing
 
 if typing.TYPE_CHECKING:
     from ansible_collections.llama_fleet.core.plugins.module_utils.model.fetch import Gap
-    from ansible_collections.llama_fleet.core.plugins.module_utils.model.plan import Plan
+    from ansible_collections.llama_fleet.core.plugins.module_utils.model.plan import ModelPlan
     from ansible_collections.llama_fleet.core.plugins.module_utils.model.request import Request
     from ansible_collections.llama_fleet.core.plugins.module_utils.model.store import Model
 
@@ -19,7 +19,7 @@ Paths = typing.Iterable[pathlib.Path]
 
 
 def present(model: Model, downloaded: int = 0) -> Result:
-    """The result for a model that is there."""
+    """Return the result for a model that is on the host."""
     return {
         "path": str(model.path),
         "files": [
@@ -35,9 +35,9 @@ def present(model: Model, downloaded: int = 0) -> Result:
     }
 
 
-def planned(plan: Plan, missing: Gap, before: Model | None) -> Result:
-    """The result for a model that is still to be fetched."""
-    if plan.archive:  # the sums of what is in it are known once it is there
+def planned(plan: ModelPlan, missing: Gap, before: Model | None) -> Result:
+    """Return the result for a model that is still to be fetched."""
+    if plan.archive:  # the checksums of its content are known after the download
         inside = [
             *((file.path, file.size) for file in plan.inside),
             *([(plan.mmproj.name, plan.mmproj.size)] if plan.mmproj else []),
@@ -73,24 +73,21 @@ def planned(plan: Plan, missing: Gap, before: Model | None) -> Result:
 
 
 def waiting(request: Request) -> Result:
-    """The result where a choice by memory needs a release that is not there yet."""
-    why = (
-        "the release: its llama-fit-params tells which quant fits into the memory, so the model is chosen once it "
-        "is there"
-    )
+    """Return the result if a choice by memory needs a release that does not exist yet."""
+    why = "the release, because its llama-fit-params tells which quant fits into memory"
     return {
         **nothing(request),
         "changed": True,
         "plan": {"folder": "", "fetch": [], "link": [], "size": 0, "waits_for": why},
         "diff": {
             "before": {"files": {}},
-            "after": {"files": f"the best quant of {request.source} that fits, chosen once the release is there"},
+            "after": {"files": f"the best quant of {request.source} that fits, chosen once the release exists"},
         },
     }
 
 
 def nothing(request: Request) -> Result:
-    """The result without any file."""
+    """Return the result for no model."""
     source = getattr(request.source, "repo", "") or str(request.source)
     return {
         "path": "",
@@ -106,7 +103,7 @@ def nothing(request: Request) -> Result:
 
 
 def listing(model: Model | None) -> dict[str, int]:
-    """The files of a model that are there, with their sizes."""
+    """Return the sizes in bytes of a model's files, by path."""
     return sizes(model.base / file.name for file in model.everything) if model else {}
 
 
@@ -115,12 +112,12 @@ def sizes(paths: Paths) -> dict[str, int]:
 
 
 def difference(before: typing.Mapping[str, int], after: typing.Mapping[str, int]) -> Result:
-    """Files with their sizes, as they were and as they are to be."""
+    """Return a diff of files and sizes."""
     return {"before": {"files": dict(before)}, "after": {"files": dict(after)}}
 
 
 def with_removed(result: Result, removed: typing.Sequence[pathlib.Path], gone: typing.Mapping[str, int]) -> Result:
-    """``result`` of a run that removes ``removed``, whose files were ``gone``."""
+    """Extend ``result`` by the paths ``removed`` and the sizes of their files."""
     before = {**result["diff"]["before"]["files"], **gone}
     return {
         **result,

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""Files that another revision has already: linked, so that a new revision costs only what changed."""
+"""Reuse files of another revision by linking them, so that a new revision only costs what changed."""
 
 from __future__ import annotations
 
@@ -19,29 +19,29 @@ if typing.TYPE_CHECKING:
 
 
 def reusable(folder: pathlib.Path, wanted: typing.Iterable[RemoteFile], checker: Checker) -> dict[str, pathlib.Path]:
-    """Where ``folder`` and its siblings hold the wanted files, intact and under whatever name; by the wanted name."""
+    """Find intact copies of the wanted files, under any name, in ``folder`` and its siblings; by the wanted name."""
     needed = {file.sha256: file for file in wanted if file.size}
-    found: dict[str, pathlib.Path] = {}
+    copies: dict[str, pathlib.Path] = {}
     for place in _folders(folder.parent) if needed else ():
         manifest = model_store.read_manifest(place)
         for record in manifest.files.values() if manifest else ():
             file = needed.get(record.sha256)
-            if file and file.name not in found and checker.right(place, record.name, file.size, file.sha256, record):
-                found[file.name] = place / record.name
-    return found
+            if file and file.name not in copies and checker.right(place, record.name, file.size, file.sha256, record):
+                copies[file.name] = place / record.name
+    return copies
 
 
 def take(source: pathlib.Path, part: pathlib.Path) -> bool:
-    """Have ``source`` at ``part`` too.
+    """Link or copy ``source`` to ``part``.
 
-    Returns whether it is linked and so needs no second look: its time and inode stay.
+    Return whether it was linked: then its mtime and inode are the same and it needs no second verification.
     """
     part.parent.mkdir(parents=True, exist_ok=True)
     with contextlib.suppress(FileNotFoundError):
         part.unlink()
     try:
         os.link(source, part)
-    except OSError:  # a file system without links, or a file of somebody else
+    except OSError:  # the file system has no links, or the file belongs to another user
         shutil.copyfile(source, part)
         return False
     return True

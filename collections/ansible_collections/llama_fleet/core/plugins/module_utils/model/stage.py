@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""The model stage: what is there, what is missing, and making it so."""
+"""Run the model stage: compare the host with the request, plan, fetch, and remove."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.problems import P
 if typing.TYPE_CHECKING:
     import pathlib
 
-    from ansible_collections.llama_fleet.core.plugins.module_utils.model.plan import Plan
+    from ansible_collections.llama_fleet.core.plugins.module_utils.model.plan import ModelPlan
     from ansible_collections.llama_fleet.core.plugins.module_utils.model.request import Request
     from ansible_collections.llama_fleet.core.plugins.module_utils.model.result import Result
     from ansible_collections.llama_fleet.core.plugins.module_utils.model.store import Model
@@ -42,24 +42,24 @@ if typing.TYPE_CHECKING:
 
 
 def run(request: Request, progress: Progress) -> Result:
-    """Bring about what is wanted, or only tell in a dry run."""
+    """Carry out the request, or only report the result in a dry run. Raises ProblemError."""
     act = absent if request.absent else local if isinstance(request.source, PathSource) else remote
     result = act(request, progress)
     return {**result, "would_change": result["changed"]} if request.dry else result
 
 
 def absent(request: Request, progress: Progress) -> Result:
-    """Remove the model, unless an instance has a use for it."""
-    found = model_removal.doomed(request)
-    gone = model_result.sizes(found.paths)
-    if found and not request.dry:
+    """Remove the model. Raises ProblemError if an instance uses it."""
+    doomed = model_removal.doomed(request)
+    gone = model_result.sizes(doomed.paths)
+    if doomed and not request.dry:
         model_removal.remove(request, _waiting(progress))
-    result = {**model_result.nothing(request), "changed": bool(found), "diff": model_result.difference({}, {})}
-    return model_result.with_removed(result, found.paths, gone)
+    result = {**model_result.nothing(request), "changed": bool(doomed), "diff": model_result.difference({}, {})}
+    return model_result.with_removed(result, doomed.paths, gone)
 
 
 def local(request: Request, progress: Progress) -> Result:
-    """A model that lies on the host is checked and recorded, and left where it is."""
+    """Check and record a model that is already on the host, and leave it where it is."""
     source = typing.cast("PathSource", request.source)
     folder = model_store.folder_of(request.root, source)
     before = model_store.recorded_model(folder, base_of(source), str(source), request.asked, request.mmproj)
@@ -78,7 +78,7 @@ def local(request: Request, progress: Progress) -> Result:
 
 
 def remote(request: Request, progress: Progress) -> Result:
-    """A model from elsewhere: as recorded where that is right, else planned anew and fetched."""
+    """Use a model as recorded if that is still right; otherwise plan and fetch it."""
     commit = _commit(request)
     folder = model_store.folder_of(request.root, request.source, commit or "unknown")
     before = model_store.recorded_model(folder, folder, _name(request), request.asked, request.mmproj)
@@ -123,7 +123,7 @@ def _commit(request: Request) -> str:
 
 
 def _waits(request: Request) -> bool:
-    """Whether the choice is that of a later stage: only a plan may wait."""
+    """Return whether the choice must wait for the release stage; only a plan may wait. Raises ProblemError."""
     if request.fit is None or model_choice.has_release(request.fit):
         return False
     if request.dry:
@@ -132,14 +132,14 @@ def _waits(request: Request) -> bool:
     return False
 
 
-def _plan(request: Request, commit: str, before: Model | None, progress: Progress) -> Plan:
+def _plan(request: Request, commit: str, before: Model | None, progress: Progress) -> ModelPlan:
     source = request.source
     if request.offline:
         found = f"true, and no record of '{_name(request)}'"
         if isinstance(source, HubSource):
             found += f" at '{request.revision}' with what was asked for"
-        wanted = "the commit, files and sums that a run with a network recorded"
-        fix = f"run once without it, or carry the folder of the model to {request.root}/models with its manifest.json"
+        wanted = "the commit, files and sums that an online run recorded"
+        fix = f"run once without it, or copy the folder of the model to {request.root}/models with its manifest.json"
         raise ProblemError(Problem("gguf_model_offline", found, wanted, fix))
     progress.stage(f"looking for {source}")
     if isinstance(source, UrlSource):
@@ -157,11 +157,8 @@ def _plan(request: Request, commit: str, before: Model | None, progress: Progres
         )
 
 
-def _kept(request: Request, plan: Plan, before: Model | None, checker: Checker, progress: Progress) -> Result:
-    """Nothing is missing.
-
-    Only what a touched file looks like now is recorded, where the store can be written at all.
-    """
+def _kept(request: Request, plan: ModelPlan, before: Model | None, checker: Checker, progress: Progress) -> Result:
+    """Return the result for a complete model, and update the record of touched files if the store is writable."""
     model = model_fetch.model_of(plan, model_fetch.stored(plan, checker))
     if model != before and not request.dry and model_fetch.is_writable(request, plan.folder):
         with locked(model_store.lock_of(request.root, plan.folder), _waiting(progress)):
@@ -172,7 +169,7 @@ def _kept(request: Request, plan: Plan, before: Model | None, checker: Checker, 
 
 
 def _pruned(request: Request, result: Result, folder: pathlib.Path, progress: Progress) -> Result:
-    """``result``, with the revisions beyond ``keep`` gone; a store that cannot be written keeps them."""
+    """Remove the revisions beyond ``keep`` if the store is writable; return ``result`` with what was removed."""
     if not request.keep or not model_fetch.is_writable(request, folder):
         return {**result, "removed": []}
     removed = model_removal.surplus(request, folder)

@@ -1,12 +1,12 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""Where models are kept below a root, and the records that make a second run free of network and bulk reads.
+"""Store models below a root, with records that let a second run do without network and bulk reads.
 
-``models/<owner>/<repo>/<commit>/``, ``models/pypi/<project>/<version>/`` and ``models/url/<host>/<key>/``
-hold the files under their own names and a ``manifest.json``; ``models/local/<key>/`` holds only the
-manifest of files that are used where they lie. ``models/<owner>/<repo>/revisions.json`` remembers
-which commit a branch or tag named when it was first asked for. Unfinished and unverified bytes wait
-beside the revisions, in ``.parts`` and named by their sum, so that every revision goes on with them.
+``models/<owner>/<repo>/<commit>/``, ``models/pypi/<project>/<version>/`` and ``models/url/<host>/<key>/`` hold the
+files under their own names and a ``manifest.json``. ``models/local/<key>/`` holds only the manifest of files that are
+used where they are. ``models/<owner>/<repo>/revisions.json`` records the commit that a branch or tag named when it was
+first requested. Unverified bytes are kept next to the revisions in ``.parts``, named by their checksum, so that every
+revision can resume with them.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ _COMMIT = re.compile(r"[0-9a-f]{40}")
 _FORMAT = 1
 _LONGEST = 16 << 20  # bytes of a manifest
 _REVISIONS = Table(Table(Text(COMMIT), keys=Word()), keys=Word())
-_NAME = Word(4096)  # that of a file which lies where its user put it may be any
+_NAME = Word(4096)  # the user may have given a local file any name
 _FILE = Record(
     {
         "size": Number(),
@@ -62,24 +62,14 @@ _MANIFEST = Record(
             Record({"quant": Word(200), "files": Many(_NAME)}, {"mmproj": _NAME, "memory": Record(others=Plain())}),
             keys=Word(),
         ),
-        "files": Table(
-            Record(
-                {
-                    "size": Number(),
-                    "sha256": Text(f"(?:{SHA256})?"),
-                    "mtime_ns": Number(-(1 << 63)),
-                    "inode": Number(most=(1 << 64) - 1),
-                }
-            ),
-            keys=_NAME,
-        ),
+        "files": Table(_FILE, keys=_NAME),
     }
 )
 
 
 @dataclasses.dataclass(frozen=True)
 class StoredFile:
-    """A verified file as it was when it was verified: a stat that still agrees is proof enough."""
+    """A verified file and its stat at that time; while the stat is unchanged, the file is not read again."""
 
     name: str
     size: int
@@ -90,7 +80,7 @@ class StoredFile:
 
 @dataclasses.dataclass(frozen=True)
 class Choice:
-    """What was taken for a quant that was asked for (empty: none was). ``memory`` says why, where it was to fit."""
+    """The files chosen for a requested quant, or for none. ``memory`` explains a choice by memory."""
 
     quant: str
     files: tuple[str, ...]
@@ -104,7 +94,7 @@ class Choice:
 
 @dataclasses.dataclass(frozen=True)
 class Manifest:
-    """What a folder of the store holds."""
+    """The content of a folder of the store."""
 
     source: str
     revision: str
@@ -114,7 +104,7 @@ class Manifest:
 
 @dataclasses.dataclass(frozen=True)
 class Model:
-    """A model on this host: its files, in order, and its projector where one was wanted, below ``base``."""
+    """A model on this host: its files in order, and its projector if one was requested, below ``base``."""
 
     source: str
     revision: str
@@ -142,12 +132,12 @@ def models_folder(root: pathlib.Path) -> pathlib.Path:
 
 
 def parts_folder(folder: pathlib.Path) -> pathlib.Path:
-    """Where unverified bytes wait for the folder of a revision and all of its siblings: on the same file system."""
+    """Return the folder of unverified bytes of a revision and its siblings, on the same file system as theirs."""
     return folder.parent / ".parts"
 
 
 def lock_of(root: pathlib.Path, folder: pathlib.Path) -> pathlib.Path:
-    """The lock of all revisions of a source. It lies apart, because the folder itself may be removed."""
+    """Return the lock of all revisions of a source, kept elsewhere because the folder itself may be removed."""
     return root / "locks" / f"models-{_key(str(folder.parent.relative_to(root)))}.lock"
 
 
@@ -156,7 +146,7 @@ def repo_folder(root: pathlib.Path, repo: str) -> pathlib.Path:
 
 
 def folder_of(root: pathlib.Path, source: Source, commit: str = "") -> pathlib.Path:
-    """The folder of the store for a source; ``commit`` is that of a repository on the Hub."""
+    """Return the store's folder for a source; ``commit`` is needed for a repository on the Hub."""
     if isinstance(source, HubSource):
         return repo_folder(root, source.repo) / commit
     if isinstance(source, UrlSource):
@@ -176,19 +166,19 @@ def is_commit(revision: str) -> bool:
 
 
 def recall_commit(root: pathlib.Path, repo: str, endpoint: str, revision: str) -> str:
-    """The commit that ``revision`` is or was recorded for; empty where neither."""
+    """Return the commit that ``revision`` is, or was recorded as; empty if unknown."""
     if is_commit(revision):
         return revision
     return str(_revisions(root, repo).get(endpoint, {}).get(revision, ""))
 
 
 def _revisions(root: pathlib.Path, repo: str) -> dict[str, dict[str, str]]:
-    """Return the commit of every name, by the Hub that told it."""
+    """Return the recorded commits by endpoint and name."""
     return read_json(repo_folder(root, repo) / "revisions.json", _REVISIONS) or {}
 
 
 def remember_commit(root: pathlib.Path, repo: str, endpoint: str, revision: str, commit: str) -> None:
-    """Record what ``revision`` names, so that it stays so here until another revision is asked for."""
+    """Record the commit of ``revision``, so that it stays the same on this host until another one is requested."""
     if is_commit(revision) or recall_commit(root, repo, endpoint, revision) == commit:
         return
     path = repo_folder(root, repo) / "revisions.json"
@@ -199,7 +189,7 @@ def remember_commit(root: pathlib.Path, repo: str, endpoint: str, revision: str,
 
 
 def forget_commit(root: pathlib.Path, repo: str, commit: str) -> None:
-    """Forget every name of a commit that is not there any more."""
+    """Forget every name of a commit that was removed."""
     path = repo_folder(root, repo) / "revisions.json"
     kept = {
         endpoint: {name: other for name, other in names.items() if other != commit}
@@ -212,7 +202,7 @@ def forget_commit(root: pathlib.Path, repo: str, commit: str) -> None:
 
 
 def read_manifest(folder: pathlib.Path) -> Manifest | None:
-    """The manifest of ``folder``; None where there is none that can be used."""
+    """Return the manifest of ``folder``, or None if there is no valid one."""
     value = read_json(folder / "manifest.json", _MANIFEST, _LONGEST)
     if value is None or value["format"] != _FORMAT:
         return None
@@ -232,27 +222,19 @@ def write_manifest(folder: pathlib.Path, manifest: Manifest) -> None:
         asked: {name: value for name, value in dataclasses.asdict(choice).items() if value or name == "quant"}
         for asked, choice in manifest.choices.items()
     }
-    write_json(
-        folder / "manifest.json",
-        {
-            "format": _FORMAT,
-            "source": manifest.source,
-            "revision": manifest.revision,
-            "choices": choices,
-            "files": files,
-        },
-    )
+    record = {"format": _FORMAT, "source": manifest.source, "revision": manifest.revision}
+    write_json(folder / "manifest.json", {**record, "choices": choices, "files": files})
 
 
 def add_model(folder: pathlib.Path, asked: str, model: Model) -> None:
-    """Record in the manifest of ``folder`` that ``model`` is what ``asked`` means."""
+    """Record in the manifest of ``folder`` that ``asked`` means ``model``."""
     known = read_manifest(folder)
     same = known is not None and (known.source, known.revision) == (model.source, model.revision)
     choices = dict(known.choices) if known and same else {}
     files = dict(known.files) if known and same else {}
     names = tuple(file.name for file in model.files)
     old = choices.get(asked)
-    # A run that wants no projector does not forget the one that another run wanted.
+    # A run that wants no projector keeps the one that an earlier run wanted.
     mmproj = model.mmproj.name if model.mmproj else (old.mmproj if old and old.files == names else "")
     choices[asked] = Choice(model.quant, names, mmproj, model.memory)
     files.update({file.name: file for file in model.everything})
@@ -260,37 +242,31 @@ def add_model(folder: pathlib.Path, asked: str, model: Model) -> None:
 
 
 def remove_choices(folder: pathlib.Path, gone: typing.Collection[str]) -> None:
-    """Forget choices and every file that only they had."""
+    """Remove choices from the manifest, and every file that no other choice uses."""
     known = read_manifest(folder)
     if known is None or not gone:
         return
     choices = {asked: choice for asked, choice in known.choices.items() if asked not in gone}
     named = {name for choice in choices.values() for name in choice.everything}
-    write_manifest(
-        folder,
-        dataclasses.replace(
-            known, choices=choices, files={name: file for name, file in known.files.items() if name in named}
-        ),
-    )
+    files = {name: file for name, file in known.files.items() if name in named}
+    write_manifest(folder, dataclasses.replace(known, choices=choices, files=files))
 
 
 def stored_file(base: pathlib.Path, name: str, sha256: str) -> StoredFile:
-    """The record of a file that was just verified to have ``sha256``."""
+    """Return the record of a file that was just verified to have ``sha256``."""
     status = os.stat(base / name)
     return StoredFile(name, status.st_size, sha256, status.st_mtime_ns, status.st_ino)
 
 
 def hashed_file(base: pathlib.Path, name: str, seen: typing.Callable[[int], None]) -> StoredFile:
-    """Return the record of a file by one descriptor: whatever changes it after the first byte was read shows in its
-    stat.
-    """
+    """Hash a file through one descriptor; its stat is taken first, so that a later change shows in it."""
     with (base / name).open("rb") as file:
         status = os.fstat(file.fileno())
         return StoredFile(name, status.st_size, sha256_of_open(file, seen), status.st_mtime_ns, status.st_ino)
 
 
 def is_intact(base: pathlib.Path, file: StoredFile) -> bool:
-    """Whether a file is as it was when it was verified, by its stat alone."""
+    """Return whether the stat of a file is unchanged since it was verified."""
     try:
         status = os.stat(base / file.name)
     except OSError:
@@ -301,24 +277,14 @@ def is_intact(base: pathlib.Path, file: StoredFile) -> bool:
 def recorded_model(
     folder: pathlib.Path, base: pathlib.Path, source: str, asked: str, mmproj: bool = False
 ) -> Model | None:
-    """The model that ``asked`` was recorded to mean, whatever became of its files since."""
+    """Return the model that ``asked`` was recorded as; its files may have changed since. None if there is none."""
     manifest = read_manifest(folder)
     if manifest is None or manifest.source != source or asked not in manifest.choices:
         return None
     choice = manifest.choices[asked]
-    if (
-        not choice.files
-        or any(name not in manifest.files for name in choice.everything)
-        or (mmproj and not choice.mmproj)
-    ):
+    incomplete = not choice.files or any(name not in manifest.files for name in choice.everything)
+    if incomplete or (mmproj and not choice.mmproj):
         return None
+    files = tuple(manifest.files[name] for name in choice.files)
     projector = manifest.files[choice.mmproj] if mmproj else None
-    return Model(
-        manifest.source,
-        manifest.revision,
-        choice.quant,
-        base,
-        tuple(manifest.files[name] for name in choice.files),
-        projector,
-        choice.memory,
-    )
+    return Model(manifest.source, manifest.revision, choice.quant, base, files, projector, choice.memory)

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""Brings the bytes of a plan's files to where unverified bytes wait: from mirrors, the Hub or wherever they are."""
+"""Bring the bytes of a plan's files from mirrors, the Hub or their own server into the folder of unverified bytes."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.transfer.xet impo
 if typing.TYPE_CHECKING:
     import pathlib
 
-    from ansible_collections.llama_fleet.core.plugins.module_utils.model.plan import Plan, RemoteFile
+    from ansible_collections.llama_fleet.core.plugins.module_utils.model.plan import ModelPlan, RemoteFile
     from ansible_collections.llama_fleet.core.plugins.module_utils.model.request import Request
     from ansible_collections.llama_fleet.core.plugins.module_utils.model.verify import Checker
 
 XET = "xet"
-_LARGEST = 1 << 40  # bytes of a file whose size its server does not tell
+_LARGEST = 1 << 40  # bytes; the limit for a file whose server reports no size
 
 
 class Transfer:
-    """Fetches files of one plan; ``warnings`` is what the user should know afterwards."""
+    """A download of the files of one plan; ``warnings`` are for the user, afterwards."""
 
-    def __init__(self, plan: Plan, request: Request, checker: Checker, progress: Progress) -> None:
+    def __init__(self, plan: ModelPlan, request: Request, checker: Checker, progress: Progress) -> None:
         self._plan = plan
         self._request = request
         self._checker = checker
@@ -43,7 +43,7 @@ class Transfer:
         self.warnings: list[str] = []
 
     def run(self, wanted: typing.Sequence[RemoteFile]) -> int:
-        """Have every wanted file whole among the parts; returns the bytes received."""
+        """Complete every wanted file among the parts; return the bytes received. Raises ProblemError."""
         missing = [file for file in wanted if not self._is_whole(file)]
         if not missing:
             return 0
@@ -67,7 +67,7 @@ class Transfer:
         return model_store.parts_folder(self._plan.folder) / file.sha256
 
     def _is_whole(self, file: RemoteFile) -> bool:
-        """Whether a run was cut off after the last byte and before the name; a part that only looks so goes."""
+        """Return whether a killed run left the complete file; a part with a wrong checksum is removed."""
         part = self._part(file)
         if not part.exists():
             return False
@@ -102,9 +102,9 @@ class Transfer:
         )
 
     def origins(self, file: RemoteFile) -> tuple[request.Origin, ...]:
-        """Where the file can be had, in order.
+        """List the URLs of a file in the order of preference.
 
-        A mirror has the layout of a store and gets no secret; a plan out of a record has no URLs.
+        A mirror has the layout of a store and receives no secret. A plan from a record has no URL of its own.
         """
         below = self._plan.folder.relative_to(model_store.models_folder(self._request.root))
         mirrors = [] if self._plan.archive else self._request.mirrors
@@ -113,7 +113,7 @@ class Transfer:
         return (*(request.Origin(f"{mirror}/{path}") for mirror in mirrors), *own)
 
     def _by_xet(self, missing: typing.Sequence[RemoteFile]) -> int:
-        """As many files as Xet can bring; the others, with a warning, are left to HTTP."""
+        """Fetch as many files as Xet can deliver; the others are left to HTTP, with a warning."""
         request = self._request
         received = 0
         try:
@@ -141,7 +141,7 @@ class Transfer:
         return received
 
     def _plainly(self, file: RemoteFile) -> int:
-        """A file whose size its server does not tell."""
+        """Fetch a file whose server reports no size."""
         part = self._part(file)
         begun = part.with_name(f"{part.name}.part")
         before = begun.stat().st_size if begun.exists() else 0

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""Which files on the host are right: by their record, and by reading them where that does not tell."""
+"""Verify files on the host by their records, or by reading them if there is no valid record."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if typing.TYPE_CHECKING:
 
 
 class Checker:
-    """Tells right files from others and reads none of them twice. With ``always`` no earlier run's word counts."""
+    """A verifier of files that reads none twice. With ``always`` it ignores the records of earlier runs."""
 
     def __init__(self, progress: Progress, always: bool = False) -> None:
         self._progress = progress
@@ -29,10 +29,7 @@ class Checker:
     def right(
         self, folder: pathlib.Path, name: str, size: int, sha256: str, record: StoredFile | None = None
     ) -> StoredFile | None:
-        """The record of the file ``name`` if it has ``size`` bytes and ``sha256``, else None;
-
-        ``size`` is 0 where nobody tells it.
-        """
+        """Return the record of the file ``name`` if it has ``sha256`` and ``size`` bytes (0: unknown), else None."""
         path = folder / name
         for known in (self._proved.get(path), None if self._always else record):
             if known and known.sha256 == sha256 and is_intact(folder, known):
@@ -40,16 +37,16 @@ class Checker:
         try:
             if size and path.stat().st_size != size:
                 return None
-            found = self._hashed(folder, name, size or path.stat().st_size)
+            actual = self._hashed(folder, name, size or path.stat().st_size)
         except OSError:
             return None
-        if found.sha256 != sha256:
+        if actual.sha256 != sha256:
             return None
-        self._proved[path] = found
-        return found
+        self._proved[path] = actual
+        return actual
 
     def trust(self, folder: pathlib.Path, name: str, sha256: str) -> None:
-        """Take a file for right that was verified before it got this name."""
+        """Accept a file that was verified before it got this name."""
         self._proved[folder / name] = stored_file(folder, name, sha256)
 
     def _hashed(self, folder: pathlib.Path, name: str, size: int) -> StoredFile:

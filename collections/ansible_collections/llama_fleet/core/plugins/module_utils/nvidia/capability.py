@@ -1,11 +1,11 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""The compute capability of GPUs, which decides what a build is for.
+"""Read the compute capability of GPUs, which decides the architectures of a build.
 
-No driver writes it into its XML. A second nvidia-smi would start the driver again, a second or more for each GPU
-without persistence. So the architecture that the XML names tells it where all its GPUs have the same; else the driver's
-library is asked, which takes some hundredths of a second, and also knows the UUIDs of MIG devices. Only where Python
-has no ctypes or the library is nowhere to be found does nvidia-smi run again.
+The driver's XML does not contain it, and a second nvidia-smi run starts the driver again (a second or more per GPU
+without persistence). Three sources are tried in turn: the architecture's name, where all its GPUs share one capability;
+the driver's library, which takes some hundredths of a second and also knows the UUIDs of MIG devices; and nvidia-smi,
+where Python has no ctypes or the library is missing.
 """
 
 from __future__ import annotations
@@ -16,40 +16,40 @@ import re
 import sys
 import typing
 
-from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia import nvml as nvidia_nvml
+from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia import nvml
 
 if typing.TYPE_CHECKING:
-    from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia.observe import Host
+    from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia.observe import GpuHost
     from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia.smi import Gpu
 
-# Families that are complete, of GPUs that nvidia-smi lists. Ampere and Blackwell have several, later ones may get some.
+# Architectures with one compute capability. Ampere and Blackwell have several, and later ones may have several.
 OF_ARCHITECTURE = {"Volta": "7.0", "Turing": "7.5", "Ada Lovelace": "8.9", "Hopper": "9.0"}
 TIME_LIMIT = 10.0
 LIBRARY = "libnvidia-ml.so.1"
 _FOLDERS = ("/usr/lib/wsl/lib", "/run/opengl-driver/lib", "/usr/local/nvidia/lib64", "/opt/nvidia/lib64")
 
 
-def known(host: Host, smi: str, gpus: typing.Sequence[Gpu]) -> list[Gpu]:
-    """The same GPUs with their compute capabilities, as far as they can be known, and with the UUIDs of their MIG
-    devices.
+def known(host: GpuHost, smi: str, gpus: typing.Sequence[Gpu]) -> list[Gpu]:
+    """Return ``gpus`` with their compute capabilities and the UUIDs of their MIG devices.
+
+    A value that no source knows stays empty.
     """
-    found = {gpu.uuid: OF_ARCHITECTURE[gpu.architecture] for gpu in gpus if gpu.architecture in OF_ARCHITECTURE}
-    parts: dict[tuple[str, str, str], str] = {}
-    if any(gpu.uuid not in found or any(not part.uuid for part in gpu.mig_devices) for gpu in gpus):
-        result = host.run(
-            [sys.executable, "-I", "-S", "-c", nvidia_nvml.source(), *_libraries(host, smi)], timeout=TIME_LIMIT
-        )
-        told, parts = parse_answer(result.stdout)
-        found = {**found, **told}
-    if any(gpu.uuid not in found for gpu in gpus):
+    capabilities = {gpu.uuid: OF_ARCHITECTURE[gpu.architecture] for gpu in gpus if gpu.architecture in OF_ARCHITECTURE}
+    mig_uuids: dict[tuple[str, str, str], str] = {}
+    if any(gpu.uuid not in capabilities or any(not part.uuid for part in gpu.mig_devices) for gpu in gpus):
+        result = host.run([sys.executable, "-I", "-S", "-c", nvml.source(), *_libraries(host, smi)], timeout=TIME_LIMIT)
+        from_library, mig_uuids = parse_answer(result.stdout)
+        capabilities = {**capabilities, **from_library}
+    if any(gpu.uuid not in capabilities for gpu in gpus):
         result = host.run([smi, "--query-gpu=uuid,compute_cap", "--format=csv,noheader"], timeout=TIME_LIMIT)
-        found = {**parse_table(result.stdout), **found}
-    return [_completed(gpu, found.get(gpu.uuid, ""), parts) for gpu in gpus]
+        capabilities = {**parse_table(result.stdout), **capabilities}
+    return [_completed(gpu, capabilities.get(gpu.uuid, ""), mig_uuids) for gpu in gpus]
 
 
 def parse_answer(text: str) -> tuple[dict[str, str], dict[tuple[str, str, str], str]]:
-    """Capabilities by UUID, and UUIDs of MIG devices by the GPU's UUID and both instances, out of what nvidia_nvml
-    writes.
+    """Parse the output of ``nvml.py``.
+
+    Return the capabilities by GPU UUID, and the UUIDs of MIG devices by (GPU UUID, GPU instance, compute instance).
     """
     capabilities = dict(re.findall(r"^(GPU-[0-9a-fA-F-]+) ([0-9]{1,2}\.[0-9])$", text, re.MULTILINE))
     parts = re.findall(r"^(GPU-[0-9a-fA-F-]+) (\d+) (\d+) (MIG-\S+)$", text, re.MULTILINE)
@@ -57,7 +57,7 @@ def parse_answer(text: str) -> tuple[dict[str, str], dict[tuple[str, str, str], 
 
 
 def parse_table(text: str) -> dict[str, str]:
-    """UUID to compute capability, from ``--query-gpu=uuid,compute_cap --format=csv,noheader``."""
+    """Parse ``--query-gpu=uuid,compute_cap --format=csv,noheader`` into compute capabilities by UUID."""
     return dict(re.findall(r"^(GPU-[0-9a-fA-F-]+),\s*([0-9]{1,2}\.[0-9])\s*$", text, re.MULTILINE))
 
 
@@ -71,10 +71,8 @@ def _completed(gpu: Gpu, capability: str, parts: typing.Mapping[tuple[str, str, 
     return dataclasses.replace(gpu, compute_capability=capability, mig_devices=devices)
 
 
-def _libraries(host: Host, smi: str) -> list[str]:
-    """Where the driver's library may be: as the loader finds it, beside nvidia-smi, and where drivers outside of
-    the loader's path are.
-    """
+def _libraries(host: GpuHost, smi: str) -> list[str]:
+    """List candidates for the driver library: by the loader, beside nvidia-smi, and outside the loader path."""
     beside = pathlib.Path(smi).parent
     folders = [
         beside,

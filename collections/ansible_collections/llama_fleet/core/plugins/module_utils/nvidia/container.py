@@ -1,9 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""How containers of a host get at its GPUs:
-
-NVIDIA's toolkit, and descriptions of the GPUs (CDI) that have to fit the driver.
-"""
+"""Check how the containers of a host reach its GPUs: NVIDIA's container toolkit and the CDI specifications."""
 
 from __future__ import annotations
 
@@ -12,14 +9,14 @@ import re
 import typing
 
 from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia import access as nvidia_access
-from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia import kernel as nvidia_kernel
+from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia import kernel
 from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia.findings import ERROR, WARNING, Finding
 from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia.observe import find_program
 
 if typing.TYPE_CHECKING:
     import pathlib
 
-    from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia.observe import Host
+    from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia.observe import GpuHost
 
 TIME_LIMIT = 5.0
 KIND = "nvidia.com/gpu"
@@ -27,13 +24,15 @@ GENERATE = (
     "run 'nvidia-ctk cdi generate --output=/etc/cdi/nvidia.yaml' as root, and again after each change of driver or GPU"
 )
 _FOLDERS = ("etc/cdi", "var/run/cdi", "run/cdi")
-_LARGEST = 4 << 20  # bytes: a description of sixteen GPUs has a hundredth of it
+_LARGEST = 4 << 20  # bytes; a specification of sixteen GPUs has about 40 KiB
 
 
 @dataclasses.dataclass(frozen=True)
 class Cdi:
-    """One description: the driver whose libraries it names (empty where it names none), its devices, and whether
-    that is how the host is.
+    """A CDI specification file.
+
+    ``driver_version`` is the driver that its library paths name, or empty. ``matches`` is whether that driver and
+    the device files it names are those of the host.
     """
 
     path: str
@@ -44,20 +43,20 @@ class Cdi:
 
 @dataclasses.dataclass(frozen=True)
 class Support:
-    """What there is for containers; an empty version where the toolkit is not installed, or does not say."""
+    """A host's container support for GPUs; ``toolkit_version`` is empty if the toolkit is missing or prints none."""
 
     toolkit_version: str = ""
     cdi: tuple[Cdi, ...] = ()
     has_toolkit: bool = False
 
 
-def look(host: Host, driver: str) -> Support:
-    """Read the descriptions, and ask the toolkit for its version where it is there."""
+def look(host: GpuHost, driver: str) -> Support:
+    """Read the CDI specifications and the version of the container toolkit."""
     program = find_program(host, "nvidia-ctk")
     version = None
     if program:
         version = re.search(r"version (\d+(?:\.\d+)+\S*)", host.run([program, "--version"], timeout=TIME_LIMIT).stdout)
-    # One of them may be a link to the other.
+    # One of the folders may be a link to the other.
     files = {
         path.resolve(): path
         for folder in _FOLDERS
@@ -70,25 +69,15 @@ def look(host: Host, driver: str) -> Support:
 
 
 def findings(support: Support, driver: str, access: str) -> list[Finding]:
-    """Return what keeps a container with this ``access`` from the GPUs, and warnings for other containers."""
-    found = []
+    """List what keeps a container with this ``access`` from the GPUs, and warnings for other containers."""
+    reasons = []
     if access == nvidia_access.CDI and not support.cdi:
-        found.append(
-            Finding(
-                "cdi_missing",
-                ERROR,
-                f"no description of {KIND} in /etc/cdi or /var/run/cdi",
-                "GPUs that podman can hand on",
-                GENERATE,
-            )
-        )
+        missing = f"no description of {KIND} in /etc/cdi or /var/run/cdi"
+        reasons.append(Finding("cdi_missing", ERROR, missing, "GPUs that podman can pass on", GENERATE))
     if access == nvidia_access.TOOLKIT and not support.has_toolkit:
         fix = "install nvidia-container-toolkit and run nvidia-ctk runtime configure --runtime=docker"
-        found.append(
-            Finding(
-                "container_toolkit_missing", ERROR, "no nvidia-container-toolkit", "GPUs that docker can hand on", fix
-            )
-        )
+        missing = "no nvidia-container-toolkit"
+        reasons.append(Finding("container_toolkit_missing", ERROR, missing, "GPUs that docker can pass on", fix))
     for stale in (each for each in support.cdi if not each.matches):
         made_for = (
             f"made for driver {stale.driver_version}"
@@ -96,26 +85,19 @@ def findings(support: Support, driver: str, access: str) -> list[Finding]:
             else "with a GPU that is not there"
         )
         severity = ERROR if access == nvidia_access.CDI else WARNING
-        found.append(
-            Finding(
-                "cdi_stale",
-                severity,
-                f"{stale.path}, {made_for}",
-                f"a description of driver {driver} and its GPUs",
-                GENERATE,
-            )
-        )
-    return found
+        wanted = f"a description of driver {driver} and its GPUs"
+        reasons.append(Finding("cdi_stale", severity, f"{stale.path}, {made_for}", wanted, GENERATE))
+    return reasons
 
 
 def _described(root: pathlib.Path, path: pathlib.Path, driver: str) -> Cdi | None:
-    """By what its lines look like, in YAML and in JSON: there is no YAML in Python's library."""
+    """Parse a CDI file, YAML or JSON, by regular expressions, because Python's standard library has no YAML parser."""
     try:
         if path.stat().st_size > _LARGEST:
             return None
     except OSError:
         return None
-    text = nvidia_kernel.text(path)
+    text = kernel.text(path)
     if not re.search(rf"\bkind\"?:\s*\"?{re.escape(KIND)}\"?", text):
         return None
     versions = re.findall(r"lib(?:cuda|nvidia-ml)\.so\.(\d+\.\d+(?:\.\d+)?)\b", text)

@@ -1,8 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""Why nvidia-smi fails or misses a GPU, by what the kernel shows, and what a server will not get at although
-nvidia-smi does.
-"""
+"""Explain from the kernel's state why nvidia-smi fails or misses a GPU, and what a server cannot open."""
 
 from __future__ import annotations
 
@@ -10,7 +8,7 @@ import dataclasses
 import typing
 
 from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia import access as nvidia_access
-from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia import health as nvidia_health
+from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia import health
 from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia import kernel as nvidia_kernel
 from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia.findings import (
     ERROR,
@@ -22,7 +20,7 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia.kernel imp
 from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia.observe import find_program
 
 if typing.TYPE_CHECKING:
-    from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia.observe import Host, Observation
+    from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia.observe import GpuHost, Observation
 
 _GENERIC = ("driver_not_loaded", "no_driver", "no_nvidia_smi", "no_usable_gpu", "smi_failed")
 _WSL_LIBRARY = "usr/lib/wsl/lib/libcuda.so.1"
@@ -30,7 +28,7 @@ _WSL_LIBRARY = "usr/lib/wsl/lib/libcuda.so.1"
 
 @dataclasses.dataclass(frozen=True)
 class Kernel:
-    """What the kernel shows; the log only where there is a device it could be about."""
+    """The state of a host's kernel; ``log`` is read only if there is an NVIDIA device or driver."""
 
     container: str = ""
     wsl: bool = False
@@ -42,8 +40,8 @@ class Kernel:
     linux_driver: bool = False
 
 
-def look(host: Host, seen: Observation) -> Kernel:
-    """Read it. Without a device only what tells a WSL from a host without a GPU."""
+def look(host: GpuHost, seen: Observation) -> Kernel:
+    """Read the kernel's state. Without a device or driver, read only the facts that identify WSL."""
     root = host.root
     wsl = nvidia_kernel.is_wsl(root)
     linux_driver = wsl and any((root / "usr/lib").glob("*-linux-gnu/libcuda.so.*.*"))
@@ -62,7 +60,7 @@ def look(host: Host, seen: Observation) -> Kernel:
 
 
 def explained(seen: Observation, kernel: Kernel) -> list[Finding]:
-    """What was found so far, what says less than its cause replaced by it."""
+    """Return the findings of ``seen`` and the causes, which replace the generic findings that follow from them."""
     if kernel.wsl and not seen.devices:
         return _wsl(seen, kernel)
     if _bare_container(seen, kernel):
@@ -76,54 +74,51 @@ def explained(seen: Observation, kernel: Kernel) -> list[Finding]:
     return [*causes, *kept, *_unlisted(seen, kernel)]
 
 
-def access(host: Host, seen: Observation, kernel: Kernel, by: str, account: Account | None) -> list[Finding]:
-    """What a server cannot open, or only after something else was started. Not on WSL, which has other devices."""
+def access(host: GpuHost, seen: Observation, kernel: Kernel, by: str, account: Account | None) -> list[Finding]:
+    """List the devices that a server cannot open, or only after another program has run.
+
+    Empty on WSL, which has other devices.
+    """
     loaded = seen.driver is not None and (seen.driver.kernel_module_version or seen.gpus)
     if kernel.wsl or not loaded or not seen.devices or _bare_container(seen, kernel):
         return []
-    found = []
+    reasons = []
     kinds = {name.rstrip("0123456789") for name in kernel.nodes}
-    missing = [
-        path for kind, path in (("nvidiactl", "/dev/nvidiactl"), ("nvidia", "/dev/nvidia0")) if kind not in kinds
-    ]
+    paths = {"nvidiactl": "/dev/nvidiactl", "nvidia": "/dev/nvidia0"}
+    missing = [path for kind, path in paths.items() if kind not in kinds]
     if missing:
         severity = WARNING if seen.gpus else ERROR
         fix = "run 'nvidia-modprobe -c 0 -u' as root, or start nvidia-persistenced, which makes them at each boot"
-        found.append(
-            Finding(
-                "device_nodes_missing", severity, f"no {' and no '.join(missing)}", "the driver's device files", fix
-            )
-        )
+        absent = f"no {' and no '.join(missing)}"
+        reasons.append(Finding("device_nodes_missing", severity, absent, "the driver's device files", fix))
     elif "nvidia-uvm" not in kernel.nodes:
-        found.append(_uvm(host, kernel, by))
+        reasons.append(_uvm(host, kernel, by))
     if account is None and by == nvidia_access.UNIT:
         account = Account("of the unit, which is in no group")
-    closed = (
-        [
-            node
-            for name, node in kernel.nodes.items()
-            if name.rstrip("0123456789") in ("nvidia", "nvidiactl", "nvidia-uvm")
-        ]
-        if account
-        else []
-    )
-    closed = [node for node in closed if account and not account.may_open(node)]
-    if account and closed:
-        told = ", ".join(
+    return [*reasons, *_rights(kernel, account), *_fabric(host, seen, kernel)]
+
+
+def _rights(kernel: Kernel, account: Account | None) -> typing.Iterator[Finding]:
+    """Yield one finding if ``account`` may not open all device files; without an account nothing is checked."""
+    if account is None:
+        return
+    kinds = ("nvidia", "nvidiactl", "nvidia-uvm")
+    nodes = [node for name, node in kernel.nodes.items() if name.rstrip("0123456789") in kinds]
+    closed = [node for node in nodes if not account.may_open(node)]
+    if closed:
+        modes = ", ".join(
             f"{node.path} with mode {node.mode:04o}, owner {node.uid} and group {node.gid}" for node in closed
         )
         fix = (
             f"add the user to the group {closed[0].gid}, or set NVreg_DeviceFileMode=0666 for the nvidia module in "
             f"/etc/modprobe.d and load it again"
         )
-        found.append(
-            Finding("device_rights", ERROR, told, f"device files that the user {account.name} may read and write", fix)
-        )
-    return [*found, *_fabric(host, seen, kernel)]
+        wanted = f"device files that the user {account.name} may read and write"
+        yield Finding("device_rights", ERROR, modes, wanted, fix)
 
 
 def _bare_container(seen: Observation, kernel: Kernel) -> bool:
-    """The PCI bus of a container is that of its host, the device files are its own."""
+    """Return whether a container shows its host's GPUs on the PCI bus but has no device files of its own."""
     return bool(kernel.container and seen.devices and not seen.gpus) and "nvidiactl" not in kernel.nodes
 
 
@@ -138,40 +133,27 @@ def _container(seen: Observation, kernel: Kernel) -> Finding:
 
 
 def _wsl(seen: Observation, kernel: Kernel) -> list[Finding]:
-    """The driver of WSL is that of Windows; one for Linux takes its libraries' place and finds nothing."""
-    found = list(seen.findings)
+    """Explain a WSL host. Its driver is Windows'; a Linux driver would replace its libraries and find no GPU."""
+    reasons = list(seen.findings)
     if not seen.gpus:
         fix = "install NVIDIA's driver on Windows, none in WSL, and run 'wsl --update' and 'wsl --shutdown' there"
-        found = [finding for finding in found if finding.code != "no_device"]
-        found.append(
-            Finding(
-                "wsl_without_gpu",
-                WARNING,
-                "WSL without an NVIDIA GPU",
-                "the GPU that the driver of Windows hands on",
-                fix,
-            )
+        reasons = [finding for finding in reasons if finding.code != "no_device"]
+        reasons.append(
+            Finding("wsl_without_gpu", WARNING, "WSL without an NVIDIA GPU", "a GPU passed on by Windows' driver", fix)
         )
     if kernel.linux_driver:
         fix = "remove the packages of NVIDIA's Linux driver (libnvidia-compute-*, nvidia-driver-*)"
-        found.append(
-            Finding(
-                "wsl_linux_driver",
-                WARNING,
-                "libraries of NVIDIA's Linux driver in WSL",
-                f"none but those in /{_WSL_LIBRARY}",
-                fix,
-            )
-        )
-    return found
+        wanted = f"none but those in /{_WSL_LIBRARY}"
+        reasons.append(Finding("wsl_linux_driver", WARNING, "libraries of NVIDIA's Linux driver in WSL", wanted, fix))
+    return reasons
 
 
 def _handed_on(devices: typing.Sequence[Device]) -> typing.Iterator[Finding]:
-    """Another kernel driver holds them."""
+    """Yield findings for devices that another kernel driver has claimed."""
     handed = [device.address for device in devices if device.driver in ("vfio-pci", "pci-stub", "xen-pciback")]
     if handed and len(handed) == len(devices):
         fix = "use the GPU in the virtual machine, or take the device back from vfio-pci"
-        found = f"the NVIDIA device {', '.join(handed)}, which is kept for virtual machines"
+        found = f"the NVIDIA device {', '.join(handed)}, reserved for virtual machines"
         yield Finding("device_handed_on", ERROR, found, "a GPU that this host uses itself", fix)
     nouveau = [device.address for device in devices if device.driver in ("nouveau", "nova_core", "NovaCore")]
     if nouveau:
@@ -184,7 +166,7 @@ def _handed_on(devices: typing.Sequence[Device]) -> typing.Iterator[Finding]:
 
 
 def _module(seen: Observation, kernel: Kernel) -> typing.Iterator[Finding]:
-    """Why no nvidia module is loaded although the driver was installed."""
+    """Explain why no nvidia module is loaded although the driver is installed."""
     if not seen.devices or (seen.driver and seen.driver.kernel_module_version) or kernel.container:
         return
     installed = all(finding.code != "no_driver" for finding in seen.findings)
@@ -201,19 +183,14 @@ def _module(seen: Observation, kernel: Kernel) -> typing.Iterator[Finding]:
             "enrol the key that signs the module ('mokutil --import /var/lib/shim-signed/mok/MOK.der', reboot, "
             "'Enroll MOK'), or switch Secure Boot off"
         )
-        yield Finding(
-            "secure_boot",
-            ERROR,
-            f"{boot} that refused the nvidia kernel module",
-            "a module signed with a key that the firmware trusts",
-            fix,
-        )
+        found = f"{boot} that refused the nvidia kernel module"
+        yield Finding("secure_boot", ERROR, found, "a module signed with a key that the firmware trusts", fix)
 
 
 def _unlisted(seen: Observation, kernel: Kernel) -> typing.Iterator[Finding]:
-    """GPUs of which nvidia-smi says nothing, on the bus or gone.
+    """Explain GPUs that nvidia-smi does not list, whether still on the bus or gone from it.
 
-    A container sees all GPUs of its host on the bus, so it may lack some.
+    Skipped in a container, which sees all GPUs of its host on the bus and may have been given only some.
     """
     if kernel.container:
         return
@@ -221,39 +198,29 @@ def _unlisted(seen: Observation, kernel: Kernel) -> typing.Iterator[Finding]:
     severity = WARNING if seen.gpus else ERROR
     refused, xids = nvidia_kernel.unsupported(kernel.log), nvidia_kernel.fatal_xids(kernel.log)
     failed = nvidia_kernel.failed_starts(kernel.log)
-    there = {place(device.address): device for device in seen.devices}
+    on_bus = {place(device.address): device for device in seen.devices}
     for where, number in xids.items():
         if where not in listed:
-            yield nvidia_health.xid(
-                f"the GPU at {where}" if where in there else f"a GPU at {where} that has left the bus", number, severity
-            )
+            name = f"the GPU at {where}" if where in on_bus else f"a GPU at {where} that has left the bus"
+            yield health.xid(name, number, severity)
     yield from (_unsupported(name, by, severity) for name, by in refused.items() if name not in listed)
     for where in sorted(failed - listed - set(xids) - set(refused)):
         fix = (
-            "read 'dmesg' around 'RmInitAdapter'; take all power from the host for a minute, and look at the seat "
-            "and power of the GPU"
+            "read 'dmesg' around 'RmInitAdapter'; unplug the host's power for a minute, and check the seat and "
+            "power of the GPU"
         )
-        yield Finding(
-            "gpu_failed_start",
-            severity,
-            f"the GPU at {where}, which the driver could not start",
-            "a GPU that starts",
-            fix,
-        )
-    told = {place(gpu.pci_address) for gpu in seen.listed} | set(xids) | set(refused) | failed
-    for where, device in there.items():
-        if where not in told and seen.gpus and device.driver == "nvidia":
+        found = f"the GPU at {where}, which the driver could not start"
+        yield Finding("gpu_failed_start", severity, found, "a GPU that starts", fix)
+    explained_places = {place(gpu.pci_address) for gpu in seen.listed} | set(xids) | set(refused) | failed
+    for where, device in on_bus.items():
+        if where not in explained_places and seen.gpus and device.driver == "nvidia":
             found = f"the GPU at {device.address}, which nvidia-smi does not list"
-            yield Finding(
-                "gpu_not_listed",
-                WARNING,
-                found,
-                "every GPU of the host",
-                "look for 'NVRM' in 'dmesg' and reboot the host",
-            )
+            fix = "look for 'NVRM' in 'dmesg' and reboot the host"
+            yield Finding("gpu_not_listed", WARNING, found, "every GPU of the host", fix)
 
 
 def _unsupported(gpu: str, by: str, severity: str) -> Finding:
+    """Return the finding for a GPU that the driver's log calls unsupported by ``by``."""
     if "open" in by:
         fix = (
             f"install the proprietary flavour of a driver from {OLDEST_DRIVER} to 580, not the one with open kernel "
@@ -269,9 +236,10 @@ def _unsupported(gpu: str, by: str, severity: str) -> Finding:
     )
 
 
-def _uvm(host: Host, kernel: Kernel, by: str) -> Finding:
-    """CUDA makes the file when it starts, if nvidia-modprobe is there and it may; a unit or a container may not do
-    without.
+def _uvm(host: GpuHost, kernel: Kernel, by: str) -> Finding:
+    """Explain a missing /dev/nvidia-uvm.
+
+    CUDA creates it at start if nvidia-modprobe is installed and allowed, which it is not in a unit or a container.
     """
     helper = find_program(host, "nvidia-modprobe")
     severity = ERROR if not helper and (kernel.container or by == nvidia_access.UNIT) else WARNING
@@ -287,10 +255,10 @@ def _uvm(host: Host, kernel: Kernel, by: str) -> Finding:
     )
 
 
-def _fabric(host: Host, seen: Observation, kernel: Kernel) -> typing.Iterator[Finding]:
-    """GPUs behind NVSwitches wait for the fabric manager; those in MIG mode do not.
+def _fabric(host: GpuHost, seen: Observation, kernel: Kernel) -> typing.Iterator[Finding]:
+    """Check the fabric manager, which GPUs behind NVSwitches need unless they are in MIG mode.
 
-    From a container its process is not to be seen.
+    A container cannot see its process, so there only the state of the fabric is checked.
     """
     whole = [gpu for gpu in seen.gpus if gpu.mig_mode != "enabled"]
     if not whole or all(gpu.fabric_state == "completed" for gpu in whole):
@@ -304,7 +272,7 @@ def _fabric(host: Host, seen: Observation, kernel: Kernel) -> typing.Iterator[Fi
         and nvidia_kernel.has_switches(host.root)
         and not nvidia_kernel.runs(host.root, "nv-fabricmanager")
     ):
-        yield Finding("fabric_manager_missing", ERROR, "NVSwitches, and no nv-fabricmanager that runs", wanted, fix)
+        yield Finding("fabric_manager_missing", ERROR, "NVSwitches without a running nv-fabricmanager", wanted, fix)
         return
     waiting = [gpu for gpu in whole if gpu.fabric_state in ("in_progress", "not_started")]
     if waiting:

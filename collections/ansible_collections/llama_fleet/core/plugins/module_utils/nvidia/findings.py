@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""Why a GPU is not used, or soon will not be: what was found, what is wanted, and what mends it."""
+"""Findings: reasons why a GPU is not used, or soon will not be, each with the state found, wanted, and the fix."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ if typing.TYPE_CHECKING:
     from ansible_collections.llama_fleet.core.plugins.module_utils.host.commands import Result
 
 VARIABLE = "nvidia_driver_gpu"
-OLDEST_DRIVER = 525  # the first that runs CUDA 12 and tells compute capabilities
+OLDEST_DRIVER = 525  # the first that runs CUDA 12 and reports compute capabilities
 ERROR = "error"
 WARNING = "warning"
 
-# Every code, the worst first: what explains most comes before what follows from it.
+# Every code, worst first: a cause comes before its consequences.
 CODES = (
     "container_without_gpus",
     "wsl_without_gpu",
@@ -76,7 +76,7 @@ CODES = (
     "wsl_linux_driver",
     "unattended_upgrade",
 )
-# What somebody has asked for, by the code of what tells that it is not there.
+# The role variable that asks for each requirement, by the code of the finding that reports it as unmet.
 _ASKED_BY = {
     "gpus_missing": "nvidia_driver_gpus",
     "driver_below_minimum": "nvidia_driver_min_driver",
@@ -90,7 +90,7 @@ _ASKED_BY = {
     "container_toolkit_missing": "nvidia_driver_runtime",
     "device_rights": "nvidia_driver_user",
 }
-# What keeps no GPU from being used today: it never becomes an error, also where one is required and there is none.
+# Codes that keep no GPU from being used today. They never become errors, even if a GPU is required and none is usable.
 _ADVICE = frozenset(CODES[CODES.index("fabric_not_ready") :])
 
 
@@ -109,41 +109,37 @@ class Finding:
 
     @property
     def subject(self) -> str:
-        """The role variable that asks for what is not there."""
+        """Return the role variable whose requirement is not met, or the variable that asks for a GPU."""
         return _ASKED_BY.get(self.code, VARIABLE)
 
     @property
     def unmet(self) -> bool:
-        """Whether a requirement asks for it, and not the use of a GPU itself."""
+        """Return whether a requirement is not met, as opposed to a GPU that cannot be used."""
         return self.code in _ASKED_BY
 
     def as_error(self) -> Finding:
-        """What it is where a GPU is required and none can be used."""
+        """Return the finding with the severity it has if a GPU is required and none is usable."""
         return self if self.code in _ADVICE else dataclasses.replace(self, severity=ERROR)
 
 
 def worst_first(findings: typing.Iterable[Finding]) -> tuple[Finding, ...]:
-    """Errors before warnings, and among each the cause before what follows from it."""
+    """Sort findings: errors before warnings, and within each a cause before its consequences."""
     return tuple(sorted(findings, key=lambda finding: (finding.severity != ERROR, CODES.index(finding.code))))
 
 
-# What nvidia-smi says when it fails: pattern, code, wanted, fix. The first that matches counts.
+# Messages of a failing nvidia-smi: pattern, code, wanted, fix. The first match counts.
 _FAILURES: tuple[tuple[str, str, str, str], ...] = (
     (
         r"version mismatch",
         "driver_mismatch",
         "a kernel module and driver libraries of the same version",
-        "reboot the host, or stop all that uses the GPUs and load the nvidia modules again",
+        "reboot the host, or stop everything that uses the GPUs and reload the nvidia modules",
     ),
     (
         r"couldn't communicate with the NVIDIA driver|Driver Not Loaded",
         "driver_not_loaded",
         "a loaded nvidia kernel module",
-        (
-            "run 'modprobe nvidia' as root and read 'dmesg'; after a kernel upgrade the driver's kernel module has "
-            "to be "
-            "built again"
-        ),
+        "run 'modprobe nvidia' as root and read 'dmesg'; rebuild the driver's kernel module after a kernel upgrade",
     ),
     (
         r"Insufficient Permissions",
@@ -167,7 +163,7 @@ _FAILURES: tuple[tuple[str, str, str, str], ...] = (
         r"requires a? ?reset",
         "gpu_reset_needed",
         "a GPU that needs no reset",
-        "stop all that uses the GPU and run 'nvidia-smi --gpu-reset', or reboot the host",
+        "stop everything that uses the GPU and run 'nvidia-smi --gpu-reset', or reboot the host",
     ),
     (
         r"No devices were found",
@@ -179,7 +175,7 @@ _FAILURES: tuple[tuple[str, str, str, str], ...] = (
 
 
 def no_device() -> Finding:
-    """There is nothing to use."""
+    """Return the finding for a host without an NVIDIA device."""
     return Finding(
         "no_device",
         WARNING,
@@ -190,7 +186,7 @@ def no_device() -> Finding:
 
 
 def no_smi(devices: typing.Sequence[str], kernel_module: str) -> Finding:
-    """A device is there (their PCI addresses), but nothing that speaks to it."""
+    """Return the finding for a host with devices (PCI addresses) but without nvidia-smi."""
     names = ", ".join(devices)
     if kernel_module:
         return Finding(
@@ -199,9 +195,8 @@ def no_smi(devices: typing.Sequence[str], kernel_module: str) -> Finding:
             f"the NVIDIA device {names} and kernel module {kernel_module}, but no nvidia-smi",
             "the driver's user space",
             (
-                "install the driver's libraries and nvidia-smi in the module's version; start a container with "
-                "its GPUs "
-                "passed in (--gpus all, or CDI)"
+                "install the driver's libraries and nvidia-smi in the module's version; start a container with its "
+                "GPUs passed in (--gpus all, or CDI)"
             ),
         )
     return Finding(
@@ -214,33 +209,33 @@ def no_smi(devices: typing.Sequence[str], kernel_module: str) -> Finding:
 
 
 def smi_failure(result: Result, severity: str, kernel_module: str, limit: float) -> Finding:
-    """What nvidia-smi says when it fails, and what that means."""
-    said = " ".join(f"{result.stdout}\n{result.stderr}".split())
+    """Return the finding for a failed nvidia-smi, by its message; exit code 124 means that ``limit`` seconds passed."""
+    output = " ".join(f"{result.stdout}\n{result.stderr}".split())
     if result.code == 124:
         return Finding(
             "smi_hangs",
             severity,
             f"an nvidia-smi that did not end within {limit:g} s",
-            "an answer of the driver",
+            "an answer from the driver",
             "look for 'Xid' in 'dmesg' and reboot the host; its driver or a GPU is stuck",
         )
-    found = f"nvidia-smi with exit code {result.code} ({said[:200] or 'no message'})"
+    found = f"nvidia-smi with exit code {result.code} ({output[:200] or 'no message'})"
     if kernel_module:
         found += f" and kernel module {kernel_module}"
     for pattern, code, wanted, fix in _FAILURES:
-        if re.search(pattern, said, re.IGNORECASE):
+        if re.search(pattern, output, re.IGNORECASE):
             return Finding(code, severity, found, wanted, fix)
     return Finding(
         "smi_failed",
         severity,
         found,
         "a working 'nvidia-smi -q -x'",
-        "run it by hand and read 'dmesg'; install the driver again if it is damaged",
+        "run it by hand and read 'dmesg'; reinstall the driver if it is damaged",
     )
 
 
 def smi_unreadable(reason: str, severity: str) -> Finding:
-    """It ended well, but what it wrote is no document."""
+    """Return the finding for an nvidia-smi that succeeded but did not print a readable document."""
     return Finding(
         "smi_unreadable",
         severity,
@@ -251,7 +246,7 @@ def smi_unreadable(reason: str, severity: str) -> Finding:
 
 
 def driver_too_old(version: str) -> Finding:
-    """For any CUDA that llama.cpp is built with."""
+    """Return the finding for a driver too old for any CUDA that llama.cpp builds with."""
     return Finding(
         "driver_too_old",
         ERROR,
@@ -262,11 +257,11 @@ def driver_too_old(version: str) -> Finding:
 
 
 def gpu_lost(names: typing.Sequence[str], driver: str, severity: str) -> Finding:
-    """GPUs that the driver lists without being able to speak to them."""
+    """Return the finding for GPUs that the driver lists but cannot talk to."""
     return Finding(
         "gpu_lost",
         severity,
-        f"{', '.join(names) or 'no GPU'}, without an answer to driver {driver}",
+        f"no answer from {', '.join(names) or 'any GPU'} to driver {driver}",
         "GPUs that answer the driver",
         "look for 'Xid' in 'dmesg' and reboot the host",
     )

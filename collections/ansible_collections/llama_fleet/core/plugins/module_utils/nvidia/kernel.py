@@ -1,8 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""What the kernel of a host shows of its NVIDIA devices: the PCI bus, modules, device nodes, its log, and whether
-it is a container's.
-"""
+"""Read the kernel's view of a host's NVIDIA devices: PCI bus, modules, device files, log, and kind of container."""
 
 from __future__ import annotations
 
@@ -18,11 +16,11 @@ if typing.TYPE_CHECKING:
 _VENDOR = "0x10de"
 _DISPLAY_CLASSES = ("0x0300", "0x0302", "0x0380")  # VGA, 3D and other display controllers; not audio, USB or NVSwitch
 _SWITCH_CLASS = "0x0680"
-# The driver's module under each of the names that distributions give it, but none of its companions.
+# The driver's module under the names that distributions give it, without its companion modules.
 _MODULE_FILE = re.compile(r"/nvidia(-(current|open|tesla|legacy|server|\d)[\w.-]*)?\.ko")
 _LOG_SIZE = 1 << 20
-_RECORDS = 200_000  # more than any ring holds: a log that grows while it is read comes to an end
-# Xids after which a GPU needs a reset, or worse. The others are the fault of a program.
+_RECORDS = 200_000  # more than any ring buffer holds, so reading a log that keeps growing ends
+# Xids after which a GPU needs a reset or worse. Programs cause the others.
 FATAL_XIDS = {
     48: "an uncorrectable memory error",
     62: "a halted controller",
@@ -43,7 +41,7 @@ FATAL_XIDS = {
 
 @dataclasses.dataclass(frozen=True)
 class Device:
-    """A GPU on the PCI bus, and the kernel driver that is bound to it; of a device file only the path is known."""
+    """A GPU on the PCI bus and the kernel driver bound to it. One known only by its device file has no driver."""
 
     address: str
     driver: str = ""
@@ -51,7 +49,7 @@ class Device:
 
 @dataclasses.dataclass(frozen=True)
 class Node:
-    """A device file: who may open it."""
+    """A device file, its mode and its owner."""
 
     path: str
     mode: int
@@ -61,16 +59,14 @@ class Node:
 
 @dataclasses.dataclass(frozen=True)
 class Account:
-    """The user of a server: its ids; one that is not there yet, or is made for each start, has none."""
+    """The user of a server. Without ids if the user does not exist yet or is created at each start."""
 
     name: str
     uid: int = -1
     gids: tuple[int, ...] = ()
 
     def may_open(self, node: Node) -> bool:
-        """Whether it may read and write; as for the kernel, the first of owner, group and others that applies
-        decides.
-        """
+        """Return whether the account may read and write. As in the kernel, the first matching class decides."""
         if self.uid == 0:
             return True
         shift = 6 if self.uid == node.uid else 3 if node.gid in self.gids else 0
@@ -78,50 +74,50 @@ class Account:
 
 
 def pci_devices(root: pathlib.Path) -> list[Device]:
-    """The NVIDIA display devices; device files count where the bus is not visible."""
+    """List the NVIDIA display devices. Where the PCI bus is not visible, list the device files instead."""
     folders = sorted((root / "sys/bus/pci/devices").glob("*"))
     displays = [
         folder
         for folder in folders
         if text(folder / "vendor") == _VENDOR and text(folder / "class")[:6] in _DISPLAY_CLASSES
     ]
-    found = [
+    devices = [
         Device(folder.name, (folder / "driver").resolve().name if (folder / "driver").exists() else "")
         for folder in displays
     ]
-    return found or [Device(f"/dev/{node.name}") for node in sorted((root / "dev").glob("nvidia[0-9]*"))]
+    return devices or [Device(f"/dev/{node.name}") for node in sorted((root / "dev").glob("nvidia[0-9]*"))]
 
 
 def has_switches(root: pathlib.Path) -> bool:
-    """Whether NVSwitches connect the GPUs, which need the fabric manager."""
+    """Return whether NVSwitches connect the GPUs, in which case they need the fabric manager."""
     folders = (root / "sys/bus/pci/devices").glob("*")
     return any(text(folder / "vendor") == _VENDOR and text(folder / "class")[:6] == _SWITCH_CLASS for folder in folders)
 
 
 def runs(root: pathlib.Path, program: str) -> bool:
-    """Whether a process of this name runs; the kernel keeps 15 letters of it."""
+    """Return whether a process of this name runs; the kernel keeps the first 15 characters of a name."""
     return any(text(process) == program[:15] for process in (root / "proc").glob("[0-9]*/comm"))
 
 
 def module_version(root: pathlib.Path) -> str:
-    """Version of the loaded nvidia kernel module; empty where none is loaded."""
+    """Return the version of the loaded nvidia kernel module, or an empty string."""
     match = re.search(r"Kernel Module\s+(?:for \S+\s+)?(\d+(?:\.\d+)+)", text(root / "proc/driver/nvidia/version"))
     return match[1] if match else ""
 
 
 def kernel_release(root: pathlib.Path) -> str:
-    """As ``uname -r`` says it."""
+    """Return the kernel release as ``uname -r`` prints it."""
     return text(root / "proc/sys/kernel/osrelease")
 
 
 def has_module(root: pathlib.Path) -> bool | None:
-    """Whether there is an nvidia module for the running kernel; None where its modules are not to be seen."""
+    """Return whether the running kernel has an nvidia module; None if its modules are not visible."""
     listed = text(root / "lib/modules" / kernel_release(root) / "modules.dep")
     return bool(_MODULE_FILE.search(listed)) if listed else None
 
 
 def secure_boot(root: pathlib.Path) -> bool:
-    """Whether the firmware enforces signatures; behind four bytes of attributes there is one that says so."""
+    """Return whether the firmware enforces signatures: the byte after the four attribute bytes of SecureBoot is 1."""
     try:
         return any(
             path.read_bytes()[-1:] == b"\x01" for path in (root / "sys/firmware/efi/efivars").glob("SecureBoot-*")
@@ -131,7 +127,7 @@ def secure_boot(root: pathlib.Path) -> bool:
 
 
 def container(root: pathlib.Path) -> str:
-    """What kind of container this is; empty outside of one."""
+    """Return the kind of container, or an empty string outside of one."""
     for path, kind in ((".dockerenv", "docker"), ("run/.containerenv", "podman")):
         if (root / path).exists():
             return kind
@@ -143,14 +139,12 @@ def container(root: pathlib.Path) -> str:
 
 
 def is_wsl(root: pathlib.Path) -> bool:
-    """Whether the kernel is that of the Windows Subsystem for Linux, where there is neither a PCI GPU nor a kernel
-    module.
-    """
+    """Return whether this is the Windows Subsystem for Linux, which has neither a PCI GPU nor a kernel module."""
     return "microsoft" in kernel_release(root).lower()
 
 
 def nodes(root: pathlib.Path) -> dict[str, Node]:
-    """The driver's device files by their names."""
+    """Return the driver's device files by name."""
     files = [
         (path, path.stat()) for path in sorted((root / "dev").glob("nvidia*")) if path.exists() and not path.is_dir()
     ]
@@ -161,51 +155,52 @@ def nodes(root: pathlib.Path) -> dict[str, Node]:
 
 
 def log(root: pathlib.Path) -> str:
-    """The kernel's messages since the host started, as far as they are kept and may be read."""
+    """Return the kernel's messages since boot, as far as they are kept and readable."""
     return _ring(root / "dev/kmsg") or _since_boot(root / "var/log/kern.log")
 
 
 def refused_module(messages: str) -> bool:
-    """Whether a module was not loaded for want of a signature. That one 'taints' the kernel is no refusal."""
+    """Return whether an unsigned module was rejected. A module that only 'taints' the kernel was loaded."""
     return re.search(r"Loading of .*module.* is rejected|unsigned module loading is restricted", messages) is not None
 
 
 def fatal_xids(messages: str) -> dict[str, int]:
-    """The last Xid of each GPU after which it cannot be trusted, by its place on the bus."""
-    found = re.findall(r"NVRM: Xid \(PCI:([0-9a-fA-F]+:[0-9a-fA-F]+:[0-9a-fA-F]+)[^)]*\): (\d{1,4})\b", messages)
-    return {place(address): int(number) for address, number in found if int(number) in FATAL_XIDS}
+    """Return the last fatal Xid of each GPU, by its PCI address."""
+    events = re.findall(r"NVRM: Xid \(PCI:([0-9a-fA-F]+:[0-9a-fA-F]+:[0-9a-fA-F]+)[^)]*\): (\d{1,4})\b", messages)
+    return {place(address): int(number) for address, number in events if int(number) in FATAL_XIDS}
 
 
 def unsupported(messages: str) -> dict[str, str]:
-    """By what each GPU is not supported that the driver refuses, by its place; of one that needs a legacy driver
-    only the name is told.
+    """Return the GPUs that the driver refuses, and the driver that does not support each.
+
+    The key is the PCI address, or the name if the GPU needs a legacy driver, because the log gives no address then.
     """
     joined = re.sub(r"\n[^\n]*?NVRM: *", " ", messages)
     refused = (
         r"The NVIDIA GPU (\S+) \(PCI ID: \S+\) +installed in this system is not supported by (open "
         r"nvidia\.ko|the NVIDIA \S+ driver release)"
     )
-    found = {place(address): by for address, by in re.findall(refused, joined)}
+    by_place = {place(address): by for address, by in re.findall(refused, joined)}
     legacy = re.findall(
         r"The NVIDIA ([^\n]{1,80}?) GPU installed in this system is supported through the NVIDIA (\S+) Legacy drivers",
         joined,
     )
-    return {**found, **{name: f"this driver, but by the legacy drivers {version}" for name, version in legacy}}
+    return {**by_place, **{name: f"this driver, but by the legacy drivers {version}" for name, version in legacy}}
 
 
 def failed_starts(messages: str) -> set[str]:
-    """Places of the GPUs that the driver could not start."""
+    """Return the PCI addresses of the GPUs that the driver could not start."""
     return {place(address) for address in re.findall(r"NVRM: GPU ([0-9a-fA-F:]+\.\d): RmInitAdapter failed", messages)}
 
 
 def place(address: str) -> str:
-    """``00000000:65:00.0``, ``0000:65:00.0`` and ``0000:65:00`` are the same GPU; anything else stands for itself."""
+    """Normalize a PCI address: ``00000000:65:00.0`` and ``0000:65:00`` are the same GPU. Other text is kept."""
     match = re.fullmatch(r"([0-9a-fA-F]{1,8}):([0-9a-fA-F]{1,2}):([0-9a-fA-F]{1,2})(?:\.\d)?", address)
     return "{:04x}:{:02x}:{:02x}".format(*(int(part, 16) for part in match.groups())) if match else address
 
 
 def text(path: pathlib.Path) -> str:
-    """What a small file says; empty where it cannot be read."""
+    """Return the stripped content of a small file, or an empty string if it cannot be read."""
     try:
         return path.read_text(encoding="utf-8", errors="replace").strip()
     except OSError:
@@ -213,7 +208,7 @@ def text(path: pathlib.Path) -> str:
 
 
 def _ring(path: pathlib.Path) -> str:
-    """The messages of /dev/kmsg, which hands out one with each read and never ends by itself."""
+    """Return the messages of /dev/kmsg, which returns one record per read and never reaches an end."""
     try:
         file = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
     except OSError:
@@ -222,7 +217,7 @@ def _ring(path: pathlib.Path) -> str:
         lines = b"".join(_records(file)).decode("utf-8", "replace").split("\n")
     finally:
         os.close(file)
-    # "4,1234,567890,-;NVRM: ...", and behind it lines of " KEY=value".
+    # A record is "4,1234,567890,-;NVRM: ..." followed by lines of " KEY=value".
     return "\n".join(re.sub(r"^\d+,\d+,\d+,[^;]*;", "", line) for line in lines if not line.startswith(" "))
 
 
@@ -230,7 +225,7 @@ def _records(file: int) -> typing.Iterator[bytes]:
     for _count in range(_RECORDS):
         try:
             record = os.read(file, 8192)
-        except BrokenPipeError:  # overwritten before it was read: the next one is there
+        except BrokenPipeError:  # the record was overwritten before it was read; the next one is available
             continue
         except OSError:
             return
@@ -240,7 +235,7 @@ def _records(file: int) -> typing.Iterator[bytes]:
 
 
 def _since_boot(path: pathlib.Path) -> str:
-    """The end of a log file, behind the line with which a kernel begins."""
+    """Return the end of a log file, from the last line with which a kernel starts."""
     try:
         with path.open("rb") as file:
             file.seek(max(0, os.fstat(file.fileno()).st_size - _LOG_SIZE))

@@ -1,7 +1,8 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""Asks the driver's library what its XML does not tell; a program of its own, for a driver that hangs takes its
-caller with it.
+"""Read from the driver's library what the XML of nvidia-smi lacks.
+
+This runs as a child process, because a hanging driver blocks the process that calls it.
 """
 
 from __future__ import annotations
@@ -12,17 +13,18 @@ import typing
 if typing.TYPE_CHECKING:
     import importlib.abc
 if typing.TYPE_CHECKING or __name__ == "__main__":
-    import ctypes  # only the child needs it, and a small Python may lack it
+    import ctypes  # only the child needs it, and a minimal Python may lack it
 
 
 def source() -> str:
-    """This file's text, which a child runs: where this is imported from may be an archive."""
+    """Return this file's source for the child; the module may be imported from an archive."""
     return typing.cast("importlib.abc.InspectLoader", __spec__.loader).get_source(__name__) or ""
 
 
 def main(libraries: typing.Sequence[str]) -> int:
-    """Writes ``UUID CAPABILITY`` of each GPU and ``UUID GPU-INSTANCE COMPUTE-INSTANCE MIG-UUID`` of each slice; 1
-    where that cannot be.
+    """Print ``UUID CAPABILITY`` for each GPU and ``UUID GPU-INSTANCE COMPUTE-INSTANCE MIG-UUID`` for each MIG device.
+
+    Return the exit code: 1 if no library can be loaded or the driver does not answer.
     """
     for name in libraries:
         try:
@@ -39,12 +41,12 @@ def main(libraries: typing.Sequence[str]) -> int:
     for index in range(count.value):
         gpu = ctypes.c_void_p()
         if not nvml.nvmlDeviceGetHandleByIndex_v2(index, ctypes.byref(gpu)):
-            tell(nvml, gpu)
+            print_gpu(nvml, gpu)
     return 0
 
 
-def tell(nvml: ctypes.CDLL, gpu: ctypes.c_void_p) -> None:
-    """Write the lines of one GPU."""
+def print_gpu(nvml: ctypes.CDLL, gpu: ctypes.c_void_p) -> None:
+    """Print the lines of one GPU."""
     major, minor, count = ctypes.c_int(), ctypes.c_int(), ctypes.c_uint()
     uuid = uuid_of(nvml, gpu)
     if not nvml.nvmlDeviceGetCudaComputeCapability(gpu, ctypes.byref(major), ctypes.byref(minor)):
@@ -63,7 +65,7 @@ def tell(nvml: ctypes.CDLL, gpu: ctypes.c_void_p) -> None:
 
 
 def uuid_of(nvml: ctypes.CDLL, device: ctypes.c_void_p) -> str:
-    """As nvidia-smi writes it."""
+    """Return the UUID of a GPU or MIG device as nvidia-smi prints it, or an empty string."""
     text = ctypes.create_string_buffer(96)
     return "" if nvml.nvmlDeviceGetUUID(device, text, len(text)) else text.value.decode("ascii", "replace")
 

@@ -1,7 +1,8 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""Whether Ubuntu or Debian will replace the driver's libraries by themselves: from then on nothing speaks to the
-loaded kernel module.
+"""Check whether Ubuntu or Debian will upgrade the driver's libraries unattended.
+
+After such an upgrade the libraries no longer match the loaded kernel module.
 """
 
 from __future__ import annotations
@@ -9,29 +10,29 @@ from __future__ import annotations
 import re
 import typing
 
-from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia import kernel as nvidia_kernel
+from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia import kernel
 from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia.findings import WARNING, Finding
 from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia.observe import find_program
 
 if typing.TYPE_CHECKING:
     import pathlib
 
-    from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia.observe import Host
+    from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia.observe import GpuHost
 
 TIME_LIMIT = 5.0
-# The driver's library for CUDA, by the names that Ubuntu, NVIDIA and Debian give its package.
+# The package of the driver's CUDA library, by the names that Ubuntu, NVIDIA and Debian give it.
 _INSTALLED = re.compile(r"^Package: (libnvidia-compute(?:-\S+)?|libcuda1)\nStatus: install ok installed$", re.MULTILINE)
 
 
-def findings(host: Host) -> list[Finding]:
-    """At most one. What takes long comes last: apt is asked only where everything else is so."""
+def findings(host: GpuHost) -> list[Finding]:
+    """Return at most one finding. apt, which is slow, is asked last and only if everything else applies."""
     settings = _settings(host.root)
     apt = find_program(host, "apt-cache")
     if not apt or not find_program(host, "unattended-upgrade") or not _unattended(settings):
         return []
     packages = [
         name
-        for name in _INSTALLED.findall(nvidia_kernel.text(host.root / "var/lib/dpkg/status"))
+        for name in _INSTALLED.findall(kernel.text(host.root / "var/lib/dpkg/status"))
         if not _kept_back(name, settings)
     ]
     if not packages:
@@ -40,20 +41,20 @@ def findings(host: Host) -> list[Finding]:
     if not changes:
         return []
     found = ", ".join(
-        f"{name} {old}, which unattended-upgrades is about to replace by {new}" for name, old, new in changes
+        f"{name} {old}, which unattended-upgrades is about to replace with {new}" for name, old, new in changes
     )
     names = " ".join(name for name, _old, _new in changes)
-    fix = f"run 'apt-mark hold {names}' and upgrade by hand, with a reboot right behind it"
-    return [
-        Finding("unattended_upgrade", WARNING, found, "driver libraries that stay as the loaded kernel module is", fix)
-    ]
+    fix = f"run 'apt-mark hold {names}' and upgrade by hand, followed by a reboot"
+    wanted = "driver libraries that match the loaded kernel module"
+    return [Finding("unattended_upgrade", WARNING, found, wanted, fix)]
 
 
 def parse_policy(text: str, settings: str) -> list[tuple[str, str, str]]:
-    """Package, installed version and candidate out of ``apt-cache policy``, of those that come from where upgrades
-    are taken unattended.
+    """Parse ``apt-cache policy`` into (package, installed version, candidate).
+
+    Only packages with a candidate from a source of unattended upgrades are returned.
     """
-    found = []
+    changes = []
     for block in re.split(r"^(?=\S+:$)", text, flags=re.MULTILINE):
         fields = dict(re.findall(r"^  (Installed|Candidate): (\S+)$", block, re.MULTILINE))
         old, new = fields.get("Installed", "(none)"), fields.get("Candidate", "(none)")
@@ -62,14 +63,14 @@ def parse_policy(text: str, settings: str) -> list[tuple[str, str, str]]:
         lines = re.search(rf"^ [ *]{{3}} {re.escape(new)} .*\n((?: {{8,}}.*\n?)*)", block, re.MULTILINE)
         pockets = re.findall(r"\S+://\S+ ([^/\s]+)", lines[1] if lines else "")
         if any(_taken(pocket, settings) for pocket in pockets):
-            found.append((block.split(":\n")[0], old, new))
-    return found
+            changes.append((block.split(":\n")[0], old, new))
+    return changes
 
 
 def _taken(pocket: str, settings: str) -> bool:
-    """Security updates are always taken, others where the settings name them.
+    """Return whether upgrades from this pocket are unattended.
 
-    Debian brings new drivers in its point releases.
+    Security updates always are, others if the settings name them. Debian ships new drivers in its point releases.
     """
     if "-" not in pocket:
         return 'label=Debian"' in settings
@@ -77,9 +78,9 @@ def _taken(pocket: str, settings: str) -> bool:
 
 
 def _settings(root: pathlib.Path) -> str:
-    """apt's configuration without its comments, in apt's order."""
+    """Return apt's configuration without comments, in the order in which apt reads it."""
     files = [*sorted((root / "etc/apt/apt.conf.d").glob("*")), root / "etc/apt/apt.conf"]
-    return "\n".join(re.sub(r"(?m)^\s*(//|#).*$|(?<=\s)//.*$", "", nvidia_kernel.text(file)) for file in files)
+    return "\n".join(re.sub(r"(?m)^\s*(//|#).*$|(?<=\s)//.*$", "", kernel.text(file)) for file in files)
 
 
 def _unattended(settings: str) -> bool:
@@ -95,5 +96,5 @@ def _kept_back(package: str, settings: str) -> bool:
 def _matches(pattern: str, package: str) -> bool:
     try:
         return re.match(pattern, package) is not None
-    except re.error:  # unattended-upgrades stumbles over it as well
+    except re.error:  # unattended-upgrades fails on it as well
         return False

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""What somebody asks of a host's GPUs and driver, and what of it is not so."""
+"""Check a user's requirements for the GPUs and the driver of a host."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ if typing.TYPE_CHECKING:
     from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia.observe import Observation
     from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia.smi import Gpu
 
-# The toolkit that is installed where none is there.
+# The toolkit that the collection installs if the host has none.
 _INSTALLED = next(iter(RELEASES))
 # The oldest driver of each CUDA major version.
 OLDEST_DRIVER = {13: 580, 12: 525, 11: 450}
-# The GPUs that each CUDA 12 knows; those of CUDA 13 stand in cuda_releases.
+# The GPUs that each CUDA 12 supports; those of CUDA 13 are in cuda/releases.py.
 _CUDA_12 = (50, 52, 53, 60, 61, 62, 70, 72, 75, 80, 86, 87, 89, 90)
 _SINCE_12 = {8: (100, 101, 120), 9: (103, 121)}
 _OURS = "llama-server"
@@ -39,7 +39,7 @@ _OURS = "llama-server"
 class Requirements:
     """The options of the module nvidia_driver_info; each is declared here only. Empty and 0 require nothing.
 
-    ``gpus`` are UUIDs; if a number is given instead, ``count`` is that number and ``gpus`` is empty.
+    ``gpus`` are UUIDs of GPUs or MIG devices. If a number is given instead, ``count`` is that minimum.
     """
 
     min_driver: str = text()
@@ -60,7 +60,7 @@ class Requirements:
 
 
 def parse(params: typing.Mapping[str, typing.Any]) -> Requirements:
-    """Return the requirements in the module's parameters; raises ProblemError with all that make no sense."""
+    """Parse the module's arguments. Raises ProblemError with every invalid one."""
     given = Requirements(**values(Requirements, params))
     versions = {name: params[name] for name in ("min_driver", "toolkit_version", "compute_capability") if params[name]}
     strange = [
@@ -83,41 +83,51 @@ def parse(params: typing.Mapping[str, typing.Any]) -> Requirements:
 
 
 def unmet(wanted: Requirements, seen: Observation, host_free_mib: int = 0) -> list[Finding]:
-    """All at once. What cannot be known while the driver does not answer is left out: that is a finding of its own."""
-    found = [*_driver(wanted, seen), *_count(wanted, seen)]
+    """List every requirement that is not met.
+
+    A requirement that cannot be checked because the driver does not answer is left out; that is a finding of its own.
+    """
     chosen = [
         gpu
         for gpu in seen.gpus
         if not wanted.gpus or gpu.uuid in wanted.gpus or any(part.uuid in wanted.gpus for part in gpu.mig_devices)
     ]
-    if wanted.compute_capability:
-        found += _enough(
-            [gpu for gpu in chosen if numbers(gpu.compute_capability) < numbers(wanted.compute_capability)],
-            [f"{gpu} with compute capability {gpu.compute_capability}" for gpu in chosen],
-            wanted,
-            chosen,
-            "capability_too_low",
-            f"compute capability {wanted.compute_capability} or higher",
-            "use newer GPUs, or name those that will do in nvidia_driver_gpus",
-        )
-    if wanted.min_free_memory:
-        found += _enough(
-            [gpu for gpu in chosen if free(gpu, wanted.gpus, host_free_mib) < wanted.min_free_memory],
-            [_memory(gpu) for gpu in chosen],
-            wanted,
-            chosen,
-            "memory_too_little",
-            f"{wanted.min_free_memory} MiB free on each GPU",
-            "stop what holds the memory, or name other GPUs in nvidia_driver_gpus",
-        )
-    return [*found, *(finding for gpu in chosen for finding in _architecture(wanted.toolkit_version, gpu))]
+    return [
+        *_driver(wanted, seen),
+        *_count(wanted, seen),
+        *_too_low(wanted, chosen),
+        *_too_little(wanted, chosen, host_free_mib),
+        *(finding for gpu in chosen for finding in _architecture(wanted.toolkit_version, gpu)),
+    ]
+
+
+def _too_low(wanted: Requirements, chosen: typing.Sequence[Gpu]) -> list[Finding]:
+    """Check the compute capability of the ``chosen`` GPUs."""
+    least = wanted.compute_capability
+    failing = [gpu for gpu in chosen if least and numbers(gpu.compute_capability) < numbers(least)]
+    if _enough(wanted, chosen, failing):
+        return []
+    found = "; ".join(f"{gpu} with compute capability {gpu.compute_capability}" for gpu in failing)
+    fix = "use newer GPUs, or name suitable ones in nvidia_driver_gpus"
+    return [Finding("capability_too_low", ERROR, found, f"compute capability {least} or higher", fix)]
+
+
+def _too_little(wanted: Requirements, chosen: typing.Sequence[Gpu], host_free_mib: int) -> list[Finding]:
+    """Check the free memory of the ``chosen`` GPUs."""
+    least = wanted.min_free_memory
+    failing = [gpu for gpu in chosen if least and free(gpu, wanted.gpus, host_free_mib) < least]
+    if _enough(wanted, chosen, failing):
+        return []
+    found = "; ".join(map(_memory, failing))
+    fix = "stop the processes that hold the memory, or name other GPUs in nvidia_driver_gpus"
+    return [Finding("memory_too_little", ERROR, found, f"{least} MiB free on each GPU", fix)]
 
 
 def free(gpu: Gpu, named: typing.Collection[str], host_free_mib: int) -> int:
-    """MiB free on a GPU, of its MIG devices on the best or those ``named``; of one that shares the host's memory the
-    host's.
+    """Return the MiB free on a GPU.
 
-    What a llama-server of this host holds counts as free: a run again must not fail on its own server.
+    With MIG devices it is the least of those ``named``, or the most of all; a GPU that shares the host's memory has
+    the host's. Memory held by a llama-server counts as free, so that a second run does not fail on its own server.
     """
     if not gpu.memory_total_mib:
         return host_free_mib
@@ -129,8 +139,9 @@ def free(gpu: Gpu, named: typing.Collection[str], host_free_mib: int) -> int:
 
 
 def known_to(toolkit: str) -> tuple[int, ...]:
-    """The compute capabilities that a toolkit builds for, as nvcc writes them; of one newer than all known ones
-    those of the newest.
+    """Return the compute capabilities that a toolkit builds for, as nvcc writes them (``90``).
+
+    A toolkit newer than all known ones is taken to support those of the newest.
     """
     major, minor = (*numbers(toolkit), 0)[:2]
     if major < 13:
@@ -142,58 +153,37 @@ def known_to(toolkit: str) -> tuple[int, ...]:
     return tuple(int(name) for name in (fitting[0] if fitting else next(iter(RELEASES.values()))).architectures)
 
 
-def _enough(
-    failing: typing.Sequence[Gpu],
-    told: typing.Sequence[str],
-    wanted: Requirements,
-    chosen: typing.Sequence[Gpu],
-    code: str,
-    want: str,
-    fix: str,
-) -> list[Finding]:
-    """Where a number of GPUs is asked for, only so many have to do."""
-    if not failing or (wanted.count and len(chosen) - len(failing) >= wanted.count):
-        return []
-    return [
-        Finding(code, ERROR, "; ".join(sentence for gpu, sentence in zip(chosen, told) if gpu in failing), want, fix)
-    ]
+def _enough(wanted: Requirements, chosen: typing.Sequence[Gpu], failing: typing.Sequence[Gpu]) -> bool:
+    """Return whether no GPU is ``failing``, or ``wanted.count`` GPUs are left without those."""
+    return not failing or bool(wanted.count and len(chosen) - len(failing) >= wanted.count)
 
 
 def _driver(wanted: Requirements, seen: Observation) -> typing.Iterator[Finding]:
+    """Check the driver's version against the minimum and against the toolkit."""
     version = (seen.driver.version or seen.driver.kernel_module_version) if seen.driver else ""
     if not version:
         return
     if wanted.min_driver and numbers(version) < numbers(wanted.min_driver):
-        yield Finding(
-            "driver_below_minimum",
-            ERROR,
-            f"NVIDIA driver {version}",
-            f"driver {wanted.min_driver} or newer",
-            "upgrade the driver and reboot",
-        )
+        want = f"driver {wanted.min_driver} or newer"
+        yield Finding("driver_below_minimum", ERROR, f"NVIDIA driver {version}", want, "upgrade the driver and reboot")
     oldest = OLDEST_DRIVER.get(numbers(wanted.toolkit_version)[0], 0)
     if numbers(version) < (oldest,):
         want = f"driver {oldest} or newer, which runs CUDA {wanted.toolkit_version}"
-        yield Finding(
-            "driver_too_old_for_toolkit",
-            ERROR,
-            f"NVIDIA driver {version}",
-            want,
-            "upgrade the driver and reboot, or use an older toolkit",
-        )
+        fix = "upgrade the driver and reboot, or use an older toolkit"
+        yield Finding("driver_too_old_for_toolkit", ERROR, f"NVIDIA driver {version}", want, fix)
         return
     cuda = seen.driver.cuda_version if seen.driver else ""
     if cuda and wanted.toolkit_version and numbers(cuda)[:2] < numbers(wanted.toolkit_version)[:2]:
-        found = f"NVIDIA driver {version}, which compiles PTX of CUDA {cuda} at most"
+        found = f"NVIDIA driver {version}, which compiles at most the PTX of CUDA {cuda}"
         fix = "build for the GPUs that are there (names ending in -real hold no PTX), or upgrade the driver"
-        yield Finding("ptx_too_new", WARNING, found, f"PTX of CUDA {wanted.toolkit_version} not to be needed", fix)
+        yield Finding("ptx_too_new", WARNING, found, f"a build without PTX of CUDA {wanted.toolkit_version}", fix)
 
 
 def _count(wanted: Requirements, seen: Observation) -> list[Finding]:
     there = {gpu.uuid for gpu in seen.gpus} | {part.uuid for gpu in seen.gpus for part in gpu.mig_devices}
     missing = [uuid for uuid in wanted.gpus if uuid not in there]
     has = ", ".join(gpu.uuid for gpu in seen.gpus) or "no GPU that can be used"
-    fix = "look at what 'nvidia-smi -L' lists, and at the other problems told here"
+    fix = "compare with 'nvidia-smi -L', and fix the other problems listed here"
     if missing:
         return [Finding("gpus_missing", ERROR, has, ", ".join(missing), fix)]
     if len(seen.gpus) < wanted.count:
@@ -202,19 +192,19 @@ def _count(wanted: Requirements, seen: Observation) -> list[Finding]:
 
 
 def _memory(gpu: Gpu) -> str:
-    """Free memory, and who holds the rest, the largest first."""
+    """Describe a GPU's free memory and the five processes that hold most of the rest."""
     holders = sorted(gpu.processes, key=lambda process: -process.memory_mib)
     held = ", ".join(
         f"{process.name or 'a program'} (pid {process.pid}, {process.memory_mib} MiB)" for process in holders[:5]
     )
     return (
         f"{gpu} with {gpu.memory_free_mib} of {gpu.memory_total_mib} MiB free, held by "
-        f"{held or 'no process that the driver shows'}"
+        f"{held or 'no process that the driver reports'}"
     )
 
 
 def _architecture(toolkit: str, gpu: Gpu) -> typing.Iterator[Finding]:
-    """A toolkit that is asked for has to know the GPU; else one that is installed by us should."""
+    """Check that a toolkit supports the GPU: an error for a required one, a warning for the one to be installed."""
     severity = ERROR if toolkit else WARNING
     name = toolkit or _INSTALLED
     number = int(gpu.compute_capability.replace(".", ""))
@@ -226,21 +216,16 @@ def _architecture(toolkit: str, gpu: Gpu) -> typing.Iterator[Finding]:
             if number >= min(_CUDA_12)
             else "use a newer GPU, or the CPU"
         )
-        yield Finding(
-            "gpu_dropped_by_toolkit",
-            severity,
-            found,
-            f"a GPU that CUDA {name} still knows ({_dotted(min(known))} or higher)",
-            fix,
-        )
+        wanted = f"a GPU that CUDA {name} still supports ({_dotted(min(known))} or higher)"
+        yield Finding("gpu_dropped_by_toolkit", severity, found, wanted, fix)
     elif number not in known:
         newer = [release for release, each in RELEASES.items() if str(number) in each.architectures]
         fix = (
             f"use CUDA {newer[-1]} or newer"
             if newer
-            else "use a toolkit that is newer than this collection, by cuda_toolkit_path"
+            else "use a toolkit newer than this collection, with cuda_toolkit_path"
         )
-        yield Finding("gpu_unknown_to_toolkit", severity, found, f"a GPU that CUDA {name} knows", fix)
+        yield Finding("gpu_unknown_to_toolkit", severity, found, f"a GPU that CUDA {name} supports", fix)
 
 
 def _dotted(number: int) -> str:

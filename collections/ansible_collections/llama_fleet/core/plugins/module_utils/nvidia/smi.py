@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""What ``nvidia-smi -q -x`` says of a driver and its GPUs, whichever driver wrote it."""
+"""Parse the output of ``nvidia-smi -q -x`` of any driver version."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import re
 import typing
 import xml.etree.ElementTree as ET
 
-# Reasons for lower clocks that are no limit: nothing to do, or what somebody has set.
+# Reasons for lower clocks that are not limits: an idle GPU, or a user's setting.
 _NO_LIMITS = ("gpu_idle", "applications_clocks_setting", "sync_boost", "display_clocks_setting")
 _NO_ANSWER = ("GPU is lost", "Unknown Error", "ERR!", "GPU requires reset")
 _WHERE_A_LOST_GPU_SHOWS = (
@@ -31,9 +31,7 @@ _WAITING_REPAIRS = (
 
 @dataclasses.dataclass(frozen=True)
 class Driver:
-    """Versions of the driver's user space, of the newest CUDA it runs, and of the loaded kernel module; empty where
-    unknown.
-    """
+    """Versions of the driver's user space, the newest CUDA it runs, and the loaded kernel module; empty if unknown."""
 
     version: str
     cuda_version: str
@@ -42,10 +40,7 @@ class Driver:
 
 @dataclasses.dataclass(frozen=True)
 class Process:
-    """Something that holds memory of a GPU: a program without its arguments, which may be secret;
-
-    ``kind`` is C, G or C+G.
-    """
+    """A process that holds GPU memory, without its arguments, which may be secret. ``kind`` is C, G or C+G."""
 
     pid: int
     name: str
@@ -55,7 +50,7 @@ class Process:
 
 @dataclasses.dataclass(frozen=True)
 class MigDevice:
-    """One slice of a GPU. Most drivers' XML has no UUID of it."""
+    """A MIG device. Most drivers omit its UUID from the XML."""
 
     index: int
     gpu_instance: int
@@ -67,10 +62,7 @@ class MigDevice:
 
 @dataclasses.dataclass(frozen=True)
 class Ecc:
-    """Memory errors:
-
-    ``uncorrectable`` since the driver was loaded, and whether a repair waits for a reset or cannot be done.
-    """
+    """The ECC state of a GPU. ``uncorrectable`` counts errors since the driver was loaded."""
 
     mode: str = ""
     mode_pending: str = ""
@@ -81,7 +73,7 @@ class Ecc:
 
 @dataclasses.dataclass(frozen=True)
 class Gpu:
-    """One GPU; memory is 0 where the driver does not tell it (GPUs that share the host's memory), texts are empty."""
+    """A GPU as the driver reports it; an unreported text is empty. Memory is 0 MiB if shared with the host."""
 
     index: int
     uuid: str
@@ -106,11 +98,11 @@ class Gpu:
         return f"GPU {self.index} ({self.name or 'without a name'} at {self.pci_address})"
 
 
-_LONGEST = 16 << 20  # characters: a GPU has some 20,000
+_LONGEST = 16 << 20  # characters; a GPU has about 20,000
 
 
 class Log(typing.NamedTuple):
-    """All of one document; ``lost`` are the indexes of GPUs that do not answer."""
+    """A parsed document; ``lost`` holds the indexes of GPUs that do not answer."""
 
     driver: Driver
     gpus: list[Gpu]
@@ -118,11 +110,10 @@ class Log(typing.NamedTuple):
 
 
 def parse_log(text: str, kernel_module: str = "") -> Log:
-    """What ``nvidia-smi -q -x`` printed, GPUs that do not answer included. Raises ValueError.
+    """Parse the output of ``nvidia-smi -q -x``, including GPUs that do not answer. Raises ValueError.
 
-    Warnings may stand before and after the document. Since driver 610 ``kmd_version`` and
-    ``cuda_umd_version`` take the place of ``driver_version`` and ``cuda_version``, whose text is
-    then a sentence or missing.
+    Warnings may come before and after the document. Since driver 610 ``kmd_version`` and ``cuda_umd_version`` replace
+    ``driver_version`` and ``cuda_version``, which then hold a sentence or are missing.
     """
     document = re.search(r"<nvidia_smi_log\b.*</nvidia_smi_log>", text, re.DOTALL)
     if document is None or len(text) > _LONGEST:
@@ -145,12 +136,12 @@ def parse_log(text: str, kernel_module: str = "") -> Log:
 
 
 def major(version: str) -> int:
-    """``580.95.05`` -> 580; 0 where it is no version."""
+    """Return the first number of a version: ``580.95.05`` -> 580; 0 if it is not a version."""
     return numbers(version)[0]
 
 
 def numbers(version: str) -> tuple[int, ...]:
-    """``580.95.05`` -> (580, 95, 5), to compare; (0,) where it is no version."""
+    """Return a version's numbers for comparison: ``580.95.05`` -> (580, 95, 5); (0,) if it is not a version."""
     match = re.match(r"\d{1,9}(\.\d{1,9})*", version)
     return tuple(map(int, match[0].split("."))) if match else (0,)
 
@@ -202,7 +193,7 @@ def _process(element: ET.Element) -> Process:
 
 
 def _limits(element: ET.Element) -> typing.Iterator[str]:
-    """Before driver 535 they were called throttle reasons."""
+    """Yield the active clock limits; before driver 535 they were called throttle reasons."""
     for block, prefix in (
         ("clocks_event_reasons", "clocks_event_reason_"),
         ("clocks_throttle_reasons", "clocks_throttle_reason_"),
@@ -214,8 +205,9 @@ def _limits(element: ET.Element) -> typing.Iterator[str]:
 
 
 def _recovery(element: ET.Element) -> str:
-    """``reset``, ``reboot``, ``drain_p2p`` or ``drain_and_reset`` where the driver wants it; drivers before 570
-    have a flag of each kind.
+    """Return the recovery that the driver wants: reset, reboot, drain_p2p, drain_and_reset, or an empty string.
+
+    Drivers before 570 have a flag for each kind.
     """
     action = _word(element, "gpu_recovery_action")
     if action not in ("", "none"):
@@ -226,12 +218,12 @@ def _recovery(element: ET.Element) -> str:
 
 
 def _text(element: ET.Element, path: str) -> str:
-    """On one line, and of a sensible length whatever it is."""
+    """Return the text of an element on one line, at most 300 characters."""
     return " ".join((element.findtext(path) or "").split())[:300]
 
 
 def _word(element: ET.Element, path: str) -> str:
-    """``Exclusive_Process`` -> ``exclusive_process``; empty where it is not told."""
+    """Normalize a value: ``Exclusive_Process`` -> ``exclusive_process``; empty if the driver reports none."""
     word = _text(element, path).lower().replace(" ", "_")
     return "" if word in ("n/a", "[n/a]", "not_supported", "requested_functionality_has_been_deprecated") else word
 
@@ -246,5 +238,5 @@ def _mib(element: ET.Element, path: str) -> int:
 
 
 def _version(log: ET.Element, *tags: str) -> str:
-    """The first of ``tags`` whose text is a version."""
+    """Return the first of ``tags`` whose text is a version."""
     return next((text for text in (_text(log, tag) for tag in tags) if re.fullmatch(r"\d+(\.\d+)+", text)), "")

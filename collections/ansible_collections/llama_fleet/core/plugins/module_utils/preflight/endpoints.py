@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""Whom on the network one instance needs, and for what."""
+"""List the network endpoints that an instance depends on."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ _DEFAULT_REGISTRY = "registry-1.docker.io"
 
 @dataclasses.dataclass(frozen=True)
 class Errand:
-    """One place to ask, how, and whether anything will have to come from there, or only may."""
+    """A place to ask, how to ask it, and whether something must be (``needed``) or may be (``optional``) fetched."""
 
     place: Place
     needed: bool
@@ -54,26 +54,24 @@ class Errand:
 
 @dataclasses.dataclass(frozen=True)
 class Errands:
-    """Makes the errands of instances."""
+    """A factory of the errands of instances. ``limit`` is in seconds."""
 
     ask: Ask
     run: Runner
     limit: float
 
     def of(self, wanted: Wanted, work: Work) -> list[Errand]:
-        """All of an instance's; where the stages have planned, only those that are needed and that no plan has
-        asked.
-        """
-        found = [
+        """List an instance's errands; after planning, only the needed ones that no plan has asked already."""
+        errands = [
             *self._tools(wanted, work),
             *self._source(wanted, work),
             *self._model(wanted, work),
             *self._registry(wanted),
         ]
-        return [errand for errand in found if errand.needed or not wanted.planned]
+        return [errand for errand in errands if errand.needed or not wanted.planned]
 
     def _tools(self, wanted: Wanted, work: Work) -> typing.Iterator[Errand]:
-        """Build tools, the Hub's client and CUDA come from a package index."""
+        """Yield the package indexes of the build tools, the Hub's client and CUDA."""
         request = wanted.release
         if request and request.from_source:
             yield self._index(
@@ -142,7 +140,7 @@ class Errands:
                 ).ok
             )
         if not pinned and has_git:
-            return  # the plan itself has asked for its tags
+            return  # the plan has already asked for its tags
         place = Place("source", SOURCE, source.url)
         yield Errand(
             place, needed, lambda: preflight_network.repository(self.ask, place, has_git, self.run, self.limit)
@@ -197,6 +195,6 @@ class Errands:
             yield self._server("registry", "llama_server_image", f"https://{registry}/v2/", True)
 
     def _server(self, code: str, variable: str, url: str, needed: bool) -> Errand:
-        """One whose silence need not matter: there are others, or it goes by another name here."""
+        """Return an optional errand: there are alternatives to the server, or the host knows it by another name."""
         place = Place(code, variable, url)
         return Errand(place, needed, lambda: preflight_network.server(self.ask, place), optional=True)

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""What the host itself has for the work that is to be done: Python, compiler, room on its disks, memory, processors."""
+"""Check what the host itself offers: Python, compiler, disk space, memory, processors."""
 
 from __future__ import annotations
 
@@ -37,20 +37,20 @@ if typing.TYPE_CHECKING:
     from ansible_collections.llama_fleet.core.plugins.module_utils.preflight.wanted import Wanted
 
 MIB = 1 << 20
-# What fetches and unpacks, and what makes the environment for tools, which not every host needs.
+# Modules for downloading and unpacking, and the one that creates environments for tools, which not every host needs.
 _MODULES = ("ssl", "zlib")
 _FOR_TOOLS = "venv"
-# The first that have C++17's file system at all, and the first whose library has it without a flag of its own.
+# The first compilers with C++17's filesystem library, and the first that need no extra flag for it.
 _HARDLY_A_COMPILER = 8
 OLDEST_COMPILER = 9
-# What nvcc's own headers refuse, by CUDA's major version: those of 13.0 end with GCC 15, the newest of 13 with 16.
+# The newest GCC that nvcc's headers accept, by CUDA's major version: 15 for CUDA 13.0, 16 for the newest 13.
 NEWEST_GCC = {12: 14, 13: 16}
-_FEW_FILES = 20_000  # more than a toolkit and a release have
+_FEW_FILES = 20_000  # more than a toolkit and a release contain
 
 
 @dataclasses.dataclass(frozen=True)
 class Space:
-    """A file system: bytes and files that it still takes, and whether it runs programs."""
+    """A file system: its device number, free bytes and inodes, and whether it runs programs."""
 
     device: int
     free: int
@@ -60,7 +60,7 @@ class Space:
 
 @dataclasses.dataclass(frozen=True)
 class Need:
-    """Bytes that ``what`` will take below ``path``, which ``variable`` can move; None where nobody knows."""
+    """Bytes that ``what`` will occupy below ``path``, which ``variable`` can change; None if unknown."""
 
     path: pathlib.Path
     size: int | None
@@ -69,14 +69,15 @@ class Need:
 
 
 def space(path: pathlib.Path) -> Space:
+    """Return the file system of ``path`` or of its nearest existing parent."""
     place = files.existing_parent(path)
-    found = os.statvfs(place)
-    # Some file systems count no files.
+    status = os.statvfs(place)
+    # Some file systems do not count inodes.
     return Space(
         os.stat(place).st_dev,
         shutil.disk_usage(place).free,
-        found.f_favail if found.f_files else 1 << 62,
-        not found.f_flag & os.ST_NOEXEC,
+        status.f_favail if status.f_files else 1 << 62,
+        not status.f_flag & os.ST_NOEXEC,
     )
 
 
@@ -84,25 +85,21 @@ def python(
     version: typing.Sequence[int] = tuple(sys.version_info[:3]),
     has: typing.Callable[[str], object] = importlib.util.find_spec,
 ) -> Check:
-    """The Python that runs this, which makes the environment of the tools as well."""
-    told = f"Python {'.'.join(map(str, version[:3]))}"
-    missing = [name for name in _MODULES if not has(name)]
+    """Check the Python that runs this module and creates the environment for tools."""
+    name = f"Python {'.'.join(map(str, version[:3]))}"
+    missing = [module for module in _MODULES if not has(module)]
     if too_old := tools_venv.python_problem(version):
         return wrong("python", too_old)
     missing += [] if has(_FOR_TOOLS) else [_FOR_TOOLS]
     if missing:
-        problem = Problem(
-            "Python",
-            f"{told} without {' and '.join(missing)}",
-            "a whole one",
-            "install what of it the distribution packs apart",
-        )
+        found, fix = f"{name} without {' and '.join(missing)}", "install the distribution's packages of these modules"
+        problem = Problem("Python", found, "a complete one", fix)
         return wrong("python", problem, WARNING if missing == [_FOR_TOOLS] else ERROR)
-    return fine("python", "Python", told)
+    return fine("python", "Python", name)
 
 
 def rights(places: typing.Iterable[tuple[pathlib.Path, str]]) -> list[Check]:
-    """Whether this user can write where things are to be put."""
+    """Check that this user can write to the folders that will be used."""
     return [check for path, variable in dict.fromkeys(places) for check in _unwritable(path, variable)]
 
 
@@ -115,159 +112,116 @@ def _unwritable(path: pathlib.Path, variable: str) -> list[Check]:
 
 
 def executable(place: pathlib.Path, variable: str, look: typing.Callable[[pathlib.Path], Space] = space) -> list[Check]:
-    """Programs are put there and run."""
+    """Check that the file system of ``place`` runs programs."""
     if look(place).executes:
         return []
-    return [
-        wrong(
-            "rights",
-            Problem(
-                variable,
-                f"{place} on a file system without programs (noexec)",
-                "one that runs them",
-                "mount it otherwise, or move it",
-            ),
-        )
-    ]
+    found, fix = f"{place} on a file system without programs (noexec)", "mount it without noexec, or move it"
+    return [wrong("rights", Problem(variable, found, "one that runs them", fix))]
 
 
 def disk(needs: typing.Iterable[Need], look: typing.Callable[[pathlib.Path], Space] = space) -> list[Check]:
-    """Room for all of it, file system by file system: what each one by itself has room for may be too much together."""
-    found = []
+    """Check the sum of all needs on each file system, because needs that fit one by one may not fit together."""
     groups: dict[int, list[Need]] = {}
     for need in dict.fromkeys(needs):
         groups.setdefault(look(need.path).device, []).append(need)
-    for group in groups.values():
-        there = look(group[0].path)
-        total = sum(need.size or 0 for need in group)
-        place = " and ".join(dict.fromkeys(str(need.path) for need in group))
-        parts = ", ".join(f"{need.what} {gigabytes(need.size)}" for need in group if need.size != 0)
-        told = f"{gigabytes(there.free)} free below {place}"
-        fix = (
-            f"make room there, or point {' or '.join(dict.fromkeys(need.variable for need in group))} at another "
-            f"file system"
-        )
-        if there.free < total:
-            found.append(wrong("disk", Problem("disk space", told, f"{gigabytes(total)} ({parts})", fix)))
-        elif total and there.files < _FEW_FILES:
-            found.append(
-                wrong(
-                    "disk",
-                    Problem(
-                        "disk space", f"room for {there.files} more files below {place}", f"at least {_FEW_FILES}", fix
-                    ),
-                )
-            )
-        else:
-            found.append(fine("disk", "disk space", f"{told}; wanted: {parts or 'nothing'}"))
-    return found
+    return [_room(group, look(group[0].path)) for group in groups.values()]
+
+
+def _room(needs: typing.Sequence[Need], there: Space) -> Check:
+    """Check the sum of ``needs`` on one file system."""
+    total = sum(need.size or 0 for need in needs)
+    place = " and ".join(dict.fromkeys(str(need.path) for need in needs))
+    parts = ", ".join(f"{need.what} {gigabytes(need.size)}" for need in needs if need.size != 0)
+    free = f"{gigabytes(there.free)} free below {place}"
+    variables = " or ".join(dict.fromkeys(need.variable for need in needs))
+    fix = f"make room there, or point {variables} at another file system"
+    if there.free < total:
+        return wrong("disk", Problem("disk space", free, f"{gigabytes(total)} ({parts})", fix))
+    if total and there.files < _FEW_FILES:
+        found = f"room for {there.files} more files below {place}"
+        return wrong("disk", Problem("disk space", found, f"at least {_FEW_FILES}", fix))
+    return fine("disk", "disk space", f"{free}; wanted: {parts or 'nothing'}")
 
 
 def gigabytes(size: int | None) -> str:
+    """Format a size in bytes, or None for an unknown one."""
     return "not known yet" if size is None else f"{size / 1e9:.1f} GB"
 
 
 def compiler(wanted: Wanted, needs_git: bool, run: Runner) -> list[Check]:
-    """A compiler that is new enough, and not too new for CUDA's; what a plan tells of a missing one is not said
-    again.
-    """
+    """Check that the compiler is new enough, and not too new for CUDA. A missing one is reported by the plan."""
     host = build_host.observe(needs_git)
     installs = bool(wanted.release and wanted.release.install_packages and build_host.can_install())
-    found = []
+    checks = []
     if host.compiler:
-        found.append(_version(host.compiler, wanted, run))
+        checks.append(_version(host.compiler, wanted, run))
     if host.required and installs:
-        found.append(
-            fine(
-                "compiler",
-                "compiler",
-                f"none of {', '.join(build_host.packages(host.required))}; the packages will be installed",
-            )
-        )
+        found = f"none of {', '.join(build_host.packages(host.required))}; the packages will be installed"
+        checks.append(fine("compiler", "compiler", found))
     if "openssl" in host.missing and not installs and wanted.options.tls_certificate:
         fix = "install libssl-dev, or let llama_cpp_install_packages do it"
-        found.append(
-            wrong(
-                "compiler",
-                Problem("llama_server_tls_certificate", "no headers of OpenSSL", "a release that can speak TLS", fix),
-            )
-        )
-    return found
+        problem = Problem("llama_server_tls_certificate", "no headers of OpenSSL", "a release that can speak TLS", fix)
+        checks.append(wrong("compiler", problem))
+    return checks
 
 
 def _version(path: str, wanted: Wanted, run: Runner) -> Check:
+    """Check the version of the compiler at ``path``."""
     try:
-        told = build_host.compiler_version(path, run)
+        version = build_host.compiler_version(path, run)
     except ProblemError as error:
         return wrong("compiler", error.problems[0])
-    kind, number = re.findall(r"\b(gcc|clang) version (\d+)", told)[0]
+    kind, number = re.findall(r"\b(gcc|clang) version (\d+)", version)[0]
     if int(number) < OLDEST_COMPILER:
-        problem = Problem(
-            "compiler",
-            told,
-            f"{kind} {OLDEST_COMPILER} or newer, for C++17",
-            "install a newer one, or take a packed release",
-        )
+        fix = "install a newer one, or take a packed release"
+        problem = Problem("compiler", version, f"{kind} {OLDEST_COMPILER} or newer, for C++17", fix)
         return wrong("compiler", problem, ERROR if int(number) < _HARDLY_A_COMPILER else WARNING)
     toolkit = str((wanted.plans.get("cuda_toolkit") or {}).get("version") or "")
     newest = NEWEST_GCC.get(int(toolkit.partition(".")[0] or 13), 0)
     if wanted.backend == CUDA and kind == "gcc" and newest and int(number) > newest:
-        fix = "install an older g++ and make it the one that c++ names"
-        return wrong("compiler", Problem("compiler", told, f"gcc {newest} or older, for CUDA's compiler", fix), WARNING)
-    return fine("compiler", "compiler", told)
+        fix = "install an older g++ and make c++ point to it"
+        problem = Problem("compiler", version, f"gcc {newest} or older, for CUDA's compiler", fix)
+        return wrong("compiler", problem, WARNING)
+    return fine("compiler", "compiler", version)
 
 
 def build_memory(wanted: Wanted, root: pathlib.Path) -> Check:
-    """Memory for at least one compiler, and for as many as were asked for."""
+    """Check that memory suffices for one compiler, and for as many as requested."""
     each = 2 * GIB if wanted.backend == CUDA else GIB
     free = memory_available(root)
-    asked = wanted.release.jobs if wanted.release else 0
-    jobs = job_count(asked, cpus.observe(root).jobs, free, each)
-    told = f"{free // MIB} MiB that compilers can have"
+    requested = wanted.release.jobs if wanted.release else 0
+    jobs = job_count(requested, cpus.observe(root).jobs, free, each)
+    available = f"{free // MIB} MiB available to compilers"
     if free and free < each:
-        problem = Problem(
-            "memory",
-            told,
-            f"{each // MIB} MiB for one compiler",
-            "make room, add swap, or take a release that was built elsewhere",
-        )
+        fix = "make room, add swap, or take a release that was built elsewhere"
+        problem = Problem("memory", available, f"{each // MIB} MiB for one compiler", fix)
         return wrong("build_memory", problem, WARNING)
     if free and free < jobs * each:
-        problem = Problem(
-            "llama_cpp_jobs",
-            f"{jobs} compilers at once, and {told}",
-            f"{jobs * each // MIB} MiB for them",
-            "leave it 0 for as many as fit",
-        )
+        found, fix = f"{jobs} compilers at once, and {available}", "leave it 0 for as many as fit"
+        problem = Problem("llama_cpp_jobs", found, f"{jobs * each // MIB} MiB for them", fix)
         return wrong("build_memory", problem, WARNING)
-    return fine("build_memory", "memory", f"{told}, {jobs} at once" if free else f"{jobs} compilers at once")
+    return fine("build_memory", "memory", f"{available}, {jobs} at once" if free else f"{jobs} compilers at once")
 
 
 def model_memory(
     wanted: Wanted, size: int, apart: bool, root: pathlib.Path, pids: typing.Iterable[int] = ()
 ) -> list[Check]:
-    """Whether a model of so many bytes can be held at all, before it is fetched; the release itself plans it to the
-    byte once it is there.
-    """
+    """Check before the download whether a model of ``size`` bytes can fit; the release later plans it exactly."""
     options = wanted.options
     ram = server_memory_free.ram(apart, options.memory_max, pids, root).get(HOST)
-    driver = wanted.plans.get("nvidia_driver") or {}
-    # All of the GPUs', for what holds it now may be what makes room.
-    gpus = (
-        sum(int(gpu.get("memory_total_mib") or 0) for gpu in driver.get("gpus") or []) if wanted.backend == CUDA else 0
-    )
     if ram is None:
         return []
-    told = f"{ram} MiB of RAM free" + (f", and {gpus} MiB of the GPUs" if gpus else "")
+    gpus = 0
+    if wanted.backend == CUDA:
+        # The total memory of the GPUs, because what occupies it now may be replaced by this model.
+        listed = (wanted.plans.get("nvidia_driver") or {}).get("gpus") or []
+        gpus = sum(int(gpu.get("memory_total_mib") or 0) for gpu in listed)
+    available = f"{ram} MiB of RAM free" + (f", and {gpus} MiB of the GPUs" if gpus else "")
     if size // MIB <= ram + gpus:
-        return [fine("memory", "memory", told)]
-    problem = Problem(
-        "memory",
-        told,
-        f"{size // MIB} MiB for the model alone",
-        "take a smaller model or quant, or a host with more memory",
-    )
-    # Another backend than ours, or another host by RPC, has memory that nobody knows of yet.
+        return [fine("memory", "memory", available)]
+    fix = "take a smaller model or quant, or a host with more memory"
+    problem = Problem("memory", available, f"{size // MIB} MiB for the model alone", fix)
+    # Another backend, or another host by RPC, may have memory that is not visible here.
     certain = (
         options.memory_check and not options.extra_options and not (wanted.release and wanted.release.cmake_options)
     )
@@ -275,16 +229,13 @@ def model_memory(
 
 
 def processors(root: pathlib.Path, affinity: typing.Iterable[int] | None = None) -> Check:
-    """What there is to compute with, within control groups."""
-    found = cpus.observe(root, affinity)
-    told = f"{found.logical} CPUs, {found.physical} cores"
-    if math.isinf(found.quota):
-        return fine("cpus", "CPUs", told)
-    told += f", and a control group's quota of {found.quota:g}"
-    if found.quota < 1:
-        return wrong(
-            "cpus",
-            Problem("CPUs", told, "a quota of at least one", "raise the limit of the container, unit or slice"),
-            WARNING,
-        )
-    return fine("cpus", "CPUs", told)
+    """Check the CPUs available to this process, within its control groups."""
+    observed = cpus.observe(root, affinity)
+    available = f"{observed.logical} CPUs, {observed.physical} cores"
+    if math.isinf(observed.quota):
+        return fine("cpus", "CPUs", available)
+    available += f", and a control group's quota of {observed.quota:g}"
+    if observed.quota < 1:
+        fix = "raise the limit of the container, unit or slice"
+        return wrong("cpus", Problem("CPUs", available, "a quota of at least one", fix), WARNING)
+    return fine("cpus", "CPUs", available)

@@ -1,8 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""Whether what is to be fetched can be had: the source, the model, the package index, and the servers that hold the
-files themselves.
-"""
+"""Check that everything to be fetched is available: source, model, package index, and the servers of the files."""
 
 from __future__ import annotations
 
@@ -34,17 +32,17 @@ REACH = "check the address, the network and any proxy of the host"
 _TRUST = "install the certificate of the authority that the network uses (update-ca-certificates), or set the clock"
 _REFUSED = (401, 403)
 _PASSING = (408, 425, 429)
-# The Hub lists no more at once: what is not among them may be on the next page.
+# The most entries on a page of the Hub's listing; further ones are on the next page.
 _PAGE = 1000
 _SKEW = 300.0  # seconds
 
 
 @dataclasses.dataclass(frozen=True)
 class Answer:
-    """What came of asking; ``size`` is the bytes to be fetched, None where nobody told, ``skews`` what the answers said
-    of the time.
+    """The result of asking a place.
 
-    ``passing`` is trouble of a server that those who fetch will wait for.
+    ``size`` is the bytes to be fetched, None if unknown; ``skews`` are clock differences in seconds. ``passing`` marks
+    a temporary failure that a download would wait out.
     """
 
     check: Check
@@ -55,7 +53,7 @@ class Answer:
 
 @dataclasses.dataclass(frozen=True)
 class Place:
-    """What is asked, as which check, and the role variable that says so."""
+    """A URL to ask, the code of its check, and the role variable that names it."""
 
     code: str
     variable: str
@@ -63,7 +61,7 @@ class Place:
 
 
 class Asker:
-    """Asks for one place and remembers what the answers tell of the time."""
+    """A client for one place; it collects the clock differences of the answers."""
 
     def __init__(self, ask: Ask, place: Place) -> None:
         self._ask = ask
@@ -74,6 +72,7 @@ class Asker:
     def get(
         self, url: str, headers: typing.Mapping[str, str] | None = None, listing: bool = False, endpoint: str = ""
     ) -> Reply:
+        """Return the answer. Raises SilentError."""
         reply = self._ask(url, headers, listing, endpoint)
         self._status = reply.status
         if reply.skew is not None:
@@ -81,11 +80,13 @@ class Asker:
         return reply
 
     def well(self, found: str, size: int | None = None) -> Answer:
+        """Return the answer for a place that works."""
         return Answer(
             fine(self._place.code, self._place.variable, found + via(self._place.url)), size, tuple(self._skews)
         )
 
     def bad(self, found: str, wanted: str = "an answer", fix: str = REACH, variable: str = "") -> Answer:
+        """Return the answer for a place that does not work."""
         cure = _TRUST if fix == REACH and "CERTIFICATE_VERIFY_FAILED" in found else fix
         passing = self._status >= 500 or self._status in _PASSING
         return Answer(
@@ -97,13 +98,13 @@ class Asker:
 
 
 def silent(place: Place, limit: float) -> Answer:
-    """What did not answer in time."""
+    """Return the answer for a place that was silent for ``limit`` seconds."""
     found = f"no answer from {bare(place.url)} within {limit:g} s{via(place.url)}"
     return Answer(wrong(place.code, Problem(place.variable, found, "an answer", REACH)))
 
 
 def file(ask: Ask, place: Place, headers: typing.Mapping[str, str] | None = None) -> Answer:
-    """A file on a web server."""
+    """Check that a file on a web server can be read."""
     asker = Asker(ask, place)
     try:
         reply = asker.get(place.url, headers)
@@ -115,7 +116,7 @@ def file(ask: Ask, place: Place, headers: typing.Mapping[str, str] | None = None
 
 
 def server(ask: Ask, place: Place) -> Answer:
-    """A web server that is there, whatever it says."""
+    """Check that a web server answers, with any status."""
     asker = Asker(ask, place)
     try:
         asker.get(place.url)
@@ -125,16 +126,15 @@ def server(ask: Ask, place: Place) -> Answer:
 
 
 def package(ask: Ask, place: Place, package_wanted: Package, sha256: str, strict: bool = False) -> Answer:
-    """One file of a package index: ``place`` is the index. The files themselves often lie on another server.
+    """Check that a package index, ``place``, has a file with ``sha256``, and that its server hands it out.
 
-    Unless ``strict``, which is for what pip installs, an index that states no sums will do.
+    Unless ``strict``, which is for what pip installs, an index without checksums will do.
     """
     asker = Asker(ask, place)
     if strict and is_ignored(place.url):
         fix = "set trusted-host in the host's /etc/pip.conf"
-        return asker.bad(
-            f"{bare(place.url)}, which pip passes over", "an index by https, or a host that pip is told to trust", fix
-        )
+        wanted = "an index by https, or a host that pip is configured to trust"
+        return asker.bad(f"{bare(place.url)}, which pip ignores", wanted, fix)
     page = f"{place.url.rstrip('/')}/{package_wanted.project.lower()}/"
     try:
         reply = asker.get(page, {"Accept": _JSON}, listing=True)
@@ -151,33 +151,29 @@ def package(ask: Ask, place: Place, package_wanted: Package, sha256: str, strict
         url, size = listed
         held = asker.get(url, endpoint=place.url)
     except ShapeError as error:
-        return asker.bad(
-            f"an answer of {bare(page)} that is not a valid index page ({error})",
-            "an index with the JSON API (PEP 691)",
-            "name another one",
-        )
+        found = f"an answer of {bare(page)} that is not a valid index page ({error})"
+        return asker.bad(found, "an index with the JSON API (PEP 691)", "name another one")
     except SilentError as error:
         return asker.bad(str(error))
     if not held.ok:
-        return asker.bad(
-            f"{bare(place.url)}, and HTTP status {held.status} from {bare(url)} for a file of it",
-            "files that can be read",
-        )
+        found = f"{bare(place.url)}, and HTTP status {held.status} from {bare(url)} for a file of it"
+        return asker.bad(found, "files that can be read")
     size = size or held.size
     what = f"{package_wanted.project} {package_wanted.version}" + (f", {size / 1e6:.0f} MB" if size else "")
     return asker.well(f"{bare(place.url)} has {what}", size or None)
 
 
 def repository(ask: Ask, place: Place, has_git: bool, run: Runner, limit: float) -> Answer:
-    """A git repository, by git itself where that is there: it knows about keys and helpers that nobody else does."""
+    """Check a git repository, if possible by git itself, which knows its own keys and credential helpers."""
     asker = Asker(ask, place)
     shown = bare(place.url) if "://" in place.url else place.url
     if has_git:
-        told = run(["git", "ls-remote", place.url, "HEAD"], env={"GIT_TERMINAL_PROMPT": "0"}, timeout=limit)
-        if told.ok:
+        result = run(["git", "ls-remote", place.url, "HEAD"], env={"GIT_TERMINAL_PROMPT": "0"}, timeout=limit)
+        if result.ok:
             return asker.well(f"{shown} answers git")
-        said = next((line.strip() for line in told.stderr.splitlines() if line.strip()), f"exit status {told.code}")
-        return asker.bad(f"'{said.replace(place.url, shown)}' from git for {shown}", "a repository that can be read")
+        lines = [line.strip() for line in result.stderr.splitlines() if line.strip()]
+        error = lines[0] if lines else f"exit status {result.code}"
+        return asker.bad(f"'{error.replace(place.url, shown)}' from git for {shown}", "a repository that can be read")
     if not place.url.startswith(("https://", "http://")):
         return asker.well(f"{shown}, which only git can ask, and there is none yet")
     try:
@@ -191,7 +187,7 @@ def repository(ask: Ask, place: Place, has_git: bool, run: Runner, limit: float)
 
 @dataclasses.dataclass(frozen=True)
 class Repo:
-    """What is wanted of a repository on the Hub; ``asked`` is its quant, ``None`` for one that is chosen later."""
+    """A model repository on the Hub; ``asked`` is the quant, or None if it is chosen later."""
 
     name: str
     revision: str
@@ -200,7 +196,7 @@ class Repo:
 
 
 def hub(ask: Ask, place: Place, repo: Repo) -> Answer:
-    """A model on the Hub, and the server that its bytes come from; ``place`` is the Hub."""
+    """Check that the Hub, ``place``, has a model, and that the server of its files hands it out."""
     asker = Asker(ask, place)
     base, revision = place.url.rstrip("/"), urllib.parse.quote(repo.revision, safe="")
     headers = {"Authorization": f"Bearer {repo.token}"} if repo.token else {}
@@ -210,7 +206,7 @@ def hub(ask: Ask, place: Place, repo: Repo) -> Answer:
             return _refused(asker, base, repo, reply)
         files, count = hub_listing(reply.body, LARGEST)
         if repo.asked is None or count >= _PAGE:
-            return asker.well(f"{base} answers; what of '{repo.name}' is taken is not known yet")
+            return asker.well(f"{base} answers; the files of '{repo.name}' to fetch are not known yet")
         chosen = choose([ListedFile(file.path, file.size) for file in files], repo.asked, f"'{repo.name}'")
         held = asker.get(f"{base}/{repo.name}/resolve/{revision}/{urllib.parse.quote(chosen.path)}", headers)
     except SilentError as error:
@@ -227,31 +223,32 @@ def hub(ask: Ask, place: Place, repo: Repo) -> Answer:
 
 
 def _refused(asker: Asker, base: str, repo: Repo, reply: Reply) -> Answer:
-    told = f"HTTP status {reply.status}{f' ({reply.code})' if reply.code else ''} from {base} for '{repo.name}'"
+    """Explain an HTTP error of the Hub."""
+    found = f"HTTP status {reply.status}{f' ({reply.code})' if reply.code else ''} from {base} for '{repo.name}'"
     if reply.status in _REFUSED and reply.code != "RepoNotFound":
         fix = f"accept its terms on {base}/{repo.name}, and set the token of an account that was granted access"
         token = "a token, and" if repo.token else "no token, and"
-        return asker.bad(f"{token} {told}", "access to it", fix, "gguf_model_token")
+        return asker.bad(f"{token} {found}", "access to it", fix, "gguf_model_token")
     if reply.status in (*_REFUSED, 404):
         wanted = "a repository and revision that this host may read"
-        return asker.bad(told, wanted, "check the name; a private one needs gguf_model_token", "gguf_model_source")
+        return asker.bad(found, wanted, "check the name; a private one needs gguf_model_token", "gguf_model_source")
     fix = "wait five minutes; a token has a limit of its own" if reply.status == 429 else REACH
-    return asker.bad(told, "a Hub that answers", fix)
+    return asker.bad(found, "a Hub that answers", fix)
 
 
 def clock(skews: typing.Iterable[float]) -> list[Check]:
-    """How far the host's clock is off, by the server that agrees with it best: a proxy may keep an old answer."""
-    found = sorted(skews, key=abs)
-    if not found:
+    """Check the host's clock by the server that agrees with it best, because a proxy may serve an old answer."""
+    differences = sorted(skews, key=abs)
+    if not differences:
         return []
-    skew = found[0]
+    skew = differences[0]
     if abs(skew) < _SKEW:
         return [fine("clock", "clock", "right to the minute" if abs(skew) < 60 else f"{abs(skew):.0f} s off")]
-    told = f"{_duration(abs(skew))} {'ahead' if skew > 0 else 'behind'}"
+    found = f"{_duration(abs(skew))} {'ahead' if skew > 0 else 'behind'}"
     fix = "switch on time synchronisation (timedatectl set-ntp true), or set the clock"
-    wanted = "the time that the servers have, for certificates and package lists are valid for a time only"
-    # It may be the servers that are wrong: where certificates suffer from it, nobody answers, and that is the error.
-    return [wrong("clock", Problem("clock", told, wanted, fix), WARNING)]
+    wanted = "the time of the servers, because certificates and package lists expire"
+    # Only a warning, because the servers may be wrong. If certificates fail for it, the missing answers are the error.
+    return [wrong("clock", Problem("clock", found, wanted, fix), WARNING)]
 
 
 def _duration(seconds: float) -> str:

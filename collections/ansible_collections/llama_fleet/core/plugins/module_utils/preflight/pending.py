@@ -1,8 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""What is still to be done for one instance: as its plans tell, or else by a look at what is there, which asks no
-network.
-"""
+"""Determine the pending work of an instance from its plans, or else by looking at the host without the network."""
 
 from __future__ import annotations
 
@@ -32,10 +30,11 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings.o
 if typing.TYPE_CHECKING:
     from ansible_collections.llama_fleet.core.plugins.module_utils.host.commands import Result, Runner
     from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.request import Request
+    from ansible_collections.llama_fleet.core.plugins.module_utils.model.request import Request as ModelRequest
     from ansible_collections.llama_fleet.core.plugins.module_utils.preflight.wanted import Wanted
 
 MIB = 1 << 20
-# By what a plan's problem is about; what is not here is the release's.
+# Codes by the subject of a plan's problem; others belong to the release.
 _CODES = {
     "compiler": "compiler",
     "git": "git",
@@ -43,15 +42,16 @@ _CODES = {
     "llama_cpp_version": "source",
     "llama_cpp_root": "rights",
 }
-# Counted for all together instead.
+# Subjects that are checked for all instances together.
 _ELSEWHERE = ("disk space",)
 
 
 @dataclasses.dataclass(frozen=True)
 class Work:
-    """``model`` is whether any of its files are to come, and ``size`` the bytes of that, None where nobody knows yet;
+    """The pending work of an instance.
 
-    ``taken`` are on the disk already.
+    ``model`` is whether files of it must be fetched, ``size`` their bytes (None if unknown), and ``taken`` the bytes
+    that are on the disk already.
     """
 
     release: bool = False
@@ -64,7 +64,7 @@ class Work:
 
 
 def planned(wanted: Wanted) -> Work:
-    """What the plans would change."""
+    """Read the pending work from the plans."""
     release, model = wanted.plans.get("llama_cpp") or {}, wanted.plans.get("gguf_model") or {}
     compiles = bool(release.get("would_compile"))
     toolkit = compiles and bool((wanted.plans.get("cuda_toolkit") or {}).get("would_change"))
@@ -86,37 +86,36 @@ def planned(wanted: Wanted) -> Work:
 
 
 def looked(wanted: Wanted, run: Runner, limit: float) -> tuple[Work, list[Check]]:
-    """What there is to do as far as the host itself tells, and what of it cannot be done.
+    """Determine the pending work by looking at the host, and check whether it can be done.
 
-    Only a git repository is asked, for its tags.
+    Only a git repository is asked over the network, for its tags.
     """
-    found: list[Check] = []
+    checks: list[Check] = []
     release, compiles, needs_toolkit = False, False, False
     if wanted.release:
         try:
             plan = llama_cpp_plan.make_plan(_unasked(wanted.release), _bounded(run, limit), tentative=True)
             release, compiles = plan.manifest is None, plan.would_compile
             if isinstance(wanted.release.source, Repository) and "git" not in plan.host.missing:
-                found.append(
-                    fine("source", "llama_cpp_source", f"{bare(wanted.release.source.url)} at {plan.revision.build}")
-                )
+                source = f"{bare(wanted.release.source.url)} at {plan.revision.build}"
+                checks.append(fine("source", "llama_cpp_source", source))
             if not release:
-                found.append(fine("release", "llama_cpp_source", f"{plan.path}, which is there already"))
+                checks.append(fine("release", "llama_cpp_source", f"{plan.path}, which exists already"))
         except ProblemError as error:
             release, compiles = True, wanted.release.from_source
-            found += [
+            checks += [
                 wrong(_CODES.get(problem.subject, "release"), problem)
                 for problem in error.problems
                 if problem.subject not in _ELSEWHERE
             ]
         if compiles and wanted.backend == CUDA:
-            needs_toolkit = _toolkit(wanted, run, found)
-    model, size = _model(wanted, found)
-    return Work(release, compiles, needs_toolkit, model, size), found
+            needs_toolkit = _toolkit(wanted, run, checks)
+    model, size = _model(wanted, checks)
+    return Work(release, compiles, needs_toolkit, model, size), checks
 
 
 def _unasked(request: Request) -> Request:
-    """The request, changed so that its plan asks no index and no cache: they are asked in time limits of our own."""
+    """Return the request without index and cache, so that its plan does not ask them; they have own time limits."""
     source = request.source
     if isinstance(source, Archive) and source.on_index:
         source = Archive(f"https://localhost/{source.name}", source.sha256)
@@ -124,7 +123,7 @@ def _unasked(request: Request) -> Request:
 
 
 def _bounded(run: Runner, limit: float) -> Runner:
-    """``run``, with which git waits no longer than ``limit`` seconds for a network."""
+    """Return a runner that limits git's network access to ``limit`` seconds."""
 
     def bounded(
         command: typing.Sequence[str],
@@ -144,43 +143,28 @@ def _bounded(run: Runner, limit: float) -> Runner:
     return bounded
 
 
-def _toolkit(wanted: Wanted, run: Runner, found: list[Check]) -> bool:
-    """Whether a toolkit is to be installed."""
-    host = cuda.Host(run, platform.machine(), tuple(os.environ.get("PATH", "").split(os.pathsep)))
+def _toolkit(wanted: Wanted, run: Runner, checks: list[Check]) -> bool:
+    """Return whether a toolkit must be installed, and add the checks of it to ``checks``."""
+    host = cuda.ToolkitHost(run, platform.machine(), tuple(os.environ.get("PATH", "").split(os.pathsep)))
     try:
         plan = cuda.make_plan(wanted.toolkit, host, compiler_later=True)
     except ProblemError as error:
-        found += [wrong("toolkit", problem) for problem in error.problems if problem.subject not in _ELSEWHERE]
+        checks += [wrong("toolkit", problem) for problem in error.problems if problem.subject not in _ELSEWHERE]
         return True
     installs = plan.release is not None
-    found.append(
-        fine(
-            "toolkit",
-            "CUDA toolkit",
-            f"{plan.toolkit.version} {'to be installed in' if installs else 'in'} {plan.toolkit.path}",
-        )
-    )
+    found = f"{plan.toolkit.version} {'to be installed in' if installs else 'in'} {plan.toolkit.path}"
+    checks.append(fine("toolkit", "CUDA toolkit", found))
     return installs
 
 
-def _model(wanted: Wanted, found: list[Check]) -> tuple[bool, int | None]:
-    """Whether any of the model is to be fetched, and how much."""
+def _model(wanted: Wanted, checks: list[Check]) -> tuple[bool, int | None]:
+    """Return whether to fetch any of the model and how many bytes (None: unknown); add to ``checks``."""
     request = wanted.model
     if request is None:
         return False, 0
     source = request.source
     if isinstance(source, PathSource):
-        try:
-            chosen = (
-                None if request.fit else find_files(source, model_choice.chooser(request, Progress()), request.mmproj)
-            )
-        except ProblemError as error:
-            found += all_wrong("model", error)
-            return False, 0
-        size = sum(file.size for file in chosen.files) if chosen else 0
-        found.append(
-            fine("model", "gguf_model_source", f"{source.path} on the host" + (f", {size // MIB} MiB" if size else ""))
-        )
+        checks += _local_model(request, source)
         return False, 0
     commit = (
         model_store.recall_commit(request.root, source.repo, request.endpoint, request.revision)
@@ -191,22 +175,33 @@ def _model(wanted: Wanted, found: list[Check]) -> tuple[bool, int | None]:
     name = source.repo if isinstance(source, HubSource) else str(source)
     before = model_store.recorded_model(folder, folder, name, request.asked, request.mmproj)
     if before:
-        missing = model_fetch.gap(model_plan.plan_recorded(before, request.asked), Checker(Progress()))
-        if not missing:
-            found.append(
-                fine("model", "gguf_model_source", f"{before.path}, which is there already, {before.size // MIB} MiB")
-            )
-        elif missing.fetched and request.offline and not request.mirrors:
-            told = f"true, and {len(missing.fetched)} of the model's files are not in {folder}"
-            fix = "name a mirror in gguf_model_mirrors, or carry the files there"
-            found.append(wrong("model", Problem("gguf_model_offline", told, "all of them there", fix)))
-        return bool(missing.fetched), sum(file.size for file in missing.fetched)
+        return _recorded_model(request, before, checks)
     if request.offline:
-        fix = f"run once without it, or carry the model's folder with its manifest.json to {request.root}/models"
-        found.append(
-            wrong(
-                "model",
-                Problem("gguf_model_offline", f"true, and no record of '{source}'", "one of a run with a network", fix),
-            )
-        )
+        found = f"true, and no record of '{source}'"
+        fix = f"run once without it, or copy the model's folder with its manifest.json to {request.root}/models"
+        checks.append(wrong("model", Problem("gguf_model_offline", found, "one of an online run", fix)))
     return True, None
+
+
+def _local_model(request: ModelRequest, source: PathSource) -> list[Check]:
+    """Check a model that is already on the host."""
+    try:
+        chosen = None if request.fit else find_files(source, model_choice.chooser(request, Progress()), request.mmproj)
+    except ProblemError as error:
+        return all_wrong("model", error)
+    size = sum(file.size for file in chosen.files) if chosen else 0
+    shown = f", {size // MIB} MiB" if size else ""
+    return [fine("model", "gguf_model_source", f"{source.path} on the host{shown}")]
+
+
+def _recorded_model(request: ModelRequest, before: model_store.Model, checks: list[Check]) -> tuple[bool, int]:
+    """Compare a recorded model with the disk; return whether to fetch any of it and how many bytes."""
+    missing = model_fetch.gap(model_plan.plan_recorded(before, request.asked), Checker(Progress()))
+    if not missing:
+        found = f"{before.path}, which exists already, {before.size // MIB} MiB"
+        checks.append(fine("model", "gguf_model_source", found))
+    elif missing.fetched and request.offline and not request.mirrors:
+        found = f"true, and {len(missing.fetched)} of the model's files are not in {before.base}"
+        fix = "name a mirror in gguf_model_mirrors, or copy the files there"
+        checks.append(wrong("model", Problem("gguf_model_offline", found, "all of them there", fix)))
+    return bool(missing.fetched), sum(file.size for file in missing.fetched)

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""What one instance wants of its host, out of the roles' variables, as the stages themselves read them."""
+"""Read an instance's requirements from the roles' variables, as the stages themselves do."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ GPU = "GPU"  # the subject of every problem of the driver
 
 @dataclasses.dataclass(frozen=True)
 class Wanted:
-    """``plans`` are the results of the stages that have planned already, by role. What cannot be read is None."""
+    """An instance's requirements; ``plans`` are the results of the stages, by role. Unreadable ones are None."""
 
     variables: Facts
     plans: Facts
@@ -36,12 +36,12 @@ class Wanted:
 
     @property
     def planned(self) -> bool:
-        """Whether the stages have looked themselves, so that nothing of theirs need be looked at again."""
+        """Return whether the stages have already planned, so that their checks need not be repeated."""
         return bool(self.plans.get("llama_cpp"))
 
     @property
-    def told(self) -> set[str]:
-        """The subjects of the problems that this instance's plan has failed with."""
+    def reported(self) -> set[str]:
+        """Return the subjects of the problems that this instance's plan failed with."""
         return {str(problem.get("subject", GPU)) for problem in (self.plans.get("failed") or {}).get("problems") or ()}
 
     @property
@@ -49,31 +49,27 @@ class Wanted:
         return self.options.backend
 
     def index(self, role: str) -> str:
-        """The package index that a role is told to use; empty for the host's own."""
+        """Return the package index configured for a role, or an empty string for the host's own."""
         return str(self.variables.get(f"{role}_index_url", ""))
 
 
 def read(name: str, variables: Facts, plans: Facts, token: str) -> tuple[Wanted, list[Check]]:
-    """What the instance ``name`` wants, and what is wrong with its variables by themselves."""
+    """Read the requirements of the instance ``name``, and check its variables on their own."""
     driver = plans.get("nvidia_driver") or {}
     toolkit = plans.get("cuda_toolkit") or {}
     backend = str(driver.get("backend") or CPU)
     architectures = list(driver.get("cuda_architectures") or [])
     version = str((driver.get("driver") or {}).get("version", ""))
-    told = {"backend": backend, "cuda_architectures": architectures, "driver_version": version}
-    told.update(cuda_toolkit=toolkit.get("path") or "", cuda_toolkit_version=toolkit.get("version") or "")
-    found: list[Check] = []
-    release = _tried(
-        lambda: llama_cpp_request.parse_request(
-            {**_defaults(llama_cpp_request.ARGUMENTS), **_of("llama_cpp", variables), **told}
-        ),
-        found,
-    )
+    facts = {"backend": backend, "cuda_architectures": architectures, "driver_version": version}
+    facts.update(cuda_toolkit=toolkit.get("path") or "", cuda_toolkit_version=toolkit.get("version") or "")
+    checks: list[Check] = []
+    release_given = {**_defaults(llama_cpp_request.ARGUMENTS), **_of("llama_cpp", variables), **facts}
+    release = _tried(lambda: llama_cpp_request.parse_request(release_given), checks)
     if release:
-        found += all_wrong("variables", ProblemError(*release.problems()))
+        checks += all_wrong("variables", ProblemError(*release.problems()))
     given = {**_of("gguf_model", variables), "token": token, "plan_only": True, "state": "present"}
-    # The release that a choice by memory needs is not there yet.
-    model = _tried(lambda: model_request.request_of({**given, "release": ""}, check_mode=True), found)
+    # Without a release, because the one that a choice by memory needs may not exist yet.
+    model = _tried(lambda: model_request.request_of({**given, "release": ""}, check_mode=True), checks)
     server = {
         **_defaults(server_arguments.ARGUMENTS),
         **_of("llama_server", variables),
@@ -89,22 +85,23 @@ def read(name: str, variables: Facts, plans: Facts, token: str) -> tuple[Wanted,
         version,
         tuple(architectures),
     )
-    return Wanted(variables, plans, release, model, server_arguments.options_of(server), wanted), found
+    return Wanted(variables, plans, release, model, server_arguments.options_of(server), wanted), checks
 
 
 Request = typing.TypeVar("Request")
 
 
-def _tried(read_request: typing.Callable[[], Request], found: list[Check]) -> Request | None:
+def _tried(read_request: typing.Callable[[], Request], checks: list[Check]) -> Request | None:
+    """Return the request, or None after adding its problems to ``checks``."""
     try:
         return read_request()
     except ProblemError as error:
-        found += all_wrong("variables", error)
+        checks += all_wrong("variables", error)
         return None
 
 
 def _of(role: str, variables: Facts) -> dict[str, typing.Any]:
-    """A role's variables by the names of its module's parameters."""
+    """Return a role's variables by the names of its module's parameters."""
     return {name[len(role) + 1 :]: value for name, value in variables.items() if name.startswith(f"{role}_")}
 
 

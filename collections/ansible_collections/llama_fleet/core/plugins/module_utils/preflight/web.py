@@ -1,8 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""Who on the network answers, asked side by side and never longer than a time limit: a firewall that drops packets
-answers nobody.
-"""
+"""Ask network endpoints in parallel within a time limit, because a firewall that drops packets never answers."""
 
 from __future__ import annotations
 
@@ -20,15 +18,15 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.rules impor
 from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.status import whole_number
 from ansible_collections.llama_fleet.core.plugins.module_utils.untrusted import printable
 
-LARGEST = 20 << 20  # of a listing
+LARGEST = 20 << 20  # bytes of a listing
 
 
 @dataclasses.dataclass(frozen=True)
 class Reply:
-    """An answer:
+    """An HTTP answer.
 
-    ``size`` is the whole file's in bytes, 0 where it does not tell; ``skew`` is how far this clock is ahead of the
-    server's, in seconds.
+    ``size`` is the whole file's in bytes, or 0 if unknown. ``skew`` is how far this clock is ahead of the server's, in
+    seconds.
     """
 
     status: int
@@ -44,23 +42,23 @@ class Reply:
 
 
 class SilentError(Exception):
-    """Why there was no answer, as a noun phrase."""
+    """There was no answer; the text is the reason as a noun phrase."""
 
 
 class Ask(typing.Protocol):
-    """Asks for the beginning of a URL."""
+    """A function that requests a URL or its first byte."""
 
     def __call__(
         self, url: str, headers: typing.Mapping[str, str] | None = None, listing: bool = False, endpoint: str = ""
     ) -> Reply:
-        """The answer, whatever its status; of a ``listing`` all of it, of a file its first byte. Raises SilentError.
+        """Return the answer of any status: the whole ``listing``, or the first byte of a file. Raises SilentError.
 
-        ``endpoint`` is what told of ``url``, if that is not what the operator named.
+        ``endpoint`` is the server that supplied ``url``, if the operator did not name the URL.
         """
 
 
 def asker(limit: float) -> Ask:
-    """The real one; ``limit`` is how many seconds an answer may take."""
+    """Return an Ask that uses the network, with a time limit for each answer in seconds."""
     limits = Limits(limit, total=limit)
 
     def ask(
@@ -84,7 +82,7 @@ def asker(limit: float) -> Ask:
 
 
 def _reason(error: OriginError) -> str:
-    """Why, without the words that the sentence begins with."""
+    """Return the reason of an error without the words that the sentence begins with."""
     return (
         str(error).removeprefix("no answer (").removesuffix(")") if str(error).startswith("no answer (") else str(error)
     )
@@ -99,7 +97,7 @@ def _shown(url: str) -> str:
 
 def _reply(reached: Reached, listing: bool) -> Reply:
     answer = reached.answer
-    told = (
+    length = (
         reached.linked.get("X-Linked-Size")
         or answer.header("Content-Range").rpartition("/")[2]
         or answer.header("Content-Length")
@@ -110,7 +108,7 @@ def _reply(reached: Reached, listing: bool) -> Reply:
         answer.status,
         body,
         printable(answer.header("Content-Type"), 100),
-        whole_number(told) or 0,
+        whole_number(length) or 0,
         _skew(answer.header("Date")),
         code,
     )
@@ -124,7 +122,7 @@ def _skew(date: str | None) -> float | None:
 
 
 def via(url: str) -> str:
-    """``, through the proxy …`` where the host's environment sets one for ``url``; never its user and password."""
+    """Return ``, through the proxy …`` if the environment sets one for ``url``, without its user and password."""
     scheme, _colon, rest = url.partition("://")
     host = rest.partition("/")[0].rpartition("@")[2]
     proxy = urllib.request.getproxies().get(scheme, "")
@@ -138,16 +136,16 @@ Value = typing.TypeVar("Value")
 
 
 def side_by_side(tasks: typing.Mapping[Key, typing.Callable[[], Value]], limit: float) -> dict[Key, Value]:
-    """What each task returned; those that did not end within ``limit`` seconds are left out and end with the
-    process.
+    """Run all tasks in parallel threads and return their results.
+
+    Tasks that do not end within ``limit`` seconds are left out; their threads end with the process.
     """
     done: dict[Key, Value] = {}
 
     def do(key: Key, task: typing.Callable[[], Value]) -> None:
         done[key] = task()
 
-    # Not a pool: it waits for its threads when the process ends, and a name that is not resolved keeps one longer than
-    # any time limit.
+    # Not a pool, which waits for its threads at exit: resolving a name may take longer than any time limit.
     threads = [threading.Thread(target=do, args=item, daemon=True) for item in tasks.items()]
     for thread in threads:
         thread.start()

@@ -32,7 +32,7 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.problems import P
 from ansible_collections.llama_fleet.core.plugins.module_utils.release import flags as release_flags
 
 if typing.TYPE_CHECKING:
-    from ansible_collections.llama_fleet.core.plugins.module_utils.gguf.header import Content
+    from ansible_collections.llama_fleet.core.plugins.module_utils.gguf.reader import Content
     from ansible_collections.llama_fleet.core.plugins.module_utils.host.commands import Result, Runner
 
 HOST = "Host"
@@ -175,7 +175,7 @@ def memory_available(
     Also of the host if ``release`` cannot use the GPUs. Raises ProblemError if the free memory is unknown.
     """
     folders = tuple(os.environ.get("PATH", "").split(os.pathsep)) + nvidia.MORE_FOLDERS
-    gpus = nvidia.observe(nvidia.Host(run, root, folders)).gpus
+    gpus = nvidia.observe(nvidia.GpuHost(run, root, folders)).gpus
     free = sum(gpu.memory_free_mib for gpu in gpus)
     if free and (release is None or _sees_gpu(run, release)):
         return Available(free, f"free on {len(gpus)} GPUs" if len(gpus) > 1 else "free on the GPU", len(gpus))

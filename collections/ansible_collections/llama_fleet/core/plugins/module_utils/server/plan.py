@@ -78,7 +78,7 @@ class Planner:
         devices, missing_devices = ([], []) if wrong else checks.devices(options, asking)
         found += [
             *missing_devices,
-            *server_flags.problems(options.extra_options, flags, options.allow),
+            *server_flags.extra_problems(options.extra_options, flags, options.allow),
             *host_checks.problems(instance, own, self._dry, wrong),
         ]
         settings = server_settings.settings(options, options.threads or threads(options), devices)

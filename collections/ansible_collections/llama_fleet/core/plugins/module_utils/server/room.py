@@ -1,8 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""Know before a switch whether what it will write can be written: a server that is stopped for another one has to
-be put back even on a full disk.
-"""
+"""Check before a switch that its files can be written, because a stopped server must be restorable on a full disk."""
 
 from __future__ import annotations
 
@@ -24,7 +22,7 @@ if typing.TYPE_CHECKING:
     from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes.runtime import Runtime
     from ansible_collections.llama_fleet.core.plugins.module_utils.server.state.generations import Generation
 
-# Bytes that a manifest grows by when it is noted to be good.
+# Bytes that a manifest grows by when the generation is marked as good.
 _NOTE = 256
 _FIXES = {
     errno.ENOSPC: "make room there",
@@ -36,38 +34,32 @@ Links = list[tuple[typing.Any, str]]
 
 
 def wanted(folder: pathlib.Path, ways: typing.Sequence[tuple[Generation, Runtime]]) -> tuple[Contents, Links]:
-    """Return what is written by a switch in ``folder`` to the first of ``ways`` and then perhaps back to the next:
-    files of so many bytes, links to targets.
+    """Return the files (path, bytes) and links (path, target) that a switch writes.
+
+    It goes to the first of ``ways`` and, if that fails, back to the next.
     """
     notes = [
-        (found.path / MANIFEST, len(json.dumps(found.manifest, indent=2)) + _NOTE)
-        for found, _runtime in ways
-        if not found.good
+        (generation.path / MANIFEST, len(json.dumps(generation.manifest, indent=2)) + _NOTE)
+        for generation, _runtime in ways
+        if not generation.good
     ]
-    outside = itertools.chain(*(runtime.writes(found) for found, runtime in ways))
-    return [*notes, *outside], [(folder / CURRENT, target_of(found)) for found, _runtime in ways]
+    outside = itertools.chain(*(runtime.writes(generation) for generation, runtime in ways))
+    return [*notes, *outside], [(folder / CURRENT, target_of(generation)) for generation, _runtime in ways]
 
 
 def obstacles(folder: pathlib.Path) -> list[Problem]:
-    """Return what is in the place of the link to the current generation of the instance in ``folder``, so that no
-    switch could end.
-    """
+    """Return a problem if a file or folder is at the path of the link ``current``, because no switch could finish."""
     link = folder / CURRENT
     if link.is_symlink() or not link.exists():
         return []
-    what = f"a {'folder' if link.is_dir() else 'file'} in the place of the link to the current generation"
-    return [
-        Problem(str(link), what, "a link that llama-fleet keeps", "move it away: the next run makes the link again")
-    ]
+    found = f"a {'folder' if link.is_dir() else 'file'} in the place of the link to the current generation"
+    fix = "move it away; the next run creates the link again"
+    return [Problem(str(link), found, "a link that llama-fleet manages", fix)]
 
 
 def unwritten(error: OSError, folder: pathlib.Path) -> Problem:
-    """Return the problem of a file system that takes nothing below ``folder``, or where else the error says."""
+    """Return the problem of a failed write in ``folder``, or at the path that the error names."""
     fix = _FIXES.get(error.errno or 0, "see what is in its place")
     place = str(error.filename2 or error.filename or folder)
-    return Problem(
-        place,
-        error.strerror or str(error),
-        "a place that can be written",
-        f"{fix}, and run it again: a server that runs goes on meanwhile",
-    )
+    fix = f"{fix}, and run it again; a running server is not affected"
+    return Problem(place, error.strerror or str(error), "a writable place", fix)

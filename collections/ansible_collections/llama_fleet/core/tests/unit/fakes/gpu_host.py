@@ -56,8 +56,8 @@ class FakeGpuHost:
         (root / "dev").mkdir(exist_ok=True)
 
     @property
-    def host(self) -> nvidia.Host:
-        return nvidia.Host(commands.run, self.root, ("/usr/bin",))
+    def host(self) -> nvidia.GpuHost:
+        return nvidia.GpuHost(commands.run, self.root, ("/usr/bin",))
 
     def write(self, path: str, text: str) -> pathlib.Path:
         file = self.root / path

@@ -113,11 +113,15 @@ class Gcc(FakeRunner):
         )
 
 
-def host(root: pathlib.Path, network: Network, space: Space = ROOMY, run: FakeRunner | None = None) -> preflight.Host:
+def host(
+    root: pathlib.Path, network: Network, space: Space = ROOMY, run: FakeRunner | None = None
+) -> preflight.PreflightHost:
     """A host whose proc and sys lie below ``root``."""
     runner = run or Gcc()
     server = ServerHost(run=runner, systemd=False, euid=0, configuration="/nonexistent")
-    return preflight.Host(limit=5.0, run=runner, root=root, space=lambda _path: space, ask=network, server=server)
+    return preflight.PreflightHost(
+        limit=5.0, run=runner, root=root, space=lambda _path: space, ask=network, server=server
+    )
 
 
 def by_code(checks: typing.Iterable[Check]) -> dict[str, list[Check]]:

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""How a llama-server is asked: over its own HTTP, from the host that it runs on."""
+"""Send HTTP requests to a llama-server from its own host."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ import urllib.parse
 
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.gate import trust as server_trust
 
-# Bytes that are read of an answer.
+# Most bytes to read of an answer.
 LARGEST = 4 << 20
 _CHUNK = 1 << 16
 
 
 @dataclasses.dataclass(frozen=True)
 class Reply:
-    """``status`` is 0 where nobody answered."""
+    """An HTTP reply; ``status`` is 0 if there was no answer."""
 
     status: int
     body: typing.Mapping[str, typing.Any]
@@ -33,16 +33,16 @@ Ask = typing.Callable[[str, typing.Optional[typing.Mapping[str, typing.Any]], fl
 
 
 def endpoint(host: str, port: int, secure: bool = False) -> str:
-    """Where a client on this host reaches a server that listens on ``host``."""
+    """Return the URL at which a client on this host reaches a server that listens on ``host``."""
     reached = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)
     return f"{'https' if secure else 'http'}://{reached}:{port}"
 
 
 def asker(base: str, trust: server_trust.Trust | None = None) -> Ask:
-    """Return what asks the server at ``base`` by HTTP, never through a proxy.
+    """Return an Ask for the server at ``base``, which never uses a proxy.
 
-    With ``trust`` only the instance itself is asked, and given its key: StrangerError is raised where another process
-    listens. Without it no key is given.
+    With ``trust`` only the instance itself is asked and given its key; StrangerError is raised if another process
+    listens. Without it no key is sent.
     """
 
     def ask(path: str, payload: typing.Mapping[str, typing.Any] | None, timeout: float) -> Reply:
@@ -63,7 +63,7 @@ def exchange(
     seconds: float,
     trust: server_trust.Trust | None = None,
 ) -> tuple[int, bytes]:
-    """Return the status and the body that the server at ``base`` answers within ``seconds``.
+    """Return the status and body of the server's answer within ``seconds``.
 
     Raises OSError, ValueError, HTTPException, and StrangerError.
     """
@@ -73,11 +73,11 @@ def exchange(
     with contextlib.closing(_connection(place.scheme, host, port, seconds, trust)) as connection:
         before = trust.listening(host, port) if trust else frozenset("?")
         if not before:
-            raise ConnectionRefusedError("nobody listens on its port")
+            raise ConnectionRefusedError("nothing listens on its port")
         connection.connect()
         if trust:
             _require_own(connection, before, trust, host, port)
-        # Everybody may ask for its health, and whoever listens may not be known yet.
+        # /health needs no key, and the listener may not be known yet.
         keyed = {"Authorization": f"Bearer {trust.key}"} if trust and trust.key and path != "/health" else {}
         body = None if payload is None else json.dumps(payload).encode("utf-8")
         method = "GET" if body is None else "POST"
@@ -94,24 +94,22 @@ def _connection(
     if scheme != "https":
         return http.client.HTTPConnection(host, port, timeout=seconds)
     if trust is None or not trust.certificate:
-        raise ConnectionRefusedError("its certificate is not known, so nobody can be taken for it")
+        raise ConnectionRefusedError("its certificate is not known, so no server can be verified")
     return http.client.HTTPSConnection(host, port, timeout=seconds, context=trust.context())
 
 
 def _require_own(
     connection: http.client.HTTPConnection, before: frozenset[str], trust: server_trust.Trust, host: str, port: int
 ) -> None:
-    """Raise where the connection may have reached another socket than those of ``before``, or one with another
-    certificate.
-    """
+    """Raise if the connection may have reached another socket than those of ``before``, or another certificate."""
     if trust.listening(host, port) != before:
-        raise ConnectionResetError("its socket was replaced while it was connected to")
+        raise ConnectionResetError("its socket was replaced during the connection")
     if isinstance(connection.sock, ssl.SSLSocket) and not trust.is_its(connection.sock.getpeercert(binary_form=True)):
         raise ConnectionRefusedError("it shows another certificate than the instance's")
 
 
 def _read(response: http.client.HTTPResponse, end: float) -> bytes:
-    """Return the body. A socket's own time limit starts again with each byte: this one does not."""
+    """Return the body, all of it before ``end``, because a socket's own timeout restarts with each byte."""
     data = b""
     while len(data) <= LARGEST:
         chunk = response.read1(_CHUNK)

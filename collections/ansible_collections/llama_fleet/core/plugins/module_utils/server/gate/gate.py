@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""What must hold before a running llama-server counts as ready: asked over its own HTTP."""
+"""Test over its own HTTP whether a running llama-server is ready."""
 
 from __future__ import annotations
 
@@ -11,6 +11,11 @@ import typing
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.gate import router
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.gate import speed as server_speed
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.gate.client import Ask, Reply, asker, endpoint
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.gate.errors import (
+    AnswerError,
+    GateError,
+    HeldError,
+)
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings import router as server_router
 from ansible_collections.llama_fleet.core.plugins.module_utils.untrusted import Many, Maybe, Plain, Record, lenient
 
@@ -31,30 +36,19 @@ __all__ = [
     "ready_limit",
 ]
 
+Alive = typing.Callable[[], str]  # returns why the process ended, or an empty string
+
 ANSWER_TOKENS = 64
-# An instance that runs and does not change is only asked whether it still generates.
+# For an instance that runs unchanged it suffices that it still generates.
 BRIEF_TOKENS = 2
-_HTTP_OK = 200
-_UNAUTHORIZED = 401
-
-
-class GateError(Exception):
-    """The instance is not good, and why."""
-
-
-class AnswerError(GateError):
-    """It is the right server, in good health, and only did not answer what it was asked."""
-
-
-class HeldError(GateError):
-    """Somebody else has its port, so nobody knows whether it is good: nothing was asked and no key was given."""
+_HTTP_OK, _UNAUTHORIZED = 200, 401
 
 
 @dataclasses.dataclass(frozen=True)
 class Expected:
-    """What the server must say of itself. ``mode`` is completion, embedding, rerank or router: what it is there for.
+    """The report expected from a server. ``mode`` is completion, embedding, rerank or router.
 
-    ``brief`` is for one that passed before and did not change. ``speed`` is what it must not fall far behind.
+    ``brief`` is for an unchanged server that passed before. ``speed`` is the baseline for its tokens per second.
     """
 
     model: str
@@ -69,7 +63,7 @@ class Expected:
 
 @dataclasses.dataclass(frozen=True)
 class Limit:
-    """Seconds that a server has to become ready, and where they come from."""
+    """The time limit for a server to become ready, in seconds, and the reason for it."""
 
     seconds: float
     reason: str
@@ -77,7 +71,7 @@ class Limit:
 
 @dataclasses.dataclass(frozen=True)
 class Passed:
-    """The answer to the prompt, and tokens a second; 0 where that was not measured."""
+    """The answer to the prompt, and the speed in tokens per second (0: not measured)."""
 
     answer: str = ""
     speed: float = 0.0
@@ -85,17 +79,17 @@ class Passed:
 
 @dataclasses.dataclass
 class Clock:
-    """Time, replaced by tests."""
+    """The clock, which tests replace."""
 
     now: typing.Callable[[], float] = time.monotonic
     pause: typing.Callable[[float], None] = time.sleep
 
 
 def ready_limit(ready_timeout: int, size: int) -> Limit:
-    """``llama_server_ready_timeout``, or where it is 0 two minutes and a second for each 50 MB of the model's ``size``.
+    """Return ``llama_server_ready_timeout``, or if it is 0, 120 s plus 1 s per 50 MB of the model's ``size`` in bytes.
 
-    A first start of CUDA takes most of two minutes where it compiles its code, and no file system worth serving from
-    reads slower than 50 MB/s: whatever takes longer hangs.
+    The first start of CUDA takes most of two minutes if it compiles its code, and a file system slower than 50 MB/s
+    is not fit to serve from.
     """
     if ready_timeout:
         return Limit(ready_timeout, "llama_server_ready_timeout")
@@ -109,14 +103,13 @@ def pass_gate(
     ask: Ask,
     expected: Expected,
     limit: Limit,
-    alive: typing.Callable[[], str],
+    alive: Alive,
     loading: typing.Callable[[], None] = lambda: None,
     clock: Clock | None = None,
 ) -> Passed:
     """Wait until the server is ready, within ``limit``, and return its answer to the prompt and its speed.
 
-    ``alive`` says why the process ended, or nothing while it lives; ``loading`` is told once that
-    the server listens and loads its model.
+    ``loading`` is called once, when the server listens and loads its model. Raises GateError.
     """
     clock = clock or Clock()
     end = clock.now() + limit.seconds
@@ -127,17 +120,17 @@ def pass_gate(
     return _Prover(ask, expected, end, alive, clock).prove()
 
 
-def _prove_router(ask: Ask, expected: Expected, end: float, alive: typing.Callable[[], str], clock: Clock) -> Passed:
-    """It knows models, and one of them generates: one that is loaded, else it is unloaded again.
+def _prove_router(ask: Ask, expected: Expected, end: float, alive: Alive, clock: Clock) -> Passed:
+    """Check that a router lists models and that one of them generates.
 
-    Without a need none is loaded.
+    A loaded model is preferred; another one is unloaded afterwards. A brief check loads none.
     """
     properties = _properties(ask)
     if properties.get("role") != server_router.MODE:
         raise GateError(f"it is no router, but serves the model {properties.get('model_path')}")
     models = router.listed(ask("/v1/models", None, 30.0))
     if not models:
-        raise GateError("it finds no model where llama_server_extra_options says they are")
+        raise GateError("it finds no model in the place that llama_server_extra_options names")
     loaded = [name for name, status in models.items() if status == "loaded"]
     if not loaded and (expected.brief or not properties.get("models_autoload")):
         return Passed()
@@ -152,14 +145,10 @@ def _prove_router(ask: Ask, expected: Expected, end: float, alive: typing.Callab
 
 
 def _wait_for_health(
-    ask: Ask,
-    end: float,
-    limit: Limit,
-    alive: typing.Callable[[], str],
-    loading: typing.Callable[[], None],
-    clock: Clock,
+    ask: Ask, end: float, limit: Limit, alive: Alive, loading: typing.Callable[[], None], clock: Clock
 ) -> None:
-    told = False
+    """Poll /health until it answers 200. Raises GateError if the process ends or the limit passes."""
+    reported = False
     while True:
         reason = alive()
         if reason:
@@ -167,25 +156,27 @@ def _wait_for_health(
         reply = ask("/health", None, min(5.0, max(1.0, end - clock.now())))
         if reply.status == _HTTP_OK:
             return
-        if reply.status and not told:
+        if reply.status and not reported:
             loading()
-            told = True
+            reported = True
         if clock.now() >= end:
-            state = f"/health answered {reply.status}" if reply.status else "nobody answered /health"
+            state = f"/health answered {reply.status}" if reply.status else "no response from /health"
             raise GateError(f"it was not ready within {limit.seconds:g} s ({limit.reason}): {state}")
         clock.pause(0.1)
 
 
 def _properties(ask: Ask) -> typing.Mapping[str, typing.Any]:
+    """Return the body of /props. Raises GateError."""
     reply = ask("/props", None, 30.0)
     if reply.status == _UNAUTHORIZED:
-        raise GateError("it refused our API key")
+        raise GateError("it rejected the API key")
     if reply.status != _HTTP_OK:
         raise GateError(f"/props answered {reply.status}: {reply.text}")
     return reply.body
 
 
 def _check_properties(ask: Ask, expected: Expected) -> None:
+    """Raise GateError if the server's model, alias, slots or context differ from what is ``expected``."""
     properties = _properties(ask)
     model = properties.get("model_path")
     if model != expected.model:
@@ -200,14 +191,12 @@ def _check_properties(ask: Ask, expected: Expected) -> None:
     if context < expected.context:
         raise GateError(
             f"each slot has a context of {context} tokens, and llama_server_ctx_size is {expected.context}: the model "
-            f"was trained for no more"
+            f"was not trained for more"
         )
 
 
 def names_of(alias: str) -> set[str]:
-    """What a server may call its model: a newer release takes commas to divide several names and shows one, an
-    older one knows but one name.
-    """
+    """Return the names that a server may report: newer releases split the alias at commas, older ones do not."""
     return {alias, *(name.strip() for name in alias.split(","))}
 
 
@@ -215,32 +204,30 @@ _VECTOR_PROBES: dict[str, tuple[str, dict[str, typing.Any], str]] = {
     "embedding": ("/v1/embeddings", {"input": "Hello"}, "data"),
     "rerank": ("/v1/rerank", {"query": "Hello", "documents": ["Hello"]}, "results"),
 }
-
-
-_SAID = Plain(0)
+_TEXT = Plain(0)
 _CHOICES = Many(
-    Record(optional={"message": Maybe(Record(optional={"content": Maybe(_SAID), "reasoning_content": Maybe(_SAID)}))}),
+    Record(optional={"message": Maybe(Record(optional={"content": Maybe(_TEXT), "reasoning_content": Maybe(_TEXT)}))}),
     least=1,
 )
 
 
 @dataclasses.dataclass
 class _Prover:
-    """Real inference: a health check tests neither the model nor the device."""
+    """A test by real inference, because a health check tests neither the model nor the device."""
 
     ask: Ask
     expected: Expected
     end: float
-    alive: typing.Callable[[], str]
+    alive: Alive
     clock: Clock
 
     def prove(self) -> Passed:
         expected = self.expected
         if expected.mode in _VECTOR_PROBES:
             reply = self._request(*_VECTOR_PROBES[expected.mode])
-            wrong = server_speed.bad_vector(reply.body)
-            if wrong:
-                raise GateError(f"it answered with {wrong}: its model is broken")
+            fault = server_speed.bad_vector(reply.body)
+            if fault:
+                raise GateError(f"it answered with {fault}: its model is broken")
             return Passed()
         speed = self._brief() if expected.brief else self._generate()
         return Passed(self._answer() if expected.prompt else "", speed)
@@ -251,19 +238,19 @@ class _Prover:
         return 0.0
 
     def _generate(self) -> float:
-        """Tokens that make sense, fast enough; returns how fast."""
-        found = self._completion(server_speed.payload())
-        wrong = server_speed.nonsense(found)
+        """Generate tokens and check their sense and speed; return tokens per second. Raises GateError."""
+        sample = self._completion(server_speed.payload())
+        fault = server_speed.nonsense(sample)
         for prompt in server_speed.PROMPTS[1:]:
-            if wrong:
-                found = self._completion(server_speed.payload(prompt))
-                wrong = wrong if server_speed.nonsense(found) else ""
-        wrong = self._judged(wrong) if wrong else ""
-        if wrong:
+            if fault:
+                sample = self._completion(server_speed.payload(prompt))
+                fault = fault if server_speed.nonsense(sample) else ""
+        fault = self._judged(fault) if fault else ""
+        if fault:
             raise GateError(
-                f"it generates {wrong}: its model's files are damaged, or this release computes wrongly on this device"
+                f"it generates {fault}: its model's files are damaged, or this release computes wrongly on this device"
             )
-        speeds = [found.speed]
+        speeds = [sample.speed]
         while server_speed.too_slow(max(speeds), self.expected.speed) and len(speeds) < server_speed.TRIES:
             speeds.append(self._completion(server_speed.payload()).speed)
         reason = server_speed.too_slow(max(speeds), self.expected.speed)
@@ -271,14 +258,14 @@ class _Prover:
             raise GateError(reason)
         return max(speeds)
 
-    def _judged(self, wrong: str) -> str:
-        """Only nonsense is worth two more questions."""
-        asked = [
+    def _judged(self, fault: str) -> str:
+        """Judge nonsense by the probabilities behind it, which takes more requests and is only done for nonsense."""
+        payloads = [
             server_speed.payload(prompt, server_speed.PLACES, server_speed.LIKELIEST) for prompt in server_speed.PROMPTS
         ]
-        replies = [self._request("/completion", payload, "tokens_predicted") for payload in asked]
+        replies = [self._request("/completion", payload, "tokens_predicted") for payload in payloads]
         return server_speed.judged(
-            wrong, [place for reply in replies for place in server_speed.likelihoods(reply.body)]
+            fault, [place for reply in replies for place in server_speed.likelihoods(reply.body)]
         )
 
     def _completion(self, payload: dict[str, typing.Any]) -> server_speed.Sample:
@@ -288,23 +275,24 @@ class _Prover:
         message = {"role": "user", "content": self.expected.prompt}
         payload = {"messages": [message], "max_tokens": ANSWER_TOKENS, "temperature": 0}
         reply = self._request("/v1/chat/completions", payload, "choices")
-        said = lenient(reply.body["choices"], _CHOICES, [{}])[0].get("message") or {}
-        # A reasoning model may still be thinking when its tokens are used up.
-        answer = str(said.get("content") or said.get("reasoning_content") or "").strip()
+        answered = lenient(reply.body["choices"], _CHOICES, [{}])[0].get("message") or {}
+        # A reasoning model may use up its tokens before it answers.
+        answer = str(answered.get("content") or answered.get("reasoning_content") or "").strip()
         if not answer:
-            raise AnswerError("it answered the prompt with nothing")
+            raise AnswerError("its answer to the prompt is empty")
         return answer
 
     def _request(self, path: str, payload: dict[str, typing.Any], proof: str) -> Reply:
+        """Return the reply, which must hold the key ``proof``. Raises GateError and AnswerError."""
         limit = max(30.0, self.end - self.clock.now())
         reply = self.ask(path, payload, limit)
         if reply.status == 0:
-            # A crash closes the connection a moment before the process is seen to be gone.
+            # A crash closes the connection shortly before the process is gone.
             self.clock.pause(0.5)
             reason = self.alive()
             if reason:
                 raise GateError(reason)
-            raise AnswerError(f"{path} got no answer within {limit:.0f} s: {reply.text}")
+            raise AnswerError(f"{path} gave no answer within {limit:.0f} s: {reply.text}")
         if reply.status != _HTTP_OK or not reply.body.get(proof):
             raise AnswerError(f"{path} answered {reply.status}: {reply.text}")
         return reply

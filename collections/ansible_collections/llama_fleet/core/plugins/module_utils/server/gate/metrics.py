@@ -1,9 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""What a running llama-server tells of itself by HTTP: its health, its slots, its counters.
-
-Asked quickly or not at all.
-"""
+"""Ask a running llama-server for its health, slots and counters by HTTP, with a short time limit."""
 
 from __future__ import annotations
 
@@ -20,9 +17,9 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.untrusted import 
 if typing.TYPE_CHECKING:
     from ansible_collections.llama_fleet.core.plugins.module_utils.server.gate import trust as server_trust
 
-__all__ = ["LARGEST", "Fetch", "Reply", "Telling", "ask", "fetcher", "parse"]
+__all__ = ["LARGEST", "Fetch", "Reply", "Report", "ask", "fetcher", "parse"]
 
-# Seconds that one question may take. A busy server answers all of these between two tokens.
+# Seconds per request. A busy server answers all of these between two tokens.
 LIMIT = 5.0
 _OK, _ERROR, _UNAUTHORIZED, _LOADING = 200, 400, 401, 503
 _SLOTS = Many(Record(optional={"is_processing": Flag()}))
@@ -32,7 +29,7 @@ _SAMPLE = re.compile(r"(?P<name>[A-Za-z_:][A-Za-z0-9_:]*)(?:\{[^}]*\})?\s+(?P<va
 
 @dataclasses.dataclass(frozen=True)
 class Reply:
-    """``status`` is 0 where nobody answered in time."""
+    """A reply; ``status`` is 0 if there was no answer in time."""
 
     status: int
     text: str = ""
@@ -42,21 +39,21 @@ Fetch = typing.Callable[[str], Reply]
 
 
 @dataclasses.dataclass(frozen=True)
-class Telling:
-    """What a server said. Numbers are -1 where it did not say."""
+class Report:
+    """A server's report of its load. Unknown numbers are -1."""
 
-    health: str = ""  # ok, loading, or why there is none of both
+    health: str = ""  # ok, loading, or the reason why it is neither
     slots: int = -1
     slots_busy: int = -1
     requests_deferred: int = -1
     tokens_predicted: int = -1
     tokens_per_second: float = -1.0
     prompt_tokens_per_second: float = -1.0
-    silent: tuple[str, ...] = ()  # what it would not tell, and why
+    silent: tuple[str, ...] = ()  # the paths that gave no figures, and why
 
 
 def fetcher(base: str, trust: server_trust.Trust | None = None, limit: float = LIMIT) -> Fetch:
-    """Return what asks the server at ``base``, as server_asking does. One that is not the instance has not answered."""
+    """Return a Fetch for the server at ``base``. A server that is not the instance counts as silent."""
 
     def fetch(path: str) -> Reply:
         try:
@@ -68,15 +65,15 @@ def fetcher(base: str, trust: server_trust.Trust | None = None, limit: float = L
     return fetch
 
 
-def ask(fetch: Fetch, metrics: bool = True) -> Telling:
-    """All that the server tells. One that does not answer the first question is not asked another."""
+def ask(fetch: Fetch, metrics: bool = True) -> Report:
+    """Ask the server for its report. If it does not answer the first request, no other is sent."""
     health = _health(fetch("/health"))
     if health != "ok" or not metrics:
-        return Telling(health)
+        return Report(health)
     slots, no_slots = _slots(fetch("/slots"))
     counters, no_counters = _counters(fetch("/metrics"))
     busy = slots.get("slots_busy", int(counters.get("requests_processing", -1)))
-    return Telling(
+    return Report(
         health=health,
         slots=slots.get("slots", -1),
         slots_busy=busy,
@@ -93,17 +90,17 @@ def _health(reply: Reply) -> str:
         return "ok"
     if reply.status == _LOADING:
         return "loading"
-    return f"/health answered {reply.status}" if reply.status else f"nobody answered /health: {reply.text}"
+    return f"/health answered {reply.status}" if reply.status else f"no response from /health: {reply.text}"
 
 
 def _slots(reply: Reply) -> tuple[dict[str, int], str]:
     try:
-        found = parse_json(reply.text, _SLOTS, "/slots", LARGEST) if reply.status == _OK else None
+        slots = parse_json(reply.text, _SLOTS, "/slots", LARGEST) if reply.status == _OK else None
     except ShapeError:
-        found = None
-    if found is None:
+        slots = None
+    if slots is None:
         return {}, _silence("/slots", reply)
-    return {"slots": len(found), "slots_busy": sum(1 for slot in found if slot.get("is_processing"))}, ""
+    return {"slots": len(slots), "slots_busy": sum(1 for slot in slots if slot.get("is_processing"))}, ""
 
 
 def _counters(reply: Reply) -> tuple[dict[str, float], str]:
@@ -113,15 +110,16 @@ def _counters(reply: Reply) -> tuple[dict[str, float], str]:
 
 
 def _silence(path: str, reply: Reply) -> str:
-    why = "wants a key that cannot be read here" if reply.status == _UNAUTHORIZED else f"answered {reply.status}"
+    why = "needs a key that cannot be read here" if reply.status == _UNAUTHORIZED else f"answered {reply.status}"
     return f"{path} {why if reply.status else 'was not answered'}"
 
 
 def parse(text: str) -> dict[str, float]:
-    """The server's own samples in Prometheus's text format, by their names without ``llamacpp:``; what is no number
-    is left out.
+    """Parse the samples of Prometheus's text format whose name begins with ``llamacpp:``; the prefix is removed.
+
+    Values that are not finite numbers are left out.
     """
-    found = {}
+    samples = {}
     for line in text.splitlines():
         sample = _SAMPLE.fullmatch(line.strip())
         if not sample or not sample["name"].startswith(_PREFIX):
@@ -131,5 +129,5 @@ def parse(text: str) -> dict[str, float]:
         except ValueError:
             continue
         if value - value == 0:  # neither NaN nor infinite
-            found[sample["name"][len(_PREFIX) :]] = value
-    return found
+            samples[sample["name"][len(_PREFIX) :]] = value
+    return samples

@@ -1,8 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""What a server generates when it is asked to prove itself: whether that can come from a working model, and how
-fast it came.
-"""
+"""Judge what a server generates for its proof: whether a working model can generate it, and how fast it came."""
 
 from __future__ import annotations
 
@@ -15,20 +13,17 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.untrusted import 
 if typing.TYPE_CHECKING:
     from ansible_collections.llama_fleet.core.plugins.module_utils.server.state.generations import Generation
 
-# A working model goes on with one of these at least, whatever it was trained for.
+# A working model continues at least one of these, whatever it was trained for.
 PROMPTS = ("One, two, three, four, five,", "The capital of France is Paris. The capital of Italy is")
-# Enough to tell a loop of one token from a text, and a speed from noise; at a token a second still within everyone's
-# patience.
+# Enough to tell a loop of one token from text, and speed from noise, and still quick at one token per second.
 TOKENS = 16
-# A busy moment of the host must not fail a server: the best of so many counts.
+# The best of these many tries counts, because a busy moment of the host must not fail a server.
 TRIES = 3
-# So many of the likeliest tokens, at so many places, tell whether the numbers behind them are any.
+# The likeliest tokens and the places to look at, to tell whether the probabilities are numbers.
 LIKELIEST, PLACES = 20, 4
-# A model that goes on and on with one token because it learnt nothing (its weights are random) is not sure of it; one
-# that broke is.
+# A model with random weights also repeats one token, but is not sure of it, whereas a broken model is.
 _SURE = math.log(0.5)
-# What a model without sense is seen to answer with: its numbers are NaN or all alike, and one token of the vocabulary
-# always wins.
+# A broken model computes NaN or equal numbers, so one token of the vocabulary always wins.
 _TIMINGS, _TOKENS, _ANY_NUMBER = (
     Record(optional={"predicted_per_second": Real()}),
     Many(Number(-1)),
@@ -39,7 +34,7 @@ _NOTHING = frozenset(" \t\r\n.\ufffd?!_-#*")
 
 @dataclasses.dataclass(frozen=True)
 class Sample:
-    """What came of one request for tokens."""
+    """The result of one request for tokens; ``speed`` is in tokens per second."""
 
     text: str
     tokens: tuple[int, ...]
@@ -49,7 +44,7 @@ class Sample:
 
 @dataclasses.dataclass(frozen=True)
 class Baseline:
-    """What the speed is measured by: ``ratio`` of the ``speed`` that ``generation`` had."""
+    """The required speed: ``ratio`` times the ``speed`` of ``generation``, in tokens per second."""
 
     ratio: float
     speed: float
@@ -61,9 +56,7 @@ class Baseline:
 
 
 def payload(prompt: str = PROMPTS[0], tokens: int = TOKENS, likeliest: int = 0) -> dict[str, typing.Any]:
-    """A request for exactly so many tokens, the likeliest ones, computed anew; with the probabilities of so many in
-    each place.
-    """
+    """Return a request for exactly ``tokens`` tokens, greedy and uncached, with the ``likeliest`` probabilities."""
     more = {"n_probs": likeliest} if likeliest else {}
     return {
         "prompt": prompt,
@@ -77,7 +70,7 @@ def payload(prompt: str = PROMPTS[0], tokens: int = TOKENS, likeliest: int = 0) 
 
 
 def sample(body: typing.Mapping[str, typing.Any]) -> Sample:
-    """What /completion answered."""
+    """Parse the answer of /completion."""
     content, timings = body.get("content"), lenient(body.get("timings"), _TIMINGS, {})
     return Sample(
         text=content if isinstance(content, str) else "",
@@ -87,38 +80,39 @@ def sample(body: typing.Mapping[str, typing.Any]) -> Sample:
     )
 
 
-def nonsense(found: Sample) -> str:
-    """What is wrong with a sample, in words; empty where a working model may have said it."""
-    shown = repr(found.text[:40])
-    if not found.count:
+def nonsense(result: Sample) -> str:
+    """Return what is wrong with a sample, or an empty string if a working model may have generated it."""
+    shown = repr(result.text[:40])
+    if not result.count:
         return "no token at all"
-    if found.count < 4:
+    if result.count < 4:
         return ""  # too few to tell
-    if not found.text.strip():
-        return f"{found.count} tokens without any text"
-    if not any(character.isprintable() and character != "\ufffd" for character in found.text):
-        return f"{found.count} tokens of nothing printable"
-    if set(found.text) <= _NOTHING:
+    if not result.text.strip():
+        return f"{result.count} tokens without any text"
+    if not any(character.isprintable() and character != "\ufffd" for character in result.text):
+        return f"{result.count} tokens of nothing printable"
+    if set(result.text) <= _NOTHING:
         return f"nothing but {shown}"
-    if len(found.tokens) == found.count and len(set(found.tokens)) == 1:
-        return f"the same token {found.count} times, {shown}"
+    if len(result.tokens) == result.count and len(set(result.tokens)) == 1:
+        return f"the same token {result.count} times, {shown}"
     return ""
 
 
 def likelihoods(body: typing.Mapping[str, typing.Any]) -> list[list[float | None]]:
-    """The logarithms of the likeliest tokens' probabilities in each place, None for one that is no number; empty
-    where the server does not tell them.
+    """Return the log probabilities of the likeliest tokens in each place; None for a value that is not a number.
+
+    Empty if the server does not report them.
     """
     places = body.get("completion_probabilities")
     rows = (
         [place.get("top_logprobs") for place in places if isinstance(place, dict)] if isinstance(places, list) else []
     )
-    found = [
+    values = [
         [_number(each.get("logprob")) for each in row if isinstance(each, dict)]
         for row in rows
         if isinstance(row, list)
     ]
-    return [row for row in found if row]
+    return [row for row in values if row]
 
 
 def _number(value: typing.Any) -> float | None:
@@ -126,21 +120,19 @@ def _number(value: typing.Any) -> float | None:
 
 
 def judged(wrong: str, places: typing.Sequence[typing.Sequence[float | None]]) -> str:
-    """What is ``wrong`` with samples in the light of the numbers behind them; empty where they are those of a model
-    that only knows nothing.
-    """
+    """Return what is ``wrong`` with samples given their log probabilities; empty for a model that is only ignorant."""
     numbers = [[value for value in place if value is not None] for place in places]
     if not places:
         return wrong
     if sum(map(len, numbers)) < sum(map(len, places)):
-        return f"{wrong}, and what it computes are no numbers"
+        return f"{wrong}, and its probabilities are not numbers"
     if all(len(place) > 2 and max(place) - min(place) < 1e-6 for place in numbers):
-        return f"{wrong}, and takes every token for as likely as any other"
+        return f"{wrong}, and all its tokens are equally likely"
     return wrong if sum(max(place) for place in numbers) / len(numbers) > _SURE else ""
 
 
 def bad_vector(body: typing.Mapping[str, typing.Any]) -> str:
-    """What is wrong with the answer of an embedding or a reranking server, in words."""
+    """Return what is wrong with the answer of an embedding or reranking server, or an empty string."""
     rows = body.get("data") or body.get("results") or []
     first = rows[0] if isinstance(rows, list) and rows and isinstance(rows[0], dict) else {}
     numbers = first.get("embedding", first.get("relevance_score", 1.0))
@@ -155,18 +147,16 @@ def bad_vector(body: typing.Mapping[str, typing.Any]) -> str:
 def baseline(
     ratio: float, model: str, before: Generation | None, newest_first: typing.Iterable[Generation]
 ) -> Baseline | None:
-    """The speed to be measured by: that of the generation ``before``, else of the newest good one with the same
-    model.
-    """
+    """Return the baseline: the generation ``before``, else the newest good one with the same model; None if neither."""
     if ratio <= 0:
         return None
     candidates = [*([before] if before else []), *newest_first]
-    found = next((each for each in candidates if each.good and each.model == model and each.speed > 0), None)
-    return Baseline(ratio, found.speed, found.number) if found else None
+    good = next((each for each in candidates if each.good and each.model == model and each.speed > 0), None)
+    return Baseline(ratio, good.speed, good.number) if good else None
 
 
 def too_slow(speed: float, measure: Baseline | None) -> str:
-    """Why a speed is not enough; empty where it is, or where nothing was asked."""
+    """Return why a speed is too low, or an empty string."""
     if measure is None or speed >= measure.wanted:
         return ""
     return (

@@ -1,9 +1,8 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""Decide whether what listens on an instance's port is the instance: only that is asked, and only that is given the
-key.
+"""Verify that the process on an instance's port is the instance, so that only it is asked and given the key.
 
-Any user can listen on a port that is free for a moment, as an instance's is during a switch.
+Any user can listen on a port that is free for a moment, as an instance's port is during a switch.
 """
 
 from __future__ import annotations
@@ -24,19 +23,19 @@ if typing.TYPE_CHECKING:
 
 _CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", re.DOTALL)
 _LARGEST = 1 << 20
-# Extra options of before there were variables for them.
+# The extra option for the certificate, from before there was a variable.
 TLS = "ssl-cert-file"
 
 
 class StrangerError(OSError):
-    """Somebody else than the instance listens on its port: ``port 8080 is held by pid 7 (nc), of the user eve``."""
+    """Another process than the instance listens on its port: ``port 8080 is held by pid 7 (nc), of the user eve``."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Trust:
-    """What an instance is known by: its ``process``, and with TLS its ``certificate`` in PEM.
+    """The identity of an instance: its ``process``, and with TLS its ``certificate`` in PEM.
 
-    ``key`` is what it alone is given.
+    ``key`` is sent to no other server.
     """
 
     process: processes.Process
@@ -61,15 +60,12 @@ class Trust:
     def _is_own(self, listener: ports.Listener) -> bool:
         if listener.pid:
             return processes.descends(listener.pid, self.process.pid, self.proc)
-        # Without the right to see any process's files, the user who has the socket has to do.
+        # Without the right to read any process's files, the socket's user must suffice.
         hidden = not processes.open_files(self.process.pid, self.proc)
         return hidden and listener.uid == processes.user(self.process.pid, self.proc)
 
     def context(self) -> ssl.SSLContext:
-        """Return a context that trusts exactly the instance's certificate.
-
-        Its name does not matter: that is of those who reach it from elsewhere.
-        """
+        """Return a context that trusts exactly the instance's certificate, whatever host name it is for."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.check_hostname = False
         context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
@@ -78,43 +74,38 @@ class Trust:
         return context
 
     def is_its(self, certificate: bytes | None) -> bool:
-        """Whether a server that showed ``certificate``, in DER, is the instance, and not one whose certificate the
-        instance's has signed.
-        """
+        """Return whether ``certificate`` (DER) is the instance's, and not merely one that it signed."""
         return bool(self.certificate) and certificate == ssl.PEM_cert_to_DER_cert(self.certificate)
 
 
 def of(generation: Generation, process: processes.Process, proc: pathlib.Path = processes.PROC) -> Trust:
-    """Return what the server of ``generation`` is known by.
-
-    Its certificate is the one that it was started with, also where that was renewed since.
-    """
+    """Return the identity of the server of ``generation``, with the certificate it was started with."""
     noted = str(generation.manifest.get("certificate", ""))
     return Trust(process, noted or leaf(certificate_path(generation.options)), generation.api_key, proc)
 
 
 def certificate_path(options: typing.Mapping[str, typing.Any]) -> str:
-    """Return the file of the certificate that a server with these options has; empty where it speaks plain HTTP."""
+    """Return the certificate file of a server with these options, or an empty string for plain HTTP."""
     extra = options.get("extra_options") or {}
     return str(options.get("tls_certificate") or extra.get(TLS) or "")
 
 
 def leaf(path: str) -> str:
-    """Return the server's own certificate, the first in a PEM file; empty where there is none that can be read."""
+    """Return the first certificate in a PEM file, the server's own, or an empty string if there is none."""
     try:
         with open(path, encoding="ascii", errors="replace") as file:
-            found = _CERTIFICATE.search(file.read(_LARGEST))
+            match = _CERTIFICATE.search(file.read(_LARGEST))
     except OSError:
         return ""
-    return f"{found.group()}\n" if found else ""
+    return f"{match.group()}\n" if match else ""
 
 
 def strangers(
     host: str, port: int, own: typing.Sequence[int], pause: typing.Callable[[float], None] = time.sleep
 ) -> list[ports.Listener]:
-    """Return who else than the processes ``own`` and their children listens where ``host`` and ``port`` are reached.
+    """Return the listeners on ``host`` and ``port`` that are neither ``own`` processes nor their children.
 
-    A socket without a process may be that of one that is just ending: it counts if it is still there 0.5 s later.
+    A socket without a process may belong to a process that is ending, so it counts only if it still exists 0.5 s later.
     """
     others = _others(host, port, own)
     if others and not any(listener.pid for listener in others):
@@ -129,7 +120,7 @@ def _others(host: str, port: int, own: typing.Sequence[int]) -> list[ports.Liste
 
 
 def held(listeners: typing.Sequence[ports.Listener], proc: pathlib.Path = processes.PROC) -> str:
-    """Say who has a port: process, program and user, as far as they can be seen."""
+    """Name the holder of a port: process, program and user, as far as they are visible."""
     who = next((listener for listener in listeners if listener.pid), listeners[0])
     process = f"pid {who.pid} ({processes.name(who.pid, proc)})" if who.pid else "a process that this user cannot see"
     return f"port {who.port} is held by {process}, of the user {_name_of(who.uid)}"

@@ -1,8 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""The memory that an instance could have: what is free, and what its present process gives back when it is stopped
-for the new one.
-"""
+"""Measure the memory available to an instance, including what its present process frees when it is stopped."""
 
 from __future__ import annotations
 
@@ -34,24 +32,25 @@ def ram(apart: bool, memory_max: str, pids: typing.Iterable[int] = (), root: pat
     if "MemAvailable" not in meminfo:
         return {}
     own = sum(own_bytes(pid, root) for pid in pids)
-    found = [
+    bounds = [
         min(meminfo["MemAvailable"] + own, meminfo.get("MemTotal", 1 << 62)),
         *_cgroups(apart, own, root),
     ]
     limit = server_limits.memory_bytes(memory_max, meminfo.get("MemTotal", 0)) if apart else None
-    return {HOST: min([*found, *([limit] if limit is not None else [])]) // _MIB}
+    return {HOST: min([*bounds, *([limit] if limit is not None else [])]) // _MIB}
 
 
 def own_bytes(pid: int, root: pathlib.Path = ROOT) -> int:
-    """What comes free with a process's end and is not counted as available yet: a file that it maps is, unless it
-    is locked.
+    """Return the bytes that a process frees at its end and that do not count as available yet.
+
+    Mapped files count as available already, unless they are locked.
     """
     status = _fields(root / "proc" / str(pid) / "status")
     return status.get("RssAnon", 0) + status.get("RssShmem", 0) + min(status.get("VmLck", 0), status.get("RssFile", 0))
 
 
 def locked_bytes(pid: int, root: pathlib.Path = ROOT) -> int | None:
-    """What a process has locked in RAM; None where that cannot be seen."""
+    """Return the bytes that a process has locked in RAM, or None if that is not visible."""
     return _fields(root / "proc" / str(pid) / "status").get("VmLck")
 
 
@@ -66,17 +65,17 @@ def lock_warning(locked: int | None, wanted_mib: int, fix: str) -> str:
 
 
 def gpus(listing: str) -> dict[str, int]:
-    """MiB free of every device, out of what ``llama-server --list-devices`` prints."""
+    """Parse the output of ``llama-server --list-devices`` into free MiB by device."""
     return {name: int(free) for name, _total, free in _DEVICE.findall(listing)}
 
 
 def own_gpus(
     run: Runner, pids: typing.Collection[int], recorded: typing.Mapping[str, int], devices: typing.Sequence[str]
 ) -> dict[str, int]:
-    """MiB that the processes ``pids`` hold of each device: by nvidia-smi for one device, else as ``recorded`` when they
-    were started.
+    """Return the MiB of each device that the processes ``pids`` hold.
 
-    nvidia-smi names a device by another name than llama.cpp, and in a container it does not see whose memory it is.
+    With a single device nvidia-smi is asked; otherwise, and in a container, where it cannot tell processes apart, the
+    amounts ``recorded`` at their start are returned, because nvidia-smi and llama.cpp name devices differently.
     """
     if not pids:
         return {}
@@ -87,8 +86,8 @@ def own_gpus(
 
 
 def compute_processes(run: Runner) -> list[tuple[str, str, str]]:
-    """Pid, GPU and MiB of everything that computes on a GPU, as far as the driver tells."""
-    smi = nvidia.find_smi(nvidia.Host(run))
+    """Return process id, GPU UUID and MiB of every process that computes on a GPU, as far as the driver reports it."""
+    smi = nvidia.find_smi(nvidia.GpuHost(run))
     if not smi:
         return []
     listed = run(
@@ -99,7 +98,7 @@ def compute_processes(run: Runner) -> list[tuple[str, str, str]]:
 
 
 def _cgroups(topmost_only: bool, own: int, root: pathlib.Path) -> typing.Iterator[int]:
-    """Bytes that each limit of our control groups leaves. Cached files count as used and make room all the same."""
+    """Yield the bytes that each limit of our control groups leaves. Cached files count as free."""
     for memory in control_groups.memory(root):
         for folder in control_groups.folders(memory.mount, "" if topmost_only else memory.group):
             limit, used = _text(folder / memory.limit), _text(folder / memory.used)
@@ -110,7 +109,7 @@ def _cgroups(topmost_only: bool, own: int, root: pathlib.Path) -> typing.Iterato
 
 
 def _fields(path: pathlib.Path) -> dict[str, int]:
-    """``Name: number kB`` lines, in bytes."""
+    """Parse ``Name: number kB`` lines into bytes."""
     return {
         name: int(number) * 1024
         for name, number in re.findall(r"^(\w+):\s+([0-9]{1,18}) kB$", _text(path), re.MULTILINE)

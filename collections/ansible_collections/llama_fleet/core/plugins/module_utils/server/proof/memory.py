@@ -1,9 +1,8 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""Whether an instance fits into the memory that is free, and what of it would fit where it does not.
+"""Judge whether an instance fits into the free memory, and find what would fit if it does not.
 
-Only the release itself knows what its server allocates, so every figure is its own (memory_plan); here they are
-compared.
+The figures come from the release itself (see ``memory_plan``), because only it knows what its server allocates.
 """
 
 from __future__ import annotations
@@ -19,17 +18,17 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings.t
 if typing.TYPE_CHECKING:
     from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings.options import Options
 
-Plan = typing.Callable[[int, int], MemoryPlan]  # of so many tokens for each of so many slots
+PlanMemory = typing.Callable[[int, int], MemoryPlan]  # arguments: tokens per slot, slots
 
-STEP = 256  # tokens; llama.cpp rounds a context up to these
-_TRIES = 5  # runs of the release's program, of which each takes up to a second
+STEP = 256  # tokens; llama.cpp rounds a context up to a multiple
+_TRIES = 5  # runs of the release's program, which take up to a second each
 _MIB = 1 << 20
 _DRAFTS = ("spec-draft-model", "model-draft")
 
 
 @dataclasses.dataclass(frozen=True)
 class Figure:
-    """What one device must hold, in MiB, and what is free of it; None where nobody tells."""
+    """The MiB that one device must hold, and the MiB free on it (None if unknown)."""
 
     device: str
     model_mib: int
@@ -43,18 +42,18 @@ class Figure:
 
     @property
     def lacking_mib(self) -> int:
-        """MiB too few; negative where some are left."""
+        """Return the MiB missing; negative if some are left."""
         return self.need_mib - self.free_mib if self.free_mib is not None else -(1 << 40)
 
     def __str__(self) -> str:
         name = "RAM" if self.device == HOST else self.device
         parts = f"model {self.model_mib}, context {self.context_mib}, computing {self.compute_mib}"
-        return f"{self.need_mib} MiB of {name} ({parts}), of which {self.free_mib} MiB are free"
+        return f"{self.need_mib} MiB of {name} ({parts}) with {self.free_mib} MiB free"
 
 
 @dataclasses.dataclass(frozen=True)
 class Assessment:
-    """The figures, why they cannot be, and what else is to be said of them."""
+    """The figures of all devices, a problem if they do not fit, and warnings."""
 
     figures: tuple[Figure, ...] = ()
     problem: Problem | None = None
@@ -69,16 +68,14 @@ class Assessment:
         return {figure.device: figure.need_mib for figure in self.figures}
 
 
-def assess(options: Options, plan: Plan, free: typing.Mapping[str, int]) -> Assessment:
-    """Compare what ``plan`` tells of the options with what is ``free`` of each device; looks for what would fit
-    where they do not.
-    """
+def assess(options: Options, plan: PlanMemory, free: typing.Mapping[str, int]) -> Assessment:
+    """Compare the plan for the options with the MiB ``free`` of each device; if they do not fit, find what would."""
     figures = _figures(options, plan(options.ctx_size, options.parallel), free)
     lacking = _lacking(options, figures)
     if lacking:
         return Assessment(figures, _problem(options, plan, free, lacking))
     warnings = [
-        f"of the model only a part will be on the GPU, which is slower: it wants {figure}"
+        f"only a part of the model will be on the GPU, which is slower, because it needs {figure}"
         for figure in figures
         if figure.lacking_mib > 0
     ]
@@ -86,10 +83,10 @@ def assess(options: Options, plan: Plan, free: typing.Mapping[str, int]) -> Asse
 
 
 def recorded(need: typing.Mapping[str, int], free: typing.Mapping[str, int]) -> Assessment:
-    """The same for a generation whose need was written down when it was made."""
+    """Assess a generation by the need in MiB that was recorded when it was made."""
     figures = tuple(Figure(name, mib, 0, 0, free.get(name)) for name, mib in need.items())
     lacking = "; ".join(
-        f"{figure.need_mib} MiB of {figure.device}, of which {figure.free_mib} MiB are free"
+        f"{figure.need_mib} MiB of {figure.device} with {figure.free_mib} MiB free"
         for figure in figures
         if figure.lacking_mib > 0
     )
@@ -98,8 +95,9 @@ def recorded(need: typing.Mapping[str, int], free: typing.Mapping[str, int]) -> 
 
 
 def _figures(options: Options, plan: MemoryPlan, free: typing.Mapping[str, int]) -> tuple[Figure, ...]:
+    """Combine the plan with the free memory and the files that the plan does not know."""
     beside = _beside(options)
-    # What comes beside the model goes where the model goes, which is the first GPU if there is one.
+    # Files besides the model are loaded where the model is, which is the first GPU if there is one.
     first = plan.devices[0].name
     return tuple(
         Figure(
@@ -114,14 +112,14 @@ def _figures(options: Options, plan: MemoryPlan, free: typing.Mapping[str, int])
 
 
 def _beside(options: Options) -> int:
-    """MiB of files that are loaded beside the model and that the plan does not know."""
+    """Return the MiB of files that are loaded besides the model and are missing from the plan."""
     paths = [options.mmproj, *(path for path, _scale in adapters(options))]
     paths += [str(options.extra_options[name]) for name in _DRAFTS if name in options.extra_options]
     return sum(os.path.getsize(path) for path in paths if path and os.path.isfile(path)) // _MIB
 
 
 def _spills(options: Options) -> bool:
-    """Whether the server itself puts into RAM what the GPUs cannot hold."""
+    """Return whether the server moves layers that do not fit on the GPUs into RAM by itself."""
     return (
         options.backend == CUDA
         and options.n_gpu_layers == "auto"
@@ -130,44 +128,41 @@ def _spills(options: Options) -> bool:
 
 
 def _lacking(options: Options, figures: typing.Sequence[Figure]) -> str:
-    """What cannot be held, in words; empty where everything can."""
+    """Describe the devices that are too small, or return an empty string."""
     short = [figure for figure in figures if figure.lacking_mib > 0]
     if short and _spills(options) and sum(figure.lacking_mib for figure in figures) <= 0:
         return ""
     return " and ".join(map(str, short))
 
 
-def _problem(options: Options, plan: Plan, free: typing.Mapping[str, int], lacking: str) -> Problem:
+def _problem(options: Options, plan: PlanMemory, free: typing.Mapping[str, int], lacking: str) -> Problem:
+    """Return the problem of options that do not fit, with a smaller context or fewer slots as the fix."""
+
     def excess(ctx_size: int, parallel: int) -> int:
         figures = _figures(options, plan(ctx_size, parallel), free)
         lacks = [figure.lacking_mib for figure in figures]
         return sum(lacks) if _spills(options) else max(lacks)
 
     slots = f"{options.parallel} slots of {options.ctx_size} tokens"
-    override = "llama_server_memory_check: false starts it all the same"
+    override = "llama_server_memory_check: false starts it anyway"
     try:
         ctx_size = largest_context(excess, options.ctx_size, options.parallel)
         parallel = _fewer_slots(excess, options, ctx_size)
-    except ProblemError:  # it cannot plan so small a context; what was asked for does not fit either way
+    except ProblemError:  # so small a context cannot be planned; the requested one does not fit in any case
         ctx_size = parallel = 0
     smaller = [f"set llama_server_ctx_size to {ctx_size}"] if ctx_size else []
     smaller += [f"{'or ' if smaller else 'set '}llama_server_parallel to {parallel}"] if parallel else []
     if not smaller:
-        return Problem(
-            "llama_server_model",
-            f"a model that wants {lacking}",
-            "one that fits",
-            f"take a smaller model or quant, or make room; {override}",
-        )
-    return Problem(
-        "llama_server_ctx_size", f"{slots}, which want {lacking}", "what fits", f"{', '.join(smaller)}; {override}"
-    )
+        found, fix = f"a model that needs {lacking}", f"take a smaller model or quant, or make room; {override}"
+        return Problem("llama_server_model", found, "one that fits", fix)
+    fix = f"{', '.join(smaller)}; {override}"
+    return Problem("llama_server_ctx_size", f"{slots}, which need {lacking}", "a context that fits", fix)
 
 
 def largest_context(excess: typing.Callable[[int, int], int], ctx_size: int, parallel: int) -> int:
-    """The largest context of each slot that leaves nothing lacking, in steps; 0 where there is none.
+    """Return the largest multiple of STEP tokens per slot that fits, or 0.
 
-    Few runs: memory grows in proportion.
+    ``excess`` returns the MiB missing for tokens per slot and slots. It grows linearly, so few runs are needed.
     """
     low, high = STEP, ctx_size
     if high <= low:
@@ -189,7 +184,7 @@ def largest_context(excess: typing.Callable[[int, int], int], ctx_size: int, par
 
 
 def _fewer_slots(excess: typing.Callable[[int, int], int], options: Options, ctx_size: int) -> int:
-    """How many slots of the wanted context fit; 0 where not even one does."""
+    """Return how many slots of the requested context fit; 0 if not even one does."""
     most = ctx_size * options.parallel // options.ctx_size if ctx_size else 1
     for parallel in dict.fromkeys((most, most - 1, 1)):
         if 1 <= parallel < options.parallel and excess(options.ctx_size, parallel) <= 0:
@@ -198,10 +193,10 @@ def _fewer_slots(excess: typing.Callable[[int, int], int], options: Options, ctx
 
 
 def _cache_warnings(options: Options, figures: typing.Sequence[Figure]) -> list[str]:
-    """The prompt cache grows with use: it keeps nobody from starting, and ends a server weeks later.
+    """Warn about a prompt cache that may outgrow the RAM: it does not prevent a start, but ends a server weeks later.
 
-    It is not counted as a need: with the size that releases have for it, 8 GiB, most small hosts would be refused, and
-    a server with few different prompts never comes near it.
+    It does not count as needed memory, because its default of 8 GiB would make most small hosts fail, although a server
+    with few different prompts never comes near it.
     """
     ram = next((figure for figure in figures if figure.device == HOST and figure.free_mib is not None), None)
     if ram is None or 0 <= options.cache_ram <= -ram.lacking_mib:
@@ -214,8 +209,8 @@ def _cache_warnings(options: Options, figures: typing.Sequence[Figure]) -> list[
         )
     left = -ram.lacking_mib
     grows = (
-        f"llama_server_cache_ram lets the prompt cache grow to {options.cache_ram} MiB, and beside the model "
-        f"{left} MiB of RAM are left"
+        f"llama_server_cache_ram lets the prompt cache grow to {options.cache_ram} MiB, and only {left} MiB of RAM are "
+        f"left beside the model"
     )
     end = "; the kernel ends a server that goes beyond llama_server_memory_max" if options.memory_max else ""
     return [f"{grows}: set it to {left // 2 // 64 * 64} or less{end}"]

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""What can be proved of a server that is about to take another's place, all of it while that one still serves."""
+"""Prove a server that is about to replace another one, while the other one still serves."""
 
 from __future__ import annotations
 
@@ -13,9 +13,8 @@ import typing
 from ansible_collections.llama_fleet.core.plugins.module_utils.gguf.header import file_header
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, ProblemError, raise_if_any
 from ansible_collections.llama_fleet.core.plugins.module_utils.release import memory_plan
-from ansible_collections.llama_fleet.core.plugins.module_utils.server.proof import checks as server_checks
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.proof import checks, memory
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.proof import free as server_memory_free
-from ansible_collections.llama_fleet.core.plugins.module_utils.server.proof import memory as server_memory
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings.table import CUDA
 
 if typing.TYPE_CHECKING:
@@ -27,13 +26,13 @@ if typing.TYPE_CHECKING:
 
 _MODEL = "llama_server_model"
 _RELEASE = "llama_server_release"
-# Options that stretch a context beyond what the model was trained for: then the server itself has the last word.
+# Options that extend a context beyond the model's training. With them only the server itself can judge the context.
 _STRETCHING = ("rope-scaling", "rope-scale", "rope-freq-base", "rope-freq-scale", "override-kv")
 
 
 @dataclasses.dataclass(frozen=True)
 class Candidate:
-    """A server as it would be started. ``pids`` are those of the instance's present process, which is stopped first."""
+    """A server as it would be started; ``pids`` belong to the instance's present process, which is stopped first."""
 
     options: Options
     own_control_group: bool
@@ -53,33 +52,31 @@ class Candidate:
 
 @dataclasses.dataclass(frozen=True)
 class ModelFacts:
-    """What is known of a model, and which files that were: ``identity`` changes where one of them is replaced."""
+    """Facts about a model, and the ``identity`` of its files, which changes if one of them is replaced."""
 
     context_length: int = 0
     identity: tuple[int, ...] = ()
 
     @property
     def notes(self) -> dict[str, typing.Any]:
-        """For a generation's manifest."""
+        """Return the entries for a generation's manifest."""
         return {"context_length": self.context_length, "model_file": list(self.identity)}
 
 
 def model_facts(model: str, known: Generation | None = None) -> ModelFacts:
-    """What the headers of the model's files say; taken from the manifest of ``known`` where those were the same
-    files.
-    """
-    files = server_checks.shards(pathlib.Path(model))
-    found = [os.stat(file) for file in files]
-    identity = tuple(number for each in found for number in (each.st_size, each.st_mtime_ns))
+    """Read the headers of the model's files; if they are the files of ``known``, use its manifest instead."""
+    files = checks.shards(pathlib.Path(model))
+    stats = [os.stat(file) for file in files]
+    identity = tuple(number for each in stats for number in (each.st_size, each.st_mtime_ns))
     if known and known.model == model and known.manifest.get("model_file") == list(identity):
         return ModelFacts(int(known.manifest.get("context_length", 0)), identity)
-    # Of a file that is cut short, the header tells where it should end.
+    # Reading the header also detects a truncated file, because the header gives its size.
     contexts = [file_header(file, _MODEL).context_length for file in files]
     return ModelFacts(contexts[0], identity)
 
 
 def context_problems(options: Options, facts: ModelFacts) -> list[Problem]:
-    """More context than the model was trained for: a server cuts that down, and tells nobody but its log."""
+    """Return a problem if the context exceeds the model's training, because a server only logs that it reduces it."""
     stretched = any(
         name in _STRETCHING or name.startswith("yarn-")
         for name in (str(key).replace("_", "-") for key in options.extra_options)
@@ -87,53 +84,55 @@ def context_problems(options: Options, facts: ModelFacts) -> list[Problem]:
     if not facts.context_length or options.ctx_size <= facts.context_length or stretched:
         return []
     found = f"{options.ctx_size} tokens for each slot"
-    wanted = f"at most {facts.context_length}, for which {pathlib.Path(options.model).name} was trained"
+    wanted = f"at most {facts.context_length}, the context that {pathlib.Path(options.model).name} was trained with"
     fix = (
-        f"set it to {facts.context_length} or less, or stretch the model's context with rope-scaling: yarn and its "
-        f"like in llama_server_extra_options"
+        f"set it to {facts.context_length} or less, or extend the model's context, for example with "
+        f"rope-scaling: yarn in llama_server_extra_options"
     )
     return [Problem("llama_server_ctx_size", found, wanted, fix)]
 
 
 def prove(candidate: Candidate, run: Runner, facts: ModelFacts | None, held: typing.Mapping[str, int]) -> Assessment:
-    """Let the release itself judge; what the server takes of each device.
+    """Let the release itself check configuration and memory. Raises ProblemError.
 
-    ``held`` is what the present process was planned to take.
+    ``held`` are the MiB of each device that the present process was planned to take.
     """
     problems = context_problems(candidate.options, facts) if facts else []
     if candidate.has_release:
-        problem = server_checks.config_test(_without_key(candidate), candidate.variables, candidate.settings, run)
+        problem = checks.config_test(_without_key(candidate), candidate.variables, candidate.settings, run)
         problems += [problem] if problem else []
     raise_if_any(problems)
     if not (candidate.has_release and candidate.has_model):
-        return server_memory.Assessment()
+        return memory.Assessment()
     return _judged(candidate.options, _memory(candidate, run, held))
 
 
 def prove_again(
     candidate: Candidate, run: Runner, need: typing.Mapping[str, int], held: typing.Mapping[str, int]
 ) -> Assessment:
-    """The same for a generation that was good once and whose ``need`` is known."""
-    problem = server_checks.config_test(_without_key(candidate), candidate.variables, candidate.settings, run)
+    """Check a generation that was good before and whose ``need`` in MiB is recorded. Raises ProblemError."""
+    problem = checks.config_test(_without_key(candidate), candidate.variables, candidate.settings, run)
     raise_if_any([problem] if problem else [])
-    return _judged(candidate.options, server_memory.recorded(need, free_memory(candidate, run, held, list(need))))
+    return _judged(candidate.options, memory.recorded(need, free_memory(candidate, run, held, list(need))))
 
 
-def _judged(options: Options, found: Assessment) -> Assessment:
-    if found.problem is None:
-        return found
+def _judged(options: Options, assessment: Assessment) -> Assessment:
+    """Raise the assessment's problem, or make it a warning if the memory check is switched off."""
+    if assessment.problem is None:
+        return assessment
     if options.memory_check:
-        raise ProblemError(found.problem)
-    return dataclasses.replace(found, problem=None, warnings=(*found.warnings, str(found.problem)))
+        raise ProblemError(assessment.problem)
+    warnings = (*assessment.warnings, str(assessment.problem))
+    return dataclasses.replace(assessment, problem=None, warnings=warnings)
 
 
 def _memory(candidate: Candidate, run: Runner, held: typing.Mapping[str, int]) -> Assessment:
+    """Assess the candidate's memory with the release's own program, if it has one."""
     options = candidate.options
     release = pathlib.Path(options.release)
     if not os.access(release / "bin" / memory_plan.PROGRAM, os.X_OK):
-        return server_memory.Assessment(
-            warnings=(f"whether it fits into memory is not known, for {release} has no {memory_plan.PROGRAM}",)
-        )
+        unknown = f"memory was not checked, because {release} has no {memory_plan.PROGRAM}"
+        return memory.Assessment(warnings=(unknown,))
 
     @functools.cache
     def plan(ctx_size: int, parallel: int) -> memory_plan.MemoryPlan:
@@ -143,24 +142,23 @@ def _memory(candidate: Candidate, run: Runner, held: typing.Mapping[str, int]) -
     try:
         devices = [device.name for device in plan(options.ctx_size, options.parallel).devices]
     except ProblemError as error:
-        told = str(error)
-        if "error loading model" in told:  # as the server itself would say after the switch
-            raise ProblemError(
-                Problem(_MODEL, told, "a model that this release can load", "fetch it again, or use a newer release")
-            ) from error
-        return server_memory.Assessment(warnings=(f"whether it fits into memory is not known: {told}",))
-    return server_memory.assess(options, plan, free_memory(candidate, run, held, devices))
+        message = str(error)
+        if "error loading model" in message:  # the server itself would fail with it after the switch
+            fix = "fetch it again, or use a newer release"
+            raise ProblemError(Problem(_MODEL, message, "a model that this release can load", fix)) from error
+        return memory.Assessment(warnings=(f"memory was not checked: {message}",))
+    return memory.assess(options, plan, free_memory(candidate, run, held, devices))
 
 
 def free_memory(
     candidate: Candidate, run: Runner, held: typing.Mapping[str, int], devices: typing.Sequence[str]
 ) -> dict[str, int]:
-    """MiB of each device that the candidate can have, the present process being gone by then."""
+    """Return the MiB of each device that the candidate can have once the present process has ended."""
     options = candidate.options
     free = server_memory_free.ram(candidate.own_control_group, options.memory_max, candidate.pids)
     if options.backend == CUDA:
         listing = run(
-            [str(options.server), "--list-devices"], env=candidate.variables, cwd="/", timeout=server_checks.TEST_LIMIT
+            [str(options.server), "--list-devices"], env=candidate.variables, cwd="/", timeout=checks.TEST_LIMIT
         )
         gpus = server_memory_free.gpus(listing.stdout + listing.stderr)
         wanted = [name for name in devices if name != memory_plan.HOST]
@@ -170,5 +168,5 @@ def free_memory(
 
 
 def _without_key(candidate: Candidate) -> list[str]:
-    """The command without the key's file, which is not there yet."""
+    """Return the command without the key file, which does not exist yet."""
     return [word for word in candidate.command if word not in ("--api-key-file", str(candidate.options.key_file))]

@@ -63,7 +63,7 @@ class DockerRuntime:
     asks_daemon: typing.ClassVar[bool] = True
     installs: typing.ClassVar[str] = "docker"
     gpu_access: typing.ClassVar[str] = "toolkit"
-    memory_lock_fix: typing.ClassVar[str] = "look for LimitMEMLOCK in what overrides the unit"
+    memory_lock_fix: typing.ClassVar[str] = "look for LimitMEMLOCK in the unit's overrides"
 
     @classmethod
     def at(cls, place: Place, options: Options | None = None) -> DockerRuntime:
@@ -215,7 +215,7 @@ def _last_line(text: str) -> str:
 def _limits(options: Options) -> list[Problem]:
     if not server_limits.is_share(options.memory_max):
         return []
-    found = f"{options.memory_max}, a share, which docker does not know"
+    found = f"{options.memory_max}, a share, which docker does not support"
     return [Problem("llama_server_memory_max", found, "an amount such as 24G")]
 
 

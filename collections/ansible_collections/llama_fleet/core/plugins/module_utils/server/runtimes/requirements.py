@@ -30,12 +30,12 @@ _IMAGE_NAME = re.compile(r"[a-z0-9][A-Za-z0-9._/:@-]*")
 def no_limits(options: Options, name: str) -> list[Problem]:
     """Return a problem for each limit that is set, because the runtime ``name`` cannot keep any."""
     return [
-        *server_limits.problems(options),
+        *server_limits.limit_problems(options),
         *(
             Problem(
                 f"llama_server_{option}",
                 f"{value} with llama_server_runtime {name}, which has no limits of its own",
-                "a runtime that keeps it",
+                "a runtime that enforces it",
                 "use systemd, quadlet or docker, or limit what runs llama-fleet",
             )
             for option, value in (("memory_max", options.memory_max), ("cpu_quota", options.cpu_quota))
@@ -55,7 +55,7 @@ def unwritable(folder: pathlib.Path, variable: str) -> list[Problem]:
 
 def container(options: Options, name: str, euid: int) -> list[Problem]:
     """Return the problems of any container, here of the runtime ``name``: limits, rights, image name and files."""
-    return [*server_limits.problems(options), *_rights(name, euid), *_image_name(options), *_files(options)]
+    return [*server_limits.limit_problems(options), *_rights(name, euid), *_image_name(options), *_files(options)]
 
 
 def _rights(name: str, euid: int) -> list[Problem]:

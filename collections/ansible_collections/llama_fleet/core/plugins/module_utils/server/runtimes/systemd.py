@@ -62,7 +62,7 @@ class SystemdRuntime:
     asks_daemon: typing.ClassVar[bool] = False
     installs: typing.ClassVar[str] = "unit"
     gpu_access: typing.ClassVar[str] = "unit"
-    memory_lock_fix: typing.ClassVar[str] = "look for LimitMEMLOCK in what overrides the unit"
+    memory_lock_fix: typing.ClassVar[str] = "look for LimitMEMLOCK in the unit's overrides"
 
     @classmethod
     def at(cls, place: Place, options: Options | None = None) -> SystemdRuntime:
@@ -76,7 +76,7 @@ class SystemdRuntime:
     @staticmethod
     def requirements(options: Options, host: Host, told: Told | None) -> list[Problem]:
         del told
-        found = [*server_limits.problems(options), *_rights(host.euid), *_invisible(options)]
+        found = [*server_limits.limit_problems(options), *_rights(host.euid), *_invisible(options)]
         if host.systemd:
             return found
         wanted = "a runtime that this host has"

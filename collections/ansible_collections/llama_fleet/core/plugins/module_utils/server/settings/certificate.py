@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""Whether a certificate and a key can serve: PEM files that belong together, now."""
+"""Check that a certificate and a key in PEM files are readable, belong together, and are valid now."""
 
 from __future__ import annotations
 
@@ -23,30 +23,24 @@ _UTC_TIME = 0x17
 _EXPLICIT_VERSION = 0xA0
 
 
-def problems(certificate: pathlib.Path, key: pathlib.Path, now: float) -> list[Problem]:
-    """Everything wrong with the two files at ``now``, in seconds of the epoch. What the key holds is not said."""
-    texts, found = {}, []
+def certificate_problems(certificate: pathlib.Path, key: pathlib.Path, now: float) -> list[Problem]:
+    """Return the problems of the two files at ``now`` (epoch seconds). No message contains the key's content."""
+    texts, problems = {}, []
     for variable, path in ((CERTIFICATE, certificate), (KEY, key)):
         text = _text(path)
         if isinstance(text, OSError):
-            found.append(Problem(variable, f"{path}: {text.strerror}", "a file that can be read"))
+            problems.append(Problem(variable, f"{path}: {text.strerror}", "a readable file"))
         else:
             texts[variable] = text
     pem = _CERTIFICATE.search(texts.get(CERTIFICATE, ""))
     if CERTIFICATE in texts and pem is None:
-        found.append(
-            Problem(
-                CERTIFICATE,
-                f"{certificate}, which holds no certificate in PEM",
-                "a PEM file of the certificate and those that lead up to it",
-            )
-        )
+        wanted = "a PEM file of the certificate and its chain"
+        problems.append(Problem(CERTIFICATE, f"{certificate}, which holds no certificate in PEM", wanted))
     if KEY in texts and not _KEY.search(texts[KEY]):
-        found.append(
-            Problem(KEY, f"{key}, which holds no private key in PEM", "a PEM file of the certificate's private key")
-        )
-    if pem is None or found:
-        return found
+        wanted = "a PEM file of the certificate's private key"
+        problems.append(Problem(KEY, f"{key}, which holds no private key in PEM", wanted))
+    if pem is None or problems:
+        return problems
     return [*_chain(certificate, key), *_dates(certificate, pem.group(), now)]
 
 
@@ -58,52 +52,39 @@ def _text(path: pathlib.Path) -> str | OSError:
 
 
 def _chain(certificate: pathlib.Path, key: pathlib.Path) -> list[Problem]:
-    asked = []
+    """Let OpenSSL load the pair, and explain its error."""
+    prompts = []
 
     def password() -> str:
-        # Asked for only if the key needs one; without this OpenSSL would ask at the terminal.
-        asked.append(True)
+        # Called only if the key is encrypted; without it OpenSSL would prompt on the terminal.
+        prompts.append(True)
         return ""
 
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key, password)
     except (ssl.SSLError, ValueError) as error:
-        if asked:
-            return [
-                Problem(KEY, f"{key}, which is encrypted", "a key without a password, for the server can ask nobody")
-            ]
+        if prompts:
+            wanted = "a key without a password, because the server cannot prompt for one"
+            return [Problem(KEY, f"{key}, which is encrypted", wanted)]
         if getattr(error, "reason", "") == "KEY_VALUES_MISMATCH":
-            return [
-                Problem(
-                    KEY, f"{key}, which is not the key of {certificate}", "the key that the certificate was made for"
-                )
-            ]
-        said = getattr(error, "reason", "") or type(error).__name__
-        return [
-            Problem(
-                CERTIFICATE,
-                f"{certificate} and {key}, of which OpenSSL says {said}",
-                "a certificate and a key that OpenSSL reads",
-            )
-        ]
+            found = f"{key}, which is not the key of {certificate}"
+            return [Problem(KEY, found, "the key that the certificate was made for")]
+        reason = getattr(error, "reason", "") or type(error).__name__
+        found = f"{certificate} and {key}, which OpenSSL rejects ({reason})"
+        return [Problem(CERTIFICATE, found, "a certificate and a key that OpenSSL reads")]
     return []
 
 
 def _dates(certificate: pathlib.Path, pem: str, now: float) -> list[Problem]:
+    """Return a problem if the certificate is not valid at ``now``; unreadable dates are ignored."""
     try:
         begin, end = validity(ssl.PEM_cert_to_DER_cert(pem))
     except (ValueError, IndexError):
         return []
     if not begin <= now <= end:
-        when = f"is valid from {_day(begin)} to {_day(end)}"
-        return [
-            Problem(
-                CERTIFICATE,
-                f"{certificate}, which {when}",
-                f"one that is valid now, {_day(now)}",
-                "renew it, or set the host's clock",
-            )
-        ]
+        found = f"{certificate}, which is valid from {_day(begin)} to {_day(end)}"
+        fix = "renew it, or set the host's clock"
+        return [Problem(CERTIFICATE, found, f"one that is valid now, {_day(now)}", fix)]
     return []
 
 
@@ -112,25 +93,25 @@ def _day(seconds: float) -> str:
 
 
 def validity(der: bytes) -> tuple[float, float]:
-    """From when to when a certificate is valid, in seconds of the epoch; ValueError or IndexError where it is none."""
+    """Return a certificate's begin and end in epoch seconds. Raises ValueError or IndexError for invalid DER."""
     fields = _parts(_parts(_parts(der)[0][1])[0][1])
     without_version = fields[1:] if fields[0][0] == _EXPLICIT_VERSION else fields
-    # Serial number, algorithm, issuer, validity.
+    # The fields are serial number, algorithm, issuer, validity.
     begin, end = _parts(without_version[3][1])
     return _time(*begin), _time(*end)
 
 
 def _parts(data: bytes) -> list[tuple[int, bytes]]:
-    """Tags and contents of what DER strings together."""
-    found, place = [], 0
+    """Return the tags and contents of consecutive DER elements."""
+    elements, place = [], 0
     while place < len(data):
         tag, length, place = data[place], data[place + 1], place + 2
         if length & 0x80:
             count = length & 0x7F
             length, place = int.from_bytes(data[place : place + count], "big"), place + count
-        found.append((tag, data[place : place + length]))
+        elements.append((tag, data[place : place + length]))
         place += length
-    return found
+    return elements
 
 
 def _time(tag: int, content: bytes) -> float:

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""What of a release's flags an instance may use beside the role variables, and the command line of them."""
+"""Check an instance's extra options against the flags of its release, and render them as a command line."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ __all__ = [
     "Flag",
     "Flags",
     "arguments",
+    "extra_problems",
     "from_manifest",
     "parse_help",
-    "problems",
     "resolved",
     "translated",
 ]
@@ -39,7 +39,7 @@ __all__ = [
 VARIABLE = "llama_server_extra_options"
 Extra = typing.Mapping[str, typing.Any]
 
-# A name in the environment, and what llama-server takes for on and off in there.
+# Names of environment variables, and the values that llama-server reads as on and off there.
 _ENVIRONMENT = re.compile(r"LLAMA_[A-Z0-9_]+")
 _SWITCHED = {
     "1": True,
@@ -54,7 +54,7 @@ _SWITCHED = {
 
 
 def translated(options: Extra) -> tuple[str, dict[str, typing.Any]]:
-    """The load mode that ``mlock`` and its kind stand for, empty where there is none, and the options that remain."""
+    """Return the load mode that mlock, mmap and direct-io stand for (empty: none), and the remaining options."""
     on, rest = {}, {}
     for given, value in options.items():
         name = _plain(str(given))
@@ -63,7 +63,7 @@ def translated(options: Extra) -> tuple[str, dict[str, typing.Any]]:
         else:
             rest[given] = value
     if on.get("direct-io"):
-        # Beside the others it has no meaning; the caller's own check then says so.
+        # It excludes the others; the check of extra options reports that.
         return ("direct", rest) if not on.get("mlock") and not on.get("mmap") else ("", dict(options))
     if on.get("mlock"):
         return "mmap+mlock" if on.get("mmap", True) else "mlock", rest
@@ -71,7 +71,7 @@ def translated(options: Extra) -> tuple[str, dict[str, typing.Any]]:
 
 
 def arguments(options: Extra, flags: Flags | None) -> list[str]:
-    """The command line for options without problems, sorted by name so that their order never matters."""
+    """Render valid options as a command line, sorted by name so that their order makes no difference."""
     named, _problems = resolved(options, flags)
     words: list[str] = []
     for name in sorted(named):
@@ -80,26 +80,26 @@ def arguments(options: Extra, flags: Flags | None) -> list[str]:
 
 
 def resolved(options: Extra, flags: Flags | None) -> tuple[dict[str, typing.Any], list[Problem]]:
-    """Return the options by their long names, and what is wrong with those that were given in another way.
+    """Return the options by their long names, and the problems of those given by another name.
 
-    Container arguments may name a flag by its short name and the environment by ``LLAMA_ARG_…``: only the release's own
-    list knows which that is, so without it such names are left out.
+    Container arguments may use a short flag or ``LLAMA_ARG_…``. Only the release's own list maps these to long names,
+    so without ``flags`` they are left out.
     """
     named: dict[str, typing.Any] = {}
-    found: list[Problem] = []
+    problems: list[Problem] = []
     for given in sorted(options, key=str):
         name, value = str(given), options[given]
         flag = _flag_of(name, flags)
         if _ENVIRONMENT.fullmatch(name) or _is_short(name):
             if flag is None:
-                found += [_unknown_name(name, flags)] if flags else []
+                problems += [_unknown_name(name, flags)] if flags else []
                 continue
             name, value = _long_name(flag), _switched(value, flag) if _ENVIRONMENT.fullmatch(name) else value
         name = _plain(name)
         if name in named:
-            found.append(Problem(VARIABLE, f"{name} twice, the second time as {given}", "each option once"))
+            problems.append(Problem(VARIABLE, f"{name} twice, the second time as {given}", "each option once"))
         named[name] = value
-    return named, found
+    return named, problems
 
 
 def _is_short(name: str) -> bool:
@@ -113,7 +113,7 @@ def _flag_of(name: str, flags: Flags | None) -> Flag | None:
 
 
 def _long_name(flag: Flag) -> str:
-    """Return a name that the flag is known by here: one that a role variable owns, or else its first long one."""
+    """Return the flag's name that a role variable owns, or else its first long name."""
     names = [_plain(name) for name in flag.names if name.startswith("--")] or [_plain(flag.names[0])]
     return next((name for name in names if server_flag_kinds.owner(name)), names[0])
 
@@ -144,9 +144,9 @@ def _words(name: str, value: typing.Any, flag: Flag | None) -> list[str]:
     return [f"--{name}", *(str(item) for item in values)]
 
 
-def problems(options: Extra, flags: Flags | None, allow: typing.Collection[str] = ()) -> list[Problem]:
-    """Everything wrong with the extra options; what a release knows is only checked where ``flags`` are known."""
-    named, found = resolved(options, flags)
+def extra_problems(options: Extra, flags: Flags | None, allow: typing.Collection[str] = ()) -> list[Problem]:
+    """Return the problems of the extra options; without ``flags`` they are not compared with the release."""
+    named, problems = resolved(options, flags)
     for name in sorted(named):
         problem = (
             _refused(name, flags, allow)
@@ -154,8 +154,8 @@ def problems(options: Extra, flags: Flags | None, allow: typing.Collection[str] 
             or (_unknown(name, named[name], flags) if flags else None)
         )
         if problem is not None:
-            found.append(problem)
-    return found
+            problems.append(problem)
+    return problems
 
 
 def _plain(name: str) -> str:
@@ -163,20 +163,17 @@ def _plain(name: str) -> str:
 
 
 def _refused(name: str, flags: Flags | None, allow: typing.Collection[str]) -> Problem | None:
+    """Return a problem if the option is managed by a role variable, needs to be allowed, or is never allowed."""
     base = name.removeprefix("no-")
     for spelling in sorted(_spellings(base, flags), key=lambda spelling: spelling != base):
         variable = server_flag_kinds.owner(spelling)
         if variable:
-            return Problem(VARIABLE, name, f"it to be left to {variable}", f"set {variable} instead")
+            return Problem(VARIABLE, name, f"no {name} here, because {variable} sets it", f"set {variable} instead")
         wanted = "no option that opens the host, serves another model or ends the server"
         what = server_flag_kinds.way_in(spelling)
         if what and what not in allow:
-            return Problem(
-                VARIABLE,
-                name,
-                wanted,
-                f"leave it out, or name {what} in llama_server_allow if every user of the port may have that",
-            )
+            fix = f"leave it out, or name {what} in llama_server_allow if every user of the port may have that"
+            return Problem(VARIABLE, name, wanted, fix)
         flag = flags.get(spelling) if flags else None
         reason = server_flag_kinds.reason_against(spelling, flag.value if flag else "")
         if reason:
@@ -187,37 +184,32 @@ def _refused(name: str, flags: Flags | None, allow: typing.Collection[str]) -> P
 
 
 def _spellings(name: str, flags: Flags | None) -> set[str]:
-    """Every long name of the flag, for releases add some."""
+    """Return every long name of the flag, because releases add names."""
     flag = (flags.get(name) or flags.get(f"no-{name}")) if flags else None
     return {name, *(spelling[2:] for spelling in (flag.names if flag else ()) if spelling.startswith("--"))}
 
 
 def _bad_value(name: str, value: typing.Any) -> Problem | None:
+    """Return a problem if the value has an unsupported type or holds a control character."""
     for item in value if isinstance(value, list) else [value]:
         if not isinstance(item, (bool, int, float, str)):
-            return Problem(
-                VARIABLE,
-                f"{name} with a value of type {type(item).__name__}",
-                "a string, a number, true, false or a list of strings",
-            )
+            found = f"{name} with a value of type {type(item).__name__}"
+            return Problem(VARIABLE, found, "a string, a number, true, false or a list of strings")
         if not is_one_line(str(item)):
-            return Problem(
-                VARIABLE,
-                f"{name} with a value that holds a newline or a control character",
-                "printable text on one line",
-            )
+            found = f"{name} with a value that holds a newline or a control character"
+            return Problem(VARIABLE, found, "printable text on one line")
     return None
 
 
 def _unknown(name: str, value: typing.Any, flags: Flags) -> Problem | None:
+    """Return a problem if the release does not know the option, or not with this value."""
     positive = flags.get(name)
     flag = flags.get(f"no-{name}") if value is False and not (positive and positive.is_switch) else positive
     close = nearest(name, flags.long_names)
     if flag is None:
         if positive is not None:
-            return Problem(
-                VARIABLE, f"{name}: false", f"no false for {name}, which cannot be turned off", "leave it out"
-            )
+            wanted = f"no false for {name}, which cannot be turned off"
+            return Problem(VARIABLE, f"{name}: false", wanted, "leave it out")
         wanted = f"an option of this release; the nearest are {one_of(close)}" if close else "an option of this release"
         return Problem(VARIABLE, name, wanted, "run 'llama-server --help' to list them all")
     if flag.removed:
@@ -225,14 +217,9 @@ def _unknown(name: str, value: typing.Any, flags: Flags) -> Problem | None:
         return Problem(VARIABLE, name, "an option that this release still has", advice)
     if isinstance(value, bool):
         if flag.value and not flag.is_switch:
-            return Problem(
-                VARIABLE,
-                f"{name}: {str(value).lower()}",
-                f"a value ({flag.value})",
-                "quote on, off, yes and no in YAML",
-            )
+            found, fix = f"{name}: {str(value).lower()}", "quote on, off, yes and no in YAML"
+            return Problem(VARIABLE, found, f"a value ({flag.value})", fix)
     elif not flag.value:
-        return Problem(
-            VARIABLE, f"{name} with the value {value}", f"{name}: true or {name}: false, for it takes no value"
-        )
+        wanted = f"{name}: true or {name}: false, because it takes no value"
+        return Problem(VARIABLE, f"{name} with the value {value}", wanted)
     return None

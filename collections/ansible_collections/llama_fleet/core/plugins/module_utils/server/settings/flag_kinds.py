@@ -1,8 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""What each of llama-server's flags may do to a host: which role variable owns it, what it opens, writes, runs or
-ends.
-"""
+"""Classify llama-server's flags: owned by a role variable, opening the host, writing, running or ending something."""
 
 from __future__ import annotations
 
@@ -11,13 +9,13 @@ import re
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings import table as server_settings
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings.options import Options
 
-# Flags that releases had where there is a load mode now. They mean the same for all of them.
+# Flags of releases before the load mode. All of them mean the same.
 LOADING = ("mlock", "mmap", "direct-io")
-# What a role variable sets is not set a second time behind its back.
+# A flag that a role variable sets must not be set a second time.
 MANAGED = server_settings.managed(Options)
 MANAGED["llama_server_load_mode"] += LOADING
 _OWNERS = {name: variable for variable, names in MANAGED.items() for name in names}
-# They open the host to whoever reaches the port, or hand work to other hosts: for those only who ask for them by name.
+# Flags that open the host to everyone who reaches the port, or give work to other hosts; allowed only by name.
 ALLOWED = {
     "router": r"models-.*",
     "tools": r"tools|tools-runtime",
@@ -25,21 +23,21 @@ ALLOWED = {
     "mcp": r"(ui-|webui-)?mcp-.*",
     "rpc": r"rpc",
 }
-# Why nobody may have the others, by what is said of them.
+# Flags that are never allowed, by the reason that messages give.
 REFUSED = {
-    "hands files of the host to whoever asks": r"path|media-path|slot-save-path",
+    "gives files of the host to any client": r"path|media-path|slot-save-path",
     "writes files of its own": r"log-file|lookup-cache-dynamic",
     "runs other programs": r"video-ffmpeg-dir",
     "serves another model, or fetches one": r"(?!spec-default).+-default|fim-.*|hf-repo-.*|spec-draft-hf",
-    # They print something and end, or go to the background where nobody sees them.
-    "ends the server, or hides what it says": r"help|usage|version|cache-list|completion-bash|list-devices|log-disable",
+    # They print something and end, or hide the output.
+    "ends the server, or hides its output": r"help|usage|version|cache-list|completion-bash|list-devices|log-disable",
 }
-# They read a file that the operator names, once, and hand it to nobody.
+# They read a file that the operator names, once, and give it to no client.
 READ = (
     r"grammar-file|json-schema-file|(ui|webui)-config-file|control-vector|control-vector-scaled|"
     r"lookup-cache-static|spec-draft-model|model-draft"
 )
-# They change how a model computes or answers, and nothing else.
+# They only change how a model computes or answers.
 PLAIN = (
     r"adaptive-(decay|target)|dry-.*|dynatemp-.*|mirostat(-ent|-lr)?|xtc-.*",
     r"top-.*|typical|typical-p|min-p|temp|temperature|seed",
@@ -63,26 +61,24 @@ PLAIN = (
     r"log-(colors|jsonl|prefix|timestamps)|ui|webui|(ui|webui)-config|tags",
     r"api-prefix|cors-(credentials|headers|methods)|props",
 )
-# How help calls a value that names a file, a folder or an address.
+# Names of values in --help that are files, folders or addresses.
 _PLACE = re.compile(r"FNAME|FILE|PATH|DIR|URL|SERVERS|COMMAND", re.IGNORECASE)
 
 
 def owner(name: str) -> str:
-    """Return the role variable that sets the flag called ``name`` (long, without hyphens in front); empty where
-    none does.
-    """
+    """Return the role variable that sets the flag ``name`` (long, without hyphens), or an empty string."""
     return _OWNERS.get(name, "")
 
 
 def way_in(name: str) -> str:
-    """Return what ``llama_server_allow`` has to name for the flag; empty where it needs nothing."""
+    """Return the word of ``llama_server_allow`` that the flag needs, or an empty string."""
     return next((what for what, pattern in ALLOWED.items() if re.fullmatch(pattern, name)), "")
 
 
 def reason_against(name: str, value: str = "") -> str:
-    """Return what speaks against the flag, whose ``value`` help calls so; empty where nothing does.
+    """Return the reason why the flag is not allowed, or an empty string; ``value`` is its value's name in --help.
 
-    A flag that nobody has put into a class yet is harmless only where its value is no place.
+    An unclassified flag is allowed only if its value is no file, folder or address.
     """
     known = next((reason for reason, pattern in REFUSED.items() if re.fullmatch(pattern, name)), "")
     if known or not _PLACE.search(value) or re.fullmatch(READ, name) or owner(name) or way_in(name):
@@ -91,7 +87,7 @@ def reason_against(name: str, value: str = "") -> str:
 
 
 def is_classified(name: str) -> bool:
-    """Return whether somebody has decided what the flag may do."""
+    """Return whether the flag has been classified."""
     return bool(
         owner(name)
         or way_in(name)

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""What an instance may take of its host: memory and processor time."""
+"""Limit what an instance may use of its host: memory and CPU time."""
 
 from __future__ import annotations
 
@@ -18,21 +18,15 @@ _SHARE = re.compile(r"(?P<number>\d{1,3})%")
 _QUOTA = re.compile(r"(?P<number>[1-9]\d{0,5})%")
 
 
-def problems(options: Options) -> typing.Iterator[Problem]:
-    """Yield a problem for each limit that no runtime could keep. What one of them cannot keep, it says itself."""
+def limit_problems(options: Options) -> typing.Iterator[Problem]:
+    """Yield the problems of invalid limits. A runtime reports by itself which limits it cannot enforce."""
     bytes_of_all = memory_bytes(options.memory_max, 1 << 50)
     if options.memory_max and (bytes_of_all is None or bytes_of_all < SMALLEST):
-        yield Problem(
-            "llama_server_memory_max",
-            repr(options.memory_max),
-            "at least 64M, such as 24G, or a share of the host's memory, such as 80%",
-        )
+        wanted = "at least 64M, such as 24G, or a share of the host's memory, such as 80%"
+        yield Problem("llama_server_memory_max", repr(options.memory_max), wanted)
     if options.cpu_quota and not _QUOTA.fullmatch(options.cpu_quota):
-        yield Problem(
-            "llama_server_cpu_quota",
-            repr(options.cpu_quota),
-            "a share of one processor, such as 50%, or of several, such as 200%",
-        )
+        wanted = "a share of one processor, such as 50%, or of several, such as 200%"
+        yield Problem("llama_server_cpu_quota", repr(options.cpu_quota), wanted)
 
 
 def is_share(memory_max: str) -> bool:
@@ -41,7 +35,7 @@ def is_share(memory_max: str) -> bool:
 
 
 def memory_bytes(text: str, total: int) -> int | None:
-    """The bytes that ``memory_max`` allows of ``total``; None where it is empty or nothing that systemd would read."""
+    """Return the bytes that ``memory_max`` allows of ``total`` bytes; None if it is empty or invalid."""
     share, amount = _SHARE.fullmatch(text), _AMOUNT.fullmatch(text)
     if share and 1 <= int(share["number"]) <= 100:
         return total * int(share["number"]) // 100
@@ -51,6 +45,6 @@ def memory_bytes(text: str, total: int) -> int | None:
 
 
 def processors(quota: str) -> float:
-    """How many processors ``cpu_quota`` allows; 0 where it says nothing."""
-    found = _QUOTA.fullmatch(quota)
-    return int(found["number"]) / 100 if found else 0.0
+    """Return the number of CPUs that ``cpu_quota`` allows; 0 if there is no limit."""
+    match = _QUOTA.fullmatch(quota)
+    return int(match["number"]) / 100 if match else 0.0

@@ -194,12 +194,12 @@ def cuda_devices(listing: str) -> list[str]:
 
 def problems(options: Options) -> list[Problem]:
     """Everything wrong with the options that needs no look at the host."""
-    found = server_values.problems(options)
+    found = server_values.value_problems(options)
     return [
         *found,
         *(
             problem
-            for problem in server_secrets.problems(options)
+            for problem in server_secrets.secret_problems(options)
             if problem.subject not in {wrong.subject for wrong in found}
         ),
     ]

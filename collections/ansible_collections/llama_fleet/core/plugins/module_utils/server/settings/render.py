@@ -1,8 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""Settings written as one release of llama-server reads them, so that the same options mean the same for old
-releases and new.
-"""
+"""Render settings for one release of llama-server, so that options mean the same for old and new releases."""
 
 from __future__ import annotations
 
@@ -15,21 +13,22 @@ if typing.TYPE_CHECKING:
     from ansible_collections.llama_fleet.core.plugins.module_utils.release.flags import Flag, Flags
     from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings.table import Setting
 
-# Nothing is there: a stray config.ini in somebody's home must not change the server.
+# A path that does not exist, so that a config.ini in a home folder cannot change the server.
 NO_CONFIGURATION = "/nonexistent"
-# More layers than any model has, for releases that count them and know no "all".
+# More layers than any model has, for releases that do not accept "all".
 _ALL_LAYERS = "999"
 
 Written = tuple[dict[str, str], list[str]]
 _NOTHING: Written = ({}, [])
 
 
-def split(found: typing.Iterable[Setting], flags: Flags | None) -> tuple[dict[str, str], list[str]]:
-    """Settings as environment where the release has a variable for them, as command line where it has not; or what
-    it cannot do.
+def split(settings: typing.Iterable[Setting], flags: Flags | None) -> tuple[dict[str, str], list[str]]:
+    """Return the settings as environment, and as command line where the release has no variable.
+
+    Raises ProblemError with every setting that the release does not support.
     """
     variables, words, problems = {"XDG_CONFIG_HOME": NO_CONFIGURATION}, [], []
-    for setting in found:
+    for setting in settings:
         written = _written(setting, flags)
         if written is None and not setting.default:
             problems.append(_unsupported(setting, flags))
@@ -50,38 +49,34 @@ def _unsupported(setting: Setting, flags: Flags | None) -> Problem:
         else [_ours(setting, choice) for choice in flag.choices]
     )
     can = f"one of {one_of(choices)}" if choices else "the default"
-    return Problem(
-        setting.variable,
-        f"{_ours(setting, setting.value)}, which {release} cannot do",
-        can,
-        "change it or build a newer release",
-    )
+    found = f"{_ours(setting, setting.value)}, which {release} does not support"
+    return Problem(setting.variable, found, can, "change it or build a newer release")
 
 
 def _ours(setting: Setting, value: str) -> str:
-    """A value as the role variable has it."""
+    """Return a value as the role variable spells it."""
     if setting.kind == server_settings.SWITCH:
         return "true" if value == "1" else "false"
     return "direct" if setting.kind == server_settings.LOAD and value == "dio" else value
 
 
 def _find(setting: Setting, flags: Flags) -> Flag | None:
-    """The flag under the first of its names that the release still has."""
+    """Return the flag by the first of its names that the release still has."""
     known = (flags.get(name) for name in (setting.flag, *setting.names))
     return next((flag for flag in known if flag is not None and not flag.removed), None)
 
 
 def _written(setting: Setting, flags: Flags | None) -> Written | None:
-    """What to set for this release; None where it cannot do what is wanted."""
+    """Return what to set for this release, or None if it does not support the value."""
     if flags is None:
         return _for_any(setting)
     written = _KINDS[setting.kind](setting, flags)
-    # Without its address or its model no release is of use: let it say itself what it thinks of them.
+    # A release that lacks the flag for the address or the model is useless: let it report that itself.
     return ({}, [f"--{setting.flag}", setting.value]) if written is None and setting.basic else written
 
 
 def _for_any(setting: Setting) -> Written:
-    """Without a release to ask, as the newest has it; what is planned so is never started."""
+    """Render for the newest release if none is known; such a plan is never started."""
     if setting.kind == server_settings.LORA:
         return {}, [f"--{setting.flag}", setting.value]
     return {setting.environment: _dio(setting.value) if setting.kind == server_settings.LOAD else setting.value}, []
@@ -95,7 +90,7 @@ def _dio(value: str) -> str:
     return "dio" if value == "direct" else value
 
 
-# -- one for each kind -------------------------------------------------------------------------------
+# -- one function per kind ---------------------------------------------------------------------------
 
 
 def _known(setting: Setting, flags: Flags) -> Written | None:
@@ -104,7 +99,7 @@ def _known(setting: Setting, flags: Flags) -> Written | None:
 
 
 def _limit(setting: Setting, flags: Flags) -> Written | None:
-    # A release without it uses nothing, which is below any limit.
+    # A release without the flag uses nothing, which is below any limit.
     return _known(setting, flags) or _NOTHING
 
 
@@ -120,7 +115,7 @@ def _switch(setting: Setting, flags: Flags) -> Written | None:
 
 
 def _turned(flags: Flags, names: typing.Sequence[str], on: bool) -> Written | None:
-    """A switch has two spellings of one flag, two flags, or one flag for what is not the default."""
+    """Set a switch, which is one flag with two spellings, two flags, or one flag for the non-default state."""
     for name in names:
         positive, negative = flags.get(name), flags.get(f"no-{name}")
         if positive is not None and not positive.removed:
@@ -145,7 +140,7 @@ def _flash(setting: Setting, flags: Flags) -> Written | None:
     flag = _find(setting, flags)
     if flag is None or flag.value:
         return _known(setting, flags)
-    # It was off unless asked for, and nothing was automatic.
+    # In such a release it was off unless requested, and there was no automatic mode.
     return _NOTHING if setting.value == "auto" else _flipped(flag, setting.flag, setting.value == "on", both=False)
 
 
@@ -179,13 +174,13 @@ def _load(setting: Setting, flags: Flags) -> Written | None:
 
 
 def _log(setting: Setting, flags: Flags) -> Written | None:
-    """The number that means the level in this release, and never the one that logs what requests ask."""
+    """Return the release's number for the level, but never the number that logs the content of requests."""
     flag = _find(setting, flags)
     if flag is None:
         return None
     levels = dict(zip(flag.meanings, flag.choices))
     if not levels:
-        # Everything or all that requests ask beside it: the scale had two steps.
+        # The scale had two steps: normal, and everything including the content of requests.
         return _assigned(flag, setting.flag, "0") if setting.value in ("info", "debug") else None
     if setting.value != "debug":
         return _assigned(flag, setting.flag, levels[setting.value]) if setting.value in levels else None
@@ -206,12 +201,12 @@ def _lora(setting: Setting, flags: Flags) -> Written | None:
         return None
     if "," in flag.value:
         return {}, [f"--{setting.flag}", setting.value]
-    # Its path and its scale were two words, and each adapter had a flag of its own.
+    # Path and scale were two words, and each adapter had a flag of its own.
     return {}, [word for adapter in setting.value.split(",") for word in (f"--{setting.flag}", *adapter.rsplit(":", 1))]
 
 
 def _origins(setting: Setting, flags: Flags) -> Written | None:
-    # A release that cannot tell origins apart allows them all.
+    # A release that cannot distinguish origins allows all of them.
     return _known(setting, flags) or (_NOTHING if setting.value == "*" else None)
 
 

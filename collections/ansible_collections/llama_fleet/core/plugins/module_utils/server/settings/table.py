@@ -1,9 +1,8 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""The one table of what role variables mean to llama-server: names in its environment, flags, values, and when each is
-set.
+"""Map role variables to llama-server's options: environment names, flags, values, and when each is set.
 
-What is wanted is the same for every release; ``server_writing`` writes it as one release wants to read it.
+The table is the same for every release; ``render`` writes it for one release.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.arguments import 
 if typing.TYPE_CHECKING:
     from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings.options import Options
 
-# How a value is written where releases differ by more than names.
+# Kinds of settings that releases spell differently by more than their names.
 VALUE, SWITCH, CHOICE, LIMIT, FLASH = "value", "switch", "choice", "limit", "flash"
 LAYERS, LOAD, LOG, REASONING, LORA, ORIGINS = "layers", "load", "log", "reasoning", "lora", "origins"
 CUDA = "cuda"
@@ -30,9 +29,7 @@ Value = typing.Callable[["Options"], typing.Optional[str]]
 
 @dataclasses.dataclass(frozen=True)
 class Setting:
-    """One option of the server: the role variable it comes from, its name in the environment and as a flag, what is
-    wanted.
-    """
+    """An option of the server: its role variable, its environment name, its flag, and the requested value."""
 
     variable: str
     environment: str
@@ -41,9 +38,9 @@ class Setting:
     kind: str = VALUE
     # Other long names, old and new.
     names: tuple[str, ...] = ()
-    # Whether nobody has asked for anything special, so that a release that knows nothing of it will do.
+    # Whether the value is the default, so that a release without the option will do.
     default: bool = False
-    # Whether an instance is nothing without it.
+    # Whether no instance works without it.
     basic: bool = False
 
 
@@ -71,8 +68,8 @@ def flag(
 ) -> T:
     """Return an option's field that sets a flag of llama-server, found under the first of ``names`` a release has.
 
-    ``beside`` are flags that would set the same behind its back. Without ``value`` the flag gets the option's value; an
-    empty text sets nothing. With ``on_gpu`` it is set only if a GPU computes, because a release for CPUs complains.
+    ``beside`` are other flags that would override it. Without ``value`` the flag gets the option's value, and an empty
+    text sets nothing. With ``on_gpu`` it is set only for a GPU, because a CPU release complains.
     """
     given = typing.cast("dataclasses.Field[typing.Any]", field)
     rows = (*given.metadata.get(_ROWS, ()), _Row(environment, names, value, kind, on_gpu, basic))
@@ -101,7 +98,7 @@ def alias(options: Options) -> str | None:
 
 
 def total_context(options: Options) -> str:
-    # The server divides its context among the slots; people mean what one request gets.
+    # The server divides its context among the slots, whereas the option is what one request gets.
     return str(options.ctx_size * options.parallel)
 
 
@@ -118,13 +115,13 @@ def template_file(options: Options) -> str | None:
 
 
 def origins(options: Options) -> str:
-    """Without a key any page that a browser shows could use the server; with one it has to have the key."""
+    """Allow all origins if there is a key; without one any web page in a browser could use the server."""
     keyed = options.api_key or options.api_keys
     return ",".join(options.cors_origins) or ("*" if keyed and not options.allow else "localhost")
 
 
 def adapters(options: Options) -> list[tuple[str, str]]:
-    """Each LoRA adapter's path and scale, which is empty where a colon has nothing behind it."""
+    """Return the path and scale of each LoRA adapter; the scale is empty if nothing follows the colon."""
     return [
         (path, scale) if path else (scale, "1")
         for path, _colon, scale in (given.rpartition(":") for given in options.lora)
@@ -142,29 +139,29 @@ def managed(options: type) -> dict[str, tuple[str, ...]]:
 
 
 def is_uuid(device: str) -> bool:
-    """Whether a device is named as the driver names a whole GPU or a slice of one, and not as llama-server does."""
+    """Return whether a device is named by the driver's UUID of a GPU or MIG device instead of llama-server's name."""
     return device.startswith(("GPU-", "MIG-"))
 
 
 def visible_gpus(options: Options) -> dict[str, str]:
-    """The variable by which CUDA shows the server no GPUs and slices but those named by their UUIDs, in their order."""
+    """Return the variable that makes CUDA show only the devices named by UUID, in their order."""
     named = [device for device in options.devices if is_uuid(device)]
     return {"CUDA_VISIBLE_DEVICES": ",".join(named)} if named else {}
 
 
 def settings(options: Options, threads: int, devices: typing.Sequence[str]) -> list[Setting]:
-    """Every setting that is made, so that no default of a release ever decides where we have a value."""
-    # Of those that CUDA shows, the server sees the first as CUDA0.
+    """Return every setting with a value, so that a release's defaults never decide where we have a value."""
+    # CUDA numbers the visible devices from 0, so the first one is CUDA0.
     names = [f"CUDA{number}" if is_uuid(device) else device for number, device in enumerate(devices)]
-    # A device that is named and missing ends the server; left out, it would silently compute on the CPU.
+    # A missing device that is named ends the server; unnamed, the server would silently compute on the CPU.
     resolved = {"threads": str(threads), "devices": ",".join(names) or "none"}
-    found = []
+    made = []
     for field in sorted(dataclasses.fields(options), key=lambda field: field.name not in resolved):
         for row in field.metadata.get(_ROWS, ()):
             value = resolved.get(field.name) or _value(row, options, field.name)
             if value is not None:
-                found.append(_setting(field, row, value, options))
-    return found
+                made.append(_setting(field, row, value, options))
+    return made
 
 
 def _setting(field: dataclasses.Field[typing.Any], row: _Row, value: str, options: Options) -> Setting:

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""Whether the values of an instance's options can be meant, without a look at the host or the release."""
+"""Check the values of an instance's options without looking at the host or the release."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ _HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?|[0-9A-Fa-f:.]*:[0-9
 _ORIGIN = re.compile(
     r"\*|localhost|[a-z][a-z0-9+.-]*://[A-Za-z0-9.-]+(:\d{1,5})?|https?://\[[0-9A-Fa-f:.]+\](:\d{1,5})?"
 )
-# Types in which values of the context need flash attention.
+# Types of the V cache that do not need flash attention.
 _WHOLE = ("f32", "f16", "bf16")
 _PATHS = ("release", "model", "root", "runtime_root", "mmproj", "tls_certificate", "tls_key")
 
 
-def problems(options: Options) -> list[Problem]:
-    """Every value that cannot be meant."""
+def value_problems(options: Options) -> list[Problem]:
+    """Return a problem for each option whose value is out of range or malformed."""
     return [
         *_names(options),
         *_numbers(options),
@@ -39,94 +39,63 @@ def problems(options: Options) -> list[Problem]:
 
 def _names(options: Options) -> typing.Iterator[Problem]:
     if not re.fullmatch(r"[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?", options.instance):
-        yield Problem(
-            "llama_server_instance",
-            repr(options.instance),
-            "1 to 40 lower-case letters, digits and hyphens, no hyphen first or last",
-        )
+        wanted = "1 to 40 lower-case letters, digits and hyphens, no hyphen first or last"
+        yield Problem("llama_server_instance", repr(options.instance), wanted)
     if not _HOST.fullmatch(options.host) or options.host.endswith(".sock"):
-        yield Problem(
-            "llama_server_host",
-            repr(options.host),
-            "an IP address or a host name of this host, such as 127.0.0.1 or 0.0.0.0",
-        )
+        wanted = "an IP address or a host name of this host, such as 127.0.0.1 or 0.0.0.0"
+        yield Problem("llama_server_host", repr(options.host), wanted)
 
 
 def _numbers(options: Options) -> typing.Iterator[Problem]:
     yield from range_problems(type(options), "llama_server", vars(options))
     if 0 < options.batch_size < options.ubatch_size:
-        yield Problem(
-            "llama_server_ubatch_size",
-            str(options.ubatch_size),
-            f"at most llama_server_batch_size, which is {options.batch_size}",
-        )
+        wanted = f"at most llama_server_batch_size, which is {options.batch_size}"
+        yield Problem("llama_server_ubatch_size", str(options.ubatch_size), wanted)
     if options.ctx_size > 0 and options.parallel > 0 and options.ctx_size * options.parallel > LARGEST:
-        yield Problem(
-            "llama_server_ctx_size",
-            f"{options.ctx_size} for each of {options.parallel} slots",
-            f"at most {LARGEST} tokens in all",
-        )
+        found = f"{options.ctx_size} for each of {options.parallel} slots"
+        yield Problem("llama_server_ctx_size", found, f"at most {LARGEST} tokens in all")
 
 
 def _devices(options: Options) -> typing.Iterator[Problem]:
     if not re.fullmatch(r"auto|all|\d{1,6}", options.n_gpu_layers):
         yield Problem("llama_server_n_gpu_layers", repr(options.n_gpu_layers), "a number of layers, auto or all")
-    for device in options.devices:
-        if not re.fullmatch(r"[A-Za-z0-9:_-]+", device):
-            yield Problem("llama_server_devices", repr(device), "names such as CUDA0")
-        elif (
-            options.backend == server_settings.CUDA
-            and not device.startswith("CUDA")
-            and not server_settings.is_uuid(device)
-        ):
-            yield Problem(
-                "llama_server_devices", device, "CUDA devices such as CUDA0, or UUIDs, for llama_server_backend is cuda"
-            )
-        elif options.backend != server_settings.CUDA and server_settings.is_uuid(device):
-            yield Problem(
-                "llama_server_devices", device, "no GPU, for llama_server_backend is cpu", "use cuda, or leave it out"
-            )
-    if len({server_settings.is_uuid(device) for device in options.devices}) > 1:
-        yield Problem(
-            "llama_server_devices",
-            ", ".join(options.devices),
-            "either UUIDs or names such as CUDA0",
-            "run 'nvidia-smi -L' to list the UUIDs",
-        )
+    yield from _device_names(options)
     if options.devices and options.main_gpu >= len(options.devices):
-        last = len(options.devices) - 1
-        yield Problem(
-            "llama_server_main_gpu",
-            str(options.main_gpu),
-            f"at most {last}, for llama_server_devices are counted from 0",
-        )
+        wanted = f"at most {len(options.devices) - 1}, because llama_server_devices are counted from 0"
+        yield Problem("llama_server_main_gpu", str(options.main_gpu), wanted)
     if options.tensor_split and not (
         all(math.isfinite(share) and share >= 0 for share in options.tensor_split) and any(options.tensor_split)
     ):
-        yield Problem(
-            "llama_server_tensor_split",
-            str(list(options.tensor_split)),
-            "shares of 0 or more, not all of them 0, such as [3, 1]",
-        )
+        wanted = "shares of 0 or more, not all of them 0, such as [3, 1]"
+        yield Problem("llama_server_tensor_split", str(list(options.tensor_split)), wanted)
     if options.cache_type_v not in _WHOLE and options.flash_attn == "off":
-        wanted = f"one of {', '.join(_WHOLE)} without flash attention"
-        yield Problem(
-            "llama_server_cache_type_v", options.cache_type_v, wanted, "set llama_server_flash_attn to auto or on"
-        )
+        wanted, fix = f"one of {', '.join(_WHOLE)} without flash attention", "set llama_server_flash_attn to auto or on"
+        yield Problem("llama_server_cache_type_v", options.cache_type_v, wanted, fix)
+
+
+def _device_names(options: Options) -> typing.Iterator[Problem]:
+    variable, is_uuid = "llama_server_devices", server_settings.is_uuid
+    for device in options.devices:
+        if not re.fullmatch(r"[A-Za-z0-9:_-]+", device):
+            yield Problem(variable, repr(device), "names such as CUDA0")
+        elif options.backend == server_settings.CUDA and not device.startswith("CUDA") and not is_uuid(device):
+            wanted = "CUDA devices such as CUDA0, or UUIDs, because llama_server_backend is cuda"
+            yield Problem(variable, device, wanted)
+        elif options.backend != server_settings.CUDA and is_uuid(device):
+            yield Problem(variable, device, "no GPU, because llama_server_backend is cpu", "use cuda, or leave it out")
+    if len({is_uuid(device) for device in options.devices}) > 1:
+        wanted = "either UUIDs or names such as CUDA0"
+        yield Problem(variable, ", ".join(options.devices), wanted, "run 'nvidia-smi -L' to list the UUIDs")
 
 
 def _model(options: Options) -> typing.Iterator[Problem]:
     if options.embeddings and options.rerank:
-        yield Problem(
-            "llama_server_rerank", "true beside llama_server_embeddings", "one of the two", "run an instance for each"
-        )
+        found, fix = "true beside llama_server_embeddings", "run an instance for each"
+        yield Problem("llama_server_rerank", found, "one of the two", fix)
     for given, (path, scale) in zip(options.lora, server_settings.adapters(options)):
         if not re.fullmatch(r"/[^,:]+", path) or not is_one_line(path):
-            yield Problem(
-                "llama_server_lora",
-                repr(given),
-                "an absolute path without commas and colons, and a scale after a colon where it is not 1",
-            )
+            wanted = "an absolute path without commas and colons, and a colon and a scale if it is not 1"
+            yield Problem("llama_server_lora", repr(given), wanted)
         elif not re.fullmatch(r"-?(\d{1,9}(\.\d{0,9})?|\.\d{1,9})", scale):
             yield Problem("llama_server_lora", repr(given), "a number after the colon, such as 0.5")
 
@@ -134,19 +103,14 @@ def _model(options: Options) -> typing.Iterator[Problem]:
 def _origins(options: Options) -> typing.Iterator[Problem]:
     variable = "llama_server_cors_origins"
     if len(options.cors_origins) > 1:
-        # The server would answer with all of them in one header, which no browser accepts.
-        yield Problem(
-            variable,
-            f"{len(options.cors_origins)} origins",
-            "one, for the server can name but one to a browser",
-            "name one, or * for all",
-        )
+        # The server would send all of them in one header, which no browser accepts.
+        found, wanted = f"{len(options.cors_origins)} origins", "one, because the server can send a browser only one"
+        yield Problem(variable, found, wanted, "name one, or * for all")
         return
     for origin in options.cors_origins:
         if not _ORIGIN.fullmatch(origin):
-            yield Problem(
-                variable, repr(origin), "an origin such as https://chat.example without a path, localhost or *"
-            )
+            wanted = "an origin such as https://chat.example without a path, localhost or *"
+            yield Problem(variable, repr(origin), wanted)
 
 
 def _texts(options: Options) -> typing.Iterator[Problem]:
@@ -155,12 +119,8 @@ def _texts(options: Options) -> typing.Iterator[Problem]:
         if not is_one_line(value):
             yield Problem(f"llama_server_{name}", "a newline or a control character", "printable text on one line")
     if re.fullmatch(r"[ ,]+", options.alias):
-        yield Problem(
-            "llama_server_alias",
-            repr(options.alias),
-            "a name, or several with commas between",
-            "leave it empty to name the model after its file",
-        )
+        wanted, fix = "a name, or several separated by commas", "leave it empty to name the model after its file"
+        yield Problem("llama_server_alias", repr(options.alias), wanted, fix)
     for name in _PATHS:
         if texts[name] and not texts[name].startswith("/"):
             yield Problem(f"llama_server_{name}", texts[name], "an absolute path")

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""One numbered state of an instance: what it is made of, and how it lies on disk."""
+"""Describe one numbered state of an instance: its content, and how it is stored on disk."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ SHAPE = Record(
         **dict.fromkeys(("number", "model_size", "context_length", "previous"), Maybe(Number(), 0)),
         "command": Many(Word()),
         **dict.fromkeys(("environment", "variables", "inputs"), _WORDS),
-        "files": Maybe(_WORDS),  # null in those of before
+        "files": Maybe(_WORDS),  # null in manifests of older versions
         "options": Record(optional={"port": Maybe(Number(most=65535), 0), "host": Maybe(Word(), "")}, others=Plain()),
         "memory": Table(Number(), keys=Word()),
         "memory_plan": Many(Record({"device": Word(), "model_mib": Number()}, others=Plain())),
@@ -67,9 +67,9 @@ SHAPE = Record(
 
 @dataclasses.dataclass(frozen=True)
 class Content:
-    """Everything that makes a generation what it is: what runs, and what it was asked for.
+    """The content of a generation: the server that runs, and the options it was requested with.
 
-    ``files`` are the rendered ones by their name.
+    ``files`` are the rendered files by name.
     """
 
     runtime: str
@@ -81,7 +81,7 @@ class Content:
     variables: typing.Mapping[str, str]
     command: tuple[str, ...]
     files: typing.Mapping[str, str] = dataclasses.field(default_factory=dict)
-    # Of what is read at start and may change in its place, such as a certificate: variable and fingerprint.
+    # Fingerprints, by variable, of files that are read at start and may be replaced in place, such as a certificate.
     inputs: typing.Mapping[str, str] = dataclasses.field(default_factory=dict)
     api_keys: tuple[str, ...] = dataclasses.field(default=(), repr=False)
 
@@ -90,7 +90,7 @@ class Content:
         return text_sha256("\n".join(self.api_keys)) if self.api_keys else ""
 
     def described(self) -> dict[str, typing.Any]:
-        """The content as JSON, without the keys themselves."""
+        """Return the content as JSON values, without the keys themselves."""
         plain = {
             field.name: getattr(self, field.name)
             for field in dataclasses.fields(self)
@@ -110,10 +110,10 @@ class Content:
 
     @property
     def fingerprint(self) -> str:
-        """Over what runs.
+        """Return the SHA-256 of everything that affects the running server.
 
-        An option that changes nothing of it, such as a number of threads that was taken anyway, makes no new
-        generation.
+        Options that change neither command, environment nor files, such as threads: 8 if 8 was the default, do not
+        make a new generation.
         """
         runs = {name: value for name, value in self.described().items() if name != "options"}
         return text_sha256(json.dumps(runs, sort_keys=True))
@@ -121,7 +121,7 @@ class Content:
 
 @dataclasses.dataclass(frozen=True)
 class Generation:
-    """One generation as it lies on disk."""
+    """A generation that is stored on disk."""
 
     number: int
     path: pathlib.Path
@@ -133,7 +133,7 @@ class Generation:
 
     @property
     def good(self) -> bool:
-        """Whether it passed its gate once."""
+        """Return whether it has passed its gate."""
         return self.manifest.get("good") is True
 
     @property
@@ -166,15 +166,16 @@ class Generation:
 
     @property
     def speed(self) -> float:
-        """Tokens a second when it passed its gate; 0 where that is not known."""
+        """Return the tokens per second of its gate; 0 if unknown."""
         return float(self.manifest.get("speed", 0.0))
 
     @property
     def memory(self) -> dict[str, int]:
-        """MiB of every device, as planned; empty where that is not known."""
+        """Return the planned MiB of every device; empty if unknown."""
         return {str(name): int(mib) for name, mib in self.manifest.get("memory", {}).items()}
 
     def text(self, name: str) -> str:
+        """Return the text of one of its files, or an empty string."""
         try:
             return (self.path / name).read_text(encoding="utf-8")
         except OSError:
@@ -182,35 +183,33 @@ class Generation:
 
     @property
     def api_key(self) -> str:
-        """One of its keys; empty where it has none."""
+        """Return its first key, or an empty string."""
         return self.text(KEY_FILE).partition("\n")[0]
 
     @property
     def files(self) -> dict[str, str]:
-        """Name and sha256 of every file that was rendered for it, also where its manifest is of before they were
-        noted.
-        """
-        told = self.manifest.get("files")
-        if isinstance(told, dict):
-            return {str(name): str(sha256) for name, sha256 in told.items()}
+        """Return the SHA-256 of its rendered files by name, derived if its manifest is from an older version."""
+        listed = self.manifest.get("files")
+        if isinstance(listed, dict):
+            return {str(name): str(sha256) for name, sha256 in listed.items()}
         unit = str(self.manifest.get("unit_sha256", ""))
         units = {"unit": unit} if unit not in ("", text_sha256("")) else {}
         return {"environment": text_sha256(environment_file(self.variables)), **units}
 
     def damage(self) -> list[str]:
-        """Names of its files that are not as they were written."""
+        """Return the names of its files that were changed since they were written."""
         damaged = [name for name, sha256 in sorted(self.files.items()) if text_sha256(self.text(name)) != sha256]
         keys = self.manifest.get("api_key_sha256", "")
         return damaged + ([KEY_FILE] if keys and text_sha256(self.text(KEY_FILE).removesuffix("\n")) != keys else [])
 
 
 def target_of(generation: Generation) -> str:
-    """Return what the link to the current generation holds where that is this one."""
+    """Return the target of the link ``current`` if it points to this generation."""
     return f"generations/{generation.number}"
 
 
 def device_of(variables: typing.Mapping[str, str]) -> str:
-    """The devices that a server with this environment computes on, ``cpu`` or such as ``CUDA0``."""
+    """Return the devices of a server with this environment: ``cpu``, or names such as ``CUDA0``."""
     devices = variables.get("LLAMA_ARG_DEVICE", "none")
     return "cpu" if devices == "none" else devices
 
@@ -221,5 +220,5 @@ def text_sha256(text: str) -> str:
 
 
 def variables_of(content: Content, folder: pathlib.Path, number: int) -> dict[str, str]:
-    """The environment of generation ``number``: it tells a running process's generation for sure."""
+    """Return the environment of generation ``number``, which identifies a running process's generation."""
     return {**content.variables, INSTANCE_VARIABLE: str(folder), GENERATION_VARIABLE: str(number)}

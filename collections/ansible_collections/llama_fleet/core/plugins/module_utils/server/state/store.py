@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""The numbered generations of an instance on disk; the link ``current`` points at the one that counts."""
+"""Store the numbered generations of an instance; the link ``current`` points to the active one."""
 
 from __future__ import annotations
 
@@ -41,18 +41,20 @@ class Store:
         self._link = folder / CURRENT
 
     def all(self) -> list[Generation]:
-        """Every whole generation, oldest first."""
+        """Return all complete generations, oldest first."""
         names = [
             name for name in (os.listdir(self._generations) if self._generations.is_dir() else []) if name.isdigit()
         ]
         return [generation for generation in map(self.get, sorted(map(int, names))) if generation is not None]
 
     def get(self, number: int) -> Generation | None:
+        """Return a generation, or None if it is missing or unreadable."""
         path = self._generations / str(number)
         manifest = files.read_json(path / MANIFEST, SHAPE, LONGEST)
         return Generation(number, path, manifest) if manifest is not None else None
 
     def current(self) -> Generation | None:
+        """Return the active generation, or None."""
         try:
             name = os.path.basename(os.readlink(self._link))
         except OSError:
@@ -60,16 +62,17 @@ class Store:
         return self.get(int(name)) if name.isdigit() else None
 
     def last_good(self, other_than: int) -> Generation | None:
-        """The newest generation that passed its gate, apart from ``other_than``."""
-        return next((found for found in reversed(self.all()) if found.good and found.number != other_than), None)
+        """Return the newest good generation except ``other_than``, or None."""
+        good = (each for each in reversed(self.all()) if each.good and each.number != other_than)
+        return next(good, None)
 
     def next_number(self) -> int:
         return max((generation.number for generation in self.all()), default=0) + 1
 
     def write(self, content: Content, **notes: typing.Any) -> Generation:
-        """Put ``content`` on disk as the next generation, whole or not at all; nothing points at it yet.
+        """Write ``content`` as the next generation, atomically; ``current`` still points to the old one.
 
-        ``notes`` are for its manifest: what is known of it and does not make it another one.
+        ``notes`` are added to its manifest and do not count towards its fingerprint.
         """
         number = self.next_number()
         path = self._generations / str(number)
@@ -101,11 +104,12 @@ class Store:
         return Generation(number, path, manifest)
 
     def switch(self, generation: Generation) -> None:
+        """Make ``generation`` the active one."""
         self.end_stop()
         files.link_atomic(self._link, target_of(generation))
 
     def mark_good(self, generation: Generation, speed: float = 0.0) -> Generation:
-        """Note that it passed its gate, and at first how fast it was."""
+        """Record that it passed its gate, and its speed in tokens per second the first time."""
         if generation.good:
             return generation
         manifest = {**generation.manifest, "good": True, "speed": speed}
@@ -113,35 +117,33 @@ class Store:
         return dataclasses.replace(generation, manifest=manifest)
 
     def forget_current(self) -> None:
-        """Point at no generation: the only one there was is not good."""
+        """Remove the link ``current``, because the only generation failed."""
         if self._link.is_symlink() or not self._link.is_dir():
             self._link.unlink(missing_ok=True)
 
     def prune(self, keep: int) -> None:
-        """Keep the current generation, the ``keep`` newest good ones, and the newest failure for whoever looks into
-        it.
-        """
+        """Keep the current generation, the ``keep`` newest good ones, and the newest failed one for diagnosis."""
         everything = self.all()
         current = self.current()
         kept = {current.number} if current else set()
-        kept |= {generation.number for generation in [found for found in everything if found.good][-max(1, keep) :]}
-        kept |= {generation.number for generation in [found for found in everything if not found.good][-1:]}
+        kept |= {generation.number for generation in [each for each in everything if each.good][-max(1, keep) :]}
+        kept |= {generation.number for generation in [each for each in everything if not each.good][-1:]}
         for generation in everything:
             if generation.number not in kept:
                 self._discard(generation.path)
 
     def _discard(self, path: pathlib.Path) -> None:
-        """Remove a folder so that no part of it is ever taken for the whole."""
+        """Rename a folder before deleting it, so that no part of it is taken for a generation."""
         doomed = path.with_name(f".{path.name}.old")
         shutil.rmtree(doomed, ignore_errors=True)
         os.rename(path, doomed)
         shutil.rmtree(doomed, ignore_errors=True)
 
-    # -- whether it is to run ----------------------------------------------------------------------
+    # -- a requested stop --------------------------------------------------------------------------
 
     @property
     def stopped(self) -> bool:
-        """Whether it was stopped because somebody asked for that, rather than by an accident or by hand."""
+        """Return whether a user stopped the instance through llama-fleet, as opposed to a crash or a manual stop."""
         return (self.folder / _STOPPED).exists()
 
     def begin_stop(self) -> None:
@@ -150,10 +152,10 @@ class Store:
     def end_stop(self) -> None:
         (self.folder / _STOPPED).unlink(missing_ok=True)
 
-    # -- what a run leaves for the next, should it be killed ---------------------------------------
+    # -- notes for the next run, should this one be killed -----------------------------------------
 
     def begin_rollback(self, number: int) -> None:
-        """Note where a rollback goes: taken up again, "the one before" must not mean one more."""
+        """Record the target, because a resumed rollback must not go back one generation further."""
         files.write_json(self.folder / _ROLLBACK, {"to": number})
 
     def end_rollback(self) -> None:
@@ -161,16 +163,16 @@ class Store:
 
     @property
     def unfinished(self) -> bool:
-        """Whether there is a note of a stop or of a rollback that a run ends."""
+        """Return whether a stop or a rollback was recorded and not finished."""
         return self.stopped or (self.folder / _ROLLBACK).exists()
 
     def unfinished_rollback(self) -> Generation | None:
-        """Where a rollback that was killed was going."""
+        """Return the target of a rollback that was interrupted, or None."""
         number = (files.read_json(self.folder / _ROLLBACK, Record(optional={"to": Number()})) or {}).get("to")
         return self.get(number) if number is not None else None
 
     def sweep(self) -> None:
-        """Remove what a run that was killed has left half done; whoever calls holds the lock."""
+        """Remove the leftovers of killed runs. The caller holds the lock."""
         for folder in (self.folder, self._generations, *(generation.path for generation in self.all())):
             for name in os.listdir(folder) if folder.is_dir() else []:
                 if name.startswith(".") and name.endswith((".new", ".old")):
@@ -181,6 +183,7 @@ class Store:
                         leftover.unlink()
 
     def remove(self) -> None:
+        """Remove the instance's folder, the link first."""
         self.forget_current()
         if self._generations.exists():
             self._discard(self._generations)

@@ -1,8 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""Where an instance on disk and in the process table is not what its current generation says: one short sentence
-each.
-"""
+"""Compare an instance's files and processes with its current generation; each difference is one short sentence."""
 
 from __future__ import annotations
 
@@ -20,8 +18,8 @@ if typing.TYPE_CHECKING:
     from ansible_collections.llama_fleet.core.plugins.module_utils.server.status.seen import Seen
 
 
-def found(seen: Seen, proc: pathlib.Path = processes.PROC) -> list[str]:
-    """Everything that differs; empty where all is as it should be, or where nothing can be read."""
+def drift_of(seen: Seen, proc: pathlib.Path = processes.PROC) -> list[str]:
+    """Return all differences; empty if there are none or nothing can be read."""
     current = seen.current
     if current is None:
         return ["a process runs, but no generation is current"] if seen.own and not seen.number else []
@@ -45,10 +43,7 @@ def _generation(current: Generation) -> typing.Iterator[str]:
 
 
 def _sums(current: Generation) -> dict[str, tuple[str | None, str]]:
-    """The sha256 of each file that is there, None for a missing one, and as the manifest has it.
-
-    A file that may not be read is left out.
-    """
+    """Return the actual SHA-256 (None: missing) and the recorded one of each file; unreadable files are left out."""
     sums: dict[str, tuple[str | None, str]] = {}
     for name, wanted in current.files.items():
         path = current.path / name
@@ -67,10 +62,10 @@ def _release(current: Generation) -> typing.Iterator[str]:
         return
     if not (pathlib.Path(release) / "bin" / "llama-server").is_file():
         yield f"the release has no llama-server: {release}"
-    told = release_store.read_manifest(pathlib.Path(release)) or {}
+    manifest = release_store.read_manifest(pathlib.Path(release)) or {}
     wanted = current.manifest.get("release_fingerprint")
-    if wanted and told.get("fingerprint") and told["fingerprint"] != wanted:
-        yield f"another release is in {release} than the one that generation {current.number} was made with"
+    if wanted and manifest.get("fingerprint") and manifest["fingerprint"] != wanted:
+        yield f"{release} holds another release than generation {current.number} was made with"
 
 
 def _model(current: Generation) -> typing.Iterator[str]:
@@ -80,9 +75,8 @@ def _model(current: Generation) -> typing.Iterator[str]:
     missing = [shard.name for shard in shards(pathlib.Path(model)) if not shard.exists()]
     wanted = int(current.manifest.get("model_size") or 0)
     if missing:
-        yield (
-            f"of the model's files {len(missing)} {'is' if len(missing) == 1 else 'are'} missing: {', '.join(missing)}"
-        )
+        count = len(missing)
+        yield f"{count} of the model's files {'is' if count == 1 else 'are'} missing: {', '.join(missing)}"
     elif wanted and model_size(model) != wanted:
         yield f"the model's files have {model_size(model)} bytes, not {wanted}"
 
@@ -110,18 +104,18 @@ def _service(seen: Seen, current: Generation) -> typing.Iterator[str]:
     if runtime.needs_gate_port or seen.hidden:
         return
     if seen.own and seen.stopped:
-        yield "it runs, though it was stopped"
+        yield "it runs, although it was stopped"
     if not runtime.installs:
         if seen.own and not seen.recorded:
-            yield "it runs, though it is recorded as stopped"
+            yield "it runs, although it is recorded as stopped"
         if not seen.own and not seen.stopped:
-            yield "it does not run, though it was not stopped"
+            yield "it does not run, although it was not stopped"
         return
     if (seen.own or seen.recorded) and not runtime.settled(current):
         yield f"what is installed is not the {runtime.installs} of generation {current.number}"
     if seen.own and not seen.recorded:
         yield "it runs, but would not start at boot"
     if seen.recorded and not seen.own:
-        yield "it was stopped, but starts at boot" if seen.stopped else "it does not run, though it starts at boot"
+        yield "it was stopped, but starts at boot" if seen.stopped else "it does not run, although it starts at boot"
     if not (seen.recorded or seen.own or seen.stopped):
-        yield "it neither runs nor starts at boot, though nobody asked for it to be stopped"
+        yield "it neither runs nor starts at boot, although it was not stopped"

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""What there is of the instances on a host: out of files, processes and their HTTP, changing nothing."""
+"""Report the state of a host's instances from files, processes and HTTP, without changing anything."""
 
 from __future__ import annotations
 
@@ -13,8 +13,7 @@ import typing
 
 from ansible_collections.llama_fleet.core.plugins.module_utils.gguf.quant import quant_of
 from ansible_collections.llama_fleet.core.plugins.module_utils.host import processes
-from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia.observe import Host as GpuHost
-from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia.observe import find_smi
+from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia.observe import GpuHost, find_smi
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import ProblemError
 from ansible_collections.llama_fleet.core.plugins.module_utils.release import store as release_store
 from ansible_collections.llama_fleet.core.plugins.module_utils.server import room as server_room
@@ -38,7 +37,7 @@ _NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?")
 
 @dataclasses.dataclass(frozen=True)
 class Inspector:
-    """Looks at the instances below ``root``. With ``metrics``, what they tell of their work as well."""
+    """An inspector of the instances below ``root``; with ``metrics`` it also asks for their load."""
 
     root: pathlib.Path
     runtime_root: pathlib.Path
@@ -48,7 +47,7 @@ class Inspector:
     fetcher: typing.Callable[[str, server_trust.Trust], server_metrics.Fetch] = server_metrics.fetcher
 
     def names(self) -> list[str]:
-        """Every instance that has a folder."""
+        """List the instances that have a folder."""
         try:
             entries = os.listdir(self.root / "instances")
         except OSError:
@@ -56,22 +55,20 @@ class Inspector:
         return sorted(entry for entry in entries if is_name(entry) and (self.root / "instances" / entry).is_dir())
 
     def inspect(self, name: str) -> Facts:
-        """All facts of one instance, also of one that is not there."""
+        """Return all facts of an instance, which may be absent."""
         seen = self.see(name)
         manifest = seen.current.manifest if seen.current else {}
-        telling = (
-            self._telling(seen.current, seen.process) if seen.process and seen.current else server_metrics.Telling()
-        )
+        report = self._report(seen.current, seen.process) if seen.process and seen.current else server_metrics.Report()
         model = str(manifest.get("model", ""))
         release = str(manifest.get("release", ""))
         process = seen.process
         device = _device(seen.current)
         return {
             "instance": name,
-            "state": _state(seen, telling),
+            "state": _state(seen, report),
             "generation": seen.number,
             "good": bool(seen.current and seen.current.good),
-            "generations": [_described(found, seen.number) for found in seen.generations],
+            "generations": [_described(generation, seen.number) for generation in seen.generations],
             "runtime": str(manifest.get("runtime", "")),
             "release": release,
             "build": build_of(manifest),
@@ -84,16 +81,17 @@ class Inspector:
             "gpu_memory_mib": self._gpu_memory(seen) if process and device not in ("", "cpu") else 0,
             "uptime_seconds": _uptime(process, self.proc) if process else 0,
             **{
-                field.name: getattr(telling, field.name)
-                for field in dataclasses.fields(telling)
+                field.name: getattr(report, field.name)
+                for field in dataclasses.fields(report)
                 if field.name not in ("health", "silent")
             },
-            "drift": server_drift.found(seen, self.proc),
-            "unknown": [*seen.unreadable, *_not_told(telling)],
+            "drift": server_drift.drift_of(seen, self.proc),
+            "unknown": [*seen.unreadable, *_silences(report)],
             "log": seen.runtime.log,
         }
 
     def see(self, name: str) -> Seen:
+        """Read an instance's files and processes."""
         folder = self.root / "instances" / name
         store = Store(folder)
         number = _link_number(folder / "current")
@@ -122,19 +120,19 @@ class Inspector:
         )
 
     def _own(self, runtime: Runtime) -> tuple[tuple[processes.Process, ...], tuple[str, ...]]:
-        """Its processes, and why they cannot be known."""
+        """Return the instance's processes, and the reason if they cannot be determined."""
         try:
             return tuple(runtime.own()) or self._as_recorded(runtime), ()
         except ProblemError as error:
             return (), (str(error),)
 
     def _as_recorded(self, runtime: Runtime) -> tuple[processes.Process, ...]:
-        """Return the process that the runtime has on record, where this user may not read its environment."""
+        """Return the process that the runtime has on record, if this user may not read its environment."""
         process = runtime.recorded_process(self.proc) if self.host.euid != 0 else None
         return (process,) if process else ()
 
-    def _telling(self, current: Generation, process: processes.Process) -> server_metrics.Telling:
-        # A router has no figures of its own.
+    def _report(self, current: Generation, process: processes.Process) -> server_metrics.Report:
+        # A router has no metrics of its own.
         return server_metrics.ask(
             self.fetcher(_endpoint(current), server_trust.of(current, process, self.proc)),
             self.metrics and bool(current.model),
@@ -149,23 +147,21 @@ class Inspector:
 
 
 def is_name(text: str) -> bool:
-    """Whether an instance can have this name."""
+    """Return whether an instance can have this name."""
     return bool(_NAME.fullmatch(text))
 
 
 def build_of(manifest: typing.Mapping[str, typing.Any]) -> str:
-    """The release's build: as the generation says, else as the release itself does."""
+    """Return the release's build as the generation records it, else as the release itself does."""
     release = str(manifest.get("release", ""))
-    told = (
-        manifest.get("build") or (release_store.read_manifest(pathlib.Path(release)) or {}).get("build", "")
-        if release
-        else ""
-    )
-    return str(told or "")
+    if not release:
+        return ""
+    build = manifest.get("build") or (release_store.read_manifest(pathlib.Path(release)) or {}).get("build", "")
+    return str(build or "")
 
 
 def gpu_memory(listing: str, pids: typing.Collection[int]) -> int:
-    """MiB that ``pids`` hold, in nvidia-smi's list of pid and MiB."""
+    """Sum the MiB of ``pids`` in nvidia-smi's list of process ids and MiB."""
     rows = [[part.strip() for part in line.split(",")] for line in listing.splitlines()]
     return sum(
         int(row[1])
@@ -174,11 +170,11 @@ def gpu_memory(listing: str, pids: typing.Collection[int]) -> int:
     )
 
 
-def _state(seen: Seen, telling: server_metrics.Telling) -> str:
+def _state(seen: Seen, report: server_metrics.Report) -> str:
     if seen.process:
-        if not telling.health:
+        if not report.health:
             return "running" if seen.current is None else "unresponsive"
-        return {"ok": "running", "loading": "loading"}.get(telling.health, "unresponsive")
+        return {"ok": "running", "loading": "loading"}.get(report.health, "unresponsive")
     if seen.hidden:
         return "unresponsive"
     if not seen.number and not seen.generations:
@@ -186,8 +182,8 @@ def _state(seen: Seen, telling: server_metrics.Telling) -> str:
     return "stopped" if seen.stopped else "failed"
 
 
-def _not_told(telling: server_metrics.Telling) -> list[str]:
-    return [*telling.silent, *([telling.health] if telling.health not in ("", "ok", "loading") else [])]
+def _silences(report: server_metrics.Report) -> list[str]:
+    return [*report.silent, *([report.health] if report.health not in ("", "ok", "loading") else [])]
 
 
 def _link_number(link: pathlib.Path) -> int:

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""An instance as it is found on a host."""
+"""Describe an instance by its files and processes."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ if typing.TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True)
 class Seen:
-    """One instance as it lies on disk and in the process table."""
+    """An instance as its files and processes show it."""
 
     name: str
     folder: pathlib.Path
     generations: tuple[Generation, ...]
-    number: int  # of the current generation, also where that cannot be read; 0 without one
+    number: int  # of the current generation, even if that is unreadable; 0 without one
     current: Generation | None
     runtime: Runtime
     own: tuple[processes.Process, ...]
-    recorded: bool  # whether something remembers that the instance should run
-    stopped: bool  # whether somebody asked for it to be stopped
+    recorded: bool  # whether a unit, container or record says that the instance should run
+    stopped: bool  # whether a user stopped it through llama-fleet
     unreadable: tuple[str, ...]
-    hidden: bool = False  # whether its engine does not tell whether it runs
+    hidden: bool = False  # whether its container engine does not report its state
 
     @property
     def process(self) -> processes.Process | None:

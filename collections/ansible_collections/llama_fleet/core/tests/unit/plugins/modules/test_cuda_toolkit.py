@@ -29,14 +29,14 @@ DEFAULTS = {name: argument.get("default") for name, argument in cuda_toolkit.ARG
 class Calls:
     """What the module asked for, in order; nothing of it happens."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, plan: cuda.Plan, installs: bool = True) -> None:
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, plan: cuda.ToolkitPlan, installs: bool = True) -> None:
         self.names: list[str] = []
         self.wanted: list[cuda.Wanted] = []
         self.indexes: list[str] = []
 
         self.compiler_later: list[bool] = []
 
-        def make_plan(wanted: cuda.Wanted, _host: cuda.Host, compiler_later: bool) -> cuda.Plan:
+        def make_plan(wanted: cuda.Wanted, _host: cuda.ToolkitHost, compiler_later: bool) -> cuda.ToolkitPlan:
             self.wanted.append(wanted)
             self.compiler_later.append(compiler_later)
             return plan
@@ -78,12 +78,12 @@ def run(root: pathlib.Path, check_mode: bool = False, **params: typing.Any) -> d
     return admitted("cuda_toolkit", cuda_toolkit.run(module))
 
 
-def to_install(root: pathlib.Path) -> cuda.Plan:
-    return cuda.Plan(cuda.Toolkit(root / "toolkits/cuda-13.0.88", "13.0.88"), "installed", RELEASES["13.0"])
+def to_install(root: pathlib.Path) -> cuda.ToolkitPlan:
+    return cuda.ToolkitPlan(cuda.Toolkit(root / "toolkits/cuda-13.0.88", "13.0.88"), "installed", RELEASES["13.0"])
 
 
-def found(root: pathlib.Path) -> cuda.Plan:
-    return cuda.Plan(
+def found(root: pathlib.Path) -> cuda.ToolkitPlan:
+    return cuda.ToolkitPlan(
         cuda.Toolkit(root / "system", "12.8.93", "Cuda compilation tools, release 12.8, V12.8.93"), "found"
     )
 
@@ -142,7 +142,7 @@ def test_another_run_was_faster(tmp_path: pathlib.Path, monkeypatch: pytest.Monk
 
 
 def test_an_installed_toolkit_is_left_alone(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    calls = Calls(monkeypatch, cuda.Plan(to_install(tmp_path).toolkit, "installed"))
+    calls = Calls(monkeypatch, cuda.ToolkitPlan(to_install(tmp_path).toolkit, "installed"))
     result = run(tmp_path)
     assert (result["changed"], result["diff"]["after"], calls.names) == (False, "", [])
 
@@ -161,7 +161,7 @@ def test_a_plan_changes_nothing_and_says_what_would(
     tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, installs: bool
 ) -> None:
     calls = Calls(
-        monkeypatch, to_install(tmp_path) if installs else cuda.Plan(to_install(tmp_path).toolkit, "installed")
+        monkeypatch, to_install(tmp_path) if installs else cuda.ToolkitPlan(to_install(tmp_path).toolkit, "installed")
     )
     result = run(tmp_path, plan_only=True)
     assert (result["changed"], result["would_change"], calls.names) == (False, installs, [])

@@ -108,21 +108,21 @@ def test_no_mistake_takes_down_a_server_that_runs(instance: Instance, tmp_path: 
         (
             {"extra_options": {"numa": "everywhere"}},
             (
-                "llama_server_extra_options: expected options that this release accepts, found what "
-                "llama-server refuses: "
+                "llama_server_extra_options: expected options that this release accepts, found "
+                "options that llama-server refuses: "
             ),
         ),
         (
             {"ctx_size": 16384},
             (
-                "llama_server_ctx_size: expected at most 8192, for which model.gguf was trained, found 16384 "
-                "tokens for each slot."
+                "llama_server_ctx_size: expected at most 8192, the context that model.gguf was trained with, "
+                "found 16384 tokens for each slot."
             ),
         ),
         ({"extra_options": {"tools": "all"}, "ubatch_size": 4096}, "llama_server_ubatch_size"),
         (
             {"devices": ["CUDA7"]},
-            "llama_server_devices: expected options that this release accepts, found what llama-server refuses",
+            "llama_server_devices: expected options that this release accepts, found options that llama-server refuses",
         ),
         (
             {"backend": "cuda"},
@@ -210,9 +210,9 @@ def test_a_model_of_zeros_is_not_good_and_one_that_learnt_nothing_is(
     message = instance.bad(
         model=copied(tmp_path / "zeros", lambda data: bytes(data[: len(data) // 2]) + bytes(len(data) - len(data) // 2))
     )
-    assert "and takes every token for as likely as any other: its model's files are damaged" in message
+    assert "and all its tokens are equally likely: its model's files are damaged" in message
     message = instance.bad(model=copied(tmp_path / "scrambled", scramble))
-    assert "and what it computes are no numbers: its model's files are damaged" in message
+    assert "and its probabilities are not numbers: its model's files are damaged" in message
     for seed in (1, 2):
         tiny_model.write_tiny_model(tmp_path / "tiny.gguf", seed)
         assert instance.good(model=str(tmp_path / "tiny.gguf"))["ready"]
@@ -224,7 +224,10 @@ def test_memory_is_planned_by_the_release_and_what_would_fit_does(instance: Inst
     (row,) = instance.good(ctx_size=8192, parallel=4, plan_only=True)["memory"]
     free, slots = row["free_mib"], 4 * (row["free_mib"] // max(1, row["context_mib"]) + 1)
     message = instance.bad(ctx_size=8192, parallel=slots)
-    assert f"llama_server_ctx_size: expected what fits, found {slots} slots of 8192 tokens, which want " in message
+    assert (
+        f"llama_server_ctx_size: expected a context that fits, found {slots} slots of 8192 tokens, which need "
+        in message
+    )
     assert instance.servers() == [pid]
     # Somewhat less, for in the meantime others may have taken memory.
     fits = int(message.partition("Set llama_server_ctx_size to ")[2].split(",")[0]) - 512

@@ -33,27 +33,31 @@ def served(tmp_path_factory: pytest.TempPathFactory, forker: Forker) -> typing.I
 @pytest.mark.parametrize(
     ("behaviour", "arguments", "told"),
     [
-        ({"refuses": "unknown value for --cache-type-k"}, {}, "what llama-server refuses: error: unknown value"),
+        (
+            {"refuses": "unknown value for --cache-type-k"},
+            {},
+            "options that llama-server refuses: error: unknown value",
+        ),
         (
             {},
             {"ctx_size": 8193},
             (
-                "llama_server_ctx_size: expected at most 8192, for which model.gguf was trained, found 8193 "
-                "tokens for each slot."
+                "llama_server_ctx_size: expected at most 8192, the context that model.gguf was trained with, "
+                "found 8193 tokens for each slot."
             ),
         ),
         (
             {"model_mib": LOTS},
             {},
             (
-                f"llama_server_model: expected one that fits, found a model that wants {LOTS + 1} MiB of RAM "
-                f"(model {LOTS}, context 0, computing 1), of which"
+                f"llama_server_model: expected one that fits, found a model that needs {LOTS + 1} MiB of RAM "
+                f"(model {LOTS}, context 0, computing 1) with"
             ),
         ),
         (
             {"context_mib": LOTS},
             {"ctx_size": 4096},
-            "llama_server_model: expected one that fits, found a model that wants",
+            "llama_server_model: expected one that fits, found a model that needs",
         ),
         (
             {
@@ -126,7 +130,7 @@ def test_check_mode_tells_the_same_but_bears_what_is_yet_to_come(
         (
             {"hangs": True},
             {"ready_timeout": 1},
-            "it was not ready within 1 s (llama_server_ready_timeout): nobody answered /health",
+            "it was not ready within 1 s (llama_server_ready_timeout): no response from /health",
         ),
         (
             {"loads_forever": True},
@@ -177,16 +181,16 @@ def test_memory_that_is_not_there_is_told_with_what_would_fit_and_can_be_overrid
     context = instance.good()["memory"][0]["free_mib"] * 2 // 17
     release = instance.release("hungry", context_mib=context)
     message = instance.bad(release=release, parallel=4, ctx_size=4096)
-    assert "llama_server_ctx_size: expected what fits, found 4 slots of 4096 tokens, which want" in message
+    assert "llama_server_ctx_size: expected a context that fits, found 4 slots of 4096 tokens, which need" in message
     assert (
-        "MiB are free. Fix: Set llama_server_ctx_size to 2048, or llama_server_parallel to 2; "
+        "MiB free. Fix: Set llama_server_ctx_size to 2048, or llama_server_parallel to 2; "
         "llama_server_memory_check: false"
     ) in message
     assert instance.servers() == [pid]
     forced = instance.good(release=release, parallel=4, ctx_size=4096, memory_check=False)
     assert forced["memory"][0]["context_mib"] == 16 * context
-    assert "which want" in str(forced["warnings"])
-    assert "which want" not in str(instance.good(release=release, parallel=4, ctx_size=2048).get("warnings", []))
+    assert "which need" in str(forced["warnings"])
+    assert "which need" not in str(instance.good(release=release, parallel=4, ctx_size=2048).get("warnings", []))
 
 
 @pytest.mark.parametrize(
@@ -228,7 +232,7 @@ def test_a_model_that_is_replaced_in_its_place_is_looked_at_again(instance: Inst
     fake_server.model(header, trained=2048)
     os.utime(header, (1, 1))
     assert (
-        "expected at most 2048, for which model.gguf was trained, found 4096 tokens for each slot."
+        "expected at most 2048, the context that model.gguf was trained with, found 4096 tokens for each slot."
     ) in instance.bad(ctx_size=4096)
     assert instance.servers() == [pid]
 

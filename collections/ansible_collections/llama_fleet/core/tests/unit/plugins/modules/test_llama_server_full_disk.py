@@ -104,7 +104,7 @@ def test_a_folder_in_the_place_of_current_is_told_before_anything_is_touched(ins
     ):
         told = instance.bad(**arguments)
         assert (
-            f"{link}: expected a link that llama-fleet keeps, found a folder in the place of the link to "
+            f"{link}: expected a link that llama-fleet manages, found a folder in the place of the link to "
             "the current generation"
         ) in told
         assert (instance.servers(), instance.answers(), (link / "kept").is_dir()) == ([pid], 200, True)
@@ -149,7 +149,7 @@ def test_on_a_real_disk_that_is_full_nothing_is_touched_and_with_room_the_same_r
                 file.write(bytes(4096))
                 file.flush()
         told = instance.bad(parallel=2)
-        assert "expected a place that can be written, found No space left on device. Fix: Make room there" in told
+        assert "expected a writable place, found No space left on device. Fix: Make room there" in told
         assert (instance.servers(), instance.answers(), instance.current()) == ([pid], 200, "1")
         filler.unlink()
         after = instance.good(parallel=2)

@@ -162,7 +162,7 @@ def edited(path: pathlib.Path, old: str, new: str) -> None:
         ),
         (
             lambda place: edited(place / GENERATION / "manifest.json", '"Host": 2', '"Host": 9999999'),
-            "memory: expected memory for that generation, found 9999999 MiB of Host, of which",
+            "memory: expected memory for that generation, found 9999999 MiB of Host with",
         ),
     ],
 )

@@ -87,7 +87,7 @@ def run(monkeypatch: pytest.MonkeyPatch, gpu: str, seen: nvidia.Observation | No
         def fail_json(self, **result: typing.Any) -> None:
             raise LeftError(True, admitted("nvidia_driver_info", {"failed": True, **result}), self.warnings)
 
-    def examine(_host: nvidia.Host, wanted: Requirements, account: Account | None) -> nvidia_host.Examination:
+    def examine(_host: nvidia.GpuHost, wanted: Requirements, account: Account | None) -> nvidia_host.Examination:
         assert seen is not None, "nothing was to be looked at"
         ASKED[:] = [wanted, account]
         return nvidia_host.Examination(seen, SUPPORT)

@@ -16,17 +16,17 @@ if typing.TYPE_CHECKING:
 
 
 @pytest.fixture
-def host(tmp_path: pathlib.Path) -> cuda.Host:
-    """A bare host with a compiler."""
+def host(tmp_path: pathlib.Path) -> cuda.ToolkitHost:
+    """Return a host with a compiler and no toolkit."""
     root = tmp_path / "host"
     (root / "usr/bin").mkdir(parents=True)
     compiler = root / "usr/bin/g++"
     compiler.write_text("#!/bin/sh\n")
     compiler.chmod(0o755)
-    # The compiler is looked for by full path, toolkits below the root: this folder is both.
+    # The compiler is found by its full path and toolkits below the root, so this folder serves as both.
     (root / str(root).lstrip("/")).parent.mkdir(parents=True)
     (root / str(root).lstrip("/")).symlink_to(root)
-    return cuda.Host(commands.run, "x86_64", (str(root / "usr/bin"),), root)
+    return cuda.ToolkitHost(commands.run, "x86_64", (str(root / "usr/bin"),), root)
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from ansible_collections.llama_fleet.core.tests.unit.fakes.cuda_host import add_
 pytestmark = pytest.mark.usefixtures("plenty_of_space")
 
 
-def test_the_proof_compiles_for_the_gpu_and_links_cublas(tmp_path: pathlib.Path, host: cuda.Host) -> None:
+def test_the_proof_compiles_for_the_gpu_and_links_cublas(tmp_path: pathlib.Path, host: cuda.ToolkitHost) -> None:
     log = tmp_path / "log"
     add_toolkit(tmp_path / "cuda", "13.0.88", build=f'echo "$@" >{log}; test -s "$4"')
     cuda_proof.prove(
@@ -29,7 +29,7 @@ def test_the_proof_compiles_for_the_gpu_and_links_cublas(tmp_path: pathlib.Path,
     assert not pathlib.Path(said[2]).parent.exists()  # nothing is left behind
 
 
-def test_a_proof_has_to_be_repeated_after_a_change(tmp_path: pathlib.Path, host: cuda.Host) -> None:
+def test_a_proof_has_to_be_repeated_after_a_change(tmp_path: pathlib.Path, host: cuda.ToolkitHost) -> None:
     add_toolkit(tmp_path / "cuda", "13.0.88")
     toolkit = cuda.Toolkit(tmp_path / "cuda", "13.0.88")
 

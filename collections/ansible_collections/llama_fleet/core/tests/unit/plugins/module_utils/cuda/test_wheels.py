@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""Installations from a package index over real HTTP, whose wheels are small."""
+"""Test installations from a package index over real HTTP with small wheels."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def wheel(project: str, contents: typing.Mapping[str, str]) -> bytes:
 
 
 class Index:
-    """A package index with one wheel a project and machine; ``asked`` are the paths of its requests."""
+    """A package index with one wheel per project and machine; ``asked`` lists the requested paths."""
 
     def __init__(self, wheels: typing.Mapping[str, bytes]) -> None:
         self.asked: list[str] = []

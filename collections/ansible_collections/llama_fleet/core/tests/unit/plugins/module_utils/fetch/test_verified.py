@@ -25,7 +25,7 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp import 
 from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.source import Archive
 from ansible_collections.llama_fleet.core.plugins.module_utils.model import store as model_store
 from ansible_collections.llama_fleet.core.plugins.module_utils.model import wheel as model_wheel
-from ansible_collections.llama_fleet.core.plugins.module_utils.model.plan import Plan, RemoteFile
+from ansible_collections.llama_fleet.core.plugins.module_utils.model.plan import ModelPlan, RemoteFile
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import ProblemError
 from ansible_collections.llama_fleet.core.plugins.module_utils.progress import Progress
 from ansible_collections.llama_fleet.core.plugins.module_utils.tools import venv as tools_venv
@@ -64,7 +64,8 @@ def upstream(path: pathlib.Path, root: pathlib.Path, data: bytes) -> None:
 
 
 def model(path: pathlib.Path, root: pathlib.Path, data: bytes) -> None:
-    plan = Plan("pypi:x==1", "1", "", "", root / "m" / "out", (RemoteFile("x.whl", "", 0, sum_of(data)),), archive=True)
+    wheel = RemoteFile("x.whl", "", 0, sum_of(data))
+    plan = ModelPlan("pypi:x==1", "1", "", "", root / "m" / "out", (wheel,), archive=True)
     part = model_store.parts_folder(plan.folder) / sum_of(data)
     part.parent.mkdir(parents=True)
     part.symlink_to(path)

@@ -18,7 +18,7 @@ if typing.TYPE_CHECKING:
     [
         (b"", "an empty file"),
         (b"\n<html>", "an HTML or XML page (a login or error page, perhaps)"),
-        (b"version https://git-lfs.github.com/spec/v1", "a Git LFS pointer instead of the file it stands for"),
+        (b"version https://git-lfs.github.com/spec/v1", "a Git LFS pointer instead of the file"),
         (b"FUGG", "a big-endian GGUF file, which this host cannot use"),
         (b"PK\3\4", "a file that begins with b'PK\\x03\\x04'"),
     ],

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""Headers that claim, leave out and mix up whatever can be: each ends in a sentence, in bounded memory and time."""
+"""Test hostile headers: each ends in one sentence, within bounded memory and time."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ import typing
 
 import pytest
 
-from ansible_collections.llama_fleet.core.plugins.module_utils.gguf import header as gguf_header
 from ansible_collections.llama_fleet.core.plugins.module_utils.gguf import tiny_model
 from ansible_collections.llama_fleet.core.plugins.module_utils.gguf.header import file_header, read_header
+from ansible_collections.llama_fleet.core.plugins.module_utils.gguf.reader import LONGEST
 from ansible_collections.llama_fleet.core.plugins.module_utils.gguf.types import ARRAY, TEXT, U32
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import ProblemError
 from ansible_collections.llama_fleet.core.tests.unit.fakes.gguf import (
@@ -56,7 +56,7 @@ WHOLE = "expected a whole GGUF file"
         (b"<!DOCTYPE html>\n<html>", f"{KIND}, found an HTML or XML page (a login or error page, perhaps) at there"),
         (
             b"version https://git-lfs.github.com/spec/v1\noid sha256:",
-            f"{KIND}, found a Git LFS pointer instead of the file it stands for at there",
+            f"{KIND}, found a Git LFS pointer instead of the file at there",
         ),
         (b"FUGG\0\0\0\3", f"{KIND}, found a big-endian GGUF file, which this host cannot use at there"),
         (
@@ -165,7 +165,7 @@ def test_an_answer_of_another_length_is_told() -> None:
         read_header(lambda _begin, _end: content + b"more", len(content), "there")
 
 
-MIB40 = gguf_header.LONGEST
+MIB40 = LONGEST
 
 
 def test_the_most_strings_that_a_header_can_hold_take_seconds() -> None:
@@ -207,14 +207,14 @@ def test_no_claim_takes_more_than_its_bound(content: bytes, filler: bytes) -> No
         tracemalloc.stop()
     assert peak < BOUND
     assert time.process_time() - started < 30
-    assert sum(end - begin for begin, end in remote.asked) <= gguf_header.LONGEST
+    assert sum(end - begin for begin, end in remote.asked) <= LONGEST
 
 
 EXTREMES = [0, 1, 1 << 31, (1 << 32) - 1, 1 << 60, 1 << 62, (1 << 63) - 1, 1 << 63, (1 << 64) - 1]
 
 
 def mutated(content: bytes, source: random.Random) -> tuple[bytes, int]:
-    """A header that something happened to, and the size that its file claims."""
+    """Return a mutated header, and the file size to claim for it."""
     data = bytearray(content)
     for _step in range(source.choice([1, 1, 1, 2, 5])):
         place = source.randrange(len(data) + 1)
@@ -240,7 +240,7 @@ def mutated(content: bytes, source: random.Random) -> tuple[bytes, int]:
 
 
 def seeds(tmp_path: pathlib.Path) -> list[bytes]:
-    """Headers to mutate: the tiny model's with its vocabulary, and a small one in which each byte counts."""
+    """Return headers to mutate: the tiny model's with its vocabulary, and a small one in which every byte matters."""
     tiny_model.write_tiny_model(tmp_path / "tiny.gguf")
     tensors = [tensor("a", (256, 2), Q4_K), tensor("b", (8,), offset=288), tensor("c", (8, 2), 30, 320)]
     place = [

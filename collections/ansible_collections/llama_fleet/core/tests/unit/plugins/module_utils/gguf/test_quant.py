@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""Which files a quant means: every trap that a glob or an unanchored pattern falls into."""
+"""Test selecting files by quant, with every name that a glob or an unanchored pattern would get wrong."""
 
 from __future__ import annotations
 

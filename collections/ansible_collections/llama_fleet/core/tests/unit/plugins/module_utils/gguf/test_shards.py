@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""Names of a split model's files."""
+"""Test parsing the file names of split models."""
 
 from __future__ import annotations
 

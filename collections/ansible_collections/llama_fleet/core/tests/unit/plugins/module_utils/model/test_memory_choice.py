@@ -30,7 +30,7 @@ def problem(act: typing.Callable[[], object]) -> str:
 
 
 class Smi(FakeRunner):
-    """nvidia-smi as it answers on a host with GPUs, and the devices that a release sees."""
+    """An nvidia-smi of a host with GPUs, and a release that lists its devices."""
 
     def __init__(self, log: str, table: str, devices: str = ONE_GPU) -> None:
         super().__init__()
@@ -41,7 +41,7 @@ class Smi(FakeRunner):
 
 
 def host(root: pathlib.Path, **files: str) -> pathlib.Path:
-    """A host with 4000 MiB of RAM available and an nvidia-smi; ``files`` have ``__`` for slashes."""
+    """Create a host with 4000 MiB of available RAM and an nvidia-smi; in names of ``files`` ``__`` is a slash."""
     for name, content in {
         "proc__meminfo": "MemTotal: 9 kB\nMemAvailable: 4096000 kB\n",
         "usr__bin__nvidia-smi": "",

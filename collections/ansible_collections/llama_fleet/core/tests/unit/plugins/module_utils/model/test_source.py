@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""The source of a model as the user writes it."""
+"""Test parsing the source of a model."""
 
 from __future__ import annotations
 

@@ -1,8 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""Compute capabilities, of which the XML says nothing: out of the architecture, a compiled library, and only then
-nvidia-smi again.
-"""
+"""Test reading compute capabilities: from the architecture, from a compiled library, and last from nvidia-smi."""
 
 from __future__ import annotations
 
@@ -84,18 +82,18 @@ def test_only_the_gpus_that_are_not_known_are_asked_for(tmp_path: pathlib.Path) 
     runner = FakeRunner(Result(1, "", "no library"), Result(0, f"{A100}, 8.0\n", ""))
     hopper = nvidia_smi.Gpu(0, "GPU-00", "", "", 0, 0, "", "Hopper")
     ampere = nvidia_smi.Gpu(1, A100, "", "", 0, 0, "", "Ampere")
-    known = nvidia_capability.known(nvidia.Host(runner, tmp_path), "smi", [hopper, ampere])
+    known = nvidia_capability.known(nvidia.GpuHost(runner, tmp_path), "smi", [hopper, ampere])
     assert [gpu.compute_capability for gpu in known] == ["9.0", "8.0"]
     assert [command[0] for command in runner.commands] == [sys.executable, "smi"]
-    assert nvidia_capability.known(nvidia.Host(runner, tmp_path), "smi", [hopper])[0].compute_capability == "9.0"
+    assert nvidia_capability.known(nvidia.GpuHost(runner, tmp_path), "smi", [hopper])[0].compute_capability == "9.0"
     assert len(runner.commands) == 2
     parts = (nvidia_smi.MigDevice(0, 3, 0, 1, 1, "MIG-1"), nvidia_smi.MigDevice(1, 4, 0, 1, 1))
-    nvidia_capability.known(nvidia.Host(runner, tmp_path), "smi", [dataclasses.replace(hopper, mig_devices=parts)])
+    nvidia_capability.known(nvidia.GpuHost(runner, tmp_path), "smi", [dataclasses.replace(hopper, mig_devices=parts)])
     assert len(runner.commands) == 3, "for a UUID that is missing"
 
 
 def test_the_child_gets_its_text_out_of_an_archive_too(tmp_path: pathlib.Path) -> None:
-    """Ansible sends modules as one."""
+    """Check it because Ansible sends modules as an archive."""
     with zipfile.ZipFile(tmp_path / "payload.zip", "w") as archive:
         archive.write(str(nvidia_nvml.__file__), "nvidia_nvml.py")
     program = (
@@ -133,7 +131,7 @@ def test_where_the_library_may_be(fake: FakeGpuHost) -> None:
     ]
     assert [settings["timeout"] for settings in runner.settings] == [10, 10]
     real = FakeRunner()
-    nvidia_capability.known(nvidia.Host(real), "/nowhere/nvidia-smi", [gpu])
+    nvidia_capability.known(nvidia.GpuHost(real), "/nowhere/nvidia-smi", [gpu])
     assert real.commands[0][5] == "libnvidia-ml.so.1", "on a real host the loader knows best"
 
 
@@ -144,7 +142,7 @@ def test_whatever_the_library_and_the_table_say_is_no_traceback(text: str, code:
         def answer(self, _command: list[str]) -> Result:
             return Result(code, f"{A100} {text}\n{A100}, {text}\n{A100} 999999.9\n", "")
 
-    gpus = nvidia_capability.known(nvidia.Host(Said()), "smi", [nvidia_smi.Gpu(0, A100, "", "", 0, 0, "", "Ampere")])
+    gpus = nvidia_capability.known(nvidia.GpuHost(Said()), "smi", [nvidia_smi.Gpu(0, A100, "", "", 0, 0, "", "Ampere")])
     assert len(nvidia.Observation(tuple(gpu for gpu in gpus if gpu.compute_capability)).architectures) <= 1
 
 

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""NVIDIA's toolkit for containers, and descriptions of GPUs that fit the driver or do not."""
+"""Test the findings about NVIDIA's container toolkit and about CDI files that fit the driver or do not."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def fake(tmp_path: pathlib.Path) -> FakeGpuHost:
 
 
 def description(driver: str = DRIVER, node: str = "nvidia0", kind: str = "nvidia.com/gpu") -> str:
-    """In the form that nvidia-ctk writes."""
+    """Return a CDI file as nvidia-ctk writes it."""
     return f"""---
 cdiVersion: 0.5.0
 containerEdits:
@@ -127,7 +127,7 @@ def test_what_each_runtime_needs(fake: FakeGpuHost) -> None:
         "cdi_missing",
         "error",
         found,
-        "podman can hand on",
+        "podman can pass on",
         "nvidia-ctk cdi generate",
     )
     check(
@@ -135,7 +135,7 @@ def test_what_each_runtime_needs(fake: FakeGpuHost) -> None:
         "container_toolkit_missing",
         "error",
         "no nvidia-container-toolkit",
-        "docker can hand on",
+        "docker can pass on",
         "install nvidia-container-toolkit",
     )
     assert codes(fake.findings(Requirements(runtime="systemd"))) == codes(fake.findings()) == []

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""A host for every reason why its GPUs are not used: what is told, and that nothing else is."""
+"""Test one host for each reason why its GPUs are not used: that reason is reported, and no other."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def fake(tmp_path: pathlib.Path) -> FakeGpuHost:
 
 
 def unloaded(fake: FakeGpuHost, built: bool = True, driver: str = "") -> None:
-    """The driver is installed, its module is not loaded."""
+    """Install the driver without loading its module."""
     fake.device(driver=driver)
     fake.module(loaded=False, built=built)
     fake.smi(NO_CONTACT, 9)
@@ -47,7 +47,7 @@ def test_nouveau_bound(fake: FakeGpuHost) -> None:
 
 def test_a_device_that_is_kept_for_virtual_machines(fake: FakeGpuHost) -> None:
     unloaded(fake, driver="vfio-pci")
-    found = f"the NVIDIA device {DEVICE}, which is kept for virtual machines"
+    found = f"the NVIDIA device {DEVICE}, reserved for virtual machines"
     check(
         fake.findings(),
         "device_handed_on",
@@ -148,7 +148,7 @@ def test_wrong_rights_for_the_user_of_the_service(
     found = f"/dev/nvidia0 with mode 0660, owner {state.st_uid} and group {state.st_gid}"
     check(fake.findings(wanted, account), "device_rights", "error", found, user, "NVreg_DeviceFileMode=0666")
     assert codes(fake.findings(wanted, Account("member", 4000, (state.st_gid,)))) == []
-    assert codes(fake.findings()) == [], "nobody has asked"
+    assert codes(fake.findings()) == [], "no requirement was given"
 
 
 @pytest.mark.parametrize(
@@ -206,7 +206,12 @@ def test_a_container_with_some_of_the_hosts_gpus(fake: FakeGpuHost) -> None:
 def test_wsl(fake: FakeGpuHost) -> None:
     fake.write("proc/sys/kernel/osrelease", "6.6.87.2-microsoft-standard-WSL2\n")
     check(
-        fake.findings(), "wsl_without_gpu", "warning", "WSL without an NVIDIA GPU", "driver of Windows", "wsl --update"
+        fake.findings(),
+        "wsl_without_gpu",
+        "warning",
+        "WSL without an NVIDIA GPU",
+        "a GPU passed on by Windows",
+        "wsl --update",
     )
     assert len(fake.findings()) == 1
     assert nvidia.judged("required", fake.examine().seen).findings[0].severity == "error"
@@ -302,7 +307,7 @@ def test_a_gpu_that_does_not_start(fake: FakeGpuHost) -> None:
     fake.smi("No devices were found", 6)
     fake.kernel_log("NVRM: GPU 0000:65:00.0: RmInitAdapter failed! (0x26:0x56:1474)")
     found = "the GPU at 0000:65:00, which the driver could not start"
-    check(fake.findings(), "gpu_failed_start", "error", found, "a GPU that starts", "take all power from the host")
+    check(fake.findings(), "gpu_failed_start", "error", found, "a GPU that starts", "unplug the host's power")
 
 
 def switches(fake: FakeGpuHost, state: str) -> None:
@@ -314,7 +319,7 @@ def switches(fake: FakeGpuHost, state: str) -> None:
 
 def test_fabric_manager_missing(fake: FakeGpuHost) -> None:
     switches(fake, "In Progress")
-    found = "NVSwitches, and no nv-fabricmanager that runs"
+    found = "NVSwitches without a running nv-fabricmanager"
     check(
         fake.findings(),
         "fabric_manager_missing",

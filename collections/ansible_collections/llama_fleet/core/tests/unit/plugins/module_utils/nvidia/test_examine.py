@@ -1,8 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""Everything that is looked at, together: on a healthy host, on one with all sorts of things, and whatever a driver
-says.
-"""
+"""Test the whole examination on a healthy host, on a host with many faults, and with arbitrary output of a driver."""
 
 from __future__ import annotations
 
@@ -86,7 +84,7 @@ def test_whatever_a_driver_says_is_findings_and_no_traceback(
             ]
         )
     text = "".join(words)
-    # Whole as often as not.
+    # Half of the documents are complete.
     text = source.choice([text, text[: source.randrange(len(text))]])
 
     class Said(FakeRunner):

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""GPUs that answer, and what is wrong with them."""
+"""Test the findings about GPUs that answer."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ def findings(listed: list[nvidia_smi.Gpu], wanted: tuple[str, ...] = ()) -> list
             "ecc_errors",
             "warning",
             f"{NAME} with 4 uncorrectable memory errors since its driver was loaded",
-            "none",
+            "no such error",
             "have the board replaced",
         ),
         (

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""Files of a kernel, as they are and as they are not."""
+"""Test reading the kernel's files, whether they are there or not."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ def test_the_kernels_ring(fake: FakeGpuHost) -> None:
 
 def test_a_ring_that_never_ends_is_left_where_nothing_more_is_there(fake: FakeGpuHost) -> None:
     os.mkfifo(fake.root / "dev/kmsg")
-    # A writer that stays: a read then has nothing to give, as that of the ring behind its last message.
+    # The writer keeps it open, so that a read finds no data, as after the ring's last message.
     writer = os.open(fake.root / "dev/kmsg", os.O_RDWR)
     os.write(writer, f"4,1,1,-;{XID}\n".encode())
     read: list[str] = []

@@ -1,8 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""GPUs, their driver and their capabilities, out of one call of a real nvidia-smi script that replays what drivers
-print.
-"""
+"""Test observing GPUs and driver through a real nvidia-smi script that replays the output of real drivers."""
 
 from __future__ import annotations
 
@@ -68,7 +66,7 @@ def test_two_different_gpus_keep_the_drivers_order_and_sort_their_architectures(
     fake.healthy(
         document("ada_and_turing_driver_535").replace("<product_architecture>Ada Lovelace</product_architecture>", "")
     )
-    # The table's order is not relied on, the UUID is; and what the architecture says counts before it.
+    # Lines are matched by UUID, not by their order, and the architecture's capability takes precedence.
     fake.smi(document("ada_and_turing_driver_535"), table=f"{T4}, 1.1\n{RTX_4090}, 8.9")
     seen = fake.observe()
     assert [(gpu.index, gpu.name, gpu.compute_capability) for gpu in seen.gpus] == [
@@ -96,8 +94,8 @@ def test_a_corrupt_inforom_is_a_warning_and_no_end(fake: FakeGpuHost) -> None:
     fake.smi(f"{document('h100_driver_580')}\nWARNING: infoROM is corrupted at gpu 0000:65:00.0", 14)
     seen = fake.observe()
     assert seen.usable
-    found = "a GPU whose infoROM is corrupted (WARNING: infoROM is corrupted at gpu 0000:65:00.0)"
-    check(seen.findings, "inforom_corrupt", "warning", found, "a sound infoROM", "have the board looked at")
+    found = "a GPU with a corrupted infoROM (WARNING: infoROM is corrupted at gpu 0000:65:00.0)"
+    check(seen.findings, "inforom_corrupt", "warning", found, "a sound infoROM", "have the board inspected")
     fake.smi("no document", 14)
     assert codes(fake.observe().findings) == [("smi_failed", "error")]
 
@@ -108,7 +106,7 @@ def test_one_gpu_of_two_that_does_not_answer_is_a_warning(fake: FakeGpuHost) -> 
     assert seen.usable
     assert [gpu.index for gpu in seen.gpus] == [1]
     assert [gpu.index for gpu in seen.listed] == [0, 1]
-    found = "NVIDIA H100 80GB HBM3 at 00000000:1B:00.0, without an answer to driver 580.105.08"
+    found = "no answer from NVIDIA H100 80GB HBM3 at 00000000:1B:00.0 to driver 580.105.08"
     check(seen.findings, "gpu_lost", "warning", found, "GPUs that answer the driver", "look for 'Xid' in 'dmesg'")
 
 
@@ -128,7 +126,7 @@ def test_a_driver_that_lists_no_gpu(fake: FakeGpuHost) -> None:
     assert codes(fake.observe().findings) == [("gpu_lost", "error")], "there is one, though not on a bus that we see"
     fake.device()
     fake.smi(nothing)
-    found = "no GPU, without an answer to driver 580.95.05"
+    found = "no answer from any GPU to driver 580.95.05"
     check(fake.observe().findings, "gpu_lost", "error", found, "GPUs that answer the driver", "'Xid' in 'dmesg'")
 
 
@@ -195,7 +193,7 @@ def test_device_and_kernel_module_without_user_space(fake: FakeGpuHost) -> None:
 @pytest.mark.parametrize(
     ("text", "exit_code", "code", "wanted", "fix"),
     [
-        (MISMATCH, 18, "driver_mismatch", "of the same version", "reboot the host, or stop all that uses the GPUs"),
+        (MISMATCH, 18, "driver_mismatch", "of the same version", "or stop everything that uses the GPUs"),
         (NO_CONTACT, 9, "driver_not_loaded", "loaded nvidia kernel module", "modprobe nvidia"),
         (
             "Failed to initialize NVML: Driver Not Loaded",
@@ -261,7 +259,7 @@ def test_a_failing_nvidia_smi_without_a_device_does_not_stop_a_cpu_host(fake: Fa
     seen = fake.observe()
     assert codes(seen.findings) == [("no_device", "warning"), ("driver_not_loaded", "warning")]
     assert nvidia.refusal("auto", nvidia.judged("auto", seen)) == ""
-    # A host that has to have a GPU hears of both at once.
+    # With a required GPU both are reported.
     assert len(nvidia.refusal("required", nvidia.judged("required", seen)).splitlines()) == 2
 
 
@@ -278,7 +276,7 @@ def test_a_hanging_nvidia_smi_is_left_within_the_limit(
 ) -> None:
     monkeypatch.setattr(nvidia, "TIME_LIMIT", 0.3)
     fake.device()
-    # The child of the script holds its output open and would be waited for by a plain kill.
+    # The script's child keeps its output open, so that a plain kill would wait for it.
     fake.program("nvidia-smi", f"sleep 3600 &\necho $! > {tmp_path}/child\nsleep 3600")
     seen = fake.observe()
     child = int((tmp_path / "child").read_text(encoding="ascii"))
@@ -288,7 +286,7 @@ def test_a_hanging_nvidia_smi_is_left_within_the_limit(
         "smi_hangs",
         "error",
         "an nvidia-smi that did not end within 0.3 s",
-        "an answer of the driver",
+        "an answer from the driver",
         "reboot the host",
     )
 

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""Packages of the driver that a distribution is about to replace by itself."""
+"""Test detecting driver packages that the distribution is about to upgrade unattended."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ Unattended-Upgrade::Package-Blacklist {
 
 
 def policy(old: str = OLD, new: str = NEW, pocket: str = "noble-security") -> str:
-    """As apt-cache writes it."""
+    """Return the output of ``apt-cache policy``."""
     return f"""{PACKAGE}:
   Installed: {old}
   Candidate: {new}
@@ -43,7 +43,7 @@ def policy(old: str = OLD, new: str = NEW, pocket: str = "noble-security") -> st
 
 @pytest.fixture
 def fake(tmp_path: pathlib.Path) -> FakeGpuHost:
-    """An Ubuntu whose driver has an update, unattended-upgrades with its defaults."""
+    """Return an Ubuntu host with an update for its driver and unattended-upgrades with default settings."""
     host = FakeGpuHost(tmp_path)
     host.healthy()
     host.write(
@@ -67,13 +67,13 @@ def apt(host: FakeGpuHost, said: str, code: int = 0) -> None:
 
 
 def test_a_driver_about_to_be_replaced(fake: FakeGpuHost) -> None:
-    found = f"{PACKAGE} {OLD}, which unattended-upgrades is about to replace by {NEW}"
+    found = f"{PACKAGE} {OLD}, which unattended-upgrades is about to replace with {NEW}"
     check(
         fake.findings(),
         "unattended_upgrade",
         "warning",
         found,
-        "as the loaded kernel module is",
+        "match the loaded kernel module",
         f"apt-mark hold {PACKAGE}",
     )
     assert len(fake.findings()) == 1
@@ -97,7 +97,7 @@ def test_a_driver_about_to_be_replaced(fake: FakeGpuHost) -> None:
     ],
     ids=["switched off", "commented out", "kept back", "on hold", "removed", "other driver"],
 )
-def test_nobody_is_asked_where_it_cannot_be(fake: FakeGpuHost, path: str, text: str) -> None:
+def test_apt_is_not_asked_where_no_upgrade_is_possible(fake: FakeGpuHost, path: str, text: str) -> None:
     fake.write(path, text)
     assert codes(fake.findings()) == []
     assert fake.calls("apt-cache") == []

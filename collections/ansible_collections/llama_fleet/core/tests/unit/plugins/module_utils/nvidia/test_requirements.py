@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""What is asked of a host, and what of it is not so."""
+"""Test requirements for a host's GPUs and driver, met and unmet."""
 
 from __future__ import annotations
 
@@ -104,16 +104,16 @@ def test_all_is_as_it_is_asked_for() -> None:
             Requirements(min_free_memory=81080),
             "memory_too_little",
             "error",
-            f"{NAME} with 81079 of 81559 MiB free, held by no process that the driver shows",
+            f"{NAME} with 81079 of 81559 MiB free, held by no process that the driver reports",
             "81080 MiB free on each GPU",
-            "stop what holds the memory",
+            "stop the processes that hold the memory",
         ),
         (
             Requirements(toolkit_version="13.5"),
             "ptx_too_new",
             "warning",
-            "NVIDIA driver 580.95.05, which compiles PTX of CUDA 13.0 at most",
-            "PTX of CUDA 13.5 not to be needed",
+            "NVIDIA driver 580.95.05, which compiles at most the PTX of CUDA 13.0",
+            "a build without PTX of CUDA 13.5",
             "-real",
         ),
     ],

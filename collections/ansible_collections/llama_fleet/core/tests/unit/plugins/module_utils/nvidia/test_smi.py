@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""What each driver's XML says, and that no text whatsoever is more than a ValueError."""
+"""Test parsing the XML of each driver, and that any other text raises nothing but ValueError."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def test_mig_devices() -> None:
     (gpu,) = nvidia_smi.parse_log(document("a100_mig_driver_535")).gpus
     assert (gpu.mig_mode, gpu.mig_mode_pending) == ("enabled", "enabled")
     assert gpu.mig_devices == (MigDevice(0, 3, 0, 19968, 19955), MigDevice(1, 4, 0, 19968, 11023))
-    # What a driver may add.
+    # Some drivers add the UUID.
     told = document("a100_mig_driver_535").replace("<index>0</index>", "<index>0</index><uuid>MIG-1</uuid>")
     assert nvidia_smi.parse_log(told).gpus[0].mig_devices[0].uuid == "MIG-1"
 
@@ -178,7 +178,7 @@ def recorded(name: str) -> str:
 
 
 def read(text: str) -> None:
-    """It may fail in one way only, and what it says fits on a line."""
+    """Parse arbitrary text, which may only fail with ValueError; its message fits on a line."""
     try:
         log = nvidia_smi.parse_log(text, "580.95.05")
     except ValueError:

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from ansible_collections.llama_fleet.core.plugins.module_utils.preflight.check import Check, fine, problems, together
+from ansible_collections.llama_fleet.core.plugins.module_utils.preflight.check import Check, fine, not_ok, together
 
 
 def test_those_that_have_it_are_named() -> None:
@@ -21,4 +21,4 @@ def test_problems_come_the_worst_first() -> None:
         Check("c", "error", "", ""),
         Check("d", "warning", "", ""),
     ]
-    assert [check.code for check in problems(checks)] == ["c", "a", "d"]
+    assert [check.code for check in not_ok(checks)] == ["c", "a", "d"]

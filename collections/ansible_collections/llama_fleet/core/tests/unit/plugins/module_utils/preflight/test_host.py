@@ -142,7 +142,7 @@ def test_each_place_that_cannot_be_written_is_told_once() -> None:
             "warning",
             "gcc 14 or older, for CUDA's compiler",
         ),
-        ("no version at all", {}, "error", "a GCC or Clang that runs"),
+        ("no version at all", {}, "error", "a working GCC or Clang"),
     ],
 )
 def test_a_compiler_of_the_right_age(
@@ -212,7 +212,7 @@ def test_a_control_group_limits_compilers_too(tmp_path: pathlib.Path) -> None:
     }
     root = fill(tmp_path / "root", {"proc/meminfo": "MemAvailable: 9999999 kB\n", **limits})
     check = preflight_host.build_memory(wanted(tmp_path), root)
-    assert (check.severity, check.found) == ("warning", "400 MiB that compilers can have")
+    assert (check.severity, check.found) == ("warning", "400 MiB available to compilers")
 
 
 @pytest.mark.parametrize(

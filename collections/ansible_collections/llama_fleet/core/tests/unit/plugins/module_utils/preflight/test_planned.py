@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""After the stages of a play have planned: what none of them sees, and nothing twice."""
+"""Test the preflight after the stages have planned: only checks that no plan makes, and none twice."""
 
 from __future__ import annotations
 
@@ -144,7 +144,7 @@ def test_what_of_a_model_is_on_the_disk_already_needs_no_room(root: pathlib.Path
         ({"would_change": False}, MODEL, ["https://files.example/a.gguf"]),
     ],
 )
-def test_after_the_plans_nobody_is_asked_without_a_need(
+def test_after_the_plans_only_needed_servers_are_asked(
     root: pathlib.Path, network: Network, release: dict[str, typing.Any], model: dict[str, typing.Any], asked: list[str]
 ) -> None:
     checked(root, network, {**CPU, "llama_cpp": release, "gguf_model": model})

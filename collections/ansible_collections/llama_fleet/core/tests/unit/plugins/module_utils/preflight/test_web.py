@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""Real HTTP, asked for little and not for long."""
+"""Test short requests over real HTTP within a time limit."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def test_a_header_that_http_does_not_allow_is_not_shown(served: str) -> None:
     assert "s3cr3t" not in str(silent.value)
 
 
-def test_nobody_waits_longer_than_the_limit() -> None:
+def test_no_request_takes_longer_than_the_limit() -> None:
     never = threading.Event()
     with contextlib.ExitStack() as stack:
         stack.callback(never.set)

@@ -35,7 +35,7 @@ def test_a_release_that_hangs_in_its_test_leaves_the_old_one_as_it_is(
         ProblemError,
         match=(
             r"^llama-server: expected .*, found no answer to its configuration test within 0.5 s, which "
-            r"says nothing of the options"
+            r"is no fault of the options"
         ),
     ):
         site.run(release=fake_server.release(site.folder, "stuck", hangs_in_its_test=True))

@@ -57,7 +57,7 @@ def test_what_runs_again_is_no_longer_stopped_as_wanted(site: Site, again: dict[
     # Somebody starts it by hand, and then the role finds it running.
     site.systemd(["systemctl", "restart"])
     time.sleep(0.3)
-    assert site.facts()["drift"] == ["it runs, though it was stopped", "it runs, but would not start at boot"]
+    assert site.facts()["drift"] == ["it runs, although it was stopped", "it runs, but would not start at boot"]
     site.run(**again)
     assert (site.facts()["state"], site.facts()["drift"]) == ("running", [])
     site.systemd(["systemctl", "stop"])

@@ -15,4 +15,4 @@ def test_nobody_is_connected_to_where_nobody_listens() -> None:
     with socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))
         reply = server_asking.asker(f"http://127.0.0.1:{bound.getsockname()[1]}", here(KEY))("/health", None, 5)
-    assert (reply.status, reply.text) == (0, "nobody listens on its port")
+    assert (reply.status, reply.text) == (0, "nothing listens on its port")

@@ -1,7 +1,8 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""A generation for a GPU that computes on the CPU is not good: a whole switch, with real processes whose open files
-the test decides on.
+"""Test that a generation for a GPU fails its gate if it computes on the CPU.
+
+A whole switch runs with real processes, whose open files the test controls.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ LOG = "/var/log/llama.log"
 
 @pytest.fixture
 def site(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> typing.Iterator[Site]:
-    """One whose first generation, on the CPU, is in service."""
+    """Yield a site whose first generation, on the CPU, is in service."""
     with staged(tmp_path, monkeypatch) as made:
         made.run()
         yield made
@@ -37,9 +38,9 @@ def cuda(site: Site, **more: typing.Any) -> dict[str, typing.Any]:
 
 
 def opens(monkeypatch: pytest.MonkeyPatch, *looks: typing.Sequence[str]) -> None:
-    """The server has these files open at the gate's first look, the next ones at its second, and so on.
+    """Set the server's open files for the gate's first look, its second, and so on.
 
-    A look at ports, which names /proc, sees the truth.
+    A look at ports, which names /proc, sees the real files.
     """
     seen, left = processes.open_files, list(looks)
 
@@ -63,7 +64,7 @@ def test_one_that_has_files_open_but_no_gpu_gives_way_to_the_old_one(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     opens(monkeypatch, [LOG])
-    # Not even the driver's word counts against what the process itself has open.
+    # The process's own open files count even against the driver's list.
     lists(monkeypatch, lambda: site.systemd.pid)
     with pytest.raises(
         ProblemError,

@@ -34,7 +34,7 @@ def said(
 
 
 def told(likeliest: list[float | None]) -> Reply:
-    """The same with the probabilities of the likeliest tokens."""
+    """Return a reply with the probabilities of the likeliest tokens."""
     places = [{"top_logprobs": [{"logprob": each} for each in likeliest]}] * 4
     return Reply(200, {**said(count=4).body, "completion_probabilities": places})
 
@@ -45,7 +45,7 @@ CHAT = {"choices": [{"message": {"content": " Paris. "}}]}
 
 
 class Server:
-    """A server that says what the test tells it, and a clock that only it moves."""
+    """A scripted server with a clock that only it advances."""
 
     def __init__(self, **replies: list[Reply]) -> None:
         self.replies = {"health": [Reply(200, {})], "props": [Reply(200, PROPS)], "completion": [said()], **replies}
@@ -113,7 +113,7 @@ def test_a_good_server_passes_after_loading() -> None:
             "/completion",
             "",
         ),
-        # Of several names a newer release shows one, an older one takes them all for a single name.
+        # A newer release shows one of several names, an older one takes the whole alias as one name.
         (
             Expected("/m.gguf", 2, 256, alias="small, chat"),
             {"props": [Reply(200, {**PROPS, "model_alias": "chat"})]},
@@ -126,14 +126,14 @@ def test_a_good_server_passes_after_loading() -> None:
             "/completion",
             "",
         ),
-        # A model of random weights goes on with any one token, and is not sure of it.
+        # A model with random weights repeats one token, but is not sure of it.
         (
             Expected("/m.gguf", 2, 512),
             {"completion": [said("!!!!"), said("????"), told([-1.5, -1.8]), told([-2.0, -2.1])]},
             "/completion",
             "",
         ),
-        # Sixteen letters are sense enough for one of the two questions.
+        # Sixteen letters make sense for one of the two questions.
         (Expected("/m.gguf", 2, 512), {"completion": [said("......"), said(" Rome")]}, "/completion", ""),
     ],
 )
@@ -184,7 +184,7 @@ def test_the_time_limit_grows_with_the_model_where_none_is_set(
     ("replies", "reason"),
     [
         ({"health": [Reply(503, {})]}, "not ready within 10 s (because): /health answered 503"),
-        ({"health": [Reply(0, {})]}, "nobody answered /health"),
+        ({"health": [Reply(0, {})]}, "no response from /health"),
         (
             {"props": [Reply(200, {**PROPS, "model_path": "/other.gguf"})]},
             "it serves the model /other.gguf, not /m.gguf",
@@ -192,10 +192,10 @@ def test_the_time_limit_grows_with_the_model_where_none_is_set(
         ({"props": [Reply(200, {**PROPS, "total_slots": 4})]}, "it has 4 slots"),
         (
             {"props": [Reply(200, {**PROPS, "default_generation_settings": {"n_ctx": 128}})]},
-            "the model was trained for no more",
+            "the model was not trained for more",
         ),
         ({"props": [Reply(200, {})]}, "it serves the model None"),
-        ({"props": [Reply(401, {})]}, "it refused our API key"),
+        ({"props": [Reply(401, {})]}, "it rejected the API key"),
         ({"props": [Reply(500, {}, "boom")]}, "/props answered 500: boom"),
         ({"props": [Reply(200, {**PROPS, "model_alias": "other"})]}, "it calls its model other, not m.gguf"),
         ({"props": [Reply(200, {**PROPS, "model_alias": "m"})]}, "it calls its model m, not m.gguf"),
@@ -205,11 +205,11 @@ def test_the_time_limit_grows_with_the_model_where_none_is_set(
         ),
         (
             {"completion": [said("...."), said("...."), told([None, None])]},
-            "it generates nothing but '....', and what it computes are no numbers: its model's",
+            "it generates nothing but '....', and its probabilities are not numbers: its model's",
         ),
         (
             {"completion": [said("6666", tokens=[6] * 16), said("6666", tokens=[6] * 16), told([-9.0] * 20)]},
-            "takes every token for as likely as any other: its",
+            "all its tokens are equally likely: its",
         ),
         ({"completion": [said(tokens=[4] * 16)]}, "it generates the same token 16 times, ' six, seven, eight'"),
         (
@@ -221,7 +221,7 @@ def test_the_time_limit_grows_with_the_model_where_none_is_set(
         ),
         ({"completion": [Reply(200, {"tokens_predicted": 0})]}, "/completion answered 200"),
         ({"completion": [Reply(500, {}, "failed to decode")]}, "failed to decode"),
-        ({"completion": [Reply(0, {}, "timed out")]}, "got no answer within 30 s: timed out"),
+        ({"completion": [Reply(0, {}, "timed out")]}, "gave no answer within 30 s: timed out"),
     ],
 )
 def test_every_failure_has_its_reason(replies: dict[str, list[Reply]], reason: str) -> None:
@@ -256,7 +256,7 @@ def test_vectors_have_to_be_numbers(mode: str, replies: dict[str, list[Reply]], 
 
 
 def test_an_empty_answer_is_a_failure() -> None:
-    with pytest.raises(AnswerError, match="with nothing"):
+    with pytest.raises(AnswerError, match="its answer to the prompt is empty"):
         Server(completions=[Reply(200, {"choices": [{"message": {"content": ""}}]})]).gate(
             Expected("/m.gguf", 2, 512, prompt="Hi")
         )
@@ -302,7 +302,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.wfile.write(data)
 
     def log_message(self, *_arguments: typing.Any) -> None:
-        """Quiet."""
+        """Suppress the log."""
 
 
 def test_real_http_with_a_key_and_past_any_proxy(monkeypatch: pytest.MonkeyPatch) -> None:

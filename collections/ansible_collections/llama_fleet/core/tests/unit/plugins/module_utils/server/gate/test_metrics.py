@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""What a server tells of itself over real HTTP, and how it is not waited for."""
+"""Test asking a server for its metrics over real HTTP, within the time limit."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ import pytest
 
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.gate import client as server_asking
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.gate import metrics as server_metrics
-from ansible_collections.llama_fleet.core.plugins.module_utils.server.gate.metrics import Telling
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.gate.metrics import Report
 from ansible_collections.llama_fleet.core.tests.unit.fakes.metrics_server import METRICS, Fake, healthy, here, serving
 
 
-def ask(fake: Fake, key: str = "", limit: float = 5.0, metrics: bool = True) -> Telling:
+def ask(fake: Fake, key: str = "", limit: float = 5.0, metrics: bool = True) -> Report:
     with serving(fake):
         return server_metrics.ask(server_metrics.fetcher(f"http://127.0.0.1:{fake.port}", here(key), limit), metrics)
 
 
 def test_a_busy_server_tells_its_work() -> None:
-    assert ask(healthy(key="secret"), "secret") == Telling(
+    assert ask(healthy(key="secret"), "secret") == Report(
         health="ok",
         slots=3,
         slots_busy=2,
@@ -34,13 +34,13 @@ def test_a_busy_server_tells_its_work() -> None:
 
 def test_only_its_health_is_asked_where_no_more_is_wanted() -> None:
     fake = healthy()
-    assert ask(fake, metrics=False) == Telling("ok")
+    assert ask(fake, metrics=False) == Report("ok")
     assert fake.asked == ["/health"]
 
 
 def test_a_server_that_loads_is_not_asked_for_more() -> None:
     fake = Fake({"/health": (503, '{"error": {"message": "Loading model"}}')})
-    assert ask(fake) == Telling("loading")
+    assert ask(fake) == Report("loading")
     assert fake.asked == ["/health"]
 
 
@@ -48,8 +48,8 @@ def test_where_the_key_is_not_known_the_health_is() -> None:
     told = ask(healthy(key="secret"))
     assert (told.health, told.slots, told.tokens_predicted) == ("ok", -1, -1)
     assert told.silent == (
-        "/slots wants a key that cannot be read here",
-        "/metrics wants a key that cannot be read here",
+        "/slots needs a key that cannot be read here",
+        "/metrics needs a key that cannot be read here",
     )
 
 
@@ -57,7 +57,7 @@ def test_what_is_switched_off_is_named_and_the_rest_told() -> None:
     fake = healthy()
     fake.pages["/slots"] = (501, "")
     told = ask(fake)
-    assert told == Telling("ok", -1, 1, 2, 1234, 41.26, 310.5, ("/slots answered 501",))
+    assert told == Report("ok", -1, 1, 2, 1234, 41.26, 310.5, ("/slots answered 501",))
 
 
 @pytest.mark.parametrize("body", ["<html>", '{"slots": 3}', ""])
@@ -71,7 +71,7 @@ def test_slots_that_are_none_are_not_counted(body: str) -> None:
 def test_an_answer_that_never_ends_is_given_up() -> None:
     fake = dataclasses.replace(healthy(), seconds_a_byte=0.2)
     told = ask(fake, limit=2.0)
-    assert told.health == "nobody answered /health: the answer did not end in time"
+    assert told.health == "no response from /health: the answer did not end in time"
 
 
 def test_an_answer_that_is_too_large_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -83,11 +83,11 @@ def test_an_answer_that_is_too_large_is_given_up(monkeypatch: pytest.MonkeyPatch
     assert told.slots == 3
 
 
-def test_where_nobody_listens_that_is_told() -> None:
+def test_a_port_without_a_listener_is_reported() -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         told = server_metrics.ask(server_metrics.fetcher(f"http://127.0.0.1:{probe.getsockname()[1]}"))
-    assert told.health.startswith("nobody answered /health: ")
+    assert told.health.startswith("no response from /health: ")
     assert "refused" in told.health
 
 

@@ -41,7 +41,7 @@ def test_a_speed_that_is_none_is_not_taken_for_one(speed: float) -> None:
         Sample("五六七八", (), 4, 1.0),
         Sample("\ufffd six", (5, 6, 7, 8), 4, 1.0),
         Sample("aaaa", (5, 5, 5, 6), 4, 1.0),
-        Sample("aaaa", (), 4, 1.0),  # an old server tells no tokens
+        Sample("aaaa", (), 4, 1.0),  # an old server returns no tokens
         Sample("..", (5, 5), 2, 1.0),  # too few to tell
     ],
 )
@@ -73,12 +73,12 @@ SURE = [[-0.1, -3.0, -4.0], [-0.3, -2.0, -5.0]]
 @pytest.mark.parametrize(
     ("places", "told"),
     [
-        ([], "dots"),  # an old server tells nothing
-        ([[None, None], [-0.1, -3.0]], "dots, and what it computes are no numbers"),
-        (UNIFORM, "dots, and takes every token for as likely as any other"),
+        ([], "dots"),  # an old server returns no probabilities
+        ([[None, None], [-0.1, -3.0]], "dots, and its probabilities are not numbers"),
+        (UNIFORM, "dots, and all its tokens are equally likely"),
         (SURE, "dots"),
         (RANDOM, ""),
-        ([[-4.38, -4.38, -4.5]] * 4, ""),  # the two likeliest of many alike are no sign of zeros
+        ([[-4.38, -4.38, -4.5]] * 4, ""),  # equal probabilities of two of many tokens do not mean zeros
     ],
 )
 def test_nonsense_of_a_model_that_learnt_nothing_is_no_damage(places: list[list[float | None]], told: str) -> None:

@@ -1,8 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""Who is taken for an instance on its port, over real sockets: its own process with its own certificate, and nobody
-else.
-"""
+"""Test over real sockets that only the instance's own process with its own certificate is trusted on its port."""
 
 from __future__ import annotations
 
@@ -46,7 +44,7 @@ while True:
 
 @contextlib.contextmanager
 def another(host: str = "127.0.0.1", port: int = 0) -> typing.Iterator[tuple[subprocess.Popen[str], int]]:
-    """Another process that listens there, and notes what it is sent; and its port."""
+    """Start another process that listens there and records its requests; yield it and its port."""
     child = subprocess.Popen([sys.executable, "-c", _LISTENER, host, str(port)], stdout=subprocess.PIPE, text=True)
     try:
         assert child.stdout is not None
@@ -70,7 +68,7 @@ def test_only_the_instance_is_given_the_key_and_not_for_its_health() -> None:
     assert fake.keys == ["", f"Bearer {KEY}"]
 
 
-def test_without_trust_nobody_is_given_a_key() -> None:
+def test_without_trust_no_key_is_sent() -> None:
     fake = healthy(key=KEY)
     with serving(fake):
         assert server_metrics.fetcher(f"http://127.0.0.1:{fake.port}")("/slots").status == 401
@@ -107,7 +105,7 @@ def test_a_second_listener_beside_the_instance_is_a_stranger() -> None:
 
 
 @pytest.mark.parametrize(("address", "reached"), [("0.0.0.0", True), ("127.0.0.2", False)])
-def test_who_could_get_a_connection_counts_and_nobody_else(address: str, reached: bool) -> None:
+def test_only_listeners_that_could_get_the_connection_count(address: str, reached: bool) -> None:
     with another() as (child, port):
         trust = Trust(process_of(child))
         with socket.socket() as other:
@@ -125,14 +123,14 @@ def test_what_the_instance_has_started_belongs_to_it() -> None:
 
 
 def test_a_socket_that_is_replaced_while_it_is_connected_to_is_given_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Somebody listened at the moment of the connection, and the instance only before and after it."""
+    """Another process listens at the moment of the connection, and the instance only before and after it."""
     fake = healthy(key=KEY)
     with serving(fake):
         trust = here(KEY)
         seen = iter([frozenset({"1"}), frozenset({"2"})])
         monkeypatch.setattr(Trust, "listening", lambda *_arguments: next(seen))
         reply = server_asking.asker(f"http://127.0.0.1:{fake.port}", trust)("/slots", None, 5)
-    assert (reply.status, reply.text, fake.keys) == (0, "its socket was replaced while it was connected to", [])
+    assert (reply.status, reply.text, fake.keys) == (0, "its socket was replaced during the connection", [])
 
 
 @pytest.mark.parametrize(("uid", "is_own"), [(os.getuid(), True), (os.getuid() + 1, False)])
@@ -155,7 +153,7 @@ def unowned(inode: str = "7") -> ports.Listener:
 
 
 def test_the_last_socket_of_an_instance_that_has_just_ended_is_no_stranger(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The kernel closes it after the process is gone: the gate has to tell how that ended, not of a stranger."""
+    """The kernel closes the socket after the process ended. The gate must report that end instead of a stranger."""
     monkeypatch.setattr(ports, "listeners", lambda *_arguments: [unowned()])
     with another() as (child, _port):
         trust = Trust(process_of(child))
@@ -191,7 +189,7 @@ def test_a_socket_without_a_process_counts_if_it_stays(
 
 @pytest.fixture(scope="module")
 def certificates(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
-    """Two certificates, each with its key: its own and another of the same name."""
+    """Create two certificates with keys: the instance's, and another one of the same name."""
     if not shutil.which("openssl"):
         pytest.skip("needs openssl")
     folder = tmp_path_factory.mktemp("certificates")
@@ -233,7 +231,7 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
 
 
 def ask_with_tls(folder: pathlib.Path, shown: str, pinned: str) -> tuple[server_asking.Reply, bytes]:
-    """Ask a server that shows one certificate, with another one pinned; the reply, and what the server was told."""
+    """Ask a server that shows one certificate while another one is pinned; return the reply and what it received."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(folder / f"{shown}.pem", folder / f"{shown}.key")
     told: list[bytes] = []

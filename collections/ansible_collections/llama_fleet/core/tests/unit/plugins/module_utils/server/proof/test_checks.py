@@ -77,7 +77,7 @@ def test_what_a_unit_cannot_see_is_a_problem(path: str) -> None:
 
 
 def test_a_split_model_needs_all_of_its_files_also_in_capitals(tmp_path: pathlib.Path) -> None:
-    """llama.cpp takes ``.GGUF`` for a shard's suffix as well."""
+    """Check ``.GGUF``, which llama.cpp accepts as a shard's suffix as well."""
     first = tmp_path / "big-00001-of-00003.GGUF"
     first.write_bytes(b"GGUF")
     (problem,) = server_checks.model_problems(dataclasses.replace(WANTED, model=str(first)), False)
@@ -187,7 +187,7 @@ def test_one_that_hangs_in_its_driver_is_given_up_and_no_option_is_blamed(
     assert problem is not None
     assert (problem.subject, problem.found) == (
         "llama-server",
-        f"no answer to {question} within 0.5 s, which says nothing of the options",
+        f"no answer to {question} within 0.5 s, which is no fault of the options",
     )
     assert "see whether nvidia-smi answers" in problem.fix
 

@@ -21,7 +21,7 @@ V1 = "sys/fs/cgroup/memory"
 
 @pytest.fixture
 def host(tmp_path: pathlib.Path) -> pathlib.Path:
-    """A host of 8000 MiB, 5000 of them available, with a process of 1000 that is going to go."""
+    """Create a host with 8000 MiB, 5000 of them available, and a process with 1000 that is about to end."""
     put(tmp_path, "proc/meminfo", f"MemTotal: {8000 * 1024} kB\nMemFree: 12 kB\nMemAvailable: {5000 * 1024} kB\n")
     own = {"VmLck": 300, "VmRSS": 1900, "RssAnon": 600, "RssFile": 1200, "RssShmem": 100}
     put(
@@ -123,7 +123,7 @@ def test_whose_gpu_memory_it_is_comes_from_the_driver_or_from_what_was_planned(m
     [
         (None, "systemd", ""),
         (95 * MIB, "systemd", ""),
-        (0, "systemd", "look for LimitMEMLOCK in what overrides the unit"),
+        (0, "systemd", "look for LimitMEMLOCK in the unit's overrides"),
         (
             64 * MIB,
             "process",

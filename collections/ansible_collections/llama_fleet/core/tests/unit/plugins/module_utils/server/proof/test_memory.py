@@ -22,7 +22,7 @@ GPU = dataclasses.replace(CUDA, ctx_size=4096, parallel=4, cache_ram=0, n_gpu_la
 
 
 class Planner:
-    """A program for which 1024 tokens take ``rate`` MiB, and which counts its runs."""
+    """A memory program that needs ``rate`` MiB per 1024 tokens and counts its runs."""
 
     def __init__(self, model: int, rate: int, gpu: bool = False, least: int = 0) -> None:
         self.model, self.rate, self.gpu, self.least = model, rate, gpu, least
@@ -53,12 +53,12 @@ def test_what_does_not_fit_is_told_with_what_would() -> None:
     plan = Planner(100, 64)
     told = problem(SMALL, plan, {"Host": 700})
     assert (
-        "expected what fits, found 4 slots of 4096 tokens, which want 1134 MiB of RAM (model 100, "
-        "context 1024, computing 10), of which 700 MiB are free"
+        "expected a context that fits, found 4 slots of 4096 tokens, which need 1134 MiB of RAM (model 100, "
+        "context 1024, computing 10) with 700 MiB free"
     ) in told
     assert (
         "Set llama_server_ctx_size to 2304, or llama_server_parallel to 2; llama_server_memory_check: false starts it "
-        "all the same."
+        "anyway."
     ) in told
     assert len(plan.runs) <= 6, "each of them is a program that loads a model's header"
 
@@ -72,7 +72,7 @@ def test_where_only_fewer_slots_fit_only_they_are_offered() -> None:
 @pytest.mark.parametrize("plan", [Planner(100, 64), Planner(100, 64, least=4096)])
 def test_a_model_that_is_too_large_by_itself_is_what_is_wrong(plan: Planner) -> None:
     told = problem(SMALL, plan, {"Host": 90})
-    assert told.startswith("llama_server_model: expected one that fits, found a model that wants 1134 MiB of RAM")
+    assert told.startswith("llama_server_model: expected one that fits, found a model that needs 1134 MiB of RAM")
     assert "Take a smaller model or quant, or make room" in told
 
 
@@ -94,7 +94,7 @@ def test_where_memory_grows_in_jumps_what_is_offered_still_fits() -> None:
 
 def test_of_gpus_each_has_to_fit_where_all_layers_are_wanted() -> None:
     told = problem(GPU, Planner(4000, 64, gpu=True), {"CUDA0": 4500, "Host": 64000})
-    assert "want 5034 MiB of CUDA0 (model 4000, context 1024, computing 10), of which 4500 MiB are free" in told
+    assert "need 5034 MiB of CUDA0 (model 4000, context 1024, computing 10) with 4500 MiB free" in told
     assert "RAM" not in told
 
 
@@ -104,7 +104,7 @@ def test_what_the_server_moves_to_ram_by_itself_is_only_a_warning() -> None:
     found = server_memory.assess(automatic, Planner(4000, 64, gpu=True), free)
     assert found.problem is None
     assert found.warnings[0].startswith(
-        "of the model only a part will be on the GPU, which is slower: it wants 5034 MiB of CUDA0"
+        "only a part of the model will be on the GPU, which is slower, because it needs 5034 MiB of CUDA0"
     )
     assert problem(
         dataclasses.replace(automatic, extra_options={"fit": False}), Planner(4000, 64, gpu=True), free
@@ -114,7 +114,7 @@ def test_what_the_server_moves_to_ram_by_itself_is_only_a_warning() -> None:
     )
 
 
-def test_a_device_of_which_nobody_tells_keeps_nobody_from_starting() -> None:
+def test_a_device_with_unknown_memory_does_not_prevent_a_start() -> None:
     found = server_memory.assess(GPU, Planner(4000, 64, gpu=True), {"Host": 64000})
     assert (found.problem, [row["free_mib"] for row in found.described]) == (None, [None, 64000])
 
@@ -130,7 +130,7 @@ def test_files_beside_the_model_count_where_the_model_is(tmp_path: pathlib.Path)
 
 
 GROWS = (
-    "llama_server_cache_ram lets the prompt cache grow to 8192 MiB, and beside the model 866 MiB of RAM are left: "
+    "llama_server_cache_ram lets the prompt cache grow to 8192 MiB, and only 866 MiB of RAM are left beside the model: "
     "set it to 384 or less"
 )
 
@@ -155,6 +155,6 @@ def test_a_need_that_was_written_down_is_enough_to_judge() -> None:
     assert server_memory.recorded({"CUDA0": 500, "Host": 100}, {"CUDA0": 500}).problem is None
     told = str(server_memory.recorded({"CUDA0": 500, "Host": 100}, {"CUDA0": 499, "Host": 99}).problem)
     assert told.startswith(
-        "memory: expected memory for that generation, found 500 MiB of CUDA0, of which 499 MiB are "
-        "free; 100 MiB of Host, of which 99 MiB are free."
+        "memory: expected memory for that generation, found 500 MiB of CUDA0 with 499 MiB free; "
+        "100 MiB of Host with 99 MiB free."
     )

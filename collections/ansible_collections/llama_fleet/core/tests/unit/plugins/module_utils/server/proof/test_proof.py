@@ -76,7 +76,7 @@ def test_more_context_than_trained_for_is_wrong_unless_it_is_stretched(
 
 
 class Gpu(FakeRunner):
-    """A server that lists a GPU of which another process, ours, has most; nothing else answers."""
+    """A server that lists a GPU whose memory is mostly held by our other process; other programs give no answer."""
 
     def answer(self, command: list[str]) -> Result:
         return (
@@ -106,9 +106,7 @@ def test_what_the_present_process_holds_of_a_gpu_counts_as_free() -> None:
 
 def test_a_need_beyond_what_is_free_is_refused_or_said() -> None:
     assert server_proof.prove_again(candidate(CUDA, (1,)), Gpu(), {"CUDA0": 93000}, {"CUDA0": 90000}).problem is None
-    with pytest.raises(
-        ProblemError, match=r"memory: expected .*, found 93001 MiB of CUDA0, of which 93000 MiB are free"
-    ):
+    with pytest.raises(ProblemError, match=r"memory: expected .*, found 93001 MiB of CUDA0 with 93000 MiB free"):
         server_proof.prove_again(candidate(CUDA, (1,)), Gpu(), {"CUDA0": 93001}, {"CUDA0": 90000})
     unchecked = server_proof.prove_again(
         candidate(dataclasses.replace(CUDA, memory_check=False)), Gpu(), {"CUDA0": 93001}, {}

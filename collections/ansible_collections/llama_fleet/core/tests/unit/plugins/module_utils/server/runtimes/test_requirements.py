@@ -184,7 +184,7 @@ def test_a_host_that_has_everything_has_no_problems(name: str, root: pathlib.Pat
             "process",
             Host(),
             {"memory_max": "1G"},
-            "llama_server_memory_max: expected a runtime that keeps it, found 1G with llama_server_runtime process",
+            "llama_server_memory_max: expected a runtime that enforces it, found 1G with llama_server_runtime process",
         ),
     ],
 )

@@ -84,7 +84,7 @@ def options_of(values: dict[str, typing.Any]) -> server_options.Options:
 @hypothesis.given(st.fixed_dictionaries({**TEXTS, **OTHERS}), EXTRA)
 def test_what_is_accepted_arrives(values: dict[str, typing.Any], extra: dict[str, str]) -> None:
     options = options_of({**values, "extra_options": extra})
-    hypothesis.assume(not server_options.problems(options) and not server_flags.problems(extra, flags()))
+    hypothesis.assume(not server_options.problems(options) and not server_flags.extra_problems(extra, flags()))
     variables, words = server_writing.split(server_settings.settings(options, 4, options.devices), flags())
     command = [str(options.server), *words, *server_flags.arguments(extra, flags())]
 

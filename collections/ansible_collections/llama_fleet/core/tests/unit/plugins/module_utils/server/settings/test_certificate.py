@@ -71,8 +71,7 @@ def test_a_certificate_and_its_key_will_do(tmp_path: pathlib.Path, pair: Pair) -
 def test_files_that_are_missing_are_told_at_once(tmp_path: pathlib.Path) -> None:
     first, second = told(tmp_path, None, None)
     assert first == (
-        f"llama_server_tls_certificate: expected a file that can be read, found {tmp_path}/c.pem: No "
-        "such file or directory."
+        f"llama_server_tls_certificate: expected a readable file, found {tmp_path}/c.pem: No such file or directory."
     )
     assert "llama_server_tls_key" in second
 
@@ -93,7 +92,7 @@ def test_a_key_of_another_certificate(tmp_path: pathlib.Path, pair: Pair) -> Non
     ) in sentence
 
 
-def test_a_key_with_a_password_asks_nobody(tmp_path: pathlib.Path, pair: Pair) -> None:
+def test_a_key_with_a_password_prompts_for_nothing(tmp_path: pathlib.Path, pair: Pair) -> None:
     (sentence,) = told(tmp_path, pair.certificate, pair.locked)
     assert "which is encrypted" in sentence
 
@@ -101,12 +100,12 @@ def test_a_key_with_a_password_asks_nobody(tmp_path: pathlib.Path, pair: Pair) -
 def test_broken_pem_is_a_sentence(tmp_path: pathlib.Path, pair: Pair) -> None:
     broken = pair.certificate.replace(b"\nM", b"\nAAAA", 1)
     (sentence,) = told(tmp_path, broken, pair.key)
-    assert "of which OpenSSL says" in sentence
+    assert "which OpenSSL rejects" in sentence
 
 
 @pytest.mark.parametrize("end", [END, dt.datetime(2051, 1, 1, tzinfo=dt.timezone.utc)])
 def test_when_a_certificate_is_valid(tmp_path: pathlib.Path, end: dt.datetime) -> None:
-    """From 2050 on the date is written in another form."""
+    """Check dates from 2050 on, which have another ASN.1 type."""
     made = make(end)
     for now, right in (
         (BEGIN.timestamp() - 1, False),

@@ -13,7 +13,7 @@ from ansible_collections.llama_fleet.core.tests.unit.fakes.server_options import
 
 FLAGS = flags()
 HELP = pathlib.Path(__file__).parents[2] / "fixtures" / "llama_server"
-# All that a release prints, and not only what the tests are about.
+# The whole output of a release's --help, not only the options under test.
 WHOLE = server_flags.parse_help((HELP / "help_b11434.txt").read_text(encoding="utf-8"))
 
 
@@ -124,7 +124,7 @@ def test_flags_of_old_releases_become_a_load_mode(
     ],
 )
 def test_options_become_a_command_line(options: dict[str, typing.Any], words: list[str]) -> None:
-    assert server_flags.problems(options, FLAGS) == []
+    assert server_flags.extra_problems(options, FLAGS) == []
     assert server_flags.arguments(options, FLAGS) == words
 
 
@@ -134,8 +134,8 @@ def test_options_become_a_command_line(options: dict[str, typing.Any], words: li
         (
             {"port": 80},
             (
-                "llama_server_extra_options: expected it to be left to llama_server_port, found port. Fix: Set "
-                "llama_server_port instead."
+                "llama_server_extra_options: expected no port here, because llama_server_port sets it, found port. "
+                "Fix: Set llama_server_port instead."
             ),
         ),
         ({"api-key": "x"}, "llama_server_api_key"),
@@ -158,11 +158,11 @@ def test_options_become_a_command_line(options: dict[str, typing.Any], words: li
             {"path": "/"},
             (
                 "expected no option that opens the host, serves another model or ends the server, found path, "
-                "which hands files of the host to whoever asks."
+                "which gives files of the host to any client."
             ),
         ),
-        ({"--path": "/"}, "hands files of the host"),
-        ({"slot_save_path": "/"}, "hands files of the host"),
+        ({"--path": "/"}, "gives files of the host"),
+        ({"slot_save_path": "/"}, "gives files of the host"),
         ({"log-file": "/a"}, "writes files of its own"),
         ({"video-ffmpeg-dir": "/a"}, "runs other programs"),
         ({"models-dir": "/m"}, "no option that opens the host"),
@@ -185,7 +185,7 @@ def test_options_become_a_command_line(options: dict[str, typing.Any], words: li
     ],
 )
 def test_a_bad_option_is_one_sentence(options: dict[str, typing.Any], sentence: str) -> None:
-    found = server_flags.problems(options, FLAGS)
+    found = server_flags.extra_problems(options, FLAGS)
     assert len(found) == 1
     assert sentence in str(found[0])
     assert found[0].subject == "llama_server_extra_options"
@@ -194,7 +194,7 @@ def test_a_bad_option_is_one_sentence(options: dict[str, typing.Any], sentence: 
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        ({"LLAMA_ARG_STATIC_PATH": "/"}, "hands files of the host"),
+        ({"LLAMA_ARG_STATIC_PATH": "/"}, "gives files of the host"),
         ({"LLAMA_ARG_TOOLS": "all"}, "name tools in llama_server_allow"),
         ({"LLAMA_ARG_AGENT": "1"}, "name agent in llama_server_allow"),
         ({"LLAMA_ARG_MODEL": "other.gguf"}, "Set llama_server_model instead"),
@@ -222,7 +222,7 @@ def test_a_bad_option_is_one_sentence(options: dict[str, typing.Any], sentence: 
     ],
 )
 def test_no_other_name_gets_past_the_door(options: dict[str, typing.Any], sentence: str) -> None:
-    (problem,) = server_flags.problems(options, WHOLE)
+    (problem,) = server_flags.extra_problems(options, WHOLE)
     assert sentence in str(problem)
 
 
@@ -238,33 +238,32 @@ def test_no_other_name_gets_past_the_door(options: dict[str, typing.Any], senten
 )
 def test_what_opens_the_host_is_for_those_who_name_it(name: str, options: dict[str, typing.Any]) -> None:
     others = {*server_flags.ALLOWED} - {name}
-    assert f"name {name} in llama_server_allow" in str(server_flags.problems(options, FLAGS, others)[0])
-    assert server_flags.problems(options, FLAGS, [name]) == []
+    assert f"name {name} in llama_server_allow" in str(server_flags.extra_problems(options, FLAGS, others)[0])
+    assert server_flags.extra_problems(options, FLAGS, [name]) == []
 
 
 def test_what_reads_files_for_anybody_is_never_allowed() -> None:
-    assert (
-        len(server_flags.problems({"media-path": "/", "fim-qwen-3b-default": True}, FLAGS, server_flags.ALLOWED)) == 2
-    )
+    options = {"media-path": "/", "fim-qwen-3b-default": True}
+    assert len(server_flags.extra_problems(options, FLAGS, server_flags.ALLOWED)) == 2
 
 
 def test_another_name_of_a_managed_flag_is_managed_too() -> None:
     renamed = server_flags.Flags(
         {**FLAGS.by_name, "--serve-metrics": server_flags.Flag(("--metrics", "--serve-metrics"))}
     )
-    assert "llama_server_metrics" in str(server_flags.problems({"serve-metrics": True}, renamed)[0])
+    assert "llama_server_metrics" in str(server_flags.extra_problems({"serve-metrics": True}, renamed)[0])
 
 
 def test_a_removed_flag_without_advice_has_neighbours() -> None:
     flags = server_flags.Flags(
         {**FLAGS.by_name, "--cache-reused": server_flags.Flag(("--cache-reused",), "N", removed=True)}
     )
-    assert "Fix: Use cache-reuse" in str(server_flags.problems({"cache-reused": 1}, flags)[0])
+    assert "Fix: Use cache-reuse" in str(server_flags.extra_problems({"cache-reused": 1}, flags)[0])
 
 
 def test_all_problems_are_told_at_once_and_names_are_left_alone_without_a_release() -> None:
-    assert len(server_flags.problems({"tools": 1, "cache-reuze": 1, "port": 1}, FLAGS)) == 3
-    assert len(server_flags.problems({"tools": 1, "cache-reuze": 1, "port": 1}, None)) == 2
+    assert len(server_flags.extra_problems({"tools": 1, "cache-reuze": 1, "port": 1}, FLAGS)) == 3
+    assert len(server_flags.extra_problems({"tools": 1, "cache-reuze": 1, "port": 1}, None)) == 2
     assert server_flags.arguments({"metrics": True, "warmup": False, "x": 1}, None) == [
         "--metrics",
         "--no-warmup",
@@ -275,7 +274,7 @@ def test_all_problems_are_told_at_once_and_names_are_left_alone_without_a_releas
 
 def test_a_flag_of_a_later_release_that_names_a_place_is_refused() -> None:
     later = server_flags.parse_help("--port N  x\n--future-dir PATH  y\n--future-count N  z\n")
-    (problem,) = server_flags.problems({"future-dir": "/x", "future-count": 3}, later)
+    (problem,) = server_flags.extra_problems({"future-dir": "/x", "future-count": 3}, later)
     assert "future-dir, which may open files or addresses, and is newer than this llama-fleet" in str(problem)
 
 
@@ -291,5 +290,5 @@ def test_a_flag_of_a_later_release_that_names_a_place_is_refused() -> None:
     ],
 )
 def test_other_names_of_an_option_mean_the_same(options: dict[str, typing.Any], words: list[str]) -> None:
-    assert server_flags.problems(options, WHOLE) == []
+    assert server_flags.extra_problems(options, WHOLE) == []
     assert server_flags.arguments(options, WHOLE) == words

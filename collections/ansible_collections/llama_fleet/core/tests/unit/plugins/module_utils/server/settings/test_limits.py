@@ -27,7 +27,7 @@ from ansible_collections.llama_fleet.core.tests.unit.fakes.runner import FakeRun
             [
                 (
                     "llama_server_memory_max: expected an amount such as 24G, found 80%, a share, which docker "
-                    "does not know."
+                    "does not support."
                 )
             ],
         ),
@@ -115,13 +115,13 @@ from ansible_collections.llama_fleet.core.tests.unit.fakes.runner import FakeRun
             {"memory_max": "1G", "cpu_quota": "50%"},
             "process",
             [
-                "llama_server_memory_max: expected a runtime that keeps it, found 1G with llama_server_runtime process",
-                "llama_server_cpu_quota: expected a runtime that keeps it, found 50% with",
+                "llama_server_memory_max: expected a runtime that enforces it, found 1G with llama_server_runtime",
+                "llama_server_cpu_quota: expected a runtime that enforces it, found 50% with",
             ],
         ),
     ],
 )
-def test_limits_that_nobody_could_keep_are_told(
+def test_limits_that_cannot_be_enforced_are_told(
     changes: dict[str, typing.Any], runtime: str, sentences: list[str]
 ) -> None:
     options = dataclasses.replace(CPU, **changes)

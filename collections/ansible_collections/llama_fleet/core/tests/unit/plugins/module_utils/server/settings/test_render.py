@@ -38,7 +38,7 @@ RELATED = {
 
 
 def written(release: str, **changes: typing.Any) -> tuple[dict[str, str], list[str]]:
-    """The variables that have to do with the first of ``changes``, without their prefix, and the command line."""
+    """Return the variables of the first of ``changes``, without their prefix, and the command line."""
     options = dataclasses.replace(WANTED, **changes)
     variables, words = server_writing.split(server_settings.settings(options, 4, options.devices), flags(release))
     parts = RELATED[next(iter(changes))]
@@ -144,7 +144,7 @@ def test_the_same_option_means_the_same_to_all(
         if wanted is None:
             with pytest.raises(
                 ProblemError,
-                match=f"llama_server_{next(iter(changes))}: expected .*, found .*, which this release cannot do",
+                match=f"llama_server_{next(iter(changes))}: expected .*, found .*, which this release does not support",
             ):
                 written(release, **changes)
         else:

@@ -1,8 +1,8 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""The same options for releases of three ages, against files that a person has read.
+"""Test rendering the same options for releases of three ages, against reviewed files.
 
-To renew those, run with LLAMA_FLEET_RENEW_GOLDEN=1 and read the difference.
+To renew the files, run with LLAMA_FLEET_RENEW_GOLDEN=1 and review the difference.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings i
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings import table as server_settings
 from ansible_collections.llama_fleet.core.tests.unit.fakes.server_options import FIXTURES, WANTED, flags
 
-# What every release can do, old or new, and none of it the default.
+# Options that every release supports, none with its default value.
 RICH = dataclasses.replace(
     WANTED,
     instance="big",
@@ -67,7 +67,7 @@ INSTANCES = {
 def test_environment_and_command_are_the_golden_ones(name: str, release: str) -> None:
     options = INSTANCES[name]
     assert server_options.problems(options) == []
-    assert server_flags.problems(options.extra_options, flags(release)) == []
+    assert server_flags.extra_problems(options.extra_options, flags(release)) == []
     variables, words = server_writing.split(server_settings.settings(options, 4, options.devices), flags(release))
     command = [*words, *server_flags.arguments(options.extra_options, flags(release))]
     text = (
@@ -86,7 +86,7 @@ def test_environment_and_command_are_the_golden_ones(name: str, release: str) ->
 
 @pytest.mark.parametrize("release", ["help", "help_middle", "help_old"])
 def test_every_name_is_one_that_the_release_has(release: str) -> None:
-    """An unknown variable is ignored in silence, which is worse than an error."""
+    """Check the names, because a release silently ignores an unknown variable."""
     for options in INSTANCES.values():
         variables, words = server_writing.split(server_settings.settings(options, 4, options.devices), flags(release))
         assert set(variables) - {"XDG_CONFIG_HOME"} <= flags(release).environments

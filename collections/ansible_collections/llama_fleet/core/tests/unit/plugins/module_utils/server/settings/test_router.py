@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""A server that starts others: what is refused of it beforehand, and how it passes its gate."""
+"""Test a router: the options that are refused beforehand, and how it passes its gate."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ GOOD = {"content": " six, seven", "tokens": [1, 2, 3, 4], "tokens_predicted": 4}
 
 
 class Router:
-    """A router of the models ``models`` with their status; keeps what it was asked."""
+    """A router of ``models`` by name and status; it records its requests."""
 
     def __init__(self, models: dict[str, str], completion: Reply | None = None, **props: typing.Any) -> None:
         rows = [{"id": name, "status": {"value": status}} for name, status in models.items()]
@@ -123,7 +123,7 @@ def test_a_model_that_is_loaded_is_asked_and_stays() -> None:
 
 
 @pytest.mark.parametrize(("brief", "autoload"), [(True, True), (False, False)])
-def test_none_is_loaded_without_a_need_or_where_nobody_wants_that(brief: bool, autoload: bool) -> None:
+def test_no_model_is_loaded_without_need_or_without_autoload(brief: bool, autoload: bool) -> None:
     router = Router({"a": "unloaded"}, models_autoload=autoload)
     assert router.gate(brief) == Passed()
     assert router.asked == []
@@ -136,7 +136,7 @@ def test_none_is_loaded_without_a_need_or_where_nobody_wants_that(brief: bool, a
             Router({"a": "unloaded"}, role="model", model_path="/m.gguf"),
             "it is no router, but serves the model /m.gguf",
         ),
-        (Router({}), "it finds no model where llama_server_extra_options says they are"),
+        (Router({}), "it finds no model in the place that llama_server_extra_options names"),
         (Router({"a": ""}, Reply(500, {}, "no memory")), "of its model a: /completion answered 500: no memory"),
         (
             Router({"a": ""}, Reply(200, {**GOOD, "content": "....", "tokens": [1]})),

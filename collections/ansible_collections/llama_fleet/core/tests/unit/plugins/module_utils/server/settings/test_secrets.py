@@ -66,16 +66,16 @@ def test_the_key_file_holds_each_key_once(api_key: str, api_keys: tuple[str, ...
             {"api_key": "s3cret", "log_level": "debug"},
             (
                 "llama_server_log_level: expected info, or a second key in llama_server_api_keys, found debug "
-                "with one key"
+                "with only one key"
             ),
         ),
         (
             {"tls_certificate": "/s3cret.pem"},
-            "llama_server_tls_key: expected both of them, or none, found nothing beside llama_server_tls_certificate.",
+            "llama_server_tls_key: expected both of them, or neither, found nothing beside llama_server_tls_cert",
         ),
         (
             {"tls_key": "/s3cret.pem"},
-            "llama_server_tls_certificate: expected both of them, or none, found nothing beside llama_server_tls_key",
+            "_tls_certificate: expected both of them, or neither, found nothing beside llama_server_tls_key",
         ),
     ],
 )
@@ -101,10 +101,10 @@ def test_other_hosts_need_a_key_or_an_open_door(host: str) -> None:
         assert server_options.problems(dataclasses.replace(options, **changes)) == []
 
 
-def test_a_certificate_keeps_nobody_out() -> None:
+def test_a_certificate_admits_every_client() -> None:
     certificate = {"tls_certificate": "/c", "tls_key": "/k"}
     (problem,) = server_options.problems(dataclasses.replace(WANTED, host="0.0.0.0", **certificate))
-    assert "0.0.0.0 with TLS, which lets everybody in, and no key" in str(problem)
+    assert "0.0.0.0 with TLS, which admits every client, and no key" in str(problem)
     assert server_options.problems(dataclasses.replace(WANTED, host="0.0.0.0", api_key="k", **certificate)) == []
 
 

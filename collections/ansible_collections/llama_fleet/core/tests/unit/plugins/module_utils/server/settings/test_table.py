@@ -1,8 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""What role variables mean to releases of three ages: the newest, one with a flag for each way to load, and one
-before switches had values.
-"""
+"""Test settings for the newest release, one with a flag per load mode, and one before switches had values."""
 
 from __future__ import annotations
 
@@ -34,18 +32,18 @@ def test_all_that_a_release_cannot_do_is_told_at_once_with_its_build() -> None:
     assert [str(problem) for problem in error.value.problems] == [
         (
             "llama_server_split_mode: expected one of none, layer or row, found tensor, which release "
-            "b6123 cannot do. Fix: Change it or build a newer release."
+            "b6123 does not support. Fix: Change it or build a newer release."
         ),
         (
-            "llama_server_load_mode: expected the default, found direct, which release b6123 cannot do. "
+            "llama_server_load_mode: expected the default, found direct, which release b6123 does not support. "
             "Fix: Change it or build a newer release."
         ),
         (
             "llama_server_cors_origins: expected the default, found https://a.example, which release b6123 "
-            "cannot do. Fix: Change it or build a newer release."
+            "does not support. Fix: Change it or build a newer release."
         ),
         (
-            "llama_server_log_level: expected the default, found error, which release b6123 cannot do. "
+            "llama_server_log_level: expected the default, found error, which release b6123 does not support. "
             "Fix: Change it or build a newer release."
         ),
     ]
@@ -84,7 +82,8 @@ def test_a_switch_in_each_of_its_shapes(
     for value, wanted in (("1", on), ("0", off)):
         if wanted is None:
             with pytest.raises(
-                ProblemError, match=r"llama_server_slots: expected .*, found (true|false), which this release cannot do"
+                ProblemError,
+                match=r"llama_server_slots: expected .*, found (true|false), which this release does not support",
             ):
                 server_writing.split([dataclasses.replace(setting, value=value)], known)
         else:
@@ -95,7 +94,7 @@ def test_a_switch_in_each_of_its_shapes(
 
 
 def test_every_setting_and_flag_of_the_table_is_real() -> None:
-    """Against the help of b11434, in which a variable that is not there would be ignored in silence."""
+    """Compare with the help of b11434, because llama-server silently ignores an unknown variable."""
     options = dataclasses.replace(
         WANTED, backend="cuda", split_mode="row", tensor_split=(1.0,), mmproj="/m", tls_certificate="/c", tls_key="/k"
     )

@@ -56,7 +56,7 @@ from ansible_collections.llama_fleet.core.tests.unit.fakes.server_options import
             {"backend": "cuda", "devices": ("Vulkan0",)},
             [
                 (
-                    "llama_server_devices: expected CUDA devices such as CUDA0, or UUIDs, for llama_server_backend "
+                    "llama_server_devices: expected CUDA devices such as CUDA0, or UUIDs, because llama_server_backend "
                     "is cuda, found Vulkan0"
                 )
             ],
@@ -74,7 +74,7 @@ from ansible_collections.llama_fleet.core.tests.unit.fakes.server_options import
         ({"host": "/run/llama.sock"}, ["llama_server_host"]),
         ({"alias": "a\nb"}, ["llama_server_alias: expected printable text on one line, found a newline"]),
         ({"alias": "small, chat"}, []),
-        ({"alias": " , "}, ["llama_server_alias: expected a name, or several with commas between, found ' , '."]),
+        ({"alias": " , "}, ["llama_server_alias: expected a name, or several separated by commas, found ' , '."]),
         ({"model": "models/a.gguf"}, ["llama_server_model: expected an absolute path, found models/a.gguf."]),
         ({"mmproj": "a.gguf"}, ["llama_server_mmproj: expected an absolute path, found a.gguf."]),
         (
@@ -106,11 +106,11 @@ from ansible_collections.llama_fleet.core.tests.unit.fakes.server_options import
         ({"backend": "cuda", "devices": ("GPU-0a", "MIG-0b")}, []),
         (
             {"devices": ("MIG-0a",)},
-            ["llama_server_devices: expected no GPU, for llama_server_backend is cpu, found MIG-0a"],
+            ["llama_server_devices: expected no GPU, because llama_server_backend is cpu, found MIG-0a"],
         ),
         (
             {"devices": ("CUDA0", "CUDA1"), "main_gpu": 2},
-            ["llama_server_main_gpu: expected at most 1, for llama_server_devices are counted from 0, found 2."],
+            ["llama_server_main_gpu: expected at most 1, because llama_server_devices are counted from 0, found 2."],
         ),
         ({"tensor_split": (3.0, 1.0)}, []),
         (
@@ -138,8 +138,8 @@ from ansible_collections.llama_fleet.core.tests.unit.fakes.server_options import
             {"lora": ("a.gguf",)},
             [
                 (
-                    "llama_server_lora: expected an absolute path without commas and colons, and a scale after a "
-                    "colon where it is not 1, found 'a.gguf'."
+                    "llama_server_lora: expected an absolute path without commas and colons, and a colon and a "
+                    "scale if it is not 1, found 'a.gguf'."
                 )
             ],
         ),
@@ -147,8 +147,8 @@ from ansible_collections.llama_fleet.core.tests.unit.fakes.server_options import
             {"lora": ("/a,b.gguf",)},
             [
                 (
-                    "llama_server_lora: expected an absolute path without commas and colons, and a scale after a "
-                    "colon where it is not 1, found '/a,b.gguf'"
+                    "llama_server_lora: expected an absolute path without commas and colons, and a colon and a "
+                    "scale if it is not 1, found '/a,b.gguf'"
                 )
             ],
         ),
@@ -156,8 +156,8 @@ from ansible_collections.llama_fleet.core.tests.unit.fakes.server_options import
             {"lora": ("/a:b.gguf:1",)},
             [
                 (
-                    "llama_server_lora: expected an absolute path without commas and colons, and a scale after a "
-                    "colon where it is not 1, found '/a:b.gguf:1'"
+                    "llama_server_lora: expected an absolute path without commas and colons, and a colon and a "
+                    "scale if it is not 1, found '/a:b.gguf:1'"
                 )
             ],
         ),
@@ -192,7 +192,12 @@ from ansible_collections.llama_fleet.core.tests.unit.fakes.server_options import
         ({"cors_origins": ("https://a.example/path",)}, ["llama_server_cors_origins"]),
         (
             {"cors_origins": ("https://a.example", "https://b.example")},
-            ["llama_server_cors_origins: expected one, for the server can name but one to a browser, found 2 origins."],
+            [
+                (
+                    "llama_server_cors_origins: expected one, because the server can send a browser only one, found 2 "
+                    "origins."
+                )
+            ],
         ),
     ],
 )

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""Each way in which an instance is not as its generation says is one sentence."""
+"""Test that each deviation of an instance from its generation is reported in one sentence."""
 
 from __future__ import annotations
 
@@ -37,18 +37,18 @@ BREAKS: list[tuple[str, Break, str]] = [
     (
         "other release",
         lambda site, _path: (site.release / "manifest.json").write_text('{"fingerprint": "g"}'),
-        "another release is in {release} than the one that generation 1 was made with",
+        "{release} holds another release than generation 1 was made with",
     ),
     (
         "model",
         lambda site, _path: site.model.unlink(),
-        "of the model's files 1 is missing: tiny-Q4_K_M-00001-of-00002.gguf",
+        "1 of the model's files is missing: tiny-Q4_K_M-00001-of-00002.gguf",
     ),
     ("short model", lambda site, _path: site.model.write_bytes(b"GGUF"), "the model's files have 44 bytes, not 80"),
     (
         "record",
         lambda site, _path: (site.folder / "run" / "chat.json").unlink(),
-        "it runs, though it is recorded as stopped",
+        "it runs, although it is recorded as stopped",
     ),
 ]
 

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""The facts of instances: real files, real processes that carry the marks, a server of tables over real HTTP."""
+"""Test the facts of instances with real files, real marked processes, and a scripted server over real HTTP."""
 
 from __future__ import annotations
 
@@ -119,13 +119,16 @@ def test_without_a_process_it_is_stopped_or_failed_or_absent(site: Site) -> None
     assert site.facts()["state"] == "absent"
     assert site.inspector().names() == []
     site.write()
-    assert (site.facts()["state"], site.facts()["drift"]) == ("failed", ["it does not run, though it was not stopped"])
+    assert (site.facts()["state"], site.facts()["drift"]) == (
+        "failed",
+        ["it does not run, although it was not stopped"],
+    )
     site.record(processes.Process(2**22 + 1, 1))
     facts = site.facts()
     assert (facts["state"], facts["pid"], facts["drift"]) == (
         "failed",
         0,
-        ["it does not run, though it was not stopped"],
+        ["it does not run, although it was not stopped"],
     )
     site.stop()
     assert (site.facts()["state"], site.facts()["drift"]) == ("stopped", [])
@@ -142,7 +145,7 @@ def test_one_that_runs_though_it_was_stopped(site: Site, runtime: str) -> None:
     site.write()
     site.stop()
     with site.running():
-        assert site.facts()["drift"][0] == "it runs, though it was stopped"
+        assert site.facts()["drift"][0] == "it runs, although it was stopped"
 
 
 def test_only_folders_with_the_name_of_an_instance_are_instances(site: Site) -> None:
@@ -183,7 +186,7 @@ def test_a_unit_is_compared_with_what_is_installed_and_with_the_boot(site: Site)
     facts = site.facts()
     assert (facts["state"], facts["drift"], facts["log"]) == (
         "failed",
-        ["it does not run, though it starts at boot"],
+        ["it does not run, although it starts at boot"],
         "journalctl -u llama-fleet-chat.service",
     )
     with site.running():
@@ -198,7 +201,7 @@ def test_a_unit_is_compared_with_what_is_installed_and_with_the_boot(site: Site)
     facts = site.facts()
     assert (facts["state"], facts["drift"]) == (
         "failed",
-        ["it neither runs nor starts at boot, though nobody asked for it to be stopped"],
+        ["it neither runs nor starts at boot, although it was not stopped"],
     )
     site.stop()
     assert (site.facts()["state"], site.facts()["drift"]) == ("stopped", [])
@@ -216,12 +219,12 @@ def test_a_container_is_what_its_engine_says(site: Site) -> None:
         facts = site.facts()
         assert (facts["state"], facts["pid"], facts["drift"]) == ("unresponsive", process.pid, [])
     docker.main_pid, docker.status = 0, "exited"
-    assert site.facts()["state"] == "failed", "docker was asked for that, and nobody else"
+    assert site.facts()["state"] == "failed", "only docker was asked"
     site.stop()
     assert (site.facts()["state"], site.facts()["drift"]) == ("stopped", [])
     (site.instance / "stopped").unlink()
     docker.status = "restarting"
-    assert (site.facts()["state"], site.facts()["drift"]) == ("failed", ["it does not run, though it starts at boot"])
+    assert (site.facts()["state"], site.facts()["drift"]) == ("failed", ["it does not run, although it starts at boot"])
 
 
 def test_a_container_file_is_looked_for_where_the_host_has_them(site: Site) -> None:
@@ -243,7 +246,7 @@ def test_a_container_whose_engine_hangs_is_not_said_to_be_gone(site: Site) -> No
 
 
 def unreadable(monkeypatch: pytest.MonkeyPatch, generation: pathlib.Path) -> None:
-    """As for a user who may neither read the manifest nor another's environment; root may read all."""
+    """Simulate a user who may read neither the manifest nor other users' environment, because root may read all."""
     (generation / "manifest.json").unlink()
     monkeypatch.setattr(processes, "environment", lambda _pid, _proc=None: {})
 
