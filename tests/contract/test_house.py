@@ -165,20 +165,6 @@ ELSEWHERE: dict[str, tuple[str, frozenset[str]]] = {
         "a record without code of its own",
         frozenset({"module_utils/server/status/seen.py"}),
     ),
-    f"{UNIT}/module_utils/server/runtimes/test_containers.py": (
-        "both engines are tested side by side",
-        frozenset(
-            {
-                "module_utils/server/runtimes/docker.py",
-                "module_utils/server/runtimes/engines.py",
-                "module_utils/server/runtimes/quadlet.py",
-            }
-        ),
-    ),
-    f"{UNIT}/module_utils/server/runtimes/test_runtimes.py": (
-        "both runtimes are tested side by side",
-        frozenset({"module_utils/server/runtimes/process.py", "module_utils/server/runtimes/systemd.py"}),
-    ),
     "tests/unit/container/test_start.py": (
         "needs generations of a start",
         frozenset({"src/container/generations.py"}),

@@ -5,19 +5,27 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import typing
 
 import pytest
 
+from ansible_collections.llama_fleet.core.plugins.module_utils.host import processes
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, ProblemError
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes import host_files as server_mounts
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes import registry
-from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes.host import Host
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes.docker import DockerRuntime
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes.host import Host, Place
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes.process import ProcessRuntime
+from ansible_collections.llama_fleet.core.tests.unit.fakes.engines import Engines
+from ansible_collections.llama_fleet.core.tests.unit.fakes.options import CPU, CUDA
+from ansible_collections.llama_fleet.core.tests.unit.fakes.runner import FakeRunner
 from ansible_collections.llama_fleet.core.tests.unit.fakes.stage import Site, staged
 
 if typing.TYPE_CHECKING:
     import pathlib
 
+    from ansible_collections.llama_fleet.core.plugins.module_utils.host.commands import Runner
     from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes.runtime import Told
     from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings.options import Options
     from ansible_collections.llama_fleet.core.plugins.module_utils.server.state.generations import Generation
@@ -125,3 +133,29 @@ def test_auto_takes_a_unit_or_else_a_process() -> None:
 
 def test_a_name_of_another_version_is_a_process() -> None:
     assert registry.named("launchd").name == "process"
+
+
+def place(options: Options, run: Runner | None = None) -> Place:
+    return Place(options.folder, options.runtime_root, Host(run or FakeRunner()))
+
+
+def test_a_runtime_is_made_with_what_the_options_say(tmp_path: pathlib.Path) -> None:
+    options = dataclasses.replace(CUDA, root=tmp_path, stop_timeout=9)
+    made = registry.named("docker").at(place(options), options)
+    assert isinstance(made, DockerRuntime)
+    assert ([file.name for file in made.private], made.stop_seconds) == (["api-key", "tls-certificate", "tls-key"], 9)
+    assert (made.user, made.folder) == (server_mounts.container_user(options), options.folder)
+    plain = registry.named("process").at(place(options), options)
+    assert isinstance(plain, ProcessRuntime)
+    assert plain.stop_seconds == 9
+    names = list(registry.RUNTIMES)
+    assert [registry.named(name).at(place(options), options).name for name in names] == names
+
+
+def test_the_monitor_of_a_container_is_no_server(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    options = dataclasses.replace(CPU, root=tmp_path)
+    server, monitor = processes.find(os.getpid()), processes.Process(2, 1)
+    monkeypatch.setattr(processes, "started_with", lambda _name, _value: [monitor])
+    monkeypatch.setattr(processes, "in_unit", lambda _pid, _unit: True)
+    assert registry.own("quadlet", place(options, Engines(os.getpid())), options) == [server]
+    assert registry.own("systemd", place(options, Engines()), options) == [monitor]
