@@ -12,7 +12,7 @@ import re
 import typing
 import urllib.parse
 
-from ansible_collections.llama_fleet.core.plugins.module_utils.fetch import ask as http_ask
+from ansible_collections.llama_fleet.core.plugins.module_utils.fetch import ask
 from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.ask import unreachable
 from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.rules import OriginError, bare
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, ProblemError
@@ -111,7 +111,7 @@ def find_by_sha256(index: str, package: Package, sha256: str, variable: str) -> 
 def _listing(index: str, package: Package, variable: str) -> list[IndexFile]:
     page = f"{index.rstrip('/')}/{_normal(package)}/"
     try:
-        answer = http_ask.read(page, LARGEST, {"Accept": _JSON})
+        answer = ask.read(page, LARGEST, {"Accept": _JSON})
         return [dataclasses.replace(file, index=index) for file in parse_page(answer.body, answer.url)]
     except OriginError as error:
         if error.status == _NOT_FOUND:

@@ -14,7 +14,7 @@ import typing
 
 from ansible_collections.llama_fleet.core.plugins.module_utils.host.scratch import scratch
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import ProblemError
-from ansible_collections.llama_fleet.core.plugins.module_utils.tools import venv as tools_venv
+from ansible_collections.llama_fleet.core.plugins.module_utils.tools import venv
 
 if typing.TYPE_CHECKING:
     from ansible_collections.llama_fleet.core.plugins.module_utils.host.commands import Runner
@@ -48,13 +48,11 @@ def ensure_build_tools(root: pathlib.Path, index_url: str, variable: str, progre
     is no error. Raises ProblemError.
     """
     on_host = any(shutil.which(name) for name in _PROGRAMS)
-    if not on_host and platform.machine() in tools_venv.COMPILER_CACHE_MACHINES:
+    if not on_host and platform.machine() in venv.COMPILER_CACHE_MACHINES:
         with contextlib.suppress(ProblemError):  # problems with the index itself occur again below
-            tools_venv.ensure_tools(
-                root, (*tools_venv.BUILD_TOOLS, *tools_venv.COMPILER_CACHE), index_url, variable, progress, run
-            )
-    tools_venv.ensure_tools(root, tools_venv.BUILD_TOOLS, index_url, variable, progress, run)
-    return find_program(tools_venv.folder(root) / "bin")
+            venv.ensure_tools(root, (*venv.BUILD_TOOLS, *venv.COMPILER_CACHE), index_url, variable, progress, run)
+    venv.ensure_tools(root, venv.BUILD_TOOLS, index_url, variable, progress, run)
+    return find_program(venv.folder(root) / "bin")
 
 
 @contextlib.contextmanager

@@ -10,7 +10,7 @@ import shutil
 import tempfile
 import typing
 
-from ansible_collections.llama_fleet.core.plugins.module_utils.fetch import git as git_source
+from ansible_collections.llama_fleet.core.plugins.module_utils.fetch import git
 from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.unpack import unpack_tree
 from ansible_collections.llama_fleet.core.plugins.module_utils.host import cpus
 from ansible_collections.llama_fleet.core.plugins.module_utils.host.files import locked
@@ -33,10 +33,10 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.plan im
 from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.prebuilt import take
 from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.source import SOURCE, Archive, find_tree
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, ProblemError
-from ansible_collections.llama_fleet.core.plugins.module_utils.release import store as release_store
+from ansible_collections.llama_fleet.core.plugins.module_utils.release import store
 from ansible_collections.llama_fleet.core.plugins.module_utils.release.contents import copy_licences, server_options
 from ansible_collections.llama_fleet.core.plugins.module_utils.release.smoke_test import Outcome, has_gpu, smoke_test
-from ansible_collections.llama_fleet.core.plugins.module_utils.tools import compiler as build_host
+from ansible_collections.llama_fleet.core.plugins.module_utils.tools import compiler
 from ansible_collections.llama_fleet.core.plugins.module_utils.tools.venv import folder
 
 if typing.TYPE_CHECKING:
@@ -57,7 +57,7 @@ def make_release(request: Request, plan: BuildPlan, progress: Progress, run: Run
             request = dataclasses.replace(request, cache=(), offered=())
             plan = _build_instead(request, plan, error, run)
     if plan.install:
-        progress.stage(f"installing {' '.join(build_host.packages(plan.install))}")
+        progress.stage(f"installing {' '.join(compiler.packages(plan.install))}")
         plan = _install(request, plan, run)
     if plan.manifest:
         return plan, False
@@ -69,7 +69,7 @@ def make_release(request: Request, plan: BuildPlan, progress: Progress, run: Run
 
 
 def _locked(
-    request: Request, plan: BuildPlan, progress: Progress, make: typing.Callable[[pathlib.Path], release_store.Manifest]
+    request: Request, plan: BuildPlan, progress: Progress, make: typing.Callable[[pathlib.Path], store.Manifest]
 ) -> tuple[BuildPlan, bool]:
     """Make the release unless another run made it while this one waited; return the plan and whether this run did."""
     path = typing.cast("pathlib.Path", plan.path)
@@ -77,10 +77,10 @@ def _locked(
         request.root / "locks" / f"{path.name}.lock",
         lambda: progress.stage(f"waiting for another run that makes {path.name}"),
     ):
-        manifest = release_store.whole_manifest(path, plan.fingerprint)
+        manifest = store.whole_manifest(path, plan.fingerprint)
         made = manifest is None
         if manifest is None:
-            release_store.clear_leftovers(request.root, path.name)
+            store.clear_leftovers(request.root, path.name)
             manifest = make(path)
     parts = manifest.get("fingerprint_parts", {})
     return dataclasses.replace(plan, parts=parts, fingerprint=manifest["fingerprint"], manifest=manifest), made
@@ -94,7 +94,7 @@ def _build_instead(request: Request, plan: BuildPlan, error: ProblemError, run: 
 def _install(request: Request, plan: BuildPlan, run: Runner) -> BuildPlan:
     """Install the missing packages and plan again; optional packages may stay missing."""
     try:
-        build_host.install(plan.install, run)
+        compiler.install(plan.install, run)
     except ProblemError:
         if plan.host.required:
             raise
@@ -102,14 +102,12 @@ def _install(request: Request, plan: BuildPlan, run: Runner) -> BuildPlan:
     return plan_again(request, plan, run)
 
 
-def _build(
-    request: Request, plan: BuildPlan, path: pathlib.Path, progress: Progress, run: Runner
-) -> release_store.Manifest:
+def _build(request: Request, plan: BuildPlan, path: pathlib.Path, progress: Progress, run: Runner) -> store.Manifest:
     builds = request.root / "builds"
     builds.mkdir(parents=True, exist_ok=True)
     # A new folder for every run: compilers that survived a kill -9 cannot write into the next build.
     work = pathlib.Path(tempfile.mkdtemp(prefix=f"{path.name}.work-", dir=builds))
-    staged = release_store.staging(path)
+    staged = store.staging(path)
     try:
         program = ensure_build_tools(request.root, request.index_url, "llama_cpp_index_url", progress, run)
         builder = build_user.builder_of(work, _read_by_builds(request), run)
@@ -130,7 +128,7 @@ def _build(
             **_manifest(request, plan, staged, outcome, cured),
             "options": server_options(staged / "bin", builder.run),
         }
-        release_store.publish(staged, path, manifest)
+        store.publish(staged, path, manifest)
         return manifest
     finally:
         shutil.rmtree(work, ignore_errors=True)
@@ -152,8 +150,8 @@ def _bring_source(request: Request, plan: BuildPlan, target: pathlib.Path, progr
         return
     url = request.source_name
     progress.stage(f"fetching commit {plan.revision.commit[:9]}")
-    with locked(git_source.mirror(request.root, url).with_suffix(".lock")):
-        git_source.check_out(request.root, url, plan.revision.commit, target, SOURCE, run)
+    with locked(git.mirror(request.root, url).with_suffix(".lock")):
+        git.check_out(request.root, url, plan.revision.commit, target, SOURCE, run)
     names = [str(file.relative_to(target)) for file in target.rglob("CMakeLists.txt")]
     if str(find_tree(names)) != ".":
         raise ProblemError(
@@ -186,7 +184,7 @@ def _stage_and_test(
     shutil.rmtree(staged, ignore_errors=True)
     programs = staged / "bin"
     strip_symbols(compilation.programs, run)
-    release_store.copy_programs(compilation.programs, programs)
+    store.copy_programs(compilation.programs, programs)
     copy_openmp(compilation.compiler, programs, run)
     if request.backend == CUDA:
         major = plan.parts["cuda_toolkit"].partition(".")[0]
@@ -195,9 +193,7 @@ def _stage_and_test(
     return smoke_test(programs, request.backend == CUDA and has_gpu(), run)
 
 
-def _manifest(
-    request: Request, plan: BuildPlan, staged: pathlib.Path, outcome: Outcome, cured: bool
-) -> release_store.Manifest:
+def _manifest(request: Request, plan: BuildPlan, staged: pathlib.Path, outcome: Outcome, cured: bool) -> store.Manifest:
     return {
         "build": plan.revision.build,
         "commit": plan.revision.commit,
@@ -208,7 +204,7 @@ def _manifest(
         "origin": "built",
         "smoke_test": outcome.report,
         "cured": list(AMX_CURE) if cured else [],
-        **release_store.describe(staged),
+        **store.describe(staged),
     }
 
 

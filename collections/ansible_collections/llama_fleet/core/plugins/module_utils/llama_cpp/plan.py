@@ -9,11 +9,9 @@ import pathlib
 import platform
 import typing
 
-from ansible_collections.llama_fleet.core.plugins.module_utils.fetch import git as git_source
+from ansible_collections.llama_fleet.core.plugins.module_utils.fetch import git
 from ansible_collections.llama_fleet.core.plugins.module_utils.host.files import require_writable, space_problem
-from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp import archive as llama_cpp_archive
-from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp import update as llama_cpp_update
-from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp import upstream as llama_cpp_upstream
+from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp import archive, update, upstream
 from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.options import (
     CUDA,
     NATIVE,
@@ -39,7 +37,7 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.source 
     pinned_revision,
 )
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, ProblemError, raise_if_any
-from ansible_collections.llama_fleet.core.plugins.module_utils.release import cache as release_cache
+from ansible_collections.llama_fleet.core.plugins.module_utils.release import cache
 from ansible_collections.llama_fleet.core.plugins.module_utils.release.store import (
     Manifest,
     find_release,
@@ -71,7 +69,7 @@ class BuildPlan:
     fingerprint: str = ""
     path: pathlib.Path | None = None
     manifest: Manifest | None = None
-    cached: release_cache.Cached | None = None
+    cached: cache.Cached | None = None
     install: tuple[str, ...] = ()
     would_compile: bool = False
     warnings: tuple[str, ...] = ()
@@ -84,7 +82,7 @@ def make_plan(request: Request, run: Runner, tentative: bool = False) -> BuildPl
     exists.
     """
     raise_if_any([*request.problems(), *_cpu_problems(request)])
-    never = request.update == llama_cpp_update.NEVER
+    never = request.update == update.NEVER
     plan: BuildPlan | None
     if isinstance(request.source, PackedSource):
         plan = _packed(request, request.source)
@@ -94,13 +92,13 @@ def make_plan(request: Request, run: Runner, tentative: bool = False) -> BuildPl
         kept = _kept(request)
         plan = kept if kept or never else _from_source(request, request.source, run, tentative)
     if plan is None or (never and plan.manifest is None):
-        raise ProblemError(llama_cpp_update.nothing_there(request))
+        raise ProblemError(update.nothing_there(request))
     return plan
 
 
 def _kept(request: Request) -> BuildPlan | None:
     """Return the plan for an existing release that is good enough, or None if one must be looked for."""
-    good = llama_cpp_update.good_release(request, _cpuinfo()) if request.update != llama_cpp_update.ALWAYS else None
+    good = update.good_release(request, _cpuinfo()) if request.update != update.ALWAYS else None
     if good is None:
         return None
     path, manifest = good
@@ -174,9 +172,7 @@ def _upstream(request: Request, source: Upstream) -> BuildPlan:
     manifest = whole_manifest(path, digest)
     if manifest is None:
         require_writable(request.root, "llama_cpp_root")
-        raise_if_any(
-            llama_cpp_upstream.upstream_problems(source, request.backend, platform.machine(), request.driver_version)
-        )
+        raise_if_any(upstream.upstream_problems(source, request.backend, platform.machine(), request.driver_version))
     return BuildPlan(Revision("", source.tag), parts=parts, fingerprint=digest, path=path, manifest=manifest)
 
 
@@ -212,7 +208,7 @@ def _revision(
     pinned = pinned_revision(request.version)
     if pinned or "git" in host.missing:
         return pinned
-    return find_revision(request.version, git_source.list_tags(source.url, SOURCE, run), source.url)
+    return find_revision(request.version, git.list_tags(source.url, SOURCE, run), source.url)
 
 
 def _toolkit_version(request: Request, run: Runner) -> str | None:
@@ -268,8 +264,8 @@ def _look_in_caches(request: Request, plan: BuildPlan) -> BuildPlan:
     if request.method != "auto":
         return plan
     warnings: list[str] = []
-    cached = release_cache.find(request.cache, plan.parts, plan.fingerprint, warnings)
-    cached = cached or release_cache.match(request.offered, OFFERED, plan.parts, plan.fingerprint)
+    cached = cache.find(request.cache, plan.parts, plan.fingerprint, warnings)
+    cached = cached or cache.match(request.offered, OFFERED, plan.parts, plan.fingerprint)
     if cached is None:
         return dataclasses.replace(plan, warnings=tuple(warnings))
     require_writable(request.root, "llama_cpp_root")
@@ -294,5 +290,5 @@ def _obstacles(
     space = space_problem(request.root, BUILD_SPACE[request.backend], "llama_cpp_root")
     problems += [space] if space else []
     if isinstance(source, Archive):
-        problems += llama_cpp_archive.archive_problems(source, request.root, request.index_url)
+        problems += archive.archive_problems(source, request.root, request.index_url)
     return problems

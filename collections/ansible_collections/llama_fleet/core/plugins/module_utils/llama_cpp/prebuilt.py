@@ -9,16 +9,15 @@ import shutil
 import typing
 
 from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.rules import bare
-from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp import upstream as llama_cpp_upstream
+from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp import upstream
 from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.options import CUDA
 from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.source import SOURCE, PackedSource, Upstream
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, ProblemError
 from ansible_collections.llama_fleet.core.plugins.module_utils.release import cache as release_cache
-from ansible_collections.llama_fleet.core.plugins.module_utils.release import pack as release_pack
-from ansible_collections.llama_fleet.core.plugins.module_utils.release import store as release_store
+from ansible_collections.llama_fleet.core.plugins.module_utils.release import pack, store
 from ansible_collections.llama_fleet.core.plugins.module_utils.release.contents import server_options
 from ansible_collections.llama_fleet.core.plugins.module_utils.release.smoke_test import has_gpu, smoke_test_as_it_is
-from ansible_collections.llama_fleet.core.plugins.module_utils.tools import compiler as build_host
+from ansible_collections.llama_fleet.core.plugins.module_utils.tools import compiler
 from ansible_collections.llama_fleet.core.plugins.module_utils.tools.import_or_install import borrower
 
 if typing.TYPE_CHECKING:
@@ -30,14 +29,12 @@ if typing.TYPE_CHECKING:
     from ansible_collections.llama_fleet.core.plugins.module_utils.progress import Progress
 
 
-def take(
-    request: Request, plan: BuildPlan, path: pathlib.Path, progress: Progress, run: Runner
-) -> release_store.Manifest:
+def take(request: Request, plan: BuildPlan, path: pathlib.Path, progress: Progress, run: Runner) -> store.Manifest:
     """Bring the release of ``plan`` to ``path`` and test it; the caller holds the release's lock.
 
     Raises ProblemError if it does not work on this host.
     """
-    staged = release_store.staging(path)
+    staged = store.staging(path)
     try:
         if isinstance(request.source, Upstream):
             manifest = _upstream(request, request.source, plan, staged, progress)
@@ -51,9 +48,9 @@ def take(
             fix = outcome.fix or f"build it here: set {SOURCE} to an archive or a repository"
             raise ProblemError(Problem("release", outcome.failure, "binaries that decode tokens on this host", fix))
         if removed or "files" not in manifest:
-            manifest = {**manifest, "options": server_options(programs, run), **release_store.describe(staged)}
+            manifest = {**manifest, "options": server_options(programs, run), **store.describe(staged)}
         manifest = {**manifest, "smoke_test": outcome.report, "cured": [*manifest.get("cured", []), *removed]}
-        release_store.publish(staged, path, manifest)
+        store.publish(staged, path, manifest)
     finally:
         shutil.rmtree(staged, ignore_errors=True)
     return manifest
@@ -61,15 +58,13 @@ def take(
 
 def _complete(request: Request, programs: pathlib.Path, progress: Progress, run: Runner) -> None:
     """Install the system libraries that the programs need and this host lacks, if permitted."""
-    missing = build_host.missing_libraries({file.name for file in programs.iterdir()})
-    if missing and request.install_packages and build_host.can_install():
-        progress.stage(f"installing {' '.join(build_host.packages(missing))}")
-        build_host.install(missing, run)
+    missing = compiler.missing_libraries({file.name for file in programs.iterdir()})
+    if missing and request.install_packages and compiler.can_install():
+        progress.stage(f"installing {' '.join(compiler.packages(missing))}")
+        compiler.install(missing, run)
 
 
-def _packed(
-    request: Request, plan: BuildPlan, staged: pathlib.Path, progress: Progress, run: Runner
-) -> release_store.Manifest:
+def _packed(request: Request, plan: BuildPlan, staged: pathlib.Path, progress: Progress, run: Runner) -> store.Manifest:
     folder = request.root / "sources"
     if isinstance(request.source, PackedSource):
         reference, subject = request.source.reference, SOURCE
@@ -82,7 +77,7 @@ def _packed(
         obtained = release_cache.bring(cached, folder, request.trusted_signers, progress, run)
     packages = borrower(request.root, request.index_url, "llama_cpp_index_url", progress)
     with obtained as archive:
-        manifest = release_pack.unpack(archive, bare(reference), staged, packages, progress)
+        manifest = pack.unpack(archive, bare(reference), staged, packages, progress)
     if not str(manifest.get("fingerprint")).startswith(plan.fingerprint):
         found = f"{bare(reference)}, which holds the release {str(manifest.get('fingerprint'))[:12]}"
         raise ProblemError(
@@ -93,9 +88,9 @@ def _packed(
 
 def _upstream(
     request: Request, source: Upstream, plan: BuildPlan, staged: pathlib.Path, progress: Progress
-) -> release_store.Manifest:
+) -> store.Manifest:
     url = request.upstream_url
-    llama_cpp_upstream.obtain(
+    upstream.obtain(
         source, request.backend, platform.machine(), request.driver_version, request.root, staged, progress, url
     )
     return {

@@ -17,13 +17,13 @@ import typing
 from ansible_collections.llama_fleet.core.plugins.module_utils.fetch import archives
 from ansible_collections.llama_fleet.core.plugins.module_utils.host.disk import disk_problems
 from ansible_collections.llama_fleet.core.plugins.module_utils.host.files import CHUNK
-from ansible_collections.llama_fleet.core.plugins.module_utils.release import store as release_store
+from ansible_collections.llama_fleet.core.plugins.module_utils.release import store
 from ansible_collections.llama_fleet.core.plugins.module_utils.release.store import MANIFEST, Manifest
 from ansible_collections.llama_fleet.core.plugins.module_utils.untrusted import ShapeError
 
 _LEVEL = 9
 _TIME = 315532800  # 1980, the earliest time that every tool accepts
-_LONGEST_MANIFEST = release_store.LONGEST_MANIFEST
+_LONGEST_MANIFEST = store.LONGEST_MANIFEST
 _OVERHEAD = 8 << 10
 _WINDOW = 32 << 20  # bytes of memory; level 9 needs 4 MiB
 More = typing.Callable[[int], None]  # gets the number of bytes done since its last call
@@ -176,7 +176,7 @@ def _manifest(tar: archives.Tar) -> Manifest:
     if member is None or member.name != MANIFEST or not _is_plain(member) or member.size > _LONGEST_MANIFEST:
         raise ValueError(f"an archive that does not begin with {MANIFEST}")
     try:
-        return release_store.parse_manifest(b"".join(tar.read(member)))
+        return store.parse_manifest(b"".join(tar.read(member)))
     except ShapeError as error:
         raise ValueError(f"a manifest in which {error}") from error
 

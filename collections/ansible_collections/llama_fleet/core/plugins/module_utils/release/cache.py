@@ -13,8 +13,7 @@ import re
 import typing
 import urllib.parse
 
-from ansible_collections.llama_fleet.core.plugins.module_utils.fetch import ask as http_ask
-from ansible_collections.llama_fleet.core.plugins.module_utils.fetch import verified
+from ansible_collections.llama_fleet.core.plugins.module_utils.fetch import ask, verified
 from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.download import fetch
 from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.rules import OriginError
 from ansible_collections.llama_fleet.core.plugins.module_utils.host.files import sha256_of, write_atomic
@@ -31,7 +30,7 @@ CACHE = "llama_cpp_cache"
 _LONGEST = 4 << 20  # bytes of an index
 _LONGEST_SIGNATURE = 1 << 16  # bytes; one has about 500
 # A location that hangs delays a build by at most a few times these seconds.
-PATIENCE = http_ask.Patience(seconds=20, total=40, tries=3, longest_wait=10)
+PATIENCE = ask.Patience(seconds=20, total=40, tries=3, longest_wait=10)
 _LARGEST = 16 << 30  # bytes of an archive whose size is in no index
 _NOT_THERE = (404, 410)
 
@@ -214,13 +213,13 @@ def _read(reference: str, subject: str, most: int) -> bytes:
         if not _is_url(reference):
             with pathlib.Path(reference).open("rb") as file:
                 return file.read(most)
-        return http_ask.read(reference, most, patience=PATIENCE).body
+        return ask.read(reference, most, patience=PATIENCE).body
     except FileNotFoundError:
         raise
     except OriginError as error:
         if error.status in _NOT_THERE:
             raise FileNotFoundError(reference) from error
-        raise http_ask.unreachable(subject, reference, error) from error
+        raise ask.unreachable(subject, reference, error) from error
     except OSError as error:
         raise ProblemError(
             Problem(subject, f"{reference}, which cannot be read ({error.strerror})", "a file that can be read")

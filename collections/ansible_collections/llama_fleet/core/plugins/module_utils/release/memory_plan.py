@@ -24,12 +24,12 @@ import tempfile
 import typing
 
 from ansible_collections.llama_fleet.core.plugins.module_utils.gguf.shards import Shard
-from ansible_collections.llama_fleet.core.plugins.module_utils.host import memory as build_jobs
+from ansible_collections.llama_fleet.core.plugins.module_utils.host import memory
 from ansible_collections.llama_fleet.core.plugins.module_utils.host.disk import disk_problems
 from ansible_collections.llama_fleet.core.plugins.module_utils.host.scratch import scratch
 from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia import observe as nvidia
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, ProblemError
-from ansible_collections.llama_fleet.core.plugins.module_utils.release import flags as release_flags
+from ansible_collections.llama_fleet.core.plugins.module_utils.release import flags
 
 if typing.TYPE_CHECKING:
     from ansible_collections.llama_fleet.core.plugins.module_utils.gguf.reader import Content
@@ -134,7 +134,7 @@ def plan_served(
     The program shares the memory options of the server; options it does not know are left out. Raises ProblemError.
     """
     program = release / "bin" / PROGRAM
-    known = release_flags.parse_help(run([str(program), "--help"], cwd="/", timeout=_TIME_LIMIT).stdout).by_name
+    known = flags.parse_help(run([str(program), "--help"], cwd="/", timeout=_TIME_LIMIT).stdout).by_name
     words: list[str] = []
     taken = False
     for word in command[1:]:
@@ -179,7 +179,7 @@ def memory_available(
     free = sum(gpu.memory_free_mib for gpu in gpus)
     if free and (release is None or _sees_gpu(run, release)):
         return Available(free, f"free on {len(gpus)} GPUs" if len(gpus) > 1 else "free on the GPU", len(gpus))
-    ram = build_jobs.memory_available(root)
+    ram = memory.memory_available(root)
     if not ram:
         raise ProblemError(
             Problem("memory", "no MemAvailable in /proc/meminfo", "the host's free memory", "set it by hand")

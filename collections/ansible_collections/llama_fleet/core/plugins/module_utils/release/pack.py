@@ -18,8 +18,7 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.host.files import
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, ProblemError, raise_if_any
 from ansible_collections.llama_fleet.core.plugins.module_utils.progress import BYTES
 from ansible_collections.llama_fleet.core.plugins.module_utils.release import archive as release_archive
-from ansible_collections.llama_fleet.core.plugins.module_utils.release import packed_folder
-from ansible_collections.llama_fleet.core.plugins.module_utils.release import signature as release_signature
+from ansible_collections.llama_fleet.core.plugins.module_utils.release import packed_folder, signature
 from ansible_collections.llama_fleet.core.plugins.module_utils.release.index import (
     SUFFIX,
     Entry,
@@ -78,7 +77,7 @@ def pack(
                 entry = _write(release, manifest, work, packages, progress)
                 if signing_key:
                     progress.stage(f"signing {entry.name}")
-                    release_signature.sign(work / entry.file, signing_key, run)
+                    signature.sign(work / entry.file, signing_key, run)
                 return packed_folder.publish(entry, work, folder), True
     except OSError as error:
         found = f"{folder}, where {release.name} cannot be packed ({error})"

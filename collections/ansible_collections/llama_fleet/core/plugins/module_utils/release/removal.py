@@ -13,7 +13,7 @@ import typing
 
 from ansible_collections.llama_fleet.core.plugins.module_utils.host.files import require_writable, sync_directory
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, ProblemError
-from ansible_collections.llama_fleet.core.plugins.module_utils.release import store as release_store
+from ansible_collections.llama_fleet.core.plugins.module_utils.release import store
 from ansible_collections.llama_fleet.core.plugins.module_utils.release.listing import releases
 from ansible_collections.llama_fleet.core.plugins.module_utils.release.usage import first_use
 
@@ -50,7 +50,7 @@ def superfluous(
 
 def being_built(root: pathlib.Path, path: pathlib.Path) -> bool:
     """Return whether a run is building the release of ``path``, or left a part of it; change nothing."""
-    if release_store.staging(path).exists():
+    if store.staging(path).exists():
         return True
     try:
         with _lock(root, path.name).open("rb") as file:
@@ -105,7 +105,7 @@ def _clear_leftovers(root: pathlib.Path) -> None:
     for name in sorted(names):
         with _locked_at_once(_lock(root, name)) as ours:
             if ours:
-                release_store.clear_leftovers(root, name)
+                store.clear_leftovers(root, name)
                 shutil.rmtree(root / "releases" / f".gone-{name}", ignore_errors=True)
 
 

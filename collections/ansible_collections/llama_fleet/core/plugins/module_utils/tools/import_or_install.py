@@ -11,7 +11,7 @@ import typing
 
 from ansible_collections.llama_fleet.core.plugins.module_utils.host.scratch import scratch
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, ProblemError
-from ansible_collections.llama_fleet.core.plugins.module_utils.tools import venv as tools_venv
+from ansible_collections.llama_fleet.core.plugins.module_utils.tools import venv
 
 if typing.TYPE_CHECKING:
     import pathlib
@@ -33,9 +33,9 @@ def borrower(root: pathlib.Path, index_url: str, variable: str, progress: Progre
         with contextlib.ExitStack() as stack:
             if not _importable(name):
                 place = root
-                if not keep and not tools_venv.tools_ready(root, requirements):
+                if not keep and not venv.tools_ready(root, requirements):
                     place = stack.enter_context(scratch())
-                tools_venv.ensure_tools(place, requirements, index_url, variable, progress)
+                venv.ensure_tools(place, requirements, index_url, variable, progress)
                 packages = str(_site_packages(place))
                 sys.path.append(packages)
                 stack.callback(sys.path.remove, packages)
@@ -56,11 +56,11 @@ def _importable(name: str) -> bool:
 def _site_packages(root: pathlib.Path) -> pathlib.Path:
     """Return the environment's package folder for this Python; raise ProblemError if it was made for another one."""
     version = f"python{sys.version_info.major}.{sys.version_info.minor}"
-    place = tools_venv.folder(root) / "lib" / version / "site-packages"
+    place = venv.folder(root) / "lib" / version / "site-packages"
     if place.is_dir():
         return place
-    versions = ", ".join(sorted(path.name for path in (tools_venv.folder(root) / "lib").glob("python*"))) or "no Python"
-    place = tools_venv.folder(root)
+    versions = ", ".join(sorted(path.name for path in (venv.folder(root) / "lib").glob("python*"))) or "no Python"
+    place = venv.folder(root)
     raise ProblemError(
         Problem(
             str(place),

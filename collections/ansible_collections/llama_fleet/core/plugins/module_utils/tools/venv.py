@@ -23,7 +23,7 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.host.files import
 )
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, ProblemError
 from ansible_collections.llama_fleet.core.plugins.module_utils.progress import Progress
-from ansible_collections.llama_fleet.core.plugins.module_utils.tools import pins as tool_pins
+from ansible_collections.llama_fleet.core.plugins.module_utils.tools import pins
 from ansible_collections.llama_fleet.core.plugins.module_utils.untrusted import Inside, Many, Record, Word, check
 
 if typing.TYPE_CHECKING:
@@ -149,13 +149,12 @@ def _failure(done: Result, missing: typing.Sequence[str], variable: str) -> Prob
 
 def lock_of(requirements: typing.Iterable[str]) -> str:
     """Return a pip requirements file with ``requirements``, their dependencies, and the checksums of all wheels."""
-    names = {name for requirement in requirements for name in tool_pins.BRINGS[requirement]}
+    names = {name for requirement in requirements for name in pins.BRINGS[requirement]}
     lines = []
-    for name, version, marker in tool_pins.PINS:
+    for name, version, marker in pins.PINS:
         if name in names:
             sums = "".join(
-                f" \\\n    --hash=sha256:{sha256}"
-                for sha256 in sorted(set(tool_pins.WHEELS[f"{name}=={version}"].values()))
+                f" \\\n    --hash=sha256:{sha256}" for sha256 in sorted(set(pins.WHEELS[f"{name}=={version}"].values()))
             )
             lines.append(f"{name}=={version}{f' ; {marker}' if marker else ''}{sums}\n")
     return "".join(lines)

@@ -7,7 +7,7 @@ from __future__ import annotations
 import dataclasses
 import typing
 
-from ansible_collections.llama_fleet.core.plugins.module_utils.transfer import journal as segment_journal
+from ansible_collections.llama_fleet.core.plugins.module_utils.transfer import journal
 from ansible_collections.llama_fleet.core.plugins.module_utils.transfer.request import (
     CONNECTIONS,
     Manner,
@@ -54,4 +54,4 @@ def fetch_all(
 
 def waiting_bytes(part: pathlib.Path) -> int:
     """Return the bytes of an unfinished download at ``part`` that the next call keeps."""
-    return segment_journal.waiting_bytes(part)
+    return journal.waiting_bytes(part)

@@ -17,7 +17,7 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.rules impor
     require_public_name,
 )
 from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.status import refusal
-from ansible_collections.llama_fleet.core.plugins.module_utils.transfer import journal as segment_journal
+from ansible_collections.llama_fleet.core.plugins.module_utils.transfer import journal
 from ansible_collections.llama_fleet.core.plugins.module_utils.transfer.journal import MISSING, UNKNOWN, PartFile
 from ansible_collections.llama_fleet.core.plugins.module_utils.transfer.request import SEGMENT
 from ansible_collections.llama_fleet.core.plugins.module_utils.transfer.xet_line import (
@@ -93,7 +93,7 @@ def fetch_xet(
 
 def waiting_bytes(part: pathlib.Path) -> int:
     """Return the bytes of an unfinished download at ``part`` that the next call keeps, over Xet or HTTP."""
-    return segment_journal.waiting_bytes(part)
+    return journal.waiting_bytes(part)
 
 
 def _asset(client: typing.Any, url: str, endpoint: str, token: str, stall_seconds: float) -> Asset:

@@ -13,7 +13,7 @@ import typing
 import pytest
 
 from ansible_collections.llama_fleet.core.plugins.module_utils.fetch import ask as http_ask
-from ansible_collections.llama_fleet.core.plugins.module_utils.fetch import rules as origins
+from ansible_collections.llama_fleet.core.plugins.module_utils.fetch import rules
 from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.ask import Patience, opened, tried
 from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.clock import Limits
 from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.pool import Pool
@@ -35,9 +35,9 @@ Serve = typing.Callable[..., RawServer]
 def serve(monkeypatch: pytest.MonkeyPatch) -> typing.Iterator[Serve]:
     """Start servers; 127.0.0.2 and 127.0.0.3 stand for addresses on a public network."""
     monkeypatch.setenv("no_proxy", "*")
-    real = origins.is_private
+    real = rules.is_private
     monkeypatch.setattr(
-        origins, "is_private", lambda address: address not in ("127.0.0.2", "127.0.0.3") and real(address)
+        rules, "is_private", lambda address: address not in ("127.0.0.2", "127.0.0.3") and real(address)
     )
     with contextlib.ExitStack() as stack:
         yield lambda answer, host="127.0.0.1": stack.enter_context(RawServer(answer, host).serving())

@@ -12,8 +12,7 @@ import typing
 import pytest
 
 from ansible_collections.llama_fleet.core.plugins.module_utils.fetch import ask as http_ask
-from ansible_collections.llama_fleet.core.plugins.module_utils.fetch import download
-from ansible_collections.llama_fleet.core.plugins.module_utils.fetch import rules as origins
+from ansible_collections.llama_fleet.core.plugins.module_utils.fetch import download, rules
 from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.pool import Pool
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import ProblemError
 from ansible_collections.llama_fleet.core.tests.unit.raw_server import Asked, Peer, RawServer
@@ -215,7 +214,7 @@ def test_a_key_does_not_follow_to_the_same_host_without_tls(
     asked: list[tuple[str, typing.Mapping[str, str]]] = []
     real = Pool.ask
 
-    def ask(pool: Pool, place: origins.Place, headers: typing.Mapping[str, str]) -> typing.Any:
+    def ask(pool: Pool, place: rules.Place, headers: typing.Mapping[str, str]) -> typing.Any:
         asked.append((place.url, place.secrets))
         if place.url.startswith("https://"):  # pretend that the https server answered
             place = dataclasses.replace(place, url=place.url.replace("https://", "http://") + "/tls")
@@ -252,8 +251,8 @@ def test_a_file_of_an_index_gets_the_login_of_the_index_at_its_own_origin_alone(
 def test_a_public_index_names_no_file_at_a_private_address(
     tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = origins.is_private
-    monkeypatch.setattr(origins, "is_private", lambda address: address != "127.0.0.2" and real(address))
+    real = rules.is_private
+    monkeypatch.setattr(rules, "is_private", lambda address: address != "127.0.0.2" and real(address))
     with RawServer(_part).serving() as inside:
         said = _problem(f"{inside.url}/file", tmp_path / "f", endpoint="http://127.0.0.2/simple/")
         assert "a link or redirect of a public server to the private address 127.0.0.1" in said

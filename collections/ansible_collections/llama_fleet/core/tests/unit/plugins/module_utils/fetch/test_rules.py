@@ -8,7 +8,7 @@ import socket
 
 import pytest
 
-from ansible_collections.llama_fleet.core.plugins.module_utils.fetch import rules as origins
+from ansible_collections.llama_fleet.core.plugins.module_utils.fetch import rules
 from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.rules import RefusedError, Road, origin_of
 
 SECRET = {"Authorization": "Bearer secret"}
@@ -85,7 +85,7 @@ def test_nothing_but_http_and_https_is_an_address(url: str) -> None:
     ],
 )
 def test_private_addresses(address: str) -> None:
-    assert origins.is_private(address)
+    assert rules.is_private(address)
 
 
 @pytest.mark.parametrize(
@@ -93,7 +93,7 @@ def test_private_addresses(address: str) -> None:
     ["1.1.1.1", "8.8.8.8", "172.32.0.1", "2606:4700::1111", "::ffff:8.8.8.8", "64:ff9b::808:808", "2002:808:808::1"],
 )
 def test_public_addresses(address: str) -> None:
-    assert not origins.is_private(address)
+    assert not rules.is_private(address)
 
 
 @pytest.mark.parametrize(
@@ -112,7 +112,7 @@ def test_public_addresses(address: str) -> None:
 def test_a_secret_goes_to_the_origin_that_it_was_given_for(
     monkeypatch: pytest.MonkeyPatch, target: str, kept: bool
 ) -> None:
-    monkeypatch.setattr(origins, "is_private_name", lambda _netloc: False)
+    monkeypatch.setattr(rules, "is_private_name", lambda _netloc: False)
     road = Road("https://hub.example/a", SECRET)
     assert road.begin().secrets == SECRET
     assert road.follow(road.begin(), target).secrets == (SECRET if kept else {})
@@ -121,14 +121,14 @@ def test_a_secret_goes_to_the_origin_that_it_was_given_for(
 
 
 def test_a_secret_that_was_left_behind_is_not_taken_up_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(origins, "is_private_name", lambda _netloc: False)
+    monkeypatch.setattr(rules, "is_private_name", lambda _netloc: False)
     road = Road("https://hub.example/a", SECRET)
     away = road.follow(road.begin(), "https://evil.example/")
     assert road.follow(away, "https://hub.example/delete").secrets == {}
 
 
 def test_a_login_in_an_address_is_a_secret_of_its_origin(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(origins, "is_private_name", lambda _netloc: False)
+    monkeypatch.setattr(rules, "is_private_name", lambda _netloc: False)
     road = Road("https://user:p%40ss@index.example/simple/")
     assert (road.begin().url, road.begin().secrets) == (
         "https://index.example/simple/",
@@ -151,7 +151,7 @@ def test_only_a_private_endpoint_leads_to_private_addresses(
         asked.append(netloc)
         return private
 
-    monkeypatch.setattr(origins, "is_private_name", look)
+    monkeypatch.setattr(rules, "is_private_name", look)
     road = Road("https://hub.example/a")
     assert not road.begin().public
     assert not road.follow(road.begin(), "/b").public
@@ -175,13 +175,13 @@ def test_one_private_address_of_a_name_is_enough(addresses: list[str], refused: 
     infos = [(int(socket.AF_INET), int(socket.SOCK_STREAM), 6, "", (address, 80)) for address in addresses]
     if refused:
         with pytest.raises(RefusedError, match=r"a link or redirect of a public server to the private address name \("):
-            origins.require_public("name", infos)
+            rules.require_public("name", infos)
     else:
-        origins.require_public("name", infos)
+        rules.require_public("name", infos)
 
 
 def test_a_name_that_cannot_be_resolved_makes_no_private_endpoint() -> None:
-    assert not origins.is_private_name("nowhere.invalid:443")
-    assert origins.is_private_name("127.0.0.1:80")
-    assert origins.is_private_name("[::1]:80")
-    assert origins.is_private_name("localhost:80")
+    assert not rules.is_private_name("nowhere.invalid:443")
+    assert rules.is_private_name("127.0.0.1:80")
+    assert rules.is_private_name("[::1]:80")
+    assert rules.is_private_name("localhost:80")

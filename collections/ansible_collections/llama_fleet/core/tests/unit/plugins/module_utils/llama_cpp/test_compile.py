@@ -8,7 +8,7 @@ import typing
 import pytest
 
 from ansible_collections.llama_fleet.core.plugins.module_utils.host.commands import Result
-from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp import compiler_cache as compiler_cache_module
+from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp import compiler_cache
 from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.compile import (
     Compilation,
     copy_openmp,
@@ -23,7 +23,7 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.compile
 )
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, ProblemError
 from ansible_collections.llama_fleet.core.plugins.module_utils.progress import Progress
-from ansible_collections.llama_fleet.core.plugins.module_utils.tools import venv as tools_venv
+from ansible_collections.llama_fleet.core.plugins.module_utils.tools import venv
 from ansible_collections.llama_fleet.core.tests.unit.fakes.runner import FakeRunner
 
 
@@ -289,25 +289,22 @@ def pip(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
 
     def ensure(_root: pathlib.Path, requirements: tuple[str, ...], *_more: object) -> bool:
         asked.append(requirements)
-        if (
-            set(tools_venv.COMPILER_CACHE) <= set(requirements)
-            and compiler_cache_module.platform.machine() == "aarch64"
-        ):
+        if set(venv.COMPILER_CACHE) <= set(requirements) and compiler_cache.platform.machine() == "aarch64":
             raise ProblemError(Problem("x", "No matching distribution", "y"))
         return True
 
-    monkeypatch.setattr(tools_venv, "ensure_tools", ensure)
+    monkeypatch.setattr(venv, "ensure_tools", ensure)
     return asked
 
 
 @pytest.mark.parametrize(
     ("on_path", "machine", "asked"),
     [
-        ("ccache", "x86_64", [tools_venv.BUILD_TOOLS]),
-        ("sccache", "x86_64", [tools_venv.BUILD_TOOLS]),
-        ("", "x86_64", [(*tools_venv.BUILD_TOOLS, *tools_venv.COMPILER_CACHE), tools_venv.BUILD_TOOLS]),
-        ("", "aarch64", [(*tools_venv.BUILD_TOOLS, *tools_venv.COMPILER_CACHE), tools_venv.BUILD_TOOLS]),
-        ("", "riscv64", [tools_venv.BUILD_TOOLS]),
+        ("ccache", "x86_64", [venv.BUILD_TOOLS]),
+        ("sccache", "x86_64", [venv.BUILD_TOOLS]),
+        ("", "x86_64", [(*venv.BUILD_TOOLS, *venv.COMPILER_CACHE), venv.BUILD_TOOLS]),
+        ("", "aarch64", [(*venv.BUILD_TOOLS, *venv.COMPILER_CACHE), venv.BUILD_TOOLS]),
+        ("", "riscv64", [venv.BUILD_TOOLS]),
     ],
 )
 def test_hosts_without_a_cache_get_one(
@@ -319,7 +316,7 @@ def test_hosts_without_a_cache_get_one(
     asked: list[tuple[str, ...]],
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path / "path"))
-    monkeypatch.setattr(compiler_cache_module.platform, "machine", lambda: machine)
+    monkeypatch.setattr(compiler_cache.platform, "machine", lambda: machine)
     expected = program(tmp_path / "path", on_path) if on_path else ""
     assert ensure_build_tools(tmp_path / "root", "", "x", Progress(), FakeRunner()) == expected
     assert pip == asked

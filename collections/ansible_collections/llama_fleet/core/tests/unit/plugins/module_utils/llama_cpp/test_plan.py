@@ -22,9 +22,8 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.request
 from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.source import Archive, Repository
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, ProblemError
 from ansible_collections.llama_fleet.core.plugins.module_utils.progress import Progress
-from ansible_collections.llama_fleet.core.plugins.module_utils.release import cache as release_cache
-from ansible_collections.llama_fleet.core.plugins.module_utils.release import store as release_store
-from ansible_collections.llama_fleet.core.plugins.module_utils.tools import compiler as build_host
+from ansible_collections.llama_fleet.core.plugins.module_utils.release import cache, store
+from ansible_collections.llama_fleet.core.plugins.module_utils.tools import compiler
 from ansible_collections.llama_fleet.core.plugins.module_utils.tools.compiler import BuildHost
 from ansible_collections.llama_fleet.core.tests.unit.fakes.runner import FakeRunner
 
@@ -68,8 +67,8 @@ def host(monkeypatch: pytest.MonkeyPatch) -> typing.Callable[[BuildHost, bool], 
     """Return a function that sets the host's build tools and whether packages can be installed."""
 
     def set_host(found: BuildHost, installable: bool) -> None:
-        monkeypatch.setattr(build_host, "observe", lambda *_needs: found)
-        monkeypatch.setattr(build_host, "can_install", lambda: installable)
+        monkeypatch.setattr(compiler, "observe", lambda *_needs: found)
+        monkeypatch.setattr(compiler, "can_install", lambda: installable)
 
     monkeypatch.setattr(llama_cpp_plan, "BUILD_SPACE", {"cpu": 0, "cuda": 0})
     set_host(READY, True)
@@ -79,18 +78,18 @@ def host(monkeypatch: pytest.MonkeyPatch) -> typing.Callable[[BuildHost, bool], 
 SetHost = typing.Callable[[BuildHost, bool], None]
 
 
-def build(plan: BuildPlan) -> release_store.Manifest:
+def build(plan: BuildPlan) -> store.Manifest:
     """Publish a release for ``plan`` as a build would."""
     assert plan.path is not None
-    staged = release_store.staging(plan.path)
+    staged = store.staging(plan.path)
     staged.mkdir(parents=True)
-    manifest: release_store.Manifest = {
+    manifest: store.Manifest = {
         "build": plan.revision.build,
         "fingerprint": plan.fingerprint,
         "fingerprint_parts": plan.parts,
     }
-    manifest.update(release_store.describe(staged))
-    release_store.publish(staged, plan.path, manifest)
+    manifest.update(store.describe(staged))
+    store.publish(staged, plan.path, manifest)
     return manifest
 
 
@@ -222,7 +221,7 @@ def test_the_source_is_asked_once_however_often_a_host_changes(
     """A packed release is unusable, packages are installed, one of them cannot be had: the commit stays as it was."""
     wanted = dataclasses.replace(request_, source=Repository(URL), cache=("/nowhere",))
     found: list[object] = []
-    monkeypatch.setattr(release_cache, "find", lambda places, *_rest: found.append(places))
+    monkeypatch.setattr(cache, "find", lambda places, *_rest: found.append(places))
     host(BuildHost("/usr/bin/c++", openssl=False, missing=("openssl",)), True)
     run = Compilers(apt=100)
     planned = make_plan(wanted, run)

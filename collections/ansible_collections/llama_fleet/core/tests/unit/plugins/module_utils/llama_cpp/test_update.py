@@ -11,7 +11,7 @@ import typing
 import pytest
 
 from ansible_collections.llama_fleet.core.plugins.module_utils.host.commands import Result
-from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp import options as llama_cpp_options
+from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp import options
 from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp import plan as llama_cpp_plan
 from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp import update as llama_cpp_update
 from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.request import (
@@ -20,8 +20,8 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.request
     parse_request,
 )
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import ProblemError
-from ansible_collections.llama_fleet.core.plugins.module_utils.release import store as release_store
-from ansible_collections.llama_fleet.core.plugins.module_utils.tools import compiler as build_host
+from ansible_collections.llama_fleet.core.plugins.module_utils.release import store
+from ansible_collections.llama_fleet.core.plugins.module_utils.tools import compiler
 from ansible_collections.llama_fleet.core.plugins.module_utils.tools.compiler import BuildHost
 from ansible_collections.llama_fleet.core.tests.unit.fakes.runner import FakeRunner
 
@@ -54,23 +54,23 @@ class Place:
         self, build: str = "b77", commit: str = COMMIT, source: str = URL, **changed: typing.Any
     ) -> pathlib.Path:
         """Publish a release as a build would, with another compiler and an older C library."""
-        target = llama_cpp_options.Target("cpu", "native", platform.machine())
+        target = options.Target("cpu", "native", platform.machine())
         parts = {
             "source": commit or SUM,
             "build": build,
             "backend": "cpu",
             "machine": target.machine,
             "libc": "glibc 2.31",
-            "cmake_options": llama_cpp_options.cmake_options(target, build, commit, True, {}),
+            "cmake_options": options.cmake_options(target, build, commit, True, {}),
             "cuda_architectures": [],
             "cuda_toolkit": "",
-            "cpu_features": llama_cpp_options.cpu_features(pathlib.Path("/proc/cpuinfo").read_text(encoding="utf-8")),
+            "cpu_features": options.cpu_features(pathlib.Path("/proc/cpuinfo").read_text(encoding="utf-8")),
             "compiler": "gcc version 10",
             **changed,
         }
-        digest = llama_cpp_options.fingerprint(parts)
-        path = release_store.release_path(self.root, build, digest)
-        staged = release_store.staging(path)
+        digest = options.fingerprint(parts)
+        path = store.release_path(self.root, build, digest)
+        staged = store.staging(path)
         (staged / "bin").mkdir(parents=True)
         (staged / "bin" / "llama-server").write_bytes(b"server")
         manifest = {
@@ -79,15 +79,15 @@ class Place:
             "fingerprint": digest,
             "fingerprint_parts": parts,
             "source": source,
-            **release_store.describe(staged),
+            **store.describe(staged),
         }
-        release_store.publish(staged, path, manifest)
+        store.publish(staged, path, manifest)
         return path
 
 
 @pytest.fixture
 def place(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> Place:
-    monkeypatch.setattr(build_host, "observe", lambda *_needs: BuildHost("/usr/bin/c++", openssl=True, missing=()))
+    monkeypatch.setattr(compiler, "observe", lambda *_needs: BuildHost("/usr/bin/c++", openssl=True, missing=()))
     monkeypatch.setattr(llama_cpp_plan, "BUILD_SPACE", {"cpu": 0})
     return Place(tmp_path)
 

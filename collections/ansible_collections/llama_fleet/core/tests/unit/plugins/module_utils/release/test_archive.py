@@ -17,7 +17,7 @@ import zstandard
 from ansible_collections.llama_fleet.core.plugins.module_utils.host.commands import run
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import ProblemError
 from ansible_collections.llama_fleet.core.plugins.module_utils.progress import Progress
-from ansible_collections.llama_fleet.core.plugins.module_utils.release import pack as release_pack
+from ansible_collections.llama_fleet.core.plugins.module_utils.release import pack
 from ansible_collections.llama_fleet.core.plugins.module_utils.untrusted import printable
 from ansible_collections.llama_fleet.core.tests.unit.fakes import packed as fake_packed
 from ansible_collections.llama_fleet.core.tests.unit.fakes.packed import (
@@ -265,7 +265,7 @@ def test_neither_way_holds_the_archive_in_memory(tmp_path: pathlib.Path) -> None
     release = publish(tmp_path / "root", os.urandom(16 << 20))
     tracemalloc.start()
     try:
-        packed, _changed = release_pack.pack(release, tmp_path / "packed", None, borrow, Progress(), run)
+        packed, _changed = pack.pack(release, tmp_path / "packed", None, borrow, Progress(), run)
         fake_packed.unpack(packed.archive, tmp_path / "staged")
         _now, peak = tracemalloc.get_traced_memory()
     finally:

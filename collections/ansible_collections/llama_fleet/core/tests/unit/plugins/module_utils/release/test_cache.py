@@ -15,8 +15,7 @@ import pytest
 from ansible_collections.llama_fleet.core.plugins.module_utils.host import files
 from ansible_collections.llama_fleet.core.plugins.module_utils.host.commands import run
 from ansible_collections.llama_fleet.core.plugins.module_utils.progress import Progress
-from ansible_collections.llama_fleet.core.plugins.module_utils.release import cache as release_cache
-from ansible_collections.llama_fleet.core.plugins.module_utils.release import pack as release_pack
+from ansible_collections.llama_fleet.core.plugins.module_utils.release import cache, pack
 from ansible_collections.llama_fleet.core.plugins.module_utils.untrusted import Plain
 from ansible_collections.llama_fleet.core.tests.unit.fakes.packed import PARTS, borrow, make_key, publish
 from ansible_collections.llama_fleet.core.tests.unit.fakes.site import NAME, NEW, OLD, Handler, Site, fill, find, served
@@ -59,9 +58,7 @@ def test_found_by_fingerprint(site: Site, kind: str, slashes: str) -> None:
     location = site.location(kind) + slashes
     cached = find(location)
     archive = site.folder / f"{NAME}.tar.zst"
-    assert cached == release_cache.Cached(
-        location, NAME, files.sha256_of(archive), archive.stat().st_size, OLD, PARTS, True
-    )
+    assert cached == cache.Cached(location, NAME, files.sha256_of(archive), archive.stat().st_size, OLD, PARTS, True)
     assert cached.reference == f"{site.location(kind)}/{NAME}.tar.zst"
     assert Handler.asked == ([f"/{site.folder.name}/index.json"] if kind == "url" else [])
 
@@ -85,9 +82,7 @@ def test_found_by_what_is_known(site: Site, parts: dict[str, typing.Any], finger
 
 
 def test_the_first_location_that_has_it(site: Site, tmp_path: pathlib.Path) -> None:
-    release_pack.pack(
-        publish(tmp_path / "third", fingerprint="0c" * 32), tmp_path / "near", None, borrow, Progress(), run
-    )
+    pack.pack(publish(tmp_path / "third", fingerprint="0c" * 32), tmp_path / "near", None, borrow, Progress(), run)
     cached = find(str(tmp_path / "near"), site.url, str(site.folder))
     assert cached
     assert cached.location == site.url
@@ -133,7 +128,7 @@ def test_a_location_that_cannot_be_read_is_a_warning(
     if place == "a folder":
         (root / place / "index.json").mkdir(parents=True)
     warnings: list[str] = []
-    cached = release_cache.find([location, site.url], {}, OLD, warnings)
+    cached = cache.find([location, site.url], {}, OLD, warnings)
     assert cached
     assert cached.location == site.url
     (warning,) = warnings
@@ -155,7 +150,7 @@ def test_an_entry_that_is_none(site: Site, changes: dict[str, typing.Any], told:
     index["releases"][NAME].update(changes)
     files.write_json(site.folder / "index.json", index)
     warnings: list[str] = []
-    assert release_cache.find([str(site.folder)], {}, OLD, warnings) is None
+    assert cache.find([str(site.folder)], {}, OLD, warnings) is None
     assert f"an index in which releases.{NAME}.{told}" in warnings[0]
 
 
@@ -164,7 +159,7 @@ def test_an_entry_whose_name_leads_elsewhere(site: Site) -> None:
     index["releases"]["../../etc/b1"] = index["releases"].pop(NAME)
     files.write_json(site.folder / "index.json", index)
     warnings: list[str] = []
-    assert release_cache.find([str(site.folder)], {}, OLD, warnings) is None
+    assert cache.find([str(site.folder)], {}, OLD, warnings) is None
     assert "an index in which a name in releases is '../../etc/b1'" in warnings[0]
 
 
@@ -182,20 +177,20 @@ def test_an_entry_whose_name_leads_elsewhere(site: Site) -> None:
     ],
 )
 def test_locations_that_are_none(location: str, shown: str) -> None:
-    (problem,) = release_cache.location_problems(["/srv/packed", "https://host:8443/folder/", location])
+    (problem,) = cache.location_problems(["/srv/packed", "https://host:8443/folder/", location])
     assert (problem.subject, problem.found) == ("llama_cpp_cache", f"'{shown}'")
 
 
 def test_nothing_of_a_server_that_hangs_is_waited_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
-    patience = release_cache.PATIENCE
+    patience = cache.PATIENCE
     assert patience.tries * patience.total + (patience.tries - 1) * patience.longest_wait <= 150, (
         "seconds for a location"
     )
-    monkeypatch.setattr(release_cache, "PATIENCE", dataclasses.replace(patience, seconds=0.2, total=0.2, backoff=0.01))
+    monkeypatch.setattr(cache, "PATIENCE", dataclasses.replace(patience, seconds=0.2, total=0.2, backoff=0.01))
     warnings: list[str] = []
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}/folder"
-        assert release_cache.find([url], {}, OLD, warnings) is None
+        assert cache.find([url], {}, OLD, warnings) is None
     assert warnings[0].startswith(
         "llama_cpp_cache: expected a file or index that can be read, found no answer from "
         f"{url}/index.json (no byte for 0.2 s) (3 times in a row)"

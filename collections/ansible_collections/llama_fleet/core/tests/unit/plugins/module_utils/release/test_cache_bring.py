@@ -14,8 +14,7 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.host import files
 from ansible_collections.llama_fleet.core.plugins.module_utils.host.commands import Result, run
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import ProblemError
 from ansible_collections.llama_fleet.core.plugins.module_utils.progress import Progress
-from ansible_collections.llama_fleet.core.plugins.module_utils.release import cache as release_cache
-from ansible_collections.llama_fleet.core.plugins.module_utils.release import pack as release_pack
+from ansible_collections.llama_fleet.core.plugins.module_utils.release import cache, pack
 from ansible_collections.llama_fleet.core.plugins.module_utils.untrusted import Plain
 from ansible_collections.llama_fleet.core.tests.unit.fakes.packed import borrow, make_key
 from ansible_collections.llama_fleet.core.tests.unit.fakes.runner import FakeRunner
@@ -56,7 +55,7 @@ def site(tmp_path: pathlib.Path, web: tuple[pathlib.Path, str], packed: pathlib.
 def bring(site: Site, kind: str, folder: pathlib.Path, *trusted: str) -> bytes:
     cached = find(site.location(kind))
     assert cached
-    with release_cache.bring(cached, folder, trusted, Progress(), run) as archive:
+    with cache.bring(cached, folder, trusted, Progress(), run) as archive:
         return archive.read()
 
 
@@ -65,10 +64,10 @@ def bring(site: Site, kind: str, folder: pathlib.Path, *trusted: str) -> bytes:
 def test_brought_and_verified(site: Site, tmp_path: pathlib.Path, kind: str, trusting: bool) -> None:
     cached = find(site.location(kind))
     assert cached
-    with release_cache.bring(
+    with cache.bring(
         cached, tmp_path / "here", [site.other, site.builder] if trusting else [], Progress(), run
     ) as archive:
-        assert release_pack.unpack(archive, "there/x", tmp_path / "staged", borrow, Progress())["fingerprint"] == OLD
+        assert pack.unpack(archive, "there/x", tmp_path / "staged", borrow, Progress())["fingerprint"] == OLD
     assert not (tmp_path / "here").exists() or list((tmp_path / "here").iterdir()) == []
     assert (site.folder / f"{NAME}.tar.zst").is_file()
     paths = ["index.json", *([f"{NAME}.tar.zst.sig"] if trusting else []), f"{NAME}.tar.zst"]
@@ -149,7 +148,7 @@ def test_who_is_not_trusted_sends_nothing(site: Site, tmp_path: pathlib.Path, ki
     with pytest.raises(
         ProblemError, match=rf"^llama_cpp_cache: expected .*, found {unsigned.reference}, which is not signed\."
     ):
-        start(release_cache.bring(unsigned, tmp_path / "here", [site.builder], Progress(), run))
+        start(cache.bring(unsigned, tmp_path / "here", [site.builder], Progress(), run))
     assert len(Handler.asked) <= 1
     assert not list(tmp_path.glob("here/*"))
 
@@ -159,7 +158,7 @@ def test_a_signer_that_is_no_key_is_told_before_anything_is_read(site: Site, tmp
     assert cached
     Handler.asked.clear()
     with pytest.raises(ProblemError, match=r"^llama_cpp_trusted_signers: expected .*, found 'nobody'"):
-        start(release_cache.bring(cached, tmp_path, ["nobody"], Progress(), run))
+        start(cache.bring(cached, tmp_path, ["nobody"], Progress(), run))
     assert Handler.asked == []
 
 
@@ -168,7 +167,7 @@ def test_nothing_is_fetched_that_could_not_be_verified(site: Site, tmp_path: pat
     assert cached
     Handler.asked.clear()
     with pytest.raises(ProblemError, match=r"^ssh-keygen: expected .*, found no such program"):
-        start(release_cache.bring(cached, tmp_path, [site.builder], Progress(), FakeRunner(Result(1, "", ""))))
+        start(cache.bring(cached, tmp_path, [site.builder], Progress(), FakeRunner(Result(1, "", ""))))
     assert Handler.asked == []
 
 
@@ -180,11 +179,11 @@ def test_what_is_verified_is_what_is_unpacked(site: Site, tmp_path: pathlib.Path
     assert cached
     path = site.folder / f"{NAME}.tar.zst"
     path.chmod(0o666)
-    with release_cache.bring(cached, tmp_path / "here", [site.builder] if trusting else [], Progress(), run) as archive:
+    with cache.bring(cached, tmp_path / "here", [site.builder] if trusting else [], Progress(), run) as archive:
         if swap == "another file in its place":
             path.unlink()
         path.write_bytes(b"evil")
-        assert release_pack.unpack(archive, "there/x", tmp_path / "staged", borrow, Progress())["fingerprint"] == OLD
+        assert pack.unpack(archive, "there/x", tmp_path / "staged", borrow, Progress())["fingerprint"] == OLD
 
 
 def start(opening: typing.ContextManager[object]) -> None:
@@ -197,23 +196,21 @@ def test_names_that_could_lead_elsewhere_are_not_used(
     site: Site, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     targets: list[pathlib.Path] = []
-    monkeypatch.setattr(release_cache, "fetch", lambda _url, target, *_more, **_named: targets.append(target))
+    monkeypatch.setattr(cache, "fetch", lambda _url, target, *_more, **_named: targets.append(target))
     with pytest.raises(ProblemError, match="which cannot be read or copied"):
-        start(release_cache.obtain(f"{site.url}/{name}", "0" * 64, tmp_path, [], Progress(), run, "llama_cpp_source"))
+        start(cache.obtain(f"{site.url}/{name}", "0" * 64, tmp_path, [], Progress(), run, "llama_cpp_source"))
     (target,) = targets
     assert re.fullmatch(re.escape(str(tmp_path)) + r"/[0-9a-f]{16}\.tar\.zst", str(target))
 
 
 def test_a_path_needs_no_sum(site: Site, tmp_path: pathlib.Path) -> None:
     path = site.folder / f"{NAME}.tar.zst"
-    with release_cache.obtain(str(path), "", tmp_path, [], Progress(), run, "llama_cpp_source") as archive:
+    with cache.obtain(str(path), "", tmp_path, [], Progress(), run, "llama_cpp_source") as archive:
         assert archive.read() == path.read_bytes()
     with pytest.raises(
         ProblemError, match=r"^llama_cpp_source: expected .*, found .*/none.tar.zst, which cannot be read or copied"
     ):
-        start(
-            release_cache.obtain(str(tmp_path / "none.tar.zst"), "", tmp_path, [], Progress(), run, "llama_cpp_source")
-        )
+        start(cache.obtain(str(tmp_path / "none.tar.zst"), "", tmp_path, [], Progress(), run, "llama_cpp_source"))
 
 
 def test_an_answer_that_breaks_off_goes_on_at_the_next_run(

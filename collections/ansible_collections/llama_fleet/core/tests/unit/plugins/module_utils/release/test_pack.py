@@ -18,7 +18,7 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.host import cpus,
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import ProblemError
 from ansible_collections.llama_fleet.core.plugins.module_utils.progress import Progress
 from ansible_collections.llama_fleet.core.plugins.module_utils.release import archive as release_archive
-from ansible_collections.llama_fleet.core.plugins.module_utils.release import pack as release_pack
+from ansible_collections.llama_fleet.core.plugins.module_utils.release import pack
 from ansible_collections.llama_fleet.core.plugins.module_utils.release.packed_folder import Packed
 from ansible_collections.llama_fleet.core.plugins.module_utils.untrusted import Plain
 from ansible_collections.llama_fleet.core.tests.unit.fakes import packed as fake_packed
@@ -146,7 +146,7 @@ def test_a_folder_that_takes_nothing(host: Host, monkeypatch: pytest.MonkeyPatch
     elif place == "not ours":
         monkeypatch.setattr(os, "access", lambda *_arguments: False)
     elif place == "closed":
-        monkeypatch.setattr(release_pack, "locked", lambda *_arguments: os.stat("/nonexistent"))
+        monkeypatch.setattr(pack, "locked", lambda *_arguments: os.stat("/nonexistent"))
     else:
         monkeypatch.setattr(release_archive.HashingFile, "_file", Full(), raising=False)
     told = {

@@ -19,7 +19,7 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.host import files
 from ansible_collections.llama_fleet.core.plugins.module_utils.host.commands import run
 from ansible_collections.llama_fleet.core.plugins.module_utils.progress import parse
 from ansible_collections.llama_fleet.core.plugins.module_utils.release import pack as release_pack
-from ansible_collections.llama_fleet.core.plugins.module_utils.release import signature as release_signature
+from ansible_collections.llama_fleet.core.plugins.module_utils.release import signature
 from ansible_collections.llama_fleet.core.tests.unit import waiting
 from ansible_collections.llama_fleet.core.tests.unit.fakes import packed as fake_packed
 from ansible_collections.llama_fleet.core.tests.unit.fakes.packed import Host, make_key
@@ -121,11 +121,11 @@ def test_a_kill_never_leaves_an_index_that_lies(host: Host, number: int) -> None
     for name, entry in listed.items():
         archive = host.folder / f"{name}.tar.zst"
         assert hashlib.sha256(archive.read_bytes()).hexdigest() == entry["sha256"]
-        assert release_signature.verify(archive, archive.with_name(f"{name}.tar.zst.sig"), trusted, run, "")
+        assert signature.verify(archive, archive.with_name(f"{name}.tar.zst.sig"), trusted, run, "")
     packed, changed = host.pack(other)
     assert changed
     assert (
-        release_signature.verify(packed.archive, packed.archive.with_name(f"{NAME}.tar.zst.sig"), trusted[1:], run, "")
+        signature.verify(packed.archive, packed.archive.with_name(f"{NAME}.tar.zst.sig"), trusted[1:], run, "")
         == "the other"
     )
     assert files.sha256_of(packed.archive) == packed.sha256

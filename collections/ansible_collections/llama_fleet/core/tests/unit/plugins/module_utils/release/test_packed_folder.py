@@ -12,7 +12,7 @@ import pytest
 from ansible_collections.llama_fleet.core.plugins.module_utils.host import files
 from ansible_collections.llama_fleet.core.plugins.module_utils.host.commands import run
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import ProblemError
-from ansible_collections.llama_fleet.core.plugins.module_utils.release import pack as release_pack
+from ansible_collections.llama_fleet.core.plugins.module_utils.release import pack
 from ansible_collections.llama_fleet.core.plugins.module_utils.release import signature as release_signature
 from ansible_collections.llama_fleet.core.tests.unit.fakes import packed as fake_packed
 from ansible_collections.llama_fleet.core.tests.unit.fakes.packed import Host, make_key
@@ -110,7 +110,7 @@ def test_hosts_that_share_a_folder_do_not_pack_in_turn(host: Host) -> None:
     """Two builds with the same fingerprint can have different bytes."""
     packed, _changed = host.pack(host.key)
     other = fake_packed.publish(host.root / "other", b"other bytes")
-    assert release_pack.plan_pack(other, host.folder, host.key) is False
+    assert pack.plan_pack(other, host.folder, host.key) is False
     assert host.pack(host.key, other) == (packed, False)
 
 

@@ -9,8 +9,7 @@ import typing
 import pytest
 
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import ProblemError
-from ansible_collections.llama_fleet.core.plugins.module_utils.release import removal as release_removal
-from ansible_collections.llama_fleet.core.plugins.module_utils.release import store as release_store
+from ansible_collections.llama_fleet.core.plugins.module_utils.release import removal, store
 from ansible_collections.llama_fleet.core.plugins.module_utils.release.removal import remove, superfluous
 from ansible_collections.llama_fleet.core.plugins.module_utils.release.usage import Use, uses
 from ansible_collections.llama_fleet.core.tests.unit.fakes.release import lock_held, publish, write_generation
@@ -64,7 +63,7 @@ def test_what_a_generation_uses_stays(tmp_path: pathlib.Path, five: list[pathlib
 
 
 def test_what_is_being_built_stays(tmp_path: pathlib.Path, five: list[pathlib.Path]) -> None:
-    release_store.staging(five[2]).mkdir()
+    store.staging(five[2]).mkdir()
     (tmp_path / "locks").mkdir()
     (tmp_path / "locks" / f"{five[3].name}.lock").touch()
     with lock_held(tmp_path / "locks" / f"{five[4].name}.lock"):
@@ -120,12 +119,12 @@ def test_cut_off_it_is_whole_or_gone(
         if step == "rename":
             patch.setattr(os, "rename", cut)
         elif step == "just after":
-            patch.setattr(release_removal, "sync_directory", cut)
+            patch.setattr(removal, "sync_directory", cut)
         else:
             patch.setattr(shutil, "rmtree", half)
         with pytest.raises(KeyboardInterrupt):
             remove([last], tmp_path)
-    assert (release_store.whole_manifest(last, fingerprint) is not None) == (step == "rename")
+    assert (store.whole_manifest(last, fingerprint) is not None) == (step == "rename")
     assert last.exists() == (step == "rename")
     remove([last], tmp_path)
     assert sorted(path.name for path in last.parent.iterdir()) == sorted(path.name for path in five[:4])

@@ -7,7 +7,7 @@ import typing
 
 import pytest
 
-from ansible_collections.llama_fleet.core.plugins.module_utils.release import store as release_store
+from ansible_collections.llama_fleet.core.plugins.module_utils.release import store
 
 if typing.TYPE_CHECKING:
     import pathlib
@@ -17,21 +17,19 @@ DIGEST = "ab" * 32
 
 def make(root: pathlib.Path, build: str = "b1", **manifest: typing.Any) -> pathlib.Path:
     """Publish a small release below ``root``."""
-    path = release_store.release_path(root, build, manifest.get("fingerprint", DIGEST))
-    staged = release_store.staging(path)
+    path = store.release_path(root, build, manifest.get("fingerprint", DIGEST))
+    staged = store.staging(path)
     (staged / "bin").mkdir(parents=True)
     (staged / "bin" / "server").write_text("program", encoding="utf-8")
     (staged / "bin" / "lib.so").symlink_to("lib.so.1")
-    release_store.publish(
-        staged, path, {"fingerprint": DIGEST, "build": build, **manifest, **release_store.describe(staged)}
-    )
+    store.publish(staged, path, {"fingerprint": DIGEST, "build": build, **manifest, **store.describe(staged)})
     return path
 
 
 def test_a_release_is_whole(tmp_path: pathlib.Path) -> None:
     path = make(tmp_path)
     assert path == tmp_path / "releases" / "b1-abababababab"
-    manifest = release_store.whole_manifest(path, DIGEST)
+    manifest = store.whole_manifest(path, DIGEST)
     assert manifest is not None
     assert (list(manifest["files"]), manifest["sizes"], manifest["links"]) == (
         ["bin/server"],
@@ -70,11 +68,11 @@ def test_a_damaged_release_does_not_count(
 ) -> None:
     path = make(tmp_path)
     damage(path)
-    assert release_store.whole_manifest(path, DIGEST) is None
+    assert store.whole_manifest(path, DIGEST) is None
 
 
 def test_another_fingerprint_does_not_count(tmp_path: pathlib.Path) -> None:
-    assert release_store.whole_manifest(make(tmp_path), "cd" * 32) is None
+    assert store.whole_manifest(make(tmp_path), "cd" * 32) is None
 
 
 def test_a_damaged_release_is_replaced(tmp_path: pathlib.Path) -> None:
@@ -86,21 +84,21 @@ def test_a_damaged_release_is_replaced(tmp_path: pathlib.Path) -> None:
 
 
 def test_releases_are_found_by_their_parts_and_age(tmp_path: pathlib.Path) -> None:
-    assert release_store.newest_manifest(tmp_path) is None
+    assert store.newest_manifest(tmp_path) is None
     old = make(tmp_path, "b1", fingerprint="11" * 32, fingerprint_parts={"source": "x", "compiler": "12"})
     new = make(tmp_path, "b2", fingerprint="22" * 32, fingerprint_parts={"source": "x", "compiler": "13"})
     os.utime(old / "manifest.json", (1, 1))
-    newest = release_store.newest_manifest(tmp_path)
+    newest = store.newest_manifest(tmp_path)
     assert newest is not None
     assert newest["build"] == "b2"
-    release = release_store.find_release(tmp_path, {"source": "x"})
+    release = store.find_release(tmp_path, {"source": "x"})
     assert release is not None
     assert release[0] == new
     grow(new)
-    release = release_store.find_release(tmp_path, {"source": "x"})
+    release = store.find_release(tmp_path, {"source": "x"})
     assert release is not None
     assert release[0] == old
-    assert release_store.find_release(tmp_path, {"source": "y"}) is None
+    assert store.find_release(tmp_path, {"source": "y"}) is None
 
 
 def test_only_programs_and_libraries_are_copied(tmp_path: pathlib.Path) -> None:
@@ -110,7 +108,7 @@ def test_only_programs_and_libraries_are_copied(tmp_path: pathlib.Path) -> None:
         (source / name).touch()
         (source / name).chmod(mode)
     (source / "libggml.so").symlink_to("libggml.so.0.1")
-    release_store.copy_programs(source, tmp_path / "bin")
+    store.copy_programs(source, tmp_path / "bin")
     assert {path.name for path in (tmp_path / "bin").iterdir()} == {"llama-server", "libggml.so.0.1", "libggml.so"}
     assert os.readlink(tmp_path / "bin" / "libggml.so") == "libggml.so.0.1"
 
@@ -128,7 +126,7 @@ def test_leftovers_of_one_release_go_and_others_stay(tmp_path: pathlib.Path) -> 
     ]
     for path in (*mine, *others):
         path.mkdir(parents=True)
-    release_store.clear_leftovers(tmp_path, "b1-x")
+    store.clear_leftovers(tmp_path, "b1-x")
     assert [path.exists() for path in mine] == [False] * 3
     assert [path.exists() for path in others] == [True] * 3
 
@@ -146,8 +144,8 @@ def test_what_compilers_left_in_place_of_a_program_is_not_followed(tmp_path: pat
     }
     make[kind](made / "llama-server")
     with pytest.raises(OSError):
-        release_store.copy_regular(made / "llama-server", tmp_path / "copy")
+        store.copy_regular(made / "llama-server", tmp_path / "copy")
     assert not (tmp_path / "copy").exists()
     if kind == "link":
-        release_store.copy_programs(made, tmp_path / "programs")
+        store.copy_programs(made, tmp_path / "programs")
         assert list((tmp_path / "programs").iterdir()) == []

@@ -12,8 +12,7 @@ import pytest
 from ansible_collections.llama_fleet.core.plugins.module_utils.model import hub_client
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import ProblemError
 from ansible_collections.llama_fleet.core.plugins.module_utils.progress import Progress
-from ansible_collections.llama_fleet.core.plugins.module_utils.tools import import_or_install as borrowed
-from ansible_collections.llama_fleet.core.plugins.module_utils.tools import venv as tools_venv
+from ansible_collections.llama_fleet.core.plugins.module_utils.tools import import_or_install, venv
 
 if typing.TYPE_CHECKING:
     import pathlib
@@ -35,7 +34,7 @@ class Installer:
         self, root: pathlib.Path, requirements: typing.Sequence[str], index_url: str, variable: str, _progress: Progress
     ) -> bool:
         self.calls.append((root, list(requirements), index_url, variable))
-        packages = tools_venv.folder(root) / "lib" / self.python / "site-packages"
+        packages = venv.folder(root) / "lib" / self.python / "site-packages"
         packages.mkdir(parents=True, exist_ok=True)
         for requirement in requirements:
             (packages / f"{requirement.partition('==')[0]}.py").write_text(f"WHERE = {str(root)!r}\n", encoding="utf-8")
@@ -45,8 +44,8 @@ class Installer:
 @pytest.fixture
 def installer(monkeypatch: pytest.MonkeyPatch) -> typing.Iterator[Installer]:
     played = Installer()
-    monkeypatch.setattr(tools_venv, "ensure_tools", played.ensure)
-    monkeypatch.setattr(tools_venv, "tools_ready", lambda root, _requirements: root in played.ready)
+    monkeypatch.setattr(venv, "ensure_tools", played.ensure)
+    monkeypatch.setattr(venv, "tools_ready", lambda root, _requirements: root in played.ready)
     before = list(sys.path)
     yield played
     sys.modules.pop(NAME, None)
@@ -54,11 +53,13 @@ def installer(monkeypatch: pytest.MonkeyPatch) -> typing.Iterator[Installer]:
 
 
 def borrow(root: pathlib.Path, keep: bool = True) -> typing.ContextManager[typing.Any]:
-    return borrowed.borrower(root, "https://index/simple", "llama_cpp_index_url", Progress(), keep)(NAME, WANTED)
+    return import_or_install.borrower(root, "https://index/simple", "llama_cpp_index_url", Progress(), keep)(
+        NAME, WANTED
+    )
 
 
 def test_what_the_host_has_is_not_installed(tmp_path: pathlib.Path, installer: Installer) -> None:
-    with borrowed.borrower(tmp_path, "", "", Progress())("json", ["json==1"]) as module:
+    with import_or_install.borrower(tmp_path, "", "", Progress())("json", ["json==1"]) as module:
         assert module.loads("1") == 1
     assert installer.calls == []
 
@@ -110,7 +111,7 @@ def test_nothing_stays_on_the_path_after_a_failure(tmp_path: pathlib.Path, insta
 def test_a_package_that_was_not_brought(tmp_path: pathlib.Path, installer: Installer) -> None:
     with (
         pytest.raises(ModuleNotFoundError),
-        borrowed.borrower(tmp_path, "", "", Progress())("llama_fleet_test_other", WANTED),
+        import_or_install.borrower(tmp_path, "", "", Progress())("llama_fleet_test_other", WANTED),
     ):
         pass
     assert installer.calls

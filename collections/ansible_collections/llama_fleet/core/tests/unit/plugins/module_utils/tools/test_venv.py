@@ -16,7 +16,7 @@ import pytest
 from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.index import IndexFile
 from ansible_collections.llama_fleet.core.plugins.module_utils.host.commands import Result
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, ProblemError
-from ansible_collections.llama_fleet.core.plugins.module_utils.tools import venv as tools_venv
+from ansible_collections.llama_fleet.core.plugins.module_utils.tools import venv
 from ansible_collections.llama_fleet.core.tests.unit.fakes.runner import FakeRunner
 
 if typing.TYPE_CHECKING:
@@ -81,12 +81,12 @@ def index(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         asked.append(index)
         return IndexFile("pip.whl", f"{index}/{package.project}.whl", sha256, 1, index)
 
-    monkeypatch.setattr(tools_venv.package_index, "find_by_sha256", find)
-    monkeypatch.setattr(tools_venv, "fetch", fetch)
-    monkeypatch.setattr(tools_venv.tool_pins, "BRINGS", BRINGS)
-    monkeypatch.setattr(tools_venv.tool_pins, "PINS", PINS)
-    monkeypatch.setattr(tools_venv.tool_pins, "WHEELS", WHEELS)
-    monkeypatch.setattr(tools_venv, "PIP_SHA256", hashlib.sha256(PIP).hexdigest())
+    monkeypatch.setattr(venv.package_index, "find_by_sha256", find)
+    monkeypatch.setattr(venv, "fetch", fetch)
+    monkeypatch.setattr(venv.pins, "BRINGS", BRINGS)
+    monkeypatch.setattr(venv.pins, "PINS", PINS)
+    monkeypatch.setattr(venv.pins, "WHEELS", WHEELS)
+    monkeypatch.setattr(venv, "PIP_SHA256", hashlib.sha256(PIP).hexdigest())
     return asked
 
 
@@ -102,7 +102,7 @@ PIP = pip_wheel("pip/__main__.py")
 
 
 def fetch(url: str, target: pathlib.Path, sha256: str, _variable: str, *, most: int, endpoint: str) -> None:
-    assert sha256 == tools_venv.PIP_SHA256, "pip's wheel runs as root, so it must be the pinned one"
+    assert sha256 == venv.PIP_SHA256, "pip's wheel runs as root, so it must be the pinned one"
     assert (most, url) == (16 << 20, f"{endpoint}/pip.whl")
     target.write_bytes(PIP)
 
@@ -129,39 +129,39 @@ def test_a_wheel_of_pip_that_is_another(
     tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, wheel: bytes, told: str
 ) -> None:
     """The unpacked bytes are those with the pinned checksum, even if the file changes after the download."""
-    monkeypatch.setattr(tools_venv, "fetch", lambda _url, target, *_more, **_named: target.write_bytes(wheel))
+    monkeypatch.setattr(venv, "fetch", lambda _url, target, *_more, **_named: target.write_bytes(wheel))
     if "which is not a wheel" in told:
-        monkeypatch.setattr(tools_venv, "PIP_SHA256", hashlib.sha256(wheel).hexdigest())
+        monkeypatch.setattr(venv, "PIP_SHA256", hashlib.sha256(wheel).hexdigest())
     host = Host()
     with pytest.raises(ProblemError, match=told):
-        tools_venv.ensure_tools(tmp_path, WANTED, runner=host)
+        venv.ensure_tools(tmp_path, WANTED, runner=host)
     assert host.steps == ["venv"]
     assert not list(tmp_path.rglob("evil"))
 
 
 def test_pip_comes_from_the_index_once(tmp_path: pathlib.Path, index: list[str]) -> None:
     host = Host()
-    tools_venv.ensure_tools(tmp_path, WANTED, index_url="https://index/simple", runner=host)
-    tools_venv.ensure_tools(tmp_path, ["hub==3"], index_url="https://index/simple", runner=host)
+    venv.ensure_tools(tmp_path, WANTED, index_url="https://index/simple", runner=host)
+    venv.ensure_tools(tmp_path, ["hub==3"], index_url="https://index/simple", runner=host)
     assert index == ["https://index/simple"]
-    assert [command[1] for command in host.commands[1:]] == [f"{tmp_path}/venv/pip-{tools_venv.PIP.version}/pip"] * 2
+    assert [command[1] for command in host.commands[1:]] == [f"{tmp_path}/venv/pip-{venv.PIP.version}/pip"] * 2
     assert pathlib.Path(host.commands[1][1], "__main__.py").is_file()
 
 
 def test_tools_are_installed_once(tmp_path: pathlib.Path) -> None:
     host = Host()
-    assert not tools_venv.tools_ready(tmp_path, WANTED)
-    assert tools_venv.ensure_tools(tmp_path, WANTED, runner=host) is True
+    assert not venv.tools_ready(tmp_path, WANTED)
+    assert venv.ensure_tools(tmp_path, WANTED, runner=host) is True
     assert host.steps == ["venv", "cmake==1 ninja==2"]
-    assert tools_venv.tools_ready(tmp_path, WANTED)
-    assert tools_venv.ensure_tools(tmp_path, WANTED, runner=host) is False
+    assert venv.tools_ready(tmp_path, WANTED)
+    assert venv.ensure_tools(tmp_path, WANTED, runner=host) is False
     assert len(host.commands) == 2
 
 
 def test_a_further_tool_is_added(tmp_path: pathlib.Path) -> None:
     host = Host()
-    tools_venv.ensure_tools(tmp_path, WANTED, runner=host)
-    assert tools_venv.ensure_tools(tmp_path, ["hub==3"], index_url="https://index/simple", runner=host) is True
+    venv.ensure_tools(tmp_path, WANTED, runner=host)
+    assert venv.ensure_tools(tmp_path, ["hub==3"], index_url="https://index/simple", runner=host) is True
     assert host.steps[2:] == ["hub==3 idna==5"]
     assert [environment.get("PIP_INDEX_URL", "") for environment in host.environments] == [
         "",
@@ -171,22 +171,22 @@ def test_a_further_tool_is_added(tmp_path: pathlib.Path) -> None:
     assert not [word for command in host.commands for word in command if "https://index" in word], (
         "an argument, which every user on the host can see"
     )
-    assert tools_venv.tools_ready(tmp_path, [*WANTED, "hub==3"])
+    assert venv.tools_ready(tmp_path, [*WANTED, "hub==3"])
 
 
 @pytest.mark.parametrize("damage", ["no stamp", "no python", "another python"])
 def test_a_broken_environment_is_made_anew(tmp_path: pathlib.Path, damage: str) -> None:
     host = Host()
-    tools_venv.ensure_tools(tmp_path, WANTED, runner=host)
-    python = tools_venv.folder(tmp_path) / "bin" / "python"
+    venv.ensure_tools(tmp_path, WANTED, runner=host)
+    python = venv.folder(tmp_path) / "bin" / "python"
     if damage == "no stamp":
-        (tools_venv.folder(tmp_path) / tools_venv.STAMP).unlink()
+        (venv.folder(tmp_path) / venv.STAMP).unlink()
     else:
         python.unlink()
         if damage == "another python":
             python.symlink_to("/bin/sh")
-    assert not tools_venv.tools_ready(tmp_path, WANTED)
-    tools_venv.ensure_tools(tmp_path, WANTED, runner=host)
+    assert not venv.tools_ready(tmp_path, WANTED)
+    venv.ensure_tools(tmp_path, WANTED, runner=host)
     assert host.steps[2:] == ["venv", "cmake==1 ninja==2"]
 
 
@@ -195,18 +195,18 @@ def test_a_failed_installation_leaves_no_stamp(tmp_path: pathlib.Path) -> None:
         ProblemError,
         match=r"llama_cpp_index_url: expected .*, found 'ERROR: No matching distribution found for cmake==1' from pip",
     ):
-        tools_venv.ensure_tools(tmp_path, WANTED, variable="llama_cpp_index_url", runner=Host(fails="pip"))
-    assert not tools_venv.tools_ready(tmp_path, WANTED)
+        venv.ensure_tools(tmp_path, WANTED, variable="llama_cpp_index_url", runner=Host(fails="pip"))
+    assert not venv.tools_ready(tmp_path, WANTED)
 
 
 def test_a_python_that_is_too_old_for_a_tool_is_told_as_such(
     tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     old = ProblemError(Problem("Python", "Python 3.9.2", "3.10 or newer", "install a newer one"))
-    monkeypatch.setattr(tools_venv, "python_problem", lambda: old.problems[0])
-    assert tools_venv.ensure_tools(tmp_path, WANTED, runner=Host())
+    monkeypatch.setattr(venv, "python_problem", lambda: old.problems[0])
+    assert venv.ensure_tools(tmp_path, WANTED, runner=Host())
     with pytest.raises(ProblemError, match=re.escape(str(old))):
-        tools_venv.ensure_tools(tmp_path, ["hub==3"], runner=Host(fails="pip"))
+        venv.ensure_tools(tmp_path, ["hub==3"], runner=Host(fails="pip"))
 
 
 def test_an_index_that_pip_does_not_trust_is_told_as_such(tmp_path: pathlib.Path) -> None:
@@ -219,39 +219,37 @@ def test_an_index_that_pip_does_not_trust_is_told_as_such(tmp_path: pathlib.Path
             r"PIP_TRUSTED_HOST"
         ),
     ):
-        tools_venv.ensure_tools(tmp_path, WANTED, variable="llama_cpp_index_url", runner=Host(fails="pip", noise=noise))
+        venv.ensure_tools(tmp_path, WANTED, variable="llama_cpp_index_url", runner=Host(fails="pip", noise=noise))
 
 
 def test_a_python_that_makes_no_environments(tmp_path: pathlib.Path) -> None:
     with pytest.raises(ProblemError, match=r"Python: expected .*, found .* from .* -m venv"):
-        tools_venv.ensure_tools(tmp_path, WANTED, runner=Host(fails="venv"))
+        venv.ensure_tools(tmp_path, WANTED, runner=Host(fails="venv"))
 
 
 def test_what_an_index_does_not_have_breaks_nothing(tmp_path: pathlib.Path) -> None:
     host = Host()
-    tools_venv.ensure_tools(tmp_path, WANTED, runner=host)
+    venv.ensure_tools(tmp_path, WANTED, runner=host)
     with pytest.raises(ProblemError, match="No matching distribution"):
-        tools_venv.ensure_tools(tmp_path, ["cache==4"], runner=Host(fails="pip"))
-    assert tools_venv.tools_ready(tmp_path, WANTED)
-    assert not tools_venv.tools_ready(tmp_path, ["cache==4"])
+        venv.ensure_tools(tmp_path, ["cache==4"], runner=Host(fails="pip"))
+    assert venv.tools_ready(tmp_path, WANTED)
+    assert not venv.tools_ready(tmp_path, ["cache==4"])
 
 
 def test_a_pip_that_broke_off_leaves_no_stamp(tmp_path: pathlib.Path) -> None:
-    tools_venv.ensure_tools(tmp_path, WANTED, runner=Host())
+    venv.ensure_tools(tmp_path, WANTED, runner=Host())
     with pytest.raises(ProblemError, match="No space left"):
-        tools_venv.ensure_tools(
-            tmp_path, ["cache==4"], runner=FakeRunner(Result(1, "", "ERROR: No space left on device"))
-        )
-    assert not tools_venv.tools_ready(tmp_path, WANTED)
+        venv.ensure_tools(tmp_path, ["cache==4"], runner=FakeRunner(Result(1, "", "ERROR: No space left on device")))
+    assert not venv.tools_ready(tmp_path, WANTED)
 
 
 def test_nothing_is_installed_without_a_sum(tmp_path: pathlib.Path) -> None:
     host = Host()
-    tools_venv.ensure_tools(tmp_path, ["hub==3", "ninja==2"], runner=host)
+    venv.ensure_tools(tmp_path, ["hub==3", "ninja==2"], runner=host)
     assert host.commands[-1][-3:] == [
         "--require-hashes",
         "--requirement",
-        str(tools_venv.folder(tmp_path) / "requirements.txt"),
+        str(venv.folder(tmp_path) / "requirements.txt"),
     ]
     sums = {name: f"--hash=sha256:{sha256}" for name, sha256 in SUMS.items()}
     both = " \\\n    ".join(sorted([sums["hub"], sums["idna"]]))
@@ -265,8 +263,8 @@ def test_nothing_is_installed_without_a_sum(tmp_path: pathlib.Path) -> None:
 
 def test_what_the_lock_does_not_know_is_not_installed(tmp_path: pathlib.Path) -> None:
     with pytest.raises(KeyError):
-        tools_venv.ensure_tools(tmp_path, ["other==1"], runner=Host())
-    assert not tools_venv.tools_ready(tmp_path, ["other==1"])
+        venv.ensure_tools(tmp_path, ["other==1"], runner=Host())
+    assert not venv.tools_ready(tmp_path, ["other==1"])
 
 
 # Output of pip 26.0.
@@ -281,10 +279,10 @@ If you have updated the package versions, please update the hashes.
 
 
 def test_an_index_with_other_bytes_is_refused_and_breaks_nothing(tmp_path: pathlib.Path) -> None:
-    tools_venv.ensure_tools(tmp_path, WANTED, runner=Host())
+    venv.ensure_tools(tmp_path, WANTED, runner=Host())
     said = OTHER_BYTES.format(wanted=SUMS["cache"], got=SUMS["ninja"])
     with pytest.raises(ProblemError) as caught:
-        tools_venv.ensure_tools(
+        venv.ensure_tools(
             tmp_path, ["cache==4"], variable="llama_cpp_index_url", runner=FakeRunner(Result(1, "", said))
         )
     assert str(caught.value) == (
@@ -292,4 +290,4 @@ def test_an_index_with_other_bytes_is_refused_and_breaks_nothing(tmp_path: pathl
         f"{SUMS['ninja']}, which no wheel has that this version of llama-fleet pins. Fix: Name an "
         "index that mirrors PyPI unchanged."
     )
-    assert tools_venv.tools_ready(tmp_path, WANTED)
+    assert venv.tools_ready(tmp_path, WANTED)
