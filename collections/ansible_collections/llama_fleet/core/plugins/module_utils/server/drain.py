@@ -1,11 +1,10 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""Wait until a server that is about to be stopped has nothing to do, within a limit, and count the requests that it was
-not given the time for.
+"""Wait, up to a limit, until a server that is to be stopped has no requests left, and count those that are cut.
 
-On SIGTERM llama-server closes its listener, cancels what runs and does not end while a client stays: nothing is won by
-waiting then. It serves on while it is drained, also new clients, for it cannot turn only those away. So the limit
-counts, however busy it is.
+On SIGTERM llama-server closes its listener, cancels its requests and does not end while a client stays connected, so
+waiting then is of no use. While it is drained it also serves new clients, because it cannot turn only those away. The
+limit therefore applies however busy it is.
 """
 
 from __future__ import annotations
@@ -31,17 +30,14 @@ _MODELS = untrusted.Record({"data": untrusted.Many(untrusted.Record({"id": untru
 
 @dataclasses.dataclass(frozen=True)
 class Drained:
-    """Requests ``in_flight`` when the server was to be stopped, and those of then or later that were ``cut``;
-
-    UNKNOWN where it does not tell.
-    """
+    """The numbers of requests ``in_flight`` at the begin of a drain and ``cut`` at its end; UNKNOWN if not told."""
 
     in_flight: int = 0
     cut: int = 0
 
     @property
     def warning(self) -> str:
-        """What to tell whoever has it stopped; empty where no request was cut."""
+        """Return a warning about the requests that were cut; empty if there were none."""
         if self.cut <= 0:
             return ""
         requests = "1 request was" if self.cut == 1 else f"{self.cut} requests were"
@@ -65,10 +61,9 @@ def drain(
     alive: typing.Callable[[], bool],
     told: typing.Callable[[int, int], None],
 ) -> Drained:
-    """Wait until nothing is in flight; ``told`` gets the number of requests and the seconds that are left, each time it
-    has waited for more.
+    """Wait until nothing is in flight; call ``told`` with the number of requests and the seconds left before each wait.
 
-    A server that does not answer, that sleeps or that tells nothing is not waited for, and none is woken.
+    Do not wait for a server that does not answer, sleeps or tells nothing, and wake none.
     """
     clock = patience.clock
     end = clock.now() + patience.seconds
@@ -85,10 +80,7 @@ def drain(
 
 
 def _busy(fetch: server_metrics.Fetch) -> int | None:
-    """Count the requests that are computed or wait;
-
-    UNKNOWN where only the number is not told this time, None where waiting for it is of no use.
-    """
+    """Return the number of requests that run or wait; UNKNOWN if it is not told this time, None if it never will be."""
     reply = fetch("/props")
     if reply.status == _LOADING:
         return 0
@@ -114,7 +106,7 @@ def _server(fetch: server_metrics.Fetch) -> int | None:
 
 
 def _router(fetch: server_metrics.Fetch) -> int | None:
-    """The same over all models that are loaded: one that is not has nothing in flight, and a question would load it."""
+    """Return the same for all models that are loaded: a question would load another one, which has no requests."""
     reply = fetch("/v1/models")
     try:
         models = (

@@ -25,9 +25,9 @@ if typing.TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True)
 class Instance:
-    """What is wanted of an instance, and what there is of it: its generations, its runtimes and its processes.
+    """An instance: the options that are wanted, and its generations, runtimes and processes on the host.
 
-    It only looks. Who changes something asks it for the store or for a runtime.
+    Its methods only look. To change something, use its store or one of its runtimes.
     """
 
     options: Options

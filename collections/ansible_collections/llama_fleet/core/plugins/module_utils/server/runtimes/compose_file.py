@@ -1,8 +1,8 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""The compose file of an instance in a container of docker, as readable YAML: a host needs no library for it.
+"""Write the compose file of an instance in a container of docker, as readable YAML and without a library.
 
-Only keys that both docker compose and the older docker-compose 1.29 know.
+It has only keys that both docker compose and the older docker-compose 1.29 know.
 """
 
 from __future__ import annotations
@@ -17,21 +17,21 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings i
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings.options import CUDA, Options
 
 NAME = "compose.yaml"
-# The folder, in the instance's, of the copies of private files: docker starts a container at boot without asking us, so
-# not in /run.
+# The folder for copies of private files, within the instance's folder: /run is empty when docker starts a container at
+# boot.
 PRIVATE = "private"
 _HEADER = """\
 # Written by llama-fleet: changes made here by hand are lost. Change the role's variables instead.
 # The values of its environment are in the file beside it:
 #   set -a; . ./environment; docker compose --project-name {project} --file compose.yaml up --detach
 """
-# What YAML takes for text without quotes, whatever its version.
+# Text that every version of YAML reads as text without quotes.
 _PLAIN = re.compile(r"[A-Za-z/_][A-Za-z0-9_./=-]*")
 _WORDS = ("true", "false", "yes", "no", "on", "off", "null", "y", "n")
 
 
 def render(options: Options, command: typing.Sequence[str], variables: typing.Mapping[str, str]) -> str:
-    """The file's whole text. It holds no secret."""
+    """Return the file's text. It holds no secret."""
     words = server_mounts.moved(options, command, variables)
     tree = {"services": {"llama-server": _service(options, words, variables)}}
     return "\n".join([_HEADER.format(project=container_name(options)) + "---", *_lines(tree, ""), ""])
@@ -61,7 +61,7 @@ def _service(
         # It waits longer after each failure, up to a minute; on-failure would not come back after a boot.
         "restart": "unless-stopped",
         "stop_grace_period": f"{options.stop_timeout}s",
-        # The only one of docker's own that does not fill the disk in time.
+        # The only built-in driver of docker that limits the size of its log.
         "logging": {"driver": "local"},
         **_limits(options, command, variables),
     }
@@ -91,20 +91,19 @@ def _limits(
     if server_mounts.locks_memory(options, command, variables):
         found["ulimits"] = {"memlock": {"soft": -1, "hard": -1}}
     if options.backend == CUDA:
-        # Every GPU there is: which of them the server computes on, LLAMA_ARG_DEVICE says, as it does without a
-        # container.
+        # All GPUs: LLAMA_ARG_DEVICE selects the ones to compute on, as without a container.
         gpus = {"driver": "nvidia", "count": "all", "capabilities": ["gpu"]}
         found["deploy"] = {"resources": {"reservations": {"devices": [gpus]}}}
     return found
 
 
 def _literal(value: str) -> str:
-    """``value`` for a file in which compose replaces ``$NAME``."""
+    """Return ``value`` as it stands in a file in which compose replaces ``$NAME``."""
     return value.replace("$", "$$")
 
 
 def _lines(value: typing.Mapping[str, typing.Any], indent: str) -> typing.Iterator[str]:
-    """A tree of mappings, lists and scalars in YAML's block style."""
+    """Yield the lines of a tree of mappings, lists and scalars in YAML's block style."""
     for key, item in value.items():
         if isinstance(item, dict):
             yield f"{indent}{key}:"

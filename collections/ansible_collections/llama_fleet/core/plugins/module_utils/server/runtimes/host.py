@@ -30,7 +30,7 @@ class Host:
 
 @dataclasses.dataclass(frozen=True)
 class Place:
-    """Where an instance is on a host: ``folder`` holds its generations, ``runtime_root`` a process's record and log."""
+    """The place of an instance: ``folder`` holds its generations, ``runtime_root`` the record and log of a process."""
 
     folder: pathlib.Path
     runtime_root: pathlib.Path

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""Which files of the host an instance reads, and where a process of another user, or in a container, finds them."""
+"""List the host's files that an instance reads, and where a server with another user or in a container finds them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings i
 if typing.TYPE_CHECKING:
     from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings.options import Options
 
-# Users between these belong to nobody by systemd's own table of user numbers: its dynamic ones begin after them.
+# systemd's table of user numbers leaves these unused; its dynamic users begin after them.
 _FIRST_USER, _USERS = 60578, 606
 
 
@@ -31,7 +31,7 @@ class Private:
 
 
 def private(options: Options) -> list[Private]:
-    """The files that not every user of the host may read."""
+    """Return the files that not every user of the host may read."""
     keys = str(options.key_file) if options.api_key or options.api_keys else ""
     wanted = [
         Private("api-key", keys, "--api-key-file"),
@@ -42,13 +42,14 @@ def private(options: Options) -> list[Private]:
 
 
 def copies(options: Options) -> str:
-    """The folder in which the server finds the copies of its private files."""
+    """Return the folder in which the server finds the copies of its private files."""
     return f"/run/{options.unit[: -len('.service')]}"
 
 
 def moved(options: Options, command: typing.Sequence[str], variables: typing.Mapping[str, str]) -> list[str]:
-    """The command with the copies in place of the private files; a flag says so where a variable names the
-    original, for flags win.
+    """Return the command with the copies in place of the private files.
+
+    If a variable names an original, append a flag that names the copy, because flags win.
     """
     names = {file.source: f"{copies(options)}/{file.name}" for file in private(options)}
     words = [names.get(word, word) for word in command]
@@ -59,8 +60,9 @@ def moved(options: Options, command: typing.Sequence[str], variables: typing.Map
 
 
 def public(options: Options, command: typing.Sequence[str] = ()) -> list[tuple[str, str]]:
-    """Files that the server reads beside its release, each with the variable that names it; those in ``command`` if
-    they are there.
+    """Return the files that the server reads beside its release, each with the role variable that names it.
+
+    Of the absolute paths in ``command`` only existing files count.
     """
     found = [("llama_server_model", path) for path in _shards(options.model)]
     found += [("llama_server_mmproj", options.mmproj)] if options.mmproj else []
@@ -77,15 +79,13 @@ def public(options: Options, command: typing.Sequence[str] = ()) -> list[tuple[s
 
 
 def mounts(options: Options, command: typing.Sequence[str]) -> list[str]:
-    """What a container sees of the host, in the place where it is there: the release's folder and the public files."""
+    """Return the paths that a container mounts from the host, at the same place: the release and the public files."""
     routed = server_router.places(options).values()
     return list(dict.fromkeys([options.release, *(path for _variable, path in public(options, command)), *routed]))
 
 
 def container_user(options: Options) -> int:
-    """The number of the user in the instance's container: one that the host has no other use for, and as a rule no
-    other instance.
-    """
+    """Return the number of the user in the instance's container, which nothing else on the host uses."""
     return user_of(options.instance)
 
 
@@ -95,13 +95,13 @@ def user_of(instance: str) -> int:
 
 
 def locks_memory(options: Options, command: typing.Sequence[str], variables: typing.Mapping[str, str]) -> bool:
-    """Whether the server will lock its model in memory, whatever the release calls that."""
+    """Return whether the server will lock its model in memory, under any of the releases' names for it."""
     words = [options.load_mode, variables.get("LLAMA_ARG_LOAD_MODE", ""), *command]
     return "LLAMA_ARG_MLOCK" in variables or any(word in ("mlock", "mmap+mlock", "--mlock") for word in words)
 
 
 def _shards(model: str) -> list[str]:
-    """All files of a model, given its first."""
+    """Return all files of a model, given its first."""
     path = pathlib.PurePath(model)
     shard = parse_shard(path.name)
     if shard:

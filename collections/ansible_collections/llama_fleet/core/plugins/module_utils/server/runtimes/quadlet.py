@@ -90,7 +90,7 @@ class QuadletRuntime(SystemdRuntime):
         return self._active(state) and "/generator" in state.get("FragmentPath", "")
 
     def starts_at_boot(self) -> bool:
-        """The generator enables what has an [Install] section."""
+        """Return whether the file is there: the generator enables every unit with an [Install] section."""
         return self.path.exists()
 
     def start_at_boot(self) -> None:
@@ -121,7 +121,7 @@ class QuadletRuntime(SystemdRuntime):
         return state.get("NeedDaemonReload") == "yes" or state.get("LoadState") != "loaded"
 
     def _main_process(self) -> processes.Process | None:
-        """The unit's main process is podman's, which waits for the container's."""
+        """Return the container's process: the unit's own main process is podman, which waits for it."""
         try:
             return self.container.process()
         except ProblemError as error:

@@ -1,8 +1,8 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""The file from which podman's generator makes an instance's unit, whose process then is in a container.
+"""Write the file from which podman's generator makes the unit of an instance in a container.
 
-Only keys that podman 4.4 knows: it refuses a file with another one. The rest are arguments of its command line.
+It has only keys that podman 4.4 knows, because podman refuses a file with any other. The rest is passed as arguments.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes i
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes import unit_file as server_unit
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings.options import CUDA, Options
 
-# Every GPU there is: which of them the server computes on, LLAMA_ARG_DEVICE says, as it does without a container.
+# All GPUs: LLAMA_ARG_DEVICE selects the ones to compute on, as without a container.
 CDI_DEVICE = "nvidia.com/gpu=all"
-# Seconds that podman may take to remove a container beyond those that the server has for its end.
+# Seconds that podman may take to remove a container, in addition to the server's stop timeout.
 MARGIN = 15
 
 
 def render(options: Options, command: typing.Sequence[str], variables: typing.Mapping[str, str]) -> str:
-    """The file's whole text. It holds no secret."""
+    """Return the file's text. It holds no secret."""
     words = server_mounts.moved(options, command, variables)
     sections = [
         server_unit.unit_section(options),
@@ -64,7 +64,7 @@ def _arguments(options: Options, command: typing.Sequence[str], variables: typin
         "--workdir=/",
         "--no-healthcheck",
         "--image-volume=ignore",
-        # Of the host's control groups it sees its own only, also where they are of version 1.
+        # It sees only its own control group, also with control groups of version 1.
         "--cgroupns=private",
         # Into the unit's journal, where systemd puts what its processes print.
         "--log-driver=passthrough",
@@ -109,5 +109,5 @@ def _private(options: Options) -> list[str]:
 
 
 def container_name(options: Options) -> str:
-    """The container's name, and the project's where there is a compose file: the unit's without its ending."""
+    """Return the name of the container and of the compose project: the unit's name without its suffix."""
     return options.unit[: -len(".service")]

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""The systemd unit of one instance, and whether the user it runs as can read what it needs."""
+"""Write the systemd unit of an instance, and check that the unit's user can read what it needs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.problems import P
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes import host_files as server_mounts
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings.options import CUDA, LOOPBACK, Options
 
-# What the unit cannot see: ProtectHome and PrivateTmp put an empty folder there.
+# Folders that are empty for the unit because of ProtectHome and PrivateTmp.
 HIDDEN = ("/home", "/root", "/run/user", "/tmp", "/var/tmp")
 CONFIGURATION = "/etc/llama.cpp"
 
@@ -69,13 +69,13 @@ INSTALL = "[Install]\nWantedBy=multi-user.target\n"
 
 
 def render(options: Options, command: typing.Sequence[str], variables: typing.Mapping[str, str] | None = None) -> str:
-    """The unit's whole text. It names the release and the model by full path, and holds no secret."""
+    """Return the unit's text. It names the release and the model by full path, and holds no secret."""
     service = _service_section(options, server_mounts.moved(options, command, variables or {}), variables or {})
     return "\n".join([unit_section(options), service, INSTALL])
 
 
 def unit_section(options: Options) -> str:
-    """What comes first in a unit, and in podman's file of one."""
+    """Return the section [Unit], also for podman's file."""
     places = list(
         dict.fromkeys([options.release, *(os.path.dirname(path) for _variable, path in server_mounts.public(options))])
     )
@@ -120,9 +120,9 @@ def _service_section(options: Options, command: typing.Sequence[str], variables:
 
 
 def _copying(options: Options) -> list[str]:
-    """Root copies keys to where only the unit's user can read them.
+    """Return the lines with which root copies keys to where only the unit's user can read them.
 
-    LoadCredential= would do, but not in a container.
+    LoadCredential= would do the same, but does not work if systemd itself runs in a container.
     """
     files = server_mounts.private(options)
     folder = server_mounts.copies(options)
@@ -134,12 +134,12 @@ def _copying(options: Options) -> list[str]:
 
 
 def device_nodes(options: Options) -> list[str]:
-    """Without new privileges the server cannot make the device nodes itself."""
+    """Return the line that makes NVIDIA's device files, because the server has no privileges to make them."""
     return ["ExecStartPre=+-/usr/bin/nvidia-modprobe -c0 -u"] if options.backend == CUDA else []
 
 
 def limits(options: Options) -> list[str]:
-    """What the unit may take of the host, where that is limited at all."""
+    """Return the lines that limit the unit's memory and processor time."""
     found = {"MemoryMax": options.memory_max, "CPUQuota": options.cpu_quota}
     return [f"{name}={value}" for name, value in found.items() if value]
 
@@ -158,8 +158,9 @@ def _hardening(options: Options) -> list[str]:
 
 
 def unreadable(path: pathlib.Path, variable: str) -> Problem | None:
-    """A problem if a user without any rights, who sees no home folders, could not read ``path``; what is missing is
-    no problem yet.
+    """Return a problem if a user without privileges, who sees no home folders, cannot read ``path``.
+
+    A missing file is no problem yet.
     """
     hidden = next((folder for folder in HIDDEN if pathlib.PurePath(folder) in path.parents), None)
     if hidden:
