@@ -33,7 +33,8 @@ MEMORY = pathlib.Path("/dev/shm")
 CHUNK = 1 << 20
 OURS = """
 import json, pathlib, sys
-from ansible_collections.llama_fleet.core.plugins.module_utils.transfer.segments import Origin, Wanted, fetch_all
+from ansible_collections.llama_fleet.core.plugins.module_utils.transfer.request import Origin, Wanted
+from ansible_collections.llama_fleet.core.plugins.module_utils.transfer.segments import fetch_all
 files, target = json.loads(sys.argv[1]), pathlib.Path(sys.argv[2])
 fetch_all([Wanted(name, sha256, size, target / name, (Origin(url),)) for name, url, sha256, size in files], "source")
 """

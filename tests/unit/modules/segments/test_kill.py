@@ -67,7 +67,8 @@ def test_fifty_kills(tmp_path: pathlib.Path, data: bytes) -> None:
 
 LAST = """
 import os, pathlib, signal, sys
-from ansible_collections.llama_fleet.core.plugins.module_utils.transfer.segments import Origin, Wanted, fetch_all
+from ansible_collections.llama_fleet.core.plugins.module_utils.transfer.request import Origin, Wanted
+from ansible_collections.llama_fleet.core.plugins.module_utils.transfer.segments import fetch_all
 url, sha256, size, part, number = sys.argv[1:]
 done = pathlib.Path(part)
 seen = 0
