@@ -19,7 +19,7 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.host import comma
 from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia import capability as nvidia_capability
 from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia import examine as nvidia_host
 from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia import findings as nvidia_findings
-from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia import observe as nvidia
+from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia.host import MORE_FOLDERS, GpuHost, find_smi
 from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia.requirements import Requirements
 from tests.gpu import gpus
 
@@ -84,8 +84,8 @@ def examine(root: pathlib.Path | None = None) -> dict[str, typing.Any]:
     """
     told = query()
     counting = Counting()
-    everywhere = tuple(os.environ.get("PATH", "").split(os.pathsep)) + nvidia.MORE_FOLDERS
-    host = nvidia.GpuHost(counting, root) if root else nvidia.GpuHost(counting, folders=everywhere)
+    everywhere = tuple(os.environ.get("PATH", "").split(os.pathsep)) + MORE_FOLDERS
+    host = GpuHost(counting, root) if root else GpuHost(counting, folders=everywhere)
     began = time.monotonic()
     examined = nvidia_host.examine(host, Requirements())
     took = time.monotonic() - began
@@ -100,7 +100,7 @@ def examine(root: pathlib.Path | None = None) -> dict[str, typing.Any]:
     if len(calls) != 1:
         wrong.append(f"nvidia-smi was called {len(calls)} times: {calls}")
     by_library = nvidia_capability.known(
-        host, nvidia.find_smi(host), [dataclasses.replace(gpu, architecture="") for gpu in seen.gpus]
+        host, find_smi(host), [dataclasses.replace(gpu, architecture="") for gpu in seen.gpus]
     )
     if [gpu.compute_capability for gpu in by_library] != [gpu.compute_capability for gpu in seen.gpus]:
         wrong.append(f"the driver's library tells other capabilities: {by_library}")

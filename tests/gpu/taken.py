@@ -12,6 +12,7 @@ import stat
 import typing
 
 from ansible_collections.llama_fleet.core.plugins.module_utils.host import commands, processes
+from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia import processes as nvidia_processes
 from ansible_collections.llama_fleet.core.plugins.module_utils.release.memory_plan import HOST
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.proof import free as server_memory_free
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes import unit_file as server_unit
@@ -45,7 +46,7 @@ def memory() -> Memory | None:
 
 def of_process(pid: int) -> int:
     """Return the MiB of GPU memory of a process by nvidia-smi; 0 if it is not listed, as in a container."""
-    listed = server_memory_free.compute_processes(commands.run)
+    listed = nvidia_processes.compute_processes(commands.run)
     return sum(int(mib) for found, _gpu, mib in listed if int(found) == pid and mib.isdigit())
 
 

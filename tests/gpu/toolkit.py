@@ -16,13 +16,13 @@ import typing
 
 from ansible_collections.llama_fleet.core.plugins.module_utils.cuda import plan as cuda
 from ansible_collections.llama_fleet.core.plugins.module_utils.host.commands import run as run_command
-from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia import observe as nvidia
+from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia.host import MORE_FOLDERS
 
 
 def host() -> cuda.ToolkitHost:
     """This one, with the folders of its PATH."""
     return cuda.ToolkitHost(
-        run_command, platform.machine(), (*os.environ.get("PATH", "").split(os.pathsep), *nvidia.MORE_FOLDERS)
+        run_command, platform.machine(), (*os.environ.get("PATH", "").split(os.pathsep), *MORE_FOLDERS)
     )
 
 

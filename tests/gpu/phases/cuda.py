@@ -14,6 +14,7 @@ import typing
 from ansible_collections.llama_fleet.core.plugins.module_utils.cuda import plan as cuda
 from ansible_collections.llama_fleet.core.plugins.module_utils.host.commands import run as run_command
 from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia import observe as nvidia
+from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia.host import GpuHost
 from tests.gpu import toolkit
 from tests.gpu.frame import Phase
 from tests.gpu.session import FailedError, Run
@@ -84,9 +85,7 @@ def run(run: Run) -> typing.Iterator[Values]:
 def nvcc(run: Run) -> tuple[str, list[str]]:
     """The compiler of the host's toolkit, or of the one that the parcel has brought; its option for this GPU alone."""
     host = toolkit.host()
-    capabilities = [
-        gpu.compute_capability for gpu in nvidia.observe(nvidia.GpuHost(run_command, folders=host.folders)).gpus
-    ]
+    capabilities = [gpu.compute_capability for gpu in nvidia.observe(GpuHost(run_command, folders=host.folders)).gpus]
     places = [
         *(folder / "bin/nvcc" for folder in cuda.candidates(host)),
         *sorted(run.root.glob("toolkits/cuda-*/bin/nvcc")),

@@ -10,7 +10,7 @@ import typing
 
 from ansible_collections.llama_fleet.core.plugins.module_utils.host import commands
 from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia import examine as nvidia_host
-from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia import observe as nvidia
+from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia.host import MORE_FOLDERS, GpuHost
 from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia.requirements import Requirements
 from ansible_collections.llama_fleet.core.plugins.module_utils.release.memory_plan import HOST
 from tests.gpu import disguise, hold, instances, scene, taken
@@ -104,9 +104,7 @@ def _half(here: scene.Scene, given: typing.Mapping[str, typing.Any]) -> int:
 
 def _holders() -> str:
     """What nvidia_driver_info says where more memory is asked for than any GPU has."""
-    host = nvidia.GpuHost(
-        commands.run, folders=tuple(os.environ.get("PATH", "").split(os.pathsep)) + nvidia.MORE_FOLDERS
-    )
+    host = GpuHost(commands.run, folders=tuple(os.environ.get("PATH", "").split(os.pathsep)) + MORE_FOLDERS)
     seen = nvidia_host.examine(host, Requirements(min_free_memory=10**7)).seen
     return " ".join(finding.found for finding in seen.findings if finding.code == "memory_too_little")
 

@@ -17,6 +17,7 @@ import typing
 
 import pytest
 
+from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia import processes as nvidia_processes
 from ansible_collections.llama_fleet.core.plugins.module_utils.release import memory_plan
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.proof import free as server_memory_free
 from ansible_collections.llama_fleet.core.tests.unit.fakes import server as fake_server
@@ -66,7 +67,7 @@ def plan(**devices: tuple[int, int, int]) -> list[dict[str, typing.Any]]:
 
 def test_the_plan_is_compared_without_what_cuda_itself_takes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        server_memory_free,
+        nvidia_processes,
         "compute_processes",
         lambda _run: [("7", "GPU-a", "6000"), ("7", "GPU-b", "5000"), ("8", "GPU-a", "99")],
     )
@@ -85,7 +86,7 @@ def test_the_plan_is_compared_without_what_cuda_itself_takes(monkeypatch: pytest
 def test_where_the_driver_lists_no_process_the_use_before_and_after_tells(
     tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(server_memory_free, "compute_processes", lambda _run: [("7", "GPU-a", "[N/A]")])
+    monkeypatch.setattr(nvidia_processes, "compute_processes", lambda _run: [("7", "GPU-a", "[N/A]")])
     put_smi(monkeypatch, tmp_path / "bin", "echo '130000, 13000'")
     found = taken.compare(plan(CUDA0=(9000, 900, 100)), 7, taken.Memory(142000, 1000), 2000)
     assert (found["taken_mib"], found["measured_by"], found["error_percent"]) == (12000, taken.BY_DIFFERENCE, 0.0)

@@ -188,8 +188,9 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, raise_if_any
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes.host import this_host
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings.instance_name import is_instance_name
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.status import verdict
-from ansible_collections.llama_fleet.core.plugins.module_utils.server.status.info import Inspector, is_name
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.status.info import Inspector
 from ansible_collections.llama_fleet.core.plugins.module_utils.stage import conclude
 
 
@@ -204,7 +205,7 @@ def stage(module: AnsibleModule) -> dict[str, typing.Any]:
     problems += [
         Problem("instance", repr(name), "the name of an instance")
         for name in [*asked, *given["expected"]]
-        if not is_name(name)
+        if not is_instance_name(name)
     ]
     raise_if_any(problems)
     inspector = Inspector(

@@ -180,6 +180,7 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia import con
 from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia import examine as nvidia_host
 from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia import observe as nvidia
 from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia import requirements as nvidia_requirements
+from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia.host import MORE_FOLDERS, GpuHost
 from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia.kernel import Account
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import ProblemError
 
@@ -201,11 +202,11 @@ def _look(module: AnsibleModule) -> dict[str, typing.Any]:
             for problem in error.problems
         ]
         module.fail_json(msg=str(error), problems=told)
-    folders = tuple(os.environ.get("PATH", "").split(os.pathsep)) + nvidia.MORE_FOLDERS
+    folders = tuple(os.environ.get("PATH", "").split(os.pathsep)) + MORE_FOLDERS
     if gpu == "none":
         examined = nvidia_host.Examination(nvidia.Observation(), nvidia_container.Support())
     else:
-        examined = nvidia_host.examine(nvidia.GpuHost(commands.run, folders=folders), wanted, _account(wanted.user))
+        examined = nvidia_host.examine(GpuHost(commands.run, folders=folders), wanted, _account(wanted.user))
     seen = nvidia.judged(gpu, examined.seen)
     refusal = nvidia.refusal(gpu, seen)
     result = {

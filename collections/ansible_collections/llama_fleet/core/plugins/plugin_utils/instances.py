@@ -9,12 +9,15 @@ import dataclasses
 import functools
 import itertools
 import pathlib
-import re
 import typing
 
 from ansible.module_utils.common.yaml import yaml_load
 
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, nearest, one_of
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings.instance_name import (
+    ACCEPTED,
+    is_instance_name,
+)
 from ansible_collections.llama_fleet.core.plugins.plugin_utils import role_variables
 
 VARIABLE = "llama_server_instances"
@@ -23,7 +26,6 @@ STAGES = ("nvidia_driver", "cuda_toolkit", "llama_cpp", "gguf_model", "llama_ser
 # Variables that all instances of a host share.
 _COMMON = frozenset({VARIABLE, ONE, "llama_server_root", "llama_server_runtime_root"})
 _NOT_THEIRS = ("_plan_only", "_overrides")
-_NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?")
 PLAYBOOKS = pathlib.Path(__file__).resolve().parents[2] / "playbooks"
 _EVERYWHERE = ("0.0.0.0", "::", "")
 
@@ -102,10 +104,8 @@ def ambiguous(names: typing.Sequence[str]) -> list[Problem]:
 
 
 def _entry_problems(name: str, entry: typing.Any, specs: Specs) -> typing.Iterator[Problem]:
-    if not _NAME.fullmatch(name):
-        yield Problem(
-            VARIABLE, f"the name '{name}'", "1 to 40 lower-case letters, digits and hyphens, no hyphen first or last"
-        )
+    if not is_instance_name(name):
+        yield Problem(VARIABLE, f"the name '{name}'", ACCEPTED)
     if not isinstance(entry, typing.Mapping):
         if entry is not None:
             yield Problem(

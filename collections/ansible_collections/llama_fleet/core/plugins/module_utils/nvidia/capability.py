@@ -19,7 +19,7 @@ import typing
 from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia import nvml
 
 if typing.TYPE_CHECKING:
-    from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia.observe import GpuHost
+    from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia.host import GpuHost
     from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia.smi import Gpu
 
 # Architectures with one compute capability. Ampere and Blackwell have several, and later ones may have several.

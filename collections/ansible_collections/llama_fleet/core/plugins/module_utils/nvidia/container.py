@@ -11,12 +11,12 @@ import typing
 from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia import access as nvidia_access
 from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia import kernel
 from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia.findings import ERROR, WARNING, Finding
-from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia.observe import find_program
+from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia.host import find_program
 
 if typing.TYPE_CHECKING:
     import pathlib
 
-    from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia.observe import GpuHost
+    from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia.host import GpuHost
 
 TIME_LIMIT = 5.0
 KIND = "nvidia.com/gpu"

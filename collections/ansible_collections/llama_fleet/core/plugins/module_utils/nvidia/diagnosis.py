@@ -16,11 +16,12 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia.findings i
     WARNING,
     Finding,
 )
+from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia.host import find_program
 from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia.kernel import Account, Device, place
-from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia.observe import find_program
 
 if typing.TYPE_CHECKING:
-    from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia.observe import GpuHost, Observation
+    from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia.host import GpuHost
+    from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia.observe import Observation
 
 _GENERIC = ("driver_not_loaded", "no_driver", "no_nvidia_smi", "no_usable_gpu", "smi_failed")
 _WSL_LIBRARY = "usr/lib/wsl/lib/libcuda.so.1"

@@ -20,7 +20,8 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia import obs
 from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia.findings import Finding, worst_first
 
 if typing.TYPE_CHECKING:
-    from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia.observe import GpuHost, Observation
+    from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia.host import GpuHost
+    from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia.observe import Observation
     from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia.requirements import Requirements
 
 _MIB = 1 << 20

@@ -5,9 +5,6 @@
 from __future__ import annotations
 
 import dataclasses
-import pathlib
-import shutil
-import typing
 
 from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia import capability, findings, kernel
 from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia.findings import (
@@ -17,32 +14,11 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia.findings i
     WARNING,
     Finding,
 )
+from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia.host import TIME_LIMIT, GpuHost, find_smi
 from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia.smi import Driver, Gpu, Log, major, parse_log
 
-if typing.TYPE_CHECKING:
-    from ansible_collections.llama_fleet.core.plugins.module_utils.host.commands import Runner
-
-TIME_LIMIT = 15.0  # seconds for nvidia-smi; a healthy one takes about one
-# Folders where drivers install nvidia-smi. PATH is short under sudo, in containers and on WSL.
-MORE_FOLDERS = (
-    "/usr/bin",
-    "/usr/local/bin",
-    "/usr/local/nvidia/bin",
-    "/opt/bin",
-    "/usr/lib/wsl/lib",
-    "/run/current-system/sw/bin",
-)
 # nvidia-smi answers in full and exits with this code if the infoROM of a GPU is corrupted.
 _INFOROM_CORRUPT = 14
-
-
-@dataclasses.dataclass(frozen=True)
-class GpuHost:
-    """Access to a host: every path is below ``root`` and every command goes through ``run``."""
-
-    run: Runner
-    root: pathlib.Path = pathlib.Path("/")
-    folders: tuple[str, ...] = MORE_FOLDERS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,17 +41,6 @@ class Observation:
         return [
             f"{number}-real" for number in sorted({int(gpu.compute_capability.replace(".", "")) for gpu in self.gpus})
         ]
-
-
-def find_program(host: GpuHost, name: str) -> str:
-    """Return the full path of a program, or an empty string."""
-    places = [str(host.root / folder.lstrip("/")) for folder in host.folders]
-    return shutil.which(name, path=":".join(places)) or ""
-
-
-def find_smi(host: GpuHost) -> str:
-    """Return the full path of nvidia-smi, or an empty string."""
-    return find_program(host, "nvidia-smi")
 
 
 def observe(host: GpuHost) -> Observation:

@@ -28,6 +28,7 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.host import memor
 from ansible_collections.llama_fleet.core.plugins.module_utils.host.disk import disk_problems
 from ansible_collections.llama_fleet.core.plugins.module_utils.host.scratch import scratch
 from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia import observe as nvidia
+from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia.host import MORE_FOLDERS, GpuHost
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, ProblemError
 from ansible_collections.llama_fleet.core.plugins.module_utils.release import flags
 
@@ -174,8 +175,8 @@ def memory_available(
 
     Also of the host if ``release`` cannot use the GPUs. Raises ProblemError if the free memory is unknown.
     """
-    folders = tuple(os.environ.get("PATH", "").split(os.pathsep)) + nvidia.MORE_FOLDERS
-    gpus = nvidia.observe(nvidia.GpuHost(run, root, folders)).gpus
+    folders = tuple(os.environ.get("PATH", "").split(os.pathsep)) + MORE_FOLDERS
+    gpus = nvidia.observe(GpuHost(run, root, folders)).gpus
     free = sum(gpu.memory_free_mib for gpu in gpus)
     if free and (release is None or _sees_gpu(run, release)):
         return Available(free, f"free on {len(gpus)} GPUs" if len(gpus) > 1 else "free on the GPU", len(gpus))

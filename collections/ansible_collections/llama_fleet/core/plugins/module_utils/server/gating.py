@@ -9,9 +9,10 @@ import os
 import typing
 
 from ansible_collections.llama_fleet.core.plugins.module_utils.host import processes
+from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia import processes as nvidia_processes
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.gate import gate as server_gate
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.gate import trust as server_trust
-from ansible_collections.llama_fleet.core.plugins.module_utils.server.proof import free as server_memory_free
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.gate.client import base_of
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings import router as server_router
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings.table import CUDA
 
@@ -71,7 +72,7 @@ def gate(
 
 def _require_gpus(instance: Instance, generation: Generation, process: processes.Process, brief: bool) -> None:
     opened = processes.open_files(process.pid)
-    listed = server_memory_free.compute_processes(instance.host.run) if not (opened and brief) else []
+    listed = nvidia_processes.compute_processes(instance.host.run) if not (opened and brief) else []
     reason = no_gpu(opened, listed, process.pid) or ("" if brief else too_few_gpus(generation, listed, process.pid))
     if reason:
         raise server_gate.GateError(reason)
@@ -111,16 +112,6 @@ def too_few_gpus(generation: Generation, listed: typing.Iterable[tuple[str, str,
 def limit_of(generation: Generation, ready_timeout: int = 0) -> server_gate.Limit:
     """Return the time that a start may take: by the model's size, or ``ready_timeout`` seconds if that is not 0."""
     return server_gate.ready_limit(ready_timeout, int(generation.manifest.get("model_size", 0)))
-
-
-def endpoint_of(options: typing.Mapping[str, typing.Any]) -> str:
-    """Return the URL at which a client on this host reaches a server with these options."""
-    return server_gate.endpoint(options["host"], options["port"], bool(server_trust.certificate_path(options)))
-
-
-def base_of(options: typing.Mapping[str, typing.Any]) -> str:
-    """Return the same URL with the prefix of the server's paths, if it has one."""
-    return endpoint_of(options) + str(options["extra_options"].get("api-prefix", ""))
 
 
 def mode_of(options: typing.Mapping[str, typing.Any]) -> str:

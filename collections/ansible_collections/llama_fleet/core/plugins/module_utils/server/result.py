@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import typing
 
-from ansible_collections.llama_fleet.core.plugins.module_utils.server.gating import endpoint_of
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.gate.client import endpoint_of
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.state.generations import device_of
 
 if typing.TYPE_CHECKING:

@@ -18,6 +18,7 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.server.gate impor
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.gate import metrics as server_metrics
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.gate import speed as server_speed
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.gate import trust as server_trust
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.gate.client import base_of
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.proof import free as server_memory_free
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes import host_files as server_mounts
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings.options import GENERATION_VARIABLE
@@ -99,7 +100,7 @@ class Switch:
         if process is None or generation is None:
             return
         patience = server_drain.Patience(self.options.drain_timeout)
-        fetch = server_metrics.fetcher(gating.base_of(generation.options), server_trust.of(generation, process))
+        fetch = server_metrics.fetcher(base_of(generation.options), server_trust.of(generation, process))
         self.drained = server_drain.drain(fetch, patience, lambda: processes.alive(process), self._tell_waiting)
 
     def _run_by(self, process: processes.Process) -> Generation | None:

@@ -14,6 +14,7 @@ import typing
 from ansible_collections.llama_fleet.core.plugins.module_utils.host import commands
 from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia import examine as nvidia_host
 from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia import observe as nvidia
+from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia.host import GpuHost
 from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia.requirements import Requirements
 
 if typing.TYPE_CHECKING:
@@ -56,8 +57,8 @@ class FakeGpuHost:
         (root / "dev").mkdir(exist_ok=True)
 
     @property
-    def host(self) -> nvidia.GpuHost:
-        return nvidia.GpuHost(commands.run, self.root, ("/usr/bin",))
+    def host(self) -> GpuHost:
+        return GpuHost(commands.run, self.root, ("/usr/bin",))
 
     def write(self, path: str, text: str) -> pathlib.Path:
         file = self.root / path

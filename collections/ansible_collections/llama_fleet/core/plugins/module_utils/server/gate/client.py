@@ -38,6 +38,16 @@ def endpoint(host: str, port: int, secure: bool = False) -> str:
     return f"{'https' if secure else 'http'}://{reached}:{port}"
 
 
+def endpoint_of(options: typing.Mapping[str, typing.Any]) -> str:
+    """Return the URL at which a client on this host reaches a server with these options."""
+    return endpoint(options["host"], options["port"], bool(server_trust.certificate_path(options)))
+
+
+def base_of(options: typing.Mapping[str, typing.Any]) -> str:
+    """Return the same URL with the prefix of the server's paths, if it has one."""
+    return endpoint_of(options) + str((options.get("extra_options") or {}).get("api-prefix", ""))
+
+
 def asker(base: str, trust: server_trust.Trust | None = None) -> Ask:
     """Return an Ask for the server at ``base``, which never uses a proxy.
 

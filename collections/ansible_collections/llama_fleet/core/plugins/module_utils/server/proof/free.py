@@ -9,7 +9,7 @@ import re
 import typing
 
 from ansible_collections.llama_fleet.core.plugins.module_utils.host import control_groups
-from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia import observe as nvidia
+from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia import processes as nvidia_processes
 from ansible_collections.llama_fleet.core.plugins.module_utils.release.memory_plan import HOST
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings import limits as server_limits
 from ansible_collections.llama_fleet.core.plugins.module_utils.untrusted import whole
@@ -79,22 +79,10 @@ def own_gpus(
     """
     if not pids:
         return {}
-    used = sum(int(mib) for pid, _uuid, mib in compute_processes(run) if int(pid) in pids and whole(mib) is not None)
+    used = nvidia_processes.used_mib(run, pids)
     if used and len(devices) == 1:
         return {devices[0]: used}
     return {name: mib for name, mib in recorded.items() if name != HOST}
-
-
-def compute_processes(run: Runner) -> list[tuple[str, str, str]]:
-    """Return process id, GPU UUID and MiB of every process that computes on a GPU, as far as the driver reports it."""
-    smi = nvidia.find_smi(nvidia.GpuHost(run))
-    if not smi:
-        return []
-    listed = run(
-        [smi, "--query-compute-apps=pid,gpu_uuid,used_memory", "--format=csv,noheader,nounits"],
-        timeout=nvidia.TIME_LIMIT,
-    )
-    return re.findall(r"^([0-9]{1,18}), *([\w-]+), *(\S+)$", listed.stdout if listed.ok else "", re.MULTILINE)
 
 
 def _cgroups(topmost_only: bool, own: int, root: pathlib.Path) -> typing.Iterator[int]:

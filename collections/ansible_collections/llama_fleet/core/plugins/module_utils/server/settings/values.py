@@ -12,6 +12,10 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.arguments import 
 from ansible_collections.llama_fleet.core.plugins.module_utils.host.systemd_text import is_one_line
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings import table as server_settings
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings.instance_name import (
+    ACCEPTED,
+    is_instance_name,
+)
 
 if typing.TYPE_CHECKING:
     from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings.options import Options
@@ -38,9 +42,8 @@ def value_problems(options: Options) -> list[Problem]:
 
 
 def _names(options: Options) -> typing.Iterator[Problem]:
-    if not re.fullmatch(r"[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?", options.instance):
-        wanted = "1 to 40 lower-case letters, digits and hyphens, no hyphen first or last"
-        yield Problem("llama_server_instance", repr(options.instance), wanted)
+    if not is_instance_name(options.instance):
+        yield Problem("llama_server_instance", repr(options.instance), ACCEPTED)
     if not _HOST.fullmatch(options.host) or options.host.endswith(".sock"):
         wanted = "an IP address or a host name of this host, such as 127.0.0.1 or 0.0.0.0"
         yield Problem("llama_server_host", repr(options.host), wanted)

@@ -13,26 +13,25 @@ import typing
 
 from ansible_collections.llama_fleet.core.plugins.module_utils.gguf.quant import quant_of
 from ansible_collections.llama_fleet.core.plugins.module_utils.host import processes
-from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia.observe import GpuHost, find_smi
+from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia import processes as nvidia_processes
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import ProblemError
 from ansible_collections.llama_fleet.core.plugins.module_utils.release import store as release_store
 from ansible_collections.llama_fleet.core.plugins.module_utils.server import room as server_room
-from ansible_collections.llama_fleet.core.plugins.module_utils.server.gate import gate as server_gate
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.gate import metrics as server_metrics
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.gate import trust as server_trust
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.gate.client import base_of
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes import registry
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes.host import Host, Place
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings.instance_name import is_instance_name
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.state.generations import Generation, device_of
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.state.store import Store
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.status import drift as server_drift
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.status.seen import Seen
-from ansible_collections.llama_fleet.core.plugins.module_utils.untrusted import whole
 
 if typing.TYPE_CHECKING:
     from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes.runtime import Runtime
 
 Facts = dict[str, typing.Any]
-_NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,7 +51,9 @@ class Inspector:
             entries = os.listdir(self.root / "instances")
         except OSError:
             return []
-        return sorted(entry for entry in entries if is_name(entry) and (self.root / "instances" / entry).is_dir())
+        return sorted(
+            entry for entry in entries if is_instance_name(entry) and (self.root / "instances" / entry).is_dir()
+        )
 
     def inspect(self, name: str) -> Facts:
         """Return all facts of an instance, which may be absent."""
@@ -74,11 +75,13 @@ class Inspector:
             "build": build_of(manifest),
             "model": model,
             "quant": quant_of(model) if model else "",
-            "endpoint": _endpoint(seen.current) if seen.current else "",
+            "endpoint": _base_of(seen.current) if seen.current else "",
             "device": device,
             "pid": process.pid if process else 0,
             "memory_mib": _resident_mib(process.pid, self.proc) if process else 0,
-            "gpu_memory_mib": self._gpu_memory(seen) if process and device not in ("", "cpu") else 0,
+            "gpu_memory_mib": nvidia_processes.used_mib(self.host.run, [each.pid for each in seen.own])
+            if process and device not in ("", "cpu")
+            else 0,
             "uptime_seconds": _uptime(process, self.proc) if process else 0,
             **{
                 field.name: getattr(report, field.name)
@@ -134,21 +137,9 @@ class Inspector:
     def _report(self, current: Generation, process: processes.Process) -> server_metrics.Report:
         # A router has no metrics of its own.
         return server_metrics.ask(
-            self.fetcher(_endpoint(current), server_trust.of(current, process, self.proc)),
+            self.fetcher(_base_of(current), server_trust.of(current, process, self.proc)),
             self.metrics and bool(current.model),
         )
-
-    def _gpu_memory(self, seen: Seen) -> int:
-        smi = find_smi(GpuHost(self.host.run))
-        if not smi:
-            return 0
-        done = self.host.run([smi, "--query-compute-apps=pid,used_memory", "--format=csv,noheader,nounits"], timeout=20)
-        return gpu_memory(done.stdout, [process.pid for process in seen.own]) if done.ok else 0
-
-
-def is_name(text: str) -> bool:
-    """Return whether an instance can have this name."""
-    return bool(_NAME.fullmatch(text))
 
 
 def build_of(manifest: typing.Mapping[str, typing.Any]) -> str:
@@ -158,16 +149,6 @@ def build_of(manifest: typing.Mapping[str, typing.Any]) -> str:
         return ""
     build = manifest.get("build") or (release_store.read_manifest(pathlib.Path(release)) or {}).get("build", "")
     return str(build or "")
-
-
-def gpu_memory(listing: str, pids: typing.Collection[int]) -> int:
-    """Sum the MiB of ``pids`` in nvidia-smi's list of process ids and MiB."""
-    rows = [[part.strip() for part in line.split(",")] for line in listing.splitlines()]
-    return sum(
-        int(row[1])
-        for row in rows
-        if len(row) == 2 and whole(row[0]) is not None and whole(row[1]) is not None and int(row[0]) in pids
-    )
 
 
 def _state(seen: Seen, report: server_metrics.Report) -> str:
@@ -214,14 +195,6 @@ def _written(path: pathlib.Path) -> str:
         return ""
 
 
-def _endpoint(generation: Generation) -> str:
-    options = generation.options
-    secure = bool(server_trust.certificate_path(options))
-    return server_gate.endpoint(generation.host, generation.port, secure) + str(
-        (options.get("extra_options") or {}).get("api-prefix", "")
-    )
-
-
 def _device(generation: Generation | None) -> str:
     if generation is None:
         return ""
@@ -248,3 +221,8 @@ def _uptime(process: processes.Process, proc: pathlib.Path) -> int:
     except OSError:
         return 0
     return max(0, int(now - process.started / os.sysconf("SC_CLK_TCK")))
+
+
+def _base_of(generation: Generation) -> str:
+    """Return the server's URL. Host and port of a manifest that lacks them have their defaults."""
+    return base_of({**generation.options, "host": generation.host, "port": generation.port})

@@ -28,6 +28,7 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.host import memor
 from ansible_collections.llama_fleet.core.plugins.module_utils.host.commands import Result
 from ansible_collections.llama_fleet.core.plugins.module_utils.model import hub
 from ansible_collections.llama_fleet.core.plugins.module_utils.model import store as model_store
+from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia import processes as nvidia_processes
 from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia import smi as nvidia_smi
 from ansible_collections.llama_fleet.core.plugins.module_utils.preflight import network as preflight_network
 from ansible_collections.llama_fleet.core.plugins.module_utils.preflight.web import Reply
@@ -600,8 +601,8 @@ def test_no_text_of_a_program_raises_anything_else(text: str) -> None:
             nvidia_smi.parse_log(document)
     ports.parse_table(f"head\n  0: {text} 0:0 0A 0:0 0:0 0 {text} 0 1 1\n{text}")
     server_memory_free.gpus(text)
-    server_memory_free.compute_processes(lambda *_words, **_more: Result(0, text, ""))
-    server_info.gpu_memory(f"{text}\n1, {text}", [1])
+    nvidia_processes.compute_processes(lambda *_words, **_more: Result(0, text, ""))
+    nvidia_processes.used_mib(lambda *_words, **_more: Result(0, f"{text}\n1, {text}", ""), [1])
     server_metrics.parse(f"llamacpp:x {text}\n{text}")
     smoke_test.parse_devices(text)
     server_help.parse_help(text)

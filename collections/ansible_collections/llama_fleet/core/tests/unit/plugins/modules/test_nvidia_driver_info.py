@@ -25,6 +25,9 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia.requiremen
 from ansible_collections.llama_fleet.core.plugins.modules import nvidia_driver_info
 from ansible_collections.llama_fleet.core.tests.unit.at_the_door import admitted
 
+if typing.TYPE_CHECKING:
+    from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia.host import GpuHost
+
 PROCESS = nvidia_smi.Process(812, "/usr/bin/python3", "C", 470)
 GPU = nvidia_smi.Gpu(
     0,
@@ -87,7 +90,7 @@ def run(monkeypatch: pytest.MonkeyPatch, gpu: str, seen: nvidia.Observation | No
         def fail_json(self, **result: typing.Any) -> None:
             raise LeftError(True, admitted("nvidia_driver_info", {"failed": True, **result}), self.warnings)
 
-    def examine(_host: nvidia.GpuHost, wanted: Requirements, account: Account | None) -> nvidia_host.Examination:
+    def examine(_host: GpuHost, wanted: Requirements, account: Account | None) -> nvidia_host.Examination:
         assert seen is not None, "nothing was to be looked at"
         ASKED[:] = [wanted, account]
         return nvidia_host.Examination(seen, SUPPORT)

@@ -19,6 +19,7 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia import cap
 from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia import nvml as nvidia_nvml
 from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia import observe as nvidia
 from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia import smi as nvidia_smi
+from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia.host import GpuHost
 from ansible_collections.llama_fleet.core.tests.unit.fakes.gpu_host import (
     FakeGpuHost,
     add_library,
@@ -82,13 +83,13 @@ def test_only_the_gpus_that_are_not_known_are_asked_for(tmp_path: pathlib.Path) 
     runner = FakeRunner(Result(1, "", "no library"), Result(0, f"{A100}, 8.0\n", ""))
     hopper = nvidia_smi.Gpu(0, "GPU-00", "", "", 0, 0, "", "Hopper")
     ampere = nvidia_smi.Gpu(1, A100, "", "", 0, 0, "", "Ampere")
-    known = nvidia_capability.known(nvidia.GpuHost(runner, tmp_path), "smi", [hopper, ampere])
+    known = nvidia_capability.known(GpuHost(runner, tmp_path), "smi", [hopper, ampere])
     assert [gpu.compute_capability for gpu in known] == ["9.0", "8.0"]
     assert [command[0] for command in runner.commands] == [sys.executable, "smi"]
-    assert nvidia_capability.known(nvidia.GpuHost(runner, tmp_path), "smi", [hopper])[0].compute_capability == "9.0"
+    assert nvidia_capability.known(GpuHost(runner, tmp_path), "smi", [hopper])[0].compute_capability == "9.0"
     assert len(runner.commands) == 2
     parts = (nvidia_smi.MigDevice(0, 3, 0, 1, 1, "MIG-1"), nvidia_smi.MigDevice(1, 4, 0, 1, 1))
-    nvidia_capability.known(nvidia.GpuHost(runner, tmp_path), "smi", [dataclasses.replace(hopper, mig_devices=parts)])
+    nvidia_capability.known(GpuHost(runner, tmp_path), "smi", [dataclasses.replace(hopper, mig_devices=parts)])
     assert len(runner.commands) == 3, "for a UUID that is missing"
 
 
@@ -131,7 +132,7 @@ def test_where_the_library_may_be(fake: FakeGpuHost) -> None:
     ]
     assert [settings["timeout"] for settings in runner.settings] == [10, 10]
     real = FakeRunner()
-    nvidia_capability.known(nvidia.GpuHost(real), "/nowhere/nvidia-smi", [gpu])
+    nvidia_capability.known(GpuHost(real), "/nowhere/nvidia-smi", [gpu])
     assert real.commands[0][5] == "libnvidia-ml.so.1", "on a real host the loader knows best"
 
 
@@ -142,7 +143,7 @@ def test_whatever_the_library_and_the_table_say_is_no_traceback(text: str, code:
         def answer(self, _command: list[str]) -> Result:
             return Result(code, f"{A100} {text}\n{A100}, {text}\n{A100} 999999.9\n", "")
 
-    gpus = nvidia_capability.known(nvidia.GpuHost(Said()), "smi", [nvidia_smi.Gpu(0, A100, "", "", 0, 0, "", "Ampere")])
+    gpus = nvidia_capability.known(GpuHost(Said()), "smi", [nvidia_smi.Gpu(0, A100, "", "", 0, 0, "", "Ampere")])
     assert len(nvidia.Observation(tuple(gpu for gpu in gpus if gpu.compute_capability)).architectures) <= 1
 
 

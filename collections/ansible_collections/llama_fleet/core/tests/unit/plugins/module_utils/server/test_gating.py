@@ -8,6 +8,7 @@ import typing
 import pytest
 
 from ansible_collections.llama_fleet.core.plugins.module_utils.server import gating
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.gate import client
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.state.generations import Generation
 
 OPTIONS: dict[str, typing.Any] = {"host": "0.0.0.0", "port": 80, "extra_options": {}}
@@ -54,7 +55,7 @@ def test_every_gpu_that_was_given_has_to_compute(
     ],
 )
 def test_a_server_with_a_certificate_is_asked_in_secret(more: dict[str, typing.Any], url: str) -> None:
-    assert gating.endpoint_of({**OPTIONS, **more}) == url
+    assert client.endpoint_of({**OPTIONS, **more}) == url
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,8 @@ import typing
 import pytest
 
 from ansible_collections.llama_fleet.core.plugins.module_utils.host import processes
+from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia import processes as nvidia_processes
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import ProblemError
-from ansible_collections.llama_fleet.core.plugins.module_utils.server.proof import free as server_memory_free
 from ansible_collections.llama_fleet.core.tests.unit.fakes import server as fake_server
 from ansible_collections.llama_fleet.core.tests.unit.fakes.stage import Site, staged
 
@@ -51,7 +51,7 @@ def opens(monkeypatch: pytest.MonkeyPatch, *looks: typing.Sequence[str]) -> None
 
 
 def lists(monkeypatch: pytest.MonkeyPatch, pid: typing.Callable[[], int]) -> None:
-    monkeypatch.setattr(server_memory_free, "compute_processes", lambda _run: [(str(pid()), "GPU-a", "500")])
+    monkeypatch.setattr(nvidia_processes, "compute_processes", lambda _run: [(str(pid()), "GPU-a", "500")])
 
 
 def test_one_with_a_gpu_open_is_good(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:

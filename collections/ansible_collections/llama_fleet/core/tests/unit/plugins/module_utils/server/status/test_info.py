@@ -14,7 +14,6 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.host import proce
 from ansible_collections.llama_fleet.core.plugins.module_utils.host.commands import Result
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes import registry
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes.host import Place
-from ansible_collections.llama_fleet.core.plugins.module_utils.server.status import info as server_info
 from ansible_collections.llama_fleet.core.tests.unit.fakes.instance import KEY, UNIT, Docker, Site
 from ansible_collections.llama_fleet.core.tests.unit.fakes.metrics_server import Fake, healthy, serving
 from ansible_collections.llama_fleet.core.tests.unit.fakes.runner import FakeRunner
@@ -270,11 +269,6 @@ def test_a_record_of_another_process_is_none_of_ours(site: Site, monkeypatch: py
         site.record(dataclasses.replace(process, started=process.started - 1))
         unreadable(monkeypatch, generation)
         assert site.facts()["pid"] == 0
-
-
-def test_memory_of_gpus_is_that_of_its_own_processes() -> None:
-    assert server_info.gpu_memory("12, 4096\n13, 100\n12, 50\n[N/A], [N/A]\n14, [N/A]\n", [12, 14]) == 4146
-    assert server_info.gpu_memory("", [12]) == 0
 
 
 @pytest.mark.parametrize(
