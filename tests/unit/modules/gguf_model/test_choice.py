@@ -122,7 +122,7 @@ class TestFit:
             "has no bin/llama-fit-params"
         )
         assert problem(fit, release="").startswith(
-            "gguf_model_release: expected the folder of a release of llama.cpp, found nothing"
+            "gguf_model_release: expected the folder of a release of llama.cpp, found no folder, and"
         )
 
     def test_none_fits(self, fit: Result) -> None:

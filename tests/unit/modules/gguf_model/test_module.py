@@ -393,7 +393,7 @@ class TestWheel:
         assert call(wanted, source=source)["changed"]
 
     def test_no_such_version(self, wanted: Result, source: str) -> None:
-        assert "a version that has one (1.0)" in problem(wanted, source=source.replace("==1.0", "==2.0"))
+        assert "a version with one (1.0)" in problem(wanted, source=source.replace("==1.0", "==2.0"))
 
     def test_not_a_wheel(self, hub: Hub, wanted: Result) -> None:
         path = hub.root / "simple" / "other-1.0-py3-none-any.whl"

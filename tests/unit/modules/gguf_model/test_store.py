@@ -130,7 +130,7 @@ def test_store_that_cannot_be_written(hub: Hub, wanted: Result, monkeypatch: pyt
     there[0].unlink()
     told = problem(wanted)
     assert told.startswith(
-        f"gguf_model_root: expected a folder it can write, found {there[0].parent}, which this user (uid "
+        f"gguf_model_root: expected a folder that it can write, found {there[0].parent}, which this user (uid "
     )
     assert "\n" not in told
 
