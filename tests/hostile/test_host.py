@@ -145,11 +145,11 @@ BEHAVIOURS: dict[str, Behaviour] = {
         warns="is more than the 10 bytes that the host announced",
     ),
     "a builder that nobody has named": Behaviour(builders="!all", parts={"libc": "glibc 3"}),
+    # Its plan does not take what it is offered. The controller then hands it that release, and does not ask it to build.
     "the name of the honest builder's release": Behaviour(
         says={"takes": False},
         parts={"libc": "glibc 1"},
         archive=lambda path, parts: pack(path, parts, content={"bin/llama-server": b"evil"}),
-        accepted=True,
     ),
 }
 # Honest ones: ``builder`` builds what ``taker`` takes, ``alone`` is of the kind of the host whose builds nobody has
@@ -188,7 +188,7 @@ def honest(parts: Values) -> Values:
             "container": {},
             "problems": [],
         },
-        "preflight_info": {"changed": False, "checks": [], "problems": []},
+        "preflight_info": {"changed": False, "checks": [], "problems": [], "errors": []},
         "gguf_model": model,
         "llama_cpp_release.plan": planned,
         "llama_cpp_release.packed": {
