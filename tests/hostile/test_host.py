@@ -145,7 +145,7 @@ BEHAVIOURS: dict[str, Behaviour] = {
         warns="is more than the 10 bytes that the host announced",
     ),
     "a builder that nobody has named": Behaviour(builders="!all", parts={"libc": "glibc 3"}),
-    # Its plan does not take what it is offered. The controller then hands it that release, and does not ask it to build.
+    # Its plan does not take what it is offered: the controller hands it that release and does not ask it to build.
     "the name of the honest builder's release": Behaviour(
         says={"takes": False},
         parts={"libc": "glibc 1"},
