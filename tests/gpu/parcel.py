@@ -186,7 +186,7 @@ def _slim(given: argparse.Namespace, packages: pathlib.Path, index: str) -> dict
 
 def _source(index: str) -> tuple[str, package_index.IndexFile]:
     """Return the role's default source and its file in the index."""
-    (source,) = re.findall(r'^llama_cpp_source: "(.*)"$', DEFAULTS.read_text(encoding="utf-8"), re.MULTILINE)
+    (source,) = re.findall(r'^llama_cpp_source: "?([^"\s]+)"?$', DEFAULTS.read_text(encoding="utf-8"), re.MULTILINE)
     pin = pinned.parse_pinned(source, _SOURCE)
     return source, package_index.find_file(index, pinned.parse_package(pin.reference, _SOURCE), ".tar.gz", _SOURCE)
 

@@ -97,7 +97,7 @@ def packed_release(context: Context) -> pathlib.Path:
 
 def default_source() -> str:
     defaults = (COLLECTION / "roles" / "llama_cpp" / "defaults" / "main.yml").read_text(encoding="utf-8")
-    (source,) = re.findall(r'^llama_cpp_source: "(.*)"$', defaults, re.MULTILINE)
+    (source,) = re.findall(r'^llama_cpp_source: "?([^"\s]+)"?$', defaults, re.MULTILINE)
     return str(source)
 
 

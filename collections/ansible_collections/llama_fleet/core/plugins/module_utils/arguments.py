@@ -25,7 +25,7 @@ _KEY = "argument"
 
 @dataclasses.dataclass(frozen=True)
 class Argument:
-    """What a field declares: its entry in AnsibleModule's argument_spec, how its value is parsed, and its range.
+    """The declaration of an option: its entry in AnsibleModule's argument_spec, how its value is parsed, and its range.
 
     ``also`` are values outside the range that are accepted. ``wanted`` replaces the range in the error message.
     ``in_role`` is the role's default where the module requires a value. An ``internal`` option is set by the module's

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # ruff: noqa: E402 - Ansible wants the documentation before the imports.
-"""What a GGUF model is and how much memory it takes, from its header alone."""
+"""Describe a GGUF model and the memory it takes, from its header alone."""
 
 from __future__ import annotations
 

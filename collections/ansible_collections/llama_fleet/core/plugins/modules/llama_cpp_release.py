@@ -321,7 +321,7 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.tools.import_or_i
 
 
 def difference(plan: BuildPlan, root: pathlib.Path) -> dict[str, typing.Any]:
-    """What the newest release on the host is, against what is wanted."""
+    """Return the diff between the newest release on the host and the requested one."""
     before = newest_manifest(root) or {}
     names = ("build", "fingerprint", "fingerprint_parts")
     after = {"build": plan.revision.build, "fingerprint": plan.fingerprint, "fingerprint_parts": plan.parts}

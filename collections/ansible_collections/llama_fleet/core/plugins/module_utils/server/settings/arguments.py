@@ -23,7 +23,7 @@ def options_of(params: typing.Mapping[str, typing.Any]) -> Options:
 
 
 def notes(params: typing.Mapping[str, typing.Any]) -> list[str]:
-    """What was read as something else than it says."""
+    """Return a note if the old memory flags in ``extra_options`` are read as a load mode."""
     mode, _rest = server_flags.translated(params["extra_options"])
     if not mode or params["load_mode"] not in ("auto", mode):
         return []

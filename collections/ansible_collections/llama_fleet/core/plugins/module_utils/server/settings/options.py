@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""What is wanted of one llama-server, and what that means as its environment and command line."""
+"""Options of one llama-server instance, and the environment and command line that they become."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ INSTANCE_VARIABLE = "LLAMA_FLEET_INSTANCE"
 GENERATION_VARIABLE = "LLAMA_FLEET_GENERATION"
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 CACHE_TYPES = ("f32", "f16", "bf16", "q8_0", "q4_0", "q4_1", "iq4_nl", "q5_0", "q5_1")
-# What of the options is known to nobody who reads a manifest.
+# Options that no manifest may show.
 SECRET_FIELDS = ("api_key", "api_keys")
 
 
@@ -188,12 +188,12 @@ class Options:
 
 
 def cuda_devices(listing: str) -> list[str]:
-    """The names that ``llama-server --list-devices`` prints for NVIDIA GPUs."""
+    """Return the names that ``llama-server --list-devices`` prints for NVIDIA GPUs."""
     return re.findall(r"^\s*(CUDA\d+):", listing, re.MULTILINE)
 
 
 def problems(options: Options) -> list[Problem]:
-    """Everything wrong with the options that needs no look at the host."""
+    """Return the problems of the options that can be found without the host."""
     found = server_values.value_problems(options)
     return [
         *found,
