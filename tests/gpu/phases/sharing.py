@@ -23,7 +23,7 @@ if typing.TYPE_CHECKING:
     from tests.gpu.session import Run
 
 FIRST, SECOND = "gpu-first", "gpu-second"
-_TOO_LITTLE = "MiB are free"
+_TOO_LITTLE = "MiB free. Fix: "
 _SHOWN = 300
 
 
@@ -115,7 +115,7 @@ def _recorded(here: scene.Scene) -> dict[str, typing.Any]:
     given = {"model": here.model(here.run.models[0]), "port": here.port + 1, "backend": "cuda", "n_gpu_layers": "all"}
     said = here.instances.refused(SECOND, {**given, "release": str(release)})
     here.expect(
-        f"of which 100 {_TOO_LITTLE}" in said,
+        f"with 100 {_TOO_LITTLE}" in said,
         f"a recorded GPU that is full is not told: {said[:_SHOWN] or 'it is taken'}",
     )
     return {"case": "memory of a recorded GPU", "refused": _TOO_LITTLE in said, "said": said[:_SHOWN]}

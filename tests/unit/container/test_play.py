@@ -156,7 +156,7 @@ def test_no_option_reaches_a_server_past_the_door(volume: Volume) -> None:
     )
     wrong = "\n".join(json.loads(line)["text"] for line in told if '"error"' in line)
     for said in (
-        "path, which hands files",
+        "path, which gives files",
         "Set llama_server_model instead",
         "name tools in llama_server_allow",
         "expected an option of this release, found of-no-release.",

@@ -115,8 +115,8 @@ def test_no_mistake_takes_down_a_server_that_runs(instance: Instance, tmp_path: 
         (
             {"ctx_size": 16384},
             (
-                "llama_server_ctx_size: expected at most 8192, the context that model.gguf was trained with, "
-                "found 16384 tokens for each slot."
+                f"llama_server_ctx_size: expected at most 8192, the context that {pathlib.Path(MODEL).name} "
+                "was trained with, found 16384 tokens for each slot."
             ),
         ),
         ({"extra_options": {"tools": "all"}, "ubatch_size": 4096}, "llama_server_ubatch_size"),
@@ -184,7 +184,7 @@ def test_a_model_that_is_cut_short_is_refused_while_the_old_one_serves(
 ) -> None:
     pid = instance.good()["pid"]
     message = instance.bad(model=copied(tmp_path / "cut", lambda data: bytes(data[: len(data) - 4096])))
-    assert message.startswith("llama_server_model: expected every file of the model, found ")
+    assert message.startswith("llama_server_model: expected a whole GGUF file, found ")
     assert (instance.servers(), instance.answers()) == ([pid], 200)
 
 

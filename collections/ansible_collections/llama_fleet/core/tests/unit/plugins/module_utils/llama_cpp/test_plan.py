@@ -227,7 +227,11 @@ def test_the_source_is_asked_once_however_often_a_host_changes(
     planned = make_plan(wanted, run)
     taken = dataclasses.replace(planned, would_compile=False, warnings=("before",))
     problem = ProblemError(Problem("release", "damaged", "whole"))
-    monkeypatch.setattr(llama_cpp_release, "take", lambda *_arguments: (_ for _ in ()).throw(problem))
+
+    def refuse(*_arguments: typing.Any) -> typing.NoReturn:
+        raise problem
+
+    monkeypatch.setattr(llama_cpp_release, "take", refuse)
     monkeypatch.setattr(llama_cpp_release, "_build", lambda _request, plan, *_rest: build(plan))
     made, compiled = llama_cpp_release.make_release(wanted, taken, Progress(), run)
     assert (compiled, made.revision.commit, made.parts["cmake_options"]["LLAMA_OPENSSL"]) == (True, COMMIT, "OFF")

@@ -42,7 +42,7 @@ def test_many_threads_hash_each_byte_once() -> None:
             if running.upto == len(DATA):
                 last.set()
 
-    threads = [threading.Thread(target=work) for _ in range(4)]
+    threads = [threading.Thread(target=work) for _number in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
