@@ -7,6 +7,7 @@ Covers each use of a file with a checksum and both ways to change the file.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import io
 import os
@@ -33,6 +34,8 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.tools import venv
 GOOD, EVIL = b"GGUF good", b"GGUF evil"
 
 
+# The same bytes in every second, because gzip writes the time.
+@functools.cache
 def tar(content: bytes) -> bytes:
     stream = io.BytesIO()
     with tarfile.open(fileobj=stream, mode="w:gz") as archive:
