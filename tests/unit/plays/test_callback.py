@@ -3,13 +3,12 @@
 """The output and the exit status of ``ansible-playbook`` in a clone, with stand-ins for the modules."""
 
 import pathlib
-import subprocess
 import typing
 
 import pytest
 
 from llama_fleet.run.console import CLEAR_LINE
-from tests.unit.plays.fleet import ROOT, Done, Fleet
+from tests.unit.plays.fleet import Done, Fleet
 
 CPU = {"nvidia_driver_gpu": "none"}
 ANSWER = {"changed": True, "instance": "default", "generation": 1, "ready": False, "would_change": True}
@@ -205,14 +204,3 @@ def test_what_a_program_said_is_told_without_control_characters(fleet: Fleet, ow
     # The first line is Ansible's and differs between its versions.
     [told] = [at for at, line in enumerate(done.lines) if line.startswith("Error: h1: Run a command: ")]
     assert done.lines[told + 1] == r"the \x1b[2Jreason"
-
-
-def test_nothing_of_the_callback_is_needed_to_check_a_plays_syntax() -> None:
-    done = subprocess.run(
-        ["ansible-playbook", "--syntax-check", "playbooks/site.yml"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert (done.returncode, done.stderr) == (0, "")

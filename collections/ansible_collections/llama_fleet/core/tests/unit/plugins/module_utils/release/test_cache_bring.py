@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 import typing
 
 import pytest
@@ -16,40 +15,12 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.problems import P
 from ansible_collections.llama_fleet.core.plugins.module_utils.progress import Progress
 from ansible_collections.llama_fleet.core.plugins.module_utils.release import cache, pack
 from ansible_collections.llama_fleet.core.plugins.module_utils.untrusted import Plain
-from ansible_collections.llama_fleet.core.tests.unit.fakes.packed import borrow, make_key
+from ansible_collections.llama_fleet.core.tests.unit.fakes.packed import borrow
 from ansible_collections.llama_fleet.core.tests.unit.fakes.runner import FakeRunner
-from ansible_collections.llama_fleet.core.tests.unit.fakes.site import NAME, NEW, OLD, Handler, Site, fill, find, served
+from ansible_collections.llama_fleet.core.tests.unit.fakes.site import NAME, NEW, OLD, Handler, Site, find
 
 if typing.TYPE_CHECKING:
     import pathlib
-
-
-@pytest.fixture(scope="module")
-def web(tmp_path_factory: pytest.TempPathFactory) -> typing.Iterator[tuple[pathlib.Path, str]]:
-    root = tmp_path_factory.mktemp("site")
-    with served(root) as url:
-        yield root, url
-
-
-@pytest.fixture(scope="module")
-def packed(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
-    folder = tmp_path_factory.mktemp("packed")
-    for name in ("builder", "other"):
-        make_key(folder / name)
-    fill(folder / "site", folder / "builder")
-    return folder / "site"
-
-
-@pytest.fixture
-def site(tmp_path: pathlib.Path, web: tuple[pathlib.Path, str], packed: pathlib.Path) -> Site:
-    root, url = web
-    shutil.copytree(packed, root / tmp_path.name)
-    Handler.asked.clear()
-    return Site(
-        root / tmp_path.name,
-        f"{url}/{tmp_path.name}",
-        *((packed.parent / f"{name}.pub").read_text(encoding="utf-8").strip() for name in ("builder", "other")),
-    )
 
 
 def bring(site: Site, kind: str, folder: pathlib.Path, *trusted: str) -> bytes:
