@@ -17,7 +17,7 @@ DOCS = pathlib.Path(__file__).resolve().parent
 
 
 def render() -> str:
-    """The reference's text, as the specs are now."""
+    """Return the text of the reference from the current specs."""
     catalogue = settings.load()
     roles = [
         (role, [variable for variable in catalogue.variables.values() if variable.role == role])

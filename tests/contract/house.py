@@ -112,7 +112,10 @@ def clauses(files: Files) -> list[str]:
 
 
 def not_imperative(files: Files, root: pathlib.Path = ROOT) -> list[str]:
-    """Return the functions whose docstrings do not begin with an imperative verb, as ruff's rule D401 sees it."""
+    """Return the functions whose docstrings do not begin with an imperative verb, by ruff's rule D401.
+
+    The rule passes over properties and tests, whose docstrings state what is true.
+    """
     run = subprocess.run(
         [
             *(sys.executable, "-m", "ruff", "check", "--isolated", "--select", "D401", "--exit-zero"),

@@ -24,7 +24,7 @@ GENERATED = "# Made by docs/make_reference.py"
 
 @dataclasses.dataclass(frozen=True)
 class Role:
-    """Where a role's options are declared: its module, the class of its options, and the rooms of its code."""
+    """The places of a role's options: its module, the class of its options, and the rooms of its code."""
 
     module: str
     file: str

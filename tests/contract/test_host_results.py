@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""What a module documents that it returns and what the controller lets in from a host are the same."""
+"""The controller accepts from a host exactly the values that a module documents as its results."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""What the documents say is what the code says."""
+"""The documents agree with the code."""
 
 import pathlib
 import runpy

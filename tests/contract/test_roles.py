@@ -1,4 +1,4 @@
-"""What a role declares, what it sets and what it passes on agree: keys, types and values."""
+"""A role's declarations, defaults and arguments of its module agree: keys, types and values."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def module_call(role: str) -> tuple[str, Mapping, str]:
 
 @functools.cache
 def documented(module: str) -> Mapping:
-    """The module's documented options, fragments included; ansible-test sees to it that they are its argument_spec."""
+    """Return the module's documented options, fragments included; ansible-test compares them with its argument_spec."""
     command = [str(pathlib.Path(sys.executable).parent / "ansible-doc"), "--json", f"llama_fleet.core.{module}"]
     environment = {**os.environ, "ANSIBLE_COLLECTIONS_PATH": str(ROOT / "collections")}
     shown = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
@@ -111,7 +111,7 @@ def test_the_module_takes_what_the_role_has(role: str) -> None:
 
 
 def wired(play: str) -> set[str]:
-    """The variables that a play sets, but for its own."""
+    """Return the variables that a play sets, without its own."""
     (content,) = load(COLLECTION / "playbooks" / f"{play}.yml")
     files = sorted((COLLECTION / "playbooks" / "tasks").glob("*.yml")) if play == "site" else []
     tasks = [*content["tasks"], *(task for file in files for task in load(file))]

@@ -106,7 +106,7 @@ def test_a_room_imports_only_what_it_may(room: str) -> None:
 
 
 def test_a_room_has_the_table_s_whole_right() -> None:
-    """What the table allows and nothing uses is taken away, so that it says how the rooms are."""
+    """The table allows nothing that no room uses, so that it describes the rooms as they are."""
     used: dict[str, set[str]] = {room: set() for room in MAY_IMPORT}
     for name, targets in imports().items():
         if room_of(name) in used:

@@ -29,7 +29,7 @@ ENVIRONMENTS = pins.environments()
 
 
 def names(environment: dict[str, str]) -> dict[str, str]:
-    """What pip installs of the lock on such a host: project and version."""
+    """Return the projects and versions that pip installs from the lock on such a host."""
     there = [
         (name, version)
         for name, version, marker in tool_pins.PINS
@@ -40,7 +40,7 @@ def names(environment: dict[str, str]) -> dict[str, str]:
 
 
 def fitting(environment: dict[str, str]) -> set[Tag]:
-    """The tags of wheels that pip takes on Ubuntu 22.04, whose C library is the oldest of a supported host's."""
+    """Return the wheel tags that pip accepts on Ubuntu 22.04, which has the oldest C library of the supported hosts."""
     version = tuple(map(int, environment["python_version"].split(".")))
     machine = environment["platform_machine"]
     platforms = [f"manylinux_2_{minor}_{machine}" for minor in range(35, 16, -1)] + [

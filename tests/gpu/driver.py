@@ -61,7 +61,7 @@ class Counting:
 
     @property
     def calls(self) -> list[list[str]]:
-        """Those of nvidia-smi."""
+        """Return the calls of nvidia-smi."""
         return [command for command in self.kept if pathlib.Path(command[0]).name == "nvidia-smi"]
 
 
@@ -78,9 +78,9 @@ def main() -> int:
 
 
 def examine(root: pathlib.Path | None = None) -> dict[str, typing.Any]:
-    """What was found and how long that took;
+    """Return the findings of nvidia_driver_info and its duration in seconds.
 
-    ``wrong`` has a sentence for everything that is not as it should be. ``root`` is a recorded host's.
+    ``wrong`` has a sentence for each deviation. ``root`` is that of a recorded host.
     """
     told = query()
     counting = Counting()
@@ -123,7 +123,7 @@ def examine(root: pathlib.Path | None = None) -> dict[str, typing.Any]:
 
 
 def query() -> list[dict[str, str]]:
-    """What nvidia-smi says by its other way of asking."""
+    """Query nvidia-smi in its other format, CSV."""
     gpus.look()  # raises where there is none
     names = ["driver_version", *_SAME]
     command = ["nvidia-smi", f"--query-gpu={','.join(names)}", "--format=csv,noheader,nounits"]
@@ -136,7 +136,7 @@ def query() -> list[dict[str, str]]:
 
 
 def differences(result: dict[str, typing.Any], told: list[dict[str, str]]) -> list[str]:
-    """A sentence for each value of nvidia_driver_info's result that is not what ``told`` says, and for each of its
+    """Return a sentence for each value of nvidia_driver_info's result that differs from ``told``, and for each of its
     errors.
     """
     wrong = [

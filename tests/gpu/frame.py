@@ -113,7 +113,7 @@ def _ending(code: int) -> str:
 
 
 def _work(phase: Phase, run: Run, notes: Journal, parent: int) -> None:
-    """What the child does; each result is on the disk before the next is looked for."""
+    """Run the phase in the child; each result is on the disk before the next is measured."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
         return
@@ -133,7 +133,7 @@ def _work(phase: Phase, run: Run, notes: Journal, parent: int) -> None:
 
 @contextlib.contextmanager
 def _alone(run: Run) -> typing.Iterator[None]:
-    """Raises where another run works in the same folder."""
+    """Hold the lock of the work folder. Raise if another run holds it."""
     run.work.mkdir(parents=True, exist_ok=True)
     with (run.work / "lock").open("w") as file:
         # The phase of a run that was just killed holds it a moment longer.

@@ -72,7 +72,7 @@ def parameters(model: Model) -> int:
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """What every phase is given; it does not change during a run."""
+    """The input of every phase; it does not change during a run."""
 
     folder: pathlib.Path
     work: pathlib.Path

@@ -20,7 +20,7 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia.host impor
 
 
 def host() -> cuda.ToolkitHost:
-    """This one, with the folders of its PATH."""
+    """Return this host, with the folders of its PATH."""
     return cuda.ToolkitHost(
         run_command, platform.machine(), (*os.environ.get("PATH", "").split(os.pathsep), *MORE_FOLDERS)
     )
@@ -29,9 +29,9 @@ def host() -> cuda.ToolkitHost:
 def find(
     work: pathlib.Path, where: cuda.ToolkitHost | None = None, paths: typing.Sequence[str] = tuple(sys.path)
 ) -> pathlib.Path | None:
-    """The newest whole toolkit; else one made below ``work`` out of a nvcc and the wheels in Python's ``paths``;
+    """Return the newest complete toolkit, or make one below ``work`` from a nvcc and the wheels in Python's ``paths``.
 
-    None where neither can be.
+    Return None if neither is possible.
     """
     where = where or host()
     found, _reasons = cuda.search(cuda.Wanted(work), where)

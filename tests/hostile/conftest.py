@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""What the tests of hostile surroundings share."""
+"""Fixtures of the tests of hostile surroundings."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ if typing.TYPE_CHECKING:
 
 @pytest.fixture
 def hub(tmp_path: pathlib.Path) -> typing.Iterator[Hub]:
-    """A Hub and package index over an empty folder, whose ``faults`` a test sets."""
+    """Yield a Hub and package index over an empty folder; a test sets its ``faults``."""
     with Hub(tmp_path / "hub") as hub:
         yield hub
 
 
 @pytest.fixture
 def outside(tmp_path: pathlib.Path) -> typing.Iterator[pathlib.Path]:
-    """A folder that nothing under test may touch; asserted at the end of the test."""
+    """Yield a folder that no code under test may touch, and assert that at the end of the test."""
     folder = tmp_path / "outside"
     folder.mkdir()
     (folder / "file").write_text("untouched", encoding="utf-8")

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""What a hostile Hub can do with a request, for the tables of its behaviours."""
+"""The answers of a hostile Hub to a request, for the tables of its behaviours."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class Hostile:
 
 
 def raw(handler: Handler, status: int, body: bytes = b"", headers: Headers = (), length: int | None = None) -> None:
-    """An answer that no library would send; a negative ``length`` is not told."""
+    """Send an answer that no library would send; no length is sent for a negative ``length``."""
     told = len(body) if length is None else length
     lines = [
         f"HTTP/1.1 {status} x",
@@ -88,7 +88,7 @@ def says_json(value: object, headers: Headers = ()) -> Act:
 
 
 def listing(edit: typing.Callable[[list[dict[str, typing.Any]]], object], headers: Headers = ()) -> Act:
-    """The true listing, once ``edit`` has changed it or returned another."""
+    """Answer with the true listing, once ``edit`` has changed it or returned another."""
 
     def act(handler: Handler) -> None:
         entries = _tree(handler.hub.repos.files("owner/gated"))
@@ -101,7 +101,7 @@ def listing(edit: typing.Callable[[list[dict[str, typing.Any]]], object], header
 
 
 def entry(**fields: object) -> Act:
-    """The listing, with other fields in the entry of the file that is taken."""
+    """Answer with the listing, with other fields in the entry of the chosen file."""
 
     def edit(entries: list[dict[str, typing.Any]]) -> None:
         for each in entries:
@@ -131,7 +131,7 @@ def without(*names: str) -> Act:
 
 
 def to(target: str, status: int = 302, headers: Headers = ()) -> Act:
-    """A redirect; ``{front}`` and ``{storage}`` are the Hub's own two origins, ``{stranger}`` a third."""
+    """Redirect; ``{front}`` and ``{storage}`` are the Hub's own two origins, ``{stranger}`` a third."""
     return lambda handler: raw(handler, status, headers=[("Location", _filled(handler, target)), *headers])
 
 
@@ -203,7 +203,7 @@ class Part:
 
 
 def ranges(act: typing.Callable[[Handler, Part], None]) -> Act:
-    """What the storage does with a range that is asked for."""
+    """Let the storage answer a requested range with ``act``."""
 
     def whole(handler: Handler) -> None:
         place = handler.hub.repos.by_sum(handler.path.strip("/").partition("?")[0])

@@ -56,7 +56,7 @@ def tar(*members: Member, form: typing.Literal[0, 1, 2] = tarfile.GNU_FORMAT) ->
 
 
 def pax(records: typing.Mapping[str, str], kind: bytes = tarfile.XHDTYPE) -> Member:
-    """The records of the member that follows, written as they are: tarfile writes no wrong ones."""
+    """Write the records of the member that follows as they are, because tarfile writes no wrong ones."""
     text = b""
     for name, value in records.items():
         body = f" {name}={value}\n".encode("utf-8", "surrogateescape")
@@ -75,12 +75,12 @@ def source(*members: Member, more: bytes = END) -> bytes:
 
 
 def followed_by_zeros(header: bytes, gibibytes: int) -> bytes:
-    """A header, and gibibytes that fit into some megabytes: a gzip file may be many, one after another."""
+    """Return a header and gibibytes in some megabytes: a gzip file may consist of many, one after another."""
     return gzip.compress(header) + ZEROS * (16 * gibibytes)
 
 
 def greedy_xz() -> bytes:
-    """An xz file that wants a dictionary of 1.5 GiB, by a header that was changed."""
+    """Return an xz file whose changed header needs a dictionary of 1.5 GiB."""
     data = bytearray(
         lzma.compress(tar(member("x/ok")) + END, filters=[{"id": lzma.FILTER_LZMA2, "dict_size": 1 << 16}])
     )

@@ -33,11 +33,11 @@ TRUSTED = {"__ansible_type": "_AnsibleTaggedStr", "value": JINJA, "tags": [{"__a
 
 @dataclasses.dataclass(frozen=True)
 class Behaviour:
-    """What a host does otherwise than an honest one, and a part of the sentence that has to come of it; empty where it
-    is served as an honest one.
+    """The differences of a host from an honest one, and a part of the sentence expected; empty if it is served as an
+    honest one.
 
-    ``says`` goes over its answers by module, or by module and kind of call; a text is all it prints. CANARY is the path
-    of a file that nobody may make. ``parts`` are its kind's; ``archive`` is what it sends for its packed release.
+    ``says`` replaces answers by module, or by module and kind of call; a text is the whole output. CANARY is the path
+    of a file that no code may make. ``parts`` belong to its kind; ``archive`` is sent as its packed release.
     """
 
     sentence: str = ""

@@ -406,7 +406,7 @@ def test_no_behaviour_is_lost() -> None:
 
 
 def _stranger(asked: Asked, peer: Peer) -> None:
-    """A third origin: it has the file, another one of the same size, and an empty listing."""
+    """Answer as a third origin: it has the file, another one of the same size, and an empty listing."""
     content = {"/right": CONTENT, "/wrong": b"GGUF".ljust(len(CONTENT), b"x")}.get(asked.path)
     if content is not None:
         last = min(int(asked.headers["range"].rpartition("-")[2]), len(content) - 1)
@@ -487,7 +487,7 @@ def test_the_right_bytes_or_one_sentence(
 
 
 def _assert_outcome(row: Row, said: list[str], tmp_path: pathlib.Path) -> None:
-    """The right bytes and nothing said, or one sentence for a terminal and no model."""
+    """Assert the right bytes and no message, or one sentence for a terminal and no model."""
     models = [path for path in (tmp_path / "root" / "models").rglob("*.gguf") if path.is_file()]
     assert {path.read_bytes() for path in models} <= {CONTENT, *(weights(name, len(CONTENT)) for name in SHARDS)}
     if not row.word:

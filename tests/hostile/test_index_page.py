@@ -52,7 +52,7 @@ class Row:
 
 
 def listed(**fields: object) -> Act:
-    """The page with one file, some fields of which are others."""
+    """Answer with the page of one file, with other values in some fields."""
     return files(
         {"filename": NAME, "url": f"../../packages/{NAME}", "hashes": {"sha256": SHA256}, "size": len(BYTES), **fields}
     )
@@ -63,7 +63,7 @@ def files(*entries: object) -> Act:
 
 
 def at(target: str, **fields: object) -> Act:
-    """The page with one file, which is at a stranger's."""
+    """Answer with the page of one file, which is at another origin."""
 
     def answer(handler: typing.Any) -> None:
         stranger = getattr(handler.hub, "stranger")  # noqa: B009 - the Hub knows no third origin

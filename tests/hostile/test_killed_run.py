@@ -24,7 +24,7 @@ PATIENCE = 60.0  # seconds
 
 
 def holding(folder: pathlib.Path) -> list[str]:
-    """The files below ``folder`` with the token in them."""
+    """Return the files below ``folder`` that contain the token."""
     found = []
     for path in folder.rglob("*"):
         try:
@@ -36,7 +36,7 @@ def holding(folder: pathlib.Path) -> list[str]:
 
 @pytest.fixture
 def silent() -> typing.Iterator[socket.socket]:
-    """A Hub that answers nothing."""
+    """Yield the socket of a Hub that never answers."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         listener.settimeout(PATIENCE)
         yield listener

@@ -77,7 +77,7 @@ def attacker(code: str, *arguments: str) -> Iterator[subprocess.Popen[str]]:
 
 @pytest.fixture
 def shared(tmp_path: pathlib.Path) -> Iterator[pathlib.Path]:
-    """A folder as /tmp: everybody may enter it and make files in it, and nobody remove another's."""
+    """Yield a folder like /tmp: every user may make files in it, and remove only their own."""
     folder = pathlib.Path("/var/tmp") / f"llama-fleet-hostile-{os.getpid()}-{tmp_path.name}"
     folder.mkdir()
     folder.chmod(0o1777)

@@ -56,7 +56,7 @@ class Raider:
         self.name = f"pid {self.process.pid} ({processes.name(self.process.pid)}), of the user "
 
     def heard(self) -> str:
-        """Everything that it was sent."""
+        """End it, and return all the data that it received."""
         self.process.kill()
         assert self.process.stdout is not None
         return self.process.stdout.read()

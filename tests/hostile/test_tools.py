@@ -26,7 +26,7 @@ OTHER = "which no wheel has that this version of llama-fleet pins"
 
 
 def wheel(folder: pathlib.Path, version: str = "1.0", says: str = "right", needs: str = "") -> pathlib.Path:
-    """A wheel of the project ``tool`` whose module ``says`` something; always the same bytes for the same words."""
+    """Write a wheel of the project ``tool`` whose SAYS is ``says``; the same arguments give the same bytes."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"tool-{version}-py3-none-any.whl"
     about = f"tool-{version}.dist-info"
@@ -73,7 +73,7 @@ def install(hub: Hub, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -
 
 
 def installed(tmp_path: pathlib.Path) -> list[str]:
-    """The files of the tool that lie in the environment."""
+    """Return the tool's files in the virtual environment."""
     return [path.name for path in tools_venv.folder(tmp_path / "root").rglob("tool*") if path.name != tools_venv.STAMP]
 
 

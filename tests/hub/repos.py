@@ -16,7 +16,7 @@ _LFS_FROM = 1 << 20
 
 
 class Access(enum.Enum):
-    """What an account may do with a repository."""
+    """The access that an account has to a repository."""
 
     FULL = "full"
     LISTING = "listing"  # gated: everyone may see the listing

@@ -34,7 +34,7 @@ class Chunk:
 
 @dataclasses.dataclass
 class Faults:
-    """What goes wrong; ``rate`` is in bytes per second for each connection, ``stall_after`` in bytes of all
+    """The faults of a store; ``rate`` is in bytes per second for each connection, ``stall_after`` in bytes of all
     connections.
     """
 

@@ -42,7 +42,7 @@ class Mutant:
         return [str(_below("tests/unit/plugins", test)) for test in self.tests]
 
     def problem(self, root: pathlib.Path = ROOT) -> str:
-        """Why it cannot be applied to the tree ``root``; empty if it can."""
+        """Return the reason why it cannot be applied to the tree ``root``; empty if it can."""
         path = root / self.path
         if not path.is_file():
             return f"{self.path} is not there"

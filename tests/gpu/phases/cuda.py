@@ -83,7 +83,7 @@ def run(run: Run) -> typing.Iterator[Values]:
 
 
 def nvcc(run: Run) -> tuple[str, list[str]]:
-    """The compiler of the host's toolkit, or of the one that the parcel has brought; its option for this GPU alone."""
+    """Return the compiler of the host's toolkit, or of the parcel's, and its options for this GPU alone."""
     host = toolkit.host()
     capabilities = [gpu.compute_capability for gpu in nvidia.observe(GpuHost(run_command, folders=host.folders)).gpus]
     places = [

@@ -103,14 +103,14 @@ def _half(here: scene.Scene, given: typing.Mapping[str, typing.Any]) -> int:
 
 
 def _holders() -> str:
-    """What nvidia_driver_info says where more memory is asked for than any GPU has."""
+    """Return the finding of nvidia_driver_info for a request of more memory than any GPU has."""
     host = GpuHost(commands.run, folders=tuple(os.environ.get("PATH", "").split(os.pathsep)) + MORE_FOLDERS)
     seen = nvidia_host.examine(host, Requirements(min_free_memory=10**7)).seen
     return " ".join(finding.found for finding in seen.findings if finding.code == "memory_too_little")
 
 
 def _recorded(here: scene.Scene) -> dict[str, typing.Any]:
-    """What the memory check makes of a GPU that is full, where a release only tells of one."""
+    """Return the outcome of the memory check for a full GPU that only the release reports."""
     release = disguise.full(here.run.work, here.release, free_mib=100, model_mib=1200, context_mib=512)
     given = {"model": here.model(here.run.models[0]), "port": here.port + 1, "backend": "cuda", "n_gpu_layers": "all"}
     said = here.instances.refused(SECOND, {**given, "release": str(release)})

@@ -43,7 +43,7 @@ def start(folder: pathlib.Path, script: str) -> subprocess.CompletedProcess[str]
 
 
 def both_ways(folder: pathlib.Path, log: str) -> str:
-    """A nvidia-smi that says ``log`` in XML, and the row in CSV."""
+    """Return the script of a nvidia-smi that prints ``log`` in XML, and the row in CSV."""
     (folder / "log.xml").write_text(log, encoding="utf-8")
     known = "--query-gpu=uuid,compute_cap) exit 2;; --query-gpu=index*) echo 0, H100, 580, 81559, 4, 0;;"
     return f"case $1 in -q) cat {folder}/log.xml;; {known} *) echo {shlex.quote(', '.join(ROW.values()))};; esac"

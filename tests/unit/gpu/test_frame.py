@@ -44,7 +44,7 @@ def run(tmp_path: pathlib.Path) -> Run:
 
 
 def counted(name: str, run: Run) -> int:
-    """How often a phase has begun."""
+    """Return how often a phase has begun."""
     file = run.work / f"{name}.count"
     return len(file.read_text()) if file.exists() else 0
 
@@ -89,7 +89,7 @@ def hang(run: Run) -> None:
 
 
 def started(run: Run) -> list[int]:
-    """The pids that ``hang`` has started, once both are there."""
+    """Return the pids that ``hang`` has started, once both are there."""
     for _turn in range(3000):
         files = [run.work / "pid0", run.work / "pid1"]
         if all(file.exists() and file.read_text() for file in files):

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""What tests/gpu/collect puts into a slim parcel, and what tests/gpu/run makes of it."""
+"""The contents of a slim parcel from tests/gpu/collect, and their use by tests/gpu/run."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def test_an_include_that_was_cut_off_is_found() -> None:
 
 @pytest.fixture
 def cuda_release(tmp_path: pathlib.Path) -> pathlib.Path:
-    """A packed release that carries the toolkit's libraries."""
+    """Return a packed release that carries the toolkit's libraries."""
     path = fake_packed.publish(tmp_path / "root", cuda_toolkit="13.0.88")
     for name in ("libcudart.so.13", "libcublas.so.13", "libcublasLt.so.13"):
         (path / "bin" / name).write_bytes(os.urandom(50_000))

@@ -190,7 +190,7 @@ def test_a_full_gpu_has_a_plan_that_it_cannot_hold(tmp_path: pathlib.Path, relea
 
 @pytest.fixture
 def gpu(tmp_path: pathlib.Path, release: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> pathlib.Path:
-    """The driver's library of a rehearsal, whose GPU has 1000 MiB free."""
+    """Return the driver's library of a rehearsal, whose GPU has 1000 MiB free."""
     try:
         rehearsal.install(tmp_path / "gpu", release)
     except rehearsal.CannotError as reason:

@@ -59,7 +59,7 @@ def case(by: str, clients: int, prompt: float, generated: float) -> dict[str, ty
 
 
 def good() -> Lines:
-    """A whole run on a GPU, as a list of lines that a test may change."""
+    """Return a whole run on a GPU, as a list of lines that a test may change."""
     return copy.deepcopy(
         [
             {"run": RUN},

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""How the test suite's own harness runs programs, and what it says of tests that were skipped."""
+"""The harness of the test suite: it runs programs and reports skipped tests."""
 
 from __future__ import annotations
 
@@ -25,9 +25,7 @@ def follow(tmp_path: pathlib.Path, script: str, silence: float) -> tuple[int, st
 
 
 def gone(pid: int) -> bool:
-    """Whether there is no such process, or nothing of it but its exit status, ten seconds from now at the latest: a
-    kill takes a moment.
-    """
+    """Return whether the process ends, or is only a zombie, within ten seconds, because a kill takes a moment."""
     for _ in range(100):
         try:
             if pathlib.Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()[0] == "Z":
@@ -86,7 +84,7 @@ def test_known(): assert False
 
 @pytest.fixture
 def outcomes(tmp_path: pathlib.Path) -> list[skips.Outcome]:
-    """What the harness reads out of a real report of pytest."""
+    """Return the outcomes that the harness reads from a real report of pytest."""
     (tmp_path / "test_some.py").write_text(REPORT, encoding="utf-8")
     (tmp_path / "test_whole.py").write_text(
         "import pytest\npytest.skip('no release', allow_module_level=True)\n", encoding="utf-8"

@@ -1,4 +1,4 @@
-"""Which step of the test suite runs when."""
+"""The order of the test suite's steps."""
 
 import threading
 

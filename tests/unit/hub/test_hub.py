@@ -135,7 +135,7 @@ def test_the_real_pip_installs_from_it(hub: Hub, tmp_path: pathlib.Path) -> None
 
 
 def wheel(folder: pathlib.Path) -> None:
-    """The smallest wheel that pip takes."""
+    """Write the smallest wheel that pip accepts."""
     folder.mkdir()
     with zipfile.ZipFile(folder / "demo-1.0-py3-none-any.whl", "w") as archive:
         archive.writestr("demo.py", "")

@@ -43,7 +43,7 @@ with patch_module_args(json.loads(sys.stdin.read())):
 
 @dataclasses.dataclass
 class Module:
-    """What the module uses of AnsibleModule."""
+    """The part of AnsibleModule that the module uses."""
 
     params: dict[str, typing.Any]
     tmpdir: str
@@ -62,7 +62,7 @@ def shard(place: int, count: int, vocabulary: int = 0) -> bytes:
 
 
 def write_models(folder: pathlib.Path) -> None:
-    """A whole and a split model."""
+    """Write a whole and a split model."""
     folder.mkdir(parents=True)
     write_tiny_model(folder / WHOLE)
     for place, name in enumerate(SHARDS, 1):
@@ -71,7 +71,7 @@ def write_models(folder: pathlib.Path) -> None:
 
 @pytest.fixture(autouse=True)
 def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """The seconds between tries, which nobody waits for here."""
+    """Record the seconds between tries instead of waiting."""
     told: list[float] = []
     monkeypatch.setattr(http_ask, "time", types.SimpleNamespace(sleep=told.append))
     return told
@@ -100,7 +100,7 @@ def hub(tmp_path: pathlib.Path) -> typing.Iterator[Hub]:
 
 @pytest.fixture
 def release(tmp_path: pathlib.Path) -> pathlib.Path:
-    """A llama-fit-params that tells its arguments, and the size of the model, as if they were memory."""
+    """Write a llama-fit-params that prints its arguments and the model's size as memory, and return its release."""
     program = tmp_path / "release" / "bin" / "llama-fit-params"
     program.parent.mkdir(parents=True)
     program.write_text('#!/bin/sh\necho "CUDA0 $4 $6 $(stat -c %s "$2") "\necho "Host 1 2 3 "\n', encoding="ascii")
@@ -364,7 +364,7 @@ def test_what_cannot_be_planned_is_told(models: pathlib.Path, release: pathlib.P
 
 
 def run_module(**arguments: typing.Any) -> Result:
-    """The module as Ansible runs it, in a process of its own."""
+    """Run the module as Ansible does, in a process of its own."""
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM],
         input=json.dumps(arguments),

@@ -104,7 +104,7 @@ class Repository:
         return [file for model in self.models for file in model.present] + self.others
 
     def meant(self, label: str) -> list[Model]:
-        """The models that ``label`` could mean, by the rule as it is written down: more than one is an ambiguity."""
+        """Return the models that ``label`` could mean by the documented rule; more than one is an ambiguity."""
         complete = [model for model in self.models if model.label == label and model.lacking is None]
         return [model for model in complete if model.rank == min(other.rank for other in complete)]
 
@@ -119,7 +119,7 @@ def model_of(stem: str, label: str, shards: int, size: int, lacking: int | None)
 
 @st.composite
 def few_labels(draw: st.DrawFn) -> list[str]:
-    """Those of one repository: so few that some meet, and some that are parts of each other."""
+    """Draw the labels of one repository: few enough that some are equal, and some are parts of each other."""
     first = draw(st.sampled_from(LABELS))
     alike = [label for label in LABELS if label != first and (first in label or label in first)]
     return [first, *draw(st.lists(st.sampled_from(alike or LABELS) | st.sampled_from(LABELS), max_size=2))]
@@ -165,7 +165,7 @@ THOROUGH = hypothesis.settings(max_examples=60, deadline=None)
 
 
 def asked(repository: Repository) -> st.SearchStrategy[str]:
-    """A quant that somebody may ask the repository for; empty for none."""
+    """Draw a quant to request from the repository; empty for none."""
     return st.sampled_from(["", *(model.label for model in repository.models)]) | st.sampled_from(LABELS)
 
 

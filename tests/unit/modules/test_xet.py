@@ -149,7 +149,7 @@ def test_silence_before_the_first_byte(hub: XetHub, fetch: Fetch) -> None:
 
 
 def leave(part: pathlib.Path, number: int, content: bytes) -> None:
-    """What a run leaves that had the segment ``number`` alone."""
+    """Leave the files of a run that had only the segment ``number``."""
     disk = PartFile(part, len(CONTENT), SEGMENT, SUM, [])
     disk.open()
     disk.reserve()

@@ -1,8 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""What the tests of the module gguf_model share: its call, in this process and in one of its own, and what it
-leaves behind.
-"""
+"""Helpers of the tests of the module gguf_model: call it in this process or in its own, and list what it leaves."""
 
 from __future__ import annotations
 
@@ -37,7 +35,7 @@ SIZE = 900_000
 
 @dataclasses.dataclass
 class Module:
-    """What the module uses of AnsibleModule."""
+    """The part of AnsibleModule that the module uses."""
 
     params: dict[str, typing.Any]
     check_mode: bool = False
@@ -70,7 +68,7 @@ def requests_during(hub: Hub, act: typing.Callable[[], object]) -> int:
 
 
 def start(wanted: Result) -> subprocess.Popen[str]:
-    """The module as Ansible starts it: a process of its own that reads its arguments from stdin."""
+    """Start the module as Ansible does: a process of its own that reads its arguments from stdin."""
     process = subprocess.Popen(
         [sys.executable, gguf_model.__file__],
         text=True,
@@ -94,7 +92,7 @@ def wait_for(condition: typing.Callable[[], bool]) -> None:
 
 
 def use(wanted: Result, path: str, instance: str = "default") -> None:
-    """A generation of an instance that serves the model at ``path``."""
+    """Write a generation of an instance that serves the model at ``path``."""
     nothing: dict[str, str] = {}
     Store(pathlib.Path(wanted["instances"]) / "instances" / instance).write(
         Content("exec", "", "", path, 1, nothing, nothing, ())
@@ -108,7 +106,7 @@ def new_revision(hub: Hub, name: str = "README.md", content: bytes = b"new") -> 
 
 
 def states(folder: str) -> dict[str, tuple[int, int]]:
-    """What a run that changes nothing leaves as it is."""
+    """Return the inode and the time of change in ns of each path, which a run without changes keeps."""
     return {
         str(path): (path.lstat().st_ino, path.lstat().st_mtime_ns)
         for path in [pathlib.Path(folder), *pathlib.Path(folder).rglob("*")]
@@ -116,7 +114,7 @@ def states(folder: str) -> dict[str, tuple[int, int]]:
 
 
 class Watch:
-    """What Python does with files, as its audit events tell: their names with their first path."""
+    """Python's file operations from its audit events: their names with their first path."""
 
     def __init__(self) -> None:
         self.events: list[tuple[str, str]] = []
@@ -133,7 +131,7 @@ _WATCH = Watch()  # an audit hook cannot be taken off again
 
 @contextlib.contextmanager
 def watched() -> typing.Iterator[list[tuple[str, str]]]:
-    """The events meanwhile."""
+    """Yield the list of events, which grows meanwhile."""
     _WATCH.events.clear()
     _WATCH.on = True
     try:

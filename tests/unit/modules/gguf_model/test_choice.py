@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""What a model consists of: the quant that fits into the memory, and the projector."""
+"""The files of a model: the quant that fits into the memory, and the projector."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def release(tmp_path: pathlib.Path) -> pathlib.Path:
 
 
 def write_model(path: pathlib.Path, size: int) -> None:
-    """A GGUF file of ``size`` MiB with a real header."""
+    """Write a GGUF file of ``size`` MiB with a real header."""
     write_tiny_model(path)
     with path.open("r+b") as file:
         file.truncate(size * MIB)

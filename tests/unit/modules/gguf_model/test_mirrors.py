@@ -18,7 +18,7 @@ if typing.TYPE_CHECKING:
 
 @pytest.fixture
 def store(hub: Hub, wanted: Result, tmp_path: pathlib.Path) -> pathlib.Path:
-    """The folder of another host's models, which a plain web server serves; its repository's folder in it."""
+    """Serve the models of another host from a plain web server, and return the folder of the repository's commit."""
     other = {**wanted, "root": str(tmp_path / "other"), "token": TOKEN}
     for repo in (REPO, "owner/gated"):
         call(other, source=repo)
@@ -30,7 +30,7 @@ def store(hub: Hub, wanted: Result, tmp_path: pathlib.Path) -> pathlib.Path:
 
 
 def asked(hub: Hub) -> dict[str, int]:
-    """How many requests went where."""
+    """Return the numbers of requests to the mirror, the Hub and the storage."""
     log = hub.settle()
     return {
         "mirror": sum(entry.path.startswith("/files/models/") for entry in log),

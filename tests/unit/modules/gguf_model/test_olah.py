@@ -60,7 +60,7 @@ def answers(url: str) -> bool:
 
 @pytest.fixture
 def olah(hub: Hub, wanted: Result, tmp_path: pathlib.Path) -> typing.Iterator[str]:
-    """The address of olah in front of the test hub, which is the endpoint of ``wanted`` then."""
+    """Run olah in front of the test hub, make it the endpoint of ``wanted``, and yield its URL."""
     answer_paths_info(hub)
     port, folder = free_port(), tmp_path / "olah"
     folder.mkdir()

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""What goes: with state absent and by keep; and what never does."""
+"""Removals with state absent and by keep, and the files that are never removed."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def files(wanted: Result) -> set[str]:
 
 
 def below(wanted: Result) -> set[str]:
-    """All that is left of any model."""
+    """Return the paths that are left of any model."""
     return {path for path in tree(wanted["root"]) if path.startswith("models/")}
 
 

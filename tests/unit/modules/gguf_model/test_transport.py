@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""Which transport brings the bytes, and what the user is told of it."""
+"""The choice of a transport, and its message to the user."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ def make_hub(root: pathlib.Path, data: bytes = DATA) -> Hub:
 
 
 def repo(hub: Hub, name: str = "owner/model") -> Origin:
-    """The file as the Hub has it: behind a redirect to its storage."""
+    """Return the origin of the file on the Hub: behind a redirect to its storage."""
     return Origin(f"{hub.url}/{name}/resolve/main/{NAME}", TOKEN)
 
 

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""What is on the disk: reserved first, safe before the journal says so, and gone on with by the next run."""
+"""The file on the disk: reserved first, synced before the journal records it, and resumed by the next run."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def _raising(number: int) -> typing.Callable[..., int]:
 
 @pytest.fixture
 def small_disk(tmp_path: pathlib.Path) -> typing.Iterator[pathlib.Path]:
-    """A file system of its own that the file does not fit into."""
+    """Yield the folder of a file system that is too small for the file."""
     place = tmp_path / "disk"
     place.mkdir()
     if os.geteuid() != 0 or os.system(f"mount -t tmpfs -o size=1m none {place} 2>{tmp_path}/mount") != 0:

@@ -49,7 +49,7 @@ IDS = [reason.replace(" ", "-") for _fault, reason in USELESS]
 
 @pytest.fixture
 def mirrored(mirror: Hub, wanted: Wanted) -> Wanted:
-    """The file at the mirror and, after that, at the Hub."""
+    """Return a request for the file from the mirror and, after that, from the Hub."""
     return dataclasses.replace(wanted, origins=(plain(mirror), *wanted.origins))
 
 

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""What a run left off is gone on with, and never trusted further than its sha256 reaches."""
+"""A run resumes the download of an earlier one, and trusts only the bytes that a sha256 covers."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ sys.stdin.read()
 
 @pytest.fixture
 def left(hub: Hub, wanted: Wanted) -> Wanted:
-    """A download that ended after five segments."""
+    """Return the request of a download that ended after five segments."""
     hub.faults[NAME] = Fault(cut_at=KEPT, cuts=1000)
     problem_of(wanted, connections=1)
     hub.faults.clear()

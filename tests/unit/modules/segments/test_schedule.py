@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""What is asked for next, over how many connections, and who hashes it."""
+"""The order of requests, the number of connections, and the thread that hashes."""
 
 from __future__ import annotations
 

@@ -114,7 +114,7 @@ class TestWithoutFaults:
 
 
 class TestBrokenOff:
-    """What has come is not asked for again."""
+    """Bytes that arrived are not requested again."""
 
     def test_a_truncated_answer(self, hub: Hub, wanted: Wanted) -> None:
         hub.faults[NAME] = Fault(cut_at=5 * SEGMENT + SEGMENT // 2, cuts=3)

@@ -136,8 +136,8 @@ class Forker:
 
 
 def free_port() -> int:
-    """A port that nothing listens on, of those that the kernel gives to no client: such a one could be gone in a
-    moment.
+    """Return a port that is free, outside the range that the kernel gives to clients, because a client could take it
+    at once.
     """
     chance = random.SystemRandom()
     while True:
@@ -173,7 +173,7 @@ class Instance:
         return fake_server.release(self.place, name, **behaviour)
 
     def another(self, **behaviour: typing.Any) -> str:
-        """A release by a name that none has yet."""
+        """Write a release with a name of its own."""
         return self.release(f"release-{len(os.listdir(self.place))}", **behaviour)
 
     def start(self, **arguments: typing.Any) -> int:
@@ -185,14 +185,14 @@ class Instance:
         self._forker.wait(pid)
 
     def killed_at(self, step: int, **arguments: typing.Any) -> bool:
-        """Whether a run was killed before it came to its end."""
+        """Run the module, kill it at its change ``step`` to a file, and return whether it was killed before its end."""
         return (
             self._forker.wait(self._forker.start({**self.arguments, **arguments}, self.output, step)) == -signal.SIGKILL
         )
 
     def refused_at(self, step: int, code: int, **arguments: typing.Any) -> dict[str, typing.Any]:
-        """The result of a run whose file system refuses what changes it from the change to a file on that has this
-        number.
+        """Return the result of a run whose file system refuses every change from the change ``step`` on, with the error
+        ``code``.
         """
         self._forker.wait(self._forker.start({**self.arguments, **arguments}, self.output, step, code))
         return self._result()
@@ -222,7 +222,7 @@ class Instance:
         return [process.pid for process in processes.started_with("LLAMA_FLEET_INSTANCE", str(self.folder))]
 
     def answers(self, key: str = "") -> int:
-        """The status that a client with this key gets; 0 where nobody answers."""
+        """Return the HTTP status that a client with this key gets; 0 without an answer."""
         headers = {"Authorization": f"Bearer {key}"} if key else {}
         client = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
         try:

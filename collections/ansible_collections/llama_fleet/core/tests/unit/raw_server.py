@@ -22,7 +22,7 @@ class Asked:
 
     @property
     def first(self) -> int:
-        """Where the range that is asked for begins."""
+        """The first byte of the requested range."""
         return int(self.headers.get("range", "bytes=0-").removeprefix("bytes=").partition("-")[0])
 
     @property
@@ -46,7 +46,7 @@ class Peer:
     def reply(
         self, status: int, body: bytes = b"", headers: typing.Iterable[tuple[str, str]] = (), length: int | None = None
     ) -> None:
-        """A whole answer; ``length`` is what it says of its body's, nothing for a negative one."""
+        """Send a whole answer that claims a body of ``length`` bytes; no length is sent for a negative one."""
         told = len(body) if length is None else length
         lines = [
             f"HTTP/1.1 {status} x",

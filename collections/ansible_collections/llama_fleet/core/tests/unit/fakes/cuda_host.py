@@ -16,7 +16,7 @@ CUDA_13 = "75 80 86 87 88 89 90 100 103 110 120 121"
 def add_toolkit(
     folder: pathlib.Path, version: str, architectures: str = CUDA_13, cublas: bool = True, build: str = "exit 0"
 ) -> None:
-    """A toolkit of NVIDIA's layout; ``build`` is what its nvcc does when it is to compile."""
+    """Write a toolkit in NVIDIA's layout; ``build`` is the shell code that its nvcc runs to compile."""
     for name in ("bin", "include", "lib64"):
         (folder / name).mkdir(parents=True)
     (folder / "include/cuda_runtime.h").touch()

@@ -29,7 +29,7 @@ class Engines(FakeRunner):
 
     @property
     def told(self) -> list[str]:
-        """What was done, without what was only asked."""
+        """Return the commands that change something, without the queries."""
         asked = ("show", "inspect", "version", "--dryrun")
         return [" ".join(command) for command in self.commands if not any(word in asked for word in command)]
 

@@ -45,7 +45,7 @@ def gguf(
     counts: tuple[int, int] | None = None,
     align: int = 32,
 ) -> bytes:
-    """A file with ``data`` bytes behind its header; ``counts`` are what it claims of its tensors and keys."""
+    """Return a file with ``data`` bytes after its header, which claims ``counts`` tensors and keys."""
     head = (
         b"GGUF"
         + struct.pack("<IQQ", version, *(counts or (len(tensors), len(pairs))))

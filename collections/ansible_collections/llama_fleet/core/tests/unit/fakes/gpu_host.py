@@ -40,7 +40,7 @@ def document(name: str, count: int = 1) -> str:
 
 
 def edited(text: str, **values: str) -> str:
-    """The document with other texts in the first elements of these names."""
+    """Replace the text of the first element of each of these names."""
     for name, value in values.items():
         text, count = re.subn(rf"<{name}>[^<]*</{name}>", f"<{name}>{value}</{name}>", text, count=1)
         assert count == 1, name
@@ -67,13 +67,13 @@ class FakeGpuHost:
         return file
 
     def program(self, name: str, script: str) -> None:
-        """A program that notes each call."""
+        """Write a program that records each call."""
         self.write(
             f"usr/bin/{name}", f'#!/bin/sh\necho "${{0##*/}} $*" >> {shlex.quote(str(self.root / "calls"))}\n{script}\n'
         ).chmod(0o755)
 
     def calls(self, name: str = "nvidia-smi") -> list[str]:
-        """How that program was called."""
+        """Return the command lines with which the program was called."""
         file = self.root / "calls"
         lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
         return [line for line in lines if line.startswith(f"{name} ")]
@@ -90,7 +90,7 @@ class FakeGpuHost:
             )
 
     def module(self, version: str = "580.95.05", loaded: bool = True, built: bool = True) -> None:
-        """The kernel module, for the running kernel and in it."""
+        """Add the kernel module: built for the running kernel, and loaded."""
         other = "kernel/drivers/gpu/drm/nouveau/nouveau.ko.zst: kernel/drivers/video/nvidia-helper/nvidia-wmi.ko\n"
         mine = (
             "updates/dkms/nvidia.ko.zst: kernel/drivers/acpi/video.ko.zst\n"
@@ -110,7 +110,7 @@ class FakeGpuHost:
             self.write(f"dev/{name}", "").chmod(mode)
 
     def smi(self, log: str = "", code: int = 0, table: str = "", table_code: int = 0, stderr: str = "") -> None:
-        """A nvidia-smi that answers its two queries with these texts and exit codes."""
+        """Write a nvidia-smi that answers its two queries with these texts and exit codes."""
         self.write("smi.out", f"{log}\n")
         self.write("smi.err", stderr)
         files = [shlex.quote(str(self.root / name)) for name in ("smi.out", "smi.err")]
@@ -122,7 +122,7 @@ class FakeGpuHost:
         self.program("nvidia-smi", f"{first}{second}exit 3")
 
     def healthy(self, log: str = "", address: str = "0000:65:00.0") -> None:
-        """A host where everything is as it should be."""
+        """Make the host free of findings."""
         self.device(address)
         self.module()
         self.nodes()
@@ -150,7 +150,7 @@ def codes(findings: typing.Iterable[Finding]) -> list[tuple[str, str]]:
 
 
 def check(findings: typing.Sequence[Finding], code: str, severity: str, found: str, wanted: str, fix: str) -> None:
-    """That there is this one, with exactly this found and these words in what is wanted and in what mends it."""
+    """Assert that there is a finding ``code`` with exactly ``found``, and these words in ``wanted`` and ``fix``."""
     finding = next((finding for finding in findings if finding.code == code), None)
     assert finding is not None, [str(each) for each in findings]
     assert (finding.severity, finding.found) == (severity, found)

@@ -47,7 +47,7 @@ class Systemd(FakeRunner):
 
 
 def answered_here(base: str, trust: server_trust.Trust) -> server_metrics.Fetch:
-    """The instance's process only waits: this one answers for it."""
+    """Fetch from this process, because the instance's own process only waits."""
     return server_metrics.fetcher(base, here(trust.key))
 
 
@@ -75,7 +75,7 @@ class Site:
         return self.folder / "tiny-Q4_K_M-00001-of-00002.gguf"
 
     def write(self, number: int = 1, **more: typing.Any) -> pathlib.Path:
-        """A generation, and what it refers to; the current one."""
+        """Write a generation with the files that it refers to, and make it the current one."""
         (self.release / "bin").mkdir(parents=True, exist_ok=True)
         (self.release / "bin" / "llama-server").touch()
         (self.release / "manifest.json").write_text('{"build": "b1", "fingerprint": "f"}', encoding="utf-8")

@@ -185,7 +185,7 @@ int main() {
 
 
 def missing_tools() -> list[str]:
-    """The programs that compiling it needs and that are not on PATH."""
+    """Return the programs that a build needs and that are not on PATH."""
     return [name for name in ("cmake", "ninja", "g++") if shutil.which(name) is None]
 
 

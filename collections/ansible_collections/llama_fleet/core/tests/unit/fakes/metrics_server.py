@@ -45,7 +45,7 @@ def healthy(**more: typing.Any) -> Fake:
 
 
 def here(key: str = "") -> server_trust.Trust:
-    """What an instance would be known by whose server is this process, as that of ``serving`` is."""
+    """Return the trust in an instance whose server is this process, as in ``serving``."""
     process = processes.find(os.getpid())
     assert process is not None
     return server_trust.Trust(process, key=key)

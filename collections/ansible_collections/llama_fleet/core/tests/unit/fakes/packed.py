@@ -43,14 +43,14 @@ LINKS = {"bin/libggml.so": "libggml.so.0", "bin/libggml.so.0": "libggml.so.0.1"}
 
 @contextlib.contextmanager
 def borrow(name: str, _requirements: typing.Sequence[str]) -> typing.Iterator[typing.Any]:
-    """A Borrow of what is there."""
+    """Yield the installed module, as a Borrow."""
     yield importlib.import_module(name)
 
 
 def publish(
     root: pathlib.Path, content: bytes = b"", fingerprint: str = "fe" * 32, **parts: typing.Any
 ) -> pathlib.Path:
-    """A release below ``root``; ``content`` makes it another one of the same fingerprint."""
+    """Publish a release below ``root``; another ``content`` gives a different release of the same fingerprint."""
     path = release_store.release_path(root, "b77", fingerprint)
     staged = release_store.staging(path)
     for name, data in {**FILES, "bin/more": content}.items():
@@ -70,7 +70,7 @@ def publish(
 
 
 def make_key(path: pathlib.Path, kind: str = "ed25519", passphrase: str = "", form: str = "RFC4716") -> str:
-    """A new key at ``path``; returns the line of its public half."""
+    """Make a key at ``path`` and return the line of its public half."""
     bits = ["-b", "1024"] if kind == "rsa" else []  # found fast
     done = run(
         ["ssh-keygen", "-q", "-t", kind, *bits, "-m", form, "-N", passphrase, "-C", f"the {path.name}", "-f", str(path)]
@@ -80,7 +80,7 @@ def make_key(path: pathlib.Path, kind: str = "ed25519", passphrase: str = "", fo
 
 
 def manifest_of(files: typing.Mapping[str, bytes], links: typing.Mapping[str, str]) -> dict[str, typing.Any]:
-    """What a manifest says of these files and links."""
+    """Return the manifest of these files and links."""
     sums = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
     return {
         "build": "b77",
@@ -107,7 +107,7 @@ def unpack(archive: pathlib.Path, staged: pathlib.Path) -> dict[str, typing.Any]
 
 
 def write_archive(path: pathlib.Path, manifest: object, *members: tuple[tarfile.TarInfo, bytes]) -> pathlib.Path:
-    """An archive of a manifest and whatever is to follow it."""
+    """Write an archive of a manifest and the members that follow it."""
     stream = io.BytesIO()
     with tarfile.open(fileobj=stream, mode="w") as tar:
         for info, data in [member("manifest.json", json.dumps(manifest).encode()), *members]:

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""What a preflight looks at: a host's files, its disks, and a network that answers from a table."""
+"""A preflight's host: its files, its disks, and a network that answers from a table."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ ROOMY = Space(1, 900 * GB, 1 << 40, executes=True)
 
 
 def variables(folder: pathlib.Path, **changed: typing.Any) -> Variables:
-    """The roles' defaults, with every folder below ``folder``."""
+    """Return the roles' defaults, with every folder below ``folder``."""
     files = ROLES.glob("*/defaults/main.yml")
     defaults = {
         name: value for file in files for name, value in yaml.safe_load(file.read_text(encoding="utf-8")).items()
@@ -67,7 +67,7 @@ def variables(folder: pathlib.Path, **changed: typing.Any) -> Variables:
 
 
 def page(**files: tuple[str, int]) -> Reply:
-    """An index's page of files by name: their sha256 and size."""
+    """Return an index's page of files by name, with their sha256 and size in bytes."""
     listed = [
         {"filename": name, "url": f"../../files/{name}", "hashes": {"sha256": sums}, "size": size}
         for name, (sums, size) in files.items()
@@ -116,7 +116,7 @@ class Gcc(FakeRunner):
 def host(
     root: pathlib.Path, network: Network, space: Space = ROOMY, run: FakeRunner | None = None
 ) -> preflight.PreflightHost:
-    """A host whose proc and sys lie below ``root``."""
+    """Return a host whose proc and sys lie below ``root``."""
     runner = run or Gcc()
     server = ServerHost(run=runner, systemd=False, euid=0, configuration="/nonexistent")
     return preflight.PreflightHost(
@@ -132,7 +132,7 @@ def by_code(checks: typing.Iterable[Check]) -> dict[str, list[Check]]:
 
 
 def everything(monkeypatch: pytest.MonkeyPatch) -> Network:
-    """A network on which everything is, and a host that has a compiler and whose ports nobody has."""
+    """Return a network that has every file, for a host with a compiler and free ports."""
     for name in ("http_proxy", "https_proxy", "HTTPS_PROXY", "all_proxy", "PIP_INDEX_URL"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(
@@ -146,7 +146,7 @@ def everything(monkeypatch: pytest.MonkeyPatch) -> Network:
 
 
 def with_memory(folder: pathlib.Path, available: int = 8 << 20) -> pathlib.Path:
-    """A root whose host has 8 GiB, of which so many kB are free."""
+    """Return the root of a host with 8 GiB of memory, ``available`` kB of it free."""
     (folder / "proc").mkdir(exist_ok=True)
     (folder / "proc/meminfo").write_text(f"MemTotal: {8 << 20} kB\nMemAvailable: {available} kB\n", encoding="utf-8")
     return folder

@@ -40,7 +40,7 @@ def publish(root: pathlib.Path, number: int, age: int = 0, **manifest: typing.An
 
 
 def write_generation(instances: pathlib.Path, instance: str, number: int, release: pathlib.Path) -> pathlib.Path:
-    """A generation that refers to ``release``; returns its manifest."""
+    """Write a generation that refers to ``release``, and return the path of its manifest."""
     path = instances / "instances" / instance / "generations" / str(number) / "manifest.json"
     path.parent.mkdir(parents=True)
     path.write_text(json.dumps({"release": str(release), "command": [f"{release}/bin/llama-server"]}), encoding="utf-8")
@@ -49,7 +49,7 @@ def write_generation(instances: pathlib.Path, instance: str, number: int, releas
 
 @contextlib.contextmanager
 def lock_held(path: pathlib.Path) -> typing.Iterator[None]:
-    """The lock file ``path`` in the hands of another process."""
+    """Let another process hold the lock file ``path`` meanwhile."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with subprocess.Popen(
         [sys.executable, "-c", _HOLD, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE

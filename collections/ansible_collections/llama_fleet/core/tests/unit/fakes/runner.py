@@ -21,7 +21,7 @@ class FakeRunner:
         self.settings: list[dict[str, object]] = []
 
     def answer(self, _command: list[str]) -> Result:
-        """A success without a word; for subclasses to override."""
+        """Return success without output; subclasses override it."""
         return Result(0, "", "")
 
     def __call__(

@@ -139,9 +139,9 @@ def release(
     context_mib: int = 0,
     **behaviour: typing.Any,
 ) -> str:
-    """A release in ``folder`` whose server behaves as wanted;
+    """Write a release in ``folder`` whose server has this behaviour, and return its path.
 
-    ``planner`` is the shell's words with which it fails to plan, None for none.
+    ``planner`` is the shell code with which its planner fails; without a planner for None.
     """
     path = folder / name
     (path / "bin").mkdir(parents=True)
@@ -176,6 +176,6 @@ def crash(pid: int, port: int) -> None:
 
 
 def model(path: pathlib.Path, trained: int = TRAINED) -> str:
-    """A model that knows for how much context it was trained, and nothing else."""
+    """Write a model whose only key is the number of tokens it was trained for, and return its path."""
     path.write_bytes(fake_gguf.gguf(fake_gguf.LLAMA, fake_gguf.number("llama.context_length", trained)))
     return str(path)

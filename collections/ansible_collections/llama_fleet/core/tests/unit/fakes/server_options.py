@@ -20,5 +20,5 @@ WANTED = CPU
 
 @functools.cache
 def flags(name: str = "help") -> Flags:
-    """What the help in a fixture tells: ``help`` is of b11434, ``help_middle`` and ``help_old`` are of older ones."""
+    """Parse the help of a fixture: ``help`` is from b11434, ``help_middle`` and ``help_old`` are from older builds."""
     return parse_help((FIXTURES / f"{name}.txt").read_text(encoding="utf-8"))

@@ -62,7 +62,7 @@ class Site(typing.NamedTuple):
 
 @contextlib.contextmanager
 def served(root: pathlib.Path) -> typing.Iterator[str]:
-    """The URL by which ``root`` is served."""
+    """Serve ``root`` and yield its URL."""
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Handler, directory=str(root))) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
@@ -86,7 +86,7 @@ def fill(folder: pathlib.Path, key: pathlib.Path) -> None:
 def find(
     *locations: str, parts: typing.Mapping[str, typing.Any] | None = None, fingerprint: str = OLD
 ) -> release_cache.Cached | None:
-    """What is found without a warning."""
+    """Find a release, and assert that there is no warning."""
     warnings: list[str] = []
     found = release_cache.find(locations, parts or {}, fingerprint, warnings)
     assert warnings == []

@@ -79,7 +79,7 @@ class Site:
 
 @contextlib.contextmanager
 def staged(folder: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> typing.Iterator[Site]:
-    """A site below ``folder`` whose servers end with it."""
+    """Yield a site below ``folder``; its servers end with it."""
     # Tests have their files where a unit's user sees nothing.
     monkeypatch.setattr(server_unit, "unreadable", lambda _path, _variable: None)
     made = Site(folder)

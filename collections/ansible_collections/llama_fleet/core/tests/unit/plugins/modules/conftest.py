@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the tests of llama_server share: an instance with a server that starts at once."""
+"""Fixtures of the tests of llama_server: an instance whose server starts at once."""
 
 from __future__ import annotations
 

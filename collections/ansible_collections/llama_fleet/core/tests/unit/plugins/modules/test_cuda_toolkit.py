@@ -27,7 +27,7 @@ DEFAULTS = {name: argument.get("default") for name, argument in cuda_toolkit.ARG
 
 
 class Calls:
-    """What the module asked for, in order; nothing of it happens."""
+    """The calls of the module, in order; none of them does anything."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, plan: cuda.ToolkitPlan, installs: bool = True) -> None:
         self.names: list[str] = []

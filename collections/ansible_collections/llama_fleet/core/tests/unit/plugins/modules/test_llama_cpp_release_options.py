@@ -49,7 +49,7 @@ def test_an_unknown_option_is_told_with_its_neighbours_before_anything_is_compil
 
 
 def bench(path: pathlib.Path) -> str:
-    """What the stand-in for llama-bench says of the CPU features it was compiled for, or of the variant it loaded."""
+    """Return the CPU features that the stand-in for llama-bench was compiled for, or the variant that it loaded."""
     done = subprocess.run([path / "bin" / "llama-bench"], check=True, cwd="/", capture_output=True, encoding="utf-8")
     return done.stderr.partition("features: ")[2].strip()
 

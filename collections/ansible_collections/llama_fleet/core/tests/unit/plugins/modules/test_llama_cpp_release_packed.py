@@ -33,7 +33,7 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> tuple[Host, Facts]:
-    """A host that has built and packed its release, signed with the key ``signer``."""
+    """Return a host that has built and packed its release, signed with the key ``signer``, and the result of that."""
     folder = tmp_path_factory.mktemp("built")
     fake_packed.make_key(folder / "signer")
     host = Host(folder)
@@ -42,7 +42,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> tuple[Host, Facts]:
 
 @pytest.fixture
 def host(tmp_path: pathlib.Path, built: tuple[Host, Facts]) -> Host:
-    """The host that takes: the same source, another root."""
+    """Return the host that takes the archive: the same source, another root."""
     folder = tmp_path / "host"
     folder.mkdir()
     host = Host(folder)

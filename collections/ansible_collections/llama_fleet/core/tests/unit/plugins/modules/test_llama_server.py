@@ -163,7 +163,7 @@ def test_a_port_in_use_is_named_with_its_holder(instance: Instance) -> None:
 
 
 def copied(folder: pathlib.Path, change: typing.Callable[[bytearray], bytes]) -> str:
-    """A copy of the model, each file of it changed; returns its first."""
+    """Copy the model with a change to each of its files, and return the path of the first."""
     first = pathlib.Path(MODEL)
     folder.mkdir()
     for shard in server_checks.shards(first):

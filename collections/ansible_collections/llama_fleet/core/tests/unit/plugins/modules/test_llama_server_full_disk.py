@@ -124,7 +124,7 @@ def test_a_folder_in_the_place_of_current_keeps_nobody_from_a_removal(instance: 
 
 @contextlib.contextmanager
 def small_disk(folder: pathlib.Path) -> typing.Iterator[None]:
-    """A file system of 256 KiB in a folder."""
+    """Mount a file system of 256 KiB on ``folder`` meanwhile."""
     folder.mkdir()
     done = subprocess.run(
         ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(folder)], capture_output=True, text=True, check=False

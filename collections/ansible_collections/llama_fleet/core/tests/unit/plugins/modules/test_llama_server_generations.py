@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a run of the module says and keeps of its generations, with a server that starts at once."""
+"""Results and generations of the module's runs, with a server that starts at once."""
 
 from __future__ import annotations
 

@@ -23,8 +23,8 @@ KILLS = int(os.environ.get("LLAMA_FLEET_TEST_KILLS", "30"))
 
 
 def check_whole(instance: Instance, removing: bool = False) -> None:
-    """What a reader of the files must be able to rely on at any moment: once a generation was good there is a
-    current one, until a removal takes all.
+    """Assert that the files are whole: once a generation was good there is a current one, until a removal takes all,
+    and no generation is half written.
     """
     store = Store(instance.folder)
     for name in os.listdir(instance.folder / "generations") if store.all() else []:

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""What the tests of CUDA share: a bare host, which is a folder."""
+"""Fixtures of the tests of CUDA: a bare host, which is a folder."""
 
 from __future__ import annotations
 

@@ -1,8 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""How long a server is waited for that has requests in flight: never longer than it may, and not at all where it is
-of no use.
-"""
+"""The wait for a server's requests in flight: within its timeout, and skipped where it is of no use."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""Whatever stops a server, it drains first: whole runs over real processes, which say how many requests they have."""
+"""A server drains before any stop: whole runs over real processes, which report their number of requests."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""What is rendered, against files that a person has read.
+"""Compare the rendered units and files with golden files that a person has read.
 
-To renew those, run with LLAMA_FLEET_RENEW_GOLDEN=1 and read the difference.
+To renew the golden files, run with LLAMA_FLEET_RENEW_GOLDEN=1 and read the difference.
 """
 
 from __future__ import annotations

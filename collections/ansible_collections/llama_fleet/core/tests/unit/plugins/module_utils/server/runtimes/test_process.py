@@ -67,7 +67,7 @@ def test_a_process_gets_no_secrets_of_ours_nor_what_marks_a_runs_own() -> None:
 
 
 def started(runtime: ProcessRuntime, wanted: Generation) -> processes.Process:
-    """Started, and so far that it can be told by its environment, which it has not while it begins its program."""
+    """Start it, and wait until it has its own environment, which it lacks before its program begins."""
     process = runtime.start(wanted)
     waiting.until(lambda: runtime.log_lines(1) == ["started"])
     return process

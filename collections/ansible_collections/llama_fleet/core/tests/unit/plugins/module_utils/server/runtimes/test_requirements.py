@@ -41,7 +41,7 @@ class Host(FakeRunner):
 
 @pytest.fixture
 def root(tmp_path: pathlib.Path) -> pathlib.Path:
-    """A host's root with podman's generator and a description of its GPUs."""
+    """Return the root of a host with podman's generator and a description of its GPUs."""
     for name in ("usr/libexec/podman/quadlet", "etc/cdi/nvidia.yaml"):
         (tmp_path / name).parent.mkdir(parents=True)
     (tmp_path / "usr/libexec/podman/quadlet").touch()

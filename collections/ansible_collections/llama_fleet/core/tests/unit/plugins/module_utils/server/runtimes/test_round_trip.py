@@ -99,7 +99,7 @@ def test_what_is_accepted_arrives(values: dict[str, typing.Any], extra: dict[str
 
 
 def meant(variables: dict[str, str], words: list[str], options: server_options.Options) -> list[str]:
-    """Which of the values that are texts did not arrive as they are."""
+    """Return the text options that did not arrive unchanged."""
     template = "LLAMA_ARG_CHAT_TEMPLATE_FILE" if options.chat_template.startswith("/") else "LLAMA_ARG_CHAT_TEMPLATE"
     wanted = {
         "LLAMA_ARG_ALIAS": options.alias,

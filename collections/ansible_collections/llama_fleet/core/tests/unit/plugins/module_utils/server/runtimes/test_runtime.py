@@ -12,7 +12,7 @@ MEMBERS = {name for name in {**vars(Runtime), **Runtime.__annotations__} if not 
 
 @pytest.mark.parametrize("name", RUNTIMES)
 def test_each_runtime_has_the_whole_protocol(name: str) -> None:
-    """What only one of them has would be asked by a name or a type. Its own fields are for itself."""
+    """A method that only one runtime has would need a check of its name or type; its own fields are private."""
     kind = RUNTIMES[name]
     assert len(MEMBERS) > 25
     assert sorted(MEMBERS - set(dir(kind))) == []
