@@ -29,6 +29,19 @@ CERTIFICATES = pathlib.Path("/etc/ssl/certs/ca-certificates.crt")
 USER = "admin"
 # The files of a clone, including uncommitted ones.
 FILES = "git ls-files -z --cached --others --exclude-standard | tar --create --null --files-from=-"
+# The hosts of inventories/example: two are the test's host, two refuse the connection.
+SSH = """\
+Host *.example.com
+IdentityFile {key}
+IdentitiesOnly yes
+StrictHostKeyChecking accept-new
+UserKnownHostsFile {folder}/known_hosts
+Host cpu-1.example.com gpu-1.example.com
+HostName {address}
+Host *-2.example.com
+HostName 127.0.0.1
+Port 9
+"""
 
 
 class Host:
@@ -73,6 +86,18 @@ def key(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
     return file
 
 
+def add_user(host: Host, key: pathlib.Path) -> None:
+    """Give the host a user with sudo, an SSH key and the files of a clone, once it has started."""
+    host.output("sh", "-c", podman.STARTED)
+    host.output("useradd", "--create-home", "--shell", "/bin/bash", USER)
+    host.output("sh", "-c", f"echo '{USER} ALL=(ALL) NOPASSWD: ALL' > /etc/sudoers.d/{USER}")
+    public = key.with_suffix(".pub").read_text()
+    folders = f"mkdir -m 0700 .ssh && echo '{public}' > .ssh/authorized_keys && mkdir llama-fleet"
+    host.output("sh", "-c", folders, user=USER)
+    into = f"podman exec --interactive --user {USER} {host.name} tar --extract --directory /home/{USER}/llama-fleet"
+    subprocess.run(["sh", "-c", f"{FILES} | {into}"], cwd=ROOT, check=True)
+
+
 @pytest.fixture(scope="module")
 def host(key: pathlib.Path) -> Iterator[Host]:
     host = Host(f"llama-fleet-host-{uuid.uuid4().hex[:8]}")
@@ -81,37 +106,10 @@ def host(key: pathlib.Path) -> Iterator[Host]:
     # The role's compiler cache.
     cache = ["--volume", f"{os.environ['LLAMA_FLEET_TEST_CCACHE']}:/opt/llama-fleet/cache/compiler"]
     image = podman.HOSTS[1].name
-    subprocess.run(
-        [
-            "podman",
-            "run",
-            "--detach",
-            "--systemd=always",
-            "--privileged",
-            "--name",
-            host.name,
-            *trust,
-            *cache,
-            image,
-            "/sbin/init",
-        ],
-        check=True,
-    )
+    start = ["podman", "run", "--detach", "--systemd=always", "--privileged", "--name", host.name]
+    subprocess.run([*start, *trust, *cache, image, "/sbin/init"], check=True)
     try:
-        host.output("sh", "-c", podman.STARTED)
-        host.output("useradd", "--create-home", "--shell", "/bin/bash", USER)
-        host.output("sh", "-c", f"echo '{USER} ALL=(ALL) NOPASSWD: ALL' > /etc/sudoers.d/{USER}")
-        host.output(
-            "sh",
-            "-c",
-            (
-                f"mkdir -m 0700 .ssh && echo '{key.with_suffix('.pub').read_text()}' > .ssh/authorized_keys && mkdir "
-                f"llama-fleet"
-            ),
-            user=USER,
-        )
-        into = f"podman exec --interactive --user {USER} {host.name} tar --extract --directory /home/{USER}/llama-fleet"
-        subprocess.run(["sh", "-c", f"{FILES} | {into}"], cwd=ROOT, check=True)
+        add_user(host, key)
         yield host
     finally:
         subprocess.run(["podman", "rm", "--force", "--time", "0", host.name], check=True, stdout=subprocess.DEVNULL)
@@ -137,54 +135,40 @@ def test_down_leaves_nothing_running(host: Host) -> None:
     )
 
 
+def run_fleet(settings: pathlib.Path, *variables: str) -> str:
+    """Run the README's play with an SSH configuration and these variables, and return what it prints."""
+    environment = {**os.environ, "ANSIBLE_SSH_COMMON_ARGS": f"-F {settings}", "LLAMA_API_KEY": "only-for-this-test"}
+    program, *arguments = test_readme.FLEET.split()
+    return subprocess.run(
+        [
+            str(pathlib.Path(sys.executable).parent / program),
+            *arguments,
+            *(word for variable in variables for word in ("-e", variable)),
+        ],
+        cwd=ROOT,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+        timeout=2400,
+    ).stdout
+
+
 def test_the_fleet(host: Host, key: pathlib.Path, readme_hub: pathlib.Path, tmp_path: pathlib.Path) -> None:
     """Run the play: one host works, one of the GPU group has no GPU, and two cannot be reached."""
     address, gateway = host.inspect("{{.NetworkSettings.IPAddress}}"), host.inspect("{{.NetworkSettings.Gateway}}")
     settings = tmp_path / "ssh_config"
-    lines = [
-        "Host *.example.com",
-        f"IdentityFile {key}",
-        "IdentitiesOnly yes",
-        "StrictHostKeyChecking accept-new",
-        f"UserKnownHostsFile {tmp_path}/known_hosts",
-    ]
-    lines += [
-        "Host cpu-1.example.com gpu-1.example.com",
-        f"HostName {address}",
-        "Host *-2.example.com",
-        "HostName 127.0.0.1",
-        "Port 9",
-    ]
-    settings.write_text("\n".join([*lines, ""]), encoding="utf-8")
-    environment = {**os.environ, "ANSIBLE_SSH_COMMON_ARGS": f"-F {settings}", "LLAMA_API_KEY": "only-for-this-test"}
-    program, *arguments = test_readme.FLEET.split()
+    settings.write_text(SSH.format(key=key, folder=tmp_path, address=address), encoding="utf-8")
     with Hub(readme_hub, gateway) as hub:
-        changes = [
-            f"gguf_model_endpoint={hub.url}",
-            f"llama_cpp_controller_cache={tmp_path}/releases",
-            "llama_server_threads=1",
-        ]
-        words = [
-            str(pathlib.Path(sys.executable).parent / program),
-            *arguments,
-            *(word for change in changes for word in ("-e", change)),
-        ]
-        done = subprocess.run(
-            words,
-            cwd=ROOT,
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            check=False,
-            timeout=2400,
-        )
-    recap = done.stdout.partition("PLAY RECAP")[2]
+        cache = f"llama_cpp_controller_cache={tmp_path}/releases"
+        printed = run_fleet(settings, f"gguf_model_endpoint={hub.url}", cache, "llama_server_threads=1")
+    recap = printed.partition("PLAY RECAP")[2]
     ended = {
         name: (int(unreachable), int(failed))
         for name, unreachable, failed in re.findall(r"(\S+)\.example\.com .* unreachable=(\d+) +failed=(\d+)", recap)
     }
-    assert ended == {"cpu-1": (0, 0), "gpu-1": (0, 1), "cpu-2": (1, 0), "gpu-2": (1, 0)}, done.stdout
-    assert "no NVIDIA device on the PCI bus" in done.stdout
+    assert ended == {"cpu-1": (0, 0), "gpu-1": (0, 1), "cpu-2": (1, 0), "gpu-2": (1, 0)}, printed
+    assert "no NVIDIA device on the PCI bus" in printed
     with urllib.request.urlopen(f"http://{address}:8080/health", timeout=60) as answer:
         assert answer.status == 200

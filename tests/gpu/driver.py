@@ -23,6 +23,9 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia.host impor
 from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia.requirements import Requirements
 from tests.gpu import gpus
 
+if typing.TYPE_CHECKING:
+    from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia.smi import Gpu
+
 FAILED, NO_GPU = 1, 3
 # Each with where our result has it; what a GPU does not have is empty in both.
 _SAME = {
@@ -99,20 +102,7 @@ def examine(root: pathlib.Path | None = None) -> dict[str, typing.Any]:
     wrong = differences(result, told)
     if len(calls) != 1:
         wrong.append(f"nvidia-smi was called {len(calls)} times: {calls}")
-    by_library = nvidia_capability.known(
-        host, find_smi(host), [dataclasses.replace(gpu, architecture="") for gpu in seen.gpus]
-    )
-    if [gpu.compute_capability for gpu in by_library] != [gpu.compute_capability for gpu in seen.gpus]:
-        wrong.append(f"the driver's library tells other capabilities: {by_library}")
-    if len(counting.calls) != len(calls):
-        wrong.append("the driver's library did not tell every capability")
-    unmet = {
-        finding.code
-        for finding in nvidia_host.examine(host, TOO_MUCH).seen.findings
-        if finding.severity == nvidia_findings.ERROR
-    }
-    if not unmet >= UNMET:
-        wrong.append(f"requirements that nobody meets were not told: {sorted(UNMET - unmet)}")
+    wrong += _capability_faults(host, counting, seen.gpus) + _requirement_faults(host)
     return {
         **result,
         "container": dataclasses.asdict(examined.support),
@@ -120,6 +110,30 @@ def examine(root: pathlib.Path | None = None) -> dict[str, typing.Any]:
         "seconds": round(took, 3),
         "wrong": wrong,
     }
+
+
+def _capability_faults(host: GpuHost, counting: Counting, seen: typing.Sequence[Gpu]) -> list[str]:
+    """Return a sentence for each way in which the driver's library fails to tell the capabilities by itself."""
+    calls = len(counting.calls)
+    by_library = nvidia_capability.known(
+        host, find_smi(host), [dataclasses.replace(gpu, architecture="") for gpu in seen]
+    )
+    wrong = []
+    if [gpu.compute_capability for gpu in by_library] != [gpu.compute_capability for gpu in seen]:
+        wrong.append(f"the driver's library tells other capabilities: {by_library}")
+    if len(counting.calls) != calls:
+        wrong.append("the driver's library did not tell every capability")
+    return wrong
+
+
+def _requirement_faults(host: GpuHost) -> list[str]:
+    """Return a sentence if a requirement that no GPU meets is not reported."""
+    unmet = {
+        finding.code
+        for finding in nvidia_host.examine(host, TOO_MUCH).seen.findings
+        if finding.severity == nvidia_findings.ERROR
+    }
+    return [] if unmet >= UNMET else [f"requirements that nobody meets were not told: {sorted(UNMET - unmet)}"]
 
 
 def query() -> list[dict[str, str]]:

@@ -200,11 +200,20 @@ def _arguments() -> argparse.ArgumentParser:
         choices=list(shapes("Q8_0")),
         help="of the models; without a GPU the small one, else 1b and 8b",
     )
+    _add_amounts(parser)
+    _add_folders(parser)
+    return parser
+
+
+def _add_amounts(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--quant", choices=["Q8_0", "Q4_K"], default="Q8_0")
     parser.add_argument("--prompt", type=_number(1, TRAINED), help=_told("prompt"))
     parser.add_argument("--tokens", type=_number(1, TRAINED), help=_told("tokens"))
     parser.add_argument("--rounds", type=_number(1, 100), help=_told("rounds"))
     parser.add_argument("--port", type=_number(1024, 65000), default=8189)
+
+
+def _add_folders(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--work",
         type=pathlib.Path,
@@ -214,7 +223,6 @@ def _arguments() -> argparse.ArgumentParser:
     parser.add_argument("--root", type=pathlib.Path, help="of toolkit and releases (default: below the work folder)")
     parser.add_argument("--compiler-cache", type=pathlib.Path, help="a cache that earlier builds have filled")
     parser.add_argument("--cmake-option", type=_option, action="append", default=[], metavar="NAME=VALUE")
-    return parser
 
 
 if __name__ == "__main__":

@@ -50,13 +50,8 @@ def marker() -> typing.Iterator[str]:
     orphans.kill(marker)
 
 
-@pytest.mark.parametrize("pipelining", [True, False])
-@pytest.mark.parametrize("plan_only", [False, True], ids=["a job", "a plan"])
-def test_no_token_stays(
-    tmp_path: pathlib.Path, marker: str, silent: socket.socket, pipelining: bool, plan_only: bool
-) -> None:
-    host = tmp_path / "host"
-    endpoint = f"http://127.0.0.1:{silent.getsockname()[1]}"
+def command(host: pathlib.Path, endpoint: str, plan_only: bool) -> list[str]:
+    """Return the command that runs the module with the token, and with every file of the host below ``host``."""
     arguments = {
         "source": "owner/repo-GGUF:Q4_K_M",
         "endpoint": endpoint,
@@ -64,6 +59,21 @@ def test_no_token_stays(
         "root": str(host / "models"),
         "plan_only": plan_only,
     }
+    variables = {
+        "ansible_remote_tmp": str(host / "tmp"),
+        "ansible_async_dir": str(host / "jobs"),
+        "ansible_python_interpreter": sys.executable,
+    }
+    where = ["-i", "localhost,", "-c", "local", "localhost", "-e", json.dumps(variables)]
+    return [str(ANSIBLE), *where, "-m", "llama_fleet.core.gguf_model", "-a", json.dumps(arguments)]
+
+
+@pytest.mark.parametrize("pipelining", [True, False])
+@pytest.mark.parametrize("plan_only", [False, True], ids=["a job", "a plan"])
+def test_no_token_stays(
+    tmp_path: pathlib.Path, marker: str, silent: socket.socket, pipelining: bool, plan_only: bool
+) -> None:
+    host = tmp_path / "host"
     name, _equals, value = marker.partition("=")
     environment = {
         **os.environ,
@@ -72,26 +82,8 @@ def test_no_token_stays(
         "ANSIBLE_COLLECTIONS_PATH": str(ROOT / "collections"),
     }
     environment |= {"ANSIBLE_LOCAL_TEMP": str(tmp_path / "controller"), "ANSIBLE_HOME": str(tmp_path / "home")}
-    variables = {
-        "ansible_remote_tmp": str(host / "tmp"),
-        "ansible_async_dir": str(host / "jobs"),
-        "ansible_python_interpreter": sys.executable,
-    }
-    words = [
-        str(ANSIBLE),
-        "-i",
-        "localhost,",
-        "-c",
-        "local",
-        "localhost",
-        "-m",
-        "llama_fleet.core.gguf_model",
-        "-a",
-        json.dumps(arguments),
-    ]
-    with subprocess.Popen(
-        [*words, "-e", json.dumps(variables)], env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    ) as run:
+    words = command(host, f"http://127.0.0.1:{silent.getsockname()[1]}", plan_only)
+    with subprocess.Popen(words, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as run:
         connection, _address = silent.accept()  # the module works, and waits for its Hub
         run.kill()
         run.wait()

@@ -57,6 +57,15 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> typing.Iterator[Hub]:
         yield hub
 
 
+def renamed(line: str) -> str:
+    """Return a line of the guide with names of image, container and volumes that are the test's own."""
+    for place in ("models:/models", "state:/var/lib"):
+        line = line.replace(f"-v {place}", f"-v {TAG}-{place}")
+    line = re.sub(r" llama-fleet(?= |$)", f" localhost/{TAG}", line)
+    line = line.replace("--name llama ", f"--name {TAG} ").replace("exec llama ", f"exec {TAG} ")
+    return re.sub(r"(?<= )llama$", TAG, line)
+
+
 @pytest.fixture(scope="module")
 def shell(
     hub: Hub, image: str, tmp_path_factory: pytest.TempPathFactory
@@ -81,12 +90,7 @@ def shell(
     environment = {**os.environ, "PATH": f"{folder}:{os.environ['PATH']}"}
 
     def run(line: str) -> str:
-        for place in ("models:/models", "state:/var/lib"):
-            line = line.replace(f"-v {place}", f"-v {TAG}-{place}")
-        line = re.sub(r" llama-fleet(?= |$)", f" localhost/{TAG}", line)
-        line = re.sub(
-            r"(?<= )llama$", TAG, line.replace("--name llama ", f"--name {TAG} ").replace("exec llama ", f"exec {TAG} ")
-        )
+        line = renamed(line)
         # podman prints a container's standard error to its own.
         errors = subprocess.STDOUT if line.startswith("docker logs") else subprocess.PIPE
         done = subprocess.run(

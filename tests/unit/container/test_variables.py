@@ -115,6 +115,35 @@ def test_a_file_of_keys_has_one_a_line(tmp_path: pathlib.Path) -> None:
     ]
 
 
+# Sentences about the values of test_everything_that_is_wrong_is_told_at_once; {folder} is the folder of its files.
+ALL_WRONG = [
+    (
+        "HF_TOKEN_FILE: expected a file that holds the secret, found {folder}/none, which cannot be "
+        "read (No such file or directory)."
+    ),
+    "LLAMA_API_KEY_FILE: expected a file that holds the secret, found {folder}/empty, which is empty.",
+    (
+        "LLAMA_SERVER_API_KEYS_FILE: expected a file that holds the secret, found {folder}/bytes, "
+        "which cannot be read (it is no text)."
+    ),
+    "GGUF_MODEL_TOKEN_FILE: expected one of GGUF_MODEL_TOKEN and GGUF_MODEL_TOKEN_FILE, found both.",
+    "PORT: expected a whole number, found 'http'.",
+    (
+        "LLAMA_SERVER_PORTS: expected a role's variable in capitals, found a name that no role has. "
+        "Fix: Use LLAMA_SERVER_PORT or LLAMA_SERVER_SLOTS."
+    ),
+    (
+        "LLAMA_SERVER_PORT_FILE: expected a role's variable in capitals, found a name that no role "
+        "has. Fix: Use LLAMA_SERVER_PORT."
+    ),
+    "LLAMA_CPP_UPDATE: expected one of always, background, missing, never, found 'sometimes'.",
+    (
+        "MODEL: expected owner/repo, owner/repo:QUANT, a URL, a wheel or a path, found nothing. Fix: "
+        "Run the image with '-e MODEL=owner/repo'."
+    ),
+]
+
+
 def test_everything_that_is_wrong_is_told_at_once(tmp_path: pathlib.Path) -> None:
     (tmp_path / "empty").write_text(" \n", encoding="utf-8")
     (tmp_path / "bytes").write_bytes(b"\xff\xfe")
@@ -130,34 +159,7 @@ def test_everything_that_is_wrong_is_told_at_once(tmp_path: pathlib.Path) -> Non
         "LLAMA_SERVER_PORT_FILE": "/x",
     }
     told = wrong(environment)
-    assert sorted(told) == sorted(
-        [
-            (
-                f"HF_TOKEN_FILE: expected a file that holds the secret, found {tmp_path}/none, which cannot be "
-                "read (No such file or directory)."
-            ),
-            f"LLAMA_API_KEY_FILE: expected a file that holds the secret, found {tmp_path}/empty, which is empty.",
-            (
-                f"LLAMA_SERVER_API_KEYS_FILE: expected a file that holds the secret, found {tmp_path}/bytes, "
-                "which cannot be read (it is no text)."
-            ),
-            "GGUF_MODEL_TOKEN_FILE: expected one of GGUF_MODEL_TOKEN and GGUF_MODEL_TOKEN_FILE, found both.",
-            "PORT: expected a whole number, found 'http'.",
-            (
-                "LLAMA_SERVER_PORTS: expected a role's variable in capitals, found a name that no role has. "
-                "Fix: Use LLAMA_SERVER_PORT or LLAMA_SERVER_SLOTS."
-            ),
-            (
-                "LLAMA_SERVER_PORT_FILE: expected a role's variable in capitals, found a name that no role "
-                "has. Fix: Use LLAMA_SERVER_PORT."
-            ),
-            "LLAMA_CPP_UPDATE: expected one of always, background, missing, never, found 'sometimes'.",
-            (
-                "MODEL: expected owner/repo, owner/repo:QUANT, a URL, a wheel or a path, found nothing. Fix: "
-                "Run the image with '-e MODEL=owner/repo'."
-            ),
-        ]
-    )
+    assert sorted(told) == sorted(sentence.format(folder=tmp_path) for sentence in ALL_WRONG)
     assert "t0ken" not in "".join(told)
 
 

@@ -57,22 +57,34 @@ def names(calls: list[Call]) -> list[str]:
     return [f"{call['module']}{'?' if call.get('plan_only') else ''}" for call in calls]
 
 
-def test_every_instance_plans_first_and_is_given_its_own(fleet: Fleet) -> None:
-    outcome = fleet.run("site", HOSTS)
-    several, single = fleet.calls("several"), fleet.calls("single")
-    chat_plan = ["nvidia_driver_info", "cuda_toolkit?", "llama_cpp_release?", "gguf_model?", "llama_server?"]
-    embed_plan = ["nvidia_driver_info", "llama_cpp_release?", "gguf_model?", "llama_server?"]
-    runs = [
-        "preflight_info",
-        "llama_server",
-        "cuda_toolkit",
-        "llama_cpp_release",
-        "gguf_model",
-        "llama_server",
-        "llama_server",
-    ]
-    assert names(several) == ["llama_server?", *chat_plan, *embed_plan, *runs]
-    (preflight,) = [call for call in several if call["module"] == "preflight_info"]
+CHAT_PLAN = ["nvidia_driver_info", "cuda_toolkit?", "llama_cpp_release?", "gguf_model?", "llama_server?"]
+EMBED_PLAN = ["nvidia_driver_info", "llama_cpp_release?", "gguf_model?", "llama_server?"]
+RUNS = [
+    "preflight_info",
+    "llama_server",
+    "cuda_toolkit",
+    "llama_cpp_release",
+    "gguf_model",
+    "llama_server",
+    "llama_server",
+]
+# Of each instance: state, port, key, context in tokens, and whether it serves embeddings.
+GIVEN = {
+    "old": ("absent", 8081, "s3cr3t", 4096, False),
+    "chat": ("started", 8081, "s3cr3t", 512, False),
+    "embed": ("started", 8080, "0ther", 4096, True),
+}
+# Of each instance: its backend, the path of its release, and its model.
+FROM_STAGES = {
+    "old": ("cpu", "", ""),
+    "chat": ("cuda", "/llama_cpp_release/cuda", "/gguf_model/a/chat"),
+    "embed": ("cpu", "/llama_cpp_release/cputhere", "/gguf_model/there"),
+}
+
+
+def check_preflight(calls: list[Call]) -> None:
+    """Assert that preflight gets every instance that is to run, with its plan and without its key."""
+    (preflight,) = [call for call in calls if call["module"] == "preflight_info"]
     assert {name: each["llama_server_port"] for name, each in preflight["instances"].items()} == {
         "chat": 8081,
         "embed": 8080,
@@ -85,46 +97,36 @@ def test_every_instance_plans_first_and_is_given_its_own(fleet: Fleet) -> None:
         plan["gguf_model"]["would_change"],
     ) == ("cuda", True, True)
     assert "s3cr3t" not in json.dumps(preflight)
-    servers = [call for call in several if call["module"] == "llama_server"]
+
+
+def check_servers(calls: list[Call]) -> None:
+    """Assert that each server is planned and then run, with its own options and its own stages' results."""
+    servers = [call for call in calls if call["module"] == "llama_server"]
     order = ["old", "chat", "embed"]
     assert [call["instance"] for call in servers] == order + order
     for call in servers:
         assert "overrides" not in call
-        wanted = {
-            "old": ("absent", 8081, "s3cr3t", 4096, False),
-            "chat": ("started", 8081, "s3cr3t", 512, False),
-            "embed": ("started", 8080, "0ther", 4096, True),
-        }
-        assert (call["state"], call["port"], call["api_key"], call["ctx_size"], call["embeddings"]) == wanted[
-            call["instance"]
-        ]
-        models = {"old": ("cpu", "", ""), "chat": ("cuda", "/llama_cpp_release/cuda", "/gguf_model/a/chat")}
-        backend, release, model = models.get(
-            call["instance"], ("cpu", "/llama_cpp_release/cputhere", "/gguf_model/there")
-        )
+        given = (call["state"], call["port"], call["api_key"], call["ctx_size"], call["embeddings"])
+        assert given == GIVEN[call["instance"]]
+        backend, release, model = FROM_STAGES[call["instance"]]
         assert (call["backend"], call["model"]) == (backend, model) or (call["instance"], call.get("plan_only")) == (
             "old",
             False,
         )
         assert call["release"].startswith(release)
-    toolkit = [call["cuda_toolkit"] for call in several if call["module"] == "llama_cpp_release"]
-    assert toolkit == ["/cuda_toolkit/", "", "/cuda_toolkit/"]
-    assert [call["ctx_size"] for call in several if call["module"] == "gguf_model"] == [512, 4096, 512]
 
-    # One instance of which all is there costs four calls, and nobody on the network is asked.
-    settled = ["nvidia_driver_info", "llama_cpp_release?", "gguf_model?", "llama_server?"]
-    assert names(single) == settled
-    # One that is good is asked again where something below it was changed.
-    assert names(fleet.calls("rebuilt")) == [*settled, "preflight_info", "llama_cpp_release", "llama_server"]
-    assert {call["instance"] for call in single if call["module"] == "llama_server"} == {"default"}
-    assert outcome.calls == sum(len(fleet.calls(host)) for host in HOSTS)
 
+def check_events(fleet: Fleet, outcome: events.Outcome) -> None:
+    """Assert that events name the instances, and hold no key outside the results of a stage."""
     assert set(outcome.of_role("llama_server")) >= {"several/chat", "several/embed", "several/old", "single"}
     done = [(event.host, event.role, event.plan) for event in fleet.seen if isinstance(event, events.StageDone)]
     assert ("several/embed", "gguf_model", True) in done
     assert ("several/embed", "gguf_model", False) not in done
     assert "s3cr3t" not in repr([event for event in fleet.seen if not isinstance(event, events.StageDone)])
 
+
+def check_failures(fleet: Fleet) -> None:
+    """Assert that a mistake fails its host before anything is changed there."""
     failures = fleet.failures()
     assert failures["same_gpu"].startswith(
         "llama_server_devices: expected devices such as CUDA0 for each instance, found every GPU for "
@@ -135,6 +137,25 @@ def test_every_instance_plans_first_and_is_given_its_own(fleet: Fleet) -> None:
         "nvidia_driver_info",
         "preflight_info",
     }
+
+
+def test_every_instance_plans_first_and_is_given_its_own(fleet: Fleet) -> None:
+    outcome = fleet.run("site", HOSTS)
+    several, single = fleet.calls("several"), fleet.calls("single")
+    assert names(several) == ["llama_server?", *CHAT_PLAN, *EMBED_PLAN, *RUNS]
+    check_preflight(several)
+    check_servers(several)
+    toolkit = [call["cuda_toolkit"] for call in several if call["module"] == "llama_cpp_release"]
+    assert toolkit == ["/cuda_toolkit/", "", "/cuda_toolkit/"]
+    assert [call["ctx_size"] for call in several if call["module"] == "gguf_model"] == [512, 4096, 512]
+    # One instance that has everything costs four calls, and none of them asks the network.
+    assert names(single) == EMBED_PLAN
+    # A good instance is run again if something below it has changed.
+    assert names(fleet.calls("rebuilt")) == [*EMBED_PLAN, "preflight_info", "llama_cpp_release", "llama_server"]
+    assert {call["instance"] for call in single if call["module"] == "llama_server"} == {"default"}
+    assert outcome.calls == sum(len(fleet.calls(host)) for host in HOSTS)
+    check_events(fleet, outcome)
+    check_failures(fleet)
 
 
 # The same, and one of them named.
@@ -258,28 +279,3 @@ def test_doctor_looks_at_every_host_and_stops_at_none(fleet: Fleet) -> None:
     assert [(failure.host, [problem["subject"] for problem in failure.problems]) for failure in failures] == [
         ("typo", ["llama_server_prot"])
     ]
-
-
-# A canary, then the rest; of these hosts one is as it should be, one misses its model.
-GOOD = {"llama_cpp_source": "there", "gguf_model_source": "there", "nvidia_driver_gpu": "none"}
-BAD = {**GOOD, "gguf_model_source": "missing"}
-
-
-def test_after_a_canary_that_fails_no_other_host_is_touched(fleet: Fleet) -> None:
-    outcome = fleet.run("site", {"canary": BAD, "second": GOOD, "third": GOOD}, {"llama_fleet_serial": ["1", "100%"]})
-    assert list(fleet.failures()) == ["canary"]
-    assert outcome.untouched == ["second", "third"]
-    assert [fleet.calls(host) for host in ("second", "third")] == [[], []]
-
-
-def test_batch_after_batch(fleet: Fleet) -> None:
-    hosts = {"canary": GOOD, "bad": BAD, "second": GOOD, "third": GOOD, "last": GOOD}
-    outcome = fleet.run("site", hosts, {"llama_fleet_serial": ["1", "50%"]})
-    assert list(fleet.failures()) == ["bad"]
-    assert outcome.untouched == []
-    order = [json.loads(line)["of"] for line in fleet.log.read_text(encoding="utf-8").splitlines()]
-    assert order[0] == "canary"
-    assert order.index("last") > max(number for number, host in enumerate(order) if host in ("bad", "second"))
-
-    outcome = fleet.run("site", hosts, {"llama_fleet_serial": ["1", "50%"], "llama_fleet_max_fail_percentage": 0})
-    assert outcome.untouched == ["last", "third"]

@@ -27,50 +27,30 @@ def site(tmp_path: pathlib.Path) -> Site:
     return Site(tmp_path)
 
 
-def test_an_instance_that_runs_tells_all_of_itself(site: Site) -> None:
-    with serving(healthy(key=KEY)) as fake:
-        site.port = fake.port
-        site.write(1, good=False, speed=0, build="b0")
-        generation = site.write(2, key=True)
-        with site.running(2) as process:
-            facts = site.facts()
-    assert facts.pop("memory_mib") > 0
-    assert facts.pop("uptime_seconds") in range(60)
-    model = "tiny-Q4_K_M-00001-of-00002.gguf"
-    created = "2026-11-22T09:00:00Z"
-    assert facts == {
+def generation_facts(number: int, **facts: typing.Any) -> dict[str, typing.Any]:
+    model, created = "tiny-Q4_K_M-00001-of-00002.gguf", "2026-11-22T09:00:00Z"
+    return {"number": number, "created": created, "model": model, **facts}
+
+
+def all_facts(site: Site, pid: int) -> dict[str, typing.Any]:
+    """Return the facts of the site's second generation, served by ``pid``, without its memory and uptime."""
+    return {
         "instance": "chat",
         "state": "running",
         "generation": 2,
         "good": True,
         "generations": [
-            {
-                "number": 1,
-                "good": False,
-                "created": created,
-                "build": "b0",
-                "model": model,
-                "current": False,
-                "speed": 0.0,
-            },
-            {
-                "number": 2,
-                "good": True,
-                "created": created,
-                "build": "b1",
-                "model": model,
-                "current": True,
-                "speed": 12.5,
-            },
+            generation_facts(1, good=False, build="b0", current=False, speed=0.0),
+            generation_facts(2, good=True, build="b1", current=True, speed=12.5),
         ],
         "runtime": "process",
         "release": str(site.release),
         "build": "b1",
         "model": str(site.model),
         "quant": "Q4_K_M",
-        "endpoint": f"http://127.0.0.1:{fake.port}",
+        "endpoint": f"http://127.0.0.1:{site.port}",
         "device": "cpu",
-        "pid": process.pid,
+        "pid": pid,
         "gpu_memory_mib": 0,
         "slots": 3,
         "slots_busy": 2,
@@ -82,6 +62,18 @@ def test_an_instance_that_runs_tells_all_of_itself(site: Site) -> None:
         "unknown": [],
         "log": str(site.folder / "run" / "chat.log"),
     }
+
+
+def test_an_instance_that_runs_tells_all_of_itself(site: Site) -> None:
+    with serving(healthy(key=KEY)) as fake:
+        site.port = fake.port
+        site.write(1, good=False, speed=0, build="b0")
+        generation = site.write(2, key=True)
+        with site.running(2) as process:
+            facts = site.facts()
+    assert facts.pop("memory_mib") > 0
+    assert facts.pop("uptime_seconds") in range(60)
+    assert facts == all_facts(site, process.pid)
     assert KEY not in json.dumps(facts)
     assert generation.joinpath("api-key").read_text(encoding="utf-8").startswith(KEY)
 
