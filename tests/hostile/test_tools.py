@@ -67,7 +67,7 @@ def install(hub: Hub, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -
         ).stdout.strip()
 
     # pip's own wheel comes with a sum as well; here the one of the tests does.
-    monkeypatch.setattr(tools_venv, "_pip", lambda *_: pathlib.Path(pip.__file__).parents[1])
+    monkeypatch.setattr(tools_venv, "pip_folder", lambda *_: pathlib.Path(pip.__file__).parents[1])
     monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")
     return run
 

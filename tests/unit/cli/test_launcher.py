@@ -24,6 +24,13 @@ if "wait" in sys.argv:
     time.sleep(60)
 """
 
+# Records its arguments in the environment, without the path of the folder.
+PIP = """
+import pathlib, sys
+pathlib.Path(sys.prefix, "asked").write_text("\\n".join(sys.argv[1:]))
+"""
+PIP_WHEEL = "import pathlib; print(pathlib.Path(__file__).parents[2])"
+
 
 @pytest.fixture
 def folder(tmp_path: pathlib.Path) -> pathlib.Path:
@@ -32,24 +39,24 @@ def folder(tmp_path: pathlib.Path) -> pathlib.Path:
     package.mkdir(parents=True)
     (package / "__init__.py").touch()
     (package / "__main__.py").write_text(MAIN, encoding="utf-8")
-    shutil.copy(LAUNCHER, folder / "llama-fleet")
+    # The settings of this machine's pip must not matter.
+    text = LAUNCHER.read_text(encoding="utf-8")
+    assert "/etc/pip.conf /etc/xdg/" in text
+    (folder / "llama-fleet").write_text(text.replace(" /etc/", " /nonexistent/"), encoding="utf-8")
+    (folder / "llama-fleet").chmod(0o755)
     (folder / "requirements.txt").touch()
+    # A pip that installs nothing saves seconds for each environment.
+    (folder / "pip").mkdir()
+    (folder / "pip" / "__main__.py").write_text(PIP, encoding="utf-8")
+    (package / "pip_wheel.py").write_text(PIP_WHEEL, encoding="utf-8")
     return folder
 
 
 def environment(*folders: pathlib.Path) -> dict[str, str]:
     # The Python of the tests is new enough, whatever else there is.
     path = os.pathsep.join([*map(str, folders), str(pathlib.Path(sys.executable).parent), "/usr/bin", "/bin"])
-    return {"PATH": path, "HOME": "/nonexistent"}
-
-
-@pytest.fixture
-def without_requirements(tmp_path: pathlib.Path) -> pathlib.Path:
-    """Make a folder with a Python whose environments get a pip that installs nothing, which saves seconds for each."""
-    pip = f'"$3/lib/python{sys.version_info.major}.{sys.version_info.minor}/site-packages/pip"'
-    make = f'{sys.executable} -m venv --without-pip "$3" && mkdir {pip} && touch {pip}/__init__.py {pip}/__main__.py'
-    stand_in(tmp_path / "python", "python3.14", f'if [ "$2" = venv ]; then {make}; else exec {sys.executable} "$@"; fi')
-    return tmp_path / "python"
+    # Without an index pip does the work, although a uv may lie beside that Python.
+    return {"PATH": path, "HOME": "/nonexistent", "PIP_NO_INDEX": "1"}
 
 
 def run(launcher: pathlib.Path, *arguments: str, **options: str) -> subprocess.CompletedProcess[str]:
@@ -59,13 +66,12 @@ def run(launcher: pathlib.Path, *arguments: str, **options: str) -> subprocess.C
 
 
 def test_the_environment_is_made_once_and_again_when_its_requirements_change(
-    folder: pathlib.Path, tmp_path: pathlib.Path, without_requirements: pathlib.Path
+    folder: pathlib.Path, tmp_path: pathlib.Path
 ) -> None:
-    path = environment(without_requirements)["PATH"]
-    first = run(folder / "llama-fleet", "a b", "*", PATH=path)
+    first = run(folder / "llama-fleet", "a b", "*")
     assert first.returncode == 0, first.stderr
     assert first.stdout == f"{folder}/.venv ['a b', '*']\n"
-    assert first.stderr.startswith(f"llama-fleet: setting up {folder}/.venv with ")
+    assert first.stderr == (f"llama-fleet: setting up {folder}/.venv (once, less than a minute)\n")
 
     (tmp_path / "bin").mkdir()
     (tmp_path / "bin" / "second").symlink_to(folder / "llama-fleet")
@@ -75,11 +81,11 @@ def test_the_environment_is_made_once_and_again_when_its_requirements_change(
 
     (folder / "requirements.txt").write_text("# other\n", encoding="utf-8")
     (folder / ".venv" / "old").touch()
-    assert "setting up" in run(folder / "llama-fleet", PATH=path).stderr
+    assert "setting up" in run(folder / "llama-fleet").stderr
     assert not (folder / ".venv" / "old").exists()
 
     (folder / ".venv" / "stamp").unlink()  # as a kill in the middle leaves it
-    assert "setting up" in run(folder / "llama-fleet", PATH=path).stderr
+    assert "setting up" in run(folder / "llama-fleet").stderr
 
     with subprocess.Popen(
         [folder / "llama-fleet", "wait"], env=environment(), stdout=subprocess.PIPE, text=True
@@ -91,14 +97,12 @@ def test_the_environment_is_made_once_and_again_when_its_requirements_change(
         assert process.wait(timeout=10) == 7
 
     moved = folder.rename(tmp_path / "moved")
-    assert run(moved / "llama-fleet", PATH=path).stdout == f"{moved}/.venv []\n"
+    assert run(moved / "llama-fleet").stdout == f"{moved}/.venv []\n"
 
 
-def test_of_two_first_starts_only_one_makes_the_environment(
-    folder: pathlib.Path, without_requirements: pathlib.Path
-) -> None:
+def test_of_two_first_starts_only_one_makes_the_environment(folder: pathlib.Path) -> None:
     options: dict[str, typing.Any] = {
-        "env": environment(without_requirements),
+        "env": environment(),
         "stdout": subprocess.PIPE,
         "stderr": subprocess.PIPE,
         "text": True,
@@ -133,12 +137,15 @@ def test_a_folder_that_is_another_users_is_told() -> None:
 def test_requirements_without_a_hash_are_an_error_and_leave_no_stamp(
     folder: pathlib.Path, tmp_path: pathlib.Path
 ) -> None:
+    shutil.rmtree(folder / "pip")
+    shutil.copy(LAUNCHER.parent / "src/llama_fleet/pip_wheel.py", folder / "src/llama_fleet")
+    (folder / "collections").symlink_to(LAUNCHER.parent / "collections")
     (folder / "requirements.txt").write_text("no-hash==1\n", encoding="utf-8")
     with zipfile.ZipFile(tmp_path / "no_hash-1-py3-none-any.whl", "w") as wheel:
         wheel.writestr("no_hash-1.dist-info/METADATA", "Metadata-Version: 2.1\nName: no-hash\nVersion: 1\n")
         wheel.writestr("no_hash-1.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
         wheel.writestr("no_hash-1.dist-info/RECORD", "")
-    result = run(folder / "llama-fleet", PIP_NO_INDEX="1", PIP_FIND_LINKS=str(tmp_path))
+    result = run(folder / "llama-fleet", PIP_FIND_LINKS=str(tmp_path))
     assert result.returncode == 1
     assert result.stderr.endswith("llama-fleet: the requirements could not be installed; the reason is above.\n")
     assert not (folder / ".venv" / "stamp").exists()
@@ -164,55 +171,47 @@ def test_an_old_python_is_not_taken(folder: pathlib.Path, tmp_path: pathlib.Path
     assert "found no Python 3.11 or newer" in result.stderr
 
 
-# What Debian's python3 does without python3-venv: everything but ensurepip.
-WITHOUT_ENSUREPIP = f'case "$2" in *ensurepip*) exit 1;; esac; exec {sys.executable} "$@"'
+def test_without_ensurepip_the_environment_is_the_same(folder: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    # What Debian's python3 does without python3-venv: everything but ensurepip.
+    hide = "import sys; sys.modules['ensurepip'] = None"
+    (tmp_path / "hidden").mkdir()
+    (tmp_path / "hidden" / "sitecustomize.py").write_text(hide, encoding="utf-8")
+    stand_in(tmp_path / "bin", "python3.14", f'PYTHONPATH={tmp_path}/hidden:$PYTHONPATH exec {sys.executable} "$@"')
+    result = run(folder / "llama-fleet", PATH=environment(tmp_path / "bin")["PATH"])
+    assert (result.returncode, result.stdout) == (0, f"{folder}/.venv []\n"), result.stderr
+    assert not list((folder / ".venv").glob("lib/*/site-packages/pip"))
 
 
-def test_without_ensurepip_a_user_is_told_the_command(folder: pathlib.Path, tmp_path: pathlib.Path) -> None:
+def test_a_python_without_venv_is_told(folder: pathlib.Path, tmp_path: pathlib.Path) -> None:
     tools(tmp_path / "bin")
-    stand_in(tmp_path / "bin", "python3", WITHOUT_ENSUREPIP)
-    stand_in(tmp_path / "bin", "apt-get", "exit 1")
-    stand_in(tmp_path / "bin", "id", '[ "$1" = -u ] && echo 1000 || echo somebody')
+    stand_in(tmp_path / "bin", "python3", f'[ "$2" != venv ] && exec {sys.executable} "$@"')
     result = run(folder / "llama-fleet", PATH=str(tmp_path / "bin"))
     assert result.returncode == 1
-    package = f"python{sys.version_info.major}.{sys.version_info.minor}-venv"
-    assert f"'sudo apt-get install {package}'" in result.stderr
+    assert "cannot make virtual environments: install its module venv first (on Debian: python3-venv)" in result.stderr
 
 
-def test_without_ensurepip_and_apt_get_a_user_is_told_what_is_missing(
-    folder: pathlib.Path, tmp_path: pathlib.Path
+def test_pip_compiles_nothing_and_requires_every_hash(folder: pathlib.Path) -> None:
+    assert run(folder / "llama-fleet").returncode == 0
+    asked = (folder / ".venv" / "asked").read_text(encoding="utf-8").splitlines()
+    assert {"--no-compile", "--require-hashes", "--no-input", str(folder / "requirements.txt")} <= set(asked)
+
+
+@pytest.mark.parametrize(
+    ("settings", "status", "uses_uv", "uses_pip"),
+    [
+        ({"PIP_NO_INDEX": ""}, 0, True, False),
+        ({"PIP_NO_INDEX": ""}, 1, True, True),  # what uv cannot install, pip may
+        ({"PIP_NO_INDEX": "", "PIP_INDEX_URL": "http://127.0.0.1:9/simple"}, 0, False, True),
+        ({"PIP_NO_INDEX": "", "PIP_CONFIG_FILE": str(LAUNCHER)}, 0, False, True),
+    ],
+)
+def test_uv_is_used_where_it_asks_the_same_index_as_pip(
+    folder: pathlib.Path, tmp_path: pathlib.Path, settings: dict[str, str], status: int, uses_uv: bool, uses_pip: bool
 ) -> None:
-    tools(tmp_path / "bin")
-    stand_in(tmp_path / "bin", "python3", WITHOUT_ENSUREPIP)
-    stand_in(tmp_path / "bin", "id", "echo 0")
-    result = run(folder / "llama-fleet", PATH=str(tmp_path / "bin"))
-    assert result.returncode == 1
-    assert "python3 has no ensurepip: install the package that brings it" in result.stderr
-
-
-def test_without_ensurepip_root_gets_the_package(folder: pathlib.Path, tmp_path: pathlib.Path) -> None:
-    tools(tmp_path / "bin")
-    stand_in(tmp_path / "bin", "python3", WITHOUT_ENSUREPIP)
-    stand_in(tmp_path / "bin", "apt-get", f'echo "$@" >> {tmp_path}/calls; [ "$1" = update ]')
-    stand_in(tmp_path / "bin", "id", "echo 0")
-    result = run(folder / "llama-fleet", PATH=str(tmp_path / "bin"))
-    package = f"python{sys.version_info.major}.{sys.version_info.minor}-venv"
-    assert (tmp_path / "calls").read_text(
-        encoding="utf-8"
-    ) == f"update\ninstall --yes --no-install-recommends {package}\n"
-    assert result.returncode == 1
-    assert f"{package} could not be installed" in result.stderr
-
-
-def test_without_ensurepip_a_user_with_sudo_gets_the_package(folder: pathlib.Path, tmp_path: pathlib.Path) -> None:
-    tools(tmp_path / "bin")
-    stand_in(tmp_path / "bin", "python3", WITHOUT_ENSUREPIP)
-    stand_in(tmp_path / "bin", "apt-get", f'echo "$@" >> {tmp_path}/calls; [ "$1" = update ]')
-    stand_in(tmp_path / "bin", "id", "echo 1000")
-    stand_in(tmp_path / "bin", "sudo", f'[ "$1" = -n ] && exit 0; echo sudo >> {tmp_path}/calls; exec "$@"')
-    result = run(folder / "llama-fleet", PATH=str(tmp_path / "bin"))
-    package = f"python{sys.version_info.major}.{sys.version_info.minor}-venv"
-    assert (tmp_path / "calls").read_text(
-        encoding="utf-8"
-    ) == f"sudo\nupdate\nsudo\ninstall --yes --no-install-recommends {package}\n"
-    assert f"{package} could not be installed" in result.stderr
+    stand_in(tmp_path / "bin", "uv", f'printf "%s\\n" "$@" > {tmp_path}/uv; exit {status}')
+    result = run(folder / "llama-fleet", PATH=environment(tmp_path / "bin")["PATH"], **settings)
+    assert result.returncode == 0, result.stderr
+    assert (tmp_path / "uv").exists() == uses_uv
+    assert (folder / ".venv" / "asked").exists() == uses_pip
+    if uses_uv:
+        assert "--require-hashes" in (tmp_path / "uv").read_text(encoding="utf-8").splitlines()

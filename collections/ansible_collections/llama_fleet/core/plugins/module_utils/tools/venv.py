@@ -113,7 +113,7 @@ def _install(
             fix = "repair that Python; if 'venv' is missing, install python3-venv"
             raise ProblemError(Problem("Python", output, "a virtual environment", fix))
     index = package_index.index_url(index_url)
-    python, pip = str(place / "bin" / "python"), f"{_pip(place, index, variable)}/pip"
+    python, pip = str(place / "bin" / "python"), f"{pip_folder(place, index, variable)}/pip"
     command = [python, pip, "install", "--no-input", "--disable-pip-version-check"]
     lock = place / "requirements.txt"
     write_atomic(lock, lock_of(missing))
@@ -177,8 +177,11 @@ def _stamp(place: pathlib.Path, requirements: typing.Iterable[str]) -> None:
     )
 
 
-def _pip(place: pathlib.Path, index: str, variable: str) -> pathlib.Path:
-    """Return pip's wheel, unpacked, because Python would compile it again at every run from the wheel."""
+def pip_folder(place: pathlib.Path, index: str, variable: str) -> pathlib.Path:
+    """Fetch pip's pinned wheel from ``index`` and unpack it below ``place``; return its folder. Raises ProblemError.
+
+    Unpacked, because Python would compile it again at every run from the wheel.
+    """
     unpacked = place / f"pip-{PIP.version}"
     if not unpacked.exists():
         wheel = place / f"pip-{PIP.version}-py3-none-any.whl"
