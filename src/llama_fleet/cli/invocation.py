@@ -20,6 +20,13 @@ WATCH_SECONDS = 5.0
 # The batches of a rollout: variables of the play, not of a role.
 BATCHES = SERIAL, MAX_FAIL_PERCENTAGE = "llama_fleet_serial", "llama_fleet_max_fail_percentage"
 
+# The first line of each play that changes hosts.
+BEGINNINGS = {
+    "site": "Checking the variables and planning every stage",
+    "down": "Stopping llama-server",
+    "rollback": "Going back to an earlier generation",
+}
+
 
 @dataclasses.dataclass(frozen=True)
 class Invocation:
@@ -52,7 +59,9 @@ class Invocation:
         """Run a play that changes the hosts."""
         become = self.is_local and self.prefix is None and privileges.needs_become(self.command)
         request = runner.Request(playbook, variables, self.inventory, become, self.check, self.diff, self.verbose)
-        return runner.run(request, console.Console(self.catalogue.stages[playbook]))
+        shown = console.Console(self.catalogue.stages[playbook])
+        shown.begin(BEGINNINGS[playbook])
+        return runner.run(request, shown)
 
     def look(self, playbook: str, variables: Mapping[str, object]) -> events.Outcome:
         """Run a read-only play, as root if that is possible, else with this user's view."""

@@ -44,12 +44,22 @@ class Console:
         else:
             self._line(remark(event))
 
+    def begin(self, text: str) -> None:
+        """Show what happens until the first event, because Ansible takes seconds to start."""
+        if self._in_place:
+            self._in_one_place(text)
+        else:
+            self._line(text)
+
+    def _in_one_place(self, text: str) -> None:
+        width = shutil.get_terminal_size().columns - 1
+        self._stream.write(CLEAR_LINE + text[:width])
+        self._stream.flush()
+
     def _progress(self, event: events.Progress) -> None:
         text = f"{event.host}: {event.text}"
         if self._in_place:
-            width = shutil.get_terminal_size().columns - 1
-            self._stream.write(CLEAR_LINE + text[:width])
-            self._stream.flush()
+            self._in_one_place(text)
             return
         stage, now = event.snapshot.stage, self._clock()
         last_stage, last_time = self._last.get(event.host, ("", 0.0))

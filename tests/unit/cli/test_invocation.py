@@ -8,7 +8,8 @@ import click
 import pytest
 
 from llama_fleet import settings
-from llama_fleet.cli.invocation import SERIAL, Invocation, batch_options, own_options
+from llama_fleet.cli.invocation import BEGINNINGS, SERIAL, Invocation, batch_options, own_options
+from llama_fleet.run import events, runner
 
 CATALOGUE = settings.load()
 HERE = Invocation(CATALOGUE, "up", None, (), 0)
@@ -50,3 +51,18 @@ def test_batches_are_numbers_and_shares_of_hosts() -> None:
 def test_a_batch_of_no_host_and_an_empty_prefix_are_refused(words: tuple[str, str]) -> None:
     with pytest.raises(click.BadParameter):
         parse(*words)
+
+
+@pytest.mark.parametrize("playbook", BEGINNINGS)
+def test_the_first_line_comes_before_ansible(
+    playbook: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shown = []
+
+    def run(_request: runner.Request, _listener: events.Listener) -> events.Outcome:
+        shown.append(capsys.readouterr().err)
+        return events.Outcome()
+
+    monkeypatch.setattr(runner, "run", run)
+    FLEET.run(playbook, {})
+    assert shown == [f"{BEGINNINGS[playbook]}\n"]

@@ -64,6 +64,16 @@ def test_finished_stages_have_the_plays_names() -> None:
     ]
 
 
+def test_the_beginning_of_a_run_is_a_line_that_a_terminal_replaces(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    for stream, shown in ((io.StringIO(), "planning\n"), (Terminal(), "\r\x1b[2Kplanning\r\x1b[2K")):
+        listener = console.Console(STAGES, stream)
+        listener.begin("planning")
+        assert stream.getvalue() == shown.removesuffix("\r\x1b[2K")
+        listener(stage())
+        assert stream.getvalue() == f"{shown}h1: Provide the release: ok\n"
+
+
 def test_a_terminal_gets_one_line_that_changes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("COLUMNS", "20")
