@@ -90,7 +90,7 @@ ELSEWHERE: dict[str, tuple[str, frozenset[str]]] = {
         "needs a store that hf_xet made",
         frozenset({"module_utils/transfer/xet.py", "module_utils/transfer/xet_line.py"}),
     ),
-    "tests/unit/modules/test_gguf_info.py": (
+    "tests/unit/modules/gguf_info": (
         "needs the test hub",
         frozenset({"modules/gguf_info.py", "module_utils/gguf/remote.py", "module_utils/model/inspect.py"}),
     ),

@@ -231,7 +231,7 @@ def server(context: Context) -> None:
         "--dist",
         "load",
         *files,
-        "tests/unit/modules/test_gguf_info.py",
+        "tests/unit/modules/gguf_info/test_module.py",
         "tests/unit/gpu/test_rehearsal.py",
         LOCAL_USER,
         env=real,
@@ -305,12 +305,14 @@ def units_newest(context: Context) -> None:
     names = (
         "cli/test_commands",
         "container/test_play",
-        "modules/test_gguf_info",
+        "modules/gguf_info/test_module",
+        "plays/test_batches",
         "plays/test_callback",
         "plays/test_instances",
         "run/test_events",
         "run/test_orphans",
         "run/test_runner",
+        "run/test_runner_signals",
     )
     files = (
         "tests/contract",

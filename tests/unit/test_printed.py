@@ -16,7 +16,7 @@ from llama_fleet.cli import commands, doctor, foreground, status, views
 from llama_fleet.container import health, narrator, startlog
 from llama_fleet.errors import FleetError
 from llama_fleet.run import console, events
-from tests.unit.cli.test_status import facts
+from tests.unit.cli.fake_hosts import facts
 from tests.unit.run.test_events import ended, said
 
 # Clears the screen, names the window, starts the line anew, turns the direction of writing.

@@ -1,99 +1,16 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""status, generations and rollback: what is asked of the hosts, what is shown, and the exit status."""
+"""The command status: what is asked of the hosts, what is shown, and the exit status."""
 
-import io
 import json
 import pathlib
-import signal
-import sys
-import time
-import typing
 
 import pytest
 
-from ansible_collections.llama_fleet.core.plugins.module_utils.server.status import verdict
-from llama_fleet.cli import commands, invocation, privileges, status
-from llama_fleet.errors import RunInterruptedError
+from llama_fleet.cli import commands, privileges, status
 from llama_fleet.run import runner
-from llama_fleet.run.events import Failure, Listener, Outcome, Remark
-
-Facts = dict[str, typing.Any]
-GENERATION: Facts = {
-    "number": 4,
-    "good": True,
-    "created": "2026-11-22T09:00:00Z",
-    "build": "b2",
-    "model": "m-Q4_K_M.gguf",
-    "current": True,
-    "speed": 41.26,
-}
-
-
-def facts(**more: typing.Any) -> Facts:
-    return {
-        "instance": "chat",
-        "state": "running",
-        "generation": 4,
-        "good": True,
-        "generations": [{**GENERATION, "number": 3, "good": False, "current": False, "speed": 0.0}, GENERATION],
-        "runtime": "systemd",
-        "release": "/opt/r",
-        "build": "b2",
-        "model": "/var/m-Q4_K_M.gguf",
-        "quant": "Q4_K_M",
-        "endpoint": "http://127.0.0.1:8080",
-        "device": "CUDA0",
-        "pid": 7,
-        "memory_mib": 1536,
-        "gpu_memory_mib": 512,
-        "uptime_seconds": 90061,
-        "slots": 4,
-        "slots_busy": 1,
-        "requests_deferred": 0,
-        "tokens_predicted": 1234567,
-        "tokens_per_second": 41.26,
-        "prompt_tokens_per_second": 310.5,
-        "drift": [],
-        "unknown": [],
-        "log": "journalctl",
-        **more,
-    }
-
-
-class Hosts:
-    """Stands in for the play."""
-
-    def __init__(self) -> None:
-        self.instances: dict[str, list[Facts]] = {"localhost": [facts()]}
-        self.failures: list[Failure] = []
-        self.requests: list[runner.Request] = []
-        self.calls_until_interrupted = 0
-
-    def __call__(self, request: runner.Request, listener: Listener) -> Outcome:
-        self.requests.append(request)
-        if len(self.requests) == self.calls_until_interrupted:
-            raise RunInterruptedError(signal.SIGINT)
-        listener(Remark("low space", warning=True))
-        for failure in self.failures:
-            listener(failure)
-        results = {
-            host: {"llama_server_info": {"instances": found, "errors": verdict.errors(found)}}
-            for host, found in self.instances.items()
-        }
-        return Outcome(
-            calls=len(results), seconds=1.0, failures=self.failures, results=typing.cast("typing.Any", results)
-        )
-
-
-@pytest.fixture
-def hosts(monkeypatch: pytest.MonkeyPatch) -> Hosts:
-    hosts = Hosts()
-    monkeypatch.setattr(runner, "run", hosts)
-    monkeypatch.setattr(privileges, "may_become", lambda: False)
-    monkeypatch.setattr(privileges, "needs_become", lambda _command: False)
-    monkeypatch.setattr(time, "sleep", lambda _seconds: None)
-    return hosts
+from llama_fleet.run.events import Failure
+from tests.unit.cli.fake_hosts import Facts, Hosts, facts
 
 
 def test_the_table_of_a_fleet(hosts: Hosts, capsys: pytest.CaptureFixture[str]) -> None:
@@ -253,73 +170,6 @@ def test_root_is_taken_where_it_is_to_be_had_and_not_asked_for(
     assert [request.become for request in hosts.requests] == [True, False, False]
 
 
-def test_the_generations_are_a_table_with_the_newest_first(hosts: Hosts, capsys: pytest.CaptureFixture[str]) -> None:
-    assert commands.main(["generations"]) == 0
-    assert len(hosts.requests) == 1
-    assert [line.rstrip() for line in capsys.readouterr().out.splitlines()] == [
-        "HOST       INSTANCE  GENERATION           GATE        MADE                  BUILD  MODEL          SPEED",
-        "localhost  chat               4  current  passed      2026-11-22T09:00:00Z  b2     m-Q4_K_M.gguf   41.3",
-        "localhost  chat               3           not passed  2026-11-22T09:00:00Z  b2     m-Q4_K_M.gguf",
-    ]
-
-
-def test_a_verdict_on_the_state_is_no_failure_of_generations(hosts: Hosts, capsys: pytest.CaptureFixture[str]) -> None:
-    hosts.instances = {"h1": [facts(state="failed")]}
-    hosts.failures = [Failure("h1", "chat: failed")]
-    assert commands.main(["generations"]) == 0
-    assert capsys.readouterr().err.count("chat: failed") == 0
-
-
-def test_an_instance_without_generations_is_told(hosts: Hosts, capsys: pytest.CaptureFixture[str]) -> None:
-    hosts.instances = {"h1": [facts(state="absent", generations=[], generation=0)], "h2": []}
-    assert commands.main(["generations", "chat"]) == 1
-    assert capsys.readouterr().out.splitlines() == ["h1: chat: no generation", "h2: no instance"]
-
-
-class Terminal(io.StringIO):
-    def isatty(self) -> bool:
-        return True
-
-
-@pytest.mark.parametrize("terminal", [True, False])
-def test_watching_goes_on_until_it_is_interrupted(
-    hosts: Hosts, monkeypatch: pytest.MonkeyPatch, terminal: bool
-) -> None:
-    output = Terminal() if terminal else io.StringIO()
-    monkeypatch.setattr(sys, "stdout", output)
-    for name, value in {"TERM": "xterm", "COLUMNS": "200", "LINES": "50", "NO_COLOR": "1"}.items():
-        monkeypatch.setenv(name, value)
-    hosts.calls_until_interrupted = 3
-    hosts.failures = [Failure("far", "no route", unreachable=True)]
-    assert commands.main(["status", "--watch", "2"]) == 0
-    text = output.getvalue()
-    assert len(hosts.requests) == 3
-    assert text.count("1,234,567") >= 2
-    assert "Error: far: cannot be reached: no route" in text
-    assert ", refreshed in 2 s; Ctrl-C to stop" in text
-    # In place: the lines of the page before are taken back.
-    assert ("\x1b[1A" in text) == terminal
-
-
-def test_an_interruption_between_two_looks_ends_watching_as_well(hosts: Hosts, monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupt(seconds: float) -> None:
-        assert seconds == invocation.WATCH_SECONDS
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(time, "sleep", interrupt)
-    assert commands.main(["status", "--watch"]) == 0
-    assert len(hosts.requests) == 1
-
-
-def test_a_termination_of_watching_keeps_its_exit_status(monkeypatch: pytest.MonkeyPatch, hosts: Hosts) -> None:
-    def terminate(*_arguments: object) -> Outcome:
-        raise RunInterruptedError(signal.SIGTERM)
-
-    monkeypatch.setattr(runner, "run", terminate)
-    assert commands.main(["status", "--watch"]) == 143
-    assert hosts.requests == []
-
-
 @pytest.mark.parametrize(
     ("seconds", "text"),
     [
@@ -334,47 +184,3 @@ def test_a_termination_of_watching_keeps_its_exit_status(monkeypatch: pytest.Mon
 )
 def test_uptime_has_two_units(seconds: int, text: str) -> None:
     assert status.uptime(seconds) == text
-
-
-def test_rollback_names_the_instance_and_the_generation(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    requests: list[runner.Request] = []
-
-    def run(request: runner.Request, _listener: Listener) -> Outcome:
-        requests.append(request)
-        result = {"generation": 3, "endpoint": "http://127.0.0.1:1"}
-        return Outcome(
-            calls=1,
-            changed=1,
-            seconds=2.0,
-            results={name: {"llama_server": result} for name in ("localhost", "h1/chat")},
-        )
-
-    monkeypatch.setattr(runner, "run", run)
-    monkeypatch.setattr(privileges, "needs_become", lambda command: command == "rollback")
-    assert commands.main(["rollback", "chat", "--to", "3", "--diff"]) == 0
-    assert capsys.readouterr().out.splitlines() == [
-        "changed=1 in 2.0 s, 1 module calls",
-        "h1/chat: generation 3 is current and answers at http://127.0.0.1:1",
-        "generation 3 is current and answers at http://127.0.0.1:1",
-    ]
-    assert commands.main(["rollback", "-i", str(tmp_path), "--check"]) == 0
-    assert capsys.readouterr().out.splitlines()[1] == "h1/chat: generation 3 would be current again"
-    assert requests == [
-        runner.Request(
-            "rollback", {"llama_server_instance": "chat", "llama_server_to_generation": 3}, become=True, diff=True
-        ),
-        runner.Request("rollback", {}, (tmp_path,), check=True),
-    ]
-
-
-def test_a_rollback_that_failed_is_the_exit_status(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(
-        runner, "run", lambda *_arguments: Outcome(failures=[Failure("localhost", "no such generation")])
-    )
-    monkeypatch.setattr(privileges, "needs_become", lambda _command: False)
-    assert commands.main(["rollback"]) == 1
-    assert capsys.readouterr().out == "changed=0 in 0.0 s, 0 module calls\n"

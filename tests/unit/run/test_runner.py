@@ -2,106 +2,18 @@
 # SPDX-License-Identifier: MIT
 """Real runs of ansible-runner, over a tiny collection whose plays do what a test needs."""
 
-import dataclasses
-import json
 import os
 import pathlib
 import re
-import signal
 import sys
-import tempfile
-import threading
-import time
 import typing
-from collections.abc import Iterator
 
-import ansible_runner
 import pytest
 
-from llama_fleet.cli import foreground
-from llama_fleet.errors import ExitCode, RunInterruptedError
+from llama_fleet.errors import ExitCode
 from llama_fleet.run import runner
-from llama_fleet.run.events import Event, Failure, Outcome, Remark, StageDone
-
-# What the play itself can tell of its run.
-TOLD = {
-    "become": "{{ ansible_become | default('unset') }}",
-    "check": "{{ ansible_check_mode }}",
-    "diff": "{{ ansible_diff_mode }}",
-    "verbosity": "{{ ansible_verbosity }}",
-    "python": "{{ ansible_python_interpreter | default('unset') }}",
-    "tmp": "{{ ansible_remote_tmp | default('unset') }}",
-    "mode": "{{ lookup('pipe', 'stat -c %a $ANSIBLE_HOME/../variables.yml') }}",
-    "home": "{{ lookup('env', 'ANSIBLE_HOME') }}",
-    "path": "{{ lookup('env', 'PATH') }}",
-    "config": "{{ lookup('env', 'ANSIBLE_CONFIG') }}",
-    "host keys": "{{ lookup('env', 'ANSIBLE_HOST_KEY_CHECKING') }}",
-    "ssh": "{{ lookup('env', 'ANSIBLE_SSH_EXTRA_ARGS') }}",
-}
-COMMAND = "ansible.builtin.command"
-TASKS: dict[str, dict[str, dict[str, typing.Any]]] = {
-    "echo": {COMMAND: {"argv": ["printf", "%s", "{{ text }}{{ nested.a[0] | default('') }}"]}},
-    "fail": {COMMAND: {"argv": ["false"]}},
-    # Only builtins have what is looked for: on a command line another run of this test would find it.
-    "secret": {
-        COMMAND: {
-            "argv": [
-                "sh",
-                "-c",
-                (
-                    'all=$(cat /proc/[0-9]*/cmdline | tr -d "\\0"); case "$all" in *s3cr3t-$((40+2))*) echo 1;; '
-                    "*) echo "
-                    "0;; esac"
-                ),
-            ]
-        }
-    },
-    "sleep": {COMMAND: {"argv": ["setsid", "sh", "-c", "echo $$ > {{ file }}; exec sleep 61"]}},
-    "tell": {"ansible.builtin.debug": {"msg": TOLD}},
-    "wait": {"llama_fleet.core.wait": {"file": "{{ file }}"}},
-}
-# An action that ends as those of the collection do, which then stop their jobs.
-WAIT = """
-import os, pathlib, signal, time
-from ansible.plugins.action import ActionBase
-
-class ActionModule(ActionBase):
-    def run(self, tmp=None, task_vars=None):
-        file = pathlib.Path(self._task.args["file"])
-        def end(*_arguments):
-            time.sleep(0.5)  # as long as a command on another host takes
-            file.with_suffix(".ended").touch()
-            raise KeyboardInterrupt
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, end)
-        file.write_text(str(os.getpid()))
-        time.sleep(60)
-"""
-
-
-@pytest.fixture
-def events(monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path) -> list[Event]:
-    collection = tmp_path / "collections/ansible_collections/llama_fleet/core"
-    (collection / "playbooks").mkdir(parents=True)
-    (collection / "galaxy.yml").write_text("namespace: llama_fleet\nname: core\nversion: 0.0.1\n", encoding="utf-8")
-    (collection / "plugins/action").mkdir(parents=True)
-    (collection / "plugins/action/wait.py").write_text(WAIT, encoding="utf-8")
-    for name, task in TASKS.items():
-        play = json.dumps([{"hosts": "all", "gather_facts": False, "tasks": [{"name": name.capitalize(), **task}]}])
-        (collection / f"playbooks/{name}.yml").write_text(play, encoding="utf-8")
-    (tmp_path / "tmp").mkdir()
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "tmp"))
-    monkeypatch.setattr(runner, "COLLECTIONS", tmp_path / "collections")
-    return []
-
-
-def run(events: list[Event], playbook: str, **options: object) -> Outcome:
-    request = dataclasses.replace(runner.Request(playbook, {}), **options)  # type: ignore[arg-type]  # fields by name
-    return runner.run(request, events.append)
-
-
-def no_traces(tmp_path: pathlib.Path) -> bool:
-    return list((tmp_path / "tmp").iterdir()) == []
+from llama_fleet.run.events import Event, Failure, Remark, StageDone
+from tests.unit.run.tiny_plays import no_traces, run
 
 
 def test_a_text_is_never_a_template(events: list[Event], tmp_path: pathlib.Path) -> None:
@@ -209,72 +121,6 @@ def test_a_fleets_hosts_are_as_their_inventory_says(
     (tmp_path.parent / "variables.yml").touch()
     told = tell(events, inventories=(inventory,))
     assert [told[name] for name in ("become", "python", "tmp", "home")] == ["unset", "unset", "unset", str(tmp_path)]
-
-
-def interrupt_soon(file: pathlib.Path, *numbers: int) -> None:
-    former = {number: signal.getsignal(number) for number in numbers}
-
-    def interrupt() -> None:
-        deadline = time.monotonic() + 120
-        while not (file.exists() and file.read_text(encoding="utf-8").strip()):
-            if time.monotonic() > deadline:
-                return
-            time.sleep(0.05)
-        for number in numbers:
-            # After the run a signal would end the tests.
-            if signal.getsignal(number) != former[number]:
-                os.kill(os.getpid(), number)
-
-    threading.Thread(target=interrupt, daemon=True).start()
-
-
-@pytest.fixture
-def without_nohup() -> Iterator[None]:
-    former = signal.signal(signal.SIGHUP, signal.SIG_DFL)
-    yield
-    signal.signal(signal.SIGHUP, former)
-
-
-@pytest.mark.usefixtures("without_nohup")
-@pytest.mark.parametrize(
-    ("numbers", "status"), [((signal.SIGINT, signal.SIGTERM), 130), ((signal.SIGTERM,), 143), ((signal.SIGHUP,), 129)]
-)
-def test_a_signal_ends_the_run_and_all_it_started(
-    events: list[Event], tmp_path: pathlib.Path, numbers: tuple[int, ...], status: int
-) -> None:
-    file = tmp_path / "pid"
-    former = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)]
-    interrupt_soon(file, *numbers)
-    with pytest.raises(RunInterruptedError) as caught:
-        run(events, "sleep", variables={"file": str(file)})
-    assert caught.value.exit_code == status
-    assert not foreground.Process.of(int(file.read_text(encoding="utf-8"))).is_alive()
-    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)] == former
-    assert no_traces(tmp_path)
-
-
-def test_a_signal_is_seen_soon(events: list[Event], monkeypatch: pytest.MonkeyPatch) -> None:
-    timeouts: list[float] = []
-    real = ansible_runner.run
-
-    def observed(**options: object) -> object:
-        result = real(**options)
-        timeouts.append(result.config.pexpect_timeout)
-        return result
-
-    monkeypatch.setattr(ansible_runner, "run", observed)
-    run(events, "fail")
-    assert timeouts[0] <= 0.5
-
-
-def test_actions_are_given_the_time_to_stop_their_jobs(
-    events: list[Event], monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path
-) -> None:
-    monkeypatch.setattr(runner, "GRACE", 30.0)
-    interrupt_soon(tmp_path / "pid", signal.SIGINT)
-    with pytest.raises(RunInterruptedError):
-        run(events, "wait", variables={"file": str(tmp_path / "pid")})
-    assert (tmp_path / "pid.ended").exists()
 
 
 def test_the_runner_is_the_only_file_that_knows_ansible_runner() -> None:
