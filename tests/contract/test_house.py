@@ -118,7 +118,15 @@ ELSEWHERE: dict[str, tuple[str, frozenset[str]]] = {
     ),
     f"{UNIT}/modules/test_llama_cpp_release.py": (
         "needs a builder: the stage is tested whole",
-        frozenset({"module_utils/llama_cpp/make.py"}),
+        frozenset({"module_utils/llama_cpp/make.py", "module_utils/llama_cpp/stage.py"}),
+    ),
+    f"{UNIT}/modules/test_cuda_toolkit.py": (
+        "the module is nothing but the stage",
+        frozenset({"module_utils/cuda/stage.py"}),
+    ),
+    f"{UNIT}/modules/test_nvidia_driver_info.py": (
+        "the module is nothing but the stage",
+        frozenset({"module_utils/nvidia/stage.py"}),
     ),
     f"{UNIT}/modules/test_llama_cpp_release_packed.py": (
         "needs a packed release, made",

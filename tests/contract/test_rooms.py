@@ -25,7 +25,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "gguf": _BYTES,
     "transfer": _BYTES,
     "tools": _BYTES,
-    "cuda": _BYTES,
+    "cuda": _BYTES | {"tools"},
     # The driver that a CUDA release needs.
     "nvidia": _BASE | {"cuda"},
     # A release's memory plan reads a model's header and the GPUs.

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import signal
 import typing
@@ -25,6 +26,29 @@ PROGRESS_ARGUMENTS: Arguments = {
 }
 
 
+class Caller(typing.Protocol):
+    """The caller of a stage: its module, or the plan of a whole instance."""
+
+    params: dict[str, typing.Any]
+    check_mode: bool
+
+    def warn(self, warning: str) -> None:
+        """Add a warning to the result."""
+
+
+class RefusedError(Exception):
+    """A stage has failed, but its result still has values that others use."""
+
+    def __init__(self, message: str, result: dict[str, typing.Any]) -> None:
+        super().__init__(message)
+        self.result = result
+
+
+def told(error: ProblemError) -> list[dict[str, str]]:
+    """Return the problems of an error as a module reports them."""
+    return [dataclasses.asdict(problem) for problem in error.problems]
+
+
 def conclude(module: AnsibleModule, stage: typing.Callable[[AnsibleModule], dict[str, typing.Any]]) -> None:
     """Run ``stage`` and exit with its result, or fail with all of its problems in one message.
 
@@ -40,12 +64,9 @@ def conclude(module: AnsibleModule, stage: typing.Callable[[AnsibleModule], dict
     try:
         result = stage(module)
     except ProblemError as error:
-        module.fail_json(
-            msg=str(error),
-            problems=[
-                {"subject": p.subject, "found": p.found, "wanted": p.wanted, "fix": p.fix} for p in error.problems
-            ],
-        )
+        module.fail_json(msg=str(error), problems=told(error))
+    except RefusedError as error:
+        module.fail_json(msg=str(error), **error.result)
     else:
         module.exit_json(**result)
 

@@ -290,128 +290,16 @@ removed:
   elements: str
 """
 
-import pathlib
-import typing
-
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.llama_fleet.core.plugins.module_utils.host.commands import run
-from ansible_collections.llama_fleet.core.plugins.module_utils.host.files import locked
-from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.make import make_release
-from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.plan import (
-    BuildPlan,
-    explain,
-    install_git,
-    make_plan,
-    plan_again,
-)
-from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.request import (
-    ARGUMENTS,
-    Request,
-    parse_request,
-)
-from ansible_collections.llama_fleet.core.plugins.module_utils.problems import ProblemError
-from ansible_collections.llama_fleet.core.plugins.module_utils.progress import Progress
-from ansible_collections.llama_fleet.core.plugins.module_utils.release import pack as release_pack
-from ansible_collections.llama_fleet.core.plugins.module_utils.release import removal as release_removal
-from ansible_collections.llama_fleet.core.plugins.module_utils.release.store import newest_manifest
-from ansible_collections.llama_fleet.core.plugins.module_utils.release.usage import uses
+from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.request import ARGUMENTS
+from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.stage import provide_release
 from ansible_collections.llama_fleet.core.plugins.module_utils.stage import PROGRESS_ARGUMENTS, conclude
-from ansible_collections.llama_fleet.core.plugins.module_utils.tools.import_or_install import borrower
-
-
-def difference(plan: BuildPlan, root: pathlib.Path) -> dict[str, typing.Any]:
-    """Return the diff between the newest release on the host and the requested one."""
-    before = newest_manifest(root) or {}
-    names = ("build", "fingerprint", "fingerprint_parts")
-    after = {"build": plan.revision.build, "fingerprint": plan.fingerprint, "fingerprint_parts": plan.parts}
-    return {"before": {name: before[name] for name in names if name in before}, "after": after}
-
-
-def plan_release(module: AnsibleModule, request: Request, touch: bool) -> BuildPlan:
-    """Return the plan; install git first if the source's commit is unknown without it and the action wants that."""
-    plan = make_plan(request, run, tentative=not touch)
-    unknown = plan.would_compile and not plan.parts
-    if unknown and module.params["install_git"] and not module.check_mode and install_git(request, run):
-        return plan_again(request, plan, run, tentative=not touch)
-    return plan
-
-
-def provide_release(module: AnsibleModule) -> dict[str, typing.Any]:
-    request = parse_request(module.params)
-    touch = not (module.params["plan_only"] or module.check_mode)
-    plan = plan_release(module, request, touch)
-    progress = Progress(module.params["progress_file"] or "")
-    changed = plan.manifest is None
-    diff = difference(plan, request.root) if changed else {"before": {}, "after": {}}
-    made = False
-    if changed and touch:
-        installed = plan.install
-        plan, made = make_release(request, plan, progress, run)
-        changed = made or bool(installed)  # another run may have made it meanwhile
-        diff["after"] = difference(plan, request.root)["after"]
-    told, packed = pack(request, plan, progress, touch) if request.state == "packed" else ({}, False)
-    removed = remove_old(module, request, plan, touch, made)
-    changed = changed or packed or bool(removed)
-    for warning in plan.warnings:
-        module.warn(warning)
-    manifest = plan.manifest or {}
-    return {
-        "changed": changed and not module.params["plan_only"],
-        "would_change": changed,
-        "would_compile": plan.would_compile and not plan.manifest,
-        "diff": diff,
-        "path": str(plan.path or ""),
-        "build": plan.revision.build,
-        "commit": plan.revision.commit,
-        "fingerprint": plan.fingerprint,
-        "fingerprint_parts": plan.parts,
-        "fingerprint_reasons": explain(request, plan),
-        "origin": manifest.get("origin", ""),
-        "takes": plan.cached.name if plan.cached and not plan.manifest else "",
-        "taken_from": manifest.get("taken_from", plan.cached.location if plan.cached else ""),
-        "compiled": made and plan.would_compile,
-        "cured": manifest.get("cured", []),
-        "removed": removed,
-        **told,
-    }
-
-
-def pack(request: Request, plan: BuildPlan, progress: Progress, touch: bool) -> tuple[dict[str, typing.Any], bool]:
-    """Pack the release; returns what there is to tell of it, and whether that changed anything."""
-    folder = pathlib.Path(request.pack_to or request.root / "packed")
-    key = pathlib.Path(request.signing_key) if request.signing_key else None
-    if not (plan.path and plan.manifest):
-        return {"packed": {}}, True
-    if not touch:
-        return {"packed": {}}, release_pack.plan_pack(plan.path, folder, key)
-    packages = borrower(request.root, request.index_url, "llama_cpp_index_url", progress)
-    with locked(request.root / "locks" / f"{plan.path.name}.lock"):  # else another run could remove it meanwhile
-        packed, changed = release_pack.pack(plan.path, folder, key, packages, progress, run)
-    return {
-        "packed": {"path": str(packed.archive), "sha256": packed.sha256, "size": packed.size, "signed": packed.signed}
-    }, changed
-
-
-def remove_old(module: AnsibleModule, request: Request, plan: BuildPlan, touch: bool, made: bool) -> list[str]:
-    """Remove the releases that are not to be kept, and what killed runs left; returns the folders of the releases."""
-    keep = module.params["keep"]
-    if keep < 1 or not (request.root / "releases").is_dir():
-        return []
-    try:
-        old = release_removal.superfluous(
-            request.root, keep, plan.path, uses(pathlib.Path(module.params["instances"]), "llama_cpp_instances")
-        )
-    except ProblemError as error:  # a generation that cannot be read may use any of them
-        module.warn(f"No old release is removed. {error}")
-        return []
-    return [str(path) for path in (release_removal.remove(old, request.root) if touch and (old or made) else old)]
 
 
 def main() -> None:
-    conclude(
-        AnsibleModule(argument_spec={**ARGUMENTS, **PROGRESS_ARGUMENTS}, supports_check_mode=True), provide_release
-    )
+    spec = {**ARGUMENTS, **PROGRESS_ARGUMENTS}
+    conclude(AnsibleModule(argument_spec=spec, supports_check_mode=True), provide_release)
 
 
 if __name__ == "__main__":

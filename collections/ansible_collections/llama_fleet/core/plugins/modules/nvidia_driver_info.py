@@ -166,73 +166,14 @@ problems:
       fix: install one, pass it through to the virtual machine, or use the CPU
 """
 
-import dataclasses
-import os
-import pwd
-import typing
-
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.llama_fleet.core.plugins.module_utils import stage
-from ansible_collections.llama_fleet.core.plugins.module_utils.arguments import argument_spec
-from ansible_collections.llama_fleet.core.plugins.module_utils.host import commands
-from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia import container as nvidia_container
-from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia import examine as nvidia_host
-from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia import observe as nvidia
-from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia import requirements as nvidia_requirements
-from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia.host import MORE_FOLDERS, GpuHost
-from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia.kernel import Account
-from ansible_collections.llama_fleet.core.plugins.module_utils.problems import ProblemError
-
-ARGUMENTS = {**argument_spec(nvidia_requirements.Requirements), **stage.OVERRIDES}
+from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia.stage import ARGUMENTS, look
 
 
 def main() -> None:
-    stage.conclude(AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True), _look)
-
-
-def _look(module: AnsibleModule) -> dict[str, typing.Any]:
-    gpu = module.params["gpu"]
-    try:
-        wanted = nvidia_requirements.parse(module.params)
-    except ProblemError as error:
-        # Like all other problems of this module, with a code.
-        told = [
-            {"code": "bad_requirement", "severity": "error", **dataclasses.asdict(problem)}
-            for problem in error.problems
-        ]
-        module.fail_json(msg=str(error), problems=told)
-    folders = tuple(os.environ.get("PATH", "").split(os.pathsep)) + MORE_FOLDERS
-    if gpu == "none":
-        examined = nvidia_host.Examination(nvidia.Observation(), nvidia_container.Support())
-    else:
-        examined = nvidia_host.examine(GpuHost(commands.run, folders=folders), wanted, _account(wanted.user))
-    seen = nvidia.judged(gpu, examined.seen)
-    refusal = nvidia.refusal(gpu, seen)
-    result = {
-        "changed": False,
-        "driver": dataclasses.asdict(seen.driver) if seen.driver else {},
-        "gpus": [dataclasses.asdict(each) for each in seen.gpus],
-        "cuda_architectures": seen.architectures,
-        "container": dataclasses.asdict(examined.support),
-        "problems": [dataclasses.asdict(each) for each in seen.findings],
-    }
-    if refusal:
-        module.fail_json(msg=refusal, **result)
-    for finding in seen.findings:
-        if seen.usable:
-            module.warn(str(finding))
-    return {"backend": "cuda" if seen.usable else "cpu", **result}
-
-
-def _account(name: str) -> Account | None:
-    if not name:
-        return None
-    try:
-        entry = pwd.getpwnam(name)
-    except KeyError:
-        return Account(name)
-    return Account(name, entry.pw_uid, tuple(os.getgrouplist(name, entry.pw_gid)))
+    stage.conclude(AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True), look)
 
 
 if __name__ == "__main__":
