@@ -56,7 +56,7 @@ def environment(*folders: pathlib.Path) -> dict[str, str]:
     # The Python of the tests is new enough, whatever else there is.
     path = os.pathsep.join([*map(str, folders), str(pathlib.Path(sys.executable).parent), "/usr/bin", "/bin"])
     # Without an index pip does the work, although a uv may lie beside that Python.
-    return {"PATH": path, "HOME": "/nonexistent", "PIP_NO_INDEX": "1"}
+    return {"PATH": path, "HOME": "/dev/null", "PIP_NO_INDEX": "1"}
 
 
 def run(launcher: pathlib.Path, *arguments: str, **options: str) -> subprocess.CompletedProcess[str]:
