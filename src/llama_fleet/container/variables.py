@@ -9,6 +9,7 @@ import re
 import typing
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
+from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.versions import CHANNELS
 from llama_fleet import settings
 from llama_fleet.container import record
 from llama_fleet.errors import UsageError
@@ -157,7 +158,7 @@ def moving(values: Mapping[str, object]) -> str:
     """Return the URL of the repository whose newest build is requested; empty for a fixed build."""
     source = str(values[SOURCE])
     return (
-        source.removeprefix("git+") if source.startswith("git+") and values.get(VERSION, "") in ("", "latest") else ""
+        source.removeprefix("git+") if source.startswith("git+") and values.get(VERSION, "") in ("", *CHANNELS) else ""
     )
 
 

@@ -207,11 +207,12 @@ def test_every_name_that_is_read_is_known() -> None:
     [
         ({}, "https://git.example/llama.cpp"),
         ({"LLAMA_CPP_VERSION": "latest"}, "https://git.example/llama.cpp"),
+        ({"LLAMA_CPP_VERSION": "stable"}, "https://git.example/llama.cpp"),
         ({"LLAMA_CPP_VERSION": "b1"}, ""),
         ({"LLAMA_CPP_SOURCE": "pypi:x==1#sha256=0"}, ""),
     ],
 )
-def test_only_the_newest_build_moves(more: dict[str, str], url: str) -> None:
+def test_only_a_channel_moves(more: dict[str, str], url: str) -> None:
     assert variables.moving(variables.of({**SETTINGS, **more}, CATALOGUE)) == url
 
 

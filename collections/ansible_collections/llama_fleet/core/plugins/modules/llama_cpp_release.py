@@ -33,7 +33,10 @@ options:
     required: true
   version:
     description:
-      - "For a git repository: a tag, a full commit hash, or V(latest) for the newest build tag. Empty: V(latest)."
+      - "For a git repository: V(stable) for the newest stable version (C(v0.8.0)), V(latest) for the newest nightly
+        build (C(b11434)), one of these tags, or a full commit hash. Empty: V(latest)."
+      - "V(stable) and V(latest) are looked up at each run, as O(update) says, and lead to the same or a newer version.
+        A repository that offers an older one than the host has causes a warning."
       - "For an archive: the name of the build. Empty: the name in the archive's file name."
     type: str
     default: ""

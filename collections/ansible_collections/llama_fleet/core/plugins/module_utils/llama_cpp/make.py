@@ -16,7 +16,7 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.host import cpus
 from ansible_collections.llama_fleet.core.plugins.module_utils.host.files import locked
 from ansible_collections.llama_fleet.core.plugins.module_utils.host.memory import GIB, job_count, memory_available
 from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp import archive as llama_cpp_archive
-from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp import build_user
+from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp import build_user, update
 from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.compile import (
     AMX_CURE,
     Compilation,
@@ -29,7 +29,7 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.compile
     ensure_build_tools,
 )
 from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.options import CUDA
-from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.plan import BuildPlan, plan_again
+from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.plan import plan_again
 from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.prebuilt import take
 from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.source import SOURCE, Archive, find_tree
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, ProblemError
@@ -41,6 +41,7 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.tools.venv import
 
 if typing.TYPE_CHECKING:
     from ansible_collections.llama_fleet.core.plugins.module_utils.host.commands import Runner
+    from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.build_plan import BuildPlan
     from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.request import Request
     from ansible_collections.llama_fleet.core.plugins.module_utils.progress import Progress
 
@@ -197,6 +198,8 @@ def _manifest(request: Request, plan: BuildPlan, staged: pathlib.Path, outcome: 
     return {
         "build": plan.revision.build,
         "commit": plan.revision.commit,
+        "nightly": plan.revision.nightly,
+        "channel": update.channel(request),
         "fingerprint": plan.fingerprint,
         "fingerprint_parts": plan.parts,
         "backend": request.backend,

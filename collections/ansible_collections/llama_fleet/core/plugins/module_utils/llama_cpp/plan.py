@@ -11,7 +11,8 @@ import typing
 
 from ansible_collections.llama_fleet.core.plugins.module_utils.fetch import git
 from ansible_collections.llama_fleet.core.plugins.module_utils.host.files import require_writable, space_problem
-from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp import archive, update, upstream
+from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp import archive, prebuilt_plan, update
+from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.build_plan import BuildPlan, existing
 from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.options import (
     CUDA,
     NATIVE,
@@ -51,28 +52,6 @@ if typing.TYPE_CHECKING:
     from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.request import Request
 
 BUILD_SPACE = {"cpu": 3 * 10**9, CUDA: 12 * 10**9}
-_NO_HOST = build_host.BuildHost("", openssl=False, missing=())
-
-
-@dataclasses.dataclass(frozen=True)
-class BuildPlan:
-    """The release that a host should have.
-
-    ``fingerprint`` is empty while something it depends on is missing. ``manifest`` is that of an existing release,
-    ``cached`` a packed one to fetch, and ``install`` lists missing packages. ``would_compile`` says that it must be
-    built.
-    """
-
-    revision: Revision
-    host: build_host.BuildHost = _NO_HOST
-    parts: dict[str, typing.Any] = dataclasses.field(default_factory=dict)
-    fingerprint: str = ""
-    path: pathlib.Path | None = None
-    manifest: Manifest | None = None
-    cached: cache.Cached | None = None
-    install: tuple[str, ...] = ()
-    would_compile: bool = False
-    warnings: tuple[str, ...] = ()
 
 
 def make_plan(request: Request, run: Runner, tentative: bool = False) -> BuildPlan:
@@ -85,9 +64,9 @@ def make_plan(request: Request, run: Runner, tentative: bool = False) -> BuildPl
     never = request.update == update.NEVER
     plan: BuildPlan | None
     if isinstance(request.source, PackedSource):
-        plan = _packed(request, request.source)
+        plan = prebuilt_plan.packed(request, request.source)
     elif isinstance(request.source, Upstream):
-        plan = _upstream(request, request.source)
+        plan = prebuilt_plan.published(request, request.source)
     else:
         kept = _kept(request)
         plan = kept if kept or never else _from_source(request, request.source, run, tentative)
@@ -101,15 +80,16 @@ def _kept(request: Request) -> BuildPlan | None:
     good = update.good_release(request, _cpuinfo()) if request.update != update.ALWAYS else None
     if good is None:
         return None
-    path, manifest = good
-    revision = Revision(str(manifest.get("commit", "")), str(manifest.get("build", "")))
-    return BuildPlan(
-        revision,
-        parts=manifest.get("fingerprint_parts", {}),
-        fingerprint=manifest["fingerprint"],
-        path=path,
-        manifest=manifest,
+    return existing(*good)
+
+
+def _kept_newer(request: Request, revision: Revision, path: pathlib.Path, manifest: Manifest) -> BuildPlan:
+    kept = existing(path, manifest)
+    warning = (
+        f"{request.source_name} offers {revision.build} as {update.channel(request)}, which is older than the release "
+        f"{kept.revision.build} on this host. It stays; name the older one in llama_cpp_version to go back to it."
     )
+    return dataclasses.replace(kept, warnings=(warning,))
 
 
 def plan_again(request: Request, before: BuildPlan, run: Runner, tentative: bool = False) -> BuildPlan:
@@ -141,41 +121,6 @@ def _cpuinfo() -> str:
     return pathlib.Path("/proc/cpuinfo").read_text(encoding="utf-8")
 
 
-def _packed(request: Request, source: PackedSource) -> BuildPlan:
-    path = request.root / "releases" / source.name
-    revision = Revision("", source.build)
-    manifest = whole_manifest(path, source.fingerprint)
-    if manifest is None:
-        require_writable(request.root, "llama_cpp_root")
-        if source.on_host and not pathlib.Path(source.reference).is_file():
-            raise ProblemError(Problem(SOURCE, f"no file {source.reference}", "a packed release on the host"))
-        return BuildPlan(revision, fingerprint=source.fingerprint, path=path)
-    return BuildPlan(
-        revision,
-        parts=manifest.get("fingerprint_parts", {}),
-        fingerprint=manifest["fingerprint"],
-        path=path,
-        manifest=manifest,
-    )
-
-
-def _upstream(request: Request, source: Upstream) -> BuildPlan:
-    parts = {
-        "source": source.sha256,
-        "runtime": source.runtime_sha256,
-        "build": source.tag,
-        "backend": request.backend,
-        "machine": platform.machine(),
-    }
-    digest = fingerprint(parts)
-    path = release_path(request.root, source.tag, digest)
-    manifest = whole_manifest(path, digest)
-    if manifest is None:
-        require_writable(request.root, "llama_cpp_root")
-        raise_if_any(upstream.upstream_problems(source, request.backend, platform.machine(), request.driver_version))
-    return BuildPlan(Revision("", source.tag), parts=parts, fingerprint=digest, path=path, manifest=manifest)
-
-
 def _from_source(
     request: Request, source: Archive | Repository, run: Runner, tentative: bool, known: Revision | None = None
 ) -> BuildPlan:
@@ -191,6 +136,9 @@ def _from_source(
             # A release that had to be built without OpenSSL headers stays good until they are installed.
             without = _identify(request, host, revision, toolkit, False, run)
             plan = without if without.manifest else plan
+        newer = update.newer_here(request, revision, _cpuinfo()) if plan.manifest is None else None
+        if newer:
+            return _kept_newer(request, revision, *newer)
         if plan.manifest is None:
             plan = _look_in_caches(request, plan)
     if plan.manifest or plan.cached:
@@ -230,7 +178,7 @@ def _identify(
         "backend": request.backend,
         "machine": target.machine,
         "libc": libc(),
-        "cmake_options": cmake_options(target, revision.build, revision.commit, openssl, request.cmake_options),
+        "cmake_options": cmake_options(target, revision.number, revision.commit, openssl, request.cmake_options),
         "cuda_architectures": list(target.cuda_architectures) if request.backend == CUDA else [],
         "cuda_toolkit": toolkit,
         "cpu_features": cpu_features(_cpuinfo()) if request.cpu == NATIVE else "",

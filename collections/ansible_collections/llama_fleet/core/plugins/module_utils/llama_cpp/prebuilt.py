@@ -24,7 +24,7 @@ if typing.TYPE_CHECKING:
     import pathlib
 
     from ansible_collections.llama_fleet.core.plugins.module_utils.host.commands import Runner
-    from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.plan import BuildPlan
+    from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.build_plan import BuildPlan
     from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.request import Request
     from ansible_collections.llama_fleet.core.plugins.module_utils.progress import Progress
 

@@ -10,11 +10,12 @@ import re
 import typing
 
 from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.pinned import parse_package, parse_pinned
+from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp import versions
+from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.versions import LATEST, STABLE
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, ProblemError, nearest, one_of
 
 SOURCE = "llama_cpp_source"
 VERSION = "llama_cpp_version"
-LATEST = "latest"
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _ABBREVIATED = re.compile(r"[0-9a-f]{7,39}")
@@ -26,6 +27,7 @@ _PACKED_NAME = re.compile(rf"{_BUILD_NAME.pattern}-[0-9a-f]{{12}}")
 _PACKED = "release+"
 _UPSTREAM = "upstream:"
 _SUM = re.compile(r"[0-9a-fA-F]{64}")
+_CHANNEL_FIX = f"set {SOURCE} to git+https://github.com/ggml-org/llama.cpp, or leave {VERSION} empty"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -186,8 +188,14 @@ def _parse_upstream(text: str) -> Upstream:
 def archive_build(archive: Archive, version: str) -> str:
     """Return the build's name:
 
-    the given version, else the build number in the archive's name, else its SHA-256's first 9 digits.
+    the given version, else the build number in the archive's name, else its SHA-256's first 9 digits. Raises
+    ProblemError if the version is a channel's name, because an archive never changes.
     """
+    if version in versions.CHANNELS:
+        wanted = f"a git repository or 'upstream:{version}' as {SOURCE}"
+        raise ProblemError(
+            Problem(VERSION, f"'{version}', and an archive as {SOURCE}, which is one fixed build", wanted, _CHANNEL_FIX)
+        )
     if version:
         if not _BUILD_NAME.fullmatch(version):
             raise ProblemError(Problem(VERSION, f"'{version}'", "a name of letters, digits, '.', '_', '+' and '-'"))
@@ -204,10 +212,16 @@ def build_number(build: str) -> int:
 
 @dataclasses.dataclass(frozen=True)
 class Revision:
-    """One commit and the name of its build."""
+    """One commit, the name of its build, and the nightly tag (``b1234``) of that commit, if known."""
 
     commit: str
     build: str
+    nightly: str = ""
+
+    @property
+    def number(self) -> str:
+        """Return the name that holds the build number: the nightly tag's if known, else the build's."""
+        return self.nightly or self.build
 
 
 def pinned_revision(version: str) -> Revision | None:
@@ -216,23 +230,21 @@ def pinned_revision(version: str) -> Revision | None:
 
 
 def find_revision(version: str, listing: str, url: str) -> Revision:
-    """Return the revision of ``version`` (a tag, ``latest`` or empty) from the output of ``git ls-remote --tags``.
+    """Return the revision of ``version`` from the output of ``git ls-remote --tags``.
 
-    Raises ProblemError.
+    It is a tag, ``stable``, ``latest`` or empty, which means ``latest``. Raises ProblemError.
     """
     tags = parse_tags(listing)
-    name = newest_build(tags) if version in ("", LATEST) else version
+    stable = version == STABLE
+    newest = versions.newest_stable(tags) if stable else versions.newest_nightly(tags)
+    name = newest if version in ("", *versions.CHANNELS) else version
     if name is None:
-        raise ProblemError(
-            Problem(
-                VERSION,
-                f"'{LATEST}', but {url} has no build tag",
-                "a repository with tags like b1234",
-                "name a tag or a commit",
-            )
-        )
+        found = f"'{STABLE if stable else LATEST}', but {url} has no {'version' if stable else 'build'} tag"
+        wanted = f"a repository with tags like {'v0.8.0' if stable else 'b1234'}"
+        raise ProblemError(Problem(VERSION, found, wanted, "name a tag or a commit"))
     if name in tags:
-        return Revision(tags[name], name.replace("/", "-"))
+        same = versions.newest_nightly(tag for tag, commit in tags.items() if commit == tags[name])
+        return Revision(tags[name], name.replace("/", "-"), "" if versions.is_nightly_tag(name) else same or "")
     if _ABBREVIATED.fullmatch(name):
         raise ProblemError(Problem(VERSION, f"the abbreviated commit '{name}'", "all 40 digits, or a tag"))
     close = nearest(name, tags)
@@ -240,7 +252,7 @@ def find_revision(version: str, listing: str, url: str) -> Revision:
         Problem(
             VERSION,
             f"'{name}', which is not a tag of {url}",
-            f"a tag{f' such as {one_of(close)}' if close else ''}, a commit of 40 digits or '{LATEST}'",
+            f"a tag{f' such as {one_of(close)}' if close else ''}, a commit of 40 digits, '{STABLE}' or '{LATEST}'",
         )
     )
 
@@ -253,12 +265,6 @@ def parse_tags(listing: str) -> dict[str, str]:
         if reference.startswith("refs/tags/"):
             tags[reference[len("refs/tags/") :].replace("^{}", "")] = commit
     return tags
-
-
-def newest_build(tags: typing.Iterable[str]) -> str | None:
-    """Return the build tag (``b1234``) with the highest number, or None."""
-    builds = [tag for tag in tags if _BUILD_TAG.fullmatch(tag)]
-    return max(builds, key=build_number, default=None)
 
 
 def find_tree(files: typing.Iterable[str]) -> pathlib.PurePosixPath | None:

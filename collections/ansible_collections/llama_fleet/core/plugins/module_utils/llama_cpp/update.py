@@ -15,10 +15,17 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.options
     cpu_features,
 )
 from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.source import (
-    LATEST,
     Archive,
     Repository,
+    Revision,
     pinned_revision,
+)
+from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.versions import (
+    CHANNELS,
+    LATEST,
+    Version,
+    compare,
+    parse_version,
 )
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem
 from ansible_collections.llama_fleet.core.plugins.module_utils.release.store import find_good
@@ -76,12 +83,47 @@ def _is_of(request: Request, manifest: Manifest, parts: typing.Mapping[str, typi
     pinned = pinned_revision(request.version)
     if pinned:
         return bool(manifest.get("commit") == pinned.commit)
-    return is_moving(request) or bool(manifest.get("build") == request.version.replace("/", "-"))
+    if is_moving(request):
+        return channel_of(manifest) == channel(request)
+    return bool(manifest.get("build") == request.version.replace("/", "-"))
 
 
 def is_moving(request: Request) -> bool:
     """Return whether the requested version changes by itself over time."""
-    return isinstance(request.source, Repository) and request.version in ("", LATEST)
+    return isinstance(request.source, Repository) and request.version in ("", *CHANNELS)
+
+
+def channel(request: Request) -> str:
+    """Return the channel that the request follows: ``stable``, ``latest`` or, for a fixed version, nothing."""
+    return (request.version or LATEST) if is_moving(request) else ""
+
+
+def channel_of(manifest: Manifest) -> str:
+    """Return the channel of a release. A nightly without one in its manifest was made when there was only one."""
+    recorded = manifest.get("channel")
+    return str(recorded) if recorded is not None else LATEST
+
+
+def version_of(manifest: Manifest) -> Version | None:
+    """Return the version of a release, or None if its manifest does not name one."""
+    return parse_version(str(manifest.get("build", "")), str(manifest.get("nightly", "")))
+
+
+def newer_here(request: Request, revision: Revision, cpuinfo: str) -> tuple[pathlib.Path, Manifest] | None:
+    """Return a good release of the request's channel that is newer than ``revision``, or None.
+
+    A channel never leads back by itself: an answer with an older version comes from a mirror that lags, or a removed
+    tag.
+    """
+    offered = parse_version(revision.build, revision.nightly)
+    if offered is None or not is_moving(request):
+        return None
+
+    def newer(manifest: Manifest) -> bool:
+        here = version_of(manifest)
+        return here is not None and compare(here, offered) == 1 and _fits(request, manifest, cpuinfo)
+
+    return find_good(request.root, newer)
 
 
 def nothing_there(request: Request) -> Problem:

