@@ -70,8 +70,12 @@ ELSEWHERE: dict[str, tuple[str, frozenset[str]]] = {
         frozenset({"module_utils/fetch/archives.py"}),
     ),
     f"{UNIT}/module_utils/fetch/test_ask.py": (
-        "parts of one HTTP client, tested over real connections",
-        frozenset({"module_utils/fetch/clock.py", "module_utils/fetch/pool.py"}),
+        "a part of the HTTP client, tested over real connections",
+        frozenset({"module_utils/fetch/pool.py"}),
+    ),
+    f"{UNIT}/module_utils/fetch/test_ask_time.py": (
+        "the clock of the HTTP client, tested over real connections",
+        frozenset({"module_utils/fetch/clock.py"}),
     ),
     "tests/unit/modules/segments": (
         "needs the test hub; a transfer is tested whole",

@@ -221,7 +221,7 @@ def server(context: Context) -> None:
     units = COLLECTION / "tests" / "unit" / "plugins"
     files = (
         units / "modules" / "test_llama_server.py",
-        units / "module_utils" / "release" / "test_memory_plan.py",
+        units / "module_utils" / "release" / "test_memory_plan_real.py",
         units / "module_utils" / "gguf" / "test_header.py",
     )
     # Distribute by test, not by file, because one of them waits for a hanging server.

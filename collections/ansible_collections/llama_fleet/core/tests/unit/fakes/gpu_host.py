@@ -23,6 +23,8 @@ if typing.TYPE_CHECKING:
 
 FIXTURES = pathlib.Path(__file__).parents[1] / "plugins/module_utils/fixtures/nvidia"
 KERNEL = "6.8.0-50-generic"
+DEVICE = "0000:65:00.0"
+ONE_CALL = ["nvidia-smi -q -x"]
 H100 = "GPU-5f3a9c1e-0b7d-4a52-9d0e-2c61f8b7e410"
 NOTHING = Requirements()
 

@@ -12,16 +12,15 @@ from __future__ import annotations
 
 import hashlib
 import os
+import pathlib
 import shutil
 import sys
 import tarfile
 import typing
 
 from ansible_collections.llama_fleet.core.plugins.module_utils.host.files import write_json
+from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.compile import Compilation
 from ansible_collections.llama_fleet.core.plugins.module_utils.tools import venv as tools_venv
-
-if typing.TYPE_CHECKING:
-    import pathlib
 
 _FILES = {
     "LICENSE": "Permission is granted.\n",
@@ -221,3 +220,16 @@ def provide_tools(root: pathlib.Path) -> None:
         "requirements": [*tools_venv.BUILD_TOOLS, *tools_venv.COMPILER_CACHE],
     }
     write_json(tools_venv.folder(root) / tools_venv.STAMP, stamp)
+
+
+def compilation(**changes: typing.Any) -> Compilation:
+    """Return a compilation below /w, with some fields changed."""
+    values: dict[str, typing.Any] = {
+        "work": pathlib.Path("/w"),
+        "log": pathlib.Path("/w.log"),
+        "tools": pathlib.Path("/v/bin"),
+        "compiler": "/usr/bin/c++",
+        "options": {"A": "1"},
+        "jobs": 3,
+    }
+    return Compilation(**{**values, **changes})

@@ -11,6 +11,9 @@ import subprocess
 import sys
 import typing
 
+import pytest
+
+from ansible_collections.llama_fleet.core.plugins.module_utils.problems import ProblemError
 from ansible_collections.llama_fleet.core.plugins.module_utils.release import store as release_store
 
 if typing.TYPE_CHECKING:
@@ -60,3 +63,9 @@ def lock_held(path: pathlib.Path) -> typing.Iterator[None]:
             yield
         finally:
             process.communicate()
+
+
+def problem(act: typing.Callable[[], object]) -> str:
+    with pytest.raises(ProblemError) as caught:
+        act()
+    return str(caught.value)

@@ -10,6 +10,7 @@ import pytest
 
 from ansible_collections.llama_fleet.core.plugins.module_utils.cuda import plan as cuda
 from ansible_collections.llama_fleet.core.plugins.module_utils.host import commands, files
+from ansible_collections.llama_fleet.core.tests.unit.fakes.cuda_wheels import WHEELS, Index
 
 if typing.TYPE_CHECKING:
     import pathlib
@@ -32,3 +33,11 @@ def host(tmp_path: pathlib.Path) -> cuda.ToolkitHost:
 @pytest.fixture
 def plenty_of_space(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(files, "space_problem", lambda *_arguments: None)
+
+
+@pytest.fixture
+def index() -> typing.Iterator[Index]:
+    served = Index(WHEELS)
+    yield served
+    served.server.shutdown()
+    served.server.server_close()

@@ -4,18 +4,12 @@
 
 from __future__ import annotations
 
-import hashlib
-import http.server
-import io
 import json
 import os
-import pathlib
 import signal
 import subprocess
 import sys
-import threading
 import typing
-import zipfile
 
 import pytest
 
@@ -24,92 +18,17 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.cuda import wheel
 from ansible_collections.llama_fleet.core.plugins.module_utils.host import files
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import ProblemError
 from ansible_collections.llama_fleet.core.plugins.module_utils.progress import Progress
+from ansible_collections.llama_fleet.core.tests.unit.fakes.cuda_wheels import (
+    COLLECTIONS,
+    RELEASE,
+    WHEELS,
+    Index,
+    install,
+    sha256,
+)
 
-COLLECTIONS = str(pathlib.Path(cuda_wheels.__file__).parents[6])
-COMPILER = {"bin/nvcc": "#!/bin/sh\n", "bin/nvcc.profile": "TOP = x\n", "nvvm/bin/cicc": "#!/bin/sh\n"}
-LIBRARIES = {"lib/libcublas.so.13": "cublas" * 100_000, "include/cublas_v2.h": "\n", ".metadata/.sizes.txt": "1\n"}
-
-
-def wheel(project: str, contents: typing.Mapping[str, str]) -> bytes:
-    packed = io.BytesIO()
-    name = project.replace("-", "_")
-    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
-        members = {f"nvidia/cu13/{path}": text for path, text in contents.items()}
-        for member, text in {**members, f"{name}-1.0.dist-info/licenses/License.txt": "terms\n"}.items():
-            info = zipfile.ZipInfo(member)
-            info.external_attr = (0o100755 if text.startswith("#!") else 0o100644) << 16
-            archive.writestr(info, text)
-    return packed.getvalue()
-
-
-class Index:
-    """A package index with one wheel per project and machine; ``asked`` lists the requested paths."""
-
-    def __init__(self, wheels: typing.Mapping[str, bytes]) -> None:
-        self.asked: list[str] = []
-        index = self
-
-        class Handler(http.server.BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                index.asked.append(self.path)
-                project = self.path.strip("/").split("/")[-1].removesuffix(".whl")
-                body = wheels.get(project)
-                if body is None:
-                    self.send_error(404)
-                    return
-                if not self.path.endswith(".whl"):
-                    other = {
-                        "filename": f"{project}-1.0-py3-none-win_amd64.whl",
-                        "url": "/other.whl",
-                        "hashes": {"sha256": "0" * 64},
-                        "size": 1,
-                    }
-                    this = {
-                        "filename": f"{project}-1.0-py3-none-any.whl",
-                        "url": f"/files/{project}.whl",
-                        "hashes": {"sha256": sha256(body)},
-                    }
-                    body = json.dumps({"files": [other, {**this, "size": len(body)}]}).encode()
-                self.send_response(200)
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-
-            def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class names it so
-                pass
-
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_address[1]}/simple"
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-
-    def fetched(self) -> list[str]:
-        return [path for path in self.asked if path.endswith(".whl")]
-
-
-def sha256(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()
-
-
-WHEELS = {"nvidia-cuda-nvcc": wheel("nvidia-cuda-nvcc", COMPILER), "nvidia-cublas": wheel("nvidia-cublas", LIBRARIES)}
-PINS = tuple(cuda_releases.Wheel(project, "1.0", {"x86_64": sha256(data)}) for project, data in WHEELS.items())
-RELEASE = cuda_releases.Release("13.0.1", 580, 580, ("90",), PINS)
-
-
-@pytest.fixture
-def index() -> typing.Iterator[Index]:
-    served = Index(WHEELS)
-    yield served
-    served.server.shutdown()
-    served.server.server_close()
-
-
-def install(
-    root: pathlib.Path,
-    index: Index,
-    prove: typing.Callable[[pathlib.Path], str] = lambda _folder: "13.0",
-    release: cuda_releases.Release = RELEASE,
-) -> bool:
-    return cuda_wheels.install(release, root, index.url, "x86_64", Progress(), prove)
+if typing.TYPE_CHECKING:
+    import pathlib
 
 
 def test_an_installation_and_the_next_run(tmp_path: pathlib.Path, index: Index) -> None:
@@ -257,54 +176,3 @@ def test_place_of(member: str, place: str) -> None:
 def test_a_manifest_alone_is_no_installation(tmp_path: pathlib.Path) -> None:
     files.write_json(tmp_path / "toolkits/cuda-13.0.1/manifest.json", {"version": "13.0.1"})
     assert not cuda_wheels.installed(RELEASE, tmp_path)
-
-
-def test_removal_takes_what_is_ours_and_nothing_else(tmp_path: pathlib.Path, index: Index) -> None:
-    install(tmp_path, index)
-    toolkits = tmp_path / "toolkits"
-    for remains in (".cuda-13.0.1.gone/bin", ".cuda-13.4.2.new/lib", ".cuda-13.4.2.wheels"):
-        (toolkits / remains).mkdir(parents=True)
-    files.write_json(toolkits / "proven.json", {})
-    system = tmp_path / "usr/local/cuda-12.8.93"
-    files.write_json(system / "manifest.json", {"version": "12.8.93"})
-    (toolkits / "cuda-12.8.93").symlink_to(system)
-    files.write_json(toolkits / "cuda-12.6.1/version.json", {"version": "12.6.1"})
-    files.write_json(toolkits / "cuda-mine/manifest.json", {"version": "13.0.1"})
-
-    wanted = ["cuda-13.0.1", ".cuda-13.0.1.gone", ".cuda-13.4.2.new", ".cuda-13.4.2.wheels", "proven.json"]
-    assert [path.name for path in cuda_wheels.removable(tmp_path)] == wanted
-    assert [path.name for path in cuda_wheels.removable(tmp_path, "13.0")] == wanted[:2]
-    assert [path.name for path in cuda_wheels.remove(tmp_path, "", Progress())] == wanted
-    assert sorted(path.name for path in toolkits.iterdir()) == ["cuda-12.6.1", "cuda-12.8.93", "cuda-mine"]
-    assert (system / "manifest.json").exists()
-    assert cuda_wheels.remove(tmp_path, "", Progress()) == []
-
-
-# A removal that kills itself (SIGKILL) when it has removed half of the toolkit.
-CUT_OFF = """
-import os, pathlib, shutil, signal, sys
-from ansible_collections.llama_fleet.core.plugins.module_utils.cuda import wheels as cuda_wheels
-from ansible_collections.llama_fleet.core.plugins.module_utils.progress import Progress
-
-def die(path, **_options):
-    if path.exists():
-        (path / "lib/libcublas.so.13").unlink()
-        os.kill(os.getpid(), signal.SIGKILL)
-
-shutil.rmtree = die
-cuda_wheels.remove(pathlib.Path(sys.argv[1]), "", Progress())
-"""
-
-
-def test_a_removal_that_was_killed_leaves_no_half_toolkit_and_the_next_finishes(
-    tmp_path: pathlib.Path, index: Index
-) -> None:
-    install(tmp_path, index)
-    killed = subprocess.run(
-        [sys.executable, "-c", CUT_OFF, str(tmp_path)], env={"PYTHONPATH": COLLECTIONS}, check=False, timeout=60
-    )
-    assert killed.returncode == -signal.SIGKILL
-    assert not cuda_wheels.installed(RELEASE, tmp_path)
-    assert [path.name for path in cuda_wheels.remove(tmp_path, "", Progress())] == [".cuda-13.0.1.gone"]
-    assert not (tmp_path / "toolkits").exists()
-    assert install(tmp_path, index)

@@ -4,13 +4,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.server
 import threading
 import typing
 
 import pytest
 
+from ansible_collections.llama_fleet.core.plugins.module_utils.fetch import rules
 from ansible_collections.llama_fleet.core.tests.unit.fakes.file_server import Handler
+from ansible_collections.llama_fleet.core.tests.unit.raw_server import RawServer
+
+if typing.TYPE_CHECKING:
+    from ansible_collections.llama_fleet.core.tests.unit.fakes.asking import Serve
 
 
 @pytest.fixture
@@ -22,3 +28,15 @@ def server(monkeypatch: pytest.MonkeyPatch) -> typing.Iterator[str]:
         threading.Thread(target=httpd.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{httpd.server_address[1]}"
         httpd.shutdown()
+
+
+@pytest.fixture
+def serve(monkeypatch: pytest.MonkeyPatch) -> typing.Iterator[Serve]:
+    """Start servers; 127.0.0.2 and 127.0.0.3 stand for addresses on a public network."""
+    monkeypatch.setenv("no_proxy", "*")
+    real = rules.is_private
+    monkeypatch.setattr(
+        rules, "is_private", lambda address: address not in ("127.0.0.2", "127.0.0.3") and real(address)
+    )
+    with contextlib.ExitStack() as stack:
+        yield lambda answer, host="127.0.0.1": stack.enter_context(RawServer(answer, host).serving())

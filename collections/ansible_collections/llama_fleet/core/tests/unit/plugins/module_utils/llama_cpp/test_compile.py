@@ -1,5 +1,7 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
+"""Test builds of llama.cpp: CMake's configuration, the order of targets, compiler errors, and the compiler cache."""
+
 from __future__ import annotations
 
 import pathlib
@@ -9,14 +11,7 @@ import pytest
 
 from ansible_collections.llama_fleet.core.plugins.module_utils.host.commands import Result
 from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp import compiler_cache
-from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.compile import (
-    Compilation,
-    copy_openmp,
-    copy_toolkit_libraries,
-    failure,
-    first_error,
-    unknown_options,
-)
+from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.compile import failure, first_error
 from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.compiler_cache import (
     CompilerCache,
     ensure_build_tools,
@@ -24,6 +19,7 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.compile
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, ProblemError
 from ansible_collections.llama_fleet.core.plugins.module_utils.progress import Progress
 from ansible_collections.llama_fleet.core.plugins.module_utils.tools import venv
+from ansible_collections.llama_fleet.core.tests.unit.fakes.llama_cpp import compilation
 from ansible_collections.llama_fleet.core.tests.unit.fakes.runner import FakeRunner
 
 
@@ -59,18 +55,6 @@ def test_a_killed_compiler_is_a_matter_of_memory() -> None:
     )
     assert problem.subject == "llama_cpp_jobs"
     assert "/x.log" in problem.fix
-
-
-def compilation(**changes: typing.Any) -> Compilation:
-    values: dict[str, typing.Any] = {
-        "work": pathlib.Path("/w"),
-        "log": pathlib.Path("/w.log"),
-        "tools": pathlib.Path("/v/bin"),
-        "compiler": "/usr/bin/c++",
-        "options": {"A": "1"},
-        "jobs": 3,
-    }
-    return Compilation(**{**values, **changes})
 
 
 def test_configure() -> None:
@@ -111,168 +95,6 @@ def test_the_users_options_win_over_ours() -> None:
     assert "-DCMAKE_CXX_COMPILER=/opt/g++" in compilation(options={"CMAKE_CXX_COMPILER": "/opt/g++"}).configure_command(
         CompilerCache(), cured=False
     )
-
-
-CONFIGURED = """-- The C compiler identification is GNU 12.2.0
-CMake Warning at CMakeLists.txt:140 (message):
-  LLAMA_CURL is deprecated and will be ignored
-Call Stack (most recent call first):
-
-CMake Warning (unused-cli):
-  Manually-specified variables were not used by the project:
-
-    CMAKE_CUDA_FLAGS
-    CMAKE_CXX_FLAGZ
-    CMAKE_CXX_FLAGS_REALEASE
-    CUDAToolkit_ROOT
-    GGML_CUDA_DEPTH
-    ggml_lto
-    OF_NO_KIND
-    OPENSSL_ROOT_DIR
-    LLAMA_OF_DIR
-    CMAKE_UNITY_BUILD_RELOCATABLE
-
-
--- Build files have been written to: /w/build
-"""
-CACHED = """//x
-GGML_CUDA_FA:BOOL=ON
-GGML_LTO:BOOL=OFF
-GGML_CUDA_FQ:UNINITIALIZED=1
-GGML_CUDA_FD-ADVANCED:INTERNAL=1
-GGML_CUDA_FB:INTERNAL=1
-BLA_VENDOR:UNINITIALIZED=x
-"""
-SCRIPTS = "if(GGML_CUDA)\n  set(x ${GGML_CUDA_DEPTH})\nendif()\n"
-CMAKES = (
-    "BUILD_SHARED_LIBS\nCMAKE_<LANG>_FLAGS\nCMAKE_<LANG>_FLAGS_<CONFIG>\n<PackageName>_ROOT\n<PROJECT-NAME>_VERSION\n"
-)
-
-
-@pytest.mark.parametrize(
-    ("name", "told"),
-    [
-        ("GGML_CUDA_FA", ""),
-        ("CMAKE_CUDA_FLAGS", ""),
-        ("CUDAToolkit_ROOT", ""),
-        ("OPENSSL_ROOT_DIR", ""),
-        ("BLA_VENDOR", ""),
-        ("LLAMA_OF_DIR", "expected an option of it, found LLAMA_OF_DIR, which this source does not know"),
-        ("GGML_CUDA_DEPTH", ""),
-        (
-            "GGML_CUDA_FQ",
-            (
-                "expected an option of it; the nearest are GGML_CUDA_FA, found GGML_CUDA_FQ, which this source "
-                "does not know. Fix: Correct it"
-            ),
-        ),
-        (
-            "ggml_lto",
-            (
-                "expected an option of it; the nearest are GGML_LTO, found ggml_lto, which this source does "
-                "not know. Fix: Correct it"
-            ),
-        ),
-        (
-            "OF_NO_KIND",
-            (
-                "expected an option of it, found OF_NO_KIND, which this source does not know. Fix: Correct it, "
-                "or leave it out."
-            ),
-        ),
-        (
-            "CMAKE_CXX_FLAGZ",
-            ("expected an option of it, found CMAKE_CXX_FLAGZ, which this source does not know"),
-        ),
-        (
-            "CMAKE_CXX_FLAGS_REALEASE",
-            "expected an option of it, found CMAKE_CXX_FLAGS_REALEASE, which this source does not know",
-        ),
-        (
-            "LLAMA_CURL",
-            "expected options that it supports, found LLAMA_CURL, which this source ignores. Fix: Leave it out.",
-        ),
-    ],
-)
-def test_options_that_come_to_nothing(name: str, told: str) -> None:
-    found = [str(problem) for problem in unknown_options(CONFIGURED, [name], CACHED, SCRIPTS, CMAKES)]
-    assert len(found) == bool(told)
-    assert all(text.startswith(f"llama_cpp_cmake_options: {told}") for text in found)
-
-
-def test_our_own_options_are_never_an_error() -> None:
-    assert unknown_options(CONFIGURED, [], CACHED, SCRIPTS, CMAKES) == []
-    assert unknown_options("-- Configuring done\n", ["GGML_CUDA_FA"], CACHED, SCRIPTS, CMAKES) == []
-
-
-def test_an_unknown_option_stops_before_anything_is_compiled(tmp_path: pathlib.Path) -> None:
-    for name, text in {
-        "source/ggml/CMakeLists.txt": SCRIPTS,
-        "source/cmake/x.cmake": "OF_NO_KIND",
-        "build/CMakeCache.txt": CACHED,
-    }.items():
-        (tmp_path / name).parent.mkdir(parents=True)
-        (tmp_path / name).write_text(text, encoding="utf-8")
-    run = FakeRunner(Result(0, CONFIGURED, ""), Result(0, CMAKES, ""))
-    user = ["OF_NO_KIND", "GGML_CUDA_DEPTH", "GGML_CUDA_FQ", "CMAKE_CUDA_FLAGS"]
-    with pytest.raises(ProblemError) as caught:
-        compilation(work=tmp_path, log=tmp_path / "log", user_options=user).run(CompilerCache(), Progress(), run)
-    assert [problem.found for problem in caught.value.problems] == ["GGML_CUDA_FQ, which this source does not know"]
-    assert [command[0] for command in run.commands] == ["/v/bin/cmake", "/v/bin/cmake"]
-
-
-@pytest.mark.parametrize("folder", ["lib64", "lib", "targets/x86_64-linux/lib"])
-def test_the_toolkits_libraries_come_along(tmp_path: pathlib.Path, folder: str) -> None:
-    libraries = tmp_path / "toolkit" / folder
-    libraries.mkdir(parents=True)
-    names = ["libcudart.so.13", "libcublas.so.13", "libcublasLt.so.13"]
-    for name in names:
-        (libraries / f"{name}.0.1").write_text(name, encoding="utf-8")
-        (libraries / name).symlink_to(f"{name}.0.1")
-    target = tmp_path / "bin"
-    target.mkdir()
-    copy_toolkit_libraries(tmp_path / "toolkit", "13", target, "llama_cpp_cuda_toolkit")
-    assert {path.name for path in target.iterdir() if not path.is_symlink()} == set(names)
-    (libraries / names[2]).unlink()
-    with pytest.raises(ProblemError, match=r"no libcublasLt.so.13"):
-        copy_toolkit_libraries(tmp_path / "toolkit", "13", target, "llama_cpp_cuda_toolkit")
-
-
-def test_what_cublas_loads_at_run_time_comes_along(tmp_path: pathlib.Path) -> None:
-    libraries = tmp_path / "toolkit" / "lib"
-    libraries.mkdir(parents=True)
-    for name in (
-        "libcudart.so.13",
-        "libcublas.so.13",
-        "libcublasLt.so.13",
-        "libnvrtc.so.13",
-        "libnvrtc-builtins.so.13.0",
-        "libnvrtc-builtins.alt.so.13.0",
-    ):
-        (libraries / name).write_bytes(b"\x7fELF")
-    target = tmp_path / "bin"
-    target.mkdir()
-    copy_toolkit_libraries(tmp_path / "toolkit", "13", target, "x")
-    assert not list(target.glob("libnvrtc*"))
-    (libraries / "libcublasLt.so.13").write_bytes(b"\x7fELF\0libnvrtc.so.13\0")
-    copy_toolkit_libraries(tmp_path / "toolkit", "13", target, "x")
-    assert {path.name for path in target.glob("libnvrtc*")} == {"libnvrtc.so.13", "libnvrtc-builtins.so.13.0"}
-    for path in libraries.glob("libnvrtc*"):
-        path.unlink()
-    copy_toolkit_libraries(tmp_path / "toolkit", "13", target, "x")
-
-
-def test_the_compilers_openmp_comes_along(tmp_path: pathlib.Path) -> None:
-    (tmp_path / "gcc").mkdir()
-    (tmp_path / "gcc" / "libgomp.so.1.0.0").write_text("openmp", encoding="utf-8")
-    (tmp_path / "gcc" / "libgomp.so.1").symlink_to("libgomp.so.1.0.0")
-    target = tmp_path / "bin"
-    target.mkdir()
-    copy_openmp("c++", target, lambda *_a, **_k: Result(0, "libgomp.so.1\n", ""))
-    assert list(target.iterdir()) == []
-    copy_openmp("c++", target, lambda *_a, **_k: Result(0, f"{tmp_path}/gcc/libgomp.so.1\n", ""))
-    assert (target / "libgomp.so.1").read_text(encoding="utf-8") == "openmp"
-    assert not (target / "libgomp.so.1").is_symlink()
 
 
 def program(folder: pathlib.Path, name: str) -> str:

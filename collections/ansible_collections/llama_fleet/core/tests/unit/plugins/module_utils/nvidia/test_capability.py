@@ -21,6 +21,7 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia import obs
 from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia import smi as nvidia_smi
 from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia.host import GpuHost
 from ansible_collections.llama_fleet.core.tests.unit.fakes.gpu_host import (
+    ONE_CALL,
     FakeGpuHost,
     add_library,
     document,
@@ -32,13 +33,7 @@ GB10 = "GPU-0f4f1b7d-2a6c-5e8b-8d3e-6c5b4a3f2e33"
 A100 = "GPU-9f8e7d6c-5b4a-4392-8170-1a2b3c4d5e14"
 A100_MIG = "GPU-6e1f0a92-3d47-4c8b-b5e9-27d1c0f4a611"
 PRO_6000 = "GPU-83a7b6c5-d4e3-4f21-90ab-cdef01234530"
-ONE_CALL = ["nvidia-smi -q -x"]
 compiled = pytest.mark.skipif(not has_compiler(), reason="no C compiler")
-
-
-@pytest.fixture
-def fake(tmp_path: pathlib.Path) -> FakeGpuHost:
-    return FakeGpuHost(tmp_path)
 
 
 @compiled

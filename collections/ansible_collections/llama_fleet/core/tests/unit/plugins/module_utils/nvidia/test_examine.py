@@ -7,7 +7,6 @@ from __future__ import annotations
 import dataclasses
 import random
 import re
-import typing
 
 import hypothesis
 import hypothesis.strategies as st
@@ -21,15 +20,7 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia.requiremen
 from ansible_collections.llama_fleet.core.tests.unit.fakes.gpu_host import FakeGpuHost, codes, document, edited
 from ansible_collections.llama_fleet.core.tests.unit.fakes.runner import FakeRunner
 
-if typing.TYPE_CHECKING:
-    import pathlib
-
 XID_79 = "NVRM: Xid (PCI:0000:65:00): 79, pid='<unknown>', name=<unknown>, GPU has fallen off the bus."
-
-
-@pytest.fixture
-def fake(tmp_path: pathlib.Path) -> FakeGpuHost:
-    return FakeGpuHost(tmp_path)
 
 
 def test_a_healthy_host_has_no_findings(fake: FakeGpuHost) -> None:

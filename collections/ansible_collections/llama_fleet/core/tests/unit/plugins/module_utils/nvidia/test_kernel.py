@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import os
 import threading
-import typing
 
 import pytest
 
@@ -14,15 +13,7 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia import ker
 from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia.kernel import Account, Node
 from ansible_collections.llama_fleet.core.tests.unit.fakes.gpu_host import KERNEL, FakeGpuHost
 
-if typing.TYPE_CHECKING:
-    import pathlib
-
 XID = "NVRM: Xid (PCI:0000:65:00): 79, pid='<unknown>', name=<unknown>, GPU has fallen off the bus."
-
-
-@pytest.fixture
-def fake(tmp_path: pathlib.Path) -> FakeGpuHost:
-    return FakeGpuHost(tmp_path)
 
 
 def test_version_of_each_kind_of_kernel_module(fake: FakeGpuHost) -> None:

