@@ -31,6 +31,7 @@ REPO = "owner/SmolLM-GGUF"
 SHARDS = [f"SmolLM-Q4_K_M-0000{number}-of-00003.gguf" for number in (1, 2, 3)]
 TOKEN = "hf_alice"  # of the test hub
 SIZE = 900_000
+HEADER = 1 << 16  # bytes that are read of the chosen file to see what it is
 
 
 @dataclasses.dataclass

@@ -19,7 +19,7 @@ description:
 options:
   source:
     description:
-      - C(owner/repo), C(owner/repo:QUANT) or C(hf://owner/repo:QUANT) on the Hub.
+      - C(owner/repo), C(owner/repo:LABEL) or C(hf://owner/repo:LABEL) on the Hub. A label is explained at O(quant).
       - "C(https://…/model.gguf#sha256=<sum>); for a split model, its first shard. The other shards are found by name."
       - The sum may be omitted if the server reports it as the Hub does. Only such servers can provide a split model.
       - The absolute path of a GGUF file (for a split model, its first shard) or of a folder on the host. The files are
@@ -29,13 +29,18 @@ options:
     required: true
   quant:
     description:
-      - Quantization to take from a repository, folder or wheel, for example V(Q4_K_M) or V(UD-Q4_K_XL), in upper or
-        lower case.
+      - Label of the model to take from a repository, folder or wheel, in upper or lower case. It is a quantization, for
+        example V(Q4_K_M) or V(UD-Q4_K_XL), or how else the author's file name ends, for example V(IQ4_XS-3.53bpw),
+        V(smol-IQ4_KSS) or V(I-Compact).
+      - If several names end alike, a label means the one without further words. The error for a label that means no
+        model, or several, lists every model with its label.
       - "Empty: the one in O(source), else V(Q4_K_M), else V(Q8_0), else the only one."
       - V(fit) takes the best quantization in a repository or folder that fits into O(memory). It is planned with
         O(release) before anything is fetched. The choice is recorded, and repeated only if O(memory), O(ctx_size) or
         O(parallel) changes.
-      - A file's path within the source may be given instead, if a quantization alone is ambiguous.
+      - A file's name, or its path within the source, may be given instead.
+      - The header of the chosen file decides whether it is a model. A projector, an adapter, a draft head or an
+        importance matrix is refused.
     type: str
     default: ""
   revision:
@@ -210,7 +215,7 @@ size:
   returned: success
   type: int
 quant:
-  description: Quantization according to the file's name.
+  description: Label of the model, usually its quantization. Empty if the file's name has none.
   returned: success
   type: str
 revision:

@@ -15,7 +15,7 @@ import struct
 import typing
 
 from ansible_collections.llama_fleet.core.plugins.module_utils.gguf.bytes import require_gguf
-from ansible_collections.llama_fleet.core.plugins.module_utils.gguf.reader import Content, Read, Reader
+from ansible_collections.llama_fleet.core.plugins.module_utils.gguf.reader import FIRST_BLOCK, Content, Read, Reader
 from ansible_collections.llama_fleet.core.plugins.module_utils.gguf.types import (
     ARRAY,
     BLOCKS,
@@ -39,10 +39,11 @@ _LONGEST_TEXT = 4096
 _LONGEST_TENSOR_NAME = 63
 _MOST_DIMENSIONS = 4
 
-_ARCHITECTURE, _ALIGNMENT = "general.architecture", "general.alignment"
-_TEXTS = (_ARCHITECTURE, "general.name", "general.size_label")
+ARCHITECTURE, TYPE, ADAPTER_TYPE = "general.architecture", "general.type", "adapter.type"
+_ALIGNMENT = "general.alignment"
+_TEXTS = (ARCHITECTURE, TYPE, ADAPTER_TYPE, "general.name", "general.size_label")
 _COUNTS = ("general.file_type", "split.no", "split.count")
-_COUNTS_OF_ARCHITECTURE = ("context_length", "block_count", "embedding_length")  # prefixed by "ARCHITECTURE."
+_COUNTS_OFARCHITECTURE = ("context_length", "block_count", "embedding_length")  # prefixed by "ARCHITECTURE."
 _CHAT_TEMPLATE = "tokenizer.chat_template"
 
 
@@ -72,7 +73,19 @@ def read_header(read: Read, size: int, where: str, variable: str = "gguf_model_s
     ``read(begin, end)`` returns those bytes of the file. In errors ``where`` is the file's URL or path and ``variable``
     the variable that the user can change.
     """
-    source = Reader(read, size, where, variable)
+    source, tensor_count, pair_count = begin_header(read, size, where, variable)
+    values = metadata(source, pair_count)
+    return _header(source, values, tensor_count, tensors(source, values, tensor_count).parameters)
+
+
+def begin_header(
+    read: Read, size: int, where: str, variable: str = "gguf_model_source", block: int = FIRST_BLOCK
+) -> tuple[Reader, int, int]:
+    """Return a reader behind the fixed part of a header, and the claimed numbers of tensors and keys.
+
+    ``block`` is the number of bytes to read first. Raises ProblemError.
+    """
+    source = Reader(read, size, where, variable, block)
     require_gguf(source.peek(64), where, variable)
     source.position = 4
     _require_version(source)
@@ -80,9 +93,7 @@ def read_header(read: Read, size: int, where: str, variable: str = "gguf_model_s
     # A key with its value takes at least 13 bytes, a tensor 24.
     if pair_count > min(_MOST_PAIRS, size // 13) or tensor_count > min(_MOST_TENSORS, size // 24):
         raise source.bad(f"{tensor_count} tensors and {pair_count} keys claimed")
-    values = _metadata(source, pair_count)
-    parameters = _tensors(source, tensor_count, _alignment(source, values))
-    return _header(source, values, tensor_count, parameters)
+    return source, tensor_count, pair_count
 
 
 def file_header(path: pathlib.Path, variable: str = "gguf_model_source") -> Header:
@@ -111,14 +122,19 @@ def _require_version(source: Reader) -> None:
         raise source.bad(f"GGUF version {version}", "version 2 or 3", newer)
 
 
-def _metadata(source: Reader, count: int) -> dict[str, int | str | None]:
-    """Read the needed ones of ``count`` keys; None stands for a value of an unexpected type."""
+def metadata(source: Reader, count: int, until: str = "") -> dict[str, int | str | None]:
+    """Read the needed ones of ``count`` keys; None stands for a value of an unexpected type.
+
+    Stops at the first key that begins with ``until``.
+    """
     seen: set[str] = set()
     values: dict[str, int | str | None] = {}
     for _index in range(count):
         key = source.text(_LONGEST_KEY, "a key")
         if not key or key in seen:
             raise source.bad(f"the key '{key}' twice" if key else "a key without a name")
+        if until and key.startswith(until):
+            break
         seen.add(key)
         (kind,) = source.take("<I")
         if kind == TEXT and key in _TEXTS:
@@ -166,8 +182,16 @@ def _alignment(source: Reader, values: typing.Mapping[str, object]) -> int:
     return alignment
 
 
-def _tensors(source: Reader, count: int, alignment: int) -> int:
-    """Skip the descriptions of ``count`` tensors and the padding; return their total number of values."""
+class Tensors(typing.NamedTuple):
+    """The names of a file's tensors, and how many values they have together."""
+
+    names: typing.Collection[str]
+    parameters: int
+
+
+def tensors(source: Reader, values: Values, count: int) -> Tensors:
+    """Read the descriptions of ``count`` tensors, and skip the padding."""
+    alignment = _alignment(source, values)
     parameters = end = 0
     expected: int | None = 0  # offset of the next tensor's data; None after the first unknown type
     names: set[str] = set()
@@ -193,7 +217,7 @@ def _tensors(source: Reader, count: int, alignment: int) -> int:
     source.skip(-source.position % alignment if count else 0)
     if source.position + end > source.size:
         raise source.bad(f"{source.size} of {source.position + end} bytes")
-    return parameters
+    return Tensors(names, parameters)
 
 
 def _header(source: Reader, values: Values, tensor_count: int, parameters: int) -> Header:
@@ -211,14 +235,14 @@ def _header(source: Reader, values: Values, tensor_count: int, parameters: int) 
             raise source.bad(f"the key '{key}' that is no count")
         return value
 
-    architecture = text(_ARCHITECTURE)
+    architecture = text(ARCHITECTURE)
     file_type, split_no, split_count = (number(key) for key in _COUNTS)
     if split_no >= max(1, split_count):
         raise source.bad(f"shard {split_no + 1} of {split_count}", "a shard's number within their count")
     if not architecture and not split_no:
-        raise source.bad(f"no '{_ARCHITECTURE}'", "a model")
+        raise source.bad(f"no '{ARCHITECTURE}'", "a model")
     del source.data[source.position :]
-    context, blocks, embedding = (number(f"{architecture}.{key}") for key in _COUNTS_OF_ARCHITECTURE)
+    context, blocks, embedding = (number(f"{architecture}.{key}") for key in _COUNTS_OFARCHITECTURE)
     return Header(
         architecture=architecture,
         name=text("general.name"),

@@ -8,12 +8,8 @@ import posixpath
 import re
 import typing
 
-from ansible_collections.llama_fleet.core.plugins.module_utils.gguf.quant import (
-    Candidate,
-    ListedFile,
-    quant_of,
-    size_text,
-)
+from ansible_collections.llama_fleet.core.plugins.module_utils.gguf.files import Candidate, ListedFile, size_text
+from ansible_collections.llama_fleet.core.plugins.module_utils.gguf.quant import quant_of
 from ansible_collections.llama_fleet.core.plugins.module_utils.gguf.shards import parse_shard
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, ProblemError
 

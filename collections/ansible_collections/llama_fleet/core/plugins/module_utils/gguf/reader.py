@@ -21,13 +21,14 @@ LONGEST = 40 << 20  # bytes of a header; the largest vocabularies make one of ab
 class Reader:
     """The bytes read so far and the parser's position in them; more are fetched on demand."""
 
-    def __init__(self, read: Read, size: int, where: str, variable: str) -> None:
+    def __init__(self, read: Read, size: int, where: str, variable: str, block: int = FIRST_BLOCK) -> None:
         self.size = size
         self.position = 0
         self.data = bytearray()
         self._read = read
         self._where = where
         self._variable = variable
+        self._block = block
 
     def bad(
         self, found: str, wanted: str = "a whole GGUF file", fix: str = "take it from another place, or fetch it again"
@@ -51,7 +52,7 @@ class Reader:
             raise self.bad(f"a header of more than {LONGEST >> 20} MiB", "a shorter one, as every model has")
         while len(self.data) < end:
             begin = len(self.data)
-            stop = min(begin + min(max(FIRST_BLOCK, begin), LARGEST_BLOCK), self.size, LONGEST)
+            stop = min(begin + min(max(self._block, begin), LARGEST_BLOCK), self.size, LONGEST)
             block = self._read(begin, stop)
             if len(block) != stop - begin:
                 if begin == 0:  # if an error page replaces the file, naming it says more than its length

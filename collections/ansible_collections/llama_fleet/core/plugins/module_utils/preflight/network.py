@@ -10,7 +10,8 @@ import urllib.parse
 
 from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.index import is_ignored, parse_page
 from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.rules import bare
-from ansible_collections.llama_fleet.core.plugins.module_utils.gguf.quant import ListedFile, choose
+from ansible_collections.llama_fleet.core.plugins.module_utils.gguf.choice import choose
+from ansible_collections.llama_fleet.core.plugins.module_utils.gguf.files import ListedFile
 from ansible_collections.llama_fleet.core.plugins.module_utils.model.hub import listing as hub_listing
 from ansible_collections.llama_fleet.core.plugins.module_utils.preflight.check import WARNING, Check, fine, wrong
 from ansible_collections.llama_fleet.core.plugins.module_utils.preflight.web import (

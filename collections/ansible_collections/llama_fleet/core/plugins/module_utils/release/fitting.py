@@ -11,7 +11,7 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.problems import P
 from ansible_collections.llama_fleet.core.plugins.module_utils.release.memory_plan import MARGIN_MIB
 
 if typing.TYPE_CHECKING:
-    from ansible_collections.llama_fleet.core.plugins.module_utils.gguf.quant import Candidate
+    from ansible_collections.llama_fleet.core.plugins.module_utils.gguf.files import Candidate
     from ansible_collections.llama_fleet.core.plugins.module_utils.release.memory_plan import MemoryPlan
 
 _MIB = 1 << 20
@@ -59,7 +59,7 @@ def choose_fitting(
     room = available_mib - margin_mib
     considered: list[Considered] = []
     for candidate in sorted(models, key=lambda candidate: (-candidate.size, candidate.rank, candidate.path)):
-        label = candidate.quant or candidate.path
+        label = candidate.label or candidate.quant or candidate.path
         # With GPUs the token embeddings stay in RAM: rarely more than a quarter of a model.
         if candidate.size * 3 // 4 > room * _MIB:
             considered.append(Considered(label, candidate.size, None, fits=False))

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from ansible_collections.llama_fleet.core.plugins.module_utils.gguf.files import Candidate, ListedFile
 from ansible_collections.llama_fleet.core.plugins.module_utils.gguf.projector import choose_projector, is_projector
-from ansible_collections.llama_fleet.core.plugins.module_utils.gguf.quant import Candidate, ListedFile, quant_of
+from ansible_collections.llama_fleet.core.plugins.module_utils.gguf.quant import quant_of
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import ProblemError
 
 

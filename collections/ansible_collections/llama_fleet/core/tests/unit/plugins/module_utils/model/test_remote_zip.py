@@ -7,7 +7,7 @@ import zipfile
 
 import pytest
 
-from ansible_collections.llama_fleet.core.plugins.module_utils.gguf.quant import ListedFile
+from ansible_collections.llama_fleet.core.plugins.module_utils.gguf.files import ListedFile
 from ansible_collections.llama_fleet.core.plugins.module_utils.model import remote_zip
 
 FILES = {"demo/a.gguf": bytes(300_000), "demo/b.txt": b"x"}

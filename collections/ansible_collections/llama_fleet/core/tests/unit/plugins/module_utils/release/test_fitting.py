@@ -8,7 +8,7 @@ import typing
 
 import pytest
 
-from ansible_collections.llama_fleet.core.plugins.module_utils.gguf.quant import Candidate, ListedFile
+from ansible_collections.llama_fleet.core.plugins.module_utils.gguf.files import Candidate, ListedFile
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import ProblemError
 from ansible_collections.llama_fleet.core.plugins.module_utils.release.fitting import choose_fitting
 from ansible_collections.llama_fleet.core.plugins.module_utils.release.memory_plan import (
@@ -68,7 +68,7 @@ def test_on_gpus_their_part_decides() -> None:
 def test_incomplete_models_and_drafts_are_no_candidates() -> None:
     odd = [
         candidate("Q8_0", 3000, missing=("x",)),
-        candidate("F16", 2900, draft=True),
+        candidate("F16", 2900, kind="draft"),
         candidate("Q4_K_M", 2000, "A/"),
         candidate("Q4_K_M", 2000),
     ]
