@@ -16,6 +16,7 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.problems import P
 from ansible_collections.llama_fleet.core.plugins.module_utils.release import store as release_store
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes.unit_file import CONFIGURATION
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings import extra as server_flags
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings import flag_kinds as server_kinds
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings import router as server_router
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings import secrets as server_secrets
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings.options import (
@@ -79,7 +80,10 @@ def model_problems(options: Options, may_be_missing: bool) -> list[Problem]:
 
 def file_problems(options: Options, may_be_missing: bool) -> list[Problem]:
     """Return the problems of the files that the server reads besides its model, including its certificate."""
-    wanted = files_wanted(options)
+    wanted = [
+        *files_wanted(options),
+        *(("llama_server_extra_options", path) for path in server_kinds.files_read(options)),
+    ]
     missing = [
         Problem(variable, f"no file {path}", "a file of this host")
         for variable, path in wanted

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import pathlib
 import re
 
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings import table as server_settings
@@ -63,6 +64,20 @@ PLAIN = (
 )
 # Names of values in --help that are files, folders or addresses.
 _PLACE = re.compile(r"FNAME|FILE|PATH|DIR|URL|SERVERS|COMMAND", re.IGNORECASE)
+
+
+def files_read(options: Options) -> list[pathlib.Path]:
+    """Return the absolute paths of the files that ``extra_options`` tell the server to read."""
+    paths: list[pathlib.Path] = []
+    for key, value in options.extra_options.items():
+        name = str(key).lstrip("-").lower().replace("_", "-").removeprefix("llama-arg-")
+        if not re.fullmatch(READ, name):
+            continue
+        for each in value if isinstance(value, (list, tuple)) else [value]:
+            # Some take several files with their scales, as in "/a.gguf:0.5,/b.gguf".
+            words = str(each).split(",") if "control-vector" in name else [str(each)]
+            paths += [pathlib.Path(re.sub(r":-?[0-9.]+$", "", word)) for word in words if word.startswith("/")]
+    return paths
 
 
 def owner(name: str) -> str:

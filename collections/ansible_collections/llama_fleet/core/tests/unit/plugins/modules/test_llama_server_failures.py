@@ -85,6 +85,11 @@ def served(tmp_path_factory: pytest.TempPathFactory, forker: Forker) -> typing.I
         ),
         (
             {},
+            {"extra_options": {"model-draft": "/nowhere/draft.gguf", "spec-type": "draft-mtp"}},
+            "llama_server_extra_options: expected a file of this host, found no file /nowhere/draft.gguf",
+        ),
+        (
+            {},
             {"host": "192.0.2.1", "api_key": "k"},
             "llama_server_host: expected an address of this host, found 192.0.2.1.",
         ),

@@ -2,12 +2,15 @@
 # SPDX-License-Identifier: MIT
 from __future__ import annotations
 
+import dataclasses
 import pathlib
+import typing
 
 import pytest
 
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings import extra as server_flags
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings import flag_kinds as server_flag_kinds
+from ansible_collections.llama_fleet.core.tests.unit.fakes.server_options import WANTED
 
 HELP = pathlib.Path(__file__).parents[2] / "fixtures" / "llama_server"
 
@@ -48,3 +51,20 @@ def test_every_flag_that_names_a_place_is_owned_named_refused_or_only_read() -> 
         "ui-config-file",
         "webui-config-file",
     }
+
+
+@pytest.mark.parametrize(
+    ("extra", "paths"),
+    [
+        ({"model-draft": "/a.gguf", "top-k": "/b"}, ["/a.gguf"]),
+        ({"--spec_draft_model": "/a.gguf"}, ["/a.gguf"]),
+        ({"LLAMA_ARG_SPEC_DRAFT_MODEL": "/a.gguf"}, ["/a.gguf"]),
+        ({"control-vector-scaled": "/a.gguf:0.5,/b.gguf:-1"}, ["/a.gguf", "/b.gguf"]),
+        ({"control-vector": ["/a.gguf", "/b.gguf"]}, ["/a.gguf", "/b.gguf"]),
+        ({"grammar-file": "/x,y.gbnf"}, ["/x,y.gbnf"]),
+        ({"grammar-file": "relative.gbnf", "model-draft": None, "lookup-cache-static": True}, []),
+    ],
+)
+def test_files_that_extra_options_name(extra: dict[str, typing.Any], paths: list[str]) -> None:
+    options = dataclasses.replace(WANTED, extra_options=extra)
+    assert [str(path) for path in server_flag_kinds.files_read(options)] == paths
