@@ -15,7 +15,11 @@ description:
     If the folder exists, nothing is done.
   - Otherwise the release is taken from a packed release in O(cache) with the same fingerprint, or built.
   - A release is accepted only after it has decoded tokens of a tiny model on the host's CPU and on each of its GPUs.
-  - If that ends with an illegal instruction, the release is rebuilt once without AMX.
+  - Known faults of compilers are probed for before a build, and cured. Should the release still end with an illegal
+    instruction, it is rebuilt once without AMX.
+  - A build compiles several files at once and uses C(-O1) outside ggml, which halves its CPU time. A source that
+    refuses is compiled as its own CMake files say, with a warning. O(cmake_options) with C(CMAKE_UNITY_BUILD),
+    C(CMAKE_BUILD_TYPE) or C(CMAKE_CXX_FLAGS) choose that too.
   - A build needs a C++ compiler and Python's venv on the host, or O(install_packages). CMake and Ninja are installed
     from wheels.
 options:
@@ -278,7 +282,7 @@ would_compile:
   returned: success
   type: bool
 cured:
-  description: Compiler flags that were added because the first build ended with an illegal instruction.
+  description: Cures of compiler faults in this release, such as C(amx-shim), and variants that were removed from it.
   returned: success
   type: list
   elements: str

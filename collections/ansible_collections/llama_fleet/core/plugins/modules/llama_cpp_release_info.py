@@ -92,7 +92,7 @@ releases:
       type: str
       sample: built
     cured:
-      description: Compiler flags that were added because the first build ended with an illegal instruction.
+      description: Cures of compiler faults in this release, such as C(amx-shim), and variants removed from it.
       type: list
       elements: str
     size:

@@ -52,7 +52,7 @@ Values = typing.Mapping[str, typing.Any]
 LARGEST_ARCHIVE = 8 << 30
 LARGEST_RELEASE = 24 << 30
 # Parts that a host may know only after it has installed or unpacked something.
-LATE = ("compiler", "cuda_toolkit")
+LATE = ("compiler", "cuda_toolkit", "cures")
 _PARTS = Record(
     {
         "source": Text(f"{SHA256}|{COMMIT}"),
@@ -65,6 +65,8 @@ _PARTS = Record(
         "cuda_toolkit": Text(r"|[0-9][0-9.]*", most=40),
         "cpu_features": Text(rf"|{SHA256}"),
         "compiler": Text(most=500),
+        "recipe": Number(most=1000),
+        "cures": Many(Text(r"[a-z0-9-]+", most=40), most=20),
     }
 )
 

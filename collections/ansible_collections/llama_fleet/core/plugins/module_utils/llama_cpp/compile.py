@@ -12,6 +12,7 @@ import re
 import shutil
 import typing
 
+from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.recipe import script
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import (
     Problem,
     ProblemError,
@@ -23,33 +24,18 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.problems import (
 if typing.TYPE_CHECKING:
     from ansible_collections.llama_fleet.core.plugins.module_utils.host.commands import Result, Runner
     from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.compiler_cache import CompilerCache
+    from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.faults import Cure
+    from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.recipe import Recipe
     from ansible_collections.llama_fleet.core.plugins.module_utils.progress import Progress
 
 PROGRAMS = ("llama-server", "llama-bench", "llama-fit-params", "llama-gguf-split")
-# Some compilers use AMX even if the kernel or the hypervisor does not permit it.
-AMX_CURE = ("-mno-amx-tile", "-mno-amx-int8", "-mno-amx-bf16")
 
+_ANYTHING = re.compile("")
 _STEP = re.compile(r"\[(\d+)/(\d+)\]")
 _ERROR = re.compile(r"\berror: |^nvcc fatal|\bundefined reference to|^CMake Error|No space left on device|: not found$")
+# A file that CMake wrote for a batch, and what a linker says.
+_OF_BATCHES = re.compile(r"/Unity/unity_|undefined reference to|multiple definition of")
 _KILLED = re.compile(r"Killed signal|\bKilled\b")
-# Only ggml-cpu and its variants are compiled for one CPU, and few variants use AMX; all other objects stay unchanged.
-_CURE_SCRIPT = """function(llama_fleet_cure folder)
-  get_property(targets DIRECTORY "${folder}" PROPERTY BUILDSYSTEM_TARGETS)
-  foreach(target IN LISTS targets)
-    if(target MATCHES "^ggml-cpu")
-      get_target_property(options ${target} COMPILE_OPTIONS)
-      if(target STREQUAL "ggml-cpu" OR "${options} ${CMAKE_C_FLAGS} ${CMAKE_CXX_FLAGS}" MATCHES "-mamx|-march=")
-        target_compile_options(${target} PRIVATE "$<$<COMPILE_LANGUAGE:C,CXX>:@FLAGS@>")
-      endif()
-    endif()
-  endforeach()
-  get_property(below DIRECTORY "${folder}" PROPERTY SUBDIRECTORIES)
-  foreach(one IN LISTS below)
-    llama_fleet_cure("${one}")
-  endforeach()
-endfunction()
-cmake_language(DEFER CALL llama_fleet_cure "${CMAKE_CURRENT_SOURCE_DIR}")
-"""
 _OPTIONS = "llama_cpp_cmake_options"
 # Characters; llama.cpp's has a tenth of that.
 _LONGEST_CACHE = 1 << 20
@@ -65,6 +51,15 @@ _RUN_TIME_COMPILER = "libnvrtc"
 _TOOLKIT_FOLDERS = ("lib64", "lib", "targets/x86_64-linux/lib", "targets/sbsa-linux/lib")
 
 
+class RefusedError(ProblemError):
+    """A build that failed with our recipe and may succeed plainly; ``killed`` if a compiler was killed."""
+
+    def __init__(self, problem: Problem, error: str, killed: bool) -> None:
+        super().__init__(problem)
+        self.error = error
+        self.killed = killed
+
+
 @dataclasses.dataclass(frozen=True)
 class Compilation:
     """One build. ``work`` holds ``source`` (existing) and ``build``; ``tools`` holds cmake and ninja."""
@@ -74,7 +69,8 @@ class Compilation:
     tools: pathlib.Path
     compiler: str
     options: typing.Mapping[str, str]
-    jobs: int
+    recipe: Recipe
+    cures: tuple[Cure, ...] = ()
     cuda_toolkit: str = ""
     user_options: typing.Collection[str] = ()  # names of ``options`` set by the user
 
@@ -84,39 +80,44 @@ class Compilation:
         return self.work / "build" / "bin"
 
     @property
-    def _cure_script(self) -> pathlib.Path:
-        return self.work / "cure.cmake"
+    def _script(self) -> pathlib.Path:
+        return self.work / "adjust.cmake"
 
-    def run(self, cache: CompilerCache, progress: Progress, runner: Runner, cured: bool = False) -> None:
-        """Configure and compile. Raises ProblemError with the first error and the path of the log."""
-        if cured:
-            self._cure_script.write_text(_CURE_SCRIPT.replace("@FLAGS@", ";".join(AMX_CURE)), encoding="utf-8")
+    def run(self, cache: CompilerCache, progress: Progress, runner: Runner) -> None:
+        """Configure and compile.
+
+        Raises ProblemError with the first error and the path of the log, RefusedError if the recipe may be the cause.
+        """
+        self._write_script()
         progress.stage("configuring llama.cpp")
-        configured = self._logged(self.configure_command(cache, cured), cache, progress, runner)
+        configured = self._logged(self.configure_command(cache), cache, progress, runner, _ANYTHING)
         raise_if_any(self._unknown_options(configured.stdout, runner))
-        again = " again without AMX" if cured else ""
-        # Build the server first: nothing runs without it, and an interrupted build keeps it in the compiler cache.
-        for what, programs in ((f"llama.cpp{again}", PROGRAMS[:1]), (f"llama.cpp's tools{again}", PROGRAMS)):
+        how = "" if not self.recipe.batch else f", {self.recipe.batch} files at once"
+        # Build the server first: nothing runs without it, and an interrupted build keeps it in the compiler cache. The
+        # release is complete only with the tools: the smoke test runs llama-bench, and llama-fit-params plans memory.
+        for what, programs in ((f"llama.cpp{how}", PROGRAMS[:1]), ("llama.cpp's tools", PROGRAMS)):
             progress.stage(f"building {what}")
-            self._logged(
-                [str(self.tools / "ninja"), "-C", str(self.work / "build"), "-j", str(self.jobs), *programs],
-                cache,
-                progress,
-                runner,
-            )
+            ninja = [str(self.tools / "ninja"), "-C", str(self.work / "build"), "-j", str(self.recipe.jobs)]
+            self._logged([*ninja, *programs], cache, progress, runner, _OF_BATCHES)
 
-    def configure_command(self, cache: CompilerCache, cured: bool) -> list[str]:
+    def _write_script(self) -> None:
+        headers = {cure.name: self.work / f"{cure.name}.h" for cure in self.cures if cure.header}
+        for cure in self.cures:
+            if cure.header:
+                headers[cure.name].write_text(cure.header, encoding="utf-8")
+        self._script.write_text(script(self.recipe, self.cures, headers), encoding="utf-8")
+
+    def configure_command(self, cache: CompilerCache) -> list[str]:
         options = {
             "CMAKE_MAKE_PROGRAM": str(self.tools / "ninja"),
             "CMAKE_CXX_COMPILER": self.compiler,
             # Otherwise CMake writes this folder's path into sources, and no cache recognizes them in another folder.
             "CMAKE_UNITY_BUILD_RELOCATABLE": "ON",
+            "CMAKE_PROJECT_llama.cpp_INCLUDE": str(self._script),
             **cache.options,
         }
         if self.cuda_toolkit:
             options.update(CUDAToolkit_ROOT=self.cuda_toolkit, CMAKE_CUDA_COMPILER=f"{self.cuda_toolkit}/bin/nvcc")
-        if cured:
-            options["CMAKE_PROJECT_llama.cpp_INCLUDE"] = str(self._cure_script)
         options.update(self.options)
         definitions = [f"-D{name}={value}" for name, value in options.items()]
         return [
@@ -143,7 +144,9 @@ class Compilation:
         cmakes = runner([str(self.tools / "cmake"), "--help-variable-list"], timeout=60).stdout
         return unknown_options(output, self.user_options, cache, scripts, cmakes)
 
-    def _logged(self, command: list[str], cache: CompilerCache, progress: Progress, runner: Runner) -> Result:
+    def _logged(
+        self, command: list[str], cache: CompilerCache, progress: Progress, runner: Runner, refused: re.Pattern[str]
+    ) -> Result:
         environment = {**cache.environment, "NINJA_STATUS": "[%f/%t] "}
         if self.cuda_toolkit:
             environment["CUDACXX"] = f"{self.cuda_toolkit}/bin/nvcc"
@@ -158,7 +161,10 @@ class Compilation:
 
             result = runner(command, env=environment, on_line=on_line)
         if not result.ok:
-            raise ProblemError(failure(result, self.log))
+            problem, said = failure(result, self.log), f"{result.stdout}\n{result.stderr}"
+            if not self.recipe.plain and refused.search(said):
+                raise RefusedError(problem, first_error(said).replace(f"{self.work}/", ""), bool(_KILLED.search(said)))
+            raise ProblemError(problem)
         return result
 
 

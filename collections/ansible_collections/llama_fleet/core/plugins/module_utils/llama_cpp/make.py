@@ -14,12 +14,12 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.fetch import git
 from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.unpack import unpack_tree
 from ansible_collections.llama_fleet.core.plugins.module_utils.host import cpus
 from ansible_collections.llama_fleet.core.plugins.module_utils.host.files import locked
-from ansible_collections.llama_fleet.core.plugins.module_utils.host.memory import GIB, job_count, memory_available
+from ansible_collections.llama_fleet.core.plugins.module_utils.host.memory import memory_available
 from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp import archive as llama_cpp_archive
-from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp import build_user, update
+from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp import build_user, recipe, update
 from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.compile import (
-    AMX_CURE,
     Compilation,
+    RefusedError,
     copy_openmp,
     copy_toolkit_libraries,
     strip_symbols,
@@ -28,7 +28,8 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.compile
     compiler_cache,
     ensure_build_tools,
 )
-from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.options import CUDA
+from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.faults import AMX_SHIM, CURES, NO_AMX, Cure
+from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.options import CUDA, X86
 from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.plan import plan_again
 from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.prebuilt import take
 from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.source import SOURCE, Archive, find_tree
@@ -42,6 +43,7 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.tools.venv import
 if typing.TYPE_CHECKING:
     from ansible_collections.llama_fleet.core.plugins.module_utils.host.commands import Runner
     from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.build_plan import BuildPlan
+    from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.compiler_cache import CompilerCache
     from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.request import Request
     from ansible_collections.llama_fleet.core.plugins.module_utils.progress import Progress
 
@@ -65,8 +67,8 @@ def make_release(request: Request, plan: BuildPlan, progress: Progress, run: Run
     if plan.cached:  # found now that the host's compiler is known
         return make_release(request, plan, progress, run)
     built, made = _locked(request, plan, progress, lambda path: _build(request, plan, path, progress, run))
-    remark = build_user.remark(_read_by_builds(request)) if made else ""
-    return (dataclasses.replace(built, warnings=(*built.warnings, remark)) if remark else built), made
+    remarks = (build_user.remark(_read_by_builds(request)), _plain_remark(request, plan)) if made else ()
+    return dataclasses.replace(built, warnings=(*built.warnings, *filter(None, remarks))), made
 
 
 def _locked(
@@ -117,16 +119,18 @@ def _build(request: Request, plan: BuildPlan, path: pathlib.Path, progress: Prog
         compilation.log.unlink(missing_ok=True)
         digest = plan.parts["cpu_features"]
         with compiler_cache(program, request.compiler_cache, work, digest, request.backend == CUDA, builder) as cache:
-            compilation.run(cache, progress, builder.run)
-            outcome, cured = _stage_and_test(request, plan, compilation, staged, progress, builder.run), False
-            if outcome.illegal_instruction and plan.parts["machine"] in ("x86_64", "amd64"):
-                compilation.run(cache, progress, builder.run, cured=True)
-                outcome, cured = _stage_and_test(request, plan, compilation, staged, progress, builder.run), True
+            compilation = _compile(request, plan, compilation, cache, progress, builder.run)
+            outcome = _stage_and_test(request, plan, compilation, staged, progress, builder.run)
+            if outcome.illegal_instruction and plan.parts["machine"] in X86 and NO_AMX not in compilation.cures:
+                # No probe has told this. The smoke test has the last word.
+                compilation = dataclasses.replace(compilation, cures=_without_amx(compilation.cures))
+                compilation.run(cache, progress, builder.run)
+                outcome = _stage_and_test(request, plan, compilation, staged, progress, builder.run)
         if outcome.failure:
-            raise ProblemError(_unusable(outcome, cured, compilation.log))
+            raise ProblemError(_unusable(outcome, compilation))
         copy_licences(work / "source", staged, pathlib.Path(request.cuda_toolkit) if request.backend == CUDA else None)
         manifest = {
-            **_manifest(request, plan, staged, outcome, cured),
+            **_manifest(request, plan, staged, outcome, compilation.cures),
             "options": server_options(staged / "bin", builder.run),
         }
         store.publish(staged, path, manifest)
@@ -134,6 +138,41 @@ def _build(request: Request, plan: BuildPlan, path: pathlib.Path, progress: Prog
     finally:
         shutil.rmtree(work, ignore_errors=True)
         shutil.rmtree(staged, ignore_errors=True)
+
+
+def _compile(
+    request: Request,
+    plan: BuildPlan,
+    compilation: Compilation,
+    cache: CompilerCache,
+    progress: Progress,
+    run: Runner,
+) -> Compilation:
+    """Compile; plainly if that fails in a batch, in a linker or in CMake. Return the compilation that succeeded."""
+    try:
+        compilation.run(cache, progress, run)
+    except RefusedError as error:
+        plainly = dataclasses.replace(compilation, recipe=compilation.recipe.plainly())
+        plainly.run(cache, progress, run)
+        if not error.killed:  # for lack of memory, which says nothing about the source
+            recipe.remember_refusal(request.root / "builds", plan.parts["source"], error.error)
+        return plainly
+    return compilation
+
+
+def _without_amx(cures: tuple[Cure, ...]) -> tuple[Cure, ...]:
+    return (*(cure for cure in cures if cure is not AMX_SHIM), NO_AMX)
+
+
+def _plain_remark(request: Request, plan: BuildPlan) -> str:
+    """Return a sentence that explains why a build took long; empty if it did not."""
+    error = recipe.refusal(request.root / "builds", plan.parts["source"])
+    if not error:
+        return ""
+    return (
+        f"{plan.revision.build} was compiled as its own CMake files say, which takes about twice the CPU time, because "
+        f"it does not compile in batches: {error}"
+    )
 
 
 def _read_by_builds(request: Request) -> list[pathlib.Path]:
@@ -166,13 +205,15 @@ def _bring_source(request: Request, plan: BuildPlan, target: pathlib.Path, progr
 
 def _compilation(request: Request, plan: BuildPlan, work: pathlib.Path, log: pathlib.Path) -> Compilation:
     cuda = request.backend == CUDA
+    plain = recipe.chosen_by_user(request.cmake_options) or bool(recipe.refusal(log.parent, plan.parts["source"]))
     return Compilation(
         work=work,
         log=log,
         tools=folder(request.root) / "bin",
         compiler=plan.host.compiler,
         options=plan.parts["cmake_options"],
-        jobs=job_count(request.jobs, cpus.observe().jobs, memory_available(), 2 * GIB if cuda else GIB),
+        recipe=recipe.choose(request.jobs, cpus.observe().jobs, memory_available(), cuda, plain),
+        cures=tuple(CURES[name] for name in plan.parts["cures"]),
         cuda_toolkit=request.cuda_toolkit if cuda else "",
         user_options=request.cmake_options,
     )
@@ -194,7 +235,9 @@ def _stage_and_test(
     return smoke_test(programs, request.backend == CUDA and has_gpu(), run)
 
 
-def _manifest(request: Request, plan: BuildPlan, staged: pathlib.Path, outcome: Outcome, cured: bool) -> store.Manifest:
+def _manifest(
+    request: Request, plan: BuildPlan, staged: pathlib.Path, outcome: Outcome, cures: tuple[Cure, ...]
+) -> store.Manifest:
     return {
         "build": plan.revision.build,
         "commit": plan.revision.commit,
@@ -206,12 +249,15 @@ def _manifest(request: Request, plan: BuildPlan, staged: pathlib.Path, outcome: 
         "source": request.source_name,
         "origin": "built",
         "smoke_test": outcome.report,
-        "cured": list(AMX_CURE) if cured else [],
+        "cured": [cure.name for cure in cures],
         **store.describe(staged),
     }
 
 
-def _unusable(outcome: Outcome, cured: bool, log: pathlib.Path) -> Problem:
-    again = ", and again after a rebuild without AMX" if cured else ""
-    fix = outcome.fix or f"read {log}; llama_cpp_cpu: portable builds without the special features of this CPU"
+def _unusable(outcome: Outcome, compilation: Compilation) -> Problem:
+    again = ", also without AMX" if NO_AMX in compilation.cures else ""
+    fix = (
+        outcome.fix
+        or f"read {compilation.log}; llama_cpp_cpu: portable builds without the special features of this CPU"
+    )
     return Problem("release", f"{outcome.failure}{again}", "a build that decodes tokens on this host", fix)

@@ -54,6 +54,12 @@ _X86_FEATURES = {
     "amx_int8": "amx_int8",
     "amx_bf16": "amx_bf16",
 }
+# The compiler's flags for those features that are not written like llama.cpp's names without underscores.
+_X86_FLAGS = {
+    "sse42": ("-msse4.2",),
+    "avx512": ("-mavx512f", "-mavx512cd", "-mavx512vl", "-mavx512dq", "-mavx512bw"),
+    **{name: (f"-m{name.replace('_', '-')}",) for name in ("amx_tile", "amx_int8", "amx_bf16")},
+}
 _ARM_ARCHITECTURE = re.compile(r"armv[89](\.[0-9])?-a(\+[a-z0-9_-]+)*")
 _PORTABLE = {"GGML_BACKEND_DL": "ON", "GGML_CPU_ALL_VARIANTS": "ON"}
 # The host that compiles may lack the driver, so libcuda may be missing at link time.
@@ -160,7 +166,7 @@ def cpu_problems(cpu: str, machine: str, variable: str, cpuinfo: str = "") -> li
                 f"{NATIVE}, {PORTABLE}, or CPU features such as {one_of(close)}",
             )
         ]
-    lacking = [name for name in features if cpuinfo and _X86_FEATURES[name] not in _flags(cpuinfo)]
+    lacking = [name for name in features if cpuinfo and _X86_FEATURES[name] not in cpu_flags(cpuinfo)]
     if not lacking:
         return []
     return [
@@ -171,6 +177,18 @@ def cpu_problems(cpu: str, machine: str, variable: str, cpuinfo: str = "") -> li
             f"leave them out, or set it to {PORTABLE}",
         )
     ]
+
+
+def flags_of_cpu(options: typing.Mapping[str, str]) -> tuple[str, ...]:
+    """Return the x86-64 compiler flags that llama.cpp derives from the CMake ``options``.
+
+    For several kinds of CPU, those of all of them.
+    """
+    if options.get("GGML_NATIVE") == "ON":
+        return ("-march=native",)
+    every = options.get("GGML_CPU_ALL_VARIANTS") == "ON"
+    names = [name for name in _X86_FEATURES if every or options.get(f"GGML_{name.upper()}") == "ON"]
+    return tuple(flag for name in names for flag in _X86_FLAGS.get(name, (f"-m{name.replace('_', '')}",)))
 
 
 def libc() -> str:
@@ -221,6 +239,10 @@ def reasons(parts: typing.Mapping[str, typing.Any], origins: Origins) -> dict[st
         if parts.get("cpu_features")
         else f"none, as llama_cpp_cpu is {origins.cpu}: the same on every CPU",
         "compiler": f"what {origins.compiler} -v prints",
+        "recipe": "how this version of llama_fleet.core compiles: its batches and levels of optimization",
+        "cures": f"the cures of known faults of {origins.compiler}, each found by a probe: {', '.join(parts['cures'])}"
+        if parts.get("cures")
+        else f"none, as no probe found a known fault of {origins.compiler}",
     }
     return {name: sentences.get(name, "") for name in parts}
 
@@ -231,7 +253,7 @@ def _and_user(names: typing.Collection[str]) -> str:
 
 def cpu_features(cpuinfo: str) -> str:
     """Return a digest of the model and features of the first processor in ``/proc/cpuinfo``."""
-    return hashlib.sha256(f"{cpu_model(cpuinfo)}\n{' '.join(sorted(_flags(cpuinfo)))}".encode()).hexdigest()
+    return hashlib.sha256(f"{cpu_model(cpuinfo)}\n{' '.join(sorted(cpu_flags(cpuinfo)))}".encode()).hexdigest()
 
 
 def cpu_model(cpuinfo: str) -> str:
@@ -242,7 +264,8 @@ def cpu_model(cpuinfo: str) -> str:
     )
 
 
-def _flags(cpuinfo: str) -> list[str]:
+def cpu_flags(cpuinfo: str) -> list[str]:
+    """Return the features of the first processor in ``/proc/cpuinfo``, by the kernel's names."""
     fields = _fields(cpuinfo)
     return (fields.get("flags") or fields.get("Features") or "").split()
 

@@ -11,20 +11,14 @@ import typing
 
 from ansible_collections.llama_fleet.core.plugins.module_utils.fetch import git
 from ansible_collections.llama_fleet.core.plugins.module_utils.host.files import require_writable, space_problem
-from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp import archive, prebuilt_plan, update
+from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp import archive, prebuilt_plan, probes, update
 from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.build_plan import BuildPlan, existing
 from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.options import (
     CUDA,
-    NATIVE,
-    Origins,
-    Target,
-    cmake_options,
-    cpu_features,
     cpu_problems,
     fingerprint,
-    libc,
-    reasons,
 )
+from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.parts import planned_parts
 from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.request import OFFERED
 from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.source import (
     SOURCE,
@@ -77,7 +71,7 @@ def make_plan(request: Request, run: Runner, tentative: bool = False) -> BuildPl
 
 def _kept(request: Request) -> BuildPlan | None:
     """Return the plan for an existing release that is good enough, or None if one must be looked for."""
-    good = update.good_release(request, _cpuinfo()) if request.update != update.ALWAYS else None
+    good = update.good_release(request, cpuinfo()) if request.update != update.ALWAYS else None
     if good is None:
         return None
     return existing(*good)
@@ -114,10 +108,11 @@ def install_git(request: Request, run: Runner) -> bool:
 
 
 def _cpu_problems(request: Request) -> list[Problem]:
-    return cpu_problems(request.cpu, platform.machine(), "llama_cpp_cpu", _cpuinfo()) if request.from_source else []
+    return cpu_problems(request.cpu, platform.machine(), "llama_cpp_cpu", cpuinfo()) if request.from_source else []
 
 
-def _cpuinfo() -> str:
+def cpuinfo() -> str:
+    """Return the text of this host's /proc/cpuinfo."""
     return pathlib.Path("/proc/cpuinfo").read_text(encoding="utf-8")
 
 
@@ -134,9 +129,9 @@ def _from_source(
         plan = _identify(request, host, revision, toolkit, host.openssl or installable, run)
         if plan.manifest is None and installable and not host.openssl:
             # A release that had to be built without OpenSSL headers stays good until they are installed.
-            without = _identify(request, host, revision, toolkit, False, run)
+            without = _identify(request, host, revision, toolkit, False, run, plan.parts.get("cures"))
             plan = without if without.manifest else plan
-        newer = update.newer_here(request, revision, _cpuinfo()) if plan.manifest is None else None
+        newer = update.newer_here(request, revision, cpuinfo()) if plan.manifest is None else None
         if newer:
             return _kept_newer(request, revision, *newer)
         if plan.manifest is None:
@@ -169,42 +164,32 @@ def _toolkit_version(request: Request, run: Runner) -> str | None:
 
 
 def _identify(
-    request: Request, host: build_host.BuildHost, revision: Revision, toolkit: str, openssl: bool, run: Runner
+    request: Request,
+    host: build_host.BuildHost,
+    revision: Revision,
+    toolkit: str,
+    openssl: bool,
+    run: Runner,
+    cures: list[str] | None = None,
 ) -> BuildPlan:
-    target = Target(request.backend, request.cpu, platform.machine(), tuple(sorted(request.cuda_architectures)))
-    parts: dict[str, typing.Any] = {
-        "source": request.source.sha256 if isinstance(request.source, Archive) else revision.commit,
-        "build": revision.build,
-        "backend": request.backend,
-        "machine": target.machine,
-        "libc": libc(),
-        "cmake_options": cmake_options(target, revision.number, revision.commit, openssl, request.cmake_options),
-        "cuda_architectures": list(target.cuda_architectures) if request.backend == CUDA else [],
-        "cuda_toolkit": toolkit,
-        "cpu_features": cpu_features(_cpuinfo()) if request.cpu == NATIVE else "",
-    }
-    if not host.compiler:
-        # Without a compiler there is nothing to compare: a release that fits otherwise will do.
-        fitting = find_release(request.root, parts)
-        if fitting is None:
-            return BuildPlan(revision, host, parts)
+    """Return the plan of the release with these properties. Probes the compiler unless the release exists."""
+    parts = planned_parts(request, revision, toolkit, openssl, cpuinfo())
+    if host.compiler:
+        parts["compiler"] = build_host.compiler_version(host.compiler, run)
+    # Without a compiler there is nothing to compare or to probe: a release that fits otherwise will do.
+    fitting = find_release(request.root, parts)
+    if fitting is not None:
         path, manifest = fitting
         return BuildPlan(revision, host, manifest.get("fingerprint_parts", {}), manifest["fingerprint"], path, manifest)
-    parts["compiler"] = build_host.compiler_version(host.compiler, run)
+    if not host.compiler:
+        return BuildPlan(revision, host, parts)
+    if cures is None:
+        found = probes.find_cures(host.compiler, parts["cmake_options"], parts["machine"], cpuinfo(), run)
+        cures = [cure.name for cure in found]
+    parts["cures"] = cures
     digest = fingerprint(parts)
     path = release_path(request.root, revision.build, digest)
     return BuildPlan(revision, host, parts, digest, path, whole_manifest(path, digest))
-
-
-def explain(request: Request, plan: BuildPlan) -> dict[str, str]:
-    """Return the origin of each part of the plan's fingerprint."""
-    compiler, toolkit = plan.host.compiler or "the compiler", request.cuda_toolkit or "the toolkit"
-    return reasons(
-        plan.parts,
-        Origins(
-            request.source_name, request.version, request.cpu, _cpuinfo(), compiler, toolkit, request.cmake_options
-        ),
-    )
 
 
 def _look_in_caches(request: Request, plan: BuildPlan) -> BuildPlan:

@@ -10,9 +10,9 @@ import typing
 from ansible_collections.llama_fleet.core.plugins.module_utils.host.commands import run
 from ansible_collections.llama_fleet.core.plugins.module_utils.host.files import locked
 from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.make import make_release
+from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.parts import explain
 from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.plan import (
-    BuildPlan,
-    explain,
+    cpuinfo,
     install_git,
     make_plan,
     plan_again,
@@ -30,6 +30,7 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.release.usage imp
 from ansible_collections.llama_fleet.core.plugins.module_utils.tools.import_or_install import borrower
 
 if typing.TYPE_CHECKING:
+    from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.build_plan import BuildPlan
     from ansible_collections.llama_fleet.core.plugins.module_utils.stage import Caller
 
 
@@ -80,7 +81,7 @@ def provide_release(module: Caller) -> dict[str, typing.Any]:
         "commit": plan.revision.commit,
         "fingerprint": plan.fingerprint,
         "fingerprint_parts": plan.parts,
-        "fingerprint_reasons": explain(request, plan),
+        "fingerprint_reasons": explain(request, plan.parts, plan.host.compiler, cpuinfo()),
         "origin": manifest.get("origin", ""),
         "takes": plan.cached.name if plan.cached and not plan.manifest else "",
         "taken_from": manifest.get("taken_from", plan.cached.location if plan.cached else ""),

@@ -47,6 +47,11 @@ class Host:
     def run(self, **parameters: typing.Any) -> Facts:
         return finish(self.start(**parameters))
 
+    def log(self) -> str:
+        """Return the log of the newest build."""
+        newest = max((self.root / "builds").glob("*.log"), key=lambda path: path.stat().st_mtime_ns)
+        return newest.read_text(encoding="utf-8")
+
     def files(self) -> set[str]:
         return {str(path.relative_to(self.root)) for path in self.root.rglob("*")}
 

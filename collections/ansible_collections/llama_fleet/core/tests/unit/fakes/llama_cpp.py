@@ -3,9 +3,10 @@
 """A CMake project shaped like llama.cpp that compiles in a second, and what tests need around it.
 
 CMake options make it misbehave: ``FAKE_BROKEN`` does not compile, ``FAKE_AMX`` dies by an illegal
-instruction unless compiled without AMX, ``FAKE_MUTE`` decodes nothing, ``FAKE_GATE`` names a file
-that the build waits for to go away. As in llama.cpp ``GGML_CUDA_DEPTH`` is asked for by the CUDA
-backend alone, ``LLAMA_CURL`` is ignored, and every name that begins with GGML_ is looked at.
+instruction unless compiled without AMX, ``FAKE_MUTE`` decodes nothing, ``FAKE_CLASH`` compiles only
+file by file, ``FAKE_GATE`` names a file that the build waits for to go away. As in llama.cpp
+``GGML_CUDA_DEPTH`` is asked for by the CUDA backend alone, ``LLAMA_CURL`` is ignored, and every
+name that begins with GGML_ is looked at.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import typing
 
 from ansible_collections.llama_fleet.core.plugins.module_utils.host.files import write_json
 from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.compile import Compilation
+from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.recipe import Recipe
 from ansible_collections.llama_fleet.core.plugins.module_utils.tools import venv as tools_venv
 
 _FILES = {
@@ -33,8 +35,27 @@ if(LLAMA_CURL)
   message(WARNING "LLAMA_CURL is deprecated and will be ignored")
 endif()
 add_subdirectory(ggml)
+add_subdirectory(common)
 add_subdirectory(tools/server)
 """,
+    "common/CMakeLists.txt": """
+add_library(llama-common STATIC one.cpp two.cpp)
+add_library(mtmd STATIC mtmd.cpp mtmd-helper.cpp)
+if(FAKE_CLASH)
+  target_compile_definitions(llama-common PRIVATE FAKE_CLASH)
+endif()
+""",
+    "common/one.cpp": "static int number() { return 1; }\nint one() { return number(); }\n",
+    "common/two.cpp": """
+#ifdef FAKE_CLASH
+static int number() { return 2; }
+int two() { return number(); }
+#else
+int two() { return 2; }
+#endif
+""",
+    "common/mtmd.cpp": "static int number() { return 3; }\nint mtmd() { return number(); }\n",
+    "common/mtmd-helper.cpp": "static int number() { return 4; }\nint helper() { return number(); }\n",
     "ggml/CMakeLists.txt": """
 option(GGML_NATIVE "for this CPU" ON)
 option(GGML_LTO "optimise when linking" OFF)
@@ -113,6 +134,7 @@ foreach(name llama-server llama-fit-params llama-gguf-split llama-bench)
   else()
     add_executable(${name} main.cpp)
   endif()
+  target_link_libraries(${name} PRIVATE llama-common mtmd)
   if(GGML_BACKEND_DL)
     target_sources(${name} PRIVATE load.cpp)
     target_link_libraries(${name} PRIVATE ${CMAKE_DL_LIBS})
@@ -230,6 +252,6 @@ def compilation(**changes: typing.Any) -> Compilation:
         "tools": pathlib.Path("/v/bin"),
         "compiler": "/usr/bin/c++",
         "options": {"A": "1"},
-        "jobs": 3,
+        "recipe": Recipe(3),
     }
     return Compilation(**{**values, **changes})

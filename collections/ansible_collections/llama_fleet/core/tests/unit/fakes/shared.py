@@ -35,8 +35,10 @@ PARTS: Values = {
     "cuda_toolkit": "",
     "cpu_features": "ab" * 32,
     "compiler": "g++ (Debian 12.2.0-14) 12.2.0",
+    "recipe": 2,
+    "cures": ["amx-shim"],
 }
-PLANNED: Values = {name: value for name, value in PARTS.items() if name not in ("compiler", "cuda_toolkit")}
+PLANNED: Values = {name: value for name, value in PARTS.items() if name not in ("compiler", "cuda_toolkit", "cures")}
 FINGERPRINT = fingerprint(PARTS)
 NAME = f"{BUILD}-{FINGERPRINT[:12]}"
 FILES = {"bin/llama-server": b"\x7fELF" + b"server" * 500, "licenses/LICENSE": b"free\n"}

@@ -78,4 +78,6 @@ def test_a_portable_release_finds_its_variants_and_those_with_amx_are_cured(host
         log.count(f"Building CXX object ggml/CMakeFiles/ggml-cpu-{name}.dir") for name in ("sapphirerapids", "x64")
     ]
     assert compiled == [2 if amx else 1, 1], "the cure leaves alone what needs none"
-    assert (bool(made["cured"]), made["fingerprint_parts"]["cpu_features"]) == (amx, "")
+    # GCC may be cured for the hosts that have AMX. The smoke test has the last word.
+    cures = [["no-amx"]] if amx else [[], ["amx-shim"]]
+    assert (made["cured"] in cures, made["fingerprint_parts"]["cpu_features"]) == (True, "")

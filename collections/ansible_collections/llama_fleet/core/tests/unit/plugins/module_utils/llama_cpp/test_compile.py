@@ -58,7 +58,7 @@ def test_a_killed_compiler_is_a_matter_of_memory() -> None:
 
 
 def test_configure() -> None:
-    command = compilation().configure_command(CompilerCache("/c", {"CMAKE_C_COMPILER_LAUNCHER": "/c"}), cured=False)
+    command = compilation().configure_command(CompilerCache("/c", {"CMAKE_C_COMPILER_LAUNCHER": "/c"}))
     assert command[:7] == ["/v/bin/cmake", "-S", "/w/source", "-B", "/w/build", "-G", "Ninja"]
     assert {
         "-DA=1",
@@ -82,18 +82,18 @@ def test_the_server_is_compiled_before_the_tools_beside_it(tmp_path: pathlib.Pat
     assert asked[2][1:] == ["llama-server", "llama-bench", "llama-fit-params", "llama-gguf-split"]
 
 
-def test_configure_with_cuda_and_cure() -> None:
-    command = compilation(cuda_toolkit="/t").configure_command(CompilerCache(), cured=True)
+def test_configure_with_cuda_and_script() -> None:
+    command = compilation(cuda_toolkit="/t").configure_command(CompilerCache())
     assert {
         "-DCUDAToolkit_ROOT=/t",
         "-DCMAKE_CUDA_COMPILER=/t/bin/nvcc",
-        "-DCMAKE_PROJECT_llama.cpp_INCLUDE=/w/cure.cmake",
+        "-DCMAKE_PROJECT_llama.cpp_INCLUDE=/w/adjust.cmake",
     } <= set(command)
 
 
 def test_the_users_options_win_over_ours() -> None:
     assert "-DCMAKE_CXX_COMPILER=/opt/g++" in compilation(options={"CMAKE_CXX_COMPILER": "/opt/g++"}).configure_command(
-        CompilerCache(), cured=False
+        CompilerCache()
     )
 
 
