@@ -114,10 +114,10 @@ class Bench:
             stdout=subprocess.PIPE,
             check=True,
         )
-        found, text = json.loads(done.stdout), output.read_text(encoding="utf-8", errors="replace")
-        if found["code"]:
-            sys.exit(f"{words[0]} ended with {found['code']}:\n{text[-3000:]}")
-        return Cost(found["wall"], found["cpu"]), text
+        measured, text = json.loads(done.stdout), output.read_text(encoding="utf-8", errors="replace")
+        if measured["code"]:
+            sys.exit(f"{words[0]} ended with {measured['code']}:\n{text[-3000:]}")
+        return Cost(measured["wall"], measured["cpu"]), text
 
     def arguments(self, root: pathlib.Path | None = None, **parameters: typing.Any) -> Result:
         options = dict(option.split("=", 1) for option in self.given.cmake_option)

@@ -51,26 +51,26 @@ def median(cases: Cases, name: str, kind: str) -> float:
 
 def verdicts(cases: Cases) -> list[str]:
     """Compare the medians with the goals; only for what was measured."""
-    found = []
+    lines = []
     if "warm" in cases:
-        found.append(
+        lines.append(
             f"warm: {median(cases, 'warm', 'cpu') / median(cases, 'cold', 'cpu'):.1%} of the CPU seconds of cold "
             f"(wanted: at most 15 %)"
         )
     for name, wanted in (("noop", 1), ("unpack", 3)):
         if name in cases:
-            found.append(f"{name}: {median(cases, name, 'wall'):.2f} s (wanted: at most {wanted} s)")
+            lines.append(f"{name}: {median(cases, name, 'wall'):.2f} s (wanted: at most {wanted} s)")
     if "naive" in cases and "noop" in cases:
-        found.append(
+        lines.append(
             f"every start of a container without a cache: {median(cases, 'naive', 'wall'):.0f} s against "
             f"{median(cases, 'noop', 'wall'):.2f} s"
         )
     if "cuda-native" in cases and "cuda-default" in cases:
         times = median(cases, "cuda-default", "cpu") / median(cases, "cuda-native", "cpu")
-        found.append(f"CUDA: the default list takes {times:.1f}x the CPU seconds of one architecture")
+        lines.append(f"CUDA: the default list takes {times:.1f}x the CPU seconds of one architecture")
     else:
-        found.append("CUDA: not measured")
-    return found
+        lines.append("CUDA: not measured")
+    return lines
 
 
 def main() -> int:

@@ -131,9 +131,10 @@ class Bench:
         target = self.folder / f"release-{number}"
         shutil.copytree(release, target, copy_function=os.link)
         manifest = target / "manifest.json"
-        told = json.loads(manifest.read_text(encoding="utf-8"))
+        copied = json.loads(manifest.read_text(encoding="utf-8"))
         manifest.unlink()
-        manifest.write_text(json.dumps({**told, "fingerprint": f"{number}{told['fingerprint'][1:]}"}), encoding="utf-8")
+        copied["fingerprint"] = f"{number}{copied['fingerprint'][1:]}"
+        manifest.write_text(json.dumps(copied), encoding="utf-8")
         return str(target)
 
     def run(self, **more: typing.Any) -> dict[str, typing.Any]:

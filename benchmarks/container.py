@@ -87,11 +87,11 @@ class Bench:
         began = time.monotonic()
         containers.output("podman", "run", "--detach", "--name", self.tag, *options, *words)
         try:
-            found = Start(self.until_healthy(began), self.until_token(began))
+            start = Start(self.until_healthy(began), self.until_token(began))
         finally:
             subprocess.run(["podman", "rm", "--force", "--time", "10", self.tag], stdout=subprocess.DEVNULL, check=True)
-        self.starts.setdefault(name, []).append(found)
-        print(f"{name}: {found.health:.2f} s, {found.token:.2f} s", file=sys.stderr)
+        self.starts.setdefault(name, []).append(start)
+        print(f"{name}: {start.health:.2f} s, {start.token:.2f} s", file=sys.stderr)
 
     def until_healthy(self, began: float) -> float:
         looked = began
@@ -237,7 +237,7 @@ def report(starts: typing.Mapping[str, list[Start]], load: float, *, warm: bool)
                 f"| {title} | {min(health):.2f} | {statistics.median(health):.2f} | {min(token):.2f} | "
                 f"{statistics.median(token):.2f} |"
             )
-    medians = {name: statistics.median(start.health for start in found) for name, found in starts.items()}
+    medians = {name: statistics.median(start.health for start in measured) for name, measured in starts.items()}
     for name in MODES:
         more = medians[name] - medians["bare"]
         print(

@@ -133,10 +133,10 @@ class Contender:
     command: Command
 
     def is_there(self) -> bool:
-        found = shutil.which(self.program) is not None
-        if not found:
+        installed = shutil.which(self.program) is not None
+        if not installed:
             print(f"{self.program} is not installed: left out", file=sys.stderr)
-        return found
+        return installed
 
 
 OWN = Contender("ours, sha256 verified", sys.executable, ours)
@@ -221,15 +221,15 @@ def measure(command: Command, case: Case, folder: pathlib.Path, compare: bool) -
 
 
 def require_same(case: Case, target: pathlib.Path) -> None:
-    found = set()
+    digests = set()
     for path in target.rglob("*"):
         if path.is_file() and not path.is_symlink() and path.stat().st_size == case.files[0].size:
             digest = hashlib.sha256()
             with path.open("rb") as file:
                 for chunk in iter(lambda: file.read(CHUNK), b""):
                     digest.update(chunk)
-            found.add(digest.hexdigest())
-    if found != {file.sha256 for file in case.files}:
+            digests.add(digest.hexdigest())
+    if digests != {file.sha256 for file in case.files}:
         sys.exit(f"the files in {target} are not those of the source")
 
 

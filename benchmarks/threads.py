@@ -101,8 +101,8 @@ class Container:
                     f"{url}/completion", json.dumps(body).encode(), {"Content-Type": "application/json"}
                 )
                 with urllib.request.urlopen(request, timeout=600) as answer:
-                    found = float(json.load(answer)["timings"]["predicted_per_second"])
-            return found
+                    speed = float(json.load(answer)["timings"]["predicted_per_second"])
+            return speed
 
 
 def wait(url: str, process: subprocess.Popen[bytes]) -> None:
@@ -138,9 +138,9 @@ def main() -> None:
         for name, options in zip(speeds, (("--threads", str(threads)), ()), strict=True):
             speeds[name].append(container.speed(*options))
     print(f"| with {given.cpus:g} CPUs | tokens/s, least | median | most |\n|---|---|---|---|")
-    for name, found in speeds.items():
-        print(f"| {name} | {min(found):.1f} | {statistics.median(found):.1f} | {max(found):.1f} |")
-    ours, default = (statistics.median(found) for found in speeds.values())
+    for name, measured in speeds.items():
+        print(f"| {name} | {min(measured):.1f} | {statistics.median(measured):.1f} | {max(measured):.1f} |")
+    ours, default = (statistics.median(measured) for measured in speeds.values())
     print(f"\nOurs: {ours / default:.2f}x the speed of the default")
 
 

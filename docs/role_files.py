@@ -86,15 +86,15 @@ def variables(role: Role) -> Mapping:
     arguments = {name: argument for name, argument in declared(role.options).items() if not argument.internal}
     specs = {**{name: _spec(argument) for name, argument in arguments.items()}, **role.shared}
     documented = documentation(role.module)["options"]
-    found = {
+    fields = {
         name: {"description": option["description"], **specs[name]}
         for name, option in documented.items()
         if name in specs
     }
-    if set(found) != set(specs):
-        raise ValueError(f"{role.module} does not document {', '.join(sorted(set(specs) - set(found)))}")
-    first = next(iter(found))
-    return {first: found.pop(first), **role.more, **found}
+    if set(fields) != set(specs):
+        raise ValueError(f"{role.module} does not document {', '.join(sorted(set(specs) - set(fields)))}")
+    first = next(iter(fields))
+    return {first: fields.pop(first), **role.more, **fields}
 
 
 def _spec(argument: Argument) -> Mapping:

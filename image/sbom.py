@@ -52,8 +52,8 @@ def package(kind: str, name: str, version: str, purl: str, **known: str) -> Entr
 def distribution() -> tuple[str, str]:
     """Return the system's name and version, such as debian and 13."""
     lines = pathlib.Path("/etc/os-release").read_text(encoding="utf-8").splitlines()
-    found = {name: value.strip('"') for name, _mark, value in (line.partition("=") for line in lines)}
-    return found["ID"], found.get("VERSION_ID", "")
+    values = {name: value.strip('"') for name, _mark, value in (line.partition("=") for line in lines)}
+    return values["ID"], values.get("VERSION_ID", "")
 
 
 def of_dpkg() -> typing.Iterator[Entry]:

@@ -20,10 +20,10 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.tools.venv import
 
 def bundled() -> str:
     """Return the path of the pip wheel that ensurepip would install; empty without ensurepip."""
-    found = importlib.util.find_spec("ensurepip")
-    if found is None:
+    spec = importlib.util.find_spec("ensurepip")
+    if spec is None:
         return ""
-    own = os.path.join(os.path.dirname(found.origin or ""), "_bundled")
+    own = os.path.join(os.path.dirname(spec.origin or ""), "_bundled")
     # Distributions keep the wheels in a folder of their own.
     folders = [sysconfig.get_config_var("WHEEL_PKG_DIR") or own, own, "/usr/share/python-wheels"]
     wheels = [path for folder in folders for path in sorted(glob.glob(f"{folder}/pip-*.whl"))]

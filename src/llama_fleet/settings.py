@@ -123,8 +123,8 @@ def load(collection: pathlib.Path = COLLECTION) -> Catalogue:
             variable for part in parts for file in part.get("vars_files", ()) for variable in _read(place / file)
         )
         stages = {
-            name: tuple(_stage(task, action) for task in found for action in _ROLES if action in task)
-            for name, found in tasks.items()
+            name: tuple(_stage(task, action) for task in entries for action in _ROLES if action in task)
+            for name, entries in tasks.items()
         }
         variables = [variable for role in _roles(stages["site"]) for variable in _variables(collection, role, wired)]
     except OSError as error:
@@ -208,8 +208,8 @@ def from_environment(environment: Mapping[str, str], catalogue: Catalogue) -> di
         try:
             value = variable.parse(text)
         except ValueError:
-            found = "a secret of another type" if variable.secret else f"'{text}'"
-            problems.append(f"{name}: expected {variable.accepted}, found {found}.")
+            given = "a secret of another type" if variable.secret else f"'{text}'"
+            problems.append(f"{name}: expected {variable.accepted}, found {given}.")
             continue
         if values.get(variable.name, value) != value:
             problems.append(f"{name}: expected the value of {given_by[variable.name]}, found another one.")

@@ -29,6 +29,9 @@ SRC = "src/llama_fleet"
 HALL = frozenset({"arguments", "payload", "problems", "progress", "stage", "untrusted", "untrusted_told"})
 MOST_FILES, MOST_COLUMNS, MOST_LINES, MOST_FUNCTION_LINES = 20, 120, 300, 40
 # A clause in the place of a name: "What is wrong with a file." is no name of a class, and says nothing to a reader.
+# The names that say only how a value came to be. A parameter ``found`` fills the field of a problem, beside its others.
+_VAGUE = frozenset({"found", "told"})
+_OF_A_PROBLEM = frozenset({"subject", "wanted"})
 _CLAUSE = re.compile(
     r"(what|whatever|whether|which|who|whom|whose|whoever|how|why|where|when|that|those|nobody"
     r"|(all|everything) that)\b",
@@ -48,6 +51,11 @@ def read(*folders: str) -> dict[str, str]:
 def sources() -> dict[str, str]:
     """Return all Python files of the plugins and of ``src``."""
     return read(PLUGINS, SRC)
+
+
+def programs() -> dict[str, str]:
+    """Return all Python files that are no tests: also the callback, and the scripts of image, docs and benchmarks."""
+    return read(PLUGINS, SRC, "plugins", "image", "docs", "benchmarks")
 
 
 def everything() -> dict[str, str]:
@@ -128,9 +136,50 @@ def not_imperative(files: Files, root: pathlib.Path = ROOT) -> list[str]:
         timeout=120,
     )
     return [
-        f"{pathlib.Path(found['filename']).relative_to(root)}:{found['location']['row']}"
-        for found in json.loads(run.stdout)
+        f"{pathlib.Path(offence['filename']).relative_to(root)}:{offence['location']['row']}"
+        for offence in json.loads(run.stdout)
     ]
+
+
+def vague_names(files: Files) -> list[str]:
+    """Return the variables and parameters that are called ``found`` or ``told``, and the functions called ``problems``.
+
+    Skip the fields of classes, and a parameter ``found`` beside ``subject`` or ``wanted``.
+    """
+    places = []
+    for path, text in files.items():
+        names = _Names()
+        names.visit(ast.parse(text))
+        places += [f"{path}:{line}" for line in names.lines]
+    return places
+
+
+class _Names(ast.NodeVisitor):
+    """The lines of one module's vague names."""
+
+    def __init__(self) -> None:
+        self.lines: list[int] = []
+
+    def visit_ClassDef(self, node: ast.ClassDef) -> None:
+        for statement in node.body:
+            if not isinstance(statement, ast.AnnAssign):
+                self.visit(statement)
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> None:
+        if node.name == "problems":
+            self.lines.append(node.lineno)
+        self.generic_visit(node)
+
+    def visit_arguments(self, node: ast.arguments) -> None:
+        arguments = [*node.posonlyargs, *node.args, *node.kwonlyargs]
+        of_a_problem = any(argument.arg in _OF_A_PROBLEM for argument in arguments)
+        allowed = {"found"} if of_a_problem else set()
+        self.lines += [argument.lineno for argument in arguments if argument.arg in _VAGUE - allowed]
+        self.generic_visit(node)
+
+    def visit_Name(self, node: ast.Name) -> None:
+        if isinstance(node.ctx, ast.Store) and node.id in _VAGUE:
+            self.lines.append(node.lineno)
 
 
 def own_test(path: str) -> str:
@@ -170,6 +219,7 @@ def numbers() -> dict[str, int]:
         "docstrings that open with a noun clause in all": len(clauses(all_files)),
         "functions with no imperative docstring in sources": len(not_imperative(own)),
         "functions with no imperative docstring in all": len(not_imperative(all_files)),
+        "vague names in sources": len(vague_names(programs())),
         "sources": len(own),
         "sources without tests of their own path": len(untested(own, all_files)),
     }

@@ -219,6 +219,12 @@ def test_docstrings_say_what_the_code_does() -> None:
     assert house.not_imperative(files) == []
 
 
+def test_names_say_what_they_hold() -> None:
+    programs = house.programs()
+    assert len(programs) > len(house.sources())
+    assert house.vague_names(programs) == []
+
+
 def test_each_source_has_its_tests_in_their_own_place() -> None:
     files = house.everything()
     elsewhere = [source for _reason, sources in ELSEWHERE.values() for source in sources]
@@ -253,6 +259,11 @@ def test_a_file_outside_of_the_rooms_is_seen() -> None:
         (house.long_lines, "x" * 120, "\n" + "x" * 121, "a.py:2"),
         (house.long_modules, "\n" * 300, "\n" * 301, "a.py"),
         (house.long_functions, "def f():\n" + "    x\n" * 39, "def f():\n" + "    x\n" * 40, "a.py:f"),
+        (house.vague_names, "class A:\n    found: str", "def f(told): pass", "a.py:1"),
+        (house.vague_names, "def f(found, wanted): print(found)", "def f(found): pass", "a.py:1"),
+        (house.vague_names, "def f(): return g(found=1)", "def f():\n    found = 1", "a.py:2"),
+        (house.vague_names, "told.text", "[x for found, x in y]", "a.py:1"),
+        (house.vague_names, "class A:\n    problems: int", "class A:\n    def problems(self): pass", "a.py:2"),
         (house.long_functions, "", "class A:\n    async def f():\n" + "        x\n" * 40, "a.py:f"),
         *(
             (house.clauses, form.format("Return why."), form.format(f"{opening} is wrong."), place)
@@ -296,7 +307,7 @@ def test_a_source_without_tests_is_seen(source: str, tests: str) -> None:
 
 def test_the_numbers_are_those_of_the_rules() -> None:
     numbers = house.numbers()
-    assert len(numbers) == 15
+    assert len(numbers) == 16
     assert numbers["sources"] == len(house.sources())
     listed = len(UNTESTED) + sum(len(sources) for _reason, sources in ELSEWHERE.values())
     assert numbers["sources without tests of their own path"] == listed

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia import access
-from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes.host import Host, Place
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes.host import Place, RuntimeHost
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes.registry import AUTO, RUNTIMES
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings.arguments import ARGUMENTS
 from ansible_collections.llama_fleet.core.plugins.modules import nvidia_driver_info
@@ -130,5 +130,5 @@ def test_a_runtime_that_hands_on_gpus_is_known_to_the_first_stage() -> None:
 
 @pytest.mark.parametrize("name", RUNTIMES)
 def test_a_runtime_is_called_as_in_the_registry(name: str, tmp_path: pathlib.Path) -> None:
-    runtime = RUNTIMES[name].at(Place(tmp_path / "default", tmp_path, Host()))
+    runtime = RUNTIMES[name].at(Place(tmp_path / "default", tmp_path, RuntimeHost()))
     assert (runtime.name, type(runtime)) == (name, RUNTIMES[name])

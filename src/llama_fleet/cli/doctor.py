@@ -37,10 +37,10 @@ class Verdict(enum.IntEnum):
 
 def rows(outcome: Outcome) -> Rows:
     """Return every check of every host. A host that gave no answer gets a row that says why."""
-    found = [{"host": host, **check} for host, result in outcome.of_role(ROLE).items() for check in result["checks"]]
-    found += [{"host": failure.host, **row} for failure in outcome.unanswered(ROLE) for row in _failed(failure)]
+    checks = [{"host": host, **check} for host, result in outcome.of_role(ROLE).items() for check in result["checks"]]
+    checks += [{"host": failure.host, **row} for failure in outcome.unanswered(ROLE) for row in _failed(failure)]
     # A stable sort keeps the order of the checks of each host.
-    return sorted(found, key=lambda row: str(row["host"]))
+    return sorted(checks, key=lambda row: str(row["host"]))
 
 
 def _failed(failure: Failure) -> Iterator[dict[str, str]]:
@@ -84,10 +84,10 @@ def _remarks(outcome: Outcome) -> Iterator[Text]:
 
 def exit_status(outcome: Outcome) -> int:
     """Return the exit status. An unreachable host comes first, because the answer is incomplete without it."""
-    found = rows(outcome)
-    if any(row["code"] == _UNREACHABLE for row in found):
+    checks = rows(outcome)
+    if any(row["code"] == _UNREACHABLE for row in checks):
         return ExitCode.UNREACHABLE
-    severities = {row["severity"] for row in found}
+    severities = {row["severity"] for row in checks}
     if "error" in severities:
         return Verdict.WILL_FAIL
     return Verdict.WARNINGS if "warning" in severities else ExitCode.OK

@@ -84,8 +84,8 @@ def watch(view: View, ask: Ask, seconds: float) -> int:
         while True:
             outcome = ask()
             note = Text(f"{time.strftime('%H:%M:%S')}, refreshed in {seconds:g} s; Ctrl-C to stop", "dim")
-            told = [Text(f"Error: {sentence}", "red") for sentence in view.failures(outcome)]
-            page = Group(_rendered(view, outcome), *told, note)
+            failures = [Text(f"Error: {sentence}", "red") for sentence in view.failures(outcome)]
+            page = Group(_rendered(view, outcome), *failures, note)
             if terminal.is_terminal:
                 live.update(page, refresh=True)
             else:

@@ -63,8 +63,8 @@ def spawn(out: Log) -> None:
 def _become() -> typing.NoReturn:
     _give_way()
     nothing = os.open(os.devnull, os.O_RDONLY)
-    told = os.open(log_path(), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o640)
-    for number, descriptor in ((0, nothing), (1, told), (2, told)):
+    log = os.open(log_path(), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o640)
+    for number, descriptor in ((0, nothing), (1, log), (2, log)):
         os.dup2(descriptor, number)
     os.execv(sys.executable, [sys.executable, "-m", "llama_fleet.container.background"])
 

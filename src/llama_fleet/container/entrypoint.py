@@ -24,12 +24,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         init.take_over()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _end)
-    told, flags = startlog.split(
+    form, flags = startlog.split(
         sys.argv[1:] if arguments is None else arguments, os.environ.get(record.LOG_VARIABLE, "")
     )
-    out = Log(told == "json")
-    if told not in startlog.FORMATS:
-        out.error(f"--log and {record.LOG_VARIABLE}: expected one of {', '.join(startlog.FORMATS)}, found '{told}'.")
+    out = Log(form == "json")
+    if form not in startlog.FORMATS:
+        out.error(f"--log and {record.LOG_VARIABLE}: expected one of {', '.join(startlog.FORMATS)}, found '{form}'.")
         return 2
     printed = flags if flags in PRINTED else []
     os.environ.pop(record.ARGUMENTS, None)
@@ -67,11 +67,11 @@ def _newer(remote: Mapping[str, str] | None, out: Log) -> str:
     from llama_fleet.container import newest  # noqa: PLC0415 - because most restarts do not need it
 
     try:
-        found = newest.commit(remote["url"], remote["version"])
+        commit = newest.commit(remote["url"], remote["version"])
     except newest.UnknownError as error:
         out.warning(f"Could not check for a newer build. {error}")
         return ""
-    return "" if found == remote["commit"] else f"there is a newer build in {remote['url']}"
+    return "" if commit == remote["commit"] else f"there is a newer build in {remote['url']}"
 
 
 def execute(last: record.Record, flags: Sequence[str], out: Log) -> int:

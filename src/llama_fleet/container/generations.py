@@ -42,12 +42,12 @@ class Store:
         current = self._generations.current()
         everything = sorted(
             self._generations.all(),
-            key=lambda found: (current is not None and found.number == current.number, found.number),
+            key=lambda generation: (current is not None and generation.number == current.number, generation.number),
         )
         fits = (
-            found.number
-            for found in reversed(everything)
-            if self._models.get(str(found.number)) == self._model and _is_whole(found)
+            generation.number
+            for generation in reversed(everything)
+            if self._models.get(str(generation.number)) == self._model and _is_whole(generation)
         )
         return next(fits, 0)
 
@@ -80,7 +80,7 @@ class Store:
 
     def remember(self, number: int) -> None:
         """Note that a generation has the model that is requested now."""
-        kept = {str(found.number) for found in self._generations.all()}
+        kept = {str(generation.number) for generation in self._generations.all()}
         known = {**{name: key for name, key in self._models.items() if name in kept}, str(number): self._model}
         if known != self._models:
             record.write({"models": known}, path())

@@ -84,9 +84,9 @@ def _digest(path: str) -> str:
 
 def image() -> str:
     """Return the image's ID, or a digest of our files if the image has none."""
-    told = _read(IMAGE_ID)
-    if told:
-        return told
+    image_id = _read(IMAGE_ID)
+    if image_id:
+        return image_id
     ours = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     collection = os.path.join(os.path.dirname(os.path.dirname(ours)), "collections")
     # Python may write to __pycache__ at any time.
@@ -96,8 +96,8 @@ def image() -> str:
         for folder, _folders, names in os.walk(top)
         if not folder.endswith("__pycache__")
     )
-    found = [print_of(os.path.join(folder, name)) for folder, names in folders for name in names]
-    return f"{__version__} {hashlib.sha256(json.dumps(sorted(filter(None, found))).encode()).hexdigest()}"
+    prints = [print_of(os.path.join(folder, name)) for folder, names in folders for name in names]
+    return f"{__version__} {hashlib.sha256(json.dumps(sorted(filter(None, prints))).encode()).hexdigest()}"
 
 
 def machine() -> list[str]:

@@ -83,8 +83,8 @@ def read_phase() -> record.Record:
 
 def _is_ours() -> bool:
     """Return whether the folder of the phase belongs to this user and no other user can write to it. Raises OSError."""
-    found = os.lstat(os.path.dirname(PHASE))
-    return stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid() and not stat.S_IMODE(found.st_mode) & 0o022
+    status = os.lstat(os.path.dirname(PHASE))
+    return stat.S_ISDIR(status.st_mode) and status.st_uid == os.geteuid() and not stat.S_IMODE(status.st_mode) & 0o022
 
 
 def is_open(command: Sequence[str], host: str) -> bool:

@@ -67,14 +67,14 @@ def _extra_options(environment: Mapping[str, str], given: object, problems: list
 
 def options_of(words: Iterable[str], problems: list[str]) -> Values:
     """Parse llama-server's arguments into options: True without a value, a text for one, a list for several."""
-    found: dict[str, list[str]] = {}
+    options: dict[str, list[str]] = {}
     values: list[str] | None = None
     for word in words:
         if re.match(r"-{1,2}[A-Za-z]", word):
             name, mark, value = word.partition("=")
-            if name in found:
+            if name in options:
                 problems.append(f"{name}: expected each option once, found it twice among the container's arguments.")
-            values = found[name] = [value] if mark else []
+            values = options[name] = [value] if mark else []
         elif values is None:
             problems.append(
                 f"'{word}': expected llama-server's options, such as --top-k 20, found it before any option among the "
@@ -82,7 +82,7 @@ def options_of(words: Iterable[str], problems: list[str]) -> Values:
             )
         else:
             values.append(word)
-    return {name: True if not values else values[0] if len(values) == 1 else values for name, values in found.items()}
+    return {name: True if not values else values[0] if len(values) == 1 else values for name, values in options.items()}
 
 
 def _without_links(environment: Mapping[str, str], warn: Callable[[str], None]) -> dict[str, str]:

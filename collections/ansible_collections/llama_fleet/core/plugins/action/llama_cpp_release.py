@@ -65,8 +65,8 @@ class Sharing:
     def match(self, plan: Arguments) -> str:
         """Return the name of the release that a host's ``plan`` wants and the controller has by now; empty without."""
         entries = [each.entry for each in self.offers().values()]
-        found = release_cache.match(entries, OFFERED, plan["fingerprint_parts"], plan.get("fingerprint", ""))
-        return found.name if found else ""
+        entry = release_cache.match(entries, OFFERED, plan["fingerprint_parts"], plan.get("fingerprint", ""))
+        return entry.name if entry else ""
 
     def offer(self) -> str:
         """Return the offers as an index, for a plan."""

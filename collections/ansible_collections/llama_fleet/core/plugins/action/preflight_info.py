@@ -35,8 +35,8 @@ class ActionModule(HostAction):
         """Return the host with its instances, or with the ``given`` ones."""
         specs = {role: role_values.load_spec(role) for role in instances.STAGES}
         # What the play wires is known from the plans, or not at all.
-        told = {name: value for name, value in variables.items() if name not in instances.wired()}
-        host = role_values.host_of(told, specs, self._templar.template)
+        unwired = {name: value for name, value in variables.items() if name not in instances.wired()}
+        host = role_values.host_of(unwired, specs, self._templar.template)
         default = str(specs["llama_server"][instances.ONE]["default"])
         names = instances.chosen(host, host.values.get(instances.ONE), default)
         return dataclasses.replace(host, entries=given or {name: host.entries.get(name) for name in names})

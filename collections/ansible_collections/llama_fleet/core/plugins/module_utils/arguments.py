@@ -161,12 +161,12 @@ def values(options: type, params: Values) -> dict[str, typing.Any]:
 
 def range_problems(options: type, role: str, given: Values) -> list[Problem]:
     """Return a problem for each number in ``given`` that is outside the range of its option."""
-    found = []
+    problems = []
     for name, argument in declared(options).items():
         value = given[name]
         if argument.low is None or argument.high is None or value in argument.also:
             continue
         if not argument.low <= value <= argument.high:
             wanted = argument.wanted or f"a number from {argument.low} to {argument.high}"
-            found.append(Problem(f"{role}_{name}", str(value), wanted))
-    return found
+            problems.append(Problem(f"{role}_{name}", str(value), wanted))
+    return problems

@@ -61,9 +61,9 @@ class ProblemError(Exception):
 
 def raise_if_any(problems: typing.Iterable[Problem]) -> None:
     """Raise one ProblemError that holds all of ``problems``; do nothing if there are none."""
-    found = tuple(problems)
-    if found:
-        raise ProblemError(*found)
+    all_problems = tuple(problems)
+    if all_problems:
+        raise ProblemError(*all_problems)
 
 
 def nearest(name: str, known: typing.Iterable[str], count: int = 3) -> list[str]:

@@ -136,18 +136,18 @@ def run(module: AnsibleModule) -> None:
         preflight.PreflightHost(limit=given["timeout"]),
         untold=given["stop"],
     )
-    found = not_ok(checks)
+    not_passed = not_ok(checks)
     result = {
         "changed": False,
         "checks": [dataclasses.asdict(check) for check in checks],
-        "problems": [dataclasses.asdict(check) for check in found],
+        "problems": [dataclasses.asdict(check) for check in not_passed],
         "errors": errors(checks),
     }
     if given["stop"]:
         failures = [str(plans["failed"]["msg"]) for plans in given["plans"].values() if "failed" in plans]
         if sentences := [*failures, *errors(checks)]:
             module.fail_json(msg="\n".join(sentences), **result)
-        for check in found:
+        for check in not_passed:
             module.warn(str(check.problem))
     module.exit_json(**result)
 

@@ -153,9 +153,9 @@ class ControllerCache:
                 if not done.ok:
                     shutil.rmtree(folder, ignore_errors=True)
                     reason = done.stderr.strip() or f"exit code {done.code}"
-                    found = f"no signing key, and ssh-keygen cannot make one ({reason})"
+                    no_key = f"no signing key, and ssh-keygen cannot make one ({reason})"
                     wanted = "OpenSSH's ssh-keygen on the controller"
-                    raise ProblemError(Problem(VARIABLE, found, wanted, "install openssh-client there"))
+                    raise ProblemError(Problem(VARIABLE, no_key, wanted, "install openssh-client there"))
                 shutil.rmtree(path.parent, ignore_errors=True)
                 os.rename(folder, path.parent)
         return path

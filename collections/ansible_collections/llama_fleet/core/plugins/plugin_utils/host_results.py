@@ -231,8 +231,8 @@ def _admitted(shape: Record, answer: typing.Mapping[str, typing.Any], host: str,
             "before you run anything on it again"
         )
         problem = Problem(f"host {line(host)}", str(error), wanted, fix)
-        told = {"subject": problem.subject, "found": problem.found, "wanted": problem.wanted, "fix": problem.fix}
-        return {"failed": True, "msg": str(problem), "problems": [told]}
+        fields = {"subject": problem.subject, "found": problem.found, "wanted": problem.wanted, "fix": problem.fix}
+        return {"failed": True, "msg": str(problem), "problems": [fields]}
     return {**admitted, **warnings, **({"deprecations": deprecations} if deprecations else {})}
 
 

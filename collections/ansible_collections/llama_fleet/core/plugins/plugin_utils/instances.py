@@ -83,11 +83,11 @@ def instance_problems(host: HostInstances, given: str | None, default: str) -> l
     """Return the problems of the entries that are known without inspecting the host."""
     if not host.entries:
         return []
-    found = [
+    problems = [
         problem for name, entry in host.entries.items() for problem in _entry_problems(str(name), entry, host.specs)
     ]
     if given not in (None, default, *host.entries):
-        found.append(
+        problems.append(
             Problem(
                 ONE,
                 f"'{given}'",
@@ -95,7 +95,7 @@ def instance_problems(host: HostInstances, given: str | None, default: str) -> l
                 "leave it out for all of them",
             )
         )
-    return [*found, *_same_ports(host)]
+    return [*problems, *_same_ports(host)]
 
 
 def ambiguous(names: typing.Sequence[str]) -> list[Problem]:
@@ -178,12 +178,12 @@ def shared_gpus(host: HostInstances) -> list[Problem]:
 
     Naming the same GPU in both is intentional.
     """
-    found = []
+    problems = []
     computing = [name for name in host.started() if host.effective(name, "nvidia_driver_gpu") != "none"]
     for first, second in itertools.combinations(computing, 2):
         everything = [name for name in (first, second) if not host.effective(name, "llama_server_devices")]
         if everything:
             taken = f"every GPU for {' and '.join(everything)}, and so the same ones for {first} and {second}"
             fix = "name the same in both to share it, or set nvidia_driver_gpu: none for one that computes on the CPU"
-            found.append(Problem("llama_server_devices", taken, "devices such as CUDA0 for each instance", fix))
-    return found
+            problems.append(Problem("llama_server_devices", taken, "devices such as CUDA0 for each instance", fix))
+    return problems

@@ -269,17 +269,17 @@ def _release_problems(release: Release, wanted: Wanted, state: str) -> list[Prob
     if not unfit:
         return []
     if not unfit_for(release.version, release.architectures, wanted):
-        found = f"'{wanted.version}', and {state}; wheels of {unfit}"
+        unfit_wheels = f"'{wanted.version}', and {state}; wheels of {unfit}"
         fix = "leave it empty, or name architectures that end in -real"
-        return [Problem(VERSION_VARIABLE, found, "a version whose PTX the driver compiles", fix)]
+        return [Problem(VERSION_VARIABLE, unfit_wheels, "a version whose PTX the driver compiles", fix)]
     fix = (
         f"install one of CUDA 12 from NVIDIA's packages (its wheels have no nvcc) and name its folder in "
         f"{PATH_VARIABLE}"
     )
     if wanted.driver and wanted.driver < release.oldest_driver:
         fix += f", or upgrade the driver to {release.oldest_driver} or newer"
-    found = f"{state}, and wheels only of {unfit}"
-    return [Problem(PATH_VARIABLE, found, "a toolkit that fits the driver and the GPUs", fix)]
+    unfit_wheels = f"{state}, and wheels only of {unfit}"
+    return [Problem(PATH_VARIABLE, unfit_wheels, "a toolkit that fits the driver and the GPUs", fix)]
 
 
 def _given(wanted: Wanted, host: ToolkitHost) -> Toolkit:

@@ -53,10 +53,10 @@ def prove(toolkit: Toolkit, wanted: Wanted, host: ToolkitHost) -> None:
         error = next(
             (line for line in lines if "error" in line.lower()), lines[0] if lines else f"exit code {result.code}"
         )
-        found = f"{nvcc} (CUDA {toolkit.version}), which cannot build a small program: {error.strip()[:300]}"
+        failing = f"{nvcc} (CUDA {toolkit.version}), which cannot build a small program: {error.strip()[:300]}"
         wanted_pair = "a toolkit and a C++ compiler that work together"
         fix = f"install a compiler that CUDA {toolkit.version} supports, or name another toolkit in {PATH_VARIABLE}"
-        raise ProblemError(Problem("CUDA toolkit", found, wanted_pair, fix))
+        raise ProblemError(Problem("CUDA toolkit", failing, wanted_pair, fix))
 
 
 def accept(folder: pathlib.Path, wanted: Wanted, host: ToolkitHost) -> str:

@@ -215,8 +215,8 @@ def _verified(stack: contextlib.ExitStack, path: pathlib.Path, sha256: str) -> Z
     try:
         return Zip(file)
     except ArchiveError as error:
-        found = f"{path.name}, which is no wheel ({error})"
-        raise ProblemError(Problem(INDEX_VARIABLE, found, "NVIDIA's own")) from error
+        no_wheel = f"{path.name}, which is no wheel ({error})"
+        raise ProblemError(Problem(INDEX_VARIABLE, no_wheel, "NVIDIA's own")) from error
 
 
 def place_of(member: str) -> str:

@@ -133,9 +133,8 @@ def fetch(
         digest, size = transfer.complete(part)
     if sha256 and digest != sha256:
         part.unlink()
-        found = f"sha256 {digest} of {size} bytes from {url}"
         fix = "correct the checksum, or do not trust this source"
-        raise ProblemError(Problem(variable, found, f"sha256 {sha256}", fix))
+        raise ProblemError(Problem(variable, f"sha256 {digest} of {size} bytes from {url}", f"sha256 {sha256}", fix))
     os.replace(part, target)
     sync_directory(target.parent)
     return digest

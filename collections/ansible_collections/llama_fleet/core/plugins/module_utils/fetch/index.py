@@ -92,9 +92,9 @@ def find_file(index: str, package: Package, suffix: str, variable: str) -> Index
     wanted = [file for file in files if _version_of(file.name, package, suffix) == package.version]
     if not wanted:
         versions = sorted({_version_of(file.name, package, suffix) for file in files}, key=_numbers)
-        found = f"{package.project}=={package.version}, which has no {suffix} file on {bare(index)}"
+        lacking = f"{package.project}=={package.version}, which has no {suffix} file on {bare(index)}"
         raise ProblemError(
-            Problem(variable, found, f"a version with one ({', '.join(versions[-5:]) or 'there is none'})")
+            Problem(variable, lacking, f"a version with one ({', '.join(versions[-5:]) or 'there is none'})")
         )
     return wanted[0]
 
@@ -104,8 +104,8 @@ def find_by_sha256(index: str, package: Package, sha256: str, variable: str) -> 
     for file in _listing(index, package, variable):
         if file.sha256 == sha256:
             return file
-    found = f"{bare(index)}, which has no file of {package.project} {package.version} with sha256 {sha256}"
-    raise ProblemError(Problem(variable, found, "an index that mirrors PyPI unchanged"))
+    lacking = f"{bare(index)}, which has no file of {package.project} {package.version} with sha256 {sha256}"
+    raise ProblemError(Problem(variable, lacking, "an index that mirrors PyPI unchanged"))
 
 
 def _listing(index: str, package: Package, variable: str) -> list[IndexFile]:
@@ -124,10 +124,10 @@ def _listing(index: str, package: Package, variable: str) -> list[IndexFile]:
             ) from error
         raise unreachable(variable, page, error) from error
     except ShapeError as error:
-        found = f"an answer from {bare(page)} that is not a valid index page ({error})"
+        malformed = f"an answer from {bare(page)} that is not a valid index page ({error})"
         wanted = "an index with the JSON API (PEP 691)"
         fix = "name another one with the role's index_url"
-        raise ProblemError(Problem("package index", found, wanted, fix)) from error
+        raise ProblemError(Problem("package index", malformed, wanted, fix)) from error
 
 
 def parse_page(text: bytes, base: str, limit: int = LARGEST) -> list[IndexFile]:

@@ -40,43 +40,43 @@ def choose(
     Raises ProblemError with the labels of all models if none or several match, or if the header of the chosen file says
     that it is no model. ``where`` names the listing there. At most ``_MOST_HEADERS`` headers are read.
     """
-    found = candidates(listing)
+    listed = candidates(listing)
     kind = MODEL
     for left in range(_MOST_HEADERS, 0, -1):
-        chooser = _Chooser(found, where, subject)
+        chooser = _Chooser(listed, where, subject)
         doubtful = [each for each in chooser.meant(wanted) if each.doubtful]
         if len(doubtful) > 1:
-            found = settled(found, kind_of, doubtful, left)
+            listed = settled(listed, kind_of, doubtful, left)
             continue
         chosen = chooser.choose(wanted)
-        kind = kind_of(chosen) or _guess(chosen, found)
+        kind = kind_of(chosen) or _guess(chosen, listed)
         if kind == MODEL:
             return chosen
         if not chosen.doubtful:
             break
-        found = [_settled(each, kind) if each.files == chosen.files else each for each in found]
-        if all(each.kind != MODEL and not each.doubtful for each in found):
+        listed = [_settled(each, kind) if each.files == chosen.files else each for each in listed]
+        if all(each.kind != MODEL and not each.doubtful for each in listed):
             break
     raise ProblemError(not_a_model(chosen, kind, where))
 
 
-def _guess(chosen: Candidate, found: typing.Iterable[Candidate]) -> str:
+def _guess(chosen: Candidate, others: typing.Iterable[Candidate]) -> str:
     """Return the kind of a candidate whose header is unknown: of a doubtful one, that which its name hints at."""
-    has_models = any(each.kind == MODEL for each in found)
+    has_models = any(each.kind == MODEL for each in others)
     return chosen.kind if chosen.doubtful and chosen.kind != MATRIX and has_models else MODEL
 
 
 def settled(
-    found: typing.Sequence[Candidate], kind_of: KindOf, doubtful: typing.Sequence[Candidate] = (), most: int = 0
+    listed: typing.Sequence[Candidate], kind_of: KindOf, doubtful: typing.Sequence[Candidate] = (), most: int = 0
 ) -> list[Candidate]:
     """Return the candidates, each of the ``doubtful`` ones (by default all) with the kind in its header.
 
     Reads at most ``most`` headers; beyond it, and if a header cannot be read, the name decides.
     """
-    doubtful = doubtful or [each for each in found if each.doubtful]
+    doubtful = doubtful or [each for each in listed if each.doubtful]
     read = {each.path: kind_of(each) for each in doubtful[: most or _MOST_HEADERS]}
-    kinds = {each.path: read.get(each.path) or _guess(each, found) for each in doubtful}
-    return [_settled(each, kinds[each.path]) if each.path in kinds else each for each in found]
+    kinds = {each.path: read.get(each.path) or _guess(each, listed) for each in doubtful}
+    return [_settled(each, kinds[each.path]) if each.path in kinds else each for each in listed]
 
 
 def require_model(candidate: Candidate, kind: str, where: str) -> None:
@@ -101,13 +101,13 @@ def _settled(candidate: Candidate, kind: str) -> Candidate:
 class _Chooser:
     """The models of a listing, and those that can be chosen by default."""
 
-    def __init__(self, found: typing.Sequence[Candidate], where: str, subject: str) -> None:
-        self._index = Index(found)
+    def __init__(self, listed: typing.Sequence[Candidate], where: str, subject: str) -> None:
+        self._index = Index(listed)
         self._where = where
         self._subject = subject
-        self._models = [each for each in found if each.kind == MODEL] or [each for each in found if each.doubtful]
-        self._doubtful = [each for each in found if each.kind == MODEL or each.doubtful]
-        if not self._doubtful and not found:
+        self._models = [each for each in listed if each.kind == MODEL] or [each for each in listed if each.doubtful]
+        self._doubtful = [each for each in listed if each.kind == MODEL or each.doubtful]
+        if not self._doubtful and not listed:
             wanted = "a repository, wheel or folder with '.gguf' files"
             raise ProblemError(Problem(SOURCE, f"no GGUF model in {where}", wanted))
 
@@ -117,14 +117,14 @@ class _Chooser:
 
     def choose(self, wanted: str) -> Candidate:
         """Return the candidate that is meant, with its label. Raises ProblemError."""
-        found = self.meant(wanted)
-        if not found:
+        matching = self.meant(wanted)
+        if not matching:
             raise self._problem(f"'{wanted}', which is not in {self._where}", "one of: ", self._doubtful)
-        if len(found) > 1:
-            text = f"{len(found)} models of {self._where} that could be meant: {self._list(found)}"
-            fix = f"give its label there, such as '{self._index.label(found[0])}'"
+        if len(matching) > 1:
+            text = f"{len(matching)} models of {self._where} that could be meant: {self._list(matching)}"
+            fix = f"give its label there, such as '{self._index.label(matching[0])}'"
             raise ProblemError(Problem(self._subject, text, "one of them", fix))
-        return self._complete(dataclasses.replace(found[0], label=self._index.label(found[0])))
+        return self._complete(dataclasses.replace(matching[0], label=self._index.label(matching[0])))
 
     def _default(self) -> list[Candidate]:
         """Return the models of the first default quant there is, or the only one. Raises ProblemError."""
@@ -133,14 +133,14 @@ class _Chooser:
             raise ProblemError(Problem(SOURCE, f"no GGUF model in {self._where}", wanted))
         for quant in DEFAULTS:
             if any(each.quant == quant for each in self._doubtful):
-                found = [each for each in self._index.find(quant) if each in self._doubtful]
-                if found:
-                    return found
+                matching = [each for each in self._index.find(quant) if each in self._doubtful]
+                if matching:
+                    return matching
         quants = {each.quant for each in self._models}
         if len(quants) == 1:
             quant = quants.pop()
-            found = [each for each in self._index.find(quant) if each in self._models] if quant else []
-            return found or first_ranked([each for each in self._models if not each.missing] or self._models)
+            matching = [each for each in self._index.find(quant) if each in self._models] if quant else []
+            return matching or first_ranked([each for each in self._models if not each.missing] or self._models)
         text = f"no quant given, and in {self._where} neither {' nor '.join(DEFAULTS)} nor a single one"
         raise self._problem(text, "one of: ", self._models)
 
@@ -151,8 +151,8 @@ class _Chooser:
         total = len(candidate.files) + len(candidate.missing)
         shards = f"{len(candidate.files)} of {total} shards of {candidate.label}"
         others = [each for each in self._models if not each.missing]
-        found = f"{shards} in {self._where}, without {', '.join(candidate.missing[:5])}"
-        raise self._problem(found, "all of them, or one of: " if others else "all of them", others)
+        shards_there = f"{shards} in {self._where}, without {', '.join(candidate.missing[:5])}"
+        raise self._problem(shards_there, "all of them, or one of: " if others else "all of them", others)
 
     def _problem(self, found: str, wanted: str, models: typing.Sequence[Candidate]) -> ProblemError:
         return ProblemError(Problem(self._subject, found, wanted + self._list(models)))

@@ -72,13 +72,13 @@ class _Name:
             alone = words[begin].quant if end == begin + 1 else ""
             return _Cut(level, first + begin, first + end, alone or text[words[begin].begin : words[end - 1].end])
 
-        found = [] if at is None else [cut(at, end) for end in range(at + 1, min(last, at + _MOST_WORDS) + 1)]
+        cuts = [] if at is None else [cut(at, end) for end in range(at + 1, min(last, at + _MOST_WORDS) + 1)]
         # A float behind the quant only says what the rest of the weights is: "MXFP4_MOE_BF16" is not BF16.
         starts = [begin for begin in range(last) if at is None or begin < at or not words[begin].quant]
         ends = [begin for begin in reversed(starts) if begin >= last - _MOST_WORDS]
         if at is not None:
             ends = sorted((begin for begin in ends if begin != at), key=lambda begin: (begin > at, -begin))
-        return [*found, *(cut(begin, last) for begin in ends)]
+        return [*cuts, *(cut(begin, last) for begin in ends)]
 
     def _paths(self) -> list[_Cut]:
         """Return the whole path without its ending, with fewer and more of its folders."""
@@ -178,14 +178,14 @@ def _best(runs: list[tuple[_Name, _Cut]]) -> list[Candidate]:
     shortest = min(rests.values(), key=len, default=())
     if all(_is_within(shortest, rest) for rest in rests.values()):
         runs = [run for run in runs if rests[id(run[0])] == shortest]
-    found = list({name.candidate.path: name.candidate for name, _cut in runs}.values())
-    return first_ranked(found)
+    longest = list({name.candidate.path: name.candidate for name, _cut in runs}.values())
+    return first_ranked(longest)
 
 
-def first_ranked(found: list[Candidate]) -> list[Candidate]:
+def first_ranked(models: list[Candidate]) -> list[Candidate]:
     """Return those at the root, and whole ones before split ones."""
-    rank = min((candidate.rank for candidate in found), default=None)
-    return [candidate for candidate in found if candidate.rank == rank]
+    rank = min((candidate.rank for candidate in models), default=None)
+    return [candidate for candidate in models if candidate.rank == rank]
 
 
 def _is_within(short: Key, long: Key) -> bool:

@@ -35,8 +35,8 @@ def choose_projector(listing: typing.Iterable[ListedFile], model: Candidate, whe
     ]
     if not near:
         elsewhere = f" beside '{model.path}' (there is {_list(everything)})" if everything else ""
-        found, fix = f"no projector in {where}{elsewhere}", "set it to false for a model without one"
-        raise ProblemError(Problem(VARIABLE, found, "a repository with an mmproj file", fix))
+        none_there, fix = f"no projector in {where}{elsewhere}", "set it to false for a model without one"
+        raise ProblemError(Problem(VARIABLE, none_there, "a repository with an mmproj file", fix))
     for quant in (model.quant, *_DEFAULTS):
         matching = [file for file in near if quant_of(file.path) == quant]
         if matching:
@@ -52,8 +52,8 @@ def _only(files: list[ListedFile], model: Candidate, where: str) -> ListedFile:
     named = [file for file in files if wanted <= _tokens(file.path)]
     if len(named) == 1:
         return named[0]
-    found = f"{len(files)} projectors of {where} that could be meant: {_list(files)}"
-    raise ProblemError(Problem(VARIABLE, found, "one of them"))
+    several = f"{len(files)} projectors of {where} that could be meant: {_list(files)}"
+    raise ProblemError(Problem(VARIABLE, several, "one of them"))
 
 
 def _tokens(path: str) -> set[str]:

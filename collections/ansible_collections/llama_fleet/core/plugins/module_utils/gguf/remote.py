@@ -61,8 +61,8 @@ class RemoteGguf:
             self.size = self.size or self._reported_size(reached)
             skipped = 0 if answer.status == 206 else begin  # no support for ranges: skip the bytes before ``begin``
             if skipped > _MOST_SKIPPED:
-                found = f"{self.where}, whose server sends no ranges"
-                raise ProblemError(Problem(self._variable, found, "one that does", "use another server"))
+                no_ranges = f"{self.where}, whose server sends no ranges"
+                raise ProblemError(Problem(self._variable, no_ranges, "one that does", "use another server"))
             count = min(end, self.size) - begin
             answer.expect(skipped + count)
             data = answer.start(skipped + count)[skipped:]
@@ -81,15 +81,15 @@ class RemoteGguf:
             size = whole_number(text)
             if size is not None:
                 return size
-        found = f"{self.where}, whose server reports no size"
-        raise ProblemError(Problem(self._variable, found, "the size of the file", "use another server"))
+        no_size = f"{self.where}, whose server reports no size"
+        raise ProblemError(Problem(self._variable, no_size, "the size of the file", "use another server"))
 
     def _refusal(self, error: OriginError) -> ProblemError:
         if error.status not in _REFUSED:
             return unreachable(self._variable, self.where, error)
-        found = f"HTTP status {error.status} from {self.where} with {self._given}"
+        status = f"HTTP status {error.status} from {self.where} with {self._given}"
         fix = "give the token of an account that was granted access"
-        return ProblemError(Problem(self._variable, found, "a readable file", fix))
+        return ProblemError(Problem(self._variable, status, "a readable file", fix))
 
 
 def lazily(url: str, headers: typing.Mapping[str, str], variable: str) -> Read:

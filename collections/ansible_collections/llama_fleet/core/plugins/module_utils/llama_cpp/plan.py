@@ -54,7 +54,7 @@ def make_plan(request: Request, run: Runner, tentative: bool = False) -> BuildPl
     Raises ProblemError with everything that would stop the release. A ``tentative`` plan may be made before the toolkit
     exists.
     """
-    raise_if_any([*request.problems(), *_cpu_problems(request)])
+    raise_if_any([*request.request_problems(), *_cpu_problems(request)])
     never = request.update == update.NEVER
     plan: BuildPlan | None
     if isinstance(request.source, PackedSource):
@@ -214,8 +214,8 @@ def _obstacles(
     if host.required and not installable:
         problems.append(build_host.missing_problem(host.required, "llama_cpp_install_packages"))
     if request.backend == CUDA and not tentative and not pathlib.Path(request.cuda_toolkit or "/nonexistent").exists():
-        found = f"'{request.cuda_toolkit}'" if request.cuda_toolkit else "nothing"
-        problems.append(Problem("llama_cpp_cuda_toolkit", found, "the folder of a CUDA toolkit"))
+        named = f"'{request.cuda_toolkit}'" if request.cuda_toolkit else "nothing"
+        problems.append(Problem("llama_cpp_cuda_toolkit", named, "the folder of a CUDA toolkit"))
     try:
         require_writable(request.root, "llama_cpp_root")
     except ProblemError as error:

@@ -79,9 +79,9 @@ def _packed(request: Request, plan: BuildPlan, staged: pathlib.Path, progress: P
     with obtained as archive:
         manifest = pack.unpack(archive, bare(reference), staged, packages, progress)
     if not str(manifest.get("fingerprint")).startswith(plan.fingerprint):
-        found = f"{bare(reference)}, which holds the release {str(manifest.get('fingerprint'))[:12]}"
+        other_release = f"{bare(reference)}, which holds the release {str(manifest.get('fingerprint'))[:12]}"
         raise ProblemError(
-            Problem(subject, found, f"the release {plan.fingerprint[:12]}", "pack it again, or do not trust it")
+            Problem(subject, other_release, f"the release {plan.fingerprint[:12]}", "pack it again, or do not trust it")
         )
     return {**manifest, "origin": "packed", "taken_from": bare(reference)}
 

@@ -97,7 +97,7 @@ class Request:
             return f"upstream:{self.source.tag}"
         return self.source.url if isinstance(self.source, Repository) else self.source.reference
 
-    def problems(self) -> list[Problem]:
+    def request_problems(self) -> list[Problem]:
         """Return the problems of the request that do not depend on the host."""
         problems = option_problems(self.cmake_options, "llama_cpp_cmake_options")
         problems += range_problems(Request, "llama_cpp", vars(self))

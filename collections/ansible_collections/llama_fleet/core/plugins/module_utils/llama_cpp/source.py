@@ -239,9 +239,9 @@ def find_revision(version: str, listing: str, url: str) -> Revision:
     newest = versions.newest_stable(tags) if stable else versions.newest_nightly(tags)
     name = newest if version in ("", *versions.CHANNELS) else version
     if name is None:
-        found = f"'{STABLE if stable else LATEST}', but {url} has no {'version' if stable else 'build'} tag"
+        asked = f"'{STABLE if stable else LATEST}', but {url} has no {'version' if stable else 'build'} tag"
         wanted = f"a repository with tags like {'v0.8.0' if stable else 'b1234'}"
-        raise ProblemError(Problem(VERSION, found, wanted, "name a tag or a commit"))
+        raise ProblemError(Problem(VERSION, asked, wanted, "name a tag or a commit"))
     if name in tags:
         same = versions.newest_nightly(tag for tag, commit in tags.items() if commit == tags[name])
         return Revision(tags[name], name.replace("/", "-"), "" if versions.is_nightly_tag(name) else same or "")

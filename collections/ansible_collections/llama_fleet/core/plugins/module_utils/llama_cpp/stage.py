@@ -65,7 +65,7 @@ def provide_release(module: Caller) -> dict[str, typing.Any]:
         plan, made = make_release(request, plan, progress, run)
         changed = made or bool(installed)  # another run may have made it meanwhile
         diff["after"] = difference(plan, request.root)["after"]
-    told, packed = pack(request, plan, progress, touch) if request.state == "packed" else ({}, False)
+    packing, packed = pack(request, plan, progress, touch) if request.state == "packed" else ({}, False)
     removed = remove_old(module, request, plan, touch, made)
     changed = changed or packed or bool(removed)
     for warning in plan.warnings:
@@ -88,7 +88,7 @@ def provide_release(module: Caller) -> dict[str, typing.Any]:
         "compiled": made and plan.would_compile,
         "cured": manifest.get("cured", []),
         "removed": removed,
-        **told,
+        **packing,
     }
 
 

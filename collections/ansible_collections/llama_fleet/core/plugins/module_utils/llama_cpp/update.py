@@ -128,5 +128,5 @@ def newer_here(request: Request, revision: Revision, cpuinfo: str) -> tuple[path
 
 def nothing_there(request: Request) -> Problem:
     """Return the problem that nothing may be built and no release exists."""
-    found = f"{NEVER}, and no good release of {request.source_name} below {request.root / 'releases'}"
-    return Problem(VARIABLE, found, "an existing release", "set it to missing, or bring a release")
+    no_release = f"{NEVER}, and no good release of {request.source_name} below {request.root / 'releases'}"
+    return Problem(VARIABLE, no_release, "an existing release", "set it to missing, or bring a release")

@@ -38,12 +38,12 @@ def has_release(memory: Memory) -> bool:
 def require_release(memory: Memory) -> None:
     """Raise ProblemError unless the release contains llama-fit-params."""
     if not has_release(memory):
-        found = (
+        lack = (
             f"'{memory.release}', which has no bin/llama-fit-params"
             if memory.release
             else "no folder, and gguf_model_quant is fit"
         )
-        raise ProblemError(Problem(RELEASE, found, "the folder of a release of llama.cpp", "use llama_cpp_result.path"))
+        raise ProblemError(Problem(RELEASE, lack, "the folder of a release of llama.cpp", "use llama_cpp_result.path"))
 
 
 def chooser(
@@ -102,8 +102,8 @@ def _fitting(
             ]
             return memory_plan.plan_memory(run, release, shards, memory.ctx_size, memory.parallel, work)
 
-        found = Index(settled(candidates(listing), kind_reader(reader, where))).labelled()
-        fitting = choose_fitting(found, available.mib - (beside >> 20), plan_of, where, margin)
+        labelled = Index(settled(candidates(listing), kind_reader(reader, where))).labelled()
+        fitting = choose_fitting(labelled, available.mib - (beside >> 20), plan_of, where, margin)
     return Chosen(fitting.candidate, memory=_shown(fitting, available, margin))
 
 

@@ -74,9 +74,9 @@ def require_possible(plan: ModelPlan, missing: Gap, request: Request) -> None:
         return
     if missing.fetched and request.offline and not request.mirrors:
         names = ", ".join(file.name for file in missing.fetched[:5])
-        found = f"true, but {len(missing.fetched)} of {len(plan.remote)} files are not in {plan.folder}: {names}"
+        absent = f"true, but {len(missing.fetched)} of {len(plan.remote)} files are not in {plan.folder}: {names}"
         fix = "name a mirror in gguf_model_mirrors, or copy the files there"
-        raise ProblemError(Problem("gguf_model_offline", found, "all of them there", fix))
+        raise ProblemError(Problem("gguf_model_offline", absent, "all of them there", fix))
     _require_writable(plan, request)
     _require_room(plan, missing.fetched)
 
@@ -136,8 +136,8 @@ def provide(plan: ModelPlan, request: Request, checker: Checker, progress: Progr
 def _take(plan: ModelPlan, file: RemoteFile, source: pathlib.Path, checker: Checker) -> None:
     part = parts_folder(plan.folder) / file.sha256
     if not model_reuse.take(source, part) and not checker.right(part.parent, part.name, file.size, file.sha256):
-        found, wanted = f"other bytes in the copy of {source} than in the file", "a disk that keeps what is written"
-        raise ProblemError(Problem(ROOT_VARIABLE, found, wanted))
+        mismatch = f"other bytes in the copy of {source} than in the file"
+        raise ProblemError(Problem(ROOT_VARIABLE, mismatch, "a disk that keeps what is written"))
     _place(plan, file, checker)
 
 

@@ -121,15 +121,15 @@ class Hub:
     def _problem(self, error: Exception, repo: str, revision: str) -> Problem | None:
         """Translate an error of the client; return None if neither the Hub nor the network caused it."""
         if isinstance(error, ShapeError):
-            found = f"an answer of {self._endpoint} for '{repo}' that no Hub gives ({error})"
-            return Problem("gguf_model_endpoint", found, _WANTED, "do not trust this server")
+            answer = f"an answer of {self._endpoint} for '{repo}' that no Hub gives ({error})"
+            return Problem("gguf_model_endpoint", answer, _WANTED, "do not trust this server")
         if isinstance(error, OriginError):
             return self._broken(error, repo)
         status = getattr(getattr(error, "response", None), "status_code", 0)
         if self._token and status in (401, 403) and self._token_is_bad():
             fix = "create a new one, or leave it out for public repositories"
-            found = f"a token that {self._endpoint} does not accept"
-            return Problem("gguf_model_token", found, "a valid access token", fix)
+            answer = f"a token that {self._endpoint} does not accept"
+            return Problem("gguf_model_token", answer, "a valid access token", fix)
         return self._known_error(error, repo, revision) or self._other_error(error, status, repo)
 
     def _broken(self, error: OriginError, repo: str) -> Problem:
@@ -138,18 +138,18 @@ class Hub:
             return self._too_many(error.limit)
         text = str(error)
         silent = text.startswith("no answer")
-        found = (
+        silence = (
             f"no answer of a Hub from {self._endpoint}{text[len('no answer') :]}"
             if silent
             else f"{text} from {self._endpoint} for '{repo}'"
         )
         fix = "check the address, the network and any proxy of the host"
-        return Problem("gguf_model_endpoint", found + error.limit, "a Hub that this host reaches", fix)
+        return Problem("gguf_model_endpoint", silence + error.limit, "a Hub that this host reaches", fix)
 
     def _too_many(self, limit: str = "") -> Problem:
-        found = f"too many requests to {self._endpoint} from this address{limit}"
+        refusal = f"too many requests to {self._endpoint} from this address{limit}"
         fix = "wait five minutes; a token has a limit of its own"
-        return Problem("gguf_model_endpoint", found, "fewer", fix)
+        return Problem("gguf_model_endpoint", refusal, "fewer", fix)
 
     def _known_error(self, error: Exception, repo: str, revision: str) -> Problem | None:
         """Translate an error that the client has a class for."""
@@ -163,19 +163,19 @@ class Hub:
                 if self._token
                 else "check the name; a private one needs gguf_model_token"
             )
-            found = f"'{repo}', which is not {where}"
-            return Problem("gguf_model_source", found, "a repository that this host may read", fix)
+            obstacle = f"'{repo}', which is not {where}"
+            return Problem("gguf_model_source", obstacle, "a repository that this host may read", fix)
         if isinstance(error, errors.RevisionNotFoundError):
-            found = f"'{revision}', which '{repo}' {where} does not have"
-            return Problem("gguf_model_revision", found, "a branch, tag or commit of it")
+            obstacle = f"'{revision}', which '{repo}' {where} does not have"
+            return Problem("gguf_model_revision", obstacle, "a branch, tag or commit of it")
         if isinstance(error, errors.EntryNotFoundError):
-            found = f"a file listed in '{repo}' that {self._endpoint} does not serve"
-            return Problem("gguf_model_source", found, "a complete repository")
+            obstacle = f"a file listed in '{repo}' that {self._endpoint} does not serve"
+            return Problem("gguf_model_source", obstacle, "a complete repository")
         if isinstance(error, errors.HFValidationError):
             return Problem("gguf_model_source", f"'{repo}'", "'owner/repo' as the Hub spells it")
         if isinstance(error, errors.OfflineModeIsEnabled):
-            found = "the Hub's client switched off in the environment of the host"
-            return Problem("HF_HUB_OFFLINE", found, "it switched on", "unset HF_HUB_OFFLINE there")
+            obstacle = "the Hub's client switched off in the environment of the host"
+            return Problem("HF_HUB_OFFLINE", obstacle, "it switched on", "unset HF_HUB_OFFLINE there")
         return None
 
     def _other_error(self, error: Exception, status: int, repo: str) -> Problem | None:
@@ -183,15 +183,15 @@ class Hub:
         if status == _TOO_MANY:
             return self._too_many()
         if status:
-            found = f"HTTP status {status} from {self._endpoint} for '{repo}'"
-            return Problem("gguf_model_endpoint", found, "a Hub that answers")
+            answer = f"HTTP status {status} from {self._endpoint} for '{repo}'"
+            return Problem("gguf_model_endpoint", answer, "a Hub that answers")
         if isinstance(error, ValueError) or _is_transport(error):
-            found = f"no answer of a Hub from {self._endpoint} ({type(error).__name__}: {error})".splitlines()[0]
+            answer = f"no answer of a Hub from {self._endpoint} ({type(error).__name__}: {error})".splitlines()[0]
             fix = "check the address, the network and any proxy of the host"
-            return Problem("gguf_model_endpoint", printable(found), "one that this host reaches", fix)
+            return Problem("gguf_model_endpoint", printable(answer), "one that this host reaches", fix)
         if isinstance(error, _MISREAD):
-            found = f"an answer of {self._endpoint} for '{repo}' that its client cannot read ({type(error).__name__})"
-            return Problem("gguf_model_endpoint", found, _WANTED, "check the address")
+            answer = f"an answer of {self._endpoint} for '{repo}' that its client cannot read ({type(error).__name__})"
+            return Problem("gguf_model_endpoint", answer, _WANTED, "check the address")
         return None
 
     def _gated(self, repo: str) -> Problem:
@@ -255,6 +255,6 @@ def require_token(token: str) -> str:
     """Return ``token`` stripped. Raises ProblemError if it cannot be an HTTP header; the message does not show it."""
     cleaned = token.strip()
     if cleaned and not re.fullmatch(r"[\x21-\x7e]+", cleaned):
-        found = "characters that no token has, such as a space or a line break"
-        raise ProblemError(Problem("gguf_model_token", found, "an access token as the Hub shows it"))
+        unusable = "characters that no token has, such as a space or a line break"
+        raise ProblemError(Problem("gguf_model_token", unusable, "an access token as the Hub shows it"))
     return cleaned

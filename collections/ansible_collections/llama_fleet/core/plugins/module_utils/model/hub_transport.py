@@ -44,9 +44,9 @@ def guarded(client: typing.Any, endpoint: str) -> typing.Iterator[None]:
     Raises ProblemError if the client is too old for that.
     """
     if not hasattr(client, "set_client_factory"):
-        found = f"version {getattr(client, '__version__', 'unknown')} in the Python that runs modules"
+        installed = f"version {getattr(client, '__version__', 'unknown')} in the Python that runs modules"
         fix = "upgrade it on the host, or remove it: one is installed for llama-fleet then"
-        raise ProblemError(Problem("huggingface_hub", found, "1.0 or newer", fix))
+        raise ProblemError(Problem("huggingface_hub", installed, "1.0 or newer", fix))
     plain = client.get_session()
     library = importlib.import_module(type(plain).__module__.partition(".")[0])
     settings = {"event_hooks": plain.event_hooks, "follow_redirects": True, "timeout": None}

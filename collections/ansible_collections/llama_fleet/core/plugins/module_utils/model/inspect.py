@@ -58,6 +58,6 @@ def require_shards(files: typing.Sequence[File], option: str) -> None:
     for number, file in enumerate(files):
         header = file.header
         if (header.split_no, header.split_count) != (number, len(files)):
-            found = f"{file.name}, whose header calls it shard {header.split_no + 1} of {header.split_count}"
+            lone_shard = f"{file.name}, whose header calls it shard {header.split_no + 1} of {header.split_count}"
             wanted, fix = f"shard {number + 1} of {len(files)}", "restore the original name of every shard"
-            raise ProblemError(Problem(option, found, wanted, fix))
+            raise ProblemError(Problem(option, lone_shard, wanted, fix))

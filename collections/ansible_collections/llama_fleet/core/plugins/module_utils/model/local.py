@@ -49,8 +49,8 @@ def find_files(source: PathSource, choice: Choose, mmproj: bool) -> Chosen:
         require_model(model, kind_reader(lambda _file: _reader(path), str(path.parent))(model), str(path.parent))
         chosen = Chosen(model, choose_projector(_listing(path.parent), model, str(path.parent)) if mmproj else None)
     else:
-        found = f"'{source.path}', which is not on the host (or this user cannot see it)"
-        raise ProblemError(Problem(VARIABLE, found, "the path of a GGUF file or of a folder with them"))
+        absent = f"'{source.path}', which is not on the host (or this user cannot see it)"
+        raise ProblemError(Problem(VARIABLE, absent, "the path of a GGUF file or of a folder with them"))
     for file in chosen.files:
         require_gguf_file(base_of(source) / file.path, VARIABLE)
     return chosen
@@ -81,12 +81,12 @@ def _file(path: pathlib.Path) -> Candidate:
     if shard is None:
         return Candidate(quant_of(path.name), (ListedFile(path.name, path.stat().st_size),))
     if shard.number != 1:
-        found = f"'{path}', shard {shard.number} of a split model"
-        raise ProblemError(Problem(VARIABLE, found, f"its first shard, '{path.with_name(shard.name(1))}'"))
+        shards = f"'{path}', shard {shard.number} of a split model"
+        raise ProblemError(Problem(VARIABLE, shards, f"its first shard, '{path.with_name(shard.name(1))}'"))
     absent = [name for name in shard.names if not path.with_name(name).is_file()]
     if absent:
-        found = f"{shard.count - len(absent)} of {shard.count} shards in {path.parent}, without {', '.join(absent[:5])}"
-        raise ProblemError(Problem(VARIABLE, found, "all of them"))
+        there = f"{shard.count - len(absent)} of {shard.count} shards in {path.parent}, without {', '.join(absent[:5])}"
+        raise ProblemError(Problem(VARIABLE, there, "all of them"))
     return Candidate(
         quant_of(path.name), tuple(ListedFile(name, path.with_name(name).stat().st_size) for name in shard.names)
     )

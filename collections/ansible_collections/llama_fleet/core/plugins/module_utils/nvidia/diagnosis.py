@@ -129,8 +129,8 @@ def _container(seen: Observation, kernel: Kernel) -> Finding:
         "start the container with its GPUs: --gpus all (docker), --device nvidia.com/gpu=all (podman), a resource "
         "nvidia.com/gpu (Kubernetes)"
     )
-    found = f"a container ({kernel.container}) on a host with the NVIDIA device {devices}, and no /dev/nvidiactl in it"
-    return Finding("container_without_gpus", ERROR, found, "a container that was started with GPUs", fix)
+    state = f"a container ({kernel.container}) on a host with the NVIDIA device {devices}, and no /dev/nvidiactl in it"
+    return Finding("container_without_gpus", ERROR, state, "a container that was started with GPUs", fix)
 
 
 def _wsl(seen: Observation, kernel: Kernel) -> list[Finding]:
@@ -154,16 +154,16 @@ def _handed_on(devices: typing.Sequence[Device]) -> typing.Iterator[Finding]:
     handed = [device.address for device in devices if device.driver in ("vfio-pci", "pci-stub", "xen-pciback")]
     if handed and len(handed) == len(devices):
         fix = "use the GPU in the virtual machine, or take the device back from vfio-pci"
-        found = f"the NVIDIA device {', '.join(handed)}, reserved for virtual machines"
-        yield Finding("device_handed_on", ERROR, found, "a GPU that this host uses itself", fix)
+        state = f"the NVIDIA device {', '.join(handed)}, reserved for virtual machines"
+        yield Finding("device_handed_on", ERROR, state, "a GPU that this host uses itself", fix)
     nouveau = [device.address for device in devices if device.driver in ("nouveau", "nova_core", "NovaCore")]
     if nouveau:
         fix = (
             "install NVIDIA's driver, which keeps nouveau out, or 'blacklist nouveau' in /etc/modprobe.d; then "
             "update-initramfs -u and reboot"
         )
-        found = f"the NVIDIA device {', '.join(nouveau)}, bound to the kernel's own driver nouveau"
-        yield Finding("nouveau_bound", ERROR, found, "a device bound to NVIDIA's driver", fix)
+        state = f"the NVIDIA device {', '.join(nouveau)}, bound to the kernel's own driver nouveau"
+        yield Finding("nouveau_bound", ERROR, state, "a device bound to NVIDIA's driver", fix)
 
 
 def _module(seen: Observation, kernel: Kernel) -> typing.Iterator[Finding]:
@@ -176,16 +176,16 @@ def _module(seen: Observation, kernel: Kernel) -> typing.Iterator[Finding]:
             f"install the headers of kernel {kernel.release} and run 'dkms autoinstall', or boot the kernel that "
             f"the driver was built for"
         )
-        found = f"no nvidia kernel module for the running kernel {kernel.release}"
-        yield Finding("module_not_built", ERROR, found, "a module that was built for this kernel", fix)
+        unloaded = f"no nvidia kernel module for the running kernel {kernel.release}"
+        yield Finding("module_not_built", ERROR, unloaded, "a module that was built for this kernel", fix)
     elif kernel.built and nvidia_kernel.refused_module(kernel.log):
         boot = "Secure Boot" if kernel.secure_boot else "a kernel that enforces signatures"
         fix = (
             "enrol the key that signs the module ('mokutil --import /var/lib/shim-signed/mok/MOK.der', reboot, "
             "'Enroll MOK'), or switch Secure Boot off"
         )
-        found = f"{boot} that refused the nvidia kernel module"
-        yield Finding("secure_boot", ERROR, found, "a module signed with a key that the firmware trusts", fix)
+        unloaded = f"{boot} that refused the nvidia kernel module"
+        yield Finding("secure_boot", ERROR, unloaded, "a module signed with a key that the firmware trusts", fix)
 
 
 def _unlisted(seen: Observation, kernel: Kernel) -> typing.Iterator[Finding]:
@@ -210,14 +210,14 @@ def _unlisted(seen: Observation, kernel: Kernel) -> typing.Iterator[Finding]:
             "read 'dmesg' around 'RmInitAdapter'; unplug the host's power for a minute, and check the seat and "
             "power of the GPU"
         )
-        found = f"the GPU at {where}, which the driver could not start"
-        yield Finding("gpu_failed_start", severity, found, "a GPU that starts", fix)
+        state = f"the GPU at {where}, which the driver could not start"
+        yield Finding("gpu_failed_start", severity, state, "a GPU that starts", fix)
     explained_places = {place(gpu.pci_address) for gpu in seen.listed} | set(xids) | set(refused) | failed
     for where, device in on_bus.items():
         if where not in explained_places and seen.gpus and device.driver == "nvidia":
-            found = f"the GPU at {device.address}, which nvidia-smi does not list"
+            state = f"the GPU at {device.address}, which nvidia-smi does not list"
             fix = "look for 'NVRM' in 'dmesg' and reboot the host"
-            yield Finding("gpu_not_listed", WARNING, found, "every GPU of the host", fix)
+            yield Finding("gpu_not_listed", WARNING, state, "every GPU of the host", fix)
 
 
 def _unsupported(gpu: str, by: str, severity: str) -> Finding:

@@ -219,16 +219,16 @@ def smi_failure(result: Result, severity: str, kernel_module: str, limit: float)
             "an answer from the driver",
             "look for 'Xid' in 'dmesg' and reboot the host; its driver or a GPU is stuck",
         )
-    found = f"nvidia-smi with exit code {result.code} ({output[:200] or 'no message'})"
+    failure = f"nvidia-smi with exit code {result.code} ({output[:200] or 'no message'})"
     if kernel_module:
-        found += f" and kernel module {kernel_module}"
+        failure += f" and kernel module {kernel_module}"
     for pattern, code, wanted, fix in _FAILURES:
         if re.search(pattern, output, re.IGNORECASE):
-            return Finding(code, severity, found, wanted, fix)
+            return Finding(code, severity, failure, wanted, fix)
     return Finding(
         "smi_failed",
         severity,
-        found,
+        failure,
         "a working 'nvidia-smi -q -x'",
         "run it by hand and read 'dmesg'; reinstall the driver if it is damaged",
     )

@@ -61,20 +61,20 @@ def _unusable(gpu: Gpu, severity: str) -> list[Finding]:
     """List the reasons why CUDA cannot compute on the GPU, each with the given ``severity``."""
     reasons = []
     if gpu.compute_mode == "prohibited":
-        found, wanted = f"{gpu} in compute mode Prohibited", "a compute mode that lets programs compute"
+        state, wanted = f"{gpu} in compute mode Prohibited", "a compute mode that lets programs compute"
         fix = f"run 'nvidia-smi -i {gpu.index} -c DEFAULT' as root"
-        reasons.append(Finding("compute_prohibited", severity, found, wanted, fix))
+        reasons.append(Finding("compute_prohibited", severity, state, wanted, fix))
     if gpu.mig_mode == "enabled" and not gpu.mig_devices:
-        found, wanted = f"{gpu} in MIG mode without a compute instance", "a MIG device, or no MIG mode"
+        state, wanted = f"{gpu} in MIG mode without a compute instance", "a MIG device, or no MIG mode"
         fix = (
             f"create instances, for example with 'nvidia-smi mig -i {gpu.index} -cgi 0 -C', or turn MIG off with "
             f"'nvidia-smi -i {gpu.index} -mig 0'"
         )
-        reasons.append(Finding("mig_without_instances", severity, found, wanted, fix))
+        reasons.append(Finding("mig_without_instances", severity, state, wanted, fix))
     if gpu.recovery_action in ("reset", "reboot"):
-        found, wanted = f"{gpu}, whose driver asks for a {gpu.recovery_action}", "a GPU that needs no reset"
+        state, wanted = f"{gpu}, whose driver asks for a {gpu.recovery_action}", "a GPU that needs no reset"
         fix = _RESET.format(gpu.index) if gpu.recovery_action == "reset" else "reboot the host"
-        reasons.append(Finding("gpu_reset_needed", severity, found, wanted, fix))
+        reasons.append(Finding("gpu_reset_needed", severity, state, wanted, fix))
     return reasons
 
 
@@ -82,33 +82,33 @@ def _waiting(gpu: Gpu) -> typing.Iterator[Finding]:
     """Yield warnings about settings that take effect only after a reset, and about states that may become errors."""
     reset = _RESET.format(gpu.index)
     if gpu.ecc.mode_pending and gpu.ecc.mode_pending != gpu.ecc.mode:
-        found = f"{gpu} with ECC {gpu.ecc.mode} and {gpu.ecc.mode_pending} after a reset"
-        yield Finding("ecc_mode_pending", WARNING, found, "one ECC mode", reset)
+        state = f"{gpu} with ECC {gpu.ecc.mode} and {gpu.ecc.mode_pending} after a reset"
+        yield Finding("ecc_mode_pending", WARNING, state, "one ECC mode", reset)
     if gpu.mig_mode_pending and gpu.mig_mode_pending != gpu.mig_mode:
-        found = f"{gpu} with MIG {gpu.mig_mode} and {gpu.mig_mode_pending} after a reset"
-        yield Finding("mig_mode_pending", WARNING, found, "one MIG mode", reset)
+        state = f"{gpu} with MIG {gpu.mig_mode} and {gpu.mig_mode_pending} after a reset"
+        yield Finding("mig_mode_pending", WARNING, state, "one MIG mode", reset)
     if gpu.recovery_action not in ("", "reset", "reboot"):
-        found = f"{gpu}, whose driver recommends to {gpu.recovery_action.replace('_', ' ')}"
-        yield Finding("recovery_recommended", WARNING, found, "a GPU that needs no recovery", reset)
+        state = f"{gpu}, whose driver recommends to {gpu.recovery_action.replace('_', ' ')}"
+        yield Finding("recovery_recommended", WARNING, state, "a GPU that needs no recovery", reset)
     if gpu.compute_mode.startswith("exclusive"):
         fix = f"run 'nvidia-smi -i {gpu.index} -c DEFAULT' as root, or keep other programs off this GPU"
         holder = "; ".join(f"{process.name} (pid {process.pid})" for process in gpu.processes) or "no process yet"
-        found = f"{gpu} in an exclusive compute mode, held by {holder}"
-        yield Finding("compute_exclusive", WARNING, found, "a GPU that several programs may use", fix)
+        state = f"{gpu} in an exclusive compute mode, held by {holder}"
+        yield Finding("compute_exclusive", WARNING, state, "a GPU that several programs may use", fix)
 
 
 def _memory(gpu: Gpu) -> typing.Iterator[Finding]:
     """Yield warnings about the GPU's memory."""
     reset = _RESET.format(gpu.index)
     if gpu.ecc.repair_failed:
-        found = f"{gpu} with memory rows that could not be replaced"
-        yield Finding("ecc_repair_failed", WARNING, found, "sound memory", "have the board replaced")
+        state = f"{gpu} with memory rows that could not be replaced"
+        yield Finding("ecc_repair_failed", WARNING, state, "sound memory", "have the board replaced")
     if gpu.ecc.repair_pending:
-        found = f"{gpu} with a memory repair that waits for a reset"
-        yield Finding("ecc_repair_pending", WARNING, found, "repaired memory", reset)
+        state = f"{gpu} with a memory repair that waits for a reset"
+        yield Finding("ecc_repair_pending", WARNING, state, "repaired memory", reset)
     if gpu.ecc.uncorrectable:
-        found = f"{gpu} with {gpu.ecc.uncorrectable} uncorrectable memory errors since its driver was loaded"
-        yield Finding("ecc_errors", WARNING, found, "no such error", f"{reset}; if they recur, have the board replaced")
+        state = f"{gpu} with {gpu.ecc.uncorrectable} uncorrectable memory errors since its driver was loaded"
+        yield Finding("ecc_errors", WARNING, state, "no such error", f"{reset}; if they recur, have the board replaced")
 
 
 def _limits(gpu: Gpu) -> typing.Iterator[Finding]:
@@ -116,5 +116,5 @@ def _limits(gpu: Gpu) -> typing.Iterator[Finding]:
     reasons = list(dict.fromkeys(_SLOWED[limit] for limit in gpu.limits_reached if limit in _SLOWED))
     if reasons:
         fix = "check the fans, the air flow and the power cables"
-        found = f"{gpu}, slowed down {' and '.join(reasons)}"
-        yield Finding("gpu_slowed_down", WARNING, found, "a GPU at its full speed", fix)
+        slow_gpu = f"{gpu}, slowed down {' and '.join(reasons)}"
+        yield Finding("gpu_slowed_down", WARNING, slow_gpu, "a GPU at its full speed", fix)

@@ -105,9 +105,9 @@ def refusal(gpu: str, seen: Observation) -> str:
 
 def _inforom_corrupt(printed: str) -> Finding:
     warning = next((line.strip() for line in printed.splitlines() if "infoROM" in line), "a warning of nvidia-smi")
-    found = f"a GPU with a corrupted infoROM ({warning[:200]})"
+    corrupted = f"a GPU with a corrupted infoROM ({warning[:200]})"
     fix = "have the board inspected; nvidia-smi still answers, but ECC and power settings may be lost"
-    return Finding("inforom_corrupt", WARNING, found, "a GPU with a sound infoROM", fix)
+    return Finding("inforom_corrupt", WARNING, corrupted, "a GPU with a sound infoROM", fix)
 
 
 def _with(seen: Observation, *added: Finding) -> Observation:

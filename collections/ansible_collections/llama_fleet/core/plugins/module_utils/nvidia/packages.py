@@ -40,13 +40,13 @@ def findings(host: GpuHost) -> list[Finding]:
     changes = parse_policy(host.run([apt, "policy", *packages], timeout=TIME_LIMIT).stdout, settings)
     if not changes:
         return []
-    found = ", ".join(
+    upgradable = ", ".join(
         f"{name} {old}, which unattended-upgrades is about to replace with {new}" for name, old, new in changes
     )
     names = " ".join(name for name, _old, _new in changes)
     fix = f"run 'apt-mark hold {names}' and upgrade by hand, followed by a reboot"
     wanted = "driver libraries that match the loaded kernel module"
-    return [Finding("unattended_upgrade", WARNING, found, wanted, fix)]
+    return [Finding("unattended_upgrade", WARNING, upgradable, wanted, fix)]
 
 
 def parse_policy(text: str, settings: str) -> list[tuple[str, str, str]]:

@@ -107,9 +107,9 @@ def _too_low(wanted: Requirements, chosen: typing.Sequence[Gpu]) -> list[Finding
     failing = [gpu for gpu in chosen if least and numbers(gpu.compute_capability) < numbers(least)]
     if _enough(wanted, chosen, failing):
         return []
-    found = "; ".join(f"{gpu} with compute capability {gpu.compute_capability}" for gpu in failing)
+    gpus = "; ".join(f"{gpu} with compute capability {gpu.compute_capability}" for gpu in failing)
     fix = "use newer GPUs, or name suitable ones in nvidia_driver_gpus"
-    return [Finding("capability_too_low", ERROR, found, f"compute capability {least} or higher", fix)]
+    return [Finding("capability_too_low", ERROR, gpus, f"compute capability {least} or higher", fix)]
 
 
 def _too_little(wanted: Requirements, chosen: typing.Sequence[Gpu], host_free_mib: int) -> list[Finding]:
@@ -118,9 +118,8 @@ def _too_little(wanted: Requirements, chosen: typing.Sequence[Gpu], host_free_mi
     failing = [gpu for gpu in chosen if least and free(gpu, wanted.gpus, host_free_mib) < least]
     if _enough(wanted, chosen, failing):
         return []
-    found = "; ".join(map(_memory, failing))
     fix = "stop the processes that hold the memory, or name other GPUs in nvidia_driver_gpus"
-    return [Finding("memory_too_little", ERROR, found, f"{least} MiB free on each GPU", fix)]
+    return [Finding("memory_too_little", ERROR, "; ".join(map(_memory, failing)), f"{least} MiB free on each GPU", fix)]
 
 
 def free(gpu: Gpu, named: typing.Collection[str], host_free_mib: int) -> int:
@@ -174,9 +173,9 @@ def _driver(wanted: Requirements, seen: Observation) -> typing.Iterator[Finding]
         return
     cuda = seen.driver.cuda_version if seen.driver else ""
     if cuda and wanted.toolkit_version and numbers(cuda)[:2] < numbers(wanted.toolkit_version)[:2]:
-        found = f"NVIDIA driver {version}, which compiles at most the PTX of CUDA {cuda}"
+        driver = f"NVIDIA driver {version}, which compiles at most the PTX of CUDA {cuda}"
         fix = "build for the GPUs that are there (names ending in -real hold no PTX), or upgrade the driver"
-        yield Finding("ptx_too_new", WARNING, found, f"a build without PTX of CUDA {wanted.toolkit_version}", fix)
+        yield Finding("ptx_too_new", WARNING, driver, f"a build without PTX of CUDA {wanted.toolkit_version}", fix)
 
 
 def _count(wanted: Requirements, seen: Observation) -> list[Finding]:
@@ -209,7 +208,7 @@ def _architecture(toolkit: str, gpu: Gpu) -> typing.Iterator[Finding]:
     name = toolkit or _INSTALLED
     number = int(gpu.compute_capability.replace(".", ""))
     known = known_to(name)
-    found = f"{gpu} with compute capability {gpu.compute_capability}"
+    capability = f"{gpu} with compute capability {gpu.compute_capability}"
     if number < min(known):
         fix = (
             "install CUDA 12, with a driver up to 580, and name it in cuda_toolkit_path"
@@ -217,7 +216,7 @@ def _architecture(toolkit: str, gpu: Gpu) -> typing.Iterator[Finding]:
             else "use a newer GPU, or the CPU"
         )
         wanted = f"a GPU that CUDA {name} still supports ({_dotted(min(known))} or higher)"
-        yield Finding("gpu_dropped_by_toolkit", severity, found, wanted, fix)
+        yield Finding("gpu_dropped_by_toolkit", severity, capability, wanted, fix)
     elif number not in known:
         newer = [release for release, each in RELEASES.items() if str(number) in each.architectures]
         fix = (
@@ -225,7 +224,7 @@ def _architecture(toolkit: str, gpu: Gpu) -> typing.Iterator[Finding]:
             if newer
             else "use a toolkit newer than this collection, with cuda_toolkit_path"
         )
-        yield Finding("gpu_unknown_to_toolkit", severity, found, f"a GPU that CUDA {name} supports", fix)
+        yield Finding("gpu_unknown_to_toolkit", severity, capability, f"a GPU that CUDA {name} supports", fix)
 
 
 def _dotted(number: int) -> str:

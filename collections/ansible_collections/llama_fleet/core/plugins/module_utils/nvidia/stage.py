@@ -30,8 +30,8 @@ def look(module: stage.Caller) -> dict[str, typing.Any]:
         wanted = nvidia_requirements.parse(module.params)
     except ProblemError as error:
         # Like all other problems of this stage, with a code.
-        told = [{"code": "bad_requirement", "severity": "error", **each} for each in stage.told(error)]
-        raise stage.RefusedError(str(error), {"problems": told}) from error
+        problems = [{"code": "bad_requirement", "severity": "error", **each} for each in stage.told(error)]
+        raise stage.RefusedError(str(error), {"problems": problems}) from error
     folders = tuple(os.environ.get("PATH", "").split(os.pathsep)) + MORE_FOLDERS
     if gpu == "none":
         examined = nvidia_host.Examination(nvidia.Observation(), nvidia_container.Support())

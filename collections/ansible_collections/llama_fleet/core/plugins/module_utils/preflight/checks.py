@@ -35,8 +35,7 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.preflight.endpoin
 from ansible_collections.llama_fleet.core.plugins.module_utils.preflight.host import Need, Space
 from ansible_collections.llama_fleet.core.plugins.module_utils.preflight.pending import Work, looked, planned
 from ansible_collections.llama_fleet.core.plugins.module_utils.preflight.wanted import GPU, Facts, Wanted, read
-from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes.host import Host as ServerHost
-from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes.host import this_host
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes.host import RuntimeHost, this_host
 
 if typing.TYPE_CHECKING:
     from ansible_collections.llama_fleet.core.plugins.module_utils.preflight.network import Answer, Place
@@ -55,7 +54,7 @@ class PreflightHost:
     root: pathlib.Path = pathlib.Path("/")
     space: typing.Callable[[pathlib.Path], Space] = preflight_host.space
     ask: preflight_http.Ask | None = None
-    server: ServerHost = dataclasses.field(default_factory=this_host)
+    server: RuntimeHost = dataclasses.field(default_factory=this_host)
 
 
 @dataclasses.dataclass

@@ -92,8 +92,8 @@ def python(
         return wrong("python", too_old)
     missing += [] if has(_FOR_TOOLS) else [_FOR_TOOLS]
     if missing:
-        found, fix = f"{name} without {' and '.join(missing)}", "install the distribution's packages of these modules"
-        problem = Problem("Python", found, "a complete one", fix)
+        fix = "install the distribution's packages of these modules"
+        problem = Problem("Python", f"{name} without {' and '.join(missing)}", "a complete one", fix)
         return wrong("python", problem, WARNING if missing == [_FOR_TOOLS] else ERROR)
     return fine("python", "Python", name)
 
@@ -115,8 +115,8 @@ def executable(place: pathlib.Path, variable: str, look: typing.Callable[[pathli
     """Check that the file system of ``place`` runs programs."""
     if look(place).executes:
         return []
-    found, fix = f"{place} on a file system without programs (noexec)", "mount it without noexec, or move it"
-    return [wrong("rights", Problem(variable, found, "one that runs them", fix))]
+    noexec, fix = f"{place} on a file system without programs (noexec)", "mount it without noexec, or move it"
+    return [wrong("rights", Problem(variable, noexec, "one that runs them", fix))]
 
 
 def disk(needs: typing.Iterable[Need], look: typing.Callable[[pathlib.Path], Space] = space) -> list[Check]:
@@ -138,8 +138,8 @@ def _room(needs: typing.Sequence[Need], there: Space) -> Check:
     if there.free < total:
         return wrong("disk", Problem("disk space", free, f"{gigabytes(total)} ({parts})", fix))
     if total and there.files < _FEW_FILES:
-        found = f"room for {there.files} more files below {place}"
-        return wrong("disk", Problem("disk space", found, f"at least {_FEW_FILES}", fix))
+        files_left = f"room for {there.files} more files below {place}"
+        return wrong("disk", Problem("disk space", files_left, f"at least {_FEW_FILES}", fix))
     return fine("disk", "disk space", f"{free}; wanted: {parts or 'nothing'}")
 
 
@@ -156,8 +156,8 @@ def compiler(wanted: Wanted, needs_git: bool, run: Runner) -> list[Check]:
     if host.compiler:
         checks.append(_version(host.compiler, wanted, run))
     if host.required and installs:
-        found = f"none of {', '.join(build_host.packages(host.required))}; the packages will be installed"
-        checks.append(fine("compiler", "compiler", found))
+        packages = f"none of {', '.join(build_host.packages(host.required))}; the packages will be installed"
+        checks.append(fine("compiler", "compiler", packages))
     if "openssl" in host.missing and not installs and wanted.options.tls_certificate:
         fix = "install libssl-dev, or let llama_cpp_install_packages do it"
         problem = Problem("llama_server_tls_certificate", "no headers of OpenSSL", "a release that can speak TLS", fix)
@@ -197,8 +197,8 @@ def build_memory(wanted: Wanted, root: pathlib.Path) -> Check:
         problem = Problem("memory", available, f"{each // MIB} MiB for one compiler", fix)
         return wrong("build_memory", problem, WARNING)
     if free and free < jobs * each:
-        found, fix = f"{jobs} compilers at once, and {available}", "leave it 0 for as many as fit"
-        problem = Problem("llama_cpp_jobs", found, f"{jobs * each // MIB} MiB for them", fix)
+        jobs_and_memory, fix = f"{jobs} compilers at once, and {available}", "leave it 0 for as many as fit"
+        problem = Problem("llama_cpp_jobs", jobs_and_memory, f"{jobs * each // MIB} MiB for them", fix)
         return wrong("build_memory", problem, WARNING)
     return fine("build_memory", "memory", f"{available}, {jobs} at once" if free else f"{jobs} compilers at once")
 

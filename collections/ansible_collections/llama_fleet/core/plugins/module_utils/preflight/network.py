@@ -80,10 +80,10 @@ class Asker:
             self._skews.append(reply.skew)
         return reply
 
-    def well(self, found: str, size: int | None = None) -> Answer:
+    def well(self, state: str, size: int | None = None) -> Answer:
         """Return the answer for a place that works."""
         return Answer(
-            fine(self._place.code, self._place.variable, found + via(self._place.url)), size, tuple(self._skews)
+            fine(self._place.code, self._place.variable, state + via(self._place.url)), size, tuple(self._skews)
         )
 
     def bad(self, found: str, wanted: str = "an answer", fix: str = REACH, variable: str = "") -> Answer:
@@ -100,8 +100,8 @@ class Asker:
 
 def silent(place: Place, limit: float) -> Answer:
     """Return the answer for a place that was silent for ``limit`` seconds."""
-    found = f"no answer from {bare(place.url)} within {limit:g} s{via(place.url)}"
-    return Answer(wrong(place.code, Problem(place.variable, found, "an answer", REACH)))
+    silence = f"no answer from {bare(place.url)} within {limit:g} s{via(place.url)}"
+    return Answer(wrong(place.code, Problem(place.variable, silence, "an answer", REACH)))
 
 
 def file(ask: Ask, place: Place, headers: typing.Mapping[str, str] | None = None) -> Answer:
@@ -144,21 +144,21 @@ def package(ask: Ask, place: Place, package_wanted: Package, sha256: str, strict
         listing = {each.sha256: (each.url, each.size) for each in parse_page(reply.body, page, LARGEST)}
         listed = listing.get(sha256) or (None if strict else listing.get(""))
         if listed is None:
-            found = (
+            answer = (
                 f"{bare(place.url)}, which has no file of {package_wanted.project} {package_wanted.version} with "
                 f"sha256 {sha256}"
             )
-            return asker.bad(found, "an index that mirrors PyPI unchanged", "name another one")
+            return asker.bad(answer, "an index that mirrors PyPI unchanged", "name another one")
         url, size = listed
         held = asker.get(url, endpoint=place.url)
     except ShapeError as error:
-        found = f"an answer of {bare(page)} that is not a valid index page ({error})"
-        return asker.bad(found, "an index with the JSON API (PEP 691)", "name another one")
+        answer = f"an answer of {bare(page)} that is not a valid index page ({error})"
+        return asker.bad(answer, "an index with the JSON API (PEP 691)", "name another one")
     except SilentError as error:
         return asker.bad(str(error))
     if not held.ok:
-        found = f"{bare(place.url)}, and HTTP status {held.status} from {bare(url)} for a file of it"
-        return asker.bad(found, "files that can be read")
+        answer = f"{bare(place.url)}, and HTTP status {held.status} from {bare(url)} for a file of it"
+        return asker.bad(answer, "files that can be read")
     size = size or held.size
     what = f"{package_wanted.project} {package_wanted.version}" + (f", {size / 1e6:.0f} MB" if size else "")
     return asker.well(f"{bare(place.url)} has {what}", size or None)
@@ -225,16 +225,16 @@ def hub(ask: Ask, place: Place, repo: Repo) -> Answer:
 
 def _refused(asker: Asker, base: str, repo: Repo, reply: Reply) -> Answer:
     """Explain an HTTP error of the Hub."""
-    found = f"HTTP status {reply.status}{f' ({reply.code})' if reply.code else ''} from {base} for '{repo.name}'"
+    refusal = f"HTTP status {reply.status}{f' ({reply.code})' if reply.code else ''} from {base} for '{repo.name}'"
     if reply.status in _REFUSED and reply.code != "RepoNotFound":
         fix = f"accept its terms on {base}/{repo.name}, and set the token of an account that was granted access"
         token = "a token, and" if repo.token else "no token, and"
-        return asker.bad(f"{token} {found}", "access to it", fix, "gguf_model_token")
+        return asker.bad(f"{token} {refusal}", "access to it", fix, "gguf_model_token")
     if reply.status in (*_REFUSED, 404):
         wanted = "a repository and revision that this host may read"
-        return asker.bad(found, wanted, "check the name; a private one needs gguf_model_token", "gguf_model_source")
+        return asker.bad(refusal, wanted, "check the name; a private one needs gguf_model_token", "gguf_model_source")
     fix = "wait five minutes; a token has a limit of its own" if reply.status == 429 else REACH
-    return asker.bad(found, "a Hub that answers", fix)
+    return asker.bad(refusal, "a Hub that answers", fix)
 
 
 def clock(skews: typing.Iterable[float]) -> list[Check]:
@@ -245,11 +245,11 @@ def clock(skews: typing.Iterable[float]) -> list[Check]:
     skew = differences[0]
     if abs(skew) < _SKEW:
         return [fine("clock", "clock", "right to the minute" if abs(skew) < 60 else f"{abs(skew):.0f} s off")]
-    found = f"{_duration(abs(skew))} {'ahead' if skew > 0 else 'behind'}"
+    offset = f"{_duration(abs(skew))} {'ahead' if skew > 0 else 'behind'}"
     fix = "switch on time synchronisation (timedatectl set-ntp true), or set the clock"
     wanted = "the time of the servers, because certificates and package lists expire"
     # Only a warning, because the servers may be wrong. If certificates fail for it, the missing answers are the error.
-    return [wrong("clock", Problem("clock", found, wanted, fix), WARNING)]
+    return [wrong("clock", Problem("clock", offset, wanted, fix), WARNING)]
 
 
 def _duration(seconds: float) -> str:

@@ -152,8 +152,8 @@ def _toolkit(wanted: Wanted, run: Runner, checks: list[Check]) -> bool:
         checks += [wrong("toolkit", problem) for problem in error.problems if problem.subject not in _ELSEWHERE]
         return True
     installs = plan.release is not None
-    found = f"{plan.toolkit.version} {'to be installed in' if installs else 'in'} {plan.toolkit.path}"
-    checks.append(fine("toolkit", "CUDA toolkit", found))
+    toolkit = f"{plan.toolkit.version} {'to be installed in' if installs else 'in'} {plan.toolkit.path}"
+    checks.append(fine("toolkit", "CUDA toolkit", toolkit))
     return installs
 
 
@@ -177,9 +177,9 @@ def _model(wanted: Wanted, checks: list[Check]) -> tuple[bool, int | None]:
     if before:
         return _recorded_model(request, before, checks)
     if request.offline:
-        found = f"true, and no record of '{source}'"
+        unrecorded = f"true, and no record of '{source}'"
         fix = f"run once without it, or copy the model's folder with its manifest.json to {request.root}/models"
-        checks.append(wrong("model", Problem("gguf_model_offline", found, "one of an online run", fix)))
+        checks.append(wrong("model", Problem("gguf_model_offline", unrecorded, "one of an online run", fix)))
     return True, None
 
 
@@ -198,10 +198,10 @@ def _recorded_model(request: ModelRequest, before: model_store.Model, checks: li
     """Compare a recorded model with the disk; return whether to fetch any of it and how many bytes."""
     missing = model_fetch.gap(model_plan.plan_recorded(before, request.asked), Checker(Progress()))
     if not missing:
-        found = f"{before.path}, which exists already, {before.size // MIB} MiB"
-        checks.append(fine("model", "gguf_model_source", found))
+        state = f"{before.path}, which exists already, {before.size // MIB} MiB"
+        checks.append(fine("model", "gguf_model_source", state))
     elif missing.fetched and request.offline and not request.mirrors:
-        found = f"true, and {len(missing.fetched)} of the model's files are not in {before.base}"
+        state = f"true, and {len(missing.fetched)} of the model's files are not in {before.base}"
         fix = "name a mirror in gguf_model_mirrors, or copy the files there"
-        checks.append(wrong("model", Problem("gguf_model_offline", found, "all of them there", fix)))
+        checks.append(wrong("model", Problem("gguf_model_offline", state, "all of them there", fix)))
     return bool(missing.fetched), sum(file.size for file in missing.fetched)

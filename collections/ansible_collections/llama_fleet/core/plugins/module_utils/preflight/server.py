@@ -13,7 +13,7 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.server.instance i
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings import options as server_options
 
 if typing.TYPE_CHECKING:
-    from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes.host import Host
+    from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes.host import RuntimeHost
     from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes.runtime import Runtime
     from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings.options import Options
 
@@ -37,12 +37,12 @@ class Server:
     pids: tuple[int, ...]
 
 
-def look(options: Options, host: Host) -> Server:
+def look(options: Options, host: RuntimeHost) -> Server:
     """Check everything about the instance that needs neither its release nor its model."""
     instance = Instance(options, host)
     own = instance.own_processes()
-    values = server_options.problems(options)
-    on_host = host_checks.problems(instance, own, True, {problem.subject for problem in values})
+    values = server_options.option_problems(options)
+    on_host = host_checks.instance_problems(instance, own, True, {problem.subject for problem in values})
     checks = [wrong("variables", problem) for problem in values]
     checks += [wrong(_CODES.get(problem.subject, "server"), problem) for problem in on_host]
     codes = {check.code for check in checks}
@@ -54,7 +54,7 @@ def look(options: Options, host: Host) -> Server:
     return Server(tuple(checks), instance.kind, tuple(process.pid for process in own))
 
 
-def present(options: Options, host: Host) -> tuple[type[Runtime], tuple[int, ...]]:
+def present(options: Options, host: RuntimeHost) -> tuple[type[Runtime], tuple[int, ...]]:
     """Return the runtime that would be used, and the instance's own processes, which a new one replaces."""
     instance = Instance(options, host)
     return instance.kind, tuple(instance.pids())

@@ -66,7 +66,7 @@ def read(name: str, variables: Facts, plans: Facts, token: str) -> tuple[Wanted,
     release_given = {**_defaults(llama_cpp_request.ARGUMENTS), **_of("llama_cpp", variables), **facts}
     release = _tried(lambda: llama_cpp_request.parse_request(release_given), checks)
     if release:
-        checks += all_wrong("variables", ProblemError(*release.problems()))
+        checks += all_wrong("variables", ProblemError(*release.request_problems()))
     given = {**_of("gguf_model", variables), "token": token, "plan_only": True, "state": "present"}
     # Without a release, because the one that a choice by memory needs may not exist yet.
     model = _tried(lambda: model_request.request_of({**given, "release": ""}, check_mode=True), checks)

@@ -99,11 +99,10 @@ def bring(
 ) -> typing.Iterator[typing.IO[bytes]]:
     """Yield the verified archive as an open file; see ``obtain``."""
     if trusted_signers and not cached.signed:
-        found = f"{cached.reference}, which is not signed"
         raise ProblemError(
             Problem(
                 CACHE,
-                found,
+                f"{cached.reference}, which is not signed",
                 "a release signed by one of llama_cpp_trusted_signers",
                 "pack it with llama_cpp_signing_key",
             )
@@ -201,10 +200,10 @@ def _entries(location: str) -> list[Entry]:
     try:
         return parse(_read(place, CACHE, _LONGEST).decode("utf-8", "replace"))
     except FileNotFoundError:
-        found = f"no {place}"
+        unreadable = f"no {place}"
     except ValueError as error:
-        found = f"{place}, which is {error}"
-    raise ProblemError(Problem(CACHE, found, "the index of a folder of packed releases", "check the location"))
+        unreadable = f"{place}, which is {error}"
+    raise ProblemError(Problem(CACHE, unreadable, "the index of a folder of packed releases", "check the location"))
 
 
 def _read(reference: str, subject: str, most: int) -> bytes:

@@ -68,9 +68,9 @@ def choose_fitting(
         considered.append(Considered(label, candidate.size, plan.decisive_mib, plan.decisive_mib <= room))
         if considered[-1].fits:
             return Fitting(candidate, plan, tuple(considered))
-    found = (
+    too_large = (
         f"no model in {where} that fits into {available_mib} MiB with {margin_mib} MiB kept free "
         f"({'; '.join(map(str, considered)) or 'none at all'})"
     )
     fix = "take a smaller model, a shorter context or fewer slots, or name a quant to have it whether it fits or not"
-    raise ProblemError(Problem("gguf_model_quant", found, "one that fits", fix))
+    raise ProblemError(Problem("gguf_model_quant", too_large, "one that fits", fix))

@@ -60,9 +60,9 @@ def releases(root: pathlib.Path, variable: str) -> list[Release]:
     except FileNotFoundError:
         return []
     except OSError as error:
-        found = f"{place}, which cannot be read ({error.strerror})"
+        unreadable = f"{place}, which cannot be read ({error.strerror})"
         raise ProblemError(
-            Problem(variable, found, "a folder that this user can read", "use become or sudo")
+            Problem(variable, unreadable, "a folder that this user can read", "use become or sudo")
         ) from error
     return sorted(map(_release, folders), key=lambda release: (-release.created, release.path.name))
 

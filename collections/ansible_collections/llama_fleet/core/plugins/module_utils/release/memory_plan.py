@@ -221,8 +221,8 @@ def _run_until_explained(
 
 
 def _failed_plan(variable: str, release: pathlib.Path, result: Result) -> Problem:
-    found = f"{PROGRAM} of {release}, which failed: {_first_error(result)}"
-    return Problem(variable, found, "a release that can run this model")
+    failure = f"{PROGRAM} of {release}, which failed: {_first_error(result)}"
+    return Problem(variable, failure, "a release that can run this model")
 
 
 def _first_error(result: Result) -> str:

@@ -80,9 +80,9 @@ def pack(
                     signature.sign(work / entry.file, signing_key, run)
                 return packed_folder.publish(entry, work, folder), True
     except OSError as error:
-        found = f"{folder}, where {release.name} cannot be packed ({error})"
+        failure = f"{folder}, where {release.name} cannot be packed ({error})"
         raise ProblemError(
-            Problem(packed_folder.VARIABLE, found, "a writable folder and a readable release")
+            Problem(packed_folder.VARIABLE, failure, "a writable folder and a readable release")
         ) from error
 
 

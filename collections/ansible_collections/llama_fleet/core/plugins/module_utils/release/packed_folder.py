@@ -109,11 +109,11 @@ def _entries(folder: pathlib.Path) -> list[Entry] | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        found = f"{folder / INDEX}, which cannot be read ({error.strerror})"
+        unreadable = f"{folder / INDEX}, which cannot be read ({error.strerror})"
     except ValueError as error:
-        found = f"{folder / INDEX} with {error}"
+        unreadable = f"{folder / INDEX} with {error}"
     wanted, fix = "the index of a folder of packed releases", f"choose another folder, or remove that {INDEX}"
-    raise ProblemError(Problem(VARIABLE, found, wanted, fix))
+    raise ProblemError(Problem(VARIABLE, unreadable, wanted, fix))
 
 
 def entry_of(archive: pathlib.Path, manifest: Manifest, sha256: str) -> Entry:

@@ -85,8 +85,8 @@ def _remove(root: pathlib.Path, path: pathlib.Path) -> None:
     try:
         os.rename(path, hidden)
     except OSError as error:
-        found = f"{path}, which cannot be removed ({error.strerror})"
-        raise ProblemError(Problem(_ROOT, found, "a release that can be removed", "use become or sudo")) from error
+        kept = f"{path}, which cannot be removed ({error.strerror})"
+        raise ProblemError(Problem(_ROOT, kept, "a release that can be removed", "use become or sudo")) from error
     sync_directory(path.parent)
     # Its log first, because the hidden folder shows the next run that work is left.
     with contextlib.suppress(OSError):

@@ -97,9 +97,9 @@ def verify(
     if done.code == 127:
         raise ProblemError(_MISSING)
     if not done.ok:
-        found = f"{label or file.name}, whose signature by {name} is invalid ('{_reason(done)}')"
+        invalid = f"{label or file.name}, whose signature by {name} is invalid ('{_reason(done)}')"
         fix = f"do not trust this release; pack it again or correct {_TRUSTED}"
-        raise ProblemError(Problem(subject, found, "a valid signature of these bytes", fix))
+        raise ProblemError(Problem(subject, invalid, "a valid signature of these bytes", fix))
     return name
 
 
@@ -111,15 +111,15 @@ def matching(signature: pathlib.Path, trusted_signers: typing.Sequence[str], sub
     raise_if_any(signer_problems(trusted_signers))
     key = signed_by(signature)
     if not key:
-        found = f"{signature.name}, which is missing or not an SSH signature"
+        signed = f"{signature.name}, which is missing or not an SSH signature"
         raise ProblemError(
-            Problem(subject, found, f"a release signed by one of {_TRUSTED}", "pack it with llama_cpp_signing_key")
+            Problem(subject, signed, f"a release signed by one of {_TRUSTED}", "pack it with llama_cpp_signing_key")
         )
     signers = [signer for signer in map(_parse, trusted_signers) if signer is not None and signer.key == key]
     if not signers:
-        found = f"{signature.name}, which is by {key.split()[0]} {_fingerprint(key)}"
+        signed = f"{signature.name}, which is by {key.split()[0]} {_fingerprint(key)}"
         raise ProblemError(
-            Problem(subject, found, f"a signature by one of {_TRUSTED}", "add that key only if you know its owner")
+            Problem(subject, signed, f"a signature by one of {_TRUSTED}", "add that key only if you know its owner")
         )
     return signers
 

@@ -82,8 +82,8 @@ def _manifest(generation: pathlib.Path, variable: str) -> dict[str, typing.Any]:
 
 
 def _unreadable(path: pathlib.Path, why: str, variable: str) -> ProblemError:
-    found = f"{path}, which cannot be read ({why})"
-    return ProblemError(Problem(variable, found, "readable manifests of all generations", "use become or sudo"))
+    manifest = f"{path}, which cannot be read ({why})"
+    return ProblemError(Problem(variable, manifest, "readable manifests of all generations", "use become or sudo"))
 
 
 def _paths(value: object) -> typing.Iterator[str]:

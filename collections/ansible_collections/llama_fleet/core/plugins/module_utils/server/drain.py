@@ -59,18 +59,19 @@ def drain(
     fetch: server_metrics.Fetch,
     patience: Patience,
     alive: typing.Callable[[], bool],
-    told: typing.Callable[[int, int], None],
+    report: typing.Callable[[int, int], None],
 ) -> Drained:
-    """Wait until nothing is in flight; call ``told`` with the number of requests and the seconds left before each wait.
+    """Wait until nothing is in flight.
 
-    Do not wait for a server that does not answer, sleeps or tells nothing, and wake none.
+    Call ``report`` with the number of requests and the seconds left before each wait. Do not wait for a
+    server that does not answer, sleeps or tells nothing, and wake none.
     """
     clock = patience.clock
     end = clock.now() + patience.seconds
     first = count = _busy(fetch)
     last = count if count is not None else UNKNOWN
     while count and clock.now() < end and alive():
-        told(last, max(0, round(end - clock.now())))
+        report(last, max(0, round(end - clock.now())))
         clock.pause(min(PAUSE, max(0.0, end - clock.now())))
         count = _busy(fetch)
         # One that computes a long prompt answers late: what it said before stands.

@@ -87,7 +87,7 @@ def no_gpu(opened: typing.Sequence[str], listed: typing.Iterable[tuple[str, str,
         return ""
     if opened:
         return "it has no GPU open, though llama_server_backend is cuda"
-    if any(int(found) == pid for found, _gpu, _mib in listed):
+    if any(int(listed_pid) == pid for listed_pid, _gpu, _mib in listed):
         return ""
     return (
         f"whether it has a GPU open cannot be seen by this user (uid {os.geteuid()}), nor does nvidia-smi list its "
@@ -98,7 +98,7 @@ def no_gpu(opened: typing.Sequence[str], listed: typing.Iterable[tuple[str, str,
 def too_few_gpus(generation: Generation, listed: typing.Iterable[tuple[str, str, str]], pid: int) -> str:
     """Return why ``pid`` computes on too few GPUs; empty if the driver lists it on enough of them, or cannot tell."""
     wanted = generation.variables.get("LLAMA_ARG_DEVICE", "").split(",")
-    used = {gpu for found, gpu, _mib in listed if int(found) == pid}
+    used = {gpu for listed_pid, gpu, _mib in listed if int(listed_pid) == pid}
     # In a container the driver does not see us, and slices of one GPU have its name.
     if not used or generation.options.get("split_mode") == "none" or any(gpu.startswith("MIG") for gpu in used):
         return ""

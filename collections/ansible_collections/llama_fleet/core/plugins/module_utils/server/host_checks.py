@@ -24,7 +24,7 @@ _PATHS = (
 )
 
 
-def problems(
+def instance_problems(
     instance: Instance, own: typing.Collection[processes.Process], dry: bool, wrong: typing.Collection[str] = ()
 ) -> list[Problem]:
     """Return every problem of the host, apart from those of variables that are ``wrong`` in themselves.
@@ -32,16 +32,16 @@ def problems(
     The instance's ``own`` processes make room for what comes. With ``dry`` a release or a model may still be missing.
     """
     options = instance.options
-    found = checks.configuration_problems(instance.host.configuration)
+    problems = checks.configuration_problems(instance.host.configuration)
     if any(name in wrong for name in _PATHS):
-        return found
-    found += checks.release_problems(options, dry) + checks.model_problems(options, dry)
-    found += checks.file_problems(options, dry)
-    found += instance.kind.requirements(options, instance.host, None if dry else instance.progress.stage)
-    found += unwritable_folder(instance)
+        return problems
+    problems += checks.release_problems(options, dry) + checks.model_problems(options, dry)
+    problems += checks.file_problems(options, dry)
+    problems += instance.kind.requirements(options, instance.host, None if dry else instance.progress.stage)
+    problems += unwritable_folder(instance)
     if "llama_server_host" not in wrong and "llama_server_port" not in wrong:
-        found += checks.host_problems(options, [process.pid for process in own], instance.pids)
-    return found
+        problems += checks.host_problems(options, [process.pid for process in own], instance.pids)
+    return problems
 
 
 def unwritable_folder(instance: Instance) -> list[Problem]:

@@ -11,7 +11,7 @@ import typing
 from ansible_collections.llama_fleet.core.plugins.module_utils.host import processes
 from ansible_collections.llama_fleet.core.plugins.module_utils.progress import Progress
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes import registry
-from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes.host import Host, Place
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes.host import Place, RuntimeHost
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings.options import (
     GENERATION_VARIABLE,
     Options,
@@ -31,7 +31,7 @@ class Instance:
     """
 
     options: Options
-    host: Host
+    host: RuntimeHost
     progress: Progress = dataclasses.field(default_factory=Progress)
 
     @functools.cached_property

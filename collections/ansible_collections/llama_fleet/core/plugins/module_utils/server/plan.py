@@ -31,7 +31,7 @@ if typing.TYPE_CHECKING:
 
 
 @dataclasses.dataclass(frozen=True)
-class Plan:
+class InstancePlan:
     """The generation that is wanted, and whether it is the current one and runs."""
 
     content: Content
@@ -67,36 +67,36 @@ class Planner:
         self._instance = instance
         self._dry = dry
 
-    def plan(self) -> Plan:
+    def plan(self) -> InstancePlan:
         """Return the plan; raise ProblemError with every problem at once."""
         instance, options = self._instance, self._instance.options
         own = instance.own_processes()
-        found = server_options.problems(options)
-        wrong = {problem.subject for problem in found}
+        problems = server_options.option_problems(options)
+        wrong = {problem.subject for problem in problems}
         asking = instance.kind.runner(options, instance.host.run, inside=False)
         flags = None if "llama_server_release" in wrong else checks.read_flags(options, asking)
         devices, missing_devices = ([], []) if wrong else checks.devices(options, asking)
-        found += [
+        problems += [
             *missing_devices,
             *server_flags.extra_problems(options.extra_options, flags, options.allow),
-            *host_checks.problems(instance, own, self._dry, wrong),
+            *host_checks.instance_problems(instance, own, self._dry, wrong),
         ]
         settings = server_settings.settings(options, options.threads or threads(options), devices)
         try:
             variables, words = server_router.kept(options, *server_writing.split(settings, flags))
         except ProblemError as error:
-            found += error.problems
-        raise_if_any(found)
+            problems += error.problems
+        raise_if_any(problems)
         whole = {**variables, **server_settings.visible_gpus(options), **server_router.variables(options)}
         return self._compared(content_of(instance, whole, words, flags), own, tuple(settings))
 
     def _compared(
         self, content: Content, own: typing.Sequence[processes.Process], settings: tuple[Setting, ...]
-    ) -> Plan:
+    ) -> InstancePlan:
         instance = self._instance
         current = instance.store.current()
         process = next(iter(own), None)
-        return Plan(
+        return InstancePlan(
             content=content,
             current=current,
             process=process,
@@ -108,7 +108,7 @@ class Planner:
             pids=tuple(process.pid for process in own),
         )
 
-    def prove(self, plan: Plan) -> tuple[Assessment, dict[str, typing.Any]]:
+    def prove(self, plan: InstancePlan) -> tuple[Assessment, dict[str, typing.Any]]:
         """Prove that the planned server could take over; return what it takes, and notes for its manifest."""
         instance, content = self._instance, plan.content
         options, kind = instance.options, instance.kind
@@ -127,7 +127,7 @@ class Planner:
         warnings = (*assessment.warnings, *kind.remarks(options))
         return dataclasses.replace(assessment, warnings=warnings), {**notes, **(facts.notes if facts else {})}
 
-    def prove_unchanged(self, plan: Plan) -> None:
+    def prove_unchanged(self, plan: InstancePlan) -> None:
         """Check the model of an instance that goes on: another file may have taken its place."""
         options = self._instance.options
         if plan.current and os.path.isfile(options.model):

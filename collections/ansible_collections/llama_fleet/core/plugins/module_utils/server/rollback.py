@@ -110,7 +110,7 @@ def target(store: Store, wanted: int) -> Generation:
         unfinished = store.unfinished_rollback()
         if unfinished is not None and unfinished.good:
             return unfinished
-        older = [found for found in store.all() if found.good and (current is None or found.number < current.number)]
+        older = [kept for kept in store.all() if kept.good and (current is None or kept.number < current.number)]
         if older:
             return older[-1]
         before = f"no good generation before {current.number}" if current else "no good generation"
@@ -134,21 +134,21 @@ def target(store: Store, wanted: int) -> Generation:
 
 def _there(store: Store) -> str:
     current = store.current()
-    told = [
+    listed = [
         (
             f"{each.number} "
             f"({'good' if each.good else 'not good'}{', current' if current and current.number == each.number else ''})"
         )
         for each in store.all()
     ]
-    return f"the generations {', '.join(told)}" if told else "no generation at all"
+    return f"the generations {', '.join(listed)}" if listed else "no generation at all"
 
 
 def require_whole(instance: Instance, generation: Generation) -> None:
     """Raise ProblemError if the generation's release, model, files or place on the host have changed."""
-    found = [*_damage(generation)]
-    found += host_checks.problems(instance.at(generation), instance.own_processes(), dry=False)
-    raise_if_any([*found, *_replaced(generation)])
+    problems = [*_damage(generation)]
+    problems += host_checks.instance_problems(instance.at(generation), instance.own_processes(), dry=False)
+    raise_if_any([*problems, *_replaced(generation)])
 
 
 def _damage(generation: Generation) -> typing.Iterator[Problem]:

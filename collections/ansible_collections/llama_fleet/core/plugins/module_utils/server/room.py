@@ -52,9 +52,9 @@ def obstacles(folder: pathlib.Path) -> list[Problem]:
     link = folder / CURRENT
     if link.is_symlink() or not link.exists():
         return []
-    found = f"a {'folder' if link.is_dir() else 'file'} in the place of the link to the current generation"
+    obstacle = f"a {'folder' if link.is_dir() else 'file'} in the place of the link to the current generation"
     fix = "move it away; the next run creates the link again"
-    return [Problem(str(link), found, "a link that llama-fleet manages", fix)]
+    return [Problem(str(link), obstacle, "a link that llama-fleet manages", fix)]
 
 
 def unwritten(error: OSError, folder: pathlib.Path) -> Problem:

@@ -49,7 +49,7 @@ class Stage:
         # A typo in an option of a server must not keep anyone from stopping it, or from going back.
         names = {f"llama_server_{name}" for name in _OF_EVERY_STATE}
         raise_if_any(
-            problem for problem in server_options.problems(options) if not started and problem.subject in names
+            problem for problem in server_options.option_problems(options) if not started and problem.subject in names
         )
         action = _ACTIONS.get(options.state, Stop)(self.instance, self.dry)
         if self.dry:

@@ -13,7 +13,7 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.server import gat
 from ansible_collections.llama_fleet.core.plugins.module_utils.server import result as server_result
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.gate import gate as server_gate
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.gate import trust as server_trust
-from ansible_collections.llama_fleet.core.plugins.module_utils.server.plan import Plan, Planner
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.plan import InstancePlan, Planner
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.proof.memory import Assessment
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.state.generations import variables_of
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.switch import Switch
@@ -54,7 +54,7 @@ class Start:
             return self._result(plan, generation, diff, assessment, proved)
         return self._kept(plan, diff, assessment) or self._switched(plan, notes, diff, assessment)
 
-    def _kept(self, plan: Plan, diff: Diff, assessment: Assessment) -> Result | None:
+    def _kept(self, plan: InstancePlan, diff: Diff, assessment: Assessment) -> Result | None:
         """Return the result of a server that runs as wanted and passes its gate; None if one has to be started."""
         current, process = plan.current, plan.process
         if not plan.serves or current is None or process is None:
@@ -73,7 +73,7 @@ class Start:
             runtime.start_at_boot()
         return self._result(plan, good, diff, assessment, gating.Started(good, process, passed))
 
-    def _asked(self, plan: Plan) -> gating.Started | None:
+    def _asked(self, plan: InstancePlan) -> gating.Started | None:
         """Ask an unchanged server during planning, so that no run has to; return None if a run has something to do."""
         current, process = plan.current, plan.process
         if plan.changed or current is None or process is None or not current.good or self._store.unfinished:
@@ -87,7 +87,7 @@ class Start:
             return None
         return gating.Started(current, process, passed)
 
-    def _generation(self, plan: Plan, notes: Notes) -> Generation:
+    def _generation(self, plan: InstancePlan, notes: Notes) -> Generation:
         """Return the wanted generation, on disk; make it current if nothing else switches to it."""
         if plan.same and plan.current:
             return plan.current
@@ -115,7 +115,7 @@ class Start:
         before = self._store.get(int(generation.manifest.get("previous", 0)))
         return before if before and before.good else self._store.last_good(generation.number)
 
-    def _switched(self, plan: Plan, notes: Notes, diff: Diff, assessment: Assessment) -> Result:
+    def _switched(self, plan: InstancePlan, notes: Notes, diff: Diff, assessment: Assessment) -> Result:
         """Start the wanted generation in place of what runs; the last good one again if it fails."""
         generation = self._generation(plan, notes)
         started = self._switch.to(generation, self._back(generation), measured=not generation.good)
@@ -123,7 +123,7 @@ class Start:
         result = self._result(plan, started.generation, diff, assessment, started, restarted=True)
         return {**result, "warnings": [*result["warnings"], *self._switch.warnings(started)]}
 
-    def _diff(self, plan: Plan) -> Diff:
+    def _diff(self, plan: InstancePlan) -> Diff:
         if plan.same:
             return []
         variables = variables_of(plan.content, self._options.folder, plan.number)
@@ -132,7 +132,7 @@ class Start:
 
     def _result(
         self,
-        plan: Plan,
+        plan: InstancePlan,
         generation: Generation | None,
         diff: Diff,
         assessment: Assessment,

@@ -52,7 +52,7 @@ class Switch:
         runtime = self.instance.runtime(generation)
         # What is written once the old server is touched gets its room before that: a full disk stops a run here, with
         # everything as it was.
-        ways = [(found, self.instance.runtime(found)) for found in (generation, back) if found]
+        ways = [(tried, self.instance.runtime(tried)) for tried in (generation, back) if tried]
         with files.reserved(*server_room.wanted(self.options.folder, ways)):
             self.drain()
             self.progress.stage("starting llama-server")
@@ -84,10 +84,10 @@ class Switch:
             return self.store.mark_good(started.generation, started.passed.speed)
         except OSError as error:
             number = started.generation.number
-            found = f"generation {number}, which serves and passed its gate, but cannot be noted as good: {error}"
+            unmarked = f"generation {number}, which serves and passed its gate, but cannot be noted as good: {error}"
             fix = "mend the file system and run it again: the server goes on meanwhile"
             raise ProblemError(
-                Problem(f"instance {self.options.instance}", found, "a record of it that can be written", fix)
+                Problem(f"instance {self.options.instance}", unmarked, "a record of it that can be written", fix)
             ) from error
 
     def drain(self) -> None:

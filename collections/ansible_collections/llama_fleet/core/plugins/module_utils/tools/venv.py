@@ -139,12 +139,12 @@ def _failure(done: Result, missing: typing.Sequence[str], variable: str) -> Prob
         )
     wanted = f"wheels of {', '.join(missing)}"
     if _UNTRUSTED in done.stderr:  # pip then ignores the index and finally reports that it has no packages
-        found = "a package index over plain HTTP, which pip does not trust"
+        failure = "a package index over plain HTTP, which pip does not trust"
         return Problem(
-            variable, found, wanted, "use https://, or list its host in PIP_TRUSTED_HOST or pip.conf's trusted-host"
+            variable, failure, wanted, "use https://, or list its host in PIP_TRUSTED_HOST or pip.conf's trusted-host"
         )
-    found = f"'{_last_line(done.stderr or done.stdout)}' from pip"
-    return Problem(variable, found, wanted, "check the package index and the network of the host")
+    failure = f"'{_last_line(done.stderr or done.stdout)}' from pip"
+    return Problem(variable, failure, wanted, "check the package index and the network of the host")
 
 
 def lock_of(requirements: typing.Iterable[str]) -> str:

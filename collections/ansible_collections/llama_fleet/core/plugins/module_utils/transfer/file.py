@@ -221,8 +221,8 @@ class SegmentedFile:
                 return
             count = self.disk.readinto(view[: self.unhashed], position)
             if count == 0:
-                found = "an unfinished file that another process has truncated"
-                raise ProblemError(Problem(str(self.wanted.part), found, "one that only this run changes"))
+                truncated = "an unfinished file that another process has truncated"
+                raise ProblemError(Problem(str(self.wanted.part), truncated, "one that only this run changes"))
             self.hash.add(view[:count])
 
     def check_first(self, first: bytes) -> None:
@@ -262,11 +262,11 @@ class SegmentedFile:
         if len(self.sources) == 1 and self.sources[0].problem:
             return self.sources[0].problem
         if len(self.sources) == 1:
-            found = f"{self.sources[0].given_up} from {self.sources[0].remote.where}{self.sources[0].limit}"
+            failure = f"{self.sources[0].given_up} from {self.sources[0].remote.where}{self.sources[0].limit}"
         else:
             reasons = "; ".join(f"{source.remote.where}: {source.given_up}{source.limit}" for source in self.sources)
-            found = f"no origin that delivers it ({reasons})"
-        return ProblemError(Problem(variable, found, wanted, _advice(self.sources[-1].given_up)))
+            failure = f"no origin that delivers it ({reasons})"
+        return ProblemError(Problem(variable, failure, wanted, _advice(self.sources[-1].given_up)))
 
 
 def _advice(reason: str) -> str:

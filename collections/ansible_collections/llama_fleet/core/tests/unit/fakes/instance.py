@@ -16,7 +16,7 @@ import typing
 from ansible_collections.llama_fleet.core.plugins.module_utils.host import processes
 from ansible_collections.llama_fleet.core.plugins.module_utils.host.commands import Result
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.gate import metrics as server_metrics
-from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes.host import Host
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes.host import RuntimeHost
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.status import info as server_info
 from ansible_collections.llama_fleet.core.tests.unit.fakes.metrics_server import here
 from ansible_collections.llama_fleet.core.tests.unit.fakes.runner import FakeRunner
@@ -113,7 +113,7 @@ class Site:
         return generation
 
     def inspector(self, **more: typing.Any) -> server_info.Inspector:
-        host = Host(
+        host = RuntimeHost(
             self.systemd,
             systemd=self.runtime == "systemd",
             euid=self.euid,

@@ -15,7 +15,7 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.host import ports
 from ansible_collections.llama_fleet.core.plugins.module_utils.preflight import checks as preflight
 from ansible_collections.llama_fleet.core.plugins.module_utils.preflight.host import Space
 from ansible_collections.llama_fleet.core.plugins.module_utils.preflight.web import Reply, SilentError
-from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes.host import Host as ServerHost
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes.host import RuntimeHost
 from ansible_collections.llama_fleet.core.plugins.module_utils.tools import compiler as build_host
 from ansible_collections.llama_fleet.core.plugins.module_utils.tools.venv import PIP_SHA256
 from ansible_collections.llama_fleet.core.tests.unit.fakes.runner import FakeRunner
@@ -118,7 +118,7 @@ def host(
 ) -> preflight.PreflightHost:
     """Return a host whose proc and sys lie below ``root``."""
     runner = run or Gcc()
-    server = ServerHost(run=runner, systemd=False, euid=0, configuration="/nonexistent")
+    server = RuntimeHost(run=runner, systemd=False, euid=0, configuration="/nonexistent")
     return preflight.PreflightHost(
         limit=5.0, run=runner, root=root, space=lambda _path: space, ask=network, server=server
     )

@@ -14,7 +14,7 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.host import proce
 from ansible_collections.llama_fleet.core.plugins.module_utils.progress import Progress
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.instance import Instance
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes import unit_file as server_unit
-from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes.host import Host
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes.host import RuntimeHost
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings.arguments import ARGUMENTS, options_of
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.stage import Stage
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.status import info as server_info
@@ -52,8 +52,8 @@ class Site:
         }
 
     @property
-    def host(self) -> Host:
-        return Host(
+    def host(self) -> RuntimeHost:
+        return RuntimeHost(
             self.systemd,
             systemd=True,
             unit_root=self.units,

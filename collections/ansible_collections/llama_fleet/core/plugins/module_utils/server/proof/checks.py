@@ -65,12 +65,12 @@ def model_problems(options: Options, may_be_missing: bool) -> list[Problem]:
         return []
     shard = parse_shard(model.name)
     if shard and shard.number != 1:
-        found, first = f"part {shard.number} of {shard.count}", model.with_name(shard.name(1))
-        return [Problem(variable, found, "the model's first file", f"use {first}")]
+        files, first = f"part {shard.number} of {shard.count}", model.with_name(shard.name(1))
+        return [Problem(variable, files, "the model's first file", f"use {first}")]
     missing = [file.name for file in shards(model) if not file.is_file()]
     if missing:
-        found = f"no file {', '.join(missing)} in {model.parent}"
-        return [Problem(variable, found, "every file of the model", "fetch the model again")]
+        files = f"no file {', '.join(missing)} in {model.parent}"
+        return [Problem(variable, files, "every file of the model", "fetch the model again")]
     for path in shards(model):
         with path.open("rb") as file:
             if file.read(len(_MAGIC)) != _MAGIC:
@@ -125,8 +125,8 @@ def host_problems(
         return []
     holder = next((listener.pid for listener in others if listener.pid), 0)
     who = f"pid {holder} ({processes.name(holder)})" if holder else "a process of another user"
-    found = f"port {options.port}, on which {who} listens"
-    return [Problem("llama_server_port", found, "a free port", "choose another port or stop that process")]
+    occupied = f"port {options.port}, on which {who} listens"
+    return [Problem("llama_server_port", occupied, "a free port", "choose another port or stop that process")]
 
 
 def configuration_problems(folder: str = CONFIGURATION) -> list[Problem]:
@@ -134,8 +134,8 @@ def configuration_problems(folder: str = CONFIGURATION) -> list[Problem]:
     path = pathlib.Path(folder) / "config.ini"
     if not path.exists():
         return []
-    found, fix = "a configuration that changes every llama-server here", "remove it and use llama_server_extra_options"
-    return [Problem(str(path), found, "no such file", fix)]
+    fix = "remove it and use llama_server_extra_options"
+    return [Problem(str(path), "a configuration that changes every llama-server here", "no such file", fix)]
 
 
 def read_flags(options: Options, run: Runner) -> server_flags.Flags | None:
@@ -168,8 +168,8 @@ def devices(options: Options, run: Runner) -> tuple[list[str], list[Problem]]:
         return listed, []
     if done.code == commands.TIMED_OUT:
         return [], [_no_answer("the question for its devices")]
-    found, wanted = "cuda, but the release sees no CUDA device", "a working GPU and driver"
-    return [], [Problem("llama_server_backend", found, wanted, "see nvidia-smi, or use cpu")]
+    no_device, wanted = "cuda, but the release sees no CUDA device", "a working GPU and driver"
+    return [], [Problem("llama_server_backend", no_device, wanted, "see nvidia-smi, or use cpu")]
 
 
 def config_test(
@@ -186,8 +186,8 @@ def config_test(
         (line for line in lines if "error" in line.lower()), lines[-1] if lines else f"exit status {done.code}"
     )
     if done.code in (126, 127) or done.code < 0:
-        found, wanted = f"a llama-server that does not start: {error}", "a release that runs on this host"
-        return Problem("llama_server_release", found, wanted, "build it on this host")
+        failure, wanted = f"a llama-server that does not start: {error}", "a release that runs on this host"
+        return Problem("llama_server_release", failure, wanted, "build it on this host")
     subject = next(
         (setting.variable for setting in known if setting.environment in error or f"--{setting.flag} " in error),
         server_flags.VARIABLE,
@@ -197,10 +197,10 @@ def config_test(
 
 def _no_answer(question: str) -> Problem:
     """Return the problem of a server that hangs. No option is to blame: only a driver or a disk can cause that."""
-    found = f"no answer to {question} within {TEST_LIMIT:g} s, which is no fault of the options"
+    silence = f"no answer to {question} within {TEST_LIMIT:g} s, which is no fault of the options"
     wanted = "one that reads its configuration and lists its devices, which takes seconds"
     fix = (
         "check the host's driver and disk: see whether nvidia-smi answers and what dmesg says, and restart the "
         "host if the driver does not come back"
     )
-    return Problem("llama-server", found, wanted, fix)
+    return Problem("llama-server", silence, wanted, fix)

@@ -153,8 +153,8 @@ def _problem(options: Options, plan: PlanMemory, free: typing.Mapping[str, int],
     smaller = [f"set llama_server_ctx_size to {ctx_size}"] if ctx_size else []
     smaller += [f"{'or ' if smaller else 'set '}llama_server_parallel to {parallel}"] if parallel else []
     if not smaller:
-        found, fix = f"a model that needs {lacking}", f"take a smaller model or quant, or make room; {override}"
-        return Problem("llama_server_model", found, "one that fits", fix)
+        too_large, fix = f"a model that needs {lacking}", f"take a smaller model or quant, or make room; {override}"
+        return Problem("llama_server_model", too_large, "one that fits", fix)
     fix = f"{', '.join(smaller)}; {override}"
     return Problem("llama_server_ctx_size", f"{slots}, which need {lacking}", "a context that fits", fix)
 

@@ -83,13 +83,12 @@ def context_problems(options: Options, facts: ModelFacts) -> list[Problem]:
     )
     if not facts.context_length or options.ctx_size <= facts.context_length or stretched:
         return []
-    found = f"{options.ctx_size} tokens for each slot"
     wanted = f"at most {facts.context_length}, the context that {pathlib.Path(options.model).name} was trained with"
     fix = (
         f"set it to {facts.context_length} or less, or extend the model's context, for example with "
         f"rope-scaling: yarn in llama_server_extra_options"
     )
-    return [Problem("llama_server_ctx_size", found, wanted, fix)]
+    return [Problem("llama_server_ctx_size", f"{options.ctx_size} tokens for each slot", wanted, fix)]
 
 
 def prove(candidate: Candidate, run: Runner, facts: ModelFacts | None, held: typing.Mapping[str, int]) -> Assessment:

@@ -83,18 +83,18 @@ def _limits(
     options: Options, command: typing.Sequence[str], variables: typing.Mapping[str, str]
 ) -> dict[str, typing.Any]:
     memory = server_limits.memory_bytes(options.memory_max, 0)
-    found: dict[str, typing.Any] = {}
+    limits: dict[str, typing.Any] = {}
     if memory:
-        found["mem_limit"] = memory
+        limits["mem_limit"] = memory
     if options.cpu_quota:
-        found["cpus"] = server_limits.processors(options.cpu_quota)
+        limits["cpus"] = server_limits.processors(options.cpu_quota)
     if server_mounts.locks_memory(options, command, variables):
-        found["ulimits"] = {"memlock": {"soft": -1, "hard": -1}}
+        limits["ulimits"] = {"memlock": {"soft": -1, "hard": -1}}
     if options.backend == CUDA:
         # All GPUs: LLAMA_ARG_DEVICE selects the ones to compute on, as without a container.
         gpus = {"driver": "nvidia", "count": "all", "capabilities": ["gpu"]}
-        found["deploy"] = {"resources": {"reservations": {"devices": [gpus]}}}
-    return found
+        limits["deploy"] = {"resources": {"reservations": {"devices": [gpus]}}}
+    return limits
 
 
 def _literal(value: str) -> str:

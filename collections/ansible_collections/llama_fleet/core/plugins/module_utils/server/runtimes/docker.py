@@ -26,9 +26,9 @@ if typing.TYPE_CHECKING:
     import pathlib
 
     from ansible_collections.llama_fleet.core.plugins.module_utils.host.commands import Runner
-    from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes.host import Host, Place
+    from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes.host import Place, RuntimeHost
     from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes.host_files import Private
-    from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes.runtime import Told
+    from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes.runtime import Report
     from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings.options import Options
     from ansible_collections.llama_fleet.core.plugins.module_utils.server.state.generations import Generation
 
@@ -77,14 +77,14 @@ class DockerRuntime:
         return {server_compose.NAME: server_compose.render(options, command, variables)}
 
     @staticmethod
-    def requirements(options: Options, host: Host, told: Told | None) -> list[Problem]:
-        found = [
+    def requirements(options: Options, host: RuntimeHost, report: Report | None) -> list[Problem]:
+        problems = [
             *_limits(options),
             *requirement.container(options, DockerRuntime.name, host.euid),
             *_port(options),
             *_docker(options, host.run),
         ]
-        return found or requirement.image(options, DockerRuntime.engine, host.run, told)
+        return problems or requirement.image(options, DockerRuntime.engine, host.run, report)
 
     @staticmethod
     def remarks(options: Options) -> list[str]:
@@ -215,8 +215,8 @@ def _last_line(text: str) -> str:
 def _limits(options: Options) -> list[Problem]:
     if not server_limits.is_share(options.memory_max):
         return []
-    found = f"{options.memory_max}, a share, which docker does not support"
-    return [Problem("llama_server_memory_max", found, "an amount such as 24G")]
+    share = f"{options.memory_max}, a share, which docker does not support"
+    return [Problem("llama_server_memory_max", share, "an amount such as 24G")]
 
 
 def _port(options: Options) -> list[Problem]:
@@ -235,12 +235,12 @@ def _docker(options: Options, run: Runner) -> list[Problem]:
         said = (done.stderr.strip().splitlines() or [f"exit status {done.code}"])[-1]
         silence = f"no answer from its daemon: {said}"
         return [Problem("docker", silence, "a daemon that runs", "run systemctl start docker")]
-    found = []
+    problems = []
     if not compose_command(run):
         fix = "install docker-compose-plugin, or docker-compose where the distribution has no such package"
-        found.append(Problem("docker compose", "neither docker compose nor docker-compose", "one of them", fix))
+        problems.append(Problem("docker compose", "neither docker compose nor docker-compose", "one of them", fix))
     if options.backend == CUDA and not run(["nvidia-container-cli", "--version"], timeout=TIME_LIMIT).ok:
         fix = "install nvidia-container-toolkit and run nvidia-ctk runtime configure --runtime=docker"
         wanted = "GPUs that docker can hand on"
-        found.append(Problem("NVIDIA Container Toolkit", "no nvidia-container-cli", wanted, fix))
-    return found
+        problems.append(Problem("NVIDIA Container Toolkit", "no nvidia-container-cli", wanted, fix))
+    return problems

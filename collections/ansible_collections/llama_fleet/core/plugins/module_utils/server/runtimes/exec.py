@@ -13,8 +13,8 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes.p
 
 if typing.TYPE_CHECKING:
     from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem
-    from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes.host import Host
-    from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes.runtime import Told
+    from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes.host import RuntimeHost
+    from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes.runtime import Report
     from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings.options import Options
 
 
@@ -27,9 +27,9 @@ class ExecRuntime(ProcessRuntime):
     needs_gate_port: typing.ClassVar[bool] = True
 
     @staticmethod
-    def requirements(options: Options, host: Host, told: Told | None) -> list[Problem]:
-        del host, told
-        return [*requirement.no_limits(options, ExecRuntime.name), *server_user.problems(options)]
+    def requirements(options: Options, host: RuntimeHost, report: Report | None) -> list[Problem]:
+        del host, report
+        return [*requirement.no_limits(options, ExecRuntime.name), *server_user.port_problems(options)]
 
     @property
     def log(self) -> str:

@@ -16,7 +16,7 @@ CONTAINER_ROOT = pathlib.Path("/etc/containers/systemd")
 
 
 @dataclasses.dataclass(frozen=True)
-class Host:
+class RuntimeHost:
     """A host: how to run commands on it, whether systemd is its PID 1, our user there, and the folders of its files."""
 
     run: commands.Runner = commands.run
@@ -34,7 +34,7 @@ class Place:
 
     folder: pathlib.Path
     runtime_root: pathlib.Path
-    host: Host
+    host: RuntimeHost
 
     @property
     def unit(self) -> str:
@@ -42,9 +42,9 @@ class Place:
         return f"llama-fleet-{self.folder.name}.service"
 
 
-def this_host() -> Host:
+def this_host() -> RuntimeHost:
     """Return the host that this process runs on."""
-    return Host(systemd=has_systemd(), euid=os.geteuid())
+    return RuntimeHost(systemd=has_systemd(), euid=os.geteuid())
 
 
 def has_systemd(root: pathlib.Path = pathlib.Path("/")) -> bool:

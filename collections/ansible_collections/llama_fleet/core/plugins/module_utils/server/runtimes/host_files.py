@@ -64,18 +64,18 @@ def public(options: Options, command: typing.Sequence[str] = ()) -> list[tuple[s
 
     Of the absolute paths in ``command`` only existing files count.
     """
-    found = [("llama_server_model", path) for path in _shards(options.model)]
-    found += [("llama_server_mmproj", options.mmproj)] if options.mmproj else []
-    found += [("llama_server_lora", path) for path, _scale in server_settings.adapters(options)]
-    found += [("llama_server_chat_template", options.chat_template)] if options.chat_template.startswith("/") else []
-    known = {path for _variable, path in found} | {
+    files = [("llama_server_model", path) for path in _shards(options.model)]
+    files += [("llama_server_mmproj", options.mmproj)] if options.mmproj else []
+    files += [("llama_server_lora", path) for path, _scale in server_settings.adapters(options)]
+    files += [("llama_server_chat_template", options.chat_template)] if options.chat_template.startswith("/") else []
+    known = {path for _variable, path in files} | {
         path for file in private(options) for path in (file.source, f"{copies(options)}/{file.name}")
     }
     words = [word.partition("=")[2] if word.startswith("-") else word for word in command[1:]]
     more = [
         word for word in dict.fromkeys(words) if word.startswith("/") and word not in known and os.path.isfile(word)
     ]
-    return found + [("llama_server_extra_options", path) for path in more]
+    return files + [("llama_server_extra_options", path) for path in more]
 
 
 def mounts(options: Options, command: typing.Sequence[str]) -> list[str]:

@@ -23,8 +23,8 @@ if typing.TYPE_CHECKING:
 
     from ansible_collections.llama_fleet.core.plugins.module_utils.host.commands import Runner
     from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem
-    from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes.host import Host, Place
-    from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes.runtime import Told
+    from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes.host import Place, RuntimeHost
+    from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes.runtime import Report
     from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings.options import Options
     from ansible_collections.llama_fleet.core.plugins.module_utils.server.state.generations import Generation
 
@@ -93,11 +93,11 @@ class ProcessRuntime:
         return {}
 
     @staticmethod
-    def requirements(options: Options, host: Host, told: Told | None) -> list[Problem]:
-        del host, told
+    def requirements(options: Options, host: RuntimeHost, report: Report | None) -> list[Problem]:
+        del host, report
         return [
             *requirement.no_limits(options, ProcessRuntime.name),
-            *server_user.problems(options),
+            *server_user.port_problems(options),
             *requirement.unwritable(options.runtime_root, "llama_server_runtime_root"),
         ]
 
@@ -126,9 +126,9 @@ class ProcessRuntime:
         """Return the processes with the instance's mark outside of a unit: a killed run may have left no record."""
         unit = f"llama-fleet-{self.folder.name}.service"
         return [
-            found
-            for found in processes.started_with(INSTANCE_VARIABLE, str(self.folder))
-            if not processes.in_unit(found.pid, unit)
+            process
+            for process in processes.started_with(INSTANCE_VARIABLE, str(self.folder))
+            if not processes.in_unit(process.pid, unit)
         ]
 
     def is_up(self) -> bool:
@@ -152,7 +152,7 @@ class ProcessRuntime:
         """Return whether the record names a process that runs: a process has nothing else around it."""
         del generation
         record = self._recorded()
-        return any(found.pid == record.get("pid") and found.started == record.get("started") for found in self.own())
+        return any(own.pid == record.get("pid") and own.started == record.get("started") for own in self.own())
 
     def starts_at_boot(self) -> bool:
         """Return True: nothing starts processes at boot here, and no run can change that."""

@@ -26,8 +26,8 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings.o
 
 if typing.TYPE_CHECKING:
     from ansible_collections.llama_fleet.core.plugins.module_utils.host.commands import Runner
-    from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes.host import Host, Place
-    from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes.runtime import Told
+    from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes.host import Place, RuntimeHost
+    from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes.runtime import Report
     from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings.options import Options
     from ansible_collections.llama_fleet.core.plugins.module_utils.server.state.generations import Generation
 
@@ -62,9 +62,9 @@ class QuadletRuntime(SystemdRuntime):
         return {"unit": server_quadlet.render(options, command, variables)}
 
     @staticmethod
-    def requirements(options: Options, host: Host, told: Told | None) -> list[Problem]:
-        found = [*requirement.container(options, QuadletRuntime.name, host.euid), *_podman(options, host)]
-        return found or requirement.image(options, QuadletRuntime.engine, host.run, told)
+    def requirements(options: Options, host: RuntimeHost, report: Report | None) -> list[Problem]:
+        problems = [*requirement.container(options, QuadletRuntime.name, host.euid), *_podman(options, host)]
+        return problems or requirement.image(options, QuadletRuntime.engine, host.run, report)
 
     @staticmethod
     def runner(options: Options, run: Runner, inside: bool) -> Runner:
@@ -146,10 +146,10 @@ class QuadletRuntime(SystemdRuntime):
             self.run(["systemctl", "daemon-reload"])
 
 
-def _podman(options: Options, host: Host) -> list[Problem]:
+def _podman(options: Options, host: RuntimeHost) -> list[Problem]:
     if not host.systemd:
-        found, wanted = "quadlet, and systemd is not PID 1 here", "a runtime that this host has"
-        return [Problem(requirement.RUNTIME, found, wanted, "use docker, process or auto")]
+        no_systemd, wanted = "quadlet, and systemd is not PID 1 here", "a runtime that this host has"
+        return [Problem(requirement.RUNTIME, no_systemd, wanted, "use docker, process or auto")]
     done = host.run(["podman", "--version"], timeout=container_engines.TIME_LIMIT)
     version = re.search(r"(\d+)\.(\d+)", done.stdout)
     wanted = "podman 4.4 or newer"
@@ -172,6 +172,6 @@ def _cdi(root: pathlib.Path) -> list[Problem]:
     described = [path for folder in _CDI for pattern in ("*.yaml", "*.json") for path in (root / folder).glob(pattern)]
     if any(b"nvidia.com/gpu" in path.read_bytes() for path in described):
         return []
-    found = "no description of nvidia.com/gpu in /etc/cdi or /var/run/cdi"
+    no_description = "no description of nvidia.com/gpu in /etc/cdi or /var/run/cdi"
     fix = "run nvidia-ctk cdi generate --output=/etc/cdi/nvidia.yaml, and again after each change of driver or GPU"
-    return [Problem("NVIDIA CDI", found, "GPUs that podman can hand on", fix)]
+    return [Problem("NVIDIA CDI", no_description, "GPUs that podman can hand on", fix)]

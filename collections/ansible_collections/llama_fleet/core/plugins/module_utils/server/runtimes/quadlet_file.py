@@ -57,7 +57,7 @@ def _container(options: Options, command: typing.Sequence[str], variables: typin
 
 def _arguments(options: Options, command: typing.Sequence[str], variables: typing.Mapping[str, str]) -> list[str]:
     names = [name for name in sorted(variables) if not name.startswith("LLAMA_")]
-    found = [
+    arguments = [
         # A start never waits for a registry: the image was seen before.
         "--pull=never",
         f"--entrypoint={command_line(command[:1])}",
@@ -72,7 +72,7 @@ def _arguments(options: Options, command: typing.Sequence[str], variables: typin
         # Their values are the service's own: systemd reads the file, which podman would read in another way.
         " ".join(f"--env={name}" for name in ["LLAMA_*", *names]),
     ]
-    return found + (["--ulimit=memlock=-1:-1"] if server_mounts.locks_memory(options, command, variables) else [])
+    return arguments + (["--ulimit=memlock=-1:-1"] if server_mounts.locks_memory(options, command, variables) else [])
 
 
 def _service(options: Options) -> str:

@@ -16,7 +16,7 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes.s
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings.options import INSTANCE_VARIABLE
 
 if typing.TYPE_CHECKING:
-    from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes.host import Host, Place
+    from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes.host import Place, RuntimeHost
     from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes.runtime import Runtime
     from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings.options import Options
 
@@ -31,7 +31,7 @@ def named(name: str) -> type[Runtime]:
     return RUNTIMES.get(name, ProcessRuntime)
 
 
-def chosen(name: str, host: Host) -> type[Runtime]:
+def chosen(name: str, host: RuntimeHost) -> type[Runtime]:
     """Return the runtime called ``name``; with auto the first automatic one that ``host`` can have."""
     if name != AUTO:
         return named(name)

@@ -19,7 +19,7 @@ if typing.TYPE_CHECKING:
     import pathlib
 
     from ansible_collections.llama_fleet.core.plugins.module_utils.host.commands import Runner
-    from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes.runtime import Told
+    from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes.runtime import Report
     from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings.options import Options
 
 RUNTIME = "llama_server_runtime"
@@ -87,10 +87,10 @@ def _image_name(options: Options) -> list[Problem]:
 
 def _files(options: Options) -> list[Problem]:
     """Return the files that a container's user, who has no name on the host, cannot read at their paths."""
-    found = []
+    problems = []
     for variable, path in [("llama_server_release", str(options.server)), *server_mounts.public(options)]:
         if ":" in path:
-            found.append(
+            problems.append(
                 Problem(
                     variable,
                     path,
@@ -99,7 +99,7 @@ def _files(options: Options) -> list[Problem]:
                 )
             )
         elif os.path.isfile(path) and not os.stat(path).st_mode & stat.S_IROTH:
-            found.append(
+            problems.append(
                 Problem(
                     variable,
                     f"{path}, which not every user may read",
@@ -107,14 +107,14 @@ def _files(options: Options) -> list[Problem]:
                     f"run chmod o+r {path}",
                 )
             )
-    return found
+    return problems
 
 
-def image(options: Options, engine: str, run: Runner, told: Told | None) -> list[Problem]:
-    """Fetch the image if it is missing and ``told`` is given; return the problem if that fails."""
-    if container_engines.image_is_here(engine, options.image, run) or told is None:
+def image(options: Options, engine: str, run: Runner, report: Report | None) -> list[Problem]:
+    """Fetch the image if it is missing and ``report`` is given; return the problem if that fails."""
+    if container_engines.image_is_here(engine, options.image, run) or report is None:
         return []
-    told(f"fetching the image {options.image}")
+    report(f"fetching the image {options.image}")
     said = container_engines.pull(engine, options.image, run, lambda _line: None)
     if not said:
         return []

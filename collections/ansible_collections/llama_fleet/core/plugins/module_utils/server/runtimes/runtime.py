@@ -15,11 +15,11 @@ if typing.TYPE_CHECKING:
     from ansible_collections.llama_fleet.core.plugins.module_utils.host import processes
     from ansible_collections.llama_fleet.core.plugins.module_utils.host.commands import Runner
     from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem
-    from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes.host import Host, Place
+    from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes.host import Place, RuntimeHost
     from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings.options import Options
     from ansible_collections.llama_fleet.core.plugins.module_utils.server.state.generations import Generation
 
-Told = typing.Callable[[str], None]
+Report = typing.Callable[[str], None]
 
 
 class Runtime(typing.Protocol):
@@ -58,11 +58,11 @@ class Runtime(typing.Protocol):
         """Return the text of each file that a generation needs for this runtime, by name."""
 
     @staticmethod
-    def requirements(options: Options, host: Host, told: Told | None) -> list[Problem]:
+    def requirements(options: Options, host: RuntimeHost, report: Report | None) -> list[Problem]:
         """Return everything that keeps this runtime from running the instance on ``host``.
 
-        A missing image is fetched, while the old server still serves, and ``told`` hears of it. Without ``told``, in
-        check mode, nothing is fetched, and a missing image is no problem.
+        A missing image is fetched, while the old server still serves, and ``report`` gets a line about it. Without
+        ``report``, in check mode, nothing is fetched, and a missing image is no problem.
         """
 
     @staticmethod

@@ -22,8 +22,8 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings.o
 
 if typing.TYPE_CHECKING:
     from ansible_collections.llama_fleet.core.plugins.module_utils.host.commands import Runner
-    from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes.host import Host, Place
-    from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes.runtime import Told
+    from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes.host import Place, RuntimeHost
+    from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes.runtime import Report
     from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings.options import Options
     from ansible_collections.llama_fleet.core.plugins.module_utils.server.state.generations import Generation
 
@@ -74,13 +74,13 @@ class SystemdRuntime:
         return {"unit": server_unit.render(options, command, variables)}
 
     @staticmethod
-    def requirements(options: Options, host: Host, told: Told | None) -> list[Problem]:
-        del told
-        found = [*server_limits.limit_problems(options), *_rights(host.euid), *_invisible(options)]
+    def requirements(options: Options, host: RuntimeHost, report: Report | None) -> list[Problem]:
+        del report
+        problems = [*server_limits.limit_problems(options), *_rights(host.euid), *_invisible(options)]
         if host.systemd:
-            return found
-        wanted = "a runtime that this host has"
-        return [*found, Problem(requirement.RUNTIME, "systemd, which is not PID 1 here", wanted, "use process or auto")]
+            return problems
+        wanted, fix = "a runtime that this host has", "use process or auto"
+        return [*problems, Problem(requirement.RUNTIME, "systemd, which is not PID 1 here", wanted, fix)]
 
     @staticmethod
     def remarks(options: Options) -> list[str]:
@@ -228,8 +228,8 @@ class SystemdRuntime:
 def _rights(euid: int) -> list[Problem]:
     if euid == 0:
         return []
-    found, wanted = f"systemd, and this user (uid {euid})", "root for a systemd unit"
-    return [Problem(requirement.RUNTIME, found, wanted, "run with become or sudo, or use process")]
+    no_root, wanted = f"systemd, and this user (uid {euid})", "root for a systemd unit"
+    return [Problem(requirement.RUNTIME, no_root, wanted, "run with become or sudo, or use process")]
 
 
 def _invisible(options: Options) -> list[Problem]:
@@ -237,5 +237,5 @@ def _invisible(options: Options) -> list[Problem]:
     places = [("llama_server_release", str(options.server))] if options.release else []
     places += server_mounts.public(options)
     places += [("llama_server_extra_options", path) for path in server_router.places(options).values()]
-    found = (server_unit.unreadable(pathlib.Path(path), variable) for variable, path in places)
-    return [problem for problem in found if problem]
+    problems = (server_unit.unreadable(pathlib.Path(path), variable) for variable, path in places)
+    return [problem for problem in problems if problem]

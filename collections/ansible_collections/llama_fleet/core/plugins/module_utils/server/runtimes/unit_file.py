@@ -140,8 +140,8 @@ def device_nodes(options: Options) -> list[str]:
 
 def limits(options: Options) -> list[str]:
     """Return the lines that limit the unit's memory and processor time."""
-    found = {"MemoryMax": options.memory_max, "CPUQuota": options.cpu_quota}
-    return [f"{name}={value}" for name, value in found.items() if value]
+    values = {"MemoryMax": options.memory_max, "CPUQuota": options.cpu_quota}
+    return [f"{name}={value}" for name, value in values.items() if value]
 
 
 def _hardening(options: Options) -> list[str]:

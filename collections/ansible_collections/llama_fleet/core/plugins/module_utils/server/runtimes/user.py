@@ -31,14 +31,14 @@ def runner(options: Options, run: commands.Runner) -> commands.Runner:
 
 def remarks(options: Options) -> list[str]:
     """Return a warning if a file that an ordinary user cannot read makes the server run as root."""
-    found = _in_the_way(options) if unprivileged.may_become_others() else ""
-    if not found:
+    hidden = _in_the_way(options) if unprivileged.may_become_others() else ""
+    if not hidden:
         return []
     where = "Put it below /opt, /srv or /var/lib."
-    return [f"llama-server runs as root, for a user without rights cannot read {found}. {where}"]
+    return [f"llama-server runs as root, for a user without rights cannot read {hidden}. {where}"]
 
 
-def problems(options: Options, first_port: pathlib.Path = _FIRST_PORT) -> list[Problem]:
+def port_problems(options: Options, first_port: pathlib.Path = _FIRST_PORT) -> list[Problem]:
     """Return a problem if only root may listen on the port and the server will not run as root."""
     try:
         first = int(first_port.read_text(encoding="ascii"))

@@ -67,11 +67,11 @@ def _chain(certificate: pathlib.Path, key: pathlib.Path) -> list[Problem]:
             wanted = "a key without a password, because the server cannot prompt for one"
             return [Problem(KEY, f"{key}, which is encrypted", wanted)]
         if getattr(error, "reason", "") == "KEY_VALUES_MISMATCH":
-            found = f"{key}, which is not the key of {certificate}"
-            return [Problem(KEY, found, "the key that the certificate was made for")]
+            mismatch = f"{key}, which is not the key of {certificate}"
+            return [Problem(KEY, mismatch, "the key that the certificate was made for")]
         reason = getattr(error, "reason", "") or type(error).__name__
-        found = f"{certificate} and {key}, which OpenSSL rejects ({reason})"
-        return [Problem(CERTIFICATE, found, "a certificate and a key that OpenSSL reads")]
+        mismatch = f"{certificate} and {key}, which OpenSSL rejects ({reason})"
+        return [Problem(CERTIFICATE, mismatch, "a certificate and a key that OpenSSL reads")]
     return []
 
 
@@ -82,9 +82,9 @@ def _dates(certificate: pathlib.Path, pem: str, now: float) -> list[Problem]:
     except (ValueError, IndexError):
         return []
     if not begin <= now <= end:
-        found = f"{certificate}, which is valid from {_day(begin)} to {_day(end)}"
+        period = f"{certificate}, which is valid from {_day(begin)} to {_day(end)}"
         fix = "renew it, or set the host's clock"
-        return [Problem(CERTIFICATE, found, f"one that is valid now, {_day(now)}", fix)]
+        return [Problem(CERTIFICATE, period, f"one that is valid now, {_day(now)}", fix)]
     return []
 
 

@@ -193,11 +193,11 @@ def _bad_value(name: str, value: typing.Any) -> Problem | None:
     """Return a problem if the value has an unsupported type or holds a control character."""
     for item in value if isinstance(value, list) else [value]:
         if not isinstance(item, (bool, int, float, str)):
-            found = f"{name} with a value of type {type(item).__name__}"
-            return Problem(VARIABLE, found, "a string, a number, true, false or a list of strings")
+            bad_value = f"{name} with a value of type {type(item).__name__}"
+            return Problem(VARIABLE, bad_value, "a string, a number, true, false or a list of strings")
         if not is_one_line(str(item)):
-            found = f"{name} with a value that holds a newline or a control character"
-            return Problem(VARIABLE, found, "printable text on one line")
+            bad_value = f"{name} with a value that holds a newline or a control character"
+            return Problem(VARIABLE, bad_value, "printable text on one line")
     return None
 
 
@@ -217,8 +217,8 @@ def _unknown(name: str, value: typing.Any, flags: Flags) -> Problem | None:
         return Problem(VARIABLE, name, "an option that this release still has", advice)
     if isinstance(value, bool):
         if flag.value and not flag.is_switch:
-            found, fix = f"{name}: {str(value).lower()}", "quote on, off, yes and no in YAML"
-            return Problem(VARIABLE, found, f"a value ({flag.value})", fix)
+            given, fix = f"{name}: {str(value).lower()}", "quote on, off, yes and no in YAML"
+            return Problem(VARIABLE, given, f"a value ({flag.value})", fix)
     elif not flag.value:
         wanted = f"{name}: true or {name}: false, because it takes no value"
         return Problem(VARIABLE, f"{name} with the value {value}", wanted)

@@ -43,7 +43,7 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings.t
 if typing.TYPE_CHECKING:
     from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem
 
-__all__ = ["CUDA", "Options", "cuda_devices", "files_wanted", "problems"]
+__all__ = ["CUDA", "Options", "cuda_devices", "files_wanted", "option_problems"]
 
 INSTANCE_VARIABLE = "LLAMA_FLEET_INSTANCE"
 GENERATION_VARIABLE = "LLAMA_FLEET_GENERATION"
@@ -55,7 +55,7 @@ SECRET_FIELDS = ("api_key", "api_keys")
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """The options of one instance. Paths are absolute once ``problems`` has returned none.
+    """The options of one instance. Paths are absolute once ``option_problems`` has returned none.
 
     Each is declared here only: type, default, choices, range, and how it reaches llama-server. The order of those with
     a flag is the order on the command line.
@@ -192,15 +192,15 @@ def cuda_devices(listing: str) -> list[str]:
     return re.findall(r"^\s*(CUDA\d+):", listing, re.MULTILINE)
 
 
-def problems(options: Options) -> list[Problem]:
+def option_problems(options: Options) -> list[Problem]:
     """Return the problems of the options that can be found without the host."""
-    found = server_values.value_problems(options)
+    values = server_values.value_problems(options)
     return [
-        *found,
+        *values,
         *(
             problem
             for problem in server_secrets.secret_problems(options)
-            if problem.subject not in {wrong.subject for wrong in found}
+            if problem.subject not in {wrong.subject for wrong in values}
         ),
     ]
 

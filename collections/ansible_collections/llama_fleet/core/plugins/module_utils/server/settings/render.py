@@ -49,8 +49,8 @@ def _unsupported(setting: Setting, flags: Flags | None) -> Problem:
         else [_ours(setting, choice) for choice in flag.choices]
     )
     can = f"one of {one_of(choices)}" if choices else "the default"
-    found = f"{_ours(setting, setting.value)}, which {release} does not support"
-    return Problem(setting.variable, found, can, "change it or build a newer release")
+    unsupported = f"{_ours(setting, setting.value)}, which {release} does not support"
+    return Problem(setting.variable, unsupported, can, "change it or build a newer release")
 
 
 def _ours(setting: Setting, value: str) -> str:

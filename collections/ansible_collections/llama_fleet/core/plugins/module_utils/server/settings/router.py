@@ -39,8 +39,8 @@ def router_problems(options: Options, may_be_missing: bool) -> list[Problem]:
     """Return the problems of a router's options, such as a model, which would be served instead of the others."""
     named = places(options)
     if options.model and named:
-        found = f"{' and '.join(named)} beside {_MODEL}"
-        return [Problem(_EXTRA, found, "one of the two", "leave the model empty to serve any of many")]
+        both = f"{' and '.join(named)} beside {_MODEL}"
+        return [Problem(_EXTRA, both, "one of the two", "leave the model empty to serve any of many")]
     missing = [] if may_be_missing else [name for name, path in named.items() if not _PLACES[name](path)]
     wrong = [Problem(_EXTRA, f"no {named[name]} for {name}", "a place of models") for name in missing]
     kinds = [name for name in ("embeddings", "rerank") if named and getattr(options, name)]
@@ -62,6 +62,6 @@ def kept(options: Options, environment: dict[str, str], words: list[str]) -> tup
 def no_model(options: Options) -> Problem:
     """Return the problem of a missing model, with the fix for a router if one is allowed."""
     if MODE in options.allow:
-        found, fix = "nothing, with router in llama_server_allow", f"name their folder as models-dir in {_EXTRA}"
-        return Problem(_MODEL, found, "models to route to", fix)
+        nothing, fix = "nothing, with router in llama_server_allow", f"name their folder as models-dir in {_EXTRA}"
+        return Problem(_MODEL, nothing, "models to route to", fix)
     return Problem(_MODEL, "nothing", "the path of a GGUF file", "use gguf_model_result.path")

@@ -48,11 +48,11 @@ def _keys(options: Options) -> typing.Iterator[Problem]:
             fix = "remove it, or find out why the secret is empty"
             yield Problem(variable, "an empty key", "keys that are not empty, or no list", fix)
         if any(key and not _fits(key) for key in given):
-            found, fix = "a key that a key file or a request cannot hold", "create one with openssl rand -hex 32"
-            yield Problem(variable, found, valid, fix)
+            unsafe, fix = "a key that a key file or a request cannot hold", "create one with openssl rand -hex 32"
+            yield Problem(variable, unsafe, valid, fix)
     if options.log_level == "debug" and len(keys(options)) == 1:
-        found = "debug with only one key, whose last characters llama-server logs at that level"
-        yield Problem("llama_server_log_level", found, "info, or a second key in llama_server_api_keys")
+        unsafe = "debug with only one key, whose last characters llama-server logs at that level"
+        yield Problem("llama_server_log_level", unsafe, "info, or a second key in llama_server_api_keys")
 
 
 def _fits(key: str) -> bool:
@@ -69,7 +69,7 @@ def _open(options: Options) -> typing.Iterator[Problem]:
     if is_loopback(options.host) or keys(options) or options.allow_unauthenticated:
         return
     # A certificate identifies the server, not its clients.
-    found = (
+    open_server = (
         f"{options.host} with TLS, which admits every client, and no key"
         if options.tls_certificate
         else f"{options.host} without a key"
@@ -78,7 +78,7 @@ def _open(options: Options) -> typing.Iterator[Problem]:
         "set llama_server_api_key, or llama_server_allow_unauthenticated: true if everyone who reaches the port may "
         "use it"
     )
-    yield Problem("llama_server_host", found, "127.0.0.1, or a server that other hosts cannot use freely", fix)
+    yield Problem("llama_server_host", open_server, "127.0.0.1, or a server that other hosts cannot use freely", fix)
 
 
 def tls_problems(options: Options, now: float) -> list[Problem]:

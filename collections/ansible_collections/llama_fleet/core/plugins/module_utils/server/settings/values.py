@@ -55,8 +55,8 @@ def _numbers(options: Options) -> typing.Iterator[Problem]:
         wanted = f"at most llama_server_batch_size, which is {options.batch_size}"
         yield Problem("llama_server_ubatch_size", str(options.ubatch_size), wanted)
     if options.ctx_size > 0 and options.parallel > 0 and options.ctx_size * options.parallel > LARGEST:
-        found = f"{options.ctx_size} for each of {options.parallel} slots"
-        yield Problem("llama_server_ctx_size", found, f"at most {LARGEST} tokens in all")
+        context = f"{options.ctx_size} for each of {options.parallel} slots"
+        yield Problem("llama_server_ctx_size", context, f"at most {LARGEST} tokens in all")
 
 
 def _devices(options: Options) -> typing.Iterator[Problem]:
@@ -93,8 +93,8 @@ def _device_names(options: Options) -> typing.Iterator[Problem]:
 
 def _model(options: Options) -> typing.Iterator[Problem]:
     if options.embeddings and options.rerank:
-        found, fix = "true beside llama_server_embeddings", "run an instance for each"
-        yield Problem("llama_server_rerank", found, "one of the two", fix)
+        both, fix = "true beside llama_server_embeddings", "run an instance for each"
+        yield Problem("llama_server_rerank", both, "one of the two", fix)
     for given, (path, scale) in zip(options.lora, server_settings.adapters(options)):
         if not re.fullmatch(r"/[^,:]+", path) or not is_one_line(path):
             wanted = "an absolute path without commas and colons, and a colon and a scale if it is not 1"
@@ -107,8 +107,8 @@ def _origins(options: Options) -> typing.Iterator[Problem]:
     variable = "llama_server_cors_origins"
     if len(options.cors_origins) > 1:
         # The server would send all of them in one header, which no browser accepts.
-        found, wanted = f"{len(options.cors_origins)} origins", "one, because the server can send a browser only one"
-        yield Problem(variable, found, wanted, "name one, or * for all")
+        count, wanted = f"{len(options.cors_origins)} origins", "one, because the server can send a browser only one"
+        yield Problem(variable, count, wanted, "name one, or * for all")
         return
     for origin in options.cors_origins:
         if not _ORIGIN.fullmatch(origin):

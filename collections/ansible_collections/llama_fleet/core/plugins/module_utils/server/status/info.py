@@ -21,7 +21,7 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.server.gate impor
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.gate import trust as server_trust
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.gate.client import base_of
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes import registry
-from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes.host import Host, Place
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes.host import Place, RuntimeHost
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings.instance_name import is_instance_name
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.state.generations import Generation, device_of
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.state.store import Store
@@ -40,7 +40,7 @@ class Inspector:
 
     root: pathlib.Path
     runtime_root: pathlib.Path
-    host: Host
+    host: RuntimeHost
     metrics: bool = True
     proc: pathlib.Path = processes.PROC
     fetcher: typing.Callable[[str, server_trust.Trust], server_metrics.Fetch] = server_metrics.fetcher

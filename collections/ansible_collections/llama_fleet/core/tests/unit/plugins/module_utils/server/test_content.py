@@ -7,14 +7,14 @@ import typing
 
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.content import content_of, release_manifest
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.instance import Instance
-from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes.host import Host
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes.host import RuntimeHost
 from ansible_collections.llama_fleet.core.tests.unit.fakes.options import CPU, CUDA
 
 VARIABLES = {"LLAMA_ARG_PORT": "8080"}
 
 
 def of(options: typing.Any = CPU, **changes: typing.Any) -> typing.Any:
-    instance = Instance(dataclasses.replace(options, **{"runtime": "systemd", **changes}), Host(systemd=True))
+    instance = Instance(dataclasses.replace(options, **{"runtime": "systemd", **changes}), RuntimeHost(systemd=True))
     return content_of(instance, dict(VARIABLES), ["--jinja"], None)
 
 

@@ -12,7 +12,7 @@ import pytest
 from ansible_collections.llama_fleet.core.plugins.module_utils.host import processes
 from ansible_collections.llama_fleet.core.plugins.module_utils.server import host_checks
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.instance import Instance
-from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes.host import Host
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes.host import RuntimeHost
 from ansible_collections.llama_fleet.core.tests.unit.fakes import server as fake_server
 from ansible_collections.llama_fleet.core.tests.unit.fakes.options import CPU
 from ansible_collections.llama_fleet.core.tests.unit.fakes.runner import FakeRunner
@@ -35,9 +35,9 @@ def wanted(tmp_path: pathlib.Path) -> dict[str, typing.Any]:
 
 def subjects(wanted: dict[str, typing.Any], *wrong: str, dry: bool = False, **changes: typing.Any) -> list[str]:
     options = dataclasses.replace(CPU, **{**wanted, **changes})
-    host = Host(FakeRunner(), configuration="/nonexistent")
+    host = RuntimeHost(FakeRunner(), configuration="/nonexistent")
     own = [found for found in [processes.find(os.getpid())] if found and changes.get("state") == "own"]
-    found = host_checks.problems(Instance(options, host), own, dry, wrong)
+    found = host_checks.instance_problems(Instance(options, host), own, dry, wrong)
     return [problem.subject for problem in found]
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from ansible_collections.llama_fleet.core.plugins.module_utils.host import processes
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.instance import Instance
-from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes.host import Host
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes.host import RuntimeHost
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.state.generations import Generation
 from ansible_collections.llama_fleet.core.tests.unit.fakes.options import CPU
 from ansible_collections.llama_fleet.core.tests.unit.fakes.runner import FakeRunner
@@ -22,7 +22,7 @@ if typing.TYPE_CHECKING:
 @pytest.fixture
 def instance(tmp_path: pathlib.Path) -> Instance:
     options = dataclasses.replace(CPU, root=tmp_path, runtime_root=tmp_path / "run", runtime="process")
-    return Instance(options, Host(FakeRunner()))
+    return Instance(options, RuntimeHost(FakeRunner()))
 
 
 def generation(instance: Instance, number: int = 1, **manifest: typing.Any) -> Generation:

@@ -6,7 +6,7 @@ import dataclasses
 import typing
 
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes.exec import ExecRuntime
-from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes.host import Host, Place
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes.host import Place, RuntimeHost
 from ansible_collections.llama_fleet.core.tests.unit.fakes.options import CPU
 from ansible_collections.llama_fleet.core.tests.unit.fakes.runner import FakeRunner
 
@@ -15,13 +15,13 @@ if typing.TYPE_CHECKING:
 
 
 def test_nothing_of_it_is_in_the_way_of_another_runtime(tmp_path: pathlib.Path) -> None:
-    runtime = ExecRuntime.at(Place(tmp_path / "default", tmp_path, Host(FakeRunner())))
+    runtime = ExecRuntime.at(Place(tmp_path / "default", tmp_path, RuntimeHost(FakeRunner())))
     (tmp_path / "default.json").write_text("{}", encoding="utf-8")
     assert (runtime.present(), runtime.log, runtime.starts_at_boot()) == (False, "", True)
 
 
 def test_its_log_is_the_caller_s_and_no_other_file_is_removed(tmp_path: pathlib.Path) -> None:
-    runtime = ExecRuntime.at(Place(tmp_path / "default", tmp_path, Host(FakeRunner())))
+    runtime = ExecRuntime.at(Place(tmp_path / "default", tmp_path, RuntimeHost(FakeRunner())))
     for name in ("default.log", "default.log.1", "other.log"):
         (tmp_path / name).touch()
     runtime.remove()
@@ -30,5 +30,5 @@ def test_its_log_is_the_caller_s_and_no_other_file_is_removed(tmp_path: pathlib.
 
 def test_it_has_no_limits_and_writes_no_record(tmp_path: pathlib.Path) -> None:
     options = dataclasses.replace(CPU, memory_max="1G", runtime_root=tmp_path / "closed" / "run")
-    (problem,) = ExecRuntime.requirements(options, Host(FakeRunner()), None)
+    (problem,) = ExecRuntime.requirements(options, RuntimeHost(FakeRunner()), None)
     assert "llama_server_runtime exec, which has no limits of its own" in str(problem)

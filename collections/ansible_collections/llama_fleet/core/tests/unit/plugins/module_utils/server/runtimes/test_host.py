@@ -5,11 +5,11 @@ from __future__ import annotations
 import pathlib
 
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes import host as runtime_host
-from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes.host import Host, Place
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes.host import Place, RuntimeHost
 
 
 def test_the_unit_has_the_instance_s_name() -> None:
-    assert Place(pathlib.Path("/etc/llama-fleet/instances/chat"), pathlib.Path("/run"), Host()).unit == (
+    assert Place(pathlib.Path("/etc/llama-fleet/instances/chat"), pathlib.Path("/run"), RuntimeHost()).unit == (
         "llama-fleet-chat.service"
     )
 

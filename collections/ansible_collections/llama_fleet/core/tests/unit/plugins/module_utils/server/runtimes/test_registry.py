@@ -15,7 +15,7 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.problems import P
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes import host_files as server_mounts
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes import registry
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes.docker import DockerRuntime
-from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes.host import Host, Place
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes.host import Place, RuntimeHost
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes.process import ProcessRuntime
 from ansible_collections.llama_fleet.core.tests.unit.fakes.engines import Engines
 from ansible_collections.llama_fleet.core.tests.unit.fakes.options import CPU, CUDA
@@ -26,7 +26,7 @@ if typing.TYPE_CHECKING:
     import pathlib
 
     from ansible_collections.llama_fleet.core.plugins.module_utils.host.commands import Runner
-    from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes.runtime import Told
+    from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes.runtime import Report
     from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings.options import Options
     from ansible_collections.llama_fleet.core.plugins.module_utils.server.state.generations import Generation
 
@@ -47,8 +47,8 @@ class Supervised(ProcessRuntime):
         return {"service": f"exec {' '.join(command)}\n"}
 
     @staticmethod
-    def requirements(options: Options, host: Host, told: Told | None) -> list[Problem]:
-        del host, told
+    def requirements(options: Options, host: RuntimeHost, report: Report | None) -> list[Problem]:
+        del host, report
         return [Problem("supervised", "a port of nobody's", "another")] if options.port == 7 else []
 
     @property
@@ -127,8 +127,8 @@ def test_a_fifth_runtime_is_one_class_and_its_place_in_the_registry(
 
 def test_auto_takes_a_unit_or_else_a_process() -> None:
     for systemd, name in ((True, "systemd"), (False, "process")):
-        assert registry.chosen("auto", Host(systemd=systemd)).name == name
-    assert registry.chosen("docker", Host()).name == "docker"
+        assert registry.chosen("auto", RuntimeHost(systemd=systemd)).name == name
+    assert registry.chosen("docker", RuntimeHost()).name == "docker"
 
 
 def test_a_name_of_another_version_is_a_process() -> None:
@@ -136,7 +136,7 @@ def test_a_name_of_another_version_is_a_process() -> None:
 
 
 def place(options: Options, run: Runner | None = None) -> Place:
-    return Place(options.folder, options.runtime_root, Host(run or FakeRunner()))
+    return Place(options.folder, options.runtime_root, RuntimeHost(run or FakeRunner()))
 
 
 def test_a_runtime_is_made_with_what_the_options_say(tmp_path: pathlib.Path) -> None:

@@ -12,8 +12,7 @@ import pytest
 from ansible_collections.llama_fleet.core.plugins.module_utils.host.commands import Result
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import ProblemError
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes import registry
-from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes.host import Host as ServerHost
-from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes.host import Place
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes.host import Place, RuntimeHost
 from ansible_collections.llama_fleet.core.tests.unit.fakes.options import CPU, CUDA
 from ansible_collections.llama_fleet.core.tests.unit.fakes.runner import FakeRunner
 
@@ -54,7 +53,7 @@ def told(name: str, host: Host, root: pathlib.Path, **changes: typing.Any) -> li
     settings = {key: changes.pop(key, value) for key, value in asked.items()}
     options = dataclasses.replace(settings.pop("base"), **changes)
     hears = settings.pop("told")
-    on = ServerHost(host, root=root, **settings)
+    on = RuntimeHost(host, root=root, **settings)
     return [str(problem) for problem in registry.named(name).requirements(options, on, hears)]
 
 
@@ -251,7 +250,7 @@ def test_a_docker_that_hangs_is_only_in_the_way_of_an_instance_that_was_in_it(
 
     def others(name: str, *used: str) -> list[str]:
         place = Place(
-            options.folder, options.runtime_root, ServerHost(run, unit_root=tmp_path, container_root=tmp_path)
+            options.folder, options.runtime_root, RuntimeHost(run, unit_root=tmp_path, container_root=tmp_path)
         )
         return [found.name for found in registry.others(name, place, options, used)]
 
@@ -272,7 +271,7 @@ def test_only_what_is_there_is_in_the_way_of_another_runtime(
     run = Host(systemctl=Result(0, "LoadState=not-found\nActiveState=inactive\n", ""))
 
     def names(wanted: str, with_systemd: bool = True) -> list[str]:
-        host = ServerHost(run, with_systemd, unit_root=systemd, container_root=containers)
+        host = RuntimeHost(run, with_systemd, unit_root=systemd, container_root=containers)
         place = Place(options.folder, options.runtime_root, host)
         return [found.name for found in registry.others(wanted, place, options, registry.RUNTIMES)]
 

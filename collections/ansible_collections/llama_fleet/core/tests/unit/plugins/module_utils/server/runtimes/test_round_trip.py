@@ -84,7 +84,7 @@ def options_of(values: dict[str, typing.Any]) -> server_options.Options:
 @hypothesis.given(st.fixed_dictionaries({**TEXTS, **OTHERS}), EXTRA)
 def test_what_is_accepted_arrives(values: dict[str, typing.Any], extra: dict[str, str]) -> None:
     options = options_of({**values, "extra_options": extra})
-    hypothesis.assume(not server_options.problems(options) and not server_flags.extra_problems(extra, flags()))
+    hypothesis.assume(not server_options.option_problems(options) and not server_flags.extra_problems(extra, flags()))
     variables, words = server_writing.split(server_settings.settings(options, 4, options.devices), flags())
     command = [str(options.server), *words, *server_flags.arguments(extra, flags())]
 
@@ -122,7 +122,7 @@ def test_no_value_holds_a_line_break_or_a_control_character(name: str, bad: str)
     text = f"/a{bad}b"
     many = isinstance(getattr(WANTED, name), tuple)
     values: dict[str, typing.Any] = {"tls_certificate": "/c", "tls_key": "/k"} if name.startswith("tls_") else {}
-    found = server_options.problems(options_of({**values, name: (text,) if many else text}))
+    found = server_options.option_problems(options_of({**values, name: (text,) if many else text}))
     assert {problem.subject for problem in found} == {f"llama_server_{name}"}
     assert bad not in str(found[0])
 
@@ -130,4 +130,4 @@ def test_no_value_holds_a_line_break_or_a_control_character(name: str, bad: str)
 def test_paths_of_ours_are_plain() -> None:
     for name in ("release", "root"):
         value = "/srv/100%"
-        assert server_options.problems(options_of({name: pathlib.Path(value) if name == "root" else value}))
+        assert server_options.option_problems(options_of({name: pathlib.Path(value) if name == "root" else value}))

@@ -55,5 +55,5 @@ def test_what_is_in_the_way_is_told_where_nothing_else_keeps_the_server(monkeypa
 )
 def test_a_port_that_only_root_may_have_is_a_problem(tmp_path: pathlib.Path, text: str, port: int, wrong: bool) -> None:
     (tmp_path / "start").write_text(text, encoding="ascii")
-    found = server_user.problems(dataclasses.replace(WANTED, port=port), tmp_path / "start")
+    found = server_user.port_problems(dataclasses.replace(WANTED, port=port), tmp_path / "start")
     assert [problem.subject for problem in found] == (["llama_server_port"] if wrong else [])

@@ -7,7 +7,7 @@ import typing
 
 import pytest
 
-from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes.host import Host
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes.host import RuntimeHost
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes.registry import named
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings import limits as server_limits
 from ansible_collections.llama_fleet.core.tests.unit.fakes.options import CPU
@@ -127,7 +127,7 @@ def test_limits_that_cannot_be_enforced_are_told(
     options = dataclasses.replace(CPU, **changes)
     found = [
         problem
-        for problem in named(runtime).requirements(options, Host(FakeRunner()), None)
+        for problem in named(runtime).requirements(options, RuntimeHost(FakeRunner()), None)
         if problem.subject in ("llama_server_memory_max", "llama_server_cpu_quota")
     ]
     assert len(found) == len(sentences)

@@ -66,7 +66,7 @@ INSTANCES = {
 @pytest.mark.parametrize("name", INSTANCES)
 def test_environment_and_command_are_the_golden_ones(name: str, release: str) -> None:
     options = INSTANCES[name]
-    assert server_options.problems(options) == []
+    assert server_options.option_problems(options) == []
     assert server_flags.extra_problems(options.extra_options, flags(release)) == []
     variables, words = server_writing.split(server_settings.settings(options, 4, options.devices), flags(release))
     command = [*words, *server_flags.arguments(options.extra_options, flags(release))]

@@ -24,7 +24,7 @@ from ansible_collections.llama_fleet.core.tests.unit.fakes.server_options import
 )
 def test_the_key_file_holds_each_key_once(api_key: str, api_keys: tuple[str, ...], content: str) -> None:
     options = dataclasses.replace(WANTED, api_key=api_key, api_keys=api_keys)
-    assert server_options.problems(options) == []
+    assert server_options.option_problems(options) == []
     assert server_secrets.key_file(options) == content
 
 
@@ -80,34 +80,34 @@ def test_the_key_file_holds_each_key_once(api_key: str, api_keys: tuple[str, ...
     ],
 )
 def test_what_cannot_be_a_key_is_told_without_it(changes: dict[str, typing.Any], sentence: str) -> None:
-    found = server_options.problems(dataclasses.replace(WANTED, **changes))
+    found = server_options.option_problems(dataclasses.replace(WANTED, **changes))
     assert len(found) == 1, found
     assert sentence in str(found[0])
     assert "s3cr" not in str(found[0])
 
 
 def test_debug_with_two_keys_logs_none() -> None:
-    assert server_options.problems(dataclasses.replace(WANTED, api_keys=("a", "b"), log_level="debug")) == []
+    assert server_options.option_problems(dataclasses.replace(WANTED, api_keys=("a", "b"), log_level="debug")) == []
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "192.0.2.1", "::", "fd00::1", "gpu-1.example"])
 def test_other_hosts_need_a_key_or_an_open_door(host: str) -> None:
     options = dataclasses.replace(WANTED, host=host)
-    (problem,) = server_options.problems(options)
+    (problem,) = server_options.option_problems(options)
     assert problem.subject == "llama_server_host"
     for way in ("llama_server_api_key", "llama_server_allow_unauthenticated: true"):
         assert way in str(problem)
     for changes in ({"api_key": "k"}, {"api_keys": ("k",)}, {"allow_unauthenticated": True}):
-        assert server_options.problems(dataclasses.replace(options, **changes)) == []
+        assert server_options.option_problems(dataclasses.replace(options, **changes)) == []
 
 
 def test_a_certificate_admits_every_client() -> None:
     certificate = {"tls_certificate": "/c", "tls_key": "/k"}
-    (problem,) = server_options.problems(dataclasses.replace(WANTED, host="0.0.0.0", **certificate))
+    (problem,) = server_options.option_problems(dataclasses.replace(WANTED, host="0.0.0.0", **certificate))
     assert "0.0.0.0 with TLS, which admits every client, and no key" in str(problem)
-    assert server_options.problems(dataclasses.replace(WANTED, host="0.0.0.0", api_key="k", **certificate)) == []
+    assert server_options.option_problems(dataclasses.replace(WANTED, host="0.0.0.0", api_key="k", **certificate)) == []
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.2", "::1", "localhost"])
 def test_this_host_needs_neither(host: str) -> None:
-    assert server_options.problems(dataclasses.replace(WANTED, host=host)) == []
+    assert server_options.option_problems(dataclasses.replace(WANTED, host=host)) == []

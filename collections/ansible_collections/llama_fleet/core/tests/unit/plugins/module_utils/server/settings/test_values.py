@@ -202,7 +202,7 @@ from ansible_collections.llama_fleet.core.tests.unit.fakes.server_options import
     ],
 )
 def test_every_problem_of_the_options_is_told(changes: dict[str, typing.Any], sentences: list[str]) -> None:
-    found = server_options.problems(dataclasses.replace(WANTED, **changes))
+    found = server_options.option_problems(dataclasses.replace(WANTED, **changes))
     assert len(found) == len(sentences), found
     assert all(sentence in str(problem) for sentence, problem in zip(sentences, found))
 
