@@ -184,8 +184,8 @@ def _identify(
     if not host.compiler:
         return BuildPlan(revision, host, parts)
     if cures is None:
-        found = probes.find_cures(host.compiler, parts["cmake_options"], parts["machine"], cpuinfo(), run)
-        cures = [cure.name for cure in found]
+        needed = probes.find_cures(host.compiler, parts["cmake_options"], parts["machine"], cpuinfo(), run)
+        cures = [cure.name for cure in needed]
     parts["cures"] = cures
     digest = fingerprint(parts)
     path = release_path(request.root, revision.build, digest)

@@ -83,8 +83,8 @@ def find_cures(
             return ()
         # A temporary folder may be mounted without the right to run programs.
         bench = dataclasses.replace(bench, decides=code == 0 and not every)
-        found = (_cure(fault, bench) for fault in relevant)
-        return tuple(cure for cure in found if cure is not None)
+        probed = (_cure(fault, bench) for fault in relevant)
+        return tuple(cure for cure in probed if cure is not None)
 
 
 def _cure(fault: Fault, bench: _Bench) -> Cure | None:
