@@ -28,9 +28,11 @@ def test_the_recorded_stages_are_those_of_the_play() -> None:
 
 def test_the_recorded_run_ends_with_an_answer_and_the_next_request() -> None:
     summary = next(number for number, line in enumerate(recorded()) if re.match(r"changed=3 in .+, [5-8] module", line))
-    _blank, answer, _blank, endpoint, request = recorded()[summary + 1 :]
+    _blank, answer, figures, _blank, endpoint, request, chat = recorded()[summary + 1 :]
     assert len(answer.split()) >= 3
+    assert re.fullmatch(r"\d+ tokens.*, [\d.]+ tokens/s, first token after [\d.]+ s", figures)
     assert request.startswith(f"curl {endpoint}/v1/chat/completions ")
+    assert chat.startswith("./llama-fleet chat ")
 
 
 def test_every_recorded_phase_is_explained() -> None:

@@ -104,22 +104,23 @@ def test_from_nothing_to_an_answer(sandbox: Sandbox, first: subprocess.Completed
     assert not took[1] or re.search(
         r"^localhost: building llama\.cpp.*: \d+ %, \[\d+/\d+\]", first.stderr, re.MULTILINE
     ), first.stderr
-    summary, _blank, answer, *_rest = first.stdout.splitlines()
+    summary, _blank, answer, figures, *_rest = first.stdout.splitlines()
     assert re.fullmatch(r"changed=3 in .+, [5-8] module calls", summary)
     assert len(answer.split()) >= 3
+    assert re.fullmatch(r"\d+ tokens.*, [\d.]+ tokens/s, first token after [\d.]+ s", figures)
     assert sandbox.is_up()
 
 
 def test_the_line_to_paste_works(first: subprocess.CompletedProcess[str]) -> None:
-    line = first.stdout.splitlines()[-1]
-    assert line.startswith("curl http://127.0.0.1:")
+    (line,) = re.findall(r"^curl http://127\.0\.0\.1:.*$", first.stdout, re.MULTILINE)
     result = subprocess.run(
         ["bash", "-c", f"{line} --silent --fail"], capture_output=True, text=True, check=True, timeout=300
     )
     assert json.loads(result.stdout)["choices"][0]["message"]["content"]
 
 
-def test_a_second_run_changes_nothing(sandbox: Sandbox, first: subprocess.CompletedProcess[str]) -> None:
+@pytest.mark.usefixtures("first")
+def test_a_second_run_changes_nothing(sandbox: Sandbox) -> None:
     before = sandbox.files()
     second = sandbox.run("up", "--detach")
     assert (second.returncode, second.stdout.split()[0]) == (0, "changed=0"), second.stderr
@@ -128,7 +129,9 @@ def test_a_second_run_changes_nothing(sandbox: Sandbox, first: subprocess.Comple
     assert int(calls[1]) <= 8
     assert not re.search("building|fetching|loading", second.stderr)
     assert sandbox.files() == before
-    assert second.stdout.splitlines()[2] == first.stdout.splitlines()[2]
+    # It is not asked: an unchanged server keeps its slots for its clients.
+    assert "first token after" not in second.stdout
+    assert f"\nhttp://127.0.0.1:{sandbox.port}\n" in second.stdout
 
 
 def test_check_mode_agrees(sandbox: Sandbox, first: subprocess.CompletedProcess[str]) -> None:
@@ -159,6 +162,24 @@ def test_chat_as_a_stream(client: openai.OpenAI) -> None:
     pieces = [chunk.choices[0].delta.content for chunk in stream if chunk.choices and chunk.choices[0].delta.content]
     assert len(pieces) > 3
     assert "".join(pieces).strip()
+
+
+def test_the_command_for_a_chat(sandbox: Sandbox, first: subprocess.CompletedProcess[str]) -> None:
+    """Paste the line that ``up`` prints, with a question on the standard input."""
+    (line,) = re.findall(r"^(\./llama-fleet chat .*)  # talk to it$", first.stdout, re.MULTILINE)
+    answered = subprocess.run(
+        ["bash", "-c", line],
+        input="What colour is the sky?",
+        cwd=LAUNCHER.parent,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=300,
+    )
+    assert len(answered.stdout.split()) >= 3
+    refused = sandbox.run("open")
+    assert refused.returncode == 1
+    assert "has no web interface" in refused.stderr
 
 
 def test_completion(client: openai.OpenAI) -> None:

@@ -232,6 +232,7 @@ def server(context: Context) -> None:
         "load",
         *files,
         "tests/unit/modules/gguf_info/test_module.py",
+        "tests/unit/chat/test_server.py",
         "tests/unit/gpu/test_rehearsal.py",
         LOCAL_USER,
         env=real,

@@ -14,16 +14,17 @@ import click
 from click.shell_completion import get_completion_class
 
 from llama_fleet import __version__, printed, settings
-from llama_fleet.cli import doctor, foreground, options, status, views
+from llama_fleet.cli import doctor, first_answer, foreground, options, status, talk, views
 from llama_fleet.cli.invocation import BATCHES, ROOTS, Invocation, batch_options, own_options, shown_options
-from llama_fleet.errors import ExitCode, FleetError, UsageError
-from llama_fleet.run import console, events
+from llama_fleet.errors import ExitCode, FleetError, RunInterruptedError, UsageError
+from llama_fleet.run import console, events, signals
 
 NAME = "llama-fleet"
 CONTEXT = {"help_option_names": ["-h", "--help"]}
 PROMPT = "Say hello and tell me in one sentence what you can do."
 # The instance and its folders: all that `down` needs.
 DRAIN = "llama_server_drain_timeout"
+QUESTION = "llama_server_prompt"
 PLACE = ("llama_server_instance", "llama_server_runtime", "llama_server_root", "llama_server_runtime_root")
 
 UP_HELP = """Install llama.cpp and a model, start llama-server and ask it one question.
@@ -64,19 +65,49 @@ _MODEL = click.Argument([options.MODEL], required=False, metavar="[MODEL]")
 
 def up(invocation: Invocation, variables: dict[str, object], *, detach: bool) -> int:
     """Run ``site``, show its result, and follow a server that runs as a plain process. Return the exit status."""
-    values = _wanted(invocation, {"llama_server_prompt": PROMPT, **variables} if invocation.is_local else variables)
+    values = _wanted(invocation, variables)
+    if invocation.is_local:
+        # This command asks it and shows the answer while it is generated. The gate need not ask for it as well.
+        values[QUESTION] = ""
     outcome = invocation.run("site", values)
-    click.echo(console.ending(outcome, check=invocation.check))
-    if outcome.exit_code or invocation.check:
-        return outcome.exit_code
     result = outcome.of_role("llama_server").get(events.LOCALHOST, {})
+    if not invocation.is_local or outcome.exit_code or invocation.check or not result:
+        click.echo(console.ending(outcome, check=invocation.check))
+        return outcome.exit_code
     # Where the log is a file, nothing but this command shows it or stops the server at the end of the terminal.
-    if detach or not invocation.is_local or not os.path.isabs(result.get("log", "")):
-        return ExitCode.OK
+    is_followed = not detach and os.path.isabs(result.get("log", ""))
     place = {name: value for name, value in values.items() if name in PLACE}
     stopping = dataclasses.replace(invocation, command="down")
+    try:
+        with signals.caught(_interrupt):
+            _go_on(invocation, outcome, first_answer.Instance(result, values), variables.get(QUESTION))
+    except FleetError:
+        if is_followed:
+            down(stopping, place)
+        raise
+    if not is_followed:
+        return ExitCode.OK
     instance = pathlib.Path(result["environment_file"]).parents[2]
     return foreground.follow(int(result["pid"]), pathlib.Path(result["log"]), instance, lambda: down(stopping, place))
+
+
+def _interrupt(number: int) -> typing.NoReturn:
+    raise RunInterruptedError(number)
+
+
+def _go_on(invocation: Invocation, outcome: events.Outcome, instance: first_answer.Instance, prompt: object) -> None:
+    """Show the answer of an instance that has changed, or to a prompt that was given, and how to go on.
+
+    An unchanged instance is not asked unless the user wants it, because that would take one of its slots. Raises
+    FleetError if it does not answer.
+    """
+    click.echo(console.summary(outcome))
+    question = str(PROMPT if prompt is None and instance.result.get("changed") else prompt or "")
+    if question and instance.converses:
+        instance.show(question)
+    click.echo(console.answers(outcome))
+    if instance.converses:
+        click.echo("\n".join(instance.ways(invocation)))
 
 
 def _wanted(invocation: Invocation, variables: dict[str, object]) -> dict[str, object]:
@@ -114,7 +145,7 @@ def commands(catalogue: settings.Catalogue) -> click.Group:
     )
     about = "Set up llama-server on a bare machine or a fleet, and keep it running."
     group = click.Group(NAME, params=[version], help=about, context_settings=CONTEXT)
-    for command in (*_of_plays(catalogue), *_of_instances(catalogue)):
+    for command in (*_of_plays(catalogue), *_of_instances(catalogue), *talk.commands(catalogue)):
         group.add_command(command)
     versions = "Print the versions of llama-fleet, ansible-core and Python."
     group.add_command(click.Command("version", callback=_version, help=versions))

@@ -27,18 +27,21 @@ def lines(
     key = _key(result.get("command") or [], address, environment)
     ending = f"{f' --cacert {certificate}' if certificate else ''}{' -H @-' if key else ''} -d {shlex.quote(_BODY)}"
     asking = f"{f'{key} | ' if key else ''}{shlex.join(words)}{ending}"
-    tunnel = _tunnel(str(result["endpoint"])) if address else ""
-    hint = "  # in another terminal"
-    return [*([f"ssh -N -L {tunnel} {shlex.quote(address)}{hint}"] if tunnel else []), asking]
+    forwarding = tunnel(str(result["endpoint"]), address) if address else ""
+    return [*([f"{forwarding}  # in another terminal"] if forwarding else []), asking]
 
 
-def _tunnel(endpoint: str) -> str:
-    """Return the ssh -L argument for a loopback endpoint; empty for any other or malformed endpoint."""
+def tunnel(endpoint: str, address: str) -> str:
+    """Return the ssh line that forwards the port of a loopback endpoint of the host at ``address``.
+
+    Return an empty text for any other or a malformed endpoint.
+    """
     try:
         url = urllib.parse.urlsplit(endpoint)
-        return shlex.quote(f"{url.port}:{url.netloc}") if _is_loopback(url.hostname or "") else ""
+        forwarded = shlex.quote(f"{url.port}:{url.netloc}") if _is_loopback(url.hostname or "") else ""
     except ValueError:
         return ""
+    return f"ssh -N -L {forwarded} {shlex.quote(address)}" if forwarded else ""
 
 
 def _key(command: list[str], address: str, environment: Mapping[str, str]) -> str:

@@ -40,12 +40,12 @@ def test_up_hands_on_what_was_given_and_nothing_else(runs: Runs) -> None:
     }
 
 
-def test_up_prints_the_answer_the_endpoint_and_a_line_to_paste(runs: Runs, capsys: pytest.CaptureFixture[str]) -> None:
+def test_up_prints_the_endpoint_and_a_line_to_paste(runs: Runs, capsys: pytest.CaptureFixture[str]) -> None:
     assert commands.main(["up", "--detach"]) == 0
-    assert runs.requests[0].variables == {"llama_server_prompt": commands.PROMPT}
+    assert runs.requests[0].variables == {"llama_server_prompt": ""}
     output = capsys.readouterr().out
     assert "changed=0 in 5.1 s, 7 module calls\n" in output
-    assert "Blue.\n" in output
+    assert "\nhttp://127.0.0.1:9\n" in output
     assert "curl http://127.0.0.1:9/v1/chat/completions -H " in output
     assert "Authorization" not in output
 
