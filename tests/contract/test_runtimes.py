@@ -11,10 +11,10 @@ import pytest
 import yaml
 
 from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia import access
+from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia import stage as nvidia_stage
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes.host import Place, RuntimeHost
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes.registry import AUTO, RUNTIMES
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings.arguments import ARGUMENTS
-from ansible_collections.llama_fleet.core.plugins.modules import nvidia_driver_info
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 CORE = ROOT / "collections/ansible_collections/llama_fleet/core"
@@ -112,7 +112,7 @@ def test_each_way_to_compare_in_a_template_is_seen(line: str) -> None:
 
 def test_whoever_names_all_runtimes_names_those_of_the_registry() -> None:
     assert ARGUMENTS["runtime"]["choices"] == [AUTO, *RUNTIMES]
-    assert nvidia_driver_info.ARGUMENTS["runtime"]["choices"] == ["", AUTO, *RUNTIMES]
+    assert nvidia_stage.ARGUMENTS["runtime"]["choices"] == ["", AUTO, *RUNTIMES]
     for role, variable in (("llama_server", "llama_server_runtime"), ("nvidia_driver", "nvidia_driver_runtime")):
         specs = yaml.safe_load((CORE / f"roles/{role}/meta/argument_specs.yml").read_text("utf-8"))
         choices = specs["argument_specs"]["main"]["options"][variable]["choices"]

@@ -12,7 +12,7 @@ import sys
 import types
 import typing
 
-from ansible_collections.llama_fleet.core.plugins.modules import cuda_toolkit
+from ansible_collections.llama_fleet.core.plugins.module_utils.cuda import stage
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 Returned = dict[str, typing.Any]
@@ -20,10 +20,8 @@ Returned = dict[str, typing.Any]
 
 def run(root: pathlib.Path, check_mode: bool = False, **params: typing.Any) -> Returned:
     """Run the module without Ansible and return its result."""
-    defaults = {name: argument.get("default") for name, argument in cuda_toolkit.ARGUMENTS.items()}
-    return cuda_toolkit.run(
-        types.SimpleNamespace(params={**defaults, "root": str(root), **params}, check_mode=check_mode)
-    )
+    defaults = {name: argument.get("default") for name, argument in stage.ARGUMENTS.items()}
+    return stage.run(types.SimpleNamespace(params={**defaults, "root": str(root), **params}, check_mode=check_mode))
 
 
 def ansible(module: str, **arguments: typing.Any) -> Returned:

@@ -222,10 +222,10 @@ def _require_ok(response: httpx2.Response) -> None:
     if response.status_code == _OK:
         return
     try:
-        told = untrusted.parse(_body(response), _FAILED, "its answer").get("error", {})
+        error = untrusted.parse(_body(response), _FAILED, "its answer").get("error", {})
     except untrusted.ShapeError:
-        told = {}
-    raise _refusal(response.status_code, told)
+        error = {}
+    raise _refusal(response.status_code, error)
 
 
 def _refusal(status: int, error: Mapping[str, str]) -> ServerError:

@@ -173,8 +173,8 @@ def _endpoint(invocation: Invocation, variables: Mapping[str, object], instance:
     if not running:
         raise FleetError("The inventory has no running instance that fits. Fix: Look with './llama-fleet status -i …'.")
     if len(running) > 1:
-        found = ", ".join(f"{row['instance']} on {row['host']}" for row in running[:10])
-        raise UsageError(f"Several instances run: {found}. Fix: Choose one with --limit and --instance.")
+        choices = ", ".join(f"{row['instance']} on {row['host']}" for row in running[:10])
+        raise UsageError(f"Several instances run: {choices}. Fix: Choose one with --limit and --instance.")
     address = outcome.addresses.get(running[0]["host"]) or str(running[0]["host"])
     if example_request.tunnel(running[0]["endpoint"], address):
         raise _RemoteError(running[0], address)
