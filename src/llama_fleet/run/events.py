@@ -5,6 +5,7 @@
 Hosts are untrusted, so control characters in their texts are escaped here.
 """
 
+import collections
 import dataclasses
 import re
 import typing
@@ -15,6 +16,7 @@ from llama_fleet import printed
 from llama_fleet.errors import ExitCode
 from llama_fleet.run import messages
 
+LAST_LINES, LONGEST_LINE = 20, 1000
 NAMESPACE = "llama_fleet.core"
 LOCALHOST = "localhost"
 # Actions that run on the controller only.
@@ -133,6 +135,8 @@ class Translator:
         self._listener = listener
         self._remarks: set[str] = set()
         self._errors: list[str] = []
+        # What Ansible said at last, in case that it ends without an error of its own.
+        self._lines: collections.deque[str] = collections.deque(maxlen=LAST_LINES)
         self._hosts: set[str] = set()
         self._fleet: set[str] = set()
 
@@ -165,7 +169,9 @@ class Translator:
         self.outcome.untouched = sorted(self._fleet - self._hosts)
         if self.outcome.failures or (return_code == 0 and not self._errors):
             return
-        self._fail(Failure("", "\n".join(self._errors) or f"ansible-playbook ended with exit status {return_code}."))
+        said = "\n".join(self._errors or self._lines)
+        ended = f"ansible-playbook ended with exit status {return_code}"
+        self._fail(Failure("", said if self._errors else f"{ended}. It said:\n{said}" if said else f"{ended}."))
 
     def _ended(self, data: Mapping[str, typing.Any]) -> None:
         self._fleet.update(data["res"].get("fleet", ()))
@@ -223,6 +229,8 @@ class Translator:
                 self._listener(Progress(*made))
             elif _LABEL.match(line) and "ERROR" in line:
                 self._errors.append(_LABEL.sub("", line))
+            elif line.strip():
+                self._lines.append(line[:LONGEST_LINE])
 
     def _warned(self, result: object) -> None:
         """Report the warnings in a result; since ansible-core 2.19 they are no events of their own."""

@@ -17,7 +17,7 @@ import yaml
 
 from ansible_collections.llama_fleet.core.plugins.module_utils import progress
 from llama_fleet.errors import RunInterruptedError
-from llama_fleet.run import orphans, signals
+from llama_fleet.run import locales, orphans, signals
 from llama_fleet.run.events import LOCALHOST, NAMESPACE, Listener, Outcome, Translator
 from llama_fleet.settings import COLLECTIONS
 
@@ -157,6 +157,7 @@ def _environment(private: pathlib.Path, marker: str, *, local: bool) -> dict[str
         # This environment's ansible-playbook comes first.
         "PATH": os.pathsep.join([str(pathlib.Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]),
         orphans.VARIABLE: marker.partition("=")[2],
+        **locales.variables(),
     }
     if local:
         here["ANSIBLE_HOME"] = str(private / "home")

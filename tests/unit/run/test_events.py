@@ -214,3 +214,14 @@ def test_what_a_result_warns_of_is_told_once(kind: str) -> None:
         Remark(r"not\x1b[2J shared", warning=True),
         Remark("old", warning=True),
     ]
+
+
+def test_an_end_without_an_error_tells_the_last_lines() -> None:
+    lines = "\n".join(["Traceback", "", *(f"line {number}\x1b" for number in range(20))])
+    _seen, outcome = translate(said(lines), return_code=250)
+    [failure] = outcome.failures
+    first, *rest = failure.text.splitlines()
+    assert first == "ansible-playbook ended with exit status 250. It said:"
+    assert rest == [f"line {number}\\x1b" for number in range(20)]
+    _seen, quiet = translate(return_code=250)
+    assert [failure.text for failure in quiet.failures] == ["ansible-playbook ended with exit status 250."]
