@@ -55,9 +55,10 @@ class TestDisk:
         self, hub: Hub, wanted: Wanted, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(os, "pwrite", _raising(errno.EIO))
-        assert problem_of(wanted).startswith(
-            f"disk space: expected room for the whole file, found {os.strerror(errno.EIO)} while writing"
-        )
+        assert (
+            f"{wanted.part}.part: expected a file that can be read and written, found {os.strerror(errno.EIO)}. "
+            "Fix: Check the disk and run again"
+        ) in problem_of(wanted)
         assert len(requests(hub, "storage")) == 1
 
 
