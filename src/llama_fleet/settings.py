@@ -37,6 +37,8 @@ PLAYBOOKS = ("site", "container", "doctor", "down", "rollback", "status")
 SEVERAL = "llama_server_instances"
 
 _ROLES = ("ansible.builtin.import_role", "ansible.builtin.include_role")
+# The variable of the task that plans all stages, with the name of each by its role. The first one has no plan.
+_PLANNED, LOOKS = "llama_fleet_stages", "nvidia_driver"
 _TASKS = "ansible.builtin.include_tasks"
 # Suffixes of variables that only plays set, for any role.
 OF_PLAYS = ("_plan_only", "_overrides")
@@ -122,10 +124,7 @@ def load(collection: pathlib.Path = COLLECTION) -> Catalogue:
         wired.update(
             variable for part in parts for file in part.get("vars_files", ()) for variable in _read(place / file)
         )
-        stages = {
-            name: tuple(_stage(task, action) for task in entries for action in _ROLES if action in task)
-            for name, entries in tasks.items()
-        }
+        stages = {name: tuple(stage for task in entries for stage in _stages(task)) for name, entries in tasks.items()}
         variables = [variable for role in _roles(stages["site"]) for variable in _variables(collection, role, wired)]
     except OSError as error:
         raise FleetError(f"llama-fleet is incomplete: {error.filename} cannot be read ({error.strerror}).") from error
@@ -144,9 +143,15 @@ def _flat(tasks: Iterable[Mapping[str, typing.Any]], place: pathlib.Path) -> Ite
             yield task
 
 
-def _stage(task: Mapping[str, typing.Any], action: str) -> Stage:
-    role = task[action]["name"].rpartition(".")[2]
-    return Stage(role, task["name"], plan=task.get("vars", {}).get(f"{role}_plan_only", False))
+def _stages(task: Mapping[str, typing.Any]) -> Iterator[Stage]:
+    """Yield the stage of a task that runs a role, or those of the task that plans all of them."""
+    given = task.get("vars", {})
+    for role, name in given.get(_PLANNED, {}).items():
+        yield Stage(role, name, plan=role != LOOKS)
+    for action in _ROLES:
+        if action in task:
+            role = task[action]["name"].rpartition(".")[2]
+            yield Stage(role, task["name"], plan=given.get(f"{role}_plan_only", False))
 
 
 def _roles(stages: Iterable[Stage]) -> list[str]:

@@ -47,7 +47,9 @@ ELSEWHERE: dict[str, tuple[str, frozenset[str]]] = {
     ),
     "tests/unit/plays": (
         "needs the plans of a play, so real plays run it",
-        frozenset({"action/preflight_info.py", "modules/preflight_info.py"}),
+        frozenset(
+            {"action/plan_info.py", "action/preflight_info.py", "modules/plan_info.py", "modules/preflight_info.py"}
+        ),
     ),
     "tests/contract/test_validate_variables.py": (
         "ansible-playbook runs the two together",
@@ -123,6 +125,14 @@ ELSEWHERE: dict[str, tuple[str, frozenset[str]]] = {
     f"{UNIT}/modules/test_llama_cpp_release.py": (
         "needs a builder: the stage is tested whole",
         frozenset({"module_utils/llama_cpp/make.py", "module_utils/llama_cpp/stage.py"}),
+    ),
+    f"{UNIT}/modules/test_llama_server.py": (
+        "the module is nothing but the call",
+        frozenset({"module_utils/server/call.py"}),
+    ),
+    f"{UNIT}/action/test_llama_cpp_release.py": (
+        "decides what the action does",
+        frozenset({"plugin_utils/sharing.py"}),
     ),
     f"{UNIT}/modules/test_cuda_toolkit.py": (
         "the module is nothing but the stage",

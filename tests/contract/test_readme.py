@@ -5,6 +5,8 @@
 import pathlib
 import re
 
+from llama_fleet import settings
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 PLAYBOOKS = ROOT / "collections" / "ansible_collections" / "llama_fleet" / "core" / "playbooks"
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -20,6 +22,7 @@ def recorded() -> list[str]:
 def test_the_recorded_stages_are_those_of_the_play() -> None:
     plays = [PLAYBOOKS / "site.yml", *(PLAYBOOKS / "tasks").glob("*.yml")]
     named = re.findall(r"- name: (.+)$", "\n".join(path.read_text(encoding="utf-8") for path in plays), re.MULTILINE)
+    named += [stage.name for stage in settings.load().stages["site"]]
     lines = [re.fullmatch(rf"localhost: (.+): {STATES}", line) for line in recorded()]
     stages = [line[1] for line in lines if line]
     assert len(stages) == 8

@@ -43,6 +43,8 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "server.status": _BASE
     | {"gguf", "nvidia", "release", "server", "server.gate", "server.proof", "server.runtimes"}
     | {"server.settings", "server.state"},
+    # One call plans all stages.
+    "planning": frozenset({HALL, "cuda", "llama_cpp", "model", "nvidia", "server", "server.settings"}),
     # Doctor asks on behalf of every stage.
     "preflight": _BYTES
     | {"cuda", "gguf", "llama_cpp", "model", "release", "tools"}

@@ -75,7 +75,40 @@ def _called(payload: str) -> tuple[str, Arguments]:
     return module[1], json.loads(ast.literal_eval(params[1]))["ANSIBLE_MODULE_ARGS"]
 
 
+# The stages that plan_info plans, by role.
+STAGES = {
+    "nvidia_driver": "nvidia_driver_info",
+    "llama_cpp": "llama_cpp_release",
+    "gguf_model": "gguf_model",
+    "llama_server": "llama_server",
+}
+
+
+def _planned(host: pathlib.Path, answers: Arguments, instances: Arguments) -> str:
+    """Return the plan of all stages. Keys that no stage documents also lie beside the plans."""
+    plans: Arguments = {}
+    beside: Arguments = {}
+    for name, given in instances.items():
+        plan: Arguments = {"cuda_toolkit": {}, "is_settled": False, "has_work": True}
+        for role, module in STAGES.items():
+            text = _answer(host, answers, module, {**given[role], "plan_only": True})
+            try:
+                plan[role] = json.loads(text)
+            except ValueError:
+                return text
+            if not isinstance(plan[role], dict):
+                return text
+            if plan[role].get("failed"):
+                plan["failed"] = {key: plan[role].get(key, empty) for key, empty in (("msg", ""), ("problems", []))}
+            beside.update(plan[role])
+        plans[name] = plan
+    beside = {key: value for key, value in beside.items() if key not in ("changed", "failed", "msg", "problems")}
+    return json.dumps({**beside, "changed": False, "plans": plans, "has_several": len(plans) > 1})
+
+
 def _answer(host: pathlib.Path, answers: Arguments, module: str, arguments: Arguments) -> str:
+    if module == "plan_info":
+        return _planned(host, answers, arguments["instances"])
     kind = "packed" if arguments.get("state") == "packed" else "plan" if arguments.get("plan_only") else "run"
     with (host / CALLS).open("a", encoding="utf-8") as log:
         log.write(json.dumps({"module": module, "kind": kind, **arguments}) + "\n")

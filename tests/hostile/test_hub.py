@@ -14,9 +14,9 @@ import pytest
 from ansible_collections.llama_fleet.core.plugins.module_utils.fetch import ask as http_ask
 from ansible_collections.llama_fleet.core.plugins.module_utils.fetch import rules as origins
 from ansible_collections.llama_fleet.core.plugins.module_utils.model import hub_transport
+from ansible_collections.llama_fleet.core.plugins.module_utils.model.stage import ARGUMENTS
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import ProblemError
 from ansible_collections.llama_fleet.core.plugins.module_utils.transfer import request, segments
-from ansible_collections.llama_fleet.core.plugins.modules import gguf_model
 from ansible_collections.llama_fleet.core.tests.unit.raw_server import Asked, Peer, RawServer
 from tests.hostile.hub_acts import Hostile
 from tests.hostile.hub_answers import ANSWERS
@@ -76,7 +76,7 @@ def wanted(hub: Hub, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(segments, "fetch_all", functools.partial(segments.fetch_all, manner=manner))
     monkeypatch.setattr(hub_transport, "MOST_REQUESTS", 30)
     return {
-        **{name: argument.get("default") for name, argument in gguf_model.ARGUMENTS.items()},
+        **{name: argument.get("default") for name, argument in ARGUMENTS.items()},
         "source": "owner/gated",
         "token": TOKEN,
         "endpoint": hub.url,

@@ -27,6 +27,9 @@ NOT_ON_HOSTS = (
     "ansible.builtin.validate_argument_spec",
     f"{NAMESPACE}.validate_variables",
 )
+# The module that plans all stages of all instances in one call, and the roles of these stages.
+PLANS = f"{NAMESPACE}.plan_info"
+ROLES = ("nvidia_driver", "cuda_toolkit", "llama_cpp", "gguf_model", "llama_server")
 
 _CONTROL = re.compile(r"\x1b\[[0-9;]*[A-Za-z]|\r")
 _LABEL = re.compile(r"^\s*(?:\[(?:WARNING|ERROR|DEPRECATION WARNING)\]|ERROR!):?\s*")
@@ -177,6 +180,10 @@ class Translator:
         self._fleet.update(data["res"].get("fleet", ()))
         if data["resolved_action"] in NOT_ON_HOSTS:
             return
+        if data["resolved_action"] == PLANS:
+            self.outcome.calls += 1
+            self._planned(data)
+            return
         role, result = (data.get("role") or data["resolved_action"]).rpartition(".")[2], data["res"]
         # Set by the actions of the stages.
         host = "/".join(filter(None, [data["host"], result.get("turn_of")]))
@@ -189,8 +196,22 @@ class Translator:
             self.outcome.addresses[data["host"]] = str(data["remote_addr"])
         self._listener(stage)
 
+    def _planned(self, data: Mapping[str, typing.Any]) -> None:
+        """Report each stage of each instance that one call has planned."""
+        if data.get("remote_addr"):
+            self.outcome.addresses[data["host"]] = str(data["remote_addr"])
+        for name, plan in (data["res"].get("plans") or {}).items():
+            host = f"{data['host']}/{name}" if data["res"].get("has_several") else data["host"]
+            for role, result in plan.items():
+                if role in ROLES and result and not result.get("failed"):
+                    self.outcome.results.setdefault(host, {})[role] = result
+                    plans, seconds = role != ROLES[0], float(data["duration"])
+                    self._listener(StageDone(host, role, data["task"], plans, False, seconds, result))
+
     def _failed(self, data: Mapping[str, typing.Any], *, unreachable: bool) -> None:
         self._fleet.update(data["res"].get("fleet", ()))
+        if data["resolved_action"] == PLANS:
+            self._planned(data)
         if data.get("ignore_errors"):
             return
         self.outcome.calls += data["resolved_action"] not in NOT_ON_HOSTS

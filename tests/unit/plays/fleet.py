@@ -23,6 +23,7 @@ MODULES = (
     "gguf_model",
     "llama_server",
     "llama_server_info",
+    "plan_info",
     "preflight_info",
 )
 # The real action without the part that starts a module.
@@ -46,7 +47,36 @@ class ActionModule(Real):
         return self._execute_module(arguments, task_vars)
 """
 FAKES = """
+import dataclasses, json, os
+from ansible_collections.llama_fleet.core.plugins.module_utils.planning import plan
+from ansible_collections.llama_fleet.core.plugins.module_utils.stage import RefusedError
+from ansible_collections.llama_fleet.core.plugins.plugin_utils.host_results import STAGES
+
+def planned(module, variables):
+    # A stage of the real plan that asks the stand-in of its module.
+    def run(caller):
+        with open(os.environ["FAKE_LOG"], "a") as log:
+            call = {"planned_for": variables["inventory_hostname"], "module": module, **caller.params}
+            log.write(json.dumps(call) + "\\n")
+        result = answer(module, caller.params, variables)
+        if result.pop("failed", False):
+            raise RefusedError(result.pop("msg"), result)
+        return result
+    return run
+
+def plan_all(given, variables):
+    for role, module in STAGES.items():
+        plan.STEPS[role] = dataclasses.replace(plan.STEPS[role], run=planned(module, variables))
+    plans = {}
+    for name, instance in given["instances"].items():
+        hidden = given["secrets"][name]
+        arguments = {role: {**values, **hidden[role]} for role, values in instance.items()}
+        plans[name] = plan.plan_instance(arguments, False, print)
+    return {"changed": False, "plans": plans, "has_several": len(plans) > 1}
+
 def answer(module, given, variables):
+    if module == "plan_info":
+        return plan_all(given, variables)
     if variables.get("fake_answer"):  # a test's own
         return dict(variables["fake_answer"])
     if module == "preflight_info":
@@ -118,8 +148,14 @@ class Fleet:
         self.log.write_text("", encoding="utf-8")
 
     def calls(self, host: str) -> list[Call]:
-        calls = [json.loads(line) for line in self.log.read_text(encoding="utf-8").splitlines()]
-        return [call for call in calls if call["of"] == host]
+        return [call for call in self._logged() if call.get("of") == host]
+
+    def plans(self, host: str) -> list[Call]:
+        """Return what each stage that was planned within a call got."""
+        return [call for call in self._logged() if call.get("planned_for") == host]
+
+    def _logged(self) -> list[Call]:
+        return [json.loads(line) for line in self.log.read_text(encoding="utf-8").splitlines()]
 
     def failures(self) -> dict[str, str]:
         return {event.host: event.text for event in self.seen if isinstance(event, events.Failure)}

@@ -122,7 +122,7 @@ def test_a_terminal_has_progress_in_place(fleet: Fleet) -> None:
 def test_verbose_is_ansibles_own_detail_and_the_result(fleet: Fleet) -> None:
     done = fleet.playbook("site", {"bad": {**CPU, "gguf_model_source": "missing"}}, "-v")
     assert done.code == 2
-    assert "TASK [llama_fleet.core.gguf_model : " in done.output
+    assert "TASK [Plan every instance] " in done.output
     assert 'fatal: [bad]: FAILED! => {"' in done.output
     assert "PLAY RECAP" in done.output
     assert "bad: Plan the release" not in done.output

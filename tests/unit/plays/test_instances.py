@@ -60,6 +60,7 @@ def names(calls: list[Call]) -> list[str]:
 CHAT_PLAN = ["nvidia_driver_info", "cuda_toolkit?", "llama_cpp_release?", "gguf_model?", "llama_server?"]
 EMBED_PLAN = ["nvidia_driver_info", "llama_cpp_release?", "gguf_model?", "llama_server?"]
 RUNS = [
+    "plan_info",
     "preflight_info",
     "llama_server",
     "cuda_toolkit",
@@ -105,7 +106,7 @@ def check_servers(calls: list[Call]) -> None:
     order = ["old", "chat", "embed"]
     assert [call["instance"] for call in servers] == order + order
     for call in servers:
-        assert "overrides" not in call
+        assert not call.get("overrides")
         given = (call["state"], call["port"], call["api_key"], call["ctx_size"], call["embeddings"])
         assert given == GIVEN[call["instance"]]
         backend, release, model = FROM_STAGES[call["instance"]]
@@ -133,26 +134,27 @@ def check_failures(fleet: Fleet) -> None:
         "one, and so the same ones for one and two."
     )
     assert failures["mistaken"] == "instance wrong: gguf_model_source: expected a model, found nothing."
-    assert {name for name in names(fleet.calls("mistaken")) if not name.endswith("?")} == {
-        "nvidia_driver_info",
-        "preflight_info",
-    }
+    assert names(fleet.calls("mistaken")) == ["plan_info", "preflight_info"]
 
 
 def test_every_instance_plans_first_and_is_given_its_own(fleet: Fleet) -> None:
     outcome = fleet.run("site", HOSTS)
     several, single = fleet.calls("several"), fleet.calls("single")
-    assert names(several) == ["llama_server?", *CHAT_PLAN, *EMBED_PLAN, *RUNS]
+    assert names(several) == RUNS
+    plans = fleet.plans("several")
+    assert names(plans) == ["llama_server?", *CHAT_PLAN, *EMBED_PLAN]
     check_preflight(several)
-    check_servers(several)
-    toolkit = [call["cuda_toolkit"] for call in several if call["module"] == "llama_cpp_release"]
+    check_servers([*plans, *several])
+    toolkit = [call["cuda_toolkit"] for call in [*plans, *several] if call["module"] == "llama_cpp_release"]
     assert toolkit == ["/cuda_toolkit/", "", "/cuda_toolkit/"]
-    assert [call["ctx_size"] for call in several if call["module"] == "gguf_model"] == [512, 4096, 512]
-    # One instance that has everything costs four calls, and none of them asks the network.
-    assert names(single) == EMBED_PLAN
+    assert [call["ctx_size"] for call in several if call["module"] == "gguf_model"] == [512]
+    assert [call["ctx_size"] for call in plans if call["module"] == "gguf_model"] == [512, 4096]
+    # One instance that has everything costs one call, which does not ask the network.
+    assert names(single) == ["plan_info"]
+    assert names(fleet.plans("single")) == EMBED_PLAN
     # A good instance is run again if something below it has changed.
-    assert names(fleet.calls("rebuilt")) == [*EMBED_PLAN, "preflight_info", "llama_cpp_release", "llama_server"]
-    assert {call["instance"] for call in single if call["module"] == "llama_server"} == {"default"}
+    assert names(fleet.calls("rebuilt")) == ["plan_info", "preflight_info", "llama_cpp_release", "llama_server"]
+    assert list(single[0]["instances"]) == ["default"]
     assert outcome.calls == sum(len(fleet.calls(host)) for host in HOSTS)
     check_events(fleet, outcome)
     check_failures(fleet)
@@ -199,10 +201,7 @@ def test_what_no_plan_sees_stops_a_host_before_it_is_changed(fleet: Fleet) -> No
         "full": "disk space: expected much, found little.\nclock: expected a minute, found an hour."
     }
     assert names(fleet.calls("full")) == [
-        "nvidia_driver_info",
-        "llama_cpp_release?",
-        "gguf_model?",
-        "llama_server?",
+        "plan_info",
         "preflight_info",
     ]
 
@@ -227,12 +226,14 @@ def test_with_the_plan_that_fails_all_else_that_is_wrong_is_told(fleet: Fleet) -
         ["fine", "wrong"],
         ["fine", "wrong"],
     )
-    assert sorted(last["plans"]["fine"]) == ["cuda_toolkit", "gguf_model", "is_settled", "llama_cpp", "nvidia_driver"]
-    assert last["plans"]["wrong"]["failed"] == {"msg": first, "problems": [{"subject": "gguf_model_source"}]}
+    assert last["plans"]["fine"]["llama_server"]["ready"] is False
+    assert "failed" not in last["plans"]["fine"]
+    problems = [{"subject": "gguf_model_source"}]
+    assert last["plans"]["wrong"]["failed"] == {"failed": True, "turn_of": "wrong", "msg": first, "problems": problems}
     plans = fleet.calls("without")[-1]["plans"]["default"]
     assert (plans["nvidia_driver"]["failed"], plans["failed"]) == (
         True,
-        {"msg": "no GPU", "problems": [{"code": "no_device"}]},
+        {"failed": True, "msg": "no GPU", "problems": [{"code": "no_device"}]},
     )
     # What is wrong with nothing but that is told once.
     assert [event.text for event in fleet.seen if isinstance(event, events.Failure) and event.host == "without"] == [

@@ -17,6 +17,7 @@ import typing
 
 import pytest
 
+from ansible_collections.llama_fleet.core.plugins.module_utils.model.stage import stage
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import ProblemError
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.state.generations import Content
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.state.store import Store
@@ -47,9 +48,7 @@ def weights(name: str, size: int = SIZE) -> bytes:
 
 
 def call(wanted: Result, check_mode: bool = False, **changes: object) -> Result:
-    return admitted(
-        "gguf_model", gguf_model.stage(typing.cast("typing.Any", Module({**wanted, **changes}, check_mode)))
-    )
+    return admitted("gguf_model", stage(typing.cast("typing.Any", Module({**wanted, **changes}, check_mode))))
 
 
 def problem(wanted: Result, **changes: typing.Any) -> str:

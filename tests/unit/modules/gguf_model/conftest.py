@@ -9,7 +9,7 @@ import typing
 
 import pytest
 
-from ansible_collections.llama_fleet.core.plugins.modules import gguf_model
+from ansible_collections.llama_fleet.core.plugins.module_utils.model.stage import ARGUMENTS
 from tests.hub import Hub
 from tests.unit.modules.gguf_model.case import REPO, SHARDS, TOKEN, Result, weights
 
@@ -38,7 +38,7 @@ def hub(tmp_path: pathlib.Path) -> typing.Iterator[Hub]:
 def wanted(hub: Hub, tmp_path: pathlib.Path) -> Result:
     """Parameters that take the split model from the hub."""
     return {
-        **{name: argument.get("default") for name, argument in gguf_model.ARGUMENTS.items()},
+        **{name: argument.get("default") for name, argument in ARGUMENTS.items()},
         "source": REPO,
         "endpoint": hub.url,
         "index_url": f"{hub.url}/simple",

@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
-import pathlib
 import resource
 import typing
 import uuid
@@ -16,61 +15,28 @@ import uuid
 from ansible.errors import AnsibleError
 from ansible.utils.display import Display
 
-from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.request import ARGUMENTS, OFFERED
+from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.request import OFFERED
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import ProblemError, sentence
 from ansible_collections.llama_fleet.core.plugins.module_utils.progress import Progress
-from ansible_collections.llama_fleet.core.plugins.module_utils.release import cache as release_cache
 from ansible_collections.llama_fleet.core.plugins.module_utils.release import index as release_index
 from ansible_collections.llama_fleet.core.plugins.module_utils.release import signature as release_signature
 from ansible_collections.llama_fleet.core.plugins.module_utils.tools.import_or_install import borrower
 from ansible_collections.llama_fleet.core.plugins.module_utils.tools.venv import ARCHIVER
 from ansible_collections.llama_fleet.core.plugins.module_utils.untrusted import line
-from ansible_collections.llama_fleet.core.plugins.plugin_utils import accepted_release, builders
-from ansible_collections.llama_fleet.core.plugins.plugin_utils.controller_cache import Accepted, ControllerCache
+from ansible_collections.llama_fleet.core.plugins.plugin_utils import accepted_release
 from ansible_collections.llama_fleet.core.plugins.plugin_utils.host_action import host_of
 from ansible_collections.llama_fleet.core.plugins.plugin_utils.progress_action import ProgressAction
+from ansible_collections.llama_fleet.core.plugins.plugin_utils.sharing import Sharing, sharing_of
+
+if typing.TYPE_CHECKING:
+    import pathlib
+
+    from ansible_collections.llama_fleet.core.plugins.plugin_utils.controller_cache import Accepted
 
 display = Display()
 Arguments = dict[str, typing.Any]
 # Minimum file size limit in bytes while a file comes from a host, because it also applies to this process's log.
 _LEAST_LIMIT = 64 << 20
-
-
-@dataclasses.dataclass(frozen=True)
-class Sharing:
-    """The partners with which a host shares. ``hands_on`` says whether others take its builds."""
-
-    cache: ControllerCache
-    host: builders.Builder
-    trusted: frozenset[builders.Builder]
-    signers: tuple[str, ...]
-    signs: bool
-
-    @property
-    def hands_on(self) -> bool:
-        return self.host in self.trusted or self.signs
-
-    @property
-    def takes(self) -> bool:
-        return bool(self.trusted or self.signers)
-
-    def offers(self) -> dict[str, Accepted]:
-        """Return the releases on the controller for this host, by name; of two with the same name the older."""
-        offered: dict[str, Accepted] = {}
-        for each in self.cache.accepted():
-            if each.signed if self.signers else each.builder in self.trusted:
-                offered.setdefault(each.entry.name, each)
-        return offered
-
-    def match(self, plan: Arguments) -> str:
-        """Return the name of the release that a host's ``plan`` wants and the controller has by now; empty without."""
-        entries = [each.entry for each in self.offers().values()]
-        entry = release_cache.match(entries, OFFERED, plan["fingerprint_parts"], plan.get("fingerprint", ""))
-        return entry.name if entry else ""
-
-    def offer(self) -> str:
-        """Return the offers as an index, for a plan."""
-        return json.dumps(release_index.render(each.entry for each in self.offers().values()))
 
 
 class ActionModule(ProgressAction):
@@ -98,19 +64,7 @@ class ActionModule(ProgressAction):
         return {**arguments, "offered": sharing.offer()} if sharing else arguments
 
     def _sharing(self, arguments: Arguments, task_vars: Arguments) -> Sharing | None:
-        """Return the host's sharing partners, or None if it has none.
-
-        Only the operator's variables decide.
-        """
-        place = arguments.get("controller_cache", ARGUMENTS["controller_cache"]["default"])
-        patterns, signers = arguments.get("builders") or [], tuple(arguments.get("trusted_signers") or ())
-        signs = bool(arguments.get("signing_key"))
-        # The controller itself has no one to share with.
-        if not place or self._connection.transport == "local" or not (patterns or signers or signs):
-            return None
-        trusted = builders.named(patterns, task_vars, self._loader)
-        host = builders.builder(host_of(task_vars), task_vars)
-        return Sharing(ControllerCache(pathlib.Path(place).expanduser()), host, trusted, signers, signs)
+        return sharing_of(arguments, task_vars, self._connection.transport, self._loader)
 
     def _run_in_background(self, arguments: Arguments, task_vars: Arguments) -> Arguments:
         sharing = self._sharing(arguments, task_vars)

@@ -19,7 +19,6 @@ if typing.TYPE_CHECKING:
 ARGUMENTS = {
     "roles": {"type": "list", "elements": "str", "default": []},
     "one_instance": {"type": "bool", "default": False},
-    "shared_gpus": {"type": "bool", "default": False},
 }
 
 
@@ -43,11 +42,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # because ansible-core de
             problems.append(instances.UNKNOWN_YET)
         default = str(host.specs["llama_server"][instances.ONE]["default"])
         given = host.values.get(instances.ONE)
-        problems += (
-            instances.shared_gpus(host)
-            if arguments["shared_gpus"]
-            else instances.instance_problems(host, given, default)
-        )
+        problems += instances.instance_problems(host, given, default)
         chosen = instances.chosen(host, given, default)
         problems += instances.ambiguous(chosen) if arguments["one_instance"] and not problems else []
         fleet, batch = variables.get("ansible_play_hosts_all", []), variables.get("ansible_play_batch", [])

@@ -263,23 +263,10 @@ plan:
       type: str}
 """
 
-import typing
-
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.llama_fleet.core.plugins.module_utils.arguments import argument_spec
-from ansible_collections.llama_fleet.core.plugins.module_utils.model.request import Request, request_of
-from ansible_collections.llama_fleet.core.plugins.module_utils.model.stage import run
-from ansible_collections.llama_fleet.core.plugins.module_utils.progress import Progress
-from ansible_collections.llama_fleet.core.plugins.module_utils.stage import PROGRESS_ARGUMENTS, conclude
-
-ARGUMENTS = {**argument_spec(Request), **PROGRESS_ARGUMENTS}
-
-
-def stage(module: AnsibleModule) -> dict[str, typing.Any]:
-    given = module.params
-    result = run(request_of(given, module.check_mode), Progress(given["progress_file"] or ""))
-    return {**result, "changed": False} if given["plan_only"] else result
+from ansible_collections.llama_fleet.core.plugins.module_utils.model.stage import ARGUMENTS, stage
+from ansible_collections.llama_fleet.core.plugins.module_utils.stage import conclude
 
 
 def main() -> None:

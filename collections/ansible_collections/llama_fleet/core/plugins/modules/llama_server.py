@@ -437,31 +437,11 @@ problems:
   elements: dict
 """
 
-import typing
-
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.llama_fleet.core.plugins.module_utils.progress import Progress
-from ansible_collections.llama_fleet.core.plugins.module_utils.server.instance import Instance
-from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes.host import this_host
-from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings.arguments import (
-    ARGUMENTS,
-    notes,
-    options_of,
-)
-from ansible_collections.llama_fleet.core.plugins.module_utils.server.stage import Stage
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.call import stage
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings.arguments import ARGUMENTS
 from ansible_collections.llama_fleet.core.plugins.module_utils.stage import PROGRESS_ARGUMENTS, conclude
-
-
-def stage(module: AnsibleModule) -> dict[str, typing.Any]:
-    dry = module.check_mode or module.params["plan_only"]
-    for note in notes(module.params):
-        module.warn(note)
-    progress = Progress(module.params["progress_file"] or "")
-    result = Stage(Instance(options_of(module.params), this_host(), progress), dry).run()
-    for warning in result.pop("warnings", []):
-        module.warn(warning)
-    return {**result, "changed": result["changed"] and not module.params["plan_only"]}
 
 
 def main() -> None:

@@ -24,11 +24,6 @@ options:
     description: Fail if several instances are selected, and name them.
     type: bool
     default: false
-  shared_gpus:
-    description: Check only whether two instances share a GPU because one of them lists no devices. For hosts that
-      compute on GPUs.
-    type: bool
-    default: false
 author:
   - The llama-fleet authors (@llama-fleet)
 attributes:

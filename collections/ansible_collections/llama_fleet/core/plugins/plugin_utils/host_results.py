@@ -196,6 +196,37 @@ MODULES: dict[str, tuple[dict[str, Shape], dict[str, Shape]]] = {
     "llama_server_info": ({"instances": Many(_INSTANCE, most=1000), "errors": TEXTS}, {}),
     "preflight_info": ({"checks": Many(_CHECK), "problems": Many(_CHECK), "errors": TEXTS}, {}),
 }
+# The module of each role.
+STAGES = {
+    "nvidia_driver": "nvidia_driver_info",
+    "cuda_toolkit": "cuda_toolkit",
+    "llama_cpp": "llama_cpp_release",
+    "gguf_model": "gguf_model",
+    "llama_server": "llama_server",
+}
+
+
+def _planned(module: str) -> Shape:
+    """Return the shape of a stage in a plan: the result of its module, what a failed one has of it, or nothing."""
+    needed, optional = MODULES[module]
+    known = {name: _ANSIBLE[name] for name in ("changed", "failed", "msg")} | _STAGE | optional
+
+    def shape(value: object, where: str) -> Answer:
+        partial = not value or (isinstance(value, dict) and value.get("failed"))
+        return Record({}, {**known, **needed})(value, where) if partial else Record(needed, known)(value, where)
+
+    return shape
+
+
+_FAILED_PLAN = Record({"msg": _ANSIBLE["msg"], "problems": Many(_PROBLEM, most=1000)})
+_PLAN = Record(
+    {**{role: _planned(module) for role, module in STAGES.items()}, "is_settled": Flag(), "has_work": Flag()},
+    {"failed": _FAILED_PLAN},
+)
+MODULES["plan_info"] = (
+    {"plans": Table(_PLAN, keys=Text(r"[a-z0-9*-]+", most=80), most=1000), "has_several": Flag()},
+    {},
+)
 # Ansible's answer to the start of a module in the background.
 _JOB = Record({}, {**_ANSIBLE, "started": Shown(), "results_file": Text(r"/[^\\]+")})
 

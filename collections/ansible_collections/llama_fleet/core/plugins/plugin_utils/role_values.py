@@ -5,10 +5,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import pathlib
 import typing
 
 from ansible.errors import AnsibleUndefinedVariable
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.module_utils.common.yaml import yaml_load
 
 from ansible_collections.llama_fleet.core.plugins.plugin_utils import instances
@@ -44,3 +46,33 @@ def host_of(
     values = values_of(variables, [name for spec in specs.values() for name in spec], template)
     entries = values.get(instances.VARIABLE)
     return instances.HostInstances(entries if isinstance(entries, dict) else {}, values, specs)
+
+
+def whole_host(
+    variables: Values, template: typing.Callable[[typing.Any], typing.Any], given: typing.Mapping[str, typing.Any]
+) -> instances.HostInstances:
+    """Return the host with its selected instances, or with the ``given`` ones, from what users set.
+
+    What the play wires is left out, because it is known from the results of stages or not at all.
+    """
+    specs = {role: load_spec(role) for role in instances.STAGES}
+    unwired = {name: value for name, value in variables.items() if name not in instances.wired()}
+    host = host_of(unwired, specs, template)
+    default = str(specs["llama_server"][instances.ONE]["default"])
+    names = instances.chosen(host, host.values.get(instances.ONE), default)
+    return dataclasses.replace(host, entries=given or {name: host.entries.get(name) for name in names})
+
+
+def effective(host: instances.HostInstances, name: str) -> Values:
+    """Return all variables of the roles for the instance ``name``, converted to the types in their specs."""
+    values = {}
+    for spec in host.specs.values():
+        for variable, option in spec.items():
+            kind = {key: option[key] for key in ("type", "elements") if key in option}
+            value = host.effective(name, variable)
+            values[variable] = (
+                ArgumentSpecValidator({variable: kind})
+                .validate({variable: value})
+                .validated_parameters.get(variable, value)
+            )
+    return values

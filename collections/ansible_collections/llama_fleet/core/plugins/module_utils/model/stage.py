@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import typing
 
+from ansible_collections.llama_fleet.core.plugins.module_utils.arguments import argument_spec
 from ansible_collections.llama_fleet.core.plugins.module_utils.host.files import locked
 from ansible_collections.llama_fleet.core.plugins.module_utils.model import choice as model_choice
 from ansible_collections.llama_fleet.core.plugins.module_utils.model import fetch as model_fetch
@@ -22,6 +23,7 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.model.local impor
     record_local,
     recorded_choice,
 )
+from ansible_collections.llama_fleet.core.plugins.module_utils.model.request import Request, request_of
 from ansible_collections.llama_fleet.core.plugins.module_utils.model.source import (
     HubSource,
     PathSource,
@@ -30,15 +32,26 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.model.source impo
 )
 from ansible_collections.llama_fleet.core.plugins.module_utils.model.verify import Checker
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, ProblemError
+from ansible_collections.llama_fleet.core.plugins.module_utils.progress import Progress
+from ansible_collections.llama_fleet.core.plugins.module_utils.stage import PROGRESS_ARGUMENTS
 
 if typing.TYPE_CHECKING:
     import pathlib
 
     from ansible_collections.llama_fleet.core.plugins.module_utils.model.plan import ModelPlan
-    from ansible_collections.llama_fleet.core.plugins.module_utils.model.request import Request
     from ansible_collections.llama_fleet.core.plugins.module_utils.model.result import Result
     from ansible_collections.llama_fleet.core.plugins.module_utils.model.store import Model
-    from ansible_collections.llama_fleet.core.plugins.module_utils.progress import Progress
+    from ansible_collections.llama_fleet.core.plugins.module_utils.stage import Caller
+
+
+ARGUMENTS = {**argument_spec(Request), **PROGRESS_ARGUMENTS}
+
+
+def stage(caller: Caller) -> dict[str, typing.Any]:
+    """Provide or remove the model, or only report the result in a dry run. Raises ProblemError."""
+    given = caller.params
+    result = run(request_of(given, caller.check_mode), Progress(given["progress_file"] or ""))
+    return {**result, "changed": False} if given["plan_only"] else dict(result)
 
 
 def run(request: Request, progress: Progress) -> Result:

@@ -1,0 +1,95 @@
+# Copyright: (c) 2026, the llama-fleet authors
+# SPDX-License-Identifier: MIT
+"""Plan every stage of an instance in one process."""
+
+from __future__ import annotations
+
+import dataclasses
+import typing
+
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+
+from ansible_collections.llama_fleet.core.plugins.module_utils.cuda import stage as cuda
+from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp import stage as llama_cpp
+from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.request import ARGUMENTS as RELEASE_ARGUMENTS
+from ansible_collections.llama_fleet.core.plugins.module_utils.model import stage as model
+from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia import stage as nvidia
+from ansible_collections.llama_fleet.core.plugins.module_utils.planning.wiring import ByRole, wired
+from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, ProblemError, raise_if_any
+from ansible_collections.llama_fleet.core.plugins.module_utils.server import call as server
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings.arguments import (
+    ARGUMENTS as SERVER_ARGUMENTS,
+)
+from ansible_collections.llama_fleet.core.plugins.module_utils.stage import PROGRESS_ARGUMENTS, RefusedError, told
+
+Result = dict[str, typing.Any]
+
+
+@dataclasses.dataclass
+class Planned:
+    """The caller of a stage that plans."""
+
+    params: dict[str, typing.Any]
+    check_mode: bool
+    warnings: list[str] = dataclasses.field(default_factory=list)
+
+    def warn(self, warning: str) -> None:
+        """Keep a warning for the module."""
+        self.warnings.append(warning)
+
+
+@dataclasses.dataclass(frozen=True)
+class Step:
+    """A stage, and the argument spec of its module."""
+
+    spec: typing.Mapping[str, typing.Mapping[str, typing.Any]]
+    run: typing.Callable[[Planned], typing.Mapping[str, typing.Any]]
+
+
+# By role, in the order in which each needs the results of those before it.
+STEPS: dict[str, Step] = {
+    "nvidia_driver": Step(nvidia.ARGUMENTS, nvidia.look),
+    "cuda_toolkit": Step(cuda.ARGUMENTS, cuda.run),
+    "llama_cpp": Step({**RELEASE_ARGUMENTS, **PROGRESS_ARGUMENTS}, llama_cpp.provide_release),
+    "gguf_model": Step(model.ARGUMENTS, model.stage),
+    "llama_server": Step({**SERVER_ARGUMENTS, **PROGRESS_ARGUMENTS}, server.stage),
+}
+
+
+def plan_instance(given: ByRole, check_mode: bool, warn: typing.Callable[[str], None]) -> Result:
+    """Return the result of each stage's plan by role, and whether there is anything to do.
+
+    ``given`` has the arguments of each stage; only those of the server are needed for an instance that is not to run.
+    The first stage that fails ends the plan: ``failed`` then has its message and problems.
+    """
+    results: dict[str, Result] = {role: {} for role in STEPS}
+    for role, step in STEPS.items():
+        if role not in given or (role == "cuda_toolkit" and results["nvidia_driver"]["backend"] != "cuda"):
+            continue
+        caller = Planned({}, check_mode)
+        try:
+            caller.params = parameters(role, step, {**given[role], **wired(role, given, results), "plan_only": True})
+            results[role] = {name: value for name, value in step.run(caller).items() if name != "diff"}
+        except (ProblemError, RefusedError) as error:
+            failure = _failure(error)
+            results[role] = {**(error.result if isinstance(error, RefusedError) else {}), **failure, "failed": True}
+            return {**results, "failed": failure, "is_settled": False, "has_work": True}
+        finally:
+            for warning in caller.warnings:
+                warn(warning)
+    provides = any(results[role].get("would_change", False) for role in ("llama_cpp", "gguf_model"))
+    is_settled = bool(results["llama_server"]["ready"]) and not provides
+    return {**results, "is_settled": is_settled, "has_work": provides}
+
+
+def parameters(role: str, step: Step, given: typing.Mapping[str, typing.Any]) -> dict[str, typing.Any]:
+    """Return the arguments as the stage's own module would have them. Raises ProblemError for what it would refuse."""
+    known = {name: value for name, value in given.items() if name in step.spec}
+    checked = ArgumentSpecValidator(dict(step.spec)).validate(known)
+    raise_if_any(Problem(role, message, "arguments that its module accepts") for message in checked.error_messages)
+    return dict(checked.validated_parameters)
+
+
+def _failure(error: ProblemError | RefusedError) -> Result:
+    problems = told(error) if isinstance(error, ProblemError) else error.result.get("problems", [])
+    return {"msg": str(error), "problems": problems}
