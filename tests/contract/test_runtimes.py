@@ -3,27 +3,34 @@
 """A runtime answers for itself: no code outside of server/runtimes asks one for its name or its type."""
 
 import ast
+import os
 import pathlib
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import pytest
 import yaml
 
-from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia import access
+from ansible_collections.llama_fleet.core.plugins.module_utils import runtimes
 from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia import stage as nvidia_stage
+from ansible_collections.llama_fleet.core.plugins.module_utils.runtimes import AUTO
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes import registry
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes.host import Place, RuntimeHost
-from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes.registry import AUTO, RUNTIMES
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes.registry import RUNTIMES
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings.arguments import ARGUMENTS
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 CORE = ROOT / "collections/ansible_collections/llama_fleet/core"
 ROOM = CORE / "plugins/module_utils/server/runtimes"
+# The one place that lists the names.
+HALL = CORE / "plugins/module_utils/runtimes.py"
 PYTHON = [
     path
     for folder in (ROOT / "src", CORE / "plugins")
     for path in sorted(folder.rglob("*.py"))
-    if ROOM not in path.parents
+    if ROOM not in path.parents and path != HALL
 ]
 YAML = [path for folder in ("playbooks", "roles") for path in sorted((CORE / folder).rglob("*.yml"))]
 CLASSES = {kind.__name__ for kind in RUNTIMES.values()}
@@ -43,16 +50,8 @@ def _classes(node: ast.AST) -> set[str]:
 
 def comparisons(source: str) -> Iterator[str]:
     """Yield each place that compares a runtime's name or type, and each list of names that could be compared with."""
-    tree = ast.parse(source)
-    # The choices of an option's declaration, ``text("auto", ("auto", "systemd"))``.
-    choices = {
-        id(argument)
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Call) and ast.unparse(node.func) == "text"
-        for argument in node.args
-    }
-    for node in ast.walk(tree):
-        if id(node) not in choices and _compares(node):
+    for node in ast.walk(ast.parse(source)):
+        if _compares(node):
             yield f"line {getattr(node, 'lineno', 0)}: {ast.unparse(node)}"
 
 
@@ -63,8 +62,9 @@ def _compares(node: ast.AST) -> bool:
         return bool(_words(node) & set(RUNTIMES))
     if isinstance(node, ast.Call):
         return ast.unparse(node.func) in ("isinstance", "issubclass") and bool(_classes(node))
-    if isinstance(node, (ast.Tuple, ast.List, ast.Set)):
-        return len({part.value for part in node.elts if isinstance(part, ast.Constant)} & set(RUNTIMES)) > 1
+    if isinstance(node, (ast.Tuple, ast.List, ast.Set, ast.Dict)):
+        parts = node.keys if isinstance(node, ast.Dict) else node.elts
+        return len({part.value for part in parts if isinstance(part, ast.Constant)} & set(RUNTIMES)) > 1
     return False
 
 
@@ -93,6 +93,8 @@ def test_no_play_compares_a_runtime() -> None:
         "isinstance(runtime, systemd.SystemdRuntime)",
         "type(runtime) is ProcessRuntime",
         "APART = ['systemd', 'quadlet']",
+        "text('', ('systemd', 'docker'))",
+        "ACCESS = {'quadlet': 'cdi', 'docker': 'toolkit'}",
         "match name:\n    case 'docker':\n        pass",
     ],
 )
@@ -100,7 +102,7 @@ def test_each_way_to_compare_is_seen(source: str) -> None:
     assert len(list(comparisons(source))) == 1
 
 
-@pytest.mark.parametrize("source", ["values = {'runtime': 'exec'}", "text('', ('systemd', 'docker'))", "a == 'b'"])
+@pytest.mark.parametrize("source", ["values = {'runtime': 'exec'}", "a == 'b'"])
 def test_to_choose_a_runtime_is_no_comparison(source: str) -> None:
     assert list(comparisons(source)) == []
 
@@ -108,6 +110,32 @@ def test_to_choose_a_runtime_is_no_comparison(source: str) -> None:
 @pytest.mark.parametrize("line", ["x == 'systemd'", "x in ['auto', 'docker']", 'x != "exec"'])
 def test_each_way_to_compare_in_a_template_is_seen(line: str) -> None:
     assert _TEMPLATE.search(line)
+
+
+def test_a_new_name_is_a_choice_of_both_stages() -> None:
+    code = """
+from ansible_collections.llama_fleet.core.plugins.module_utils import runtimes
+runtimes.GPU_ACCESS["jail"] = runtimes.CDI
+from ansible_collections.llama_fleet.core.plugins.module_utils.arguments import argument_spec
+from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia.requirements import Requirements
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings.options import Options
+for options in (Requirements, Options):
+    print(*argument_spec(options)["runtime"]["choices"])
+print(Requirements(runtime="jail").access)
+"""
+    lines = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "PYTHONPATH": str(ROOT / "collections")},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    ).stdout.splitlines()
+    assert [line.split()[-1] for line in lines] == ["jail", "jail", runtimes.CDI]
+
+
+def test_a_registered_class_without_a_name_in_the_hall_cannot_be_chosen() -> None:
+    assert set(RUNTIMES) == {kind.name for kind in registry.ALL} == set(runtimes.GPU_ACCESS)
 
 
 def test_whoever_names_all_runtimes_names_those_of_the_registry() -> None:
@@ -120,7 +148,7 @@ def test_whoever_names_all_runtimes_names_those_of_the_registry() -> None:
 
 
 def test_a_runtime_that_hands_on_gpus_is_known_to_the_first_stage() -> None:
-    ways = {name: access.of(name) for name in RUNTIMES}
+    ways = runtimes.GPU_ACCESS
     # An engine hands on GPUs in its own way; a unit has a user of its own.
     assert {name for name, way in ways.items() if way} == {
         name for name, kind in RUNTIMES.items() if kind.own_control_group

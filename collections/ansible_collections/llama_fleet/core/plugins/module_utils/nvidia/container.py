@@ -8,7 +8,7 @@ import dataclasses
 import re
 import typing
 
-from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia import access as nvidia_access
+from ansible_collections.llama_fleet.core.plugins.module_utils import runtimes
 from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia import kernel
 from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia.findings import ERROR, WARNING, Finding
 from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia.host import find_program
@@ -71,10 +71,10 @@ def look(host: GpuHost, driver: str) -> Support:
 def findings(support: Support, driver: str, access: str) -> list[Finding]:
     """List what keeps a container with this ``access`` from the GPUs, and warnings for other containers."""
     reasons = []
-    if access == nvidia_access.CDI and not support.cdi:
+    if access == runtimes.CDI and not support.cdi:
         missing = f"no description of {KIND} in /etc/cdi or /var/run/cdi"
         reasons.append(Finding("cdi_missing", ERROR, missing, "GPUs that podman can pass on", GENERATE))
-    if access == nvidia_access.TOOLKIT and not support.has_toolkit:
+    if access == runtimes.TOOLKIT and not support.has_toolkit:
         fix = "install nvidia-container-toolkit and run nvidia-ctk runtime configure --runtime=docker"
         missing = "no nvidia-container-toolkit"
         reasons.append(Finding("container_toolkit_missing", ERROR, missing, "GPUs that docker can pass on", fix))
@@ -84,7 +84,7 @@ def findings(support: Support, driver: str, access: str) -> list[Finding]:
             if stale.driver_version not in ("", driver)
             else "with a GPU that is not there"
         )
-        severity = ERROR if access == nvidia_access.CDI else WARNING
+        severity = ERROR if access == runtimes.CDI else WARNING
         wanted = f"a description of driver {driver} and its GPUs"
         reasons.append(Finding("cdi_stale", severity, f"{stale.path}, {made_for}", wanted, GENERATE))
     return reasons

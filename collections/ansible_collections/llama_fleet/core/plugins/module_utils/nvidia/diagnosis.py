@@ -7,7 +7,7 @@ from __future__ import annotations
 import dataclasses
 import typing
 
-from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia import access as nvidia_access
+from ansible_collections.llama_fleet.core.plugins.module_utils import runtimes
 from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia import health
 from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia import kernel as nvidia_kernel
 from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia.findings import (
@@ -94,7 +94,7 @@ def access(host: GpuHost, seen: Observation, kernel: Kernel, by: str, account: A
         reasons.append(Finding("device_nodes_missing", severity, absent, "the driver's device files", fix))
     elif "nvidia-uvm" not in kernel.nodes:
         reasons.append(_uvm(host, kernel, by))
-    if account is None and by == nvidia_access.UNIT:
+    if account is None and by == runtimes.UNIT:
         account = Account("of the unit, which is in no group")
     return [*reasons, *_rights(kernel, account), *_fabric(host, seen, kernel)]
 
@@ -243,7 +243,7 @@ def _uvm(host: GpuHost, kernel: Kernel, by: str) -> Finding:
     CUDA creates it at start if nvidia-modprobe is installed and allowed, which it is not in a unit or a container.
     """
     helper = find_program(host, "nvidia-modprobe")
-    severity = ERROR if not helper and (kernel.container or by == nvidia_access.UNIT) else WARNING
+    severity = ERROR if not helper and (kernel.container or by == runtimes.UNIT) else WARNING
     fix = (
         "run 'nvidia-modprobe -c 0 -u' as root"
         if helper

@@ -8,6 +8,7 @@ import dataclasses
 import re
 import typing
 
+from ansible_collections.llama_fleet.core.plugins.module_utils import runtimes
 from ansible_collections.llama_fleet.core.plugins.module_utils.arguments import (
     integer,
     range_problems,
@@ -16,7 +17,6 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.arguments import 
     values,
 )
 from ansible_collections.llama_fleet.core.plugins.module_utils.cuda.releases import RELEASES
-from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia import access as nvidia_access
 from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia.findings import ERROR, WARNING, Finding
 from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia.smi import numbers
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, raise_if_any
@@ -49,14 +49,14 @@ class Requirements:
     gpus: tuple[str, ...] = texts()
     count: int = 0
     compute_capability: str = text()
-    runtime: str = text("", ("", "auto", "systemd", "quadlet", "docker", "process", "exec"))
+    runtime: str = text("", ("", *runtimes.choices()))
     user: str = text()
     gpu: str = text("auto", ("auto", "required", "none"))
 
     @property
     def access(self) -> str:
         """Return how the server comes by the GPUs."""
-        return nvidia_access.of(self.runtime)
+        return runtimes.gpu_access(self.runtime)
 
 
 def parse(params: typing.Mapping[str, typing.Any]) -> Requirements:

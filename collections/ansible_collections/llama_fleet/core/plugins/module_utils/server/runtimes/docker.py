@@ -62,7 +62,6 @@ class DockerRuntime:
     engine: typing.ClassVar[str] = "docker"
     asks_daemon: typing.ClassVar[bool] = True
     installs: typing.ClassVar[str] = "docker"
-    gpu_access: typing.ClassVar[str] = "toolkit"
     memory_lock_fix: typing.ClassVar[str] = "look for LimitMEMLOCK in the unit's overrides"
 
     @classmethod

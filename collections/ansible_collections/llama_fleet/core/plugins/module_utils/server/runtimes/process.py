@@ -78,7 +78,6 @@ class ProcessRuntime:
     engine: typing.ClassVar[str] = ""
     asks_daemon: typing.ClassVar[bool] = False
     installs: typing.ClassVar[str] = ""
-    gpu_access: typing.ClassVar[str] = ""
     memory_lock_fix: typing.ClassVar[str] = "run as root, or raise the limit of locked memory (ulimit -l)"
 
     @classmethod

@@ -49,7 +49,6 @@ class QuadletRuntime(SystemdRuntime):
     automatic: typing.ClassVar[bool] = False
     engine: typing.ClassVar[str] = "podman"
     installs: typing.ClassVar[str] = "quadlet"
-    gpu_access: typing.ClassVar[str] = "cdi"
 
     @classmethod
     def at(cls, place: Place, options: Options | None = None) -> QuadletRuntime:

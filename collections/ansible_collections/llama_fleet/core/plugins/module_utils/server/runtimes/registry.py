@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""All runtimes, by name. A new one is a file beside this one, and its class in the tuple below."""
+"""Find a runtime by its name. A new one is a file beside this one, its class below, and its name in ``runtimes.py``."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import typing
 
 from ansible_collections.llama_fleet.core.plugins.module_utils.host import processes
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import ProblemError
+from ansible_collections.llama_fleet.core.plugins.module_utils.runtimes import AUTO, GPU_ACCESS
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes.docker import DockerRuntime
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes.exec import ExecRuntime
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes.process import ProcessRuntime
@@ -20,10 +21,9 @@ if typing.TYPE_CHECKING:
     from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes.runtime import Runtime
     from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings.options import Options
 
-AUTO = "auto"
-# In the order in which auto tries them, and in which they are stopped.
-_ALL: tuple[type[Runtime], ...] = (SystemdRuntime, QuadletRuntime, DockerRuntime, ProcessRuntime, ExecRuntime)
-RUNTIMES: dict[str, type[Runtime]] = {kind.name: kind for kind in _ALL}
+ALL: tuple[type[Runtime], ...] = (DockerRuntime, ExecRuntime, ProcessRuntime, QuadletRuntime, SystemdRuntime)
+_BY_NAME = {kind.name: kind for kind in ALL}
+RUNTIMES: dict[str, type[Runtime]] = {name: _BY_NAME[name] for name in GPU_ACCESS}
 
 
 def named(name: str) -> type[Runtime]:

@@ -44,8 +44,6 @@ class Runtime(typing.Protocol):
     asks_daemon: typing.ClassVar[bool]
     # What it installs on the host beside the instance's folder, in a word; empty if nothing survives a boot.
     installs: typing.ClassVar[str]
-    # How its server comes by GPUs: one of nvidia.requirements.ACCESSES.
-    gpu_access: typing.ClassVar[str]
     # What to do where the kernel locks less memory than was asked for.
     memory_lock_fix: typing.ClassVar[str]
 

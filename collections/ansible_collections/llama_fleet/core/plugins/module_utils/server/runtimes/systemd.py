@@ -61,7 +61,6 @@ class SystemdRuntime:
     engine: typing.ClassVar[str] = ""
     asks_daemon: typing.ClassVar[bool] = False
     installs: typing.ClassVar[str] = "unit"
-    gpu_access: typing.ClassVar[str] = "unit"
     memory_lock_fix: typing.ClassVar[str] = "look for LimitMEMLOCK in the unit's overrides"
 
     @classmethod

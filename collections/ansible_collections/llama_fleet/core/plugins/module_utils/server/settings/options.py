@@ -9,6 +9,7 @@ import pathlib
 import re
 import typing
 
+from ansible_collections.llama_fleet.core.plugins.module_utils import runtimes
 from ansible_collections.llama_fleet.core.plugins.module_utils.arguments import (
     directory,
     integer,
@@ -63,7 +64,7 @@ class Options:
 
     instance: str = text("default")
     state: str = text("started", ("started", "stopped", "absent", "rolled_back"))
-    runtime: str = text("auto", ("auto", "systemd", "quadlet", "docker", "process", "exec"))
+    runtime: str = text(runtimes.AUTO, runtimes.choices())
     image: str = text()
     memory_max: str = text()
     cpu_quota: str = text()

@@ -16,6 +16,7 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.host import proce
 from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia import processes as nvidia_processes
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import ProblemError
 from ansible_collections.llama_fleet.core.plugins.module_utils.release import store as release_store
+from ansible_collections.llama_fleet.core.plugins.module_utils.runtimes import AUTO
 from ansible_collections.llama_fleet.core.plugins.module_utils.server import room as server_room
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.gate import metrics as server_metrics
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.gate import trust as server_trust
@@ -105,7 +106,7 @@ class Inspector:
             if current or not number
             else [f"generation {number} cannot be read by this user: {folder / 'generations' / str(number)}"]
         )
-        kind = registry.chosen(current.runtime if current else registry.AUTO, self.host)
+        kind = registry.chosen(current.runtime if current else AUTO, self.host)
         runtime = kind.at(Place(folder, self.runtime_root, self.host))
         own, silence = self._own(runtime)
         return Seen(
