@@ -23,7 +23,7 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.release import si
 from ansible_collections.llama_fleet.core.plugins.module_utils.tools.import_or_install import borrower
 from ansible_collections.llama_fleet.core.plugins.module_utils.tools.venv import ARCHIVER
 from ansible_collections.llama_fleet.core.plugins.module_utils.untrusted import line
-from ansible_collections.llama_fleet.core.plugins.plugin_utils import accepted_release
+from ansible_collections.llama_fleet.core.plugins.plugin_utils import accepted_release, host_results
 from ansible_collections.llama_fleet.core.plugins.plugin_utils.host_action import host_of
 from ansible_collections.llama_fleet.core.plugins.plugin_utils.progress_action import ProgressAction
 from ansible_collections.llama_fleet.core.plugins.plugin_utils.sharing import Sharing, sharing_of
@@ -35,6 +35,8 @@ if typing.TYPE_CHECKING:
 
 display = Display()
 Arguments = dict[str, typing.Any]
+# The play's variable with the plan of the release that this run has made.
+PLAN = "llama_fleet_release_plan"
 # Minimum file size limit in bytes while a file comes from a host, because it also applies to this process's log.
 _LEAST_LIMIT = 64 << 20
 
@@ -60,8 +62,21 @@ class ActionModule(ProgressAction):
 
     def _arguments(self, task_vars: Arguments) -> Arguments:
         arguments = super()._arguments(task_vars)
+        plan = self._planned(task_vars)
+        if plan.get("commit") and plan.get("build"):
+            arguments["known"] = f"{plan['commit']} {plan['build']}"
         sharing = self._sharing(arguments, task_vars)
         return {**arguments, "offered": sharing.offer()} if sharing else arguments
+
+    def _planned(self, task_vars: Arguments) -> Arguments:
+        """Return the plan that the play hands on; empty without one.
+
+        It comes from the host, so it passes the door for the host's results once more.
+        """
+        if PLAN not in task_vars:
+            return {}
+        plan = host_results.admit("llama_cpp_release", self._templar.template(task_vars[PLAN]) or {}, "")
+        return {} if plan.get("failed") else plan
 
     def _sharing(self, arguments: Arguments, task_vars: Arguments) -> Sharing | None:
         return sharing_of(arguments, task_vars, self._connection.transport, self._loader)
@@ -72,7 +87,9 @@ class ActionModule(ProgressAction):
         if sharing is None or arguments.get("method") == "source":
             return super()._run_in_background(arguments, task_vars)
         # The host plans once. Without git it could not tell what it would build.
-        plan = self._plan({**arguments, "install_git": True}, offered, task_vars)
+        plan = self._planned(task_vars)
+        if not (plan.get("would_change") and plan.get("fingerprint_parts")):
+            plan = self._plan({**arguments, "install_git": True}, offered, task_vars)
         if plan.get("would_compile") and plan["fingerprint_parts"]:
             with self._turn(sharing, plan, task_vars):
                 built_meanwhile = sharing.match(plan)

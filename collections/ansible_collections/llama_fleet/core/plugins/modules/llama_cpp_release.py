@@ -182,6 +182,11 @@ options:
     description: JSON index of O(controller_cache), for a plan. Set by the module's action plugin.
     type: str
     default: ""
+  known:
+    description: Commit and build of O(source), separated by a space, as a plan of the same run has found them, so that
+      the repository is asked once. Set by the module's action plugin.
+    type: str
+    default: ""
   install_git:
     description: Install git, in a plan too, if the commit of O(source) cannot be determined without it. Set by the
       module's action plugin, so that a host learns whether another one builds the same release.

@@ -63,7 +63,8 @@ def make_plan(request: Request, run: Runner, tentative: bool = False) -> BuildPl
         plan = prebuilt_plan.published(request, request.source)
     else:
         kept = _kept(request)
-        plan = kept if kept or never else _from_source(request, request.source, run, tentative)
+        known = request.known if isinstance(request.source, Repository) else None
+        plan = kept if kept or never else _from_source(request, request.source, run, tentative, known)
     if plan is None or (never and plan.manifest is None):
         raise ProblemError(update.nothing_there(request))
     return plan

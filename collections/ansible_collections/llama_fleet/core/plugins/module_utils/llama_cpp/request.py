@@ -30,7 +30,9 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.source 
     Archive,
     PackedSource,
     Repository,
+    Revision,
     Upstream,
+    parse_known,
     parse_source,
 )
 from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.upstream import URL as UPSTREAM_URL
@@ -81,6 +83,7 @@ class Request:
     pack_to: str = optional_path()
     signing_key: str = optional_path()
     offered: tuple[Entry, ...] = parsed(text(internal=True), _offers)
+    known: Revision | None = parsed(text(internal=True), parse_known)
     install_git: bool = switch(False, internal=True)
     keep: int = integer(3)
     instances: pathlib.Path = directory("/etc/llama-fleet")

@@ -22,6 +22,9 @@ from ansible_collections.llama_fleet.core.plugins.plugin_utils.progress_action i
 from ansible_collections.llama_fleet.core.tests.unit.fakes import shared as fake_shared
 from ansible_collections.llama_fleet.core.tests.unit.fakes.shared import NAME, PARTS, PLANNED
 
+if typing.TYPE_CHECKING:
+    from ansible_collections.llama_fleet.core.plugins.plugin_utils.sharing import Sharing
+
 Arguments = dict[str, typing.Any]
 GROUPS = {"all": ["h1", "h2", "h3"], "builders": ["h1", "h2"], "lab": ["h3"]}
 BUILDERS = ["builders"]
@@ -62,9 +65,9 @@ class Host(llama_cpp_release.ActionModule):
         self.did: list[str] = []
         self.plans = 0
 
-    def run_it(self) -> Arguments:
+    def run_it(self, **variables: typing.Any) -> Arguments:
         hostvars = {name: {"ansible_host": f"192.0.2.{name[1:]}"} for name in GROUPS["all"]}
-        task_vars = {"inventory_hostname": self.name, "groups": GROUPS, "hostvars": hostvars}
+        task_vars = {"inventory_hostname": self.name, "groups": GROUPS, "hostvars": hostvars, **variables}
         return self._run_in_background(self._arguments(task_vars), task_vars)
 
     def module(self, arguments: Arguments) -> Arguments:
@@ -78,6 +81,7 @@ class Host(llama_cpp_release.ActionModule):
             }
             return {"changed": True, "packed": {**packed, **self.says.get("packed", {})}}
         self.did.append("built")
+        self.known = arguments.get("known", "")
         return fake_shared.result(**self.says.get("built", {}))
 
     def plan(self, arguments: Arguments, offered: str) -> Arguments:
@@ -92,7 +96,7 @@ class Host(llama_cpp_release.ActionModule):
             **self.says.get("planned", {}),
         }
 
-    def bring(self, name: str, sharing: llama_cpp_release.Sharing) -> Arguments:
+    def bring(self, name: str, sharing: Sharing) -> Arguments:
         self.did.append(f"took {name} of {sharing.offers()[name].builder.host}")
         return {"changed": True}
 
@@ -180,6 +184,39 @@ def test_a_host_without_git_takes_what_another_has_built(cache: pathlib.Path, co
     second.run_it()
     assert (first.did, second.did) == (["built"], [f"took {NAME} of h1"])
     assert (first.plans, second.plans) == (1, 1)
+
+
+class Templar:
+    """A templar of variables that are no templates."""
+
+    def template(self, value: object) -> object:
+        return value
+
+
+@pytest.mark.parametrize(
+    ("changes", "plans"),
+    [
+        ({}, 0),
+        ({"fingerprint_parts": {}}, 1),  # git was missing
+        ({"path": "relative"}, 1),  # no answer of the module
+        ({"commit": "--upload-pack=x"}, 1),
+    ],
+)
+def test_the_plan_of_the_play_is_the_only_one(
+    cache: pathlib.Path, content: bytes, changes: Arguments, plans: int
+) -> None:
+    first = Host("h1", cache, content)
+    first._templar = Templar()
+    plan = {"path": "", "build": "b77", "fingerprint": "", "would_change": True, "would_compile": True}
+    rest = {"fingerprint_parts": PLANNED, "takes": "", "taken_from": "", "commit": "0" * 40}
+    first.run_it(**{llama_cpp_release.PLAN: {**plan, **rest, **changes}})
+    assert (first.plans, first.did) == (plans, ["built"])
+    refused = plans and "fingerprint_parts" not in changes
+    assert first.known == ("" if refused else f"{'0' * 40} b77")
+    second = Host("h2", cache, content)
+    second._templar = Templar()
+    second.run_it(**{llama_cpp_release.PLAN: {**plan, **rest}})
+    assert (second.plans, second.did) == (0, [f"took {NAME} of h1"])
 
 
 def test_a_host_plans_once_also_where_another_builds_meanwhile(

@@ -252,3 +252,24 @@ def test_git_is_installed_and_then_the_source_is_asked(request_: Request, host: 
     host(READY, True)
     assert (without.parts, plan_again(wanted, without, run).revision.commit) == ({}, COMMIT)
     assert not llama_cpp_plan.install_git(wanted, run)
+
+
+@pytest.mark.usefixtures("host")
+@pytest.mark.parametrize("version", ["", "latest", "b77"])
+def test_two_plans_of_one_run_ask_the_repository_once(tmp_path: pathlib.Path, version: str) -> None:
+    run = Compilers()
+    given = {"source": f"git+{URL}", "version": version, "root": str(tmp_path / "root")}
+    first = make_plan(request_of(**given), run)
+    known = f"{first.revision.commit} {first.revision.build}"
+    second = make_plan(request_of(**given, known=known), run)
+    assert (second.revision, second.fingerprint) == (first.revision, first.fingerprint)
+    assert sum("ls-remote" in command for command in run.commands) == 1
+
+
+@pytest.mark.parametrize(
+    "known", ["", "b77", f"{COMMIT} ../b77", f"{COMMIT[:-1]} b77", f"{COMMIT} b77 --upload-pack=x"]
+)
+def test_what_is_no_revision_is_not_known(tmp_path: pathlib.Path, known: str) -> None:
+    run = Compilers()
+    make_plan(request_of(source=f"git+{URL}", root=str(tmp_path / "root"), known=known), run)
+    assert sum("ls-remote" in command for command in run.commands) == 1
