@@ -16,7 +16,13 @@ from tests.hosts import podman
 # One process more than processors, because many tests wait.
 PROCESSES = ("--numprocesses", str(len(os.sched_getaffinity(0)) + 1))
 _PLUGINS = "collections/ansible_collections/llama_fleet/core/tests/unit/plugins"
-_MODULES = ("llama_cpp_release", "llama_cpp_release_options", "llama_cpp_release_packed", "llama_server_kills")
+_MODULES = (
+    "llama_cpp_release",
+    "llama_cpp_release_git",
+    "llama_cpp_release_options",
+    "llama_cpp_release_packed",
+    "llama_server_kills",
+)
 BUILDS = (
     *(f"{_PLUGINS}/modules/test_{name}.py" for name in _MODULES),
     f"{_PLUGINS}/module_utils/gguf/test_header_hostile.py",

@@ -66,12 +66,8 @@ def renamed(line: str) -> str:
     return re.sub(r"(?<= )llama$", TAG, line)
 
 
-@pytest.fixture(scope="module")
-def shell(
-    hub: Hub, image: str, tmp_path_factory: pytest.TempPathFactory
-) -> typing.Iterator[typing.Callable[[str], str]]:
-    """Return a function that runs a line of the guide."""
-    folder = tmp_path_factory.mktemp("docker")
+def write_docker(folder: pathlib.Path, hub: Hub) -> None:
+    """Write a program ``docker`` that runs podman, with containers that fetch from the test hub."""
     index = f"{hub.url}/simple/"
     settings = {
         "HF_ENDPOINT": hub.url,
@@ -86,6 +82,15 @@ def shell(
         DOCKER.format(settings=folder / "settings", cache=containers.compiler_cache()), encoding="utf-8"
     )
     (folder / "docker").chmod(0o755)
+
+
+@pytest.fixture(scope="module")
+def shell(
+    hub: Hub, image: str, tmp_path_factory: pytest.TempPathFactory
+) -> typing.Iterator[typing.Callable[[str], str]]:
+    """Return a function that runs a line of the guide."""
+    folder = tmp_path_factory.mktemp("docker")
+    write_docker(folder, hub)
     containers.output("podman", "tag", image, f"localhost/{TAG}")
     environment = {**os.environ, "PATH": f"{folder}:{os.environ['PATH']}"}
 

@@ -5,8 +5,7 @@
 import io
 import pathlib
 import sys
-import webbrowser
-from collections.abc import Iterator, Mapping
+import typing
 
 import pytest
 
@@ -18,31 +17,18 @@ from llama_fleet.run import runner
 from llama_fleet.run.events import Failure, Listener, Outcome
 from tests.unit.chat import llama
 
+if typing.TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+pytestmark = pytest.mark.usefixtures("no_terminal")
+
 
 class Terminal(io.StringIO):
     """A standard stream that is a terminal."""
 
     def isatty(self) -> bool:
         return True
-
-
-@pytest.fixture(autouse=True)
-def no_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Give the commands no input, display or key of the machine that runs the tests."""
-    monkeypatch.setattr(sys, "stdin", io.StringIO(""))
-    for name in ("LLAMA_API_KEY", "DISPLAY", "WAYLAND_DISPLAY", "BROWSER", "SSH_CONNECTION"):
-        monkeypatch.delenv(name, raising=False)
-
-
-@pytest.fixture
-def behaviour() -> llama.Behaviour:
-    return llama.Behaviour()
-
-
-@pytest.fixture
-def url(behaviour: llama.Behaviour) -> Iterator[str]:
-    with llama.serving(behaviour) as server:
-        yield llama.url(server)
 
 
 def asked(behaviour: llama.Behaviour) -> list[str]:
@@ -258,39 +244,6 @@ def test_exactly_one_instance_is_meant(
     error = capsys.readouterr().err
     assert sentence in error
     assert "Error: h9: cannot be reached: no route" in error
-
-
-@pytest.mark.parametrize("display", ["DISPLAY", "WAYLAND_DISPLAY", "BROWSER", ""])
-def test_the_web_interface_is_opened_on_a_display(
-    url: str,
-    behaviour: llama.Behaviour,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-    display: str,
-) -> None:
-    behaviour.interface = True
-    opened: list[str] = []
-    monkeypatch.setattr(webbrowser, "open", opened.append)
-    if display:
-        monkeypatch.setenv(display, ":0")
-    assert commands.main(["open", "--url", url]) == 0
-    assert capsys.readouterr().out == f"{url}/\n"
-    assert opened == ([f"{url}/"] if display else [])
-
-
-def test_a_user_of_ssh_gets_the_line_for_the_own_machine(
-    url: str, behaviour: llama.Behaviour, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    behaviour.interface = True
-    monkeypatch.setenv("SSH_CONNECTION", "192.0.2.1 50000 192.0.2.7 22")
-    assert commands.main(["open", "--url", url]) == 0
-    port = url.rpartition(":")[2]
-    assert capsys.readouterr().out == f"{url}/\nssh -N -L {port}:127.0.0.1:{port} 192.0.2.7\n"
-
-
-def test_a_server_without_a_web_interface_is_told(url: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert commands.main(["open", "--url", url]) == 1
-    assert f"Error: {url}/: the server has no web interface" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("command", ["chat", "open"])

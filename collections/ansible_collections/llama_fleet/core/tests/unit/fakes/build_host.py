@@ -9,9 +9,12 @@ from __future__ import annotations
 import json
 import os
 import pathlib
+import shutil
 import subprocess
 import sys
 import typing
+
+import pytest
 
 from ansible_collections.llama_fleet.core.tests.unit.at_the_door import admitted
 from ansible_collections.llama_fleet.core.tests.unit.fakes import llama_cpp as fake_llama_cpp
@@ -25,6 +28,14 @@ with patch_module_args(json.loads(sys.argv[1])):
     llama_cpp_release.main()
 """
 Facts = dict[str, typing.Any]
+
+# Marks of tests that run a real build of the small CMake project.
+NEEDS_BUILD = [
+    pytest.mark.skipif(
+        bool(fake_llama_cpp.missing_tools()), reason=f"needs {' '.join(fake_llama_cpp.missing_tools())} on PATH"
+    ),
+    pytest.mark.skipif(shutil.disk_usage("/tmp").free < 3 * 10**9, reason="needs 3 GB free, as a real build does"),
+]
 
 
 class Host:

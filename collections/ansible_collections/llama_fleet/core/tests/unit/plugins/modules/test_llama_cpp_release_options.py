@@ -6,20 +6,13 @@ from __future__ import annotations
 
 import pathlib
 import platform
-import shutil
 import subprocess
 
 import pytest
 
-from ansible_collections.llama_fleet.core.tests.unit.fakes import llama_cpp as fake_llama_cpp
-from ansible_collections.llama_fleet.core.tests.unit.fakes.build_host import Host
+from ansible_collections.llama_fleet.core.tests.unit.fakes.build_host import NEEDS_BUILD, Host
 
-pytestmark = [
-    pytest.mark.skipif(
-        bool(fake_llama_cpp.missing_tools()), reason=f"needs {' '.join(fake_llama_cpp.missing_tools())} on PATH"
-    ),
-    pytest.mark.skipif(shutil.disk_usage("/tmp").free < 3 * 10**9, reason="needs 3 GB free, as a real build does"),
-]
+pytestmark = NEEDS_BUILD
 
 
 @pytest.fixture

@@ -16,19 +16,11 @@ import pytest
 
 from ansible_collections.llama_fleet.core.plugins.module_utils.host import files
 from ansible_collections.llama_fleet.core.plugins.module_utils.release import index as release_index
-from ansible_collections.llama_fleet.core.tests.unit.fakes import llama_cpp as fake_llama_cpp
 from ansible_collections.llama_fleet.core.tests.unit.fakes import packed as fake_packed
 from ansible_collections.llama_fleet.core.tests.unit.fakes import site as fake_site
-from ansible_collections.llama_fleet.core.tests.unit.fakes.build_host import Facts, Host
+from ansible_collections.llama_fleet.core.tests.unit.fakes.build_host import NEEDS_BUILD, Facts, Host
 
-SPACE = 3 * 10**9
-
-pytestmark = [
-    pytest.mark.skipif(
-        bool(fake_llama_cpp.missing_tools()), reason=f"needs {' '.join(fake_llama_cpp.missing_tools())} on PATH"
-    ),
-    pytest.mark.skipif(shutil.disk_usage("/tmp").free < SPACE, reason="needs 3 GB free, as a real build does"),
-]
+pytestmark = NEEDS_BUILD
 
 
 @pytest.fixture(scope="module")
