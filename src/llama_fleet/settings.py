@@ -24,6 +24,8 @@ ENVIRONMENT_NAMES: Mapping[str, str] = {
     "CTX_SIZE": "llama_server_ctx_size",
     "MAX_TOKENS": "llama_server_max_tokens",
     "PORT": "llama_server_port",
+    "THREADS": "llama_server_threads",
+    "N_GPU_LAYERS": "llama_server_n_gpu_layers",
     "PARALLEL": "llama_server_parallel",
     "BATCH_SIZE": "llama_server_batch_size",
     "UBATCH_SIZE": "llama_server_ubatch_size",

@@ -241,7 +241,11 @@ def test_flags_and_upstreams_own_variables_reach_the_server(engine: Engine) -> N
     ("flags", "variable", "said"),
     [
         (("--tools", "all"), "", "name tools in llama_server_allow"),
-        (("--model", "/models/other.gguf"), "", "Set llama_server_model instead"),
+        (
+            ("--model", "/models/other.gguf"),
+            "",
+            "GGUF_MODEL_SOURCE: expected the value among the container's arguments",
+        ),
         (("--path", "/"), "", "gives files of the host"),
         (("--of-no-release",), "", "an option of this release"),
         ((), "LLAMA_ARG_TOOLS", "name tools in llama_server_allow"),

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.versions import CHANNELS
 from llama_fleet import settings
-from llama_fleet.container import record
+from llama_fleet.container import habits, record
 from llama_fleet.errors import UsageError
 
 # The volume with the models; volumes.join links it into the other one.
@@ -47,20 +47,27 @@ def of(
         given = settings.from_environment(plain, catalogue)
     except UsageError as error:
         problems.append(str(error))
-    extra = _extra_options(plain, given.pop(EXTRA, {}), problems)
+    problems += habits.refused(plain)
+    arguments = options_of(json.loads(plain.get(record.ARGUMENTS) or "[]"), problems)
+    taken = habits.taken(arguments, catalogue, problems)
+    problems += [
+        f"{name.upper()}: expected the value among the container's arguments, found another one. Fix: Remove one."
+        for name, value in taken.items()
+        if given.get(name, value) != value
+    ]
+    extra = _extra_options(plain, given.pop(EXTRA, {}), arguments)
     named = [name for name, variable in settings.ENVIRONMENT_NAMES.items() if variable == MODEL]
-    if not any(plain.get(name) for name in (*named, MODEL.upper())):
+    if not any(plain.get(name) for name in (*named, MODEL.upper())) and MODEL not in taken:
         problems.append(_NO_MODEL)
     if problems:
         raise UsageError("\n".join(problems))
     roots = {**settings.below(pathlib.Path(record.STATE), catalogue), MODEL_ROOT: record.STATE}
-    return {**roots, **CONTAINER, **given, **extra, "llama_server_runtime": "exec"}
+    return {**roots, **CONTAINER, **given, **taken, **extra, "llama_server_runtime": "exec"}
 
 
-def _extra_options(environment: Mapping[str, str], given: object, problems: list[str]) -> Values:
+def _extra_options(environment: Mapping[str, str], given: object, arguments: Values) -> Values:
     """Return the options for llama-server that are no role variables; the role checks them before it switches."""
     upstream = {name: text for name, text in environment.items() if name.startswith(record.UPSTREAM_PREFIX) and text}
-    arguments = options_of(json.loads(environment.get(record.ARGUMENTS) or "[]"), problems)
     extra = {**dict(typing.cast("Mapping[str, object]", given)), **upstream, **arguments}
     return {EXTRA: extra} if extra else {}
 
@@ -114,6 +121,7 @@ def names(catalogue: settings.Catalogue) -> list[str]:
         {
             *(name.upper() for name in catalogue.variables),
             *settings.ENVIRONMENT_NAMES,
+            *habits.OTHERS,
             *(f"{name}_FILE" for name in secret_names(catalogue)),
         }
     )

@@ -7,9 +7,12 @@ tests/image runs the guide's commands.
 """
 
 import argparse
+import json
+import os
 import pathlib
 import re
 import shlex
+import shutil
 import subprocess
 import typing
 
@@ -17,7 +20,7 @@ import pytest
 import yaml
 
 from llama_fleet import settings
-from llama_fleet.container import variables
+from llama_fleet.container import record, variables
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 CATALOGUE = settings.load()
@@ -74,6 +77,8 @@ def test_a_container_of_the_guide_is_understood(line: str, tmp_path: pathlib.Pat
         return
     assert set(given.v) >= {"models:/models", "state:/var/lib/llama-fleet"}
     assert given.p == ["8080:8080"]
+    if given.flags:
+        environment[record.ARGUMENTS] = json.dumps(given.flags)
     understood(environment, tmp_path)
 
 
@@ -123,6 +128,28 @@ def test_a_service_of_compose_is_understood(name: str, tmp_path: pathlib.Path) -
     assert service["read_only"]
     assert service["cap_drop"] == ["ALL"]
     assert ("deploy" in service) == (name == "gpu")
+
+
+def test_the_stack_is_understood(tmp_path: pathlib.Path) -> None:
+    stack = yaml.safe_load((ROOT / "examples" / "swarm" / "stack.yaml").read_text(encoding="utf-8"))
+    (service,) = stack["services"].values()
+    given = {name: "a/b" if name == "MODEL" else "" for name in service["environment"]}
+    assert understood(given, tmp_path)["gguf_model_source"] == "a/b"
+    assert (service["read_only"], service["cap_drop"]) == (True, ["ALL"])
+    # What docker stack refuses or ignores.
+    assert {"build", "profiles", "mem_limit", "restart", "env_file", "security_opt", "tmpfs"} & {*service} == set()
+    assert {"type": "tmpfs", "target": "/tmp"} in service["volumes"]
+
+
+@pytest.mark.skipif(shutil.which("docker") is None, reason="needs docker")
+def test_docker_accepts_the_stack() -> None:
+    file = ROOT / "examples" / "swarm" / "stack.yaml"
+    environment = {**os.environ, "MODEL": "a/b", "NODE": "n1"}
+    done = subprocess.run(
+        ["docker", "stack", "config", "-c", str(file)], env=environment, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert yaml.safe_load(done.stdout)["services"]["llama-server"]["environment"]["MODEL"] == "a/b"
 
 
 def test_the_quadlet_is_understood(tmp_path: pathlib.Path) -> None:

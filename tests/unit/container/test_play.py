@@ -148,9 +148,8 @@ def test_no_option_reaches_a_server_past_the_door(volume: Volume) -> None:
         volume,
         "--path",
         "/",
-        "--model",
-        "other.gguf",
         status=1,
+        LLAMA_ARG_MODEL="other.gguf",
         LLAMA_ARG_TOOLS="all",
         LLAMA_SERVER_EXTRA_OPTIONS="of-no-release=1",
     )

@@ -72,6 +72,13 @@ _CUDA = {
     "CMAKE_SHARED_LINKER_FLAGS": _LINK_WITHOUT_DRIVER,
 }
 
+# Names of older versions of llama.cpp, where the options of ggml began with LLAMA_ too.
+_FORMER = re.compile(
+    r"LLAMA_(ACCELERATE|BLAS|BLAS_VENDOR|CCACHE|CUDA|CUDA_[A-Z0-9_]+|HIP_UMA|KOMPUTE|LTO|METAL|NATIVE|OPENMP|RPC|"
+    rf"STATIC|SYCL|SYCL_F16|VULKAN|{'|'.join(name.upper() for name in _X86_FEATURES)})"
+)
+_RENAMED = {"LLAMA_CUBLAS": "GGML_CUDA", "LLAMA_HIPBLAS": "GGML_HIP", "LLAMA_CURL": "LLAMA_OPENSSL"}
+
 UserOptions = typing.Mapping[str, typing.Any]
 
 
@@ -95,6 +102,9 @@ def option_problems(options: UserOptions, variable: str) -> list[Problem]:
                     variable, f"the name '{name}'", "the name of a CMake variable, without '-D', such as GGML_CUDA_FA"
                 )
             )
+        elif name in _RENAMED or _FORMER.fullmatch(name):
+            today = _RENAMED.get(name, name.replace("LLAMA_", "GGML_", 1))
+            problems.append(Problem(variable, f"{name}, a name of older versions", "names of today", f"use {today}"))
         elif not isinstance(value, (str, int, float)) or "\n" in str(value):
             problems.append(
                 Problem(variable, f"{name} with the value {value!r}", "one line of text, a number or a truth value")

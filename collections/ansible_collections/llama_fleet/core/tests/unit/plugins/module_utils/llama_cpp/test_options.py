@@ -261,3 +261,23 @@ def test_reasons_of_another_kind() -> None:
     assert explained["cuda_toolkit"] == "the version of /usr/local/cuda/bin/nvcc"
     assert explained["cpu_features"] == "none, as llama_cpp_cpu is portable: the same on every CPU"
     assert explained["runtime"] == "the runtime_sha256 in llama_cpp_source"
+
+
+@pytest.mark.parametrize(
+    ("name", "today"),
+    [
+        ("LLAMA_NATIVE", "GGML_NATIVE"),
+        ("LLAMA_AVX2", "GGML_AVX2"),
+        ("LLAMA_FMA", "GGML_FMA"),
+        ("LLAMA_CUBLAS", "GGML_CUDA"),
+        ("LLAMA_CUDA_FORCE_MMQ", "GGML_CUDA_FORCE_MMQ"),
+    ],
+)
+def test_names_of_older_versions_are_refused_with_those_of_today(name: str, today: str) -> None:
+    (problem,) = option_problems({name: True}, "llama_cpp_cmake_options")
+    assert (problem.found, problem.fix) == (f"{name}, a name of older versions", f"use {today}")
+
+
+@pytest.mark.parametrize("name", ["LLAMA_BUILD_UI", "LLAMA_OPENSSL", "LLAMA_BUILD_TESTS", "GGML_NATIVE"])
+def test_names_of_today_are_not(name: str) -> None:
+    assert option_problems({name: True}, "llama_cpp_cmake_options") == []
