@@ -92,10 +92,9 @@ class Compilation:
         progress.stage("configuring llama.cpp")
         configured = self._logged(self.configure_command(cache), cache, progress, runner, _ANYTHING)
         raise_if_any(self._unknown_options(configured.stdout, runner))
-        how = "" if not self.recipe.batch else f", {self.recipe.batch} files at once"
         # Build the server first: nothing runs without it, and an interrupted build keeps it in the compiler cache. The
         # release is complete only with the tools: the smoke test runs llama-bench, and llama-fit-params plans memory.
-        for what, programs in ((f"llama.cpp{how}", PROGRAMS[:1]), ("llama.cpp's tools", PROGRAMS)):
+        for what, programs in (("llama.cpp", PROGRAMS[:1]), ("llama.cpp's tools", PROGRAMS)):
             progress.stage(f"building {what}")
             ninja = [str(self.tools / "ninja"), "-C", str(self.work / "build"), "-j", str(self.recipe.jobs)]
             self._logged([*ninja, *programs], cache, progress, runner, _OF_BATCHES)

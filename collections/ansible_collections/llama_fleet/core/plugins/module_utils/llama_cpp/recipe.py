@@ -24,7 +24,7 @@ if typing.TYPE_CHECKING:
 # Part of the fingerprint. Change it if a new version of this collection compiles the same source differently.
 RECIPE = 2
 # Targets with many small files that share large headers.
-_BATCHED = ("llama-common", "common", "mtmd", "server-context", "server-impl")
+_BATCHED = ("llama-common", "common", "mtmd", "server-context", "server-impl", "llama-server-impl")
 # These define names that clash with those of other files.
 _APART = "mtmd-helper[^/]*[.]cpp"
 _PLAIN_JOB = GIB  # bytes; one file takes up to 0.7 GB
