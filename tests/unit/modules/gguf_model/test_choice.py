@@ -164,46 +164,46 @@ class TestProjector:
 
     def test_taken_and_verified_alike(self, hub: Hub, wanted: Result, folder: pathlib.Path) -> None:
         assert folder.is_dir()
-        planned = call(wanted, mmproj=True, plan_only=True)
-        done = call(wanted, mmproj=True)
+        planned = call(wanted, mmproj="true", plan_only=True)
+        done = call(wanted, mmproj="true")
         assert pathlib.PurePath(done["mmproj"]).name == "mmproj-SmolLM-F16.gguf"
         assert (planned["mmproj"], planned["files"], planned["path"]) == (done["mmproj"], done["files"], done["path"])
         assert pathlib.Path(done["mmproj"]).read_bytes() == weights("f16")
         assert (len(done["files"]), done["size"]) == (4, 4 * 900_000)
-        assert requests_during(hub, lambda: [call(wanted, mmproj=True), call(wanted)]) == 0
+        assert requests_during(hub, lambda: [call(wanted, mmproj="true"), call(wanted)]) == 0
         pathlib.Path(done["mmproj"]).unlink()
         assert call(wanted)["changed"] is False
-        assert call(wanted, mmproj=True)["downloaded"] == 900_000
+        assert call(wanted, mmproj="true")["downloaded"] == 900_000
 
     def test_added_later(self, wanted: Result, folder: pathlib.Path) -> None:
         assert folder.is_dir()
         first = call(wanted)
         assert first["mmproj"] == ""
-        later = call(wanted, mmproj=True)
+        later = call(wanted, mmproj="true")
         assert (later["changed"], later["downloaded"], later["path"]) == (True, 900_000, first["path"])
 
     def test_not_forgotten_by_a_run_without(self, hub: Hub, wanted: Result, folder: pathlib.Path) -> None:
         assert folder.is_dir()
-        os.utime(call(wanted, mmproj=True)["path"], (1, 1))
+        os.utime(call(wanted, mmproj="true")["path"], (1, 1))
         call(wanted)  # records the new time
-        assert requests_during(hub, lambda: call(wanted, mmproj=True)) == 0
+        assert requests_during(hub, lambda: call(wanted, mmproj="true")) == 0
 
     def test_none_there(self, wanted: Result, folder: pathlib.Path) -> None:
         for path in folder.glob("mmproj*"):
             path.unlink()
-        assert problem(wanted, mmproj=True, plan_only=True).startswith(
+        assert problem(wanted, mmproj="true", plan_only=True).startswith(
             f"gguf_model_mmproj: expected a repository with an mmproj file, found no projector in '{REPO}' at "
         )
 
     def test_beside_a_local_file(self, wanted: Result, folder: pathlib.Path) -> None:
         path = folder / "SmolLM-Q8_0.gguf"
-        done = call(wanted, source=str(path), mmproj=True)
+        done = call(wanted, source=str(path), mmproj="true")
         assert (done["path"], done["mmproj"]) == (str(path), str(folder / "mmproj-SmolLM-F16.gguf"))
-        assert call(wanted, source=str(path), mmproj=True)["changed"] is False
+        assert call(wanted, source=str(path), mmproj="true")["changed"] is False
 
     def test_with_the_url_of_a_file(self, hub: Hub, wanted: Result) -> None:
         source = f"{hub.url}/files/plain.gguf#sha256={'0' * 64}"
-        assert problem(wanted, source=source, mmproj=True).startswith(
+        assert problem(wanted, source=source, mmproj="true").startswith(
             "gguf_model_mmproj: expected a repository on the Hub, a folder or a wheel, found true with the "
             "URL of a file"
         )

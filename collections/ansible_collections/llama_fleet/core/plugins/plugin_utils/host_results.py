@@ -159,6 +159,9 @@ MODULES: dict[str, tuple[dict[str, Shape], dict[str, Shape]]] = {
         {
             "path": PATH,
             "mmproj": PATH,
+            "lora": PATHS,
+            "draft": PATH,
+            "draft_type": Text(r"[a-z0-9-]*", most=40),
             "files": Many(Record({"path": PATH, "size": Number(), "sha256": DIGEST})),
             "size": Number(),
         },

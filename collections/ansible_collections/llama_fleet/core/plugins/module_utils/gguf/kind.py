@@ -28,6 +28,8 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.gguf.header impor
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import ProblemError
 
 if typing.TYPE_CHECKING:
+    import pathlib
+
     from ansible_collections.llama_fleet.core.plugins.module_utils.gguf.reader import Read
 
 FIRST = 1 << 16  # bytes; the keys that matter come before the vocabulary
@@ -67,6 +69,30 @@ def _by_tensors(names: typing.Collection[str]) -> str:
     has_head = any(".nextn." in name or name.startswith("mtp.") for name in names)
     has_layers = any(name.startswith("blk.0.") for name in names)
     return DRAFT if has_head and not has_layers else MODEL
+
+
+def speculation(path: pathlib.Path) -> str:
+    """Return the type of speculative decoding, by llama-server's name, that a draft model is for; empty if unreadable.
+
+    A model's own MTP head and Gemma's assistants are for MTP, and any whole model for plain drafting.
+    """
+    try:
+        with path.open("rb") as file:
+
+            def read(begin: int, end: int) -> bytes:
+                file.seek(begin)
+                return file.read(end - begin)
+
+            source, tensor_count, pair_count = begin_header(read, path.stat().st_size, str(path), block=FIRST)
+            values = metadata(source, pair_count)
+            names = tensors(source, values, tensor_count).names
+    except (OSError, ProblemError):
+        return ""
+    architecture = str(values.get(ARCHITECTURE))
+    for word in ("eagle3", "dflash", "dspark"):
+        if architecture.replace("-", "").startswith(word):
+            return f"draft-{word}"
+    return "draft-mtp" if _DRAFTS.fullmatch(architecture) or _by_tensors(names) == DRAFT else "draft-simple"
 
 
 def kind_reader(reader: typing.Callable[[ListedFile], Read], where: str) -> typing.Callable[[Candidate], str]:

@@ -10,10 +10,19 @@ import typing
 
 from ansible_collections.llama_fleet.core.plugins.module_utils.gguf import header as gguf_header
 from ansible_collections.llama_fleet.core.plugins.module_utils.gguf.choice import choose, settled
-from ansible_collections.llama_fleet.core.plugins.module_utils.gguf.files import Candidate, ListedFile, candidates
+from ansible_collections.llama_fleet.core.plugins.module_utils.gguf.companion import (
+    choose_companion,
+    choose_projector,
+    is_projector,
+)
+from ansible_collections.llama_fleet.core.plugins.module_utils.gguf.files import (
+    MODEL,
+    Candidate,
+    ListedFile,
+    candidates,
+)
 from ansible_collections.llama_fleet.core.plugins.module_utils.gguf.kind import kind_reader
 from ansible_collections.llama_fleet.core.plugins.module_utils.gguf.names import Index
-from ansible_collections.llama_fleet.core.plugins.module_utils.gguf.projector import choose_projector, is_projector
 from ansible_collections.llama_fleet.core.plugins.module_utils.host import commands
 from ansible_collections.llama_fleet.core.plugins.module_utils.host.scratch import scratch
 from ansible_collections.llama_fleet.core.plugins.module_utils.model.plan import Choose, Chosen, Read, quant_variable
@@ -57,18 +66,20 @@ def chooser(
     def choose_files(
         listing: typing.Sequence[ListedFile], where: str, reader: typing.Callable[[ListedFile], Read]
     ) -> Chosen:
+        kind_of = kind_reader(reader, where)
+        if request.kind != MODEL:
+            return Chosen(choose_companion(request.kind, candidates(listing), request.label, where, kind_of))
         if request.fit and before:
             chosen = Chosen(choose(listing, before.files[0].name, where), memory=before.memory)
         elif request.fit:
-            chosen = _fitting(request.fit, request.mmproj, listing, where, reader, progress, run)
+            chosen = _fitting(request.fit, bool(request.mmproj), listing, where, reader, progress, run)
         else:
-            variable = quant_variable(request.source, request.asked)
-            chosen = Chosen(choose(listing, request.asked, where, variable, kind_reader(reader, where)))
-        return (
-            dataclasses.replace(chosen, mmproj=choose_projector(listing, chosen.model, where))
-            if request.mmproj
-            else chosen
-        )
+            variable = quant_variable(request.source, request.label)
+            chosen = Chosen(choose(listing, request.label, where, variable, kind_of))
+        if not request.mmproj:
+            return chosen
+        projector = choose_projector(listing, chosen.model, where, request.mmproj, kind_of)
+        return dataclasses.replace(chosen, mmproj=projector)
 
     return choose_files
 
@@ -103,7 +114,7 @@ def _fitting(
             return memory_plan.plan_memory(run, release, shards, memory.ctx_size, memory.parallel, work)
 
         labelled = Index(settled(candidates(listing), kind_reader(reader, where))).labelled()
-        fitting = choose_fitting(labelled, available.mib - (beside >> 20), plan_of, where, margin)
+        fitting = choose_fitting(labelled, available.mib - ((beside + memory.beside) >> 20), plan_of, where, margin)
     return Chosen(fitting.candidate, memory=_shown(fitting, available, margin))
 
 

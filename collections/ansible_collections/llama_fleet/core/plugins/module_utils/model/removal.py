@@ -13,7 +13,12 @@ import typing
 from ansible_collections.llama_fleet.core.plugins.module_utils.host.files import locked, require_writable
 from ansible_collections.llama_fleet.core.plugins.module_utils.model import store as model_store
 from ansible_collections.llama_fleet.core.plugins.module_utils.model.request import FIT
-from ansible_collections.llama_fleet.core.plugins.module_utils.model.source import HubSource, PathSource, WheelSource
+from ansible_collections.llama_fleet.core.plugins.module_utils.model.source import (
+    HubSource,
+    PathSource,
+    WheelSource,
+    asked_alone,
+)
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, ProblemError
 from ansible_collections.llama_fleet.core.plugins.module_utils.release.usage import first_use, uses
 
@@ -93,7 +98,10 @@ def _existing(request: Request) -> Doomed:
 
 def _means(request: Request, asked: str, quant: str) -> bool:
     """Return whether a recorded choice is the one requested now; a choice by memory matches with any numbers."""
-    return request.asked in ("", asked, quant) or (request.fit is not None and asked.startswith(f"{FIT} ("))
+    alone = asked_alone(asked)
+    return asked_alone(request.asked) in ("", alone, quant) or (
+        request.fit is not None and asked.startswith(f"{FIT} (")
+    )
 
 
 def _revisions(place: pathlib.Path) -> list[pathlib.Path]:

@@ -21,6 +21,8 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.arguments import 
     texts,
     values,
 )
+from ansible_collections.llama_fleet.core.plugins.module_utils.gguf.companion import ANY
+from ansible_collections.llama_fleet.core.plugins.module_utils.gguf.files import MODEL
 from ansible_collections.llama_fleet.core.plugins.module_utils.gguf.quant import VARIABLE as QUANT
 from ansible_collections.llama_fleet.core.plugins.module_utils.model import plan as model_plan
 from ansible_collections.llama_fleet.core.plugins.module_utils.model import source as model_spec
@@ -42,9 +44,11 @@ class Memory:
     release: str
     ctx_size: int
     parallel: int
+    beside: int = 0  # bytes of adapters and of a draft model
 
     def __str__(self) -> str:
-        return f"{self.mib or AUTO} MiB, {self.parallel} x {self.ctx_size} tokens"
+        beside = f" beside {self.beside >> 20} MiB" if self.beside else ""
+        return f"{self.mib or AUTO} MiB, {self.parallel} x {self.ctx_size} tokens{beside}"
 
 
 # The role's default source.
@@ -59,6 +63,14 @@ def _branch(given: str) -> str:
     return given or "main"
 
 
+def wanted_companion(given: str) -> str:
+    """Return the label or path of a wanted companion, ANY for the only one, or an empty string for none."""
+    word = given.strip().lower()
+    if word in ("", "false", "no", "off", "0"):
+        return ""
+    return ANY if word in (ANY, "yes", "on", "1") else given.strip()
+
+
 def _reads_all(given: str) -> bool:
     return given == "always"
 
@@ -67,7 +79,8 @@ def _reads_all(given: str) -> bool:
 class Request:
     """The options of the module gguf_model, parsed; each is declared here only.
 
-    With ``dry`` (check mode, or a plan) no model, record or lock is written. A choice is recorded under ``asked``.
+    With ``dry`` (check mode, or a plan) no model, record or lock is written. A choice is recorded under ``asked``:
+    the ``label``, and the projector's if it has one. ``kind`` is that of the files, of the model or a companion of it.
     ``fit`` is None unless the quant is chosen by memory.
     """
 
@@ -75,7 +88,9 @@ class Request:
     quant: str = text()
     revision: str = parsed(text("main"), _branch)
     state: str = text("present", ("present", "absent"))
-    mmproj: bool = switch(False)
+    mmproj: str = parsed(text("false"), wanted_companion)
+    lora: tuple[str, ...] = texts()
+    draft: str = parsed(text("false"), wanted_companion)
     endpoint: str = parsed(text(), endpoint_url)
     token: str = parsed(secret(), require_token)
     mirrors: tuple[str, ...] = parsed(texts(), _mirrors)
@@ -91,6 +106,8 @@ class Request:
     root: pathlib.Path = directory("/var/lib/llama-fleet")
     instances: pathlib.Path = directory("/etc/llama-fleet")
     asked: str = ""
+    label: str = ""
+    kind: str = MODEL
     fit: Memory | None = None
     dry: bool = False
     caches: bool = True
@@ -102,18 +119,20 @@ class Request:
     @property
     def wants_all(self) -> bool:
         """Return whether neither a quant nor a file was requested."""
-        return not self.asked
+        return not self.label
 
 
 def request_of(given: typing.Mapping[str, typing.Any], check_mode: bool) -> Request:
     """Return the request. Raises ProblemError with every problem that can be found without looking at the host."""
     raise_if_any([*_mirror_problems(given["mirrors"]), *_number_problems(given)])
     request = Request(**values(Request, given))
-    asked = model_plan.quant_asked(request.source, given["quant"])
-    fit = _memory(request.source, given) if asked.lower() == FIT else None
+    label = model_plan.quant_asked(request.source, given["quant"])
+    fit = _memory(request.source, given) if label.lower() == FIT else None
+    asked = f"{FIT} ({fit})" if fit else label
     return dataclasses.replace(
         request,
-        asked=f"{FIT} ({fit})" if fit else asked,
+        asked=model_spec.asked_with(asked, request.mmproj if request.mmproj != ANY else ""),
+        label=label,
         fit=fit,
         dry=check_mode or given["plan_only"],
         caches=not check_mode,

@@ -21,6 +21,7 @@ ACCEPTED = (
 )
 
 _HUB_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,94}[A-Za-z0-9_])?")
+_WITH = " with mmproj "
 
 
 @dataclasses.dataclass(frozen=True)
@@ -127,3 +128,13 @@ def _hub(text: str) -> HubSource:
         wanted = f"'{repo}' or '{repo}:<QUANT>', such as '{repo}:Q4_K_M'"
         raise _refuse(f"'{text}', with nothing after the colon", wanted)
     return HubSource(repo, quant)
+
+
+def asked_with(asked: str, mmproj: str) -> str:
+    """Return the key of a choice, for a projector that the user names."""
+    return f"{asked}{_WITH}{mmproj}" if mmproj else asked
+
+
+def asked_alone(asked: str) -> str:
+    """Return the key of a choice without its projector."""
+    return asked.partition(_WITH)[0]

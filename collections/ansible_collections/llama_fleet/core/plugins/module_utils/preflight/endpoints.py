@@ -166,7 +166,7 @@ class Errands:
             )
         elif isinstance(source, HubSource):
             place = Place("hub", "gguf_model_endpoint", request.endpoint)
-            repo = Repo(source.repo, request.revision, None if request.fit else request.asked, request.token)
+            repo = Repo(source.repo, request.revision, None if request.fit else request.label, request.token)
             yield Errand(place, work.model, lambda: preflight_network.hub(self.ask, place, repo))
         elif isinstance(source, WheelSource):
             yield self._package(

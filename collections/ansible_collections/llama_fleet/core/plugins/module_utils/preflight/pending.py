@@ -16,9 +16,9 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp import 
 from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.source import Archive, Repository
 from ansible_collections.llama_fleet.core.plugins.module_utils.model import choice as model_choice
 from ansible_collections.llama_fleet.core.plugins.module_utils.model import fetch as model_fetch
-from ansible_collections.llama_fleet.core.plugins.module_utils.model import parts as model_parts
 from ansible_collections.llama_fleet.core.plugins.module_utils.model import plan as model_plan
 from ansible_collections.llama_fleet.core.plugins.module_utils.model import store as model_store
+from ansible_collections.llama_fleet.core.plugins.module_utils.model import verify as model_parts
 from ansible_collections.llama_fleet.core.plugins.module_utils.model.local import find_files
 from ansible_collections.llama_fleet.core.plugins.module_utils.model.source import HubSource, PathSource, WheelSource
 from ansible_collections.llama_fleet.core.plugins.module_utils.model.verify import Checker
@@ -173,7 +173,7 @@ def _model(wanted: Wanted, checks: list[Check]) -> tuple[bool, int | None]:
     )
     folder = model_store.folder_of(request.root, source, commit or "unknown")
     name = source.repo if isinstance(source, HubSource) else str(source)
-    before = model_store.recorded_model(folder, folder, name, request.asked, request.mmproj)
+    before = model_store.recorded_model(folder, folder, name, request.asked, bool(request.mmproj))
     if before:
         return _recorded_model(request, before, checks)
     if request.offline:

@@ -113,7 +113,7 @@ def _figures(options: Options, plan: MemoryPlan, free: typing.Mapping[str, int])
 
 def _beside(options: Options) -> int:
     """Return the MiB of files that are loaded besides the model and are missing from the plan."""
-    paths = [options.mmproj, *(path for path, _scale in adapters(options))]
+    paths = [options.mmproj, options.draft, *(path for path, _scale in adapters(options))]
     paths += [str(options.extra_options[name]) for name in _DRAFTS if name in options.extra_options]
     return sum(os.path.getsize(path) for path in paths if path and os.path.isfile(path)) // _MIB
 

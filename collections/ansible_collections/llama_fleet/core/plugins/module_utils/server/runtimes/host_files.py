@@ -66,6 +66,7 @@ def public(options: Options, command: typing.Sequence[str] = ()) -> list[tuple[s
     """
     files = [("llama_server_model", path) for path in _shards(options.model)]
     files += [("llama_server_mmproj", options.mmproj)] if options.mmproj else []
+    files += [("llama_server_draft", path) for path in _shards(options.draft)]
     files += [("llama_server_lora", path) for path, _scale in server_settings.adapters(options)]
     files += [("llama_server_chat_template", options.chat_template)] if options.chat_template.startswith("/") else []
     known = {path for _variable, path in files} | {

@@ -131,6 +131,10 @@ class Options:
     mmproj: str = flag(optional_path(), "LLAMA_ARG_MMPROJ", "mmproj", beside=("mmproj-url", "mmproj-auto"))
     # llama-server has no environment variable for LoRA; this key only matches its error output.
     lora: tuple[str, ...] = flag(texts(), "--lora-scaled", "lora-scaled", "lora", value=table.lora, kind=LORA)
+    # What the model's stage provides beside the model.
+    adapters: tuple[str, ...] = texts()
+    draft: str = flag(optional_path(), "LLAMA_ARG_SPEC_DRAFT_MODEL", "spec-draft-model", "model-draft", owns=False)
+    draft_type: str = flag(text(), "LLAMA_ARG_SPEC_TYPE", "spec-type", value=table.draft_type, kind=LIMIT, owns=False)
     jinja: bool = flag(switch(True), "LLAMA_ARG_JINJA", "jinja")
     chat_template: str = flag(
         flag(text(), "LLAMA_ARG_CHAT_TEMPLATE", "chat-template", value=table.template_text),
@@ -211,7 +215,7 @@ def files_wanted(options: Options) -> list[tuple[str, pathlib.Path]]:
     template = options.chat_template if options.chat_template.startswith("/") else ""
     named = [
         ("chat_template", template),
-        *((name, str(getattr(options, name))) for name in ("mmproj", "tls_certificate", "tls_key")),
+        *((name, str(getattr(options, name))) for name in ("mmproj", "draft", "tls_certificate", "tls_key")),
     ]
     named += [("lora", path) for path, _scale in table.adapters(options)]
     return [(f"llama_server_{name}", pathlib.Path(path)) for name, path in named if path]

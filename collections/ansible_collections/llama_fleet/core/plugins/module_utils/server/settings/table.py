@@ -65,15 +65,17 @@ def flag(
     on_gpu: bool = False,
     basic: bool = False,
     beside: tuple[str, ...] = (),
+    owns: bool = True,
 ) -> T:
     """Return an option's field that sets a flag of llama-server, found under the first of ``names`` a release has.
 
-    ``beside`` are other flags that would override it. Without ``value`` the flag gets the option's value, and an empty
-    text sets nothing. With ``on_gpu`` it is set only for a GPU, because a CPU release complains.
+    ``beside`` are other flags that would override it. Unless the option ``owns`` it, ``extra_options`` may set it too.
+    Without ``value`` the flag gets the option's value, and an empty text sets nothing. With ``on_gpu`` it is set only
+    for a GPU, because a CPU release complains.
     """
     given = typing.cast("dataclasses.Field[typing.Any]", field)
     rows = (*given.metadata.get(_ROWS, ()), _Row(environment, names, value, kind, on_gpu, basic))
-    return owned(noted(field, **{_ROWS: rows}), *names, *beside)
+    return owned(noted(field, **{_ROWS: rows}), *(names if owns else ()), *beside)
 
 
 def owned(field: T, *names: str) -> T:
@@ -124,12 +126,23 @@ def adapters(options: Options) -> list[tuple[str, str]]:
     """Return the path and scale of each LoRA adapter; the scale is empty if nothing follows the colon."""
     return [
         (path, scale) if path else (scale, "1")
-        for path, _colon, scale in (given.rpartition(":") for given in options.lora)
+        for path, _colon, scale in (given.rpartition(":") for given in (*options.lora, *options.adapters))
     ]
 
 
 def lora(options: Options) -> str | None:
     return ",".join(f"{path}:{scale}" for path, scale in adapters(options)) or None
+
+
+def draft_type(options: Options) -> str | None:
+    """Return the type of speculative decoding, which a draft model needs; ``extra_options`` may name another."""
+    return options.draft_type if options.draft and "spec-type" not in flag_names(options) else None
+
+
+def flag_names(options: Options) -> set[str]:
+    """Return the names in ``extra_options`` as llama-server's help spells them: ``spec-type``."""
+    names = (str(key).lstrip("-").lower().replace("_", "-") for key in options.extra_options)
+    return {name.removeprefix("llama-arg-") for name in names}
 
 
 def managed(options: type) -> dict[str, tuple[str, ...]]:

@@ -26,7 +26,7 @@ _ORIGIN = re.compile(
 )
 # Types of the V cache that do not need flash attention.
 _WHOLE = ("f32", "f16", "bf16")
-_PATHS = ("release", "model", "root", "runtime_root", "mmproj", "tls_certificate", "tls_key")
+_PATHS = ("release", "model", "root", "runtime_root", "mmproj", "draft", "tls_certificate", "tls_key")
 
 
 def value_problems(options: Options) -> list[Problem]:
@@ -95,7 +95,12 @@ def _model(options: Options) -> typing.Iterator[Problem]:
     if options.embeddings and options.rerank:
         both, fix = "true beside llama_server_embeddings", "run an instance for each"
         yield Problem("llama_server_rerank", both, "one of the two", fix)
-    for given, (path, scale) in zip(options.lora, server_settings.adapters(options)):
+    if options.draft and server_settings.flag_names(options) & {"spec-draft-model", "model-draft"}:
+        second, fix = f"a draft model beside {options.draft}", "leave one of them out"
+        yield Problem("llama_server_extra_options", second, "no other than gguf_model_draft provides", fix)
+    if not re.fullmatch(r"[a-z0-9-]{0,40}", options.draft_type):
+        yield Problem("llama_server_draft_type", repr(options.draft_type), "a name such as draft-simple")
+    for given, (path, scale) in zip((*options.lora, *options.adapters), server_settings.adapters(options)):
         if not re.fullmatch(r"/[^,:]+", path) or not is_one_line(path):
             wanted = "an absolute path without commas and colons, and a colon and a scale if it is not 1"
             yield Problem("llama_server_lora", repr(given), wanted)

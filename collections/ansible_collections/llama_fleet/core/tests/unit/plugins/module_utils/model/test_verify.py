@@ -10,6 +10,7 @@ import pytest
 
 from ansible_collections.llama_fleet.core.plugins.module_utils.model import verify
 from ansible_collections.llama_fleet.core.plugins.module_utils.model.store import StoredFile, stored_file
+from ansible_collections.llama_fleet.core.plugins.module_utils.problems import ProblemError
 from ansible_collections.llama_fleet.core.plugins.module_utils.progress import Progress
 
 if typing.TYPE_CHECKING:
@@ -68,3 +69,28 @@ def test_a_file_that_was_verified_on_its_way_is_trusted_as_it_is(
     assert read == []
     (tmp_path / "m").write_bytes(b"other bytes")
     assert checker.right(tmp_path, "m", 0, SUM) is None
+
+
+def test_a_verified_file_gets_its_name_and_nothing_is_left(tmp_path: pathlib.Path) -> None:
+    part, target = tmp_path / "parts/m", tmp_path / "models/x/m.gguf"
+    part.parent.mkdir()
+    for path in (part, *verify.leftovers(part)):
+        path.write_bytes(b"GGUF")
+    verify.place(part, target)
+    assert target.read_bytes() == b"GGUF"
+    assert list(part.parent.iterdir()) == []
+
+
+def test_what_is_no_model_gets_no_name(tmp_path: pathlib.Path) -> None:
+    part = tmp_path / "m"
+    part.write_bytes(b"<html>")
+    with pytest.raises(ProblemError, match="an HTML or XML page"):
+        verify.place(part, tmp_path / "m.gguf")
+    assert [path.name for path in tmp_path.iterdir()] == ["m"]
+
+
+def test_the_bytes_of_a_download_that_broke_off_count(tmp_path: pathlib.Path) -> None:
+    part = tmp_path / "m"
+    assert verify.taken(part) == 0
+    verify.leftovers(part)[0].write_bytes(bytes(1 << 16))
+    assert verify.taken(part) >= 1 << 16

@@ -21,7 +21,14 @@ CPU: Values = {"backend": "cpu", "cuda_architectures": [], "driver": {}}
 # A host with a driver whose instance computes on the CPU has a toolkit's plan from another instance.
 MIXED: Values = {**CPU, "driver": {"version": "580.1.2"}}
 TOOLKIT: Values = {"path": "/toolkit", "version": "13.0.1"}
-MADE: Values = {"llama_cpp": {"path": "/release"}, "gguf_model": {"path": "/model.gguf", "mmproj": "/mmproj.gguf"}}
+MODEL: Values = {
+    "path": "/model.gguf",
+    "mmproj": "/mmproj.gguf",
+    "lora": ["/lora.gguf:0.5"],
+    "draft": "/draft.gguf",
+    "draft_type": "draft-mtp",
+}
+MADE: Values = {"llama_cpp": {"path": "/release"}, "gguf_model": MODEL}
 
 
 def templates() -> dict[str, str]:
@@ -71,4 +78,7 @@ def test_an_instance_that_is_not_to_run_has_no_results() -> None:
         "release": "",
         "model": "",
         "mmproj": "",
+        "adapters": [],
+        "draft": "",
+        "draft_type": "",
     }

@@ -127,6 +127,8 @@ def test_files_beside_the_model_count_where_the_model_is(tmp_path: pathlib.Path)
     options = dataclasses.replace(GPU, mmproj=mmproj, lora=(f"{lora}:0.5",), extra_options={"model-draft": draft})
     found = server_memory.assess(options, Planner(4000, 64, gpu=True), {})
     assert found.by_device == {"CUDA0": 5934, "Host": 110}
+    provided = dataclasses.replace(options, lora=(), adapters=(lora,), extra_options={}, draft=draft)
+    assert server_memory.assess(provided, Planner(4000, 64, gpu=True), {}).by_device == {"CUDA0": 5934, "Host": 110}
 
 
 GROWS = (

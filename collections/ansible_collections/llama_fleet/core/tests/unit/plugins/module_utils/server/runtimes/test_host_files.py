@@ -27,6 +27,11 @@ def test_a_container_sees_every_file_that_the_options_name() -> None:
     assert server_mounts.mounts(dataclasses.replace(CPU, chat_template="chatml"), []) == [CPU.release, CPU.model]
 
 
+def test_it_sees_the_adapters_and_the_shards_of_a_draft_model() -> None:
+    options = dataclasses.replace(CPU, adapters=("/a.gguf:0.5",), draft="/d-00001-of-00002.gguf")
+    assert server_mounts.mounts(options, [])[2:] == ["/d-00001-of-00002.gguf", "/d-00002-of-00002.gguf", "/a.gguf"]
+
+
 @pytest.mark.parametrize("lora", ["/a.gguf:-0.5", "/a.gguf:.25", "/a.gguf"])
 def test_a_loras_scale_is_no_part_of_its_path(lora: str) -> None:
     assert server_mounts.public(dataclasses.replace(CPU, lora=(lora,)))[-1] == ("llama_server_lora", "/a.gguf")

@@ -105,3 +105,23 @@ def test_every_setting_and_flag_of_the_table_is_real() -> None:
             known = [flags(NEW).get(name) for name in (setting.flag, *setting.names)]
             assert all(flag is not None and not flag.removed for flag in known), setting
             assert setting.environment in (known[0].environment if known[0] else "", f"--{setting.flag}"), setting
+
+
+def draft_settings(release: str, **changes: object) -> tuple[dict[str, str], list[str]]:
+    options = dataclasses.replace(WANTED, draft="/m/draft.gguf", draft_type="draft-mtp", **changes)
+    variables, words = server_writing.split(server_settings.settings(options, 4, []), flags(release))
+    return {name: value for name, value in variables.items() if "SPEC" in name}, words
+
+
+def test_a_draft_model_gets_its_type_unless_extra_options_name_another() -> None:
+    both = {"LLAMA_ARG_SPEC_DRAFT_MODEL": "/m/draft.gguf", "LLAMA_ARG_SPEC_TYPE": "draft-mtp"}
+    assert draft_settings("help_b11434")[0] == both
+    only = {"LLAMA_ARG_SPEC_DRAFT_MODEL": "/m/draft.gguf"}
+    for name in ("spec-type", "--spec_type", "LLAMA_ARG_SPEC_TYPE"):
+        assert draft_settings("help_b11434", extra_options={name: "draft-simple"})[0] == only
+    assert server_settings.draft_type(dataclasses.replace(WANTED, draft_type="draft-mtp")) is None, "no draft model"
+
+
+def test_adapters_of_both_variables_are_loaded_in_their_order() -> None:
+    options = dataclasses.replace(WANTED, lora=("/a.gguf:0.5",), adapters=("/b.gguf", "/c.gguf:-1"))
+    assert server_settings.lora(options) == "/a.gguf:0.5,/b.gguf:1,/c.gguf:-1"

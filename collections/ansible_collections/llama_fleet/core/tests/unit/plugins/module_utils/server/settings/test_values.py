@@ -77,6 +77,17 @@ from ansible_collections.llama_fleet.core.tests.unit.fakes.server_options import
         ({"alias": " , "}, ["llama_server_alias: expected a name, or several separated by commas, found ' , '."]),
         ({"model": "models/a.gguf"}, ["llama_server_model: expected an absolute path, found models/a.gguf."]),
         ({"mmproj": "a.gguf"}, ["llama_server_mmproj: expected an absolute path, found a.gguf."]),
+        ({"draft": "a.gguf"}, ["llama_server_draft: expected an absolute path, found a.gguf."]),
+        ({"draft_type": "a b"}, ["llama_server_draft_type: expected a name such as draft-simple, found 'a b'."]),
+        (
+            {"draft": "/a.gguf", "extra_options": {"model-draft": "/b.gguf"}},
+            [
+                (
+                    "llama_server_extra_options: expected no other than gguf_model_draft provides, found a draft model "
+                    "beside /a.gguf. Fix: Leave one of them out."
+                )
+            ],
+        ),
         (
             {"release": "/opt/$x"},
             ["llama_server_release: expected a path of letters, digits and ._/+@=,:- only, found '/opt/$x'"],
@@ -211,7 +222,9 @@ def test_files_that_the_server_reads_are_named_with_their_variable() -> None:
     options = dataclasses.replace(
         WANTED,
         mmproj="/m/mmproj.gguf",
-        lora=("/l/a.gguf:0.5", "/l/b.gguf"),
+        draft="/m/draft.gguf",
+        lora=("/l/a.gguf:0.5",),
+        adapters=("/l/b.gguf",),
         chat_template="/t/chat.jinja",
         tls_certificate="/tls/c.pem",
         tls_key="/tls/k.pem",
@@ -221,6 +234,7 @@ def test_files_that_the_server_reads_are_named_with_their_variable() -> None:
     ] == [
         ("chat_template", "/t/chat.jinja"),
         ("mmproj", "/m/mmproj.gguf"),
+        ("draft", "/m/draft.gguf"),
         ("tls_certificate", "/tls/c.pem"),
         ("tls_key", "/tls/k.pem"),
         ("lora", "/l/a.gguf"),

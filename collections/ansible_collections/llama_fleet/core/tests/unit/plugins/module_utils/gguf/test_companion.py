@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from ansible_collections.llama_fleet.core.plugins.module_utils.gguf.companion import choose_projector, is_projector
 from ansible_collections.llama_fleet.core.plugins.module_utils.gguf.files import Candidate, ListedFile
-from ansible_collections.llama_fleet.core.plugins.module_utils.gguf.projector import choose_projector, is_projector
 from ansible_collections.llama_fleet.core.plugins.module_utils.gguf.quant import quant_of
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import ProblemError
 
@@ -44,12 +44,12 @@ def test_its_own_folder_goes_first() -> None:
             ["x/mmproj-F16.gguf"],
             (
                 "expected a repository with an mmproj file, found no projector in the listing beside "
-                "'a-Q8_0.gguf' (there is x/mmproj-F16.gguf (7.0 MB))"
+                "'a-Q8_0.gguf' (there is F16 (x/mmproj-F16.gguf, 7.0 MB))"
             ),
         ),
         (
             ["mmproj-b-F16.gguf", "mmproj-c-F16.gguf"],
-            "2 projectors of the listing that could be meant: mmproj-b-F16.gguf (7.0 MB), mmproj-c-F16.gguf (7.0 MB)",
+            "could be meant: b-F16 (mmproj-b-F16.gguf, 7.0 MB), c-F16 (mmproj-c-F16.gguf, 7.0 MB)",
         ),
     ],
 )
