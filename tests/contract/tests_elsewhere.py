@@ -123,10 +123,6 @@ ELSEWHERE: dict[str, tuple[str, frozenset[str]]] = {
         "the module is nothing but the stage",
         frozenset({"module_utils/nvidia/stage.py"}),
     ),
-    f"{UNIT}/modules/test_llama_cpp_release_packed.py": (
-        "needs a packed release, made",
-        frozenset({"module_utils/llama_cpp/prebuilt.py"}),
-    ),
     f"{UNIT}/module_utils/llama_cpp/test_plan.py": (
         "the input of a plan, which the plan's tests vary",
         frozenset({"module_utils/llama_cpp/request.py"}),

@@ -17,6 +17,8 @@ from llama_fleet.settings import ENVIRONMENT_NAMES, Catalogue, Variable
 from llama_fleet.values import pair
 
 SHORT_ROLES = ("llama_server", "gguf_model")
+# Second names of options that are often given by hand.
+_ALSO = {"llama_cpp_method": "--method"}
 # An argument of `up`, not an option.
 MODEL = "gguf_model_source"
 
@@ -95,7 +97,7 @@ def _option(variable: Variable, catalogue: Catalogue) -> StageOption:
     name = option_name(variable, catalogue)
     declaration = f"--{name}/--no-{name}" if variable.kind == "bool" else f"--{name}"
     option = StageOption(
-        [declaration, variable.name],
+        [declaration, *([_ALSO[variable.name]] if variable.name in _ALSO else []), variable.name],
         type=_type(variable),
         multiple=variable.kind == "dict",
         default=None,

@@ -27,6 +27,11 @@ def names(command: str) -> list[str]:
     ]
 
 
+def test_the_method_has_a_second_name() -> None:
+    names = {option.name: option.opts for option in options.make(CATALOGUE)}
+    assert names["llama_cpp_method"] == ["--llama-cpp-method", "--method"]
+
+
 def test_no_two_options_share_a_name() -> None:
     assert len(names("up")) == len(set(names("up")))
 

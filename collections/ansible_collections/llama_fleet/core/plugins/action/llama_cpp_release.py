@@ -15,6 +15,7 @@ import uuid
 from ansible.errors import AnsibleError
 from ansible.utils.display import Display
 
+from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.published import parse_published
 from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.request import OFFERED
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import ProblemError, sentence
 from ansible_collections.llama_fleet.core.plugins.module_utils.progress import Progress
@@ -23,7 +24,7 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.release import si
 from ansible_collections.llama_fleet.core.plugins.module_utils.tools.import_or_install import borrower
 from ansible_collections.llama_fleet.core.plugins.module_utils.tools.venv import ARCHIVER
 from ansible_collections.llama_fleet.core.plugins.module_utils.untrusted import line
-from ansible_collections.llama_fleet.core.plugins.plugin_utils import accepted_release, host_results
+from ansible_collections.llama_fleet.core.plugins.plugin_utils import accepted_release, host_results, published_binaries
 from ansible_collections.llama_fleet.core.plugins.plugin_utils.host_action import host_of
 from ansible_collections.llama_fleet.core.plugins.plugin_utils.progress_action import ProgressAction
 from ansible_collections.llama_fleet.core.plugins.plugin_utils.sharing import Sharing, sharing_of
@@ -81,7 +82,33 @@ class ActionModule(ProgressAction):
     def _sharing(self, arguments: Arguments, task_vars: Arguments) -> Sharing | None:
         return sharing_of(arguments, task_vars, self._connection.transport, self._loader)
 
+    def _look(self, arguments: Arguments, task_vars: Arguments) -> Arguments:
+        wish = published_binaries.wish(arguments, str(task_vars.get("inventory_dir") or ""))
+        if wish is None:
+            return super()._look(arguments, task_vars)
+        published = wish.known(ask=wish.moving, warn=display.warning)
+        result = super()._look({**arguments, "published": published}, task_vars)
+        if not published and published_binaries.are_lacking(result):
+            published = wish.known(ask=True, warn=display.warning)
+            result = super()._look({**arguments, "published": published}, task_vars) if published else result
+        return result
+
+    def _with_published(self, arguments: Arguments, task_vars: Arguments) -> Arguments:
+        """Return the arguments with the binaries that the host may take, which are pinned from now on."""
+        wish = published_binaries.wish(arguments, str(task_vars.get("inventory_dir") or ""))
+        if wish is None:
+            return arguments
+        published = wish.known(ask=wish.moving, warn=display.warning)
+        if not published:
+            plan = self._plan(arguments, str(arguments.get("offered", "")), task_vars)
+            if published_binaries.are_lacking(plan):
+                published = wish.known(ask=True, warn=display.warning)
+        if published:
+            published_binaries.pin(wish.lock, parse_published(published))
+        return {**arguments, "published": published}
+
     def _run_in_background(self, arguments: Arguments, task_vars: Arguments) -> Arguments:
+        arguments = self._with_published(arguments, task_vars)
         sharing = self._sharing(arguments, task_vars)
         offered = arguments.pop("offered", "")
         if sharing is None or arguments.get("method") == "source":

@@ -8,13 +8,19 @@ from __future__ import annotations
 import dataclasses
 import typing
 
+from ansible.utils.display import Display
+
+from ansible_collections.llama_fleet.core.plugins.module_utils.problems import ProblemError
 from ansible_collections.llama_fleet.core.plugins.plugin_utils import host_results, instances, overrides, role_values
 from ansible_collections.llama_fleet.core.plugins.plugin_utils.host_action import HostAction, host_of
+from ansible_collections.llama_fleet.core.plugins.plugin_utils.published_binaries import Wish, are_lacking
+from ansible_collections.llama_fleet.core.plugins.plugin_utils.published_binaries import wish as wish_of
 from ansible_collections.llama_fleet.core.plugins.plugin_utils.sharing import sharing_of
 
 if typing.TYPE_CHECKING:
     from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem
 
+display = Display()
 Values = dict[str, typing.Any]
 SERVER = "llama_server"
 # Arguments that are no variables of an instance.
@@ -26,9 +32,28 @@ class ActionModule(HostAction):
 
     def run(self, tmp: str | None = None, task_vars: Values | None = None) -> Values:
         self._begin(tmp, task_vars)
-        variables = dict(task_vars or {})
+        try:
+            return self._plan(dict(task_vars or {}), task_vars)
+        except ProblemError as error:
+            problems = [dataclasses.asdict(problem) for problem in error.problems]
+            return {"failed": True, "msg": str(error), "problems": problems}
+
+    def _plan(self, variables: Values, task_vars: Values | None) -> Values:
         host = role_values.whole_host(variables, self._templar.template, {})
         arguments = {name: self._arguments(host, name, variables) for name in host.entries}
+        result = self._planned(arguments, host, task_vars)
+        if self._ask_for_binaries(arguments, result, variables):
+            result = self._planned(arguments, host, task_vars)
+        if not result.get("failed"):
+            result["plans"] = {
+                name: _complete(result["plans"], name, asked, task_vars) for name, asked in arguments.items()
+            }
+        return _judged(result, host)
+
+    def _planned(
+        self, arguments: dict[str, dict[str, Values]], host: instances.HostInstances, task_vars: Values | None
+    ) -> Values:
+        """Return the module's answer to the arguments of each stage of each instance."""
         hidden = {name: _secrets(given, host.specs) for name, given in arguments.items()}
         shown = {
             name: {
@@ -37,12 +62,24 @@ class ActionModule(HostAction):
             }
             for name, given in arguments.items()
         }
-        result = self._execute_module(module_args={"instances": shown, "secrets": hidden}, task_vars=task_vars)
-        if not result.get("failed"):
-            result["plans"] = {
-                name: _complete(result["plans"], name, asked, task_vars) for name, asked in arguments.items()
-            }
-        return _judged(result, host)
+        return self._execute_module(module_args={"instances": shown, "secrets": hidden}, task_vars=task_vars)
+
+    def _ask_for_binaries(self, arguments: dict[str, dict[str, Values]], result: Values, variables: Values) -> bool:
+        """Ask for the published binaries of instances whose release would be built; return whether any were found."""
+        plans = result.get("plans") or {}
+        asks = False
+        for name, given in arguments.items():
+            release = given.get("llama_cpp", {})
+            plan = plans.get(name) or {}
+            failed = plan.get("failed") and plan.get("nvidia_driver") and not plan.get("llama_cpp")
+            wish = self._wish(release, variables)
+            if wish and not release.get("published") and are_lacking({"failed": failed, **plan.get("llama_cpp", {})}):
+                release["published"] = wish.known(ask=True, warn=display.warning)
+                asks = asks or bool(release["published"])
+        return asks
+
+    def _wish(self, release: Values, variables: Values) -> Wish | None:
+        return wish_of(release, str(variables.get("inventory_dir") or "")) if release else None
 
     def _arguments(self, host: instances.HostInstances, name: str, variables: Values) -> dict[str, Values]:
         """Return the arguments of each stage of the instance ``name``, without those that other stages set."""
@@ -53,6 +90,9 @@ class ActionModule(HostAction):
         sharing = sharing_of(release, variables, self._connection.transport, self._loader) if release else None
         if release and sharing:
             release["offered"] = sharing.offer()
+        wish = self._wish(release or {}, variables)
+        if release and wish:
+            release["published"] = wish.known(ask=wish.moving, warn=display.warning)
         return arguments
 
 

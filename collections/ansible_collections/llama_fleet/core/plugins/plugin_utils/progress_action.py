@@ -56,10 +56,14 @@ class ProgressAction(HostAction):
         arguments = self._arguments(task_vars or {})
         plan_only = arguments.get("plan_only") is True
         if self._play_context.check_mode or plan_only:
-            result = self._execute_module(module_args=arguments, task_vars=task_vars)
+            result = self._look(arguments, task_vars or {})
         else:
             result = self._run_in_background(arguments, task_vars or {})
         return overrides.labelled(result, self._instance, plan_only)
+
+    def _look(self, arguments: dict[str, typing.Any], task_vars: dict[str, typing.Any]) -> dict[str, typing.Any]:
+        """Return the result of a plan or of check mode."""
+        return self._execute_module(module_args=arguments, task_vars=task_vars)
 
     def _arguments(self, _task_vars: dict[str, typing.Any]) -> dict[str, typing.Any]:
         """Return a copy of the module's arguments."""

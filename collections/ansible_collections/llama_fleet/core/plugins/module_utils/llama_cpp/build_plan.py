@@ -13,6 +13,7 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.tools import comp
 if typing.TYPE_CHECKING:
     import pathlib
 
+    from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.source import Upstream
     from ansible_collections.llama_fleet.core.plugins.module_utils.release import cache
     from ansible_collections.llama_fleet.core.plugins.module_utils.release.store import Manifest
 
@@ -24,8 +25,8 @@ class BuildPlan:
     """The release that a host should have.
 
     ``fingerprint`` is empty while something it depends on is missing. ``manifest`` is that of an existing release,
-    ``cached`` a packed one to fetch, and ``install`` lists missing packages. ``would_compile`` says that it must be
-    built.
+    ``cached`` a packed one to fetch, ``published`` the project's binaries to fetch, and ``install`` lists missing
+    packages. ``would_compile`` says that it must be built.
     """
 
     revision: Revision
@@ -37,6 +38,7 @@ class BuildPlan:
     cached: cache.Cached | None = None
     install: tuple[str, ...] = ()
     would_compile: bool = False
+    published: Upstream | None = None
     warnings: tuple[str, ...] = ()
 
 

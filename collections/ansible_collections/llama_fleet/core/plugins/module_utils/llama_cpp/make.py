@@ -50,14 +50,17 @@ if typing.TYPE_CHECKING:
 
 def make_release(request: Request, plan: BuildPlan, progress: Progress, run: Runner) -> tuple[BuildPlan, bool]:
     """Carry out ``plan``; return the final plan and whether this run made the release. Raises ProblemError."""
+    if plan.path is None and not plan.would_compile:
+        wanted = "the API's answer, which the action of this module brings"
+        raise ProblemError(Problem(SOURCE, f"upstream:{request.reference} without checksums", wanted))
     if not plan.would_compile:
         try:
             return _locked(request, plan, progress, lambda path: take(request, plan, path, progress, run))
         except ProblemError as error:
-            if not request.from_source:
+            if not request.from_source or request.method not in ("auto", "source"):
                 raise
             # What was unusable is not tried again.
-            request = dataclasses.replace(request, cache=(), offered=())
+            request = dataclasses.replace(request, cache=(), offered=(), published=None)
             plan = _build_instead(request, plan, error, run)
     if plan.install:
         progress.stage(f"installing {' '.join(compiler.packages(plan.install))}")
@@ -90,7 +93,8 @@ def _locked(
 
 
 def _build_instead(request: Request, plan: BuildPlan, error: ProblemError, run: Runner) -> BuildPlan:
-    warning = f"The packed release was unusable, so this host builds its own. {error}"
+    binaries = "project's binaries were" if plan.published else "packed release was"
+    warning = f"The {binaries} unusable, so this host builds its own. {error}"
     return plan_again(request, dataclasses.replace(plan, warnings=(*plan.warnings, warning)), run)
 
 

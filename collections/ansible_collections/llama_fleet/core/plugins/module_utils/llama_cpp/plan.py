@@ -11,7 +11,7 @@ import typing
 
 from ansible_collections.llama_fleet.core.plugins.module_utils.fetch import git
 from ansible_collections.llama_fleet.core.plugins.module_utils.host.files import require_writable, space_problem
-from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp import archive, prebuilt_plan, probes, update
+from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp import archive, prebuilt, probes, update
 from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.build_plan import BuildPlan, existing
 from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.options import (
     CUDA,
@@ -31,6 +31,7 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.source 
     find_revision,
     pinned_revision,
 )
+from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.versions import is_stable_tag
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, ProblemError, raise_if_any
 from ansible_collections.llama_fleet.core.plugins.module_utils.release import cache
 from ansible_collections.llama_fleet.core.plugins.module_utils.release.store import (
@@ -58,12 +59,16 @@ def make_plan(request: Request, run: Runner, tentative: bool = False) -> BuildPl
     never = request.update == update.NEVER
     plan: BuildPlan | None
     if isinstance(request.source, PackedSource):
-        plan = prebuilt_plan.packed(request, request.source)
+        plan = prebuilt.packed(request, request.source)
     elif isinstance(request.source, Upstream):
-        plan = prebuilt_plan.published(request, request.source)
+        plan = prebuilt.published(request, request.source)
+    elif request.method == "upstream":
+        plan = prebuilt.published(request, Upstream(request.reference))
     else:
         kept = _kept(request)
         known = request.known if isinstance(request.source, Repository) else None
+        if known and is_stable_tag(known.build):
+            known = None  # it lacks the nightly tag of the same commit, which the fingerprint holds
         plan = kept if kept or never else _from_source(request, request.source, run, tentative, known)
     if plan is None or (never and plan.manifest is None):
         raise ProblemError(update.nothing_there(request))
@@ -137,8 +142,13 @@ def _from_source(
             return _kept_newer(request, revision, *newer)
         if plan.manifest is None:
             plan = _look_in_caches(request, plan)
-    if plan.manifest or plan.cached:
+    if not (plan.manifest or plan.cached):
+        plan = prebuilt.instead_of_build(request, plan)
+    if plan.manifest or plan.cached or plan.published:
         return plan
+    if request.method == "packed":
+        none_fits = f"packed, and no packed release of this kind of host in {cache.CACHE} or on the controller"
+        raise ProblemError(Problem("llama_cpp_method", none_fits, "one that fits", "pack one, or set it to auto"))
     raise_if_any(_obstacles(request, source, host, installable, tentative))
     return dataclasses.replace(plan, install=host.missing if installable else (), would_compile=True)
 
@@ -195,7 +205,7 @@ def _identify(
 
 def _look_in_caches(request: Request, plan: BuildPlan) -> BuildPlan:
     """Return the plan with a matching packed release, if there is one."""
-    if request.method != "auto":
+    if request.method not in ("auto", "packed"):
         return plan
     warnings: list[str] = []
     cached = cache.find(request.cache, plan.parts, plan.fingerprint, warnings)

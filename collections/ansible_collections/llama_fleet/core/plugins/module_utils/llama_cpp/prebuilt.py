@@ -1,32 +1,51 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""Take a release that was built elsewhere: a packed one of our own, or the project's binaries."""
+"""Plan and take a release that was built elsewhere: a packed one of our own, or the project's binaries."""
 
 from __future__ import annotations
 
+import dataclasses
+import pathlib
 import platform
 import shutil
 import typing
 
 from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.rules import bare
+from ansible_collections.llama_fleet.core.plugins.module_utils.host.files import require_writable
 from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp import upstream
-from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.options import CUDA
-from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.source import SOURCE, PackedSource, Upstream
-from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, ProblemError
+from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.build_plan import BuildPlan, existing
+from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.options import CUDA, fingerprint
+from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.source import (
+    SOURCE,
+    PackedSource,
+    Revision,
+    Upstream,
+)
+from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.update import ALWAYS, version_of
+from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.versions import (
+    CHANNELS,
+    compare,
+    parse_version,
+)
+from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, ProblemError, raise_if_any
 from ansible_collections.llama_fleet.core.plugins.module_utils.release import cache as release_cache
 from ansible_collections.llama_fleet.core.plugins.module_utils.release import pack, store
 from ansible_collections.llama_fleet.core.plugins.module_utils.release.contents import server_options
 from ansible_collections.llama_fleet.core.plugins.module_utils.release.smoke_test import has_gpu, smoke_test_as_it_is
+from ansible_collections.llama_fleet.core.plugins.module_utils.release.store import (
+    find_good,
+    release_path,
+    whole_manifest,
+)
 from ansible_collections.llama_fleet.core.plugins.module_utils.tools import compiler
 from ansible_collections.llama_fleet.core.plugins.module_utils.tools.import_or_install import borrower
 
 if typing.TYPE_CHECKING:
-    import pathlib
-
     from ansible_collections.llama_fleet.core.plugins.module_utils.host.commands import Runner
-    from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.build_plan import BuildPlan
+    from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.published import Published
     from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.request import Request
     from ansible_collections.llama_fleet.core.plugins.module_utils.progress import Progress
+    from ansible_collections.llama_fleet.core.plugins.module_utils.release.store import Manifest
 
 
 def take(request: Request, plan: BuildPlan, path: pathlib.Path, progress: Progress, run: Runner) -> store.Manifest:
@@ -36,10 +55,10 @@ def take(request: Request, plan: BuildPlan, path: pathlib.Path, progress: Progre
     """
     staged = store.staging(path)
     try:
-        if isinstance(request.source, Upstream):
-            manifest = _upstream(request, request.source, plan, staged, progress)
+        if plan.published:
+            manifest = _bring_published(request, plan.published, plan, staged, progress)
         else:
-            manifest = _packed(request, plan, staged, progress, run)
+            manifest = _bring_packed(request, plan, staged, progress, run)
         programs = staged / "bin"
         _complete(request, programs, progress, run)
         progress.stage("testing the release")
@@ -64,7 +83,9 @@ def _complete(request: Request, programs: pathlib.Path, progress: Progress, run:
         compiler.install(missing, run)
 
 
-def _packed(request: Request, plan: BuildPlan, staged: pathlib.Path, progress: Progress, run: Runner) -> store.Manifest:
+def _bring_packed(
+    request: Request, plan: BuildPlan, staged: pathlib.Path, progress: Progress, run: Runner
+) -> store.Manifest:
     folder = request.root / "sources"
     if isinstance(request.source, PackedSource):
         reference, subject = request.source.reference, SOURCE
@@ -86,7 +107,7 @@ def _packed(request: Request, plan: BuildPlan, staged: pathlib.Path, progress: P
     return {**manifest, "origin": "packed", "taken_from": bare(reference)}
 
 
-def _upstream(
+def _bring_published(
     request: Request, source: Upstream, plan: BuildPlan, staged: pathlib.Path, progress: Progress
 ) -> store.Manifest:
     url = request.upstream_url
@@ -94,11 +115,105 @@ def _upstream(
         source, request.backend, platform.machine(), request.driver_version, request.root, staged, progress, url
     )
     return {
-        "build": source.tag,
-        "commit": "",
+        "build": plan.revision.build,
+        "commit": plan.revision.commit,
+        "nightly": plan.revision.nightly,
+        "channel": request.reference if request.reference in CHANNELS else "",
         "fingerprint": plan.fingerprint,
         "fingerprint_parts": plan.parts,
         "backend": request.backend,
         "source": request.source_name,
         "origin": "upstream",
     }
+
+
+def packed(request: Request, source: PackedSource) -> BuildPlan:
+    """Return the plan for a packed release. Raises ProblemError if it should be on this host and is not."""
+    path = request.root / "releases" / source.name
+    revision = Revision("", source.build)
+    manifest = whole_manifest(path, source.fingerprint)
+    if manifest is None:
+        require_writable(request.root, "llama_cpp_root")
+        if source.on_host and not pathlib.Path(source.reference).is_file():
+            raise ProblemError(Problem(SOURCE, f"no file {source.reference}", "a packed release on the host"))
+        return BuildPlan(revision, fingerprint=source.fingerprint, path=path)
+    return dataclasses.replace(existing(path, manifest), revision=revision)
+
+
+def published(request: Request, source: Upstream) -> BuildPlan:
+    """Return the plan for the project's binaries. Raises ProblemError if they do not run here.
+
+    Without checksums, and before the release API has been asked, it is the plan for an existing release, or one
+    without a path.
+    """
+    if source.sha256:
+        return _fetched(request, source, Revision("", source.tag))
+    if request.update != ALWAYS or (request.published is None and source.tag not in CHANNELS):
+        kept = find_good(request.root, lambda manifest: _is_of(request, manifest, source.tag))
+        if kept:
+            return existing(*kept)
+    if request.published is None:
+        return BuildPlan(Revision("", source.tag))
+    answer = request.published
+    newer = find_good(request.root, lambda manifest: _is_newer(request, manifest, source.tag, answer))
+    if newer:
+        plan = existing(*newer)
+        warning = (
+            f"The release API offers {answer.build} as {source.tag}, which is older than the release "
+            f"{plan.revision.build} on this host. It stays; name the older one to go back to it."
+        )
+        return dataclasses.replace(plan, warnings=(warning,))
+    machine = platform.machine()
+    binaries = upstream.chosen(answer.tag, answer.sums, request.backend, machine, request.driver_version)
+    return _fetched(request, binaries, Revision(answer.commit, answer.build, answer.tag))
+
+
+def instead_of_build(request: Request, plan: BuildPlan) -> BuildPlan:
+    """Return the plan for published binaries that stand for the build of ``plan``, or ``plan`` with the reason."""
+    reference = request.reference
+    if not reference:
+        return plan
+    tag = plan.revision.number if plan.revision.build else reference
+    kept = find_good(request.root, lambda manifest: _is_of(request, manifest, tag))
+    if kept:
+        return existing(*kept)
+    if request.published is None:
+        return plan
+    try:
+        return published(request, Upstream(reference))
+    except ProblemError as error:
+        warning = f"The project's binaries do not fit this host, so it builds its own. {error}"
+        return dataclasses.replace(plan, warnings=(*plan.warnings, warning))
+
+
+def _fetched(request: Request, source: Upstream, revision: Revision) -> BuildPlan:
+    parts = {
+        "source": source.sha256,
+        "runtime": source.runtime_sha256,
+        "build": revision.build,
+        "backend": request.backend,
+        "machine": platform.machine(),
+    }
+    digest = fingerprint(parts)
+    path = release_path(request.root, revision.build, digest)
+    manifest = whole_manifest(path, digest)
+    if manifest is None:
+        require_writable(request.root, "llama_cpp_root")
+        raise_if_any(upstream.upstream_problems(source, request.backend, platform.machine(), request.driver_version))
+    return BuildPlan(revision, parts=parts, fingerprint=digest, path=path, manifest=manifest, published=source)
+
+
+def _is_of(request: Request, manifest: Manifest, tag: str) -> bool:
+    """Return whether a release holds the published binaries of ``tag``, a tag or a channel, for this kind of host."""
+    parts = manifest.get("fingerprint_parts", {})
+    named = {manifest.get("channel")} if tag in CHANNELS else {manifest.get("build"), manifest.get("nightly")}
+    kind = (parts.get("backend"), parts.get("machine"))
+    return manifest.get("origin") == "upstream" and kind == (request.backend, platform.machine()) and tag in named
+
+
+def _is_newer(request: Request, manifest: Manifest, tag: str, answer: Published) -> bool:
+    """Return whether a release of the channel ``tag`` is newer than the API's answer."""
+    here, offered = version_of(manifest), parse_version(answer.build, answer.tag)
+    if tag not in CHANNELS or here is None or offered is None:
+        return False
+    return _is_of(request, manifest, tag) and compare(here, offered) == 1

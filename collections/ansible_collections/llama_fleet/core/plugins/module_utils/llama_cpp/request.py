@@ -22,8 +22,15 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.arguments import 
 )
 from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.options import (
     CUDA,
+    NATIVE,
+    PORTABLE,
     architecture_problems,
     option_problems,
+)
+from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.published import (
+    API,
+    Published,
+    parse_published,
 )
 from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.source import (
     SOURCE,
@@ -36,6 +43,7 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.source 
     parse_source,
 )
 from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.upstream import URL as UPSTREAM_URL
+from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.upstream import reference_of
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem
 from ansible_collections.llama_fleet.core.plugins.module_utils.release.cache import location_problems
 from ansible_collections.llama_fleet.core.plugins.module_utils.release.index import Entry, parse
@@ -44,6 +52,7 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.release.signature
 if typing.TYPE_CHECKING:
     import pathlib
 
+METHODS = ("auto", "source", "upstream", "packed")
 # Location name of releases that the controller has.
 OFFERED = "controller"
 # The role's default source.
@@ -54,6 +63,10 @@ def _offers(index: str) -> tuple[Entry, ...]:
     return tuple(parse(index)) if index else ()
 
 
+def _published(text: typing.Any) -> Published | None:
+    return parse_published(text) if text else None
+
+
 @dataclasses.dataclass(frozen=True)
 class Request:
     """The options of the module llama_cpp_release, parsed. Each is declared here only."""
@@ -62,7 +75,7 @@ class Request:
     version: str = text()
     update: str = text("always", ("always", "background", "missing", "never"))
     state: str = text("present", ("present", "packed"))
-    method: str = text("auto", ("auto", "source", "upstream"))
+    method: str = text("auto", METHODS)
     backend: str = text("cpu", ("cpu", CUDA))
     cuda_toolkit: str = optional_path()
     cuda_toolkit_version: str = text()
@@ -80,10 +93,13 @@ class Request:
     builders: tuple[str, ...] = texts()
     controller_cache: str = text("~/.cache/llama-fleet/releases")
     upstream_url: str = text(UPSTREAM_URL)
+    upstream_api: str = text(API)
+    upstream_lock: str = text()
     pack_to: str = optional_path()
     signing_key: str = optional_path()
     offered: tuple[Entry, ...] = parsed(text(internal=True), _offers)
     known: Revision | None = parsed(text(internal=True), parse_known)
+    published: Published | None = parsed(typing.cast("Published | None", text(internal=True)), _published)
     install_git: bool = switch(False, internal=True)
     keep: int = integer(3)
     instances: pathlib.Path = directory("/etc/llama-fleet")
@@ -99,6 +115,19 @@ class Request:
         if isinstance(self.source, Upstream):
             return f"upstream:{self.source.tag}"
         return self.source.url if isinstance(self.source, Repository) else self.source.reference
+
+    @property
+    def reference(self) -> str:
+        """Return what the release API is asked for, as ``upstream.reference_of``; empty if it is not to be asked.
+
+        Published binaries stand for a build here only if the build would have no options of its own, and if the site
+        does not require signatures.
+        """
+        reference = reference_of(self.source, self.version)
+        if isinstance(self.source, Upstream) or self.method == "upstream":
+            return reference
+        plain = self.method == "auto" and not self.cmake_options and self.cpu in (NATIVE, PORTABLE)
+        return reference if plain and not self.trusted_signers else ""
 
     def request_problems(self) -> list[Problem]:
         """Return the problems of the request that do not depend on the host."""
@@ -124,19 +153,21 @@ class Request:
         ]
 
     def _method_problems(self) -> list[Problem]:
-        if self.method == "upstream" and not isinstance(self.source, Upstream):
-            wanted = f"'upstream:<build tag>#sha256=<sum>' as {SOURCE}"
+        if self.method == "upstream" and not (isinstance(self.source, Upstream) or self.reference):
+            wanted = f"a build that the project publishes, or 'upstream:latest' as {SOURCE}"
             return [
                 Problem(
                     "llama_cpp_method", f"upstream, and {self.source_name} as {SOURCE}", wanted, "correct one of them"
                 )
             ]
-        if self.method == "source" and not self.from_source:
+        if (self.method == "source" and not self.from_source) or (
+            self.method == "packed" and isinstance(self.source, Upstream)
+        ):
             wanted = f"an archive or a repository as {SOURCE}"
             return [
                 Problem(
                     "llama_cpp_method",
-                    f"source, and binaries ({self.source_name}) as {SOURCE}",
+                    f"{self.method}, and binaries ({self.source_name}) as {SOURCE}",
                     wanted,
                     "correct one of them",
                 )

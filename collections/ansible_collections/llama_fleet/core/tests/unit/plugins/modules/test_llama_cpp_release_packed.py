@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import pathlib
 import platform
@@ -15,6 +16,7 @@ import typing
 import pytest
 
 from ansible_collections.llama_fleet.core.plugins.module_utils.host import files
+from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.published import Published
 from ansible_collections.llama_fleet.core.plugins.module_utils.release import index as release_index
 from ansible_collections.llama_fleet.core.tests.unit.fakes import packed as fake_packed
 from ansible_collections.llama_fleet.core.tests.unit.fakes import site as fake_site
@@ -183,6 +185,26 @@ def test_the_projects_own_binaries(host: Host, built: tuple[Host, Facts]) -> Non
     assert manifest["smoke_test"]["cpu"]["generation"] > 0
     assert {f"bin/{name}" for name in ("llama-server", "llama-bench")} < set(manifest["files"])
     assert not host.run(source=source, upstream_url="http://127.0.0.1:9")["changed"], "no request for what is there"
+
+
+def test_a_channel_of_the_projects_binaries(host: Host, built: tuple[Host, Facts]) -> None:
+    machine = {"x86_64": "x64", "aarch64": "arm64"}[platform.machine()]
+    archive = host.folder / "site" / "b7" / f"llama-b7-bin-ubuntu-{machine}.tar.gz"
+    archive.parent.mkdir(parents=True)
+    with tarfile.open(archive, "w:gz") as tar:
+        tar.add(pathlib.Path(built[1]["path"]) / "bin", "llama-b7")
+    answer = Published("b7", "1" * 40, "v0.8.0", {archive.name: files.sha256_of(archive)})
+    changed = dataclasses.replace(answer, sums={archive.name: "0" * 64})
+    with fake_site.served(host.folder / "site") as url:
+        unasked = host.run(source="upstream:stable", upstream_url=url)
+        failed = host.run(source="upstream:stable", upstream_url=url, published=changed.to_json())
+        taken = host.run(source="upstream:stable", upstream_url=url, published=answer.to_json())
+    assert "found upstream:stable without checksums" in unasked["msg"]
+    assert f"expected sha256 {'0' * 64}, found sha256" in failed["msg"]
+    assert (taken["changed"], taken["compiled"], taken["build"], taken["commit"]) == (True, False, "v0.8.0", "1" * 40)
+    manifest = manifest_of(taken)
+    assert (manifest["channel"], manifest["nightly"], manifest["origin"]) == ("stable", "b7", "upstream")
+    assert not host.run(source="upstream:stable", update="missing")["changed"], "no answer for what is there"
 
 
 @pytest.mark.parametrize(

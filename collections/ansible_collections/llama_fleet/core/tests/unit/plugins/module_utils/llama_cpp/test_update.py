@@ -233,3 +233,10 @@ def test_a_release_of_one_channel_does_not_stand_for_the_other(place: Place, ver
         place.request(version=version), pathlib.Path("/proc/cpuinfo").read_text(encoding="utf-8")
     )
     assert bool(found) == fits
+
+
+def test_the_plan_that_is_handed_on_gives_the_same_release(place: Place) -> None:
+    for version, commit, build in (("stable", COMMIT, "v0.8.0"), ("latest", NEWER, "b78")):
+        first = llama_cpp_plan.make_plan(place.request(version=version), Repository())
+        again = llama_cpp_plan.make_plan(place.request(version=version, known=f"{commit} {build}"), Repository())
+        assert (first.path, first.revision) == (again.path, again.revision)

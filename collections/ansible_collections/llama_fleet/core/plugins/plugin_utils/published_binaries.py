@@ -1,0 +1,214 @@
+# Copyright: (c) 2026, the llama-fleet authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Ask the release API of llama.cpp's project on the controller, once for all hosts, and pin its answers.
+
+The lock file lies beside the inventory. All of its lines are comments, because Ansible reads each file of that folder
+as an inventory.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import pathlib
+import re
+import time
+import typing
+
+from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.ask import Patience
+from ansible_collections.llama_fleet.core.plugins.module_utils.host.files import locked, write_atomic
+from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.published import (
+    PATIENCE,
+    Published,
+    parse_published,
+    resolve,
+)
+from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.published import VARIABLE as API
+from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.request import ARGUMENTS, parse_request
+from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.source import SOURCE, Upstream
+from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.update import ALWAYS
+from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.versions import CHANNELS, is_nightly_tag
+from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, ProblemError
+from ansible_collections.llama_fleet.core.plugins.module_utils.untrusted import line
+
+LOCK = "upstream.lock"
+VARIABLE = "llama_cpp_upstream_lock"
+# The options that decide whether to ask, and what.
+_READ = (
+    *("source", "version", "method", "update", "cpu", "cmake_options", "trusted_signers"),
+    *("upstream_api", "upstream_url", "upstream_lock"),
+)
+# Seconds for which an answer holds, so that plan, run and all hosts of a play get the same one.
+HOLDS = 600
+_LONGEST = 1 << 20  # bytes of a lock; a release adds a kilobyte
+# A build that is possible anyway waits only this long for an answer.
+_SHORT = Patience(seconds=5, total=10, tries=1)
+_HEADER = (
+    "# Commits and digests of llama.cpp's published binaries, pinned at their first use. Keep this file with the\n"
+    "# inventory. To accept a release that was published again, remove its lines. All lines are comments, because\n"
+    "# Ansible reads each file of this folder as an inventory.\n"
+)
+_COMMIT = re.compile(r"# pin (?P<tag>b[0-9]{1,9}) commit (?P<value>[0-9a-f]{40})")
+_SUM = re.compile(
+    r"# pin (?P<tag>b[0-9]{1,9}) sha256 (?P<value>[0-9a-f]{64}) (?P<name>(?:cudart-)?llama-[a-z0-9.-]{1,100}\.tar\.gz)"
+)
+_RESTORE = "restore it from the inventory's history"
+Arguments = typing.Mapping[str, typing.Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class Wish:
+    """The binaries that a host may need.
+
+    ``required`` says that it cannot build instead; ``moving``, that they change by themselves and are looked up at each
+    run.
+    """
+
+    reference: str
+    required: bool
+    moving: bool
+    api: str
+    downloads: str
+    lock: pathlib.Path
+
+    def answered(self) -> Published | None:
+        """Return the answer that needs no request: a pinned tag, or what was learnt within the last minutes."""
+        return _pinned(self.lock, self.reference) or self._learnt(HOLDS)
+
+    def ask(self) -> Published:
+        """Return the answer of the API, checked against the lock. Raises ProblemError."""
+        with locked(self._kept.with_suffix(".lock")):  # hosts of a play ask at the same time
+            answer = self._learnt(HOLDS)
+            if answer is None:
+                answer = resolve(self.reference, self.api, self.downloads, PATIENCE if self.required else _SHORT)
+                write_atomic(self._kept, answer.to_json())
+        verify(self.lock, answer)
+        return answer
+
+    def known(self, *, ask: bool, warn: typing.Callable[[str], object]) -> str:
+        """Return the JSON of the binaries; empty if they are unknown and the host can build instead.
+
+        Raises ProblemError, also where a digest has changed.
+        """
+        try:
+            answer = self.answered() or (self.ask() if ask else None)
+        except ProblemError as error:
+            if self.required or error.problems[0].subject not in (API, SOURCE):
+                raise
+            warn(line(f"The project's binaries of llama.cpp are unknown. {error}", 4000))
+            return ""
+        if answer:
+            verify(self.lock, answer)
+        return answer.to_json() if answer else ""
+
+    def _learnt(self, seconds: float) -> Published | None:
+        try:
+            age = time.time() - self._kept.stat().st_mtime
+            return parse_published(self._kept.read_text(encoding="utf-8")) if 0 <= age <= seconds else None
+        except (OSError, ValueError, ProblemError):
+            return None
+
+    @property
+    def _kept(self) -> pathlib.Path:
+        place = pathlib.Path("~/.cache/llama-fleet/upstream").expanduser()
+        place.mkdir(mode=0o700, parents=True, exist_ok=True)
+        name = hashlib.sha256(f"{self.api}\0{self.downloads}\0{self.reference}".encode()).hexdigest()[:16]
+        return place / f"{name}.json"
+
+
+def wish(arguments: Arguments, inventory_folder: str) -> Wish | None:
+    """Return what to ask the API for, or None if the module's ``arguments`` are invalid or want no such binaries."""
+    if not isinstance(arguments.get("source"), str):
+        return None  # which the module reports
+    defaults = {name: option.get("default") for name, option in ARGUMENTS.items()}
+    try:
+        request = parse_request({**defaults, **{name: arguments[name] for name in _READ if name in arguments}})
+    except ProblemError:
+        return None  # as above, with all other problems
+    if not request.reference:
+        return None
+    given = request.upstream_lock or (f"{inventory_folder}/{LOCK}" if inventory_folder else "")
+    lock = pathlib.Path(given or f"~/.config/llama-fleet/{LOCK}").expanduser()
+    required = isinstance(request.source, Upstream) or request.method == "upstream"
+    moving = required and request.reference in CHANNELS and request.update == ALWAYS
+    return Wish(request.reference, required, moving, request.upstream_api, request.upstream_url, lock)
+
+
+def are_lacking(plan: Arguments) -> bool:
+    """Return whether a host would build, or cannot have its release, without the project's binaries."""
+    return bool(plan.get("failed") or plan.get("would_compile") or (plan.get("would_change") and not plan.get("path")))
+
+
+def pin(lock: pathlib.Path, answer: Published) -> None:
+    """Add what the lock does not hold yet. Raises ProblemError if it holds something else."""
+    if not _missing(lock, answer):
+        return
+    try:
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        with locked(lock.with_name(f".{lock.name}.lock")):
+            missing = _missing(lock, answer)
+            before = lock.read_text(encoding="utf-8") if lock.exists() else _HEADER
+            write_atomic(lock, before + "".join(f"{each}\n" for each in missing))
+    except OSError as error:
+        wanted = "a file that this user can write"
+        raise ProblemError(Problem(VARIABLE, f"{lock} ({error.strerror})", wanted, "name another one")) from error
+
+
+def verify(lock: pathlib.Path, answer: Published) -> None:
+    """Raise ProblemError if the lock holds another commit or digest than ``answer``."""
+    _missing(lock, answer)
+
+
+def _missing(lock: pathlib.Path, answer: Published) -> list[str]:
+    pinned = _read(lock)
+    wanted = {(answer.tag, ""): answer.commit, **{(answer.tag, name): value for name, value in answer.sums.items()}}
+    for (tag, name), value in wanted.items():
+        before = pinned.get((tag, name), value)
+        if before != value:
+            kind = "digest" if name else "commit"
+            raise ProblemError(
+                Problem(
+                    f"{name or tag} of llama.cpp's published binaries",
+                    f"the {kind} {value}",
+                    f"{before}, as {lock} has pinned it",
+                    f"find out why it was published again; only then remove its lines from {lock}",
+                )
+            )
+    return [
+        f"# pin {tag} sha256 {value} {name}" if name else f"# pin {tag} commit {value}"
+        for (tag, name), value in wanted.items()
+        if (tag, name) not in pinned
+    ]
+
+
+def _pinned(lock: pathlib.Path, reference: str) -> Published | None:
+    """Return the binaries of a nightly tag as the lock holds them, or None."""
+    if not is_nightly_tag(reference):
+        return None
+    pinned = _read(lock)
+    sums = {name: value for (tag, name), value in pinned.items() if tag == reference and name}
+    commit = pinned.get((reference, ""), "")
+    return Published(reference, commit, "", sums) if commit and sums else None
+
+
+def _read(lock: pathlib.Path) -> dict[tuple[str, str], str]:
+    """Return each pinned value by tag and archive; the commit's archive is empty. Raises ProblemError."""
+    try:
+        with lock.open(encoding="utf-8") as file:
+            lines = file.read(_LONGEST).splitlines()
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        wanted = "a lock that can be read"
+        raise ProblemError(Problem(VARIABLE, f"{lock} ({error})", wanted, _RESTORE)) from error
+    pinned: dict[tuple[str, str], str] = {}
+    for number, text in enumerate(lines, 1):
+        match = _COMMIT.fullmatch(text) or _SUM.fullmatch(text)
+        if match:
+            name = match.groupdict().get("name", "")
+            pinned[match["tag"], name] = match["value"]
+        elif text.strip() and (not text.startswith("#") or text.startswith("# pin")):
+            wanted = "'# pin b1234 commit …' or '# pin b1234 sha256 … llama-….tar.gz'"
+            raise ProblemError(Problem(VARIABLE, f"line {number} of {lock}", wanted, _RESTORE))
+    return pinned
