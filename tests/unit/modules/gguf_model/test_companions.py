@@ -114,6 +114,7 @@ class TestAdapters:
         done = call(wanted)
         assert names(done["lora"]) == ["Vision-lora-polite.gguf:0.5", "LoRA-f16.gguf", "own.gguf:-1"]
         assert planned["lora"] == done["lora"]
+        assert planned["plan"]["size"] == done["downloaded"] == done["size"] - own.stat().st_size
         assert done["size"] == sum(pathlib.Path(each["path"]).stat().st_size for each in done["files"])
         assert all(each["sha256"] for each in done["files"])
         again: list[Result] = []
