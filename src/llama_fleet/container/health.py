@@ -7,9 +7,9 @@ The check fails until the server answers, so that a container that compiles or l
 
 import http.client
 import os
-import ssl
 import sys
 
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.gate import trust
 from llama_fleet import printed
 from llama_fleet.container import record, startlog
 
@@ -49,11 +49,8 @@ def _connection(phase: record.Record) -> http.client.HTTPConnection:
     host = str(phase["host"])  # Linux connects 0.0.0.0 and :: to this machine
     if not phase["certificate"]:
         return http.client.HTTPConnection(host, int(phase["port"]), timeout=SECONDS)
-    # Its certificate names the host that clients use.
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
-    return http.client.HTTPSConnection(host, int(phase["port"]), timeout=SECONDS, context=context)
+    # No certificate is demanded, because the file may have been renewed since the server read it.
+    return http.client.HTTPSConnection(host, int(phase["port"]), timeout=SECONDS, context=trust.context(None))
 
 
 def _tell(text: str, status: int) -> int:

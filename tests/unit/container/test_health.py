@@ -134,6 +134,9 @@ def test_a_server_with_a_certificate_of_any_name_is_asked_by_https(volume: Volum
     with serving("127.0.0.1", context) as server:
         begin(volume, server, "0.0.0.0", "--ssl-cert-file", str(certificate))
         assert health.main() == 0
+        # The file was renewed, and the server still shows the certificate that it began with.
+        subprocess.run([*request, "-keyout", str(key), "-out", str(certificate)], check=True, capture_output=True)
+        assert health.main() == 0
         begin(volume, server, "0.0.0.0")
         assert health.main() == 1
 

@@ -66,16 +66,26 @@ class Trust:
 
     def context(self) -> ssl.SSLContext:
         """Return a context that trusts exactly the instance's certificate, whatever host name it is for."""
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        context.check_hostname = False
-        context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
-        if self.certificate:
-            context.load_verify_locations(cadata=self.certificate)
-        return context
+        return context(self.certificate)
 
     def is_its(self, certificate: bytes | None) -> bool:
         """Return whether ``certificate`` (DER) is the instance's, and not merely one that it signed."""
         return bool(self.certificate) and certificate == ssl.PEM_cert_to_DER_cert(self.certificate)
+
+
+def context(certificate: str | None) -> ssl.SSLContext:
+    """Return a client's context that trusts exactly ``certificate`` (PEM), whatever host name it is for.
+
+    An empty text trusts no server. None trusts every server, for a request that sends no key.
+    """
+    made = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    made.check_hostname = False
+    made.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    if certificate is None:
+        made.verify_mode = ssl.CERT_NONE
+    elif certificate:
+        made.load_verify_locations(cadata=certificate)
+    return made
 
 
 def of(generation: Generation, process: processes.Process, proc: pathlib.Path = processes.PROC) -> Trust:

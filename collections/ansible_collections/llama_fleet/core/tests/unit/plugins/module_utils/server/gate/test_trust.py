@@ -277,6 +277,13 @@ def test_any_other_certificate_is_told_nothing(certificates: pathlib.Path, shown
     assert why in reply.text
 
 
+def test_no_certificate_is_demanded_only_if_that_is_said(certificates: pathlib.Path) -> None:
+    own = server_trust.leaf(str(certificates / "own.pem"))
+    contexts = [server_trust.context(certificate) for certificate in (None, "", own)]
+    assert [context.verify_mode for context in contexts] == [ssl.CERT_NONE, ssl.CERT_REQUIRED, ssl.CERT_REQUIRED]
+    assert [len(context.get_ca_certs(binary_form=True)) for context in contexts] == [0, 0, 1]
+
+
 def test_the_first_certificate_of_a_file_is_the_servers(certificates: pathlib.Path, tmp_path: pathlib.Path) -> None:
     own, other = ((certificates / f"{name}.pem").read_text(encoding="ascii") for name in ("own", "other"))
     chain = tmp_path / "chain.pem"
