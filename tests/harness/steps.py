@@ -227,6 +227,7 @@ def server(context: Context) -> None:
     units = COLLECTION / "tests" / "unit" / "plugins"
     files = (
         units / "modules" / "test_llama_server.py",
+        units / "modules" / "test_llama_server_models.py",
         units / "module_utils" / "release" / "test_memory_plan_real.py",
         units / "module_utils" / "gguf" / "test_header.py",
     )

@@ -17,43 +17,21 @@ import typing
 
 import pytest
 
-from ansible_collections.llama_fleet.core.plugins.module_utils.gguf import tiny_model
 from ansible_collections.llama_fleet.core.plugins.module_utils.host import processes
-from ansible_collections.llama_fleet.core.plugins.module_utils.server.proof import checks as server_checks
 from ansible_collections.llama_fleet.core.tests.unit.fakes import server as fake_server
-from ansible_collections.llama_fleet.core.tests.unit.module_runs import Forker, Instance
+from ansible_collections.llama_fleet.core.tests.unit.fakes.real_release import MODEL, RELEASE, real, with_real_release
 
-RELEASE = os.environ.get("LLAMA_FLEET_TEST_RELEASE", "")
-MODEL = os.environ.get("LLAMA_FLEET_TEST_MODEL", "")
-real = pytest.mark.skipif(
-    not (RELEASE and MODEL),
-    reason="needs LLAMA_FLEET_TEST_RELEASE, a folder with bin/llama-server, and LLAMA_FLEET_TEST_MODEL, a GGUF file",
-)
+if typing.TYPE_CHECKING:
+    from ansible_collections.llama_fleet.core.tests.unit.module_runs import Instance
 
 
 @pytest.fixture
-def instance(tmp_path: pathlib.Path, forker: Forker) -> typing.Iterator[Instance]:
-    """One with the real release and the real model."""
-    made = Instance(tmp_path, forker)
-    made.arguments.update(release=RELEASE, model=MODEL, ready_timeout=120, extra_options={"warmup": False})
-    yield made
-    made.end()
+def instance(instance: Instance) -> Instance:
+    return with_real_release(instance)
 
 
-@real
-def test_the_life_of_an_instance(instance: Instance) -> None:
-    check = instance.good(_ansible_check_mode=True)
-    assert check["changed"]
-    assert "LLAMA_ARG_CTX_SIZE=256" in check["diff"][0]["after"]
-    assert not instance.folder.exists()
-
-    first = instance.good(prompt="What is the capital of France?")
-    assert (first["changed"], first["restarted"], first["ready"], first["generation"]) == (True, True, True, 1)
-    assert (first["runtime"], first["device"]) == ("process", "cpu")
-    assert first["answer"]
-    assert [first["pid"]] == instance.servers()
-    assert os.getsid(first["pid"]) == first["pid"], "a session of its own outlives the module's"
-
+def check_nothing_changes(instance: Instance, first: dict[str, typing.Any]) -> None:
+    """Assert that a further run, and a plan of it, leave the server of ``first`` as it is and answer the same."""
     second = instance.good(prompt="What is the capital of France?")
     assert (second["changed"], second["restarted"], second["pid"], second["generation"]) == (
         False,
@@ -71,19 +49,11 @@ def test_the_life_of_an_instance(instance: Instance) -> None:
         first["pid"],
     )
 
-    planned = instance.good(plan_only=True, parallel=2)
-    assert (planned["changed"], planned["would_change"], planned["ready"], planned["generation"]) == (
-        False,
-        True,
-        False,
-        2,
-    )
-    third = instance.good(parallel=2)
-    assert (third["changed"], third["restarted"], third["generation"]) == (True, True, 2)
-    assert instance.servers() == [third["pid"]] != [first["pid"]]
 
+def check_stop_and_removal(instance: Instance, pid: int) -> None:
+    """Assert that the server ``pid`` is stopped, started again from the same generation, and removed."""
     assert instance.good(state="stopped", _ansible_check_mode=True)["changed"]
-    assert instance.servers() == [third["pid"]]
+    assert instance.servers() == [pid]
     assert instance.good(state="stopped", release="", model="")["changed"]
     assert instance.servers() == []
     assert not instance.good(state="stopped")["changed"]
@@ -98,12 +68,36 @@ def test_the_life_of_an_instance(instance: Instance) -> None:
 
 
 @real
-def test_no_mistake_takes_down_a_server_that_runs(instance: Instance, tmp_path: pathlib.Path) -> None:
-    instance.arguments["allow_unauthenticated"] = True
-    pid = instance.good()["pid"]
-    no_model = tmp_path / "page.gguf"
-    no_model.write_text("<html>", encoding="ascii")
-    mistakes: list[tuple[dict[str, typing.Any], str]] = [
+def test_the_life_of_an_instance(instance: Instance) -> None:
+    check = instance.good(_ansible_check_mode=True)
+    assert check["changed"]
+    assert "LLAMA_ARG_CTX_SIZE=256" in check["diff"][0]["after"]
+    assert not instance.folder.exists()
+
+    first = instance.good(prompt="What is the capital of France?")
+    assert (first["changed"], first["restarted"], first["ready"], first["generation"]) == (True, True, True, 1)
+    assert (first["runtime"], first["device"]) == ("process", "cpu")
+    assert first["answer"]
+    assert [first["pid"]] == instance.servers()
+    assert os.getsid(first["pid"]) == first["pid"], "a session of its own outlives the module's"
+
+    check_nothing_changes(instance, first)
+    planned = instance.good(plan_only=True, parallel=2)
+    assert (planned["changed"], planned["would_change"], planned["ready"], planned["generation"]) == (
+        False,
+        True,
+        False,
+        2,
+    )
+    third = instance.good(parallel=2)
+    assert (third["changed"], third["restarted"], third["generation"]) == (True, True, 2)
+    assert instance.servers() == [third["pid"]] != [first["pid"]]
+    check_stop_and_removal(instance, third["pid"])
+
+
+def mistakes(folder: pathlib.Path, no_model: pathlib.Path) -> list[tuple[dict[str, typing.Any], str]]:
+    """Return wrong arguments, each with a part of the message expected."""
+    return [
         ({"extra_options": {"flash-atn": "on"}}, "the nearest are flash-attn"),
         (
             {"extra_options": {"numa": "everywhere"}},
@@ -129,17 +123,25 @@ def test_no_mistake_takes_down_a_server_that_runs(instance: Instance, tmp_path: 
             ", found cuda, but the release sees no CUDA device",
         ),
         (
-            {"model": str(tmp_path / "absent.gguf")},
+            {"model": str(folder / "absent.gguf")},
             "llama_server_model: expected every file of the model, found no file absent.gguf",
         ),
         ({"model": str(no_model)}, "which is no GGUF file"),
         (
-            {"release": str(tmp_path)},
+            {"release": str(folder)},
             "llama_server_release: expected a release of llama.cpp, found no bin/llama-server",
         ),
         ({"host": "192.0.2.1"}, "llama_server_host: expected an address of this host, found 192.0.2.1."),
     ]
-    for arguments, sentence in mistakes:
+
+
+@real
+def test_no_mistake_takes_down_a_server_that_runs(instance: Instance, tmp_path: pathlib.Path) -> None:
+    instance.arguments["allow_unauthenticated"] = True
+    pid = instance.good()["pid"]
+    no_model = tmp_path / "page.gguf"
+    no_model.write_text("<html>", encoding="ascii")
+    for arguments, sentence in mistakes(tmp_path, no_model):
         message = instance.bad(**arguments)
         assert sentence in message
         assert len(message.splitlines()) == len(arguments)
@@ -160,89 +162,6 @@ def test_a_port_in_use_is_named_with_its_holder(instance: Instance) -> None:
         f"expected a free port, found port {instance.arguments['port']}, on which pid {os.getpid()} "
         f"({processes.name(os.getpid())}) listens."
     ) in message
-
-
-def copied(folder: pathlib.Path, change: typing.Callable[[bytearray], bytes]) -> str:
-    """Copy the model with a change to each of its files, and return the path of the first."""
-    first = pathlib.Path(MODEL)
-    folder.mkdir()
-    for shard in server_checks.shards(first):
-        (folder / shard.name).write_bytes(change(bytearray(shard.read_bytes())))
-    return str(folder / first.name)
-
-
-def scramble(data: bytearray) -> bytes:
-    """Random bytes in the middle, where the weights are."""
-    middle = slice(len(data) // 3, len(data) * 2 // 3)
-    data[middle] = random.Random(1).randbytes(middle.stop - middle.start)
-    return bytes(data)
-
-
-@real
-def test_a_model_that_is_cut_short_is_refused_while_the_old_one_serves(
-    instance: Instance, tmp_path: pathlib.Path
-) -> None:
-    pid = instance.good()["pid"]
-    message = instance.bad(model=copied(tmp_path / "cut", lambda data: bytes(data[: len(data) - 4096])))
-    assert message.startswith("llama_server_model: expected a whole GGUF file, found ")
-    assert (instance.servers(), instance.answers()) == ([pid], 200)
-
-
-@real
-def test_a_model_that_answers_nonsense_is_not_good_and_the_old_one_is_back(
-    instance: Instance, tmp_path: pathlib.Path
-) -> None:
-    instance.good()
-    message = instance.bad(model=copied(tmp_path / "scrambled", scramble))
-    assert "generation 2 not good: it generates " in message
-    assert "its model's files are damaged, or this release computes wrongly on this device" in message
-    assert "generation 1 is back in service. Fix: Read the last lines of its log" in message
-    assert os.readlink(instance.folder / "current") == "generations/1"
-    assert instance.answers() == 200
-    after = instance.good()
-    assert (after["changed"], after["generation"]) == (False, 1)
-
-
-@real
-def test_a_model_of_zeros_is_not_good_and_one_that_learnt_nothing_is(
-    instance: Instance, tmp_path: pathlib.Path
-) -> None:
-    message = instance.bad(
-        model=copied(tmp_path / "zeros", lambda data: bytes(data[: len(data) // 2]) + bytes(len(data) - len(data) // 2))
-    )
-    assert "and all its tokens are equally likely: its model's files are damaged" in message
-    message = instance.bad(model=copied(tmp_path / "scrambled", scramble))
-    assert "and its probabilities are not numbers: its model's files are damaged" in message
-    for seed in (1, 2):
-        tiny_model.write_tiny_model(tmp_path / "tiny.gguf", seed)
-        assert instance.good(model=str(tmp_path / "tiny.gguf"))["ready"]
-
-
-@real
-def test_memory_is_planned_by_the_release_and_what_would_fit_does(instance: Instance) -> None:
-    pid = instance.good()["pid"]
-    (row,) = instance.good(ctx_size=8192, parallel=4, plan_only=True)["memory"]
-    free, slots = row["free_mib"], 4 * (row["free_mib"] // max(1, row["context_mib"]) + 1)
-    message = instance.bad(ctx_size=8192, parallel=slots)
-    assert (
-        f"llama_server_ctx_size: expected a context that fits, found {slots} slots of 8192 tokens, which need "
-        in message
-    )
-    assert instance.servers() == [pid]
-    # Somewhat less, for in the meantime others may have taken memory.
-    fits = int(message.partition("Set llama_server_ctx_size to ")[2].split(",")[0]) - 512
-    planned = instance.good(ctx_size=fits, parallel=slots, plan_only=True)["memory"][0]
-    assert (
-        free * 3 // 4 < sum(planned[f"{part}_mib"] for part in ("model", "context", "compute")) <= planned["free_mib"]
-    )
-
-
-@real
-def test_without_a_generation_to_go_back_to_it_is_stopped(instance: Instance, tmp_path: pathlib.Path) -> None:
-    message = instance.bad(model=copied(tmp_path / "scrambled", scramble))
-    assert "it was stopped, for there is no generation to go back to" in message
-    assert instance.servers() == []
-    assert instance.good()["generation"] == 2
 
 
 @real
