@@ -17,6 +17,8 @@ SOURCES = ("src", "plugins", COLLECTION)
         # The TLS client of a server with its own certificate.
         ("ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)", f"{COLLECTION}/module_utils/server/gate/trust.py"),
         ("ssl.CERT_NONE", f"{COLLECTION}/module_utils/server/gate/trust.py"),
+        # The arguments of a Runner: its protocol, what makes one of a call, and the one that runs.
+        ("env: typing.Mapping[str, str] | None = None,\n", f"{COLLECTION}/module_utils/host/commands.py"),
     ],
 )
 def test_one_file_has_it(text: str, file: str) -> None:

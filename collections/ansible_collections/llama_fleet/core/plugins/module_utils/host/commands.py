@@ -58,13 +58,23 @@ class Runner(typing.Protocol):
         """
 
 
-def through(
-    run_it: Runner, words: typing.Callable[[typing.Sequence[str], typing.Mapping[str, str]], typing.Sequence[str]]
-) -> Runner:
-    """Return a Runner that passes each command through ``words`` before ``run_it`` runs it.
+@dataclasses.dataclass(frozen=True)
+class Call:
+    """A command with the other arguments of a Runner."""
 
-    ``words`` gets the command and its extra environment and returns the command to run.
-    """
+    command: typing.Sequence[str]
+    env: typing.Mapping[str, str] | None
+    cwd: str | None
+    timeout: float | None
+    on_line: typing.Callable[[str], None] | None
+
+    def by(self, run_it: Runner) -> Result:
+        """Run the command with ``run_it``."""
+        return run_it(self.command, self.env, self.cwd, self.timeout, self.on_line)
+
+
+def through(execute: typing.Callable[[Call], Result]) -> Runner:
+    """Return a Runner that hands each call to ``execute``."""
 
     def run_through(
         command: typing.Sequence[str],
@@ -73,7 +83,7 @@ def through(
         timeout: float | None = None,
         on_line: typing.Callable[[str], None] | None = None,
     ) -> Result:
-        return run_it(words(command, env or {}), env, cwd, timeout, on_line)
+        return execute(Call(command, env, cwd, timeout, on_line))
 
     return run_through
 
@@ -87,7 +97,7 @@ def run(
 ) -> Result:
     """Run a command as this user, without our own secrets in its environment."""
     ours = {name: value for name, value in os.environ.items() if name not in _OUR_SECRETS}
-    return _run(command, {**ours, **(env or {})}, cwd, timeout, on_line, {})
+    return _run(Call(command, {**ours, **(env or {})}, cwd, timeout, on_line), {})
 
 
 def as_user(user: int, more: typing.Mapping[str, str]) -> Runner:
@@ -96,34 +106,22 @@ def as_user(user: int, more: typing.Mapping[str, str]) -> Runner:
     The commands get ``more`` in their environment and no secrets.
     """
 
-    def run_as_user(
-        command: typing.Sequence[str],
-        env: typing.Mapping[str, str] | None = None,
-        cwd: str | None = None,
-        timeout: float | None = None,
-        on_line: typing.Callable[[str], None] | None = None,
-    ) -> Result:
-        ours = {**unprivileged.without_secrets(os.environ), **more, **(env or {})}
-        return _run(command, ours, cwd or "/", timeout, on_line, unprivileged.identity(user))
+    def execute(call: Call) -> Result:
+        ours = {**unprivileged.without_secrets(os.environ), **more, **(call.env or {})}
+        return _run(dataclasses.replace(call, env=ours, cwd=call.cwd or "/"), unprivileged.identity(user))
 
-    return run_as_user
+    return through(execute)
 
 
-def _run(
-    command: typing.Sequence[str],
-    variables: typing.Mapping[str, str],
-    cwd: str | None,
-    timeout: float | None,
-    on_line: typing.Callable[[str], None] | None,
-    identity: typing.Mapping[str, typing.Any],
-) -> Result:
-    environment = {**variables, "LC_ALL": "C"}
+def _run(call: Call, identity: typing.Mapping[str, typing.Any]) -> Result:
+    """Run a call, whose ``env`` is the whole environment."""
+    environment = {**(call.env or {}), "LC_ALL": "C"}
     try:
-        if on_line is not None:
-            return _run_by_line(command, environment, cwd, on_line, identity)
-        return _run_to_end(command, environment, cwd, timeout, identity)
+        if call.on_line is not None:
+            return _run_by_line(call.command, environment, call.cwd, call.on_line, identity)
+        return _run_to_end(call.command, environment, call.cwd, call.timeout, identity)
     except OSError as error:
-        return Result(127, "", f"{command[0]}: {error.strerror}")
+        return Result(127, "", f"{call.command[0]}: {error.strerror}")
 
 
 def _run_to_end(

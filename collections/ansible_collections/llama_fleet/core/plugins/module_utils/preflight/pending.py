@@ -12,6 +12,7 @@ import typing
 
 from ansible_collections.llama_fleet.core.plugins.module_utils.cuda import plan as cuda
 from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.rules import bare
+from ansible_collections.llama_fleet.core.plugins.module_utils.host import commands
 from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp import plan as llama_cpp_plan
 from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.source import Archive, Repository
 from ansible_collections.llama_fleet.core.plugins.module_utils.model import choice as model_choice
@@ -28,7 +29,7 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.progress import P
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings.options import CUDA
 
 if typing.TYPE_CHECKING:
-    from ansible_collections.llama_fleet.core.plugins.module_utils.host.commands import Result, Runner
+    from ansible_collections.llama_fleet.core.plugins.module_utils.host.commands import Runner
     from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.request import Request
     from ansible_collections.llama_fleet.core.plugins.module_utils.model.request import Request as ModelRequest
     from ansible_collections.llama_fleet.core.plugins.module_utils.preflight.wanted import Wanted
@@ -125,22 +126,11 @@ def _unasked(request: Request) -> Request:
 def _bounded(run: Runner, limit: float) -> Runner:
     """Return a runner that limits git's network access to ``limit`` seconds."""
 
-    def bounded(
-        command: typing.Sequence[str],
-        env: typing.Mapping[str, str] | None = None,
-        cwd: str | None = None,
-        timeout: float | None = None,
-        on_line: typing.Callable[[str], None] | None = None,
-    ) -> Result:
-        return run(
-            command,
-            env=env,
-            cwd=cwd,
-            timeout=limit if list(command[:2]) == ["git", "ls-remote"] else timeout,
-            on_line=on_line,
-        )
+    def bounded(call: commands.Call) -> commands.Result:
+        asks = list(call.command[:2]) == ["git", "ls-remote"]
+        return dataclasses.replace(call, timeout=limit if asks else call.timeout).by(run)
 
-    return bounded
+    return commands.through(bounded)
 
 
 def _toolkit(wanted: Wanted, run: Runner, checks: list[Check]) -> bool:

@@ -80,9 +80,10 @@ def tester(options: Options, engine: str, gpus: typing.Sequence[str], labels: st
     first += ["--read-only", "--cap-drop=all", "--security-opt=no-new-privileges", "--workdir=/"]
     first += gpus if options.backend == CUDA else []
 
-    def inside(command: typing.Sequence[str], env: typing.Mapping[str, str]) -> list[str]:
-        names = [f"--env={name}" for name in sorted(env)]
-        volumes = [f"--volume={path}:{path}:ro{labels}" for path in server_mounts.mounts(options, command)]
-        return [*first, *names, *volumes, f"--entrypoint={command[0]}", options.image, *command[1:]]
+    def inside(call: commands.Call) -> commands.Result:
+        names = [f"--env={name}" for name in sorted(call.env or {})]
+        volumes = [f"--volume={path}:{path}:ro{labels}" for path in server_mounts.mounts(options, call.command)]
+        entry = [f"--entrypoint={call.command[0]}", options.image, *call.command[1:]]
+        return dataclasses.replace(call, command=[*first, *names, *volumes, *entry]).by(run)
 
-    return commands.through(run, inside)
+    return commands.through(inside)

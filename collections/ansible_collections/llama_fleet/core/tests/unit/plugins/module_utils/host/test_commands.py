@@ -103,3 +103,27 @@ def test_no_command_is_given_a_secret_of_ours(monkeypatch: pytest.MonkeyPatch) -
     compilers = commands.as_user(0, {"HOME": "/w"})(["env"], env={"CCACHE_DIR": "/c"}).stdout.splitlines()
     assert {"HOME=/w", "CCACHE_DIR=/c"} <= set(compilers)
     assert not any("TOKEN" in line for line in compilers)
+
+
+def test_a_call_has_every_argument_and_hands_on_every_one() -> None:
+    lines: list[str] = []
+    calls: list[commands.Call] = []
+
+    def execute(call: commands.Call) -> commands.Result:
+        calls.append(call)
+        return commands.Result(0, "done", "")
+
+    call = commands.Call(["a", "b"], {"A": "1"}, "/tmp", 3.0, lines.append)
+    assert call.by(commands.through(execute)).stdout == "done"
+    commands.through(execute)(["c"])
+    assert calls == [call, commands.Call(["c"], None, None, None, None)]
+
+
+def test_another_users_runner_keeps_to_the_call(tmp_path: pathlib.Path) -> None:
+    run_as = commands.as_user(0, {})
+    assert run_as(["pwd"]).stdout == "/\n"
+    assert run_as(["pwd"], cwd=str(tmp_path)).stdout == f"{tmp_path}\n"
+    assert run_as(["sleep", "3600"], timeout=0.2).code == commands.TIMED_OUT
+    lines: list[str] = []
+    run_as(["sh", "-c", "echo $LC_ALL"], env={"LC_ALL": "de_DE"}, on_line=lines.append)
+    assert lines == ["C"]
