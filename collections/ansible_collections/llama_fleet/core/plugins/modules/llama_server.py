@@ -110,8 +110,8 @@ options:
     type: int
     default: 512
   threads:
-    description: "Number of compute threads. V(0): one for each physical core, or fewer if a cgroup quota or an affinity
-      mask allows fewer."
+    description: "Number of compute threads. V(0): one for each physical core (of a hybrid CPU: performance core), or
+      fewer if a cgroup quota or an affinity mask allows fewer."
     type: int
     default: 0
   n_gpu_layers:

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""Count the usable CPUs from physical cores, cgroup quota (version 1 or 2) and affinity."""
+"""Count the usable CPUs from physical and performance cores, cgroup quota (version 1 or 2) and affinity."""
 
 from __future__ import annotations
 
@@ -13,19 +13,28 @@ import typing
 from ansible_collections.llama_fleet.core.plugins.module_utils.host import control_groups
 from ansible_collections.llama_fleet.core.plugins.module_utils.untrusted import whole
 
+_MOST_CPUS = 65536
+
 
 @dataclasses.dataclass(frozen=True)
 class Cpus:
-    """CPU counts: ``logical`` CPUs in the affinity mask, their ``physical`` cores, and the cgroup ``quota`` in CPUs."""
+    """CPU counts: ``logical`` CPUs in the affinity mask, their ``physical`` cores, and the cgroup ``quota`` in CPUs.
+
+    ``performance`` is the number of cores worth computing on, if a hybrid CPU has slower ones beside them, else 0.
+    """
 
     logical: int
     physical: int
     quota: float = math.inf
+    performance: int = 0
 
     @property
     def threads(self) -> int:
-        """Return how many compute threads to run: hyper-threads add nothing, and a quota throttles any more."""
-        return self._within_quota(self.physical)
+        """Return how many compute threads to run.
+
+        Hyper-threads add nothing, all threads wait for one on an efficiency core, and a quota throttles any more.
+        """
+        return self._within_quota(self.performance or self.physical)
 
     @property
     def jobs(self) -> int:
@@ -40,16 +49,45 @@ class Cpus:
 def observe(root: pathlib.Path = pathlib.Path("/"), affinity: typing.Iterable[int] | None = None) -> Cpus:
     """Return the CPUs of this process on the host below ``root``; ``affinity`` defaults to this process's own."""
     allowed = sorted(os.sched_getaffinity(0) if affinity is None else affinity)
-    return Cpus(len(allowed), physical_cores(root, allowed), quota(root))
+    cores = _cores(root, allowed)
+    performance = _performance_cores(root, cores)
+    return Cpus(len(allowed), max(1, len(cores)), quota(root), performance if performance < len(cores) else 0)
 
 
-def physical_cores(root: pathlib.Path, allowed: typing.Sequence[int]) -> int:
-    """Count the cores behind the ``allowed`` CPUs; sibling CPUs share one."""
-    cores = set()
+def _cores(root: pathlib.Path, allowed: typing.Sequence[int]) -> list[int]:
+    """Return the first ``allowed`` CPU of each core; sibling CPUs share one."""
+    cores: dict[str, int] = {}
     for cpu in allowed:
         siblings = _read(root / f"sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list")
-        cores.add(siblings or str(cpu))
-    return max(1, len(cores))
+        cores.setdefault(siblings or str(cpu), cpu)
+    return list(cores.values())
+
+
+def _performance_cores(root: pathlib.Path, cores: typing.Sequence[int]) -> int:
+    """Return how many of ``cores`` compute fastest together; all of them if the host does not tell them apart."""
+    # Intel's hybrid CPUs: the kernel lists the performance cores; the others are E-cores and LP-E-cores.
+    listed = _listed(_read(root / "sys/devices/cpu_core/cpus"))
+    if listed:
+        return sum(1 for cpu in cores if cpu in listed) or len(cores)
+    # ARM: the kernel rates each CPU, the fastest at 1024.
+    rated = [whole(_read(root / f"sys/devices/system/cpu/cpu{cpu}/cpu_capacity")) or 0 for cpu in cores]
+    if not rated or not all(rated):
+        return len(cores)
+    # Threads compute in lockstep, at the pace of the slowest.
+    fastest = sorted(rated, reverse=True)
+    return max(range(1, len(fastest) + 1), key=lambda count: count * fastest[count - 1])
+
+
+def _listed(text: str) -> frozenset[int]:
+    """Return the CPUs of a kernel's list such as ``0-3,8``; none for anything else."""
+    numbers: set[int] = set()
+    for part in text.split(","):
+        first, _dash, last = part.partition("-")
+        start, end = whole(first), whole(last or first)
+        if start is None or end is None or not start <= end < _MOST_CPUS:
+            return frozenset()
+        numbers.update(range(start, end + 1))
+    return frozenset(numbers)
 
 
 def quota(root: pathlib.Path) -> float:

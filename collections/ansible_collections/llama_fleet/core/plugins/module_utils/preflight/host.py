@@ -232,6 +232,8 @@ def processors(root: pathlib.Path, affinity: typing.Iterable[int] | None = None)
     """Check the CPUs available to this process, within its control groups."""
     observed = cpus.observe(root, affinity)
     available = f"{observed.logical} CPUs, {observed.physical} cores"
+    if observed.performance:
+        available += f" ({observed.performance} of them fit for computing)"
     if math.isinf(observed.quota):
         return fine("cpus", "CPUs", available)
     available += f", and a control group's quota of {observed.quota:g}"

@@ -29,6 +29,37 @@ def cores(*siblings: str) -> dict[str, str]:
 
 
 HYPER_THREADED = cores("0,4", "1,5", "2,6", "3,7", "0,4", "1,5", "2,6", "3,7")
+# Four CPUs of two performance cores, then two efficiency cores.
+HYBRID = cores("0-1", "0-1", "2-3", "2-3", "4", "5")
+
+
+def rated(*capacities: str) -> dict[str, str]:
+    files = cores(*map(str, range(len(capacities))))
+    return files | {f"sys/devices/system/cpu/cpu{cpu}/cpu_capacity": text for cpu, text in enumerate(capacities)}
+
+
+@pytest.mark.parametrize(
+    ("files", "affinity", "threads", "performance"),
+    [
+        pytest.param({**HYBRID, "sys/devices/cpu_core/cpus": "0-3"}, range(6), 2, 2, id="performance cores"),
+        pytest.param({**HYBRID, "sys/devices/cpu_core/cpus": "0-1,4,5"}, range(6), 3, 3, id="a list of ranges"),
+        pytest.param({**HYBRID, "sys/devices/cpu_core/cpus": "0-3"}, [0, 4, 5], 1, 1, id="affinity to one of them"),
+        pytest.param({**HYBRID, "sys/devices/cpu_core/cpus": "0-3"}, [4, 5], 2, 0, id="affinity to none of them"),
+        pytest.param({**HYBRID, "sys/devices/cpu_core/cpus": "0-5"}, range(6), 4, 0, id="no efficiency cores"),
+        pytest.param({**HYBRID, "sys/devices/cpu_core/cpus": "3-0"}, range(6), 4, 0, id="a list that is none"),
+        pytest.param({**HYBRID, "sys/devices/cpu_core/cpus": "0-999999999999"}, range(6), 4, 0, id="too many CPUs"),
+        pytest.param(rated("400", "400", "1024", "1024"), range(4), 2, 2, id="small cores"),
+        pytest.param(rated("600", "600", "1024", "1024"), range(4), 4, 0, id="small cores that are worth it"),
+        pytest.param(rated("400", "400", "1024", "1024"), [0, 1], 2, 0, id="affinity to small cores"),
+        pytest.param(rated("400", "what", "1024", "1024"), range(4), 4, 0, id="a core that is not rated"),
+        pytest.param(rated("400", "0", "1024", "1024"), range(4), 4, 0, id="a core that is rated zero"),
+    ],
+)
+def test_efficiency_cores_do_not_compute(
+    tmp_path: pathlib.Path, files: dict[str, str], affinity: typing.Sequence[int], threads: int, performance: int
+) -> None:
+    observed = cpus.observe(host(tmp_path, files), affinity)
+    assert (observed.threads, observed.performance, observed.jobs) == (threads, performance, len(affinity))
 
 
 @pytest.mark.parametrize(

@@ -246,3 +246,8 @@ def test_a_quota_below_one_processor_is_a_warning(tmp_path: pathlib.Path, quota:
     )
     assert (check.code, check.severity) == ("cpus", severity)
     assert check.found.startswith("4 CPUs, 4 cores")
+
+
+def test_the_cores_of_a_hybrid_cpu_that_compute_are_told(tmp_path: pathlib.Path) -> None:
+    check = preflight_host.processors(fill(tmp_path, {"sys/devices/cpu_core/cpus": "0-1\n"}), range(4))
+    assert (check.severity, check.found) == ("ok", "4 CPUs, 4 cores (2 of them fit for computing)")
