@@ -19,6 +19,9 @@ SOURCES = ("src", "plugins", COLLECTION)
         ("ssl.CERT_NONE", f"{COLLECTION}/module_utils/server/gate/trust.py"),
         # The arguments of a Runner: its protocol, what makes one of a call, and the one that runs.
         ("env: typing.Mapping[str, str] | None = None,\n", f"{COLLECTION}/module_utils/host/commands.py"),
+        # How a request failed, and an address that is none.
+        ('("no answer', f"{COLLECTION}/module_utils/fetch/ask.py"),
+        ('"an invalid address"', f"{COLLECTION}/module_utils/fetch/ask.py"),
     ],
 )
 def test_one_file_has_it(text: str, file: str) -> None:

@@ -162,8 +162,8 @@ def test_names_that_lead_out_of_the_folder_are_refused(
         (
             {"endpoint": "http://127.0.0.1:9"},
             (
-                "gguf_model_endpoint: expected a Hub that this host reaches, found no answer of a Hub from "
-                "http://127.0.0.1:9"
+                "gguf_model_endpoint: expected a Hub that this host reaches, found no answer from http://127.0.0.1:9 "
+                f"(Connection refused) for '{REPO}' (5 times in a row)"
             ),
         ),
     ],

@@ -161,12 +161,15 @@ def limit(times: int, server_wait: float, longest: float) -> str:
 
 def unreachable(variable: str, url: str, error: OriginError) -> ProblemError:
     """Return the problem for a request to ``url`` that failed with ``error``."""
-    text, shown = str(error), _shown(url)
-    silence = (
-        f"no answer from {shown}{text[len('no answer') :]}" if text.startswith("no answer") else f"{text} from {shown}"
-    )
     fix = "check the address, the network and any proxy of the host"
-    return ProblemError(Problem(variable, silence + error.limit, "a file or index that can be read", fix))
+    return ProblemError(Problem(variable, failure(url, error) + error.limit, "a file or index that can be read", fix))
+
+
+def failure(url: str, error: OriginError) -> str:
+    """Return how a request to ``url`` failed, as a noun phrase without the secrets of ``url``."""
+    text, shown = str(error), _shown(url)
+    silence = text.removeprefix("no answer")
+    return f"{text} from {shown}" if silence == text else f"no answer from {shown}{silence}"
 
 
 def _shown(url: str) -> str:

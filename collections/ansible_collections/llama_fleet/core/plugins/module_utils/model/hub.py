@@ -11,6 +11,7 @@ import os
 import re
 import typing
 
+from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.ask import failure
 from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.rules import OriginError
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, ProblemError
 from ansible_collections.llama_fleet.core.plugins.module_utils.untrusted import (
@@ -136,15 +137,9 @@ class Hub:
         """Translate an error of our transport, with the limit that ended its attempts."""
         if error.status == _TOO_MANY:
             return self._too_many(error.limit)
-        text = str(error)
-        silent = text.startswith("no answer")
-        silence = (
-            f"no answer of a Hub from {self._endpoint}{text[len('no answer') :]}"
-            if silent
-            else f"{text} from {self._endpoint} for '{repo}'"
-        )
+        reason = f"{failure(self._endpoint, error)} for '{repo}'{error.limit}"
         fix = "check the address, the network and any proxy of the host"
-        return Problem("gguf_model_endpoint", silence + error.limit, "a Hub that this host reaches", fix)
+        return Problem("gguf_model_endpoint", reason, "a Hub that this host reaches", fix)
 
     def _too_many(self, limit: str = "") -> Problem:
         refusal = f"too many requests to {self._endpoint} from this address{limit}"

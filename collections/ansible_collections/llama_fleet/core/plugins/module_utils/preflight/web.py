@@ -12,7 +12,7 @@ import time
 import typing
 import urllib.request
 
-from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.ask import Reached, opened
+from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.ask import Reached, failure, opened
 from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.clock import Limits
 from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.rules import OriginError, Road, bare
 from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.status import whole_number
@@ -76,23 +76,9 @@ def asker(limit: float) -> Ask:
             ) as reached:
                 return _reply(reached, listing)
         except OriginError as error:
-            raise SilentError(f"no answer from {_shown(url)} ({_reason(error)}){via(url)}") from None
+            raise SilentError(f"{failure(url, error)}{via(url)}") from None
 
     return ask
-
-
-def _reason(error: OriginError) -> str:
-    """Return the reason of an error without the words that the sentence begins with."""
-    return (
-        str(error).removeprefix("no answer (").removesuffix(")") if str(error).startswith("no answer (") else str(error)
-    )
-
-
-def _shown(url: str) -> str:
-    try:
-        return bare(url)
-    except ValueError:
-        return "an invalid address"
 
 
 def _reply(reached: Reached, listing: bool) -> Reply:

@@ -33,6 +33,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
             port = self.server.server_port  # type: ignore[attr-defined]  # because it is an HTTPServer
             self.send_header("Location", f"http://localhost:{port}/elsewhere")
             self.end_headers()
+        elif self.path == "/circle":
+            self.send_response(302)
+            self.send_header("Location", "/circle")
+            self.end_headers()
         elif self.path == "/old":
             self.send_response_only(401)
             self.send_header("Date", email.utils.formatdate(time.time() - 86400, usegmt=True))
@@ -87,13 +91,21 @@ def test_an_answer_that_refuses_tells_the_time_too(served: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["{}/nonsense", "http://127.0.0.1:1/x?token=s3cr3t", "http://nowhere.invalid/", "ftp//x", "http://[x/"]
+    ("url", "reason"),
+    [
+        ("{}/nonsense", "no answer from {}/nonsense (BadStatusLine"),
+        ("{}/circle", "more than 10 redirects from {}/circle"),
+        ("http://127.0.0.1:1/x?token=s3cr3t", "no answer from http://127.0.0.1:1/x (Connection refused)"),
+        ("http://nowhere.invalid/", "no answer from http://nowhere.invalid/ ("),
+        ("ftp//x", "an address that does not begin with http:// or https:// and a host from ftp//x"),
+        ("http://[x/", "an address that does not begin with http:// or https:// and a host from an invalid address"),
+    ],
 )
-def test_who_does_not_answer_is_named_without_secrets(served: str, url: str) -> None:
+def test_who_does_not_answer_is_named_without_secrets(served: str, url: str, reason: str) -> None:
     with pytest.raises(SilentError) as silent:
         preflight_http.asker(5.0)(url.format(served), {"Authorization": "Bearer s3cr3t"})
     assert "s3cr3t" not in str(silent.value)
-    assert str(silent.value).startswith("no answer from ")
+    assert str(silent.value).startswith(reason.format(served))
 
 
 def test_a_header_that_http_does_not_allow_is_not_shown(served: str) -> None:
