@@ -156,7 +156,7 @@ class CallbackModule(Default):  # type: ignore[misc]  # because ansible-core dec
         if self.is_default:
             super().v2_playbook_on_no_hosts_matched()
         elif self._playbook:
-            self._playbook.said("The inventory has no host for this play.", "warning")
+            self._playbook.has_no_host()
 
     def v2_playbook_on_stats(self, stats: typing.Any) -> None:
         if self.is_default:

@@ -60,6 +60,10 @@ class Playbook:
             self._translator.handle({"event": kind, "stdout": text})
             return True
 
+    def has_no_host(self) -> None:
+        """Warn that a play has no host, because Ansible does not treat that as a failure."""
+        self.said(events.NO_HOST, "warning")
+
     def end(self) -> None:
         """Show the results of the run."""
         self._console.clear()

@@ -19,6 +19,7 @@ from llama_fleet.run import messages
 LAST_LINES, LONGEST_LINE = 20, 1000
 NAMESPACE = "llama_fleet.core"
 LOCALHOST = "localhost"
+NO_HOST = "The inventory has no host for this play."
 # Actions that run on the controller only.
 NOT_ON_HOSTS = (
     "ansible.builtin.include_role",
@@ -164,7 +165,7 @@ class Translator:
         elif kind == "error":
             self._errors.append(_LABEL.sub("", text))
         elif kind == "playbook_on_no_hosts_matched":
-            self._errors.append("The inventory has no host for this play.")
+            self._errors.append(NO_HOST)
         return False
 
     def conclude(self, return_code: int) -> None:

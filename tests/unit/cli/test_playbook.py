@@ -46,6 +46,15 @@ def test_only_progress_and_warnings_are_not_printed_as_they_are() -> None:
     assert stream.getvalue().splitlines() == ["h1: building", "Warning: low space"]
 
 
+def test_a_play_without_a_host_is_told_once_and_is_no_failure(capsys: pytest.CaptureFixture[str]) -> None:
+    shown, stream = playbook()
+    for _play in range(2):
+        shown.has_no_host()
+    shown.end()
+    assert stream.getvalue() == "Warning: The inventory has no host for this play.\n"
+    assert "Error" not in capsys.readouterr().out
+
+
 def test_a_quiet_one_shows_the_end_alone(capsys: pytest.CaptureFixture[str]) -> None:
     shown, stream = playbook(is_quiet=True)
     end(shown, changed=True)
