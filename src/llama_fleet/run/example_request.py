@@ -2,13 +2,14 @@
 # SPDX-License-Identifier: MIT
 """Build a shell line that asks a server a question from this machine, without a key in process arguments."""
 
-import ipaddress
 import json
 import os
 import shlex
 import typing
 import urllib.parse
 from collections.abc import Mapping
+
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings.secrets import is_loopback
 
 _KEY_FLAG = "--api-key-file"
 _BODY = json.dumps({"messages": [{"role": "user", "content": "Hello!"}]})
@@ -38,7 +39,7 @@ def tunnel(endpoint: str, address: str) -> str:
     """
     try:
         url = urllib.parse.urlsplit(endpoint)
-        forwarded = shlex.quote(f"{url.port}:{url.netloc}") if _is_loopback(url.hostname or "") else ""
+        forwarded = shlex.quote(f"{url.port}:{url.netloc}") if is_loopback(url.hostname or "") else ""
     except ValueError:
         return ""
     return f"ssh -N -L {forwarded} {shlex.quote(address)}" if forwarded else ""
@@ -66,10 +67,3 @@ def _reader(file: str, address: str) -> str:
     if address:
         return f"ssh {shlex.quote(address)} {shlex.quote(f'sudo cat {shlex.quote(file)}')}"
     return f"{'' if os.access(file, os.R_OK) else 'sudo '}cat {shlex.quote(file)}"
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
