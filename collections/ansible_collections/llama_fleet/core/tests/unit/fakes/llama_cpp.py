@@ -5,7 +5,7 @@
 CMake options make it misbehave: ``FAKE_BROKEN`` does not compile, ``FAKE_AMX`` dies by an illegal
 instruction unless compiled without AMX, ``FAKE_MUTE`` decodes nothing, ``FAKE_CLASH`` compiles only
 file by file, ``FAKE_GATE`` names a file that the build waits for to go away. As in llama.cpp
-``GGML_CUDA_DEPTH`` is asked for by the CUDA backend alone, ``LLAMA_CURL`` is ignored, and every
+``GGML_CUDA_DEPTH`` is asked for by the CUDA backend alone, ``LLAMA_BYGONE`` is ignored, and every
 name that begins with GGML_ is looked at.
 """
 
@@ -31,8 +31,8 @@ cmake_minimum_required(VERSION 3.14)
 project("llama.cpp" C CXX)
 set(CMAKE_RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/bin)
 set(CMAKE_LIBRARY_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/bin)
-if(LLAMA_CURL)
-  message(WARNING "LLAMA_CURL is deprecated and will be ignored")
+if(LLAMA_BYGONE)
+  message(WARNING "LLAMA_BYGONE is deprecated and will be ignored")
 endif()
 add_subdirectory(ggml)
 add_subdirectory(common)

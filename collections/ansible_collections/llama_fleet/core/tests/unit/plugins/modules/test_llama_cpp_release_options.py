@@ -26,7 +26,7 @@ def test_an_unknown_option_is_told_with_its_neighbours_before_anything_is_compil
             "GGML_LT0": True,
             "GGML_CUDA_DEPTH": 3,
             "CMAKE_CUDA_FLAGS": "-G",
-            "LLAMA_CURL": True,
+            "LLAMA_BYGONE": True,
             "CMAKE_FOO": 1,
         }
     )
@@ -34,7 +34,7 @@ def test_an_unknown_option_is_told_with_its_neighbours_before_anything_is_compil
     assert ", found CMAKE_FOO, which this source does not know" in failed["msg"]
     assert "expected an option of it; the nearest are GGML_LTO, " in failed["msg"]
     assert ", found GGML_LT0, which this source does not know." in failed["msg"]
-    assert "expected options that it supports, found LLAMA_CURL, which this source ignores" in failed["msg"]
+    assert "expected options that it supports, found LLAMA_BYGONE, which this source ignores" in failed["msg"]
     log = next((host.root / "builds").glob("*.log")).read_text(encoding="utf-8")
     assert "not used by the project" in log
     assert "Building CXX" not in log
