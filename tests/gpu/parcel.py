@@ -78,7 +78,7 @@ def _arguments() -> argparse.ArgumentParser:
         "--release",
         type=pathlib.Path,
         metavar="ARCHIVE",
-        help="with --slim: a packed release (.tar.zst) for a run that has no time to compile",
+        help="with --slim: a packed release (.tar.gz) for a run that has no time to compile",
     )
     parser.add_argument(
         "--limit", type=float, default=LIMIT, metavar="MIB", help=f"of --slim, the working tree included ({LIMIT})"
@@ -178,8 +178,10 @@ def _slim(given: argparse.Namespace, packages: pathlib.Path, index: str) -> dict
     _download(packages, python, given.machine, [*tools_venv.ARCHIVER])
     with tempfile.TemporaryDirectory() as folder:
         borrow = borrowed.borrower(pathlib.Path(folder), index, "package index", Progress())
-        with borrow("zstandard", tools_venv.ARCHIVER) as zstandard:
-            archive, sha256, left_out = packed.reduce(given.release, given.folder / "release", zstandard)
+        # Only for a release that an earlier version packed.
+        archive, sha256, left_out = packed.reduce(
+            given.release, given.folder / "release", lambda: borrow("zstandard", tools_venv.ARCHIVER)
+        )
     release = f"release+{{folder}}/release/{archive.name}#sha256={sha256}"
     return {**parcel, "release": release, "toolkit_libraries": left_out, "packages": [*PACKAGES, "zstandard"]}
 

@@ -92,7 +92,8 @@ def packed_release(context: Context) -> pathlib.Path:
     ansible = ("ansible", "-i", "inventories/localhost", "localhost", "-m", "llama_fleet.core.llama_cpp_release")
     given = json.dumps({**arguments, "state": "packed", "pack_to": str(folder)})
     context.run(*ansible, "-a", given, venv=environments.main_venv(context))
-    return folder / f"{newest_release(context).name}.tar.zst"
+    # The cache may hold it in zstd, as an earlier version packed it; then it is not packed again.
+    return min(folder.glob(f"{newest_release(context).name}.tar.*"))
 
 
 def default_source() -> str:

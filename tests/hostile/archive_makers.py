@@ -92,16 +92,20 @@ def manifest(**changes: typing.Any) -> dict[str, typing.Any]:
 
 def release(told: object, *members: Member, more: bytes = END) -> bytes:
     text = told if isinstance(told, bytes) else json.dumps(told).encode()
-    return zstandard.ZstdCompressor().compress(tar(member("manifest.json", text), *members) + more)
+    return gzip.compress(tar(member("manifest.json", text), *members) + more)
 
 
-def release_with_zeros(*members: Member, gibibytes: int) -> bytes:
+def release_in_zstd_with_zeros(*members: Member, gibibytes: int) -> bytes:
     stream = io.BytesIO()
     with zstandard.ZstdCompressor(level=1).stream_writer(stream, closefd=False) as writer:
         writer.write(tar(member("manifest.json", json.dumps(manifest()).encode()), *members))
         for _time in range(gibibytes * 16):
             writer.write(b"\0" * (64 << 20))
     return stream.getvalue()
+
+
+def listed() -> bytes:
+    return tar(member("manifest.json", json.dumps(manifest()).encode()))
 
 
 def wide_window() -> bytes:

@@ -128,7 +128,7 @@ def _answer(host: pathlib.Path, answers: Arguments, module: str, arguments: Argu
     if kind == "packed":
         folder = pathlib.Path(arguments["pack_to"])
         folder.mkdir()
-        shutil.copyfile(host / ARCHIVE, folder / f"{answers['name']}.tar.zst")
+        shutil.copyfile(host / ARCHIVE, folder / f"{answers['name']}.tar.gz")
     return found if isinstance(found, str) else json.dumps(found)
 
 

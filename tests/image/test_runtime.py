@@ -64,7 +64,7 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> typing.Iterator[Hub]:
 
 @pytest.fixture(scope="module")
 def packed(hub: Hub) -> str:
-    (index,) = (hub.root / "files").glob("*.tar.zst")
+    (index,) = (hub.root / "files").glob("*.tar.gz")
     return f"release+{hub.url}/files/{index.name}#sha256={_sha256(index)}"
 
 

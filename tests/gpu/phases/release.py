@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
 import json
 import pathlib
 import re
@@ -64,7 +65,10 @@ def completed(run: Run) -> str:
             "the packed release wants libcudart and libcublas, and this host has no CUDA toolkit with them"
         )
     archive = pathlib.Path(parse_pinned(run.wanted[len(PACKED) :], "release").reference)
-    return f"{PACKED}{packed_release.complete(archive, pathlib.Path(found), run.work, run.borrow('zstandard'))}"
+    whole = packed_release.complete(
+        archive, pathlib.Path(found), run.work, lambda: contextlib.nullcontext(run.borrow("zstandard"))
+    )
+    return f"{PACKED}{whole}"
 
 
 def host_tools(run: Run) -> dict[str, str]:

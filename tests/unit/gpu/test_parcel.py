@@ -11,7 +11,6 @@ import tarfile
 import typing
 
 import pytest
-import zstandard
 
 from ansible_collections.llama_fleet.core.plugins.module_utils.cuda import plan as cuda
 from ansible_collections.llama_fleet.core.plugins.module_utils.host import commands
@@ -110,8 +109,8 @@ def cuda_release(tmp_path: pathlib.Path) -> pathlib.Path:
     for name in ("libcudart.so.13", "libcublas.so.13", "libcublasLt.so.13"):
         (path / "bin" / name).write_bytes(os.urandom(50_000))
     manifest = {**(release_store.read_manifest(path) or {}), **release_store.describe(path)}
-    target = tmp_path / f"{path.name}.tar.zst"
-    packed._write(path, manifest, target, zstandard)
+    target = tmp_path / f"{path.name}.tar.gz"
+    packed._write(path, manifest, target)
     return target
 
 
@@ -119,7 +118,7 @@ def test_a_packed_release_travels_without_the_toolkit_and_gets_it_back(
     tmp_path: pathlib.Path, cuda_release: pathlib.Path
 ) -> None:
     (tmp_path / "x").mkdir()
-    small, sha256, left_out = packed.reduce(cuda_release, tmp_path / "x", zstandard)
+    small, sha256, left_out = packed.reduce(cuda_release, tmp_path / "x", None)
     assert left_out == ["bin/libcublas.so.13", "bin/libcublasLt.so.13", "bin/libcudart.so.13"]
     assert (small.name, sha256) == (cuda_release.name, sha256_of(small))
     assert small.stat().st_size < cuda_release.stat().st_size - 140_000
@@ -128,8 +127,8 @@ def test_a_packed_release_travels_without_the_toolkit_and_gets_it_back(
     for name in left_out:
         (lib / name.removeprefix("bin/")).write_bytes(b"the host's")
     (tmp_path / "y").mkdir()
-    whole = packed.complete(small, tmp_path / "toolkit", tmp_path / "y", zstandard)
-    manifest = packed._extract(whole, tmp_path / "z", zstandard)
+    whole = packed.complete(small, tmp_path / "toolkit", tmp_path / "y", None)
+    manifest = packed._extract(whole, tmp_path / "z", None)
     assert (manifest["fingerprint"], manifest["sizes"]["bin/libcublas.so.13"]) == ("fe" * 32, len("the host's"))
     assert (tmp_path / "z/bin/libcublasLt.so.13").read_bytes() == b"the host's"
     assert [sorted(os.listdir(tmp_path / folder)) for folder in "xy"] == [[cuda_release.name]] * 2
@@ -137,10 +136,10 @@ def test_a_packed_release_travels_without_the_toolkit_and_gets_it_back(
 
 def test_a_release_for_the_cpu_travels_as_it_is(tmp_path: pathlib.Path) -> None:
     path = fake_packed.publish(tmp_path / "root")
-    archive = tmp_path / f"{path.name}.tar.zst"
-    packed._write(path, release_store.read_manifest(path) or {}, archive, zstandard)
+    archive = tmp_path / f"{path.name}.tar.gz"
+    packed._write(path, release_store.read_manifest(path) or {}, archive)
     (tmp_path / "x").mkdir()
-    small, _sha256, left_out = packed.reduce(archive, tmp_path / "x", zstandard)
+    small, _sha256, left_out = packed.reduce(archive, tmp_path / "x", None)
     assert (small.read_bytes(), left_out) == (archive.read_bytes(), [])
 
 

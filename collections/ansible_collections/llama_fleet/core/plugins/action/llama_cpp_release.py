@@ -18,11 +18,8 @@ from ansible.utils.display import Display
 from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.published import parse_published
 from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.request import OFFERED
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import ProblemError, sentence
-from ansible_collections.llama_fleet.core.plugins.module_utils.progress import Progress
 from ansible_collections.llama_fleet.core.plugins.module_utils.release import index as release_index
 from ansible_collections.llama_fleet.core.plugins.module_utils.release import signature as release_signature
-from ansible_collections.llama_fleet.core.plugins.module_utils.tools.import_or_install import borrower
-from ansible_collections.llama_fleet.core.plugins.module_utils.tools.venv import ARCHIVER
 from ansible_collections.llama_fleet.core.plugins.module_utils.untrusted import line
 from ansible_collections.llama_fleet.core.plugins.plugin_utils import accepted_release, host_results, published_binaries
 from ansible_collections.llama_fleet.core.plugins.plugin_utils.host_action import host_of
@@ -178,8 +175,7 @@ class ActionModule(ProgressAction):
                 self._fetch(f"{folder}/{archive.name}", archive, size)
                 if sharing.signs:
                     self._fetch(f"{folder}/{signature.name}", signature, 1 << 16)
-                with self._archiver(arguments, sharing) as zstandard:
-                    entry = accepted_release.accept(archive, wanted, zstandard)
+                entry = accepted_release.accept(archive, wanted)
                 sharing.cache.add(entry, archive, sharing.host, signature if sharing.signs else None)
         finally:
             self._low_level_execute_command(f"rm -rf {folder}")
@@ -194,11 +190,6 @@ class ActionModule(ProgressAction):
             resource.setrlimit(resource.RLIMIT_FSIZE, before)
         if local.is_symlink() or not local.is_file() or local.stat().st_size > size:
             raise AnsibleError(f"{local.name} is more than the {size} bytes that the host announced")
-
-    def _archiver(self, arguments: Arguments, sharing: Sharing) -> typing.ContextManager[typing.Any]:
-        return borrower(sharing.cache.tools(), arguments.get("index_url") or "", "llama_cpp_index_url", Progress())(
-            "zstandard", ARCHIVER
-        )
 
     def _bring(self, arguments: Arguments, sharing: Sharing, name: str, task_vars: Arguments) -> Arguments:
         """Send the packed release ``name`` to the host and let it take it, signed by its builder or the controller."""

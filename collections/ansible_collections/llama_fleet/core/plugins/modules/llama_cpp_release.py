@@ -29,7 +29,7 @@ options:
       - "A source archive: C(pypi:<project>==<version>#sha256=<sum>) for a source distribution on the package index, or
         a URL or a path on the host, each with C(#sha256=<sum>)."
       - "A git repository: C(git+https://github.com/ggml-org/llama.cpp) or C(git+file:///path/on/the/host)."
-      - "A release packed with O(state=packed): C(release+https://…/<build>-<fingerprint>.tar.zst#sha256=<sum>) or
+      - "A release packed with O(state=packed): C(release+https://…/<build>-<fingerprint>.tar.gz#sha256=<sum>) or
         C(release+/path/on/the/host)."
       - "The project's own Linux binaries: C(upstream:latest), C(upstream:stable), C(upstream:b1234) or
         C(upstream:v0.8.0). Their checksums are those that O(upstream_api) states, pinned in O(upstream_lock)."
@@ -62,7 +62,7 @@ options:
   state:
     description:
       - V(present) provides the release on the host.
-      - V(packed) also writes it to O(pack_to) as an archive, C(<build>-<fingerprint>.tar.zst), with a manifest.
+      - V(packed) also writes it to O(pack_to) as an archive, C(<build>-<fingerprint>.tar.gz), with a manifest.
     type: str
     choices: [present, packed]
     default: present

@@ -144,7 +144,7 @@ def _wanted(request: Request, parts: Values) -> dict[str, list[typing.Any]]:
     return {**wanted, "cmake_options": options}
 
 
-def accept(archive: pathlib.Path, wanted: Asked, zstandard: typing.Any) -> Entry:
+def accept(archive: pathlib.Path, wanted: Asked) -> Entry:
     """Return the index entry for ``archive``, which a host has sent, after reading all of it.
 
     Raises ValueError with a noun phrase, ProblemError or OSError if it is not the packed release ``wanted``.
@@ -154,7 +154,7 @@ def accept(archive: pathlib.Path, wanted: Asked, zstandard: typing.Any) -> Entry
         raise ValueError(f"an archive of {size} bytes")
     with tempfile.TemporaryDirectory(prefix=".unpacked-", dir=archive.parent) as folder, archive.open("rb") as file:
         manifest = release_archive.extract(
-            file, pathlib.Path(folder), zstandard, _require_room(archive.parent), lambda _count: None
+            file, pathlib.Path(folder), _require_room(archive.parent), lambda _count: None
         )
     recorded = {name: manifest.get(name) for name in ("build", "fingerprint", "fingerprint_parts")}
     if recorded != {"build": wanted.build, "fingerprint": wanted.fingerprint, "fingerprint_parts": wanted.parts}:

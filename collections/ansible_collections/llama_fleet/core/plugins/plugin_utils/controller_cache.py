@@ -36,7 +36,7 @@ RECORD = "accepted.json"
 BUILDERS_SIGNATURE = "builder.sig"
 VARIABLE = "llama_cpp_controller_cache"
 _KEY = ".key"
-_KEPT = (".locks", _KEY, ".tools")
+_KEPT = (".locks", _KEY)
 _SHAPE = Record({"builder": Record({"host": Text(), "address": Text()}), "signed": Flag(), "index": Shown()})
 
 
@@ -167,10 +167,6 @@ class ControllerCache:
         """
         release_signature.verify(accepted.archive, accepted.signature, [self.signer()], commands.run, VARIABLE)
         os.utime(accepted.folder)
-
-    def tools(self) -> pathlib.Path:
-        """Return the root folder of the tools that the controller needs to open archives."""
-        return self._private() / ".tools"
 
     def _private(self) -> pathlib.Path:
         """Return the folder, made if missing. Raises ProblemError if it belongs to another user."""

@@ -13,6 +13,7 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.pinned impo
 from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp import versions
 from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.versions import LATEST, STABLE
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, ProblemError, nearest, one_of
+from ansible_collections.llama_fleet.core.plugins.module_utils.release.index import SUFFIX, without_suffix
 
 SOURCE = "llama_cpp_source"
 VERSION = "llama_cpp_version"
@@ -22,7 +23,6 @@ _ABBREVIATED = re.compile(r"[0-9a-f]{7,39}")
 _BUILD_TAG = re.compile(r"b([0-9]+)")
 _BUILD_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
 _ARCHIVE_SUFFIXES = (".tar.gz", ".tgz", ".tar.xz", ".tar.bz2", ".tar")
-_PACKED_SUFFIX = ".tar.zst"
 _PACKED_NAME = re.compile(rf"{_BUILD_NAME.pattern}-[0-9a-f]{{12}}")
 _PACKED = "release+"
 _UPSTREAM = "upstream:"
@@ -62,7 +62,7 @@ class Repository:
 class PackedSource:
     """A packed release of our own. ``reference`` is a URL, or an absolute path, for which ``sha256`` may be empty.
 
-    Its file is named ``<build>-<first 12 digits of the fingerprint>.tar.zst``.
+    Its file is named ``<build>-<first 12 digits of the fingerprint>`` and one of the suffixes of packed releases.
     """
 
     reference: str
@@ -80,7 +80,7 @@ class PackedSource:
     @property
     def name(self) -> str:
         """Return the release's name: that of the file without its suffix."""
-        return self.reference.rpartition("/")[2][: -len(_PACKED_SUFFIX)]
+        return without_suffix(self.reference.rpartition("/")[2])
 
     @property
     def build(self) -> str:
@@ -157,12 +157,12 @@ def _parse_packed(text: str) -> PackedSource:
         raise ProblemError(
             Problem(SOURCE, f"'{text}'", "a packed release like 'release+https://…' or 'release+/absolute/path'")
         )
-    if not source.reference.endswith(_PACKED_SUFFIX) or not _PACKED_NAME.fullmatch(source.name):
+    if not _PACKED_NAME.fullmatch(source.name):
         raise ProblemError(
             Problem(
                 SOURCE,
                 f"'{source.reference}'",
-                f"the name of a packed release, such as b11434-0c1e57098a3f{_PACKED_SUFFIX}",
+                f"the name of a packed release, such as b11434-0c1e57098a3f{SUFFIX}",
             )
         )
     if not source.sha256 and not source.on_host:

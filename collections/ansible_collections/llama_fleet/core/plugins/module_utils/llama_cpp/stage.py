@@ -27,7 +27,6 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.release import pa
 from ansible_collections.llama_fleet.core.plugins.module_utils.release import removal as release_removal
 from ansible_collections.llama_fleet.core.plugins.module_utils.release.store import newest_manifest
 from ansible_collections.llama_fleet.core.plugins.module_utils.release.usage import uses
-from ansible_collections.llama_fleet.core.plugins.module_utils.tools.import_or_install import borrower
 
 if typing.TYPE_CHECKING:
     from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.build_plan import BuildPlan
@@ -100,9 +99,8 @@ def pack(request: Request, plan: BuildPlan, progress: Progress, touch: bool) -> 
         return {"packed": {}}, True
     if not touch:
         return {"packed": {}}, release_pack.plan_pack(plan.path, folder, key)
-    packages = borrower(request.root, request.index_url, "llama_cpp_index_url", progress)
     with locked(request.root / "locks" / f"{plan.path.name}.lock"):  # else another run could remove it meanwhile
-        packed, changed = release_pack.pack(plan.path, folder, key, packages, progress, run)
+        packed, changed = release_pack.pack(plan.path, folder, key, progress, run)
     return {
         "packed": {"path": str(packed.archive), "sha256": packed.sha256, "size": packed.size, "signed": packed.signed}
     }, changed

@@ -1,11 +1,15 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""Write and read the archive of a packed release as a stream: a reproducible tar, compressed with zstd."""
+"""Write and read the archive of a packed release as a stream: a reproducible tar, compressed with gzip.
+
+Gzip needs only the standard library. Archives of earlier versions, compressed with zstd, are read too.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
+import gzip
 import hashlib
 import io
 import json
@@ -21,11 +25,13 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.release import st
 from ansible_collections.llama_fleet.core.plugins.module_utils.release.store import MANIFEST, Manifest
 from ansible_collections.llama_fleet.core.plugins.module_utils.untrusted import ShapeError
 
-_LEVEL = 9
+_LEVEL = 6
+_GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
 _TIME = 315532800  # 1980, the earliest time that every tool accepts
 _LONGEST_MANIFEST = store.LONGEST_MANIFEST
 _OVERHEAD = 8 << 10
-_WINDOW = 32 << 20  # bytes of memory; level 9 needs 4 MiB
+_WINDOW = 32 << 20  # bytes of memory for zstd; gzip needs 32 KiB
+Lend = typing.Callable[[], typing.ContextManager[typing.Any]]  # lends zstandard
 More = typing.Callable[[int], None]  # gets the number of bytes done since its last call
 
 
@@ -82,19 +88,16 @@ def contents(manifest: Manifest) -> Contents:
     return Contents({name: (files[name], sizes[name]) for name in files}, dict(links))
 
 
-def write(
-    release: pathlib.Path, manifest: Manifest, file: HashingFile, zstandard: typing.Any, threads: int, more: More
-) -> None:
+def write(release: pathlib.Path, manifest: Manifest, file: HashingFile, more: More) -> None:
     """Write the release to ``file``: its manifest first, then its contents, sorted by name.
 
     Raises ValueError with a noun phrase if a file does not match the manifest.
     """
     inside = contents(manifest)
-    # Multithreaded output differs from single-threaded output, but is the same for any number of threads.
-    compressor = zstandard.ZstdCompressor(level=_LEVEL, threads=max(1, threads), write_checksum=True)
-    packed = compressor.stream_writer(file, closefd=False)
+    # Without a name and a time in its header, so that the same release gives the same bytes.
+    target = typing.cast("typing.IO[bytes]", file)
     with (
-        contextlib.closing(packed),
+        gzip.GzipFile(filename="", mode="wb", compresslevel=_LEVEL, fileobj=target, mtime=0) as packed,
         tarfile.open(fileobj=packed, mode="w|", format=tarfile.PAX_FORMAT, bufsize=CHUNK) as tar,
     ):
         text = (json.dumps(manifest, indent=2, sort_keys=True) + "\n").encode()
@@ -149,26 +152,44 @@ class _HashingReader:
 
 
 def extract(
-    archive: typing.IO[bytes], target: pathlib.Path, zstandard: typing.Any, begin: Begin, more: More
+    archive: typing.IO[bytes], target: pathlib.Path, begin: Begin, more: More, lend: Lend | None = None
 ) -> Manifest:
     """Extract the files that the archive's manifest lists, and no others, into ``target``; return the manifest.
 
-    ``begin`` gets the contents before any of them is written. Raises ValueError with a noun phrase if the archive is
+    ``begin`` gets the contents before any of them is written. ``lend`` is called for an archive compressed with zstd;
+    without it, such an archive is refused. Raises ValueError with a noun phrase if the archive is
     not as ``write`` writes it.
     """
-    try:
-        packed = zstandard.ZstdDecompressor(max_window_size=_WINDOW).stream_reader(
-            archive, read_size=CHUNK, closefd=False
-        )
-        with contextlib.closing(packed):
-            tar = archives.Tar(packed, archives.Limits(members=1, unpacked=2 * _LONGEST_MANIFEST))
-            manifest = _manifest(tar)
-            inside = contents(manifest)
-            begin(inside)
-            _extract_all(tar, target, inside, more)
-    except zstandard.ZstdError as error:
-        raise ValueError(f"not a complete archive ({error})") from error
+    with _decompressed(archive, lend) as packed:
+        tar = archives.Tar(packed, archives.Limits(members=1, unpacked=2 * _LONGEST_MANIFEST))
+        manifest = _manifest(tar)
+        inside = contents(manifest)
+        begin(inside)
+        _extract_all(tar, target, inside, more)
     return manifest
+
+
+@contextlib.contextmanager
+def _decompressed(archive: typing.IO[bytes], lend: Lend | None) -> typing.Iterator[typing.IO[bytes]]:
+    """Yield the archive's content, whose compression is found by its first bytes, because names can be wrong."""
+    archive.seek(0)
+    magic = archive.read(len(_ZSTD))
+    archive.seek(0)
+    if magic.startswith(_GZIP):
+        with gzip.GzipFile(fileobj=archive) as packed:
+            yield typing.cast("typing.IO[bytes]", packed)
+    elif magic == _ZSTD and lend:
+        with lend() as zstandard:
+            try:
+                reader = zstandard.ZstdDecompressor(max_window_size=_WINDOW).stream_reader(
+                    archive, read_size=CHUNK, closefd=False
+                )
+                with contextlib.closing(reader):
+                    yield reader
+            except zstandard.ZstdError as error:
+                raise ValueError(f"not a complete archive ({error})") from error
+    else:
+        raise ValueError(f"not a complete archive (it is not compressed with gzip{' or zstd' if lend else ''})")
 
 
 def _manifest(tar: archives.Tar) -> Manifest:

@@ -46,11 +46,12 @@ class Cached:
     fingerprint: str
     parts: typing.Mapping[str, typing.Any]
     signed: bool
+    suffix: str = SUFFIX
 
     @property
     def reference(self) -> str:
         """Return the URL or path of the archive."""
-        name = f"{self.name}{SUFFIX}"
+        name = f"{self.name}{self.suffix}"
         return _below(self.location, urllib.parse.quote(name) if _is_url(self.location) else name)
 
 
@@ -89,7 +90,8 @@ def match(
     """Return the first of the ``entries`` of ``location`` that matches, by the rules of ``find``."""
     for entry in entries:
         if entry.fingerprint == fingerprint if fingerprint else _agrees(entry, parts):
-            return Cached(location, entry.name, entry.sha256, entry.size, entry.fingerprint, entry.parts, entry.signed)
+            archive = (entry.name, entry.sha256, entry.size)
+            return Cached(location, *archive, entry.fingerprint, entry.parts, entry.signed, entry.suffix)
     return None
 
 

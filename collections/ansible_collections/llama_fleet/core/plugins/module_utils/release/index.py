@@ -25,7 +25,9 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.untrusted import 
 )
 
 INDEX = "index.json"
-SUFFIX = ".tar.zst"
+SUFFIX = ".tar.gz"
+ZSTD_SUFFIX = ".tar.zst"  # of archives packed before gzip; an index of that time does not name it
+SUFFIXES = (SUFFIX, ZSTD_SUFFIX)
 _FORMAT = 1
 _NAME = re.compile(NAME)
 LONGEST = 4 << 20  # bytes
@@ -38,7 +40,8 @@ _ENTRIES = Table(
             "parts": Record(optional={"cmake_options": Table(Word(), keys=Word(200))}, others=Plain(4)),
             "signed": Flag(),
             "packed": Number(),
-        }
+        },
+        optional={"suffix": Text("|".join(map(re.escape, SUFFIXES)))},
     ),
     keys=Text(NAME),
 )
@@ -49,6 +52,7 @@ class Entry:
     """One packed release.
 
     ``sha256`` and ``size`` (bytes) are those of the archive; ``packed`` is the time in seconds since 1970.
+    ``suffix`` is the end of the archive's name.
     """
 
     name: str
@@ -58,15 +62,21 @@ class Entry:
     parts: typing.Mapping[str, typing.Any]
     signed: bool
     packed: int
+    suffix: str = SUFFIX
 
     @property
     def file(self) -> str:
-        return f"{self.name}{SUFFIX}"
+        return f"{self.name}{self.suffix}"
 
 
 def is_name(text: str) -> bool:
     """Return whether a release may have this name, which becomes part of paths and URLs."""
     return _NAME.fullmatch(text) is not None
+
+
+def without_suffix(file: str) -> str:
+    """Return the name of the release that an archive's file name gives; empty without a suffix of an archive."""
+    return next((file[: -len(suffix)] for suffix in SUFFIXES if file.endswith(suffix)), "")
 
 
 def render(entries: typing.Iterable[Entry]) -> dict[str, typing.Any]:
@@ -99,7 +109,8 @@ def parse(text: str) -> list[Entry]:
     except ShapeError as error:
         raise ValueError(f"an index in which {error}") from None
     return sorted(
-        (Entry(name, **value) for name, value in releases.items()), key=lambda entry: (-entry.packed, entry.name)
+        (Entry(name, **{"suffix": ZSTD_SUFFIX, **value}) for name, value in releases.items()),
+        key=lambda entry: (-entry.packed, entry.name),
     )
 
 

@@ -1,6 +1,9 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""Pack releases into archives in a folder that other hosts read, and unpack them."""
+"""Pack releases into archives in a folder that other hosts read, and unpack them.
+
+A host needs a package outside the standard library only to unpack an archive compressed with zstd.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,6 @@ import contextlib
 import shutil
 import typing
 
-from ansible_collections.llama_fleet.core.plugins.module_utils.host import cpus
 from ansible_collections.llama_fleet.core.plugins.module_utils.host.files import (
     locked,
     require_writable,
@@ -41,8 +43,6 @@ if typing.TYPE_CHECKING:
 
 _PACKED = "packed release"
 _PACKAGE = "zstandard"
-# Each takes 60 MB of memory.
-_MOST_THREADS = 8
 
 
 def plan_pack(release: pathlib.Path, folder: pathlib.Path, signing_key: pathlib.Path | None) -> bool:
@@ -54,13 +54,12 @@ def pack(
     release: pathlib.Path,
     folder: pathlib.Path,
     signing_key: pathlib.Path | None,
-    packages: Borrow,
     progress: Progress,
     run: Runner,
 ) -> tuple[packed_folder.Packed, bool]:
     """Write the archive, its manifest and, with a key, its signature to ``folder``, and list them in index.json.
 
-    The second result is whether anything changed. The same release gives the same bytes for one version of zstandard. A
+    The second result is whether anything changed. The same release gives the same bytes for one version of zlib. A
     killed run leaves the folder unchanged, or without this release. Raises ProblemError.
     """
     manifest = _manifest(release)
@@ -74,7 +73,7 @@ def pack(
             if present:
                 return present, False
             with _workplace(folder / ".packing") as work:
-                entry = _write(release, manifest, work, packages, progress)
+                entry = _write(release, manifest, work, progress)
                 if signing_key:
                     progress.stage(f"signing {entry.name}")
                     signature.sign(work / entry.file, signing_key, run)
@@ -105,8 +104,7 @@ def unpack(
 
     try:
         staged.mkdir(parents=True, exist_ok=True)
-        with packages(_PACKAGE, ARCHIVER) as zstandard:
-            return release_archive.extract(archive, staged, zstandard, begin, meter.add)
+        return release_archive.extract(archive, staged, begin, meter.add, lambda: packages(_PACKAGE, ARCHIVER))
     except BaseException as error:
         shutil.rmtree(staged, ignore_errors=True)
         if isinstance(error, OSError):
@@ -152,20 +150,16 @@ def _manifest(release: pathlib.Path) -> Manifest:
     return manifest
 
 
-def _write(
-    release: pathlib.Path, manifest: Manifest, work: pathlib.Path, packages: Borrow, progress: Progress
-) -> Entry:
+def _write(release: pathlib.Path, manifest: Manifest, work: pathlib.Path, progress: Progress) -> Entry:
     """Write archive and manifest below ``work``, and return the index entry."""
     name = packed_folder.name_of(manifest)
     progress.stage(f"packing {name}")
     meter = _Meter(progress, sum(manifest["sizes"].values()))
     archive = work / f"{name}{SUFFIX}"
     try:
-        with packages(_PACKAGE, ARCHIVER) as zstandard, archive.open("wb") as file:
+        with archive.open("wb") as file:
             hashing = release_archive.HashingFile(file, archive)
-            release_archive.write(
-                release, manifest, hashing, zstandard, min(cpus.observe().jobs, _MOST_THREADS), meter.add
-            )
+            release_archive.write(release, manifest, hashing, meter.add)
     except ValueError as error:
         raise ProblemError(
             Problem("release", str(error), "a whole release", f"remove {release}; the next run makes it again")

@@ -14,11 +14,12 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.problems import P
 from ansible_collections.llama_fleet.core.plugins.module_utils.release import signature
 from ansible_collections.llama_fleet.core.plugins.module_utils.release.index import (
     INDEX,
-    SUFFIX,
+    SUFFIXES,
     Entry,
     is_name,
     parse,
     render,
+    without_suffix,
 )
 from ansible_collections.llama_fleet.core.plugins.module_utils.release.store import Manifest, read_manifest
 
@@ -32,7 +33,8 @@ VARIABLE = "llama_cpp_pack_to"
 class Packed:
     """A packed release in its folder.
 
-    ``archive`` is ``<build>-<fingerprint12>.tar.zst``; ``sha256`` and ``size`` (bytes) are those of the archive.
+    ``archive`` is ``<build>-<fingerprint12>.tar.gz``, or ``.tar.zst`` if an earlier version packed it; ``sha256`` and
+    ``size`` (bytes) are those of the archive.
     """
 
     archive: pathlib.Path
@@ -121,8 +123,9 @@ def entry_of(archive: pathlib.Path, manifest: Manifest, sha256: str) -> Entry:
     status = archive.stat()
     parts = manifest.get("fingerprint_parts") or {}
     signed = bool(signature.signed_by(_signature(archive)))
+    name, packed = name_of(manifest), int(status.st_mtime)
     return Entry(
-        name_of(manifest), sha256, status.st_size, manifest["fingerprint"], parts, signed, int(status.st_mtime)
+        name, sha256, status.st_size, manifest["fingerprint"], parts, signed, packed, archive.name[len(name) :]
     )
 
 
@@ -140,14 +143,14 @@ def _move(path: pathlib.Path, target: pathlib.Path) -> None:
 
 
 def _recovered(folder: pathlib.Path) -> list[Entry]:
-    """Return the releases of a folder without an index, by the manifests beside their archives."""
-    entries = []
-    for archive in sorted(folder.glob(f"[!.]*{SUFFIX}")):
-        manifest = read_manifest(folder, f"{archive.name[: -len(SUFFIX)]}.json") or {}
-        if (
-            manifest.get("fingerprint")
-            and is_name(name_of(manifest))
-            and archive.name == f"{name_of(manifest)}{SUFFIX}"
-        ):
-            entries.append(entry_of(archive, manifest, sha256_of(archive)))
-    return entries
+    """Return the releases of a folder without an index, by the manifests beside their archives.
+
+    If a release has an archive of each kind, its entry is that of the first of SUFFIXES.
+    """
+    entries: dict[str, Entry] = {}
+    for archive in (path for suffix in SUFFIXES for path in sorted(folder.glob(f"[!.]*{suffix}"))):
+        name = without_suffix(archive.name)
+        manifest = read_manifest(folder, f"{name}.json") or {}
+        if name not in entries and manifest.get("fingerprint") and is_name(name) and name == name_of(manifest):
+            entries[name] = entry_of(archive, manifest, sha256_of(archive))
+    return list(entries.values())

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import contextlib
+import gzip
 import hashlib
 import importlib
 import io
@@ -19,6 +20,7 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.host.commands imp
 from ansible_collections.llama_fleet.core.plugins.module_utils.progress import Progress
 from ansible_collections.llama_fleet.core.plugins.module_utils.release import pack as release_pack
 from ansible_collections.llama_fleet.core.plugins.module_utils.release import store as release_store
+from ansible_collections.llama_fleet.core.plugins.module_utils.release.index import SUFFIX, ZSTD_SUFFIX
 
 if typing.TYPE_CHECKING:
     import pathlib
@@ -107,13 +109,26 @@ def unpack(archive: pathlib.Path, staged: pathlib.Path) -> dict[str, typing.Any]
 
 
 def write_archive(path: pathlib.Path, manifest: object, *members: tuple[tarfile.TarInfo, bytes]) -> pathlib.Path:
-    """Write an archive of a manifest and the members that follow it."""
+    """Write an archive of a manifest and the members that follow it, compressed with zstd if its name says so."""
     stream = io.BytesIO()
     with tarfile.open(fileobj=stream, mode="w") as tar:
         for info, data in [member("manifest.json", json.dumps(manifest).encode()), *members]:
             tar.addfile(info, io.BytesIO(data))
-    path.write_bytes(zstandard.ZstdCompressor().compress(stream.getvalue()))
+    path.write_bytes((zstandard.compress if path.name.endswith(ZSTD_SUFFIX) else gzip.compress)(stream.getvalue()))
     return path
+
+
+def make_old(folder: pathlib.Path, name: str) -> pathlib.Path:
+    """Turn a packed release into one that an earlier version packed, compressed with zstd; return its archive."""
+    new, old = folder / f"{name}{SUFFIX}", folder / f"{name}{ZSTD_SUFFIX}"
+    old.write_bytes(zstandard.compress(gzip.decompress(new.read_bytes())))
+    new.unlink()
+    index = json.loads((folder / "index.json").read_text(encoding="utf-8"))
+    entry = index["releases"][name]
+    del entry["suffix"]
+    entry.update(size=old.stat().st_size, sha256=hashlib.sha256(old.read_bytes()).hexdigest())
+    (folder / "index.json").write_text(json.dumps(index), encoding="utf-8")
+    return old
 
 
 class Host(typing.NamedTuple):
@@ -125,7 +140,7 @@ class Host(typing.NamedTuple):
     key: pathlib.Path
 
     def pack(self, key: pathlib.Path | None = None, release: pathlib.Path | None = None) -> tuple[Packed, bool]:
-        return release_pack.pack(release or self.release, self.folder, key, borrow, Progress(), run)
+        return release_pack.pack(release or self.release, self.folder, key, Progress(), run)
 
     def plan(self, key: pathlib.Path | None = None) -> bool:
         return release_pack.plan_pack(self.release, self.folder, key)

@@ -16,7 +16,7 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.progress import P
 from ansible_collections.llama_fleet.core.plugins.module_utils.release import cache as release_cache
 from ansible_collections.llama_fleet.core.plugins.module_utils.release import pack as release_pack
 from ansible_collections.llama_fleet.core.plugins.module_utils.untrusted import Plain
-from ansible_collections.llama_fleet.core.tests.unit.fakes.packed import borrow, publish
+from ansible_collections.llama_fleet.core.tests.unit.fakes.packed import publish
 
 if typing.TYPE_CHECKING:
     import pathlib
@@ -77,7 +77,7 @@ def fill(folder: pathlib.Path, key: pathlib.Path) -> None:
     """Pack two releases into ``folder``; the first is signed and the older one."""
     for fingerprint, compiler, signing in ((OLD, "g++ 12", key), (NEW, "g++ 14", None)):
         release = publish(folder.with_name("root"), b"", fingerprint, compiler=compiler)
-        release_pack.pack(release, folder, signing, borrow, Progress(), run)
+        release_pack.pack(release, folder, signing, Progress(), run)
     index = files.read_json(folder / "index.json", Plain()) or {}
     index["releases"][NAME]["packed"] -= 1000
     files.write_json(folder / "index.json", index)

@@ -136,7 +136,7 @@ def test_among_builders_the_first_builds_and_the_others_take(cache: pathlib.Path
         host.run_it()
     assert [host.did for host in hosts] == [["built"], [f"took {NAME} of h1"], [f"took {NAME} of h1"]]
     (asked,) = hosts[0]._connection.asked
-    assert pathlib.PurePosixPath(asked).name == f"{NAME}.tar.zst"
+    assert pathlib.PurePosixPath(asked).name == f"{NAME}.tar.gz"
     assert str(pathlib.PurePosixPath(asked).parent).startswith("/tmp/llama-fleet-")
 
 

@@ -59,7 +59,7 @@ def test_packed_once(built: tuple[Host, Facts]) -> None:
     host, first = built
     assert (first["changed"], first["compiled"], first["origin"]) == (True, True, "built")
     assert (pathlib.Path(first["packed"]["path"]).name, first["packed"]["signed"]) == (
-        f"b1234-{first['fingerprint'][:12]}.tar.zst",
+        f"b1234-{first['fingerprint'][:12]}.tar.gz",
         True,
     )
     again = host.run(state="packed", pack_to=location(built), signing_key=str(host.folder / "signer"))
@@ -212,12 +212,12 @@ def test_a_channel_of_the_projects_binaries(host: Host, built: tuple[Host, Facts
     [
         ({"method": "upstream"}, "llama_cpp_method: expected .*, found upstream"),
         (
-            {"method": "source", "source": "release+/srv/b1-0123456789ab.tar.zst"},
+            {"method": "source", "source": "release+/srv/b1-0123456789ab.tar.gz"},
             "llama_cpp_method: expected .*, found source",
         ),
         (
-            {"source": "release+/srv/b1-0123456789ab.tar.zst"},
-            "llama_cpp_source: expected .*, found no file /srv/b1-0123456789ab.tar.zst",
+            {"source": "release+/srv/b1-0123456789ab.tar.gz"},
+            "llama_cpp_source: expected .*, found no file /srv/b1-0123456789ab.tar.gz",
         ),
         ({"cache": ["releases"]}, "llama_cpp_cache: expected .*, found 'releases'"),
         ({"trusted_signers": ["a friend"]}, "llama_cpp_trusted_signers"),

@@ -45,7 +45,7 @@ def add(
     cache: ControllerCache, name: str, builder: Builder = H1, content: bytes = b"archive", own: bool = False
 ) -> bool:
     with cache.arriving() as folder:
-        archive, signature = folder / f"{name}.tar.zst", folder / "sig"
+        archive, signature = folder / f"{name}.tar.gz", folder / "sig"
         archive.write_bytes(content)
         signature.write_bytes(b"its own")
         return cache.add(entry_of(name), archive, builder, signature if own else None)
@@ -81,8 +81,8 @@ def test_what_was_added_is_there_signed_by_the_controller(cache: ControllerCache
     assert (first.entry, first.builder, first.signed) == (entry_of(NAMES[0]), H1, False)
     assert (second.entry, second.builder, second.signed) == (entry_of(NAMES[1]), H2, True)
     assert [(path.read_bytes()[:15], name) for path, name in second.files(own=True)] == [
-        (b"archive", f"{NAMES[1]}.tar.zst"),
-        (b"its own", f"{NAMES[1]}.tar.zst.sig"),
+        (b"archive", f"{NAMES[1]}.tar.gz"),
+        (b"its own", f"{NAMES[1]}.tar.gz.sig"),
     ]
     assert first.files(own=False)[1][0].read_bytes().startswith(b"-----BEGIN SSH SIGNATURE")
     cache.take(first)
@@ -146,7 +146,7 @@ def test_a_folder_that_others_could_write_to_is_closed(cache: ControllerCache) -
 
 def test_what_broke_off_is_not(cache: ControllerCache) -> None:
     with pytest.raises(OSError, match="connection"), cache.arriving() as folder:
-        (folder / f"{NAMES[0]}.tar.zst").write_bytes(b"arch")
+        (folder / f"{NAMES[0]}.tar.gz").write_bytes(b"arch")
         raise OSError("connection lost")
     assert list(cache.place.iterdir()) == []
 

@@ -22,7 +22,8 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.source 
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import ProblemError
 
 SUM = "ab" * 32
-PACKED = "b11434-x-0c1e57098a3f.tar.zst"
+PACKED = "b11434-x-0c1e57098a3f.tar.gz"
+OLD_PACKED = "b11434-x-0c1e57098a3f.tar.zst"
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
@@ -38,6 +39,7 @@ COMMIT = "0123456789abcdef0123456789abcdef01234567"
         (f"release+https://example.com/{PACKED}#sha256={SUM}", PackedSource(f"https://example.com/{PACKED}", SUM)),
         (f"release+/srv/{PACKED}#sha256={SUM.upper()}", PackedSource(f"/srv/{PACKED}", SUM)),
         (f"release+/srv/{PACKED}", PackedSource(f"/srv/{PACKED}", "")),
+        (f"release+/srv/{OLD_PACKED}", PackedSource(f"/srv/{OLD_PACKED}", "")),
         (f"upstream:b11434#sha256={SUM.upper()}", Upstream("b11434", SUM)),
         *((f"upstream:{tag}", Upstream(tag)) for tag in ("b11434", "latest", "stable", "v0.8.0")),
         (f"upstream:b11434#sha256={SUM}&runtime_sha256={'CD' * 32}", Upstream("b11434", SUM, "cd" * 32)),
@@ -90,9 +92,9 @@ def test_a_packed_release_is_told_by_its_name(reference: str, location: str, on_
         (f"release+srv/{PACKED}", "a packed release like"),
         (f"release+ftp://example.com/{PACKED}#sha256={SUM}", "a packed release like"),
         (f"release+https://example.com/{PACKED}", "without a checksum"),
-        ("release+/srv/b11434-0c1e57098a3f.tar.gz", "the name of a packed release"),
-        ("release+/srv/b11434.tar.zst", "the name of a packed release"),
-        ("release+/srv/../-0c1e57098a3f.tar.zst", "the name of a packed release"),
+        ("release+/srv/b11434-0c1e57098a3f.tar.xz", "the name of a packed release"),
+        ("release+/srv/b11434.tar.gz", "the name of a packed release"),
+        ("release+/srv/../-0c1e57098a3f.tar.gz", "the name of a packed release"),
         (f"release+/srv/{PACKED}#md5=1", "64 hexadecimal digits"),
         (f"upstream:latest#sha256={SUM}", "'upstream:latest', 'upstream:stable', a tag like"),
         (f"upstream:v0.8.0#sha256={SUM}", "a tag like 'upstream:b11434'"),

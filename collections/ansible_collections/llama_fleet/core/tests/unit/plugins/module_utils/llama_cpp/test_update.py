@@ -127,7 +127,7 @@ def test_without_one_the_newest_is_built(place: Place, update: str) -> None:
         f"git+{URL}",
         f"pypi:x==1#sha256={SUM}",
         f"upstream:b77#sha256={SUM}",
-        f"release+https://x/b77-{'a' * 12}.tar.zst#sha256={SUM}",
+        f"release+https://x/b77-{'a' * 12}.tar.gz#sha256={SUM}",
     ],
 )
 def test_never_is_an_error_without_one_and_asks_nobody(place: Place, source: str) -> None:

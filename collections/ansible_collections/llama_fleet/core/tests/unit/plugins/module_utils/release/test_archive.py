@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import gzip
+import lzma
 import os
 import re
 import shutil
@@ -18,6 +20,7 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.host.commands imp
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import ProblemError
 from ansible_collections.llama_fleet.core.plugins.module_utils.progress import Progress
 from ansible_collections.llama_fleet.core.plugins.module_utils.release import pack
+from ansible_collections.llama_fleet.core.plugins.module_utils.release.index import SUFFIXES
 from ansible_collections.llama_fleet.core.plugins.module_utils.untrusted import printable
 from ansible_collections.llama_fleet.core.tests.unit.fakes import packed as fake_packed
 from ansible_collections.llama_fleet.core.tests.unit.fakes.packed import (
@@ -65,12 +68,31 @@ def refused(archive: pathlib.Path, reason: str) -> None:
     assert sorted(archive.parent.iterdir()) == before
 
 
-def test_one_that_is_good(tmp_path: pathlib.Path) -> None:
-    assert unpack(write_archive(tmp_path / "x.tar.zst", GOOD_MANIFEST, *GOOD)) == ["bin", "bin/a", "bin/b", "bin/c"]
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_one_that_is_good(tmp_path: pathlib.Path, suffix: str) -> None:
+    assert unpack(write_archive(tmp_path / f"x{suffix}", GOOD_MANIFEST, *GOOD)) == ["bin", "bin/a", "bin/b", "bin/c"]
+
+
+@pytest.mark.parametrize(("suffix", "lent"), [(".tar.gz", []), (".tar.zst", ["zstandard"])])
+def test_only_zstd_needs_a_package(tmp_path: pathlib.Path, suffix: str, lent: list[str]) -> None:
+    asked: list[str] = []
+
+    def lend(name: str, requirements: typing.Sequence[str]) -> typing.ContextManager[typing.Any]:
+        asked.append(name)
+        return borrow(name, requirements)
+
+    with write_archive(tmp_path / f"x{suffix}", GOOD_MANIFEST, *GOOD).open("rb") as file:
+        assert pack.unpack(file, "x", tmp_path / "staged", lend, Progress()) == GOOD_MANIFEST
+    assert asked == lent
+
+
+def test_the_name_does_not_say_how_it_is_compressed(tmp_path: pathlib.Path) -> None:
+    renamed = write_archive(tmp_path / "x.tar.zst", GOOD_MANIFEST, *GOOD).rename(tmp_path / "x.tar.gz")
+    assert "bin/a" in unpack(renamed)
 
 
 def test_the_order_of_its_members_is_free(tmp_path: pathlib.Path) -> None:
-    assert unpack(write_archive(tmp_path / "x.tar.zst", GOOD_MANIFEST, *reversed(GOOD))) == [
+    assert unpack(write_archive(tmp_path / "x.tar.gz", GOOD_MANIFEST, *reversed(GOOD))) == [
         "bin",
         "bin/a",
         "bin/b",
@@ -117,7 +139,7 @@ def test_the_order_of_its_members_is_free(tmp_path: pathlib.Path) -> None:
 def test_members_that_are_not_what_the_manifest_says(
     tmp_path: pathlib.Path, members: list[tuple[tarfile.TarInfo, bytes]], reason: str
 ) -> None:
-    refused(write_archive(tmp_path / "x.tar.zst", GOOD_MANIFEST, *members), reason)
+    refused(write_archive(tmp_path / "x.tar.gz", GOOD_MANIFEST, *members), reason)
 
 
 @pytest.mark.parametrize(
@@ -132,7 +154,7 @@ def test_names_that_a_manifest_may_not_have(tmp_path: pathlib.Path, name: str, k
     listed = {"manifest.json": "a manifest that names 'manifest.json'", "bin/a/x": "a manifest that names 'bin/a'"}
     reason = listed.get(name, f"a manifest in which a name in the manifest.{kind} is '{printable(name)}', expected ")
     refused(
-        write_archive(tmp_path / "x.tar.zst", manifest, member("bin/a", A), member(name.replace("\0", ""), B)), reason
+        write_archive(tmp_path / "x.tar.gz", manifest, member("bin/a", A), member(name.replace("\0", ""), B)), reason
     )
 
 
@@ -140,7 +162,7 @@ def test_names_that_a_manifest_may_not_have(tmp_path: pathlib.Path, name: str, k
 def test_links_that_lead_elsewhere(tmp_path: pathlib.Path, target: typing.Any) -> None:
     manifest = manifest_of(FILES, {"bin/c": target})
     archive = write_archive(
-        tmp_path / "x.tar.zst", manifest, *GOOD[:2], member("bin/c", kind=tarfile.SYMTYPE, link=str(target))
+        tmp_path / "x.tar.gz", manifest, *GOOD[:2], member("bin/c", kind=tarfile.SYMTYPE, link=str(target))
     )
     shown = {None: "null", 7: "7"}.get(target, f"'{target}'")
     refused(archive, f"a manifest in which the manifest.links.bin/c is {shown}, expected ")
@@ -150,7 +172,7 @@ def test_files_below_a_link(tmp_path: pathlib.Path) -> None:
     manifest = manifest_of({"etc/passwd": A}, {"etc": "bin"})
     refused(
         write_archive(
-            tmp_path / "x.tar.zst", manifest, member("etc", kind=tarfile.SYMTYPE, link="bin"), member("etc/passwd", A)
+            tmp_path / "x.tar.gz", manifest, member("etc", kind=tarfile.SYMTYPE, link="bin"), member("etc/passwd", A)
         ),
         "names 'etc'",
     )
@@ -158,7 +180,7 @@ def test_files_below_a_link(tmp_path: pathlib.Path) -> None:
 
 def test_what_is_both_file_and_link(tmp_path: pathlib.Path) -> None:
     refused(
-        write_archive(tmp_path / "x.tar.zst", manifest_of({"bin/a": A}, {"bin/a": "b"}), member("bin/a", A)),
+        write_archive(tmp_path / "x.tar.gz", manifest_of({"bin/a": A}, {"bin/a": "b"}), member("bin/a", A)),
         "names 'bin/a'",
     )
 
@@ -179,12 +201,12 @@ def test_what_is_both_file_and_link(tmp_path: pathlib.Path) -> None:
     ],
 )
 def test_manifests_that_are_none(tmp_path: pathlib.Path, manifest: object, reason: str) -> None:
-    refused(write_archive(tmp_path / "x.tar.zst", manifest, *GOOD), reason)
+    refused(write_archive(tmp_path / "x.tar.gz", manifest, *GOOD), reason)
 
 
 def test_no_manifest_at_the_front(tmp_path: pathlib.Path) -> None:
-    archive = tmp_path / "x.tar.zst"
-    with zstandard.open(archive, "wb") as file, tarfile.open(fileobj=file, mode="w|") as tar:
+    archive = tmp_path / "x.tar.gz"
+    with gzip.open(archive, "wb") as file, tarfile.open(fileobj=file, mode="w|") as tar:
         info, _data = member("bin/a")
         tar.addfile(info)
     refused(archive, "an archive that does not begin with manifest.json")
@@ -196,19 +218,23 @@ def test_no_manifest_at_the_front(tmp_path: pathlib.Path) -> None:
         b"",
         b"<html>not here</html>",
         b"\x28\xb5\x2f\xfd" + b"\0" * 100,
-        zstandard.ZstdCompressor().compress(b"no tar" * 1000),
+        b"\x1f\x8b" + b"\0" * 100,
+        gzip.compress(b"no tar" * 1000),
+        zstandard.compress(b"no tar" * 1000),
+        lzma.compress(b"no tar" * 1000),
     ],
 )
 def test_no_archive(tmp_path: pathlib.Path, data: bytes) -> None:
-    archive = tmp_path / "x.tar.zst"
+    archive = tmp_path / "x.tar.gz"
     archive.write_bytes(data)
     refused(archive, "")
 
 
-def test_an_archive_that_breaks_off_or_is_damaged_anywhere(tmp_path: pathlib.Path) -> None:
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_an_archive_that_breaks_off_or_is_damaged_anywhere(tmp_path: pathlib.Path, suffix: str) -> None:
     noise = {"bin/a": os.urandom(20_000), "bin/b": os.urandom(20_000)}
     whole = write_archive(
-        tmp_path / "x.tar.zst", manifest_of(noise, {}), *(member(name, data) for name, data in noise.items())
+        tmp_path / f"x{suffix}", manifest_of(noise, {}), *(member(name, data) for name, data in noise.items())
     )
     data = whole.read_bytes()
     assert unpack(whole) == ["bin", "bin/a", "bin/b"]
@@ -221,14 +247,14 @@ def test_an_archive_that_breaks_off_or_is_damaged_anywhere(tmp_path: pathlib.Pat
 
 
 def test_more_than_the_disk_takes(tmp_path: pathlib.Path) -> None:
-    archive = write_archive(tmp_path / "x.tar.zst", {**GOOD_MANIFEST, "sizes": {"bin/a": 10**18, "bin/b": 600}}, *GOOD)
+    archive = write_archive(tmp_path / "x.tar.gz", {**GOOD_MANIFEST, "sizes": {"bin/a": 10**18, "bin/b": 600}}, *GOOD)
     with pytest.raises(ProblemError, match=r"^disk space: expected .+, found"):
         unpack(archive)
     assert not (tmp_path / "outside" / "releases" / "staged").exists()
 
 
 def test_a_folder_that_is_in_use_stays(tmp_path: pathlib.Path) -> None:
-    archive = write_archive(tmp_path / "x.tar.zst", GOOD_MANIFEST, *GOOD)
+    archive = write_archive(tmp_path / "x.tar.gz", GOOD_MANIFEST, *GOOD)
     unpack(archive)
     with pytest.raises(
         ProblemError, match=r"^packed release: expected an empty folder.*, found .*/staged, which is not empty\."
@@ -238,10 +264,10 @@ def test_a_folder_that_is_in_use_stays(tmp_path: pathlib.Path) -> None:
 
 
 def test_what_cannot_be_written(tmp_path: pathlib.Path) -> None:
-    archive = write_archive(tmp_path / "x.tar.zst", GOOD_MANIFEST, *GOOD)
+    archive = write_archive(tmp_path / "x.tar.gz", GOOD_MANIFEST, *GOOD)
     (tmp_path / "outside").write_text("a file", encoding="utf-8")
     with pytest.raises(
-        ProblemError, match=r"^packed release: expected .*, found .*x.tar.zst, which cannot be unpacked \("
+        ProblemError, match=r"^packed release: expected .*, found .*x.tar.gz, which cannot be unpacked \("
     ):
         unpack(archive)
 
@@ -251,7 +277,7 @@ def test_modes_do_not_come_from_the_archive(tmp_path: pathlib.Path) -> None:
     program[0].mode, program[0].uid = 0o6777, 12345
     old = os.umask(0o077)
     try:
-        unpack(write_archive(tmp_path / "x.tar.zst", GOOD_MANIFEST, program, *GOOD[1:]))
+        unpack(write_archive(tmp_path / "x.tar.gz", GOOD_MANIFEST, program, *GOOD[1:]))
     finally:
         os.umask(old)
     binaries = tmp_path / "outside" / "releases" / "staged" / "bin"
@@ -265,7 +291,7 @@ def test_neither_way_holds_the_archive_in_memory(tmp_path: pathlib.Path) -> None
     release = publish(tmp_path / "root", os.urandom(16 << 20))
     tracemalloc.start()
     try:
-        packed, _changed = pack.pack(release, tmp_path / "packed", None, borrow, Progress(), run)
+        packed, _changed = pack.pack(release, tmp_path / "packed", None, Progress(), run)
         fake_packed.unpack(packed.archive, tmp_path / "staged")
         _now, peak = tracemalloc.get_traced_memory()
     finally:

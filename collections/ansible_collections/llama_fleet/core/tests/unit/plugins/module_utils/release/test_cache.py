@@ -16,7 +16,7 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.host.commands imp
 from ansible_collections.llama_fleet.core.plugins.module_utils.progress import Progress
 from ansible_collections.llama_fleet.core.plugins.module_utils.release import cache, pack
 from ansible_collections.llama_fleet.core.plugins.module_utils.untrusted import Plain
-from ansible_collections.llama_fleet.core.tests.unit.fakes.packed import PARTS, borrow, publish
+from ansible_collections.llama_fleet.core.tests.unit.fakes.packed import PARTS, publish
 from ansible_collections.llama_fleet.core.tests.unit.fakes.site import NAME, NEW, OLD, Handler, Site, find
 
 if typing.TYPE_CHECKING:
@@ -28,9 +28,9 @@ if typing.TYPE_CHECKING:
 def test_found_by_fingerprint(site: Site, kind: str, slashes: str) -> None:
     location = site.location(kind) + slashes
     cached = find(location)
-    archive = site.folder / f"{NAME}.tar.zst"
+    archive = site.folder / f"{NAME}.tar.gz"
     assert cached == cache.Cached(location, NAME, files.sha256_of(archive), archive.stat().st_size, OLD, PARTS, True)
-    assert cached.reference == f"{site.location(kind)}/{NAME}.tar.zst"
+    assert cached.reference == f"{site.location(kind)}/{NAME}.tar.gz"
     assert Handler.asked == ([f"/{site.folder.name}/index.json"] if kind == "url" else [])
 
 
@@ -53,7 +53,7 @@ def test_found_by_what_is_known(site: Site, parts: dict[str, typing.Any], finger
 
 
 def test_the_first_location_that_has_it(site: Site, tmp_path: pathlib.Path) -> None:
-    pack.pack(publish(tmp_path / "third", fingerprint="0c" * 32), tmp_path / "near", None, borrow, Progress(), run)
+    pack.pack(publish(tmp_path / "third", fingerprint="0c" * 32), tmp_path / "near", None, Progress(), run)
     cached = find(str(tmp_path / "near"), site.url, str(site.folder))
     assert cached
     assert cached.location == site.url

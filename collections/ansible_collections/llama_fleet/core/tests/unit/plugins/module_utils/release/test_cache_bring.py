@@ -13,9 +13,9 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.host import files
 from ansible_collections.llama_fleet.core.plugins.module_utils.host.commands import Result, run
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import ProblemError
 from ansible_collections.llama_fleet.core.plugins.module_utils.progress import Progress
-from ansible_collections.llama_fleet.core.plugins.module_utils.release import cache, pack
+from ansible_collections.llama_fleet.core.plugins.module_utils.release import cache, pack, signature
 from ansible_collections.llama_fleet.core.plugins.module_utils.untrusted import Plain
-from ansible_collections.llama_fleet.core.tests.unit.fakes.packed import borrow
+from ansible_collections.llama_fleet.core.tests.unit.fakes.packed import borrow, make_key, make_old
 from ansible_collections.llama_fleet.core.tests.unit.fakes.runner import FakeRunner
 from ansible_collections.llama_fleet.core.tests.unit.fakes.site import NAME, NEW, OLD, Handler, Site, find
 
@@ -40,32 +40,49 @@ def test_brought_and_verified(site: Site, tmp_path: pathlib.Path, kind: str, tru
     ) as archive:
         assert pack.unpack(archive, "there/x", tmp_path / "staged", borrow, Progress())["fingerprint"] == OLD
     assert not (tmp_path / "here").exists() or list((tmp_path / "here").iterdir()) == []
-    assert (site.folder / f"{NAME}.tar.zst").is_file()
-    paths = ["index.json", *([f"{NAME}.tar.zst.sig"] if trusting else []), f"{NAME}.tar.zst"]
+    assert (site.folder / f"{NAME}.tar.gz").is_file()
+    paths = ["index.json", *([f"{NAME}.tar.gz.sig"] if trusting else []), f"{NAME}.tar.gz"]
     assert Handler.asked == ([f"/{site.folder.name}/{path}" for path in paths] if kind == "url" else [])
 
 
+@pytest.mark.parametrize("trusting", [False, True])
+@pytest.mark.parametrize("kind", ["url", "folder"])
+def test_an_archive_of_an_earlier_version_is_brought(
+    site: Site, tmp_path: pathlib.Path, kind: str, trusting: bool
+) -> None:
+    old = make_old(site.folder, NAME)
+    if trusting:
+        key = tmp_path / "key"
+        trusted = [make_key(key)]
+        signature.sign(old, key, run)
+    cached = find(site.location(kind))
+    assert cached
+    assert cached.reference == f"{site.location(kind)}/{NAME}.tar.zst"
+    with cache.bring(cached, tmp_path / "here", trusted if trusting else [], Progress(), run) as archive:
+        assert pack.unpack(archive, "there/x", tmp_path / "staged", borrow, Progress())["fingerprint"] == OLD
+
+
 def test_what_is_there_already_is_not_fetched_again(site: Site, tmp_path: pathlib.Path) -> None:
-    right = (site.folder / f"{NAME}.tar.zst").read_bytes()
+    right = (site.folder / f"{NAME}.tar.gz").read_bytes()
     for there, asked in ((right, 1), (b"damaged", 2)):
-        (tmp_path / f"{NAME}.tar.zst").write_bytes(there)
+        (tmp_path / f"{NAME}.tar.gz").write_bytes(there)
         Handler.asked.clear()
         assert bring(site, "url", tmp_path) == right
         assert len(Handler.asked) == asked
 
 
 def change(site: Site) -> None:
-    path = site.folder / f"{NAME}.tar.zst"
+    path = site.folder / f"{NAME}.tar.gz"
     path.write_bytes(path.read_bytes()[:-1] + b"?")
 
 
 def truncate(site: Site) -> None:
-    path = site.folder / f"{NAME}.tar.zst"
+    path = site.folder / f"{NAME}.tar.gz"
     path.write_bytes(path.read_bytes()[:-1])
 
 
 def remove(site: Site) -> None:
-    (site.folder / f"{NAME}.tar.zst").unlink()
+    (site.folder / f"{NAME}.tar.gz").unlink()
 
 
 @pytest.mark.parametrize("trusting", [False, True])
@@ -75,27 +92,27 @@ def test_an_archive_that_is_not_the_one_listed(
     site: Site, tmp_path: pathlib.Path, kind: str, damage: typing.Callable[[Site], None], trusting: bool
 ) -> None:
     damage(site)
-    sums = rf"expected sha256 .*, found sha256 [0-9a-f]{{64}} of .*{NAME}.tar.zst"
+    sums = rf"expected sha256 .*, found sha256 [0-9a-f]{{64}} of .*{NAME}.tar.gz"
     gone = (
-        f"expected .*, found HTTP status 404 from {site.url}/{NAME}.tar.zst"
+        f"expected .*, found HTTP status 404 from {site.url}/{NAME}.tar.gz"
         if kind == "url"
-        else (f"expected .*, found {site.folder}/{NAME}.tar.zst, which cannot be read or copied")
+        else (f"expected .*, found {site.folder}/{NAME}.tar.gz, which cannot be read or copied")
     )
     with pytest.raises(ProblemError, match=f"^llama_cpp_cache: {gone if damage is remove else sums}"):
         bring(site, kind, tmp_path / "here", *([site.builder] if trusting else []))
-    assert not (tmp_path / "here" / f"{NAME}.tar.zst").exists()
+    assert not (tmp_path / "here" / f"{NAME}.tar.gz").exists()
 
 
 def test_changed_bytes_with_a_changed_sum_are_not_trusted(site: Site, tmp_path: pathlib.Path) -> None:
     """An attacker who can write to the location can write its index too."""
     change(site)
     index = files.read_json(site.folder / "index.json", Plain()) or {}
-    index["releases"][NAME]["sha256"] = files.sha256_of(site.folder / f"{NAME}.tar.zst")
+    index["releases"][NAME]["sha256"] = files.sha256_of(site.folder / f"{NAME}.tar.gz")
     files.write_json(site.folder / "index.json", index)
     for kind in ("url", "folder"):
         with pytest.raises(
             ProblemError,
-            match=(f"^llama_cpp_cache: expected .*, found {NAME}.tar.zst, whose signature by the builder is invalid"),
+            match=(f"^llama_cpp_cache: expected .*, found {NAME}.tar.gz, whose signature by the builder is invalid"),
         ):
             bring(site, kind, tmp_path / "here", site.builder)
         assert list((tmp_path / "here").iterdir()) == []
@@ -107,8 +124,8 @@ def test_who_is_not_trusted_sends_nothing(site: Site, tmp_path: pathlib.Path, ki
         ProblemError, match=r"^llama_cpp_cache: expected .*, found .*\.sig, which is by ssh-ed25519 SHA256:"
     ):
         bring(site, kind, tmp_path / "here", site.other)
-    assert f"/{site.folder.name}/{NAME}.tar.zst" not in Handler.asked
-    (site.folder / f"{NAME}.tar.zst.sig").unlink()
+    assert f"/{site.folder.name}/{NAME}.tar.gz" not in Handler.asked
+    (site.folder / f"{NAME}.tar.gz.sig").unlink()
     with pytest.raises(
         ProblemError, match=r"^llama_cpp_cache: expected .*, found .*\.sig, which is missing or not an SSH"
     ):
@@ -148,7 +165,7 @@ def test_what_is_verified_is_what_is_unpacked(site: Site, tmp_path: pathlib.Path
     """A write to the folder right after the verification changes nothing."""
     cached = find(str(site.folder))
     assert cached
-    path = site.folder / f"{NAME}.tar.zst"
+    path = site.folder / f"{NAME}.tar.gz"
     path.chmod(0o666)
     with cache.bring(cached, tmp_path / "here", [site.builder] if trusting else [], Progress(), run) as archive:
         if swap == "another file in its place":
@@ -171,26 +188,26 @@ def test_names_that_could_lead_elsewhere_are_not_used(
     with pytest.raises(ProblemError, match="which cannot be read or copied"):
         start(cache.obtain(f"{site.url}/{name}", "0" * 64, tmp_path, [], Progress(), run, "llama_cpp_source"))
     (target,) = targets
-    assert re.fullmatch(re.escape(str(tmp_path)) + r"/[0-9a-f]{16}\.tar\.zst", str(target))
+    assert re.fullmatch(re.escape(str(tmp_path)) + r"/[0-9a-f]{16}\.tar\.gz", str(target))
 
 
 def test_a_path_needs_no_sum(site: Site, tmp_path: pathlib.Path) -> None:
-    path = site.folder / f"{NAME}.tar.zst"
+    path = site.folder / f"{NAME}.tar.gz"
     with cache.obtain(str(path), "", tmp_path, [], Progress(), run, "llama_cpp_source") as archive:
         assert archive.read() == path.read_bytes()
     with pytest.raises(
-        ProblemError, match=r"^llama_cpp_source: expected .*, found .*/none.tar.zst, which cannot be read or copied"
+        ProblemError, match=r"^llama_cpp_source: expected .*, found .*/none.tar.gz, which cannot be read or copied"
     ):
-        start(cache.obtain(str(tmp_path / "none.tar.zst"), "", tmp_path, [], Progress(), run, "llama_cpp_source"))
+        start(cache.obtain(str(tmp_path / "none.tar.gz"), "", tmp_path, [], Progress(), run, "llama_cpp_source"))
 
 
 def test_an_answer_that_breaks_off_goes_on_at_the_next_run(
     site: Site, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    part = tmp_path / f"{NAME}.tar.zst.part"
-    part.write_bytes((site.folder / f"{NAME}.tar.zst").read_bytes()[:500])
+    part = tmp_path / f"{NAME}.tar.gz.part"
+    part.write_bytes((site.folder / f"{NAME}.tar.gz").read_bytes()[:500])
     seen: list[int] = []
     monkeypatch.setattr(Progress, "update", lambda _self, done, _total, _unit: seen.append(done))
     bring(site, "url", tmp_path)
     assert seen[0] == 500
-    assert seen[-1] == (site.folder / f"{NAME}.tar.zst").stat().st_size
+    assert seen[-1] == (site.folder / f"{NAME}.tar.gz").stat().st_size

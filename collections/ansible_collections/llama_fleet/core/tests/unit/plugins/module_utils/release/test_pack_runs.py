@@ -43,13 +43,11 @@ def host(tmp_path: pathlib.Path, key: pathlib.Path) -> Host:
 def test_two_at_once_pack_once(host: Host) -> None:
     program = (
         "import pathlib, sys\n"
-        "from ansible_collections.llama_fleet.core.plugins.module_utils.tools import import_or_install as borrowed\n"
         "from ansible_collections.llama_fleet.core.plugins.module_utils.release import pack as release_pack\n"
         "from ansible_collections.llama_fleet.core.plugins.module_utils.host.commands import run\n"
         "from ansible_collections.llama_fleet.core.plugins.module_utils.progress import Progress\n"
         "release, folder, progress = map(pathlib.Path, sys.argv[1:])\n"
-        "lend = borrowed.borrower(folder, '', '', Progress())\n"
-        "print(release_pack.pack(release, folder, None, lend, Progress(str(progress)), run)[1])\n"
+        "print(release_pack.pack(release, folder, None, Progress(str(progress)), run)[1])\n"
     )
 
     def waits(progress: pathlib.Path) -> bool:
@@ -76,13 +74,12 @@ def test_two_at_once_pack_once(host: Host) -> None:
         waiting.until(lambda: all(waits(host.root / f"progress{number}") for number in range(2)))
         assert not any(done.done() for done in runs)
     assert sorted(done.result() for done in runs) == ["False", "True"]
-    assert host.names() == [".lock", f"{NAME}.json", f"{NAME}.tar.zst", "index.json"]
+    assert host.names() == [".lock", f"{NAME}.json", f"{NAME}.tar.gz", "index.json"]
 
 
 # A run that kills itself (SIGKILL) before its n-th rename.
 KILLED = """
 import os, pathlib, signal, sys
-from ansible_collections.llama_fleet.core.plugins.module_utils.tools import import_or_install as borrowed
 from ansible_collections.llama_fleet.core.plugins.module_utils.release import pack as release_pack
 from ansible_collections.llama_fleet.core.plugins.module_utils.host.commands import run
 from ansible_collections.llama_fleet.core.plugins.module_utils.progress import Progress
@@ -97,8 +94,7 @@ def replace(source, target):
     rename(source, target)
 
 os.replace = replace
-borrower = borrowed.borrower(pathlib.Path(folder), "", "", Progress())
-release_pack.pack(pathlib.Path(release), pathlib.Path(folder), pathlib.Path(key), borrower, Progress(), run)
+release_pack.pack(pathlib.Path(release), pathlib.Path(folder), pathlib.Path(key), Progress(), run)
 """
 
 
@@ -119,16 +115,16 @@ def test_a_kill_never_leaves_an_index_that_lies(host: Host, number: int) -> None
     listed = host.listed()
     assert "b77-abababababab" in listed
     for name, entry in listed.items():
-        archive = host.folder / f"{name}.tar.zst"
+        archive = host.folder / f"{name}.tar.gz"
         assert hashlib.sha256(archive.read_bytes()).hexdigest() == entry["sha256"]
-        assert signature.verify(archive, archive.with_name(f"{name}.tar.zst.sig"), trusted, run, "")
+        assert signature.verify(archive, archive.with_name(f"{name}.tar.gz.sig"), trusted, run, "")
     packed, changed = host.pack(other)
     assert changed
     assert (
-        signature.verify(packed.archive, packed.archive.with_name(f"{NAME}.tar.zst.sig"), trusted[1:], run, "")
+        signature.verify(packed.archive, packed.archive.with_name(f"{NAME}.tar.gz.sig"), trusted[1:], run, "")
         == "the other"
     )
     assert files.sha256_of(packed.archive) == packed.sha256
-    kinds = [f"{name}.{kind}" for name in (NAME, "b77-abababababab") for kind in ("tar.zst", "tar.zst.sig", "json")]
+    kinds = [f"{name}.{kind}" for name in (NAME, "b77-abababababab") for kind in ("tar.gz", "tar.gz.sig", "json")]
     assert host.names() == sorted([".lock", "index.json", *kinds])
     assert host.pack(host.key, host.root / "root" / "releases" / "b77-abababababab") == (another, False)

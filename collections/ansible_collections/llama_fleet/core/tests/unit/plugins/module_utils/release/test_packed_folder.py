@@ -48,11 +48,12 @@ def test_the_index_tells_what_is_there(host: Host) -> None:
         "sha256": packed.sha256,
         "size": packed.size,
         "signed": False,
+        "suffix": ".tar.gz",
     }
     assert listed["b77-abababababab"]["signed"]
     assert listed["b77-abababababab"]["parts"]["compiler"] == "clang 21"
-    kinds = [f"{name}.{kind}" for name in listed for kind in ("tar.zst", "json")]
-    assert host.names() == sorted([".lock", "index.json", *kinds, "b77-abababababab.tar.zst.sig"])
+    kinds = [f"{name}.{kind}" for name in listed for kind in ("tar.gz", "json")]
+    assert host.names() == sorted([".lock", "index.json", *kinds, "b77-abababababab.tar.gz.sig"])
     assert {path.name: path.stat().st_mode & 0o777 for path in host.folder.glob("[!.]*")} == dict.fromkeys(
         host.names()[1:], 0o644
     )
@@ -63,7 +64,7 @@ def test_a_release_that_is_signed_later_keeps_its_bytes(host: Host, key: pathlib
     assert host.plan(host.key)
     signed, changed = host.pack(host.key)
     assert (changed, signed.signed, signed.sha256) == (True, True, unsigned.sha256)
-    signature = signed.archive.with_name(f"{NAME}.tar.zst.sig")
+    signature = signed.archive.with_name(f"{NAME}.tar.gz.sig")
     public = key.with_name("key.pub").read_text(encoding="utf-8")
     assert release_signature.verify(signed.archive, signature, [public], run, "") == "the key"
     assert host.listed()[NAME]["signed"] is True
@@ -78,7 +79,7 @@ def test_another_key_signs_anew_where_keys_can_be_told_apart(host: Host, form: s
     packed, changed = host.pack(other)
     assert changed is (form == "RFC4716")
     assert (
-        release_signature.signed_by(packed.archive.with_name(f"{NAME}.tar.zst.sig")) == " ".join(public.split()[:2])
+        release_signature.signed_by(packed.archive.with_name(f"{NAME}.tar.gz.sig")) == " ".join(public.split()[:2])
     ) is changed
 
 
@@ -86,7 +87,7 @@ def test_another_key_signs_anew_where_keys_can_be_told_apart(host: Host, form: s
 def test_what_is_damaged_is_packed_again(host: Host, damage: str) -> None:
     packed, _changed = host.pack(host.key)
     whole = packed.archive.read_bytes()
-    signature = packed.archive.with_name(f"{NAME}.tar.zst.sig")
+    signature = packed.archive.with_name(f"{NAME}.tar.gz.sig")
     if damage == "archive":
         packed.archive.unlink()
     elif damage == "truncated":
@@ -120,7 +121,37 @@ def test_other_bytes_do_not_keep_the_signature(host: Host) -> None:
     new, changed = host.pack(release=fake_packed.publish(host.root / "other", b"other bytes"))
     assert (changed, new.signed) == (True, False)
     assert old.sha256 != new.sha256 == files.sha256_of(new.archive) == host.listed()[NAME]["sha256"]
-    assert not new.archive.with_name(f"{NAME}.tar.zst.sig").exists()
+    assert not new.archive.with_name(f"{NAME}.tar.gz.sig").exists()
+
+
+def test_an_archive_of_an_earlier_version_is_not_packed_again(host: Host) -> None:
+    host.pack()
+    old = fake_packed.make_old(host.folder, NAME)
+    assert host.plan() is False
+    packed, changed = host.pack()
+    assert (packed.archive, packed.sha256, changed) == (old, files.sha256_of(old), False)
+    assert not (host.folder / f"{NAME}.tar.gz").exists()
+
+
+def test_a_new_archive_beside_an_old_one_is_no_second_release(host: Host) -> None:
+    """The old one stays, because a source can name it with its sum, but the index lists one of them."""
+    host.pack()
+    old = fake_packed.make_old(host.folder, NAME)
+    packed, changed = host.pack(host.key)
+    assert (packed.archive.name, packed.signed, changed) == (f"{NAME}.tar.gz", True, True)
+    assert {name: entry["sha256"] for name, entry in host.listed().items()} == {NAME: packed.sha256}
+    assert old.is_file()
+    (host.folder / "index.json").unlink()
+    host.pack(release=fake_packed.publish(host.root / "root", fingerprint="ab" * 32))
+    assert host.listed()[NAME]["sha256"] == packed.sha256
+
+
+def test_a_lost_index_of_archives_of_an_earlier_version(host: Host) -> None:
+    host.pack()
+    old = fake_packed.make_old(host.folder, NAME)
+    (host.folder / "index.json").unlink()
+    host.pack(release=fake_packed.publish(host.root / "root", fingerprint="ab" * 32))
+    assert (host.listed()[NAME]["sha256"], host.listed()[NAME]["suffix"]) == (files.sha256_of(old), ".tar.zst")
 
 
 @pytest.mark.parametrize("where", ["index.json", f"{NAME}.json"])
@@ -138,7 +169,7 @@ def test_a_lost_index_is_made_anew_from_the_folder(host: Host) -> None:
     host.pack(host.key)
     before = host.listed()
     (host.folder / "index.json").unlink()
-    (host.folder / "b1-stray.tar.zst").write_bytes(b"of nobody")
+    (host.folder / "b1-stray.tar.gz").write_bytes(b"of nobody")
     another = fake_packed.publish(host.root / "root", fingerprint="ab" * 32)
     host.pack(release=another)
     assert host.listed()[NAME] == before[NAME]

@@ -44,7 +44,7 @@ def keys(tmp_path_factory: pytest.TempPathFactory) -> Keys:
 
 @pytest.fixture
 def archive(tmp_path: pathlib.Path) -> pathlib.Path:
-    path = tmp_path / "it's a b77.tar.zst"
+    path = tmp_path / "it's a b77.tar.gz"
     path.write_bytes(b"archive" * 1000)
     return path
 
@@ -79,7 +79,7 @@ def test_changed_bytes(archive: pathlib.Path, keys: Keys) -> None:
     with pytest.raises(
         ProblemError,
         match=(
-            "^llama_cpp_cache: expected .*, found .*b77.tar.zst, whose signature by the builder is "
+            "^llama_cpp_cache: expected .*, found .*b77.tar.gz, whose signature by the builder is "
             r"invalid \('.*incorrect signature'\)"
         ),
     ):
@@ -90,7 +90,7 @@ def test_somebody_else(archive: pathlib.Path, keys: Keys) -> None:
     signature = signed(archive, keys.folder / "other")
     with pytest.raises(
         ProblemError,
-        match=r"^llama_cpp_cache: expected .*, found .*b77.tar.zst.sig, which is by ssh-ed25519 SHA256:\S+\.",
+        match=r"^llama_cpp_cache: expected .*, found .*b77.tar.gz.sig, which is by ssh-ed25519 SHA256:\S+\.",
     ) as raised:
         release_signature.verify(archive, signature, [keys.builder], run, SUBJECT)
     assert keys.other.split()[1] not in str(raised.value)
