@@ -13,7 +13,7 @@ from llama_fleet.run import console
 from llama_fleet.run.events import Outcome, exit_code
 
 ROLE = "llama_server_info"
-_STYLES = {"running": "green", "loading": "yellow", "stopped": "dim"}
+_STYLES = {"running": "green", "loading": "yellow", "sleeping": "cyan", "stopped": "dim"}
 _RIGHT = ("GENERATION", "MEMORY", "GPU", "SLOTS", "TOKENS", "TOKENS/S", "UPTIME", "SPEED")
 
 

@@ -283,7 +283,7 @@ options:
     default: {}
   prompt:
     description: "Prompt to send once the instance is ready; the result contains the answer. Empty: none. The gate
-      generates a token in any case."
+      of a started instance generates tokens in any case. An instance that sleeps is not asked."
     type: str
     default: ""
   ready_timeout:

@@ -87,6 +87,8 @@ instances:
     state:
       description:
         - V(running), V(loading) its model, V(stopped) as requested, or V(absent).
+        - V(sleeping) if it has unloaded its model because it was idle; the next request loads it again. Reading this
+          does not wake it.
         - V(unresponsive) if the process is alive but does not answer properly, or the container engine does not report
           its state.
         - V(failed) if it does not run although it should.

@@ -44,16 +44,17 @@ def gate(
     measure: server_speed.Baseline | None = None,
     brief: bool = False,
     limit: server_gate.Limit | None = None,
+    untouched: bool = False,
 ) -> server_gate.Passed:
     """Wait until the server is good, and return what it said; raise GateError if it is not.
 
-    ``brief`` is for one that was good before. ``limit`` replaces the time that the generation's size asks for.
+    ``brief`` is for one that was good before, ``untouched`` for one that also runs since before. ``limit``
+    replaces the time that the generation's size asks for.
     """
     options = generation.options
     alias = generation.variables.get("LLAMA_ARG_ALIAS", "")
-    expected = server_gate.Expected(
-        options["model"], options["parallel"], options["ctx_size"], mode_of(options), prompt, alias, brief, measure
-    )
+    wanted = options["model"], options["parallel"], options["ctx_size"], mode_of(options)
+    expected = server_gate.Expected(*wanted, prompt, alias, brief, measure, untouched)
     try:
         passed = server_gate.pass_gate(
             server_gate.asker(base_of(options), server_trust.of(generation, process)),
@@ -65,7 +66,7 @@ def gate(
     except server_trust.StrangerError as error:
         raise server_gate.HeldError(f"{error}; it was asked for nothing and given no key") from error
     # The servers that a router starts have the GPUs open, not itself.
-    if options["backend"] == CUDA and expected.mode != server_router.MODE:
+    if options["backend"] == CUDA and not passed.asleep and expected.mode != server_router.MODE:
         _require_gpus(instance, generation, process, brief)
     return passed
 

@@ -61,7 +61,9 @@ class Start:
             return None
         instance, runtime = self._instance, self._instance.runtime()
         try:
-            passed = gating.gate(instance, runtime, current, process, self._options.prompt, brief=current.good)
+            passed = gating.gate(
+                instance, runtime, current, process, self._options.prompt, brief=current.good, untouched=current.good
+            )
         except (server_gate.AnswerError, server_gate.HeldError) as error:
             raise self._switch.failure(current, runtime, str(error), self._back(current)) from error
         except server_gate.GateError:
@@ -81,7 +83,14 @@ class Start:
         instance = self._instance
         try:
             passed = gating.gate(
-                instance, instance.runtime(), current, process, self._options.prompt, brief=True, limit=_AT_ONCE
+                instance,
+                instance.runtime(),
+                current,
+                process,
+                self._options.prompt,
+                brief=True,
+                limit=_AT_ONCE,
+                untouched=True,
             )
         except server_gate.GateError:
             return None

@@ -31,7 +31,6 @@ __all__ = [
     "Reply",
     "asker",
     "endpoint",
-    "names_of",
     "pass_gate",
     "ready_limit",
 ]
@@ -39,7 +38,6 @@ __all__ = [
 Alive = typing.Callable[[], str]  # returns why the process ended, or an empty string
 
 ANSWER_TOKENS = 64
-# For an instance that runs unchanged it suffices that it still generates.
 BRIEF_TOKENS = 2
 _HTTP_OK, _UNAUTHORIZED = 200, 401
 
@@ -48,7 +46,8 @@ _HTTP_OK, _UNAUTHORIZED = 200, 401
 class Expected:
     """The report expected from a server. ``mode`` is completion, embedding, rerank or router.
 
-    ``brief`` is for an unchanged server that passed before. ``speed`` is the baseline for its tokens per second.
+    ``brief`` is for an unchanged server that passed before. ``untouched`` is for one that also runs since before: it is
+    looked at and not used. ``speed`` is the baseline for its tokens per second.
     """
 
     model: str
@@ -59,6 +58,7 @@ class Expected:
     alias: str = ""
     brief: bool = False
     speed: server_speed.Baseline | None = None
+    untouched: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,10 +71,11 @@ class Limit:
 
 @dataclasses.dataclass(frozen=True)
 class Passed:
-    """The answer to the prompt, and the speed in tokens per second (0: not measured)."""
+    """The answer to the prompt, the speed in tokens per second (0: not measured), and whether the server sleeps."""
 
     answer: str = ""
     speed: float = 0.0
+    asleep: bool = False
 
 
 @dataclasses.dataclass
@@ -116,7 +117,9 @@ def pass_gate(
     _wait_for_health(ask, end, limit, alive, loading, clock)
     if expected.mode == server_router.MODE:
         return _prove_router(ask, expected, end, alive, clock)
-    _check_properties(ask, expected)
+    asleep = _check_properties(ask, expected)
+    if expected.untouched and (asleep or not expected.prompt):
+        return Passed(asleep=asleep)
     return _Prover(ask, expected, end, alive, clock).prove()
 
 
@@ -132,7 +135,8 @@ def _prove_router(ask: Ask, expected: Expected, end: float, alive: Alive, clock:
     if not models:
         raise GateError("it finds no model in the place that llama_server_extra_options names")
     loaded = [name for name, status in models.items() if status == "loaded"]
-    if not loaded and (expected.brief or not properties.get("models_autoload")):
+    unused = expected.untouched and not expected.prompt
+    if unused or (not loaded and (expected.brief or not properties.get("models_autoload"))):
         return Passed()
     name = next(iter([*loaded, *models]))
     try:
@@ -175,14 +179,15 @@ def _properties(ask: Ask) -> typing.Mapping[str, typing.Any]:
     return reply.body
 
 
-def _check_properties(ask: Ask, expected: Expected) -> None:
-    """Raise GateError if the server's model, alias, slots or context differ from what is ``expected``."""
+def _check_properties(ask: Ask, expected: Expected) -> bool:
+    """Return whether the server sleeps; raise GateError if its model, alias, slots or context are not as expected."""
     properties = _properties(ask)
     model = properties.get("model_path")
     if model != expected.model:
         raise GateError(f"it serves the model {model}, not {expected.model}")
     alias = properties.get("model_alias")
-    if expected.alias and alias and alias not in names_of(expected.alias):
+    # Newer releases split the alias at commas, older ones do not.
+    if expected.alias and alias and alias not in {expected.alias, *map(str.strip, expected.alias.split(","))}:
         raise GateError(f"it calls its model {alias}, not {expected.alias}")
     slots = properties.get("total_slots")
     if slots != expected.slots:
@@ -193,11 +198,7 @@ def _check_properties(ask: Ask, expected: Expected) -> None:
             f"each slot has a context of {context} tokens, and llama_server_ctx_size is {expected.context}: the model "
             f"was not trained for more"
         )
-
-
-def names_of(alias: str) -> set[str]:
-    """Return the names that a server may report: newer releases split the alias at commas, older ones do not."""
-    return {alias, *(name.strip() for name in alias.split(","))}
+    return properties.get("is_sleeping") is True
 
 
 _VECTOR_PROBES: dict[str, tuple[str, dict[str, typing.Any], str]] = {

@@ -22,6 +22,7 @@ __all__ = ["LARGEST", "Fetch", "Reply", "Report", "ask", "fetcher", "parse"]
 # Seconds per request. A busy server answers all of these between two tokens.
 LIMIT = 5.0
 _OK, _ERROR, _UNAUTHORIZED, _LOADING = 200, 400, 401, 503
+_PROPERTIES = Record(optional={"is_sleeping": Flag()})
 _SLOTS = Many(Record(optional={"is_processing": Flag()}))
 _PREFIX = "llamacpp:"
 _SAMPLE = re.compile(r"(?P<name>[A-Za-z_:][A-Za-z0-9_:]*)(?:\{[^}]*\})?\s+(?P<value>\S+)(?:\s+\d+)?")
@@ -42,7 +43,7 @@ Fetch = typing.Callable[[str], Reply]
 class Report:
     """A server's report of its load. Unknown numbers are -1."""
 
-    health: str = ""  # ok, loading, or the reason why it is neither
+    health: str = ""  # ok, loading, sleeping, or the reason why it is none of them
     slots: int = -1
     slots_busy: int = -1
     requests_deferred: int = -1
@@ -65,12 +66,20 @@ def fetcher(base: str, trust: server_trust.Trust | None = None, limit: float = L
     return fetch
 
 
-def ask(fetch: Fetch, metrics: bool = True) -> Report:
-    """Ask the server for its report. If it does not answer the first request, no other is sent."""
+def ask(fetch: Fetch, metrics: bool = True, may_sleep: bool = False) -> Report:
+    """Ask the server for its report. If it does not answer the first request, no other is sent.
+
+    ``may_sleep`` is for a server that unloads its model when idle: it is asked for nothing that wakes it or keeps it
+    awake, so that its slots are unknown.
+    """
     health = _health(fetch("/health"))
-    if health != "ok" or not metrics:
-        return Report(health)
-    slots, no_slots = _slots(fetch("/slots"))
+    unsure = ""
+    if health == "ok" and may_sleep:
+        health, unsure = _sleep(fetch("/props"))
+    if health != "ok" or unsure or not metrics:
+        return Report(health, silent=(unsure,) if unsure else ())
+    # llama-server counts a question for /slots as use; /metrics neither wakes it nor keeps it awake.
+    slots, no_slots = ({}, "") if may_sleep else _slots(fetch("/slots"))
     counters, no_counters = _counters(fetch("/metrics"))
     busy = slots.get("slots_busy", int(counters.get("requests_processing", -1)))
     return Report(
@@ -91,6 +100,17 @@ def _health(reply: Reply) -> str:
     if reply.status == _LOADING:
         return "loading"
     return f"/health answered {reply.status}" if reply.status else f"no response from /health: {reply.text}"
+
+
+def _sleep(reply: Reply) -> tuple[str, str]:
+    """Return ok or sleeping, and why it is not known which."""
+    try:
+        properties = parse_json(reply.text, _PROPERTIES, "/props", LARGEST) if reply.status == _OK else None
+    except ShapeError:
+        properties = None
+    if properties is None:
+        return "ok", _silence("/props", reply)
+    return "sleeping" if properties.get("is_sleeping") else "ok", ""
 
 
 def _slots(reply: Reply) -> tuple[dict[str, int], str]:

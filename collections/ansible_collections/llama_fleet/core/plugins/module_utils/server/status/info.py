@@ -140,6 +140,7 @@ class Inspector:
         return server_metrics.ask(
             self.fetcher(_base_of(current), server_trust.of(current, process, self.proc)),
             self.metrics and bool(current.model),
+            may_sleep(current),
         )
 
 
@@ -152,11 +153,19 @@ def build_of(manifest: typing.Mapping[str, typing.Any]) -> str:
     return str(build or "")
 
 
+def may_sleep(generation: Generation) -> bool:
+    """Return whether the server unloads its model when it is idle."""
+    command = generation.command
+    given = command[command.index("--sleep-idle-seconds") + 1] if "--sleep-idle-seconds" in command[:-1] else ""
+    seconds = given or generation.variables.get("LLAMA_ARG_SLEEP_IDLE_SECONDS", "-1")
+    return not seconds.startswith("-")
+
+
 def _state(seen: Seen, report: server_metrics.Report) -> str:
     if seen.process:
         if not report.health:
             return "running" if seen.current is None else "unresponsive"
-        return {"ok": "running", "loading": "loading"}.get(report.health, "unresponsive")
+        return {"ok": "running", "loading": "loading", "sleeping": "sleeping"}.get(report.health, "unresponsive")
     if seen.hidden:
         return "unresponsive"
     if not seen.number and not seen.generations:
@@ -165,7 +174,7 @@ def _state(seen: Seen, report: server_metrics.Report) -> str:
 
 
 def _silences(report: server_metrics.Report) -> list[str]:
-    return [*report.silent, *([report.health] if report.health not in ("", "ok", "loading") else [])]
+    return [*report.silent, *([report.health] if report.health not in ("", "ok", "loading", "sleeping") else [])]
 
 
 def _link_number(link: pathlib.Path) -> int:

@@ -6,8 +6,8 @@ from __future__ import annotations
 
 import typing
 
-# A stopped instance is as wanted, because only a user stops one.
-_WANTED = ("running", "stopped")
+# A stopped instance is as wanted, because only a user stops one. A sleeping one wakes at the next request.
+_WANTED = ("running", "sleeping", "stopped")
 
 
 def errors(instances: typing.Sequence[typing.Mapping[str, typing.Any]]) -> list[str]:

@@ -102,6 +102,26 @@ def test_one_that_did_not_change_is_asked_no_more_than_it_needs() -> None:
     assert chatting.asked == ["/health", "/props", "/v1/chat/completions"]
 
 
+@pytest.mark.parametrize("prompt", ["", "Hi"])
+def test_one_that_sleeps_is_not_woken(prompt: str) -> None:
+    server = Server(props=[Reply(200, {**PROPS, "is_sleeping": True})])
+    assert server.gate(Expected("/m.gguf", 2, 512, prompt=prompt, brief=True, untouched=True)) == Passed(asleep=True)
+    assert server.asked == ["/health", "/props"]
+
+
+def test_one_that_was_started_proves_itself_even_if_it_fell_asleep() -> None:
+    server = Server(props=[Reply(200, {**PROPS, "is_sleeping": True})], completion=[said("..", count=2)])
+    assert server.gate(Expected("/m.gguf", 2, 512, brief=True)) == Passed()
+    assert server.asked[-1] == "/completion"
+
+
+def test_one_that_runs_on_gives_no_slot_unless_a_prompt_asks_for_it() -> None:
+    server = Server(completions=[Reply(200, CHAT)])
+    assert server.gate(Expected("/m.gguf", 2, 512, brief=True, untouched=True)) == Passed()
+    assert server.asked == ["/health", "/props"]
+    assert server.gate(Expected("/m.gguf", 2, 512, prompt="Hi", brief=True, untouched=True)) == Passed("Paris.")
+
+
 @pytest.mark.parametrize(("speeds", "asked"), [([41.0], 1), ([10.0, 40.0], 2), ([10.0, 20.0, 40.5], 3)])
 def test_the_best_of_three_speeds_counts_and_no_more_are_taken_than_needed(speeds: list[float], asked: int) -> None:
     server = Server(completion=[said(speed=speed) for speed in speeds])

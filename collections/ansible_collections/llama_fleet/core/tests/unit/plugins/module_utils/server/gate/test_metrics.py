@@ -15,9 +15,10 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.server.gate.metri
 from ansible_collections.llama_fleet.core.tests.unit.fakes.metrics_server import METRICS, Fake, healthy, here, serving
 
 
-def ask(fake: Fake, key: str = "", limit: float = 5.0, metrics: bool = True) -> Report:
+def ask(fake: Fake, key: str = "", limit: float = 5.0, metrics: bool = True, may_sleep: bool = False) -> Report:
     with serving(fake):
-        return server_metrics.ask(server_metrics.fetcher(f"http://127.0.0.1:{fake.port}", here(key), limit), metrics)
+        fetch = server_metrics.fetcher(f"http://127.0.0.1:{fake.port}", here(key), limit)
+        return server_metrics.ask(fetch, metrics, may_sleep)
 
 
 def test_a_busy_server_tells_its_work() -> None:
@@ -36,6 +37,29 @@ def test_only_its_health_is_asked_where_no_more_is_wanted() -> None:
     fake = healthy()
     assert ask(fake, metrics=False) == Report("ok")
     assert fake.asked == ["/health"]
+
+
+@pytest.mark.parametrize("metrics", [True, False])
+def test_a_server_that_sleeps_is_not_woken(metrics: bool) -> None:
+    fake = healthy()
+    fake.pages["/props"] = (200, '{"is_sleeping": true}')
+    assert ask(fake, metrics=metrics, may_sleep=True) == Report("sleeping")
+    assert fake.asked == ["/health", "/props"]
+
+
+def test_a_server_that_may_sleep_is_not_kept_awake() -> None:
+    fake = healthy()
+    fake.pages["/props"] = (200, '{"is_sleeping": false}')
+    assert ask(fake, may_sleep=True) == Report("ok", -1, 1, 2, 1234, 41.26, 310.5)
+    assert fake.asked == ["/health", "/props", "/metrics"]
+
+
+@pytest.mark.parametrize(("status", "body"), [(404, ""), (200, "<html>"), (200, '{"is_sleeping": "very"}')])
+def test_a_server_that_may_sleep_is_not_asked_more_if_it_does_not_tell(status: int, body: str) -> None:
+    fake = healthy()
+    fake.pages["/props"] = (status, body)
+    assert ask(fake, may_sleep=True) == Report("ok", silent=(f"/props answered {status}",))
+    assert fake.asked == ["/health", "/props"]
 
 
 def test_a_server_that_loads_is_not_asked_for_more() -> None:

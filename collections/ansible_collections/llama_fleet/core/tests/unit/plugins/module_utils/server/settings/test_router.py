@@ -122,6 +122,13 @@ def test_a_model_that_is_loaded_is_asked_and_stays() -> None:
     assert router.asked == [("/v1/chat/completions", "b")]
 
 
+def test_a_router_that_runs_on_is_not_used() -> None:
+    router = Router({"a": "unloaded", "b": "loaded", "c": "sleeping"})
+    expected = Expected("", 2, 512, server_router.MODE, brief=True, untouched=True)
+    assert server_gate.pass_gate(router.ask, expected, Limit(10, "because"), lambda: "") == Passed()
+    assert router.asked == []
+
+
 @pytest.mark.parametrize(("brief", "autoload"), [(True, True), (False, False)])
 def test_no_model_is_loaded_without_need_or_without_autoload(brief: bool, autoload: bool) -> None:
     router = Router({"a": "unloaded"}, models_autoload=autoload)
