@@ -11,8 +11,8 @@ def _facts(state: str, *drift: str) -> dict[str, object]:
     return {"instance": "chat", "state": state, "drift": list(drift), "unknown": ["/slots answered 501"]}
 
 
-@pytest.mark.parametrize("state", ["running", "stopped"])
-def test_an_instance_that_runs_or_was_stopped_is_as_wanted(state: str) -> None:
+@pytest.mark.parametrize("state", ["running", "sleeping", "stopped"])
+def test_an_instance_that_runs_sleeps_or_was_stopped_is_as_wanted(state: str) -> None:
     assert errors([_facts(state)]) == []
 
 
