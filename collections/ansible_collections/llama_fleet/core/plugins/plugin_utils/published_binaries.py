@@ -96,7 +96,8 @@ class Wish:
         except ProblemError as error:
             if self.required or error.problems[0].subject not in (API, SOURCE):
                 raise
-            warn(line(f"The project's binaries of llama.cpp are unknown. {error}", 4000))
+            reason = error.problems[0].found
+            warn(line(f"llama.cpp's published binaries are unknown, so a host may have to build: {reason}.", 4000))
             return ""
         if answer:
             verify(self.lock, answer)

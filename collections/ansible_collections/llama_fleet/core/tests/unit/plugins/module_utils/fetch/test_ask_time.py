@@ -122,3 +122,16 @@ class TestHowLongItTakes:
         server = serve(lambda _asked, peer: peer.reply(200, b"", length=1 << 50))
         assert refused(server.url) == f"an answer of {1 << 50} bytes (at most {1 << 20} accepted)"
         assert len(server.asked) == 1
+
+
+@pytest.mark.parametrize(
+    ("times", "wait", "text"),
+    [
+        (1, 0, ""),
+        (5, 0, " (5 times in a row)"),
+        (1, 900, " (the server asks to wait 900 s (at most 60 s))"),
+        (3, 900, " (3 times in a row, and the server asks to wait 900 s (at most 60 s))"),
+    ],
+)
+def test_the_end_of_retries_is_described(times: int, wait: float, text: str) -> None:
+    assert http_ask.limit(times, wait, 60) == text
