@@ -151,7 +151,7 @@ def test_every_problem_is_told_at_once() -> None:
             "GGUF_MODEL_QUANTS: expected a role's variable in capitals, found a name that no role has. "
             "Fix: Use GGUF_MODEL_QUANT."
         ),
-        "LLAMA_CPP_METHOD: expected one of auto, source, upstream, found 'all'.",
+        "LLAMA_CPP_METHOD: expected one of auto, source, upstream, packed, found 'all'.",
         (
             "LLAMA_SERVER_ZZZZ: expected a role's variable in capitals, found a name that no role has. "
             "Fix: See the reference for the variables that exist."
