@@ -28,6 +28,9 @@ UP = "./llama-fleet up"
 TESTS = "./tests/run"  # this test is part of it
 UP_MODEL = "./llama-fleet up ggml-org/gemma-3-1b-it-GGUF:Q4_K_M --ctx-size 8192 --port 9000"
 DOWN = "./llama-fleet down"
+CHAT = "./llama-fleet chat"
+ASK = "echo 'Which colour is the sky?' | ./llama-fleet chat"
+OPEN = "./llama-fleet open"
 DOCTOR = "./llama-fleet doctor"
 # Run by test_host.py.
 FLEET = "ansible-playbook -i inventories/example playbooks/site.yml"
@@ -127,6 +130,9 @@ def test_the_readme_has_the_commands_that_are_tested_here() -> None:
         TESTS,
         UP_MODEL,
         DOWN,
+        CHAT,
+        ASK,
+        OPEN,
         DOCTOR,
         FLEET,
         *IMAGE,
@@ -145,11 +151,28 @@ def test_a_clone_has_both_commands(tmp_path: pathlib.Path) -> None:
     assert re.search(r"^e2e +", done.stdout, re.MULTILINE)
 
 
-def test_up_and_in_another_terminal_down(machine: list[str]) -> None:
-    def down(_process: subprocess.Popen[str]) -> None:
-        subprocess.run([*machine, *DOWN.split()], cwd=ROOT, check=True, timeout=600)
+def test_up_and_in_another_terminal_chat_open_and_down(machine: list[str]) -> None:
+    said: list[subprocess.CompletedProcess[str]] = []
 
-    printed = up_until(down, machine, UP, 8080, dict(os.environ))
+    def run(command: str, text: str = "") -> None:
+        words = [*machine, "sh", "-euc", command]
+        said.append(
+            subprocess.run(words, cwd=ROOT, input=text, capture_output=True, text=True, check=False, timeout=600)
+        )
+
+    def talk_and_stop(_process: subprocess.Popen[str]) -> None:
+        run(CHAT, "What is the capital of France?")
+        run(ASK)
+        run(OPEN)
+        run(DOWN)
+
+    printed = up_until(talk_and_stop, machine, UP, 8080, dict(os.environ))
+    chat, ask, interface, down = said
+    assert (chat.returncode, ask.returncode, down.returncode) == (0, 0, 0), said
+    assert min(len(chat.stdout.split()), len(ask.stdout.split())) >= 3
+    # A release that was built has no web interface.
+    assert interface.returncode == 1
+    assert "web interface" in interface.stderr
     assert "http://127.0.0.1:8080" in printed
     assert "curl " in printed
 

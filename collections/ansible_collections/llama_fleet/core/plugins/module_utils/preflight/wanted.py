@@ -36,8 +36,8 @@ class Wanted:
 
     @property
     def planned(self) -> bool:
-        """Return whether the stages have already planned, so that their checks need not be repeated."""
-        return bool(self.plans.get("llama_cpp"))
+        """Return whether every stage has planned without a problem, so that their checks need not be repeated."""
+        return bool(self.plans.get("llama_cpp")) and "failed" not in self.plans
 
     @property
     def reported(self) -> set[str]:

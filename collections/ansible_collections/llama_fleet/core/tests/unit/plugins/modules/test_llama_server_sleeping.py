@@ -38,7 +38,7 @@ def test_looking_leaves_a_sleeping_server_asleep(instance: Instance) -> None:
     first = instance.good(**wanted)
     roots = pathlib.Path(instance.arguments["root"]), pathlib.Path(instance.arguments["runtime_root"])
     inspector = Inspector(*roots, RuntimeHost())
-    awake = [inspector.inspect("default") for _ in range(2)]
+    awake = [inspector.inspect("default") for _time in range(2)]
     assert {facts["state"] for facts in awake} <= {"running", "sleeping"}
     waiting.until(lambda: asleep(instance))
 

@@ -40,8 +40,9 @@ def request(root: pathlib.Path, source: str, **parameters: typing.Any) -> Reques
 
 def test_a_packed_release_that_is_not_there(tmp_path: pathlib.Path) -> None:
     wanted = request(tmp_path, f"release+{tmp_path}/b1-0c1e57098a3f.tar.gz")
+    assert isinstance(wanted.source, PackedSource)
     with pytest.raises(ProblemError, match="expected a packed release on the host, found no file"):
-        prebuilt.packed(wanted, typing.cast("PackedSource", wanted.source))
+        prebuilt.packed(wanted, wanted.source)
 
 
 def test_published_binaries_are_known_by_their_checksums(

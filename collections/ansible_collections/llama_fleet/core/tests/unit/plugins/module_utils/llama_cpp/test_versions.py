@@ -83,11 +83,11 @@ def histories(draw: st.DrawFn) -> list[tuple[int, Version]]:
 
 @hypothesis.given(histories())
 def test_no_order_contradicts_the_history(history: list[tuple[int, Version]]) -> None:
-    for (place, one), (later, other) in itertools.combinations(history, 2):
-        order = compare(one, other)
+    for (place, first), (later, second) in itertools.combinations(history, 2):
+        order = compare(first, second)
         assert order in (None, (place > later) - (place < later))
-        assert (order is None) == (not (one.nightly and other.nightly) and not (one.stable and other.stable))
-        assert compare(other, one) == (None if order is None else -order)
+        assert (order is None) == (not (first.nightly and second.nightly) and not (first.stable and second.stable))
+        assert compare(second, first) == (None if order is None else -order)
 
 
 @pytest.mark.parametrize(

@@ -87,6 +87,9 @@ def test_of_a_plan_that_failed_only_the_rest_is_told(
     plans: Plans = {**CPU, "failed": {"msg": "no model", "problems": [problem]}}
     assert sorted(not_fine(checked(root, network, plans))) == [("model", "error"), ("port", "error")]
     assert not_fine(checked(root, network, plans, untold=True)) == [("port", "error")]
+    # The stages before the failed one have their results.
+    begun: Plans = {**plans, "llama_cpp": {"would_change": False}, "gguf_model": {"failed": True}, "llama_server": {}}
+    assert not_fine(checked(root, network, begun, untold=True)) == [("port", "error")]
     without_gpu = {"failed": True, "problems": [{**NO_DEVICE, "severity": "error"}]}
     plans = {"nvidia_driver": without_gpu, "failed": without_gpu}
     assert sorted(not_fine(checked(root, network, plans, untold=True))) == [("model", "error"), ("port", "error")]
