@@ -2,9 +2,10 @@
 # SPDX-License-Identifier: MIT
 """Compare the default number of threads with llama-server's own, on the CPU topologies in topologies.json.
 
-``python benchmarks/default_threads.py`` prints a table and ends with 1 if the default of llama_server_threads is
-further from the best number than llama-server's own. It needs none of these machines: each topology is laid out as the
-kernel shows it below /sys, and llama-server's rule (``common_cpu_get_num_math`` of b11434) is computed from it.
+``PYTHONPATH=collections python benchmarks/default_threads.py`` prints a table and ends with 1 if the default of
+llama_server_threads is further from the best number than llama-server's own. It needs none of these machines: each
+topology is laid out as the kernel shows it below /sys, and llama-server's rule (``common_cpu_get_num_math`` of b11434)
+is computed from it.
 """
 
 from __future__ import annotations
@@ -15,10 +16,7 @@ import sys
 import tempfile
 import typing
 
-ROOT = pathlib.Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT / "collections"))
-
-from ansible_collections.llama_fleet.core.plugins.module_utils.host import cpus  # noqa: E402 (the path comes first)
+from ansible_collections.llama_fleet.core.plugins.module_utils.host import cpus
 
 TOPOLOGIES = pathlib.Path(__file__).with_name("topologies.json")
 Topology = dict[str, typing.Any]

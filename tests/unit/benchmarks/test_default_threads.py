@@ -3,6 +3,7 @@
 """The default number of threads is never worse than llama-server's own, on every topology that is recorded."""
 
 import json
+import os
 import pathlib
 import runpy
 import subprocess
@@ -31,5 +32,6 @@ def test_llama_servers_rule() -> None:
 
 def test_the_script_prints_every_topology() -> None:
     command = [sys.executable, str(BENCHMARKS / "default_threads.py")]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    environment = {**os.environ, "PYTHONPATH": str(BENCHMARKS.parent / "collections")}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr, len(done.stdout.splitlines())) == (0, "", len(TOPOLOGIES) + 2)
