@@ -25,6 +25,8 @@ from llama_fleet.settings import COLLECTIONS
 GRACE = 3.0
 # Seconds between two checks for a signal. ansible_runner reads this from a file only.
 SETTINGS = {"pexpect_timeout": 0.3}
+# As for an inventory without a folder, which the role describes.
+UPSTREAM_LOCK = "~/.config/llama-fleet/upstream.lock"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -139,6 +141,8 @@ def _this_machine(private: pathlib.Path, become: bool) -> dict[str, typing.Any]:
         "ansible_remote_tmp": str(private / "home" / "tmp"),
         "ansible_async_dir": str(private / "home" / "async"),
         "ansible_become": become,
+        # The inventory's own folder is removed after the run, and the lock with it.
+        "llama_cpp_upstream_lock": UPSTREAM_LOCK,
     }
     return {"all": {"hosts": {LOCALHOST: host}}}
 

@@ -10,6 +10,7 @@ import typing
 
 import pytest
 
+from ansible_collections.llama_fleet.core.plugins.plugin_utils import published_binaries
 from llama_fleet.errors import ExitCode
 from llama_fleet.run import runner
 from llama_fleet.run.events import Event, Failure, Remark, StageDone
@@ -95,8 +96,15 @@ def test_this_machine_needs_nothing_of_the_users(
         "config": f"{tmp_path}/ansible.cfg",
         "host keys": "True",
         "ssh": "-o BatchMode=yes",
+        "lock": "~/.config/llama-fleet/upstream.lock",
     }
     assert capfd.readouterr() == ("", "")
+
+
+def test_the_lock_of_this_machine_is_the_roles_for_an_inventory_without_a_folder() -> None:
+    wish = published_binaries.wish({"source": "upstream:latest"}, "")
+    assert wish
+    assert wish.lock == pathlib.Path(runner.UPSTREAM_LOCK).expanduser()
 
 
 def test_what_is_asked_for_reaches_ansible_and_the_users_own_settings_win(
@@ -120,7 +128,8 @@ def test_a_fleets_hosts_are_as_their_inventory_says(
     inventory.write_text("all: {hosts: {near: {ansible_connection: local}}}\n", encoding="utf-8")
     (tmp_path.parent / "variables.yml").touch()
     told = tell(events, inventories=(inventory,))
-    assert [told[name] for name in ("become", "python", "tmp", "home")] == ["unset", "unset", "unset", str(tmp_path)]
+    assert [told[name] for name in ("become", "python", "tmp", "lock")] == ["unset"] * 4
+    assert told["home"] == str(tmp_path)
 
 
 def test_the_runner_is_the_only_file_that_knows_ansible_runner() -> None:

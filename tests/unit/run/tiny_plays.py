@@ -23,6 +23,7 @@ TOLD = {
     "config": "{{ lookup('env', 'ANSIBLE_CONFIG') }}",
     "host keys": "{{ lookup('env', 'ANSIBLE_HOST_KEY_CHECKING') }}",
     "ssh": "{{ lookup('env', 'ANSIBLE_SSH_EXTRA_ARGS') }}",
+    "lock": "{{ llama_cpp_upstream_lock | default('unset') }}",
 }
 COMMAND = "ansible.builtin.command"
 TASKS: dict[str, dict[str, dict[str, typing.Any]]] = {
