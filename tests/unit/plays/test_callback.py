@@ -23,6 +23,7 @@ INSTANCE = {
     "instance": "default",
     "state": "running",
     "good": True,
+    "listens_everywhere": False,
     "generations": [],
     "drift": [],
     "unknown": [],

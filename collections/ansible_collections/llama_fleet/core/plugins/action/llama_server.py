@@ -5,8 +5,15 @@
 
 from __future__ import annotations
 
+import typing
+
 from ansible_collections.llama_fleet.core.plugins.plugin_utils.progress_action import ProgressAction
+
+Values = dict[str, typing.Any]
 
 
 class ActionModule(ProgressAction):
     ROLE = "llama_server"
+
+    def run(self, tmp: str | None = None, task_vars: Values | None = None) -> Values:
+        return self._way.seen(super().run(tmp, task_vars))

@@ -46,9 +46,13 @@ class ActionModule(HostAction):
             result = self._planned(arguments, host, task_vars)
         if not result.get("failed"):
             result["plans"] = {
-                name: _complete(result["plans"], name, asked, task_vars) for name, asked in arguments.items()
+                name: self._seen(_complete(result["plans"], name, asked, task_vars))
+                for name, asked in arguments.items()
             }
         return _judged(result, host)
+
+    def _seen(self, plan: Values) -> Values:
+        return {**plan, SERVER: self._way.seen(plan[SERVER])}
 
     def _planned(
         self, arguments: dict[str, dict[str, Values]], host: instances.HostInstances, task_vars: Values | None

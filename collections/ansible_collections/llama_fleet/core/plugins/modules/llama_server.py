@@ -364,10 +364,15 @@ generation:
   returned: success
   type: int
 endpoint:
-  description: URL of the instance for clients on the host.
+  description: URL of the instance for clients on the host, or with RV(listens_everywhere) and SSH
+    for those on the controller.
   returned: success
   type: str
   sample: http://127.0.0.1:8080
+listens_everywhere:
+  description: Whether the instance listens on all addresses of the host.
+  returned: success
+  type: bool
 certificate:
   description: File of the TLS certificate; empty without TLS.
   returned: success

@@ -131,9 +131,13 @@ instances:
       type: str
       sample: Q4_K_M
     endpoint:
-      description: URL of the instance for clients on the host.
+      description: URL of the instance for clients on the host, or with RV(ignore:listens_everywhere) and SSH
+        for those on the controller.
       type: str
       sample: http://127.0.0.1:8080
+    listens_everywhere:
+      description: Whether the instance listens on all addresses of the host.
+      type: bool
     device:
       description: Devices that compute.
       type: str

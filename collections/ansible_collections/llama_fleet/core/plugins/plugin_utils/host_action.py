@@ -10,6 +10,7 @@ import typing
 from ansible.plugins.action import ActionBase
 
 from ansible_collections.llama_fleet.core.plugins.plugin_utils import host_results
+from ansible_collections.llama_fleet.core.plugins.plugin_utils.endpoints import Way
 
 Values = dict[str, typing.Any]
 
@@ -30,6 +31,11 @@ class HostAction(ActionBase):  # type: ignore[misc]  # because ansible-core decl
     @property
     def _module(self) -> str:
         return str(self._task.action).rpartition(".")[2]
+
+    @property
+    def _way(self) -> Way:
+        """Return the way to the current host."""
+        return Way(str(self._connection.transport), str(self._play_context.remote_addr or ""))
 
     def _execute_module(
         self, *arguments: typing.Any, task_vars: Values | None = None, wrap_async: bool = False, **more: typing.Any

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import typing
 
-from ansible_collections.llama_fleet.core.plugins.module_utils.server.gate.client import endpoint_of
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.gate.client import endpoint_of, listens_everywhere
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.state.generations import device_of
 
 if typing.TYPE_CHECKING:
@@ -30,8 +30,7 @@ def facts(options: Options, runtime: Runtime, generation: Generation | None, cha
         **lists,
         **dict.fromkeys(("pid", "context", "threads", "in_flight", "cut"), 0),
         "speed": 0.0,
-        "restarted": False,
-        "ready": False,
+        **dict.fromkeys(("restarted", "ready", "listens_everywhere"), False),
         "changed": changed,
         "would_change": changed,
         "diff": diff,
@@ -64,6 +63,7 @@ def served(
     return {
         "generation": number,
         "endpoint": endpoint_of(options),
+        "listens_everywhere": listens_everywhere(str(options["host"])),
         "certificate": str(options.get("tls_certificate") or ""),
         "device": device_of(variables),
         "command": list(command),

@@ -18,6 +18,8 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.server.gate impor
 # Most bytes to read of an answer.
 LARGEST = 4 << 20
 _CHUNK = 1 << 16
+# How a client on this host reaches a server that listens on all addresses.
+_EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,8 +36,13 @@ Ask = typing.Callable[[str, typing.Optional[typing.Mapping[str, typing.Any]], fl
 
 def endpoint(host: str, port: int, secure: bool = False) -> str:
     """Return the URL at which a client on this host reaches a server that listens on ``host``."""
-    reached = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)
+    reached = _EVERYWHERE.get(host, f"[{host}]" if ":" in host else host)
     return f"{'https' if secure else 'http'}://{reached}:{port}"
+
+
+def listens_everywhere(host: str) -> bool:
+    """Return whether a server that listens on ``host`` listens on all addresses."""
+    return host in _EVERYWHERE
 
 
 def endpoint_of(options: typing.Mapping[str, typing.Any]) -> str:

@@ -20,7 +20,7 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.runtimes import A
 from ansible_collections.llama_fleet.core.plugins.module_utils.server import room as server_room
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.gate import metrics as server_metrics
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.gate import trust as server_trust
-from ansible_collections.llama_fleet.core.plugins.module_utils.server.gate.client import base_of
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.gate.client import base_of, listens_everywhere
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes import registry
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes.host import Place, RuntimeHost
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings.instance_name import is_instance_name
@@ -77,6 +77,7 @@ class Inspector:
             "model": model,
             "quant": quant_of(model) if model else "",
             "endpoint": _base_of(seen.current) if seen.current else "",
+            "listens_everywhere": bool(seen.current and listens_everywhere(seen.current.host)),
             "device": device,
             "pid": process.pid if process else 0,
             "memory_mib": _resident_mib(process.pid, self.proc) if process else 0,

@@ -49,6 +49,7 @@ def all_facts(site: Site, pid: int) -> dict[str, typing.Any]:
         "model": str(site.model),
         "quant": "Q4_K_M",
         "endpoint": f"http://127.0.0.1:{site.port}",
+        "listens_everywhere": False,
         "device": "cpu",
         "pid": pid,
         "gpu_memory_mib": 0,
@@ -287,4 +288,5 @@ def test_the_device_is_the_generations(site: Site, manifest: dict[str, typing.An
 def test_the_endpoint_is_where_it_listens(site: Site, options: dict[str, typing.Any], endpoint: str) -> None:
     site.extra = options
     site.write()
-    assert site.facts()["endpoint"] == endpoint
+    facts = site.facts()
+    assert (facts["endpoint"], facts["listens_everywhere"]) == (endpoint, options.get("host") in ("0.0.0.0", "::"))
