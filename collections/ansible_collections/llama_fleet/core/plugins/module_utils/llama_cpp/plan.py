@@ -169,9 +169,13 @@ def _toolkit_version(request: Request, run: Runner) -> str | None:
     """Return the toolkit's version: empty without CUDA, None while it is unknown."""
     if request.backend != CUDA:
         return ""
-    if request.cuda_toolkit and pathlib.Path(request.cuda_toolkit).exists():
+    if _has_toolkit(request):
         return build_host.toolkit_version(request.cuda_toolkit, "llama_cpp_cuda_toolkit", run)
     return request.cuda_toolkit_version or None
+
+
+def _has_toolkit(request: Request) -> bool:
+    return bool(request.cuda_toolkit) and pathlib.Path(request.cuda_toolkit).exists()
 
 
 def _identify(
@@ -224,7 +228,7 @@ def _obstacles(
     problems = []
     if host.required and not installable:
         problems.append(build_host.missing_problem(host.required, "llama_cpp_install_packages"))
-    if request.backend == CUDA and not tentative and not pathlib.Path(request.cuda_toolkit or "/nonexistent").exists():
+    if request.backend == CUDA and not tentative and not _has_toolkit(request):
         named = f"'{request.cuda_toolkit}'" if request.cuda_toolkit else "nothing"
         problems.append(Problem("llama_cpp_cuda_toolkit", named, "the folder of a CUDA toolkit"))
     try:
@@ -233,6 +237,6 @@ def _obstacles(
         problems += error.problems
     space = space_problem(request.root, BUILD_SPACE[request.backend], "llama_cpp_root")
     problems += [space] if space else []
-    if isinstance(source, Archive):
+    if isinstance(source, Archive) and (request.asks_index or not source.on_index):
         problems += archive.archive_problems(source, request.root, request.index_url)
     return problems

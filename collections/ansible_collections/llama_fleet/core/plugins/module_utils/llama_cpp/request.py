@@ -103,6 +103,8 @@ class Request:
     install_git: bool = switch(False, internal=True)
     keep: int = integer(3)
     instances: pathlib.Path = directory("/etc/llama-fleet")
+    # No option: a preflight asks the package index itself.
+    asks_index: bool = True
 
     @property
     def from_source(self) -> bool:

@@ -14,7 +14,7 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.cuda import plan 
 from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.rules import bare
 from ansible_collections.llama_fleet.core.plugins.module_utils.host import commands
 from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp import plan as llama_cpp_plan
-from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.source import Archive, Repository
+from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.source import Repository
 from ansible_collections.llama_fleet.core.plugins.module_utils.model import choice as model_choice
 from ansible_collections.llama_fleet.core.plugins.module_utils.model import fetch as model_fetch
 from ansible_collections.llama_fleet.core.plugins.module_utils.model import plan as model_plan
@@ -74,14 +74,15 @@ def planned(wanted: Wanted) -> Work:
     sums = [str(file.get("sha256") or "") for file in model.get("files") or []]
     if wanted.model and isinstance(wanted.model.source, WheelSource):
         sums.append(wanted.model.source.sha256)
-    parts = model_store.parts_folder(pathlib.Path((model.get("plan") or {}).get("folder") or "/nonexistent"))
+    folder = (model.get("plan") or {}).get("folder")
+    parts = model_store.parts_folder(pathlib.Path(folder)) if folder else None
     return Work(
         release=bool(release.get("would_change")),
         compiles=compiles,
         toolkit=toolkit,
         model=bool(fetch) or waits,
         size=None if waits else sum(int(file["size"]) for file in fetch),
-        taken=sum(model_parts.taken(parts / sha256) for sha256 in sums if sha256),
+        taken=sum(model_parts.taken(parts / sha256) for sha256 in sums if sha256 and parts),
         urls=tuple(str(file["url"]) for file in fetch if file["url"]),
     )
 
@@ -116,11 +117,8 @@ def looked(wanted: Wanted, run: Runner, limit: float) -> tuple[Work, list[Check]
 
 
 def _unasked(request: Request) -> Request:
-    """Return the request without index and cache, so that its plan does not ask them; they have own time limits."""
-    source = request.source
-    if isinstance(source, Archive) and source.on_index:
-        source = Archive(f"https://localhost/{source.name}", source.sha256)
-    return dataclasses.replace(request, source=source, cache=(), offered=())
+    """Return the request whose plan asks neither index nor cache; they have own time limits."""
+    return dataclasses.replace(request, asks_index=False, cache=(), offered=())
 
 
 def _bounded(run: Runner, limit: float) -> Runner:

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import hashlib
+import platform
 import typing
 
 from ansible_collections.llama_fleet.core.plugins.module_utils.host.commands import Result
@@ -17,6 +18,7 @@ from ansible_collections.llama_fleet.core.tests.unit.fakes.preflight import (
     Network,
     checked,
 )
+from ansible_collections.llama_fleet.core.tests.unit.fakes.release import publish
 
 if typing.TYPE_CHECKING:
     import pathlib
@@ -94,3 +96,17 @@ def test_a_registry_is_asked_for_an_image_that_is_not_here(
         assert [(check.severity, registry in check.found) for check in found.get("registry", [])] == (
             [("warning", True)] if registry else []
         )
+
+
+def test_binaries_of_the_pinned_build_are_named_as_what_they_are(root: pathlib.Path, network: Network) -> None:
+    found = checked(root, network, llama_cpp_method="upstream")
+    assert [check.found for checks in found.values() for check in checks if check.subject == "llama_cpp_method"] == []
+    assert not any(check.severity == "error" for checks in found.values() for check in checks), found
+
+
+def test_a_release_of_published_binaries_is_found_where_a_build_would_be_planned(
+    root: pathlib.Path, network: Network
+) -> None:
+    parts = {"backend": "cpu", "machine": platform.machine()}
+    path = publish(root / "opt/llama-fleet", 11434, origin="upstream", fingerprint_parts=parts)
+    assert [check.found for check in checked(root, network)["release"]] == [f"{path}, which exists already"]
