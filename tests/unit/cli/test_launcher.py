@@ -42,7 +42,7 @@ def folder(tmp_path: pathlib.Path) -> pathlib.Path:
     # The settings of this machine's pip must not matter.
     text = LAUNCHER.read_text(encoding="utf-8")
     assert "/etc/pip.conf /etc/xdg/" in text
-    (folder / "llama-fleet").write_text(text.replace(" /etc/", " /nonexistent/"), encoding="utf-8")
+    (folder / "llama-fleet").write_text(text.replace(" /etc/", f" {tmp_path.as_posix()}/none/"), encoding="utf-8")
     (folder / "llama-fleet").chmod(0o755)
     (folder / "requirements.txt").touch()
     # A pip that installs nothing saves seconds for each environment.

@@ -111,7 +111,7 @@ def test_a_start_outside_of_a_container_and_one_more(volume: Volume) -> None:
 
     ``missing`` asks none. The home is nobody's, as that of an arbitrary user.
     """
-    first = serve(volume, HOME="/nonexistent")
+    first = serve(volume, HOME=str(volume.state / "none"))
     events = [json.loads(line) for line in first[:-1]]
     warned = [event["text"] for event in events if event["event"] in ("warning", "error")]
     # pytest's folders are closed to the user that root's server would have.

@@ -35,7 +35,7 @@ def volume(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> Volume:
         {"NVIDIA_VISIBLE_DEVICES": "1"},
         {"HF_ENDPOINT": "http://x"},
         {"HF_TOKEN": "other"},
-        {"LLAMA_API_KEY_FILE": "/nonexistent"},
+        {"LLAMA_API_KEY_FILE": "/dev/null/none"},
     ],
     ids=lambda more: next(iter(more)),
 )

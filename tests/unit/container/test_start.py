@@ -95,7 +95,9 @@ def test_every_file_of_the_server_is_in_the_record(plays: Plays) -> None:
     certificate.write_text("c", encoding="utf-8")
     adapter = plays.volume.models / "a.gguf"
     adapter.write_text("a", encoding="utf-8")
-    plays.volume.generation(LLAMA_ARG_SSL_CERT_FILE=str(certificate), LLAMA_ARG_LORA=f"{adapter}:0.5,/nonexistent")
+    plays.volume.generation(
+        LLAMA_ARG_SSL_CERT_FILE=str(certificate), LLAMA_ARG_LORA=f"{adapter}:0.5,{plays.volume.models}/none"
+    )
     described = generations.Store(variables.of(SETTINGS, CATALOGUE), CATALOGUE).described(1, follows=False)
     release = next(plays.volume.releases.glob("b1-*"))
     generation = plays.volume.instance / "generations/1"

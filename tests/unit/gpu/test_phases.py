@@ -92,8 +92,8 @@ def test_without_the_drivers_library_it_says_so() -> None:
         hold.take(1, "libnothing.so")
 
 
-def test_who_cannot_hold_is_heard(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("LD_LIBRARY_PATH", "/nonexistent")
+def test_who_cannot_hold_is_heard(monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path) -> None:
+    monkeypatch.setenv("LD_LIBRARY_PATH", str(tmp_path / "none"))
     with (
         pytest.raises(hold.HoldError, match=r"libcuda.so.1 cannot be loaded"),
         hold.held(1, f"{ROOT}:{ROOT / 'collections'}"),

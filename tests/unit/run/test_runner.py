@@ -141,7 +141,7 @@ def test_the_runner_is_the_only_file_that_knows_ansible_runner() -> None:
 
 @pytest.mark.parametrize(
     ("home", "local", "expected"),
-    [("/nonexistent", True, True), ("", True, True), ("/", True, False), ("/nonexistent", False, False)],
+    [("/home/none", True, True), ("", True, True), ("/", True, False), ("/home/none", False, False)],
 )
 def test_a_user_without_home_and_name_gets_them_on_this_machine(
     tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, home: str, local: bool, expected: bool

@@ -118,7 +118,7 @@ def host(
 ) -> preflight.PreflightHost:
     """Return a host whose proc and sys lie below ``root``."""
     runner = run or Gcc()
-    server = RuntimeHost(run=runner, systemd=False, euid=0, configuration="/nonexistent")
+    server = RuntimeHost(run=runner, systemd=False, euid=0, configuration=str(root / "none"))
     return preflight.PreflightHost(
         limit=5.0, run=runner, root=root, space=lambda _path: space, ask=network, server=server
     )

@@ -211,10 +211,11 @@ def test_space_is_asked_for_before_a_build_only(request_: Request, monkeypatch: 
 
 
 @pytest.mark.usefixtures("host")
-def test_a_toolkit_that_is_none(request_: Request) -> None:
-    wanted = dataclasses.replace(request_, backend="cuda", cuda_toolkit="/nonexistent", cuda_architectures=("90-real",))
+def test_a_toolkit_that_is_none(request_: Request, tmp_path: pathlib.Path) -> None:
+    none = str(tmp_path / "none")
+    wanted = dataclasses.replace(request_, backend="cuda", cuda_toolkit=none, cuda_architectures=("90-real",))
     assert make_plan(wanted, Compilers(), tentative=True).fingerprint == ""
-    with pytest.raises(ProblemError, match=r"llama_cpp_cuda_toolkit: expected .*, found '/nonexistent'"):
+    with pytest.raises(ProblemError, match=f"llama_cpp_cuda_toolkit: expected .*, found '{none}'"):
         make_plan(wanted, FakeRunner(Result(127, "", "")))
 
 

@@ -147,7 +147,7 @@ def test_a_folder_that_takes_nothing(host: Host, monkeypatch: pytest.MonkeyPatch
     elif place == "not ours":
         monkeypatch.setattr(os, "access", lambda *_arguments: False)
     elif place == "closed":
-        monkeypatch.setattr(pack, "locked", lambda *_arguments: os.stat("/nonexistent"))
+        monkeypatch.setattr(pack, "locked", lambda *_arguments: os.stat(host.folder / "none"))
     else:
         monkeypatch.setattr(release_archive.HashingFile, "_file", Full(), raising=False)
     told = {

@@ -136,9 +136,9 @@ class Bare(FakeRunner):
     """A host with nothing but a shell."""
 
     def answer(self, command: list[str]) -> Result:
-        return run(
-            ["/bin/sh" if command[0] == "sh" else f"/nonexistent/{command[0]}", *command[1:]], {"PATH": "/nonexistent"}
-        )
+        # Nothing can lie below a device.
+        nowhere = "/dev/null"
+        return run(["/bin/sh" if command[0] == "sh" else f"{nowhere}/{command[0]}", *command[1:]], {"PATH": nowhere})
 
 
 def test_no_bytes_are_trusted_without_ssh_keygen(archive: pathlib.Path, keys: Keys) -> None:

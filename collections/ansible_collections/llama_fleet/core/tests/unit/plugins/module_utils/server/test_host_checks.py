@@ -35,14 +35,14 @@ def wanted(tmp_path: pathlib.Path) -> dict[str, typing.Any]:
 
 def subjects(wanted: dict[str, typing.Any], *wrong: str, dry: bool = False, **changes: typing.Any) -> list[str]:
     options = dataclasses.replace(CPU, **{**wanted, **changes})
-    host = RuntimeHost(FakeRunner(), configuration="/nonexistent")
+    host = RuntimeHost(FakeRunner(), configuration=f"{wanted['release']}/none")
     own = [found for found in [processes.find(os.getpid())] if found and changes.get("state") == "own"]
     found = host_checks.instance_problems(Instance(options, host), own, dry, wrong)
     return [problem.subject for problem in found]
 
 
-def test_release_and_model_may_be_missing_in_a_plan_only(wanted: dict[str, typing.Any]) -> None:
-    missing = {"release": "/nonexistent", "model": "/nonexistent.gguf"}
+def test_release_and_model_may_be_missing_in_a_plan_only(wanted: dict[str, typing.Any], tmp_path: pathlib.Path) -> None:
+    missing = {"release": str(tmp_path / "none"), "model": str(tmp_path / "none.gguf")}
     assert subjects(wanted, **missing) == ["llama_server_release", "llama_server_model"]
     assert subjects(wanted, dry=True, **missing) == []
 
