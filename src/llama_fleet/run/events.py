@@ -219,14 +219,15 @@ class Translator:
         text = messages.of_failure(data["res"])
         if not unreachable and not _is_ours(data):
             text = f"{data['task']}: {text}"
-        role = (data.get("role") or data["resolved_action"]).rpartition(".")[2]
+        planned = _failed_plan(data["res"]) if data["resolved_action"] == PLANS else ""
+        role = planned or (data.get("role") or data["resolved_action"]).rpartition(".")[2]
         self._fail(
             Failure(
                 data["host"],
                 text,
                 unreachable,
                 role,
-                bool(data["res"].get("plan_only")),
+                bool(planned or data["res"].get("plan_only")),
                 tuple(data["res"].get("problems") or ()),
             )
         )
@@ -265,6 +266,12 @@ class Translator:
         if remark.text and remark.text not in self._remarks and not self._verbose:
             self._remarks.add(remark.text)
             self._listener(remark)
+
+
+def _failed_plan(result: Mapping[str, typing.Any]) -> str:
+    """Return the role of the first stage whose plan has failed; empty if none has."""
+    plans = (result.get("plans") or {}).values()
+    return next((role for plan in plans for role in ROLES if (plan.get(role) or {}).get("failed")), "")
 
 
 def _is_ours(data: Mapping[str, typing.Any]) -> bool:

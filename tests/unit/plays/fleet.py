@@ -71,7 +71,7 @@ def plan_all(given, variables):
     for name, instance in given["instances"].items():
         hidden = given["secrets"][name]
         arguments = {role: {**values, **hidden[role]} for role, values in instance.items()}
-        plans[name] = plan.plan_instance(arguments, False, print)
+        plans[name] = plan.plan_instance(arguments, False, print, given["stages"])
     return {"changed": False, "plans": plans, "has_several": len(plans) > 1}
 
 def answer(module, given, variables):

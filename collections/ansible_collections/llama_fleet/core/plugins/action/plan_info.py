@@ -30,6 +30,10 @@ _NOT_THEIRS = ("plan_only", "overrides")
 class ActionModule(HostAction):
     """An action without progress display, because the module ends within seconds."""
 
+    @property
+    def _stages(self) -> list[str]:
+        return list(self._task.args.get("stages") or instances.STAGES)
+
     def run(self, tmp: str | None = None, task_vars: Values | None = None) -> Values:
         self._begin(tmp, task_vars)
         try:
@@ -46,7 +50,9 @@ class ActionModule(HostAction):
             result = self._planned(arguments, host, task_vars)
         if not result.get("failed"):
             result["plans"] = {
-                name: self._seen(_complete(result["plans"], name, asked, task_vars))
+                name: self._seen(
+                    _complete(result["plans"], name, [role for role in asked if role in self._stages], task_vars)
+                )
                 for name, asked in arguments.items()
             }
         return _judged(result, host)
@@ -66,7 +72,8 @@ class ActionModule(HostAction):
             }
             for name, given in arguments.items()
         }
-        return self._execute_module(module_args={"instances": shown, "secrets": hidden}, task_vars=task_vars)
+        given = {"instances": shown, "secrets": hidden, "stages": self._stages}
+        return self._execute_module(module_args=given, task_vars=task_vars)
 
     def _ask_for_binaries(self, arguments: dict[str, dict[str, Values]], result: Values, variables: Values) -> bool:
         """Ask for the published binaries of instances whose release would be built; return whether any were found."""

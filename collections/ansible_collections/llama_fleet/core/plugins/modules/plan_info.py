@@ -26,6 +26,12 @@ options:
     description: The secret arguments, by instance and then by role. The module's action plugin sets them.
     type: dict
     default: {}
+  stages:
+    description: The roles of the stages to plan, for example without C(gguf_model) and C(llama_server) for a release.
+    type: list
+    elements: str
+    choices: [nvidia_driver, cuda_toolkit, llama_cpp, gguf_model, llama_server]
+    default: [nvidia_driver, cuda_toolkit, llama_cpp, gguf_model, llama_server]
 author:
   - The llama-fleet authors (@llama-fleet)
 attributes:
@@ -76,7 +82,7 @@ def plan_all(module: AnsibleModule) -> dict[str, typing.Any]:
     for name, given in module.params["instances"].items():
         hidden = module.params["secrets"].get(name, {})
         arguments = {role: {**values, **hidden.get(role, {})} for role, values in given.items()}
-        plans[name] = plan.plan_instance(arguments, module.check_mode, module.warn)
+        plans[name] = plan.plan_instance(arguments, module.check_mode, module.warn, module.params["stages"])
     return {"changed": False, "plans": plans, "has_several": len(plans) > 1}
 
 
@@ -86,6 +92,7 @@ def main() -> None:
             argument_spec={
                 "instances": {"type": "dict", "default": {}},
                 "secrets": {"type": "dict", "default": {}, "no_log": True},
+                "stages": {"type": "list", "elements": "str", "choices": list(plan.STEPS), "default": list(plan.STEPS)},
             },
             supports_check_mode=True,
         ),

@@ -56,15 +56,24 @@ STEPS: dict[str, Step] = {
 }
 
 
-def plan_instance(given: ByRole, check_mode: bool, warn: typing.Callable[[str], None]) -> Result:
+def plan_instance(
+    given: ByRole,
+    check_mode: bool,
+    warn: typing.Callable[[str], None],
+    stages: typing.Collection[str] = tuple(STEPS),
+) -> Result:
     """Return the result of each stage's plan by role, and whether there is anything to do.
 
     ``given`` has the arguments of each stage; only those of the server are needed for an instance that is not to run.
-    The first stage that fails ends the plan: ``failed`` then has its message and problems.
+    Only ``stages`` are planned. The first stage that fails ends the plan: ``failed`` then has its message and problems.
     """
     results: dict[str, Result] = {role: {} for role in STEPS}
     for role, step in STEPS.items():
-        if role not in given or (role == "cuda_toolkit" and results["nvidia_driver"]["backend"] != "cuda"):
+        if (
+            role not in given
+            or role not in stages
+            or (role == "cuda_toolkit" and results["nvidia_driver"]["backend"] != "cuda")
+        ):
             continue
         caller = Planned({}, check_mode)
         try:
@@ -78,7 +87,7 @@ def plan_instance(given: ByRole, check_mode: bool, warn: typing.Callable[[str], 
             for warning in caller.warnings:
                 warn(warning)
     provides = any(results[role].get("would_change", False) for role in ("llama_cpp", "gguf_model"))
-    is_settled = bool(results["llama_server"]["ready"]) and not provides
+    is_settled = bool(results["llama_server"].get("ready", "llama_server" not in stages)) and not provides
     return {**results, "is_settled": is_settled, "has_work": provides}
 
 

@@ -77,6 +77,17 @@ def test_each_stage_plans_with_the_results_of_those_before(monkeypatch: pytest.M
     assert result["llama_server"] == {"ready": True}
 
 
+@pytest.mark.parametrize("would_change", [False, True])
+def test_a_release_alone_is_planned_without_model_and_server(
+    monkeypatch: pytest.MonkeyPatch, would_change: bool
+) -> None:
+    seen = stages(monkeypatch, llama_cpp={**RELEASE, "would_change": would_change})
+    result = plan.plan_instance(given(), False, str, ["nvidia_driver", "cuda_toolkit", "llama_cpp"])
+    assert list(seen.given) == ["nvidia_driver", "llama_cpp"]
+    assert (result["gguf_model"], result["llama_server"]) == ({}, {})
+    assert (result["is_settled"], result["has_work"]) == (not would_change, would_change)
+
+
 def test_a_toolkit_is_planned_for_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     seen = stages(monkeypatch, backend="cuda")
     plan.plan_instance(given(), False, str)
