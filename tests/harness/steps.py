@@ -228,6 +228,7 @@ def server(context: Context) -> None:
     files = (
         units / "modules" / "test_llama_server.py",
         units / "modules" / "test_llama_server_models.py",
+        units / "modules" / "test_llama_server_options.py",
         units / "modules" / "test_llama_server_sleeping.py",
         units / "module_utils" / "release" / "test_memory_plan_real.py",
         units / "module_utils" / "gguf" / "test_header.py",

@@ -10,7 +10,6 @@ import typing
 
 from ansible_collections.llama_fleet.core.plugins.module_utils.release import store as release_store
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.proof import checks
-from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings import extra as server_flags
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings import options as server_options
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings import secrets as server_secrets
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.state import changes as server_changes
@@ -35,12 +34,10 @@ _HOW_WE_ASK = (
 _NOT_CONTENT = (*_HOW_WE_ASK, *server_options.SECRET_FIELDS, "runtime", "root", "runtime_root", "instance")
 
 
-def content_of(
-    instance: Instance, variables: dict[str, str], words: typing.Sequence[str], flags: server_flags.Flags | None
-) -> Content:
+def content_of(instance: Instance, variables: typing.Mapping[str, str], words: typing.Sequence[str]) -> Content:
     """Return the instance's generation whose server has the environment ``variables`` and the arguments ``words``."""
     options, kind = instance.options, instance.kind
-    command = [str(options.server), *words, *server_flags.arguments(options.extra_options, flags)]
+    command = [str(options.server), *words]
     keys = tuple(server_secrets.keys(options))
     if keys:
         command += ["--api-key-file", str(options.key_file)]
@@ -56,7 +53,7 @@ def content_of(
         model=options.model,
         model_size=checks.model_size(options.model) if options.model else 0,
         options={name: list(value) if isinstance(value, tuple) else value for name, value in plain.items()},
-        variables=variables,
+        variables=dict(variables),
         command=tuple(command),
         files=kind.render(options, command, variables),
         inputs=server_changes.inputs(options),

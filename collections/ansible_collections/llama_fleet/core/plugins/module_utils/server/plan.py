@@ -15,11 +15,13 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.server.content im
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.proof import checks
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.proof import proof as server_proof
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings import extra as server_flags
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings import flag_kinds as server_kinds
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings import limits as server_limits
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings import options as server_options
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings import render as server_writing
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings import router as server_router
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings import table as server_settings
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings import workers
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.state import changes as server_changes
 
 if typing.TYPE_CHECKING:
@@ -82,13 +84,16 @@ class Planner:
             *host_checks.instance_problems(instance, own, self._dry, wrong),
         ]
         settings = server_settings.settings(options, options.threads or threads(options), devices)
+        more, extra = server_flags.written(options.extra_options, flags, lambda name: _in_environment(options, name))
         try:
             variables, words = server_router.kept(options, *server_writing.split(settings, flags))
+            problems += server_router.conflicts(options, [*words, *extra], flags)
         except ProblemError as error:
             problems += error.problems
         raise_if_any(problems)
-        whole = {**variables, **server_settings.visible_gpus(options), **server_router.variables(options)}
-        return self._compared(content_of(instance, whole, words, flags), own, tuple(settings))
+        own_variables = {**server_settings.visible_gpus(options), **server_router.variables(options)}
+        content = content_of(instance, {**variables, **more, **own_variables}, [*words, *extra])
+        return self._compared(content, own, tuple(settings))
 
     def _compared(
         self, content: Content, own: typing.Sequence[processes.Process], settings: tuple[Setting, ...]
@@ -149,6 +154,16 @@ class Planner:
         current = instance.store.current()
         run = runtime.runner(options, instance.host.run, inside=not self._dry)
         return server_proof.prove_again(candidate, run, generation.memory, current.memory if current else {})
+
+
+def _in_environment(options: Options, name: str) -> bool:
+    """Return whether the extra option ``name`` is written into the environment.
+
+    The names of a worker's devices are in the environment, and known only after the worker. A router's command line
+    would override the options of each model.
+    """
+    routed = server_router.is_wanted(options) and server_kinds.way_in(name) != server_router.MODE
+    return routed or name == workers.OPTION
 
 
 def threads(options: Options) -> int:

@@ -15,6 +15,7 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.problems import P
 from ansible_collections.llama_fleet.core.plugins.module_utils.release import memory_plan
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.proof import checks, memory
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.proof import free as server_memory_free
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings import workers
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings.table import CUDA
 
 if typing.TYPE_CHECKING:
@@ -40,6 +41,11 @@ class Candidate:
     variables: typing.Mapping[str, str]
     settings: tuple[Setting, ...] = ()
     pids: tuple[int, ...] = ()
+
+    @property
+    def tested(self) -> dict[str, str]:
+        """Return the environment for a test, which must not wait for a worker that serves the present process."""
+        return workers.without(self.variables)
 
     @property
     def has_release(self) -> bool:
@@ -98,11 +104,14 @@ def prove(candidate: Candidate, run: Runner, facts: ModelFacts | None, held: typ
     """
     problems = context_problems(candidate.options, facts) if facts else []
     if candidate.has_release:
-        problem = checks.config_test(_without_key(candidate), candidate.variables, candidate.settings, run)
+        problem = checks.config_test(_without_key(candidate), candidate.tested, candidate.settings, run)
         problems += [problem] if problem else []
     raise_if_any(problems)
     if not (candidate.has_release and candidate.has_model):
         return memory.Assessment()
+    unproved = workers.warning(candidate.variables)
+    if unproved:
+        return memory.Assessment(warnings=(unproved,))
     return _judged(candidate.options, _memory(candidate, run, held))
 
 
@@ -110,7 +119,7 @@ def prove_again(
     candidate: Candidate, run: Runner, need: typing.Mapping[str, int], held: typing.Mapping[str, int]
 ) -> Assessment:
     """Check a generation that was good before and whose ``need`` in MiB is recorded. Raises ProblemError."""
-    problem = checks.config_test(_without_key(candidate), candidate.variables, candidate.settings, run)
+    problem = checks.config_test(_without_key(candidate), candidate.tested, candidate.settings, run)
     raise_if_any([problem] if problem else [])
     return _judged(candidate.options, memory.recorded(need, free_memory(candidate, run, held, list(need))))
 
@@ -156,9 +165,7 @@ def free_memory(
     options = candidate.options
     free = server_memory_free.ram(candidate.own_control_group, options.memory_max, candidate.pids)
     if options.backend == CUDA:
-        listing = run(
-            [str(options.server), "--list-devices"], env=candidate.variables, cwd="/", timeout=checks.TEST_LIMIT
-        )
+        listing = run([str(options.server), "--list-devices"], env=candidate.tested, cwd="/", timeout=checks.TEST_LIMIT)
         gpus = server_memory_free.gpus(listing.stdout + listing.stderr)
         wanted = [name for name in devices if name != memory_plan.HOST]
         own = server_memory_free.own_gpus(run, candidate.pids, held, wanted)

@@ -12,6 +12,7 @@ import typing
 from ansible_collections.llama_fleet.core.plugins.module_utils.host.systemd_text import command_line, specifier_free
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes import host_files as server_mounts
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings import workers
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings.options import CUDA, LOOPBACK, Options
 
 # Folders that are empty for the unit because of ProtectHome and PrivateTmp.
@@ -152,7 +153,7 @@ def _hardening(options: Options) -> list[str]:
         lines += ["CapabilityBoundingSet=CAP_NET_BIND_SERVICE", "AmbientCapabilities=CAP_NET_BIND_SERVICE"]
     else:
         lines += ["CapabilityBoundingSet=", "AmbientCapabilities=", "PrivateUsers=yes"]
-    if options.host in LOOPBACK:
+    if options.host in LOOPBACK and not workers.named(options):
         lines += ["IPAddressDeny=any", "IPAddressAllow=localhost"]
     return lines
 

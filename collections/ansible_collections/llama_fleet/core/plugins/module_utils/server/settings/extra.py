@@ -28,12 +28,12 @@ __all__ = [
     "VARIABLE",
     "Flag",
     "Flags",
-    "arguments",
     "extra_problems",
     "from_manifest",
     "parse_help",
     "resolved",
     "translated",
+    "written",
 ]
 
 VARIABLE = "llama_server_extra_options"
@@ -70,13 +70,33 @@ def translated(options: Extra) -> tuple[str, dict[str, typing.Any]]:
     return {None: "", True: "mmap", False: "none"}[on.get("mmap")], rest
 
 
-def arguments(options: Extra, flags: Flags | None) -> list[str]:
-    """Render valid options as a command line, sorted by name so that their order makes no difference."""
+def written(
+    options: Extra, flags: Flags | None, in_environment: typing.Callable[[str], bool] | None = None
+) -> tuple[dict[str, str], list[str]]:
+    """Render valid options as environment and command line, sorted by name so that their order makes no difference.
+
+    ``in_environment`` tells the long names that become environment where the release has a variable for them.
+    """
     named, _problems = resolved(options, flags)
+    variables: dict[str, str] = {}
     words: list[str] = []
     for name in sorted(named):
-        words += _words(name, named[name], flags.get(name) if flags else None)
-    return words
+        variable = _variable(name, named[name], flags) if flags and in_environment and in_environment(name) else {}
+        variables.update(variable)
+        words += [] if variable else _words(name, named[name], flags.get(name) if flags else None)
+    return variables, words
+
+
+def _variable(name: str, value: typing.Any, flags: Flags) -> dict[str, str]:
+    """Return the option as a variable of the environment; empty if the release has none for this value."""
+    flag = flags.get(name)
+    if flag is None or not flag.environment:
+        return {}
+    if value is False and not flag.is_switch and flags.get(f"no-{name}") is not flag:
+        return {}
+    if isinstance(value, bool):
+        return {flag.environment: ("on" if value else "off") if flag.is_switch else str(int(value))}
+    return {flag.environment: ",".join(map(str, value)) if isinstance(value, list) else str(value)}
 
 
 def resolved(options: Extra, flags: Flags | None) -> tuple[dict[str, typing.Any], list[Problem]]:

@@ -4,12 +4,14 @@
 
 from __future__ import annotations
 
+import configparser
 import os
 import typing
 
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem
 
 if typing.TYPE_CHECKING:
+    from ansible_collections.llama_fleet.core.plugins.module_utils.release.flags import Flag, Flags
     from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings.options import Options
 
 MODE = "router"
@@ -17,6 +19,8 @@ MODE = "router"
 _PLACES = {"models-dir": os.path.isdir, "models-preset": os.path.isfile}
 _OWN = {"LLAMA_ARG_SSL_CERT_FILE": "--ssl-cert-file", "LLAMA_ARG_SSL_KEY_FILE": "--ssl-key-file"}
 _EXTRA, _MODEL = "llama_server_extra_options", "llama_server_model"
+# Bytes of a file of models that are read at most.
+_LARGEST = 1 << 20
 
 
 def places(options: Options) -> dict[str, str]:
@@ -57,6 +61,45 @@ def kept(options: Options, environment: dict[str, str], words: list[str]) -> tup
         return environment, words
     own = [word for name, flag in _OWN.items() if name in environment for word in (flag, environment[name])]
     return {name: value for name, value in environment.items() if name not in _OWN}, [*words, *own]
+
+
+def conflicts(options: Options, words: typing.Sequence[str], flags: Flags | None) -> list[Problem]:
+    """Return a problem for each option of a model that the same option on the router's command line would override.
+
+    An option in the router's environment is a default, which a model's own section overrides.
+    """
+    path = places(options).get("models-preset", "")
+    if flags is None or not is_wanted(options) or not os.path.isfile(path):
+        return []
+    known = {word: flags.by_name[word] for word in words if word in flags.by_name}
+    problems = []
+    for model, keys in _sections(path).items():
+        own = [_flag(key, flags) for key in keys]
+        for word in (word for word, flag in known.items() if flag in own):
+            twice = f"{word[2:]}, which would override that of {model} in {path}"
+            fix = f"leave it out here, or in {path}: what its section [*] says is for every model"
+            problems.append(Problem(_EXTRA, twice, "each option in one of the two", fix))
+    return problems
+
+
+def _flag(key: str, flags: Flags) -> Flag | None:
+    """Return the flag of a key in the file of models, which may be a long or a short name, or a variable."""
+    name = key.strip().lstrip("-")
+    flag = flags.by_name.get(f"--{name}") or flags.by_name.get(f"-{name}")
+    return flag or next((flag for flag in flags.by_name.values() if flag.environment == name), None)
+
+
+def _sections(path: str) -> dict[str, list[str]]:
+    """Return the keys of each section; none if the file is not readable, which the server itself reports."""
+    parser = configparser.RawConfigParser(strict=False, delimiters=("=",), default_section="")
+    parser.optionxform = str  # type: ignore[assignment,method-assign]  # keeps the case of a variable's name
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            # Keys such as the version stand before the first section.
+            parser.read_string(f"[ ]\n{file.read(_LARGEST)}")
+    except (OSError, configparser.Error):
+        return {}
+    return {name: parser.options(name) for name in parser.sections() if name.strip()}
 
 
 def no_model(options: Options) -> Problem:

@@ -12,6 +12,7 @@ import pathlib
 import typing
 
 from ansible_collections.llama_fleet.core.plugins.module_utils.arguments import declared, noted
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings import workers
 
 if typing.TYPE_CHECKING:
     from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings.options import Options
@@ -85,7 +86,7 @@ def owned(field: T, *names: str) -> T:
 
 
 def _value(row: _Row, options: Options, name: str) -> str | None:
-    if row.on_gpu and options.backend != CUDA:
+    if row.on_gpu and options.backend != CUDA and not workers.named(options):
         return None
     if row.value:
         return row.value(options)

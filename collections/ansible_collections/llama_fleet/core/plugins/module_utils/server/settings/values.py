@@ -12,6 +12,7 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.arguments import 
 from ansible_collections.llama_fleet.core.plugins.module_utils.host.systemd_text import is_one_line
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings import table as server_settings
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings import workers
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings.instance_name import (
     ACCEPTED,
     is_instance_name,
@@ -63,6 +64,7 @@ def _devices(options: Options) -> typing.Iterator[Problem]:
     if not re.fullmatch(r"auto|all|\d{1,6}", options.n_gpu_layers):
         yield Problem("llama_server_n_gpu_layers", repr(options.n_gpu_layers), "a number of layers, auto or all")
     yield from _device_names(options)
+    yield from workers.device_problems(options)
     if options.devices and options.main_gpu >= len(options.devices):
         wanted = f"at most {len(options.devices) - 1}, because llama_server_devices are counted from 0"
         yield Problem("llama_server_main_gpu", str(options.main_gpu), wanted)
@@ -81,7 +83,9 @@ def _device_names(options: Options) -> typing.Iterator[Problem]:
     for device in options.devices:
         if not re.fullmatch(r"[A-Za-z0-9:_-]+", device):
             yield Problem(variable, repr(device), "names such as CUDA0")
-        elif options.backend == server_settings.CUDA and not device.startswith("CUDA") and not is_uuid(device):
+        elif options.backend == server_settings.CUDA and not (
+            device.startswith("CUDA") or is_uuid(device) or workers.is_device(device)
+        ):
             wanted = "CUDA devices such as CUDA0, or UUIDs, because llama_server_backend is cuda"
             yield Problem(variable, device, wanted)
         elif options.backend != server_settings.CUDA and is_uuid(device):

@@ -15,7 +15,7 @@ VARIABLES = {"LLAMA_ARG_PORT": "8080"}
 
 def of(options: typing.Any = CPU, **changes: typing.Any) -> typing.Any:
     instance = Instance(dataclasses.replace(options, **{"runtime": "systemd", **changes}), RuntimeHost(systemd=True))
-    return content_of(instance, dict(VARIABLES), ["--jinja"], None)
+    return content_of(instance, VARIABLES, ["--jinja"])
 
 
 def test_how_we_ask_makes_no_other_generation() -> None:

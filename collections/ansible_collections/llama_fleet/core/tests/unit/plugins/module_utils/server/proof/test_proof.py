@@ -120,3 +120,12 @@ def test_the_configuration_is_tested_without_the_key_that_is_not_there_yet() -> 
     assert run.commands == [], "there is no release to ask"
     server_proof.prove_again(candidate(CPU), run, {}, {})
     assert run.commands == [["/r/bin/llama-server", "--list-devices"]]
+
+
+def test_the_configuration_is_tested_without_workers_because_they_serve_one_server_at_a_time() -> None:
+    run = Gpu()
+    options = dataclasses.replace(CUDA, devices=("CUDA0", "RPC0"), extra_options={"rpc": "a:1"})
+    variables = {"LLAMA_ARG_RPC": "a:1", "LLAMA_ARG_DEVICE": "CUDA0,RPC0"}
+    asked = dataclasses.replace(candidate(options), variables=variables)
+    server_proof.prove_again(asked, run, {"CUDA0": 1}, {})
+    assert run.environments == [{"LLAMA_ARG_DEVICE": "CUDA0"}] * 2

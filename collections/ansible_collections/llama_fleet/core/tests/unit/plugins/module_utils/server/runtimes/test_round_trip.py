@@ -86,7 +86,7 @@ def test_what_is_accepted_arrives(values: dict[str, typing.Any], extra: dict[str
     options = options_of({**values, "extra_options": extra})
     hypothesis.assume(not server_options.option_problems(options) and not server_flags.extra_problems(extra, flags()))
     variables, words = server_writing.split(server_settings.settings(options, 4, options.devices), flags())
-    command = [str(options.server), *words, *server_flags.arguments(extra, flags())]
+    command = [str(options.server), *words, *server_flags.written(extra, flags())[1]]
 
     assert systemd_text.parse_environment_file(systemd_text.environment_file(variables)) == variables
     assert systemd_text.parse_command_line(systemd_text.command_line(command)) == command

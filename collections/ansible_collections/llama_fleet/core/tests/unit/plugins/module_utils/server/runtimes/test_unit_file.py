@@ -105,6 +105,12 @@ def test_memory_may_be_locked_where_the_server_wants_to(
     assert values(server_unit.render(options, [str(CPU.server), *command], variables), "LimitMEMLOCK") == [limit]
 
 
+def test_a_server_for_this_host_only_still_reaches_its_workers() -> None:
+    assert values(server_unit.render(CPU, ["/s"]), "IPAddressDeny") == ["any"]
+    options = dataclasses.replace(CPU, devices=("RPC0",), extra_options={"rpc": "10.0.0.7:50052"})
+    assert values(server_unit.render(options, ["/s"]), "IPAddressDeny") == []
+
+
 def test_limits_are_there_where_they_are_asked_for() -> None:
     text = unit_of("cpu-limits")
     assert [values(text, name) for name in ("MemoryMax", "CPUQuota", "TimeoutStopSec", "SendSIGKILL")] == [

@@ -125,7 +125,7 @@ def test_flags_of_old_releases_become_a_load_mode(
 )
 def test_options_become_a_command_line(options: dict[str, typing.Any], words: list[str]) -> None:
     assert server_flags.extra_problems(options, FLAGS) == []
-    assert server_flags.arguments(options, FLAGS) == words
+    assert server_flags.written(options, FLAGS)[1] == words
 
 
 @pytest.mark.parametrize(
@@ -264,7 +264,7 @@ def test_a_removed_flag_without_advice_has_neighbours() -> None:
 def test_all_problems_are_told_at_once_and_names_are_left_alone_without_a_release() -> None:
     assert len(server_flags.extra_problems({"tools": 1, "cache-reuze": 1, "port": 1}, FLAGS)) == 3
     assert len(server_flags.extra_problems({"tools": 1, "cache-reuze": 1, "port": 1}, None)) == 2
-    assert server_flags.arguments({"metrics": True, "warmup": False, "x": 1}, None) == [
+    assert server_flags.written({"metrics": True, "warmup": False, "x": 1}, None)[1] == [
         "--metrics",
         "--no-warmup",
         "--x",
@@ -291,4 +291,4 @@ def test_a_flag_of_a_later_release_that_names_a_place_is_refused() -> None:
 )
 def test_other_names_of_an_option_mean_the_same(options: dict[str, typing.Any], words: list[str]) -> None:
     assert server_flags.extra_problems(options, WHOLE) == []
-    assert server_flags.arguments(options, WHOLE) == words
+    assert server_flags.written(options, WHOLE)[1] == words

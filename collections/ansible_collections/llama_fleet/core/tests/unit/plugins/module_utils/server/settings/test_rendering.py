@@ -69,7 +69,7 @@ def test_environment_and_command_are_the_golden_ones(name: str, release: str) ->
     assert server_options.option_problems(options) == []
     assert server_flags.extra_problems(options.extra_options, flags(release)) == []
     variables, words = server_writing.split(server_settings.settings(options, 4, options.devices), flags(release))
-    command = [*words, *server_flags.arguments(options.extra_options, flags(release))]
+    command = [*words, *server_flags.written(options.extra_options, flags(release))[1]]
     text = (
         f"{systemd_text.environment_file(variables)}\n# {len(command)} words: {systemd_text.command_line(command)}"
     ).rstrip() + "\n"
@@ -96,3 +96,24 @@ def test_every_name_is_one_that_the_release_has(release: str) -> None:
 def test_files_of_the_fixtures_are_all_in_use() -> None:
     golden = {f"{name}.{release}.golden" for name in INSTANCES for release in ("help", "help_middle", "help_old")}
     assert {path.name for path in pathlib.Path(FIXTURES).glob("*.golden")} == golden
+
+
+def test_options_become_environment_where_the_release_has_a_variable() -> None:
+    options = {
+        "rpc": ["a:1", "b:2"],
+        "kv_offload": False,
+        "swa-full": True,
+        "cache-reuse": 256,
+        "temp": 0.5,
+        "control-vector-layer-range": [1, 2],
+    }
+    assert server_flags.written(options, flags("help_b11434"), lambda name: name != "cache-reuse") == (
+        {
+            "LLAMA_ARG_RPC": "a:1,b:2",
+            "LLAMA_ARG_KV_OFFLOAD": "0",
+            "LLAMA_ARG_SWA_FULL": "1",
+            "LLAMA_ARG_TEMPERATURE": "0.5",
+        },
+        ["--cache-reuse", "256", "--control-vector-layer-range", "1", "2"],
+    )
+    assert server_flags.written({"rpc": "a:1"}, None, bool) == ({}, ["--rpc", "a:1"])

@@ -21,7 +21,7 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.server.gate.gate 
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.proof import checks as server_checks
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes import host_files as server_mounts
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings import router as server_router
-from ansible_collections.llama_fleet.core.tests.unit.fakes.server_options import WANTED
+from ansible_collections.llama_fleet.core.tests.unit.fakes.server_options import WANTED, flags
 
 if typing.TYPE_CHECKING:
     import pathlib
@@ -154,3 +154,23 @@ def test_no_model_is_loaded_without_need_or_without_autoload(brief: bool, autolo
 def test_why_a_router_is_not_good(router: Router, reason: str) -> None:
     with pytest.raises(GateError, match=re.escape(reason)):
         router.gate()
+
+
+def test_an_option_of_a_model_is_not_overridden_by_the_routers(tmp_path: pathlib.Path) -> None:
+    preset = tmp_path / "models.ini"
+    options = dataclasses.replace(ROUTED, extra_options={"models-preset": str(preset)})
+    words = ["--models-preset", str(preset), "--temp", "0.7", "--top-k", "3", "--repeat-penalty", "2"]
+    assert server_router.conflicts(options, words, flags()) == []
+    preset.write_text(
+        "version = 1\ntop-k = 9\n\n[*]\nc = 512\n[one]\nTemp = 1\ntemp = 0.1 ; cold\n[two]\ntemperature=2\n"
+    )
+    told = [str(problem) for problem in server_router.conflicts(options, words, flags())]
+    assert [text.partition("found ")[2].partition(" in ")[0] for text in told] == [
+        "temp, which would override that of one",
+        "temp, which would override that of two",
+    ]
+    assert server_router.conflicts(options, words[:2], flags()) == []
+    assert server_router.conflicts(dataclasses.replace(options, allow=()), words, flags()) == []
+    assert server_router.conflicts(options, words, None) == []
+    preset.write_text("[one\ntemp")
+    assert server_router.conflicts(options, words, flags()) == []
