@@ -9,8 +9,8 @@ module: cuda_toolkit
 short_description: Provide a CUDA toolkit that the host's driver can run
 version_added: 0.1.0
 description:
-  - Uses the newest toolkit on the host that the driver can run and that contains everything llama.cpp needs, or
-    installs one from NVIDIA's wheels.
+  - Uses the newest toolkit on the host that the driver can run, that contains everything llama.cpp needs, and that
+    works with the host's compiler and C library, or installs one from NVIDIA's wheels.
   - An installed toolkit goes to C(toolkits/cuda-<version>) below O(root). It needs no package manager and does not
     touch the system's packages.
   - A toolkit is accepted only after its nvcc has compiled and linked a small program on the host.
@@ -33,8 +33,8 @@ options:
     type: path
     default: ""
   version:
-    description: "Version (major.minor) to install if the host has no suitable toolkit. Empty: the newest that the
-      driver can run."
+    description: "Version (major.minor) of the toolkit: one of that version on the host, or else wheels of it. Empty:
+      the newest on the host, or else the newest wheels that the driver can run."
     type: str
     default: ""
   driver_version:

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""Choose a host's CUDA toolkit: an installed one that works, otherwise one from wheels."""
+"""Say which CUDA toolkit is wanted, and find those on a host that can be used."""
 
 from __future__ import annotations
 
@@ -18,17 +18,12 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.arguments import 
     text,
     texts,
 )
-from ansible_collections.llama_fleet.core.plugins.module_utils.cuda import wheels
-from ansible_collections.llama_fleet.core.plugins.module_utils.cuda.releases import RELEASES, Release
-from ansible_collections.llama_fleet.core.plugins.module_utils.host import files
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import (
     Problem,
-    ProblemError,
-    one_of,
-    raise_if_any,
 )
 
 if typing.TYPE_CHECKING:
+    from ansible_collections.llama_fleet.core.plugins.module_utils.cuda.releases import Release
     from ansible_collections.llama_fleet.core.plugins.module_utils.host.commands import Runner
 
 PATH_VARIABLE = "cuda_toolkit_path"
@@ -121,41 +116,8 @@ def has_compiler(host: ToolkitHost) -> bool:
     return shutil.which("g++", path=":".join(host.folders)) is not None
 
 
-def make_plan(wanted: Wanted, host: ToolkitHost, compiler_later: bool = False) -> ToolkitPlan:
-    """Choose the toolkit: the given one, then one the collection installed, then the newest on the host, then wheels.
-
-    With ``compiler_later`` a missing C++ compiler is not a problem. Raises ProblemError if no toolkit is possible.
-    """
-    problems = architecture_problems(wanted)
-    if not (compiler_later or has_compiler(host)):
-        fix = "install one (Debian and Ubuntu: apt-get install g++)"
-        problems.append(Problem("compiler", "no g++ on the host", "a C++ compiler, which nvcc needs", fix))
-    raise_if_any(problems)
-    if wanted.path:
-        return ToolkitPlan(_given(wanted, host), "found")
-    release = choose(wanted)
-    target = wheels.folder_of(wanted.root, release)
-    fits = not unfit_release(release, wanted)
-    if fits and wheels.installed(release, wanted.root):
-        nvcc = wheels.manifest_of(target).get("nvcc", "")
-        return ToolkitPlan(Toolkit(target, release.version, nvcc), "installed")
-    newest, reasons = search(wanted, host)
-    if newest:
-        return ToolkitPlan(newest, "found")
-    raise_if_any(install_problems(release, target, wanted, host, reasons))
-    return ToolkitPlan(Toolkit(target, release.version), "installed", release)
-
-
-def choose(wanted: Wanted) -> Release:
-    """Return the release to install: of the wanted version, else the newest that fits, else the newest."""
-    if wanted.version and wanted.version not in RELEASES:
-        fix = (
-            f"correct it, leave it empty for the newest that the driver runs, or name a toolkit of the host in "
-            f"{PATH_VARIABLE}"
-        )
-        raise ProblemError(Problem(VERSION_VARIABLE, f"'{wanted.version}'", one_of(RELEASES), fix))
-    releases = [RELEASES[wanted.version]] if wanted.version else list(RELEASES.values())
-    return next((release for release in releases if not unfit_release(release, wanted)), releases[0])
+# Tries a toolkit by compiling; returns the reason if it cannot compile, otherwise an empty string.
+Trial = typing.Callable[[Toolkit], str]
 
 
 def unfit_release(release: Release, wanted: Wanted) -> str:
@@ -199,6 +161,8 @@ def examine(folder: pathlib.Path, wanted: Wanted, host: ToolkitHost) -> Toolkit:
     if match is None:
         raise UnfitError(f"{nvcc}, which does not print its version")
     toolkit = Toolkit(folder, match[1], match[0].strip())
+    if wanted.version and not f"{toolkit.version}.".startswith(f"{wanted.version}."):
+        raise UnfitError(f"CUDA {toolkit.version}, not {wanted.version}, in {folder}")
     needed = {
         "cuda_runtime.h": (toolkit.include / "cuda_runtime.h").is_file(),
         "cuBLAS": (toolkit.include / "cublas_v2.h").is_file() and (toolkit.library / "libcublas.so").exists(),
@@ -213,8 +177,8 @@ def examine(folder: pathlib.Path, wanted: Wanted, host: ToolkitHost) -> Toolkit:
     return toolkit
 
 
-def search(wanted: Wanted, host: ToolkitHost) -> tuple[Toolkit | None, list[str]]:
-    """Return the newest usable toolkit on the host, and why the others cannot be used."""
+def search(wanted: Wanted, host: ToolkitHost, refusal: Trial = lambda _toolkit: "") -> tuple[Toolkit | None, list[str]]:
+    """Return the newest usable toolkit on the host that ``refusal`` accepts, and why the others cannot be used."""
     usable: list[Toolkit] = []
     reasons: list[str] = []
     for folder in candidates(host):
@@ -223,8 +187,12 @@ def search(wanted: Wanted, host: ToolkitHost) -> tuple[Toolkit | None, list[str]
             usable.append(toolkit)
         else:
             reasons.append(reason)
-    newest = max(usable, key=lambda toolkit: [int(part) for part in toolkit.version.split(".")], default=None)
-    return newest, reasons
+    for toolkit in sorted(usable, key=lambda each: [int(part) for part in each.version.split(".")], reverse=True):
+        reason = refusal(toolkit)
+        if not reason:
+            return toolkit, reasons
+        reasons.append(reason)
+    return None, reasons
 
 
 def _examined(folder: pathlib.Path, wanted: Wanted, host: ToolkitHost) -> tuple[Toolkit | None, str]:
@@ -243,48 +211,3 @@ def candidates(host: ToolkitHost) -> list[pathlib.Path]:
         if nvcc.is_file():
             places += [nvcc.resolve().parents[1], nvcc.parent.parent]
     return list(dict.fromkeys(place.resolve() for place in places if (place / "bin/nvcc").exists()))
-
-
-def install_problems(
-    release: Release, target: pathlib.Path, wanted: Wanted, host: ToolkitHost, reasons: typing.Sequence[str]
-) -> list[Problem]:
-    """List everything that would stop an installation; ``reasons`` say why no toolkit of the host fits."""
-    state = f"no fitting toolkit on the host ({'; '.join(reasons)})" if reasons else "no toolkit on the host"
-    problems = _release_problems(release, wanted, state)
-    machines = release.wheels[0].sha256
-    if host.machine not in machines:
-        fix = f"install a toolkit and name its folder in {PATH_VARIABLE}"
-        problems.append(Problem("machine", f"{host.machine} and {state}", one_of(sorted(machines)), fix))
-    space = files.space_problem(target, SPACE, "cuda_toolkit_root")
-    return problems + ([space] if space else [])
-
-
-def _release_problems(release: Release, wanted: Wanted, state: str) -> list[Problem]:
-    """Return why ``release`` cannot serve the driver and the GPUs: at most one problem."""
-    unfit = unfit_release(release, wanted)
-    oldest = min(OLDEST_DRIVER.values())
-    if wanted.driver and wanted.driver < oldest:
-        fix = "upgrade the driver; 580 or newer runs CUDA 13"
-        return [Problem("NVIDIA driver", f"version {wanted.driver_version}", f"{oldest} or newer", fix)]
-    if not unfit:
-        return []
-    if not unfit_for(release.version, release.architectures, wanted):
-        unfit_wheels = f"'{wanted.version}', and {state}; wheels of {unfit}"
-        fix = "leave it empty, or name architectures that end in -real"
-        return [Problem(VERSION_VARIABLE, unfit_wheels, "a version whose PTX the driver compiles", fix)]
-    fix = (
-        f"install one of CUDA 12 from NVIDIA's packages (its wheels have no nvcc) and name its folder in "
-        f"{PATH_VARIABLE}"
-    )
-    if wanted.driver and wanted.driver < release.oldest_driver:
-        fix += f", or upgrade the driver to {release.oldest_driver} or newer"
-    unfit_wheels = f"{state}, and wheels only of {unfit}"
-    return [Problem(PATH_VARIABLE, unfit_wheels, "a toolkit that fits the driver and the GPUs", fix)]
-
-
-def _given(wanted: Wanted, host: ToolkitHost) -> Toolkit:
-    try:
-        return examine(pathlib.Path(wanted.path), wanted, host)
-    except UnfitError as reason:
-        fix = "correct it, or leave it empty to have one found or installed"
-        raise ProblemError(Problem(PATH_VARIABLE, str(reason), f"{WHOLE} that the driver runs", fix)) from reason

@@ -11,6 +11,7 @@ import re
 import typing
 
 from ansible_collections.llama_fleet.core.plugins.module_utils.arguments import argument_spec, values
+from ansible_collections.llama_fleet.core.plugins.module_utils.cuda import choice as cuda_choice
 from ansible_collections.llama_fleet.core.plugins.module_utils.cuda import plan as cuda
 from ansible_collections.llama_fleet.core.plugins.module_utils.cuda import trial as cuda_proof
 from ansible_collections.llama_fleet.core.plugins.module_utils.cuda import wheels as cuda_wheels
@@ -20,7 +21,6 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.problems import P
 from ansible_collections.llama_fleet.core.plugins.module_utils.progress import Progress
 from ansible_collections.llama_fleet.core.plugins.module_utils.stage import PROGRESS_ARGUMENTS, Caller
 from ansible_collections.llama_fleet.core.plugins.module_utils.tools import compiler as build_host
-from ansible_collections.llama_fleet.core.plugins.module_utils.untrusted import Table, Text, Word
 
 ARGUMENTS = {**argument_spec(cuda.Wanted), **PROGRESS_ARGUMENTS}
 
@@ -46,14 +46,19 @@ def _provide(params: dict[str, typing.Any], progress: Progress, touch: bool) -> 
     host = cuda.ToolkitHost(commands.run, platform.machine(), tuple(os.environ.get("PATH", "").split(os.pathsep)))
     installs_compiler = not cuda.has_compiler(host) and params["install_packages"] and build_host.can_install()
     # A plan comes before it is known whether anything has to be compiled.
-    plan = cuda.make_plan(wanted, host, compiler_later=installs_compiler or params["plan_only"])
+    trials = cuda_proof.Trials(wanted, host, progress)
+    plan = cuda_choice.make_plan(wanted, host, installs_compiler or params["plan_only"], trials.refusal)
     if installs_compiler and touch:
         progress.stage(f"installing {' '.join(build_host.packages(['compiler']))}")
         build_host.install(["compiler"], commands.run)
+        # Only now the toolkits of the host can be tried.
+        plan = cuda_choice.make_plan(wanted, host, refusal=trials.refusal)
     toolkit = plan.toolkit
     changed = bool(plan.release) or installs_compiler
-    if plan.origin == "found" and cuda.has_compiler(host):
-        _prove_once(toolkit, wanted, host, progress, touch)
+    if wanted.path:
+        trials.require(toolkit)
+    if touch:
+        trials.remember()
     if plan.release:
         files.require_writable(toolkit.path, "cuda_toolkit_root")
     if plan.release and touch:
@@ -101,18 +106,3 @@ def _result(toolkit: cuda.Toolkit | None, origin: str, removed: list[pathlib.Pat
         "origin": origin,
         "removed": [str(path) for path in removed],
     }
-
-
-def _prove_once(
-    toolkit: cuda.Toolkit, wanted: cuda.Wanted, host: cuda.ToolkitHost, progress: Progress, remember: bool
-) -> None:
-    """Prove a toolkit of the host again only after it or the compiler changed."""
-    memory = wanted.root / "toolkits/proven.json"
-    proven = files.read_json(memory, Table(Text(), keys=Word())) or {}
-    key = cuda_proof.proof_key(toolkit, wanted, host)
-    if proven.get(str(toolkit.path)) == key:
-        return
-    progress.stage(f"trying CUDA toolkit {toolkit.version}")
-    cuda_proof.prove(toolkit, wanted, host)
-    if remember:
-        files.write_json(memory, {**proven, str(toolkit.path): key})

@@ -10,7 +10,9 @@ import pathlib
 import platform
 import typing
 
+from ansible_collections.llama_fleet.core.plugins.module_utils.cuda import choice as cuda_choice
 from ansible_collections.llama_fleet.core.plugins.module_utils.cuda import plan as cuda
+from ansible_collections.llama_fleet.core.plugins.module_utils.cuda import trial as cuda_trial
 from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.rules import bare
 from ansible_collections.llama_fleet.core.plugins.module_utils.host import commands
 from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp import plan as llama_cpp_plan
@@ -135,7 +137,8 @@ def _toolkit(wanted: Wanted, run: Runner, checks: list[Check]) -> bool:
     """Return whether a toolkit must be installed, and add the checks of it to ``checks``."""
     host = cuda.ToolkitHost(run, platform.machine(), tuple(os.environ.get("PATH", "").split(os.pathsep)))
     try:
-        plan = cuda.make_plan(wanted.toolkit, host, compiler_later=True)
+        trials = cuda_trial.Trials(wanted.toolkit, host, Progress())
+        plan = cuda_choice.make_plan(wanted.toolkit, host, compiler_later=True, refusal=trials.refusal)
     except ProblemError as error:
         checks += [wrong("toolkit", problem) for problem in error.problems if problem.subject not in _ELSEWHERE]
         return True

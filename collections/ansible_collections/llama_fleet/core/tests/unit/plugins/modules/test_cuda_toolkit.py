@@ -10,6 +10,7 @@ import typing
 
 import pytest
 
+from ansible_collections.llama_fleet.core.plugins.module_utils.cuda import choice as cuda_choice
 from ansible_collections.llama_fleet.core.plugins.module_utils.cuda import plan as cuda
 from ansible_collections.llama_fleet.core.plugins.module_utils.cuda import trial as cuda_proof
 from ansible_collections.llama_fleet.core.plugins.module_utils.cuda import wheels as cuda_wheels
@@ -33,12 +34,20 @@ class Calls:
         self.names: list[str] = []
         self.wanted: list[cuda.Wanted] = []
         self.indexes: list[str] = []
-
         self.compiler_later: list[bool] = []
+        self._replace(monkeypatch, plan, installs)
 
-        def make_plan(wanted: cuda.Wanted, _host: cuda.ToolkitHost, compiler_later: bool) -> cuda.ToolkitPlan:
+    def _replace(self, monkeypatch: pytest.MonkeyPatch, plan: cuda.ToolkitPlan, installs: bool) -> None:
+        def make_plan(
+            wanted: cuda.Wanted,
+            _host: cuda.ToolkitHost,
+            compiler_later: bool = False,
+            refusal: cuda.Trial = lambda _toolkit: "",
+        ) -> cuda.ToolkitPlan:
             self.wanted.append(wanted)
             self.compiler_later.append(compiler_later)
+            if plan.origin == "found":
+                assert refusal(plan.toolkit) == ""
             return plan
 
         def install(
@@ -54,21 +63,31 @@ class Calls:
             files.write_json(plan.toolkit.path / cuda_wheels.MANIFEST, {"nvcc": prove(root / "new")})
             return installs
 
-        monkeypatch.setattr(cuda, "make_plan", make_plan)
-        monkeypatch.setattr(cuda, "has_compiler", lambda _host: True)
+        monkeypatch.setattr(cuda_choice, "make_plan", make_plan)
+        monkeypatch.setattr(cuda_wheels, "install", install)
+        self.has_compiler(monkeypatch, True)
         monkeypatch.setattr(build_host, "can_install", lambda: True)
         monkeypatch.setattr(build_host, "install", lambda names, _run: self.names.append(f"apt {' '.join(names)}"))
-        monkeypatch.setattr(cuda_wheels, "install", install)
+        self._replace_trials(monkeypatch)
 
+    def _replace_trials(self, monkeypatch: pytest.MonkeyPatch) -> None:
         def accept(folder: pathlib.Path, _wanted: object, _host: object) -> str:
             self.names.append(f"accept {folder.name}")
             return "Cuda compilation tools, release 13.0"
 
         monkeypatch.setattr(cuda_proof, "accept", accept)
         monkeypatch.setattr(cuda_proof, "proof_key", lambda *_arguments: "key")
-        monkeypatch.setattr(
-            cuda_proof, "prove", lambda toolkit, *_others: self.names.append(f"prove {toolkit.path.name}")
-        )
+
+        def refusal(toolkit: cuda.Toolkit, *_others: object) -> str:
+            self.names.append(f"prove {toolkit.path.name}")
+            return ""
+
+        monkeypatch.setattr(cuda_proof, "refusal", refusal)
+
+    @staticmethod
+    def has_compiler(monkeypatch: pytest.MonkeyPatch, answer: bool) -> None:
+        for module in (cuda, cuda_proof):
+            monkeypatch.setattr(module, "has_compiler", lambda _host: answer)
 
 
 def run(root: pathlib.Path, check_mode: bool = False, **params: typing.Any) -> dict[str, typing.Any]:
@@ -91,20 +110,24 @@ def found(root: pathlib.Path) -> cuda.ToolkitPlan:
 @pytest.mark.parametrize(
     ("params", "names", "later"),
     [
-        ({}, ["apt compiler", "install below {}", "accept new"], True),
-        ({"install_packages": False}, ["install below {}", "accept new"], False),
-        ({"plan_only": True}, [], True),
-        ({"plan_only": True, "install_packages": False}, [], True),
+        ({}, ["apt compiler", "install below {}", "accept new"], [True, False]),
+        ({"install_packages": False}, ["install below {}", "accept new"], [False]),
+        ({"plan_only": True}, [], [True]),
+        ({"plan_only": True, "install_packages": False}, [], [True]),
     ],
     ids=["installed", "not to be installed", "planned", "planned, not to be installed"],
 )
 def test_a_host_without_a_compiler(
-    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, params: dict[str, bool], names: list[str], later: bool
+    tmp_path: pathlib.Path,
+    monkeypatch: pytest.MonkeyPatch,
+    params: dict[str, bool],
+    names: list[str],
+    later: list[bool],
 ) -> None:
     calls = Calls(monkeypatch, to_install(tmp_path))
-    monkeypatch.setattr(cuda, "has_compiler", lambda _host: False)
+    calls.has_compiler(monkeypatch, False)
     result = run(tmp_path, **params)
-    assert (calls.names, calls.compiler_later) == ([name.format(tmp_path.name) for name in names], [later])
+    assert (calls.names, calls.compiler_later) == ([name.format(tmp_path.name) for name in names], later)
     assert result["changed"] == (not params.get("plan_only"))
 
 
@@ -112,8 +135,17 @@ def test_a_found_one_is_not_proved_before_there_is_a_compiler(
     tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls = Calls(monkeypatch, found(tmp_path))
-    monkeypatch.setattr(cuda, "has_compiler", lambda _host: False)
+    calls.has_compiler(monkeypatch, False)
     assert (run(tmp_path, plan_only=True)["would_change"], calls.names) == (True, [])
+
+
+def test_a_found_one_is_proved_as_soon_as_the_compiler_is_installed(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = Calls(monkeypatch, found(tmp_path))
+    calls.has_compiler(monkeypatch, False)
+    monkeypatch.setattr(build_host, "install", lambda _names, _run: calls.has_compiler(monkeypatch, True))
+    assert (run(tmp_path)["changed"], calls.names) == (True, ["prove system"])
 
 
 def test_an_installation(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
