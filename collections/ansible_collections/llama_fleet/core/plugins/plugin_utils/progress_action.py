@@ -112,6 +112,7 @@ class ProgressAction(HostAction):
             if gone:
                 message = "The module's process was killed before it ended; run the play again to resume it."
                 return {"failed": True, "msg": message}
+            time.sleep(pause)
             pause = min(LAST_POLL, pause * 2)
         hours = TIME_LIMIT // 3600
         message = f"The module left no result within {hours} hours; check it on the host, and run the play again."

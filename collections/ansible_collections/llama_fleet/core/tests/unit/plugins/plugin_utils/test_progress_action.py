@@ -37,6 +37,24 @@ def test_a_job_is_lost_only_when_several_polls_say_so(watch: Watch) -> None:
     assert gone == [False] * progress_action.POLLS_GONE + [True]
 
 
+class Polled(progress_action.ProgressAction):
+    """An action whose host answers polls, each with the next of ``outputs``."""
+
+    def __init__(self, outputs: list[str]) -> None:
+        self.outputs = outputs
+
+    def _low_level_execute_command(self, _command: str) -> dict[str, str]:
+        return {"stdout": self.outputs.pop(0)}
+
+
+def test_polls_pause_longer_and_longer_until_the_result(monkeypatch: pytest.MonkeyPatch, watch: Watch) -> None:
+    pauses: list[float] = []
+    monkeypatch.setattr(progress_action.time, "sleep", pauses.append)
+    action = Polled([*[_output(7)] * 6, _output(7, result='{"changed": true}')])
+    assert action._wait(watch) == {"changed": True}
+    assert pauses == [0.1, 0.2, 0.4, 0.8, 1.0, 1.0]
+
+
 def test_the_commands_run_in_a_plain_shell(watch: Watch) -> None:
     watch.read(_output(4_194_304))
     shell = subprocess.run(["sh", "-c", watch.poll_command()], capture_output=True, text=True, check=False)
