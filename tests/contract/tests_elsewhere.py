@@ -12,6 +12,10 @@ ELSEWHERE: dict[str, tuple[str, frozenset[str]]] = {
         "names three exceptions, which the tests of the gate provoke",
         frozenset({"module_utils/server/gate/errors.py"}),
     ),
+    f"{UNIT}/modules/test_llama_server_speed.py": (
+        "needs two servers that run at the same time",
+        frozenset({"module_utils/server/beside.py", "module_utils/server/contest.py"}),
+    ),
     f"{UNIT}/plugin_utils/test_host_action.py": (
         "classes with hardly a line of their own: that each inherits the base is tested here",
         frozenset(

@@ -300,7 +300,10 @@ options:
     type: int
     default: 5
   min_speed_ratio:
-    description: "Minimum speed of a new generation, as a fraction of the speed of the last good one. V(0): any speed."
+    description:
+      - "Minimum speed of a new generation, as a fraction of the speed of the last good one. V(0): any speed."
+      - If the first measurement is below it, both generate in turns, the earlier one on a free port of the loopback. A
+        difference within the noise of the host is no failure. Without memory for both, their intervals are compared.
     type: float
     default: 0.0
   memory_check:

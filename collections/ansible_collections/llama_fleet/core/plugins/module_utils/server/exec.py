@@ -5,21 +5,18 @@
 from __future__ import annotations
 
 import dataclasses
-import socket
 import typing
 
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, ProblemError
-from ansible_collections.llama_fleet.core.plugins.module_utils.server import gating
+from ansible_collections.llama_fleet.core.plugins.module_utils.server import beside, gating
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.contest import contest
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.gate import gate as server_gate
-from ansible_collections.llama_fleet.core.plugins.module_utils.server.gate import speed as server_speed
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes.process import ProcessRuntime
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.switch import LOG_LINES
 
 if typing.TYPE_CHECKING:
     from ansible_collections.llama_fleet.core.plugins.module_utils.server.instance import Instance
     from ansible_collections.llama_fleet.core.plugins.module_utils.server.state.generations import Generation
-
-_HOST = "127.0.0.1"
 
 
 def prove(instance: Instance, generation: Generation, back: Generation | None) -> gating.Started:
@@ -30,34 +27,20 @@ def prove(instance: Instance, generation: Generation, back: Generation | None) -
     options, store = instance.options, instance.store
     # Until the caller executes it, it is a plain process.
     runtime = ProcessRuntime.at(instance.place, options)
-    here = _on_loopback(generation, _free_port())
-    measure = server_speed.baseline(options.min_speed_ratio, generation.model, back, reversed(store.all()))
+    here = beside.on_loopback(generation)
+    judged = contest(instance, generation, back, measured=True)
     instance.progress.stage("proving llama-server before it starts")
     try:
         process = runtime.start(here)
-        passed = gating.gate(instance, runtime, here, process, options.prompt, measure)
+        passed = gating.gate(instance, runtime, here, process, options.prompt, judged.baseline)
+        judged.judge(passed, beside.asker_of(here, process))
     except server_gate.GateError as error:
         raise _failure(instance, generation, runtime, str(error), back) from error
     finally:
         runtime.stop()
     runtime.remove()
-    return gating.Started(store.mark_good(generation, passed.speed), dataclasses.replace(process, pid=0), passed)
-
-
-def _on_loopback(generation: Generation, port: int) -> Generation:
-    """Return the same generation, but listening on ``port`` of the loopback. Flags win over the environment."""
-    options = {**generation.options, "host": _HOST, "port": port}
-    command = [*generation.command, "--host", _HOST, "--port", str(port)]
-    variables = {**generation.variables, "LLAMA_ARG_HOST": _HOST, "LLAMA_ARG_PORT": str(port)}
-    return dataclasses.replace(
-        generation, manifest={**generation.manifest, "options": options, "command": command, "environment": variables}
-    )
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((_HOST, 0))
-        return int(probe.getsockname()[1])
+    good = store.mark_good(generation, passed.speed)
+    return gating.Started(good, dataclasses.replace(process, pid=0), passed, judged.warning)
 
 
 def _failure(

@@ -28,11 +28,12 @@ _MODES = {"embedding": "embedding", "embeddings": "embedding", "rerank": "rerank
 
 @dataclasses.dataclass(frozen=True)
 class Started:
-    """A generation that is in service."""
+    """A generation that is in service, and a warning about its speed."""
 
     generation: Generation
     process: processes.Process
     passed: server_gate.Passed
+    warning: str = ""
 
 
 def gate(

@@ -8,7 +8,7 @@ import typing
 
 from ansible_collections.llama_fleet.core.plugins.module_utils.host import files
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import ProblemError, raise_if_any
-from ansible_collections.llama_fleet.core.plugins.module_utils.server import host_checks
+from ansible_collections.llama_fleet.core.plugins.module_utils.server import beside, host_checks
 from ansible_collections.llama_fleet.core.plugins.module_utils.server import room as server_room
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.plan import Planner
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.rollback import Rollback
@@ -74,6 +74,7 @@ class Stage:
 
     def _sweep(self) -> None:
         """Remove what a killed run has left half written."""
+        beside.sweep(self.instance)
         self.instance.store.sweep()
         for kind in RUNTIMES.values():
             for path in kind.at(self.instance.place).files():

@@ -11,12 +11,12 @@ import typing
 from ansible_collections.llama_fleet.core.plugins.module_utils.host import files, processes
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, ProblemError
 from ansible_collections.llama_fleet.core.plugins.module_utils.release.memory_plan import HOST
+from ansible_collections.llama_fleet.core.plugins.module_utils.server import beside, gating
 from ansible_collections.llama_fleet.core.plugins.module_utils.server import drain as server_drain
-from ansible_collections.llama_fleet.core.plugins.module_utils.server import gating
 from ansible_collections.llama_fleet.core.plugins.module_utils.server import room as server_room
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.contest import Contest, contest
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.gate import gate as server_gate
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.gate import metrics as server_metrics
-from ansible_collections.llama_fleet.core.plugins.module_utils.server.gate import speed as server_speed
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.gate import trust as server_trust
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.gate.client import base_of
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.proof import free as server_memory_free
@@ -43,6 +43,7 @@ class Switch:
         self.store = instance.store
         self.progress = instance.progress
         self.drained = server_drain.Drained()
+        self.contest = Contest(instance)
 
     def to(self, generation: Generation, back: Generation | None, measured: bool) -> gating.Started:
         """Start ``generation`` in place of what runs, and ``back`` again where that fails.
@@ -53,27 +54,27 @@ class Switch:
         # What is written once the old server is touched gets its room before that: a full disk stops a run here, with
         # everything as it was.
         ways = [(tried, self.instance.runtime(tried)) for tried in (generation, back) if tried]
+        before = back if back and back.number != generation.number else None
+        self.contest = contest(self.instance, generation, before, measured)
         with files.reserved(*server_room.wanted(self.options.folder, ways)):
             self.drain()
+            self.contest.look(self.instance.process())
             self.progress.stage("starting llama-server")
             self.store.switch(generation)
-            started = self._start(runtime, generation, back, measured)
+            started = self._start(runtime, generation, back)
             return dataclasses.replace(started, generation=self._marked(started))
 
-    def _start(
-        self, runtime: Runtime, generation: Generation, back: Generation | None, measured: bool
-    ) -> gating.Started:
+    def _start(self, runtime: Runtime, generation: Generation, back: Generation | None) -> gating.Started:
         """Start the generation and let it pass its gate; start ``back`` again if it fails."""
         try:
             self._stop_others(runtime)
             process = runtime.start(generation)
-            before = back if back and back.number != generation.number else None
-            ratio = self.options.min_speed_ratio if measured else 0.0
-            measure = server_speed.baseline(ratio, generation.model, before, reversed(self.store.all()))
+            measure = self.contest.baseline
             passed = gating.gate(self.instance, runtime, generation, process, self.options.prompt, measure)
+            self.contest.judge(passed, beside.asker_of(generation, process))
         except (server_gate.GateError, OSError) as error:
             raise self.failure(generation, runtime, str(error), back) from error
-        return gating.Started(generation, process, passed)
+        return gating.Started(generation, process, passed, self.contest.warning)
 
     def _marked(self, started: gating.Started) -> Generation:
         """Note the generation as good and return it.

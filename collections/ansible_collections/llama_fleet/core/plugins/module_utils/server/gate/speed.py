@@ -17,7 +17,7 @@ if typing.TYPE_CHECKING:
 PROMPTS = ("One, two, three, four, five,", "The capital of France is Paris. The capital of Italy is")
 # Enough to tell a loop of one token from text, and speed from noise, and still quick at one token per second.
 TOKENS = 16
-# The best of these many tries counts, because a busy moment of the host must not fail a server.
+# The best of these many tries counts, because a busy moment of the host says nothing about a server.
 TRIES = 3
 # The likeliest tokens and the places to look at, to tell whether the probabilities are numbers.
 LIKELIEST, PLACES = 20, 4
@@ -53,6 +53,10 @@ class Baseline:
     @property
     def wanted(self) -> float:
         return self.ratio * self.speed
+
+    def is_met(self, speed: float) -> bool:
+        """Return whether ``speed`` is enough without a closer look."""
+        return speed >= self.wanted
 
 
 def payload(prompt: str = PROMPTS[0], tokens: int = TOKENS, likeliest: int = 0) -> dict[str, typing.Any]:
@@ -144,22 +148,7 @@ def bad_vector(body: typing.Mapping[str, typing.Any]) -> str:
     return "an embedding of zeros only" if len(values) > 1 and not any(values) else ""
 
 
-def baseline(
-    ratio: float, model: str, before: Generation | None, newest_first: typing.Iterable[Generation]
-) -> Baseline | None:
-    """Return the baseline: the generation ``before``, else the newest good one with the same model; None if neither."""
-    if ratio <= 0:
-        return None
+def rival(model: str, before: Generation | None, newest_first: typing.Iterable[Generation]) -> Generation | None:
+    """Return the generation to compare with: ``before``, else the newest good one with the same model."""
     candidates = [*([before] if before else []), *newest_first]
-    good = next((each for each in candidates if each.good and each.model == model and each.speed > 0), None)
-    return Baseline(ratio, good.speed, good.number) if good else None
-
-
-def too_slow(speed: float, measure: Baseline | None) -> str:
-    """Return why a speed is too low, or an empty string."""
-    if measure is None or speed >= measure.wanted:
-        return ""
-    return (
-        f"it generates {speed:.1f} tokens a second, less than llama_server_min_speed_ratio, {measure.ratio:g}, "
-        f"of the {measure.speed:.1f} that generation {measure.generation} had"
-    )
+    return next((each for each in candidates if each.good and each.model == model and each.speed > 0), None)

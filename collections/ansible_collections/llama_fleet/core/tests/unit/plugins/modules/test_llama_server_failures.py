@@ -150,7 +150,7 @@ def test_check_mode_tells_the_same_but_bears_what_is_yet_to_come(
         (
             {"speeds": [70.0, 79.0, 60.0]},
             {"min_speed_ratio": 0.8},
-            "it generates 79.0 tokens a second, less than llama_server_min_speed_ratio, 0.8, of the 100.0",
+            "it generates 0.60 times as many tokens a second (0.60 to 0.60 in 7 turns) as generation 1, less than",
         ),
         ({"embedding": [0.0, 0.0]}, {"embeddings": True}, "an embedding of zeros only"),
     ],

@@ -14,7 +14,6 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.server.gate.gate 
     GateError,
     Reply,
 )
-from ansible_collections.llama_fleet.core.plugins.module_utils.server.gate.speed import Baseline
 from ansible_collections.llama_fleet.core.tests.unit.fakes.gated_server import PROPS, Server, said, told
 
 
@@ -50,13 +49,6 @@ from ansible_collections.llama_fleet.core.tests.unit.fakes.gated_server import P
             "all its tokens are equally likely: its",
         ),
         ({"completion": [said(tokens=[4] * 16)]}, "it generates the same token 16 times, ' six, seven, eight'"),
-        (
-            {"completion": [said(speed=39.0)]},
-            (
-                "it generates 39.0 tokens a second, less than llama_server_min_speed_ratio, 0.5, of the 80.0 that "
-                "generation 3 had"
-            ),
-        ),
         ({"completion": [Reply(200, {"tokens_predicted": 0})]}, "/completion answered 200"),
         ({"completion": [Reply(500, {}, "failed to decode")]}, "failed to decode"),
         ({"completion": [Reply(0, {}, "timed out")]}, "gave no answer within 30 s: timed out"),
@@ -64,7 +56,7 @@ from ansible_collections.llama_fleet.core.tests.unit.fakes.gated_server import P
 )
 def test_every_failure_has_its_reason(replies: dict[str, list[Reply]], reason: str) -> None:
     with pytest.raises(GateError, match=re.escape(reason)):
-        Server(**replies).gate(Expected("/m.gguf", 2, 512, alias="m.gguf", speed=Baseline(0.5, 80.0, 3)))
+        Server(**replies).gate(Expected("/m.gguf", 2, 512, alias="m.gguf"))
 
 
 @pytest.mark.parametrize(

@@ -107,16 +107,15 @@ def test_probabilities_are_read_as_a_server_tells_them(
     assert server_speed.likelihoods(body) == places
 
 
-def test_the_speed_is_measured_by_what_served_before_with_the_same_model() -> None:
+def test_the_rival_is_what_served_before_with_the_same_model() -> None:
+    before = generation(2, 60.0)
     others = [generation(5, 90.0), generation(4, 80.0, "/other.gguf"), generation(3, 70.0)]
-    assert server_speed.baseline(0.8, "/m.gguf", generation(2, 60.0), others) == Baseline(0.8, 60.0, 2)
-    assert server_speed.baseline(0.8, "/m.gguf", None, others) == Baseline(0.8, 90.0, 5)
-    assert server_speed.baseline(0.8, "/other.gguf", generation(2, 60.0), others) == Baseline(0.8, 80.0, 4)
-    assert server_speed.baseline(0.8, "/m.gguf", None, [generation(5, 0.0), generation(4, 50.0, good=False)]) is None
-    assert server_speed.baseline(0.0, "/m.gguf", None, others) is None
+    assert server_speed.rival("/m.gguf", before, others) == before
+    assert server_speed.rival("/m.gguf", None, others) == others[0]
+    assert server_speed.rival("/other.gguf", before, others) == others[1]
+    assert server_speed.rival("/m.gguf", None, [generation(5, 0.0), generation(4, 50.0, good=False)]) is None
 
 
-def test_slow_is_less_than_the_share() -> None:
-    assert server_speed.too_slow(48.0, Baseline(0.8, 60.0, 2)) == ""
-    assert server_speed.too_slow(0.0, None) == ""
-    assert "it generates 47.9 tokens a second" in server_speed.too_slow(47.9, Baseline(0.8, 60.0, 2))
+@pytest.mark.parametrize(("speed", "is_met"), [(48.0, True), (47.9, False), (0.0, False)])
+def test_a_share_of_the_baseline_is_enough(speed: float, is_met: bool) -> None:
+    assert Baseline(0.8, 60.0, 2).is_met(speed) is is_met
