@@ -20,6 +20,7 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings.o
 from llama_fleet.settings import COLLECTION
 
 Mapping = dict[str, typing.Any]
+PLUGINS = "ansible_collections.llama_fleet.core.plugins"
 HEADER = "# Made by docs/make_reference.py from the module {module} and its options. Do not edit.\n"
 # Options of every stage, beside those that it declares; progress_file is the action plugin's.
 OF_STAGES = {name: spec for name, spec in stage.PROGRESS_ARGUMENTS.items() if name != "progress_file"}
@@ -69,16 +70,15 @@ class _Dumper(yaml.SafeDumper):
 
 def documentation(module: str) -> Mapping:
     """Return a module's DOCUMENTATION with the options of its fragments."""
-    document = typing.cast("Mapping", yaml.safe_load(_plugin(f"modules.{module}").DOCUMENTATION))
+    file = COLLECTION / "plugins" / "modules" / f"{module}.yml"
+    document = typing.cast("Mapping", yaml.safe_load(file.read_text(encoding="utf-8"))["DOCUMENTATION"])
     for name in document.pop("extends_documentation_fragment"):
-        file, _, section = name.removeprefix("llama_fleet.core.").partition(".")
-        fragment = _plugin(f"doc_fragments.{file}").ModuleDocFragment
-        document["options"].update(yaml.safe_load(getattr(fragment, (section or "documentation").upper()))["options"])
+        plugin, _, section = name.removeprefix("llama_fleet.core.").partition(".")
+        fragment = importlib.import_module(f"{PLUGINS}.doc_fragments.{plugin}").ModuleDocFragment
+        shared = yaml.safe_load(getattr(fragment, (section or "documentation").upper()))["options"]
+        options = document["options"]
+        options.update({option: {**text, **options.get(option, {})} for option, text in shared.items()})
     return document
-
-
-def _plugin(name: str) -> typing.Any:
-    return importlib.import_module(f"ansible_collections.llama_fleet.core.plugins.{name}")
 
 
 def variables(role: Role) -> Mapping:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ast
 import dataclasses
+import importlib
 import pathlib
 import re
 import sys
@@ -19,6 +20,7 @@ import yaml
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 CORE = pathlib.Path("collections/ansible_collections/llama_fleet/core")
+PLUGINS = "ansible_collections.llama_fleet.core.plugins"
 GENERATED = "# Made by docs/make_reference.py"
 
 
@@ -42,7 +44,6 @@ ROLES = {
 
 Places = dict[str, list[str]]
 Hits = typing.Iterator[tuple[str, str]]
-FRAGMENTS = tuple(f"doc_fragments/{name}" for name in ("packed", "revision", "server", "stage"))
 
 
 def places(role: str, root: pathlib.Path = ROOT) -> Places:
@@ -58,11 +59,7 @@ def places(role: str, root: pathlib.Path = ROOT) -> Places:
     named = [
         *_in_role(core / "roles" / role),
         *(hit for path in sources if path.exists() for hit in _in_python(path, where)),
-        *(
-            hit
-            for file in (f"modules/{where.module}", *FRAGMENTS)
-            for hit in _documented(core / "plugins", file, where)
-        ),
+        *_documented(core / "plugins", where),
     ]
     for name, place in named:
         if name.removeprefix(f"{role}_") in found:
@@ -84,17 +81,16 @@ def _in_role(folder: pathlib.Path) -> Hits:
         yield from ((name, place) for name in document)
 
 
-def _documented(plugins: pathlib.Path, file: str, role: Role) -> Hits:
-    """Find the options in the documentation of the role's module, or of a fragment that the module has."""
-    module = plugins / "modules" / f"{role.module}.py"
-    path = module if file == "modules" else plugins / f"{file}.py"
-    named = f"llama_fleet.core.{path.stem}\n" in module.read_text(encoding="utf-8")
-    if not path.exists() or (path != module and not named):
-        return
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "DOCUMENTATION":
-            options = yaml.safe_load(ast.literal_eval(node.value)).get("options", {})
-            yield from ((name, f"{file}: documentation") for name in options)
+def _documented(plugins: pathlib.Path, role: Role) -> Hits:
+    """Find the options in the documentation of the role's module, and in fragments those that it does not have."""
+    text = (plugins / "modules" / f"{role.module}.yml").read_text(encoding="utf-8")
+    document = yaml.safe_load(text)["DOCUMENTATION"]
+    yield from ((name, "documentation of the module") for name in document["options"])
+    for name in document["extends_documentation_fragment"]:
+        plugin, _, section = name.removeprefix("llama_fleet.core.").partition(".")
+        fragment = importlib.import_module(f"{PLUGINS}.doc_fragments.{plugin}").ModuleDocFragment
+        options = yaml.safe_load(getattr(fragment, (section or "documentation").upper()))["options"]
+        yield from ((option, f"doc_fragments/{plugin}.py") for option in options if option not in document["options"])
 
 
 def _in_python(path: pathlib.Path, role: Role) -> Hits:

@@ -11,7 +11,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 PLUGINS = ROOT / "collections" / "ansible_collections" / "llama_fleet" / "core" / "plugins"
 # Pages, and how many lines of code each quotes at least.
 PAGES = {"add-a-model-source": 10, "add-a-runtime": 12, "add-an-option": 5}
-HEADING = re.compile(r"^## \d+\. `(?P<file>[\w/.]+\.py)`", re.MULTILINE)
+HEADING = re.compile(r"^## \d+\. `(?P<file>[\w/.]+\.(?:py|yml))`", re.MULTILINE)
 
 
 def quotes(text: str) -> list[tuple[str, str]]:

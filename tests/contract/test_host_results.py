@@ -27,8 +27,8 @@ OF_ALL = {"problems", "would_change"}
 
 
 def returned(module: str) -> dict[str, typing.Any]:
-    text = (PLUGINS / "modules" / f"{module}.py").read_text(encoding="utf-8")
-    return typing.cast("dict[str, typing.Any]", yaml.safe_load(text.partition('RETURN = r"""')[2].partition('"""')[0]))
+    text = (PLUGINS / "modules" / f"{module}.yml").read_text(encoding="utf-8")
+    return typing.cast("dict[str, typing.Any]", yaml.safe_load(text)["RETURN"])
 
 
 def test_every_module_has_its_door() -> None:

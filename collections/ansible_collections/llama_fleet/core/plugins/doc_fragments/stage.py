@@ -48,3 +48,14 @@ attributes:
   diff_mode:
     description: Supports diff mode, which reports what has changed, or would change in check mode.
 """
+
+    INFO = r"""
+options: {}
+attributes:
+  check_mode:
+    description: Supports check mode, which reports what would change and changes nothing.
+    support: full
+  diff_mode:
+    description: Supports diff mode, which reports what has changed, or would change in check mode.
+    support: none
+"""
