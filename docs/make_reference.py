@@ -1,6 +1,9 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""Write the roles' files from their modules, and docs/reference.md from the roles: ``python docs/make_reference.py``.
+"""Write all generated files: ``python docs/make_reference.py``.
+
+The list of the runtimes' classes comes from the table of runtimes, the roles' files from the modules, and
+docs/reference.md from the roles.
 
 In a clone it needs ``src`` and ``collections`` on the PYTHONPATH.
 """
@@ -51,6 +54,8 @@ def _shown(default: object) -> str:
 
 
 if __name__ == "__main__":
-    for path, text in runpy.run_path(str(DOCS / "role_files.py"))["render_all"]().items():
-        path.write_text(text, encoding="utf-8")
+    # The classes first: the modules' documentation, which the roles' files are made from, is made from them.
+    for script in ("runtime_classes.py", "role_files.py"):
+        for path, text in runpy.run_path(str(DOCS / script))["render_all"]().items():
+            path.write_text(text, encoding="utf-8")
     (DOCS / "reference.md").write_text(render(), encoding="utf-8")

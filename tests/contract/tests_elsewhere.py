@@ -40,6 +40,10 @@ ELSEWHERE: dict[str, tuple[str, frozenset[str]]] = {
         "ansible-playbook runs the two together",
         frozenset({"action/validate_variables.py", "modules/validate_variables.py"}),
     ),
+    "tests/contract/test_added_runtime.py": (
+        "generated; a runtime is added to a copy of the tree",
+        frozenset({"module_utils/server/runtimes/classes.py"}),
+    ),
     f"{UNIT}/module_utils/gguf/test_header.py": (
         "data only, which the header's tests read files with",
         frozenset({"module_utils/gguf/types.py"}),

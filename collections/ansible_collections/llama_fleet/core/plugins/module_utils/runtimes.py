@@ -11,7 +11,7 @@ from __future__ import annotations
 # docker those that NVIDIA's toolkit finds. Any other process opens the device files itself.
 UNIT, CDI, TOOLKIT, PROCESS = "unit", "cdi", "toolkit", ""
 AUTO = "auto"
-# In the order in which auto tries them, and in which they are stopped.
+# In the order in which auto tries them, and in which they are stopped. docs/make_reference.py makes the rest from it.
 GPU_ACCESS = {
     "systemd": UNIT,
     "quadlet": CDI,

@@ -47,7 +47,7 @@ def compose_command(run: Runner) -> list[str]:
 
 @dataclasses.dataclass
 class DockerRuntime:
-    """A container that docker's daemon keeps running. ``user`` gets copies of the ``private`` files at its start."""
+    """A Docker Compose service. The host's own release runs inside O(image)."""
 
     folder: pathlib.Path
     run: Runner

@@ -20,7 +20,11 @@ if typing.TYPE_CHECKING:
 
 @dataclasses.dataclass
 class ExecRuntime(ProcessRuntime):
-    """A process that lives as long as a trial does: the server itself is the caller's to start, and its log too."""
+    """A trial on a temporary port that leaves nothing running.
+
+    The caller executes RV(ignore:command) with the variables in RV(ignore:environment_file), as the container's
+    entrypoint does.
+    """
 
     name: typing.ClassVar[str] = "exec"
     automatic: typing.ClassVar[bool] = False

@@ -62,7 +62,7 @@ def _lockable_memory() -> typing.Iterator[None]:
 
 @dataclasses.dataclass
 class ProcessRuntime:
-    """A process that outlives this run, in a session of its own."""
+    """A background process in its own session, for machines without systemd."""
 
     folder: pathlib.Path
     runtime_root: pathlib.Path

@@ -42,7 +42,7 @@ GENERATORS = (
 
 @dataclasses.dataclass
 class QuadletRuntime(SystemdRuntime):
-    """Like a unit of our own, but for the file it comes from, and the process, which is in a container."""
+    """A Podman container that systemd manages. The host's own release runs inside O(image)."""
 
     container_root: pathlib.Path = CONTAINER_ROOT
     name: typing.ClassVar[str] = "quadlet"

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""Find a runtime by its name. A new one is a file beside this one, its class below, and its name in ``runtimes.py``."""
+"""Find a runtime by its name. A new one is a file beside this one and a line in ``module_utils/runtimes.py``."""
 
 from __future__ import annotations
 
@@ -8,12 +8,9 @@ import typing
 
 from ansible_collections.llama_fleet.core.plugins.module_utils.host import processes
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import ProblemError
-from ansible_collections.llama_fleet.core.plugins.module_utils.runtimes import AUTO, GPU_ACCESS
-from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes.docker import DockerRuntime
-from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes.exec import ExecRuntime
+from ansible_collections.llama_fleet.core.plugins.module_utils.runtimes import AUTO
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes.classes import ALL
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes.process import ProcessRuntime
-from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes.quadlet import QuadletRuntime
-from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes.systemd import SystemdRuntime
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings.options import INSTANCE_VARIABLE
 
 if typing.TYPE_CHECKING:
@@ -21,9 +18,7 @@ if typing.TYPE_CHECKING:
     from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes.runtime import Runtime
     from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings.options import Options
 
-ALL: tuple[type[Runtime], ...] = (DockerRuntime, ExecRuntime, ProcessRuntime, QuadletRuntime, SystemdRuntime)
-_BY_NAME = {kind.name: kind for kind in ALL}
-RUNTIMES: dict[str, type[Runtime]] = {name: _BY_NAME[name] for name in GPU_ACCESS}
+RUNTIMES: dict[str, type[Runtime]] = {kind.name: kind for kind in ALL}
 
 
 def named(name: str) -> type[Runtime]:

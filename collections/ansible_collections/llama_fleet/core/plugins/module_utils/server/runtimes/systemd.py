@@ -47,7 +47,7 @@ def out_of_memory(state: typing.Mapping[str, str]) -> str:
 
 @dataclasses.dataclass
 class SystemdRuntime:
-    """A unit of the system's systemd."""
+    """A systemd unit."""
 
     folder: pathlib.Path
     unit: str
