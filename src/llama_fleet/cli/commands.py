@@ -44,8 +44,8 @@ DOWN_HELP = """Stop the instance and disable its start at boot. Releases, models
 
 If the inventory defines several instances for a host, all of them stop, or only the one that --instance names.
 """
-STATUS_HELP = """Show the state, release, model and load of every instance (or of INSTANCE), and any drift from its
-generation.
+STATUS_HELP = """Show the state, release, model and load of every instance (or of INSTANCE), any drift from its
+generation, and how far its build is behind llama.cpp's newest versions.
 
 \b
 Exit status: 0 all as wanted, 1 something is not as wanted, 2 wrong usage, 3 host unreachable.
@@ -211,6 +211,8 @@ def _looker(catalogue: settings.Catalogue, command: str, view: views.View) -> Ca
             "llama_fleet_asked_for": given.pop(INSTANCE) or "",
             "llama_fleet_asks_for_metrics": command == "status",
         }
+        if watch or command != "status":
+            asked["llama_fleet_asks_for_newest"] = False
         variables = {**invocation.part(*ROOTS), **asked, **invocation.variables(given)}
         if watch:
             return views.watch(view, lambda: invocation.look("status", variables), watch)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from rich.text import Text
 
-from llama_fleet.cli import views
+from llama_fleet.cli import versions, views
 from llama_fleet.cli.views import Facts, Rows
 from llama_fleet.errors import ExitCode
 from llama_fleet.run import console
@@ -44,6 +44,7 @@ def _status_columns(facts: Facts) -> dict[str, Text]:
         "STATE": Text(facts["state"], _STYLES.get(facts["state"], "red")),
         "GENERATION": Text(_count(facts["generation"] or -1)),
         "BUILD": Text(facts["build"]),
+        "ORIGIN": Text(versions.origin(facts)),
         "MODEL": Text(model, overflow="fold"),
         "QUANT": Text(facts["quant"]),
         "DEVICE": Text(facts["device"]),
@@ -108,10 +109,15 @@ def _remarked(sentences: Iterator[str]) -> Iterator[Text]:
     return (Text(sentence, "yellow") for sentence in sentences)
 
 
+def _told(outcome: Outcome) -> Iterator[Text]:
+    yield from _remarked(_status_remarks(outcome))
+    yield from (Text(sentence) for sentence in versions.sentences(instances(outcome)))
+
+
 STATUS = views.View(
     rows=instances,
     columns=_status_columns,
-    remarks=lambda outcome: _remarked(_status_remarks(outcome)),
+    remarks=_told,
     exit_status=lambda outcome: _exit_status(outcome, _not_as_wanted(outcome)),
     failures=_failures,
     right=_RIGHT,

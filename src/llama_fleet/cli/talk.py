@@ -164,7 +164,8 @@ def _target(catalogue: settings.Catalogue, command: str, given: dict[str, typing
 
 def _endpoint(invocation: Invocation, variables: Mapping[str, object], instance: str, limit: str) -> str:
     """Return the URL of the one running instance that fits. Raises FleetError; _RemoteError names the way to it."""
-    asked = {"llama_fleet_asked_for": instance, "llama_fleet_asks_for_metrics": False}
+    asked: dict[str, object] = {"llama_fleet_asked_for": instance}
+    asked.update(llama_fleet_asks_for_metrics=False, llama_fleet_asks_for_newest=False)
     hosts = {"llama_fleet_hosts": limit} if limit else {}
     outcome = invocation.look("status", {**variables, **asked, **hosts})
     for failure in outcome.unanswered(status.ROLE):

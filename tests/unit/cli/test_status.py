@@ -156,7 +156,15 @@ def test_the_hosts_are_asked_for_what_was_named(hosts: Hosts, tmp_path: pathlib.
         runner.Request(
             "status", {"llama_fleet_asked_for": "chat", "llama_fleet_asks_for_metrics": True, **roots}, verbosity=1
         ),
-        runner.Request("status", {"llama_fleet_asked_for": "", "llama_fleet_asks_for_metrics": False}, (tmp_path,)),
+        runner.Request(
+            "status",
+            {
+                "llama_fleet_asked_for": "",
+                "llama_fleet_asks_for_metrics": False,
+                "llama_fleet_asks_for_newest": False,
+            },
+            (tmp_path,),
+        ),
     ]
 
 

@@ -200,6 +200,7 @@ def test_an_instance_of_a_fleet_is_found_on_the_named_host(
     assert request.variables == {
         "llama_fleet_asked_for": "chat",
         "llama_fleet_asks_for_metrics": False,
+        "llama_fleet_asks_for_newest": False,
         "llama_fleet_hosts": "h1",
     }
 

@@ -17,6 +17,7 @@ FINE = {**CHECK, "wanted": "", "fix": ""}
 BAD = {**CHECK, "severity": "error", "found": "port 8080, which nginx has", "wanted": "a free port", "fix": "stop it"}
 INSTANCE = {
     **dict.fromkeys(("runtime", "release", "model", "quant", "endpoint", "device", "log", "build"), ""),
+    **dict.fromkeys(("nightly", "source", "origin", "why"), ""),
     **dict.fromkeys(("pid", "memory_mib", "gpu_memory_mib", "uptime_seconds", "generation"), 0),
     **dict.fromkeys(("slots", "slots_busy", "requests_deferred", "tokens_predicted"), -1),
     **dict.fromkeys(("tokens_per_second", "prompt_tokens_per_second"), -1.0),

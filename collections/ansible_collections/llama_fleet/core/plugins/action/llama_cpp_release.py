@@ -83,11 +83,11 @@ class ActionModule(ProgressAction):
         wish = published_binaries.wish(arguments, str(task_vars.get("inventory_dir") or ""))
         if wish is None:
             return super()._look(arguments, task_vars)
-        published = wish.known(ask=wish.moving, warn=display.warning)
-        result = super()._look({**arguments, "published": published}, task_vars)
-        if not published and published_binaries.are_lacking(result):
-            published = wish.known(ask=True, warn=display.warning)
-            result = super()._look({**arguments, "published": published}, task_vars) if published else result
+        known = wish.known(ask=wish.moving, warn=display.warning)
+        result = super()._look(known.among(arguments), task_vars)
+        if not known and published_binaries.are_lacking(result):
+            known = wish.known(ask=True, warn=display.warning)
+            result = super()._look(known.among(arguments), task_vars) if known else result
         return result
 
     def _with_published(self, arguments: Arguments, task_vars: Arguments) -> Arguments:
@@ -95,14 +95,14 @@ class ActionModule(ProgressAction):
         wish = published_binaries.wish(arguments, str(task_vars.get("inventory_dir") or ""))
         if wish is None:
             return arguments
-        published = wish.known(ask=wish.moving, warn=display.warning)
-        if not published:
+        known = wish.known(ask=wish.moving, warn=display.warning)
+        if not known:
             plan = self._plan(arguments, str(arguments.get("offered", "")), task_vars)
             if published_binaries.are_lacking(plan):
-                published = wish.known(ask=True, warn=display.warning)
-        if published:
-            published_binaries.pin(wish.lock, parse_published(published))
-        return {**arguments, "published": published}
+                known = wish.known(ask=True, warn=display.warning)
+        if known:
+            published_binaries.pin(wish.lock, parse_published(known.published))
+        return known.among(arguments)
 
     def _run_in_background(self, arguments: Arguments, task_vars: Arguments) -> Arguments:
         arguments = self._with_published(arguments, task_vars)

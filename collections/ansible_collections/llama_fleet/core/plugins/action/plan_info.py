@@ -85,8 +85,9 @@ class ActionModule(HostAction):
             failed = plan.get("failed") and plan.get("nvidia_driver") and not plan.get("llama_cpp")
             wish = self._wish(release, variables)
             if wish and not release.get("published") and are_lacking({"failed": failed, **plan.get("llama_cpp", {})}):
-                release["published"] = wish.known(ask=True, warn=display.warning)
-                asks = asks or bool(release["published"])
+                known = wish.known(ask=True, warn=display.warning)
+                given["llama_cpp"] = known.among(release)
+                asks = asks or bool(known)
         return asks
 
     def _wish(self, release: Values, variables: Values) -> Wish | None:
@@ -103,7 +104,7 @@ class ActionModule(HostAction):
             release["offered"] = sharing.offer()
         wish = self._wish(release or {}, variables)
         if release and wish:
-            release["published"] = wish.known(ask=wish.moving, warn=display.warning)
+            arguments["llama_cpp"] = wish.known(ask=wish.moving, warn=display.warning).among(release)
         return arguments
 
 

@@ -47,6 +47,7 @@ def main() -> None:
             "root": {"type": "path", "default": "/etc/llama-fleet"},
             "runtime_root": {"type": "path", "default": "/run/llama-fleet"},
             "metrics": {"type": "bool", "default": True},
+            "newest": {"type": "bool", "default": False},
         },
         supports_check_mode=True,
     )

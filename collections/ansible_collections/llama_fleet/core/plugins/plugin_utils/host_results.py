@@ -88,8 +88,8 @@ _NUMBERS = (
 )
 _INSTANCE = Record(
     {
-        **{name: Said(200) for name in ("instance", "state", "runtime", "build", "quant")},
-        **{name: Said() for name in ("release", "model", "endpoint", "device", "log")},
+        **{name: Said(200) for name in ("instance", "state", "runtime", "build", "nightly", "origin", "quant")},
+        **{name: Said() for name in ("release", "source", "why", "model", "endpoint", "device", "log")},
         **dict.fromkeys(_NUMBERS, COUNT),
         **dict.fromkeys(("tokens_per_second", "prompt_tokens_per_second"), SPEED),
         "good": Flag(),

@@ -10,10 +10,8 @@ as an inventory.
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import pathlib
 import re
-import time
 import typing
 
 from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.ask import Patience
@@ -31,6 +29,7 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.update 
 from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.versions import CHANNELS, is_nightly_tag
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, ProblemError
 from ansible_collections.llama_fleet.core.plugins.module_utils.untrusted import line
+from ansible_collections.llama_fleet.core.plugins.plugin_utils.asked_once import Question
 
 LOCK = "upstream.lock"
 VARIABLE = "llama_cpp_upstream_lock"
@@ -39,11 +38,9 @@ _READ = (
     *("source", "version", "method", "update", "cpu", "cmake_options", "trusted_signers"),
     *("upstream_api", "upstream_url", "upstream_lock"),
 )
-# Seconds for which an answer holds, so that plan, run and all hosts of a play get the same one.
-HOLDS = 600
 _LONGEST = 1 << 20  # bytes of a lock; a release adds a kilobyte
 # A build that is possible anyway waits only this long for an answer.
-_SHORT = Patience(seconds=5, total=10, tries=1)
+SHORT = Patience(seconds=5, total=10, tries=1)
 _HEADER = (
     "# Commits and digests of llama.cpp's published binaries, pinned at their first use. Keep this file with the\n"
     "# inventory. To accept a release that was published again, remove its lines. All lines are comments, because\n"
@@ -55,6 +52,21 @@ _SUM = re.compile(
 )
 _RESTORE = "restore it from the inventory's history"
 Arguments = typing.Mapping[str, typing.Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class Known:
+    """The JSON of an answer on published binaries, or why there is none. Both are empty if none was asked."""
+
+    published: str = ""
+    unanswered: str = ""
+
+    def __bool__(self) -> bool:
+        return bool(self.published)
+
+    def among(self, arguments: Arguments) -> dict[str, typing.Any]:
+        """Return the module's ``arguments`` with what is known."""
+        return {**arguments, **dataclasses.asdict(self)}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,26 +84,26 @@ class Wish:
     downloads: str
     lock: pathlib.Path
 
+    @property
+    def question(self) -> Question:
+        return question_of(self.api, self.downloads, self.reference)
+
     def answered(self) -> Published | None:
-        """Return the answer that needs no request: a pinned tag, or what was learnt within the last minutes."""
-        return _pinned(self.lock, self.reference) or self._learnt(HOLDS)
+        """Return the answer that needs no request: a pinned tag, or what was learnt in this run or a short time ago."""
+        return _pinned(self.lock, self.reference) or learnt(self.question)
 
     def ask(self) -> Published:
         """Return the answer of the API, checked against the lock. Raises ProblemError."""
-        try:
-            with locked(self._kept.with_suffix(".lock")):  # hosts of a play ask at the same time
-                answer = self._learnt(HOLDS)
-                if answer is None:
-                    answer = resolve(self.reference, self.api, self.downloads, PATIENCE if self.required else _SHORT)
-                    write_atomic(self._kept, answer.to_json())
-        except OSError as error:
-            wanted = "a home folder that can be written, for the API's answer"
-            raise ProblemError(Problem(API, f"{error.filename} ({error.strerror})", wanted, "set HOME")) from error
-        verify(self.lock, answer)
-        return answer
+        patience = PATIENCE if self.required else SHORT
+        answer = self.question.ask(
+            lambda: resolve(self.reference, self.api, self.downloads, patience).to_json(), patient=self.required
+        )
+        published = parse_published(answer)
+        verify(self.lock, published)
+        return published
 
-    def known(self, *, ask: bool, warn: typing.Callable[[str], object]) -> str:
-        """Return the JSON of the binaries; empty if they are unknown and the host can build instead.
+    def known(self, *, ask: bool, warn: typing.Callable[[str], object]) -> Known:
+        """Return what is known of the binaries. Unknown ones are no failure if the host can build instead.
 
         Raises ProblemError, also where a digest has changed.
         """
@@ -102,24 +114,22 @@ class Wish:
                 raise
             reason = error.problems[0].found
             warn(line(f"llama.cpp's published binaries are unknown, so a host may have to build: {reason}.", 4000))
-            return ""
-        if answer:
-            verify(self.lock, answer)
-        return answer.to_json() if answer else ""
+            return Known(unanswered=line(reason, 1000))
+        if answer is None:
+            return Known()
+        verify(self.lock, answer)
+        return Known(answer.to_json())
 
-    def _learnt(self, seconds: float) -> Published | None:
-        try:
-            age = time.time() - self._kept.stat().st_mtime
-            return parse_published(self._kept.read_text(encoding="utf-8")) if 0 <= age <= seconds else None
-        except (OSError, ValueError, ProblemError):
-            return None
 
-    @property
-    def _kept(self) -> pathlib.Path:
-        place = pathlib.Path("~/.cache/llama-fleet/upstream").expanduser()
-        place.mkdir(mode=0o700, parents=True, exist_ok=True)
-        name = hashlib.sha256(f"{self.api}\0{self.downloads}\0{self.reference}".encode()).hexdigest()[:16]
-        return place / f"{name}.json"
+def question_of(api: str, downloads: str, reference: str) -> Question:
+    """Return the question which binaries are published for ``reference``, a channel or a tag."""
+    return Question((api, downloads, reference), API, parse_published)
+
+
+def learnt(question: Question) -> Published | None:
+    """Return the kept answer to ``question``, or None."""
+    answer = question.answer()
+    return parse_published(answer) if answer else None
 
 
 def wish(arguments: Arguments, inventory_folder: str) -> Wish | None:

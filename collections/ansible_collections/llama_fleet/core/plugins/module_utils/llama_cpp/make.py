@@ -17,6 +17,7 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.host.files import
 from ansible_collections.llama_fleet.core.plugins.module_utils.host.memory import memory_available
 from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp import archive as llama_cpp_archive
 from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp import build_user, recipe, update
+from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.build_plan import why_built
 from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.compile import (
     Compilation,
     RefusedError,
@@ -95,7 +96,8 @@ def _locked(
 def _build_instead(request: Request, plan: BuildPlan, error: ProblemError, run: Runner) -> BuildPlan:
     binaries = "project's binaries were" if plan.published else "packed release was"
     warning = f"The {binaries} unusable, so this host builds its own. {error}"
-    return plan_again(request, dataclasses.replace(plan, warnings=(*plan.warnings, warning)), run)
+    refused = f"the {binaries} unusable ({error.problems[0].found})"
+    return plan_again(request, dataclasses.replace(plan, refused=refused, warnings=(*plan.warnings, warning)), run)
 
 
 def _install(request: Request, plan: BuildPlan, run: Runner) -> BuildPlan:
@@ -252,6 +254,7 @@ def _manifest(
         "backend": request.backend,
         "source": request.source_name,
         "origin": "built",
+        "why": why_built(request, plan),
         "smoke_test": outcome.report,
         "cured": [cure.name for cure in cures],
         **store.describe(staged),

@@ -100,7 +100,8 @@ def plan_again(request: Request, before: BuildPlan, run: Runner, tentative: bool
     source = typing.cast("Archive | Repository", request.source)
     known = before.revision if before.revision.build else None
     plan = _from_source(request, source, run, tentative, known)
-    return dataclasses.replace(plan, warnings=tuple(dict.fromkeys((*before.warnings, *plan.warnings))))
+    warnings = tuple(dict.fromkeys((*before.warnings, *plan.warnings)))
+    return dataclasses.replace(plan, refused=plan.refused or before.refused, warnings=warnings)
 
 
 def install_git(request: Request, run: Runner) -> bool:

@@ -13,7 +13,12 @@ import typing
 from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.rules import bare
 from ansible_collections.llama_fleet.core.plugins.module_utils.host.files import require_writable
 from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp import upstream
-from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.build_plan import BuildPlan, existing
+from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.build_plan import (
+    BuildPlan,
+    existing,
+    why_packed,
+    why_published,
+)
 from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.options import CUDA, fingerprint
 from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.source import (
     SOURCE,
@@ -104,7 +109,7 @@ def _bring_packed(
         raise ProblemError(
             Problem(subject, other_release, f"the release {plan.fingerprint[:12]}", "pack it again, or do not trust it")
         )
-    return {**manifest, "origin": "packed", "taken_from": bare(reference)}
+    return {**manifest, "origin": "packed", "taken_from": bare(reference), "why": why_packed(request)}
 
 
 def _bring_published(
@@ -124,6 +129,7 @@ def _bring_published(
         "backend": request.backend,
         "source": request.source_name,
         "origin": "upstream",
+        "why": why_published(request),
     }
 
 
@@ -183,7 +189,8 @@ def instead_of_build(request: Request, plan: BuildPlan) -> BuildPlan:
         return published(request, Upstream(reference))
     except ProblemError as error:
         warning = f"The project's binaries do not fit this host, so it builds its own. {error}"
-        return dataclasses.replace(plan, warnings=(*plan.warnings, warning))
+        refused = f"the project's binaries do not fit this host ({error.problems[0].found})"
+        return dataclasses.replace(plan, refused=refused, warnings=(*plan.warnings, warning))
 
 
 def _fetched(request: Request, source: Upstream, revision: Revision) -> BuildPlan:

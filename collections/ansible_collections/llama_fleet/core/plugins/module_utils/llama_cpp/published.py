@@ -43,6 +43,7 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.untrusted import 
     ShapeError,
     Table,
     Text,
+    line,
     parse,
 )
 
@@ -63,11 +64,15 @@ _ARCHIVE = r"(?:cudart-)?llama-b[0-9]{1,9}-bin-ubuntu-[a-z0-9][a-z0-9.-]{0,60}\.
 _ASSET = Record({"name": Text(most=255)}, {"digest": Maybe(Text(most=200), "")})
 _RELEASE = Record({"tag_name": Text(most=255), "assets": Many(_ASSET, most=1000)}, {"draft": Flag()})
 _RELEASES = Many(_RELEASE, most=100)
+_VERSION = r"v[0-9]{1,6}\.[0-9]{1,6}\.[0-9]{1,6}"
+_NEWEST = Record(
+    {"nightly": Text(_TAG), "stable": Text(rf"|{_VERSION}"), "same": Text(rf"|{_TAG}"), "unknown": Text(most=1000)}
+)
 _PUBLISHED = Record(
     {
         "tag": Text(_TAG),
         "commit": Text(COMMIT),
-        "stable": Text(r"|v[0-9]{1,6}\.[0-9]{1,6}\.[0-9]{1,6}"),
+        "stable": Text(rf"|{_VERSION}"),
         "sums": Table(Text(SHA256), keys=Text(_ARCHIVE, most=200), most=100),
     }
 )
@@ -121,6 +126,47 @@ def resolve(reference: str, api: str = API, downloads: str = DOWNLOADS, patience
     if not is_nightly_tag(tag) or (reference not in CHANNELS and reference not in (stable, tag)):
         raise _unexpected(f"the release '{tag}' for {reference}", place.api, "the release that was asked for")
     return Published(tag, place.commit(tag), stable, _sums(release))
+
+
+@dataclasses.dataclass(frozen=True)
+class Newest:
+    """The newest nightly tag, and the newest stable version with the nightly tag of its commit.
+
+    ``unknown`` says why the stable version is unknown.
+    """
+
+    nightly: str
+    stable: str = ""
+    same: str = ""
+    unknown: str = ""
+
+    def to_json(self) -> str:
+        return json.dumps(dataclasses.asdict(self))
+
+
+def newest(
+    api: str, downloads: str, patience: ask.Patience, latest: Published | None = None, stable: Published | None = None
+) -> Newest:
+    """Return the newest versions of both channels, with at most three requests.
+
+    ``latest`` and ``stable`` are answers that need not be asked for again. Raises ProblemError.
+    """
+    place = _Place(api.rstrip("/"), downloads.rstrip("/"), patience)
+    nightly = latest.tag if latest else place.newest()["tag_name"]
+    if stable:
+        return Newest(nightly, stable.stable, stable.tag)
+    try:
+        release = place.release("latest", STABLE)
+        if not is_stable_tag(release["tag_name"]):
+            raise _unexpected(f"the release '{release['tag_name']}'", place.api, "a version like v0.8.0")
+        return Newest(nightly, release["tag_name"], place.nightly_of(release))
+    except ProblemError as error:
+        return Newest(nightly, unknown=line(error.problems[0].found, 1000))
+
+
+def parse_newest(text: str) -> Newest:
+    """Return what ``Newest.to_json`` has written. Raises ShapeError."""
+    return Newest(**parse(text, _NEWEST, "the newest versions"))
 
 
 @dataclasses.dataclass(frozen=True)

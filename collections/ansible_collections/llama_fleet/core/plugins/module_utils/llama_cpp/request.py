@@ -100,6 +100,7 @@ class Request:
     offered: tuple[Entry, ...] = parsed(text(internal=True), _offers)
     known: Revision | None = parsed(text(internal=True), parse_known)
     published: Published | None = parsed(typing.cast("Published | None", text(internal=True)), _published)
+    unanswered: str = text(internal=True)
     install_git: bool = switch(False, internal=True)
     keep: int = integer(3)
     instances: pathlib.Path = directory("/etc/llama-fleet")

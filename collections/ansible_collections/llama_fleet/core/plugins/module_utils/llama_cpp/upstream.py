@@ -182,6 +182,11 @@ def reference_of(source: Source, version: str) -> str:
     return ""
 
 
+def is_of_the_project(source: str) -> bool:
+    """Return whether a release's recorded source is the project's own, or a copy of it."""
+    return source.startswith("upstream:") or _OF_THE_PROJECT.fullmatch(source) is not None
+
+
 def obtain(
     upstream: Upstream,
     backend: str,

@@ -183,6 +183,10 @@ def test_the_projects_own_binaries(host: Host, built: tuple[Host, Facts]) -> Non
     assert (taken["changed"], taken["compiled"], taken["origin"], taken["build"]) == (True, False, "upstream", "b1")
     manifest = manifest_of(taken)
     assert manifest["smoke_test"]["cpu"]["generation"] > 0
+    assert (manifest["why"], manifest_of(built[1])["why"][:22]) == (
+        "llama_cpp_source names them",
+        "llama_cpp_method is au",
+    )
     assert {f"bin/{name}" for name in ("llama-server", "llama-bench")} < set(manifest["files"])
     assert not host.run(source=source, upstream_url="http://127.0.0.1:9")["changed"], "no request for what is there"
 

@@ -180,3 +180,6 @@ def test_without_an_archive_for_this_kind_of_host_it_is_built(
     plan = make_plan(request(tmp_path, GIT, published=ANSWER.to_json()), FakeRunner())
     assert plan.would_compile
     assert plan.warnings[0].startswith("The project's binaries do not fit this host, so it builds its own. C library")
+    assert plan.refused == "the project's binaries do not fit this host (glibc 2.31)"
+    again = plan_module.plan_again(request(tmp_path, GIT), plan, FakeRunner())
+    assert again.refused == plan.refused

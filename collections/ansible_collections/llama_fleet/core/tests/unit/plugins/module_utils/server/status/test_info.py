@@ -32,6 +32,9 @@ def generation_facts(number: int, **facts: typing.Any) -> dict[str, typing.Any]:
     return {"number": number, "created": created, "model": model, **facts}
 
 
+RECORD = {"nightly": "b1", "source": "upstream:stable", "origin": "upstream", "why": "llama_cpp_source names them"}
+
+
 def all_facts(site: Site, pid: int) -> dict[str, typing.Any]:
     """Return the facts of the site's second generation, served by ``pid``, without its memory and uptime."""
     return {
@@ -46,6 +49,7 @@ def all_facts(site: Site, pid: int) -> dict[str, typing.Any]:
         "runtime": "process",
         "release": str(site.release),
         "build": "b1",
+        **RECORD,
         "model": str(site.model),
         "quant": "Q4_K_M",
         "endpoint": f"http://127.0.0.1:{site.port}",
@@ -70,6 +74,9 @@ def test_an_instance_that_runs_tells_all_of_itself(site: Site) -> None:
         site.port = fake.port
         site.write(1, good=False, speed=0, build="b0")
         generation = site.write(2, key=True)
+        (site.release / "manifest.json").write_text(
+            json.dumps({"build": "b1", "fingerprint": "f", **RECORD}), encoding="utf-8"
+        )
         with site.running(2) as process:
             facts = site.facts()
     assert facts.pop("memory_mib") > 0
