@@ -17,13 +17,14 @@ HALL = "hall"
 _BASE = frozenset({HALL, "host"})
 _BYTES = _BASE | {"fetch"}
 # The rooms of module_utils, each with the rooms that it may import. The hall is what every module shares. `host`,
-# `fetch`, `gguf` and `transfer` know no stage; the five stages are nvidia, cuda, llama_cpp, model and server.
+# `fetch`, `gguf`, `transfer` and `caches` know no stage; the five stages are nvidia, cuda, llama_cpp, model and server.
 MAY_IMPORT: dict[str, frozenset[str]] = {
     HALL: frozenset(),
     "host": frozenset({HALL}),
     "fetch": _BASE,
     "gguf": _BYTES,
     "transfer": _BYTES,
+    "caches": _BASE,
     "tools": _BYTES,
     "cuda": _BYTES | {"tools"},
     # The driver that a CUDA release needs.
@@ -32,7 +33,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "release": _BYTES | {"gguf", "nvidia", "tools"},
     "llama_cpp": _BYTES | {"release", "tools"},
     # A model is chosen by the release's own memory plan, and kept while a generation uses it.
-    "model": _BYTES | {"gguf", "release", "tools", "transfer"},
+    "model": _BYTES | {"caches", "gguf", "release", "tools", "transfer"},
     "server.settings": _BASE | {"release"},
     "server.state": _BASE | {"server.settings"},
     "server.gate": _BASE | {"server.settings", "server.state"},

@@ -94,7 +94,8 @@ class TestOffline:
         for changes in ({}, {"mirrors": [f"{hub.url}/files/models"]}, {"plan_only": True}):
             told = problem(wanted, offline=True, **changes)
             assert told.startswith(
-                "gguf_model_offline: expected the commit, files and sums that an online run recorded, "
+                "gguf_model_offline: expected the commit, files and sums that an online run recorded, or the "
+                "repository in HF_HUB_CACHE, HF_HOME or ~/.cache/huggingface, "
                 f"found true, and no record of '{REPO}' at 'main'"
             )
         assert not hub.settle()

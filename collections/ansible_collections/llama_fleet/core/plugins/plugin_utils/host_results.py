@@ -171,6 +171,7 @@ MODULES: dict[str, tuple[dict[str, Shape], dict[str, Shape]]] = {
             "revision": Said(200),
             "source": Said(),
             "downloaded": Number(),
+            "reused": Many(Record({"path": PATH, "from": PATH, "size": Number()})),
             "removed": PATHS,
             "memory": Shown(most=2000),
             "plan": Shown(),

@@ -121,6 +121,7 @@ def merged(model: Result, companions: typing.Sequence[Companion], provided: typi
         "files": [file for result in results for file in result["files"]],
         "size": sum(result["size"] for result in results),
         "downloaded": sum(result["downloaded"] for result in results),
+        "reused": [file for result in results for file in result["reused"]],
         "removed": [path for result in results for path in result["removed"]],
         "diff": {side: {"files": _files(results, side)} for side in ("before", "after")},
     }
@@ -141,5 +142,6 @@ def _plan(plans: typing.Sequence[Result]) -> Result:
         **plans[0],
         "fetch": [file for plan in plans for file in plan["fetch"]],
         "link": [file for plan in plans for file in plan["link"]],
+        "copy": [file for plan in plans for file in plan["copy"]],
         "size": sum(plan["size"] for plan in plans),
     }

@@ -7,8 +7,10 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
+import posixpath
 import typing
 
+from ansible_collections.llama_fleet.core.plugins.module_utils.caches.take import CacheError, costs_nothing, take
 from ansible_collections.llama_fleet.core.plugins.module_utils.host.disk import disk_problems
 from ansible_collections.llama_fleet.core.plugins.module_utils.host.files import (
     existing_parent,
@@ -23,12 +25,15 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.model import veri
 from ansible_collections.llama_fleet.core.plugins.module_utils.model.store import Model, StoredFile, parts_folder
 from ansible_collections.llama_fleet.core.plugins.module_utils.model.wheel import unpack
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, ProblemError, raise_if_any
+from ansible_collections.llama_fleet.core.plugins.module_utils.progress import BYTES
 
 if typing.TYPE_CHECKING:
     import pathlib
 
+    from ansible_collections.llama_fleet.core.plugins.module_utils.caches.lookup import Copy
     from ansible_collections.llama_fleet.core.plugins.module_utils.model.plan import ModelPlan, RemoteFile
     from ansible_collections.llama_fleet.core.plugins.module_utils.model.request import Request
+    from ansible_collections.llama_fleet.core.plugins.module_utils.model.result import Result
     from ansible_collections.llama_fleet.core.plugins.module_utils.model.verify import Checker
     from ansible_collections.llama_fleet.core.plugins.module_utils.progress import Progress
 
@@ -38,13 +43,18 @@ _MARGIN = 64 << 20  # bytes for manifests and whatever else the host writes mean
 
 @dataclasses.dataclass(frozen=True)
 class Gap:
-    """The missing files of a plan: those to link from another revision, by name, and those to fetch."""
+    """The missing files of a plan: those to link from another revision or to take from another tool, and to fetch.
+
+    The first two are by name. ``free`` are the names of those that will take no disk space, because they can be linked.
+    """
 
     linked: typing.Mapping[str, pathlib.Path]
+    copied: typing.Mapping[str, Copy]
     fetched: tuple[RemoteFile, ...]
+    free: frozenset[str] = frozenset()
 
     def __bool__(self) -> bool:
-        return bool(self.linked or self.fetched)
+        return bool(self.linked or self.copied or self.fetched)
 
 
 def stored(plan: ModelPlan, checker: Checker) -> dict[str, StoredFile]:
@@ -60,25 +70,40 @@ def stored(plan: ModelPlan, checker: Checker) -> dict[str, StoredFile]:
     return {name: file for name, file in verified.items() if file}
 
 
-def gap(plan: ModelPlan, checker: Checker) -> Gap:
+def gap(plan: ModelPlan, request: Request, checker: Checker) -> Gap:
     """Return what ``plan`` lacks and where it could come from."""
     existing = stored(plan, checker)
     missing = [file for file in plan.remote if file.name not in existing]
     linked = {} if plan.archive else model_reuse.reusable(plan.folder, missing, checker)
-    return Gap(linked, tuple(file for file in missing if file.name not in linked))
+    missing = [file for file in missing if file.name not in linked]
+    copied = model_reuse.cached(plan, missing, request)
+    place = existing_parent(parts_folder(plan.folder))
+    free = frozenset(name for name, copy in copied.items() if costs_nothing(copy, place))
+    return Gap(linked, copied, tuple(file for file in missing if file.name not in copied), free)
 
 
 def require_possible(plan: ModelPlan, missing: Gap, request: Request) -> None:
     """Raise ProblemError if the root is not writable or full, or if offline files are missing without a mirror."""
     if not missing:
         return
-    if missing.fetched and request.offline and not request.mirrors:
-        names = ", ".join(file.name for file in missing.fetched[:5])
-        absent = f"true, but {len(missing.fetched)} of {len(plan.remote)} files are not in {plan.folder}: {names}"
-        fix = "name a mirror in gguf_model_mirrors, or copy the files there"
-        raise ProblemError(Problem("gguf_model_offline", absent, "all of them there", fix))
+    _require_reachable(plan, missing.fetched, request)
     _require_writable(plan, request)
-    _require_room(plan, missing.fetched)
+    _require_room(plan, missing)
+
+
+def _require_reachable(
+    plan: ModelPlan, files: typing.Sequence[RemoteFile], request: Request, reasons: typing.Sequence[str] = ()
+) -> None:
+    """Raise ProblemError if ``files`` must be fetched, and neither the network nor a mirror may be asked.
+
+    ``reasons`` tell why a cache did not have them.
+    """
+    if files and request.without and not request.mirrors:
+        names = ", ".join(file.name for file in files[:5])
+        absent = f"true, but {len(files)} of {len(plan.remote)} files are not in {plan.folder}: {names}"
+        absent += f" ({' '.join(reasons)})" if reasons else ""
+        fix = "name a mirror in gguf_model_mirrors, or copy the files there"
+        raise ProblemError(Problem(request.without, absent, "all of them there", fix))
 
 
 def _require_writable(plan: ModelPlan, request: Request) -> None:
@@ -86,7 +111,10 @@ def _require_writable(plan: ModelPlan, request: Request) -> None:
     require_writable(model_store.lock_of(request.root, plan.folder).parent, ROOT_VARIABLE)
 
 
-def _require_room(plan: ModelPlan, files: typing.Sequence[RemoteFile]) -> None:
+def _require_room(plan: ModelPlan, missing: Gap) -> None:
+    files = [
+        file for file in plan.remote if file in missing.fetched or file.name in missing.copied.keys() - missing.free
+    ]
     if not files:
         return
     size = sum(file.size for file in files)
@@ -100,11 +128,15 @@ def _require_room(plan: ModelPlan, files: typing.Sequence[RemoteFile]) -> None:
 
 @dataclasses.dataclass(frozen=True)
 class Provided:
-    """A model that is now on the host, the bytes received over the network, and warnings for the user."""
+    """A model that is now on the host, the bytes received over the network, and warnings for the user.
+
+    ``reused`` are the path, the place and the size in bytes of each file that was taken from another tool's cache.
+    """
 
     model: Model
     downloaded: int
     warnings: tuple[str, ...]
+    reused: tuple[Result, ...] = ()
 
 
 def provide(plan: ModelPlan, request: Request, checker: Checker, progress: Progress) -> Provided:
@@ -115,22 +147,55 @@ def provide(plan: ModelPlan, request: Request, checker: Checker, progress: Progr
         disk_problems(plan.folder),
         locked(lock, lambda: progress.stage("waiting for another run that works on this model")),
     ):
-        missing = gap(plan, checker)
+        missing = gap(plan, request, checker)
         require_possible(plan, missing, request)
         for name, source in missing.linked.items():
             _take(plan, next(file for file in plan.remote if file.name == name), source, checker)
+        taken = _from_caches(plan, missing.copied, checker, progress)
+        fetched = [file for file in plan.remote if file in missing.fetched or file in taken.wrong]
+        _require_reachable(plan, fetched, request, taken.warnings)
         transfer = model_transfer.Transfer(plan, request, checker, progress)
-        downloaded = transfer.run(missing.fetched)
+        downloaded = transfer.run(fetched)
         if plan.archive:
             model = unpack(plan, progress)
         else:
-            for file in missing.fetched:
+            for file in fetched:
                 _place(plan, file, checker)
             model = model_of(plan, stored(plan, checker))
         model_store.add_model(plan.folder, plan.asked, model)
         with contextlib.suppress(OSError):  # not empty: it holds parts of another quant, for a later run
             parts_folder(plan.folder).rmdir()
-    return Provided(model, downloaded, tuple(transfer.warnings))
+    return Provided(model, downloaded, (*taken.warnings, *transfer.warnings), tuple(taken.reused))
+
+
+@dataclasses.dataclass(frozen=True)
+class _Taken:
+    """The outcome of copying files out of caches: those that were ``reused``, and those that were ``wrong``."""
+
+    reused: list[Result] = dataclasses.field(default_factory=list)
+    wrong: list[RemoteFile] = dataclasses.field(default_factory=list)
+    warnings: list[str] = dataclasses.field(default_factory=list)
+
+
+def _from_caches(plan: ModelPlan, copies: typing.Mapping[str, Copy], checker: Checker, progress: Progress) -> _Taken:
+    """Take the files of other tools' caches, and verify them. A wrong one is left to be fetched."""
+    taken = _Taken()
+    for file in (file for file in plan.remote if file.name in copies):
+        copy = copies[file.name]
+        progress.stage(f"taking {posixpath.basename(file.name)} from {copy.place.folder}, 0 bytes over the network")
+
+        def seen(count: int, size: int = file.size) -> None:
+            progress.update(count, size, BYTES)
+
+        try:
+            take(copy, parts_folder(plan.folder) / file.sha256, file.sha256, seen)
+        except CacheError as error:
+            taken.wrong.append(file)
+            taken.warnings.append(f"{copy.path} was not reused: expected sha256 {file.sha256}, found {error}.")
+            continue
+        _place(plan, file, checker)
+        taken.reused.append({"path": str(plan.folder / file.name), "from": copy.path, "size": file.size})
+    return taken
 
 
 def _take(plan: ModelPlan, file: RemoteFile, source: pathlib.Path, checker: Checker) -> None:

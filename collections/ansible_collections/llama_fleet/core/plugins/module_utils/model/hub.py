@@ -13,6 +13,7 @@ import typing
 
 from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.ask import failure
 from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.rules import OriginError
+from ansible_collections.llama_fleet.core.plugins.module_utils.gguf.remote import lazily
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, ProblemError
 from ansible_collections.llama_fleet.core.plugins.module_utils.untrusted import (
     COMMIT,
@@ -107,6 +108,11 @@ class Hub:
 
     def url(self, repo: str, commit: str, path: str) -> str:
         return str(self._client.hf_hub_url(repo, path, revision=commit, endpoint=self._endpoint))
+
+    def reader(self, repo: str, commit: str, path: str) -> typing.Callable[[int, int], bytes]:
+        """Return a function that reads a file's bytes from one position up to another."""
+        headers = {"Authorization": f"Bearer {self._token}"} if self._token else {}
+        return lazily(self.url(repo, commit, path), headers, "gguf_model_source")
 
     @contextlib.contextmanager
     def _problems(self, repo: str, revision: str) -> typing.Iterator[None]:

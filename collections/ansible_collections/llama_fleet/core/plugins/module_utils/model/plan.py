@@ -40,6 +40,7 @@ if typing.TYPE_CHECKING:
     import pathlib
 
     from ansible_collections.llama_fleet.core.plugins.module_utils.model.hub import Hub
+    from ansible_collections.llama_fleet.core.plugins.module_utils.model.reuse import CachedHub
     from ansible_collections.llama_fleet.core.plugins.module_utils.model.store import Model
 
 
@@ -118,7 +119,7 @@ def quant_variable(source: Source, asked: str) -> str:
 
 
 def plan_hub(
-    root: pathlib.Path, source: HubSource, asked: str, revision: str, hub: Hub, token: str, choice: Choose
+    root: pathlib.Path, source: HubSource, asked: str, revision: str, hub: Hub | CachedHub, token: str, choice: Choose
 ) -> ModelPlan:
     """Resolve the revision once and choose from the tree at that commit. Raises ProblemError."""
     commit = revision if model_store.is_commit(revision) else hub.commit(source.repo, revision)
@@ -126,7 +127,7 @@ def plan_hub(
     headers = {"Authorization": f"Bearer {token}"} if token else {}
 
     def reader(file: ListedFile) -> Read:
-        return lazily(hub.url(source.repo, commit, file.path), headers, VARIABLE)
+        return hub.reader(source.repo, commit, file.path)
 
     chosen = choice(
         [ListedFile(file.path, file.size) for file in tree.values()], f"'{source.repo}' at {commit[:12]}", reader
@@ -153,12 +154,12 @@ def plan_hub(
         mmproj=files[-1] if chosen.mmproj else None,
         wants_mmproj=ANY if chosen.mmproj else "",
         memory=chosen.memory,
-        hub=True,
+        hub=bool(files[0].url),
         headers=headers,
     )
 
 
-def _hub_file(hub: Hub, repo: str, commit: str, listed: ListedFile, sha256: str) -> RemoteFile:
+def _hub_file(hub: Hub | CachedHub, repo: str, commit: str, listed: ListedFile, sha256: str) -> RemoteFile:
     """Return a file to fetch from the Hub. Raises ProblemError if it has no checksum."""
     if not sha256:
         unsummed = f"'{listed.path}' in '{repo}', without a sha256 on the Hub"

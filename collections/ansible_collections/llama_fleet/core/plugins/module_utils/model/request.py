@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import re
 import typing
 import urllib.parse
@@ -95,6 +96,7 @@ class Request:
     token: str = parsed(secret(), require_token)
     mirrors: tuple[str, ...] = parsed(texts(), _mirrors)
     offline: bool = switch(False)
+    reuse: bool = switch(True)
     transport: str = text(AUTO, (AUTO, "http", "xet"))
     verify: bool = parsed(text("stat", ("stat", "always")), _reads_all)
     keep: int = integer(0, 0, wanted="a number of revisions to keep, or 0 to keep all of them")
@@ -111,10 +113,18 @@ class Request:
     fit: Memory | None = None
     dry: bool = False
     caches: bool = True
+    hub_is_off: str = ""  # the variable of the host's environment that switches the Hub off
 
     @property
     def absent(self) -> bool:
         return self.state == "absent"
+
+    @property
+    def without(self) -> str:
+        """Return the variable that forbids to ask the network for this source, or an empty string."""
+        if self.offline:
+            return "gguf_model_offline"
+        return self.hub_is_off if isinstance(self.source, model_spec.HubSource) else ""
 
     @property
     def wants_all(self) -> bool:
@@ -136,7 +146,15 @@ def request_of(given: typing.Mapping[str, typing.Any], check_mode: bool) -> Requ
         fit=fit,
         dry=check_mode or given["plan_only"],
         caches=not check_mode,
+        hub_is_off=_hub_is_off(os.environ),
     )
+
+
+def _hub_is_off(environment: typing.Mapping[str, str]) -> str:
+    """Return the variable with which the Hub's client is told to work offline, or an empty string."""
+    names = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
+    name = next((name for name in names if environment.get(name)), "")
+    return name if environment.get(name, "").upper() in ("1", "ON", "YES", "TRUE") else ""
 
 
 def _memory(source: model_spec.Source, given: typing.Mapping[str, typing.Any]) -> Memory:

@@ -18,8 +18,8 @@ Result = dict[str, typing.Any]
 Paths = typing.Iterable[pathlib.Path]
 
 
-def present(model: Model, downloaded: int = 0) -> Result:
-    """Return the result for a model that is on the host."""
+def present(model: Model, downloaded: int = 0, reused: typing.Sequence[Result] = ()) -> Result:
+    """Return the result for a model that is on the host. ``reused`` are the files taken from other tools' caches."""
     return {
         "path": str(model.path),
         "files": [
@@ -31,6 +31,7 @@ def present(model: Model, downloaded: int = 0) -> Result:
         "revision": model.revision,
         "source": model.source,
         "downloaded": downloaded,
+        "reused": list(reused),
         "memory": dict(model.memory),
     }
 
@@ -60,11 +61,16 @@ def planned(plan: ModelPlan, missing: Gap, before: Model | None) -> Result:
         "revision": plan.revision,
         "source": plan.source,
         "downloaded": 0,
+        "reused": [],
         "memory": dict(plan.memory),
         "plan": {
             "folder": str(plan.folder),
             "fetch": [{"name": file.name, "url": file.url, "size": file.size} for file in missing.fetched],
             "link": [{"name": name, "from": str(source)} for name, source in missing.linked.items()],
+            "copy": [
+                {"name": name, "from": copy.path, "size": copy.size, "disk": 0 if name in missing.free else copy.size}
+                for name, copy in missing.copied.items()
+            ],
             "size": sum(file.size for file in missing.fetched),
             "waits_for": "",
         },
@@ -78,7 +84,7 @@ def waiting(request: Request) -> Result:
     return {
         **nothing(request),
         "changed": True,
-        "plan": {"folder": "", "fetch": [], "link": [], "size": 0, "waits_for": why},
+        "plan": {"folder": "", "fetch": [], "link": [], "copy": [], "size": 0, "waits_for": why},
         "diff": {
             "before": {"files": {}},
             "after": {"files": f"the best quant of {request.source} that fits, chosen once the release exists"},
@@ -98,6 +104,7 @@ def nothing(request: Request) -> Result:
         "revision": "",
         "source": source,
         "downloaded": 0,
+        "reused": [],
         "memory": {},
     }
 

@@ -1,6 +1,9 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""Reuse files of another revision by linking them, so that a new revision only costs what changed."""
+"""Reuse files that are on the host: those of another revision, and those in caches of other tools.
+
+A new revision then only costs what changed.
+"""
 
 from __future__ import annotations
 
@@ -9,12 +12,20 @@ import os
 import shutil
 import typing
 
+from ansible_collections.llama_fleet.core.plugins.module_utils.caches.lookup import Caches, Sought
+from ansible_collections.llama_fleet.core.plugins.module_utils.caches.places import places
+from ansible_collections.llama_fleet.core.plugins.module_utils.caches.snapshots import snapshot
 from ansible_collections.llama_fleet.core.plugins.module_utils.model import store as model_store
+from ansible_collections.llama_fleet.core.plugins.module_utils.model.hub import HubFile
+from ansible_collections.llama_fleet.core.plugins.module_utils.model.source import HubSource
 
 if typing.TYPE_CHECKING:
     import pathlib
 
-    from ansible_collections.llama_fleet.core.plugins.module_utils.model.plan import RemoteFile
+    from ansible_collections.llama_fleet.core.plugins.module_utils.caches.lookup import Copy
+    from ansible_collections.llama_fleet.core.plugins.module_utils.caches.snapshots import Snapshot
+    from ansible_collections.llama_fleet.core.plugins.module_utils.model.plan import ModelPlan, Read, RemoteFile
+    from ansible_collections.llama_fleet.core.plugins.module_utils.model.request import Request
     from ansible_collections.llama_fleet.core.plugins.module_utils.model.verify import Checker
 
 
@@ -52,3 +63,52 @@ def _folders(place: pathlib.Path) -> list[pathlib.Path]:
         return sorted(path for path in place.iterdir() if path.is_dir() and not path.name.startswith("."))
     except OSError:
         return []
+
+
+def cached(plan: ModelPlan, missing: typing.Iterable[RemoteFile], request: Request) -> dict[str, Copy]:
+    """Find files of other tools' caches that may be the missing ones, by the missing name. None is verified."""
+    if not request.reuse or plan.archive:
+        return {}
+    caches = Caches(places(os.environ))
+    repo, revision = (request.source.repo, plan.revision) if isinstance(request.source, HubSource) else ("", "")
+    copies = {
+        file.name: caches.find(Sought(file.name, file.size, file.sha256, repo, revision))
+        for file in (missing if caches.places else ())
+    }
+    return {name: copy for name, copy in copies.items() if copy}
+
+
+class CachedHub:
+    """The Hub as the cache of its client knows it. It has the methods of ``hub.Hub`` that a plan needs."""
+
+    def __init__(self, held: Snapshot) -> None:
+        self._held = held
+        self._files = {file.path: file for file in held.files}
+
+    @property
+    def folder(self) -> str:
+        return self._held.place.folder
+
+    def commit(self, _repo: str, _revision: str) -> str:
+        return self._held.commit
+
+    def tree(self, _repo: str, _commit: str) -> list[HubFile]:
+        return [HubFile(file.path, file.size, file.sha256) for file in self._held.files]
+
+    def stated(self, _repo: str, _commit: str, path: str) -> HubFile:
+        return HubFile(path, self._files[path].size, self._files[path].sha256)
+
+    def url(self, _repo: str, _commit: str, _path: str) -> str:
+        """Return no URL, because this repository is not asked for over the network."""
+        return ""
+
+    def reader(self, _repo: str, _commit: str, path: str) -> Read:
+        return lambda begin, end: self._held.read(self._files[path], begin, end)
+
+
+def cached_hub(request: Request) -> CachedHub | None:
+    """Return the repository at the wanted revision as a cache of the Hub's client has it, or None."""
+    if not request.reuse or not isinstance(request.source, HubSource):
+        return None
+    held = snapshot(places(os.environ), request.source.repo, request.revision)
+    return CachedHub(held) if held else None

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import typing
 
 from ansible_collections.llama_fleet.core.plugins.module_utils.arguments import argument_spec
@@ -14,6 +15,7 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.model import fetc
 from ansible_collections.llama_fleet.core.plugins.module_utils.model import plan as model_plan
 from ansible_collections.llama_fleet.core.plugins.module_utils.model import removal as model_removal
 from ansible_collections.llama_fleet.core.plugins.module_utils.model import result as model_result
+from ansible_collections.llama_fleet.core.plugins.module_utils.model import reuse as model_reuse
 from ansible_collections.llama_fleet.core.plugins.module_utils.model import store as model_store
 from ansible_collections.llama_fleet.core.plugins.module_utils.model.hub import Hub
 from ansible_collections.llama_fleet.core.plugins.module_utils.model.hub_client import hub_client
@@ -107,12 +109,12 @@ def remote(request: Request, progress: Progress) -> Result:
     before = model_store.recorded_model(folder, folder, _name(request), request.asked, bool(request.mmproj))
     checker = Checker(progress, request.verify)
     plan = model_plan.plan_recorded(before, request.asked) if before else None
-    missing = model_fetch.gap(plan, checker) if plan else None
-    if plan is None or (missing and not request.offline):
+    missing = model_fetch.gap(plan, request, checker) if plan else None
+    if plan is None or (missing and not request.without):
         if plan is None and _waits(request):
             return {**model_result.waiting(request), "removed": []}
         plan = _plan(request, commit, before, progress)
-        missing = model_fetch.gap(plan, checker)
+        missing = model_fetch.gap(plan, request, checker)
     missing = typing.cast("model_fetch.Gap", missing)
     model_fetch.require_possible(plan, missing, request)
     if not missing and (before or not model_fetch.is_writable(request, plan.folder)):
@@ -126,7 +128,8 @@ def remote(request: Request, progress: Progress) -> Result:
             request.root, request.source.repo, request.endpoint, request.revision, plan.revision
         )
     difference = model_result.difference(before_files, model_result.listing(provided.model))
-    result = {**model_result.present(provided.model, provided.downloaded), "changed": bool(missing), "diff": difference}
+    present = model_result.present(provided.model, provided.downloaded, provided.reused)
+    result = {**present, "changed": bool(missing), "diff": difference}
     if provided.warnings:
         result["warnings"] = list(provided.warnings)
     return _pruned(request, result, plan.folder, progress)
@@ -157,13 +160,8 @@ def _waits(request: Request) -> bool:
 
 def _plan(request: Request, commit: str, before: Model | None, progress: Progress) -> ModelPlan:
     source = request.source
-    if request.offline:
-        unrecorded = f"true, and no record of '{_name(request)}'"
-        if isinstance(source, HubSource):
-            unrecorded += f" at '{request.revision}' with what was asked for"
-        wanted = "the commit, files and sums that an online run recorded"
-        fix = f"run once without it, or copy the folder of the model to {request.root}/models with its manifest.json"
-        raise ProblemError(Problem("gguf_model_offline", unrecorded, wanted, fix))
+    if request.without:
+        return _plan_offline(request, commit, before, progress)
     progress.stage(f"looking for {source}")
     if isinstance(source, UrlSource):
         return model_plan.plan_url(request.root, source, request.asked, request.mmproj)
@@ -178,6 +176,28 @@ def _plan(request: Request, commit: str, before: Model | None, progress: Progres
         return model_plan.plan_hub(
             request.root, repo, request.asked, commit or request.revision, hub, request.token, choice
         )
+
+
+def _plan_offline(request: Request, commit: str, before: Model | None, progress: Progress) -> ModelPlan:
+    """Plan a repository that the Hub's client has in its cache. Raises ProblemError if there is none."""
+    known = dataclasses.replace(request, revision=commit or request.revision)
+    hub = model_reuse.cached_hub(known)
+    if hub:
+        source = typing.cast("HubSource", request.source)
+        choice = model_choice.chooser(request, progress, before)
+        return model_plan.plan_hub(request.root, source, request.asked, known.revision, hub, "", choice)
+    unrecorded = f"true, and no record of '{_name(request)}'"
+    wanted = "the commit, files and sums that an online run recorded"
+    if isinstance(request.source, HubSource):
+        unrecorded += f" at '{request.revision}' with what was asked for"
+        if request.reuse:
+            unrecorded += ", nor the repository in a cache of the Hub's client"
+            wanted += ", or the repository in HF_HUB_CACHE, HF_HOME or ~/.cache/huggingface"
+    fix = (
+        f"run once without it, copy the folder of the model to {request.root}/models with its manifest.json, or give "
+        "the path of a file on the host as gguf_model_source"
+    )
+    raise ProblemError(Problem(request.without, unrecorded, wanted, fix))
 
 
 def _kept(request: Request, plan: ModelPlan, before: Model | None, checker: Checker, progress: Progress) -> Result:

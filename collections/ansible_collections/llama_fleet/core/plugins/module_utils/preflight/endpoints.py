@@ -157,7 +157,7 @@ class Errands:
             return
         for mirror in request.mirrors:
             yield self._server("mirror", "gguf_model_mirrors", mirror, work.model)
-        if request.offline:
+        if request.without:
             return
         source = request.source
         headers = (

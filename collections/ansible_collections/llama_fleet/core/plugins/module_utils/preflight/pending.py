@@ -23,6 +23,7 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.model import plan
 from ansible_collections.llama_fleet.core.plugins.module_utils.model import store as model_store
 from ansible_collections.llama_fleet.core.plugins.module_utils.model import verify as model_parts
 from ansible_collections.llama_fleet.core.plugins.module_utils.model.local import find_files
+from ansible_collections.llama_fleet.core.plugins.module_utils.model.reuse import cached_hub
 from ansible_collections.llama_fleet.core.plugins.module_utils.model.source import HubSource, PathSource, WheelSource
 from ansible_collections.llama_fleet.core.plugins.module_utils.model.verify import Checker
 from ansible_collections.llama_fleet.core.plugins.module_utils.preflight.check import Check, all_wrong, fine, wrong
@@ -53,8 +54,8 @@ _ELSEWHERE = ("disk space",)
 class Work:
     """The pending work of an instance.
 
-    ``model`` is whether files of it must be fetched, ``size`` their bytes (None if unknown), and ``taken`` the bytes
-    that are on the disk already.
+    ``model`` is whether files of it must be fetched, ``size`` the bytes to fetch or to copy (None if unknown), and
+    ``taken`` those of them that are on the disk already or will be linked.
     """
 
     release: bool = False
@@ -65,28 +66,44 @@ class Work:
     taken: int = 0
     urls: tuple[str, ...] = ()
 
+    @property
+    def places_files(self) -> bool:
+        """Return whether any file of the model must be fetched or copied."""
+        return self.model or bool(self.size)
+
 
 def planned(wanted: Wanted) -> Work:
     """Read the pending work from the plans."""
     release, model = wanted.plans.get("llama_cpp") or {}, wanted.plans.get("gguf_model") or {}
     compiles = bool(release.get("would_compile"))
     toolkit = compiles and bool((wanted.plans.get("cuda_toolkit") or {}).get("would_change"))
-    fetch = (model.get("plan") or {}).get("fetch") or []
-    waits = bool((model.get("plan") or {}).get("waits_for"))
+    plan = model.get("plan") or {}
+    fetch, copy = plan.get("fetch") or [], plan.get("copy") or []
+    waits = bool(plan.get("waits_for"))
     sums = [str(file.get("sha256") or "") for file in model.get("files") or []]
     if wanted.model and isinstance(wanted.model.source, WheelSource):
         sums.append(wanted.model.source.sha256)
-    folder = (model.get("plan") or {}).get("folder")
+    folder = plan.get("folder")
     parts = model_store.parts_folder(pathlib.Path(folder)) if folder else None
+    linked = sum(int(file["size"]) - int(file["disk"]) for file in copy)
     return Work(
         release=bool(release.get("would_change")),
         compiles=compiles,
         toolkit=toolkit,
         model=bool(fetch) or waits,
-        size=None if waits else sum(int(file["size"]) for file in fetch),
-        taken=sum(model_parts.taken(parts / sha256) for sha256 in sums if sha256 and parts),
+        size=None if waits else sum(int(file["size"]) for file in [*fetch, *copy]),
+        taken=linked + sum(model_parts.taken(parts / sha256) for sha256 in sums if sha256 and parts),
         urls=tuple(str(file["url"]) for file in fetch if file["url"]),
     )
+
+
+def reused(wanted: Wanted) -> list[Check]:
+    """Tell which files the model's plan takes from caches of other tools."""
+    copies = ((wanted.plans.get("gguf_model") or {}).get("plan") or {}).get("copy") or []
+    return [
+        fine("model", "gguf_model_source", f"{file['from']}, {int(file['size']) // MIB} MiB, from where it is taken")
+        for file in copies
+    ]
 
 
 def looked(wanted: Wanted, run: Runner, limit: float) -> tuple[Work, list[Check]]:
@@ -167,11 +184,16 @@ def _model(wanted: Wanted, checks: list[Check]) -> tuple[bool, int | None]:
     before = model_store.recorded_model(folder, folder, name, request.asked, bool(request.mmproj))
     if before:
         return _recorded_model(request, before, checks)
-    if request.offline:
+    if not request.without:
+        return True, None
+    held = cached_hub(dataclasses.replace(request, revision=commit or request.revision))
+    if held:
+        checks.append(fine("model", "gguf_model_source", f"{source} in {held.folder}, from where it is taken"))
+    else:
         unrecorded = f"true, and no record of '{source}'"
         fix = f"run once without it, or copy the model's folder with its manifest.json to {request.root}/models"
-        checks.append(wrong("model", Problem("gguf_model_offline", unrecorded, "one of an online run", fix)))
-    return True, None
+        checks.append(wrong("model", Problem(request.without, unrecorded, "one of an online run", fix)))
+    return held is None, None
 
 
 def _local_model(request: ModelRequest, source: PathSource) -> list[Check]:
@@ -187,12 +209,13 @@ def _local_model(request: ModelRequest, source: PathSource) -> list[Check]:
 
 def _recorded_model(request: ModelRequest, before: model_store.Model, checks: list[Check]) -> tuple[bool, int]:
     """Compare a recorded model with the disk; return whether to fetch any of it and how many bytes."""
-    missing = model_fetch.gap(model_plan.plan_recorded(before, request.asked), Checker(Progress()))
+    missing = model_fetch.gap(model_plan.plan_recorded(before, request.asked), request, Checker(Progress()))
     if not missing:
         state = f"{before.path}, which exists already, {before.size // MIB} MiB"
         checks.append(fine("model", "gguf_model_source", state))
-    elif missing.fetched and request.offline and not request.mirrors:
+    elif missing.fetched and request.without and not request.mirrors:
         state = f"true, and {len(missing.fetched)} of the model's files are not in {before.base}"
         fix = "name a mirror in gguf_model_mirrors, or copy the files there"
-        checks.append(wrong("model", Problem("gguf_model_offline", state, "all of them there", fix)))
-    return bool(missing.fetched), sum(file.size for file in missing.fetched)
+        checks.append(wrong("model", Problem(request.without, state, "all of them there", fix)))
+    copied = sum(copy.size for name, copy in missing.copied.items() if name not in missing.free)
+    return bool(missing.fetched), sum(file.size for file in missing.fetched) + copied
