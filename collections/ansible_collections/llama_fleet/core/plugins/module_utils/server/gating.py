@@ -10,6 +10,7 @@ import typing
 
 from ansible_collections.llama_fleet.core.plugins.module_utils.host import processes
 from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia import processes as nvidia_processes
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.gate import effect as server_effect
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.gate import gate as server_gate
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.gate import trust as server_trust
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.gate.client import base_of
@@ -35,6 +36,11 @@ class Started:
     passed: server_gate.Passed
     warning: str = ""
 
+    @property
+    def warnings(self) -> list[str]:
+        """Return its warnings, and what its gate could not prove."""
+        return [*([self.warning] if self.warning else []), *self.passed.unproved]
+
 
 def gate(
     instance: Instance,
@@ -56,9 +62,10 @@ def gate(
     alias = generation.variables.get("LLAMA_ARG_ALIAS", "")
     wanted = options["model"], options["parallel"], options["ctx_size"], mode_of(options)
     expected = server_gate.Expected(*wanted, prompt, alias, brief, measure, untouched)
+    ask = server_gate.asker(base_of(options), server_trust.of(generation, process))
     try:
         passed = server_gate.pass_gate(
-            server_gate.asker(base_of(options), server_trust.of(generation, process)),
+            ask,
             expected,
             limit or limit_of(generation, instance.options.ready_timeout),
             lambda: runtime.death(process),
@@ -69,7 +76,22 @@ def gate(
     # The servers that a router starts have the GPUs open, not itself.
     if options["backend"] == CUDA and not passed.asleep and expected.mode != server_router.MODE:
         _require_gpus(instance, generation, process, brief)
-    return passed
+    return passed if brief else dataclasses.replace(passed, unproved=_without_effect(generation, runtime, ask))
+
+
+def _without_effect(generation: Generation, runtime: Runtime, ask: server_gate.Ask) -> tuple[str, ...]:
+    """Return what could not be proved of the options' effect; raise GateError if one of them has none."""
+    names = [word[2:] for word in generation.command if word.startswith("--") and not word.startswith("--no-")]
+    names += ["flash-attn"] if generation.options.get("flash_attn") == "on" else []
+    line = server_effect.ignored(runtime.log_lines(server_effect.LINES), names)
+    if line:
+        raise server_gate.GateError(
+            f"it ignores an option that is set, which its log says: {line}. Leave that option out"
+        )
+    if not server_effect.speculates(generation.command, generation.variables):
+        return ()
+    unproved = server_effect.prove_speculation(ask("/slots", None, 30.0))
+    return (unproved,) if unproved else ()
 
 
 def _require_gpus(instance: Instance, generation: Generation, process: processes.Process, brief: bool) -> None:

@@ -14,6 +14,7 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.server import hos
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.content import content_of, release_manifest
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.proof import checks
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.proof import proof as server_proof
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings import effect, workers
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings import extra as server_flags
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings import flag_kinds as server_kinds
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings import limits as server_limits
@@ -21,7 +22,6 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings i
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings import render as server_writing
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings import router as server_router
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings import table as server_settings
-from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings import workers
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.state import changes as server_changes
 
 if typing.TYPE_CHECKING:
@@ -45,6 +45,7 @@ class InstancePlan:
     number: int
     settings: tuple[Setting, ...] = ()
     pids: tuple[int, ...] = ()
+    remarks: tuple[str, ...] = ()
 
     @property
     def serves(self) -> bool:
@@ -81,6 +82,7 @@ class Planner:
         problems += [
             *missing_devices,
             *server_flags.extra_problems(options.extra_options, flags, options.allow),
+            *effect.effect_problems(options, flags),
             *host_checks.instance_problems(instance, own, self._dry, wrong),
         ]
         settings = server_settings.settings(options, options.threads or threads(options), devices)
@@ -93,7 +95,9 @@ class Planner:
         raise_if_any(problems)
         own_variables = {**server_settings.visible_gpus(options), **server_router.variables(options)}
         content = content_of(instance, {**variables, **more, **own_variables}, [*words, *extra])
-        return self._compared(content, own, tuple(settings))
+        return dataclasses.replace(
+            self._compared(content, own, tuple(settings)), remarks=tuple(effect.remarks(options, flags))
+        )
 
     def _compared(
         self, content: Content, own: typing.Sequence[processes.Process], settings: tuple[Setting, ...]
@@ -129,7 +133,7 @@ class Planner:
             "memory_plan": assessment.described,
             "build": release_manifest(options).get("build", ""),
         }
-        warnings = (*assessment.warnings, *kind.remarks(options))
+        warnings = (*assessment.warnings, *plan.remarks, *kind.remarks(options))
         return dataclasses.replace(assessment, warnings=warnings), {**notes, **(facts.notes if facts else {})}
 
     def prove_unchanged(self, plan: InstancePlan) -> None:

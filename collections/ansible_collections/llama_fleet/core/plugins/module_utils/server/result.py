@@ -71,7 +71,7 @@ def served(
         "context": int(options["ctx_size"]),
         "threads": int(threads) if threads.isdigit() else 0,
         "memory": assessment.described,
-        "warnings": [*assessment.warnings, *([started.warning] if started and started.warning else [])],
+        "warnings": [*assessment.warnings, *(started.warnings if started else ())],
         "ready": started is not None,
         **said,
     }

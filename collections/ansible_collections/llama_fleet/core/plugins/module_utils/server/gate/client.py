@@ -24,7 +24,7 @@ _EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}
 
 @dataclasses.dataclass(frozen=True)
 class Reply:
-    """An HTTP reply; ``status`` is 0 if there was no answer."""
+    """An HTTP reply; ``status`` is 0 if there was no answer. A body that is no JSON object is under ``items``."""
 
     status: int
     body: typing.Mapping[str, typing.Any]
@@ -144,4 +144,4 @@ def _reply(status: int, data: bytes) -> Reply:
         body = json.loads(text)
     except (ValueError, RecursionError):
         body = {}
-    return Reply(status, body if isinstance(body, dict) else {}, text[:300])
+    return Reply(status, body if isinstance(body, dict) else {"items": body}, text[:300])

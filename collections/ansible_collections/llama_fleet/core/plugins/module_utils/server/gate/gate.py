@@ -76,6 +76,7 @@ class Passed:
     answer: str = ""
     speeds: tuple[float, ...] = ()
     asleep: bool = False
+    unproved: tuple[str, ...] = ()  # sentences about options without a proof of their effect
 
     @property
     def speed(self) -> float:

@@ -41,7 +41,7 @@ def device_problems(options: Options) -> list[Problem]:
         wanted = "no workers for a router, which would keep them from its models"
         fix = "set rpc for one model, in its section of the file that models-preset names"
         return [Problem("llama_server_extra_options", OPTION, wanted, fix)]
-    if named(options) and not own:
+    if named(options) and not own and OPTION in options.allow:
         given = ", ".join(options.devices) or "no devices"
         wanted = "the workers' devices, RPC0 and so on, because rpc has no effect without them"
         fix = "'llama-server --rpc HOST:PORT --list-devices' lists them while no server uses the worker"

@@ -11,6 +11,7 @@ import urllib.request
 
 import pytest
 
+from ansible_collections.llama_fleet.core.plugins.module_utils.gguf import tiny_model
 from ansible_collections.llama_fleet.core.tests.unit.fakes.real_release import MODEL, real, with_real_release
 
 if typing.TYPE_CHECKING:
@@ -48,3 +49,51 @@ def test_a_routers_options_are_defaults_that_each_model_overrides(instance: Inst
     preset.write_text(preset.read_text().replace("temp = 0.25", "logit-bias = 15043-1"))
     message = instance.bad(model="", allow=["router"], extra_options={**extra, "logit-bias": "15043+1"})
     assert f"found logit-bias, which would override that of one in {preset}" in message
+
+
+@real
+def test_a_draft_model_decodes_or_is_refused(instance: Instance, tmp_path: pathlib.Path) -> None:
+    draft = {"warmup": False, "model-draft": MODEL}
+    assert "found model-draft, which has no effect without a spec-type" in instance.bad(extra_options=draft)
+    assert "has no effect without a draft model" in instance.bad(extra_options={"spec-type": "draft-simple"})
+    good = instance.good(extra_options={**draft, "spec-type": "draft-simple"})
+    assert not [warning for warning in good["warnings"] if "speculative" in str(warning)]
+    hidden = instance.good(extra_options={**draft, "spec-type": "draft-simple"}, slots=False)
+    assert [warning for warning in hidden["warnings"] if "speculative decoding was not proved" in str(warning)]
+
+    other = tmp_path / "other.gguf"
+    tiny_model.write_tiny_model(other, 1)
+    message = instance.bad(draft=str(other), draft_type="draft-simple")
+    assert "generation 3 not good: it does not decode speculatively, though it was told to" in message
+    assert "draft model" in message.partition("Fix: Read the last lines of its log")[2]
+    assert "generation 2 is back in service" in message
+
+
+@real
+def test_an_option_that_the_model_ignores_is_not_good(instance: Instance) -> None:
+    pid = instance.good()["pid"]
+    message = instance.bad(extra_options={"warmup": False, "swa-full": True})
+    assert "it ignores an option that is set, which its log says: " in message
+    assert "swa_full is not supported by this model, it will be disabled. Leave that option out" in message
+    message = instance.bad(extra_options={"warmup": False, "reasoning-preserve": True})
+    assert "--reasoning-preserve has no effect" in message
+    assert instance.answers() == 200
+    assert instance.servers() != [pid], "it was switched back"
+
+
+@real
+def test_options_that_llama_server_takes_silently_are_refused_before_the_switch(instance: Instance) -> None:
+    pid = instance.good()["pid"]
+    for extra in (
+        {"lookup-cache-static": MODEL},
+        {"cache-idle-slots": True},
+        {"image-max-tokens": 64},
+        {"pooling": "mean"},
+        {"spec-draft-n-max": 4},
+    ):
+        assert f"found {next(iter(extra))}, which has no effect without" in instance.bad(extra_options=extra)
+    assert instance.servers() == [pid]
+    warned = instance.good(extra_options={"warmup": False, "n-cpu-moe": 4}, n_gpu_layers="7")
+    told = " ".join(map(str, warned["warnings"]))
+    assert "n-cpu-moe in llama_server_extra_options has no effect, because llama_server_backend is cpu" in told
+    assert "llama_server_n_gpu_layers has no effect" in told
