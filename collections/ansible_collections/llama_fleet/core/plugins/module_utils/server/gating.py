@@ -90,6 +90,8 @@ def _without_effect(generation: Generation, runtime: Runtime, ask: server_gate.A
         )
     if not server_effect.speculates(generation.command, generation.variables):
         return ()
+    if mode_of(generation.options) == server_router.MODE:
+        return ("speculative decoding was not proved, because a router tells nothing of it",)
     unproved = server_effect.prove_speculation(ask("/slots", None, 30.0))
     return (unproved,) if unproved else ()
 

@@ -146,7 +146,7 @@ def _prove_router(ask: Ask, expected: Expected, end: float, alive: Alive, clock:
         return Passed()
     name = next(iter([*loaded, *models]))
     try:
-        answer = _Prover(router.asker_of(ask, name), expected, end, alive, clock).prove().answer
+        answer = _Prover(router.asker_of(ask, name, loads=not loaded), expected, end, alive, clock).prove().answer
     except GateError as error:
         raise type(error)(f"of its model {name}: {error}") from error
     if not loaded:

@@ -22,10 +22,11 @@ def listed(reply: Reply) -> dict[str, str]:
     }
 
 
-def asker_of(ask: Ask, model: str) -> Ask:
-    """Return a function that asks the router for one of its models."""
+def asker_of(ask: Ask, model: str, loads: bool) -> Ask:
+    """Return a function that asks the router for one of its models, which it loads only if ``loads``."""
+    query = "" if loads else "?autoload=false"
 
     def ask_model(path: str, payload: typing.Mapping[str, typing.Any] | None, timeout: float) -> Reply:
-        return ask(path, payload if payload is None else {**payload, "model": model}, timeout)
+        return ask(f"{path}{query}", payload if payload is None else {**payload, "model": model}, timeout)
 
     return ask_model

@@ -15,7 +15,7 @@ import pytest
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes.host import RuntimeHost
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.status.info import Inspector
 from ansible_collections.llama_fleet.core.tests.unit import waiting
-from ansible_collections.llama_fleet.core.tests.unit.fakes.real_release import real, with_real_release
+from ansible_collections.llama_fleet.core.tests.unit.fakes.real_release import MODEL, real, with_real_release
 
 if typing.TYPE_CHECKING:
     from ansible_collections.llama_fleet.core.tests.unit.module_runs import Instance
@@ -50,3 +50,47 @@ def test_looking_leaves_a_sleeping_server_asleep(instance: Instance) -> None:
         again = instance.good(**wanted, **more)
         assert (again["changed"], again["restarted"], again["pid"]) == (False, False, first["pid"])
         assert asleep(instance)
+
+
+def models(instance: Instance) -> dict[str, str]:
+    """Return the states of a router's models, which a question for their list does not change."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{instance.port}/v1/models", timeout=10) as reply:
+        return {model["id"]: model["status"]["value"] for model in json.load(reply)["data"]}
+
+
+def use(instance: Instance, model: str) -> None:
+    body = json.dumps({"model": model, "prompt": "Hi", "n_predict": 1}).encode()
+    kind = {"Content-Type": "application/json"}
+    urllib.request.urlopen(
+        urllib.request.Request(f"http://127.0.0.1:{instance.port}/completion", body, kind), timeout=120
+    ).close()
+
+
+@real
+def test_looking_at_a_router_loads_evicts_and_wakes_no_model(instance: Instance, tmp_path: pathlib.Path) -> None:
+    preset = tmp_path / "models.ini"
+    preset.write_text(f"[one]\nmodel = {MODEL}\n[two]\nmodel = {MODEL}\nsleep-idle-seconds = 3\n")
+    tmp_path.chmod(0o755)
+    extra = {"models-preset": str(preset), "models-max": 1, "warmup": False}
+    wanted: dict[str, typing.Any] = {"model": "", "allow": ["router"], "extra_options": extra}
+    instance.good(**wanted)
+    roots = pathlib.Path(instance.arguments["root"]), pathlib.Path(instance.arguments["runtime_root"])
+
+    def states_after_looking() -> list[dict[str, str]]:
+        seen = [models(instance)]
+        for metrics in (True, False):
+            assert Inspector(*roots, RuntimeHost(), metrics).inspect("default")["state"] == "running"
+            seen.append(models(instance))
+        for more in ({}, {"plan_only": True}, {"_ansible_check_mode": True}, {"prompt": "Hi"}):
+            assert instance.good(**wanted, **more)["changed"] is False
+            seen.append(models(instance))
+        return seen
+
+    waiting.until(lambda: models(instance)["one"] == "unloaded")
+    assert states_after_looking() == [{"one": "unloaded", "two": "unloaded"}] * 7
+    use(instance, "two")
+    waiting.until(lambda: models(instance)["two"] == "sleeping")
+    assert states_after_looking() == [{"one": "unloaded", "two": "sleeping"}] * 7
+    use(instance, "one")
+    assert states_after_looking() == [{"one": "loaded", "two": "unloaded"}] * 7
+    assert instance.good(**wanted, prompt="Hi")["answer"], "a model that is loaded answers"

@@ -31,7 +31,9 @@ def test_a_model_is_named_in_what_is_posted_and_in_nothing_else() -> None:
         asked.append((path, payload, timeout))
         return Reply(200, {})
 
-    ask_model = router.asker_of(ask, "a")
+    ask_model = router.asker_of(ask, "a", loads=True)
     ask_model("/health", None, 1.0)
     ask_model("/completion", {"prompt": "x"}, 2.0)
     assert asked == [("/health", None, 1.0), ("/completion", {"prompt": "x", "model": "a"}, 2.0)]
+    router.asker_of(ask, "a", loads=False)("/completion", {}, 3.0)
+    assert asked[2] == ("/completion?autoload=false", {"model": "a"}, 3.0)
