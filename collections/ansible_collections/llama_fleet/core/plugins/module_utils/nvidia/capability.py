@@ -25,6 +25,8 @@ if typing.TYPE_CHECKING:
 # Architectures with one compute capability. Ampere and Blackwell have several, and later ones may have several.
 OF_ARCHITECTURE = {"Volta": "7.0", "Turing": "7.5", "Ada Lovelace": "8.9", "Hopper": "9.0"}
 TIME_LIMIT = 10.0
+# A Jetson's has no prefix.
+UUID = r"(?:GPU-)?[0-9a-fA-F][0-9a-fA-F-]+"
 LIBRARY = "libnvidia-ml.so.1"
 _FOLDERS = ("/usr/lib/wsl/lib", "/run/opengl-driver/lib", "/usr/local/nvidia/lib64", "/opt/nvidia/lib64")
 
@@ -51,14 +53,14 @@ def parse_answer(text: str) -> tuple[dict[str, str], dict[tuple[str, str, str], 
 
     Return the capabilities by GPU UUID, and the UUIDs of MIG devices by (GPU UUID, GPU instance, compute instance).
     """
-    capabilities = dict(re.findall(r"^(GPU-[0-9a-fA-F-]+) ([0-9]{1,2}\.[0-9])$", text, re.MULTILINE))
+    capabilities = dict(re.findall(rf"^({UUID}) ([0-9]{{1,2}}\.[0-9])$", text, re.MULTILINE))
     parts = re.findall(r"^(GPU-[0-9a-fA-F-]+) (\d+) (\d+) (MIG-\S+)$", text, re.MULTILINE)
     return capabilities, {(gpu, instance, compute): uuid for gpu, instance, compute, uuid in parts}
 
 
 def parse_table(text: str) -> dict[str, str]:
     """Parse ``--query-gpu=uuid,compute_cap --format=csv,noheader`` into compute capabilities by UUID."""
-    return dict(re.findall(r"^(GPU-[0-9a-fA-F-]+),\s*([0-9]{1,2}\.[0-9])\s*$", text, re.MULTILINE))
+    return dict(re.findall(rf"^({UUID}),\s*([0-9]{{1,2}}\.[0-9])\s*$", text, re.MULTILINE))
 
 
 def _completed(gpu: Gpu, capability: str, parts: typing.Mapping[tuple[str, str, str], str]) -> Gpu:

@@ -8,7 +8,7 @@ import dataclasses
 import typing
 
 from ansible_collections.llama_fleet.core.plugins.module_utils import runtimes
-from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia import health
+from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia import health, platforms
 from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia import kernel as nvidia_kernel
 from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia.findings import (
     ERROR,
@@ -24,7 +24,6 @@ if typing.TYPE_CHECKING:
     from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia.observe import Observation
 
 _GENERIC = ("driver_not_loaded", "no_driver", "no_nvidia_smi", "no_usable_gpu", "smi_failed")
-_WSL_LIBRARY = "usr/lib/wsl/lib/libcuda.so.1"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,6 +38,8 @@ class Kernel:
     release: str = ""
     nodes: typing.Mapping[str, nvidia_kernel.Node] = dataclasses.field(default_factory=dict)
     linux_driver: bool = False
+    wsl_library: bool = True
+    jetson: bool = False
 
 
 def look(host: GpuHost, seen: Observation) -> Kernel:
@@ -46,8 +47,10 @@ def look(host: GpuHost, seen: Observation) -> Kernel:
     root = host.root
     wsl = nvidia_kernel.is_wsl(root)
     linux_driver = wsl and any((root / "usr/lib").glob("*-linux-gnu/libcuda.so.*.*"))
+    wsl_library = not wsl or nvidia_kernel.finds_library(root, platforms.WSL_LIBRARY)
+    jetson = nvidia_kernel.is_jetson(root)
     if not seen.devices and seen.driver is None:
-        return Kernel(wsl=wsl, linux_driver=linux_driver)
+        return Kernel(wsl=wsl, linux_driver=linux_driver, wsl_library=wsl_library, jetson=jetson)
     return Kernel(
         nvidia_kernel.container(root),
         wsl,
@@ -57,13 +60,17 @@ def look(host: GpuHost, seen: Observation) -> Kernel:
         nvidia_kernel.kernel_release(root),
         nvidia_kernel.nodes(root),
         linux_driver,
+        wsl_library,
+        jetson,
     )
 
 
 def explained(seen: Observation, kernel: Kernel) -> list[Finding]:
     """Return the findings of ``seen`` and the causes, which replace the generic findings that follow from them."""
     if kernel.wsl and not seen.devices:
-        return _wsl(seen, kernel)
+        return platforms.wsl(seen, kernel.linux_driver, kernel.wsl_library)
+    if kernel.jetson and not seen.gpus:
+        return [platforms.jetson_without_gpu(seen)]
     if _bare_container(seen, kernel):
         return [_container(seen, kernel)]
     causes = [] if seen.gpus else [*_handed_on(seen.devices), *_module(seen, kernel)]
@@ -78,8 +85,10 @@ def explained(seen: Observation, kernel: Kernel) -> list[Finding]:
 def access(host: GpuHost, seen: Observation, kernel: Kernel, by: str, account: Account | None) -> list[Finding]:
     """List the devices that a server cannot open, or only after another program has run.
 
-    Empty on WSL, which has other devices.
+    Empty on WSL, which has one device that every user may open.
     """
+    if kernel.jetson:
+        return platforms.jetson_unit(by)
     loaded = seen.driver is not None and (seen.driver.kernel_module_version or seen.gpus)
     if kernel.wsl or not loaded or not seen.devices or _bare_container(seen, kernel):
         return []
@@ -131,22 +140,6 @@ def _container(seen: Observation, kernel: Kernel) -> Finding:
     )
     state = f"a container ({kernel.container}) on a host with the NVIDIA device {devices}, and no /dev/nvidiactl in it"
     return Finding("container_without_gpus", ERROR, state, "a container that was started with GPUs", fix)
-
-
-def _wsl(seen: Observation, kernel: Kernel) -> list[Finding]:
-    """Explain a WSL host. Its driver is Windows'; a Linux driver would replace its libraries and find no GPU."""
-    reasons = list(seen.findings)
-    if not seen.gpus:
-        fix = "install NVIDIA's driver on Windows, none in WSL, and run 'wsl --update' and 'wsl --shutdown' there"
-        reasons = [finding for finding in reasons if finding.code != "no_device"]
-        reasons.append(
-            Finding("wsl_without_gpu", WARNING, "WSL without an NVIDIA GPU", "a GPU passed on by Windows' driver", fix)
-        )
-    if kernel.linux_driver:
-        fix = "remove the packages of NVIDIA's Linux driver (libnvidia-compute-*, nvidia-driver-*)"
-        wanted = f"none but those in /{_WSL_LIBRARY}"
-        reasons.append(Finding("wsl_linux_driver", WARNING, "libraries of NVIDIA's Linux driver in WSL", wanted, fix))
-    return reasons
 
 
 def _handed_on(devices: typing.Sequence[Device]) -> typing.Iterator[Finding]:

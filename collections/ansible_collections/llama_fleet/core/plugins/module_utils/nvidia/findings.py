@@ -22,6 +22,9 @@ WARNING = "warning"
 CODES = (
     "container_without_gpus",
     "wsl_without_gpu",
+    "wsl_library",
+    "jetson_without_gpu",
+    "jetson_unit",
     "no_device",
     "device_handed_on",
     "nouveau_bound",
@@ -67,11 +70,12 @@ CODES = (
     "ecc_errors",
     "ecc_mode_pending",
     "mig_mode_pending",
-    "mig_mode_pending",
     "recovery_recommended",
     "inforom_corrupt",
     "compute_exclusive",
     "gpu_slowed_down",
+    "vgpu_profile",
+    "vgpu_unlicensed",
     "ptx_too_new",
     "wsl_linux_driver",
     "unattended_upgrade",
@@ -245,8 +249,19 @@ def smi_unreadable(reason: str, severity: str) -> Finding:
     )
 
 
-def driver_too_old(version: str) -> Finding:
-    """Return the finding for a driver too old for any CUDA that llama.cpp builds with."""
+def driver_too_old(version: str, gpus: typing.Sequence[str] = ()) -> Finding:
+    """Return the finding for a driver too old for any CUDA that llama.cpp builds with.
+
+    ``gpus`` are the ones that no newer driver supports.
+    """
+    if gpus:
+        return Finding(
+            "driver_too_old",
+            ERROR,
+            f"NVIDIA driver {version} and {', '.join(gpus)}, which no driver after 470 supports",
+            f"a GPU of the Maxwell generation or newer, with driver {OLDEST_DRIVER} or newer",
+            "use another GPU or the CPU; those of the generations Fermi and Kepler end with CUDA 11",
+        )
     return Finding(
         "driver_too_old",
         ERROR,

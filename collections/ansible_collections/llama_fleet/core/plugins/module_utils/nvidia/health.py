@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import re
 import typing
 
 from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia.findings import ERROR, WARNING, Finding
@@ -38,7 +39,7 @@ def findings(
     reasons: list[Finding] = []
     for gpu in gpus:
         reasons += _unusable(gpu, ERROR if not left or gpu.uuid in wanted else WARNING)
-        reasons += [*_waiting(gpu), *_memory(gpu), *_limits(gpu)]
+        reasons += [*_waiting(gpu), *_memory(gpu), *_limits(gpu), *_virtual(gpu)]
         if place(gpu.pci_address) in xids:
             reasons.append(xid(str(gpu), xids[place(gpu.pci_address)], WARNING))
     return reasons
@@ -118,3 +119,19 @@ def _limits(gpu: Gpu) -> typing.Iterator[Finding]:
         fix = "check the fans, the air flow and the power cables"
         slow_gpu = f"{gpu}, slowed down {' and '.join(reasons)}"
         yield Finding("gpu_slowed_down", WARNING, slow_gpu, "a GPU at its full speed", fix)
+
+
+def _virtual(gpu: Gpu) -> typing.Iterator[Finding]:
+    """Yield warnings about a vGPU that its driver slows down, or whose profile has no CUDA."""
+    if gpu.license_status and not gpu.license_status.startswith("Licensed"):
+        state = f"{gpu}, a vGPU whose licence status is {gpu.license_status}"
+        wanted = "a licence, because without one the driver slows CUDA down after some minutes, to a few MB per second"
+        fix = (
+            "put the token of the licence server into /etc/nvidia/ClientConfigToken, restart nvidia-gridd and read "
+            "'journalctl -u nvidia-gridd'"
+        )
+        yield Finding("vgpu_unlicensed", WARNING, state, wanted, fix)
+    if gpu.virtualization == "vgpu" and re.search(r"-\d+[AB]$", gpu.name):
+        state = f"{gpu}, a vGPU of a profile for desktops or applications"
+        fix = "ask for a profile of the series Q or C, whose name ends in that letter"
+        yield Finding("vgpu_profile", WARNING, state, "a profile with CUDA", fix)

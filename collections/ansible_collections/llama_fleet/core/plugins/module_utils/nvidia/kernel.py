@@ -18,8 +18,11 @@ _DISPLAY_CLASSES = ("0x0300", "0x0302", "0x0380")  # VGA, 3D and other display c
 _SWITCH_CLASS = "0x0680"
 # The driver's module under the names that distributions give it, without its companion modules.
 _MODULE_FILE = re.compile(r"/nvidia(-(current|open|tesla|legacy|server|\d)[\w.-]*)?\.ko")
+# By the major version of Jetson Linux (L4T).
+_JETSON_DRIVERS = {"36": "540", "38": "580", "39": "595"}
 _LOG_SIZE = 1 << 20
 _RECORDS = 200_000  # more than any ring buffer holds, so reading a log that keeps growing ends
+_FALLEN = 79
 # Xids after which a GPU needs a reset or worse. Programs cause the others.
 FATAL_XIDS = {
     48: "an uncorrectable memory error",
@@ -143,6 +146,25 @@ def is_wsl(root: pathlib.Path) -> bool:
     return "microsoft" in kernel_release(root).lower()
 
 
+def is_jetson(root: pathlib.Path) -> bool:
+    """Return whether this is a board with NVIDIA's Tegra, whose GPU has other device files and no PCI address."""
+    return "nvidia,tegra" in text(root / "proc/device-tree/compatible")
+
+
+def jetson_driver(root: pathlib.Path) -> str:
+    """Return the driver's major version that belongs to a Jetson's release, or an empty string if it is unknown."""
+    match = re.match(r"# R(\d+) ", text(root / "etc/nv_tegra_release"))
+    return _JETSON_DRIVERS.get(match[1], "") if match else ""
+
+
+def finds_library(root: pathlib.Path, path: str) -> bool:
+    """Return whether the loader's cache names the library; also if there is no cache to read."""
+    try:
+        return os.fsencode(path) in (root / "etc/ld.so.cache").read_bytes()
+    except OSError:
+        return True
+
+
 def nodes(root: pathlib.Path) -> dict[str, Node]:
     """Return the driver's device files by name."""
     files = [
@@ -167,7 +189,12 @@ def refused_module(messages: str) -> bool:
 def fatal_xids(messages: str) -> dict[str, int]:
     """Return the last fatal Xid of each GPU, by its PCI address."""
     events = re.findall(r"NVRM: Xid \(PCI:([0-9a-fA-F]+:[0-9a-fA-F]+:[0-9a-fA-F]+)[^)]*\): (\d{1,4})\b", messages)
-    return {place(address): int(number) for address, number in events if int(number) in FATAL_XIDS}
+    # A GPU that is gone before its driver starts has no Xid.
+    fallen = re.findall(
+        r"The NVIDIA GPU (\S+) \(PCI ID: \S+\) +installed in this system has +fallen off the bus", _joined(messages)
+    )
+    xids = {place(address): int(number) for address, number in events if int(number) in FATAL_XIDS}
+    return {**dict.fromkeys(map(place, fallen), _FALLEN), **xids}
 
 
 def unsupported(messages: str) -> dict[str, str]:
@@ -175,7 +202,7 @@ def unsupported(messages: str) -> dict[str, str]:
 
     The key is the PCI address, or the name if the GPU needs a legacy driver, because the log gives no address then.
     """
-    joined = re.sub(r"\n[^\n]*?NVRM: *", " ", messages)
+    joined = _joined(messages)
     refused = (
         r"The NVIDIA GPU (\S+) \(PCI ID: \S+\) +installed in this system is not supported by (open "
         r"nvidia\.ko|the NVIDIA \S+ driver release)"
@@ -186,6 +213,11 @@ def unsupported(messages: str) -> dict[str, str]:
         joined,
     )
     return {**by_place, **{name: f"this driver, but by the legacy drivers {version}" for name, version in legacy}}
+
+
+def _joined(messages: str) -> str:
+    """Return the log with sentences of the driver that take several lines in one line."""
+    return re.sub(r"\n[^\n]*?NVRM: *", " ", messages)
 
 
 def failed_starts(messages: str) -> set[str]:

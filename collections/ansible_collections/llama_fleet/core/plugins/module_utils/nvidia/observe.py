@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 
 from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia import capability, findings, kernel
 from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia.findings import (
@@ -19,6 +20,9 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia.smi import
 
 # nvidia-smi answers in full and exits with this code if the infoROM of a GPU is corrupted.
 _INFOROM_CORRUPT = 14
+# Generations that no driver after 470 supports. Older drivers do not name the generation.
+_ENDED = ("Fermi", "Kepler")
+_KEPLER = re.compile(r"Tesla K\d|GRID K\d|Quadro K\d")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,13 +64,14 @@ def observe(host: GpuHost) -> Observation:
     if result.code not in (0, _INFOROM_CORRUPT) or "No devices were found" in result.stdout:
         return _with(bare, findings.smi_failure(result, severity, kernel_module, TIME_LIMIT))
     try:
-        log = parse_log(result.stdout, kernel_module)
+        log = parse_log(result.stdout, kernel_module, kernel.jetson_driver(host.root))
     except ValueError as error:
         failed = result.code and findings.smi_failure(result, severity, kernel_module, TIME_LIMIT)
         return _with(bare, failed or findings.smi_unreadable(str(error), severity))
     seen = dataclasses.replace(bare, driver=log.driver, findings=() if log.gpus else absent, listed=tuple(log.gpus))
     if major(log.driver.version) < OLDEST_DRIVER:
-        return _with(seen, findings.driver_too_old(log.driver.version))
+        ended = [str(gpu) for gpu in log.gpus if gpu.architecture in _ENDED or _KEPLER.search(gpu.name)]
+        return _with(seen, findings.driver_too_old(log.driver.version, ended))
     return _answering(host, smi, log, seen if not result.code else _with(seen, _inforom_corrupt(result.stdout)))
 
 

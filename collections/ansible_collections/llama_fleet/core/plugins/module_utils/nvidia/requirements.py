@@ -70,7 +70,7 @@ def parse(params: typing.Mapping[str, typing.Any]) -> Requirements:
     problems += range_problems(Requirements, "nvidia_driver", vars(given))
     gpus = given.gpus
     count = int(gpus[0]) if len(gpus) == 1 and re.fullmatch(r"[0-9]{1,3}", gpus[0]) else 0
-    unknown = [gpu for gpu in gpus if not re.fullmatch(r"(GPU|MIG)-[0-9a-fA-F-]+", gpu)]
+    unknown = [gpu for gpu in gpus if not re.fullmatch(r"(GPU|MIG)-[0-9a-fA-F-]+|[0-9a-fA-F]{8}-[0-9a-fA-F-]{27}", gpu)]
     if unknown and not count:
         fix = "run 'nvidia-smi -L' to list the UUIDs"
         problems.append(
@@ -119,7 +119,8 @@ def _too_little(wanted: Requirements, chosen: typing.Sequence[Gpu], host_free_mi
     if _enough(wanted, chosen, failing):
         return []
     fix = "stop the processes that hold the memory, or name other GPUs in nvidia_driver_gpus"
-    return [Finding("memory_too_little", ERROR, "; ".join(map(_memory, failing)), f"{least} MiB free on each GPU", fix)]
+    states = "; ".join(_memory(gpu, wanted.gpus, host_free_mib) for gpu in failing)
+    return [Finding("memory_too_little", ERROR, states, f"{least} MiB free on each GPU", fix)]
 
 
 def free(gpu: Gpu, named: typing.Collection[str], host_free_mib: int) -> int:
@@ -128,7 +129,7 @@ def free(gpu: Gpu, named: typing.Collection[str], host_free_mib: int) -> int:
     With MIG devices it is the least of those ``named``, or the most of all; a GPU that shares the host's memory has
     the host's. Memory held by a llama-server counts as free, so that a second run does not fail on its own server.
     """
-    if not gpu.memory_total_mib:
+    if gpu.shares_memory:
         return host_free_mib
     ours = sum(process.memory_mib for process in gpu.processes if process.name.rpartition("/")[2] == _OURS)
     if not gpu.mig_devices:
@@ -190,8 +191,12 @@ def _count(wanted: Requirements, seen: Observation) -> list[Finding]:
     return []
 
 
-def _memory(gpu: Gpu) -> str:
+def _memory(gpu: Gpu, named: typing.Collection[str], host_free_mib: int) -> str:
     """Describe a GPU's free memory and the five processes that hold most of the rest."""
+    if gpu.shares_memory:
+        return f"{gpu} with {host_free_mib} MiB free of the host's memory, which the GPU shares"
+    if gpu.mig_devices:
+        return f"{gpu} with {free(gpu, named, host_free_mib)} MiB free on one of its MIG devices"
     holders = sorted(gpu.processes, key=lambda process: -process.memory_mib)
     held = ", ".join(
         f"{process.name or 'a program'} (pid {process.pid}, {process.memory_mib} MiB)" for process in holders[:5]

@@ -12,6 +12,7 @@ import xml.etree.ElementTree as ET
 # Reasons for lower clocks that are not limits: an idle GPU, or a user's setting.
 _NO_LIMITS = ("gpu_idle", "applications_clocks_setting", "sync_boost", "display_clocks_setting")
 _NO_ANSWER = ("GPU is lost", "Unknown Error", "ERR!", "GPU requires reset")
+_UNREPORTED = ("n/a", "not supported", "unknown", "requested functionality has been deprecated")
 _WHERE_A_LOST_GPU_SHOWS = (
     "uuid",
     "product_name",
@@ -93,9 +94,17 @@ class Gpu:
     limits_reached: tuple[str, ...] = ()
     fabric_state: str = ""
     recovery_action: str = ""
+    virtualization: str = ""
+    license_status: str = ""
 
     def __str__(self) -> str:
-        return f"GPU {self.index} ({self.name or 'without a name'} at {self.pci_address})"
+        place = f" at {self.pci_address}" if self.pci_address else ""
+        return f"GPU {self.index} ({self.name or 'without a name'}{place})"
+
+    @property
+    def shares_memory(self) -> bool:
+        """Return whether it has no memory of its own, as GB10 and Jetson boards."""
+        return not self.memory_total_mib
 
 
 _LONGEST = 16 << 20  # characters; a GPU has about 20,000
@@ -109,11 +118,12 @@ class Log(typing.NamedTuple):
     lost: frozenset[int]
 
 
-def parse_log(text: str, kernel_module: str = "") -> Log:
+def parse_log(text: str, kernel_module: str = "", platform: str = "") -> Log:
     """Parse the output of ``nvidia-smi -q -x``, including GPUs that do not answer. Raises ValueError.
 
     Warnings may come before and after the document. Since driver 610 ``kmd_version`` and ``cuda_umd_version`` replace
-    ``driver_version`` and ``cuda_version``, which then hold a sentence or are missing.
+    ``driver_version`` and ``cuda_version``, which then hold a sentence or are missing. A Jetson may report no version:
+    then it is the kernel module's, or that of its ``platform``.
     """
     document = re.search(r"<nvidia_smi_log\b.*</nvidia_smi_log>", text, re.DOTALL)
     if document is None or len(text) > _LONGEST:
@@ -122,14 +132,14 @@ def parse_log(text: str, kernel_module: str = "") -> Log:
         log = ET.fromstring(document[0])
     except ET.ParseError as error:
         raise ValueError(str(error)) from error
-    version = _version(log, "driver_version", "kmd_version") or kernel_module
+    version = _version(log, "driver_version", "kmd_version") or kernel_module or platform
     if not version:
         raise ValueError("no driver version")
     elements = log.findall("gpu")
     lost = frozenset(
         index
         for index, element in enumerate(elements)
-        if any(_text(element, path) in _NO_ANSWER for path in _WHERE_A_LOST_GPU_SHOWS)
+        if any(_text(element, path).strip("[]") in _NO_ANSWER for path in _WHERE_A_LOST_GPU_SHOWS)
     )
     driver = Driver(version, _version(log, "cuda_version", "cuda_umd_version"), kernel_module)
     return Log(driver, [_gpu(index, element) for index, element in enumerate(elements)], lost)
@@ -161,13 +171,13 @@ def _gpu(index: int, element: ET.Element) -> Gpu:
     )
     return Gpu(
         index=index,
-        uuid=_text(element, "uuid"),
-        name=_text(element, "product_name"),
+        uuid=_told(element, "uuid"),
+        name=_told(element, "product_name"),
         compute_capability="",
         memory_total_mib=_mib(element, "fb_memory_usage/total"),
         memory_free_mib=_mib(element, "fb_memory_usage/free"),
-        pci_address=_text(element, "pci/pci_bus_id") or element.get("id", ""),
-        architecture=_text(element, "product_architecture"),
+        pci_address=_told(element, "pci/pci_bus_id") or _reported(element.get("id", "")),
+        architecture=_told(element, "product_architecture"),
         mig_mode=word("mig_mode/current_mig"),
         mig_mode_pending=word("mig_mode/pending_mig"),
         mig_devices=tuple(_mig_device(each) for each in element.iterfind("mig_devices/mig_device")),
@@ -178,6 +188,8 @@ def _gpu(index: int, element: ET.Element) -> Gpu:
         limits_reached=tuple(_limits(element)),
         fabric_state=word("fabric/state"),
         recovery_action=_recovery(element),
+        virtualization=word("gpu_virtualization_mode/virtualization_mode"),
+        license_status=_license(element),
     )
 
 
@@ -217,6 +229,26 @@ def _recovery(element: ET.Element) -> str:
     return "drain_and_reset" if _word(element, "gpu_reset_status/drain_and_reset_recommended") == "yes" else ""
 
 
+def _license(element: ET.Element) -> str:
+    """Return the status of a vGPU's licence; empty if it needs none. Before driver 440 the product was called GRID."""
+    statuses = [
+        _reported(" ".join((each.text or "").split())[:100])
+        for block in ("vgpu_software_licensed_product", "grid_licensed_product")
+        for each in element.iterfind(f"{block}/license_status")
+    ]
+    # A driver may list several products, of which one is enough.
+    return next((status for status in statuses if status.startswith("Licensed")), next(filter(None, statuses), ""))
+
+
+def _told(element: ET.Element, path: str) -> str:
+    return _reported(_text(element, path))
+
+
+def _reported(text: str) -> str:
+    """Return a text, or an empty string if it says that the driver reports none."""
+    return "" if text.strip("[]").lower() in _UNREPORTED else text
+
+
 def _text(element: ET.Element, path: str) -> str:
     """Return the text of an element on one line, at most 300 characters."""
     return " ".join((element.findtext(path) or "").split())[:300]
@@ -224,8 +256,7 @@ def _text(element: ET.Element, path: str) -> str:
 
 def _word(element: ET.Element, path: str) -> str:
     """Normalize a value: ``Exclusive_Process`` -> ``exclusive_process``; empty if the driver reports none."""
-    word = _text(element, path).lower().replace(" ", "_")
-    return "" if word in ("n/a", "[n/a]", "not_supported", "requested_functionality_has_been_deprecated") else word
+    return _told(element, path).lower().replace(" ", "_")
 
 
 def _number(text: str) -> int:

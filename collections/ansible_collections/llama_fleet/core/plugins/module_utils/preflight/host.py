@@ -211,12 +211,14 @@ def model_memory(
     ram = server_memory_free.ram(apart, options.memory_max, pids, root).get(HOST)
     if ram is None:
         return []
-    gpus = 0
+    gpus, shared = 0, False
     if wanted.backend == CUDA:
         # The total memory of the GPUs, because what occupies it now may be replaced by this model.
         listed = (wanted.plans.get("nvidia_driver") or {}).get("gpus") or []
         gpus = sum(int(gpu.get("memory_total_mib") or 0) for gpu in listed)
+        shared = bool(listed) and not gpus
     available = f"{ram} MiB of RAM free" + (f", and {gpus} MiB of the GPUs" if gpus else "")
+    available += ", which the GPU shares" if shared else ""
     if size // MIB <= ram + gpus:
         return [fine("memory", "memory", available)]
     fix = "take a smaller model or quant, or a host with more memory"

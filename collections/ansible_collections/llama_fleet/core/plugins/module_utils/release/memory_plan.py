@@ -185,7 +185,8 @@ def memory_available(
         raise ProblemError(
             Problem("memory", "no MemAvailable in /proc/meminfo", "the host's free memory", "set it by hand")
         )
-    return Available(ram // _MIB, "free RAM")
+    shared = any(gpu.shares_memory for gpu in gpus) and (release is None or _sees_gpu(run, release))
+    return Available(ram // _MIB, "free of the host's memory, which the GPU shares" if shared else "free RAM")
 
 
 def _sparse_files(folder: pathlib.Path, shards: typing.Sequence[tuple[Content, int]]) -> list[pathlib.Path]:

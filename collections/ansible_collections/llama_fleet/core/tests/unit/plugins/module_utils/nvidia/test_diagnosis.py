@@ -6,10 +6,9 @@ from __future__ import annotations
 
 import pytest
 
-from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia import observe as nvidia
 from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia.kernel import Account
 from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia.requirements import Requirements
-from ansible_collections.llama_fleet.core.tests.unit.fakes.gpu_host import DEVICE, FakeGpuHost, check, codes, document
+from ansible_collections.llama_fleet.core.tests.unit.fakes.gpu_host import DEVICE, FakeGpuHost, check, codes
 
 NO_CONTACT = (
     "NVIDIA-SMI has failed because it couldn't communicate with the NVIDIA driver. Make sure that the latest "
@@ -189,23 +188,3 @@ def test_a_container_with_some_of_the_hosts_gpus(fake: FakeGpuHost) -> None:
     (fake.root / ".dockerenv").unlink()
     found = "the GPU at 0000:66:00.0, which nvidia-smi does not list"
     check(fake.findings(), "gpu_not_listed", "warning", found, "every GPU of the host", "'NVRM' in 'dmesg'")
-
-
-def test_wsl(fake: FakeGpuHost) -> None:
-    fake.write("proc/sys/kernel/osrelease", "6.6.87.2-microsoft-standard-WSL2\n")
-    check(
-        fake.findings(),
-        "wsl_without_gpu",
-        "warning",
-        "WSL without an NVIDIA GPU",
-        "a GPU passed on by Windows",
-        "wsl --update",
-    )
-    assert len(fake.findings()) == 1
-    assert nvidia.judged("required", fake.examine().seen).findings[0].severity == "error"
-    fake.smi(document("h100_driver_580"))
-    assert codes(fake.findings()) == []
-    fake.write("usr/lib/x86_64-linux-gnu/libcuda.so.580.95.05", "")
-    found = "libraries of NVIDIA's Linux driver in WSL"
-    check(fake.findings(), "wsl_linux_driver", "warning", found, "/usr/lib/wsl/lib/libcuda.so.1", "remove the packages")
-    assert fake.examine().seen.usable

@@ -17,7 +17,7 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia import exa
 from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia import observe as nvidia
 from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia.kernel import Account
 from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia.requirements import Requirements
-from ansible_collections.llama_fleet.core.tests.unit.fakes.gpu_host import FakeGpuHost, codes, document, edited
+from ansible_collections.llama_fleet.core.tests.unit.fakes.gpu_host import FakeGpuHost, check, codes, document, edited
 from ansible_collections.llama_fleet.core.tests.unit.fakes.runner import FakeRunner
 
 XID_79 = "NVRM: Xid (PCI:0000:65:00): 79, pid='<unknown>', name=<unknown>, GPU has fallen off the bus."
@@ -127,3 +127,31 @@ def test_all_at_once_and_the_worst_first(fake: FakeGpuHost) -> None:
         "nvidia_driver_min_free_memory",
         "nvidia_driver_runtime",
     ]
+
+
+@pytest.mark.parametrize(
+    ("name", "address", "capability", "found"),
+    [
+        (
+            "gb10_driver_610",
+            "000f:01:00.0",
+            "GPU-0f4f1b7d-2a6c-5e8b-8d3e-6c5b4a3f2e33, 12.1",
+            "GPU 0 (NVIDIA GB10 at 0000000F:01:00.0) with 115787 MiB free of the host's memory, which the GPU shares",
+        ),
+        (
+            "a100_mig_driver_535",
+            "0000:01:00.0",
+            "GPU-6e1f0a92-3d47-4c8b-b5e9-27d1c0f4a611, 8.0",
+            "GPU 0 (NVIDIA A100-SXM4-80GB at 00000000:01:00.0) with 19955 MiB free on one of its MIG devices",
+        ),
+    ],
+)
+def test_the_memory_that_is_compared_is_the_memory_that_is_told(
+    fake: FakeGpuHost, name: str, address: str, capability: str, found: str
+) -> None:
+    fake.healthy(document(name), address)
+    fake.smi(document(name), table=capability)
+    fake.write("proc/meminfo", "MemTotal: 127600748 kB\nMemAvailable: 118566368 kB\n")
+    assert codes(fake.findings(Requirements(min_free_memory=19000))) == []
+    wants = "120000 MiB free on each GPU"
+    check(fake.findings(Requirements(min_free_memory=120000)), "memory_too_little", "error", found, wants, "stop")

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import typing
 
 import pytest
@@ -137,6 +138,44 @@ def test_one_gpu(values: dict[str, str], code: str, severity: str, found: str, w
 def test_nothing_is_wrong_with_a_gpu_that_only_keeps_to_its_power_limit() -> None:
     assert findings(gpus({"clocks_event_reason_sw_power_cap": "Active"})) == []
     assert findings(gpus({}, "a100_mig_driver_535")) == [], "MIG mode with instances"
+
+
+@pytest.mark.parametrize(
+    ("status", "warned"),
+    [
+        ("Unlicensed (Restricted)", True),
+        ("Unlicensed (Unrestricted)", True),
+        ("Unlicensed", True),
+        ("Licensed (Expiry: 2026-7-7 16:1:44 GMT)", False),
+        ("Licensed (Expiry: Permanent)", False),
+        ("", False),
+    ],
+)
+def test_a_vgpu_without_a_licence_is_slowed_down_after_minutes(status: str, warned: bool) -> None:
+    (gpu,) = gpus({"product_name": "NVIDIA L40S-24C"})
+    listed = [dataclasses.replace(gpu, virtualization="vgpu", license_status=status)]
+    assert codes(findings(listed)) == [("vgpu_unlicensed", "warning")] * warned
+    assert nvidia_health.usable(listed) == tuple(listed)
+    if warned:
+        found = f"GPU 0 (NVIDIA L40S-24C at 00000000:06:00.0), a vGPU whose licence status is {status}"
+        check(findings(listed), "vgpu_unlicensed", "warning", found, "slows CUDA down", "nvidia-gridd")
+
+
+@pytest.mark.parametrize(
+    ("name", "mode", "warned"),
+    [
+        ("GRID P40-2B", "vgpu", True),
+        ("NVIDIA A40-8A", "vgpu", True),
+        ("GRID P40-24Q", "vgpu", False),
+        ("NVIDIA L40S-24C", "vgpu", False),
+        ("NVIDIA A100-SXM4-40GB", "pass-through", False),
+        ("NVIDIA A40-8A", "", False),
+    ],
+)
+def test_a_vgpu_for_desktops_has_no_cuda(name: str, mode: str, warned: bool) -> None:
+    (gpu,) = gpus({"product_name": name})
+    listed = [dataclasses.replace(gpu, virtualization=mode)]
+    assert codes(findings(listed)) == [("vgpu_profile", "warning")] * warned
 
 
 def test_who_holds_an_exclusive_gpu() -> None:

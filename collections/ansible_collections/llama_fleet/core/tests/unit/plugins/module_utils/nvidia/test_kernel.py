@@ -127,6 +127,16 @@ def test_a_log_file_counts_from_the_last_start_on(fake: FakeGpuHost) -> None:
     assert nvidia_kernel.log(fake.root / "proc") == ""
 
 
+def test_a_gpu_that_fell_off_the_bus_before_its_driver_started_has_no_xid() -> None:
+    lines = [
+        "[ 1843.308145] NVRM: The NVIDIA GPU 0000:b3:00.0",
+        "               NVRM: (PCI ID: 10de:26b5) installed in this system has",
+        "               NVRM: fallen off the bus and is not responding to commands.",
+        "[ 1843.439662] NVRM: The NVIDIA probe routine failed for 1 device(s).",
+    ]
+    assert nvidia_kernel.fatal_xids("\n".join(lines)) == {"0000:b3:00": 79}
+
+
 def test_fatal_xids_are_the_last_of_each_gpu() -> None:
     lines = [
         XID.replace("79", "48"),

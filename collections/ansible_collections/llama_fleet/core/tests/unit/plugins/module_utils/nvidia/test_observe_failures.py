@@ -158,6 +158,26 @@ def test_a_driver_too_old_to_be_used(fake: FakeGpuHost) -> None:
 
 
 @pytest.mark.parametrize(
+    ("name", "architecture", "ended"),
+    [
+        ("Tesla K80", "Kepler", True),
+        ("NVIDIA GeForce GT 730", "Kepler", True),
+        ("Tesla K40c", "", True),
+        ("Quadro 6000", "Fermi", True),
+        ("NVIDIA GeForce GTX 750 Ti", "Maxwell", False),
+        ("Quadro P2000", "", False),
+    ],
+)
+def test_a_gpu_that_no_newer_driver_supports(fake: FakeGpuHost, name: str, architecture: str, ended: bool) -> None:
+    log = edited(document("v100_driver_470"), product_name=name)
+    log = log.replace("<product_brand>", f"<product_architecture>{architecture}</product_architecture><product_brand>")
+    fake.healthy(log, "0000:3b:00.0")
+    (finding,) = [each for each in fake.observe().findings if each.code == "driver_too_old"]
+    assert ("which no driver after 470 supports" in finding.found) is ended
+    assert ("upgrade the driver" in finding.fix) is not ended
+
+
+@pytest.mark.parametrize(
     "log",
     ["", "<nvidia_smi_log><gpu></nvidia_smi_log>", document("h100_driver_580")[:-40]],
     ids=["empty", "not well formed", "cut"],

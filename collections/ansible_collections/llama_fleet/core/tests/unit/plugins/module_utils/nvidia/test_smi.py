@@ -102,6 +102,59 @@ def test_processes_are_told_without_their_arguments() -> None:
     assert (gpu.ecc, gpu.mig_mode, gpu.fabric_state) == (Ecc(), "", "")
 
 
+def licensed(*products: tuple[str, str], block: str = "vgpu_software_licensed_product") -> str:
+    """Return the document of a vGPU with the licences of these products, as nvidia-smi writes them."""
+    rows = "".join(
+        f"<licensed_product_name>{name}</licensed_product_name>\n<license_status>{status}</license_status>\n"
+        for name, status in products
+    )
+    vgpu = edited(document("h100_driver_580"), product_name="NVIDIA L40S-24C", virtualization_mode="VGPU")
+    end = "</gpu_virtualization_mode>\n"
+    return vgpu.replace(end, f"{end}<{block}>\n{rows}</{block}>\n", 1)
+
+
+@pytest.mark.parametrize(
+    ("products", "status"),
+    [
+        ([("NVIDIA Virtual Compute Server", "Unlicensed (Restricted)")], "Unlicensed (Restricted)"),
+        ([("NVIDIA Virtual Compute Server", "Unlicensed (Unrestricted)")], "Unlicensed (Unrestricted)"),
+        (
+            [("NVIDIA RTX Virtual Workstation", "Licensed (Expiry: 2026-7-7 16:1:44 GMT)")],
+            "Licensed (Expiry: 2026-7-7 16:1:44 GMT)",
+        ),
+        ([("NVIDIA Virtual Applications", "Licensed")], "Licensed"),
+        ([("GRID Virtual PC", "Unlicensed"), ("Quadro Virtual Workstation", "Licensed")], "Licensed"),
+        ([("N/A", "N/A")], ""),
+    ],
+)
+def test_the_licence_of_a_vgpu(products: list[tuple[str, str]], status: str) -> None:
+    (gpu,) = nvidia_smi.parse_log(licensed(*products)).gpus
+    assert (gpu.name, gpu.virtualization, gpu.license_status) == ("NVIDIA L40S-24C", "vgpu", status)
+    (old,) = nvidia_smi.parse_log(licensed(*products, block="grid_licensed_product")).gpus
+    assert old.license_status == status
+    assert nvidia_smi.parse_log(document("h100_driver_580")).gpus[0].license_status == ""
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({"product_architecture": "N/A"}, ("NVIDIA H100 80GB HBM3", "", "00000000:65:00.0", 81559)),
+        ({"total": "[N/A]"}, ("NVIDIA H100 80GB HBM3", "Hopper", "00000000:65:00.0", 0)),
+        ({"total": "Not Supported"}, ("NVIDIA H100 80GB HBM3", "Hopper", "00000000:65:00.0", 0)),
+    ],
+)
+def test_a_value_that_the_driver_does_not_report_is_empty(
+    fields: dict[str, str], expected: tuple[str, str, str, int]
+) -> None:
+    (gpu,) = nvidia_smi.parse_log(edited(document("h100_driver_580"), **fields)).gpus
+    assert (gpu.name, gpu.architecture, gpu.pci_address, gpu.memory_total_mib) == expected
+
+
+@pytest.mark.parametrize("value", ["ERR!", "[ERR!]", "[Unknown Error]", "[GPU is lost]", "[GPU requires reset]"])
+def test_a_gpu_that_does_not_answer_is_lost_with_or_without_brackets(value: str) -> None:
+    assert nvidia_smi.parse_log(edited(document("h100_sxm_driver_580", 2), gpu_temp=value)).lost == {0}
+
+
 @pytest.mark.parametrize(
     ("name", "values", "ecc"),
     [
