@@ -19,7 +19,11 @@ MAKES = re.compile(
 
 
 def test_the_table_of_codes_is_whole() -> None:
-    sources = [*(UTILS / "preflight").glob("*.py"), ROOT / "src" / "llama_fleet" / "cli" / "doctor.py"]
+    controller = [
+        UTILS.parent / "plugin_utils" / "upstream_checks.py",
+        ROOT / "src" / "llama_fleet" / "cli" / "doctor.py",
+    ]
+    sources = [*(UTILS / "preflight").glob("*.py"), *controller]
     used = {code for path in sources for code in MAKES.findall(path.read_text(encoding="utf-8"))}
     used |= {*preflight_server._CODES.values(), *preflight_work._CODES.values(), "unreachable"}
     rows = re.findall(r"^\| (`.*?`) \|", (ROOT / "docs" / "doctor.md").read_text(encoding="utf-8"), re.MULTILINE)

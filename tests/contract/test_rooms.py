@@ -49,7 +49,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     # Doctor asks on behalf of every stage.
     "preflight": _BYTES
     | {"cuda", "gguf", "llama_cpp", "model", "release", "tools"}
-    | {"server", "server.proof", "server.runtimes", "server.settings"},
+    | {"server", "server.proof", "server.runtimes", "server.settings", "server.state"},
 }
 
 

@@ -82,7 +82,7 @@ def doctor(reached: Facts, hub: Hub, tmp_path: pathlib.Path) -> Doctor:
     index = {f"{role}_index_url": f"{hub.url}/simple" for role in ("llama_cpp", "gguf_model", "cuda_toolkit")}
     repository = next((CACHE / "hub" / "repos").glob("*/*"))
     model = {"gguf_model_source": f"{repository.parent.name}/{repository.name}", "gguf_model_endpoint": hub.url}
-    return Doctor(tmp_path, {**reached, **index, **model})
+    return Doctor(tmp_path, {**reached, **index, **model, "llama_fleet_asks_for_newest": False})
 
 
 def test_without_a_gpu_a_host_will_do(host: Host, doctor: Doctor) -> None:

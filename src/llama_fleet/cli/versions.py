@@ -4,13 +4,11 @@
 
 from collections.abc import Callable, Iterator
 
+from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp import versions
 from llama_fleet.cli.views import Facts, Rows
 
 _ORIGINS = {"built": "built", "packed": "packed", "upstream": "published"}
-_LONG = {"built": "built from source", "packed": "a packed release", "upstream": "llama.cpp's own binaries"}
-_JOINED = {"the same": "the same as", "ahead": "ahead of", "not comparable": "not comparable with"}
 _MOST = 5  # names in a sentence
-_CHANNELS = (("stable", "stable version"), ("nightly", "nightly build"))
 
 
 def origin(facts: Facts) -> str:
@@ -41,30 +39,14 @@ def _rest(count: int) -> str:
 
 
 def _reason(facts: Facts) -> str:
-    why, name = facts.get("why", ""), _LONG.get(str(facts.get("origin", "")), "")
-    return f"{facts['build']}: {name}, because {why}." if why and name else ""
+    return f"{facts['build']}: {versions.origin(facts)}." if facts.get("why") and origin(facts) else ""
 
 
 def _distance(facts: Facts) -> str:
-    newest = facts.get("newest") or {}
-    parts = [
-        f"{_joined(newest[f'behind_{key}'])} the newest {name} {newest[key]}"
-        for key, name in _CHANNELS
-        if newest.get(f"behind_{key}")
-    ]
-    return f"{facts['build']}: {', '.join(parts)}." if parts else ""
-
-
-def _joined(distance: str) -> str:
-    last = distance.rpartition(" ")[2]
-    return _JOINED.get(distance) or (f"{distance} of" if last == "ahead" else distance)
+    behind = versions.behind(facts.get("newest") or {})
+    return f"{facts['build']}: {behind}." if behind else ""
 
 
 def _unknown(facts: Facts) -> str:
-    """Return what is unknown of the newest versions and why; empty if none was asked for."""
-    newest = facts.get("newest") or {}
-    reason = newest.get("unknown", "")
-    missing = [name for key, name in _CHANNELS if not newest.get(key)]
-    if not reason or reason == "not asked" or not missing:
-        return ""
-    return f"The newest {' and '.join(missing)} of llama.cpp: unknown, because {reason}."
+    unknown = versions.unknown_of(facts.get("newest") or {})
+    return f"llama.cpp: {unknown}." if unknown else ""

@@ -55,7 +55,7 @@ def test_several_origins_are_said_with_their_instances(hosts: Hosts, capsys: pyt
             OFFLINE,
             [
                 (
-                    "The newest stable version and nightly build of llama.cpp: unknown, because no answer from "
+                    "llama.cpp: newest stable version and nightly build unknown, because no answer from "
                     "https://api.github.com/x (refused)."
                 )
             ],
@@ -64,7 +64,7 @@ def test_several_origins_are_said_with_their_instances(hosts: Hosts, capsys: pyt
             {**NEWEST, "stable": "", "behind_stable": "", "unknown": "too slow"},
             [
                 "b1: 66 builds behind the newest nightly build b11500.",
-                "The newest stable version of llama.cpp: unknown, because too slow.",
+                "llama.cpp: newest stable version unknown, because too slow.",
             ],
         ),
         (

@@ -143,6 +143,7 @@ class Fleet:
             "ansible_connection": "local",
             "ansible_python_interpreter": sys.executable,
             "llama_cpp_controller_cache": "",
+            "llama_fleet_asks_for_newest": False,
         }
         self.inventory.write_text(json.dumps({"all": {"hosts": hosts, "vars": everyone}}), encoding="utf-8")
         self.log.write_text("", encoding="utf-8")

@@ -10,6 +10,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.llama_fleet.core.plugins.module_utils import payload
 from ansible_collections.llama_fleet.core.plugins.module_utils.preflight import checks as preflight
 from ansible_collections.llama_fleet.core.plugins.module_utils.preflight.check import errors, not_ok
+from ansible_collections.llama_fleet.core.plugins.module_utils.preflight.server import releases
 
 
 def run(module: AnsibleModule) -> None:
@@ -28,6 +29,7 @@ def run(module: AnsibleModule) -> None:
         "checks": [dataclasses.asdict(check) for check in checks],
         "problems": [dataclasses.asdict(check) for check in not_passed],
         "errors": errors(checks),
+        "releases": releases(given["instances"]) if given["upstream"] else {},
     }
     if given["stop"]:
         failures = [str(plans["failed"]["msg"]) for plans in given["plans"].values() if "failed" in plans]
@@ -47,6 +49,7 @@ def main() -> None:
                 "tokens": {"type": "dict", "default": {}, "no_log": True},
                 "timeout": {"type": "int", "default": 10},
                 "stop": {"type": "bool", "default": False},
+                "upstream": {"type": "bool", "default": False},
             },
             supports_check_mode=True,
         )

@@ -86,6 +86,7 @@ _NUMBERS = (
     "requests_deferred",
     "tokens_predicted",
 )
+_RECORD = Record({**{name: Said(200) for name in ("build", "nightly", "origin")}, "source": Said(), "why": Said()})
 _INSTANCE = Record(
     {
         **{name: Said(200) for name in ("instance", "state", "runtime", "build", "nightly", "origin", "quant")},
@@ -200,7 +201,10 @@ MODULES: dict[str, tuple[dict[str, Shape], dict[str, Shape]]] = {
         },
     ),
     "llama_server_info": ({"instances": Many(_INSTANCE, most=1000), "errors": TEXTS}, {}),
-    "preflight_info": ({"checks": Many(_CHECK), "problems": Many(_CHECK), "errors": TEXTS}, {}),
+    "preflight_info": (
+        {"checks": Many(_CHECK), "problems": Many(_CHECK), "errors": TEXTS},
+        {"releases": Table(_RECORD, keys=Text(r"[a-z0-9-]+", most=80), most=1000)},
+    ),
 }
 # The module of each role.
 STAGES = {

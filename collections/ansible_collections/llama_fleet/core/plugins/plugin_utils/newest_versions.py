@@ -8,20 +8,23 @@ from __future__ import annotations
 import dataclasses
 import typing
 
+from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.ask import Patience
 from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp import published
 from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.upstream import URL, is_of_the_project
 from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.versions import (
     LATEST,
+    NOT_ASKED,
     STABLE,
     Version,
-    distance,
+    beside,
     parse_version,
 )
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import ProblemError
 from ansible_collections.llama_fleet.core.plugins.plugin_utils.asked_once import Question
-from ansible_collections.llama_fleet.core.plugins.plugin_utils.published_binaries import SHORT, learnt, question_of
+from ansible_collections.llama_fleet.core.plugins.plugin_utils.published_binaries import learnt, question_of
 
-NOT_ASKED = "not asked"
+# A look at hosts does not wait long.
+_PATIENCE = Patience(seconds=3, total=4, tries=1)
 Facts = dict[str, typing.Any]
 
 
@@ -39,12 +42,7 @@ class Newest:
         if build and not is_of_the_project(source):
             whence = f"is {source}" if source else "was not recorded"
             return Newest(unknown=f"not compared, because its source {whence}").beside({})
-        running = parse_version(build, str(facts.get("nightly", "")))
-        compared: Facts = {"unknown": self.unknown}
-        for name, version in ((STABLE, self.stable), ("nightly", self.nightly)):
-            compared[name] = str(version or "")
-            compared[f"behind_{name}"] = distance(running, version) if running and version else ""
-        return compared
+        return beside(parse_version(build, str(facts.get("nightly", ""))), self.stable, self.nightly, self.unknown)
 
 
 def are_comparable(instances: typing.Iterable[typing.Mapping[str, typing.Any]]) -> bool:
@@ -58,7 +56,7 @@ def ask(api: str, downloads: str) -> Newest:
 
     def asked() -> str:
         known = (learnt(question_of(api, downloads, channel)) for channel in (LATEST, STABLE))
-        return published.newest(api, downloads, SHORT, *known).to_json()
+        return published.newest(api, downloads, _PATIENCE, *known).to_json()
 
     question = Question((api, downloads, "the newest versions"), published.VARIABLE, published.parse_newest)
     try:

@@ -40,7 +40,7 @@ _READ = (
 )
 _LONGEST = 1 << 20  # bytes of a lock; a release adds a kilobyte
 # A build that is possible anyway waits only this long for an answer.
-SHORT = Patience(seconds=5, total=10, tries=1)
+_SHORT = Patience(seconds=5, total=10, tries=1)
 _HEADER = (
     "# Commits and digests of llama.cpp's published binaries, pinned at their first use. Keep this file with the\n"
     "# inventory. To accept a release that was published again, remove its lines. All lines are comments, because\n"
@@ -64,9 +64,9 @@ class Known:
     def __bool__(self) -> bool:
         return bool(self.published)
 
-    def among(self, arguments: Arguments) -> dict[str, typing.Any]:
-        """Return the module's ``arguments`` with what is known."""
-        return {**arguments, **dataclasses.asdict(self)}
+    def among(self, arguments: Arguments, prefix: str = "") -> dict[str, typing.Any]:
+        """Return the module's ``arguments``, whose names begin with ``prefix``, with what is known."""
+        return {**arguments, **{f"{prefix}{name}": value for name, value in dataclasses.asdict(self).items()}}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,7 +94,7 @@ class Wish:
 
     def ask(self) -> Published:
         """Return the answer of the API, checked against the lock. Raises ProblemError."""
-        patience = PATIENCE if self.required else SHORT
+        patience = PATIENCE if self.required else _SHORT
         answer = self.question.ask(
             lambda: resolve(self.reference, self.api, self.downloads, patience).to_json(), patient=self.required
         )

@@ -17,6 +17,11 @@ LATEST = "latest"
 STABLE = "stable"
 CHANNELS = (LATEST, STABLE)
 
+NOT_ASKED = "not asked"
+_KINDS = ((STABLE, "stable version"), ("nightly", "nightly build"))
+_ORIGINS = {"built": "built from source", "packed": "a packed release", "upstream": "llama.cpp's own binaries"}
+_JOINED = {"the same": "the same as", "ahead": "ahead of", "not comparable": "not comparable with"}
+
 _NIGHTLY = re.compile(r"b([0-9]{1,9})")
 _STABLE = re.compile(r"v?([0-9]{1,6})\.([0-9]{1,6})\.([0-9]{1,6})")
 # As `llama-server --version` prints a nightly, with a comma or a bracket in front of its number.
@@ -71,6 +76,48 @@ def distance(running: Version, newest: Version) -> str:
     builds = abs(newest.nightly - running.nightly) if newest.nightly and running.nightly else 0
     counted = f"{builds:,} build{'s' if builds != 1 else ''} " if builds else ""
     return f"{counted}{'behind' if order < 0 else 'ahead'}"
+
+
+def beside(running: Version | None, stable: Version | None, nightly: Version | None, unknown: str) -> dict[str, str]:
+    """Return the newest versions and how far ``running`` is behind each; ``unknown`` says why one is None."""
+    compared = {"unknown": unknown}
+    for (name, _long), newest in zip(_KINDS, (stable, nightly)):
+        compared[name] = str(newest or "")
+        compared[f"behind_{name}"] = distance(running, newest) if running and newest else ""
+    return compared
+
+
+def behind(compared: typing.Mapping[str, str]) -> str:
+    """Describe how far a build is behind the newest versions, from the result of ``beside``; empty if unknown."""
+    return ", ".join(
+        f"{_joined(compared[f'behind_{name}'])} the newest {long} {compared[name]}"
+        for name, long in _KINDS
+        if compared.get(f"behind_{name}")
+    )
+
+
+def _joined(text: str) -> str:
+    return _JOINED.get(text) or (f"{text} of" if text.endswith(" ahead") else text)
+
+
+def newest_of(compared: typing.Mapping[str, str]) -> str:
+    """Return the newest versions in the result of ``beside`` as a clause; empty if unknown."""
+    return ", ".join(f"newest {long} {compared[name]}" for name, long in _KINDS if compared.get(name))
+
+
+def unknown_of(compared: typing.Mapping[str, str]) -> str:
+    """Return which newest versions are unknown, and why, as a clause; empty if none is or none was asked for."""
+    reason = compared.get("unknown", "")
+    missing = [long for name, long in _KINDS if not compared.get(name)]
+    if not reason or reason == NOT_ASKED or not missing:
+        return ""
+    return f"newest {' and '.join(missing)} unknown, because {reason}"
+
+
+def origin(record: typing.Mapping[str, typing.Any]) -> str:
+    """Describe where a release comes from, and why, as its record says; empty if it says nothing."""
+    name, why = _ORIGINS.get(str(record.get("origin", "")), ""), record.get("why", "")
+    return f"{name}, because {why}" if name and why else name
 
 
 def newest_nightly(tags: typing.Iterable[str]) -> str | None:

@@ -119,15 +119,13 @@ class Errands:
             yield from self._repository(wanted, source, needed)
         elif isinstance(source, (Archive, PackedSource)) and source.reference.startswith(_WEB):
             yield self._file("source", SOURCE, source.reference, needed)
-        elif (
-            isinstance(source, Upstream)
-            and is_nightly_tag(source.tag)  # the controller asks what the others are
-            and platform.machine() in (*X86, *ARM)
-        ):
+        # Of a channel or a stable version, the controller may know the nightly tag.
+        binaries = work.binaries or source
+        if isinstance(binaries, Upstream) and is_nightly_tag(binaries.tag) and platform.machine() in (*X86, *ARM):
             assets = llama_cpp_upstream.assets(
-                source, wanted.backend, platform.machine(), request.driver_version, request.upstream_url
+                binaries, wanted.backend, platform.machine(), request.driver_version, request.upstream_url
             )
-            yield self._file("source", SOURCE, assets[0].url, needed)
+            yield self._file("source", SOURCE, assets[0].url, needed or bool(work.binaries))
         for location in request.cache:
             if location.startswith(_WEB):
                 yield self._server("cache", "llama_cpp_cache", f"{location.rstrip('/')}/index.json", work.release)

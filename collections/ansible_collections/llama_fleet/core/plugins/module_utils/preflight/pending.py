@@ -34,6 +34,7 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings.o
 if typing.TYPE_CHECKING:
     from ansible_collections.llama_fleet.core.plugins.module_utils.host.commands import Runner
     from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.request import Request
+    from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.source import Upstream
     from ansible_collections.llama_fleet.core.plugins.module_utils.model.request import Request as ModelRequest
     from ansible_collections.llama_fleet.core.plugins.module_utils.preflight.wanted import Wanted
 
@@ -55,7 +56,8 @@ class Work:
     """The pending work of an instance.
 
     ``model`` is whether files of it must be fetched, ``size`` the bytes to fetch or to copy (None if unknown), and
-    ``taken`` those of them that are on the disk already or will be linked.
+    ``taken`` those of them that are on the disk already or will be linked. ``binaries`` are the project's binaries to
+    fetch.
     """
 
     release: bool = False
@@ -65,6 +67,7 @@ class Work:
     size: int | None = 0
     taken: int = 0
     urls: tuple[str, ...] = ()
+    binaries: Upstream | None = None
 
     @property
     def places_files(self) -> bool:
@@ -113,6 +116,7 @@ def looked(wanted: Wanted, run: Runner, limit: float) -> tuple[Work, list[Check]
     """
     checks: list[Check] = []
     release, compiles, needs_toolkit = False, False, False
+    binaries: Upstream | None = None
     if wanted.release:
         try:
             plan = llama_cpp_plan.make_plan(_unasked(wanted.release), _bounded(run, limit), tentative=True)
@@ -120,6 +124,11 @@ def looked(wanted: Wanted, run: Runner, limit: float) -> tuple[Work, list[Check]
             if isinstance(wanted.release.source, Repository) and "git" not in plan.host.missing:
                 source = f"{bare(wanted.release.source.url)} at {plan.revision.build}"
                 checks.append(fine("source", "llama_cpp_source", source))
+            binaries = None if plan.manifest else plan.published
+            if binaries:
+                checks.append(fine("release", "llama_cpp_source", f"{plan.revision.build}, llama.cpp's own binaries"))
+            if plan.refused:
+                checks.append(fine("release", "llama_cpp_source", f"to be built, because {plan.refused}"))
             if not release:
                 checks.append(fine("release", "llama_cpp_source", f"{plan.path}, which exists already"))
         except ProblemError as error:
@@ -132,7 +141,7 @@ def looked(wanted: Wanted, run: Runner, limit: float) -> tuple[Work, list[Check]
         if compiles and wanted.backend == CUDA:
             needs_toolkit = _toolkit(wanted, run, checks)
     model, size = _model(wanted, checks)
-    return Work(release, compiles, needs_toolkit, model, size), checks
+    return Work(release, compiles, needs_toolkit, model, size, binaries=binaries), checks
 
 
 def _unasked(request: Request) -> Request:

@@ -5,12 +5,15 @@
 from __future__ import annotations
 
 import dataclasses
+import pathlib
 import typing
 
 from ansible_collections.llama_fleet.core.plugins.module_utils.preflight.check import Check, fine, wrong
+from ansible_collections.llama_fleet.core.plugins.module_utils.release.store import record_of
 from ansible_collections.llama_fleet.core.plugins.module_utils.server import host_checks
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.instance import Instance
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings import options as server_options
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.state.store import Store
 
 if typing.TYPE_CHECKING:
     from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes.host import RuntimeHost
@@ -58,3 +61,13 @@ def present(options: Options, host: RuntimeHost) -> tuple[type[Runtime], tuple[i
     """Return the runtime that would be used, and the instance's own processes, which a new one replaces."""
     instance = Instance(options, host)
     return instance.kind, tuple(instance.pids())
+
+
+def releases(instances: typing.Mapping[str, typing.Mapping[str, typing.Any]]) -> dict[str, dict[str, str]]:
+    """Return what each instance's current release records of itself; ``instances`` are role variables by name."""
+    records = {}
+    for name, variables in instances.items():
+        current = Store(pathlib.Path(variables["llama_server_root"]) / "instances" / name).current()
+        if current and current.manifest.get("release"):
+            records[name] = record_of(pathlib.Path(str(current.manifest["release"])))
+    return records

@@ -84,6 +84,12 @@ def read_manifest(release: pathlib.Path, name: str = MANIFEST) -> Manifest | Non
     return manifest
 
 
+def record_of(release: pathlib.Path) -> dict[str, str]:
+    """Return the version of a release and how it came to be, as its record says; empty texts where it says nothing."""
+    manifest = read_manifest(release) or {}
+    return {name: str(manifest.get(name, "")) for name in ("build", "nightly", "source", "origin", "why")}
+
+
 def release_path(root: pathlib.Path, build: str, fingerprint: str) -> pathlib.Path:
     """Return the path of the release with ``fingerprint``, whether it exists or not."""
     return root / "releases" / f"{build}-{fingerprint[:12]}"

@@ -73,8 +73,8 @@ class Inspector:
             "generations": [_described(generation, seen.number) for generation in seen.generations],
             "runtime": str(manifest.get("runtime", "")),
             "release": release,
+            **release_store.record_of(pathlib.Path(release)),
             "build": build_of(manifest),
-            **_recorded(release),
             "model": model,
             "quant": quant_of(model) if model else "",
             "endpoint": _base_of(seen.current) if seen.current else "",
@@ -153,12 +153,6 @@ def build_of(manifest: typing.Mapping[str, typing.Any]) -> str:
         return ""
     build = manifest.get("build") or (release_store.read_manifest(pathlib.Path(release)) or {}).get("build", "")
     return str(build or "")
-
-
-def _recorded(release: str) -> Facts:
-    """Return what the release's own record says of its version, and how it came to be."""
-    manifest = (release_store.read_manifest(pathlib.Path(release)) or {}) if release else {}
-    return {name: str(manifest.get(name, "")) for name in ("nightly", "source", "origin", "why")}
 
 
 def may_sleep(generation: Generation) -> bool:

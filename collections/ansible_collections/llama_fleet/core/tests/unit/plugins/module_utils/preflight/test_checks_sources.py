@@ -9,6 +9,8 @@ import platform
 import typing
 
 from ansible_collections.llama_fleet.core.plugins.module_utils.host.commands import Result
+from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp import upstream
+from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.published import Published
 from ansible_collections.llama_fleet.core.plugins.module_utils.preflight.web import Reply
 from ansible_collections.llama_fleet.core.tests.unit.fakes.preflight import (
     HUB,
@@ -110,3 +112,33 @@ def test_a_release_of_published_binaries_is_found_where_a_build_would_be_planned
     parts = {"backend": "cpu", "machine": platform.machine()}
     path = publish(root / "opt/llama-fleet", 11434, origin="upstream", fingerprint_parts=parts)
     assert [check.found for check in checked(root, network)["release"]] == [f"{path}, which exists already"]
+
+
+def test_published_binaries_that_are_known_are_asked_for_at_their_server(
+    root: pathlib.Path, network: Network, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(upstream, "libc", lambda: "glibc 2.41")
+    monkeypatch.setattr(platform, "machine", lambda: "x86_64")
+    name = "llama-b1000-bin-ubuntu-x64.tar.gz"
+    answer = Published("b1000", "1" * 40, "v0.8.0", {name: "ab" * 32}).to_json()
+    network.replies[f"{upstream.URL}/b1000/{name}"] = Reply(206, size=5)
+    found = checked(root, network, llama_cpp_source="upstream:stable", llama_cpp_published=answer)
+    assert [check.found for check in found["release"]] == ["v0.8.0, llama.cpp's own binaries"]
+    assert [check.found for check in found["source"]] == [f"{upstream.URL}/b1000/{name} answers"]
+    del network.replies[f"{upstream.URL}/b1000/{name}"]
+    found = checked(root, network, llama_cpp_source="upstream:stable", llama_cpp_published=answer)
+    assert [check.severity for check in found["source"]] == ["error"]
+
+
+def test_published_binaries_that_do_not_fit_are_an_error_or_a_build(
+    root: pathlib.Path, network: Network, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(upstream, "libc", lambda: "glibc 2.31")
+    monkeypatch.setattr(platform, "machine", lambda: "x86_64")
+    answer = Published("b11434", "1" * 40, "", {}).to_json()
+    found = checked(root, network, llama_cpp_published=answer)
+    assert [check.found for check in found["release"]] == [
+        "to be built, because the project's binaries do not fit this host (glibc 2.31)"
+    ]
+    found = checked(root, network, llama_cpp_method="upstream", llama_cpp_published=answer)
+    assert [check.subject for check in found["release"]] == ["C library"]
