@@ -11,6 +11,9 @@ import struct
 import threading
 import typing
 
+if typing.TYPE_CHECKING:
+    import ssl
+
 
 @dataclasses.dataclass(frozen=True)
 class Asked:
@@ -76,17 +79,20 @@ class Peer:
 class RawServer:
     """Has ``answer`` send what each request gets; ``asked`` are the requests that came."""
 
-    def __init__(self, answer: Answer, host: str = "127.0.0.1") -> None:
+    def __init__(self, answer: Answer, host: str = "127.0.0.1", tls: ssl.SSLContext | None = None) -> None:
         self.answer = answer
         self.asked: list[Asked] = []
         self.host = host
+        self._tls = tls
         self._closed = threading.Event()
-        self._listener = socket.create_server((host, 0), backlog=50)
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        self._listener = socket.create_server((host, 0), family=family, backlog=50)
         self.port = int(self._listener.getsockname()[1])
 
     @property
     def url(self) -> str:
-        return f"http://{self.host}:{self.port}"
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{'https' if self._tls else 'http'}://{host}:{self.port}"
 
     @contextlib.contextmanager
     def serving(self) -> typing.Iterator[RawServer]:
@@ -110,8 +116,12 @@ class RawServer:
             threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
 
     def _serve(self, connection: socket.socket) -> None:
-        with connection, contextlib.suppress(OSError):
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(contextlib.suppress(OSError))
             connection.settimeout(30)
+            stack.enter_context(connection)
+            if self._tls:
+                connection = stack.enter_context(self._tls.wrap_socket(connection, server_side=True))
             head = b""
             while b"\r\n\r\n" not in head:
                 block = connection.recv(1 << 16)

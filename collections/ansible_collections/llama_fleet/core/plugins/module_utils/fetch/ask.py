@@ -33,6 +33,13 @@ Result = typing.TypeVar("Result")
 Headers = typing.Mapping[str, str]
 _AGENT = {"User-Agent": "llama-fleet"}
 _LINKED = ("X-Linked-Etag", "X-Linked-Size")
+REACH = "check the address, the network and any proxy of the host"
+_REMEDIES = {
+    "CERTIFICATE_VERIFY_FAILED": "install the certificate of the authority that the network uses "
+    "(update-ca-certificates), or name it in SSL_CERT_FILE, or set the clock",
+    "HTTP status 407": "give the user and password in the proxy's address: http://user:password@host:port",
+    "SOCKS5 proxy wants a user": "give the user and password in the proxy's address: socks5h://user:password@host:port",
+}
 _FEW_TRIES = 3  # if a server asks for a longer wait than allowed
 
 
@@ -163,15 +170,20 @@ def limit(times: int, server_wait: float, longest: float) -> str:
 
 def unreachable(variable: str, url: str, error: OriginError) -> ProblemError:
     """Return the problem for a request to ``url`` that failed with ``error``."""
-    fix = "check the address, the network and any proxy of the host"
-    return ProblemError(Problem(variable, failure(url, error) + error.limit, "a file or index that can be read", fix))
+    reason = failure(url, error)
+    return ProblemError(Problem(variable, reason + error.limit, "a file or index that can be read", remedy(reason)))
 
 
 def failure(url: str, error: OriginError) -> str:
-    """Return how a request to ``url`` failed, as a noun phrase without the secrets of ``url``."""
+    """Return how a request to ``url`` failed, and through which proxy, as a noun phrase without secrets."""
     text, shown = str(error), _shown(url)
     silence = text.removeprefix("no answer")
-    return f"{text} from {shown}" if silence == text else f"no answer from {shown}{silence}"
+    return (f"{text} from {shown}" if silence == text else f"no answer from {shown}{silence}") + error.via
+
+
+def remedy(reason: str) -> str:
+    """Return what to do about a request that failed, by the text of its ``failure``."""
+    return next((cure for sign, cure in _REMEDIES.items() if sign in reason), REACH)
 
 
 def _shown(url: str) -> str:

@@ -7,9 +7,11 @@ from __future__ import annotations
 import contextlib
 import http.client
 import socket
+import ssl
 import threading
 import typing
 
+from ansible_collections.llama_fleet.core.plugins.module_utils.fetch import authorities
 from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.clock import SlowError
 from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.connection import Connection
 from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.rules import (
@@ -50,6 +52,11 @@ class Answer:
 
     def header(self, name: str) -> str:
         return self._response.headers.get(name, "")
+
+    @property
+    def via(self) -> str:
+        """Return ``, through the proxy …`` for messages; empty if it came directly."""
+        return self._line.via
 
     @property
     def left(self) -> int | None:
@@ -96,7 +103,9 @@ class Answer:
             self._left -= count
             return count
         except (OSError, ValueError, http.client.HTTPException) as error:  # ValueError: closed by another thread
-            raise BrokenError(self._pool.reason(error)) from error
+            broken = BrokenError(self._pool.reason(error))
+            broken.via = self.via
+            raise broken from error
 
     def start(self, count: int) -> bytes:
         """Return up to ``count`` of the next bytes; fewer if the body ends or is truncated."""
@@ -151,9 +160,13 @@ class Pool:
                 if line.used and not isinstance(error, (SlowError, socket.timeout)) and not self._closed:
                     continue  # the server had closed it while it was idle
                 kind = RefusedError if isinstance(error, (ValueError, http.client.InvalidURL)) else BrokenError
-                raise kind(f"no answer ({self.reason(error, line.socket is not None)})") from error
-            except OriginError:
+                silence = kind(f"no answer ({self.reason(error, line.socket is not None)})")
+                checked = authorities.checked_against() if isinstance(error, ssl.SSLCertVerificationError) else ""
+                silence.via = line.via + checked
+                raise silence from error
+            except OriginError as error:
                 self.give_back(line, keep=False)
+                error.via = error.via or line.via
                 raise
 
     def reason(self, error: Exception, connected: bool = True) -> str:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import base64
 import dataclasses
 import ipaddress
+import re
 import socket
 import typing
 import urllib.parse
@@ -27,11 +28,13 @@ AddressInfo = tuple[int, int, int, str, typing.Any]
 class OriginError(Exception):
     """An origin did not deliver; the message is a noun phrase.
 
-    ``status`` is the HTTP status, or 0 without an answer. ``limit`` names, in brackets, the limit that ended the tries,
-    as in `` (5 times in a row)``.
+    ``status`` is the HTTP status, or 0 without an answer. ``via`` names the proxy of the request and the authorities
+    that a certificate was checked against, as in ``, through the proxy http://proxy:3128``. ``limit`` names, in
+    brackets, the limit that ended the tries, as in `` (5 times in a row)``.
     """
 
     status = 0
+    via = ""
     limit = ""
 
 
@@ -101,7 +104,13 @@ def _inner(address: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
 
 def resolve(host: str, port: int) -> list[AddressInfo]:
     """Return the IPv4 and IPv6 addresses of ``host``. Raises OSError if it has none."""
-    return [(int(each[0]), int(each[1]), *each[2:]) for each in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
+    name = host.replace("%25", "%") if ":" in host else host  # a URL spells the zone of fe80::1%eth0 so (RFC 6874)
+    return [(int(each[0]), int(each[1]), *each[2:]) for each in socket.getaddrinfo(name, port, type=socket.SOCK_STREAM)]
+
+
+def without_zone(netloc: str) -> str:
+    """Return a host with port for the header Host: the zone of a link-local address means nothing to the server."""
+    return re.sub(r"%[^\]]*\]", "]", netloc) if netloc.startswith("[") else netloc
 
 
 def require_public(host: str, addresses: typing.Iterable[AddressInfo]) -> None:

@@ -67,7 +67,7 @@ def require_unpacked(answer: Answer) -> None:
 def refusal(answer: Answer, place: Place) -> OriginError:
     """Return the error for an answer that is neither a redirect nor a file."""
     error = _refusal(answer, place)
-    error.status = answer.status
+    error.status, error.via = answer.status, answer.via
     return error
 
 

@@ -10,7 +10,7 @@ import shutil
 import tempfile
 import typing
 
-from ansible_collections.llama_fleet.core.plugins.module_utils.fetch import git
+from ansible_collections.llama_fleet.core.plugins.module_utils.fetch import children, git
 from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.unpack import unpack_tree
 from ansible_collections.llama_fleet.core.plugins.module_utils.host import cpus
 from ansible_collections.llama_fleet.core.plugins.module_utils.host.files import locked
@@ -156,10 +156,12 @@ def _compile(
 ) -> Compilation:
     """Compile; plainly if that fails in a batch, in a linker or in CMake. Return the compilation that succeeded."""
     try:
-        compilation.run(cache, progress, run)
+        with children.builds(run) as networked:
+            compilation.run(cache, progress, networked)
     except RefusedError as error:
         plainly = dataclasses.replace(compilation, recipe=compilation.recipe.plainly())
-        plainly.run(cache, progress, run)
+        with children.builds(run) as networked:
+            plainly.run(cache, progress, networked)
         if not error.killed:  # for lack of memory, which says nothing about the source
             recipe.remember_refusal(request.root / "builds", plan.parts["source"], error.error)
         return plainly

@@ -11,7 +11,7 @@ import os
 import re
 import typing
 
-from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.ask import failure
+from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.ask import failure, remedy
 from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.rules import OriginError
 from ansible_collections.llama_fleet.core.plugins.module_utils.gguf.remote import lazily
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, ProblemError
@@ -144,8 +144,7 @@ class Hub:
         if error.status == _TOO_MANY:
             return self._too_many(error.limit)
         reason = f"{failure(self._endpoint, error)} for '{repo}'{error.limit}"
-        fix = "check the address, the network and any proxy of the host"
-        return Problem("gguf_model_endpoint", reason, "a Hub that this host reaches", fix)
+        return Problem("gguf_model_endpoint", reason, "a Hub that this host reaches", remedy(reason))
 
     def _too_many(self, limit: str = "") -> Problem:
         refusal = f"too many requests to {self._endpoint} from this address{limit}"
@@ -188,8 +187,7 @@ class Hub:
             return Problem("gguf_model_endpoint", answer, "a Hub that answers")
         if isinstance(error, ValueError) or _is_transport(error):
             answer = f"no answer of a Hub from {self._endpoint} ({type(error).__name__}: {error})".splitlines()[0]
-            fix = "check the address, the network and any proxy of the host"
-            return Problem("gguf_model_endpoint", printable(answer), "one that this host reaches", fix)
+            return Problem("gguf_model_endpoint", printable(answer), "one that this host reaches", remedy(answer))
         if isinstance(error, _MISREAD):
             answer = f"an answer of {self._endpoint} for '{repo}' that its client cannot read ({type(error).__name__})"
             return Problem("gguf_model_endpoint", answer, _WANTED, "check the address")

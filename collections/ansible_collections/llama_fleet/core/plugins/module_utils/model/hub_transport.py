@@ -14,6 +14,7 @@ import importlib
 import typing
 
 from ansible_collections.llama_fleet.core.plugins.module_utils.fetch import ask as http_ask
+from ansible_collections.llama_fleet.core.plugins.module_utils.fetch import children
 from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.ask import tried
 from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.pool import Pool
 from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.rules import (
@@ -47,7 +48,8 @@ def guarded(client: typing.Any, endpoint: str) -> typing.Iterator[None]:
         installed = f"version {getattr(client, '__version__', 'unknown')} in the Python that runs modules"
         fix = "upgrade it on the host, or remove it: one is installed for llama-fleet then"
         raise ProblemError(Problem("huggingface_hub", installed, "1.0 or newer", fix))
-    plain = client.get_session()
+    with children.unset():
+        plain = client.get_session()
     library = importlib.import_module(type(plain).__module__.partition(".")[0])
     settings = {"event_hooks": plain.event_hooks, "follow_redirects": True, "timeout": None}
     transport = _Transport(library, endpoint)

@@ -8,6 +8,8 @@ import dataclasses
 import typing
 import urllib.parse
 
+from ansible_collections.llama_fleet.core.plugins.module_utils.fetch import git, proxies
+from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.ask import REACH, remedy
 from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.index import is_ignored, parse_page
 from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.rules import bare
 from ansible_collections.llama_fleet.core.plugins.module_utils.gguf.choice import choose
@@ -19,7 +21,6 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.preflight.web imp
     Ask,
     Reply,
     SilentError,
-    via,
 )
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, ProblemError
 from ansible_collections.llama_fleet.core.plugins.module_utils.untrusted import ShapeError
@@ -29,8 +30,6 @@ if typing.TYPE_CHECKING:
     from ansible_collections.llama_fleet.core.plugins.module_utils.host.commands import Runner
 
 _JSON = "application/vnd.pypi.simple.v1+json"
-REACH = "check the address, the network and any proxy of the host"
-_TRUST = "install the certificate of the authority that the network uses (update-ca-certificates), or set the clock"
 _REFUSED = (401, 403)
 _PASSING = (408, 425, 429)
 # The most entries on a page of the Hub's listing; further ones are on the next page.
@@ -83,12 +82,14 @@ class Asker:
     def well(self, state: str, size: int | None = None) -> Answer:
         """Return the answer for a place that works."""
         return Answer(
-            fine(self._place.code, self._place.variable, state + via(self._place.url)), size, tuple(self._skews)
+            fine(self._place.code, self._place.variable, state + proxies.read().via(self._place.url)),
+            size,
+            tuple(self._skews),
         )
 
     def bad(self, found: str, wanted: str = "an answer", fix: str = REACH, variable: str = "") -> Answer:
         """Return the answer for a place that does not work."""
-        cure = _TRUST if fix == REACH and "CERTIFICATE_VERIFY_FAILED" in found else fix
+        cure = remedy(found) if fix == REACH else fix
         passing = self._status >= 500 or self._status in _PASSING
         return Answer(
             wrong(self._place.code, Problem(variable or self._place.variable, found, wanted, cure)),
@@ -100,7 +101,7 @@ class Asker:
 
 def silent(place: Place, limit: float) -> Answer:
     """Return the answer for a place that was silent for ``limit`` seconds."""
-    silence = f"no answer from {bare(place.url)} within {limit:g} s{via(place.url)}"
+    silence = f"no answer from {bare(place.url)} within {limit:g} s{proxies.read().via(place.url)}"
     return Answer(wrong(place.code, Problem(place.variable, silence, "an answer", REACH)))
 
 
@@ -169,12 +170,12 @@ def repository(ask: Ask, place: Place, has_git: bool, run: Runner, limit: float)
     asker = Asker(ask, place)
     shown = bare(place.url) if "://" in place.url else place.url
     if has_git:
-        result = run(["git", "ls-remote", place.url, "HEAD"], env={"GIT_TERMINAL_PROMPT": "0"}, timeout=limit)
+        result = git.ask(place.url, ["ls-remote", place.url, "HEAD"], run, limit)
         if result.ok:
             return asker.well(f"{shown} answers git")
-        lines = [line.strip() for line in result.stderr.splitlines() if line.strip()]
-        error = lines[0] if lines else f"exit status {result.code}"
-        return asker.bad(f"'{error.replace(place.url, shown)}' from git for {shown}", "a repository that can be read")
+        said = git.complaint(result).replace(place.url, shown)
+        failure = f"'{said}' from git for {shown}{proxies.read().via(place.url)}"
+        return asker.bad(failure, "a repository that can be read")
     if not place.url.startswith(("https://", "http://")):
         return asker.well(f"{shown}, which only git can ask, and there is none yet")
     try:

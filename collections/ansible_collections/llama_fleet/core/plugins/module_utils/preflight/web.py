@@ -10,11 +10,10 @@ import re
 import threading
 import time
 import typing
-import urllib.request
 
 from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.ask import Reached, failure, opened
 from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.clock import Limits
-from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.rules import OriginError, Road, bare
+from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.rules import OriginError, Road
 from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.status import whole_number
 from ansible_collections.llama_fleet.core.plugins.module_utils.untrusted import printable
 
@@ -76,7 +75,7 @@ def asker(limit: float) -> Ask:
             ) as reached:
                 return _reply(reached, listing)
         except OriginError as error:
-            raise SilentError(f"{failure(url, error)}{via(url)}") from None
+            raise SilentError(failure(url, error)) from None
 
     return ask
 
@@ -105,16 +104,6 @@ def _skew(date: str | None) -> float | None:
         return time.time() - email.utils.parsedate_to_datetime(date).timestamp() if date else None
     except (ValueError, TypeError, IndexError):
         return None
-
-
-def via(url: str) -> str:
-    """Return ``, through the proxy …`` if the environment sets one for ``url``, without its user and password."""
-    scheme, _colon, rest = url.partition("://")
-    host = rest.partition("/")[0].rpartition("@")[2]
-    proxy = urllib.request.getproxies().get(scheme, "")
-    if not proxy or urllib.request.proxy_bypass(host):
-        return ""
-    return f", through the proxy {bare(proxy if '://' in proxy else f'http://{proxy}')}"
 
 
 Key = typing.TypeVar("Key", bound=typing.Hashable)

@@ -9,11 +9,13 @@ import re
 import sys
 import typing
 
+from ansible_collections.llama_fleet.core.plugins.module_utils.fetch import children, proxies, verified
 from ansible_collections.llama_fleet.core.plugins.module_utils.fetch import index as package_index
-from ansible_collections.llama_fleet.core.plugins.module_utils.fetch import verified
 from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.archives import Limits, Zip
+from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.ask import REACH, remedy, unreachable
 from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.download import fetch
 from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.pinned import Package
+from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.rules import RefusedError
 from ansible_collections.llama_fleet.core.plugins.module_utils.host.commands import Result, Runner, run
 from ansible_collections.llama_fleet.core.plugins.module_utils.host.files import (
     locked,
@@ -48,6 +50,7 @@ STAMP = "llama-fleet-tools.json"
 _STAMP = Record({"python": Word(), "requirements": Many(Word())})
 _NOT_THERE = "No matching distribution found"
 _UNTRUSTED = "is not a trusted or secure host"
+_SOCKS = "Missing dependencies for SOCKS support"
 _OTHER_BYTES = "DO NOT MATCH THE HASHES"
 _SUMS = re.compile(r"Got +(?P<got>[0-9a-f]{64})|^ *(?P<what>[A-Za-z0-9][^ ]*)[^\n]* from [^\n]*:$", re.MULTILINE)
 
@@ -120,17 +123,22 @@ def _install(
     asked = ["--only-binary", ":all:", "--require-hashes", "--requirement", str(lock)]
     # In the environment, not as an argument: the address can contain a password, and arguments are visible to all
     # users.
-    done = runner([*command, *asked], env={"PIP_INDEX_URL": index_url} if index_url else {}, timeout=1800)
+    try:
+        with children.environment(index) as network:
+            given = {"PIP_INDEX_URL": index_url} if index_url else {}
+            done = runner([*command, *asked], env={**given, **network}, timeout=1800)
+    except RefusedError as error:
+        raise unreachable(variable, index, error) from error
     if not done.ok:
         # pip looks up all wheels and their checksums before it changes anything.
         if _NOT_THERE in done.stderr or _OTHER_BYTES in done.stderr:
             _stamp(place, installed)
-        raise ProblemError(_failure(done, missing, variable))
+        raise ProblemError(_failure(done, missing, variable, proxies.read().via(index)))
     _stamp(place, [*installed, *missing])
 
 
-def _failure(done: Result, missing: typing.Sequence[str], variable: str) -> Problem:
-    """Return the problem for a failed pip run."""
+def _failure(done: Result, missing: typing.Sequence[str], variable: str, via: str) -> Problem:
+    """Return the problem for a failed pip run; ``via`` names the proxy."""
     if _NOT_THERE in done.stderr and (problem := python_problem()):
         return problem
     if _OTHER_BYTES in done.stderr:
@@ -143,8 +151,13 @@ def _failure(done: Result, missing: typing.Sequence[str], variable: str) -> Prob
         return Problem(
             variable, failure, wanted, "use https://, or list its host in PIP_TRUSTED_HOST or pip.conf's trusted-host"
         )
-    failure = f"'{_last_line(done.stderr or done.stdout)}' from pip"
-    return Problem(variable, failure, wanted, "check the package index and the network of the host")
+    if _SOCKS in done.stderr:
+        fix = "name an http:// proxy for the package index, or list its host in no_proxy"
+        return Problem(variable, f"a SOCKS proxy, which pip cannot use{via}", wanted, fix)
+    failure = f"'{_last_line(children.without_secrets(done.stderr or done.stdout))}' from pip{via}"
+    fix = remedy(done.stderr)
+    cure = "check the package index and the network of the host" if fix == REACH else fix
+    return Problem(variable, failure, wanted, cure)
 
 
 def lock_of(requirements: typing.Iterable[str]) -> str:

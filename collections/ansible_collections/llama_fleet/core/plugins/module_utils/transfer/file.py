@@ -8,7 +8,7 @@ import dataclasses
 import heapq
 import typing
 
-from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.ask import limit
+from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.ask import limit, remedy
 from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.rules import OriginError, RefusedError
 from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.status import BusyError, ExpiredError, impostor
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, ProblemError
@@ -70,6 +70,7 @@ class Source:
         self.round = 0  # requests that run in parallel fail as one
         self.not_before = 0.0
         self.given_up = ""  # the reason
+        self.via = ""  # the proxy of the request that failed last
         self.limit = ""  # the limit that ended the tries
         self.problem: ProblemError | None = None
 
@@ -84,6 +85,7 @@ class Source:
 
     def failed(self, error: OriginError, began: int, now: float, manner: Manner, last: bool) -> None:
         """Decide, after ``error`` of a request from round ``began``, when to ask again or to give up."""
+        self.via = error.via
         if isinstance(error, (RefusedError, WrongBytesError)):
             self.given_up = self.given_up or str(error)
             self.problem = self.problem or getattr(error, "problem", None)
@@ -262,9 +264,12 @@ class SegmentedFile:
         if len(self.sources) == 1 and self.sources[0].problem:
             return self.sources[0].problem
         if len(self.sources) == 1:
-            failure = f"{self.sources[0].given_up} from {self.sources[0].remote.where}{self.sources[0].limit}"
+            only = self.sources[0]
+            failure = f"{only.given_up} from {only.remote.where}{only.via}{only.limit}"
         else:
-            reasons = "; ".join(f"{source.remote.where}: {source.given_up}{source.limit}" for source in self.sources)
+            reasons = "; ".join(
+                f"{source.remote.where}: {source.given_up}{source.via}{source.limit}" for source in self.sources
+            )
             failure = f"no origin that delivers it ({reasons})"
         return ProblemError(Problem(variable, failure, wanted, _advice(self.sources[-1].given_up)))
 
@@ -276,6 +281,4 @@ def _advice(reason: str) -> str:
         return "check the name and the revision"
     if "sha256" in reason or "a file of" in reason or "instead of" in reason:
         return "correct the source, or do not trust it"
-    return (
-        "check the address, the network and any proxy of the host, and run again; the download resumes where it stopped"
-    )
+    return f"{remedy(reason)}, and run again; the download resumes where it stopped"

@@ -35,3 +35,10 @@ def refused(url: str, patience: Patience = QUICK) -> str:
     with pytest.raises(OriginError) as caught:
         read(url, patience)
     return f"{caught.value}{caught.value.limit}"
+
+
+def failed(url: str) -> str:
+    """Return how a request to ``url`` fails, as a message tells it."""
+    with pytest.raises(OriginError) as caught:
+        read(url)
+    return http_ask.failure(url, caught.value) + caught.value.limit

@@ -19,6 +19,7 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes.h
 from ansible_collections.llama_fleet.core.plugins.module_utils.tools import compiler as build_host
 from ansible_collections.llama_fleet.core.plugins.module_utils.tools.venv import PIP_SHA256
 from ansible_collections.llama_fleet.core.tests.unit.fakes.runner import FakeRunner
+from ansible_collections.llama_fleet.core.tests.unit.fakes.site_network import leave_network
 
 if typing.TYPE_CHECKING:
     import pytest
@@ -133,8 +134,7 @@ def by_code(checks: typing.Iterable[Check]) -> dict[str, list[Check]]:
 
 def everything(monkeypatch: pytest.MonkeyPatch) -> Network:
     """Return a network that has every file, for a host with a compiler and free ports."""
-    for name in ("http_proxy", "https_proxy", "HTTPS_PROXY", "all_proxy", "PIP_INDEX_URL"):
-        monkeypatch.delenv(name, raising=False)
+    leave_network(monkeypatch)
     monkeypatch.setattr(
         build_host, "observe", lambda _git: build_host.BuildHost("/usr/bin/c++", openssl=True, missing=())
     )

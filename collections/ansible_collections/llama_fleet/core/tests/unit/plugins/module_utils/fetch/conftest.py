@@ -13,6 +13,7 @@ import pytest
 
 from ansible_collections.llama_fleet.core.plugins.module_utils.fetch import rules
 from ansible_collections.llama_fleet.core.tests.unit.fakes.file_server import Handler
+from ansible_collections.llama_fleet.core.tests.unit.fakes.site_network import Site, leave_network
 from ansible_collections.llama_fleet.core.tests.unit.raw_server import RawServer
 
 if typing.TYPE_CHECKING:
@@ -40,3 +41,10 @@ def serve(monkeypatch: pytest.MonkeyPatch) -> typing.Iterator[Serve]:
     )
     with contextlib.ExitStack() as stack:
         yield lambda answer, host="127.0.0.1": stack.enter_context(RawServer(answer, host).serving())
+
+
+@pytest.fixture
+def site(monkeypatch: pytest.MonkeyPatch) -> typing.Iterator[Site]:
+    leave_network(monkeypatch)
+    with contextlib.ExitStack() as stack:
+        yield Site(stack, monkeypatch)

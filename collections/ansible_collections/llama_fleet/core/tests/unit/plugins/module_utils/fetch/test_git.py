@@ -11,11 +11,17 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.fetch import git
 from ansible_collections.llama_fleet.core.plugins.module_utils.host import commands
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import ProblemError
 from ansible_collections.llama_fleet.core.tests.unit.fakes.runner import FakeRunner
+from ansible_collections.llama_fleet.core.tests.unit.fakes.site_network import leave_network
 
 if typing.TYPE_CHECKING:
     import pathlib
 
 BAD = commands.Result(128, "", "\nfatal: repository not found\n")
+
+
+@pytest.fixture(autouse=True)
+def no_network_variables(monkeypatch: pytest.MonkeyPatch) -> None:
+    leave_network(monkeypatch)
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ class Answer:
 
     def __init__(self, number: int, **headers: str) -> None:
         self.status = number
+        self.via = ""
         self.headers = {name.replace("_", "-").lower(): value for name, value in headers.items()}
 
     def header(self, name: str) -> str:

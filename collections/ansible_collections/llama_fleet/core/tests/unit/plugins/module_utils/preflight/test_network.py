@@ -14,6 +14,7 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.preflight.network
 from ansible_collections.llama_fleet.core.plugins.module_utils.preflight.web import Reply, SilentError
 from ansible_collections.llama_fleet.core.tests.unit.fakes.preflight import HUB, INDEX, Network, page
 from ansible_collections.llama_fleet.core.tests.unit.fakes.runner import FakeRunner
+from ansible_collections.llama_fleet.core.tests.unit.fakes.site_network import leave_network
 
 SUM = "5e" * 32
 FILE = "https://files.example/a.gguf"
@@ -22,8 +23,7 @@ PLACE = Place("model", "gguf_model_source", FILE)
 
 @pytest.fixture
 def network(monkeypatch: pytest.MonkeyPatch) -> Network:
-    for name in ("http_proxy", "https_proxy", "HTTPS_PROXY", "no_proxy", "all_proxy"):
-        monkeypatch.delenv(name, raising=False)
+    leave_network(monkeypatch)
     return Network()
 
 
