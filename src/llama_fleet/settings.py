@@ -41,6 +41,8 @@ SEVERAL = "llama_server_instances"
 _ROLES = ("ansible.builtin.import_role", "ansible.builtin.include_role")
 # The variable of the task that plans all stages, with the name of each by its role. The first one has no plan.
 _PLANNED, LOOKS = "llama_fleet_stages", "nvidia_driver"
+# The variable of a task that only begins its stage.
+_BEGINS = "llama_fleet_begins"
 _TASKS = "ansible.builtin.include_tasks"
 # Suffixes of variables that only plays set, for any role.
 OF_PLAYS = ("_plan_only", "_overrides")
@@ -148,6 +150,8 @@ def _flat(tasks: Iterable[Mapping[str, typing.Any]], place: pathlib.Path) -> Ite
 def _stages(task: Mapping[str, typing.Any]) -> Iterator[Stage]:
     """Yield the stage of a task that runs a role, or those of the task that plans all of them."""
     given = task.get("vars", {})
+    if _BEGINS in given:  # another task waits for it
+        return
     for role, name in given.get(_PLANNED, {}).items():
         yield Stage(role, name, plan=role != LOOKS)
     for action in _ROLES:

@@ -26,7 +26,9 @@ PLUGINS = f"{CORE}/plugins"
 UTILS = f"{PLUGINS}/module_utils"
 SRC = "src/llama_fleet"
 # What all rooms share lies in no room.
-HALL = frozenset({"arguments", "payload", "problems", "progress", "runtimes", "stage", "untrusted", "untrusted_told"})
+HALL = frozenset(
+    {"arguments", "payload", "problems", "progress", "runtimes", "stage", "untrusted", "untrusted_told", "unwatched"}
+)
 MOST_FILES, MOST_COLUMNS, MOST_LINES, MOST_FUNCTION_LINES = 20, 120, 300, 40
 # A clause in the place of a name: "What is wrong with a file." is no name of a class, and says nothing to a reader.
 # The names that say only how a value came to be. A parameter ``found`` fills the field of a problem, beside its others.

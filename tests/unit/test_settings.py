@@ -70,6 +70,10 @@ def test_stages_are_in_the_order_of_the_play() -> None:
         Stage("llama_cpp", "Plan the release", plan=True),
         Stage("llama_cpp", "Provide the release"),
     ]
+    # The task that only begins the model is none.
+    assert [stage.name for stage in CATALOGUE.stages["site"] if (stage.role, stage.plan) == ("gguf_model", False)] == [
+        "Provide the model"
+    ]
     assert CATALOGUE.stages["down"] == (Stage("llama_server", "Stop the instance"),)
 
 

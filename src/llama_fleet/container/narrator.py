@@ -32,7 +32,8 @@ class Narrator:
         if not self._log.as_json:
             self._console(event)
         elif isinstance(event, events.Progress):
-            self._log.say("progress", event.text, **measured(event.snapshot))
+            role = {"role": event.role} if event.role else {}
+            self._log.say("progress", event.text, **role, **measured(event.snapshot))
         elif isinstance(event, events.StageDone):
             self._stage(event)
         else:

@@ -30,7 +30,9 @@ class Console:
         self._stream = stream or sys.stderr
         self._in_place = self._stream.isatty() and os.environ.get("TERM") != "dumb"
         self._clock = clock
-        self._last: dict[str, tuple[str, float]] = {}
+        # By host and role: stages may run side by side.
+        self._last: dict[tuple[str, str], tuple[str, float]] = {}
+        self._running: dict[str, dict[str, events.Progress]] = {}
 
     def __call__(self, event: events.Event) -> None:
         if isinstance(event, events.Progress):
@@ -38,6 +40,7 @@ class Console:
         elif isinstance(event, events.StageDone):
             stages = [stage for stage in self.stages if (stage.role, stage.plan) == (event.role, event.plan)]
             stage = stages[0] if stages else Stage(event.role, event.task, event.plan)
+            self._running.get(event.host, {}).pop(event.role, None)
             self._line(f"{event.host}: {stage.name}: {_state(event, stage)}")
         elif isinstance(event, events.Failure):
             self._line(f"Error: {failure_text(event)}")
@@ -57,15 +60,17 @@ class Console:
         self._stream.flush()
 
     def _progress(self, event: events.Progress) -> None:
-        text = f"{event.host}: {event.text}"
         if self._in_place:
-            self._in_one_place(text)
+            running = self._running.setdefault(event.host, {})
+            running[event.role] = event
+            text = event.text if len(running) == 1 else " | ".join(each.short for each in running.values())
+            self._in_one_place(f"{event.host}: {text}")
             return
-        stage, now = event.snapshot.stage, self._clock()
-        last_stage, last_time = self._last.get(event.host, ("", 0.0))
+        stage, now, key = event.snapshot.stage, self._clock(), (event.host, event.role)
+        last_stage, last_time = self._last.get(key, ("", 0.0))
         if stage != last_stage or now - last_time >= PLAIN_INTERVAL:
-            self._last[event.host] = stage, now
-            self._line(text)
+            self._last[key] = stage, now
+            self._line(f"{event.host}: {event.text}")
 
     def clear(self) -> None:
         """Erase the progress line, so that another program part can print."""

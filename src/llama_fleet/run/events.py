@@ -38,10 +38,16 @@ _LABEL = re.compile(r"^\s*(?:\[(?:WARNING|ERROR|DEPRECATION WARNING)\]|ERROR!):?
 
 @dataclasses.dataclass(frozen=True)
 class Progress:
-    """Progress of a long stage on one host, or of one of its instances."""
+    """Progress of a long stage on one host, or of one of its instances. ``role`` is empty if it is unknown."""
 
     host: str
     snapshot: progress.Snapshot
+    role: str = ""
+
+    @property
+    def short(self) -> str:
+        """Stage and percent as one printable text."""
+        return printed.one_line(self.snapshot.short)
 
     @property
     def text(self) -> str:
@@ -186,6 +192,8 @@ class Translator:
             self._planned(data)
             return
         role, result = (data.get("role") or data["resolved_action"]).rpartition(".")[2], data["res"]
+        if result.get("begun"):  # a stage that is reported when it has ended
+            return
         # Set by the actions of the stages.
         host = "/".join(filter(None, [data["host"], result.get("turn_of")]))
         plan = result.get("plan_only", False)

@@ -98,9 +98,10 @@ def test_for_machines_each_line_is_one_object() -> None:
 )
 def test_machines_get_the_parts_of_progress(snapshot: Snapshot, parts: dict[str, object]) -> None:
     stream = io.StringIO()
-    Narrator(startlog.Log(as_json=True, stream=stream), STAGES)(events.Progress("localhost", snapshot))
+    Narrator(startlog.Log(as_json=True, stream=stream), STAGES)(events.Progress("localhost", snapshot, "llama_cpp"))
     said = json.loads(stream.getvalue())
     assert {name: said[name] for name in said if name not in ("time", "event", "text")} == {
+        "role": "llama_cpp",
         "stage": snapshot.stage,
         **parts,
     }

@@ -30,7 +30,7 @@ MODULES = (
 ACTION = """
 import json, os
 from ansible_collections.llama_fleet.core.plugins.module_utils.progress import Snapshot
-from ansible_collections.llama_fleet.core.plugins.plugin_utils.progress_action import Reporter
+from ansible_collections.llama_fleet.core.plugins.plugin_utils.watch import Reporter
 from ansible_collections.llama_fleet.core.plugins.action.real_{name} import ActionModule as Real
 from ansible_collections.llama_fleet.core.plugins.fakes import answer
 
@@ -40,6 +40,15 @@ class ActionModule(Real):
             call = {{"of": task_vars["inventory_hostname"], "module": "{name}", **(module_args or {{}})}}
             log.write(json.dumps(call) + "\\n")
         return answer("{name}", module_args, task_vars)
+
+    def _only_begin(self, arguments, task_vars):
+        with open(os.environ["FAKE_LOG"], "a") as log:
+            log.write(json.dumps({{"begun_for": task_vars["inventory_hostname"], "module": "{name}"}}) + "\\n")
+        job = {{"role": "{name}", "progress_file": "", "results_file": ""}}
+        return {{"changed": False, "would_change": True, "begun": job}}
+
+    def _run_beside(self, arguments, task_vars):
+        return self._run_in_background(arguments, task_vars)
 
     def _run_in_background(self, arguments, task_vars):
         for snapshot in (Snapshot("working on {name}", 1, 4), Snapshot("finishing {name}")):

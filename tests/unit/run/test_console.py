@@ -33,7 +33,11 @@ class Terminal(io.StringIO):
 
 
 def building(percent: int, host: str = "h1") -> Progress:
-    return Progress(host, Snapshot("building", percent, 100))
+    return Progress(host, Snapshot("building", percent, 100), "llama_cpp")
+
+
+def fetching(percent: int) -> Progress:
+    return Progress("h1", Snapshot("fetching", percent, 100), "gguf_model")
 
 
 def show(stream: io.StringIO, *events: Event, times: tuple[float, ...] = (0.0,)) -> str:
@@ -79,6 +83,28 @@ def test_a_terminal_gets_one_line_that_changes(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setenv("COLUMNS", "20")
     output = show(Terminal(), Progress("h1", Snapshot("building: all there is", 1, 100)), stage())
     assert output == f"{console.CLEAR_LINE}h1: building: all t{console.CLEAR_LINE}h1: Provide the release: ok\n"
+
+
+def test_stages_side_by_side_share_the_line_of_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "60")
+    events: list[Event] = [building(1), fetching(7), building(2), stage(), fetching(8)]
+    assert show(Terminal(), *events).removeprefix(console.CLEAR_LINE).split(console.CLEAR_LINE) == [
+        "h1: building: 1 %, [1/100]",
+        "h1: building: 1 % | fetching: 7 %",
+        "h1: building: 2 % | fetching: 7 %",
+        "h1: Provide the release: ok\n",
+        "h1: fetching: 8 %, [8/100]",
+    ]
+
+
+def test_elsewhere_each_stage_has_its_own_ten_seconds() -> None:
+    events = [building(1), fetching(1), building(2), fetching(2), building(3), fetching(3)]
+    assert show(io.StringIO(), *events, times=(0, 1, 2, 3, 10.5, 10.6)).splitlines() == [
+        "h1: building: 1 %, [1/100]",
+        "h1: fetching: 1 %, [1/100]",
+        "h1: building: 3 %, [3/100]",
+    ]
 
 
 def test_a_dumb_terminal_is_none_and_lines_are_shown_at_once(monkeypatch: pytest.MonkeyPatch) -> None:

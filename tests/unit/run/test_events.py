@@ -132,10 +132,15 @@ def test_unreachable_is_an_exit_code_of_its_own_unless_another_host_failed() -> 
     )
 
 
+def test_a_stage_that_has_only_begun_is_neither_shown_nor_counted() -> None:
+    seen, outcome = translate(ended(changed=False, would_change=True, begun={"role": "llama_cpp"}))
+    assert (seen, outcome.calls, outcome.results) == ([], 0, {})
+
+
 def test_progress_comes_as_one_line_of_json() -> None:
     snapshot = Snapshot("building llama.cpp", 120, 267, elapsed=140.0, pid=7)
-    seen, _outcome = translate(said(f"\x1b[0;34m{to_line('h1/chat', snapshot)}\x1b[0m\r\n"))
-    assert seen == [Progress("h1/chat", snapshot)]
+    seen, _outcome = translate(said(f"\x1b[0;34m{to_line('h1/chat', snapshot, 'llama_cpp')}\x1b[0m\r\n"))
+    assert seen == [Progress("h1/chat", snapshot, "llama_cpp")]
     assert typing.cast("Progress", seen[0]).text == "building llama.cpp: 44 %, [120/267], 2 min 51 s left"
 
 

@@ -134,7 +134,9 @@ class ActionModule(ProgressAction):
 
         early = {name: value for name, value in plan["fingerprint_parts"].items() if name not in accepted_release.LATE}
         among = [early, sorted(map(dataclasses.astuple, sharing.trusted)), sorted(sharing.signers)]
-        return sharing.cache.turn(json.dumps(among, sort_keys=True), waiting, keep=sharing.hands_on)
+        return sharing.cache.turn(
+            json.dumps(among, sort_keys=True), waiting, keep=sharing.hands_on, meanwhile=self.meanwhile
+        )
 
     def _plan(self, arguments: Arguments, offered: str, task_vars: Arguments) -> Arguments:
         return self._execute_module(

@@ -24,6 +24,8 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.untrusted_told im
 VARIABLE = "LLAMA_FLEET_PROGRESS"
 BYTES = "bytes"
 STEPS = "steps"
+# Name of a progress file, and that of a stage which runs beside others: it ends by itself if no run looks at it.
+FILE, FILE_BESIDE = "progress.json", "beside.json"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,6 +70,11 @@ class Snapshot:
             return f"{self.done / 1e6:.0f} of {self.total / 1e6:.0f} MB, {self.rate / 1e6:.1f} MB/s"
         return f"{self.done}/{self.total}"
 
+    @property
+    def short(self) -> str:
+        """Return stage and percent, if the percent is known."""
+        return self.stage if self.percent is None else f"{self.stage}: {self.percent} %"
+
     def text(self) -> str:
         """Format one plain line: stage, percent, amount and time left, as far as they are known."""
         if self.percent is None:
@@ -95,7 +102,7 @@ _SHAPE = untrusted.Record(
 )
 
 
-_LINE = untrusted.Record({"llama_fleet_progress_of": Said(500), "snapshot": _SHAPE})
+_LINE = untrusted.Record({"llama_fleet_progress_of": Said(500), "snapshot": _SHAPE}, {"role": Said(100)})
 
 
 def parse(text: str) -> Snapshot | None:
@@ -106,20 +113,20 @@ def parse(text: str) -> Snapshot | None:
         return None
 
 
-def to_line(host: str, snapshot: Snapshot) -> str:
-    """Encode the snapshot of ``host`` as one line of JSON."""
-    return json.dumps({"llama_fleet_progress_of": host, "snapshot": dataclasses.asdict(snapshot)})
+def to_line(host: str, snapshot: Snapshot, role: str = "") -> str:
+    """Encode the snapshot of ``host`` and of the stage of ``role`` as one line of JSON."""
+    return json.dumps({"llama_fleet_progress_of": host, "role": role, "snapshot": dataclasses.asdict(snapshot)})
 
 
-def from_line(text: str) -> tuple[str, Snapshot] | None:
-    """Decode host and snapshot from a line that ``to_line`` made; return None for any other line."""
+def from_line(text: str) -> tuple[str, Snapshot, str] | None:
+    """Decode host, snapshot and role from a line that ``to_line`` made; return None for any other line."""
     if not text.startswith("{"):
         return None
     try:
         line = untrusted.parse(text, _LINE, limit=1 << 14)
     except untrusted.ShapeError:
         return None
-    return line["llama_fleet_progress_of"], Snapshot(**line["snapshot"])
+    return line["llama_fleet_progress_of"], Snapshot(**line["snapshot"]), line.get("role", "")
 
 
 class Progress:

@@ -9,7 +9,7 @@ import os
 import signal
 import typing
 
-from ansible_collections.llama_fleet.core.plugins.module_utils import payload
+from ansible_collections.llama_fleet.core.plugins.module_utils import payload, unwatched
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import ProblemError
 
 if typing.TYPE_CHECKING:
@@ -57,6 +57,7 @@ def conclude(module: AnsibleModule, stage: typing.Callable[[AnsibleModule], dict
     """
     payload.forget(str(getattr(module, "_remote_tmp", "") or ""))
     signal.signal(signal.SIGTERM, _stop)
+    unwatched.guard(str(module.params.get("progress_file") or ""))
     # Unprivileged users read releases and models; files with secrets are written with their own mode.
     os.umask(0o022)
     # AnsibleModule takes a result named "path" for a managed file, and would add that file's size to our result.

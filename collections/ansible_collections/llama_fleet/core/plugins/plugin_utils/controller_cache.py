@@ -86,15 +86,20 @@ class ControllerCache:
         return sorted(releases, key=lambda each: (each.entry.packed, each.entry.name))
 
     @contextlib.contextmanager
-    def turn(self, of: str, waiting: typing.Callable[[], None], keep: bool) -> typing.Iterator[None]:
-        """Wait while another host has the turn ``of`` a text.
+    def turn(
+        self,
+        of: str,
+        waiting: typing.Callable[[], None],
+        keep: bool,
+        meanwhile: typing.Callable[[], None] | None = None,
+    ) -> typing.Iterator[None]:
+        """Wait while another host has the turn ``of`` a text, as ``locked`` does.
 
         With ``keep``, hold it so that others wait for this host.
         """
+        place = self._private() / ".locks" / hashlib.sha256(of.encode()).hexdigest()[:16]
         with contextlib.ExitStack() as held:
-            held.enter_context(
-                locked(self._private() / ".locks" / hashlib.sha256(of.encode()).hexdigest()[:16], waiting)
-            )
+            held.enter_context(locked(place, waiting, meanwhile))
             if not keep:
                 held.close()
             yield

@@ -6,26 +6,33 @@
 The module is started once, as an asynchronous job with a ``progress_file``; then one cheap command per poll reads that
 file and the job's result. Unlike ``async`` with ``poll`` this shows the progress, and unlike a plain call it survives a
 broken connection.
+
+A play may only begin a stage, run other stages beside it, and then wait for it. The polls of the other stages look at
+it as well. A stage that fails ends the one beside it, and reports that one's failure if it has already failed.
 """
 
 from __future__ import annotations
 
 import contextlib
-import json
 import os
-import shlex
 import signal
 import time
 import typing
 import uuid
 
-from ansible.module_utils.common.json import Direction, get_module_decoder
-from ansible.utils.display import Display
-
-from ansible_collections.llama_fleet.core.plugins.module_utils.progress import VARIABLE, Snapshot, parse, to_line
-from ansible_collections.llama_fleet.core.plugins.module_utils.untrusted import line
+from ansible_collections.llama_fleet.core.plugins.module_utils.problems import ProblemError
+from ansible_collections.llama_fleet.core.plugins.module_utils.progress import FILE, FILE_BESIDE
+from ansible_collections.llama_fleet.core.plugins.module_utils.stage import told
 from ansible_collections.llama_fleet.core.plugins.plugin_utils import overrides
 from ansible_collections.llama_fleet.core.plugins.plugin_utils.host_action import HostAction, host_of
+from ansible_collections.llama_fleet.core.plugins.plugin_utils.watch import (
+    KILLED,
+    Beside,
+    Job,
+    Reporter,
+    Watch,
+    together,
+)
 
 # In seconds.
 FIRST_POLL = 0.1
@@ -33,15 +40,11 @@ LAST_POLL = 1.0
 TIME_LIMIT = 24 * 3600
 # Additional seconds for Ansible to end a job that is past its limit.
 MARGIN = 60
-LINE_INTERVAL = 2.0
-# Polls without the job's process until it counts as killed.
-POLLS_GONE = 3
-PROGRESS = "progress.json"
-# Lines that separate the parts of a poll's output.
-ALIVE = "--alive--"
-RESULT = "--result--"
+# The play's variables: whether a stage only begins, and the stage that has begun and runs beside the current one.
+BEGINS, BESIDE = "llama_fleet_begins", "llama_fleet_beside"
 
-display = Display()
+
+Values = dict[str, typing.Any]
 
 
 class ProgressAction(HostAction):
@@ -49,38 +52,89 @@ class ProgressAction(HostAction):
 
     ROLE = ""
     _instance = ""
+    _beside: Beside | None = None
 
-    def run(self, tmp: str | None = None, task_vars: dict[str, typing.Any] | None = None) -> dict[str, typing.Any]:
+    def run(self, tmp: str | None = None, task_vars: Values | None = None) -> Values:
         self._begin(tmp, task_vars)
+        variables = task_vars or {}
         self._instance = overrides.of_turn(task_vars, self._templar.template)
-        arguments = self._arguments(task_vars or {})
+        arguments = self._arguments(variables)
         plan_only = arguments.get("plan_only") is True
         if self._play_context.check_mode or plan_only:
-            result = self._look(arguments, task_vars or {})
+            result = self._look(arguments, variables)
+        elif self._templar.template(variables.get(BEGINS, False)):
+            result = self._only_begin(arguments, variables)
         else:
-            result = self._run_in_background(arguments, task_vars or {})
+            result = self._run_beside(arguments, variables)
         return overrides.labelled(result, self._instance, plan_only)
 
-    def _look(self, arguments: dict[str, typing.Any], task_vars: dict[str, typing.Any]) -> dict[str, typing.Any]:
+    def _look(self, arguments: Values, task_vars: Values) -> Values:
         """Return the result of a plan or of check mode."""
         return self._execute_module(module_args=arguments, task_vars=task_vars)
 
-    def _arguments(self, _task_vars: dict[str, typing.Any]) -> dict[str, typing.Any]:
+    def _arguments(self, _task_vars: Values) -> Values:
         """Return a copy of the module's arguments."""
         return overrides.merged(self._task.args, self.ROLE)
 
-    def _shown_host(self, task_vars: dict[str, typing.Any]) -> str:
+    def _shown_host(self, task_vars: Values) -> str:
         """Return the name to show with the progress: the host's, with its instance's if there are several."""
         host = host_of(task_vars)
         return f"{host}/{self._instance}" if self._instance else host
 
-    def _run_in_background(
-        self, arguments: dict[str, typing.Any], task_vars: dict[str, typing.Any]
-    ) -> dict[str, typing.Any]:
+    def _only_begin(self, arguments: Values, task_vars: Values) -> Values:
+        """Start the module, and return what the play hands to the stages beside it."""
+        started = self._start(arguments, task_vars, FILE_BESIDE)
+        if not isinstance(started, Job):
+            return started
+        return {"changed": False, "would_change": True, "begun": started._asdict()}
+
+    def _run_beside(self, arguments: Values, task_vars: Values) -> Values:
+        """Run the module beside the stage that has begun, if there is one, or wait for the module's own."""
+        begun: Values = self._templar.template(task_vars.get(BESIDE, {})) or {}
+        if not begun:
+            return self._run_in_background(arguments, task_vars)
+        job = Job(**begun)
+        if job.role == self.ROLE:
+            return self._wait_for(job, task_vars)
+        reporter = Reporter(self._shown_host(task_vars), job.role)
+        self._beside = Beside(job, reporter, self._low_level_execute_command)
+        try:
+            with interruptible():
+                result = self._attempt(arguments, task_vars)
+        except BaseException:
+            self._beside.end()
+            raise
+        return together(result, self._beside.end()) if result.get("failed") else result
+
+    @property
+    def meanwhile(self) -> typing.Callable[[], None] | None:
+        """Return what to call again and again while this action waits by itself; None without a stage beside it."""
+        beside = self._beside
+        if beside is None:
+            return None
+
+        def look() -> None:
+            beside.look()
+            time.sleep(LAST_POLL)
+
+        return look
+
+    def _attempt(self, arguments: Values, task_vars: Values) -> Values:
+        try:
+            return self._run_in_background(arguments, task_vars)
+        except ProblemError as error:
+            return {"failed": True, "msg": str(error), "problems": told(error)}
+
+    def _run_in_background(self, arguments: Values, task_vars: Values) -> Values:
+        started = self._start(arguments, task_vars, FILE)
+        return self._wait_for(started, task_vars) if isinstance(started, Job) else started
+
+    def _start(self, arguments: Values, task_vars: Values, progress: str) -> Job | Values:
+        """Start the module with a progress file of the name ``progress``; return a failure if that fails."""
         # Beside the job's results, in a folder of this run that the module makes, so that no other user can prepare it.
         name = f"llama-fleet-{uuid.uuid4().hex}"
         jobs = self.get_shell_option("async_dir", default="~/.ansible_async")
-        progress_file = f"{jobs}/{name}/{PROGRESS}"
+        progress_file = f"{jobs}/{name}/{progress}"
         self._task.async_val = TIME_LIMIT
         try:
             job = self._execute_module(
@@ -91,7 +145,11 @@ class ProgressAction(HostAction):
         results_file = job.get("results_file")
         if job.get("failed") or not results_file:
             return job
-        watch = Watch(f"{os.path.dirname(results_file)}/{name}", results_file, Reporter(self._shown_host(task_vars)))
+        return Job(self.ROLE, f"{os.path.dirname(results_file)}/{name}/{progress}", results_file)
+
+    def _wait_for(self, job: Job, task_vars: Values) -> Values:
+        """Return the result of a job; end the job if this action is interrupted."""
+        watch = Watch(job, Reporter(self._shown_host(task_vars), self.ROLE))
         try:
             with interruptible():
                 return self._admitted(self._wait(watch), task_vars)
@@ -101,7 +159,7 @@ class ProgressAction(HostAction):
         finally:
             self._low_level_execute_command(watch.clean_command())
 
-    def _wait(self, watch: Watch) -> dict[str, typing.Any]:
+    def _wait(self, watch: Watch) -> Values:
         pause = FIRST_POLL
         end = time.monotonic() + TIME_LIMIT + MARGIN
         while time.monotonic() < end:
@@ -110,8 +168,9 @@ class ProgressAction(HostAction):
             if result and "started" not in result:
                 return result
             if gone:
-                message = "The module's process was killed before it ended; run the play again to resume it."
-                return {"failed": True, "msg": message}
+                return dict(KILLED)
+            if self._beside:
+                self._beside.look()
             time.sleep(pause)
             pause = min(LAST_POLL, pause * 2)
         hours = TIME_LIMIT // 3600
@@ -132,64 +191,3 @@ def interruptible() -> typing.Iterator[None]:
     yield
     for number, handler in before.items():
         signal.signal(number, handler)
-
-
-class Watch:
-    """The files of one background job, and its last polled state. ``folder`` holds only its progress file."""
-
-    def __init__(self, folder: str, results_file: str, reporter: Reporter) -> None:
-        self._folder = shlex.quote(folder)
-        self._progress_file = shlex.quote(f"{folder}/{PROGRESS}")
-        self._results_file = shlex.quote(results_file)
-        self._reporter = reporter
-        self._pid = 0
-        self._polls_gone = 0
-
-    def poll_command(self) -> str:
-        alive = f"test -d /proc/{self._pid} && echo {ALIVE}" if self._pid else f"echo {ALIVE}"
-        return (
-            f"{alive}; cat {self._progress_file} 2>/dev/null; echo; echo {RESULT}; cat {self._results_file} 2>/dev/null"
-        )
-
-    def stop_command(self) -> str:
-        return f"kill {self._pid}" if self._pid else "true"
-
-    def clean_command(self) -> str:
-        return f"rm -rf {self._folder}; rm -f {self._results_file}"
-
-    def read(self, output: str) -> tuple[dict[str, typing.Any], bool]:
-        """Return the result and whether the job died without one; a running job's result has ``started`` in it."""
-        progress, _mark, result = output.partition(RESULT)
-        snapshot = parse(progress.replace(ALIVE, "").strip())
-        # Once is not enough: the result is written a moment after the module's process ends.
-        self._polls_gone = 0 if ALIVE in progress else self._polls_gone + 1
-        if snapshot:
-            self._pid = snapshot.pid
-            self._reporter.show(snapshot)
-        try:
-            content = json.loads(result, cls=get_module_decoder("legacy", Direction.MODULE_TO_CONTROLLER))
-        except (ValueError, RecursionError):  # not written yet
-            content = {}
-        if not isinstance(content, dict):
-            content = {"failed": True, "msg": "The module's result is not an object."}
-        return content, self._polls_gone > POLLS_GONE
-
-
-class Reporter:
-    """A reporter of one host's progress: each new stage at once, the same stage every two seconds."""
-
-    def __init__(self, host: str) -> None:
-        self._host = host
-        self._stage = ""
-        self._shown = float("-inf")
-        self._text = ""
-
-    def show(self, snapshot: Snapshot) -> None:
-        """Display the snapshot as a line of JSON or text, unless the stage's last line is too recent or the same."""
-        text = snapshot.text()
-        now = time.monotonic()
-        if text == self._text or (snapshot.stage == self._stage and now - self._shown < LINE_INTERVAL):
-            return
-        self._stage, self._shown, self._text = snapshot.stage, now, text
-        as_json = os.environ.get(VARIABLE) == "json"
-        display.display(to_line(self._host, snapshot) if as_json else line(f"[{self._host}] {text}"))

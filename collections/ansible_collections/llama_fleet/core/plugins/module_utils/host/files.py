@@ -153,8 +153,14 @@ def write_json(path: pathlib.Path, value: typing.Mapping[str, typing.Any], mode:
 
 
 @contextlib.contextmanager
-def locked(path: pathlib.Path, waiting: typing.Callable[[], None] = lambda: None) -> typing.Iterator[None]:
+def locked(
+    path: pathlib.Path,
+    waiting: typing.Callable[[], None] = lambda: None,
+    meanwhile: typing.Callable[[], None] | None = None,
+) -> typing.Iterator[None]:
     """Hold the lock file ``path``; a second run waits, after one call of ``waiting``.
+
+    With ``meanwhile``, which must take some time, it is called again and again while the run waits.
 
     Uses POSIX record locks, because flock is per node on some shared file systems. The kernel drops them when the
     process dies, so a kill -9 leaves nothing to clean up.
@@ -165,8 +171,19 @@ def locked(path: pathlib.Path, waiting: typing.Callable[[], None] = lambda: None
             fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             waiting()
-            fcntl.lockf(file, fcntl.LOCK_EX)
+            _wait_for_lock(file, meanwhile)
         yield
+
+
+def _wait_for_lock(file: typing.IO[str], meanwhile: typing.Callable[[], None] | None) -> None:
+    if meanwhile is None:
+        fcntl.lockf(file, fcntl.LOCK_EX)
+        return
+    while True:  # until the holder ends, as without ``meanwhile``
+        meanwhile()
+        with contextlib.suppress(OSError):
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
 
 
 def existing_parent(path: pathlib.Path) -> pathlib.Path:

@@ -17,6 +17,7 @@ class Module:
 
     def __init__(self) -> None:
         self.left: dict[str, typing.Any] = {}
+        self.params: dict[str, typing.Any] = {}
         self.add_path_info: typing.Any = None
 
     def fail_json(self, **result: typing.Any) -> None:

@@ -4,37 +4,20 @@
 from __future__ import annotations
 
 import json
-import subprocess
+import signal
+import typing
 
 import pytest
+from ansible.errors import AnsibleConnectionFailure
 
-from ansible_collections.llama_fleet.core.plugins.module_utils.progress import VARIABLE, Snapshot, from_line
+from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, ProblemError
 from ansible_collections.llama_fleet.core.plugins.plugin_utils import progress_action
-from ansible_collections.llama_fleet.core.plugins.plugin_utils.progress_action import ALIVE, RESULT, Reporter, Watch
+from ansible_collections.llama_fleet.core.plugins.plugin_utils import watch as watch_of_a_job
+from ansible_collections.llama_fleet.core.plugins.plugin_utils.watch import ALIVE, RESULT, Job, Reporter, Watch
 
 
-def _output(pid: int = 0, alive: bool = True, result: str = "") -> str:
-    progress = json.dumps({"stage": "building", "pid": pid}) if pid else ""
-    return f"{ALIVE if alive else ''}\n{progress}\n{RESULT}\n{result}"
-
-
-@pytest.fixture
-def watch() -> Watch:
-    return Watch("/jobs/progress folder", "/jobs/results", Reporter("host"))
-
-
-def test_a_running_job_has_no_result(watch: Watch) -> None:
-    assert watch.read(_output(7, result='{"started": true}')) == ({"started": True}, False)
-    assert watch.read(_output(7)) == ({}, False)
-
-
-def test_the_result_is_what_the_module_left(watch: Watch) -> None:
-    assert watch.read(_output(7, result='{"changed": true}')) == ({"changed": True}, False)
-
-
-def test_a_job_is_lost_only_when_several_polls_say_so(watch: Watch) -> None:
-    gone = [watch.read(_output(7, alive=False))[1] for _poll in range(progress_action.POLLS_GONE + 1)]
-    assert gone == [False] * progress_action.POLLS_GONE + [True]
+def output(pid: int, result: str = "") -> str:
+    return f"{ALIVE}\n{json.dumps({'stage': 'building', 'pid': pid})}\n{RESULT}\n{result}"
 
 
 class Polled(progress_action.ProgressAction):
@@ -47,88 +30,114 @@ class Polled(progress_action.ProgressAction):
         return {"stdout": self.outputs.pop(0)}
 
 
-def test_polls_pause_longer_and_longer_until_the_result(monkeypatch: pytest.MonkeyPatch, watch: Watch) -> None:
+def test_polls_pause_longer_and_longer_until_the_result(monkeypatch: pytest.MonkeyPatch) -> None:
     pauses: list[float] = []
     monkeypatch.setattr(progress_action.time, "sleep", pauses.append)
-    action = Polled([*[_output(7)] * 6, _output(7, result='{"changed": true}')])
+    watch = Watch(Job("gguf_model", "/jobs/1/progress.json", "/jobs/results"), Reporter("host"))
+    action = Polled([*[output(7)] * 6, output(7, result='{"changed": true}')])
     assert action._wait(watch) == {"changed": True}
     assert pauses == [0.1, 0.2, 0.4, 0.8, 1.0, 1.0]
 
 
-def test_the_commands_run_in_a_plain_shell(watch: Watch) -> None:
-    watch.read(_output(4_194_304))
-    shell = subprocess.run(["sh", "-c", watch.poll_command()], capture_output=True, text=True, check=False)
-    assert ALIVE not in shell.stdout
-    assert RESULT in shell.stdout
-    assert watch.stop_command() == "kill 4194304"
-    assert watch.clean_command() == "rm -rf '/jobs/progress folder'; rm -f /jobs/results"
+JOB = Job("gguf_model", "/jobs/1/beside.json", "/jobs/results")
+MADE = {"path": "/m", "mmproj": "", "lora": [], "draft": "", "draft_type": "", "files": [], "size": 1, "changed": True}
+WRONG = {"failed": True, "msg": "no model", "problems": [{"subject": "gguf_model_source"}]}
 
 
-def test_a_new_stage_is_shown_at_once_and_the_same_one_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+class Two(progress_action.ProgressAction):
+    """The release's action, beside a model whose host answers polls with ``outputs``. ``makes`` makes the release."""
+
+    ROLE = "llama_cpp"
+
+    def __init__(self, outputs: list[str], makes: typing.Callable[[Two], dict[str, typing.Any]]) -> None:
+        self.outputs, self.makes = outputs, makes
+        self.commands: list[str] = []
+
+    @property
+    def _templar(self) -> Two:
+        return self
+
+    def template(self, value: object) -> object:
+        return value
+
+    def _low_level_execute_command(self, command: str) -> dict[str, str]:
+        self.commands.append(command)
+        return {"stdout": self.outputs.pop(0) if RESULT in command else ""}
+
+    def _run_in_background(
+        self, _arguments: dict[str, typing.Any], _task_vars: dict[str, typing.Any]
+    ) -> dict[str, typing.Any]:
+        return self.makes(self)
+
+    def go(self) -> dict[str, typing.Any]:
+        return self._run_beside({}, {"inventory_hostname": "h", progress_action.BESIDE: JOB._asdict()})
+
+
+@pytest.fixture
+def shown(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     lines: list[str] = []
-    clock = [0.0]
-    monkeypatch.setattr(progress_action.display, "display", lines.append)
-    monkeypatch.setattr(progress_action.time, "monotonic", lambda: clock[0])
-    reporter = Reporter("h1")
-    for moment, snapshot in [
-        (0.0, Snapshot("building", 1, 4)),
-        (0.5, Snapshot("building", 2, 4)),
-        (2.5, Snapshot("building", 3, 4)),
-        (2.6, Snapshot("testing")),
-        (9.0, Snapshot("testing")),
-    ]:
-        clock[0] = moment
-        reporter.show(snapshot)
-    assert lines == ["[h1] building: 25 %, [1/4]", "[h1] building: 75 %, [3/4]", "[h1] testing"]
+    monkeypatch.setattr(watch_of_a_job.display, "display", lines.append)
+    monkeypatch.setattr(watch_of_a_job.display, "warning", lambda text: lines.append(f"Warning: {text}"))
+    return lines
 
 
-def test_a_program_gets_one_line_of_json_a_snapshot(monkeypatch: pytest.MonkeyPatch) -> None:
-    lines: list[str] = []
-    monkeypatch.setattr(progress_action.display, "display", lines.append)
-    monkeypatch.setenv(VARIABLE, "json")
-    snapshot = Snapshot("building\n\x1b[2J", 1, 4, elapsed=2.0, pid=7)
-    Reporter("h1/chat").show(snapshot)
-    assert lines[0].isprintable()
-    assert from_line(lines[0]) == ("h1/chat", Snapshot("building\n\\x1b[2J", 1, 4, elapsed=2.0, pid=7))
+def looks(count: int, result: dict[str, typing.Any]) -> typing.Callable[[Two], dict[str, typing.Any]]:
+    def make(action: Two) -> dict[str, typing.Any]:
+        for _look in range(count):
+            typing.cast("watch_of_a_job.Beside", action._beside).look()
+        return result
+
+    return make
 
 
-def test_a_stage_of_a_hostile_host_is_one_printable_line(monkeypatch: pytest.MonkeyPatch, watch: Watch) -> None:
-    lines: list[str] = []
-    monkeypatch.setattr(progress_action.display, "display", lines.append)
-    stage = json.dumps(
-        {
-            "stage": "a\x1b[2J\n[good] stage",
-            "done": 1,
-            "total": 2,
-            "unit": "steps",
-            "elapsed": 0.5,
-            "pid": 7,
-            "before": 0,
-        }
+def test_a_release_that_is_made_leaves_the_model_to_its_own_task(shown: list[str]) -> None:
+    action = Two([output(7), output(7, json.dumps(MADE))], looks(3, {"changed": True}))
+    assert action.go() == {"changed": True}
+    assert shown == ["[h] building", "[h] gguf_model has finished"]
+    # Each look is noted for the guard, and an ended stage is not polled again.
+    assert [command.startswith("touch /jobs/1/looked ") for command in action.commands] == [True, True]
+
+
+def test_a_failed_release_stops_the_model_and_removes_its_files(shown: list[str]) -> None:
+    action = Two([output(7), output(7)], looks(1, {"failed": True, "msg": "no compiler"}))
+    assert action.go() == {"failed": True, "msg": "no compiler"}
+    assert action.commands[-1] == "kill 7; rm -rf /jobs/1; rm -f /jobs/results"
+    assert shown == ["[h] building"]
+
+
+def test_a_failed_release_reports_the_failure_of_the_model(shown: list[str]) -> None:
+    failed = {"failed": True, "msg": "no compiler", "problems": [{"subject": "compiler"}]}
+    action = Two([output(7, json.dumps(WRONG))], looks(0, failed))
+    result = action.go()
+    assert (result["msg"], [problem["subject"] for problem in result["problems"]]) == (
+        "no compiler\nno model",
+        ["compiler", "gguf_model_source"],
     )
-    watch.read(f"{ALIVE}\n{stage}\n{RESULT}\n")
-    assert lines == [r"[host] a\x1b[2J\n[good] stage: 50 %, [1/2], 0 s left"]
+    assert action.commands[-1] == "rm -rf /jobs/1; rm -f /jobs/results"
+    assert shown[-1].startswith("Warning: h: gguf_model has failed. ")
 
 
-@pytest.mark.parametrize(
-    "wrong",
-    [
-        {"pid": "1; touch /tmp/x"},
-        {"pid": -1},
-        {"done": 1e300},
-        {"total": "x"},
-        {"unit": "x"},
-        {"elapsed": "x"},
-        {"stage": []},
-    ],
-)
-def test_progress_of_another_shape_is_none(watch: Watch, wrong: dict[str, object]) -> None:
-    watch.read(f"{ALIVE}\n{json.dumps({'stage': 'x', **wrong})}\n{RESULT}\n")
-    assert watch.stop_command() == "true"
+def test_a_problem_that_the_action_raises_hides_nothing(shown: list[str]) -> None:
+    def make(_action: Two) -> dict[str, typing.Any]:
+        raise ProblemError(Problem("builders", "no group", "a group"))
+
+    result = Two([output(7, json.dumps(WRONG))], make).go()
+    assert result["msg"] == "builders: expected a group, found no group.\nno model"
+    assert len(shown) == 2
 
 
-@pytest.mark.parametrize("result", ["[]", "7", '"x"', "[" * 100_000])
-def test_a_result_of_another_shape_is_a_failure_or_none(watch: Watch, result: str) -> None:
-    content, gone = watch.read(_output(7, result=result))
-    assert isinstance(content, dict)
-    assert not gone
+@pytest.mark.parametrize("error", [KeyboardInterrupt, AnsibleConnectionFailure])
+def test_an_interrupted_release_stops_the_model(shown: list[str], error: type[BaseException]) -> None:
+    def make(_action: Two) -> dict[str, typing.Any]:
+        raise error
+
+    action = Two([output(7)], make)
+    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    try:
+        with pytest.raises(error):
+            action.go()
+    finally:
+        for number, handler in zip((signal.SIGINT, signal.SIGTERM), before, strict=True):
+            signal.signal(number, handler)
+    assert action.commands[-1] == "kill 7; rm -rf /jobs/1; rm -f /jobs/results"
+    assert shown == ["[h] building"]

@@ -123,6 +123,23 @@ def test_a_second_run_waits_for_the_first(tmp_path: pathlib.Path) -> None:
     assert waited == [True]
 
 
+def test_a_run_that_waits_can_do_something_meanwhile(tmp_path: pathlib.Path) -> None:
+    process = multiprocessing.get_context("fork").Process(target=_hold_until_somebody_waits, args=(tmp_path / "lock",))
+    process.start()
+    waiting.until((tmp_path / "held").exists)
+    said: list[str] = []
+
+    def meanwhile() -> None:
+        said.append("meanwhile")
+        if len(said) == 3:
+            (tmp_path / "waiting").touch()
+
+    with files.locked(tmp_path / "lock", lambda: said.append("waiting"), meanwhile):
+        assert (tmp_path / "released").exists()
+    process.join()
+    assert said[:3] == ["waiting", "meanwhile", "meanwhile"]
+
+
 def test_too_little_space_names_the_variable(tmp_path: pathlib.Path) -> None:
     problem = files.space_problem(tmp_path / "not" / "there", 1 << 62, "llama_cpp_root")
     assert problem is not None
