@@ -189,3 +189,46 @@ class TestLocal:
         assert "which is not on the host" in problem(wanted, source=str(folder / "none.gguf"))
         (folder / "page.gguf").write_text("<html>", encoding="utf-8")
         assert "an HTML or XML page" in problem(wanted, source=str(folder / "page.gguf"))
+
+
+class TestAddresses:
+    """The forms in which people carry a model's name over from a browser and from other tools."""
+
+    @pytest.mark.parametrize(
+        "form",
+        [
+            "hf.co/{repo}:Q8_0",
+            "huggingface://{repo}/SmolLM-Q8_0.gguf",
+            "https://huggingface.co/{repo}/blob/main/SmolLM-Q8_0.gguf",
+            "https://huggingface.co/{repo}/tree/main?show_file_info=SmolLM-Q8_0.gguf",
+            "{repo}/SmolLM-Q8_0.gguf",
+            "{hub}/{repo}/blob/main/SmolLM-Q8_0.gguf",
+            "{repo}@{commit}:Q8_0",
+            "{hub}/{repo}/tree/{commit}?show_file_info=SmolLM-Q8_0.gguf",
+        ],
+    )
+    def test_each_is_the_same_model(self, form: str, hub: Hub, wanted: Result) -> None:
+        commit = hub.repos.commit(REPO)
+        done = call(wanted, source=form.format(repo=REPO, hub=hub.url, commit=commit))
+        path = pathlib.Path(wanted["root"], "models", REPO, commit, "SmolLM-Q8_0.gguf")
+        assert (done["path"], done["source"], done["revision"]) == (str(path), REPO, commit)
+        assert call(wanted, source=f"{REPO}:Q8_0", revision=commit)["downloaded"] == 0
+
+    def test_a_revision_that_is_not_there(self, wanted: Result) -> None:
+        assert "gguf_model_revision: expected a branch, tag or commit of it, found 'v9'" in problem(
+            wanted, source=f"{REPO}@v9"
+        )
+
+    def test_two_revisions(self, hub: Hub, wanted: Result) -> None:
+        text = problem(wanted, source=f"{REPO}@v1:Q8_0", revision="v2")
+        assert text == (
+            f"gguf_model_revision: expected one revision, found 'v2', and '{REPO}@v1:Q8_0' as gguf_model_source. "
+            "Fix: Leave one of them out."
+        )
+        assert not hub.settle()
+
+    def test_a_page_of_an_unknown_hub_is_refused_before_anything_is_asked(self, hub: Hub, wanted: Result) -> None:
+        text = problem(wanted, source=f"{hub.url}/{REPO}/blob/main/SmolLM-Q8_0.gguf", endpoint="http://127.0.0.1:9")
+        assert f"'{hub.url}/{REPO}/resolve/main/SmolLM-Q8_0.gguf'" in text
+        assert f"write '{REPO}:SmolLM-Q8_0.gguf' and set gguf_model_endpoint to '{hub.url}'" in text
+        assert not hub.settle()

@@ -16,6 +16,7 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.model.source impo
     HubSource,
     PathSource,
     Source,
+    is_on_hub,
     parse_source,
 )
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, ProblemError, raise_if_any
@@ -57,10 +58,11 @@ def _companion(request: Request, kind: str, given: str) -> Companion | Problem:
     if place is None:
         return Problem(VARIABLES[kind], f"'{given}' beside '{request.source}'", _WANTED)
     source, label = place
+    revision = source.revision if isinstance(source, HubSource) else ""
     inside = dataclasses.replace(
         request,
-        source=source,
-        revision=request.revision if source == request.source else "main",
+        source=dataclasses.replace(source, revision="") if isinstance(source, HubSource) else source,
+        revision=revision or (request.revision if source == request.source else "main"),
         label=label,
         asked=f"{kind} {label}",
         kind=kind,
@@ -77,14 +79,14 @@ def _place(source: Source, text: str) -> tuple[Source, str] | None:
     """Return the source that a companion comes from, and its label or path there; None if there is no such form."""
     if text.startswith("/"):
         return PathSource(text), ANY
-    if text.startswith("hf://") or ("/" in text and not text.lower().endswith(".gguf")):
+    if is_on_hub(text) or ("/" in text and not text.lower().endswith(".gguf")):
         try:
             other = parse_source(text)
         except ProblemError:
             return None
         if not isinstance(other, HubSource):
             return None
-        own = isinstance(source, HubSource) and source.repo == other.repo
+        own = isinstance(source, HubSource) and source.repo == other.repo and not other.revision
         return source if own else dataclasses.replace(other, quant=""), other.quant or ANY
     if text and isinstance(source, HubSource):
         return source, text

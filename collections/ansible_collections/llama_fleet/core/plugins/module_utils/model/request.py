@@ -135,7 +135,8 @@ class Request:
 def request_of(given: typing.Mapping[str, typing.Any], check_mode: bool) -> Request:
     """Return the request. Raises ProblemError with every problem that can be found without looking at the host."""
     raise_if_any([*_mirror_problems(given["mirrors"]), *_number_problems(given)])
-    request = Request(**values(Request, given))
+    address = model_spec.of_endpoint(given["source"], endpoint_url(given["endpoint"]))
+    request = _at_revision(Request(**values(Request, {**given, "source": address})))
     label = model_plan.quant_asked(request.source, given["quant"])
     fit = _memory(request.source, given) if label.lower() == FIT else None
     asked = f"{FIT} ({fit})" if fit else label
@@ -148,6 +149,17 @@ def request_of(given: typing.Mapping[str, typing.Any], check_mode: bool) -> Requ
         caches=not check_mode,
         hub_is_off=_hub_is_off(os.environ),
     )
+
+
+def _at_revision(request: Request) -> Request:
+    """Return the request at the revision that its source names. Raises ProblemError if it names another one."""
+    source = request.source
+    if not isinstance(source, model_spec.HubSource) or not source.revision:
+        return request
+    if request.revision not in ("main", source.revision):
+        contradiction = f"'{request.revision}', and '{source}' as gguf_model_source"
+        raise ProblemError(Problem("gguf_model_revision", contradiction, "one revision", "leave one of them out"))
+    return dataclasses.replace(request, source=dataclasses.replace(source, revision=""), revision=source.revision)
 
 
 def _hub_is_off(environment: typing.Mapping[str, str]) -> str:

@@ -30,6 +30,9 @@ def requested(**given: typing.Any) -> list[companions.Companion]:
         ("a/lora:F16", "a/lora", "F16", ""),
         ("hf://a/lora:F16:.25", "a/lora", "F16", ".25"),
         ("o/model:polite", "o/model", "polite", ""),
+        ("hf.co/a/lora:F16", "a/lora", "F16", ""),
+        ("https://huggingface.co/a/lora/blob/main/polite.gguf", "a/lora", "polite.gguf", ""),
+        ("hf://o/model/polite.gguf", "o/model", "polite.gguf", ""),
         ("/srv/polite.gguf:2", "/srv/polite.gguf", "true", "2"),
     ],
 )
@@ -41,8 +44,9 @@ def test_where_an_adapter_comes_from(given: str, source: str, label: str, scale:
 
 
 def test_another_repository_has_its_own_revision() -> None:
-    revisions = [each.request.revision for each in requested(lora=["x", "a/b"], revision="v2")]
-    assert revisions == ["v2", "main"]
+    wanted = ["x", "a/b", "a/b@v3", "hf://o/model@v4/x.gguf"]
+    revisions = [each.request.revision for each in requested(lora=wanted, revision="v2")]
+    assert revisions == ["v2", "main", "v3", "v4"]
 
 
 @pytest.mark.parametrize(
