@@ -10,7 +10,7 @@ import typing
 
 import pytest
 
-from ansible_collections.llama_fleet.core.plugins.module_utils.gguf.tiny_model import write_tiny_model
+from ansible_collections.llama_fleet.core.plugins.module_utils.gguf.tiny_model import TINY, write_tiny_model
 from tests.unit.modules.gguf_model.case import REPO, TOKEN, Result, call, problem, requests_during, weights
 
 if typing.TYPE_CHECKING:
@@ -77,6 +77,11 @@ class TestFit:
         assert "-c 4096 -np 4" in (release / "bin" / "asked").read_text(encoding="ascii")
         done = call(fit)
         assert (done["path"], done["quant"], done["memory"]) == (planned["path"], "Q4_K_M", shown)
+
+    def test_the_context_that_the_model_was_trained_with(self, fit: Result, release: pathlib.Path) -> None:
+        call(fit, ctx_size=0, plan_only=True)
+        assert f"-c {TINY.context * 4} -np 4" in (release / "bin" / "asked").read_text(encoding="ascii")
+        assert "gguf_model_ctx_size: expected a number from 0, found -1." in problem(fit, ctx_size=-1)
 
     def test_chosen_once(self, hub: Hub, fit: Result, release: pathlib.Path) -> None:
         first = call(fit)

@@ -107,11 +107,10 @@ def _fitting(
 
         def plan_of(candidate: Candidate) -> memory_plan.MemoryPlan:
             progress.stage(f"planning the memory of {candidate.path}")
-            shards = [
-                (gguf_header.read_header(reader(file), file.size, file.path).content, file.size)
-                for file in candidate.files
-            ]
-            return memory_plan.plan_memory(run, release, shards, memory.ctx_size, memory.parallel, work)
+            headers = [gguf_header.read_header(reader(file), file.size, file.path) for file in candidate.files]
+            shards = [(header.content, file.size) for header, file in zip(headers, candidate.files)]
+            context = memory.ctx_size or headers[0].context_length
+            return memory_plan.plan_memory(run, release, shards, context, memory.parallel, work)
 
         labelled = Index(settled(candidates(listing), kind_reader(reader, where))).labelled()
         fitting = choose_fitting(labelled, available.mib - ((beside + memory.beside) >> 20), plan_of, where, margin)

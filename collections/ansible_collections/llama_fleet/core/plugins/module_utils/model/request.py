@@ -174,9 +174,11 @@ def _memory(source: model_spec.Source, given: typing.Mapping[str, typing.Any]) -
         wanted = "a quant, or a repository on the Hub or a folder as gguf_model_source"
         raise ProblemError(Problem(QUANT, f"'{FIT}' with '{source}', which cannot be measured in advance", wanted))
     # Checked only here, because otherwise they are the instance's and it reports them by its own names.
-    numbers = ("ctx_size", "parallel")
+    numbers = {"ctx_size": 0, "parallel": 1}
     raise_if_any(
-        Problem(f"gguf_model_{name}", str(given[name]), "a number from 1") for name in numbers if given[name] < 1
+        Problem(f"gguf_model_{name}", str(given[name]), f"a number from {least}")
+        for name, least in numbers.items()
+        if given[name] < least
     )
     mib = 0 if given["memory"] == AUTO else int(given["memory"])
     return Memory(mib, given["release"] or "", given["ctx_size"], given["parallel"])

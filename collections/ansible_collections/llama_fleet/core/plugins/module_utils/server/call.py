@@ -4,10 +4,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import typing
 
 from ansible_collections.llama_fleet.core.plugins.module_utils.progress import Progress
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.instance import Instance
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.proof.proof import with_own_context
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes.host import this_host
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings.arguments import notes, options_of
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.stage import Stage
@@ -22,7 +24,9 @@ def stage(module: Caller) -> dict[str, typing.Any]:
     for note in notes(module.params):
         module.warn(note)
     progress = Progress(module.params["progress_file"] or "")
-    result = Stage(Instance(options_of(module.params), this_host(), progress), dry).run()
+    instance = Instance(options_of(module.params), this_host(), progress)
+    options = with_own_context(instance.options, instance.store.current())
+    result = Stage(dataclasses.replace(instance, options=options), dry).run()
     for warning in result.pop("warnings", []):
         module.warn(warning)
     return {**result, "changed": result["changed"] and not module.params["plan_only"]}

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import os
@@ -81,12 +82,29 @@ def model_facts(model: str, known: Generation | None = None) -> ModelFacts:
     return ModelFacts(contexts[0], identity)
 
 
+def with_own_context(options: Options, known: Generation | None = None) -> Options:
+    """Return the options with a context of 0 replaced by the one that the model was trained with.
+
+    It stays 0 if the model is not there yet, or is none, which other checks report. ``known`` spares reading it again.
+    """
+    if options.ctx_size == 0 and os.path.isfile(options.model):
+        with contextlib.suppress(ProblemError, OSError):
+            return dataclasses.replace(options, ctx_size=model_facts(options.model, known).context_length)
+    return options
+
+
 def context_problems(options: Options, facts: ModelFacts) -> list[Problem]:
-    """Return a problem if the context exceeds the model's training, because a server only logs that it reduces it."""
+    """Return a problem if the context is unknown, or exceeds the model's training.
+
+    A server only logs that it reduces it.
+    """
     stretched = any(
         name in _STRETCHING or name.startswith("yarn-")
         for name in (str(key).replace("_", "-") for key in options.extra_options)
     )
+    if not options.ctx_size:
+        unknown = f"0, and a header of {pathlib.Path(options.model).name} that states no context"
+        return [Problem("llama_server_ctx_size", unknown, "a number of tokens")]
     if not facts.context_length or options.ctx_size <= facts.context_length or stretched:
         return []
     wanted = f"at most {facts.context_length}, the context that {pathlib.Path(options.model).name} was trained with"

@@ -83,7 +83,7 @@ class Options:
     )
     alias: str = flag(text(), "LLAMA_ARG_ALIAS", "alias", value=table.alias, basic=True)
     ctx_size: int = flag(
-        integer(4096, 1),
+        integer(4096, 0, wanted="a number of tokens, or 0 for the context that the model was trained with"),
         "LLAMA_ARG_CTX_SIZE",
         "ctx-size",
         value=table.total_context,
@@ -91,7 +91,12 @@ class Options:
         beside=("kv-unified-per-slot",),
     )
     # LLAMA_MAX_SEQ is built in.
-    parallel: int = flag(integer(16, 1, 256), "LLAMA_ARG_N_PARALLEL", "parallel", basic=True)
+    parallel: int = flag(
+        integer(16, 1, 256, wanted="a number of slots from 1 to 256, such as 4, which is llama-server's automatic one"),
+        "LLAMA_ARG_N_PARALLEL",
+        "parallel",
+        basic=True,
+    )
     max_tokens: int = flag(
         integer(2048, 1, also=(-1,), wanted="a number of tokens, or -1 for no limit"),
         "LLAMA_ARG_N_PREDICT",

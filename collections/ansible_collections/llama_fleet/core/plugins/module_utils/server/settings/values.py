@@ -11,6 +11,7 @@ import typing
 from ansible_collections.llama_fleet.core.plugins.module_utils.arguments import LARGEST, range_problems
 from ansible_collections.llama_fleet.core.plugins.module_utils.host.systemd_text import is_one_line
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings import router as server_router
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings import table as server_settings
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings import workers
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings.instance_name import (
@@ -55,6 +56,9 @@ def _numbers(options: Options) -> typing.Iterator[Problem]:
     if 0 < options.batch_size < options.ubatch_size:
         wanted = f"at most llama_server_batch_size, which is {options.batch_size}"
         yield Problem("llama_server_ubatch_size", str(options.ubatch_size), wanted)
+    if options.ctx_size == 0 and server_router.is_wanted(options):
+        wanted = "a number of tokens for the models of a router"
+        yield Problem("llama_server_ctx_size", "0, the context of one model", wanted)
     if options.ctx_size > 0 and options.parallel > 0 and options.ctx_size * options.parallel > LARGEST:
         context = f"{options.ctx_size} for each of {options.parallel} slots"
         yield Problem("llama_server_ctx_size", context, f"at most {LARGEST} tokens in all")
@@ -62,7 +66,8 @@ def _numbers(options: Options) -> typing.Iterator[Problem]:
 
 def _devices(options: Options) -> typing.Iterator[Problem]:
     if not re.fullmatch(r"auto|all|\d{1,6}", options.n_gpu_layers):
-        yield Problem("llama_server_n_gpu_layers", repr(options.n_gpu_layers), "a number of layers, auto or all")
+        fix = "write all" if options.n_gpu_layers == "-1" else ""
+        yield Problem("llama_server_n_gpu_layers", repr(options.n_gpu_layers), "a number of layers, auto or all", fix)
     yield from _device_names(options)
     yield from workers.device_problems(options)
     if options.devices and options.main_gpu >= len(options.devices):

@@ -95,6 +95,17 @@ def test_the_life_of_an_instance(instance: Instance) -> None:
     check_stop_and_removal(instance, third["pid"])
 
 
+@real
+def test_a_context_of_0_is_the_model_s_own_for_each_slot(instance: Instance) -> None:
+    """The release itself would divide that context among the slots."""
+    first = instance.good(ctx_size=0, parallel=2)
+    assert (first["context"], first["generation"]) == (8192, 1)
+    again = instance.good(ctx_size=0, parallel=2)
+    assert (again["changed"], again["pid"], again["generation"]) == (False, first["pid"], 1)
+    assert not instance.good(ctx_size=8192, parallel=2)["changed"]
+    assert instance.good(state="absent")["changed"]
+
+
 def mistakes(folder: pathlib.Path, no_model: pathlib.Path) -> list[tuple[dict[str, typing.Any], str]]:
     """Return wrong arguments, each with a part of the message expected."""
     return [

@@ -75,6 +75,33 @@ def test_more_context_than_trained_for_is_wrong_unless_it_is_stretched(
     assert bool(server_proof.context_problems(options, ModelFacts(trained))) is wrong
 
 
+def test_a_context_of_0_is_the_model_s_own(tmp_path: pathlib.Path) -> None:
+    model = header(tmp_path / "m.gguf", 8192)
+    own = dataclasses.replace(CPU, ctx_size=0, model=str(model))
+    assert server_proof.with_own_context(own).ctx_size == 8192
+    facts = server_proof.model_facts(str(model))
+    known = dataclasses.replace(noted(facts, model), manifest={**noted(facts, model).manifest, "context_length": 77})
+    assert server_proof.with_own_context(own, known).ctx_size == 77
+    given = dataclasses.replace(own, ctx_size=512)
+    assert server_proof.with_own_context(given) is given
+
+
+@pytest.mark.parametrize("content", [None, b"", b"no model"])
+def test_a_model_that_is_not_there_or_is_none_has_no_context_yet(content: bytes | None, tmp_path: pathlib.Path) -> None:
+    if content is not None:
+        (tmp_path / "m.gguf").write_bytes(content)
+    own = dataclasses.replace(CPU, ctx_size=0, model=str(tmp_path / "m.gguf"))
+    assert server_proof.with_own_context(own) is own
+
+
+def test_a_model_that_states_no_context_needs_a_number(tmp_path: pathlib.Path) -> None:
+    own = dataclasses.replace(CPU, ctx_size=0, model=str(header(tmp_path / "m.gguf", 0)))
+    options = server_proof.with_own_context(own)
+    assert [str(each) for each in server_proof.context_problems(options, ModelFacts(0))] == [
+        "llama_server_ctx_size: expected a number of tokens, found 0, and a header of m.gguf that states no context."
+    ]
+
+
 class Gpu(FakeRunner):
     """A server that lists a GPU whose memory is mostly held by our other process; other programs give no answer."""
 

@@ -22,11 +22,31 @@ from ansible_collections.llama_fleet.core.tests.unit.fakes.server_options import
             ["llama_server_ubatch_size: expected at most llama_server_batch_size, which is 2048, found 4096."],
         ),
         (
-            {"ctx_size": 0, "parallel": 0},
+            {"ctx_size": -1, "parallel": 0},
             [
-                "llama_server_ctx_size: expected a number from 1 to 2147483647, found 0",
-                "llama_server_parallel: expected a number from 1 to 256, found 0",
+                (
+                    "llama_server_ctx_size: expected a number of tokens, or 0 for the context that the model was "
+                    "trained with, found -1"
+                ),
+                (
+                    "llama_server_parallel: expected a number of slots from 1 to 256, such as 4, which is "
+                    "llama-server's automatic one, found 0"
+                ),
             ],
+        ),
+        ({"ctx_size": 0}, []),
+        (
+            {"ctx_size": 0, "model": "", "allow": ("router",), "extra_options": {"models-dir": "/srv/models"}},
+            [
+                (
+                    "llama_server_ctx_size: expected a number of tokens for the models of a router, found 0, the "
+                    "context of one model."
+                )
+            ],
+        ),
+        (
+            {"n_gpu_layers": "-1"},
+            ["llama_server_n_gpu_layers: expected a number of layers, auto or all, found '-1'. Fix: Write all."],
         ),
         (
             {"ctx_size": 2**30},
