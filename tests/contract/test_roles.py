@@ -32,7 +32,7 @@ PYTHON_TYPES: dict[str, type] = {
 # What a play reads and no module: it runs the role once for each of them.
 FOR_THE_PLAY = {"llama_server_instances"}
 # What a module's action plugin sets.
-OF_THE_ACTION = {"progress_file", "offered", "published", "unanswered", "install_git", "known"}
+OF_THE_ACTION = {"progress_file", "offered", "published", "unanswered", "asks_first", "install_git", "known"}
 CONNECTION = re.compile(r"ansible_(user|become|host|connection|port)")
 
 Mapping = dict[str, typing.Any]

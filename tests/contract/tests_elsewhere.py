@@ -32,9 +32,7 @@ ELSEWHERE: dict[str, tuple[str, frozenset[str]]] = {
     ),
     "tests/unit/plays": (
         "needs the plans of a play, so real plays run it",
-        frozenset(
-            {"action/plan_info.py", "action/preflight_info.py", "modules/plan_info.py", "modules/preflight_info.py"}
-        ),
+        frozenset({"action/preflight_info.py", "modules/plan_info.py", "modules/preflight_info.py"}),
     ),
     "tests/contract/test_validate_variables.py": (
         "ansible-playbook runs the two together",

@@ -17,6 +17,7 @@ from ansible.utils.display import Display
 
 from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.published import parse_published
 from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.request import OFFERED
+from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.stage import lacks_binaries
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import ProblemError, sentence
 from ansible_collections.llama_fleet.core.plugins.module_utils.release import index as release_index
 from ansible_collections.llama_fleet.core.plugins.module_utils.release import signature as release_signature
@@ -85,9 +86,9 @@ class ActionModule(ProgressAction):
             return super()._look(arguments, task_vars)
         known = wish.known(ask=wish.moving, warn=display.warning)
         result = super()._look(known.among(arguments), task_vars)
-        if not known and published_binaries.are_lacking(result):
+        if not known.is_settled and lacks_binaries(result):
             known = wish.known(ask=True, warn=display.warning)
-            result = super()._look(known.among(arguments), task_vars) if known else result
+            result = super()._look(published_binaries.once_more(known.among(arguments), result), task_vars)
         return result
 
     def _with_published(self, arguments: Arguments, task_vars: Arguments) -> Arguments:
@@ -96,13 +97,13 @@ class ActionModule(ProgressAction):
         if wish is None:
             return arguments
         known = wish.known(ask=wish.moving, warn=display.warning)
-        if not known:
-            plan = self._plan(arguments, str(arguments.get("offered", "")), task_vars)
-            if published_binaries.are_lacking(plan):
+        if not known.is_settled:
+            plan = self._plan(known.among(arguments), str(arguments.get("offered", "")), task_vars)
+            if lacks_binaries(plan):
                 known = wish.known(ask=True, warn=display.warning)
         if known:
             published_binaries.pin(wish.lock, parse_published(known.published))
-        return known.among(arguments)
+        return {**known.among(arguments), "asks_first": False}
 
     def _run_in_background(self, arguments: Arguments, task_vars: Arguments) -> Arguments:
         arguments = self._with_published(arguments, task_vars)

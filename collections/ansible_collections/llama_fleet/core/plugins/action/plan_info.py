@@ -10,10 +10,11 @@ import typing
 
 from ansible.utils.display import Display
 
+from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.stage import lacks_binaries
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import ProblemError
 from ansible_collections.llama_fleet.core.plugins.plugin_utils import host_results, instances, overrides, role_values
 from ansible_collections.llama_fleet.core.plugins.plugin_utils.host_action import HostAction, host_of
-from ansible_collections.llama_fleet.core.plugins.plugin_utils.published_binaries import Wish, are_lacking
+from ansible_collections.llama_fleet.core.plugins.plugin_utils.published_binaries import Wish, once_more
 from ansible_collections.llama_fleet.core.plugins.plugin_utils.published_binaries import wish as wish_of
 from ansible_collections.llama_fleet.core.plugins.plugin_utils.sharing import sharing_of
 
@@ -46,8 +47,9 @@ class ActionModule(HostAction):
         host = role_values.whole_host(variables, self._templar.template, {})
         arguments = {name: self._arguments(host, name, variables) for name in host.entries}
         result = self._planned(arguments, host, task_vars)
-        if self._ask_for_binaries(arguments, result, variables):
-            result = self._planned(arguments, host, task_vars)
+        again = self._ask_for_binaries(arguments, result, variables)
+        if again:
+            result = _merged(result, self._planned(again, host, task_vars))
         if not result.get("failed"):
             result["plans"] = {
                 name: self._seen(
@@ -75,20 +77,25 @@ class ActionModule(HostAction):
         given = {"instances": shown, "secrets": hidden, "stages": self._stages}
         return self._execute_module(module_args=given, task_vars=task_vars)
 
-    def _ask_for_binaries(self, arguments: dict[str, dict[str, Values]], result: Values, variables: Values) -> bool:
-        """Ask for the published binaries of instances whose release would be built; return whether any were found."""
+    def _ask_for_binaries(
+        self, arguments: dict[str, dict[str, Values]], result: Values, variables: Values
+    ) -> dict[str, dict[str, Values]]:
+        """Ask for the published binaries of instances whose release would be built.
+
+        Return the arguments of these instances with the answer, or with the reason why there is none.
+        """
         plans = result.get("plans") or {}
-        asks = False
+        again = {}
         for name, given in arguments.items():
             release = given.get("llama_cpp", {})
             plan = plans.get(name) or {}
             failed = plan.get("failed") and plan.get("nvidia_driver") and not plan.get("llama_cpp")
+            planned = {"failed": failed, **plan.get("llama_cpp", {})}
             wish = self._wish(release, variables)
-            if wish and not release.get("published") and are_lacking({"failed": failed, **plan.get("llama_cpp", {})}):
+            if wish and release.get("asks_first") and lacks_binaries(planned):
                 known = wish.known(ask=True, warn=display.warning)
-                given["llama_cpp"] = known.among(release)
-                asks = asks or bool(known)
-        return asks
+                again[name] = {**given, "llama_cpp": once_more(known.among(release), planned)}
+        return again
 
     def _wish(self, release: Values, variables: Values) -> Wish | None:
         return wish_of(release, str(variables.get("inventory_dir") or "")) if release else None
@@ -120,6 +127,14 @@ def _secrets(given: dict[str, Values], specs: instances.Specs) -> dict[str, Valu
         role: {key: value for key, value in values.items() if specs[role].get(f"{role}_{key}", {}).get("no_log")}
         for role, values in given.items()
     }
+
+
+def _merged(first: Values, second: Values) -> Values:
+    """Return the module's first answer, with the plans of the second one in place of its own."""
+    if second.get("failed") or not second.get("plans"):
+        return second
+    warnings = {"warnings": [*(first.get("warnings") or []), *(second.get("warnings") or [])]}
+    return {**first, **warnings, "plans": {**first["plans"], **second["plans"]}}
 
 
 def _complete(plans: Values, name: str, asked: typing.Collection[str], task_vars: Values | None) -> Values:

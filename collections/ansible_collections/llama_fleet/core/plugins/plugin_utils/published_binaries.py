@@ -64,9 +64,18 @@ class Known:
     def __bool__(self) -> bool:
         return bool(self.published)
 
+    @property
+    def is_settled(self) -> bool:
+        """Return whether the API has answered, or has given no answer."""
+        return bool(self.published or self.unanswered)
+
     def among(self, arguments: Arguments, prefix: str = "") -> dict[str, typing.Any]:
-        """Return the module's ``arguments``, whose names begin with ``prefix``, with what is known."""
-        return {**arguments, **{f"{prefix}{name}": value for name, value in dataclasses.asdict(self).items()}}
+        """Return the module's ``arguments``, whose names begin with ``prefix``, with what is known.
+
+        While nothing is, a plan ends where it needs the answer.
+        """
+        known = {**dataclasses.asdict(self), "asks_first": not self.is_settled}
+        return {**arguments, **{f"{prefix}{name}": value for name, value in known.items()}}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -150,9 +159,12 @@ def wish(arguments: Arguments, inventory_folder: str) -> Wish | None:
     return Wish(request.reference, required, moving, request.upstream_api, request.upstream_url, lock)
 
 
-def are_lacking(plan: Arguments) -> bool:
-    """Return whether a host would build, or cannot have its release, without the project's binaries."""
-    return bool(plan.get("failed") or plan.get("would_compile") or (plan.get("would_change") and not plan.get("path")))
+def once_more(arguments: Arguments, plan: Arguments) -> dict[str, typing.Any]:
+    """Return the arguments of a second plan that does not ask again for what the first ``plan`` has learnt."""
+    if plan.get("failed"):
+        return dict(arguments)
+    commit, build = plan.get("commit"), plan.get("build")
+    return {**arguments, "cache": [], **({"known": f"{commit} {build}"} if commit and build else {})}
 
 
 def pin(lock: pathlib.Path, answer: Published) -> None:

@@ -147,6 +147,8 @@ def _from_source(
         plan = prebuilt.instead_of_build(request, plan)
     if plan.manifest or plan.cached or plan.published:
         return plan
+    if request.asks_first and request.reference:
+        return dataclasses.replace(plan, path=None, would_compile=True)
     if request.method == "packed":
         none_fits = f"packed, and no packed release of this kind of host in {cache.CACHE} or on the controller"
         raise ProblemError(Problem("llama_cpp_method", none_fits, "one that fits", "pack one, or set it to auto"))

@@ -101,6 +101,7 @@ class Request:
     known: Revision | None = parsed(text(internal=True), parse_known)
     published: Published | None = parsed(typing.cast("Published | None", text(internal=True)), _published)
     unanswered: str = text(internal=True)
+    asks_first: bool = switch(False, internal=True)
     install_git: bool = switch(False, internal=True)
     keep: int = integer(3)
     instances: pathlib.Path = directory("/etc/llama-fleet")

@@ -91,6 +91,11 @@ def provide_release(module: Caller) -> dict[str, typing.Any]:
     }
 
 
+def lacks_binaries(plan: typing.Mapping[str, typing.Any]) -> bool:
+    """Return whether a host would build, or cannot have its release, without the project's binaries."""
+    return bool(plan.get("failed") or plan.get("would_compile") or (plan.get("would_change") and not plan.get("path")))
+
+
 def pack(request: Request, plan: BuildPlan, progress: Progress, touch: bool) -> tuple[dict[str, typing.Any], bool]:
     """Pack the release; returns what there is to tell of it, and whether that changed anything."""
     folder = pathlib.Path(request.pack_to or request.root / "packed")

@@ -66,6 +66,7 @@ def plan_instance(
 
     ``given`` has the arguments of each stage; only those of the server are needed for an instance that is not to run.
     Only ``stages`` are planned. The first stage that fails ends the plan: ``failed`` then has its message and problems.
+    A release that needs an answer of the controller first ends it as well.
     """
     results: dict[str, Result] = {role: {} for role in STEPS}
     for role, step in STEPS.items():
@@ -86,6 +87,8 @@ def plan_instance(
         finally:
             for warning in caller.warnings:
                 warn(warning)
+        if role == "llama_cpp" and given[role].get("asks_first") and llama_cpp.lacks_binaries(results[role]):
+            return {**results, "is_settled": False, "has_work": True}
     provides = any(results[role].get("would_change", False) for role in ("llama_cpp", "gguf_model"))
     is_settled = bool(results["llama_server"].get("ready", "llama_server" not in stages)) and not provides
     return {**results, "is_settled": is_settled, "has_work": provides}

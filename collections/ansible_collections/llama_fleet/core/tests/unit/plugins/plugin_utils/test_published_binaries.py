@@ -13,7 +13,7 @@ import typing
 
 import pytest
 
-from ansible_collections.llama_fleet.core.plugins.action import llama_cpp_release, plan_info
+from ansible_collections.llama_fleet.core.plugins.action import llama_cpp_release
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import ProblemError
 from ansible_collections.llama_fleet.core.plugins.plugin_utils.progress_action import ProgressAction
 from ansible_collections.llama_fleet.core.plugins.plugin_utils.published_binaries import Wish, pin, verify, wish
@@ -240,34 +240,6 @@ def test_a_changed_digest_stops_a_host_that_could_build(api: ReleaseApi, tmp_pat
     forget(tmp_path)
     with pytest.raises(ProblemError, match=r"of llama\.cpp's published binaries: expected [0-9a-f]{64}, as .* pinned"):
         it._look(it.arguments, {"inventory_dir": str(tmp_path)})
-
-
-class Planner(plan_info.ActionModule):
-    """An action that plans all instances at once, reduced to what it asks for."""
-
-    def __init__(self) -> None:
-        """Need nothing of Ansible."""
-
-
-@pytest.mark.parametrize(
-    ("plan", "asks"),
-    [
-        ({"nvidia_driver": {"backend": "cpu"}, "llama_cpp": {"would_compile": True}}, True),
-        ({"nvidia_driver": {"backend": "cpu"}, "llama_cpp": {}, "failed": {"msg": "no compiler"}}, True),
-        ({"nvidia_driver": {"backend": "cpu"}, "llama_cpp": {"would_change": True, "path": "/x"}}, False),
-        ({"nvidia_driver": {}, "llama_cpp": {}, "failed": {"msg": "no driver"}}, False),
-        ({"nvidia_driver": {"backend": "cpu"}, "llama_cpp": {"would_change": False}}, False),
-    ],
-)
-def test_one_call_for_all_stages_asks_only_for_what_would_be_built(
-    api: ReleaseApi, tmp_path: pathlib.Path, plan: Arguments, asks: bool
-) -> None:
-    release = {"source": GIT, "upstream_api": api.api, "upstream_url": api.downloads}
-    arguments: dict[str, dict[str, Arguments]] = {"one": {"llama_cpp": release}, "stopped": {"llama_server": {}}}
-    asked = Planner()._ask_for_binaries(arguments, {"plans": {"one": plan}}, {"inventory_dir": str(tmp_path)})
-    published = arguments["one"]["llama_cpp"].get("published")
-    assert (asked, len(api.asked), bool(published)) == (asks, 2 if asks else 0, asks)
-    assert not Planner()._ask_for_binaries(arguments, {"plans": {"one": plan}}, {"inventory_dir": str(tmp_path)})
 
 
 def test_without_an_answer_a_host_may_build_and_the_reason_is_told(api: ReleaseApi, tmp_path: pathlib.Path) -> None:

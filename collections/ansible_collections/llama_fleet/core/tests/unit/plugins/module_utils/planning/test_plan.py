@@ -133,3 +133,22 @@ def test_what_the_module_would_refuse_is_a_problem(monkeypatch: pytest.MonkeyPat
     result = plan.plan_instance(given(port="many"), False, str)
     assert "llama_server" not in seen.given
     assert result["failed"]["problems"][0]["subject"] == "llama_server"
+
+
+@pytest.mark.parametrize(
+    ("asks", "release", "ends"),
+    [
+        (True, {"would_compile": True, "would_change": True, "path": ""}, True),
+        (True, {"would_change": True, "path": ""}, True),
+        (True, RELEASE, False),
+        (False, {"would_compile": True, "would_change": True, "path": "/r"}, False),
+    ],
+)
+def test_a_release_that_needs_an_answer_first_ends_the_plan(
+    monkeypatch: pytest.MonkeyPatch, asks: bool, release: Values, ends: bool
+) -> None:
+    seen, arguments = stages(monkeypatch, llama_cpp=release), given()
+    arguments["llama_cpp"]["asks_first"] = asks
+    result = plan.plan_instance(arguments, False, lambda _warning: None)
+    assert ("gguf_model" not in seen.given, "failed" in result) == (ends, False)
+    assert result["has_work"] is (ends or release["would_change"])
