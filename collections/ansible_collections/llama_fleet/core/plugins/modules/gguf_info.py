@@ -13,7 +13,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.llama_fleet.core.plugins.module_utils.host import commands
 from ansible_collections.llama_fleet.core.plugins.module_utils.model import inspect as gguf_files
-from ansible_collections.llama_fleet.core.plugins.module_utils.model.hub import require_token
+from ansible_collections.llama_fleet.core.plugins.module_utils.model.source import require_token
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, ProblemError
 from ansible_collections.llama_fleet.core.plugins.module_utils.release.memory_plan import plan_memory
 from ansible_collections.llama_fleet.core.plugins.module_utils.stage import conclude

@@ -46,11 +46,11 @@ class Remote:
     first: bytes
 
 
-def probe(url: str, variable: str, endpoint: str = "") -> Remote:
+def probe(url: str, variable: str, endpoint: str = "", secrets: typing.Mapping[str, str] | None = None) -> Remote:
     """Return the size, checksum and first bytes of ``url``, as far as the server reports them.
 
-    ``endpoint`` is the server that named ``url``. Sends a GET for four bytes instead of a HEAD, because signed URLs
-    accept only the method they were signed for.
+    ``endpoint`` is the server that named ``url``; ``secrets`` are headers for its origin only. Sends a GET for four
+    bytes instead of a HEAD, because signed URLs accept only the method they were signed for.
     """
 
     def ask(road: Road, patience: Patience) -> Remote:
@@ -65,7 +65,7 @@ def probe(url: str, variable: str, endpoint: str = "") -> Remote:
             etag = reached.linked.get("X-Linked-Etag", "").strip('"')
             return Remote(whole_number(size) or 0, etag.lower() if _SHA256.fullmatch(etag) else "", answer.start(4))
 
-    return _asked(ask, url, variable, endpoint)
+    return _asked(ask, url, variable, endpoint, secrets)
 
 
 def read_range(url: str, begin: int, end: int, variable: str, endpoint: str = "") -> bytes | None:
@@ -89,11 +89,15 @@ def read_range(url: str, begin: int, end: int, variable: str, endpoint: str = ""
 
 
 def _asked(
-    ask: typing.Callable[[Road, Patience], http_ask.Result], url: str, variable: str, endpoint: str
+    ask: typing.Callable[[Road, Patience], http_ask.Result],
+    url: str,
+    variable: str,
+    endpoint: str,
+    secrets: typing.Mapping[str, str] | None = None,
 ) -> http_ask.Result:
     patience = http_ask.USUAL
     try:
-        road = Road(endpoint or url)
+        road = Road(endpoint or url, secrets)
         return tried(lambda: ask(road, patience), patience)
     except OriginError as error:
         raise unreachable(variable, url, error) from error

@@ -12,21 +12,22 @@ import re
 import typing
 
 from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.ask import failure, remedy
+from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.download import probe
+from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.lfs import pointer_sha256
 from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.rules import OriginError
 from ansible_collections.llama_fleet.core.plugins.module_utils.gguf.remote import lazily
+from ansible_collections.llama_fleet.core.plugins.module_utils.model.hub_transport import is_unknown
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, ProblemError
 from ansible_collections.llama_fleet.core.plugins.module_utils.untrusted import (
     COMMIT,
     SHA256,
     Inside,
-    Many,
     Maybe,
     Number,
     Record,
     ShapeError,
     Text,
     check,
-    parse,
     printable,
 )
 
@@ -35,13 +36,12 @@ DEFAULT_ENDPOINT = "https://huggingface.co"
 _TOO_MANY = 429
 _TIMEOUT = 30.0  # seconds; the client has no default
 _MOST_FILES = 100_000
+_MOST_SIBLINGS = 300  # that are asked one by one
 _GGUF = ".gguf"
 # Only GGUF files are validated, because only their names and sizes become paths, URLs and reserved space.
 _SIZE = Number(most=1 << 50)
 _MODEL_FILE = Record({"path": Inside(), "size": _SIZE}, {"sha256": Maybe(Text(f"(?:{SHA256})?"), "")})
 _STATED = Record({"size": Maybe(_SIZE, 0), "etag": Maybe(Text(most=1024), "")})
-# The Hub's listing, for hosts that ask without its client.
-_ENTRIES = Many(Record({"type": Text(), "path": Text(most=1 << 16)}, {"size": Maybe(_SIZE, 0)}), most=_MOST_FILES)
 _WANTED = "a server that speaks the Hub's protocol"
 # Exceptions of the client on JSON of an unexpected shape.
 _MISREAD = (TypeError, LookupError, AttributeError, ArithmeticError, AssertionError, RecursionError)
@@ -86,9 +86,14 @@ class Hub:
         Raises ProblemError if one of them has an invalid name, size or sha256.
         """
         with self._problems(repo, commit):
-            entries = list(
-                itertools.islice(self._api.list_repo_tree(repo, recursive=True, revision=commit), _MOST_FILES + 1)
-            )
+            try:
+                entries = list(
+                    itertools.islice(self._api.list_repo_tree(repo, recursive=True, revision=commit), _MOST_FILES + 1)
+                )
+            except Exception as error:
+                if not is_unknown(error):
+                    raise
+                return self._siblings(repo, commit)
             if len(entries) > _MOST_FILES:
                 raise ShapeError(f"the listing has more than {_MOST_FILES} entries")
             return [
@@ -97,22 +102,61 @@ class Hub:
                 if hasattr(entry, "blob_id") and _is_model(entry.path)
             ]
 
+    def _siblings(self, repo: str, commit: str) -> list[HubFile]:
+        """Return the same from a cache in front of the Hub that does not know listings, file by file if need be."""
+        try:
+            info = self._api.model_info(repo, revision=commit, timeout=_TIMEOUT, files_metadata=True)
+        except Exception as error:
+            if not is_unknown(error):
+                raise
+            info = self._api.model_info(repo, revision=commit, timeout=_TIMEOUT)
+        models = [each for each in info.siblings or () if _is_model(each.rfilename)]
+        if sum(not each.size for each in models) > _MOST_SIBLINGS:
+            raise ShapeError(f"the listing has more than {_MOST_SIBLINGS} files without a size")
+        return [
+            _checked(each.rfilename, each.size, each.lfs.sha256 if each.lfs else "")
+            if each.size
+            else self._measured(repo, commit, str(check(each.rfilename, Inside(), "a file's name")))
+            for each in models
+        ]
+
+    def _measured(self, repo: str, commit: str, path: str) -> HubFile:
+        stated = self.stated(repo, commit, path)
+        return stated if stated.size else dataclasses.replace(stated, size=self._probed(repo, commit, path).size)
+
+    def _probed(self, repo: str, commit: str, path: str) -> HubFile:
+        remote = probe(self.url(repo, commit, path), "gguf_model_source", "", self._headers)
+        return HubFile(path, remote.size, remote.sha256)
+
     def stated(self, repo: str, commit: str, path: str) -> HubFile:
         """Return what the Hub states about one file. Raises ProblemError, for example if access is denied."""
-        with self._problems(repo, commit):
-            metadata = self._client.get_hf_file_metadata(
-                self.url(repo, commit, path), token=self._secret, timeout=_TIMEOUT
-            )
-            stated = check({"size": metadata.size, "etag": metadata.etag}, _STATED, f"what is stated of {path}")
-        return HubFile(path, stated["size"], stated["etag"] if re.fullmatch(SHA256, stated["etag"]) else "")
+        try:
+            with self._problems(repo, commit):
+                metadata = self._client.get_hf_file_metadata(
+                    self.url(repo, commit, path), token=self._secret, timeout=_TIMEOUT
+                )
+                stated = check({"size": metadata.size, "etag": metadata.etag}, _STATED, f"what is stated of {path}")
+                file = HubFile(path, stated["size"], stated["etag"] if re.fullmatch(SHA256, stated["etag"]) else "")
+        except ProblemError as error:
+            if not is_unknown(error.__context__):
+                raise
+            file = self._probed(repo, commit, path)  # a cache that knows no HEAD
+        if file.sha256:
+            return file
+        # A cache that does not pass on the Hub's headers may have the pointer.
+        pointer = self.url(repo, commit, path).replace(f"/{repo}/resolve/", f"/{repo}/raw/", 1)
+        return dataclasses.replace(file, sha256=pointer_sha256(pointer, self._headers))
+
+    @property
+    def _headers(self) -> dict[str, str]:
+        return {"Authorization": f"Bearer {self._token}"} if self._token else {}
 
     def url(self, repo: str, commit: str, path: str) -> str:
         return str(self._client.hf_hub_url(repo, path, revision=commit, endpoint=self._endpoint))
 
     def reader(self, repo: str, commit: str, path: str) -> typing.Callable[[int, int], bytes]:
         """Return a function that reads a file's bytes from one position up to another."""
-        headers = {"Authorization": f"Bearer {self._token}"} if self._token else {}
-        return lazily(self.url(repo, commit, path), headers, "gguf_model_source")
+        return lazily(self.url(repo, commit, path), self._headers, "gguf_model_source")
 
     @contextlib.contextmanager
     def _problems(self, repo: str, revision: str) -> typing.Iterator[None]:
@@ -233,27 +277,5 @@ def _checked(path: object, size: object, sha256: object) -> HubFile:
     return HubFile(valid["path"], valid["size"], valid["sha256"])
 
 
-def listing(text: bytes, limit: int) -> tuple[list[HubFile], int]:
-    """Parse the Hub's own listing of a repository, which has no checksums, of at most ``limit`` bytes.
-
-    Return the GGUF files and the number of all entries. Raises ShapeError.
-    """
-    entries = parse(text, _ENTRIES, "the listing", limit)
-    return [
-        _checked(each["path"], each.get("size", 0), "")
-        for each in entries
-        if each["type"] == "file" and _is_model(each["path"])
-    ], len(entries)
-
-
 def _is_transport(error: Exception) -> bool:
     return isinstance(error, OSError) or type(error).__module__.partition(".")[0] in _TRANSPORTS
-
-
-def require_token(token: str) -> str:
-    """Return ``token`` stripped. Raises ProblemError if it cannot be an HTTP header; the message does not show it."""
-    cleaned = token.strip()
-    if cleaned and not re.fullmatch(r"[\x21-\x7e]+", cleaned):
-        unusable = "characters that no token has, such as a space or a line break"
-        raise ProblemError(Problem("gguf_model_token", unusable, "an access token as the Hub shows it"))
-    return cleaned

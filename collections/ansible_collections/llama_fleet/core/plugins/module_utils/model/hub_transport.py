@@ -33,6 +33,8 @@ if typing.TYPE_CHECKING:
 
 MOST_REQUESTS = 500  # per run; a listing of 100,000 files has 100 pages
 _LARGEST = 32 << 20  # bytes of an answer
+# Statuses of a cache for a request that it does not know. A refusal of the Hub itself has a code.
+UNKNOWN = (400, 404, 405, 501)
 _SECRETS = ("authorization", "cookie")
 # Headers that belong to the connection, and a compression that nothing here would undo.
 _OURS = ("host", "connection", "accept-encoding", "content-length", "transfer-encoding")
@@ -121,3 +123,10 @@ def _require_lasting(answer: Answer, place: Place) -> None:
         lead = RefusedError(f"HTTP status {answer.status} from {bare(place.url)}, to which it leads,")
         lead.status = answer.status
         raise lead
+
+
+def is_unknown(error: BaseException | None) -> bool:
+    """Return whether a server does not know a request, rather than the Hub what was requested."""
+    response = getattr(error, "response", None)
+    status = getattr(error, "status", 0) if isinstance(error, OriginError) else getattr(response, "status_code", 0)
+    return status in UNKNOWN and not (getattr(response, "headers", None) or {}).get("X-Error-Code")

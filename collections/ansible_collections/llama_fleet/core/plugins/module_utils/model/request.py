@@ -27,7 +27,7 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.gguf.files import
 from ansible_collections.llama_fleet.core.plugins.module_utils.gguf.quant import VARIABLE as QUANT
 from ansible_collections.llama_fleet.core.plugins.module_utils.model import plan as model_plan
 from ansible_collections.llama_fleet.core.plugins.module_utils.model import source as model_spec
-from ansible_collections.llama_fleet.core.plugins.module_utils.model.hub import endpoint_url, require_token
+from ansible_collections.llama_fleet.core.plugins.module_utils.model.hub import endpoint_url
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, ProblemError, raise_if_any
 
 if typing.TYPE_CHECKING:
@@ -93,7 +93,7 @@ class Request:
     lora: tuple[str, ...] = texts()
     draft: str = parsed(text("false"), wanted_companion)
     endpoint: str = parsed(text(), endpoint_url)
-    token: str = parsed(secret(), require_token)
+    token: str = parsed(secret(), model_spec.require_token)
     mirrors: tuple[str, ...] = parsed(texts(), _mirrors)
     offline: bool = switch(False)
     reuse: bool = switch(True)

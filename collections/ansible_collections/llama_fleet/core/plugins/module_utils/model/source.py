@@ -276,3 +276,12 @@ def asked_with(asked: str, mmproj: str) -> str:
 def asked_alone(asked: str) -> str:
     """Return the key of a choice without its projector."""
     return asked.partition(_WITH)[0]
+
+
+def require_token(token: str) -> str:
+    """Return ``token`` stripped. Raises ProblemError if it cannot be an HTTP header; the message does not show it."""
+    cleaned = token.strip()
+    if cleaned and not re.fullmatch(r"[\x21-\x7e]+", cleaned):
+        unusable = "characters that no token has, such as a space or a line break"
+        raise ProblemError(Problem("gguf_model_token", unusable, "an access token as the Hub shows it"))
+    return cleaned

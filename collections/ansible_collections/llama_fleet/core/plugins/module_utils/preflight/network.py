@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import typing
 import urllib.parse
@@ -13,9 +14,9 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.ask import 
 from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.index import is_ignored, parse_page
 from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.rules import bare
 from ansible_collections.llama_fleet.core.plugins.module_utils.gguf.choice import choose
-from ansible_collections.llama_fleet.core.plugins.module_utils.gguf.files import ListedFile
-from ansible_collections.llama_fleet.core.plugins.module_utils.model.hub import listing as hub_listing
+from ansible_collections.llama_fleet.core.plugins.module_utils.model.hub_transport import UNKNOWN
 from ansible_collections.llama_fleet.core.plugins.module_utils.preflight.check import WARNING, Check, fine, wrong
+from ansible_collections.llama_fleet.core.plugins.module_utils.preflight.listing import parse_listing
 from ansible_collections.llama_fleet.core.plugins.module_utils.preflight.web import (
     LARGEST,
     Ask,
@@ -203,13 +204,13 @@ def hub(ask: Ask, place: Place, repo: Repo) -> Answer:
     base, revision = place.url.rstrip("/"), urllib.parse.quote(repo.revision, safe="")
     headers = {"Authorization": f"Bearer {repo.token}"} if repo.token else {}
     try:
-        reply = asker.get(f"{base}/api/models/{repo.name}/tree/{revision}?recursive=true", headers, listing=True)
+        reply = _listing(asker, f"{base}/api/models/{repo.name}", revision, headers)
         if not reply.ok:
             return _refused(asker, base, repo, reply)
-        files, count = hub_listing(reply.body, LARGEST)
+        files, count = parse_listing(reply.body)
         if repo.asked is None or count >= _PAGE:
             return asker.well(f"{base} answers; the files of '{repo.name}' to fetch are not known yet")
-        chosen = choose([ListedFile(file.path, file.size) for file in files], repo.asked, f"'{repo.name}'")
+        chosen = choose(files, repo.asked, f"'{repo.name}'")
         held = asker.get(f"{base}/{repo.name}/resolve/{revision}/{urllib.parse.quote(chosen.path)}", headers)
     except SilentError as error:
         return asker.bad(str(error))
@@ -219,9 +220,21 @@ def hub(ask: Ask, place: Place, repo: Repo) -> Answer:
         return asker.bad(f"an answer of {base} that no Hub gives ({error})", "a server that speaks the Hub's protocol")
     if not held.ok:
         return _refused(asker, base, repo, held)
-    return asker.well(
-        f"{base} answers; '{repo.name}' has {chosen.quant or chosen.path}, {chosen.size / 1e6:.0f} MB", chosen.size
-    )
+    size = chosen.size or held.size
+    return asker.well(f"{base} answers; '{repo.name}' has {chosen.quant or chosen.path}, {size / 1e6:.0f} MB", size)
+
+
+def _listing(asker: Asker, repository: str, revision: str, headers: typing.Mapping[str, str]) -> Reply:
+    """Return the answer with a repository's files. A cache may know another request for them. Raises SilentError."""
+    reply = asker.get(f"{repository}/tree/{revision}?recursive=true", headers, listing=True)
+    if reply.code or reply.status not in UNKNOWN:
+        return reply
+    for query in ("?blobs=true", ""):
+        with contextlib.suppress(SilentError):
+            other = asker.get(f"{repository}/revision/{revision}{query}", headers, listing=True)
+            if other.ok:
+                return other
+    return reply
 
 
 def _refused(asker: Asker, base: str, repo: Repo, reply: Reply) -> Answer:

@@ -18,6 +18,7 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.host import files
 from ansible_collections.llama_fleet.core.plugins.module_utils.model import hub
 from ansible_collections.llama_fleet.core.plugins.module_utils.model import store as model_store
 from ansible_collections.llama_fleet.core.plugins.module_utils.preflight import network as preflight_network
+from ansible_collections.llama_fleet.core.plugins.module_utils.preflight.listing import parse_listing
 from ansible_collections.llama_fleet.core.plugins.module_utils.preflight.web import Reply
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import ProblemError
 from ansible_collections.llama_fleet.core.plugins.module_utils.release import archive as release_archive
@@ -95,7 +96,7 @@ class Client:
         return Hosted(self.told)
 
     def hf_hub_url(self, *_words: object, **_more: object) -> str:
-        return "http://hub/x"
+        return "http://127.0.0.1:9/x"  # nothing listens there
 
 
 def asked(act: typing.Callable[[hub.Hub], object]) -> Reader:
@@ -221,7 +222,7 @@ READERS: list[tuple[str, Json, Reader, tuple[type[Exception], ...]]] = [
     ("hub.commit", {"sha": SHA}, asked(lambda each: each.commit("a/b", "main")), (ProblemError,)),
     ("hub.tree", [FILE], asked(lambda each: each.tree("a/b", SHA)), (ProblemError,)),
     ("hub.stated", {"size": 9, "etag": SUM}, asked(lambda each: each.stated("a/b", SHA, "m.gguf")), (ProblemError,)),
-    ("hub.listing", [FILE], lambda data, _folder: hub.listing(data, 1 << 20), (ShapeError,)),
+    ("listing", [FILE], lambda data, _folder: parse_listing(data), (ShapeError,)),
     (
         "package_index.parse_page",
         PAGE,

@@ -206,7 +206,7 @@ NO_HUB = f"an answer of {HUB} that no Hub gives"
             "",
             "hub",
             "gguf_model_endpoint",
-            f"{NO_HUB} (the listing is an object, expected a list)",
+            f"{NO_HUB} (the repository has no siblings)",
         ),
         ({TREE: tree("m-Q8_0.gguf")}, "Q4_0", "", "model", "gguf_model_quant", "'Q4_0', which is not in 'a/b'"),
         (
