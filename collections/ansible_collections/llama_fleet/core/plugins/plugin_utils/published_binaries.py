@@ -38,7 +38,7 @@ _READ = (
     *("source", "version", "method", "update", "cpu", "cmake_options", "trusted_signers"),
     *("upstream_api", "upstream_url", "upstream_lock"),
 )
-_LONGEST = 1 << 20  # bytes of a lock; a release adds a kilobyte
+_LONGEST = 16 << 20  # characters of a lock; a release adds a thousand
 # A build that is possible anyway waits only this long for an answer.
 _SHORT = Patience(seconds=5, total=10, tries=1)
 _HEADER = (
@@ -223,18 +223,27 @@ def _read(lock: pathlib.Path) -> dict[tuple[str, str], str]:
     """Return each pinned value by tag and archive; the commit's archive is empty. Raises ProblemError."""
     try:
         with lock.open(encoding="utf-8") as file:
-            lines = file.read(_LONGEST).splitlines()
+            text = file.read(_LONGEST + 1)
     except FileNotFoundError:
         return {}
     except (OSError, ValueError) as error:
         wanted = "a lock that can be read"
         raise ProblemError(Problem(VARIABLE, f"{lock} ({error})", wanted, _RESTORE)) from error
+    if len(text) > _LONGEST:  # what is behind it would be neither read nor compared
+        wanted = f"at most {_LONGEST >> 20} MiB"
+        raise ProblemError(Problem(VARIABLE, f"more in {lock}", wanted, "remove the lines of old releases"))
+    return _parse(text.splitlines(), lock)
+
+
+def _parse(lines: typing.Iterable[str], lock: pathlib.Path) -> dict[tuple[str, str], str]:
     pinned: dict[tuple[str, str], str] = {}
     for number, text in enumerate(lines, 1):
         match = _COMMIT.fullmatch(text) or _SUM.fullmatch(text)
         if match:
-            name = match.groupdict().get("name", "")
-            pinned[match["tag"], name] = match["value"]
+            key = (match["tag"], match.groupdict().get("name", ""))
+            if pinned.setdefault(key, match["value"]) != match["value"]:
+                wanted = "one value for each commit and archive"
+                raise ProblemError(Problem(VARIABLE, f"another value in line {number} of {lock}", wanted, _RESTORE))
         elif text.strip() and (not text.startswith("#") or text.startswith("# pin")):
             wanted = "'# pin b1234 commit …' or '# pin b1234 sha256 … llama-….tar.gz'"
             raise ProblemError(Problem(VARIABLE, f"line {number} of {lock}", wanted, _RESTORE))

@@ -16,7 +16,12 @@ import re
 import typing
 
 from ansible_collections.llama_fleet.core.plugins.module_utils.fetch import ask
-from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.rules import OriginError, RefusedError, Road
+from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.rules import (
+    OriginError,
+    RefusedError,
+    Road,
+    bare,
+)
 from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.status import (
     refusal,
     require_unpacked,
@@ -25,7 +30,6 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.status impo
 from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.source import SOURCE
 from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.upstream import URL as DOWNLOADS
 from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.versions import (
-    CHANNELS,
     LATEST,
     STABLE,
     is_nightly_tag,
@@ -117,14 +121,11 @@ def resolve(reference: str, api: str = API, downloads: str = DOWNLOADS, patience
     if reference == LATEST:
         release = place.newest()
     else:
-        release = place.release("latest" if reference == STABLE else f"tags/{reference}", reference)
-        if is_stable_tag(release["tag_name"]):
-            stable = release["tag_name"]
-            tag = place.nightly_of(release)
-            release = place.release(f"tags/{tag}", tag)
+        release = place.stable() if reference == STABLE else place.tagged(reference)
+    if is_stable_tag(release["tag_name"]):
+        stable = release["tag_name"]
+        release = place.tagged(place.nightly_of(release))
     tag = release["tag_name"]
-    if not is_nightly_tag(tag) or (reference not in CHANNELS and reference not in (stable, tag)):
-        raise _unexpected(f"the release '{tag}' for {reference}", place.api, "the release that was asked for")
     return Published(tag, place.commit(tag), stable, _sums(release))
 
 
@@ -156,9 +157,7 @@ def newest(
     if stable:
         return Newest(nightly, stable.stable, stable.tag)
     try:
-        release = place.release("latest", STABLE)
-        if not is_stable_tag(release["tag_name"]):
-            raise _unexpected(f"the release '{release['tag_name']}'", place.api, "a version like v0.8.0")
+        release = place.stable()
         return Newest(nightly, release["tag_name"], place.nightly_of(release))
     except ProblemError as error:
         return Newest(nightly, unknown=line(error.problems[0].found, 1000))
@@ -188,7 +187,21 @@ class _Place:
         release: dict[str, typing.Any] = known[newest]
         return release
 
-    def release(self, path: str, reference: str) -> dict[str, typing.Any]:
+    def stable(self) -> dict[str, typing.Any]:
+        """Return the newest release that is no nightly build."""
+        release = self._release("latest", STABLE)
+        if not is_stable_tag(release["tag_name"]):
+            raise _unexpected(f"the release '{release['tag_name']}' for {STABLE}", self.api, "a version like v0.8.0")
+        return release
+
+    def tagged(self, tag: str) -> dict[str, typing.Any]:
+        """Return the release of ``tag``."""
+        release = self._release(f"tags/{tag}", tag)
+        if release["tag_name"] != tag:
+            raise _unexpected(f"the release '{release['tag_name']}' for {tag}", self.api, "the one that was asked for")
+        return release
+
+    def _release(self, path: str, reference: str) -> dict[str, typing.Any]:
         release: dict[str, typing.Any] = self._read(f"releases/{path}", _RELEASE, reference)
         return release
 
@@ -240,7 +253,7 @@ class _Place:
             raise _unexpected(str(error), self.api, "an answer", _LIMIT_FIX) from error
         except OriginError as error:
             if error.status == 404 and reference:
-                reason = f"upstream:{reference}, which is not a release of {self.api}"
+                reason = f"upstream:{reference}, which is not a release of {bare(self.api)}"
                 raise ProblemError(Problem(SOURCE, reason, f"{LATEST}, {STABLE} or the tag of a release")) from error
             raise ask.unreachable(VARIABLE, url, error) from error
 
@@ -281,4 +294,4 @@ def _sums(release: typing.Mapping[str, typing.Any]) -> dict[str, str]:
 
 def _unexpected(reason: str, where: str, wanted: str, fix: str = "") -> ProblemError:
     fix = fix or f"try again later, or correct {VARIABLE}"
-    return ProblemError(Problem(VARIABLE, f"{reason} from {where}", wanted, fix))
+    return ProblemError(Problem(VARIABLE, f"{reason} from {bare(where)}", wanted, fix))

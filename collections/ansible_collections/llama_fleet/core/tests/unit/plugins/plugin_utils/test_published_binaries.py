@@ -152,6 +152,21 @@ def test_who_asks(arguments: Arguments, reference: str | None) -> None:
     assert found is None or found.lock == pathlib.Path("~/.config/llama-fleet/upstream.lock").expanduser()
 
 
+def test_a_lock_that_contradicts_itself_or_is_too_long_is_refused(api: ReleaseApi, tmp_path: pathlib.Path) -> None:
+    first = wanted(api, tmp_path)
+    pin(first.lock, first.ask())
+    text = first.lock.read_text(encoding="utf-8")
+    for more, message in (
+        (f"# pin b1000 commit {'0' * 40}\n", "found another value in line [0-9]+ of .*upstream.lock"),
+        (f"{'#' * (17 << 20)}\n", "expected at most 16 MiB, found more in .*upstream.lock"),
+    ):
+        first.lock.write_text(f"{text}{more}", encoding="utf-8")
+        with pytest.raises(ProblemError, match=message):
+            first.known(ask=True, warn=lambda _warning: None)
+    first.lock.write_text(text + text, encoding="utf-8")
+    assert first.known(ask=True, warn=lambda _warning: None), "the same twice is no contradiction"
+
+
 class Host(llama_cpp_release.ActionModule):
     """A host reduced to its answers: it builds unless it is told of published binaries."""
 

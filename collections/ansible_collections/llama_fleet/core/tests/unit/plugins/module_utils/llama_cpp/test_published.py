@@ -103,7 +103,8 @@ def test_what_is_read_has_its_shape(api: ReleaseApi, changed: dict[str, object])
 
 
 LATEST = f"{REPOSITORY}/releases?per_page=10"
-TAG = f"{REPOSITORY}/releases/tags/b1000"
+TAGS = f"{REPOSITORY}/releases/tags"
+TAG = f"{TAGS}/b1000"
 FILE = "/ggml-org/llama.cpp/releases/download/v0.10.0/nightly-tag.txt"
 
 
@@ -119,7 +120,10 @@ FILE = "/ggml-org/llama.cpp/releases/download/v0.10.0/nightly-tag.txt"
         ("latest", LATEST, b" " * (8 << 20) + b"[]", "at most 8388608 accepted"),
         ("b1000", TAG, b'{"tag_name": "b999", "assets": []}', "the release 'b999' for b1000"),
         ("b1000", TAG, b'{"tag_name": "../../b1000", "assets": []}', "the release '../../b1000' for b1000"),
-        ("b1000", TAG, b'{"tag_name": "v0.9.0", "assets": []}', "v0.9.0 without a digest of nightly-tag.txt"),
+        ("b1000", TAG, b'{"tag_name": "v0.9.0", "assets": []}', r"the release 'v0\.9\.0' for b1000"),
+        ("v0.9.0", f"{TAGS}/v0.9.0", b'{"tag_name": "v0.9.0", "assets": []}', "v0.9.0 without a digest of nightly-tag"),
+        ("stable", f"{REPOSITORY}/releases/latest", b'{"tag_name": "b1000", "assets": []}', "'b1000' for stable"),
+        ("stable", f"{TAGS}/b999", b'{"tag_name": "b1000", "assets": []}', "the release 'b1000' for b999"),
         ("b1000", f"{REPOSITORY}/commits/b1000", b"master", "something else than a commit"),
         ("stable", FILE, b"b1000\n", "expected sha256 [0-9a-f]{64}, as the API says, found sha256 [0-9a-f]{64} from"),
     ],
@@ -180,3 +184,24 @@ def test_a_temporary_error_is_tried_again_only_a_few_times(api: ReleaseApi) -> N
     api.instead[LATEST] = (502, {}, b"")
     assert "HTTP status 502" in refused(api, "latest")
     assert len(api.asked) == 2
+
+
+@pytest.mark.parametrize(
+    ("reference", "path", "answer"),
+    [
+        ("latest", LATEST, (200, {}, b"{}")),
+        ("latest", LATEST, (403, {"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "1796000400"}, b"")),
+        ("latest", LATEST, (500, {}, b"")),
+        ("b7", "", (404, {}, b"")),
+        ("stable", FILE, (200, {}, b"b1000")),
+        ("b1000", f"{REPOSITORY}/commits/b1000", (200, {}, b"master")),
+    ],
+)
+def test_the_login_of_a_mirror_is_in_no_message(
+    api: ReleaseApi, reference: str, path: str, answer: tuple[int, dict[str, str], bytes]
+) -> None:
+    api.instead[path] = answer
+    places = (place.replace("://", "://user:s3cr3t@") for place in (api.api, api.downloads))
+    with pytest.raises(ProblemError) as caught:
+        resolve(reference, *places, Patience(seconds=5, total=5, tries=1))
+    assert "s3cr3t" not in str(caught.value)
