@@ -52,6 +52,27 @@ def test_offline_no_server_is_asked_for_the_model(root: pathlib.Path, network: N
     assert not [url for url, _headers in network.asked if HUB in url]
 
 
+def test_offline_the_cache_of_the_hubs_client_is_looked_into(
+    root: pathlib.Path, network: Network, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commit, blob = "c0" * 20, "ab" * 32
+    repo = tmp_path / "hf/hub/models--a--b"
+    for name in ("refs", "blobs", f"snapshots/{commit}"):
+        (repo / name).mkdir(parents=True)
+    (repo / "refs/main").write_text(commit, encoding="ascii")
+    (repo / "blobs" / blob).write_bytes(b"GGUF")
+    (repo / "snapshots" / commit / "m-Q4_0.gguf").symlink_to(f"../../blobs/{blob}")
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    found = checked(root, network, gguf_model_source="a/b")
+    assert [(check.severity, check.found) for check in found["model"]] == [
+        ("ok", f"a/b in {tmp_path}/hf/hub, from where it is taken")
+    ]
+    found = checked(root, network, gguf_model_source="a/other")
+    assert [(check.severity, check.subject) for check in found["model"]] == [("error", "HF_HUB_OFFLINE")]
+    assert not [url for url, _headers in network.asked if HUB in url]
+
+
 def test_a_model_on_the_host_needs_no_network(root: pathlib.Path, network: Network) -> None:
     model = root / "m-Q4_0.gguf"
     model.write_bytes(b"GGUF" + bytes(100))

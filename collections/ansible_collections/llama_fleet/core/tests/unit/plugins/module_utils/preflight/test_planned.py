@@ -127,6 +127,21 @@ def test_what_of_a_model_is_on_the_disk_already_needs_no_room(root: pathlib.Path
     assert [check.severity for check in found["disk"]] == ["ok"], "twice nine million bytes, of which eight are there"
 
 
+@pytest.mark.parametrize(("disk", "free", "severity"), [(9_000_000, 17_000_000, "error"), (0, 17_000_000, "ok")])
+def test_a_file_of_another_tool_is_told_and_needs_room_unless_it_is_linked(
+    root: pathlib.Path, network: Network, disk: int, free: int, severity: str
+) -> None:
+    copy = {"name": "a", "from": "/home/a/.ollama/models/blobs/sha256-aa", "size": 9_000_000, "disk": disk}
+    plan = {**MODEL, "plan": {**MODEL["plan"], "fetch": [], "copy": [copy]}}
+    plans = {**CPU, "llama_cpp": {"would_change": False}, "gguf_model": plan}
+    found = checked(root, network, plans, space=dataclasses.replace(ROOMY, free=free))
+    assert [check.found for check in found["model"]] == [
+        "/home/a/.ollama/models/blobs/sha256-aa, 8 MiB, from where it is taken"
+    ]
+    assert [check.severity for check in found["disk"]] == [severity]
+    assert not network.asked
+
+
 @pytest.mark.parametrize(
     ("release", "model", "asked"),
     [
