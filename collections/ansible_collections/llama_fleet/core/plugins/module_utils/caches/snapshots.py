@@ -24,6 +24,7 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.untrusted import 
 )
 
 _MOST_ENTRIES = 20_000
+_MOST_COMMITS = 50
 _DEEPEST = 8  # folders of a snapshot
 _TARGET = re.compile(rf"(?:\.\./)+blobs/({SHA256})")
 
@@ -56,16 +57,47 @@ class Snapshot:
 def snapshot(places: typing.Iterable[Place], repo: str, revision: str) -> Snapshot | None:
     """Return the commit that ``revision`` names in the first cache that has GGUF files of it, or None.
 
+    A cache that was copied may lack the name, and ``main`` may have moved to a commit of which only small files were
+    fetched. Then ``main`` is the only commit that has any.
+
     A cache's sums are its own word. So a part of it counts only if it belongs to root, this user or the owner of the
     cache's folder.
     """
     for place in places:
         if place.layout == HUB:
-            with contextlib.suppress(OSError):
-                commit = _commit(place, repo, revision)
-                files = tuple(_files(place, repo, commit)) if commit else ()
-                if files:
-                    return Snapshot(place, repo, commit, files)
+            named = _named(place, repo, revision)
+            held = [named] if named else _all(place, repo) if revision == "main" else []
+            if len(held) == 1:
+                return held[0]
+    return None
+
+
+def _named(place: Place, repo: str, revision: str) -> Snapshot | None:
+    with contextlib.suppress(OSError):
+        commit = _commit(place, repo, revision)
+        return _snapshot(place, repo, commit) if commit else None
+    return None
+
+
+def _all(place: Place, repo: str) -> list[Snapshot]:
+    """List the commits of a repository in a cache that have GGUF files."""
+    names: list[str] = []
+    with contextlib.suppress(OSError):
+        folder = opened_folder(place.folder, f"{repo_folder(repo)}/snapshots")
+        try:
+            _require_owner(place, os.fstat(folder))
+            with os.scandir(folder) as entries:
+                names = [entry.name for entry in itertools.islice(entries, _MOST_COMMITS)]
+        finally:
+            os.close(folder)
+    held = (_snapshot(place, repo, name) for name in sorted(names) if re.fullmatch(COMMIT, name))
+    return [each for each in held if each]
+
+
+def _snapshot(place: Place, repo: str, commit: str) -> Snapshot | None:
+    with contextlib.suppress(OSError):
+        files = tuple(_files(place, repo, commit))
+        return Snapshot(place, repo, commit, files) if files else None
     return None
 
 

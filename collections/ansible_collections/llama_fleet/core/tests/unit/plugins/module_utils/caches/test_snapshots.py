@@ -60,6 +60,19 @@ def test_a_revision_that_is_not_there(revision: str, repo: pathlib.Path) -> None
     assert read(repo, revision) is None
 
 
+def test_main_is_the_only_commit_with_files_if_the_cache_does_not_say(repo: pathlib.Path) -> None:
+    other = "d0" * 20
+    (repo / "snapshots" / other).mkdir()
+    for act in (lambda: (repo / "refs/main").write_text(other, encoding="ascii"), (repo / "refs/main").unlink):
+        act()
+        held = read(repo)
+        assert held is not None
+        assert held.commit == COMMIT
+    assert read(repo, "v2") is None
+    (repo / "snapshots" / other / "Model-Q4_K_M.gguf").symlink_to(f"../../blobs/{FIRST}")
+    assert read(repo) is None, "it may be either"
+
+
 def test_another_layout_is_not_read(repo: pathlib.Path) -> None:
     assert snapshot([Place(str(repo.parent), BLOBS)], REPO, "main") is None
 
@@ -96,18 +109,22 @@ def test_a_reference_that_is_no_commit(repo: pathlib.Path) -> None:
     (repo / "refs/main").write_text("short", encoding="ascii")
     assert read(repo) is None
     (repo / "refs/main").unlink()
-    os.mkfifo(repo / "refs/main")
+    os.mkfifo(repo / "refs/main")  # which is not waited for
     assert read(repo) is None
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to have files of other users")
-@pytest.mark.parametrize("name", ["refs/main", "blobs", f"snapshots/{COMMIT}", f"snapshots/{COMMIT}/q8"])
+@pytest.mark.parametrize("name", ["refs/v1", "blobs", f"snapshots/{COMMIT}", f"snapshots/{COMMIT}/q8"])
 def test_what_a_third_user_put_there_does_not_count(name: str, repo: pathlib.Path) -> None:
     """In a folder where everyone may write, another user could name other weights."""
+    (repo / "refs/main").rename(repo / "refs/v1")
     os.chown(repo.parent, 12345, 12345)
     os.chown(repo / name, 12345, 12345)
-    assert read(repo) is not None
+    assert read(repo, "v1") is not None
     os.chown(repo / name, 23456, 23456)
+    assert read(repo, "v1") is None
+    os.chown(repo / name, 12345, 12345)
+    os.chown(repo / "snapshots", 23456, 23456)
     assert read(repo) is None
 
 
