@@ -13,6 +13,7 @@ import yaml
 from ansible_collections.llama_fleet.core.plugins.module_utils import stage
 from ansible_collections.llama_fleet.core.plugins.module_utils.arguments import Argument, declared
 from ansible_collections.llama_fleet.core.plugins.module_utils.cuda.plan import Wanted
+from ansible_collections.llama_fleet.core.plugins.module_utils.gateway.options import Options as GatewayOptions
 from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.request import Request as ReleaseRequest
 from ansible_collections.llama_fleet.core.plugins.module_utils.model.request import Request as ModelRequest
 from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia.requirements import Requirements
@@ -51,12 +52,26 @@ INSTANCES = {
         "default": {},
     }
 }
+_PLAN_ONLY = {"plan_only": stage.PROGRESS_ARGUMENTS["plan_only"]}
+HOSTS = {
+    "hosts": {
+        "description": [
+            "Hosts and groups of the inventory whose instances the gateway serves.",
+            "If empty, all hosts that are not in the group C(llama_gateways).",
+            "Used only if O(servers) is empty.",
+        ],
+        "type": "list",
+        "elements": "str",
+        "default": [],
+    }
+}
 ROLES = (
     Role("nvidia_driver", "nvidia_driver_info", Requirements, stage.OVERRIDES),
     Role("cuda_toolkit", "cuda_toolkit", Wanted),
     Role("llama_cpp", "llama_cpp_release", ReleaseRequest),
     Role("gguf_model", "gguf_model", ModelRequest),
     Role("llama_server", "llama_server", Options, more=INSTANCES),
+    Role("llama_gateway", "llama_gateway", GatewayOptions, _PLAN_ONLY, more=HOSTS),
 )
 
 

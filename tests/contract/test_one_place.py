@@ -24,7 +24,7 @@ SOURCES = ("src", "plugins", COLLECTION)
         ('"an invalid address"', f"{COLLECTION}/module_utils/fetch/ask.py"),
         # An inventory without a host for a play, and a host that only this machine reaches.
         ('"The inventory has no host for this play."', "src/llama_fleet/run/events.py"),
-        ("ipaddress.ip_address(host).is_loopback", f"{COLLECTION}/module_utils/server/settings/secrets.py"),
+        ("ipaddress.ip_address(host).is_loopback", f"{COLLECTION}/module_utils/host/ports.py"),
     ],
 )
 def test_one_file_has_it(text: str, file: str) -> None:

@@ -30,7 +30,7 @@ PYTHON_TYPES: dict[str, type] = {
     "str": str,
 }
 # What a play reads and no module: it runs the role once for each of them.
-FOR_THE_PLAY = {"llama_server_instances"}
+FOR_THE_PLAY = {"llama_server_instances", "llama_gateway_hosts"}
 # What a module's action plugin sets.
 OF_THE_ACTION = {"progress_file", "offered", "published", "unanswered", "asks_first", "install_git", "known"}
 CONNECTION = re.compile(r"ansible_(user|become|host|connection|port)")
@@ -132,7 +132,8 @@ def test_no_entry_of_an_instance_can_set_what_the_play_does() -> None:
 
 
 def test_the_entries_of_instances_are_checked_against_every_role() -> None:
-    assert sorted(instances.STAGES) == ROLES
+    # A gateway serves instances and is no part of one.
+    assert sorted([*instances.STAGES, "llama_gateway"]) == ROLES
 
 
 @pytest.mark.parametrize("play", settings.PLAYBOOKS)

@@ -44,6 +44,8 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "server.status": _BASE
     | {"gguf", "nvidia", "release", "server", "server.gate", "server.proof", "server.runtimes"}
     | {"server.settings", "server.state"},
+    # The gateway knows servers by their addresses only.
+    "gateway": _BASE | {"tools"},
     # One call plans all stages.
     "planning": frozenset({HALL, "cuda", "llama_cpp", "model", "nvidia", "server", "server.settings"}),
     # Doctor asks on behalf of every stage.

@@ -23,6 +23,7 @@ ELSEWHERE: dict[str, tuple[str, frozenset[str]]] = {
                 "action/cuda_toolkit.py",
                 "action/gguf_info.py",
                 "action/gguf_model.py",
+                "action/llama_gateway_traffic.py",
                 "action/llama_cpp_release_info.py",
                 "action/llama_server.py",
                 "action/llama_server_info.py",
@@ -30,9 +31,42 @@ ELSEWHERE: dict[str, tuple[str, frozenset[str]]] = {
             }
         ),
     ),
+    "tests/gateway": (
+        "a real HAProxy reads what these write, and answers what they ask",
+        frozenset(
+            {
+                "module_utils/gateway/config.py",
+                "module_utils/gateway/frontend.py",
+                "module_utils/gateway/runtime.py",
+                "module_utils/gateway/traffic.py",
+            }
+        ),
+    ),
+    "tests/server/test_gateway.py": (
+        "a real host with systemd and real llama-servers",
+        frozenset(
+            {
+                "modules/llama_gateway.py",
+                "modules/llama_gateway_traffic.py",
+                "module_utils/gateway/apply.py",
+                "module_utils/gateway/host.py",
+                "module_utils/gateway/plan.py",
+                "module_utils/gateway/stage.py",
+                "module_utils/gateway/unit.py",
+            }
+        ),
+    ),
     "tests/unit/plays": (
-        "needs the plans of a play, so real plays run it",
-        frozenset({"action/preflight_info.py", "modules/plan_info.py", "modules/preflight_info.py"}),
+        "needs a play or its inventory, so real plays run it",
+        frozenset(
+            {
+                "action/llama_gateway.py",
+                "action/preflight_info.py",
+                "modules/plan_info.py",
+                "modules/preflight_info.py",
+                "plugin_utils/fleet_servers.py",
+            }
+        ),
     ),
     "tests/contract/test_validate_variables.py": (
         "ansible-playbook runs the two together",

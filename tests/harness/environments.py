@@ -23,6 +23,7 @@ PACKAGES = [
         "fuse-overlayfs",
         "g++",
         "git",
+        "haproxy",
         "iproute2",
         "iptables",
         "libssl-dev",

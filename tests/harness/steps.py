@@ -258,6 +258,13 @@ def instance(context: Context) -> None:
     tools.server_pytest(context, "test_instance.py", "test_doctor.py", env=FEWER_KILLS)
 
 
+@step("gateway", "the gateway: a real HAProxy here, and on real hosts with real llama-servers", needs=("hosts",))
+def gateway(context: Context) -> None:
+    context.require_root("hosts in podman")
+    tools.run_pytest(context, environments.main_venv(context), *PROCESSES, "tests/gateway")
+    tools.server_pytest(context, "test_gateway.py")
+
+
 @step("e2e", "the README's commands on this machine, from nothing to answers; the openai client", needs=("hosts",))
 def e2e(context: Context) -> None:
     context.require_root("the whole path on this machine")

@@ -13,8 +13,8 @@ from collections.abc import Iterator, Mapping, Sequence
 import httpx2
 
 from ansible_collections.llama_fleet.core.plugins.module_utils import untrusted
+from ansible_collections.llama_fleet.core.plugins.module_utils.host.ports import is_loopback
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.gate import trust as server_trust
-from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings.secrets import is_loopback
 from ansible_collections.llama_fleet.core.plugins.module_utils.untrusted import Many, Maybe, Number, Real, Record
 from llama_fleet import printed
 from llama_fleet.chat.connection import Guard

@@ -9,7 +9,7 @@ import typing
 import urllib.parse
 from collections.abc import Mapping
 
-from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings.secrets import is_loopback
+from ansible_collections.llama_fleet.core.plugins.module_utils.host.ports import is_loopback
 
 _KEY_FLAG = "--api-key-file"
 _BODY = json.dumps({"messages": [{"role": "user", "content": "Hello!"}]})

@@ -21,6 +21,7 @@ MODULES = (
     "cuda_toolkit",
     "llama_cpp_release",
     "gguf_model",
+    "llama_gateway",
     "llama_server",
     "llama_server_info",
     "plan_info",
@@ -94,6 +95,8 @@ def answer(module, given, variables):
         told += ["disk space: expected much, found little.", "clock: expected a minute, found an hour."] if full else []
         failed = {"failed": True, "msg": "\\n".join(told)} if told and given.get("stop") else {}
         return {"changed": False, "checks": [], "errors": [], **failed}
+    if module == "llama_gateway":
+        return {"changed": True, "endpoint": "http://127.0.0.1:8000", "models": [], "servers": [], "process": ""}
     if module == "nvidia_driver_info" and given["gpu"] == "required":
         return {"failed": True, "msg": "no GPU", "problems": [{"code": "no_device"}]}
     if module == "nvidia_driver_info":
@@ -135,6 +138,7 @@ class Fleet:
         self.collections = folder / "collections"
         self.log = folder / "log"
         self.inventory = folder / "hosts.json"
+        self.groups: dict[str, list[str]] = {}
         self.seen: list[events.Event] = []
 
     def run(
@@ -154,7 +158,9 @@ class Fleet:
             "llama_cpp_controller_cache": "",
             "llama_fleet_asks_for_newest": False,
         }
-        self.inventory.write_text(json.dumps({"all": {"hosts": hosts, "vars": everyone}}), encoding="utf-8")
+        groups = {name: {"hosts": dict.fromkeys(members)} for name, members in self.groups.items()}
+        content = {"all": {"hosts": hosts, "vars": everyone, "children": groups}}
+        self.inventory.write_text(json.dumps(content), encoding="utf-8")
         self.log.write_text("", encoding="utf-8")
 
     def calls(self, host: str) -> list[Call]:

@@ -40,6 +40,15 @@ options:
     default: {}
 """
 
+    PLAN_ONLY = r"""
+options:
+  plan_only:
+    description:
+      - Only plan. Report every problem and what would be done, and change nothing.
+    type: bool
+    default: false
+"""
+
     ATTRIBUTES = r"""
 options: {}
 attributes:

@@ -129,6 +129,21 @@ def mapping() -> dict[str, typing.Any]:
     return typing.cast("dict[str, typing.Any]", _field("dict", {}))
 
 
+def required_mapping() -> dict[str, typing.Any]:
+    """Declare a mapping that the module requires."""
+    return typing.cast("dict[str, typing.Any]", _field("dict", None))
+
+
+def secret_mapping() -> dict[str, typing.Any]:
+    """Declare a mapping whose values must appear in no log, output or repr."""
+    return typing.cast("dict[str, typing.Any]", _field("dict", {}, no_log=True))
+
+
+def mappings() -> tuple[dict[str, typing.Any], ...]:
+    """Declare a list of mappings, empty by default."""
+    return typing.cast("tuple[dict[str, typing.Any], ...]", _field("list", [], tuple, elements="dict"))
+
+
 def parsed(field: T, parse: typing.Callable[[T], V]) -> V:
     """Return ``field`` with a value that ``parse`` makes of the given one. ``parse`` may raise a ProblemError."""
     given = typing.cast("dataclasses.Field[typing.Any]", field)

@@ -14,7 +14,7 @@ import re
 import typing
 import urllib.parse
 
-from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings.secrets import is_loopback
+from ansible_collections.llama_fleet.core.plugins.module_utils.host.ports import is_loopback
 
 Facts = dict[str, typing.Any]
 # Connections to an address. Those of containers and the like have a name that no client can use.

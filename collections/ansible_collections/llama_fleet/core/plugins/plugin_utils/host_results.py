@@ -40,6 +40,7 @@ COUNT = Number(least=-1)
 SPEED = Real(least=-1.0)
 TEXTS = Many(Said())
 PATHS = Many(PATH)
+NAMES = Many(Text(r"[A-Za-z0-9][A-Za-z0-9._:/@+-]*", most=300))
 # Ansible's own keys, for success and failure.
 _LONGEST_MESSAGE = 1 << 17
 _ANSIBLE: dict[str, Shape] = {
@@ -205,6 +206,8 @@ MODULES: dict[str, tuple[dict[str, Shape], dict[str, Shape]]] = {
         {"checks": Many(_CHECK), "problems": Many(_CHECK), "errors": TEXTS},
         {"releases": Table(_RECORD, keys=Text(r"[a-z0-9-]+", most=80), most=1000)},
     ),
+    "llama_gateway": ({"endpoint": URL, "models": NAMES, "servers": NAMES, "process": WORD}, {}),
+    "llama_gateway_traffic": ({"way": WORD, "left": COUNT}, {}),
 }
 # The module of each role.
 STAGES = {

@@ -24,8 +24,11 @@ if typing.TYPE_CHECKING:
 CHUNK = 1 << 20
 
 
-def write_atomic(path: pathlib.Path, content: str, mode: int = 0o644) -> None:
-    """Write ``content`` to ``path`` so that a power cut leaves either the whole old or the whole new file."""
+def write_atomic(path: pathlib.Path, content: str, mode: int = 0o644, group: int = -1) -> None:
+    """Write ``content`` to ``path`` so that a power cut leaves either the whole old or the whole new file.
+
+    ``group`` is the ID of the group that owns the file; -1 leaves this process's.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     reserved_file = _take_reserved(path, "")
     temporary = reserved_file or _beside(path)
@@ -34,6 +37,8 @@ def write_atomic(path: pathlib.Path, content: str, mode: int = 0o644) -> None:
     descriptor = os.open(temporary, flags, mode)
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            if group >= 0:
+                os.fchown(file.fileno(), -1, group)
             os.fchmod(file.fileno(), mode)
             file.write(content)
             file.truncate()

@@ -116,3 +116,11 @@ def _read(path: pathlib.Path) -> str:
         return path.read_text(encoding="ascii")
     except (OSError, ValueError):
         return ""
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether a server that listens on ``host`` can only be reached from this host."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -12,10 +12,12 @@ import shutil
 import typing
 
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, ProblemError, one_of
+from ansible_collections.llama_fleet.core.plugins.module_utils.tools import packages as debian
 
 if typing.TYPE_CHECKING:
     from ansible_collections.llama_fleet.core.plugins.module_utils.host.commands import Runner
 
+can_install = debian.can_install
 _COMPILERS = ("c++", "g++", "clang++")
 # Missing item → the Debian package that provides it.
 _PACKAGES = {
@@ -73,11 +75,6 @@ def missing_libraries(beside: typing.Container[str] = (), root: pathlib.Path = p
     )
 
 
-def can_install() -> bool:
-    """Return whether this process may install Debian packages."""
-    return os.geteuid() == 0 and shutil.which("apt-get") is not None
-
-
 def packages(names: typing.Iterable[str]) -> list[str]:
     """Return the Debian packages that provide ``names``."""
     return [_PACKAGES[name] for name in names]
@@ -102,23 +99,7 @@ def missing_problem(names: typing.Sequence[str], variable: str) -> Problem:
 
 def install(names: typing.Sequence[str], run: Runner) -> None:
     """Install the packages of ``names`` in one step. Raises ProblemError."""
-    environment = {"DEBIAN_FRONTEND": "noninteractive"}
-    apt = ["apt-get", "-o", "DPkg::Lock::Timeout=300", "-q"]
-    # Ignore a failed update: the failing repository may not be needed, and the installation reports if it is.
-    updated = run([*apt, "update"], env=environment, timeout=900)
-    done = run([*apt, "install", "-y", "--no-install-recommends", *packages(names)], env=environment, timeout=3600)
-    if not done.ok:
-        lines = [line for line in f"{done.stderr}\n{updated.stderr}".splitlines() if line.startswith("E:")] or [
-            done.stderr.strip() or "no message"
-        ]
-        raise ProblemError(
-            Problem(
-                "compiler",
-                f"'{lines[0]}' from apt-get",
-                f"the packages {' '.join(packages(names))}",
-                "install them by hand, then run again",
-            )
-        )
+    debian.install(packages(names), "compiler", run)
 
 
 def compiler_version(compiler: str, run: Runner) -> str:

@@ -4,10 +4,10 @@
 
 from __future__ import annotations
 
-import ipaddress
 import pathlib
 import typing
 
+from ansible_collections.llama_fleet.core.plugins.module_utils.host.ports import is_loopback
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings.certificate import certificate_problems
 
@@ -23,14 +23,6 @@ def keys(options: Options) -> list[str]:
 def key_file(options: Options) -> str:
     """Return the content of the key file, one key per line. If it is empty, the file must not exist."""
     return "".join(f"{key}\n" for key in keys(options))
-
-
-def is_loopback(host: str) -> bool:
-    """Return whether ``host`` can only be reached from this host."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def secret_problems(options: Options) -> list[Problem]:

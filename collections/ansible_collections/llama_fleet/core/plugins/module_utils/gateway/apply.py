@@ -1,0 +1,116 @@
+# Copyright: (c) 2026, the llama-fleet authors
+# SPDX-License-Identifier: MIT
+"""Apply the plan of a gateway: install, check the configuration, write the files, and update the process."""
+
+from __future__ import annotations
+
+import dataclasses
+import grp
+import pathlib
+import tempfile
+import time
+import typing
+
+from ansible_collections.llama_fleet.core.plugins.module_utils.gateway import config, contents, unit
+from ansible_collections.llama_fleet.core.plugins.module_utils.gateway.frontend import CERTIFICATE
+from ansible_collections.llama_fleet.core.plugins.module_utils.gateway.host import PACKAGE, PROGRAM, RECORD, GatewayHost
+from ansible_collections.llama_fleet.core.plugins.module_utils.gateway.plan import Plan, texts
+from ansible_collections.llama_fleet.core.plugins.module_utils.gateway.runtime import RuntimeSocket, RuntimeSocketError
+from ansible_collections.llama_fleet.core.plugins.module_utils.gateway.traffic import Traffic
+from ansible_collections.llama_fleet.core.plugins.module_utils.host import files
+from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, ProblemError
+from ansible_collections.llama_fleet.core.plugins.module_utils.tools import packages
+
+if typing.TYPE_CHECKING:
+    from ansible_collections.llama_fleet.core.plugins.module_utils.gateway.options import Options
+    from ansible_collections.llama_fleet.core.plugins.module_utils.gateway.servers import Model
+
+# Seconds for a new process or worker to answer.
+_PATIENCE = 30.0
+_SECRET = (config.CONFIGURATION, CERTIFICATE)
+
+
+def apply(host: GatewayHost, options: Options, models: typing.Sequence[Model], plan: Plan) -> None:
+    """Install, check the new configuration, write it, and make the process use it.
+
+    Everything that can fail comes before the first file that a running gateway reads.
+    """
+    if plan.install:
+        packages.install([PACKAGE], PROGRAM, host.run)
+        # The package starts its own service, with an empty configuration.
+        host.systemctl("disable", "--now", f"{PROGRAM}.service")
+        host = dataclasses.replace(host, program=GatewayHost().program)
+    _check(host, options, models)
+    group = grp.getgrnam(host.user).gr_gid
+    for name, content in plan.texts.items():
+        path = options.root / name
+        files.write_atomic(path, content, 0o640 if name in _SECRET else 0o644, group=group)
+    holds = options.root / contents.HOLDS
+    if not holds.exists():
+        files.write_atomic(holds, "")
+    files.write_atomic(options.root / RECORD, contents.as_json(plan.record))
+    if plan.unit:
+        files.write_atomic(host.unit, plan.unit)
+        host.systemctl("daemon-reload")
+    if plan.enable:
+        host.systemctl("enable", unit.UNIT)
+    _heal(options, plan)
+    _update_process(host, options, plan)
+
+
+def _check(host: GatewayHost, options: Options, models: typing.Sequence[Model]) -> None:
+    """Let HAProxy read the new files in a folder of their own. Raises ProblemError with what it says."""
+    with tempfile.TemporaryDirectory(prefix="llama-fleet-gateway-") as folder:
+        trial = dataclasses.replace(options, root=pathlib.Path(folder), runtime_root=pathlib.Path(folder))
+        for name, content in {**texts(trial, models), contents.HOLDS: ""}.items():
+            files.write_atomic(trial.root / name, content, 0o600)
+        done = host.run([host.program, "-c", "-f", str(trial.root / config.CONFIGURATION)], timeout=120)
+    if not done.ok:
+        said = "\n".join(row for row in done.stderr.splitlines() if "[ALERT]" in row) or done.stderr
+        fix = "report it with the variables of the role; the gateway that runs is as before"
+        raise ProblemError(
+            Problem("gateway", f"HAProxy refuses its configuration:\n{said.strip()}", "a valid one", fix)
+        )
+
+
+def _heal(options: Options, plan: Plan) -> None:
+    """Bring back what was left out. It comes before a reload, after which the old worker cannot be told any more."""
+    runtime = RuntimeSocket(options.runtime_root / config.SOCKET)
+    for backend, name in plan.back:
+        runtime.set_state(backend, name, "ready")
+    for backend in plan.held:
+        Traffic(runtime, options.root).release(backend)
+
+
+def _update_process(host: GatewayHost, options: Options, plan: Plan) -> None:
+    runtime = RuntimeSocket(options.runtime_root / config.SOCKET)
+    states = options.runtime_root / config.STATES
+    if plan.process == "restart":
+        host.systemctl("reset-failed", unit.UNIT)
+        done = host.systemctl("restart", unit.UNIT)
+    elif plan.process == "reload":
+        # What is drained stays drained: the new worker reads the state of the old one, once.
+        files.write_atomic(states, runtime.ask("show servers state"), 0o644)
+        done = host.systemctl("reload", unit.UNIT)
+    else:
+        for name, content in plan.maps.items():
+            runtime.replace_map(options.root / name, contents.entries(content))
+        return
+    running = done.ok and _wait_for(runtime, plan.digest)
+    states.unlink(missing_ok=True)
+    if not running:
+        said = host.run(["journalctl", "-u", unit.UNIT, "-n", "20", "--no-pager", "-o", "cat"], timeout=30).stdout
+        silence = f"no answer after its {plan.process}: {done.stderr.strip()}\n{said.strip()}"
+        raise ProblemError(Problem("gateway", silence, "a gateway that runs", f"see journalctl -u {unit.UNIT}"))
+
+
+def _wait_for(runtime: RuntimeSocket, digest: str) -> bool:
+    end = time.monotonic() + _PATIENCE
+    while time.monotonic() < end:
+        try:
+            if runtime.seen().digest == digest:
+                return True
+        except RuntimeSocketError:
+            pass
+        time.sleep(0.2)
+    return False

@@ -1,0 +1,102 @@
+# Copyright: (c) 2026, the llama-fleet authors
+# SPDX-License-Identifier: MIT
+"""Run the gateway's stage: observe, plan, and apply the plan unless in check mode."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import typing
+
+from ansible_collections.llama_fleet.core.plugins.module_utils.arguments import argument_spec, values
+from ansible_collections.llama_fleet.core.plugins.module_utils.gateway import config, contents, servers, unit
+from ansible_collections.llama_fleet.core.plugins.module_utils.gateway.apply import apply
+from ansible_collections.llama_fleet.core.plugins.module_utils.gateway.frontend import CERTIFICATE
+from ansible_collections.llama_fleet.core.plugins.module_utils.gateway.host import (
+    PROGRAM,
+    GatewayHost,
+    observe,
+)
+from ansible_collections.llama_fleet.core.plugins.module_utils.gateway.options import Options, option_problems
+from ansible_collections.llama_fleet.core.plugins.module_utils.gateway.plan import diff, make_plan
+from ansible_collections.llama_fleet.core.plugins.module_utils.gateway.runtime import RuntimeSocketError
+from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, ProblemError, raise_if_any
+from ansible_collections.llama_fleet.core.plugins.module_utils.tools import packages
+
+if typing.TYPE_CHECKING:
+    from ansible_collections.llama_fleet.core.plugins.module_utils.stage import Caller
+
+ARGUMENTS = {
+    **argument_spec(Options),
+    "plan_only": {"type": "bool", "default": False},
+}
+
+
+def run(module: Caller, host: GatewayHost | None = None) -> dict[str, typing.Any]:
+    """Provide or remove the gateway, or only report the result in a dry run. Raises ProblemError."""
+    host = host or GatewayHost()
+    options = Options(**values(Options, module.params))
+    raise_if_any(option_problems(options))
+    touch = not (module.check_mode or module.params["plan_only"])
+    result = (_remove if options.state == "absent" else _provide)(host, options, touch)
+    if module.params["plan_only"]:
+        return {**result, "changed": False, "would_change": result["changed"]}
+    return result
+
+
+def _provide(host: GatewayHost, options: Options, touch: bool) -> dict[str, typing.Any]:
+    wanted = servers.parse(list(options.servers))
+    raise_if_any(_host_problems(host))
+    names = (*contents.contents(options, ()), config.CONFIGURATION, CERTIFICATE)
+    seen = observe(host, options, names)
+    kept = servers.merged(wanted, servers.parse(seen.recorded) if seen.recorded else (), options.confirmed)
+    models = servers.grouped(kept, options.more_aliases)
+    raise_if_any(servers.server_problems(models, options.more_aliases))
+    plan = make_plan(host, options, models, kept, seen)
+    if touch and plan.changes:
+        try:
+            apply(host, options, models, plan)
+        except RuntimeSocketError as error:
+            fix = f"see journalctl -u {unit.UNIT}, then run again"
+            raise ProblemError(Problem("gateway", str(error), "a gateway that takes commands", fix)) from None
+    scheme = "https" if options.tls_certificate else "http"
+    address = f"[{options.host}]" if ":" in options.host else options.host
+    return {
+        "changed": plan.changes,
+        "diff": diff(seen, plan),
+        "endpoint": f"{scheme}://{address}:{options.port}",
+        "models": [name for model in models for name in model.names],
+        "servers": [server.name for server in kept],
+        "process": plan.process,
+    }
+
+
+def _host_problems(host: GatewayHost) -> list[Problem]:
+    problems = []
+    if not host.has_systemd:
+        problems.append(Problem("gateway", "a host whose PID 1 is not systemd", "a host with systemd"))
+    if os.geteuid() != 0:
+        problems.append(Problem("gateway", f"user ID {os.geteuid()}", "root", "run with become or sudo"))
+    elif not host.program and not packages.can_install():
+        problems.append(Problem(PROGRAM, "no HAProxy, and no apt-get", "HAProxy 2.6 or later", "install it"))
+    old = host.version_problem()
+    return [*problems, *([old] if old else [])]
+
+
+def _remove(host: GatewayHost, options: Options, touch: bool) -> dict[str, typing.Any]:
+    """Stop the gateway and remove its unit and files; HAProxy itself stays."""
+    there = [path for path in (host.unit, options.root) if path.exists()]
+    if there and touch:
+        host.systemctl("disable", "--now", unit.UNIT)
+        host.unit.unlink(missing_ok=True)
+        host.systemctl("daemon-reload")
+        shutil.rmtree(options.root, ignore_errors=True)
+    before = "".join(f"{path}\n" for path in there)
+    return {
+        "changed": bool(there),
+        "diff": {"before": before, "after": ""},
+        "endpoint": "",
+        "models": [],
+        "servers": [],
+        "process": "stop" if there else "",
+    }
