@@ -3,6 +3,7 @@
 import hashlib
 import http.client
 import json
+import socket
 import threading
 import time
 
@@ -166,3 +167,32 @@ def test_a_client_that_leaves_frees_its_slot(start: Start, standins: list[StandI
     while time.monotonic() < end and any(server.busy for server in gateway.runtime.seen().of("model-beta")):
         time.sleep(0.1)
     assert [server.busy for server in gateway.runtime.seen().of("model-beta")] == [0]
+
+
+HOSTILE = (
+    b"not HTTP at all\r\n\r\n",
+    b'G"ET / HTTP/1.1\r\nHost: x\r\n\r\n',
+    b'GET /"},{"\x00 HTTP/1.1\r\nHost: x\r\n\r\n',
+    b"GET /\xff\xfe%22%0a HTTP/1.1\r\nHost: x\r\n\r\n",
+    b"POST /v1/models HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n",
+    b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nx-model: alpha\r\n beta\r\n\r\n",
+    b"GET / HTTP/1.1\r\nHost: x\r\nA: " + b"a" * 100_000 + b"\r\n\r\n",
+)
+
+
+def test_the_log_stays_one_json_object_a_line_whatever_clients_send(start: Start, standins: list[StandIn]) -> None:
+    gateway = start()
+    for request in HOSTILE:
+        with socket.create_connection(("127.0.0.1", gateway.options.port), timeout=10) as connection:
+            connection.sendall(request)
+            connection.shutdown(socket.SHUT_WR)
+            while connection.recv(1 << 16):
+                pass
+    for model in ('al"pha', "alpha\n{}", "\x1b[2J", "a" * 100_000, "☃"):
+        assert gateway.ask({"model": model}).status == 404
+    assert gateway.ask({"model": "alpha"}).status == 200
+    lines = gateway.lines()
+    assert len(lines) >= 6
+    assert {line["held_ms"] for line in lines} == {"-", "0"}
+    assert [standin.keys for standin in standins].count([""]) == 1

@@ -56,7 +56,7 @@ def _global(options: Options, certificate: str) -> list[str]:
         "global",
         f"    description {_DIGEST}",
         *([f"    # certificate {certificate}"] if certificate else []),
-        "    log stdout format raw local0",
+        "    log stdout len 8192 format raw local0",
         f"    stats socket {options.runtime_root / SOCKET} mode 600 level admin expose-fd listeners",
         f"    server-state-file {options.runtime_root / STATES}",
         f"    lua-load {root / files.SCRIPT}",

@@ -27,6 +27,8 @@ _GENERATING = (
 _SMALL = "/tokenize /detokenize /apply-template /v1/messages/count_tokens /v1/chat/completions/input_tokens"
 # The start of a text tells conversations apart. More of it would cost time for each request.
 _START = "bytes(0,1024)"
+# Longer than any name that is known, and short enough for a line of the log.
+_SHOWN = "bytes(0,256)"
 _OPEN = (
     # Every client may ask whether the gateway answers, as with llama-server.
     "    acl is_health path /health /v1/health",
@@ -41,8 +43,7 @@ def frontend(options: Options, models: typing.Sequence[Model]) -> list[str]:
         "frontend gateway",
         f"    bind {address}:{options.port}{secure}",
         f"    log-format '{_log_format()}'",
-        _set("path", "path"),
-        _set("held_ms", "int(0)"),
+        _set("path", f"path,{_SHOWN}"),
         "    http-request del-header x-forwarded-for",
         "    option forwardfor",
         *_OPEN,
@@ -69,7 +70,8 @@ def _log_format() -> str:
         "model": '"%[var(txn.name),json(utf8s)]"',
         "server": '"%s"',
         "status": "%ST",
-        "held_ms": "%[var(txn.held_ms)]",
+        # Quoted, as every sample: of a request that is no HTTP, a sample is a hyphen.
+        "held_ms": '"%[int(0),add(txn.held_ms)]"',
         "queue_ms": "%Tw",
         "first_byte_ms": "%Tr",
         "total_ms": "%Ta",
@@ -140,15 +142,15 @@ def _which(options: Options, models: typing.Sequence[Model]) -> list[str]:
             f"!{{ path -i {_GENERATING} {_SMALL} }}",
         ),
         _refuse(405, "invalid_request_error", "expected POST", "!METH_POST !METH_OPTIONS"),
-        "    http-request wait-for-body time 30s if METH_POST",
+        "    http-request wait-for-body time 120s if METH_POST",
         _refuse(
             413,
             "invalid_request_error",
             f"expected a body of at most {options.max_body} MiB",
             f"{{ req.body_size gt {largest} }}",
         ),
-        _set("name", "req.hdr(x-model)"),
-        _set("name", _json("$.model"), unless="name"),
+        _set("name", f"req.hdr(x-model),{_SHOWN}"),
+        _set("name", f"{_json('$.model')},{_SHOWN}", unless="name"),
         _set("backend", f"var(txn.name),map_str({options.root / files.NAMES})"),
     ]
     if len(models) == 1:
