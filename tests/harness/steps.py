@@ -250,12 +250,12 @@ def server(context: Context) -> None:
 
 @step(
     "instance",
-    "an instance on a real host with systemd: changed, damaged, killed, rolled back; doctor on such a host",
+    "an instance on a real host with systemd: changed, damaged, killed, rolled back, booted; doctor on such a host",
     needs=("hosts",),
 )
 def instance(context: Context) -> None:
     context.require_root("hosts in podman")
-    tools.server_pytest(context, "test_instance.py", "test_doctor.py", env=FEWER_KILLS)
+    tools.server_pytest(context, "test_instance.py", "test_late.py", "test_doctor.py", env=FEWER_KILLS)
 
 
 @step("gateway", "the gateway: a real HAProxy here, and on real hosts with real llama-servers", needs=("hosts",))

@@ -35,8 +35,8 @@ PORT = 8080
 Facts = dict[str, typing.Any]
 
 
-def wait_for(condition: typing.Callable[[], object]) -> None:
-    deadline = time.monotonic() + 60
+def wait_for(condition: typing.Callable[[], object], seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.1)
@@ -89,6 +89,14 @@ class Host:
             *command,
         ]
         subprocess.run(words, check=True, stdout=subprocess.DEVNULL)
+        self._await_start()
+
+    def reboot(self) -> None:
+        """Restart the host, which gets another address."""
+        subprocess.run(["podman", "restart", "--time", "10", self.name], check=True, stdout=subprocess.DEVNULL)
+        self._await_start()
+
+    def _await_start(self) -> None:
         self.output(podman.STARTED)
         self.address = self._inspect("{{.NetworkSettings.IPAddress}}")
         self.gateway = self._inspect("{{.NetworkSettings.Gateway}}")
@@ -150,8 +158,16 @@ class Host:
     def pid(self, instance: str = "default") -> int:
         return int(self.output(f"systemctl show --property MainPID --value llama-fleet-{instance}"))
 
-    def show(self, name: str, instance: str = "default") -> str:
-        return self.output(f"systemctl show --property {shlex.quote(name)} --value llama-fleet-{instance}").strip()
+    def show(self, name: str, instance: str = "default", unit: str = "") -> str:
+        wanted = unit or f"llama-fleet-{instance}"
+        return self.output(f"systemctl show --property {shlex.quote(name)} --value {wanted}").strip()
+
+    def healthy(self) -> bool:
+        """Return whether the server answers that it is ready."""
+        try:
+            return self.ask("/health").get("status") == "ok"
+        except OSError:
+            return False
 
     def ask(self, path: str, payload: Facts | None = None, port: int = PORT) -> Facts:
         """Return the server's answer as JSON, asked from another host."""

@@ -7,12 +7,13 @@ The tests build on each other, in order.
 
 from __future__ import annotations
 
+import pathlib
 import typing
 
 import pytest
 
 from tests.server.containers import ContainerHost
-from tests.server.host import KEY
+from tests.server.host import KEY, MODELS, wait_for
 
 pytestmark = pytest.mark.e2e
 
@@ -111,6 +112,18 @@ def test_it_stops_in_its_time_though_a_request_is_open(host: ContainerHost) -> N
     print(f"stopped with an open request, limit 3 s: {host.stop_while_busy():.1f} s")
     assert host.output("podman ps --quiet") == ""
     assert not host.module(state="stopped", runtime="quadlet")["changed"]
+
+
+def test_a_model_that_comes_late_is_served_as_soon_as_it_is_there(host: ContainerHost) -> None:
+    late = "/srv/late"
+    host.output(f"mkdir -p {late} && cp {MODELS}/*.gguf {late}")
+    host.good(model=f"{late}/{pathlib.PurePosixPath(host.model).name}")
+    host.output(f"systemctl stop llama-fleet-default && mv {late} {late}.locked")
+    host.output("systemctl start --no-block llama-fleet-default")
+    wait_for(lambda: int(host.show("NRestarts")) >= 6, 300)
+    host.output(f"mv {late}.locked {late}")
+    wait_for(host.healthy, 180)
+    assert "Paris" in host.says()
 
 
 def test_another_runtime_takes_over(host: ContainerHost) -> None:

@@ -7,9 +7,15 @@ Values are one line of printable text; callers refuse everything else beforehand
 
 from __future__ import annotations
 
+import pathlib
 import re
+import string
 import typing
 
+_ROOT = pathlib.PurePosixPath("/")
+_SLASH, _DOT = b"/."
+# The characters of a unit's name that stand for themselves.
+_NAME = string.ascii_letters + string.digits + ":_."
 _PLAIN = re.compile(r"[A-Za-z0-9_./:,@+=-]+")
 # Inside double quotes, both systemd and a POSIX shell read these four after a backslash literally.
 _ESCAPED = re.compile(r'(["\\$`])')
@@ -58,6 +64,22 @@ def _command_word(argument: str) -> str:
 def specifier_free(value: str) -> str:
     """Escape ``%``, which begins a specifier in a unit's setting."""
     return value.replace("%", "%%")
+
+
+def mount_units(paths: typing.Iterable[str]) -> list[str]:
+    """Return the names that systemd gives to the mounts on which absolute ``paths`` may lie, without the root's."""
+    places = [pathlib.PurePosixPath(path) for path in paths]
+    folders = [str(folder) for place in places for folder in reversed([place, *place.parents]) if folder != _ROOT]
+    return [f"{_mount_name(folder)}.mount" for folder in dict.fromkeys(folders)]
+
+
+def _mount_name(folder: str) -> str:
+    """Escape a path as ``systemd-escape --path`` does."""
+    text = folder.strip("/").encode("utf-8")
+    return "".join(
+        "-" if byte == _SLASH else chr(byte) if chr(byte) in _NAME and (byte != _DOT or index) else f"\\x{byte:02x}"
+        for index, byte in enumerate(text)
+    )
 
 
 def parse_command_line(text: str) -> list[str]:

@@ -14,6 +14,8 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.server import hos
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.content import content_of, release_manifest
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.proof import checks
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.proof import proof as server_proof
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes import registry
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes import unit_file as server_unit
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings import effect, workers
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings import extra as server_flags
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings import flag_kinds as server_kinds
@@ -45,6 +47,9 @@ class InstancePlan:
     number: int
     settings: tuple[Setting, ...] = ()
     pids: tuple[int, ...] = ()
+    # Whether the server may go on with another text of its unit, and whether that has been installed.
+    unit_only: bool = False
+    rewritten: bool = False
     remarks: tuple[str, ...] = ()
 
     @property
@@ -55,12 +60,13 @@ class InstancePlan:
     @property
     def changed(self) -> bool:
         """Return whether a run has anything to do."""
-        return not (self.serves and self.at_boot)
+        return self.rewritten or not (self.serves and self.at_boot)
 
     @property
     def changed_parts(self) -> list[str]:
         """Return the options and other parts in which the wanted generation differs from the current one."""
-        return server_changes.changed_parts(self.current, self.content, self.settings)
+        parts = server_changes.changed_parts(self.current, self.content, self.settings)
+        return parts or ([server_changes.UNIT] if self.rewritten else [])
 
 
 class Planner:
@@ -115,6 +121,21 @@ class Planner:
             number=instance.store.next_number(),
             settings=settings,
             pids=tuple(process.pid for process in own),
+            unit_only=self._unit_only(content, current, process),
+        )
+
+    def _unit_only(self, content: Content, current: Generation | None, process: processes.Process | None) -> bool:
+        """Return whether a good server runs that needs no restart, because only its unit's text is to change."""
+        if current is None or process is None or not current.good or current.fingerprint == content.fingerprint:
+            return False
+        if registry.with_unit(self._instance.runtime(current)) is None:
+            return False
+        number = processes.environment(process.pid).get(server_options.GENERATION_VARIABLE)
+        unit = server_changes.UNIT
+        return (
+            number == str(current.number)
+            and server_changes.only_unit(current, content)
+            and server_unit.same_while_it_runs(current.text(unit), content.files[unit])
         )
 
     def prove(self, plan: InstancePlan) -> tuple[Assessment, dict[str, typing.Any]]:

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 import typing
 
@@ -15,6 +16,8 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.server.gate impor
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.gate import trust as server_trust
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.plan import InstancePlan, Planner
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.proof.memory import Assessment
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes import registry
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.state import changes as server_changes
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.state.generations import variables_of
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.switch import Switch
 
@@ -43,16 +46,28 @@ class Start:
         """Return the result of the run, or with ``dry`` what it would be."""
         plan = self._planner.plan()
         diff = self._diff(plan)
+        if plan.unit_only and not self._dry:
+            plan = self._rewritten(plan)
         if plan.serves:
             self._planner.prove_unchanged(plan)
         assessment, notes = self._planner.prove(plan) if not plan.serves else (Assessment(), dict[str, typing.Any]())
         if self._dry:
-            return self._result(plan, plan.current if plan.same else None, diff, assessment, self._asked(plan))
+            stays = plan.current if plan.same or plan.unit_only else None
+            return self._result(plan, stays, diff, assessment, self._asked(plan))
         if self._instance.kind.needs_gate_port:
             generation = self._generation(plan, notes)
             proved = None if generation.good else server_exec.prove(self._instance, generation, self._back(generation))
             return self._result(plan, generation, diff, assessment, proved)
         return self._kept(plan, diff, assessment) or self._switched(plan, notes, diff, assessment)
+
+    def _rewritten(self, plan: InstancePlan) -> InstancePlan:
+        """Install the wanted text of the unit without a restart, and return the plan of what is left to do."""
+        current, runtime, unit = plan.current, registry.with_unit(self._instance.runtime()), server_changes.UNIT
+        if current is None or runtime is None:
+            return plan
+        runtime.reinstall(plan.content.files[unit])
+        current = self._store.rewrite_unit(current, plan.content, unit)
+        return dataclasses.replace(plan, current=current, same=True, running=True, unit_only=False, rewritten=True)
 
     def _kept(self, plan: InstancePlan, diff: Diff, assessment: Assessment) -> Result | None:
         """Return the result of a server that runs as wanted and passes its gate; None if one has to be started."""

@@ -94,8 +94,7 @@ def _service(options: Options) -> str:
         ),
         *server_unit.device_nodes(options),
         f"SyslogIdentifier={name}",
-        "Restart=on-failure",
-        "RestartSec=5",
+        *server_unit.RESTART,
         "TimeoutStartSec=300",
         # Podman kills a server that does not end in its time; past this one systemd kills podman.
         f"TimeoutStopSec={options.stop_timeout + MARGIN}",

@@ -11,6 +11,7 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.problems import P
 from ansible_collections.llama_fleet.core.plugins.module_utils.runtimes import AUTO
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes.classes import ALL
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes.process import ProcessRuntime
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes.systemd import SystemdRuntime
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings.options import INSTANCE_VARIABLE
 
 if typing.TYPE_CHECKING:
@@ -31,6 +32,11 @@ def chosen(name: str, host: RuntimeHost) -> type[Runtime]:
     if name != AUTO:
         return named(name)
     return next(kind for kind in RUNTIMES.values() if kind.automatic and (host.systemd or not kind.needs_systemd))
+
+
+def with_unit(runtime: Runtime) -> SystemdRuntime | None:
+    """Return the runtime if it has a unit, whose text may be replaced while the server runs; None otherwise."""
+    return runtime if isinstance(runtime, SystemdRuntime) else None
 
 
 def others(name: str, place: Place, options: Options, used: typing.Collection[str]) -> list[Runtime]:

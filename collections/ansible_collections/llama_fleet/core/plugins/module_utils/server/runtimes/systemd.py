@@ -149,6 +149,10 @@ class SystemdRuntime:
             raise GateError(self._refused(done.stderr.strip()) if not done.ok else self._ending())
         return process
 
+    def reinstall(self, text: str) -> None:
+        """Install a text of the unit that counts from the next start on; the server that runs goes on."""
+        self._install(text)
+
     def files(self) -> list[pathlib.Path]:
         return [self.path]
 

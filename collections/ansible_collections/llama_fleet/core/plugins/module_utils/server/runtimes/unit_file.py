@@ -9,7 +9,11 @@ import pathlib
 import stat
 import typing
 
-from ansible_collections.llama_fleet.core.plugins.module_utils.host.systemd_text import command_line, specifier_free
+from ansible_collections.llama_fleet.core.plugins.module_utils.host.systemd_text import (
+    command_line,
+    mount_units,
+    specifier_free,
+)
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes import host_files as server_mounts
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings import workers
@@ -60,12 +64,33 @@ DeviceAllow=char-nvidia* rw
 DeviceAllow=/dev/nvidiactl rw
 DeviceAllow=/dev/nvidia-uvm rw
 DeviceAllow=/dev/nvidia-uvm-tools rw
+DeviceAllow=/dev/dxg rw
 ProcSubset=all
 RestrictAddressFamilies=AF_INET AF_INET6 AF_UNIX AF_NETLINK
 SystemCallFilter=@system-service
 SystemCallFilter=~@privileged
 SystemCallErrorNumber=EPERM
 """
+# WSL's GPU; on other hosts the file is not there.
+_WSL = "DeviceAllow=/dev/dxg rw"
+# The services that prepare the GPUs. One that is not installed is not waited for.
+_DRIVER = ("nvidia-persistenced.service", "nvidia-fabricmanager.service")
+# From systemd 254 on the pauses grow from 5 to 60 s; before, the last two lines are ignored with a warning.
+RESTART = ("Restart=on-failure", "RestartSec=5", "RestartSteps=6", "RestartMaxDelaySec=60")
+# The settings that only count at the next start or failure: a running server does not notice a change of them.
+_LATER = (
+    "#",
+    "After=",
+    "Wants=",
+    "RequiresMountsFor=",
+    "StartLimitIntervalSec=",
+    "StartLimitBurst=",
+    "Restart=",
+    "RestartSec=",
+    "RestartSteps=",
+    "RestartMaxDelaySec=",
+    _WSL,
+)
 INSTALL = "[Install]\nWantedBy=multi-user.target\n"
 
 
@@ -75,21 +100,30 @@ def render(options: Options, command: typing.Sequence[str], variables: typing.Ma
     return "\n".join([unit_section(options), service, INSTALL])
 
 
+def same_while_it_runs(before: str, after: str) -> bool:
+    """Return whether two texts of a unit differ only in what a running server does not notice."""
+    first, second = (
+        [line for line in text.splitlines() if line and not line.startswith(_LATER)] for text in (before, after)
+    )
+    return first == second
+
+
 def unit_section(options: Options) -> str:
     """Return the section [Unit], also for podman's file."""
-    places = list(
-        dict.fromkeys([options.release, *(os.path.dirname(path) for _variable, path in server_mounts.public(options))])
+    # RequiresMountsFor= would give up for good if a mount fails.
+    mounts = " ".join(
+        mount_units([options.release, *(os.path.dirname(path) for _variable, path in server_mounts.public(options))])
     )
     lines = [
         "# Written by llama-fleet: changes made here by hand are lost. Change the role's variables instead.",
         "[Unit]",
         f"Description=llama-server instance {options.instance}",
         "Wants=network-online.target",
-        "After=network-online.target nvidia-persistenced.service",
-        # In a path, unlike in a command, no dollar is special.
-        f"RequiresMountsFor={command_line(places).replace('$$', '$')}",
-        "StartLimitIntervalSec=300",
-        "StartLimitBurst=5",
+        f"After=network-online.target remote-fs.target {' '.join(_DRIVER)}",
+        f"Wants={mounts}",
+        f"After={mounts}",
+        # It never gives up: what it needs may come long after the boot.
+        "StartLimitIntervalSec=0",
     ]
     return "\n".join(lines) + "\n"
 
@@ -107,8 +141,7 @@ def _service_section(options: Options, command: typing.Sequence[str], variables:
         "WorkingDirectory=/",
         "StandardInput=null",
         f"SyslogIdentifier={options.unit[: -len('.service')]}",
-        "Restart=on-failure",
-        "RestartSec=5",
+        *RESTART,
         # A server with an open request does not end by itself: it is killed after that time.
         f"TimeoutStopSec={options.stop_timeout}",
         "SendSIGKILL=yes",

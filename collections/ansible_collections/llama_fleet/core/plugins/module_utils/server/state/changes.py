@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import json
 import typing
 
 from ansible_collections.llama_fleet.core.plugins.module_utils.host import files
@@ -16,6 +17,8 @@ if typing.TYPE_CHECKING:
     from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings.table import Setting
     from ansible_collections.llama_fleet.core.plugins.module_utils.server.state.generations import Content, Generation
 
+UNIT = "unit"
+_UNIT_SHA256 = "unit_sha256"
 _PREFIX = "llama_server_"
 # Manifest entries that correspond to an option, and its name.
 _PARTS = {
@@ -45,6 +48,25 @@ def changed_parts(current: Generation | None, content: Content, settings: typing
     names = _keys(before.get("variables", {}), after["variables"])
     changed = {by_environment.get(name, "environment") for name in names}
     return sorted(changed) or (["command"] if list(before.get("command", [])) != after["command"] else ["unit"])
+
+
+def only_unit(current: Generation, content: Content) -> bool:
+    """Return whether ``content`` differs from ``current`` in nothing but its unit, which may be half rewritten."""
+    before, after = current.manifest, json.loads(json.dumps(content.described()))
+    compared = after.keys() - {"options", "files", _UNIT_SHA256}
+    half = {UNIT} if current.text(UNIT) == content.files.get(UNIT) else set()
+    return (
+        UNIT in current.files
+        and UNIT in content.files
+        and not set(current.damage()) - half
+        and all(before.get(name) == after[name] for name in compared)
+        and _others(current.files) == _others(after["files"])
+    )
+
+
+def _others(sums: typing.Mapping[str, str]) -> dict[str, str]:
+    """Return the checksums of the files that a server depends on; the environment names its generation."""
+    return {name: sha256 for name, sha256 in sums.items() if name not in (UNIT, "environment")}
 
 
 def _keys(before: typing.Mapping[str, str], after: typing.Mapping[str, str]) -> set[str]:

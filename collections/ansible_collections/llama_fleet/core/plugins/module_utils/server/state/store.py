@@ -103,6 +103,18 @@ class Store:
         files.sync_directory(self._generations)
         return Generation(number, path, manifest)
 
+    def rewrite_unit(self, generation: Generation, content: Content, name: str) -> Generation:
+        """Replace the file ``name`` of a generation by that of ``content``, which is the same in everything else.
+
+        The manifest is written last: a run that is killed before leaves a file that the next run writes again.
+        """
+        files.write_atomic(generation.path / name, content.files[name], 0o644)
+        described = content.described()
+        described["files"]["environment"] = generation.files["environment"]
+        manifest = {**generation.manifest, **described, "fingerprint": content.fingerprint}
+        files.write_json(generation.path / MANIFEST, manifest, 0o640)
+        return dataclasses.replace(generation, manifest=manifest)
+
     def switch(self, generation: Generation) -> None:
         """Make ``generation`` the active one."""
         self.end_stop()

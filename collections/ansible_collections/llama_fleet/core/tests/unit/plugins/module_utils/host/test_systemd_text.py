@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shlex
+import shutil
+import subprocess
 
 import pytest
 from hypothesis import example, given, settings
@@ -57,3 +59,21 @@ def test_plain_values_stay_readable() -> None:
         systemd_text.environment_file({"B": "/models/a.gguf", "A": "two words"}) == 'A="two words"\nB=/models/a.gguf\n'
     )
     assert systemd_text.command_line(["/bin/x", "--a", "50 %", ""]) == '/bin/x --a "50 %%" ""'
+
+
+def test_mounts_have_the_names_that_systemd_gives_them() -> None:
+    assert systemd_text.mount_units(["/srv/a b/c-d", "/srv/a b", '/opt/.x/ü%"$', "/"]) == [
+        "srv.mount",
+        r"srv-a\x20b.mount",
+        r"srv-a\x20b-c\x2dd.mount",
+        "opt.mount",
+        "opt-.x.mount",
+        r"opt-.x-\xc3\xbc\x25\x22\x24.mount",
+    ]
+
+
+@pytest.mark.skipif(shutil.which("systemd-escape") is None, reason="systemd-escape is not here")
+def test_systemd_agrees_about_the_names_of_mounts() -> None:
+    paths = ["/srv/a b/c-d", '/opt/.x/ü%"$', "/.hidden/x", "/a\\b/~c@d:e_f.g"]
+    done = subprocess.run(["systemd-escape", "--path", "--suffix=mount", *paths], capture_output=True, check=True)
+    assert [systemd_text.mount_units([path])[-1] for path in paths] == done.stdout.decode("utf-8").split()
