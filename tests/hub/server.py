@@ -191,7 +191,7 @@ class _Front(Handler):
                 "tags": [],
                 "downloads": 0,
                 "likes": 0,
-                "siblings": [{"rfilename": file.path} for file in files],
+                "siblings": [_sibling(file, bool(self.query("blobs"))) for file in files],
             }
         )
 
@@ -246,6 +246,12 @@ def _tree(files: list[RepoFile]) -> list[dict[str, typing.Any]]:
             entry["lfs"] = {"oid": file.sha256, "size": file.size, "pointerSize": 134}
         entries.append(entry)
     return entries
+
+
+def _sibling(file: RepoFile, blobs: bool) -> dict[str, typing.Any]:
+    """Return a file as the description of a repository lists it, with ``blobs`` its size and sums too."""
+    lfs = {"lfs": {"sha256": file.sha256, "size": file.size, "pointerSize": 134}} if file.lfs else {}
+    return {"rfilename": file.path, **({"size": file.size, "blobId": file.oid, **lfs} if blobs else {})}
 
 
 class _Storage(Handler):

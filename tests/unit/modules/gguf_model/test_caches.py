@@ -39,25 +39,6 @@ def no_query(handler: Handler, path: str) -> bool:
     return refused
 
 
-def with_blobs(handler: Handler, path: str) -> bool:
-    """Know no listing, but the sizes and sums of files as the Hub states them."""
-    if "/revision/" in path and handler.query("blobs"):
-        repo = "/".join(path.split("/")[3:5])
-        files = handler.hub.repos.files(repo)
-        siblings = [
-            {
-                "rfilename": file.path,
-                "size": SIZE,
-                "blobId": "0" * 40,
-                "lfs": {"size": SIZE, "sha256": hashlib.sha256(weights(file.path)).hexdigest(), "pointerSize": 130},
-            }
-            for file in files
-        ]
-        handler.answer_json({"id": repo, "sha": handler.hub.repos.commit(repo), "siblings": siblings})
-        return True
-    return no_tree(404)(handler, path)
-
-
 def no_head(handler: Handler, _path: str) -> bool:
     if handler.command == "HEAD":
         handler.answer(405)
@@ -86,9 +67,7 @@ def inline(handler: Handler, path: str) -> bool:
     return True
 
 
-@pytest.mark.parametrize(
-    "manner", [no_tree(404), no_tree(400), no_tree(405), no_tree(501), no_query, with_blobs, no_head, inline]
-)
+@pytest.mark.parametrize("manner", [no_tree(404), no_tree(400), no_tree(405), no_tree(501), no_query, no_head, inline])
 def test_the_model_comes(hub: Hub, wanted: Result, manner: Manner) -> None:
     hub.hostile = manner
     done = call(wanted, quant="Q4_K_M")
@@ -98,7 +77,7 @@ def test_the_model_comes(hub: Hub, wanted: Result, manner: Manner) -> None:
 
 
 def test_sizes_that_are_known_are_not_asked_for(hub: Hub, wanted: Result) -> None:
-    hub.hostile = with_blobs
+    hub.hostile = no_tree(404)
     call(wanted, check_mode=True)
     paths = [urllib.parse.urlsplit(entry.path).path for entry in hub.settle()]
     assert len([path for path in paths if "/resolve/" in path and "Q8_0" in path]) == 0

@@ -37,6 +37,9 @@ REACH = "check the address, the network and any proxy of the host"
 _REMEDIES = {
     "CERTIFICATE_VERIFY_FAILED": "install the certificate of the authority that the network uses "
     "(update-ca-certificates), or name it in SSL_CERT_FILE, or set the clock",
+    "WRONG_VERSION_NUMBER": "write http:// instead of https:// if the proxy or server speaks no TLS on that port",
+    "is not the address of a proxy": "correct the variable in the environment of the host",
+    "a proxy of the kind": "write socks5h:// for a SOCKS5 proxy",
     "HTTP status 407": "give the user and password in the proxy's address: http://user:password@host:port",
     "SOCKS5 proxy wants a user": "give the user and password in the proxy's address: socks5h://user:password@host:port",
 }

@@ -72,16 +72,23 @@ class SiteProxy:
     """A proxy on this machine. It resolves every name that ends in ``.site`` to 127.0.0.1.
 
     ``asked`` lists what it was asked for, such as ``CONNECT models.site:443`` or ``SOCKS models.site:443``. With
-    ``login`` (user:password) it serves that user only. ``refusal`` is the status of all its answers, if it is set.
+    ``login`` (user:password) it serves that user only. ``refusal`` is the status of all its answers, if it is set,
+    and with ``answers_all`` of what is no HTTP too.
     """
 
     def __init__(
-        self, host: str = "127.0.0.1", login: str = "", tls: ssl.SSLContext | None = None, refusal: str = ""
+        self,
+        host: str = "127.0.0.1",
+        login: str = "",
+        tls: ssl.SSLContext | None = None,
+        refusal: str = "",
+        answers_all: bool = False,
     ) -> None:
         self.asked: list[str] = []
         self._login = login
         self._tls = tls
         self._refusal = refusal
+        self._answers_all = answers_all
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         self._listener = socket.create_server((host, 0), family=family)
         port = int(self._listener.getsockname()[1])
@@ -116,6 +123,9 @@ class SiteProxy:
             if self._tls:
                 near = stack.enter_context(self._tls.wrap_socket(near, server_side=True))
             first = near.recv(1)
+            if self._answers_all:
+                near.sendall(f"HTTP/1.1 {self._refusal}\r\nContent-Length: 0\r\n\r\n".encode())
+                near.recv(1 << 16)  # so that the answer is not lost in a reset
             far = self._socks(near) if first == b"\x05" else self._http(near, first)
             if far is not None:
                 carry(near, stack.enter_context(far))

@@ -111,7 +111,19 @@ class TestProxies:
         site.has(https_proxy="http://me:s3cr#t@proxy.site:3128")
         said = failed("https://models.site/x")
         assert said.startswith("a value of https_proxy that is not the address of a proxy")
+        assert remedy(said).startswith("correct the variable")
         assert "s3cr" not in said
+
+    def test_a_proxy_of_another_kind(self, site: Site) -> None:
+        site.has(ALL_PROXY="socks://127.0.0.1:7891/")
+        assert remedy(failed("https://models.site/x")) == "write socks5h:// for a SOCKS5 proxy"
+
+    def test_a_proxy_that_speaks_no_tls(self, site: Site) -> None:
+        proxy = site.proxy(refusal="400 Bad Request", answers_all=True)
+        site.has(https_proxy=proxy.url("https"))
+        said = failed("https://models.site/x")
+        assert f"through the proxy https://{proxy.address}" in said
+        assert remedy(said).startswith("write http:// instead")
 
     def test_a_server_that_speaks_no_socks(self, site: Site) -> None:
         server = site.server()
