@@ -100,10 +100,14 @@ class Gateway:
         self._process.wait(20)
         self._output.close()
 
-    def lines(self) -> list[dict[str, typing.Any]]:
-        """Return the JSON lines of the log, one for each request."""
-        texts = self.log.read_text(encoding="utf-8").splitlines()
-        return [json.loads(text) for text in texts if text.startswith("{")]
+    def lines(self, least: int) -> list[dict[str, typing.Any]]:
+        """Return the JSON lines of the log, one for each request, once there are ``least``: it follows the answer."""
+        end = time.monotonic() + 10
+        while True:
+            texts = [text for text in self.log.read_text(encoding="utf-8").splitlines() if text.startswith("{")]
+            if len(texts) >= least or time.monotonic() > end:
+                return [json.loads(text) for text in texts]
+            time.sleep(0.05)
 
     def ask(self, body: typing.Any = None, path: str = CHAT, **more: typing.Any) -> Answer:
         """Send a request; raises OSError or HTTPException if the connection is cut."""

@@ -78,15 +78,18 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers.get("Content-Length", 0))) or b"{}")
         self.owner.keys.append(self.headers.get("Authorization", ""))
+        # It is idle before its answer ends, because the next request may come as soon as the client has the whole.
         self.owner.count(1)
-        try:
-            if body.get("stream"):
+        if body.get("stream"):
+            try:
                 self._stream(int(body.get("events", 10)))
-            else:
-                time.sleep(self.owner.seconds)
-                self._answer(200, {"server": self.owner.name, "model": body.get("model"), "path": self.path})
-        finally:
+            finally:
+                self.owner.count(-1)
+            self.wfile.write(b"0\r\n\r\n")
+        else:
+            time.sleep(self.owner.seconds)
             self.owner.count(-1)
+            self._answer(200, {"server": self.owner.name, "model": body.get("model"), "path": self.path})
 
     def _answer(self, status: int, content: typing.Any) -> None:
         data = json.dumps(content).encode()
@@ -105,7 +108,6 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             self._chunk(f'data: {{"server": "{self.owner.name}", "number": {number}}}\n\n')
             time.sleep(self.owner.seconds / events)
         self._chunk("data: [DONE]\n\n")
-        self.wfile.write(b"0\r\n\r\n")
 
     def _chunk(self, text: str) -> None:
         self.wfile.write(f"{len(text):x}\r\n{text}\r\n".encode())

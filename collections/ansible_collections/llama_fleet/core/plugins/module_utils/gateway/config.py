@@ -91,6 +91,8 @@ def _defaults(options: Options) -> list[str]:
         "    http-reuse never",
         "    load-server-state-from-file global",
         "    timeout connect 2s",
+        # Not the checks' interval: a busy host that answers late would be taken for a dead one, and its requests cut.
+        "    timeout check 5s",
         "    timeout http-request 30s",
         "    timeout http-keep-alive 60s",
         f"    timeout queue {options.queue_timeout}s",
