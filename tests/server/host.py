@@ -32,6 +32,7 @@ RELEASES = "/opt/llama-fleet/releases"
 MODELS = "/var/lib/llama-fleet/models"
 KEY = "only-for-this-test"
 PORT = 8080
+SAVED = "/var/lib/llama-fleet/instances/default"
 Facts = dict[str, typing.Any]
 
 
@@ -215,6 +216,20 @@ class Host:
         return str(
             self.ask("/completion", {"prompt": "The capital of France is", "n_predict": 6, "temperature": 0})["content"]
         )
+
+    def saved_slot(self) -> int:
+        """Let the instance save a slot to a file that only its user may write; return the slot's tokens."""
+        result = self.good(allow=["slots"], extra_options={"slot-save-path": "slots"})
+        self.ask("/completion", {"prompt": "One, two, three", "n_predict": 4, "id_slot": 0})
+        count = int(self.ask("/slots/0?action=save", {"filename": "one.bin"})["n_saved"])
+        owner = self.output(f"stat -c %u /proc/{result['pid']}").strip()
+        assert (owner != "0", count > 0) == (True, True)
+        assert self.output(f"stat -c '%a %u' {SAVED}; stat -c %u {SAVED}/slots/one.bin").split() == [
+            "700",
+            owner,
+            owner,
+        ]
+        return count
 
     def take_port(self, port: int) -> None:
         """Let another program, the unit "taken", listen on the port."""

@@ -53,7 +53,7 @@ def test_its_process_may_do_nothing_and_the_key_is_nowhere_else(host: ContainerH
     )
 
 
-@pytest.mark.parametrize("name", ["cpu", "cuda"])
+@pytest.mark.parametrize("name", ["cpu", "cuda", "slots"])
 def test_compose_understands_every_key(host: ContainerHost, name: str) -> None:
     host.output(
         "docker compose --project-name test --file - config --quiet",
@@ -91,6 +91,11 @@ def test_it_stops_in_its_time_though_a_request_is_open(host: ContainerHost) -> N
     assert not host.module(state="stopped", runtime="docker")["changed"]
     host.output("systemctl restart docker.service")
     assert host.output("docker ps --quiet") == "", "what was stopped stays so"
+
+
+def test_slots_are_saved_where_only_its_user_may_write(host: ContainerHost) -> None:
+    count = host.saved_slot()
+    assert host.ask("/slots/0?action=restore", {"filename": "one.bin"})["n_restored"] == count
 
 
 def test_another_runtime_takes_over(host: ContainerHost) -> None:

@@ -18,7 +18,7 @@ import uuid
 
 import pytest
 
-from tests.server.host import KEY, MODELS, PORT, RELEASES, Facts, Host, wait_for
+from tests.server.host import KEY, MODELS, PORT, RELEASES, SAVED, Facts, Host, wait_for
 
 pytestmark = pytest.mark.e2e
 KILLS = int(os.environ.get("LLAMA_FLEET_TEST_KILLS", "30"))
@@ -103,6 +103,17 @@ def test_a_change_is_one_restart(host: Host, first: Facts) -> None:
     assert changed["pid"] == host.pid() != first["pid"]
     assert host.show("NRestarts") == "0"
     assert host.ask("/props")["default_generation_settings"]["n_ctx"] >= 300
+
+
+def test_slots_are_saved_where_only_the_units_user_may_write(host: Host, first: Facts) -> None:
+    assert first["changed"]
+    count = host.saved_slot()
+    host.output("systemctl restart llama-fleet-default")
+    host.output("until curl --silent --fail http://127.0.0.1:8080/health; do sleep 1; done")
+    assert host.ask("/slots/0?action=restore", {"filename": "one.bin"})["n_restored"] == count
+    host.good(state="stopped")
+    assert host.output(f"stat -c %u {SAVED} {SAVED}/slots/one.bin").split() == ["0", "0"]
+    host.good(ctx_size=300)
 
 
 MISTAKES: list[tuple[Facts, str]] = [
@@ -276,6 +287,7 @@ def test_nothing_is_left_of_it(host: Host, first: Facts) -> None:
     assert first["changed"]
     assert host.good(state="absent")["changed"]
     assert not host.good(state="absent")["changed"]
+    assert host.output(f"ls {SAVED}/..").split() == []
     assert (
         not host.output("ls /etc/llama-fleet/instances /etc/systemd/system | grep default || true")
         .replace("default.target.wants", "")

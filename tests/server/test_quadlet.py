@@ -126,6 +126,11 @@ def test_a_model_that_comes_late_is_served_as_soon_as_it_is_there(host: Containe
     assert "Paris" in host.says()
 
 
+def test_slots_are_saved_where_only_its_user_may_write(host: ContainerHost) -> None:
+    count = host.saved_slot()
+    assert host.ask("/slots/0?action=restore", {"filename": "one.bin"})["n_restored"] == count
+
+
 def test_another_runtime_takes_over(host: ContainerHost) -> None:
     host.good()
     result = host.good(runtime="systemd")

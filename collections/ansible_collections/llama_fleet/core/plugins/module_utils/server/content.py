@@ -31,7 +31,15 @@ _HOW_WE_ASK = (
     "memory_check",
     "allow_unauthenticated",
 )
-_NOT_CONTENT = (*_HOW_WE_ASK, *server_options.SECRET_FIELDS, "runtime", "root", "runtime_root", "instance")
+_NOT_CONTENT = (
+    *_HOW_WE_ASK,
+    *server_options.SECRET_FIELDS,
+    "runtime",
+    "root",
+    "runtime_root",
+    "state_root",
+    "instance",
+)
 
 
 def content_of(instance: Instance, variables: typing.Mapping[str, str], words: typing.Sequence[str]) -> Content:

@@ -26,6 +26,7 @@ _OF_EVERY_STATE = (
     "instance",
     "root",
     "runtime_root",
+    "state_root",
     "to_generation",
     "ready_timeout",
     "drain_timeout",

@@ -4,9 +4,11 @@
 
 from __future__ import annotations
 
+import shutil
 import typing
 
 from ansible_collections.llama_fleet.core.plugins.module_utils.server import result as server_result
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings import state_folder
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.switch import Switch
 
 if typing.TYPE_CHECKING:
@@ -32,7 +34,8 @@ class Stop:
         runtimes = self._instance.other_runtimes("")
         absent = self._options.state == "absent"
         up = bool(self._instance.own_processes()) or any(runtime.is_up() for runtime in runtimes)
-        remains = self._options.folder.exists() or bool(runtimes)
+        state = state_folder.folder(self._options)
+        remains = self._options.folder.exists() or bool(runtimes) or (absent and state.exists())
         # One that ended by an accident or by hand is told apart from one that is stopped as wanted.
         ended = not absent and self._options.folder.exists() and not self._store.stopped
         if ended and not self._dry:
@@ -43,6 +46,7 @@ class Stop:
             for runtime in [*runtimes, self._instance.runtime(current)]:
                 runtime.remove()
             self._store.remove()
+            shutil.rmtree(state, ignore_errors=True)
         changed = up or ended or (absent and remains)
         before = "started" if up else "ended" if ended else "stopped" if remains else "absent"
         return self._result(current, changed, before)

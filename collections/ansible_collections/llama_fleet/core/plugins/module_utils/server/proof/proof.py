@@ -16,7 +16,7 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.problems import P
 from ansible_collections.llama_fleet.core.plugins.module_utils.release import memory_plan
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.proof import checks, memory
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.proof import free as server_memory_free
-from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings import workers
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings import state_folder, workers
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings.table import CUDA
 
 if typing.TYPE_CHECKING:
@@ -192,5 +192,7 @@ def free_memory(
 
 
 def _without_key(candidate: Candidate) -> list[str]:
-    """Return the command without the key file, which does not exist yet."""
-    return [word for word in candidate.command if word not in ("--api-key-file", str(candidate.options.key_file))]
+    """Return the command without the key file and the folder for slots, which do not exist yet."""
+    options = candidate.options
+    later = {"--api-key-file", str(options.key_file), f"--{state_folder.OPTION}", state_folder.used(options)}
+    return [word for word in candidate.command if word not in later]

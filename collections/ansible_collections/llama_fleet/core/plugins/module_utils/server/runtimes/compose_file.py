@@ -73,9 +73,11 @@ def _volumes(options: Options, command: typing.Sequence[str]) -> list[dict[str, 
         (str(options.folder / PRIVATE / file.name), f"{server_mounts.copies(options)}/{file.name}")
         for file in server_mounts.private(options)
     ]
+    written = [(path, path) for path in server_mounts.state(options)[:1]]
     return [
-        {"type": "bind", "source": _literal(source), "target": _literal(target), "read_only": True}
-        for source, target in pairs
+        {"type": "bind", "source": _literal(source), "target": _literal(target), "read_only": pair not in written}
+        for pair in (*pairs, *written)
+        for source, target in [pair]
     ]
 
 

@@ -54,6 +54,7 @@ class DockerRuntime:
     private: typing.Sequence[Private] = ()
     user: int = 0
     stop_seconds: int = 15
+    state: typing.Sequence[str] = ()
     name: typing.ClassVar[str] = "docker"
     automatic: typing.ClassVar[bool] = False
     needs_systemd: typing.ClassVar[bool] = False
@@ -69,7 +70,8 @@ class DockerRuntime:
         if options is None:
             return cls(place.folder, place.host.run)
         user = server_mounts.container_user(options)
-        return cls(place.folder, place.host.run, server_mounts.private(options), user, options.stop_timeout)
+        private, state = server_mounts.private(options), server_mounts.state(options)
+        return cls(place.folder, place.host.run, private, user, options.stop_timeout, state)
 
     @staticmethod
     def render(options: Options, command: typing.Sequence[str], variables: typing.Mapping[str, str]) -> dict[str, str]:
@@ -135,6 +137,7 @@ class DockerRuntime:
 
     def start(self, generation: Generation) -> processes.Process:
         self._copy_private()
+        server_mounts.make_state(self.state, self.user)
         words = ["--project-name", self.container.name, "--file", str(generation.path / server_compose.NAME)]
         up = ["up", "--detach", "--force-recreate", "--remove-orphans", "--timeout", str(self.stop_seconds)]
         done = self.run(

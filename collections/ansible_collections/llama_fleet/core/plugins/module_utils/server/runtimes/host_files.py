@@ -11,7 +11,10 @@ import typing
 import zlib
 
 from ansible_collections.llama_fleet.core.plugins.module_utils.gguf.shards import parse_shard
+from ansible_collections.llama_fleet.core.plugins.module_utils.host import unprivileged
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.gate.errors import GateError
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings import router as server_router
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings import state_folder
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings import table as server_settings
 
 if typing.TYPE_CHECKING:
@@ -83,6 +86,25 @@ def mounts(options: Options, command: typing.Sequence[str]) -> list[str]:
     """Return the paths that a container mounts from the host, at the same place: the release and the public files."""
     routed = server_router.places(options).values()
     return list(dict.fromkeys([options.release, *(path for _variable, path in public(options, command)), *routed]))
+
+
+def state(options: Options) -> list[str]:
+    """Return the folders that the server writes, the outer one first; none if it writes none."""
+    path = state_folder.used(options)
+    return [str(state_folder.folder(options)), path] if path else []
+
+
+def make_state(folders: typing.Sequence[str], user: int) -> None:
+    """Make the folders that a server writes, for the user of that number; 0 is our own. Raises GateError."""
+    try:
+        for number, folder in enumerate(map(pathlib.Path, folders)):
+            if not number:
+                folder.parent.mkdir(mode=0o711, parents=True, exist_ok=True)
+            folder.mkdir(mode=0o700, exist_ok=True)
+        if folders and user:
+            unprivileged.give(folders[0], user)
+    except OSError as error:
+        raise GateError(f"{error.filename} cannot be made for its slots: {error.strerror}") from error
 
 
 def container_user(options: Options) -> int:

@@ -13,6 +13,7 @@ import typing
 
 from ansible_collections.llama_fleet.core.plugins.module_utils.host import files, processes, unprivileged
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.gate.gate import GateError
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes import host_files as server_mounts
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes import requirements as requirement
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes import user as server_user
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings.options import INSTANCE_VARIABLE
@@ -69,6 +70,8 @@ class ProcessRuntime:
     stop_seconds: float = STOP_SECONDS
     # Number of the user that the server runs as; 0 is this process's own user.
     user: int = 0
+    # The folders that it writes.
+    state: typing.Sequence[str] = ()
     _children: dict[int, subprocess.Popen[bytes]] = dataclasses.field(default_factory=dict)
     name: typing.ClassVar[str] = "process"
     automatic: typing.ClassVar[bool] = True
@@ -84,7 +87,13 @@ class ProcessRuntime:
     def at(cls, place: Place, options: Options | None = None) -> ProcessRuntime:
         if options is None:
             return cls(place.folder, place.runtime_root)
-        return cls(place.folder, place.runtime_root, options.stop_timeout, server_user.number(options))
+        return cls(
+            place.folder,
+            place.runtime_root,
+            options.stop_timeout,
+            server_user.number(options),
+            server_mounts.state(options),
+        )
 
     @staticmethod
     def render(options: Options, command: typing.Sequence[str], variables: typing.Mapping[str, str]) -> dict[str, str]:
@@ -164,6 +173,7 @@ class ProcessRuntime:
         self.stop()
         self.runtime_root.mkdir(parents=True, exist_ok=True)
         environment = {**base_environment(os.environ), **generation.variables}
+        server_mounts.make_state(self.state, self.user)
         descriptor = self._new_log()
         try:
             with unprivileged.handed_over(generation.command, environment, self.user) as handed, _lockable_memory():

@@ -50,6 +50,7 @@ def _container(options: Options, command: typing.Sequence[str], variables: typin
         *([f"AddDevice={CDI_DEVICE}"] if options.backend == CUDA else []),
         *(f"Volume={specifier_free(f'{path}:{path}')}:ro,z" for path in server_mounts.mounts(options, command)),
         *(f"Volume={path}:{path}:ro,z" for path in _private(options)),
+        *(f"Volume={path}:{path}:z" for path in server_mounts.state(options)[:1]),
         *(f"PodmanArgs={argument}" for argument in _arguments(options, command, variables)),
     ]
     return "\n".join(lines) + "\n"
@@ -92,6 +93,7 @@ def _service(options: Options) -> str:
             f"ExecStartPre={command_line(['/usr/bin/install', '-m', '0400', '-o', user, '-g', user, *pair])}"
             for pair in copies
         ),
+        *_state(options, user),
         *server_unit.device_nodes(options),
         f"SyslogIdentifier={name}",
         *server_unit.RESTART,
@@ -101,6 +103,13 @@ def _service(options: Options) -> str:
         *server_unit.limits(options),
     ]
     return "\n".join(lines) + "\n"
+
+
+def _state(options: Options, user: str) -> list[str]:
+    """Return the lines that let the container's user write its folders."""
+    folders = server_mounts.state(options)
+    chown = [command_line(["/bin/chown", "-Rh", f"{user}:{user}", *folders[:1]])] if folders else []
+    return [f"ExecStartPre={line}" for line in (*server_unit.make_state(folders), *chown)]
 
 
 def _private(options: Options) -> list[str]:

@@ -160,11 +160,35 @@ def _copying(options: Options) -> list[str]:
     """
     files = server_mounts.private(options)
     folder = server_mounts.copies(options)
-    lines = [f"RuntimeDirectory={os.path.basename(folder)}", "RuntimeDirectoryMode=0700"] if files else []
+    state = server_mounts.state(options)
+    lines = [f"RuntimeDirectory={os.path.basename(folder)}", "RuntimeDirectoryMode=0700"] if files or state else []
     for file in files:
         install = command_line(["/usr/bin/install", "-m", "0400", file.source, f"{folder}/{file.name}"])
         lines += [f"ExecStartPre=+{install}", f"ExecStartPre=+/bin/chown --reference={folder}/ {folder}/{file.name}"]
-    return lines
+    return [*lines, *_state(state, f"{folder}/")]
+
+
+def _state(folders: typing.Sequence[str], reference: str) -> list[str]:
+    """Return the lines that let the unit's user write ``folders``, who also owns the folder ``reference``.
+
+    StateDirectory= would do the same below /var/lib only. While the unit is stopped, root owns them, because
+    systemd may give the number of the user to another unit.
+    """
+    if not folders:
+        return []
+    own = command_line(folders[:1])
+    return [
+        *(f"ExecStartPre=+{line}" for line in make_state(folders)),
+        f"ExecStartPre=+/bin/chown -Rh --reference={reference} {own}",
+        f"ExecStopPost=+-/bin/chown -Rh root:root {own}",
+    ]
+
+
+def make_state(folders: typing.Sequence[str]) -> list[str]:
+    """Return the commands that make the folders that a server writes."""
+    root = command_line([os.path.dirname(folder) for folder in folders[:1]])
+    install = "/usr/bin/install -d -m"
+    return [f"{install} 0711 {root}", f"{install} 0700 {command_line(folders)}"] if folders else []
 
 
 def device_nodes(options: Options) -> list[str]:
@@ -182,6 +206,7 @@ def _hardening(options: Options) -> list[str]:
     lines = [*_HARDENING.splitlines(), *(_GPU if options.backend == CUDA else _CPU).splitlines()]
     # config.ini there is read before anything else and would change the server behind our back.
     lines.append(f"InaccessiblePaths=-{CONFIGURATION}")
+    lines += [f"ReadWritePaths=-{folder}" for folder in server_mounts.state(options)[:1]]
     if options.port < 1024:
         lines += ["CapabilityBoundingSet=CAP_NET_BIND_SERVICE", "AmbientCapabilities=CAP_NET_BIND_SERVICE"]
     else:

@@ -8,6 +8,7 @@ import typing
 
 from ansible_collections.llama_fleet.core.plugins.module_utils import arguments
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings import extra as server_flags
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings import state_folder
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings.options import Options
 
 ARGUMENTS = arguments.argument_spec(Options)
@@ -19,6 +20,8 @@ def options_of(params: typing.Mapping[str, typing.Any]) -> Options:
     mode, rest = server_flags.translated(params["extra_options"])
     if not mode or params["load_mode"] in ("auto", mode):
         values.update(load_mode=mode or params["load_mode"], extra_options=rest)
+    state = values["state_root"] / values["instance"]
+    values.update(extra_options=state_folder.placed(values["extra_options"], state))
     return Options(**values)
 
 

@@ -23,10 +23,11 @@ ALLOWED = {
     "agent": r"agent",
     "mcp": r"(ui-|webui-)?mcp-.*",
     "rpc": r"rpc",
+    "slots": r"slot-save-path",
 }
 # Flags that are never allowed, by the reason that messages give.
 REFUSED = {
-    "gives files of the host to any client": r"path|media-path|slot-save-path",
+    "gives files of the host to any client": r"path|media-path",
     "writes files of its own": r"log-file|lookup-cache-dynamic",
     "runs other programs": r"video-ffmpeg-dir",
     "serves another model, or fetches one": r"(?!spec-default).+-default|fim-.*|hf-repo-.*|spec-draft-hf",

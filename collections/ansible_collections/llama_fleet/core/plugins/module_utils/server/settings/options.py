@@ -169,7 +169,7 @@ class Options:
         beside=("verbose", "log-verbose", "log-prompts-dir"),
     )
     allow_unauthenticated: bool = switch(False)
-    allow: tuple[str, ...] = texts(("router", "tools", "agent", "mcp", "rpc"))
+    allow: tuple[str, ...] = texts(("router", "tools", "agent", "mcp", "rpc", "slots"))
     extra_options: typing.Mapping[str, typing.Any] = mapping()
     prompt: str = text()
     ready_timeout: int = integer(0, 0, 86400)
@@ -179,6 +179,7 @@ class Options:
     memory_check: bool = switch(True)
     root: pathlib.Path = directory("/etc/llama-fleet")
     runtime_root: pathlib.Path = directory("/run/llama-fleet")
+    state_root: pathlib.Path = directory("/var/lib/llama-fleet/instances")
 
     @property
     def server(self) -> pathlib.Path:

@@ -12,8 +12,8 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.arguments import 
 from ansible_collections.llama_fleet.core.plugins.module_utils.host.systemd_text import is_one_line
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings import router as server_router
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings import state_folder, workers
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings import table as server_settings
-from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings import workers
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings.instance_name import (
     ACCEPTED,
     is_instance_name,
@@ -28,7 +28,7 @@ _ORIGIN = re.compile(
 )
 # Types of the V cache that do not need flash attention.
 _WHOLE = ("f32", "f16", "bf16")
-_PATHS = ("release", "model", "root", "runtime_root", "mmproj", "draft", "tls_certificate", "tls_key")
+_PATHS = ("release", "model", "root", "runtime_root", "state_root", "mmproj", "draft", "tls_certificate", "tls_key")
 
 
 def value_problems(options: Options) -> list[Problem]:
@@ -40,6 +40,7 @@ def value_problems(options: Options) -> list[Problem]:
         *_model(options),
         *_origins(options),
         *_texts(options),
+        *state_folder.folder_problems(options),
     ]
 
 
@@ -141,6 +142,6 @@ def _texts(options: Options) -> typing.Iterator[Problem]:
     for name in _PATHS:
         if texts[name] and not texts[name].startswith("/"):
             yield Problem(f"llama_server_{name}", texts[name], "an absolute path")
-    for name in ("release", "root"):
+    for name in ("release", "root", "state_root"):
         if re.search(r"[^\w./+@=,: -]", texts[name], re.ASCII):
             yield Problem(f"llama_server_{name}", repr(texts[name]), "a path of letters, digits and ._/+@=,:- only")

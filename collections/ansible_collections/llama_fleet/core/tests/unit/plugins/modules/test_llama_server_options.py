@@ -97,3 +97,43 @@ def test_options_that_llama_server_takes_silently_are_refused_before_the_switch(
     told = " ".join(map(str, warned["warnings"]))
     assert "n-cpu-moe in llama_server_extra_options has no effect, because llama_server_backend is cpu" in told
     assert "llama_server_n_gpu_layers has no effect" in told
+
+
+def saved(instance: Instance, action: str) -> int:
+    """Save slot 0 to a file, or restore it; return the number of its tokens."""
+    body = json.dumps({"filename": "one.bin"}).encode()
+    url = f"http://127.0.0.1:{instance.port}/slots/0?action={action}"
+    with urllib.request.urlopen(
+        urllib.request.Request(url, body, {"Content-Type": "application/json"}), timeout=60
+    ) as reply:
+        answer = json.load(reply)
+    return int(answer["n_saved"] if action == "save" else answer["n_restored"])
+
+
+@real
+def test_slots_are_saved_in_the_instances_folder_and_outlive_a_restart(
+    instance: Instance, tmp_path: pathlib.Path
+) -> None:
+    wanted: dict[str, typing.Any] = {
+        "state_root": str(tmp_path / "state"),
+        "extra_options": {"warmup": False, "slot-save-path": "slots"},
+    }
+    assert "name slots in llama_server_allow" in instance.bad(**wanted)
+    wanted["allow"] = ["slots"]
+    outside = {**wanted, "extra_options": {"slot-save-path": str(tmp_path)}}
+    assert "expected a plain name such as slots" in instance.bad(**outside)
+    assert instance.good(**wanted, plan_only=True)["would_change"]
+    assert not (tmp_path / "state").exists(), "a plan makes nothing"
+    instance.good(**wanted)
+    assert instance.answers() == 200
+    count = saved(instance, "save")
+    (file,) = (tmp_path / "state" / "default" / "slots").iterdir()
+    assert (count > 0, file.name, (tmp_path / "state" / "default").stat().st_mode & 0o777) == (True, "one.bin", 0o700)
+    assert instance.good(**wanted)["changed"] is False
+    instance.good(**wanted, max_tokens=99)
+    assert saved(instance, "restore") == count
+    instance.good(**wanted, state="stopped")
+    assert file.exists()
+    instance.good(**wanted, state="absent")
+    assert list((tmp_path / "state").iterdir()) == []
+    assert instance.good(**wanted, state="absent")["changed"] is False

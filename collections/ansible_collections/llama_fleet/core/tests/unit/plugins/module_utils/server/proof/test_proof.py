@@ -149,6 +149,14 @@ def test_the_configuration_is_tested_without_the_key_that_is_not_there_yet() -> 
     assert run.commands == [["/r/bin/llama-server", "--list-devices"]]
 
 
+def test_the_configuration_is_tested_without_the_folder_for_slots_that_is_made_at_the_start() -> None:
+    run, path = Gpu(), "/var/lib/llama-fleet/instances/default/slots"
+    options = dataclasses.replace(CPU, extra_options={"slot-save-path": path})
+    asked = dataclasses.replace(candidate(options), command=("/s", "--slot-save-path", path, "--top-k", "3"))
+    server_proof.prove_again(asked, run, {}, {})
+    assert run.commands == [["/s", "--top-k", "3", "--list-devices"]]
+
+
 def test_the_configuration_is_tested_without_workers_because_they_serve_one_server_at_a_time() -> None:
     run = Gpu()
     options = dataclasses.replace(CUDA, devices=("CUDA0", "RPC0"), extra_options={"rpc": "a:1"})

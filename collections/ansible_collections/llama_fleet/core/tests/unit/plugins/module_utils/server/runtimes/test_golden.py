@@ -7,6 +7,7 @@ To renew the golden files, run with LLAMA_FLEET_RENEW_GOLDEN=1 and read the diff
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 import os
 import pathlib
@@ -24,6 +25,9 @@ if typing.TYPE_CHECKING:
 GOLDEN = pathlib.Path(__file__).parents[2] / "golden"
 FILES = {"systemd": ("unit", "service"), "quadlet": ("unit", "container"), "docker": ("compose.yaml", "compose.yaml")}
 COMMON = {"LLAMA_ARG_CTX_SIZE": "65536", "XDG_CONFIG_HOME": "/nonexistent"}
+SAVED = dataclasses.replace(
+    CPU, extra_options={"slot-save-path": "/var/lib/llama-fleet/instances/default/slots"}, allow=("slots",)
+)
 INSTANCES: dict[str, tuple[Options, list[str], dict[str, str]]] = {
     "cpu": (
         CPU,
@@ -35,6 +39,11 @@ INSTANCES: dict[str, tuple[Options, list[str], dict[str, str]]] = {
             "LLAMA_ARG_MODEL": CPU.model,
             "LLAMA_ARG_DEVICE": "none",
         },
+    ),
+    "slots": (
+        SAVED,
+        [str(SAVED.server), "--slot-save-path", "/var/lib/llama-fleet/instances/default/slots"],
+        COMMON,
     ),
     "cuda": (
         CUDA,

@@ -7,6 +7,8 @@ import typing
 
 import pytest
 
+from ansible_collections.llama_fleet.core.plugins.module_utils.host import unprivileged
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.gate.errors import GateError
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes import host_files as server_mounts
 from ansible_collections.llama_fleet.core.tests.unit.fakes.options import CPU, CUDA
 
@@ -76,3 +78,24 @@ def test_a_containers_user_is_nobody_else() -> None:
     assert all(60578 <= user < 61184 for user in users)
     assert len(users) > 40
     assert server_mounts.container_user(CPU) == server_mounts.container_user(dataclasses.replace(CPU, port=1))
+
+
+def test_the_folders_that_a_server_writes_are_its_users_only(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[tuple[str, int]] = []
+    monkeypatch.setattr(unprivileged, "give", lambda folder, user: given.append((folder, user)))
+    options = dataclasses.replace(CPU, state_root=tmp_path / "var" / "state")
+    assert server_mounts.state(options) == []
+    own = options.state_root / "default"
+    folders = server_mounts.state(dataclasses.replace(options, extra_options={"slot-save-path": str(own / "slots")}))
+    assert folders == [str(own), str(own / "slots")]
+    for _time in range(2):
+        server_mounts.make_state(folders, 61017)
+    assert [path.stat().st_mode & 0o777 for path in (own.parent, own, own / "slots")] == [0o711, 0o700, 0o700]
+    assert given == [(str(own), 61017)] * 2
+    server_mounts.make_state([], 61017)
+    (tmp_path / "file").touch()
+    with pytest.raises(GateError, match=r"/file cannot be made for its slots: File exists"):
+        server_mounts.make_state([str(tmp_path / "file" / "a")], 0)
+    assert len(given) == 2

@@ -162,7 +162,7 @@ def test_options_become_a_command_line(options: dict[str, typing.Any], words: li
             ),
         ),
         ({"--path": "/"}, "gives files of the host"),
-        ({"slot_save_path": "/"}, "gives files of the host"),
+        ({"slot_save_path": "/"}, "name slots in llama_server_allow"),
         ({"log-file": "/a"}, "writes files of its own"),
         ({"video-ffmpeg-dir": "/a"}, "runs other programs"),
         ({"models-dir": "/m"}, "no option that opens the host"),
@@ -240,6 +240,12 @@ def test_what_opens_the_host_is_for_those_who_name_it(name: str, options: dict[s
     others = {*server_flags.ALLOWED} - {name}
     assert f"name {name} in llama_server_allow" in str(server_flags.extra_problems(options, FLAGS, others)[0])
     assert server_flags.extra_problems(options, FLAGS, [name]) == []
+
+
+def test_saving_slots_is_for_those_who_name_it() -> None:
+    options = {"slot-save-path": "/s"}
+    assert "name slots in llama_server_allow" in str(server_flags.extra_problems(options, WHOLE)[0])
+    assert server_flags.extra_problems(options, WHOLE, ["slots"]) == []
 
 
 def test_what_reads_files_for_anybody_is_never_allowed() -> None:
