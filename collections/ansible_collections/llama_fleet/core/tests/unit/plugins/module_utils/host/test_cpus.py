@@ -160,3 +160,31 @@ def test_this_host_has_at_least_one() -> None:
 
 def test_a_host_without_cgroups_has_no_quota(tmp_path: pathlib.Path) -> None:
     assert cpus.quota(tmp_path) == math.inf
+
+
+def clocked(vendor: str, *megahertz: int) -> dict[str, str]:
+    """Return the files of a host whose kernel tells only the highest frequency of each core."""
+    files = cores(*map(str, range(len(megahertz)))) | {"proc/cpuinfo": f"processor\t: 0\nvendor_id\t: {vendor}\n"}
+    name = "sys/devices/system/cpu/cpu{}/cpufreq/cpuinfo_max_freq"
+    return files | {name.format(cpu): str(each * 1000) for cpu, each in enumerate(megahertz)}
+
+
+@pytest.mark.parametrize(
+    ("vendor", "megahertz", "performance"),
+    [
+        pytest.param("GenuineIntel", [5100] * 6 + [5200] * 2 + [3900] * 8, 8, id="Core i9-12900K"),
+        pytest.param("GenuineIntel", [4400] * 2 + [3300] * 8, 2, id="Core i5-1235U"),
+        pytest.param("GenuineIntel", [4800] * 6 + [3800] * 8 + [2500] * 2, 6, id="Core Ultra 7 155H with LP-E-cores"),
+        pytest.param("GenuineIntel", [5700] * 2 + [5500] * 6 + [4600] * 16, 8, id="Core Ultra 9 285K"),
+        pytest.param("GenuineIntel", [4800] * 4 + [3700] * 4, 4, id="Core Ultra 7 258V"),
+        pytest.param("GenuineIntel", [4600] * 2 + [4500] * 8, 0, id="Core i9-10900X with two favoured cores"),
+        pytest.param("GenuineIntel", [3400] * 4, 0, id="N100 with efficiency cores only"),
+        pytest.param("GenuineIntel", [5100, 0, 3900], 0, id="a core without a frequency"),
+        pytest.param("AuthenticAMD", [5100] * 4 + [3300] * 8, 0, id="Ryzen AI 9 HX 370 with compact cores"),
+    ],
+)
+def test_a_kernel_that_lists_no_performance_cores_tells_them_by_frequency(
+    tmp_path: pathlib.Path, vendor: str, megahertz: list[int], performance: int
+) -> None:
+    observed = cpus.observe(host(tmp_path, clocked(vendor, *megahertz)), range(len(megahertz)))
+    assert (observed.performance, observed.threads) == (performance, performance or len(megahertz))
