@@ -157,6 +157,8 @@ class Fleet:
             "ansible_python_interpreter": sys.executable,
             "llama_cpp_controller_cache": "",
             "llama_fleet_asks_for_newest": False,
+            # Published binaries would be asked for on the internet.
+            "llama_cpp_method": "source",
         }
         groups = {name: {"hosts": dict.fromkeys(members)} for name, members in self.groups.items()}
         content = {"all": {"hosts": hosts, "vars": everyone, "children": groups}}

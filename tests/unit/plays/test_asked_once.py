@@ -35,6 +35,7 @@ def several(api: ReleaseApi, *sources: str) -> dict[str, object]:
     }
     return {
         **CPU,
+        "llama_cpp_method": "auto",
         "llama_cpp_upstream_api": api.api,
         "llama_cpp_upstream_url": api.downloads,
         "llama_server_instances": entries,
