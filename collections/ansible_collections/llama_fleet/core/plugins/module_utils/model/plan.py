@@ -159,6 +159,31 @@ def plan_hub(
     )
 
 
+def plan_known(
+    root: pathlib.Path, source: HubSource, asked: str, known: typing.Mapping[str, typing.Any], hub: Hub, token: str
+) -> ModelPlan:
+    """Plan the files that a plan of the same run has found, without asking the Hub. Raises ProblemError."""
+    commit = known["revision"]
+    files = []
+    for file in known["files"]:
+        require_inside(file["name"])
+        url = hub.url(source.repo, commit, file["name"])
+        files.append(RemoteFile(file["name"], url, file["size"], file["sha256"]))
+    projector = files.pop() if known["mmproj"] else None
+    return ModelPlan(
+        source.repo,
+        commit,
+        asked,
+        known["quant"],
+        model_store.folder_of(root, source, commit),
+        tuple(files),
+        mmproj=projector,
+        wants_mmproj=ANY if projector else "",
+        hub=True,
+        headers={"Authorization": f"Bearer {token}"} if token else {},
+    )
+
+
 def _hub_file(hub: Hub | CachedHub, repo: str, commit: str, listed: ListedFile, sha256: str) -> RemoteFile:
     """Return a file to fetch from the Hub. Raises ProblemError if it has no checksum."""
     if not sha256:

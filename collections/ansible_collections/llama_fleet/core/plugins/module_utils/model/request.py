@@ -29,6 +29,18 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.model import plan
 from ansible_collections.llama_fleet.core.plugins.module_utils.model import source as model_spec
 from ansible_collections.llama_fleet.core.plugins.module_utils.model.hub import endpoint_url
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, ProblemError, raise_if_any
+from ansible_collections.llama_fleet.core.plugins.module_utils.untrusted import (
+    COMMIT,
+    SHA256,
+    Flag,
+    Inside,
+    Many,
+    Number,
+    Record,
+    ShapeError,
+    Text,
+    parse,
+)
 
 if typing.TYPE_CHECKING:
     import pathlib
@@ -72,6 +84,27 @@ def wanted_companion(given: str) -> str:
     return ANY if word in (ANY, "yes", "on", "1") else given.strip()
 
 
+_KNOWN = Record(
+    {
+        "revision": Text(COMMIT),
+        "quant": Text(most=200),
+        "mmproj": Flag(),
+        "files": Many(Record({"name": Inside(), "size": Number(least=1), "sha256": Text(SHA256)}), most=10_000),
+    }
+)
+
+
+def _known(given: str) -> typing.Mapping[str, typing.Any] | None:
+    """Return the files that a plan of the same run has found; None without valid ones."""
+    if not given:
+        return None
+    try:
+        known: dict[str, typing.Any] = parse(given, _KNOWN, "known", 8 << 20)
+    except ShapeError:
+        return None
+    return known if len(known["files"]) > known["mmproj"] else None
+
+
 def _reads_all(given: str) -> bool:
     return given == "always"
 
@@ -107,6 +140,7 @@ class Request:
     index_url: str = text()
     root: pathlib.Path = directory("/var/lib/llama-fleet")
     instances: pathlib.Path = directory("/etc/llama-fleet")
+    known: typing.Mapping[str, typing.Any] | None = parsed(text(internal=True), _known)
     asked: str = ""
     label: str = ""
     kind: str = MODEL
@@ -114,6 +148,11 @@ class Request:
     dry: bool = False
     caches: bool = True
     hub_is_off: str = ""  # the variable of the host's environment that switches the Hub off
+
+    def known_at(self, commit: str) -> typing.Mapping[str, typing.Any] | None:
+        """Return the known files if they answer this request at ``commit``, which is empty if it is unknown."""
+        plain = self.kind == MODEL and self.fit is None and self.known
+        return self.known if plain and self.known and commit in ("", self.known["revision"]) else None
 
     @property
     def absent(self) -> bool:

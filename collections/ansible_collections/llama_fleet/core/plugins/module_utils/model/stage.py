@@ -171,8 +171,11 @@ def _plan(request: Request, commit: str, before: Model | None, progress: Progres
         request.root, request.index_url, progress, keep=request.caches, endpoint=request.endpoint
     ) as client:
         hub = Hub(client, request.endpoint, request.token)
-        choice = model_choice.chooser(request, progress, before)
         repo = typing.cast("HubSource", source)
+        known = request.known_at(commit)
+        if known:
+            return model_plan.plan_known(request.root, repo, request.asked, known, hub, request.token)
+        choice = model_choice.chooser(request, progress, before)
         return model_plan.plan_hub(
             request.root, repo, request.asked, commit or request.revision, hub, request.token, choice
         )
