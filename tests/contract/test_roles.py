@@ -32,7 +32,17 @@ PYTHON_TYPES: dict[str, type] = {
 # What a play reads and no module: it runs the role once for each of them.
 FOR_THE_PLAY = {"llama_server_instances", "llama_gateway_hosts"}
 # What a module's action plugin sets.
-OF_THE_ACTION = {"progress_file", "offered", "published", "unanswered", "asks_first", "install_git", "known"}
+OF_THE_ACTION = {
+    "progress_file",
+    "offered",
+    "published",
+    "unanswered",
+    "asks_first",
+    "install_git",
+    "known",
+    "for_instance",
+    "native",
+}
 CONNECTION = re.compile(r"ansible_(user|become|host|connection|port)")
 
 Mapping = dict[str, typing.Any]

@@ -48,6 +48,8 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "gateway": _BASE | {"tools"},
     # One call plans all stages.
     "planning": frozenset({HALL, "cuda", "llama_cpp", "model", "nvidia", "server", "server.settings"}),
+    # A native build beside an instance runs several stages, long after its play.
+    "background": frozenset({HALL, "host", "planning", "release", "server", "server.runtimes", "server.settings"}),
     # Doctor asks on behalf of every stage.
     "preflight": _BYTES
     | {"cuda", "gguf", "llama_cpp", "model", "release", "tools"}

@@ -12,6 +12,10 @@ ELSEWHERE: dict[str, tuple[str, frozenset[str]]] = {
         "names three exceptions, which the tests of the gate provoke",
         frozenset({"module_utils/server/gate/errors.py"}),
     ),
+    f"{UNIT}/module_utils/background/test_worker.py": (
+        "the challenge is the second half of the worker, and its processes are needed to kill it in each step",
+        frozenset({"module_utils/server/challenge.py"}),
+    ),
     f"{UNIT}/modules/test_llama_server_speed.py": (
         "needs two servers that run at the same time",
         frozenset({"module_utils/server/beside.py", "module_utils/server/contest.py"}),
@@ -65,6 +69,8 @@ ELSEWHERE: dict[str, tuple[str, frozenset[str]]] = {
                 "modules/plan_info.py",
                 "modules/preflight_info.py",
                 "plugin_utils/fleet_servers.py",
+                "action/llama_cpp_native.py",
+                "modules/llama_cpp_native.py",
             }
         ),
     ),

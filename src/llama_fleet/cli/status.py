@@ -63,6 +63,8 @@ def _status_remarks(outcome: Outcome) -> Iterator[str]:
             yield f"{facts['host']}: {facts['instance']}: {sentence}"
         for sentence in facts["unknown"]:
             yield f"{facts['host']}: {facts['instance']}: unknown: {sentence}"
+        if facts.get("background"):
+            yield f"{facts['host']}: {facts['instance']}: {facts['background']}"
     yield from _bare(outcome)
 
 

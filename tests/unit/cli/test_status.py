@@ -49,11 +49,13 @@ def test_what_is_not_as_it_should_be_stands_below_the_table(hosts: Hosts, capsys
     hosts.instances = {
         "h1": [facts(drift=["the process runs generation 3, not 4 [x]"], unknown=["/slots answered 501"])],
         "h2": [],
+        "h3": [facts(background="building b11434 native beside it")],
     }
     assert commands.main(["status"]) == 1
-    assert [line.rstrip() for line in capsys.readouterr().out.splitlines()[2:]] == [
+    assert [line.rstrip() for line in capsys.readouterr().out.splitlines()[3:]] == [
         "h1: chat: the process runs generation 3, not 4 [x]",
         "h1: chat: unknown: /slots answered 501",
+        "h3: chat: building b11434 native beside it",
         "h2: no instance",
     ]
 

@@ -19,6 +19,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[3]
 MODULES = (
     "nvidia_driver_info",
     "cuda_toolkit",
+    "llama_cpp_native",
     "llama_cpp_release",
     "gguf_model",
     "llama_gateway",
@@ -110,11 +111,16 @@ def answer(module, given, variables):
         # Of one whose model is there and that is to be on this port nothing changes.
         ready = (plan, given["port"], given["model"]) == (True, 8090, "/gguf_model/there")
         facts = {"instance": given["instance"], "generation": 1, "endpoint": f"http://127.0.0.1:{given['port']}"}
+        facts["pid"] = 0 if plan else 7
         return {"changed": not plan, "would_change": not ready, "ready": ready, **facts}
+    if module == "llama_cpp_native":
+        return {"changed": True, "build": given["build"]}
     source = given.get("source", "")
     path = f"/{module}/{given.get('backend', '')}{source}"
     new = source != "there"
-    return {"changed": not plan, "path": path, "would_change": new, "would_compile": new, "version": "13.0"}
+    beside = {"build": "b1", "target": "t", "known": ""} if given.get("method") == "background" else {}
+    more = {"beside": beside} if module == "llama_cpp_release" else {}
+    return {"changed": not plan, "path": path, "would_change": new, "would_compile": new, "version": "13.0", **more}
 """
 
 

@@ -22,7 +22,12 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.problems import P
 from ansible_collections.llama_fleet.core.plugins.module_utils.release import index as release_index
 from ansible_collections.llama_fleet.core.plugins.module_utils.release import signature as release_signature
 from ansible_collections.llama_fleet.core.plugins.module_utils.untrusted import line
-from ansible_collections.llama_fleet.core.plugins.plugin_utils import accepted_release, host_results, published_binaries
+from ansible_collections.llama_fleet.core.plugins.plugin_utils import (
+    accepted_release,
+    host_results,
+    overrides,
+    published_binaries,
+)
 from ansible_collections.llama_fleet.core.plugins.plugin_utils.host_action import host_of
 from ansible_collections.llama_fleet.core.plugins.plugin_utils.progress_action import ProgressAction
 from ansible_collections.llama_fleet.core.plugins.plugin_utils.sharing import Sharing, sharing_of
@@ -61,6 +66,8 @@ class ActionModule(ProgressAction):
 
     def _arguments(self, task_vars: Arguments) -> Arguments:
         arguments = super()._arguments(task_vars)
+        if overrides.INSTANCE in task_vars:
+            arguments["for_instance"] = str(self._templar.template(task_vars[overrides.INSTANCE]))
         plan = self._planned(task_vars)
         if plan.get("commit") and plan.get("build"):
             arguments["known"] = f"{plan['commit']} {plan['build']}"

@@ -67,15 +67,18 @@ class ActionModule(HostAction):
     ) -> Values:
         """Return the module's answer to the arguments of each stage of each instance."""
         hidden = {name: _secrets(given, host.specs) for name, given in arguments.items()}
-        shown = {
-            name: {
-                role: {key: value for key, value in values.items() if key not in hidden[name][role]}
-                for role, values in given.items()
-            }
-            for name, given in arguments.items()
-        }
+        shown = {name: self._shown(given, host.specs) for name, given in arguments.items()}
         given = {"instances": shown, "secrets": hidden, "stages": self._stages}
         return self._execute_module(module_args=given, task_vars=task_vars)
+
+    @staticmethod
+    def _shown(given: dict[str, Values], specs: instances.Specs) -> dict[str, Values]:
+        """Return the arguments of each stage without the secret ones."""
+        hidden = _secrets(given, specs)
+        return {
+            role: {key: value for key, value in values.items() if key not in hidden[role]}
+            for role, values in given.items()
+        }
 
     def _ask_for_binaries(
         self, arguments: dict[str, dict[str, Values]], result: Values, variables: Values

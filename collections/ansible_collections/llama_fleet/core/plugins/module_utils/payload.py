@@ -18,7 +18,8 @@ import time
 import typing
 
 _PAYLOAD = re.compile(
-    r"AnsiballZ_(cuda_toolkit|gguf_info|gguf_model|llama_cpp_release|llama_server|plan_info|preflight_info)\.py"
+    r"AnsiballZ_(cuda_toolkit|gguf_info|gguf_model|llama_cpp_native|llama_cpp_release|llama_server|plan_info"
+    r"|preflight_info)\.py"
 )
 _FOLDERS = "ansible-tmp-*"
 # Lies beside the payload of a background job.

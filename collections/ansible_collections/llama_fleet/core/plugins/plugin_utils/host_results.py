@@ -97,9 +97,9 @@ _INSTANCE = Record(
         "good": Flag(),
         "listens_everywhere": Flag(),
         "generations": Many(_GENERATION),
-        "drift": TEXTS,
-        "unknown": TEXTS,
+        **dict.fromkeys(("drift", "unknown"), TEXTS),
     },
+    {"background": Said()},
 )
 _DRIVER = Table(Text(r"|[0-9][0-9.]*", most=40), keys=Text(r"[a-z_]+", most=40), most=10)
 _RELEASE: dict[str, Shape] = {"path": PATH, "build": WORD, "fingerprint": DIGEST}
@@ -137,8 +137,10 @@ MODULES: dict[str, tuple[dict[str, Shape], dict[str, Shape]]] = {
             "cured": TEXTS,
             "packed": Record({}, {"path": PATH, "sha256": DIGEST, "size": Number(), "signed": Flag()}),
             "removed": PATHS,
+            "beside": Record({}, {"build": WORD, "target": WORD, "known": Text(r"|[0-9a-f]{40} [\w.-]+", 300)}),
         },
     ),
+    "llama_cpp_native": ({"build": WORD}, {}),
     "llama_cpp_release_info": (
         {
             "releases": Many(Shown()),

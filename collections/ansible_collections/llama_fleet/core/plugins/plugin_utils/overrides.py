@@ -10,6 +10,8 @@ import typing
 Arguments = dict[str, typing.Any]
 # The play's variable with the name of the current instance; empty if there is only one.
 TURN = "llama_fleet_turn_of"
+# The play's variable with the name of the current instance, also of the only one.
+INSTANCE = "llama_fleet_instance"
 
 
 def merged(arguments: typing.Mapping[str, typing.Any], role: str) -> Arguments:

@@ -38,6 +38,7 @@ class BuildPlan:
     ``fingerprint`` is empty while something it depends on is missing. ``manifest`` is that of an existing release,
     ``cached`` a packed one to fetch, ``published`` the project's binaries to fetch, and ``install`` lists missing
     packages. ``would_compile`` says that it must be built, and ``refused`` why binaries that were found did not do.
+    ``beside`` says which native build has to be started beside the instance.
     """
 
     revision: Revision
@@ -51,6 +52,7 @@ class BuildPlan:
     would_compile: bool = False
     published: Upstream | None = None
     refused: str = ""
+    beside: dict[str, str] = dataclasses.field(default_factory=dict)
     warnings: tuple[str, ...] = ()
 
 
@@ -85,7 +87,7 @@ def why_published(request: Request) -> str:
 def why_built(request: Request, plan: BuildPlan) -> str:
     """Return why a release is built, as ``why_packed`` does."""
     if plan.refused:
-        return line(f"{_AUTO}, and {plan.refused}", _LONGEST)
+        return line(f"{METHOD} is {request.method}, and {plan.refused}", _LONGEST)
     if request.method != "auto":
         return f"{METHOD} is {request.method}"
     return line(f"{_AUTO}, no packed release fits this host, and {_why_unpublished(request)}", _LONGEST)

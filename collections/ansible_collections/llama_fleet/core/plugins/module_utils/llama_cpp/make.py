@@ -58,7 +58,7 @@ def make_release(request: Request, plan: BuildPlan, progress: Progress, run: Run
         try:
             return _locked(request, plan, progress, lambda path: take(request, plan, path, progress, run))
         except ProblemError as error:
-            if not request.from_source or request.method not in ("auto", "source"):
+            if not request.from_source or request.method not in ("auto", "background", "source"):
                 raise
             # What was unusable is not tried again.
             request = dataclasses.replace(request, cache=(), offered=(), published=None)

@@ -11,7 +11,12 @@ import typing
 
 from ansible_collections.llama_fleet.core.plugins.module_utils.fetch import git
 from ansible_collections.llama_fleet.core.plugins.module_utils.host.files import require_writable, space_problem
-from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp import archive, prebuilt, probes, update
+from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp import (
+    archive,
+    prebuilt,
+    probes,
+    update,
+)
 from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.build_plan import BuildPlan, existing
 from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.options import (
     CUDA,
@@ -33,7 +38,7 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.source 
 )
 from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.versions import is_stable_tag
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, ProblemError, raise_if_any
-from ansible_collections.llama_fleet.core.plugins.module_utils.release import cache
+from ansible_collections.llama_fleet.core.plugins.module_utils.release import background, cache
 from ansible_collections.llama_fleet.core.plugins.module_utils.release.store import (
     Manifest,
     find_release,
@@ -143,7 +148,9 @@ def _from_source(
             return _kept_newer(request, revision, *newer)
         if plan.manifest is None:
             plan = _look_in_caches(request, plan)
-    if not (plan.manifest or plan.cached):
+    if request.serves_meanwhile and not plan.cached:
+        plan = prebuilt.meanwhile(request, plan)
+    elif not (plan.manifest or plan.cached or request.native):
         plan = prebuilt.instead_of_build(request, plan)
     if plan.manifest or plan.cached or plan.published:
         return plan
@@ -212,7 +219,7 @@ def _identify(
 
 def _look_in_caches(request: Request, plan: BuildPlan) -> BuildPlan:
     """Return the plan with a matching packed release, if there is one."""
-    if request.method not in ("auto", "packed"):
+    if request.method not in ("auto", background.METHOD, "packed"):
         return plan
     warnings: list[str] = []
     cached = cache.find(request.cache, plan.parts, plan.fingerprint, warnings)

@@ -1,17 +1,22 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""Plan and take a release that was built elsewhere: a packed one of our own, or the project's binaries."""
+"""Plan and take a release that was built elsewhere: a packed one of our own, or the project's binaries.
+
+The project's binaries may serve while the native release is built beside them.
+"""
 
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import json
 import pathlib
 import platform
 import shutil
 import typing
 
 from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.rules import bare
-from ansible_collections.llama_fleet.core.plugins.module_utils.host.files import require_writable
+from ansible_collections.llama_fleet.core.plugins.module_utils.host.files import read_json, require_writable
 from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp import upstream
 from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.build_plan import (
     BuildPlan,
@@ -33,17 +38,19 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.version
     parse_version,
 )
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, ProblemError, raise_if_any
+from ansible_collections.llama_fleet.core.plugins.module_utils.release import background, pack, store
 from ansible_collections.llama_fleet.core.plugins.module_utils.release import cache as release_cache
-from ansible_collections.llama_fleet.core.plugins.module_utils.release import pack, store
 from ansible_collections.llama_fleet.core.plugins.module_utils.release.contents import server_options
 from ansible_collections.llama_fleet.core.plugins.module_utils.release.smoke_test import has_gpu, smoke_test_as_it_is
 from ansible_collections.llama_fleet.core.plugins.module_utils.release.store import (
     find_good,
+    read_manifest,
     release_path,
     whole_manifest,
 )
 from ansible_collections.llama_fleet.core.plugins.module_utils.tools import compiler
 from ansible_collections.llama_fleet.core.plugins.module_utils.tools.import_or_install import borrower
+from ansible_collections.llama_fleet.core.plugins.module_utils.untrusted import Plain, Record
 
 if typing.TYPE_CHECKING:
     from ansible_collections.llama_fleet.core.plugins.module_utils.host.commands import Runner
@@ -51,6 +58,10 @@ if typing.TYPE_CHECKING:
     from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.request import Request
     from ansible_collections.llama_fleet.core.plugins.module_utils.progress import Progress
     from ansible_collections.llama_fleet.core.plugins.module_utils.release.store import Manifest
+
+_LONGEST = 4 << 20  # bytes of a generation's manifest
+# Parts of a fingerprint in which a release that serves may differ from a build of today.
+_OF_THE_COMPILER = ("compiler", "cures")
 
 
 def take(request: Request, plan: BuildPlan, path: pathlib.Path, progress: Progress, run: Runner) -> store.Manifest:
@@ -224,3 +235,53 @@ def _is_newer(request: Request, manifest: Manifest, tag: str, answer: Published)
     if tag not in CHANNELS or here is None or offered is None:
         return False
     return _is_of(request, manifest, tag) and compare(here, offered) == 1
+
+
+def meanwhile(request: Request, native: BuildPlan) -> BuildPlan:
+    """Return the plan of the release that the instance has until ``native`` has proved to be faster.
+
+    It is ``native`` itself if the instance runs it, or if no other binaries fit. ``beside`` of the plan says what has
+    to be built beside the instance.
+    """
+    serving = _serving(request, native)
+    if serving:
+        return serving
+    plan = instead_of_build(request, dataclasses.replace(native, manifest=None))
+    if not (plan.manifest or plan.published):
+        return dataclasses.replace(native, warnings=plan.warnings, refused=plan.refused)
+    revision = native.revision
+    target = target_of(request, native)
+    if not background.read(folder_of(request)).is_due(target):
+        return plan
+    known = f"{revision.commit} {revision.build}" if revision.commit and revision.build else ""
+    return dataclasses.replace(
+        plan, beside={"build": revision.build or plan.revision.build, "target": target, "known": known}
+    )
+
+
+def folder_of(request: Request) -> pathlib.Path:
+    """Return the folder of the request's instance."""
+    return request.instances / "instances" / request.for_instance
+
+
+def target_of(request: Request, native: BuildPlan) -> str:
+    """Return what identifies a native build before its compiler is known."""
+    parts = {
+        "source": [request.source_name, native.revision.build, native.revision.commit],
+        "backend": [request.backend, sorted(request.cuda_architectures)],
+        "options": [request.cpu, request.cmake_options],
+    }
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _serving(request: Request, native: BuildPlan) -> BuildPlan | None:
+    """Return the plan that keeps the native release with which the instance runs; None if it runs another one."""
+    manifest = read_json(folder_of(request) / "current" / "manifest.json", Record(others=Plain()), _LONGEST) or {}
+    path = pathlib.Path(str(manifest.get("release") or "/nonexistent"))
+    release = whole_manifest(path, str((read_manifest(path) or {}).get("fingerprint", "")))
+    if release is None or release.get("origin") == "upstream" or not native.parts:
+        return None
+    recorded = release.get("fingerprint_parts", {})
+    wanted = {name: value for name, value in native.parts.items() if name not in _OF_THE_COMPILER}
+    fits = all(recorded.get(name) == value for name, value in wanted.items())
+    return existing(path, release) if fits else None

@@ -45,6 +45,7 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.source 
 from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.upstream import URL as UPSTREAM_URL
 from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.upstream import reference_of
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem
+from ansible_collections.llama_fleet.core.plugins.module_utils.release import background
 from ansible_collections.llama_fleet.core.plugins.module_utils.release.cache import location_problems
 from ansible_collections.llama_fleet.core.plugins.module_utils.release.index import Entry, parse
 from ansible_collections.llama_fleet.core.plugins.module_utils.release.signature import signer_problems
@@ -52,7 +53,9 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.release.signature
 if typing.TYPE_CHECKING:
     import pathlib
 
-METHODS = ("auto", "source", "upstream", "packed")
+METHODS = ("auto", "background", "source", "upstream", "packed")
+# Methods that take what fits, packed, published or built.
+_ANY = ("auto", background.METHOD)
 # Location name of releases that the controller has.
 OFFERED = "controller"
 # The role's default source.
@@ -105,8 +108,15 @@ class Request:
     install_git: bool = switch(False, internal=True)
     keep: int = integer(3)
     instances: pathlib.Path = directory("/etc/llama-fleet")
+    for_instance: str = text(internal=True)
+    native: bool = switch(False, internal=True)
     # No option: a preflight asks the package index itself.
     asks_index: bool = True
+
+    @property
+    def serves_meanwhile(self) -> bool:
+        """Return whether other binaries serve while the native release is built beside them."""
+        return self.method == background.METHOD and bool(self.for_instance) and not self.native
 
     @property
     def from_source(self) -> bool:
@@ -130,7 +140,7 @@ class Request:
         reference = reference_of(self.source, self.version)
         if isinstance(self.source, Upstream) or self.method == "upstream":
             return reference
-        plain = self.method == "auto" and not self.cmake_options and self.cpu in (NATIVE, PORTABLE)
+        plain = self.method in _ANY and not self.cmake_options and self.cpu in (NATIVE, PORTABLE)
         return reference if plain and not self.trusted_signers else ""
 
     def request_problems(self) -> list[Problem]:

@@ -87,6 +87,7 @@ def provide_release(module: Caller) -> dict[str, typing.Any]:
         "compiled": made and plan.would_compile,
         "cured": manifest.get("cured", []),
         "removed": removed,
+        "beside": plan.beside,
         **packing,
     }
 

@@ -78,7 +78,8 @@ def plan_instance(
             continue
         caller = Planned({}, check_mode)
         try:
-            caller.params = parameters(role, step, {**given[role], **wired(role, given, results), "plan_only": True})
+            more = {"for_instance": given["llama_server"].get("instance", ""), "plan_only": True}
+            caller.params = parameters(role, step, {**given[role], **wired(role, given, results), **more})
             results[role] = {name: value for name, value in step.run(caller).items() if name != "diff"}
         except (ProblemError, RefusedError) as error:
             failure = _failure(error)
@@ -90,7 +91,8 @@ def plan_instance(
         if role == "llama_cpp" and given[role].get("asks_first") and llama_cpp.lacks_binaries(results[role]):
             return {**results, "is_settled": False, "has_work": True}
     provides = any(results[role].get("would_change", False) for role in ("llama_cpp", "gguf_model"))
-    is_settled = bool(results["llama_server"].get("ready", "llama_server" not in stages)) and not provides
+    waits = provides or bool(results["llama_cpp"].get("beside"))
+    is_settled = bool(results["llama_server"].get("ready", "llama_server" not in stages)) and not waits
     return {**results, "is_settled": is_settled, "has_work": provides}
 
 

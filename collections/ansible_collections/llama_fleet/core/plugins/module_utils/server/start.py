@@ -55,8 +55,8 @@ class Start:
             stays = plan.current if plan.same or plan.unit_only else None
             return self._result(plan, stays, diff, assessment, self._asked(plan))
         if self._instance.kind.needs_gate_port:
-            generation = self._generation(plan, notes)
-            proved = None if generation.good else server_exec.prove(self._instance, generation, self._back(generation))
+            generation = self.write(plan, notes)
+            proved = None if generation.good else server_exec.prove(self._instance, generation, self.back(generation))
             return self._result(plan, generation, diff, assessment, proved)
         return self._kept(plan, diff, assessment) or self._switched(plan, notes, diff, assessment)
 
@@ -80,7 +80,7 @@ class Start:
                 instance, runtime, current, process, self._options.prompt, brief=current.good, untouched=current.good
             )
         except (server_gate.AnswerError, server_gate.HeldError) as error:
-            raise self._switch.failure(current, runtime, str(error), self._back(current)) from error
+            raise self._switch.failure(current, runtime, str(error), self.back(current)) from error
         except server_gate.GateError:
             # It hangs: what was good once deserves a restart before anything is said of failure.
             return None
@@ -111,7 +111,7 @@ class Start:
             return None
         return gating.Started(current, process, passed)
 
-    def _generation(self, plan: InstancePlan, notes: Notes) -> Generation:
+    def write(self, plan: InstancePlan, notes: Notes) -> Generation:
         """Return the wanted generation, on disk; make it current if nothing else switches to it."""
         if plan.same and plan.current:
             return plan.current
@@ -132,7 +132,7 @@ class Start:
             return 0
         return current.number if current.good else int(current.manifest.get("previous", 0))
 
-    def _back(self, generation: Generation) -> Generation | None:
+    def back(self, generation: Generation) -> Generation | None:
         """Return where to go back to from ``generation``; None if it was good itself."""
         if generation.good:
             return None
@@ -141,8 +141,8 @@ class Start:
 
     def _switched(self, plan: InstancePlan, notes: Notes, diff: Diff, assessment: Assessment) -> Result:
         """Start the wanted generation in place of what runs; the last good one again if it fails."""
-        generation = self._generation(plan, notes)
-        started = self._switch.to(generation, self._back(generation), measured=not generation.good)
+        generation = self.write(plan, notes)
+        started = self._switch.to(generation, self.back(generation), measured=not generation.good)
         self._store.prune(self._options.keep)
         result = self._result(plan, started.generation, diff, assessment, started, restarted=True)
         return {**result, "warnings": [*result["warnings"], *self._switch.warnings(started)]}

@@ -30,6 +30,7 @@ if typing.TYPE_CHECKING:
     from ansible_collections.llama_fleet.core.plugins.module_utils.server.state.generations import Generation
 
 LOG_LINES = 20
+Check = typing.Callable[[server_gate.Ask], None]
 # Seconds that another process may take to leave the port of the generation to go back to.
 PORT_SECONDS = 10.0
 
@@ -45,10 +46,12 @@ class Switch:
         self.drained = server_drain.Drained()
         self.contest = Contest(instance)
 
-    def to(self, generation: Generation, back: Generation | None, measured: bool) -> gating.Started:
+    def to(
+        self, generation: Generation, back: Generation | None, measured: bool, check: Check | None = None
+    ) -> gating.Started:
         """Start ``generation`` in place of what runs, and ``back`` again where that fails.
 
-        ``measured`` says whether its speed is judged.
+        ``measured`` says whether its speed is judged. ``check`` is called after the gate and may raise GateError.
         """
         runtime = self.instance.runtime(generation)
         # What is written once the old server is touched gets its room before that: a full disk stops a run here, with
@@ -61,17 +64,22 @@ class Switch:
             self.contest.look(self.instance.process())
             self.progress.stage("starting llama-server")
             self.store.switch(generation)
-            started = self._start(runtime, generation, back)
+            started = self._start(runtime, generation, back, check)
             return dataclasses.replace(started, generation=self._marked(started))
 
-    def _start(self, runtime: Runtime, generation: Generation, back: Generation | None) -> gating.Started:
+    def _start(
+        self, runtime: Runtime, generation: Generation, back: Generation | None, check: Check | None
+    ) -> gating.Started:
         """Start the generation and let it pass its gate; start ``back`` again if it fails."""
         try:
             self._stop_others(runtime)
             process = runtime.start(generation)
             measure = self.contest.baseline
             passed = gating.gate(self.instance, runtime, generation, process, self.options.prompt, measure)
-            self.contest.judge(passed, beside.asker_of(generation, process))
+            ask = beside.asker_of(generation, process)
+            self.contest.judge(passed, ask)
+            if check:
+                check(ask)
         except (server_gate.GateError, OSError) as error:
             raise self.failure(generation, runtime, str(error), back) from error
         return gating.Started(generation, process, passed, self.contest.warning)

@@ -16,6 +16,8 @@ if typing.TYPE_CHECKING:
 
 # Each server generates this many times.
 TURNS = 7
+# Times that a release must be faster to replace another one that works: two processes of one release differ by 2 %.
+FASTER = 1.03
 # Seconds for one answer.
 _LIMIT = 120.0
 _OK = 200
@@ -39,8 +41,8 @@ class Compared:
 
     @property
     def is_faster(self) -> bool:
-        """Return whether the speed is above that of the other server beyond the noise."""
-        return self.low > 1
+        """Return whether the speed is above that of the other server beyond the noise, by enough for a switch."""
+        return self.low >= FASTER
 
     def __str__(self) -> str:
         return f"{self.median:.2f} times as many tokens a second ({self.low:.2f} to {self.high:.2f} {self.how})"
@@ -77,6 +79,11 @@ def in_turns(before: Ask, after: Ask, count: int = TURNS) -> Turns:
         for ask, samples in ((before, ones), (after, others))[:: -1 if turn % 2 else 1]:
             samples.append(ask_for(ask))
     return Turns(tuple(ones), tuple(others), texts)
+
+
+def alone(ask: Ask, count: int = TURNS) -> tuple[list[server_speed.Sample], list[server_speed.Sample]]:
+    """Return ``count`` samples of one server, and one for each of the gate's prompts. Raises AnswerError."""
+    return [ask_for(ask) for _turn in range(count)], [ask_for(ask, prompt) for prompt in server_speed.PROMPTS]
 
 
 def ask_for(ask: Ask, prompt: str = server_speed.PROMPTS[0]) -> server_speed.Sample:

@@ -15,6 +15,7 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.gguf.quant import
 from ansible_collections.llama_fleet.core.plugins.module_utils.host import processes
 from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia import processes as nvidia_processes
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import ProblemError
+from ansible_collections.llama_fleet.core.plugins.module_utils.release import background
 from ansible_collections.llama_fleet.core.plugins.module_utils.release import store as release_store
 from ansible_collections.llama_fleet.core.plugins.module_utils.runtimes import AUTO
 from ansible_collections.llama_fleet.core.plugins.module_utils.server import room as server_room
@@ -92,6 +93,7 @@ class Inspector:
                 if field.name not in ("health", "silent")
             },
             "drift": server_drift.drift_of(seen, self.proc),
+            "background": str(background.read(seen.folder)),
             "unknown": [*seen.unreadable, *_silences(report)],
             "log": seen.runtime.log,
         }
