@@ -15,6 +15,7 @@ import pytest
 
 from ansible_collections.llama_fleet.core.plugins.action import llama_cpp_release
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import ProblemError
+from ansible_collections.llama_fleet.core.plugins.plugin_utils import published_binaries
 from ansible_collections.llama_fleet.core.plugins.plugin_utils.progress_action import ProgressAction
 from ansible_collections.llama_fleet.core.plugins.plugin_utils.published_binaries import Wish, pin, verify, wish
 from ansible_collections.llama_fleet.core.tests.unit.fakes.release_api import REPOSITORY, ReleaseApi, release_api
@@ -165,6 +166,15 @@ def test_a_lock_that_contradicts_itself_or_is_too_long_is_refused(api: ReleaseAp
             first.known(ask=True, warn=lambda _warning: None)
     first.lock.write_text(text + text, encoding="utf-8")
     assert first.known(ask=True, warn=lambda _warning: None), "the same twice is no contradiction"
+
+
+def test_a_plan_waits_for_an_answer_while_nothing_is_known(api: ReleaseApi, tmp_path: pathlib.Path) -> None:
+    first = wanted(api, tmp_path)
+    unknown = {"published": "", "unanswered": "", "asks_first": True}
+    assert first.known(ask=False, warn=lambda _warning: None).among({"x": 1}) == {"x": 1, **unknown}
+    assert first.known(ask=True, warn=lambda _warning: None).among({})["asks_first"] is False
+    silent = published_binaries.Known(unanswered="refused").among({}, "llama_cpp_")
+    assert (silent["llama_cpp_unanswered"], silent["llama_cpp_asks_first"]) == ("refused", False)
 
 
 class Host(llama_cpp_release.ActionModule):

@@ -103,6 +103,8 @@ def test_what_is_read_has_its_shape(api: ReleaseApi, changed: dict[str, object])
 
 
 LATEST = f"{REPOSITORY}/releases?per_page=10"
+ASSET = {"name": "llama-b1000-bin-ubuntu-x64.tar.gz", "digest": f"blake3:{'ab' * 32}"}
+OTHER_DIGEST = json.dumps([{"tag_name": "b1000", "assets": [ASSET]}]).encode()
 TAGS = f"{REPOSITORY}/releases/tags"
 TAG = f"{TAGS}/b1000"
 FILE = "/ggml-org/llama.cpp/releases/download/v0.10.0/nightly-tag.txt"
@@ -112,6 +114,7 @@ FILE = "/ggml-org/llama.cpp/releases/download/v0.10.0/nightly-tag.txt"
     ("reference", "path", "answer", "message"),
     [
         ("latest", LATEST, b"[]", "no nightly release with binaries for Linux among the newest 0"),
+        ("latest", LATEST, OTHER_DIGEST, "no nightly release with binaries for Linux among the newest 1"),
         ("latest", LATEST, b"<html>", "the answer is not JSON"),
         ("latest", LATEST, b"{}", "the answer is an object, expected a list"),
         ("latest", LATEST, b"[" * 100_000, "the answer is not JSON"),

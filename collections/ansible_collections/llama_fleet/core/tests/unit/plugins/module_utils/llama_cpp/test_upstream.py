@@ -269,6 +269,22 @@ def test_what_is_not_what_was_asked_for(
     assert not staged.exists()
 
 
+def test_an_archive_that_changes_after_its_check_is_not_unpacked(
+    tmp_path: pathlib.Path, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = "llama-b11434-bin-ubuntu-x64.tar.gz"
+    publish(tmp_path, name, "llama-b11434", PROGRAMS)
+    pinned = "ab" * 32
+    kept = tmp_path / "root" / "sources" / f"{pinned[:16]}.tar.gz"
+    kept.parent.mkdir(parents=True)
+    kept.write_bytes(next(tmp_path.rglob(name)).read_bytes())
+    monkeypatch.setattr(llama_cpp_upstream, "sha256_of", lambda _path: pinned)
+    staged = tmp_path / "staged"
+    with pytest.raises(ProblemError, match=r"expected sha256 abab.*Remove that file"):
+        obtain(Upstream("b11434", pinned), "cpu", "x86_64", "", tmp_path / "root", staged, Progress(), url)
+    assert not staged.exists()
+
+
 def test_an_archive_of_something_else(tmp_path: pathlib.Path, url: str) -> None:
     upstream = Upstream("b11434", publish(tmp_path, "llama-b11434-bin-ubuntu-x64.tar.gz", "x", {"README": "hello"}))
     with pytest.raises(ProblemError, match="which holds no llama-server"):
