@@ -49,7 +49,7 @@ def test_a_release_alone_touches_neither_model_nor_server(fleet: Fleet, source: 
     [({"llama_cpp_source": "missing"}, "llama_cpp"), ({"gguf_model_source": "missing"}, "gguf_model")],
 )
 def test_a_plan_that_fails_is_a_failure_of_its_stage(fleet: Fleet, variables: dict[str, str], role: str) -> None:
-    outcome = fleet.run("container", {"c": {**CPU, **variables}})
+    outcome = fleet.run("container", {"c": {**CPU, "llama_cpp_source": "new", **variables}})
     (failure,) = outcome.failures
     assert (failure.role, failure.plan) == (role, True)
     assert failure.text == "gguf_model_source: expected a model, found nothing."
