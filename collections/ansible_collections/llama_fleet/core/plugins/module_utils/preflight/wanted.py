@@ -11,6 +11,7 @@ import typing
 from ansible_collections.llama_fleet.core.plugins.module_utils.cuda import plan as cuda
 from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp import request as llama_cpp_request
 from ansible_collections.llama_fleet.core.plugins.module_utils.model import request as model_request
+from ansible_collections.llama_fleet.core.plugins.module_utils.model.stage import ARGUMENTS as MODEL_ARGUMENTS
 from ansible_collections.llama_fleet.core.plugins.module_utils.preflight.check import Check, all_wrong
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import ProblemError
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings import arguments as server_arguments
@@ -67,7 +68,13 @@ def read(name: str, variables: Facts, plans: Facts, token: str) -> tuple[Wanted,
     release = _tried(lambda: llama_cpp_request.parse_request(release_given), checks)
     if release:
         checks += all_wrong("variables", ProblemError(*release.request_problems()))
-    given = {**_of("gguf_model", variables), "token": token, "plan_only": True, "state": "present"}
+    given = {
+        **_defaults(MODEL_ARGUMENTS),
+        **_of("gguf_model", variables),
+        "token": token,
+        "plan_only": True,
+        "state": "present",
+    }
     # Without a release, because the one that a choice by memory needs may not exist yet.
     model = _tried(lambda: model_request.request_of({**given, "release": ""}, check_mode=True), checks)
     server = {
