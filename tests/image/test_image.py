@@ -13,13 +13,17 @@ import concurrent.futures
 import json
 import typing
 
+import huggingface_hub
 import openai
 import pytest
 
+from ansible_collections.llama_fleet.core.tests.unit.module_runs import free_port
 from tests.image import containers
 from tests.image.containers import Container, Engine
 
 if typing.TYPE_CHECKING:
+    import pathlib
+
     from tests.hub import Hub
 
 MIB = 1 << 20
@@ -233,6 +237,42 @@ def test_flags_and_upstreams_own_variables_reach_the_server(engine: Engine) -> N
         answer = client.completions.create(model="mine", prompt="One, two,", temperature=0)
     assert answer.usage is not None
     assert answer.usage.completion_tokens == 3
+    container.stop()
+
+
+@pytest.mark.usefixtures("first")
+def test_llama_servers_own_line_starts_it_without_a_variable(engine: Engine, hub: Hub) -> None:
+    """The options of the official image, and the health check that the guide says to write."""
+    requests = len(hub.settle())
+    repository = containers.MODEL.partition(":")[0]
+    path = f"/models/{repository}/{hub.repos.commit(repository)}/SmolLM2-135M-Instruct-Q4_1-00001-of-00003.gguf"
+    check = "/usr/lib/llama-fleet/venv/bin/python -m llama_fleet.container.health"
+    line = ("--model", path, "--host", "127.0.0.1", "--port", str(free_port()), "--ctx-size", "0", "-np", "2")
+    unset = dict.fromkeys(("MODEL", "PORT", "PARALLEL", "CTX_SIZE"), "")
+    container = engine.start("--health-cmd", check, flags=line, **unset)
+    container = Container(container.name, int(line[5])).wait_until_ready()
+    assert [slot["n_ctx"] for slot in container.get("/slots")] == [8192, 8192], "the context of the model's training"
+    assert "Paris" in container.ask()
+    assert container.healthcheck()[0] == 0
+    assert hub.settle()[requests:] == []
+    container.stop()
+
+
+@pytest.mark.usefixtures("first")
+def test_a_model_in_the_cache_of_the_hubs_client_is_copied_without_a_request(
+    engine: Engine, hub: Hub, tmp_path: pathlib.Path
+) -> None:
+    cache = tmp_path / "hf"
+    repository = containers.MODEL.partition(":")[0]
+    for number in (1, 2, 3):
+        name = f"SmolLM2-135M-Instruct-Q4_1-0000{number}-of-00003.gguf"
+        huggingface_hub.hf_hub_download(repository, name, cache_dir=cache / "hub", endpoint=hub.url, token=False)
+    requests = len(hub.settle())
+    mounts = ("--volume", f"{cache}:/hf:ro", "--tmpfs", "/models:mode=1777")
+    container = engine.start(*mounts, HF_HOME="/hf", HF_HUB_OFFLINE="1").wait_until_ready()
+    assert "Paris" in container.ask()
+    assert "from /hf/hub, 0 bytes over the network" in container.logs()
+    assert hub.settle()[requests:] == []
     container.stop()
 
 
