@@ -63,8 +63,9 @@ def _certificates(path: str) -> list[bytes]:
     return certificates
 
 
-def stores(environment: Environment = os.environ) -> list[Store]:
-    """List the stores that ``environment`` names, and the system's, which comes first."""
+def stores(environment: Environment | None = None) -> list[Store]:
+    """List the stores that ``environment``, or else this process's own, names, and the system's, which comes first."""
+    environment = os.environ if environment is None else environment
     named = [
         Store(variable, path)
         for variable in VARIABLES
@@ -78,8 +79,9 @@ def stores(environment: Environment = os.environ) -> list[Store]:
     return [*system[:1], *named]
 
 
-def named(environment: Environment = os.environ) -> bool:
-    """Return whether ``environment`` names a store."""
+def named(environment: Environment | None = None) -> bool:
+    """Return whether ``environment``, or else this process's own, names a store."""
+    environment = os.environ if environment is None else environment
     return any(environment.get(variable) for variable in VARIABLES)
 
 
@@ -96,13 +98,13 @@ def _context(environment: tuple[str, ...]) -> ssl.SSLContext:
     made.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
     made.verify_flags &= ~ssl.VERIFY_X509_STRICT
     if any(environment) or not made.cert_store_stats()["x509_ca"]:
-        for certificate in _all(os.environ):
+        for certificate in _all(None):
             with contextlib.suppress(ssl.SSLError):
                 made.load_verify_locations(cadata=certificate.decode())
     return made
 
 
-def checked_against(environment: Environment = os.environ) -> str:
+def checked_against(environment: Environment | None = None) -> str:
     """Return ``, checked against …`` for the message of a certificate that is not trusted."""
     parts = []
     for store in stores(environment):
@@ -115,12 +117,12 @@ def checked_against(environment: Environment = os.environ) -> str:
     return f", checked against {' and '.join(parts) or 'no authority at all'}"
 
 
-def bundle(environment: Environment = os.environ) -> bytes:
+def bundle(environment: Environment | None = None) -> bytes:
     """Return all stores that can be read as one file in PEM form."""
     return b"".join(b"%s\n" % certificate for certificate in _all(environment))
 
 
-def _all(environment: Environment) -> list[bytes]:
+def _all(environment: Environment | None) -> list[bytes]:
     certificates: dict[bytes, None] = {}
     for store in stores(environment):
         with contextlib.suppress(OSError):  # ``checked_against`` names it if a certificate is not trusted

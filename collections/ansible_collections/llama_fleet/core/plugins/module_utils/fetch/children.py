@@ -52,7 +52,7 @@ def builds(run: Runner) -> typing.Iterator[Runner]:
         yield through(execute)
 
 
-def proxy_variables(url: str, given: Environment = os.environ) -> dict[str, str]:
+def proxy_variables(url: str, given: Environment | None = None) -> dict[str, str]:
     """Return the variables of proxies for a child that asks ``url``; empty if ``given`` has none.
 
     Lower and upper case are both set, because each tool reads another one first. If ``url`` is reached directly, its
@@ -80,19 +80,21 @@ def authority_file() -> typing.Iterator[str]:
 
     Most tools know one file only.
     """
-    if not authorities.named():
-        yield ""
-        return
-    with tempfile.TemporaryDirectory(prefix="llama-fleet-ca-") as folder:
-        os.chmod(folder, 0o755)
-        path = os.path.join(folder, "authorities.pem")
-        with open(path, "wb") as file:
-            file.write(authorities.bundle())
-        os.chmod(path, 0o644)
-        yield path
+    with contextlib.ExitStack() as stack:
+        yield _authority_file(stack) if authorities.named() else ""
 
 
-def without_secrets(text: str, given: Environment = os.environ) -> str:
+def _authority_file(stack: contextlib.ExitStack) -> str:
+    folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="llama-fleet-ca-"))
+    os.chmod(folder, 0o755)
+    path = os.path.join(folder, "authorities.pem")
+    with open(path, "wb") as file:
+        file.write(authorities.bundle())
+    os.chmod(path, 0o644)
+    return path
+
+
+def without_secrets(text: str, given: Environment | None = None) -> str:
     """Return the output of a child without the passwords of the proxies."""
     for variable, value in proxies.read(given).settings.values():
         with contextlib.suppress(RefusedError):

@@ -117,8 +117,12 @@ class Proxies:
         return proxy.via if proxy else ""
 
 
-def read(environment: Environment = os.environ) -> Proxies:
-    """Return the proxies that ``environment`` names. Values are checked when a request needs them."""
+def read(environment: Environment | None = None) -> Proxies:
+    """Return the proxies that ``environment``, or else this process's own, names.
+
+    Values are checked when a request needs them.
+    """
+    environment = os.environ if environment is None else environment
     default = _setting(environment, "all_proxy")
     settings = {}
     for scheme in ("http", "https"):
