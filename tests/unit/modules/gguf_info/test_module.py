@@ -69,8 +69,8 @@ def test_a_split_model_is_all_of_its_shards(models: pathlib.Path) -> None:
         (
             {"url": "https:///a.gguf"},
             (
-                "url: expected 'owner/repo[@REVISION][:QUANT]' on the Hub, 'https://<host>/<name>.gguf[#sha256=<sum>]', "
-                "the absolute path of a GGUF file or of a folder with them, or "
+                "url: expected 'owner/repo[@REVISION][:QUANT]' on the Hub, 'https://<host>/<name>.gguf[#sha256=<sum>]',"
+                " the absolute path of a GGUF file or of a folder with them, or "
                 "'pypi:<project>==<version>#sha256=<sum>', found 'https:///a.gguf', a URL without a host"
             ),
         ),
