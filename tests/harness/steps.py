@@ -255,7 +255,9 @@ def server(context: Context) -> None:
 )
 def instance(context: Context) -> None:
     context.require_root("hosts in podman")
-    tools.server_pytest(context, "test_instance.py", "test_late.py", "test_doctor.py", env=FEWER_KILLS)
+    tools.server_pytest(
+        context, "test_instance.py", "test_late.py", "test_background.py", "test_doctor.py", env=FEWER_KILLS
+    )
 
 
 @step("gateway", "the gateway: a real HAProxy here, and on real hosts with real llama-servers", needs=("hosts",))
