@@ -22,7 +22,7 @@ def wrong(environment: dict[str, str]) -> list[str]:
 def test_a_container_lives_in_its_volumes() -> None:
     values = variables.of({"MODEL": "a/b:Q8_0", "PORT": "9000"}, CATALOGUE)
     roots = {name: value for name, value in values.items() if name.endswith("_root")}
-    assert len(roots) == 5
+    assert len(roots) == 6
     assert roots.pop("gguf_model_root") == record.STATE
     assert all(str(value).startswith(f"{record.STATE}/") for value in roots.values())
     assert {name: value for name, value in values.items() if not name.endswith("_root")} == {
