@@ -27,7 +27,7 @@ UTILS = f"{PLUGINS}/module_utils"
 SRC = "src/llama_fleet"
 # What all rooms share lies in no room.
 HALL = frozenset(
-    {"arguments", "payload", "problems", "progress", "runtimes", "stage", "untrusted", "untrusted_told", "unwatched"}
+    {"arguments", "payload", "plain_text", "problems", "progress", "runtimes", "stage", "untrusted", "unwatched"}
 )
 MOST_FILES, MOST_COLUMNS, MOST_LINES, MOST_FUNCTION_LINES = 20, 120, 300, 40
 # A clause in the place of a name: "What is wrong with a file." is no name of a class, and says nothing to a reader.

@@ -82,13 +82,25 @@ ELSEWHERE: dict[str, tuple[str, frozenset[str]]] = {
         "generated; a runtime is added to a copy of the tree",
         frozenset({"module_utils/server/runtimes/classes.py"}),
     ),
+    f"{UNIT}/module_utils/cuda/test_releases.py": (
+        "data only, which the releases hold",
+        frozenset({"module_utils/cuda/architectures.py"}),
+    ),
+    f"{UNIT}/module_utils/model/test_memory_choice.py": (
+        "measures the memory that a model is chosen for",
+        frozenset({"module_utils/release/free_memory.py"}),
+    ),
+    f"{UNIT}/plugin_utils/test_release_api.py": (
+        "the answer of the API, which the tests of the API make",
+        frozenset({"module_utils/llama_cpp/published.py"}),
+    ),
     f"{UNIT}/module_utils/gguf/test_header.py": (
         "data only, which the header's tests read files with",
         frozenset({"module_utils/gguf/types.py"}),
     ),
     "tests/contract/test_tool_pins.py": (
         "data only, compared with the lock files",
-        frozenset({"module_utils/tools/pins.py"}),
+        frozenset({"module_utils/tools/build_pins.py", "module_utils/tools/hub_pins.py"}),
     ),
     f"{UNIT}/module_utils/release/test_smoke_test.py": (
         "makes the model that proves a release",
@@ -96,7 +108,7 @@ ELSEWHERE: dict[str, tuple[str, frozenset[str]]] = {
     ),
     "tests/hostile/test_archives.py": (
         "its tests are hostile archives of every kind",
-        frozenset({"module_utils/fetch/archives.py"}),
+        frozenset({"module_utils/fetch/archives.py", "module_utils/fetch/tar.py"}),
     ),
     f"{UNIT}/module_utils/fetch/test_ask.py": (
         "a part of the HTTP client, tested over real connections",

@@ -22,6 +22,7 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.cuda.releases imp
 from ansible_collections.llama_fleet.core.plugins.module_utils.host import commands
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import ProblemError
 from ansible_collections.llama_fleet.core.plugins.module_utils.tools import venv as tools_venv
+from ansible_collections.llama_fleet.core.plugins.module_utils.tools.build_pins import PINS
 from tests.cuda.case import Returned, ansible, run
 
 pytestmark = pytest.mark.e2e
@@ -79,7 +80,7 @@ def test_nvcc_compiles_and_links_the_proof(root: pathlib.Path, toolkit: Returned
 
 
 def test_cmake_finds_it_all(root: pathlib.Path, toolkit: Returned, tmp_path: pathlib.Path) -> None:
-    tools_venv.ensure_tools(root, tools_venv.BUILD_TOOLS)
+    tools_venv.ensure_tools(root, tools_venv.BUILD_TOOLS, PINS)
     (tmp_path / "CMakeLists.txt").write_text(PROJECT, encoding="utf-8")
     tools = tools_venv.folder(root) / "bin"
     command = [

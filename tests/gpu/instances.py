@@ -11,8 +11,8 @@ import subprocess
 import sys
 import typing
 
+from ansible_collections.llama_fleet.core.plugins.module_utils.plain_text import printable
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.gate import gate as server_gate
-from ansible_collections.llama_fleet.core.plugins.module_utils.untrusted import printable
 
 if typing.TYPE_CHECKING:
     import pathlib

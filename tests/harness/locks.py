@@ -12,13 +12,14 @@ import re
 import sys
 import typing
 
-from ansible_collections.llama_fleet.core.plugins.module_utils.tools import pins as tool_pins
+from ansible_collections.llama_fleet.core.plugins.module_utils.tools import build_pins, hub_pins
 from tests.harness.context import ROOT
 
 if typing.TYPE_CHECKING:
     import pathlib
 
 MOST_DAYS = 180
+TOOLS = {"build_pins.py": build_pins, "hub_pins.py": hub_pins}
 _LINE = re.compile(r"^# Locked on (\d{4}-\d{2}-\d{2})\.$", re.MULTILINE)
 
 
@@ -46,7 +47,7 @@ def all_locks(root: pathlib.Path = ROOT) -> list[Lock]:
     files = [root / "requirements.txt", *sorted((root / "requirements").glob("*.txt"))]
     texts = {str(path.relative_to(root)): _LINE.search(path.read_text(encoding="utf-8")) for path in files}
     locks = [Lock(name, dt.date.fromisoformat(found[1]) if found else None) for name, found in texts.items()]
-    return [*locks, Lock("tool_pins.py", dt.date.fromisoformat(tool_pins.MADE))]
+    return [*locks, *(Lock(f"tools/{name}", dt.date.fromisoformat(pins.MADE)) for name, pins in TOOLS.items())]
 
 
 def main() -> int:

@@ -1,4 +1,4 @@
-"""``python -m tests.harness.pins`` locks the tools that hosts install, in module_utils/tools/pins.py.
+"""``python -m tests.harness.pins`` locks the tools that hosts install, in module_utils/tools/*_pins.py.
 
 Each tool is resolved for every Linux. Of each release the wheels for the supported Pythons are kept, with their sha256
 from the package index. Run it again after a change of a version in tools/venv.py; a contract test checks that.
@@ -29,23 +29,29 @@ if typing.TYPE_CHECKING:
 
 PYTHONS = ("3.10", "3.11", "3.12", "3.13", "3.14")
 MACHINES = ("x86_64", "aarch64")
-TARGET = COLLECTION / "plugins" / "module_utils" / "tools" / "pins.py"
-ROOTS = (*tools_venv.BUILD_TOOLS, *tools_venv.COMPILER_CACHE, *tools_venv.ARCHIVER, *tools_venv.HUB_CLIENT)
+FOLDER = COLLECTION / "plugins" / "module_utils" / "tools"
+BUILD = (*tools_venv.BUILD_TOOLS, *tools_venv.COMPILER_CACHE, *tools_venv.ARCHIVER)
+# Each lock with its description and its tools. There are two, because a host gets only the one that its module needs.
+LOCKS = {
+    "build_pins": ("the tools that hosts build and unpack releases with", BUILD),
+    "hub_pins": ("the Hub's client that hosts install", tools_venv.HUB_CLIENT),
+}
 _HEAD = '''\
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""The lock of the tools that hosts install. Made by ``python -m tests.harness.pins``."""
+"""The lock of {what}. Made by ``python -m tests.harness.pins``."""
 
 from __future__ import annotations
 
+from ansible_collections.llama_fleet.core.plugins.module_utils.tools.venv import Pins
+
 # Date of the index query.
 MADE = {made!r}
-# Each requirement with its dependencies.
-BRINGS: dict[str, tuple[str, ...]] = {brings}
-# Project, version and marker (empty: always).
-PINS: list[tuple[str, str, str]] = {pins}
-# SHA-256 of each release's wheels, by their tags.
-WHEELS: dict[str, dict[str, str]] = {wheels}
+PINS = Pins(
+    brings={brings},
+    releases={pins},
+    wheels={wheels},
+)
 '''
 
 
@@ -69,10 +75,19 @@ def environments() -> list[dict[str, str]]:
 
 
 def main() -> int:
-    """Write the lock."""
+    """Write the locks."""
+    for name, (what, roots) in LOCKS.items():
+        target = FOLDER / f"{name}.py"
+        target.write_text(lock(what, roots), encoding="utf-8")
+        subprocess.run(["ruff", "format", "-q", target], check=True)
+    return 0
+
+
+def lock(what: str, roots: typing.Iterable[str]) -> str:
+    """Return the text of the lock of the tools ``roots``; ``what`` describes them."""
     brings: dict[str, tuple[str, ...]] = {}
     found: dict[tuple[str, str], str] = {}
-    for root in ROOTS:
+    for root in roots:
         resolved = _resolved(root)
         brings[root] = tuple(sorted({name for name, _version, _marker in resolved}))
         found |= {(name, version): marker for name, version, marker in resolved}
@@ -88,9 +103,7 @@ def main() -> int:
     today = dt.datetime.now(dt.UTC).date().isoformat()
     # In two halves, so that the formatter can break a long line; it joins short ones.
     shown["wheels"] = re.sub(r"'([0-9a-f]{32})([0-9a-f]{32})'", r"('\1' '\2')", shown["wheels"])
-    TARGET.write_text(_HEAD.format(made=today, **shown), encoding="utf-8")
-    subprocess.run(["ruff", "format", "-q", TARGET], check=True)
-    return 0
+    return _HEAD.format(what=what, made=today, **shown)
 
 
 def _resolved(root: str) -> list[tuple[str, str, str]]:

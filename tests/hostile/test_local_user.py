@@ -19,7 +19,7 @@ import typing
 import pytest
 
 from ansible_collections.llama_fleet.core.plugins.module_utils.gguf import tiny_model
-from ansible_collections.llama_fleet.core.plugins.module_utils.host import processes, scratch, unprivileged
+from ansible_collections.llama_fleet.core.plugins.module_utils.host import handover, processes, scratch, unprivileged
 from ansible_collections.llama_fleet.core.plugins.module_utils.host.files import write_json
 from ansible_collections.llama_fleet.core.plugins.module_utils.progress import Progress, parse
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes import host_files as server_mounts
@@ -33,7 +33,7 @@ if typing.TYPE_CHECKING:
     from collections.abc import Iterator
 
 pytestmark = pytest.mark.skipif(
-    not unprivileged.may_become_others(), reason="needs root, which may start another user's processes"
+    not handover.may_become_others(), reason="needs root, which may start another user's processes"
 )
 
 ATTACKER = 65534
@@ -207,7 +207,7 @@ class Seen:
 @pytest.mark.skipif(bool(fake_llama_cpp.missing_tools()), reason="needs cmake, ninja and g++ on PATH")
 def test_no_compiler_is_root_and_none_sees_a_token(shared: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for program in ("cmake", "ninja"):
-        if unprivileged.blocked([shutil.which(program) or ""]):
+        if handover.blocked([shutil.which(program) or ""]):
             pytest.skip(f"{program} lies where no other user can run it")
     folder = shared / "host"
     folder.mkdir(mode=0o755)
@@ -225,7 +225,7 @@ def test_no_compiler_is_root_and_none_sees_a_token(shared: pathlib.Path, monkeyp
         facts = host.run(compiler_cache=str(folder / "ccache"))
     assert facts["compiled"]
     assert {"cmake", "ninja", "cc1plus"} <= set(seen.users)
-    assert {user for users in seen.users.values() for user in users} == {unprivileged.builder()}
+    assert {user for users in seen.users.values() for user in users} == {handover.builder()}
     assert not any(TOKEN in variable for variable in seen.environments)
     release = pathlib.Path(facts["path"])
     assert {path.lstat().st_uid for path in [release, *release.rglob("*")]} == {0}

@@ -15,7 +15,6 @@ import pip
 import pytest
 
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import ProblemError
-from ansible_collections.llama_fleet.core.plugins.module_utils.tools import pins as tool_pins
 from ansible_collections.llama_fleet.core.plugins.module_utils.tools import venv as tools_venv
 from tests.hub import Fault
 
@@ -54,13 +53,8 @@ def install(hub: Hub, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -
                 (wheel(tmp_path / "locked", needs=needs) if needs else locked).read_bytes()
             ).hexdigest()
         }
-        for name, value in {
-            "BRINGS": {"tool==1.0": ("tool",)},
-            "PINS": [("tool", "1.0", "")],
-            "WHEELS": {"tool==1.0": sums},
-        }.items():
-            monkeypatch.setattr(tool_pins, name, value)
-        tools_venv.ensure_tools(tmp_path / "root", ["tool==1.0"], f"{hub.url}/simple", "llama_cpp_index_url")
+        pins = tools_venv.Pins({"tool==1.0": ("tool",)}, [("tool", "1.0", "")], {"tool==1.0": sums})
+        tools_venv.ensure_tools(tmp_path / "root", ["tool==1.0"], pins, f"{hub.url}/simple", "llama_cpp_index_url")
         python = tools_venv.folder(tmp_path / "root") / "bin" / "python"
         return subprocess.run(
             [python, "-c", "import tool; print(tool.SAYS)"], stdout=subprocess.PIPE, check=True, text=True

@@ -6,7 +6,7 @@ import os
 import pathlib
 from collections.abc import Iterable, Iterator, Mapping
 
-from ansible_collections.llama_fleet.core.plugins.module_utils.host import unprivileged
+from ansible_collections.llama_fleet.core.plugins.module_utils.host import handover
 from ansible_collections.llama_fleet.core.plugins.module_utils.release import store as release_store
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.proof import checks
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes import host_files
@@ -97,7 +97,7 @@ def _user_of(generation: generations.Generation) -> int:
         generation.options.get("tls_certificate"),
         str(generation.path.parent.parent / "current" / "api-key"),
     }
-    if not unprivileged.may_become_others() or unprivileged.blocked(name for name in public if name not in secret):
+    if not handover.may_become_others() or handover.blocked(name for name in public if name not in secret):
         return 0
     return host_files.user_of(generation.path.parent.parent.name)
 

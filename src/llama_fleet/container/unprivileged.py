@@ -8,12 +8,12 @@ import resource
 import typing
 from collections.abc import Mapping, Sequence
 
-from ansible_collections.llama_fleet.core.plugins.module_utils.host import unprivileged
+from ansible_collections.llama_fleet.core.plugins.module_utils.host import handover, unprivileged
 
 
 def execute(command: Sequence[str], environment: Mapping[str, str], user: int) -> typing.NoReturn:
     """Replace this process with the server as uid ``user``, with key and certificate in memory only. Raises OSError."""
-    with unprivileged.handed_over(command, environment, user) as handed:
+    with handover.handed_over(command, environment, user) as handed:
         for descriptor in handed.descriptors:
             os.set_inheritable(descriptor, True)
         with contextlib.suppress(

@@ -14,7 +14,7 @@ import typing
 
 import pytest
 
-from ansible_collections.llama_fleet.core.plugins.module_utils.host import unprivileged
+from ansible_collections.llama_fleet.core.plugins.module_utils.host import handover
 from llama_fleet.container import entrypoint, newest, record, startlog
 from tests.unit import imports
 from tests.unit.container.fake_volume import SETTINGS, Volume
@@ -102,7 +102,7 @@ os.execve = execve
     assert startlog.read_phase()["phase"] == startlog.SERVING
 
 
-@pytest.mark.skipif(not unprivileged.may_become_others(), reason="needs root, which may become another user")
+@pytest.mark.skipif(not handover.may_become_others(), reason="needs root, which may become another user")
 def test_a_container_that_is_started_as_root_gives_its_server_no_rights(
     tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

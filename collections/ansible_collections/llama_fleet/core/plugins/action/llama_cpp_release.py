@@ -18,10 +18,10 @@ from ansible.utils.display import Display
 from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.published import parse_published
 from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.request import OFFERED
 from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.stage import lacks_binaries
+from ansible_collections.llama_fleet.core.plugins.module_utils.plain_text import line
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import ProblemError, sentence
 from ansible_collections.llama_fleet.core.plugins.module_utils.release import index as release_index
 from ansible_collections.llama_fleet.core.plugins.module_utils.release import signature as release_signature
-from ansible_collections.llama_fleet.core.plugins.module_utils.untrusted import line
 from ansible_collections.llama_fleet.core.plugins.plugin_utils import (
     accepted_release,
     host_results,
@@ -69,8 +69,8 @@ class ActionModule(ProgressAction):
         if overrides.INSTANCE in task_vars:
             arguments["for_instance"] = str(self._templar.template(task_vars[overrides.INSTANCE]))
         plan = self._planned(task_vars)
-        if plan.get("commit") and plan.get("build"):
-            arguments["known"] = f"{plan['commit']} {plan['build']}"
+        if plan:
+            arguments["known"] = published_binaries.known_of(plan)
         sharing = self._sharing(arguments, task_vars)
         return {**arguments, "offered": sharing.offer()} if sharing else arguments
 
@@ -105,7 +105,8 @@ class ActionModule(ProgressAction):
             return arguments
         known = wish.known(ask=wish.moving, warn=display.warning)
         if not known.is_settled:
-            plan = self._plan(known.among(arguments), str(arguments.get("offered", "")), task_vars)
+            offered = str(arguments.get("offered", ""))
+            plan = self._planned(task_vars) or self._plan(known.among(arguments), offered, task_vars)
             if lacks_binaries(plan):
                 known = wish.known(ask=True, warn=display.warning)
         if known:
@@ -205,12 +206,8 @@ class ActionModule(ProgressAction):
         """Send the packed release ``name`` to the host and let it take it, signed by its builder or the controller."""
         accepted = sharing.offers().get(name)
         if accepted is None:
-            return {
-                "failed": True,
-                "msg": sentence(
-                    f"host {host_of(task_vars)}", "a release that was offered to it", f"a request for {line(name, 80)}"
-                ),
-            }
+            host, asked = f"host {host_of(task_vars)}", f"a request for {line(name, 80)}"
+            return {"failed": True, "msg": sentence(host, "a release that was offered to it", asked)}
         try:
             sharing.cache.take(accepted)
         except accepted_release.REFUSALS as error:
@@ -235,8 +232,10 @@ class ActionModule(ProgressAction):
         try:
             self._send(accepted, folder, own=bool(sharing.signers))
             signers = list(sharing.signers) or [sharing.cache.signer()]
+            # It is taken and not built, so the parts of a build are not handed on.
+            known = published_binaries.known_of(self._planned(task_vars), with_parts=False)
             return super()._run_in_background(
-                {**arguments, "cache": [folder.rstrip("/")], "trusted_signers": signers}, task_vars
+                {**arguments, "known": known, "cache": [folder.rstrip("/")], "trusted_signers": signers}, task_vars
             )
         finally:
             self._remove_tmp_path(folder)

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import typing
 
 from ansible_collections.llama_fleet.core.plugins.module_utils import runtimes
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes.registry import RUNTIMES
@@ -25,5 +26,6 @@ def _options(**runtime: list[str]) -> str:
 class ModuleDocFragment:
     """The values of the option that selects a runtime. The modules add its type, its default and its purpose."""
 
-    DOCUMENTATION = _options(choices=[*runtimes.choices()], description=_DESCRIPTION)
-    GPU = _options(choices=["", *runtimes.choices()])
+    # Annotated, because the linter of ansible-test expects text in a plain assignment.
+    DOCUMENTATION: typing.ClassVar[str] = _options(choices=[*runtimes.choices()], description=_DESCRIPTION)
+    GPU: typing.ClassVar[str] = _options(choices=["", *runtimes.choices()])

@@ -9,7 +9,7 @@ import difflib
 import re
 import typing
 
-from ansible_collections.llama_fleet.core.plugins.module_utils import untrusted
+from ansible_collections.llama_fleet.core.plugins.module_utils.plain_text import printable
 
 # Characters of a message, because it may hold the last output of a compiler or a server.
 _LONGEST = 1 << 16
@@ -42,7 +42,7 @@ def sentence(subject: str, wanted: str, found: str = "", fix: str = "") -> str:
     if fix.strip():
         parts.append(_stopped(f"Fix: {fix[0].upper()}{fix[1:]}" if _PLAIN_WORD.match(fix) else f"Fix: {fix}"))
     # File names, answers of servers and output of commands are in it, which may hold a terminal's escape sequences.
-    return untrusted.printable(" ".join(parts), _LONGEST)
+    return printable(" ".join(parts), _LONGEST)
 
 
 def _stopped(text: str) -> str:

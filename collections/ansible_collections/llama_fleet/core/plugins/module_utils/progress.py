@@ -17,7 +17,7 @@ import time
 import typing
 
 from ansible_collections.llama_fleet.core.plugins.module_utils import untrusted
-from ansible_collections.llama_fleet.core.plugins.module_utils.untrusted_told import Said
+from ansible_collections.llama_fleet.core.plugins.module_utils.untrusted import Said
 
 # Environment variable of a program that reads progress itself: with the value "json", progress is displayed as lines
 # of JSON instead of text.

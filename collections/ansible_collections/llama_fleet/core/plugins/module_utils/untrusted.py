@@ -16,6 +16,8 @@ import re
 import typing
 import urllib.parse
 
+from ansible_collections.llama_fleet.core.plugins.module_utils.plain_text import line, printable
+
 # Default limit in bytes or characters: no document whose reader sets no other limit is longer than a megabyte.
 LONGEST = 1 << 20
 _SHOWN = 60
@@ -61,6 +63,18 @@ class Word:
         if re.search("[\0\ud800-\udfff]", value):
             raise _wrong(where, value, "text without NUL and surrogates")
         return value
+
+
+@dataclasses.dataclass(frozen=True)
+class Said:
+    """A text with any characters, truncated to ``most`` characters and escaped for a terminal."""
+
+    most: int = 4096
+
+    def __call__(self, value: object, where: str) -> str:
+        if not isinstance(value, str):
+            raise ShapeError(f"{where} is not a text, expected one")
+        return printable(value, self.most)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -255,24 +269,6 @@ def lenient(value: object, shape: Shape, otherwise: typing.Any) -> typing.Any:
         return shape(value, "")
     except ShapeError:
         return otherwise
-
-
-def whole(text: str, otherwise: int | None = None) -> int | None:
-    """Return the whole number in ``text`` (at most 18 plain digits), or ``otherwise``."""
-    return int(text) if re.fullmatch("[0-9]{1,18}", text) else otherwise
-
-
-def printable(text: str, most: int = 4096) -> str:
-    """Escape the control and unassigned characters of ``text``, except line ends and tabs, for a terminal."""
-    cut = text if len(text) <= most else f"{text[: most - 1]}…"
-    return "".join(
-        each if each.isprintable() or each in "\n\t" else each.encode("unicode_escape").decode("ascii") for each in cut
-    )
-
-
-def line(text: str, most: int = 1000) -> str:
-    """Return ``text`` as one line for a terminal: like ``printable``, but with line ends and tabs escaped."""
-    return printable(text, most).replace("\n", "\\n").replace("\t", "\\t")
 
 
 def _finite(value: object, where: str) -> int | float:

@@ -12,11 +12,12 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.stage import conc
 
 
 def plan_all(module: AnsibleModule) -> dict[str, typing.Any]:
-    plans = {}
+    plans: dict[str, plan.Result] = {}
+    releases: plan.Releases = {}
     for name, given in module.params["instances"].items():
         hidden = module.params["secrets"].get(name, {})
         arguments = {role: {**values, **hidden.get(role, {})} for role, values in given.items()}
-        plans[name] = plan.plan_instance(arguments, module.check_mode, module.warn, module.params["stages"])
+        plans[name] = plan.plan_instance(arguments, module.check_mode, module.warn, module.params["stages"], releases)
     return {"changed": False, "plans": plans, "has_several": len(plans) > 1}
 
 

@@ -31,6 +31,7 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.request
     parse_request,
 )
 from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.source import Archive, archive_build
+from ansible_collections.llama_fleet.core.plugins.module_utils.plain_text import line
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import ProblemError
 from ansible_collections.llama_fleet.core.plugins.module_utils.release import archive as release_archive
 from ansible_collections.llama_fleet.core.plugins.module_utils.release.index import SUFFIX, Entry, is_name
@@ -44,7 +45,6 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.untrusted import 
     Table,
     Text,
     check,
-    line,
 )
 
 Values = typing.Mapping[str, typing.Any]

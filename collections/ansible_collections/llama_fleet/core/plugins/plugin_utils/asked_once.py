@@ -16,8 +16,9 @@ import typing
 
 from ansible_collections.llama_fleet.core.plugins.module_utils.host import processes
 from ansible_collections.llama_fleet.core.plugins.module_utils.host.files import locked, write_atomic
+from ansible_collections.llama_fleet.core.plugins.module_utils.plain_text import line
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, ProblemError
-from ansible_collections.llama_fleet.core.plugins.module_utils.untrusted import Flag, Record, Text, line, parse
+from ansible_collections.llama_fleet.core.plugins.module_utils.untrusted import Flag, Record, Text, parse
 
 # Seconds for which an answer holds in other runs. In its own run it holds to the end.
 HOLDS = 600

@@ -28,8 +28,8 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.problems import P
 from ansible_collections.llama_fleet.core.plugins.module_utils.release import index as release_index
 from ansible_collections.llama_fleet.core.plugins.module_utils.release import signature as release_signature
 from ansible_collections.llama_fleet.core.plugins.module_utils.untrusted import Flag, Record, ShapeError, Text, parse
-from ansible_collections.llama_fleet.core.plugins.module_utils.untrusted_told import Shown
 from ansible_collections.llama_fleet.core.plugins.plugin_utils.builders import Builder
+from ansible_collections.llama_fleet.core.plugins.plugin_utils.shown import Shown
 
 UNUSED = 30 * 86400  # seconds until an unused release is removed
 RECORD = "accepted.json"

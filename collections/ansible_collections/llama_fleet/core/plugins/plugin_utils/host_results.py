@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import typing
 
+from ansible_collections.llama_fleet.core.plugins.module_utils.plain_text import line
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem
 from ansible_collections.llama_fleet.core.plugins.module_utils.untrusted import (
     Flag,
@@ -18,14 +19,14 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.untrusted import 
     Number,
     Real,
     Record,
+    Said,
     Shape,
     ShapeError,
     Table,
     Text,
     check,
-    line,
 )
-from ansible_collections.llama_fleet.core.plugins.module_utils.untrusted_told import Said, Shown
+from ansible_collections.llama_fleet.core.plugins.plugin_utils.shown import Shown
 
 Answer = dict[str, typing.Any]
 
@@ -123,16 +124,15 @@ MODULES: dict[str, tuple[dict[str, Shape], dict[str, Shape]]] = {
     "llama_cpp_release": (
         {
             **_RELEASE,
-            "would_change": Flag(),
-            "would_compile": Flag(),
+            **dict.fromkeys(("would_change", "would_compile"), Flag()),
             "fingerprint_parts": Shown(most=2000, deep=4),
             "takes": WORD,
             "taken_from": Text(),
         },
         {
-            "commit": WORD,
+            **dict.fromkeys(("commit", "nightly", "origin"), WORD),
+            "archive": Record({}, {"url": URL, "size": Number(most=1 << 50)}),
             "fingerprint_reasons": Shown(most=2000, deep=4),
-            "origin": WORD,
             "compiled": Flag(),
             "cured": TEXTS,
             "packed": Record({}, {"path": PATH, "sha256": DIGEST, "size": Number(), "signed": Flag()}),

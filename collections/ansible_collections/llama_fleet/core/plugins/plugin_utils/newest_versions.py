@@ -20,6 +20,7 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.version
     parse_version,
 )
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import ProblemError
+from ansible_collections.llama_fleet.core.plugins.plugin_utils import release_api
 from ansible_collections.llama_fleet.core.plugins.plugin_utils.asked_once import Question
 from ansible_collections.llama_fleet.core.plugins.plugin_utils.published_binaries import learnt, question_of
 
@@ -56,11 +57,11 @@ def ask(api: str, downloads: str) -> Newest:
 
     def asked() -> str:
         known = (learnt(question_of(api, downloads, channel)) for channel in (LATEST, STABLE))
-        return published.newest(api, downloads, _PATIENCE, *known).to_json()
+        return release_api.newest(api, downloads, _PATIENCE, *known).to_json()
 
-    question = Question((api, downloads, "the newest versions"), published.VARIABLE, published.parse_newest)
+    question = Question((api, downloads, "the newest versions"), published.VARIABLE, release_api.parse_newest)
     try:
-        answer = published.parse_newest(question.ask(asked))
+        answer = release_api.parse_newest(question.ask(asked))
     except ProblemError as error:
         return Newest(unknown=error.problems[0].found)
     stable = parse_version(answer.stable, answer.same) if answer.stable else None

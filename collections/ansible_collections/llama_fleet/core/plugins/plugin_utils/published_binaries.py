@@ -10,26 +10,23 @@ as an inventory.
 from __future__ import annotations
 
 import dataclasses
+import json
 import pathlib
 import re
 import typing
 
 from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.ask import Patience
 from ansible_collections.llama_fleet.core.plugins.module_utils.host.files import locked, write_atomic
-from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.published import (
-    PATIENCE,
-    Published,
-    parse_published,
-    resolve,
-)
 from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.published import VARIABLE as API
+from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.published import Published, parse_published
 from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.request import ARGUMENTS, parse_request
 from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.source import SOURCE, Upstream
 from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.update import ALWAYS
 from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.versions import CHANNELS, is_nightly_tag
+from ansible_collections.llama_fleet.core.plugins.module_utils.plain_text import line
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, ProblemError
-from ansible_collections.llama_fleet.core.plugins.module_utils.untrusted import line
 from ansible_collections.llama_fleet.core.plugins.plugin_utils.asked_once import Question
+from ansible_collections.llama_fleet.core.plugins.plugin_utils.release_api import PATIENCE, resolve
 
 LOCK = "upstream.lock"
 VARIABLE = "llama_cpp_upstream_lock"
@@ -159,12 +156,23 @@ def wish(arguments: Arguments, inventory_folder: str) -> Wish | None:
     return Wish(request.reference, required, moving, request.upstream_api, request.upstream_url, lock)
 
 
+def known_of(plan: typing.Mapping[str, typing.Any], *, with_parts: bool = True) -> str:
+    """Return what ``plan``, which has passed the door for results, hands on as JSON; empty without a whole plan.
+
+    The host checks it again and takes no checksum and no path from it. ``with_parts`` also hands on the parts of the
+    build that the plan found necessary.
+    """
+    if not plan or plan.get("failed"):
+        return ""
+    parts = plan.get("fingerprint_parts", {}) if with_parts and plan.get("would_compile") else {}
+    revision = {name: plan.get(name, "") for name in ("commit", "build", "nightly")}
+    return json.dumps({**revision, "parts": parts, **plan.get("archive", {})})
+
+
 def once_more(arguments: Arguments, plan: Arguments) -> dict[str, typing.Any]:
     """Return the arguments of a second plan that does not ask again for what the first ``plan`` has learnt."""
-    if plan.get("failed"):
-        return dict(arguments)
-    commit, build = plan.get("commit"), plan.get("build")
-    return {**arguments, "cache": [], **({"known": f"{commit} {build}"} if commit and build else {})}
+    known = known_of(plan)
+    return {**arguments, "cache": [], "known": known} if known else dict(arguments)
 
 
 def pin(lock: pathlib.Path, answer: Published) -> None:

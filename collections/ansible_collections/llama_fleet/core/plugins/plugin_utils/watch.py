@@ -16,6 +16,7 @@ from ansible.errors import AnsibleError
 from ansible.module_utils.common.json import Direction, get_module_decoder
 from ansible.utils.display import Display
 
+from ansible_collections.llama_fleet.core.plugins.module_utils.plain_text import line
 from ansible_collections.llama_fleet.core.plugins.module_utils.progress import (
     FILE_BESIDE,
     VARIABLE,
@@ -23,7 +24,6 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.progress import (
     parse,
     to_line,
 )
-from ansible_collections.llama_fleet.core.plugins.module_utils.untrusted import line
 from ansible_collections.llama_fleet.core.plugins.module_utils.unwatched import LOOKED
 from ansible_collections.llama_fleet.core.plugins.plugin_utils import host_results
 

@@ -7,6 +7,8 @@ from __future__ import annotations
 import dataclasses
 import typing
 
+from ansible_collections.llama_fleet.core.plugins.module_utils.cuda.architectures import ARCHITECTURES
+
 
 @dataclasses.dataclass(frozen=True)
 class Wheel:
@@ -94,10 +96,8 @@ nvidia-cublas==13.10.0.20
   aarch64 c5f3418c0a845232a8cabc58f6fa52cfae7d8bd3680d94c3907aca710fd48d70
 """
 
-_TURING_TO_BLACKWELL = ("75", "80", "86", "87", "88", "89", "90", "100", "103", "110", "120", "121")
-
 # By major.minor, newest first.
 RELEASES: typing.Mapping[str, Release] = {
-    "13.5": Release("13.5.37", 580, 0, (*_TURING_TO_BLACKWELL, "107"), parse_wheels(_CUDA_13_5)),
-    "13.0": Release("13.0.88", 580, 580, _TURING_TO_BLACKWELL, parse_wheels(_CUDA_13_0)),
+    "13.5": Release("13.5.37", 580, 0, ARCHITECTURES["13.5"], parse_wheels(_CUDA_13_5)),
+    "13.0": Release("13.0.88", 580, 580, ARCHITECTURES["13.0"], parse_wheels(_CUDA_13_0)),
 }

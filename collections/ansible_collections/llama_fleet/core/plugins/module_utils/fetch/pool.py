@@ -21,7 +21,7 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.rules impor
     RefusedError,
     origin_of,
 )
-from ansible_collections.llama_fleet.core.plugins.module_utils.untrusted import printable
+from ansible_collections.llama_fleet.core.plugins.module_utils.plain_text import printable
 
 if typing.TYPE_CHECKING:
     from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.clock import Limits

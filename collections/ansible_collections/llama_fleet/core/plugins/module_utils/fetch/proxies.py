@@ -18,7 +18,7 @@ import typing
 import urllib.parse
 
 from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.rules import RefusedError, origin_of
-from ansible_collections.llama_fleet.core.plugins.module_utils.untrusted import printable
+from ansible_collections.llama_fleet.core.plugins.module_utils.plain_text import printable
 
 VARIABLES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
 SOCKS = ("socks5", "socks5h")

@@ -17,7 +17,7 @@ import socket
 import typing
 import urllib.parse
 
-from ansible_collections.llama_fleet.core.plugins.module_utils.untrusted import printable
+from ansible_collections.llama_fleet.core.plugins.module_utils.plain_text import printable
 
 PORTS = {"http": 80, "https": 443}
 Origin = tuple[str, str]

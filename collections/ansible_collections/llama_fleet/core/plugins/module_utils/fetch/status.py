@@ -16,7 +16,7 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.rules impor
     RefusedError,
     bare,
 )
-from ansible_collections.llama_fleet.core.plugins.module_utils.untrusted import printable
+from ansible_collections.llama_fleet.core.plugins.module_utils.plain_text import printable
 
 if typing.TYPE_CHECKING:
     from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.pool import Answer

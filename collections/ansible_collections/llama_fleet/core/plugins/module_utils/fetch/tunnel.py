@@ -14,7 +14,7 @@ import typing
 
 from ansible_collections.llama_fleet.core.plugins.module_utils.fetch import rules
 from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.rules import BrokenError, OriginError, RefusedError
-from ansible_collections.llama_fleet.core.plugins.module_utils.untrusted import printable
+from ansible_collections.llama_fleet.core.plugins.module_utils.plain_text import printable
 
 if typing.TYPE_CHECKING:
     import http.client

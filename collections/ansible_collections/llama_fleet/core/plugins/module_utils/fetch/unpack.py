@@ -10,10 +10,12 @@ import pathlib
 import typing
 
 from ansible_collections.llama_fleet.core.plugins.module_utils.fetch import archives
+from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.tar import Tar, decompressed
 from ansible_collections.llama_fleet.core.plugins.module_utils.host.disk import disk_problems
 from ansible_collections.llama_fleet.core.plugins.module_utils.host.files import space_problem
+from ansible_collections.llama_fleet.core.plugins.module_utils.plain_text import printable
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, ProblemError, raise_if_any
-from ansible_collections.llama_fleet.core.plugins.module_utils.untrusted import Inside, ShapeError, check, printable
+from ansible_collections.llama_fleet.core.plugins.module_utils.untrusted import Inside, ShapeError, check
 
 if typing.TYPE_CHECKING:
     import tarfile
@@ -36,11 +38,7 @@ def unpack_tree(
     anything else, and if ``choose`` picks nothing. Files belong to this user with default modes, but stay executable.
     """
     try:
-        files = {
-            _name(member): member.size
-            for member in archives.Tar(archives.decompressed(archive), limits)
-            if member.isfile()
-        }
+        files = {_name(member): member.size for member in Tar(decompressed(archive), limits) if member.isfile()}
         tree = choose(files)
         if tree is None:
             raise ProblemError(
@@ -54,7 +52,7 @@ def unpack_tree(
         raise_if_any(filter(None, [space_problem(target, size, ROOT_VARIABLE)]))
         target.mkdir(parents=True)
         inside = pathlib.Path(os.path.realpath(target))
-        tar = archives.Tar(archives.decompressed(archive), limits)
+        tar = Tar(decompressed(archive), limits)
         for member in tar:
             _unpack(tar, member, tree, inside, f"{name}: '{printable(member.name, 200)}'", variable)
     except archives.ArchiveError as error:
@@ -68,7 +66,7 @@ def _name(member: tarfile.TarInfo) -> str:
 
 
 def _unpack(
-    tar: archives.Tar,
+    tar: Tar,
     member: tarfile.TarInfo,
     tree: pathlib.PurePosixPath,
     inside: pathlib.Path,
@@ -100,7 +98,7 @@ def _is_inside(path: pathlib.PurePosixPath) -> bool:
 
 
 def _put(
-    tar: archives.Tar, member: tarfile.TarInfo, place: pathlib.Path, inside: pathlib.Path, label: str, variable: str
+    tar: Tar, member: tarfile.TarInfo, place: pathlib.Path, inside: pathlib.Path, label: str, variable: str
 ) -> None:
     if member.isdir():
         place.mkdir(parents=True, exist_ok=True)

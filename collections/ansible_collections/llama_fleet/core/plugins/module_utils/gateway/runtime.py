@@ -15,7 +15,7 @@ import re
 import socket
 import typing
 
-from ansible_collections.llama_fleet.core.plugins.module_utils.untrusted import line, whole
+from ansible_collections.llama_fleet.core.plugins.module_utils.plain_text import line, whole
 
 if typing.TYPE_CHECKING:
     import pathlib

@@ -11,7 +11,7 @@ import pathlib
 import typing
 
 from ansible_collections.llama_fleet.core.plugins.module_utils.host import control_groups
-from ansible_collections.llama_fleet.core.plugins.module_utils.untrusted import whole
+from ansible_collections.llama_fleet.core.plugins.module_utils.plain_text import whole
 
 _MOST_CPUS = 65536
 # Efficiency cores reach at most 0.81 of the highest frequency of their CPU's performance cores (Core Ultra 9 285K).

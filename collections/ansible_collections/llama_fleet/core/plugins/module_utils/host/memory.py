@@ -8,7 +8,7 @@ import pathlib
 import re
 
 from ansible_collections.llama_fleet.core.plugins.module_utils.host import control_groups
-from ansible_collections.llama_fleet.core.plugins.module_utils.untrusted import whole
+from ansible_collections.llama_fleet.core.plugins.module_utils.plain_text import whole
 
 GIB = 1 << 30
 

@@ -12,7 +12,7 @@ import signal
 import time
 import typing
 
-from ansible_collections.llama_fleet.core.plugins.module_utils.untrusted import whole
+from ansible_collections.llama_fleet.core.plugins.module_utils.plain_text import whole
 
 PROC = pathlib.Path("/proc")
 # Maximum bytes read of an environment or a list of open files.

@@ -21,29 +21,33 @@ _SUFFIX = ".tar.gz"
 _LARGEST = 1 << 30  # bytes of a source archive of unknown size; llama.cpp's has 50 MB
 
 
-def archive_problems(archive: Archive, root: pathlib.Path, index_url: str) -> list[Problem]:
-    """Return the problems known before the download: a missing file or release, or another SHA-256."""
+def look(archive: Archive, root: pathlib.Path, index_url: str) -> tuple[package_index.IndexFile | None, list[Problem]]:
+    """Return the file as the index lists it, and the problems known before the download.
+
+    These are a missing file or release, or another SHA-256. The file is None unless the index has to be asked.
+    """
     try:
         if archive.on_host:
-            return _file_problems(pathlib.Path(archive.reference), archive.sha256)
+            return None, _file_problems(pathlib.Path(archive.reference), archive.sha256)
         if archive.on_index and not kept_archive(archive, root).exists():
-            return _sum_problems(_find(archive, index_url).sha256, archive)
+            listed = _find(archive, index_url)
+            return listed, _sum_problems(listed.sha256, archive)
     except ProblemError as error:
-        return list(error.problems)
-    return []
+        return None, list(error.problems)
+    return None, []
 
 
 @contextlib.contextmanager
 def obtain(
-    archive: Archive, root: pathlib.Path, index_url: str, progress: Progress
+    archive: Archive, root: pathlib.Path, index_url: str, progress: Progress, place: tuple[str, int] = ("", 0)
 ) -> typing.Iterator[typing.IO[bytes]]:
     """Yield the archive as an open file with the right SHA-256; a downloaded one is kept below ``root``.
 
-    Raises ProblemError.
+    ``place`` is the address that the index has already told, and the size in bytes. Raises ProblemError.
     """
     path = pathlib.Path(archive.reference) if archive.on_host else kept_archive(archive, root)
     if not archive.on_host and not (path.exists() and not _file_problems(path, archive.sha256)):
-        _fetch(archive, path, index_url, progress)
+        _fetch(archive, path, index_url, progress, place)
     try:
         file, digest = verified.opened(path, root / "sources")
     except OSError as error:
@@ -53,11 +57,21 @@ def obtain(
         yield file
 
 
-def _fetch(archive: Archive, kept: pathlib.Path, index_url: str, progress: Progress) -> None:
+def _fetch(archive: Archive, kept: pathlib.Path, index_url: str, progress: Progress, place: tuple[str, int]) -> None:
     progress.stage(f"fetching {archive.name}")
+    if archive.on_index and place[0]:
+        # The index may have moved the file since the plan.
+        with contextlib.suppress(ProblemError):
+            _bring(archive, kept, *place, package_index.index_url(index_url), progress)
+            return
     listed = _find(archive, index_url) if archive.on_index else None
-    size = listed.size if listed else 0
-    url, index = (listed.url, listed.index) if listed else (archive.reference, "")
+    if listed:
+        _bring(archive, kept, listed.url, listed.size, listed.index, progress)
+    else:
+        _bring(archive, kept, archive.reference, 0, "", progress)
+
+
+def _bring(archive: Archive, kept: pathlib.Path, url: str, size: int, index: str, progress: Progress) -> None:
     fetch(
         url,
         kept,

@@ -5,6 +5,8 @@
 from __future__ import annotations
 
 import dataclasses
+import pathlib
+import re
 import typing
 
 from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.options import NATIVE, PORTABLE
@@ -15,12 +17,25 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.source 
     Upstream,
 )
 from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.upstream import reference_of
+from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.versions import is_stable_tag
+from ansible_collections.llama_fleet.core.plugins.module_utils.plain_text import line
 from ansible_collections.llama_fleet.core.plugins.module_utils.tools import compiler as build_host
-from ansible_collections.llama_fleet.core.plugins.module_utils.untrusted import line
+from ansible_collections.llama_fleet.core.plugins.module_utils.untrusted import (
+    COMMIT,
+    Address,
+    Number,
+    Plain,
+    Record,
+    ShapeError,
+    Table,
+    Text,
+    parse,
+)
 
 if typing.TYPE_CHECKING:
     import pathlib
 
+    from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.index import IndexFile
     from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.request import Request
     from ansible_collections.llama_fleet.core.plugins.module_utils.release import cache
     from ansible_collections.llama_fleet.core.plugins.module_utils.release.store import Manifest
@@ -39,6 +54,7 @@ class BuildPlan:
     ``cached`` a packed one to fetch, ``published`` the project's binaries to fetch, and ``install`` lists missing
     packages. ``would_compile`` says that it must be built, and ``refused`` why binaries that were found did not do.
     ``beside`` says which native build has to be started beside the instance.
+    ``listed`` is the source archive as the package index lists it.
     """
 
     revision: Revision
@@ -53,6 +69,7 @@ class BuildPlan:
     published: Upstream | None = None
     refused: str = ""
     beside: dict[str, str] = dataclasses.field(default_factory=dict)
+    listed: IndexFile | None = None
     warnings: tuple[str, ...] = ()
 
 
@@ -104,3 +121,45 @@ def _why_unpublished(request: Request) -> str:
     if request.trusted_signers and reference_of(request.source, request.version):
         return "llama_cpp_trusted_signers requires signatures, which published binaries do not have"
     return "the project publishes no binaries of this source"
+
+
+@dataclasses.dataclass(frozen=True)
+class Known:
+    """The findings of an earlier plan of the same run on the same host.
+
+    ``parts`` are those of the build that it found necessary, else empty. ``url`` is where the package index has the
+    source archive, and ``size`` its bytes, 0 if unknown. No checksum and no path is taken from it.
+    """
+
+    revision: Revision | None
+    parts: typing.Mapping[str, typing.Any]
+    url: str
+    size: int
+
+
+_BUILD = r"[A-Za-z0-9][A-Za-z0-9._+-]*"
+_KNOWN = Record(
+    {
+        "commit": Text(rf"|{COMMIT}"),
+        "build": Text(rf"|{_BUILD}", most=200),
+        "nightly": Text(r"|b[0-9]{1,9}"),
+        "parts": Table(Plain(), most=50),
+    },
+    {"url": Address(), "size": Number(most=1 << 50)},
+)
+
+
+def parse_known(text: str) -> Known | None:
+    """Return what an earlier plan has learnt, from its JSON; None without a valid one, because it only saves time."""
+    commit, _space, build = text.partition(" ")  # of a native build beside a server
+    if re.fullmatch(COMMIT, commit) and re.fullmatch(_BUILD, build) and not is_stable_tag(build):
+        return Known(Revision(commit, build), {}, "", 0)
+    try:
+        known = parse(text, _KNOWN) if text else None
+    except ShapeError:
+        return None
+    if known is None:
+        return None
+    revision = Revision(known["commit"], known["build"], known["nightly"])
+    whole = revision if revision.commit and revision.build else None
+    return Known(whole, known["parts"], known.get("url", ""), known.get("size", 0))

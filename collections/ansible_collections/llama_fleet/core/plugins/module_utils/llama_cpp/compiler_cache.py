@@ -15,10 +15,11 @@ import typing
 from ansible_collections.llama_fleet.core.plugins.module_utils.host.scratch import scratch
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import ProblemError
 from ansible_collections.llama_fleet.core.plugins.module_utils.tools import venv
+from ansible_collections.llama_fleet.core.plugins.module_utils.tools.build_pins import PINS
 
 if typing.TYPE_CHECKING:
+    from ansible_collections.llama_fleet.core.plugins.module_utils.host.build_user import Builder
     from ansible_collections.llama_fleet.core.plugins.module_utils.host.commands import Runner
-    from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.build_user import Builder
     from ansible_collections.llama_fleet.core.plugins.module_utils.progress import Progress
 
 _PROGRAMS = ("ccache", "sccache")
@@ -50,8 +51,8 @@ def ensure_build_tools(root: pathlib.Path, index_url: str, variable: str, progre
     on_host = any(shutil.which(name) for name in _PROGRAMS)
     if not on_host and platform.machine() in venv.COMPILER_CACHE_MACHINES:
         with contextlib.suppress(ProblemError):  # problems with the index itself occur again below
-            venv.ensure_tools(root, (*venv.BUILD_TOOLS, *venv.COMPILER_CACHE), index_url, variable, progress, run)
-    venv.ensure_tools(root, venv.BUILD_TOOLS, index_url, variable, progress, run)
+            venv.ensure_tools(root, (*venv.BUILD_TOOLS, *venv.COMPILER_CACHE), PINS, index_url, variable, progress, run)
+    venv.ensure_tools(root, venv.BUILD_TOOLS, PINS, index_url, variable, progress, run)
     return find_program(venv.folder(root) / "bin")
 
 

@@ -12,11 +12,12 @@ import typing
 
 from ansible_collections.llama_fleet.core.plugins.module_utils.fetch import children, git
 from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.unpack import unpack_tree
-from ansible_collections.llama_fleet.core.plugins.module_utils.host import cpus
+from ansible_collections.llama_fleet.core.plugins.module_utils.host import build_user, cpus
 from ansible_collections.llama_fleet.core.plugins.module_utils.host.files import locked
 from ansible_collections.llama_fleet.core.plugins.module_utils.host.memory import memory_available
 from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp import archive as llama_cpp_archive
-from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp import build_user, recipe, update
+from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp import recipe, update
+from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.bring import take
 from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.build_plan import why_built
 from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.compile import (
     Compilation,
@@ -32,7 +33,6 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.compile
 from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.faults import AMX_SHIM, CURES, NO_AMX, Cure
 from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.options import CUDA, X86
 from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.plan import plan_again
-from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.prebuilt import take
 from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.source import SOURCE, Archive, find_tree
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, ProblemError
 from ansible_collections.llama_fleet.core.plugins.module_utils.release import store
@@ -192,7 +192,9 @@ def _read_by_builds(request: Request) -> list[pathlib.Path]:
 
 def _bring_source(request: Request, plan: BuildPlan, target: pathlib.Path, progress: Progress, run: Runner) -> None:
     if isinstance(request.source, Archive):
-        with llama_cpp_archive.obtain(request.source, request.root, request.index_url, progress) as archive:
+        with llama_cpp_archive.obtain(
+            request.source, request.root, request.index_url, progress, place_of(request, plan)
+        ) as archive:
             progress.stage(f"unpacking {request.source.name}")
             unpack_tree(archive, request.source.name, target, find_tree, SOURCE)
         return
@@ -209,6 +211,13 @@ def _bring_source(request: Request, plan: BuildPlan, target: pathlib.Path, progr
                 "a repository with its CMakeLists.txt, ggml/ and tools/server/",
             )
         )
+
+
+def place_of(request: Request, plan: BuildPlan) -> tuple[str, int]:
+    """Return the address of the source archive that a plan of this run was told, and its size in bytes."""
+    if plan.listed:
+        return plan.listed.url, plan.listed.size
+    return (request.known.url, request.known.size) if request.known else ("", 0)
 
 
 def _compilation(request: Request, plan: BuildPlan, work: pathlib.Path, log: pathlib.Path) -> Compilation:

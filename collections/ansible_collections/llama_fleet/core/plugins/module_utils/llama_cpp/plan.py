@@ -18,6 +18,7 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp import 
     update,
 )
 from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.build_plan import BuildPlan, existing
+from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.faults import CURES
 from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.options import (
     CUDA,
     cpu_problems,
@@ -36,7 +37,6 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.source 
     find_revision,
     pinned_revision,
 )
-from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.versions import is_stable_tag
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, ProblemError, raise_if_any
 from ansible_collections.llama_fleet.core.plugins.module_utils.release import background, cache
 from ansible_collections.llama_fleet.core.plugins.module_utils.release.store import (
@@ -48,6 +48,7 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.release.store imp
 from ansible_collections.llama_fleet.core.plugins.module_utils.tools import compiler as build_host
 
 if typing.TYPE_CHECKING:
+    from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.index import IndexFile
     from ansible_collections.llama_fleet.core.plugins.module_utils.host.commands import Runner
     from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.request import Request
 
@@ -71,10 +72,9 @@ def make_plan(request: Request, run: Runner, tentative: bool = False) -> BuildPl
         plan = prebuilt.published(request, Upstream(request.reference))
     else:
         kept = _kept(request)
-        known = request.known if isinstance(request.source, Repository) else None
-        if known and is_stable_tag(known.build):
-            known = None  # it lacks the nightly tag of the same commit, which the fingerprint holds
-        plan = kept if kept or never else _from_source(request, request.source, run, tentative, known)
+        plan = kept if kept or never else _taken_over(request, request.source, run, tentative)
+        if plan is None and not never:
+            plan = _from_source(request, request.source, run, tentative, _known_revision(request))
     if plan is None or (never and plan.manifest is None):
         raise ProblemError(update.nothing_there(request))
     return plan
@@ -86,6 +86,26 @@ def _kept(request: Request) -> BuildPlan | None:
     if good is None:
         return None
     return existing(*good)
+
+
+def _known_revision(request: Request) -> Revision | None:
+    """Return the commit and the build of a repository that an earlier plan of this run was told."""
+    return request.known.revision if request.known and isinstance(request.source, Repository) else None
+
+
+def _taken_over(request: Request, source: Archive | Repository, run: Runner, tentative: bool) -> BuildPlan | None:
+    """Return the plan of the build that an earlier plan of this run found necessary, or None if it no longer holds.
+
+    It is worked out again from this host's state, but no server is asked and no compiler is probed a second time. So
+    only the revision and the names of cures come from the earlier plan.
+    """
+    known = request.known
+    cures = known.parts.get("cures") if known else None
+    if not known or not isinstance(cures, list) or not all(name in CURES for name in cures):
+        return None
+    unasked = dataclasses.replace(request, cache=(), asks_index=False)
+    plan = _from_source(unasked, source, run, tentative, _known_revision(request), cures)
+    return plan if plan.published or plan.parts == known.parts else None
 
 
 def _kept_newer(request: Request, revision: Revision, path: pathlib.Path, manifest: Manifest) -> BuildPlan:
@@ -104,9 +124,12 @@ def plan_again(request: Request, before: BuildPlan, run: Runner, tentative: bool
     """
     source = typing.cast("Archive | Repository", request.source)
     known = before.revision if before.revision.build else None
-    plan = _from_source(request, source, run, tentative, known)
+    asked = dataclasses.replace(request, asks_index=request.asks_index and before.listed is None)
+    plan = _from_source(asked, source, run, tentative, known)
     warnings = tuple(dict.fromkeys((*before.warnings, *plan.warnings)))
-    return dataclasses.replace(plan, refused=plan.refused or before.refused, warnings=warnings)
+    return dataclasses.replace(
+        plan, refused=plan.refused or before.refused, listed=plan.listed or before.listed, warnings=warnings
+    )
 
 
 def install_git(request: Request, run: Runner) -> bool:
@@ -129,7 +152,12 @@ def cpuinfo() -> str:
 
 
 def _from_source(
-    request: Request, source: Archive | Repository, run: Runner, tentative: bool, known: Revision | None = None
+    request: Request,
+    source: Archive | Repository,
+    run: Runner,
+    tentative: bool,
+    known: Revision | None = None,
+    cures: list[str] | None = None,
 ) -> BuildPlan:
     host = build_host.observe(isinstance(source, Repository))
     installable = request.install_packages and build_host.can_install()
@@ -138,7 +166,7 @@ def _from_source(
     if revision is None or toolkit is None:
         plan = BuildPlan(revision or Revision(commit="", build=""), host)
     else:
-        plan = _identify(request, host, revision, toolkit, host.openssl or installable, run)
+        plan = _identify(request, host, revision, toolkit, host.openssl or installable, run, cures)
         if plan.manifest is None and installable and not host.openssl:
             # A release that had to be built without OpenSSL headers stays good until they are installed.
             without = _identify(request, host, revision, toolkit, False, run, plan.parts.get("cures"))
@@ -159,8 +187,16 @@ def _from_source(
     if request.method == "packed":
         none_fits = f"packed, and no packed release of this kind of host in {cache.CACHE} or on the controller"
         raise ProblemError(Problem("llama_cpp_method", none_fits, "one that fits", "pack one, or set it to auto"))
-    raise_if_any(_obstacles(request, source, host, installable, tentative))
-    return dataclasses.replace(plan, install=host.missing if installable else (), would_compile=True)
+    listed, problems = _look_for(request, source)
+    raise_if_any([*_obstacles(request, host, installable, tentative), *problems])
+    return dataclasses.replace(plan, install=host.missing if installable else (), would_compile=True, listed=listed)
+
+
+def _look_for(request: Request, source: Archive | Repository) -> tuple[IndexFile | None, list[Problem]]:
+    """Return the source archive as the index lists it, and what is wrong with it."""
+    if isinstance(source, Archive) and (request.asks_index or not source.on_index):
+        return archive.look(source, request.root, request.index_url)
+    return None, []
 
 
 def _revision(
@@ -231,9 +267,7 @@ def _look_in_caches(request: Request, plan: BuildPlan) -> BuildPlan:
     return dataclasses.replace(plan, fingerprint=cached.fingerprint, path=path, cached=cached, warnings=tuple(warnings))
 
 
-def _obstacles(
-    request: Request, source: Archive | Repository, host: build_host.BuildHost, installable: bool, tentative: bool
-) -> list[Problem]:
+def _obstacles(request: Request, host: build_host.BuildHost, installable: bool, tentative: bool) -> list[Problem]:
     """Return the problems that would stop a build, as far as known beforehand."""
     problems = []
     if host.required and not installable:
@@ -247,6 +281,4 @@ def _obstacles(
         problems += error.problems
     space = space_problem(request.root, BUILD_SPACE[request.backend], "llama_cpp_root")
     problems += [space] if space else []
-    if isinstance(source, Archive) and (request.asks_index or not source.on_index):
-        problems += archive.archive_problems(source, request.root, request.index_url)
     return problems

@@ -9,8 +9,8 @@ import os
 import shlex
 import typing
 
+from ansible_collections.llama_fleet.core.plugins.module_utils.host import build_user
 from ansible_collections.llama_fleet.core.plugins.module_utils.host.scratch import scratch
-from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp import build_user
 from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.faults import FAULTS, Cure, Fault
 from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.options import X86, cpu_flags, flags_of_cpu
 

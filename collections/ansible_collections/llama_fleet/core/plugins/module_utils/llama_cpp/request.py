@@ -20,6 +20,7 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.arguments import 
     texts,
     values,
 )
+from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.build_plan import Known, parse_known
 from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.options import (
     CUDA,
     NATIVE,
@@ -37,9 +38,7 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.source 
     Archive,
     PackedSource,
     Repository,
-    Revision,
     Upstream,
-    parse_known,
     parse_source,
 )
 from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.upstream import URL as UPSTREAM_URL
@@ -101,7 +100,7 @@ class Request:
     pack_to: str = optional_path()
     signing_key: str = optional_path()
     offered: tuple[Entry, ...] = parsed(text(internal=True), _offers)
-    known: Revision | None = parsed(text(internal=True), parse_known)
+    known: Known | None = parsed(text(internal=True), parse_known)
     published: Published | None = parsed(typing.cast("Published | None", text(internal=True)), _published)
     unanswered: str = text(internal=True)
     asks_first: bool = switch(False, internal=True)

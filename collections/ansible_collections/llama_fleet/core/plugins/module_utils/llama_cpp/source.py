@@ -234,12 +234,6 @@ def pinned_revision(version: str) -> Revision | None:
     return Revision(version, version[:9]) if _COMMIT.fullmatch(version) else None
 
 
-def parse_known(text: str) -> Revision | None:
-    """Return the revision that a plan of the same run has found, ``COMMIT BUILD``; None without a valid one."""
-    commit, _space, build = text.partition(" ")
-    return Revision(commit, build) if _COMMIT.fullmatch(commit) and _BUILD_NAME.fullmatch(build) else None
-
-
 def find_revision(version: str, listing: str, url: str) -> Revision:
     """Return the revision of ``version`` from the output of ``git ls-remote --tags``.
 

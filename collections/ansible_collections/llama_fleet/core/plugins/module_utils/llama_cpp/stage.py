@@ -7,9 +7,10 @@ from __future__ import annotations
 import pathlib
 import typing
 
+from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.rules import bare
 from ansible_collections.llama_fleet.core.plugins.module_utils.host.commands import run
 from ansible_collections.llama_fleet.core.plugins.module_utils.host.files import locked
-from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.make import make_release
+from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.make import make_release, place_of
 from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.parts import explain
 from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.plan import (
     cpuinfo,
@@ -69,32 +70,47 @@ def provide_release(module: Caller) -> dict[str, typing.Any]:
     changed = changed or packed or bool(removed)
     for warning in plan.warnings:
         module.warn(warning)
-    manifest = plan.manifest or {}
     return {
         "changed": changed and not module.params["plan_only"],
         "would_change": changed,
-        "would_compile": plan.would_compile and not plan.manifest,
         "diff": diff,
+        **_described(request, plan),
+        "compiled": made and plan.would_compile,
+        "removed": removed,
+        **packing,
+    }
+
+
+def _described(request: Request, plan: BuildPlan) -> dict[str, typing.Any]:
+    """Return what a plan says of its release."""
+    manifest = plan.manifest or {}
+    return {
+        "would_compile": plan.would_compile and not plan.manifest,
         "path": str(plan.path or ""),
         "build": plan.revision.build,
         "commit": plan.revision.commit,
+        "nightly": plan.revision.nightly,
+        "archive": _listed(request, plan),
         "fingerprint": plan.fingerprint,
         "fingerprint_parts": plan.parts,
         "fingerprint_reasons": explain(request, plan.parts, plan.host.compiler, cpuinfo()),
         "origin": manifest.get("origin", ""),
         "takes": plan.cached.name if plan.cached and not plan.manifest else "",
         "taken_from": manifest.get("taken_from", plan.cached.location if plan.cached else ""),
-        "compiled": made and plan.would_compile,
         "cured": manifest.get("cured", []),
-        "removed": removed,
         "beside": plan.beside,
-        **packing,
     }
 
 
 def lacks_binaries(plan: typing.Mapping[str, typing.Any]) -> bool:
     """Return whether a host would build, or cannot have its release, without the project's binaries."""
     return bool(plan.get("failed") or plan.get("would_compile") or (plan.get("would_change") and not plan.get("path")))
+
+
+def _listed(request: Request, plan: BuildPlan) -> dict[str, typing.Any]:
+    """Return where the index has the source archive; empty if unknown, or if the address holds a login."""
+    url, size = place_of(request, plan)
+    return {"url": url, "size": size} if url and bare(url) == url else {}
 
 
 def pack(request: Request, plan: BuildPlan, progress: Progress, touch: bool) -> tuple[dict[str, typing.Any], bool]:

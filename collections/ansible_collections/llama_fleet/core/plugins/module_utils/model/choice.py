@@ -27,7 +27,7 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.host import comma
 from ansible_collections.llama_fleet.core.plugins.module_utils.host.scratch import scratch
 from ansible_collections.llama_fleet.core.plugins.module_utils.model.plan import Choose, Chosen, Read, quant_variable
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, ProblemError
-from ansible_collections.llama_fleet.core.plugins.module_utils.release import memory_plan
+from ansible_collections.llama_fleet.core.plugins.module_utils.release import free_memory, memory_plan
 from ansible_collections.llama_fleet.core.plugins.module_utils.release.fitting import choose_fitting
 
 if typing.TYPE_CHECKING:
@@ -99,7 +99,7 @@ def _fitting(
     """
     require_release(memory)
     release = pathlib.Path(memory.release)
-    available = memory_plan.Available(memory.mib, "given") if memory.mib else memory_plan.memory_available(run, release)
+    available = free_memory.Available(memory.mib, "given") if memory.mib else free_memory.memory_available(run, release)
     margin = 0 if memory.mib else available.margin_mib
     beside = max((file.size for file in listing if is_projector(file.path)), default=0) if mmproj else 0
 
@@ -117,7 +117,7 @@ def _fitting(
     return Chosen(fitting.candidate, memory=_shown(fitting, available, margin))
 
 
-def _shown(fitting: Fitting, available: memory_plan.Available, margin: int) -> dict[str, typing.Any]:
+def _shown(fitting: Fitting, available: free_memory.Available, margin: int) -> dict[str, typing.Any]:
     """Return the record of a choice by memory; sizes are in bytes, memory in MiB."""
     return {
         "available_mib": available.mib,

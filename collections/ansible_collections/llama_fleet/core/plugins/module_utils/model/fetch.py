@@ -10,7 +10,7 @@ import os
 import posixpath
 import typing
 
-from ansible_collections.llama_fleet.core.plugins.module_utils.caches.take import CacheError, costs_nothing, take
+from ansible_collections.llama_fleet.core.plugins.module_utils.caches.take import CacheError, take
 from ansible_collections.llama_fleet.core.plugins.module_utils.host.disk import disk_problems
 from ansible_collections.llama_fleet.core.plugins.module_utils.host.files import (
     existing_parent,
@@ -41,48 +41,7 @@ ROOT_VARIABLE = "gguf_model_root"
 _MARGIN = 64 << 20  # bytes for manifests and whatever else the host writes meanwhile
 
 
-@dataclasses.dataclass(frozen=True)
-class Gap:
-    """The missing files of a plan: those to link from another revision or to take from another tool, and to fetch.
-
-    The first two are by name. ``free`` are the names of those that will take no disk space, because they can be linked.
-    """
-
-    linked: typing.Mapping[str, pathlib.Path]
-    copied: typing.Mapping[str, Copy]
-    fetched: tuple[RemoteFile, ...]
-    free: frozenset[str] = frozenset()
-
-    def __bool__(self) -> bool:
-        return bool(self.linked or self.copied or self.fetched)
-
-
-def stored(plan: ModelPlan, checker: Checker) -> dict[str, StoredFile]:
-    """Return the plan's files that exist and are verified, by name."""
-    if plan.archive:
-        return {}
-    manifest = model_store.read_manifest(plan.folder)
-    known = manifest.files if manifest else {}
-    verified = {
-        file.name: checker.right(plan.folder, file.name, file.size, file.sha256, known.get(file.name))
-        for file in plan.remote
-    }
-    return {name: file for name, file in verified.items() if file}
-
-
-def gap(plan: ModelPlan, request: Request, checker: Checker) -> Gap:
-    """Return what ``plan`` lacks and where it could come from."""
-    existing = stored(plan, checker)
-    missing = [file for file in plan.remote if file.name not in existing]
-    linked = {} if plan.archive else model_reuse.reusable(plan.folder, missing, checker)
-    missing = [file for file in missing if file.name not in linked]
-    copied = model_reuse.cached(plan, missing, request)
-    place = existing_parent(parts_folder(plan.folder))
-    free = frozenset(name for name, copy in copied.items() if costs_nothing(copy, place))
-    return Gap(linked, copied, tuple(file for file in missing if file.name not in copied), free)
-
-
-def require_possible(plan: ModelPlan, missing: Gap, request: Request) -> None:
+def require_possible(plan: ModelPlan, missing: model_reuse.Gap, request: Request) -> None:
     """Raise ProblemError if the root is not writable or full, or if offline files are missing without a mirror."""
     if not missing:
         return
@@ -111,7 +70,7 @@ def _require_writable(plan: ModelPlan, request: Request) -> None:
     require_writable(model_store.lock_of(request.root, plan.folder).parent, ROOT_VARIABLE)
 
 
-def _require_room(plan: ModelPlan, missing: Gap) -> None:
+def _require_room(plan: ModelPlan, missing: model_reuse.Gap) -> None:
     files = [
         file for file in plan.remote if file in missing.fetched or file.name in missing.copied.keys() - missing.free
     ]
@@ -147,7 +106,7 @@ def provide(plan: ModelPlan, request: Request, checker: Checker, progress: Progr
         disk_problems(plan.folder),
         locked(lock, lambda: progress.stage("waiting for another run that works on this model")),
     ):
-        missing = gap(plan, request, checker)
+        missing = model_reuse.gap(plan, request, checker)
         require_possible(plan, missing, request)
         for name, source in missing.linked.items():
             _take(plan, next(file for file in plan.remote if file.name == name), source, checker)
@@ -161,7 +120,7 @@ def provide(plan: ModelPlan, request: Request, checker: Checker, progress: Progr
         else:
             for file in fetched:
                 _place(plan, file, checker)
-            model = model_of(plan, stored(plan, checker))
+            model = model_of(plan, model_reuse.stored(plan, checker))
         model_store.add_model(plan.folder, plan.asked, model)
         with contextlib.suppress(OSError):  # not empty: it holds parts of another quant, for a later run
             parts_folder(plan.folder).rmdir()

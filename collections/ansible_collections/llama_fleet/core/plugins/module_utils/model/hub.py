@@ -17,6 +17,7 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.lfs import 
 from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.rules import OriginError
 from ansible_collections.llama_fleet.core.plugins.module_utils.gguf.remote import lazily
 from ansible_collections.llama_fleet.core.plugins.module_utils.model.hub_transport import is_unknown
+from ansible_collections.llama_fleet.core.plugins.module_utils.plain_text import printable
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, ProblemError
 from ansible_collections.llama_fleet.core.plugins.module_utils.untrusted import (
     COMMIT,
@@ -28,7 +29,6 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.untrusted import 
     ShapeError,
     Text,
     check,
-    printable,
 )
 
 DEFAULT_ENDPOINT = "https://huggingface.co"

@@ -9,6 +9,7 @@ import os
 import typing
 
 from ansible_collections.llama_fleet.core.plugins.module_utils.model.hub_transport import guarded
+from ansible_collections.llama_fleet.core.plugins.module_utils.tools.hub_pins import PINS
 from ansible_collections.llama_fleet.core.plugins.module_utils.tools.import_or_install import borrower
 from ansible_collections.llama_fleet.core.plugins.module_utils.tools.venv import HUB_CLIENT
 
@@ -33,7 +34,7 @@ def hub_client(
     os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
     os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
     with (
-        borrower(root, index_url, "gguf_model_index_url", progress, keep)(_NAME, HUB_CLIENT) as client,
+        borrower(root, index_url, "gguf_model_index_url", progress, PINS, keep)(_NAME, HUB_CLIENT) as client,
         guarded(client, endpoint),
     ):
         yield client

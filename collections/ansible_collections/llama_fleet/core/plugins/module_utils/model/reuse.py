@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""Reuse files that are on the host: those of another revision, and those in caches of other tools.
+"""Find what a plan lacks, and reuse what is on the host: files of another revision, and caches of other tools.
 
 A new revision then only costs what changed.
 """
@@ -8,14 +8,31 @@ A new revision then only costs what changed.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
+import typing
+
+from ansible_collections.llama_fleet.core.plugins.module_utils.caches.take import costs_nothing
+from ansible_collections.llama_fleet.core.plugins.module_utils.host.files import (
+    existing_parent,
+)
+from ansible_collections.llama_fleet.core.plugins.module_utils.model import store as model_store
+from ansible_collections.llama_fleet.core.plugins.module_utils.model.store import StoredFile, parts_folder
+
+if typing.TYPE_CHECKING:
+    import pathlib
+
+    from ansible_collections.llama_fleet.core.plugins.module_utils.caches.lookup import Copy
+    from ansible_collections.llama_fleet.core.plugins.module_utils.model.plan import ModelPlan, RemoteFile
+    from ansible_collections.llama_fleet.core.plugins.module_utils.model.request import Request
+    from ansible_collections.llama_fleet.core.plugins.module_utils.model.verify import Checker
+
 import shutil
 import typing
 
 from ansible_collections.llama_fleet.core.plugins.module_utils.caches.lookup import Caches, Sought
 from ansible_collections.llama_fleet.core.plugins.module_utils.caches.places import places
 from ansible_collections.llama_fleet.core.plugins.module_utils.caches.snapshots import snapshot
-from ansible_collections.llama_fleet.core.plugins.module_utils.model import store as model_store
 from ansible_collections.llama_fleet.core.plugins.module_utils.model.hub import HubFile
 from ansible_collections.llama_fleet.core.plugins.module_utils.model.source import HubSource
 
@@ -112,3 +129,44 @@ def cached_hub(request: Request) -> CachedHub | None:
         return None
     held = snapshot(places(os.environ), request.source.repo, request.revision)
     return CachedHub(held) if held else None
+
+
+@dataclasses.dataclass(frozen=True)
+class Gap:
+    """The missing files of a plan: those to link from another revision or to take from another tool, and to fetch.
+
+    The first two are by name. ``free`` are the names of those that will take no disk space, because they can be linked.
+    """
+
+    linked: typing.Mapping[str, pathlib.Path]
+    copied: typing.Mapping[str, Copy]
+    fetched: tuple[RemoteFile, ...]
+    free: frozenset[str] = frozenset()
+
+    def __bool__(self) -> bool:
+        return bool(self.linked or self.copied or self.fetched)
+
+
+def stored(plan: ModelPlan, checker: Checker) -> dict[str, StoredFile]:
+    """Return the plan's files that exist and are verified, by name."""
+    if plan.archive:
+        return {}
+    manifest = model_store.read_manifest(plan.folder)
+    known = manifest.files if manifest else {}
+    verified = {
+        file.name: checker.right(plan.folder, file.name, file.size, file.sha256, known.get(file.name))
+        for file in plan.remote
+    }
+    return {name: file for name, file in verified.items() if file}
+
+
+def gap(plan: ModelPlan, request: Request, checker: Checker) -> Gap:
+    """Return what ``plan`` lacks and where it could come from."""
+    existing = stored(plan, checker)
+    missing = [file for file in plan.remote if file.name not in existing]
+    linked = {} if plan.archive else reusable(plan.folder, missing, checker)
+    missing = [file for file in missing if file.name not in linked]
+    copied = cached(plan, missing, request)
+    place = existing_parent(parts_folder(plan.folder))
+    free = frozenset(name for name, copy in copied.items() if costs_nothing(copy, place))
+    return Gap(linked, copied, tuple(file for file in missing if file.name not in copied), free)

@@ -109,13 +109,13 @@ def remote(request: Request, progress: Progress) -> Result:
     before = model_store.recorded_model(folder, folder, _name(request), request.asked, bool(request.mmproj))
     checker = Checker(progress, request.verify)
     plan = model_plan.plan_recorded(before, request.asked) if before else None
-    missing = model_fetch.gap(plan, request, checker) if plan else None
+    missing = model_reuse.gap(plan, request, checker) if plan else None
     if plan is None or (missing and not request.without):
         if plan is None and _waits(request):
             return {**model_result.waiting(request), "removed": []}
         plan = _plan(request, commit, before, progress)
-        missing = model_fetch.gap(plan, request, checker)
-    missing = typing.cast("model_fetch.Gap", missing)
+        missing = model_reuse.gap(plan, request, checker)
+    missing = typing.cast("model_reuse.Gap", missing)
     model_fetch.require_possible(plan, missing, request)
     if not missing and (before or not model_fetch.is_writable(request, plan.folder)):
         return _kept(request, plan, before, checker, progress)
@@ -205,7 +205,7 @@ def _plan_offline(request: Request, commit: str, before: Model | None, progress:
 
 def _kept(request: Request, plan: ModelPlan, before: Model | None, checker: Checker, progress: Progress) -> Result:
     """Return the result for a complete model, and update the record of touched files if the store is writable."""
-    model = model_fetch.model_of(plan, model_fetch.stored(plan, checker))
+    model = model_fetch.model_of(plan, model_reuse.stored(plan, checker))
     if model != before and not request.dry and model_fetch.is_writable(request, plan.folder):
         with locked(model_store.lock_of(request.root, plan.folder), _waiting(progress)):
             model_store.add_model(plan.folder, request.asked, model)

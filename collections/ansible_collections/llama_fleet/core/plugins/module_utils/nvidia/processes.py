@@ -8,7 +8,7 @@ import re
 import typing
 
 from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia.host import TIME_LIMIT, GpuHost, find_smi
-from ansible_collections.llama_fleet.core.plugins.module_utils.untrusted import whole
+from ansible_collections.llama_fleet.core.plugins.module_utils.plain_text import whole
 
 if typing.TYPE_CHECKING:
     from ansible_collections.llama_fleet.core.plugins.module_utils.host.commands import Runner

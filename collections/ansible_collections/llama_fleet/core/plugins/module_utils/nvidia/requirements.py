@@ -16,7 +16,7 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.arguments import 
     texts,
     values,
 )
-from ansible_collections.llama_fleet.core.plugins.module_utils.cuda.releases import RELEASES
+from ansible_collections.llama_fleet.core.plugins.module_utils.cuda.architectures import ARCHITECTURES
 from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia.findings import ERROR, WARNING, Finding
 from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia.smi import numbers
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, raise_if_any
@@ -26,10 +26,10 @@ if typing.TYPE_CHECKING:
     from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia.smi import Gpu
 
 # The toolkit that the collection installs if the host has none.
-_INSTALLED = next(iter(RELEASES))
+_INSTALLED = next(iter(ARCHITECTURES))
 # The oldest driver of each CUDA major version.
 OLDEST_DRIVER = {13: 580, 12: 525, 11: 450}
-# The GPUs that each CUDA 12 supports; those of CUDA 13 are in cuda/releases.py.
+# The GPUs that each CUDA 12 supports; those of CUDA 13 are in cuda/architectures.py.
 _CUDA_12 = (50, 52, 53, 60, 61, 62, 70, 72, 75, 80, 86, 87, 89, 90)
 _SINCE_12 = {8: (100, 101, 120), 9: (103, 121)}
 _OURS = "llama-server"
@@ -149,8 +149,8 @@ def known_to(toolkit: str) -> tuple[int, ...]:
             *_CUDA_12,
             *(each for since, several in _SINCE_12.items() if (major, minor) >= (12, since) for each in several),
         )
-    fitting = [release for name, release in RELEASES.items() if numbers(name) <= (major, minor)]
-    return tuple(int(name) for name in (fitting[0] if fitting else next(iter(RELEASES.values()))).architectures)
+    fitting = [known for name, known in ARCHITECTURES.items() if numbers(name) <= (major, minor)]
+    return tuple(int(name) for name in (fitting[0] if fitting else ARCHITECTURES[_INSTALLED]))
 
 
 def _enough(wanted: Requirements, chosen: typing.Sequence[Gpu], failing: typing.Sequence[Gpu]) -> bool:
@@ -223,7 +223,7 @@ def _architecture(toolkit: str, gpu: Gpu) -> typing.Iterator[Finding]:
         wanted = f"a GPU that CUDA {name} still supports ({_dotted(min(known))} or higher)"
         yield Finding("gpu_dropped_by_toolkit", severity, capability, wanted, fix)
     elif number not in known:
-        newer = [release for release, each in RELEASES.items() if str(number) in each.architectures]
+        newer = [release for release, known in ARCHITECTURES.items() if str(number) in known]
         fix = (
             f"use CUDA {newer[-1]} or newer"
             if newer

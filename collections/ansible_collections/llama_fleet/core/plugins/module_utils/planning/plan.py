@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import typing
 
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
@@ -23,6 +24,8 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings.a
 from ansible_collections.llama_fleet.core.plugins.module_utils.stage import PROGRESS_ARGUMENTS, RefusedError, told
 
 Result = dict[str, typing.Any]
+# The outcome of each distinct release request of a host, by its arguments.
+Releases = dict[str, typing.Union[typing.Mapping[str, typing.Any], ProblemError]]
 
 
 @dataclasses.dataclass
@@ -61,26 +64,28 @@ def plan_instance(
     check_mode: bool,
     warn: typing.Callable[[str], None],
     stages: typing.Collection[str] = tuple(STEPS),
+    releases: Releases | None = None,
 ) -> Result:
     """Return the result of each stage's plan by role, and whether there is anything to do.
 
     ``given`` has the arguments of each stage; only those of the server are needed for an instance that is not to run.
     Only ``stages`` are planned. The first stage that fails ends the plan: ``failed`` then has its message and problems.
-    A release that needs an answer of the controller first ends it as well.
+    A release that waits for the controller ends it as well. ``releases`` holds those of the host's other instances.
     """
     results: dict[str, Result] = {role: {} for role in STEPS}
     for role, step in STEPS.items():
-        if (
-            role not in given
-            or role not in stages
-            or (role == "cuda_toolkit" and results["nvidia_driver"]["backend"] != "cuda")
-        ):
+        without_gpu = role == "cuda_toolkit" and results["nvidia_driver"].get("backend") != "cuda"
+        if role not in given or role not in stages or without_gpu:
             continue
         caller = Planned({}, check_mode)
         try:
             more = {"for_instance": given["llama_server"].get("instance", ""), "plan_only": True}
             caller.params = parameters(role, step, {**given[role], **wired(role, given, results), **more})
-            results[role] = {name: value for name, value in step.run(caller).items() if name != "diff"}
+            results[role] = {
+                name: value
+                for name, value in _run(role, caller, {} if releases is None else releases).items()
+                if name != "diff"
+            }
         except (ProblemError, RefusedError) as error:
             failure = _failure(error)
             results[role] = {**(error.result if isinstance(error, RefusedError) else {}), **failure, "failed": True}
@@ -94,6 +99,24 @@ def plan_instance(
     waits = provides or bool(results["llama_cpp"].get("beside"))
     is_settled = bool(results["llama_server"].get("ready", "llama_server" not in stages)) and not waits
     return {**results, "is_settled": is_settled, "has_work": provides}
+
+
+def _run(role: str, caller: Planned, releases: Releases) -> typing.Mapping[str, typing.Any]:
+    """Return the result of a stage; a release that several instances share is planned once. Raises ProblemError."""
+    if role != "llama_cpp":
+        return STEPS[role].run(caller)
+    # The instance matters only where the project's binaries serve first, while the native release is built.
+    alike = caller.params if caller.params["method"] == "background" else {**caller.params, "for_instance": ""}
+    asked = json.dumps(alike, sort_keys=True, default=str)
+    if asked not in releases:
+        try:
+            releases[asked] = STEPS[role].run(caller)
+        except ProblemError as error:
+            releases[asked] = error
+    outcome = releases[asked]
+    if isinstance(outcome, ProblemError):
+        raise outcome
+    return outcome
 
 
 def parameters(role: str, step: Step, given: typing.Mapping[str, typing.Any]) -> dict[str, typing.Any]:

@@ -18,12 +18,11 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.host import comma
 from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp import plan as llama_cpp_plan
 from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.source import Repository
 from ansible_collections.llama_fleet.core.plugins.module_utils.model import choice as model_choice
-from ansible_collections.llama_fleet.core.plugins.module_utils.model import fetch as model_fetch
 from ansible_collections.llama_fleet.core.plugins.module_utils.model import plan as model_plan
 from ansible_collections.llama_fleet.core.plugins.module_utils.model import store as model_store
 from ansible_collections.llama_fleet.core.plugins.module_utils.model import verify as model_parts
 from ansible_collections.llama_fleet.core.plugins.module_utils.model.local import find_files
-from ansible_collections.llama_fleet.core.plugins.module_utils.model.reuse import cached_hub
+from ansible_collections.llama_fleet.core.plugins.module_utils.model.reuse import cached_hub, gap
 from ansible_collections.llama_fleet.core.plugins.module_utils.model.source import HubSource, PathSource, WheelSource
 from ansible_collections.llama_fleet.core.plugins.module_utils.model.verify import Checker
 from ansible_collections.llama_fleet.core.plugins.module_utils.preflight.check import Check, all_wrong, fine, wrong
@@ -218,7 +217,7 @@ def _local_model(request: ModelRequest, source: PathSource) -> list[Check]:
 
 def _recorded_model(request: ModelRequest, before: model_store.Model, checks: list[Check]) -> tuple[bool, int]:
     """Compare a recorded model with the disk; return whether to fetch any of it and how many bytes."""
-    missing = model_fetch.gap(model_plan.plan_recorded(before, request.asked), request, Checker(Progress()))
+    missing = gap(model_plan.plan_recorded(before, request.asked), request, Checker(Progress()))
     if not missing:
         state = f"{before.path}, which exists already, {before.size // MIB} MiB"
         checks.append(fine("model", "gguf_model_source", state))

@@ -15,7 +15,7 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.ask import 
 from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.clock import Limits
 from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.rules import OriginError, Road
 from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.status import whole_number
-from ansible_collections.llama_fleet.core.plugins.module_utils.untrusted import printable
+from ansible_collections.llama_fleet.core.plugins.module_utils.plain_text import printable
 
 LARGEST = 20 << 20  # bytes of a listing
 

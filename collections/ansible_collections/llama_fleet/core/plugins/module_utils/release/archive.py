@@ -19,6 +19,7 @@ import tarfile
 import typing
 
 from ansible_collections.llama_fleet.core.plugins.module_utils.fetch import archives
+from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.tar import Tar
 from ansible_collections.llama_fleet.core.plugins.module_utils.host.disk import disk_problems
 from ansible_collections.llama_fleet.core.plugins.module_utils.host.files import CHUNK
 from ansible_collections.llama_fleet.core.plugins.module_utils.release import store
@@ -161,7 +162,7 @@ def extract(
     not as ``write`` writes it.
     """
     with _decompressed(archive, lend) as packed:
-        tar = archives.Tar(packed, archives.Limits(members=1, unpacked=2 * _LONGEST_MANIFEST))
+        tar = Tar(packed, archives.Limits(members=1, unpacked=2 * _LONGEST_MANIFEST))
         manifest = _manifest(tar)
         inside = contents(manifest)
         begin(inside)
@@ -192,7 +193,7 @@ def _decompressed(archive: typing.IO[bytes], lend: Lend | None) -> typing.Iterat
         raise ValueError(f"not a complete archive (it is not compressed with gzip{' or zstd' if lend else ''})")
 
 
-def _manifest(tar: archives.Tar) -> Manifest:
+def _manifest(tar: Tar) -> Manifest:
     member = tar.next()
     if member is None or member.name != MANIFEST or not _is_plain(member) or member.size > _LONGEST_MANIFEST:
         raise ValueError(f"an archive that does not begin with {MANIFEST}")
@@ -202,7 +203,7 @@ def _manifest(tar: archives.Tar) -> Manifest:
         raise ValueError(f"a manifest in which {error}") from error
 
 
-def _extract_all(tar: archives.Tar, target: pathlib.Path, inside: Contents, more: More) -> None:
+def _extract_all(tar: Tar, target: pathlib.Path, inside: Contents, more: More) -> None:
     missing = {*inside.files, *inside.links}
     # Overhead per member: a header, the padding of its last block, and long names.
     tar.limit(
@@ -219,7 +220,7 @@ def _extract_all(tar: archives.Tar, target: pathlib.Path, inside: Contents, more
         raise ValueError(f"an archive truncated before {min(missing)}")
 
 
-def _extract(tar: archives.Tar, member: tarfile.TarInfo, target: pathlib.Path, inside: Contents, more: More) -> None:
+def _extract(tar: Tar, member: tarfile.TarInfo, target: pathlib.Path, inside: Contents, more: More) -> None:
     # The manifest's names are inside the target and none is below another, so no link is on this path.
     place = target / member.name
     place.parent.mkdir(parents=True, exist_ok=True)

@@ -9,8 +9,7 @@ import time
 import typing
 
 from ansible_collections.llama_fleet.core.plugins.module_utils.host import files, processes
-from ansible_collections.llama_fleet.core.plugins.module_utils.untrusted import Number, Real, Record, Word
-from ansible_collections.llama_fleet.core.plugins.module_utils.untrusted_told import Said
+from ansible_collections.llama_fleet.core.plugins.module_utils.untrusted import Number, Real, Record, Said, Word
 
 if typing.TYPE_CHECKING:
     import pathlib

@@ -9,6 +9,7 @@ import re
 import typing
 
 from ansible_collections.llama_fleet.core.plugins.module_utils import untrusted
+from ansible_collections.llama_fleet.core.plugins.module_utils.plain_text import line
 from ansible_collections.llama_fleet.core.plugins.module_utils.untrusted import (
     NAME,
     SHA256,
@@ -21,7 +22,6 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.untrusted import 
     Text,
     Word,
     check,
-    line,
 )
 
 INDEX = "index.json"

@@ -24,11 +24,8 @@ import tempfile
 import typing
 
 from ansible_collections.llama_fleet.core.plugins.module_utils.gguf.shards import Shard
-from ansible_collections.llama_fleet.core.plugins.module_utils.host import memory
 from ansible_collections.llama_fleet.core.plugins.module_utils.host.disk import disk_problems
 from ansible_collections.llama_fleet.core.plugins.module_utils.host.scratch import scratch
-from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia import observe as nvidia
-from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia.host import MORE_FOLDERS, GpuHost
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, ProblemError
 from ansible_collections.llama_fleet.core.plugins.module_utils.release import flags
 
@@ -39,8 +36,7 @@ if typing.TYPE_CHECKING:
 HOST = "Host"
 PROGRAM = "llama-fit-params"
 MARGIN_MIB = 1024  # MiB that llama-server itself leaves free on each device
-_TIME_LIMIT = 180.0  # seconds; mostly for a first start of CUDA, because a model takes less than one
-_MIB = 1 << 20
+TIME_LIMIT = 180.0  # seconds; mostly for a first start of CUDA, because a model takes less than one
 _LINE = re.compile(r"(\S+) (\d{1,12}) (\d{1,12}) (\d{1,12}) ?")
 _STAMP = re.compile(r"^[\d.]+ [A-Z] ")
 _ERROR = re.compile(r"^[\d.]+ E |\berror\b", re.IGNORECASE | re.MULTILINE)
@@ -77,20 +73,6 @@ class MemoryPlan:
         """Return the MiB that must fit: on the GPUs if there are any, else on the host."""
         gpus = [device for device in self.devices if device.name != HOST]
         return sum(device.total_mib for device in gpus or self.devices)
-
-
-@dataclasses.dataclass(frozen=True)
-class Available:
-    """Free memory in MiB. ``what`` describes it for messages: ``free on 2 GPUs`` or ``free RAM``."""
-
-    mib: int
-    what: str
-    devices: int = 1
-
-    @property
-    def margin_mib(self) -> int:
-        """Return the MiB of it that must stay free."""
-        return MARGIN_MIB * self.devices
 
 
 def plan_memory(
@@ -135,7 +117,7 @@ def plan_served(
     The program shares the memory options of the server; options it does not know are left out. Raises ProblemError.
     """
     program = release / "bin" / PROGRAM
-    known = flags.parse_help(run([str(program), "--help"], cwd="/", timeout=_TIME_LIMIT).stdout).by_name
+    known = flags.parse_help(run([str(program), "--help"], cwd="/", timeout=TIME_LIMIT).stdout).by_name
     words: list[str] = []
     taken = False
     for word in command[1:]:
@@ -168,27 +150,6 @@ def parse_plan(text: str, variable: str = "gguf_model_release") -> tuple[DeviceM
     )
 
 
-def memory_available(
-    run: Runner, release: pathlib.Path | None = None, root: pathlib.Path = pathlib.Path("/")
-) -> Available:
-    """Return the free memory of all GPUs together, or of the host if there is no GPU.
-
-    Also of the host if ``release`` cannot use the GPUs. Raises ProblemError if the free memory is unknown.
-    """
-    folders = tuple(os.environ.get("PATH", "").split(os.pathsep)) + MORE_FOLDERS
-    gpus = nvidia.observe(GpuHost(run, root, folders)).gpus
-    free = sum(gpu.memory_free_mib for gpu in gpus)
-    if free and (release is None or _sees_gpu(run, release)):
-        return Available(free, f"free on {len(gpus)} GPUs" if len(gpus) > 1 else "free on the GPU", len(gpus))
-    ram = memory.memory_available(root)
-    if not ram:
-        raise ProblemError(
-            Problem("memory", "no MemAvailable in /proc/meminfo", "the host's free memory", "set it by hand")
-        )
-    shared = any(gpu.shares_memory for gpu in gpus) and (release is None or _sees_gpu(run, release))
-    return Available(ram // _MIB, "free of the host's memory, which the GPU shares" if shared else "free RAM")
-
-
 def _sparse_files(folder: pathlib.Path, shards: typing.Sequence[tuple[Content, int]]) -> list[pathlib.Path]:
     """Make files that look complete to llama.cpp, which reads only their headers."""
     names = Shard("model", 1, len(shards), ".gguf").names if len(shards) > 1 else ("model.gguf",)
@@ -215,7 +176,7 @@ def _run_until_explained(
     """
     for _try in range(_TRIES):
         environment = {**(variables or {}), "GGML_NO_BACKTRACE": "1", "XDG_CONFIG_HOME": folder}
-        result = run(command, env=environment, cwd=folder, timeout=_TIME_LIMIT)
+        result = run(command, env=environment, cwd=folder, timeout=TIME_LIMIT)
         if result.ok or result.code in _NOT_RUN or _ERROR.search(result.stderr):
             break
     return result
@@ -237,12 +198,3 @@ def _first_error(result: Result) -> str:
         if errors
         else f"{'signal' if result.code < 0 else 'exit status'} {abs(result.code)}"
     )
-
-
-def _sees_gpu(run: Runner, release: pathlib.Path) -> bool:
-    """Return whether the release can use a GPU.
-
-    Each is named in a line such as ``  CUDA0: NVIDIA H200 (143771 MiB, 143000 MiB free)``.
-    """
-    result = run([str(release / "bin" / PROGRAM), "--list-devices"], cwd="/", timeout=_TIME_LIMIT)
-    return re.search(r"^ +\S+: .*\bMiB\b", result.stdout, re.MULTILINE) is not None

@@ -17,6 +17,7 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.host.files import
     space_problem,
     write_json,
 )
+from ansible_collections.llama_fleet.core.plugins.module_utils.plain_text import printable
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, ProblemError, raise_if_any
 from ansible_collections.llama_fleet.core.plugins.module_utils.progress import BYTES
 from ansible_collections.llama_fleet.core.plugins.module_utils.release import archive as release_archive
@@ -32,7 +33,6 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.release.store imp
     whole_manifest,
 )
 from ansible_collections.llama_fleet.core.plugins.module_utils.tools.venv import ARCHIVER
-from ansible_collections.llama_fleet.core.plugins.module_utils.untrusted import printable
 
 if typing.TYPE_CHECKING:
     import pathlib

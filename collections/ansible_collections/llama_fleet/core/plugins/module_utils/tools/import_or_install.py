@@ -22,8 +22,10 @@ if typing.TYPE_CHECKING:
 Borrow = typing.Callable[[str, typing.Sequence[str]], typing.ContextManager[typing.Any]]
 
 
-def borrower(root: pathlib.Path, index_url: str, variable: str, progress: Progress, keep: bool = True) -> Borrow:
-    """Return a Borrow that installs missing packages below ``root``; index problems name ``variable``.
+def borrower(
+    root: pathlib.Path, index_url: str, variable: str, progress: Progress, pins: venv.Pins, keep: bool = True
+) -> Borrow:
+    """Return a Borrow that installs missing packages of ``pins`` below ``root``; index problems name ``variable``.
 
     Without ``keep`` it installs into a temporary folder, because a plan must not change the host.
     """
@@ -35,7 +37,7 @@ def borrower(root: pathlib.Path, index_url: str, variable: str, progress: Progre
                 place = root
                 if not keep and not venv.tools_ready(root, requirements):
                     place = stack.enter_context(scratch())
-                venv.ensure_tools(place, requirements, index_url, variable, progress)
+                venv.ensure_tools(place, requirements, pins, index_url, variable, progress)
                 packages = str(_site_packages(place))
                 sys.path.append(packages)
                 stack.callback(sys.path.remove, packages)

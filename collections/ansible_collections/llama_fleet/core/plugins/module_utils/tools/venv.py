@@ -25,13 +25,12 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.host.files import
 )
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, ProblemError
 from ansible_collections.llama_fleet.core.plugins.module_utils.progress import Progress
-from ansible_collections.llama_fleet.core.plugins.module_utils.tools import pins
 from ansible_collections.llama_fleet.core.plugins.module_utils.untrusted import Inside, Many, Record, Word, check
 
 if typing.TYPE_CHECKING:
     import pathlib
 
-# After changing a version below, regenerate pins.py: only pinned wheels are installed. OLDEST_PYTHON is the oldest
+# After changing a version below, make the pins anew: only pinned wheels are installed. OLDEST_PYTHON is the oldest
 # Python for which every tool has a wheel (Ubuntu 22.04's).
 OLDEST_PYTHON = (3, 10)
 BUILD_TOOLS = ("cmake==4.4.4", "ninja==1.13.2")
@@ -53,6 +52,17 @@ _UNTRUSTED = "is not a trusted or secure host"
 _SOCKS = "Missing dependencies for SOCKS support"
 _OTHER_BYTES = "DO NOT MATCH THE HASHES"
 _SUMS = re.compile(r"Got +(?P<got>[0-9a-f]{64})|^ *(?P<what>[A-Za-z0-9][^ ]*)[^\n]* from [^\n]*:$", re.MULTILINE)
+
+
+class Pins(typing.NamedTuple):
+    """The lock of some tools: each requirement's dependencies, all releases, and the SHA-256 of their wheels by tag.
+
+    A release has a project, a version and a marker (empty: always).
+    """
+
+    brings: typing.Mapping[str, typing.Sequence[str]]
+    releases: typing.Sequence[tuple[str, str, str]]
+    wheels: typing.Mapping[str, typing.Mapping[str, str]]
 
 
 def folder(root: pathlib.Path) -> pathlib.Path:
@@ -81,12 +91,13 @@ def tools_ready(root: pathlib.Path, requirements: typing.Iterable[str]) -> bool:
 def ensure_tools(
     root: pathlib.Path,
     requirements: typing.Sequence[str],
+    pins: Pins,
     index_url: str = "",
     variable: str = "package index",
     progress: Progress | None = None,
     runner: Runner = run,
 ) -> bool:
-    """Install ``requirements`` (``name==version``, from pins.py) below ``root``; return whether anything was missing.
+    """Install ``requirements`` (``name==version``, from ``pins``) below ``root``; return whether anything was missing.
 
     Index problems name ``variable``. A killed run leaves no stamp, so the next one rebuilds the environment. Raises
     ProblemError.
@@ -100,12 +111,18 @@ def ensure_tools(
         if not missing:
             return False
         report.stage(f"installing {', '.join(missing)}")
-        _install(root, installed, missing, index_url, variable, runner)
+        _install(root, installed, missing, pins, index_url, variable, runner)
     return True
 
 
 def _install(
-    root: pathlib.Path, installed: list[str], missing: list[str], index_url: str, variable: str, runner: Runner
+    root: pathlib.Path,
+    installed: list[str],
+    missing: list[str],
+    pins: Pins,
+    index_url: str,
+    variable: str,
+    runner: Runner,
 ) -> None:
     place = folder(root)
     (place / STAMP).unlink(missing_ok=True)
@@ -119,7 +136,7 @@ def _install(
     python, pip = str(place / "bin" / "python"), f"{pip_folder(place, index, variable)}/pip"
     command = [python, pip, "install", "--no-input", "--disable-pip-version-check"]
     lock = place / "requirements.txt"
-    write_atomic(lock, lock_of(missing))
+    write_atomic(lock, lock_of(missing, pins))
     asked = ["--only-binary", ":all:", "--require-hashes", "--requirement", str(lock)]
     # In the environment, not as an argument: the address can contain a password, and arguments are visible to all
     # users.
@@ -160,14 +177,14 @@ def _failure(done: Result, missing: typing.Sequence[str], variable: str, via: st
     return Problem(variable, failure, wanted, cure)
 
 
-def lock_of(requirements: typing.Iterable[str]) -> str:
+def lock_of(requirements: typing.Iterable[str], pins: Pins) -> str:
     """Return a pip requirements file with ``requirements``, their dependencies, and the checksums of all wheels."""
-    names = {name for requirement in requirements for name in pins.BRINGS[requirement]}
+    names = {name for requirement in requirements for name in pins.brings[requirement]}
     lines = []
-    for name, version, marker in pins.PINS:
+    for name, version, marker in pins.releases:
         if name in names:
             sums = "".join(
-                f" \\\n    --hash=sha256:{sha256}" for sha256 in sorted(set(pins.WHEELS[f"{name}=={version}"].values()))
+                f" \\\n    --hash=sha256:{sha256}" for sha256 in sorted(set(pins.wheels[f"{name}=={version}"].values()))
             )
             lines.append(f"{name}=={version}{f' ; {marker}' if marker else ''}{sums}\n")
     return "".join(lines)

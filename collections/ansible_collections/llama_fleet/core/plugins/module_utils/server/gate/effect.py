@@ -7,8 +7,9 @@ from __future__ import annotations
 import re
 import typing
 
+from ansible_collections.llama_fleet.core.plugins.module_utils.plain_text import printable
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.gate.errors import GateError
-from ansible_collections.llama_fleet.core.plugins.module_utils.untrusted import Flag, Many, Record, lenient, printable
+from ansible_collections.llama_fleet.core.plugins.module_utils.untrusted import Flag, Many, Record, lenient
 
 if typing.TYPE_CHECKING:
     from ansible_collections.llama_fleet.core.plugins.module_utils.server.gate.client import Reply

@@ -10,9 +10,9 @@ import typing
 
 from ansible_collections.llama_fleet.core.plugins.module_utils.host import control_groups
 from ansible_collections.llama_fleet.core.plugins.module_utils.nvidia import processes as nvidia_processes
+from ansible_collections.llama_fleet.core.plugins.module_utils.plain_text import whole
 from ansible_collections.llama_fleet.core.plugins.module_utils.release.memory_plan import HOST
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings import limits as server_limits
-from ansible_collections.llama_fleet.core.plugins.module_utils.untrusted import whole
 
 if typing.TYPE_CHECKING:
     from ansible_collections.llama_fleet.core.plugins.module_utils.host.commands import Runner

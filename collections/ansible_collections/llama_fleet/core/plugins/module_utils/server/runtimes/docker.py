@@ -11,6 +11,7 @@ import shutil
 import typing
 
 from ansible_collections.llama_fleet.core.plugins.module_utils.host import files, processes
+from ansible_collections.llama_fleet.core.plugins.module_utils.plain_text import whole
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, ProblemError
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.gate.gate import GateError
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes import compose_file as server_compose
@@ -20,7 +21,6 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes i
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes.engines import TIME_LIMIT, Container
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings import limits as server_limits
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings.options import CUDA
-from ansible_collections.llama_fleet.core.plugins.module_utils.untrusted import whole
 
 if typing.TYPE_CHECKING:
     import pathlib

@@ -8,10 +8,10 @@ import dataclasses
 import typing
 
 from ansible_collections.llama_fleet.core.plugins.module_utils.host import commands, processes
+from ansible_collections.llama_fleet.core.plugins.module_utils.plain_text import whole
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, ProblemError
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes import host_files as server_mounts
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings.options import CUDA
-from ansible_collections.llama_fleet.core.plugins.module_utils.untrusted import whole
 
 if typing.TYPE_CHECKING:
     from ansible_collections.llama_fleet.core.plugins.module_utils.host.commands import Result, Runner

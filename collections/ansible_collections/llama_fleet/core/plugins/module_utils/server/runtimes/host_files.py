@@ -11,7 +11,7 @@ import typing
 import zlib
 
 from ansible_collections.llama_fleet.core.plugins.module_utils.gguf.shards import parse_shard
-from ansible_collections.llama_fleet.core.plugins.module_utils.host import unprivileged
+from ansible_collections.llama_fleet.core.plugins.module_utils.host import handover
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.gate.errors import GateError
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings import router as server_router
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings import state_folder
@@ -102,7 +102,7 @@ def make_state(folders: typing.Sequence[str], user: int) -> None:
                 folder.parent.mkdir(mode=0o711, parents=True, exist_ok=True)
             folder.mkdir(mode=0o700, exist_ok=True)
         if folders and user:
-            unprivileged.give(folders[0], user)
+            handover.give(folders[0], user)
     except OSError as error:
         raise GateError(f"{error.filename} cannot be made for its slots: {error.strerror}") from error
 

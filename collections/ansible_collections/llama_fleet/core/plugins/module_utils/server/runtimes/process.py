@@ -11,7 +11,7 @@ import resource
 import subprocess
 import typing
 
-from ansible_collections.llama_fleet.core.plugins.module_utils.host import files, processes, unprivileged
+from ansible_collections.llama_fleet.core.plugins.module_utils.host import files, handover, processes, unprivileged
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.gate.gate import GateError
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes import host_files as server_mounts
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes import requirements as requirement
@@ -176,7 +176,7 @@ class ProcessRuntime:
         server_mounts.make_state(self.state, self.user)
         descriptor = self._new_log()
         try:
-            with unprivileged.handed_over(generation.command, environment, self.user) as handed, _lockable_memory():
+            with handover.handed_over(generation.command, environment, self.user) as handed, _lockable_memory():
                 child = subprocess.Popen(  # pylint: disable=ansible-bad-function  # because run_command waits for it
                     handed.command,
                     env=handed.environment,

@@ -7,7 +7,7 @@ from __future__ import annotations
 import pathlib
 import typing
 
-from ansible_collections.llama_fleet.core.plugins.module_utils.host import commands, unprivileged
+from ansible_collections.llama_fleet.core.plugins.module_utils.host import commands, handover
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes import host_files as server_mounts
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings import router as server_router
@@ -20,7 +20,7 @@ _FIRST_PORT = pathlib.Path("/proc/sys/net/ipv4/ip_unprivileged_port_start")
 
 def number(options: Options) -> int:
     """Return the number of the instance's user, the same as in a container; 0 if it has to be this process's own."""
-    return 0 if not unprivileged.may_become_others() or _in_the_way(options) else server_mounts.container_user(options)
+    return 0 if not handover.may_become_others() or _in_the_way(options) else server_mounts.container_user(options)
 
 
 def runner(options: Options, run: commands.Runner) -> commands.Runner:
@@ -31,7 +31,7 @@ def runner(options: Options, run: commands.Runner) -> commands.Runner:
 
 def remarks(options: Options) -> list[str]:
     """Return a warning if a file that an ordinary user cannot read makes the server run as root."""
-    hidden = _in_the_way(options) if unprivileged.may_become_others() else ""
+    hidden = _in_the_way(options) if handover.may_become_others() else ""
     if not hidden:
         return []
     where = "Put it below /opt, /srv or /var/lib."
@@ -53,4 +53,4 @@ def port_problems(options: Options, first_port: pathlib.Path = _FIRST_PORT) -> l
 
 def _in_the_way(options: Options) -> str:
     places = [path for _variable, path in server_mounts.public(options)]
-    return unprivileged.blocked([str(options.server), *places, *server_router.places(options).values()])
+    return handover.blocked([str(options.server), *places, *server_router.places(options).values()])

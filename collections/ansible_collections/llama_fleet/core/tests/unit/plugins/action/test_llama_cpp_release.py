@@ -212,7 +212,8 @@ def test_the_plan_of_the_play_is_the_only_one(
     first.run_it(**{llama_cpp_release.PLAN: {**plan, **rest, **changes}})
     assert (first.plans, first.did) == (plans, ["built"])
     refused = plans and "fingerprint_parts" not in changes
-    assert first.known == ("" if refused else f"{'0' * 40} b77")
+    parts = {"parts": changes.get("fingerprint_parts", PLANNED)}
+    assert first.known == ("" if refused else json.dumps({"commit": "0" * 40, "build": "b77", "nightly": "", **parts}))
     second = Host("h2", cache, content)
     second._templar = Templar()
     second.run_it(**{llama_cpp_release.PLAN: {**plan, **rest}})

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 import typing
 
 import pytest
@@ -64,7 +65,9 @@ def test_one_call_for_all_stages_asks_only_for_what_would_be_built(
         assert (bool(second["published"]), second["asks_first"]) == (True, False)
         # A second plan asks neither the repository nor the caches again, unless the first one failed.
         assert (second.get("known"), second["cache"]) == (
-            (None, ["/x"]) if "failed" in plan else (f"{'1' * 40} b1000", [])
+            (None, ["/x"])
+            if "failed" in plan
+            else (json.dumps({"commit": "1" * 40, "build": "b1000", "nightly": "", "parts": {}}), [])
         )
         assert not Planner()._ask_for_binaries(again, {"plans": {"one": plan}}, {"inventory_dir": str(tmp_path)})
 

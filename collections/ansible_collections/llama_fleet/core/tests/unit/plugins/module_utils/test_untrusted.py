@@ -180,17 +180,6 @@ def test_no_json_raises_anything_else(value: typing.Any) -> None:
         assert set(parsed) <= {"files", "parts", "signed", "speed"}
 
 
-@given(st.text())
-def test_shown_text_moves_no_cursor(text: str) -> None:
-    assert all(each.isprintable() or each in "\n\t" for each in untrusted.printable(text))
-
-
-def test_shown_text_is_cut_and_plain_text_stays() -> None:
-    assert untrusted.printable("a\tb\nü €") == "a\tb\nü €"
-    assert untrusted.printable("\x1b[31mred\x9b") == "\\x1b[31mred\\x9b"
-    assert untrusted.printable("x" * 20, most=5) == "xxxx…"
-
-
 @pytest.mark.parametrize("value", ["ab/../c", "ab c", " ab", "ab ", "-ab", "ab'"])
 def test_a_text_fits_its_pattern_from_end_to_end(value: str) -> None:
     assert untrusted.check("ab", untrusted.Text(r"[a-z]+")) == "ab"

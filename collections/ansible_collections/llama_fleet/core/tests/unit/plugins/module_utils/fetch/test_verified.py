@@ -22,6 +22,7 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.cuda import wheel
 from ansible_collections.llama_fleet.core.plugins.module_utils.fetch import verified
 from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.unpack import unpack_tree
 from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp import archive as llama_cpp_archive
+from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp import bring
 from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp import upstream as llama_cpp_upstream
 from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.source import Archive
 from ansible_collections.llama_fleet.core.plugins.module_utils.model import store
@@ -62,7 +63,7 @@ def source(path: pathlib.Path, root: pathlib.Path, data: bytes) -> None:
 
 
 def upstream(path: pathlib.Path, root: pathlib.Path, data: bytes) -> None:
-    with llama_cpp_upstream._verified(path, llama_cpp_upstream.Asset("http://x", sum_of(data))) as archive:
+    with bring._verified(path, llama_cpp_upstream.Asset("http://x", sum_of(data))) as archive:
         unpack_tree(archive, "x", root / "out", lambda _names: pathlib.PurePosixPath("x"), "v")
 
 

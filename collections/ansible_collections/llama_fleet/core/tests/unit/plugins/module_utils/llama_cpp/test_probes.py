@@ -14,7 +14,7 @@ import typing
 
 import pytest
 
-from ansible_collections.llama_fleet.core.plugins.module_utils.host import commands, unprivileged
+from ansible_collections.llama_fleet.core.plugins.module_utils.host import commands, handover
 from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp import probes
 from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.faults import AMX_SHIM, FAULTS, NO_AMX, Fault
 from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.probes import find_cures
@@ -156,14 +156,14 @@ def test_the_users_compiler_is_probed(public: pathlib.Path) -> None:
     assert find_cures("/usr/bin/false", options, "x86_64", AMX, commands.run) == (AMX_SHIM,)
 
 
-@pytest.mark.skipif(not unprivileged.may_become_others(), reason="needs root, to become the build user")
+@pytest.mark.skipif(not handover.may_become_others(), reason="needs root, to become the build user")
 def test_the_compiler_and_the_program_run_as_the_build_user_and_leave_nothing(
     public: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HF_TOKEN", "secret")
     folders = set(pathlib.Path(tempfile.gettempdir()).glob("llama-fleet-scratch-*"))
     told = public / "log"
-    program = f'test "$(id -u)" = {unprivileged.builder()} && test -z "$HF_TOKEN" && echo "$TMPDIR" >> {told}'
+    program = f'test "$(id -u)" = {handover.builder()} && test -z "$HF_TOKEN" && echo "$TMPDIR" >> {told}'
     assert find_cures(fake(public, plain=program), NATIVE, "x86_64", AMX, commands.run) == ()
     last = told.read_text(encoding="utf-8").splitlines()[-1]
     assert last.startswith(tempfile.gettempdir())
@@ -233,7 +233,7 @@ def test_the_real_compiler_on_a_cpu_with_amx(
     codes: list[int],
     cures: tuple[object, ...],
 ) -> None:
-    monkeypatch.setattr(unprivileged, "builder", lambda: 0)  # the library lies where no other user may read
+    monkeypatch.setattr(handover, "builder", lambda: 0)  # the library lies where no other user may read
     if 3 in codes and not gcc_is("12.2.0"):
         codes, cures = [0, 0], ()
     run = Emulated(library, mode)

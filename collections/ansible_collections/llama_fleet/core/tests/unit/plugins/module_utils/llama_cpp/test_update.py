@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import json
 import pathlib
 import platform
 import typing
@@ -238,5 +239,7 @@ def test_a_release_of_one_channel_does_not_stand_for_the_other(place: Place, ver
 def test_the_plan_that_is_handed_on_gives_the_same_release(place: Place) -> None:
     for version, commit, build in (("stable", COMMIT, "v0.8.0"), ("latest", NEWER, "b78")):
         first = llama_cpp_plan.make_plan(place.request(version=version), Repository())
-        again = llama_cpp_plan.make_plan(place.request(version=version, known=f"{commit} {build}"), Repository())
+        nightly = first.revision.nightly
+        known = json.dumps({"commit": commit, "build": build, "nightly": nightly, "parts": {}})
+        again = llama_cpp_plan.make_plan(place.request(version=version, known=known), Repository())
         assert (first.path, first.revision) == (again.path, again.revision)

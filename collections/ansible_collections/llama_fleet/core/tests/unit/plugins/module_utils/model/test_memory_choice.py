@@ -11,10 +11,8 @@ import pytest
 
 from ansible_collections.llama_fleet.core.plugins.module_utils.host.commands import Result
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import ProblemError
-from ansible_collections.llama_fleet.core.plugins.module_utils.release import memory_plan
-from ansible_collections.llama_fleet.core.plugins.module_utils.release.memory_plan import (
-    Available,
-)
+from ansible_collections.llama_fleet.core.plugins.module_utils.release import free_memory
+from ansible_collections.llama_fleet.core.plugins.module_utils.release.free_memory import Available
 from ansible_collections.llama_fleet.core.tests.unit.fakes.runner import FakeRunner
 
 FIXTURES = pathlib.Path(__file__).parents[1] / "fixtures/nvidia"
@@ -63,10 +61,10 @@ def h100(devices: str = ONE_GPU) -> Smi:
 
 
 def test_memory_of_gpus_before_that_of_the_host(tmp_path: pathlib.Path) -> None:
-    assert memory_plan.memory_available(h100(), None, host(tmp_path)) == Available(81079, "free on the GPU")
-    assert memory_plan.memory_available(h100(), tmp_path, host(tmp_path)) == Available(81079, "free on the GPU")
+    assert free_memory.memory_available(h100(), None, host(tmp_path)) == Available(81079, "free on the GPU")
+    assert free_memory.memory_available(h100(), tmp_path, host(tmp_path)) == Available(81079, "free on the GPU")
     table = "GPU-8c2d7f5e-6a1b-4e3c-9f80-7b6a5d4c3e22, 7.5\nGPU-1b9e4b6a-7f0d-3c8a-b6a5-0d9f5b7c2e11, 8.9\n"
-    two = memory_plan.memory_available(
+    two = free_memory.memory_available(
         Smi((FIXTURES / "ada_and_turing_driver_535.xml").read_text(encoding="utf-8"), table), None, host(tmp_path)
     )
     assert (two.what, two.devices, two.margin_mib) == ("free on 2 GPUs", 2, 2048)
@@ -75,7 +73,7 @@ def test_memory_of_gpus_before_that_of_the_host(tmp_path: pathlib.Path) -> None:
 
 def test_memory_of_the_host_where_no_gpu_is_used(tmp_path: pathlib.Path) -> None:
     ram = Available(4000, "free RAM")
-    assert memory_plan.memory_available(h100(NO_GPU), tmp_path, host(tmp_path)) == ram, (
+    assert free_memory.memory_available(h100(NO_GPU), tmp_path, host(tmp_path)) == ram, (
         "a release that was built for the CPU"
     )
     shared = Smi(
@@ -83,9 +81,9 @@ def test_memory_of_the_host_where_no_gpu_is_used(tmp_path: pathlib.Path) -> None
         "GPU-0f4f1b7d-2a6c-5e8b-8d3e-6c5b4a3f2e33, 12.1\n",
     )
     unified = Available(4000, "free of the host's memory, which the GPU shares")
-    assert memory_plan.memory_available(shared, None, host(tmp_path)) == unified
+    assert free_memory.memory_available(shared, None, host(tmp_path)) == unified
     (tmp_path / "usr/bin/nvidia-smi").unlink()
-    assert memory_plan.memory_available(FakeRunner(), None, tmp_path) == ram
+    assert free_memory.memory_available(FakeRunner(), None, tmp_path) == ram
 
 
 @pytest.mark.parametrize(
@@ -129,12 +127,12 @@ def test_memory_of_the_host_where_no_gpu_is_used(tmp_path: pathlib.Path) -> None
 )
 def test_memory_of_the_host_is_within_its_cgroups(tmp_path: pathlib.Path, files: dict[str, str], mib: int) -> None:
     assert (
-        memory_plan.memory_available(FakeRunner(), None, host(tmp_path, **files, **{"usr__bin__nvidia-smi": "x"})).mib
+        free_memory.memory_available(FakeRunner(), None, host(tmp_path, **files, **{"usr__bin__nvidia-smi": "x"})).mib
         == mib
     )
 
 
 def test_memory_that_is_not_known_is_told(tmp_path: pathlib.Path) -> None:
     assert "memory: expected the host's free memory, found no MemAvailable in /proc/meminfo" in problem(
-        lambda: memory_plan.memory_available(FakeRunner(), None, tmp_path)
+        lambda: free_memory.memory_available(FakeRunner(), None, tmp_path)
     )

@@ -152,3 +152,25 @@ def test_a_release_that_needs_an_answer_first_ends_the_plan(
     result = plan.plan_instance(arguments, False, lambda _warning: None)
     assert ("gguf_model" not in seen.given, "failed" in result) == (ends, False)
     assert result["has_work"] is (ends or release["would_change"])
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_release_that_instances_share_is_planned_once(monkeypatch: pytest.MonkeyPatch, fails: bool) -> None:
+    seen = stages(monkeypatch)
+    runs: list[str] = []
+    step = plan.STEPS["llama_cpp"]
+
+    def counted(caller: plan.Planned) -> typing.Mapping[str, typing.Any]:
+        runs.append(caller.params["source"])
+        if fails:
+            raise ProblemError(Problem("compiler", "none", "one"))
+        return step.run(caller)
+
+    monkeypatch.setitem(plan.STEPS, "llama_cpp", plan.Step(step.spec, counted))
+    releases: plan.Releases = {}
+    other = {**given(), "llama_cpp": {"source": "pypi:y==1"}}
+    results = [plan.plan_instance(each, False, str, releases=releases) for each in (given(), given(port="8082"), other)]
+    assert runs == ["pypi:x==1", "pypi:y==1"]
+    assert results[0]["llama_cpp"] == results[1]["llama_cpp"]
+    assert ["failed" in each for each in results] == [fails] * 3
+    assert ("llama_server" in seen.given) == (not fails)

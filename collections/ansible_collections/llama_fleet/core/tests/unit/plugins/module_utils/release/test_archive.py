@@ -17,11 +17,11 @@ import pytest
 import zstandard
 
 from ansible_collections.llama_fleet.core.plugins.module_utils.host.commands import run
+from ansible_collections.llama_fleet.core.plugins.module_utils.plain_text import printable
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import ProblemError
 from ansible_collections.llama_fleet.core.plugins.module_utils.progress import Progress
 from ansible_collections.llama_fleet.core.plugins.module_utils.release import pack
 from ansible_collections.llama_fleet.core.plugins.module_utils.release.index import SUFFIXES
-from ansible_collections.llama_fleet.core.plugins.module_utils.untrusted import printable
 from ansible_collections.llama_fleet.core.tests.unit.fakes import packed as fake_packed
 from ansible_collections.llama_fleet.core.tests.unit.fakes.packed import (
     borrow,

@@ -12,13 +12,14 @@ import pytest
 from ansible_collections.llama_fleet.core.plugins.module_utils.model import hub_client
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import ProblemError
 from ansible_collections.llama_fleet.core.plugins.module_utils.progress import Progress
-from ansible_collections.llama_fleet.core.plugins.module_utils.tools import import_or_install, venv
+from ansible_collections.llama_fleet.core.plugins.module_utils.tools import hub_pins, import_or_install, venv
 
 if typing.TYPE_CHECKING:
     import pathlib
 
 NAME = "llama_fleet_test_package"
 WANTED = (f"{NAME}==1",)
+PINS = venv.Pins({}, (), {})
 PYTHON = f"python{sys.version_info.major}.{sys.version_info.minor}"
 
 
@@ -28,11 +29,19 @@ class Installer:
     def __init__(self, python: str = PYTHON) -> None:
         self.python = python
         self.calls: list[tuple[pathlib.Path, list[str], str, str]] = []
+        self.pins: list[venv.Pins] = []
         self.ready: set[pathlib.Path] = set()
 
     def ensure(
-        self, root: pathlib.Path, requirements: typing.Sequence[str], index_url: str, variable: str, _progress: Progress
+        self,
+        root: pathlib.Path,
+        requirements: typing.Sequence[str],
+        pins: venv.Pins,
+        index_url: str,
+        variable: str,
+        _progress: Progress,
     ) -> bool:
+        self.pins.append(pins)
         self.calls.append((root, list(requirements), index_url, variable))
         packages = venv.folder(root) / "lib" / self.python / "site-packages"
         packages.mkdir(parents=True, exist_ok=True)
@@ -53,13 +62,13 @@ def installer(monkeypatch: pytest.MonkeyPatch) -> typing.Iterator[Installer]:
 
 
 def borrow(root: pathlib.Path, keep: bool = True) -> typing.ContextManager[typing.Any]:
-    return import_or_install.borrower(root, "https://index/simple", "llama_cpp_index_url", Progress(), keep)(
+    return import_or_install.borrower(root, "https://index/simple", "llama_cpp_index_url", Progress(), PINS, keep)(
         NAME, WANTED
     )
 
 
 def test_what_the_host_has_is_not_installed(tmp_path: pathlib.Path, installer: Installer) -> None:
-    with import_or_install.borrower(tmp_path, "", "", Progress())("json", ["json==1"]) as module:
+    with import_or_install.borrower(tmp_path, "", "", Progress(), PINS)("json", ["json==1"]) as module:
         assert module.loads("1") == 1
     assert installer.calls == []
 
@@ -111,7 +120,7 @@ def test_nothing_stays_on_the_path_after_a_failure(tmp_path: pathlib.Path, insta
 def test_a_package_that_was_not_brought(tmp_path: pathlib.Path, installer: Installer) -> None:
     with (
         pytest.raises(ModuleNotFoundError),
-        import_or_install.borrower(tmp_path, "", "", Progress())("llama_fleet_test_other", WANTED),
+        import_or_install.borrower(tmp_path, "", "", Progress(), PINS)("llama_fleet_test_other", WANTED),
     ):
         pass
     assert installer.calls
@@ -139,4 +148,5 @@ def test_the_hubs_client_is_borrowed_with_its_settings(
         assert guarded == [(client.WHERE, "https://hub")]
         assert (os.environ["HF_HUB_DISABLE_TELEMETRY"], os.environ["HF_HUB_DISABLE_PROGRESS_BARS"]) == ("1", "1")
     assert [call[2:] for call in installer.calls] == [("https://index/simple", "gguf_model_index_url")]
+    assert installer.pins == [hub_pins.PINS]
     assert os.listdir(tmp_path) == []

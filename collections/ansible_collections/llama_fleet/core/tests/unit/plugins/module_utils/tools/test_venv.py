@@ -25,16 +25,17 @@ if typing.TYPE_CHECKING:
 WANTED = ["cmake==1", "ninja==2"]
 SUMS = {name: hashlib.sha256(name.encode()).hexdigest() for name in ("cmake", "ninja", "hub", "idna", "cache")}
 BRINGS = {"cmake==1": ("cmake",), "ninja==2": ("ninja",), "hub==3": ("hub", "idna"), "cache==4": ("cache",)}
-PINS = [
+RELEASES = [
     ("cache", "4", ""),
     ("cmake", "1", ""),
     ("hub", "3", ""),
     ("idna", "5", "python_full_version < '3.12'"),
     ("ninja", "2", ""),
 ]
-WHEELS = {f"{name}=={version}": {"py3-none-any": SUMS[name]} for name, version, _marker in PINS} | {
+WHEELS = {f"{name}=={version}": {"py3-none-any": SUMS[name]} for name, version, _marker in RELEASES} | {
     "hub==3": {"cp310-abi3-any": SUMS["hub"], "cp311-abi3-any": SUMS["idna"]}
 }
+PINS = venv.Pins(BRINGS, RELEASES, WHEELS)
 
 
 class Host(FakeRunner):
@@ -83,9 +84,6 @@ def index(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     monkeypatch.setattr(venv.package_index, "find_by_sha256", find)
     monkeypatch.setattr(venv, "fetch", fetch)
-    monkeypatch.setattr(venv.pins, "BRINGS", BRINGS)
-    monkeypatch.setattr(venv.pins, "PINS", PINS)
-    monkeypatch.setattr(venv.pins, "WHEELS", WHEELS)
     monkeypatch.setattr(venv, "PIP_SHA256", hashlib.sha256(PIP).hexdigest())
     return asked
 
@@ -134,15 +132,15 @@ def test_a_wheel_of_pip_that_is_another(
         monkeypatch.setattr(venv, "PIP_SHA256", hashlib.sha256(wheel).hexdigest())
     host = Host()
     with pytest.raises(ProblemError, match=told):
-        venv.ensure_tools(tmp_path, WANTED, runner=host)
+        venv.ensure_tools(tmp_path, WANTED, PINS, runner=host)
     assert host.steps == ["venv"]
     assert not list(tmp_path.rglob("evil"))
 
 
 def test_pip_comes_from_the_index_once(tmp_path: pathlib.Path, index: list[str]) -> None:
     host = Host()
-    venv.ensure_tools(tmp_path, WANTED, index_url="https://index/simple", runner=host)
-    venv.ensure_tools(tmp_path, ["hub==3"], index_url="https://index/simple", runner=host)
+    venv.ensure_tools(tmp_path, WANTED, PINS, index_url="https://index/simple", runner=host)
+    venv.ensure_tools(tmp_path, ["hub==3"], PINS, index_url="https://index/simple", runner=host)
     assert index == ["https://index/simple"]
     assert [command[1] for command in host.commands[1:]] == [f"{tmp_path}/venv/pip-{venv.PIP.version}/pip"] * 2
     assert pathlib.Path(host.commands[1][1], "__main__.py").is_file()
@@ -151,17 +149,17 @@ def test_pip_comes_from_the_index_once(tmp_path: pathlib.Path, index: list[str])
 def test_tools_are_installed_once(tmp_path: pathlib.Path) -> None:
     host = Host()
     assert not venv.tools_ready(tmp_path, WANTED)
-    assert venv.ensure_tools(tmp_path, WANTED, runner=host) is True
+    assert venv.ensure_tools(tmp_path, WANTED, PINS, runner=host) is True
     assert host.steps == ["venv", "cmake==1 ninja==2"]
     assert venv.tools_ready(tmp_path, WANTED)
-    assert venv.ensure_tools(tmp_path, WANTED, runner=host) is False
+    assert venv.ensure_tools(tmp_path, WANTED, PINS, runner=host) is False
     assert len(host.commands) == 2
 
 
 def test_a_further_tool_is_added(tmp_path: pathlib.Path) -> None:
     host = Host()
-    venv.ensure_tools(tmp_path, WANTED, runner=host)
-    assert venv.ensure_tools(tmp_path, ["hub==3"], index_url="https://index/simple", runner=host) is True
+    venv.ensure_tools(tmp_path, WANTED, PINS, runner=host)
+    assert venv.ensure_tools(tmp_path, ["hub==3"], PINS, index_url="https://index/simple", runner=host) is True
     assert host.steps[2:] == ["hub==3 idna==5"]
     assert [environment.get("PIP_INDEX_URL", "") for environment in host.environments] == [
         "",
@@ -177,7 +175,7 @@ def test_a_further_tool_is_added(tmp_path: pathlib.Path) -> None:
 @pytest.mark.parametrize("damage", ["no stamp", "no python", "another python"])
 def test_a_broken_environment_is_made_anew(tmp_path: pathlib.Path, damage: str) -> None:
     host = Host()
-    venv.ensure_tools(tmp_path, WANTED, runner=host)
+    venv.ensure_tools(tmp_path, WANTED, PINS, runner=host)
     python = venv.folder(tmp_path) / "bin" / "python"
     if damage == "no stamp":
         (venv.folder(tmp_path) / venv.STAMP).unlink()
@@ -186,7 +184,7 @@ def test_a_broken_environment_is_made_anew(tmp_path: pathlib.Path, damage: str) 
         if damage == "another python":
             python.symlink_to("/bin/sh")
     assert not venv.tools_ready(tmp_path, WANTED)
-    venv.ensure_tools(tmp_path, WANTED, runner=host)
+    venv.ensure_tools(tmp_path, WANTED, PINS, runner=host)
     assert host.steps[2:] == ["venv", "cmake==1 ninja==2"]
 
 
@@ -195,7 +193,7 @@ def test_a_failed_installation_leaves_no_stamp(tmp_path: pathlib.Path) -> None:
         ProblemError,
         match=r"llama_cpp_index_url: expected .*, found 'ERROR: No matching distribution found for cmake==1' from pip",
     ):
-        venv.ensure_tools(tmp_path, WANTED, variable="llama_cpp_index_url", runner=Host(fails="pip"))
+        venv.ensure_tools(tmp_path, WANTED, PINS, variable="llama_cpp_index_url", runner=Host(fails="pip"))
     assert not venv.tools_ready(tmp_path, WANTED)
 
 
@@ -204,9 +202,9 @@ def test_a_python_that_is_too_old_for_a_tool_is_told_as_such(
 ) -> None:
     old = ProblemError(Problem("Python", "Python 3.9.2", "3.10 or newer", "install a newer one"))
     monkeypatch.setattr(venv, "python_problem", lambda: old.problems[0])
-    assert venv.ensure_tools(tmp_path, WANTED, runner=Host())
+    assert venv.ensure_tools(tmp_path, WANTED, PINS, runner=Host())
     with pytest.raises(ProblemError, match=re.escape(str(old))):
-        venv.ensure_tools(tmp_path, ["hub==3"], runner=Host(fails="pip"))
+        venv.ensure_tools(tmp_path, ["hub==3"], PINS, runner=Host(fails="pip"))
 
 
 def test_an_index_that_pip_does_not_trust_is_told_as_such(tmp_path: pathlib.Path) -> None:
@@ -219,33 +217,35 @@ def test_an_index_that_pip_does_not_trust_is_told_as_such(tmp_path: pathlib.Path
             r"PIP_TRUSTED_HOST"
         ),
     ):
-        venv.ensure_tools(tmp_path, WANTED, variable="llama_cpp_index_url", runner=Host(fails="pip", noise=noise))
+        venv.ensure_tools(tmp_path, WANTED, PINS, variable="llama_cpp_index_url", runner=Host(fails="pip", noise=noise))
 
 
 def test_a_python_that_makes_no_environments(tmp_path: pathlib.Path) -> None:
     with pytest.raises(ProblemError, match=r"Python: expected .*, found .* from .* -m venv"):
-        venv.ensure_tools(tmp_path, WANTED, runner=Host(fails="venv"))
+        venv.ensure_tools(tmp_path, WANTED, PINS, runner=Host(fails="venv"))
 
 
 def test_what_an_index_does_not_have_breaks_nothing(tmp_path: pathlib.Path) -> None:
     host = Host()
-    venv.ensure_tools(tmp_path, WANTED, runner=host)
+    venv.ensure_tools(tmp_path, WANTED, PINS, runner=host)
     with pytest.raises(ProblemError, match="No matching distribution"):
-        venv.ensure_tools(tmp_path, ["cache==4"], runner=Host(fails="pip"))
+        venv.ensure_tools(tmp_path, ["cache==4"], PINS, runner=Host(fails="pip"))
     assert venv.tools_ready(tmp_path, WANTED)
     assert not venv.tools_ready(tmp_path, ["cache==4"])
 
 
 def test_a_pip_that_broke_off_leaves_no_stamp(tmp_path: pathlib.Path) -> None:
-    venv.ensure_tools(tmp_path, WANTED, runner=Host())
+    venv.ensure_tools(tmp_path, WANTED, PINS, runner=Host())
     with pytest.raises(ProblemError, match="No space left"):
-        venv.ensure_tools(tmp_path, ["cache==4"], runner=FakeRunner(Result(1, "", "ERROR: No space left on device")))
+        venv.ensure_tools(
+            tmp_path, ["cache==4"], PINS, runner=FakeRunner(Result(1, "", "ERROR: No space left on device"))
+        )
     assert not venv.tools_ready(tmp_path, WANTED)
 
 
 def test_nothing_is_installed_without_a_sum(tmp_path: pathlib.Path) -> None:
     host = Host()
-    venv.ensure_tools(tmp_path, ["hub==3", "ninja==2"], runner=host)
+    venv.ensure_tools(tmp_path, ["hub==3", "ninja==2"], PINS, runner=host)
     assert host.commands[-1][-3:] == [
         "--require-hashes",
         "--requirement",
@@ -263,7 +263,7 @@ def test_nothing_is_installed_without_a_sum(tmp_path: pathlib.Path) -> None:
 
 def test_what_the_lock_does_not_know_is_not_installed(tmp_path: pathlib.Path) -> None:
     with pytest.raises(KeyError):
-        venv.ensure_tools(tmp_path, ["other==1"], runner=Host())
+        venv.ensure_tools(tmp_path, ["other==1"], PINS, runner=Host())
     assert not venv.tools_ready(tmp_path, ["other==1"])
 
 
@@ -279,11 +279,11 @@ If you have updated the package versions, please update the hashes.
 
 
 def test_an_index_with_other_bytes_is_refused_and_breaks_nothing(tmp_path: pathlib.Path) -> None:
-    venv.ensure_tools(tmp_path, WANTED, runner=Host())
+    venv.ensure_tools(tmp_path, WANTED, PINS, runner=Host())
     said = OTHER_BYTES.format(wanted=SUMS["cache"], got=SUMS["ninja"])
     with pytest.raises(ProblemError) as caught:
         venv.ensure_tools(
-            tmp_path, ["cache==4"], variable="llama_cpp_index_url", runner=FakeRunner(Result(1, "", said))
+            tmp_path, ["cache==4"], PINS, variable="llama_cpp_index_url", runner=FakeRunner(Result(1, "", said))
         )
     assert str(caught.value) == (
         "llama_cpp_index_url: expected wheels as PyPI has them, found cache==4 with sha256 "

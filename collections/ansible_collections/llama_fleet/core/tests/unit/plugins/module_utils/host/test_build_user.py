@@ -8,8 +8,7 @@ import typing
 
 import pytest
 
-from ansible_collections.llama_fleet.core.plugins.module_utils.host import unprivileged
-from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp import build_user
+from ansible_collections.llama_fleet.core.plugins.module_utils.host import build_user, handover
 from ansible_collections.llama_fleet.core.tests.unit.fakes.runner import FakeRunner
 
 if typing.TYPE_CHECKING:
@@ -19,8 +18,8 @@ if typing.TYPE_CHECKING:
 def test_nobody_else_compiles_where_the_files_cannot_be_read(
     tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(unprivileged, "builder", lambda: 4711)
-    monkeypatch.setattr(unprivileged, "blocked", lambda paths: next(iter(paths)))
+    monkeypatch.setattr(handover, "builder", lambda: 4711)
+    monkeypatch.setattr(handover, "blocked", lambda paths: next(iter(paths)))
     run = FakeRunner()
     assert build_user.builder_of(tmp_path / "work", [], run) == build_user.Builder(0, run)
     assert not list(tmp_path.iterdir())
@@ -28,8 +27,8 @@ def test_nobody_else_compiles_where_the_files_cannot_be_read(
 
 def test_the_builder_gets_two_folders_and_nothing_else(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
     owners: dict[str, int] = {}
-    monkeypatch.setattr(unprivileged, "builder", lambda: 4711)
-    monkeypatch.setattr(unprivileged, "blocked", lambda _paths: "")
+    monkeypatch.setattr(handover, "builder", lambda: 4711)
+    monkeypatch.setattr(handover, "blocked", lambda _paths: "")
     monkeypatch.setattr(os, "chown", lambda path, user, _group: owners.update({path.name: user}))
     work = tmp_path / "work"
     work.mkdir(mode=0o700)
@@ -42,8 +41,8 @@ def test_the_builder_gets_two_folders_and_nothing_else(tmp_path: pathlib.Path, m
     ("root", "blocked", "told"), [(True, "/root/a", "/root/a"), (True, "", ""), (False, "/root/a", "")]
 )
 def test_why_compilers_ran_as_root(monkeypatch: pytest.MonkeyPatch, root: bool, blocked: str, told: str) -> None:
-    monkeypatch.setattr(unprivileged, "may_become_others", lambda: root)
-    monkeypatch.setattr(unprivileged, "blocked", lambda _paths: blocked)
+    monkeypatch.setattr(handover, "may_become_others", lambda: root)
+    monkeypatch.setattr(handover, "blocked", lambda _paths: blocked)
     said = build_user.remark([])
     assert bool(said) is bool(told)
     assert told in said

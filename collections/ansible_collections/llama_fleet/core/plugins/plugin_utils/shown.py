@@ -8,19 +8,8 @@ import dataclasses
 import math
 import typing
 
-from ansible_collections.llama_fleet.core.plugins.module_utils.untrusted import ShapeError, line, printable
-
-
-@dataclasses.dataclass(frozen=True)
-class Said:
-    """A text with any characters, truncated to ``most`` characters and escaped for a terminal."""
-
-    most: int = 4096
-
-    def __call__(self, value: object, where: str) -> str:
-        if not isinstance(value, str):
-            raise ShapeError(f"{where} is not a text, expected one")
-        return printable(value, self.most)
+from ansible_collections.llama_fleet.core.plugins.module_utils.plain_text import line, printable
+from ansible_collections.llama_fleet.core.plugins.module_utils.untrusted import ShapeError
 
 
 @dataclasses.dataclass(frozen=True)

@@ -11,12 +11,9 @@ import typing
 import pytest
 
 from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.ask import Patience
-from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.published import (
-    Published,
-    parse_published,
-    resolve,
-)
+from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp.published import Published, parse_published
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import ProblemError
+from ansible_collections.llama_fleet.core.plugins.plugin_utils.release_api import resolve
 from ansible_collections.llama_fleet.core.tests.unit.fakes.release_api import REPOSITORY, ReleaseApi, release_api
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"

@@ -8,7 +8,7 @@ import dataclasses
 import os
 import typing
 
-from ansible_collections.llama_fleet.core.plugins.module_utils.host import commands, unprivileged
+from ansible_collections.llama_fleet.core.plugins.module_utils.host import commands, handover
 
 if typing.TYPE_CHECKING:
     import pathlib
@@ -28,7 +28,7 @@ class Builder:
 
     def give(self, folder: pathlib.Path) -> bool:
         """Make the builder the owner of ``folder``. Returns False if it belongs to another user."""
-        return not self.user or unprivileged.give(str(folder), self.user)
+        return not self.user or handover.give(str(folder), self.user)
 
 
 def builder_of(work: pathlib.Path, needed: typing.Iterable[pathlib.Path], run: commands.Runner) -> Builder:
@@ -37,7 +37,7 @@ def builder_of(work: pathlib.Path, needed: typing.Iterable[pathlib.Path], run: c
     Other files in ``work`` stay root's. If the build user could not read one of ``needed``, this process compiles
     itself; ``remark`` says why.
     """
-    user = 0 if in_the_way([work.parent, *needed]) else unprivileged.builder()
+    user = 0 if in_the_way([work.parent, *needed]) else handover.builder()
     if not user:
         return Builder(0, run)
     work.chmod(0o755)
@@ -49,12 +49,12 @@ def builder_of(work: pathlib.Path, needed: typing.Iterable[pathlib.Path], run: c
 
 def in_the_way(needed: typing.Iterable[pathlib.Path]) -> str:
     """Return the first of ``needed`` that the build user cannot read, with the reason; empty if none."""
-    return unprivileged.blocked(str(path) for path in needed)
+    return handover.blocked(str(path) for path in needed)
 
 
 def remark(needed: typing.Iterable[pathlib.Path]) -> str:
     """Return a sentence that explains why the compilers ran as root; empty if they did not or had to."""
-    blocked = in_the_way(needed) if unprivileged.may_become_others() else ""
+    blocked = in_the_way(needed) if handover.may_become_others() else ""
     if not blocked:
         return ""
     return (
