@@ -7,7 +7,7 @@ import typing
 
 import pytest
 
-from ansible_collections.llama_fleet.core.plugins.module_utils.host import unprivileged
+from ansible_collections.llama_fleet.core.plugins.module_utils.host import handover
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.gate.errors import GateError
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes import host_files as server_mounts
 from ansible_collections.llama_fleet.core.tests.unit.fakes.options import CPU, CUDA
@@ -84,7 +84,7 @@ def test_the_folders_that_a_server_writes_are_its_users_only(
     tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     given: list[tuple[str, int]] = []
-    monkeypatch.setattr(unprivileged, "give", lambda folder, user: given.append((folder, user)))
+    monkeypatch.setattr(handover, "give", lambda folder, user: given.append((folder, user)))
     options = dataclasses.replace(CPU, state_root=tmp_path / "var" / "state")
     assert server_mounts.state(options) == []
     own = options.state_root / "default"

@@ -7,7 +7,7 @@ import typing
 
 import pytest
 
-from ansible_collections.llama_fleet.core.plugins.module_utils.host import unprivileged
+from ansible_collections.llama_fleet.core.plugins.module_utils.host import handover
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes import host_files as server_mounts
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes import user as server_user
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes.registry import named
@@ -19,14 +19,14 @@ if typing.TYPE_CHECKING:
 
 @pytest.fixture(autouse=True)
 def root(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(unprivileged, "may_become_others", lambda: True)
-    monkeypatch.setattr(unprivileged, "blocked", lambda _paths: "")
+    monkeypatch.setattr(handover, "may_become_others", lambda: True)
+    monkeypatch.setattr(handover, "blocked", lambda _paths: "")
 
 
 def test_the_user_is_the_one_of_the_instances_container(monkeypatch: pytest.MonkeyPatch) -> None:
     assert server_user.number(WANTED) == server_mounts.container_user(WANTED) > 60_000
     assert server_user.remarks(WANTED) == []
-    monkeypatch.setattr(unprivileged, "may_become_others", lambda: False)
+    monkeypatch.setattr(handover, "may_become_others", lambda: False)
     assert (server_user.number(WANTED), server_user.remarks(WANTED)) == (0, [])
 
 
@@ -37,7 +37,7 @@ def test_what_is_in_the_way_is_told_where_nothing_else_keeps_the_server(monkeypa
         asked.extend(paths)
         return "/root/model, where /root is closed to others"
 
-    monkeypatch.setattr(unprivileged, "blocked", blocked)
+    monkeypatch.setattr(handover, "blocked", blocked)
     assert server_user.number(WANTED) == 0
     assert {WANTED.model, str(WANTED.server)} <= set(asked)
     for runtime in ("process", "exec"):
