@@ -104,7 +104,7 @@ def test_nodes_have_their_drivers_name(tmp_path: pathlib.Path) -> None:
 
 def test_a_unit_allows_what_the_driver_of_today_has() -> None:
     allowed = taken.allowed("/opt/release", "/srv/model.gguf")
-    assert allowed == ["char-nvidia*", "/dev/nvidiactl", "/dev/nvidia-uvm", "/dev/nvidia-uvm-tools"]
+    assert allowed == ["char-nvidia*", "/dev/nvidiactl", "/dev/nvidia-uvm", "/dev/nvidia-uvm-tools", "/dev/dxg"]
     for node, driver in (
         ("/dev/nvidia0", "nvidia"),
         ("/dev/nvidia0", "nvidia-frontend"),

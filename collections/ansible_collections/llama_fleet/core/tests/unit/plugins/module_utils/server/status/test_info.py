@@ -54,6 +54,7 @@ def all_facts(site: Site, pid: int) -> dict[str, typing.Any]:
         "quant": "Q4_K_M",
         "endpoint": f"http://127.0.0.1:{site.port}",
         "listens_everywhere": False,
+        "background": "",
         "device": "cpu",
         "pid": pid,
         "gpu_memory_mib": 0,
