@@ -106,6 +106,8 @@ class CallbackModule(Default):  # type: ignore[misc]  # because ansible-core dec
         is_check = bool(context.CLIARGS.get("check"))
         shown = Playbook(typing.cast("typing.TextIO", Screen(plain)), check=is_check, is_quiet=self.is_default)
         self._playbook = shown
+        # The playbook's last task would print the table again.
+        os.environ["LLAMA_FLEET_SHOWS_TABLES"] = "1"
         if self.is_default:
             return
 

@@ -24,6 +24,8 @@ PLUGINS = (
 ON_THE_CONTROLLER = {"validate_variables"}
 # Of every stage, documented or not.
 OF_ALL = {"problems", "would_change"}
+# Added by the action on the controller, because no host may write what it shows as a table.
+OF_THE_ACTION = {"llama_server_info": {"table"}, "preflight_info": {"table"}}
 
 
 def returned(module: str) -> dict[str, typing.Any]:
@@ -39,7 +41,9 @@ def test_every_module_has_its_door() -> None:
 @pytest.mark.parametrize("module", sorted(host_results.MODULES))
 def test_what_is_documented_passes(module: str) -> None:
     needed, optional = host_results.MODULES[module]
-    assert {*needed, *optional} | OF_ALL == set(returned(module)) | OF_ALL
+    added = OF_THE_ACTION.get(module, set())
+    assert not added & {*needed, *optional}
+    assert {*needed, *optional} | added | OF_ALL == set(returned(module)) | OF_ALL
 
 
 @pytest.mark.parametrize("module", sorted(host_results.MODULES))

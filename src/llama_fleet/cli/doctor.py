@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from rich.text import Text
 
+from ansible_collections.llama_fleet.core.plugins.module_utils.preflight.check import cells
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import sentence
 from llama_fleet.cli import views
 from llama_fleet.cli.views import Facts, Rows
@@ -66,12 +67,9 @@ def _row(code: str, subject: str, found: str, wanted: str, fix: str) -> dict[str
 
 
 def _columns(row: Facts) -> dict[str, Text]:
-    return {
-        "HOST": Text(row["host"]),
-        "CHECK": Text(row["subject"], overflow="fold"),
-        "": Text(row["severity"], _STYLES[row["severity"]]),
-        "FOUND": Text(row["found"], overflow="fold"),
-    }
+    columns = {name: Text(cell, overflow="fold") for name, cell in cells(row).items()}
+    columns[""].stylize(_STYLES[row["severity"]])
+    return {"HOST": Text(row["host"]), **columns}
 
 
 def _remarks(outcome: Outcome) -> Iterator[Text]:

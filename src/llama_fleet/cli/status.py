@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from rich.text import Text
 
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.status import table
 from llama_fleet.cli import versions, views
 from llama_fleet.cli.views import Facts, Rows
 from llama_fleet.errors import ExitCode
@@ -36,25 +37,10 @@ def generations(outcome: Outcome) -> Rows:
 
 
 def _status_columns(facts: Facts) -> dict[str, Text]:
-    model = facts["model"].rpartition("/")[2]
-    busy = f"{facts['slots_busy']}/{facts['slots']}" if facts["slots"] >= 0 else _count(facts["slots_busy"])
-    return {
-        "HOST": Text(facts["host"]),
-        "INSTANCE": Text(facts["instance"]),
-        "STATE": Text(facts["state"], _STYLES.get(facts["state"], "red")),
-        "GENERATION": Text(_count(facts["generation"] or -1)),
-        "BUILD": Text(facts["build"]),
-        "ORIGIN": Text(versions.origin(facts)),
-        "MODEL": Text(model, overflow="fold"),
-        "QUANT": Text(facts["quant"]),
-        "DEVICE": Text(facts["device"]),
-        "MEMORY": Text(_mib(facts["memory_mib"])),
-        "GPU": Text(_mib(facts["gpu_memory_mib"])),
-        "SLOTS": Text(busy),
-        "TOKENS": Text(_count(facts["tokens_predicted"])),
-        "TOKENS/S": Text(_speed(facts["tokens_per_second"])),
-        "UPTIME": Text(uptime(facts["uptime_seconds"])),
-    }
+    columns = {"HOST": Text(facts["host"]), **{name: Text(cell) for name, cell in table.cells(facts).items()}}
+    columns["STATE"].stylize(_STYLES.get(facts["state"], "red"))
+    columns["MODEL"].overflow = "fold"
+    return columns
 
 
 def _status_remarks(outcome: Outcome) -> Iterator[str]:
@@ -91,7 +77,7 @@ def _generation_columns(facts: Facts) -> dict[str, Text]:
         "MADE": Text(facts["created"]),
         "BUILD": Text(facts["build"]),
         "MODEL": Text(facts["model"], overflow="fold"),
-        "SPEED": Text(_speed(facts["speed"] or -1)),
+        "SPEED": Text(table.speed(facts["speed"] or -1)),
     }
 
 
@@ -138,26 +124,3 @@ GENERATIONS = views.View(
 
 def _exit_status(outcome: Outcome, problem: bool) -> int:
     return exit_code(outcome.unanswered(ROLE)) or (ExitCode.FAILED if problem else ExitCode.OK)
-
-
-def _count(number: int) -> str:
-    return f"{number:,}" if number >= 0 else ""
-
-
-def _speed(number: float) -> str:
-    return f"{number:.1f}" if number >= 0 else ""
-
-
-def _mib(number: int) -> str:
-    if number <= 0:
-        return ""
-    return f"{number / 1024:.1f} GiB" if number >= 1024 else f"{number} MiB"
-
-
-def uptime(seconds: int) -> str:
-    """Format seconds in the two largest units: ``3 d 4 h``."""
-    if seconds <= 0:
-        return ""
-    units = (("d", seconds // 86400), ("h", seconds // 3600 % 24), ("min", seconds // 60 % 60), ("s", seconds % 60))
-    first = next(index for index, (_unit, count) in enumerate(units) if count)
-    return " ".join(f"{count} {unit}" for unit, count in units[first : first + 2] if count)

@@ -5,15 +5,10 @@
 from collections.abc import Callable, Iterator
 
 from ansible_collections.llama_fleet.core.plugins.module_utils.llama_cpp import versions
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.status.table import origin
 from llama_fleet.cli.views import Facts, Rows
 
-_ORIGINS = {"built": "built", "packed": "packed", "upstream": "published"}
 _MOST = 5  # names in a sentence
-
-
-def origin(facts: Facts) -> str:
-    """Return where an instance's release comes from, in one word; empty if that is unknown."""
-    return _ORIGINS.get(str(facts.get("origin", "")), "")
 
 
 def sentences(rows: Rows) -> Iterator[str]:

@@ -154,6 +154,7 @@ def _environment(private: pathlib.Path, marker: str, *, local: bool) -> dict[str
         ),
         "ANSIBLE_NOCOLOR": "1",
         progress.VARIABLE: "json",
+        progress.SHOWS_TABLES: "1",
         # ansible_runner would disable the check.
         "ANSIBLE_HOST_KEY_CHECKING": os.environ.get("ANSIBLE_HOST_KEY_CHECKING", "True"),
         # No user could answer a question of ssh.

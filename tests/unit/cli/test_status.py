@@ -7,7 +7,7 @@ import pathlib
 
 import pytest
 
-from llama_fleet.cli import commands, privileges, status
+from llama_fleet.cli import commands, privileges
 from llama_fleet.run import runner
 from llama_fleet.run.events import Failure
 from tests.unit.cli.fake_hosts import Facts, Hosts, facts
@@ -178,19 +178,3 @@ def test_root_is_taken_where_it_is_to_be_had_and_not_asked_for(
     for arguments in ([], ["--prefix", str(tmp_path)], ["-i", str(tmp_path)]):
         assert commands.main(["status", *arguments]) == 0
     assert [request.become for request in hosts.requests] == [True, False, False]
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [
-        (0, ""),
-        (59, "59 s"),
-        (60, "1 min"),
-        (3599, "59 min 59 s"),
-        (3600, "1 h"),
-        (86400 + 60, "1 d"),
-        (90061, "1 d 1 h"),
-    ],
-)
-def test_uptime_has_two_units(seconds: int, text: str) -> None:
-    assert status.uptime(seconds) == text

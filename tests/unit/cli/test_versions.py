@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from llama_fleet.cli import commands, versions
+from llama_fleet.cli import commands
 from tests.unit.cli.fake_hosts import Facts, Hosts, facts
 
 NEWEST = {
@@ -103,10 +103,3 @@ def test_only_a_single_look_asks_for_the_newest_versions(hosts: Hosts, arguments
     assert [request.variables.get("llama_fleet_asks_for_newest") for request in hosts.requests] == (
         [asks, asks] if "--watch" in arguments else [asks]
     )
-
-
-@pytest.mark.parametrize(
-    ("origin", "word"), [("built", "built"), ("upstream", "published"), ("packed", "packed"), ("evil\x1b", "")]
-)
-def test_the_origin_is_a_word(origin: str, word: str) -> None:
-    assert versions.origin({"origin": origin}) == word

@@ -153,9 +153,11 @@ class Fleet:
         hosts: dict[str, typing.Any],
         variables: dict[str, object] | None = None,
         check: bool = False,
+        verbosity: int = 0,
     ) -> events.Outcome:
         self._write(hosts)
-        return runner.run(runner.Request(playbook, variables or {}, (self.inventory,), check=check), self.seen.append)
+        request = runner.Request(playbook, variables or {}, (self.inventory,), check=check, verbosity=verbosity)
+        return runner.run(request, self.seen.append)
 
     def _write(self, hosts: dict[str, typing.Any]) -> None:
         everyone = {

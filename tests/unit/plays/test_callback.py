@@ -146,6 +146,22 @@ def test_status_is_the_commands_table_and_fails_with_a_host(fleet: Fleet, play: 
     ]
 
 
+@pytest.mark.parametrize(("play", "host"), [("status", status_of()), ("doctor", doctor_of(FINE))])
+def test_verbose_has_the_table_once(fleet: Fleet, play: str, host: dict[str, typing.Any]) -> None:
+    done = fleet.playbook(play, {"h1": host}, "-v")
+    assert done.code == 0
+    # The callback prints the command's table below Ansible's own output.
+    assert [line.split()[0] for line in done.lines[-2:]] == ["HOST", "h1"]
+    assert "TASK [Show the table]" not in done.output
+
+
+@pytest.mark.parametrize(("play", "host"), [("status", status_of()), ("doctor", doctor_of(FINE))])
+def test_the_command_gets_no_table_of_the_plays(fleet: Fleet, play: str, host: dict[str, typing.Any]) -> None:
+    fleet.run(play, {"h1": host}, verbosity=1)
+    assert "TASK [Look " in repr(fleet.seen)
+    assert '"msg": [' not in repr(fleet.seen)
+
+
 def test_status_of_a_good_fleet_is_no_failure(fleet: Fleet) -> None:
     done = fleet.playbook("status", {"h1": status_of()})
     assert (done.code, done.lines[1].split()[:3]) == (0, ["h1", "default", "running"])
@@ -176,6 +192,7 @@ def test_without_our_package_ansible_shows_everything(fleet: Fleet) -> None:
     assert len(warnings) == 1
     assert "No module named 'llama_fleet'" in warnings[0]
     assert '"msg": "default: failed"' in done.output
+    assert [line.strip() for line in done.lines if "INSTANCE" in line] == ['"INSTANCE  STATE",']
     assert "PLAY RECAP" in done.output
 
 

@@ -9,6 +9,7 @@ import typing
 
 from ansible.module_utils.parsing.convert_bool import boolean
 
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.status import table
 from ansible_collections.llama_fleet.core.plugins.plugin_utils import newest_versions
 from ansible_collections.llama_fleet.core.plugins.plugin_utils.host_action import HostAction
 
@@ -25,7 +26,7 @@ class ActionModule(HostAction):
         comparable = newest_versions.are_comparable(result["instances"])
         newest = self._newest(task_vars or {}) if comparable else newest_versions.Newest()
         shown = [{**self._way.seen(facts), "newest": newest.beside(facts)} for facts in result["instances"]]
-        return {**result, "instances": shown}
+        return {**result, "instances": shown, "table": table.lines(shown)}
 
     def _newest(self, variables: Values) -> newest_versions.Newest:
         if not boolean(self._task.args.get("newest", False), strict=False):

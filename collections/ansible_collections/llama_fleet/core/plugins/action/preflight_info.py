@@ -13,7 +13,13 @@ import typing
 
 from ansible.module_utils.parsing.convert_bool import boolean
 
-from ansible_collections.llama_fleet.core.plugins.module_utils.preflight.check import Check, errors, not_ok, together
+from ansible_collections.llama_fleet.core.plugins.module_utils.preflight.check import (
+    Check,
+    errors,
+    not_ok,
+    table,
+    together,
+)
 from ansible_collections.llama_fleet.core.plugins.plugin_utils import newest_versions, role_values
 from ansible_collections.llama_fleet.core.plugins.plugin_utils.host_action import HostAction
 from ansible_collections.llama_fleet.core.plugins.plugin_utils.upstream_checks import (
@@ -45,7 +51,10 @@ class ActionModule(HostAction):
                 shown[name], checks[name] = with_binaries(values, folder)
         arguments = {**given, "instances": shown, "tokens": tokens}
         result = self._execute_module(module_args=arguments, task_vars=task_vars)
-        return _with_versions(result, shown, checks) if asks and not result.get("failed") else result
+        if result.get("failed"):
+            return result
+        whole = _with_versions(result, shown, checks) if asks else result
+        return {**whole, "table": table(Check(**check) for check in whole["checks"])}
 
 
 def _with_versions(result: Values, instances: dict[str, Values], checks: dict[str, list[Check]]) -> Values:

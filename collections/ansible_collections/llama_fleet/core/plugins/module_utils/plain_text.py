@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import re
+import typing
 
 
 def whole(text: str, otherwise: int | None = None) -> int | None:
@@ -23,3 +24,11 @@ def printable(text: str, most: int = 4096) -> str:
 def line(text: str, most: int = 1000) -> str:
     """Return ``text`` as one line for a terminal: like ``printable``, but with line ends and tabs escaped."""
     return printable(text, most).replace("\n", "\\n").replace("\t", "\\t")
+
+
+def joined(rows: typing.Sequence[typing.Mapping[str, str]]) -> list[str]:
+    """Return a line for the columns' names and one for each row, without columns that are empty in every row."""
+    names = [name for name in (rows[0] if rows else ()) if any(row[name] for row in rows)]
+    width = {name: max(len(name), *(len(row[name]) for row in rows)) for name in names}
+    titled = [dict(zip(names, names)), *rows] if rows else []
+    return ["  ".join(row[name].ljust(width[name]) for name in names).rstrip() for row in titled]

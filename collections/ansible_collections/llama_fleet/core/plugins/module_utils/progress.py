@@ -22,6 +22,8 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.untrusted import 
 # Environment variable of a program that reads progress itself: with the value "json", progress is displayed as lines
 # of JSON instead of text.
 VARIABLE = "LLAMA_FLEET_PROGRESS"
+# Set by a program that shows the tables of status and doctor itself; the plays then leave theirs out.
+SHOWS_TABLES = "LLAMA_FLEET_SHOWS_TABLES"
 BYTES = "bytes"
 STEPS = "steps"
 # Name of a progress file, and that of a stage which runs beside others: it ends by itself if no run looks at it.

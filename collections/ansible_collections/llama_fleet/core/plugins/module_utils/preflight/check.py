@@ -7,6 +7,7 @@ from __future__ import annotations
 import dataclasses
 import typing
 
+from ansible_collections.llama_fleet.core.plugins.module_utils.plain_text import joined
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, ProblemError
 
 OK, WARNING, ERROR = "ok", "warning", "error"
@@ -72,3 +73,15 @@ def not_ok(checks: typing.Iterable[Check]) -> list[Check]:
     return sorted(
         (check for check in checks if check.severity != OK), key=lambda check: _WORST_FIRST.index(check.severity)
     )
+
+
+def cells(check: typing.Mapping[str, str]) -> dict[str, str]:
+    """Return the text of each column of the table of doctor, by the column's name."""
+    return {"CHECK": check["subject"], "": check["severity"], "FOUND": check["found"]}
+
+
+def table(checks: typing.Iterable[Check]) -> list[str]:
+    """Return the table of a host's checks, followed by a sentence for each warning."""
+    checks = list(checks)
+    warnings = [str(check.problem) for check in checks if check.severity == WARNING]
+    return [*joined([cells(dataclasses.asdict(check)) for check in checks]), *warnings]

@@ -3,7 +3,13 @@
 
 from __future__ import annotations
 
-from ansible_collections.llama_fleet.core.plugins.module_utils.preflight.check import Check, fine, not_ok, together
+from ansible_collections.llama_fleet.core.plugins.module_utils.preflight.check import (
+    Check,
+    fine,
+    not_ok,
+    table,
+    together,
+)
 
 
 def test_those_that_have_it_are_named() -> None:
@@ -22,3 +28,13 @@ def test_problems_come_the_worst_first() -> None:
         Check("d", "warning", "", ""),
     ]
     assert [check.code for check in not_ok(checks)] == ["c", "a", "d"]
+
+
+def test_the_table_has_every_check_and_a_sentence_for_each_warning() -> None:
+    checks = [fine("a", "disk", "much"), Check("b", "warning", "clock", "late", "on time", "set it")]
+    assert table(checks) == [
+        "CHECK           FOUND",
+        "disk   ok       much",
+        "clock  warning  late",
+        "clock: expected on time, found late. Fix: Set it.",
+    ]
