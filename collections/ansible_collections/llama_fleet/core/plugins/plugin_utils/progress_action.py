@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 import signal
 import time
 import typing
@@ -95,7 +96,7 @@ class ProgressAction(HostAction):
             return self._run_in_background(arguments, task_vars)
         job = Job(**begun)
         if job.role == self.ROLE:
-            return self._wait_for(job, task_vars)
+            return self._wait_for_begun(job, arguments, task_vars)
         reporter = Reporter(self._shown_host(task_vars), job.role)
         self._beside = Beside(job, reporter, self._low_level_execute_command)
         try:
@@ -105,6 +106,18 @@ class ProgressAction(HostAction):
             self._beside.end()
             raise
         return together(result, self._beside.end()) if result.get("failed") else result
+
+    def _wait_for_begun(self, job: Job, arguments: Values, task_vars: Values) -> Values:
+        """Return the result of the begun job; run the module again, which resumes, if it has ended itself unwatched.
+
+        A host that waits for another host's long build has no task that looks at its job meanwhile. The job's folder
+        is the first thing that goes when it ends itself.
+        """
+        look = self._low_level_execute_command(f"test -d {shlex.quote(os.path.dirname(job.progress_file))}")
+        result = self._wait_for(job, task_vars)
+        if look.get("rc") and result.get("failed"):
+            return self._run_in_background(arguments, task_vars)
+        return result
 
     @property
     def meanwhile(self) -> typing.Callable[[], None] | None:

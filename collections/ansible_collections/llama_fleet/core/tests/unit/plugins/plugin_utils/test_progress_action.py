@@ -141,3 +141,51 @@ def test_an_interrupted_release_stops_the_model(shown: list[str], error: type[Ba
             signal.signal(number, handler)
     assert action.commands[-1] == "kill 7; rm -rf /jobs/1; rm -f /jobs/results"
     assert shown == ["[h] building"]
+
+
+class Begun(progress_action.ProgressAction):
+    """The model's action, which waits for its own job. ``there`` tells whether the job's folder is still there."""
+
+    ROLE = "gguf_model"
+    _module = "gguf_model"
+
+    def __init__(self, result: dict[str, typing.Any], there: bool) -> None:
+        self.result, self.there = result, there
+        self.runs = 0
+
+    @property
+    def _templar(self) -> Begun:
+        return self
+
+    def template(self, value: object) -> object:
+        return value
+
+    def _low_level_execute_command(self, command: str) -> dict[str, typing.Any]:
+        if command == "test -d /jobs/1":
+            return {"rc": 0 if self.there else 1, "stdout": ""}
+        return {"rc": 0, "stdout": output(7, json.dumps(self.result)) if RESULT in command else ""}
+
+    def _admitted(self, answer: typing.Mapping[str, typing.Any], _task_vars: object) -> dict[str, typing.Any]:
+        return dict(answer)
+
+    def _run_in_background(
+        self, _arguments: dict[str, typing.Any], _task_vars: dict[str, typing.Any]
+    ) -> dict[str, typing.Any]:
+        self.runs += 1
+        return MADE
+
+    def go(self) -> dict[str, typing.Any]:
+        return self._run_beside({}, {"inventory_hostname": "h", progress_action.BESIDE: JOB._asdict()})
+
+
+@pytest.mark.usefixtures("shown")
+@pytest.mark.parametrize(
+    ("result", "there", "runs"),
+    [(WRONG, True, 0), (MADE, True, 0), (MADE, False, 0), ({"failed": True, "msg": "ended"}, False, 1)],
+)
+def test_a_model_that_ended_itself_unwatched_is_run_again(
+    result: dict[str, typing.Any], there: bool, runs: int
+) -> None:
+    action = Begun(result, there)
+    assert action.go() == (MADE if runs else result)
+    assert action.runs == runs
