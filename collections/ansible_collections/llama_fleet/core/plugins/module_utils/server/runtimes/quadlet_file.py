@@ -108,8 +108,14 @@ def _service(options: Options) -> str:
 def _state(options: Options, user: str) -> list[str]:
     """Return the lines that let the container's user write its folders."""
     folders = server_mounts.state(options)
-    chown = [command_line(["/bin/chown", "-Rh", f"{user}:{user}", *folders[:1]])] if folders else []
-    return [f"ExecStartPre={line}" for line in (*server_unit.make_state(folders), *chown)]
+    if not folders:
+        return []
+    become = f"/usr/bin/setpriv --reuid={user} --regid={user} --clear-groups"
+    return [
+        f"ExecStartPre={server_unit.make_state(folders)}",
+        f"ExecStartPre={command_line(['/bin/chown', '-Rh', f'{user}:{user}', *folders[:1]])}",
+        f"ExecStartPre={become} {server_unit.make_inner(folders)}",
+    ]
 
 
 def _private(options: Options) -> list[str]:

@@ -90,7 +90,15 @@ _LATER = (
     "RestartSteps=",
     "RestartMaxDelaySec=",
     _WSL,
+    # The folders that it writes are made before a start, also by the commands of older versions.
+    "ExecStartPre=+/bin/sh -c",
+    "ExecStartPre=/bin/sh -c",
+    "ExecStartPre=+/usr/bin/install -d",
+    "ExecStartPre=/usr/bin/install -d",
+    "ExecStartPre=/usr/bin/setpriv",
 )
+# The mask is the unit's, too strict for the parents. mkdir follows no link, so a swapped one gains nothing.
+_MAKE_STATE = 'umask 022; mkdir -p -m 0711 "$1"; [ -d "$2" -a ! -L "$2" ] || exec mkdir -m 0700 "$2"'
 INSTALL = "[Install]\nWantedBy=multi-user.target\n"
 
 
@@ -178,17 +186,27 @@ def _state(folders: typing.Sequence[str], reference: str) -> list[str]:
         return []
     own = command_line(folders[:1])
     return [
-        *(f"ExecStartPre=+{line}" for line in make_state(folders)),
+        f"ExecStartPre=+{make_state(folders)}",
         f"ExecStartPre=+/bin/chown -Rh --reference={reference} {own}",
+        f"ExecStartPre={make_inner(folders)}",
         f"ExecStopPost=+-/bin/chown -Rh root:root {own}",
     ]
 
 
-def make_state(folders: typing.Sequence[str]) -> list[str]:
-    """Return the commands that make the folders that a server writes."""
-    root = command_line([os.path.dirname(folder) for folder in folders[:1]])
-    install = "/usr/bin/install -d -m"
-    return [f"{install} 0711 {root}", f"{install} 0700 {command_line(folders)}"] if folders else []
+def make_state(folders: typing.Sequence[str]) -> str:
+    """Return root's command that makes the outer folder that a server writes, and the folder around it.
+
+    It changes the mode of no folder that exists, and fails if the outer one is a link.
+    """
+    return command_line(["/bin/sh", "-c", _MAKE_STATE, "sh", os.path.dirname(folders[0]), folders[0]])
+
+
+def make_inner(folders: typing.Sequence[str]) -> str:
+    """Return the command by which the server's user makes the inner folders.
+
+    Root must not: that user may have put a link to any folder of the host in their place.
+    """
+    return command_line(["/usr/bin/install", "-d", "-m", "0700", *folders])
 
 
 def device_nodes(options: Options) -> list[str]:

@@ -5,19 +5,25 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+import pathlib
 import re
+import shlex
 import shutil
+import stat
 import subprocess
+import tempfile
 import typing
 
 import pytest
 
+from ansible_collections.llama_fleet.core.plugins.module_utils.host import systemd_text
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes import host_files as server_mounts
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes import quadlet_file as server_quadlet
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes import unit_file as server_unit
 from ansible_collections.llama_fleet.core.tests.unit.fakes.options import CPU, CUDA
 
 if typing.TYPE_CHECKING:
-    import pathlib
-
     from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings.options import Options
 
 KINDS: dict[str, tuple[Options, dict[str, typing.Any]]] = {
@@ -28,6 +34,7 @@ KINDS: dict[str, tuple[Options, dict[str, typing.Any]]] = {
     "cpu-tls": (CPU, {"tls_certificate": "/etc/ssl/50 % of $A.pem", "tls_key": '/etc/ssl/"quoted".key'}),
     "cpu-limits": (CPU, {"memory_max": "80%", "cpu_quota": "150%", "stop_timeout": 60}),
     "cpu-mlock": (CPU, {"load_mode": "mmap+mlock"}),
+    "cpu-slots": (CPU, {"extra_options": {"slot-save-path": "/var/lib/llama-fleet/instances/cpu-slots/slots"}}),
     "cpu-odd-model": (CPU, {"model": '/srv/a $b %c "d"/tiny.gguf'}),
     "cuda": (CUDA, {}),
     "cuda-bare": (
@@ -168,6 +175,68 @@ def test_a_unit_never_gives_up_and_waits_for_what_prepares_the_gpus() -> None:
         assert (values(text, "RestartSteps"), values(text, "RestartMaxDelaySec")) == (["6"], ["60"])
         first = values(text, "After")[0].split()
         assert {"remote-fs.target", "nvidia-persistenced.service", "nvidia-fabricmanager.service"} <= set(first)
+
+
+def made_by_root(tmp_path: pathlib.Path, kind: str) -> tuple[pathlib.Path, subprocess.CompletedProcess[str]]:
+    """Run what a unit or podman's file lets root do to make the folders below ``tmp_path``, with a strict mask."""
+    own = tmp_path / "a b" / "$state" / "default"
+    options = dataclasses.replace(CPU, state_root=own.parent, extra_options={"slot-save-path": f"{own}/slots"})
+    render = server_unit.render if kind == "systemd" else server_quadlet.render
+    lines = values(render(options, ["/s"], {}), "ExecStartPre")
+    words = [systemd_text.parse_command_line(line.lstrip("+")) for line in lines if line[0] == "+" or kind != "systemd"]
+    roots = [line for line in words if not line[0].endswith(("chown", "setpriv"))]
+    script = " && ".join(["umask 077", *map(shlex.join, roots)])
+    return own, subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=False)
+
+
+def mode(path: pathlib.Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+@pytest.mark.parametrize("kind", ["systemd", "quadlet"])
+def test_root_makes_the_outer_folder_only_and_changes_none_that_exists(tmp_path: pathlib.Path, kind: str) -> None:
+    own, result = made_by_root(tmp_path, kind)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert [mode(path) for path in (own.parents[1], own.parent, own)] == [0o755, 0o711, 0o700]
+    assert not (own / "slots").exists()
+    own.parent.chmod(0o1777)
+    (tmp_path / "usr").mkdir(mode=0o755)
+    (own / "slots").symlink_to(tmp_path / "usr")
+    assert made_by_root(tmp_path, kind)[1].returncode == 0
+    assert (mode(own.parent), mode(tmp_path / "usr")) == (0o1777, 0o755)
+
+
+@pytest.mark.parametrize("kind", ["systemd", "quadlet"])
+def test_root_makes_nothing_where_the_outer_folder_is_a_link(tmp_path: pathlib.Path, kind: str) -> None:
+    own = made_by_root(tmp_path, kind)[0]
+    own.rmdir()
+    (tmp_path / "usr").mkdir(mode=0o755)
+    own.symlink_to(tmp_path / "usr")
+    result = made_by_root(tmp_path, kind)[1]
+    assert (result.returncode, "File exists" in result.stderr) == (1, True)
+    assert (mode(tmp_path / "usr"), list((tmp_path / "usr").iterdir())) == (0o755, [])
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_the_inner_folder_of_a_container_is_made_by_its_own_user() -> None:
+    with tempfile.TemporaryDirectory() as outside:  # pytest's own folder is closed to others
+        own = pathlib.Path(outside) / "default"
+        options = dataclasses.replace(CPU, state_root=own.parent, extra_options={"slot-save-path": f"{own}/slots"})
+        pathlib.Path(outside).chmod(0o711)
+        for line in values(server_quadlet.render(options, ["/s"], {}), "ExecStartPre"):
+            subprocess.run(systemd_text.parse_command_line(line), check=True)
+        owners = [(path.stat().st_uid, mode(path)) for path in (own, own / "slots")]
+    assert owners == [(server_mounts.container_user(options), 0o700)] * 2
+
+
+def test_a_running_server_does_not_notice_how_its_folders_are_made() -> None:
+    path = "/var/lib/llama-fleet/instances/default/slots"
+    text = server_unit.render(dataclasses.replace(CPU, extra_options={"slot-save-path": path}), ["/s"])
+    old = re.sub(
+        r"^ExecStartPre=\+/bin/sh.*$", "ExecStartPre=+/usr/bin/install -d -m 0711 /v", text, flags=re.MULTILINE
+    )
+    old = re.sub(r"^ExecStartPre=/usr.*$", "", old, flags=re.MULTILINE)
+    assert (old != text, server_unit.same_while_it_runs(old, text)) == (True, True)
 
 
 @pytest.mark.parametrize(
