@@ -34,8 +34,7 @@ class Stop:
         runtimes = self._instance.other_runtimes("")
         absent = self._options.state == "absent"
         up = bool(self._instance.own_processes()) or any(runtime.is_up() for runtime in runtimes)
-        state = state_folder.folder(self._options)
-        remains = self._options.folder.exists() or bool(runtimes) or (absent and state.exists())
+        remains = self._options.folder.exists() or bool(runtimes)
         # One that ended by an accident or by hand is told apart from one that is stopped as wanted.
         ended = not absent and self._options.folder.exists() and not self._store.stopped
         if ended and not self._dry:
@@ -45,11 +44,18 @@ class Stop:
         if absent and remains and not self._dry:
             for runtime in [*runtimes, self._instance.runtime(current)]:
                 runtime.remove()
+            self._remove_state()
             self._store.remove()
-            shutil.rmtree(state, ignore_errors=True)
         changed = up or ended or (absent and remains)
         before = "started" if up else "ended" if ended else "stopped" if remains else "absent"
         return self._result(current, changed, before)
+
+    def _remove_state(self) -> None:
+        """Remove the folders that servers of the instance have written, which only its generations tell."""
+        for generation in self._store.all():
+            folder = state_folder.owned(self._instance.options_of(generation))
+            if folder is not None:
+                shutil.rmtree(folder, ignore_errors=True)
 
     def _stop(self, runtimes: typing.Sequence[Runtime], current: Generation | None) -> None:
         self._switch.drain()

@@ -4,14 +4,13 @@
 
 from __future__ import annotations
 
+import pathlib
 import re
 import typing
 
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem
 
 if typing.TYPE_CHECKING:
-    import pathlib
-
     from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings.options import Options
 
 OPTION = "slot-save-path"
@@ -34,6 +33,15 @@ def placed(extra: typing.Mapping[str, typing.Any], state: pathlib.Path) -> dict[
 def used(options: Options) -> str:
     """Return the path at which the server saves slots, or an empty string if it saves none."""
     return next((str(value) for name, value in options.extra_options.items() if _is_option(name)), "")
+
+
+def owned(options: Options) -> pathlib.Path | None:
+    """Return the folder of the instance in which the server saves slots, under any state root; None if it saves none.
+
+    A generation keeps the whole path, because the state root of its time may have been another.
+    """
+    parent = pathlib.Path(used(options)).parent
+    return parent if parent.name == options.instance else None
 
 
 def folder_problems(options: Options) -> list[Problem]:

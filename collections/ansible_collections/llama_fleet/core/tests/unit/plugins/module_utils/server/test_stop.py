@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import json
 import typing
 
 import pytest
@@ -39,4 +40,28 @@ def test_it_is_stopped_and_removed_once(site: Site) -> None:
         [],
         False,
     )
+    assert not site.run(state="absent")["changed"]
+
+
+def test_a_removed_instance_takes_its_saved_slots_along_but_no_folder_of_others(site: Site) -> None:
+    others = site.folder / "home" / "default"
+    others.mkdir(parents=True)
+    site.wanted["state_root"] = str(others.parent)
+    assert not site.run(state="absent")["changed"]
+    site.run()
+    assert site.run(state="absent")["changed"]
+    assert others.is_dir(), "no generation has saved slots"
+    site.run()
+    old = site.folder / "state" / "default"
+    (old / "slots").mkdir(parents=True)
+    # The fake server's release knows no slots.
+    manifest = site.folder / "etc/instances/default/current/manifest.json"
+    written = json.loads(manifest.read_text(encoding="utf-8"))
+    written["options"]["extra_options"] = {"slot-save-path": str(old / "slots")}
+    manifest.write_text(json.dumps(written), encoding="utf-8")
+    site.run(ctx_size=512)
+    assert site.run(state="absent", dry=True)["changed"]
+    assert old.is_dir()
+    assert site.run(state="absent")["changed"]
+    assert (old.exists(), others.is_dir()) == (False, True)
     assert not site.run(state="absent")["changed"]
