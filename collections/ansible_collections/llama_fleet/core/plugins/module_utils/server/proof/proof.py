@@ -194,5 +194,8 @@ def free_memory(
 def _without_key(candidate: Candidate) -> list[str]:
     """Return the command without the key file and the folder for slots, which do not exist yet."""
     options = candidate.options
-    later = {"--api-key-file", str(options.key_file), f"--{state_folder.OPTION}", state_folder.used(options)}
+    later = {"--api-key-file", str(options.key_file)}
+    slots = state_folder.used(options)
+    if slots:
+        later |= {f"--{state_folder.OPTION}", slots}
     return [word for word in candidate.command if word not in later]

@@ -157,6 +157,13 @@ def test_the_configuration_is_tested_without_the_folder_for_slots_that_is_made_a
     assert run.commands == [["/s", "--top-k", "3", "--list-devices"]]
 
 
+def test_the_configuration_is_tested_with_empty_values() -> None:
+    run = Gpu()
+    asked = dataclasses.replace(candidate(CPU), command=("/s", "--grammar", "", "--seed", "1"))
+    server_proof.prove_again(asked, run, {}, {})
+    assert run.commands == [["/s", "--grammar", "", "--seed", "1", "--list-devices"]]
+
+
 def test_the_configuration_is_tested_without_workers_because_they_serve_one_server_at_a_time() -> None:
     run = Gpu()
     options = dataclasses.replace(CUDA, devices=("CUDA0", "RPC0"), extra_options={"rpc": "a:1"})
