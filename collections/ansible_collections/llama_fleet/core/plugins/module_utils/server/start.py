@@ -4,13 +4,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import datetime as dt
 import typing
 
 from ansible_collections.llama_fleet.core.plugins.module_utils.host.systemd_text import environment_file
 from ansible_collections.llama_fleet.core.plugins.module_utils.server import exec as server_exec
-from ansible_collections.llama_fleet.core.plugins.module_utils.server import gating
+from ansible_collections.llama_fleet.core.plugins.module_utils.server import gating, native_build
 from ansible_collections.llama_fleet.core.plugins.module_utils.server import result as server_result
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.gate import gate as server_gate
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.gate import trust as server_trust
@@ -142,7 +143,10 @@ class Start:
     def _switched(self, plan: InstancePlan, notes: Notes, diff: Diff, assessment: Assessment) -> Result:
         """Start the wanted generation in place of what runs; the last good one again if it fails."""
         generation = self.write(plan, notes)
-        started = self._switch.to(generation, self.back(generation), measured=not generation.good)
+        folder = self._options.folder
+        gives_way = native_build.gives_way(folder, plan.current, self._options.release)
+        with native_build.overtaken(folder) if gives_way else contextlib.nullcontext():
+            started = self._switch.to(generation, self.back(generation), measured=not (generation.good or gives_way))
         self._store.prune(self._options.keep)
         result = self._result(plan, started.generation, diff, assessment, started, restarted=True)
         return {**result, "warnings": [*result["warnings"], *self._switch.warnings(started)]}

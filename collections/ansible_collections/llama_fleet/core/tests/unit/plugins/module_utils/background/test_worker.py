@@ -230,3 +230,40 @@ def test_killed_while_it_switches(site: Site, place: type, name: str, serves: st
         assert site.work().outcome == background.SWITCHED
     assert site.running().endswith("native")
     assert site.instance.good(release=native)["changed"] is False
+
+
+def test_a_play_that_was_planned_before_the_switch_does_not_undo_it_for_good(site: Site) -> None:
+    site.serves()
+    published = site.instance.arguments["release"]
+    native = site.builds(speeds=[130.0])
+    assert site.work().outcome == background.SWITCHED
+    site.play(release=published, ctx_size=300)
+    assert site.running() == "3 published"
+    assert (site.record.outcome, site.record.is_due(site.record.target)) == (background.OVERTAKEN, True)
+    assert str(site.record) == "another release has taken the place of b1 native; the next run compares them again"
+    assert site.work().outcome == background.SWITCHED
+    assert site.running() == "4 native"
+    # Other options with the native release change nothing about the record.
+    site.play(release=native, ctx_size=400)
+    assert (site.record.outcome, site.running()) == (background.SWITCHED, "5 native")
+
+
+def test_a_play_that_fails_to_replace_the_native_release_leaves_the_record(site: Site) -> None:
+    site.serves()
+    site.builds(speeds=[130.0])
+    record = site.work()
+    newer = site.release("newer", "upstream", build="b2", crash="SIGILL")
+    assert "back in service" in site.instance.bad(release=newer)
+    assert (site.running(), site.record) == ("2 native", record)
+
+
+def test_published_binaries_need_not_be_as_fast_as_the_native_release_that_they_replace(site: Site) -> None:
+    site.serves(min_speed_ratio=0.9)
+    site.builds(speeds=[130.0])
+    assert site.work().outcome == background.SWITCHED
+    site.play(release=site.release("newer", "upstream", build="b2", speeds=[100.0]))
+    assert site.running() == "3 newer"
+    # Two published releases are compared as before.
+    slow = site.release("slow", "upstream", build="b3", speeds=[50.0])
+    assert "less than llama_server_min_speed_ratio" in site.instance.bad(release=slow)
+    assert site.running() == "3 newer"
