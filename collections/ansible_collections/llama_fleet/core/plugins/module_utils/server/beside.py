@@ -16,6 +16,7 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.server.gate impor
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.gate.client import Ask, asker, base_of
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.proof import proof as server_proof
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes.process import ProcessRuntime
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings import state_folder
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings.options import INSTANCE_VARIABLE
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.state.generations import KEY_FILE
 
@@ -106,6 +107,9 @@ def _require_room(instance: Instance, generation: Generation) -> None:
     options, runtime = instance.options_of(generation), instance.runtime(generation)
     if runtime.engine:
         raise NoRoomError("it runs in a container")
+    if state_folder.used(options):
+        # It would write into the folder of the other one, which belongs to that one's user.
+        raise NoRoomError("it saves slots")
     if options.cpu_quota or options.memory_max:
         raise NoRoomError("llama_server_cpu_quota and llama_server_memory_max limit only the server itself")
     if not generation.memory:

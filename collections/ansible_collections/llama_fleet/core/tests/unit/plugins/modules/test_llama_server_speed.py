@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -91,3 +92,17 @@ def test_a_trial_of_a_killed_run_is_stopped_by_the_next_one(instance: Instance) 
             assert left.wait(30) < 0
         finally:
             left.kill()
+
+
+def test_a_server_that_saves_slots_is_not_run_beside_another_because_both_would_write_there(
+    instance: Instance,
+) -> None:
+    instance.good(release=instance.release("before", speeds=[100.0]))
+    # The fake server's release knows no slots.
+    manifest = instance.folder / "current" / "manifest.json"
+    written = json.loads(manifest.read_text(encoding="utf-8"))
+    written["options"]["extra_options"] = {"slot-save-path": str(instance.folder / "slots")}
+    manifest.write_text(json.dumps(written), encoding="utf-8")
+    told = instance.bad(release=instance.release("after", speeds=[70.0, 79.0, 60.0]), min_speed_ratio=0.8)
+    assert "one after the other) as generation 1, less than" in told
+    assert trials(instance) == []
