@@ -61,7 +61,9 @@ def ignored(lines: typing.Sequence[str], options: typing.Iterable[str]) -> str:
     ``options`` are long names of flags. Lines before the last start belong to an earlier process.
     """
     starts = [number for number, line in enumerate(lines) if _STARTING.match(line)]
-    names = {spelling for name in options for spelling in (f"--{name}", _LOGGED.get(name, name.replace("-", "_")))}
+    names = {f"--{name}" for name in options}
+    # A name of one word, such as special, is also a word of other lines.
+    names |= {_LOGGED.get(name, name.replace("-", "_")) for name in options if "-" in name}
     words = re.compile("|".join(rf"(?<![\w-]){re.escape(name)}(?![\w-])" for name in sorted(names)))
     for line in lines[starts[-1] if starts else 0 :]:
         if names and words.search(line) and _IGNORES.search(line):

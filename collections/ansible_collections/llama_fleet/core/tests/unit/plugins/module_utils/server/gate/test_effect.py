@@ -57,6 +57,9 @@ REASONING = "0.0 W srv init: chat template does NOT support preserving reasoning
 GROK = "llama_init_from_model: flash_attn is not compatible with Grok - forcing off"
 
 
+EOT = "load: default special token 'EOT' = 99 out of vocab range, disabling"
+
+
 @pytest.mark.parametrize(
     ("lines", "options", "line"),
     [
@@ -67,6 +70,8 @@ GROK = "llama_init_from_model: flash_attn is not compatible with Grok - forcing 
         ([IDLE], ["cache-idle-slots"], IDLE),
         ([REASONING], ["reasoning-preserve"], REASONING),
         ([GROK], ["flash-attn"], GROK),
+        ([EOT], ["special"], ""),
+        (["W srv init: --special has no effect"], ["special"], "W srv init: --special has no effect"),
         (["srv init: swa_full = true", "cache_reuse is 256"], ["swa-full", "cache-reuse"], ""),
         ([SWA, "Starting llama-fleet-a.service - llama-server instance a...", "I model loaded"], ["swa-full"], ""),
         (["Starting llama-fleet-a.service - llama-server instance a...", SWA], ["swa-full"], SWA),
