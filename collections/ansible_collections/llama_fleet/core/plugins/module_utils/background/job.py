@@ -14,9 +14,10 @@ import time
 import typing
 
 from ansible_collections.llama_fleet.core.plugins.module_utils.background import worker
-from ansible_collections.llama_fleet.core.plugins.module_utils.host import files, processes, unprivileged
+from ansible_collections.llama_fleet.core.plugins.module_utils.host import files, unprivileged
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, ProblemError
 from ansible_collections.llama_fleet.core.plugins.module_utils.release import background
+from ansible_collections.llama_fleet.core.plugins.module_utils.server import gating, native_build
 
 if typing.TYPE_CHECKING:
     from ansible_collections.llama_fleet.core.plugins.module_utils.server.instance import Instance
@@ -52,12 +53,17 @@ def start(wanted: Wanted, dry: bool) -> bool:
     instance = worker.instance_of(wanted.arguments)
     folder = instance.options.folder
     if dry:
-        return background.read(folder).is_due(wanted.target)
+        return background.read(folder).is_due(wanted.target) and not _why_never(instance)
     with files.locked(folder / ".background.lock"):
         record = background.read(folder)
         if not record.is_due(wanted.target):
             return False
-        end(instance, record)
+        reason = _why_never(instance)
+        if reason:
+            judged = background.Background(wanted.target, wanted.build, outcome=background.KEPT, reason=reason)
+            background.write(folder, judged)
+            return False
+        native_build.end(instance)
         place = folder / worker.FOLDER
         shutil.rmtree(place, ignore_errors=True)
         place.mkdir(mode=0o700)
@@ -69,25 +75,10 @@ def start(wanted: Wanted, dry: bool) -> bool:
     return True
 
 
-def unit_of(instance: Instance) -> str:
-    """Return the name of the transient unit that builds beside the instance."""
-    return f"llama-fleet-{instance.options.instance}-{worker.FOLDER}.service"
-
-
-def end(instance: Instance, record: background.Background) -> None:
-    """End the build of a record, if it runs."""
-    if not record.is_running:
-        return
-    if in_unit(instance):
-        instance.host.run(["systemctl", "stop", unit_of(instance)])
-    process = processes.find(record.pid)
-    if process is not None and process.started == record.started:
-        processes.stop(process, 10.0)
-
-
-def in_unit(instance: Instance) -> bool:
-    """Return whether the process gets a unit of its own. A server that it starts must not be in that unit."""
-    return instance.host.systemd and instance.host.euid == 0 and instance.kind.own_control_group
+def _why_never(instance: Instance) -> str:
+    """Return why a native release would never be compared; empty if it would be."""
+    current = instance.store.current()
+    return gating.UNMEASURED if current and gating.mode_of(current.options) != "completion" else ""
 
 
 def _code(place: pathlib.Path) -> pathlib.Path:
@@ -102,16 +93,22 @@ def _code(place: pathlib.Path) -> pathlib.Path:
 
 
 def _environment() -> dict[str, str]:
-    return {name: value for name, value in os.environ.items() if _PASSED_ON.fullmatch(name)}
+    return {
+        name: value for name, value in unprivileged.without_secrets(os.environ).items() if _PASSED_ON.fullmatch(name)
+    }
 
 
 def _launch(instance: Instance, place: pathlib.Path, code: pathlib.Path) -> subprocess.Popen[bytes] | None:
     command = [sys.executable, "-c", _RUN, str(code), str(place / worker.JOB)]
-    if in_unit(instance):
-        unit = unit_of(instance)
+    if native_build.in_unit(instance):
+        unit = native_build.unit_of(instance)
         # The weights are of the build; the worker takes those of a server back before it compares two.
-        limits = [f"--property={name}" for name in ("CPUWeight=1", "IOWeight=1", "CPUAccounting=yes")]
+        weights = ("CPUWeight=1", "IOWeight=1", "CPUAccounting=yes")
+        # A compiler that the kernel kills for memory is no reason to end the worker, which has to say so.
+        limits = [f"--property={name}" for name in (*weights, "OOMPolicy=continue")]
         run = ["systemd-run", "--quiet", "--collect", f"--unit={unit}", *limits]
+        # One of an instance that was removed may be left.
+        instance.host.run(["systemctl", "stop", unit])
         instance.host.run(["systemctl", "reset-failed", unit])
         done = instance.host.run([*run, *command])
         if not done.ok:

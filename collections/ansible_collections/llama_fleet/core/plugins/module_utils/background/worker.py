@@ -42,6 +42,7 @@ class NotBuiltError(Exception):
 def main(path: pathlib.Path) -> int:
     """Do the job in the file ``path``, and record its outcome. Return the exit status."""
     job = json.loads(path.read_text(encoding="utf-8"))
+    path.unlink()
     os.environ.update(job["environment"])
     os.umask(0o022)
     arguments = job["arguments"]
@@ -56,11 +57,16 @@ def main(path: pathlib.Path) -> int:
         verdict = _verdict(arguments, job["known"], path.parent, instance, record)
     except (ProblemError, NotBuiltError, OSError) as error:
         verdict = Verdict(background.FAILED, f"{record.build} native could not be built: {error}")
+    except Exception as error:  # noqa: BLE001 - without an outcome every run would start it again
+        traceback.print_exc()
+        reason = f"{record.build} native could not be built: {type(error).__name__}: {error}"
+        verdict = Verdict(background.FAILED, reason)
     done = dataclasses.replace(
         record, outcome=verdict.outcome, reason=verdict.reason, retry_after=time.time() + background.RETRY
     )
     print(verdict.reason, flush=True)
-    background.write(folder, done)
+    if folder.is_dir():  # else the instance was removed meanwhile
+        background.write(folder, done)
     return int(verdict.outcome == background.FAILED)
 
 

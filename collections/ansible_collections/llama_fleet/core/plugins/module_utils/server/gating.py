@@ -140,6 +140,10 @@ def limit_of(generation: Generation, ready_timeout: int = 0) -> server_gate.Limi
     return server_gate.ready_limit(ready_timeout, int(generation.manifest.get("model_size", 0)))
 
 
+# Why a native release is never compared with published binaries.
+UNMEASURED = "the speed of an instance that generates no text is not measured; the published binaries go on"
+
+
 def mode_of(options: typing.Mapping[str, typing.Any]) -> str:
     """Return the task of a server with these options: completion, embedding, rerank or router."""
     if options.get("model") == "":

@@ -1,19 +1,51 @@
 # Copyright: (c) 2026, the llama-fleet authors
 # SPDX-License-Identifier: MIT
-"""Keep the record of a native build true while a run replaces the release of its instance."""
+"""End the native build beside an instance, and keep its record true while a run replaces the release."""
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
+import os
 import pathlib
+import signal
 import typing
 
+from ansible_collections.llama_fleet.core.plugins.module_utils.host import processes
 from ansible_collections.llama_fleet.core.plugins.module_utils.release import background
 from ansible_collections.llama_fleet.core.plugins.module_utils.release import store as release_store
 
 if typing.TYPE_CHECKING:
+    from ansible_collections.llama_fleet.core.plugins.module_utils.server.instance import Instance
     from ansible_collections.llama_fleet.core.plugins.module_utils.server.state.generations import Generation
+
+
+def unit_of(instance: Instance) -> str:
+    """Return the name of the transient unit that builds beside the instance."""
+    return f"llama-fleet-{instance.options.instance}-background.service"
+
+
+def in_unit(instance: Instance) -> bool:
+    """Return whether the process gets a unit of its own. A server that it starts must not be in that unit."""
+    return instance.host.systemd and instance.host.euid == 0 and instance.kind.own_control_group
+
+
+def end(instance: Instance) -> None:
+    """End the build of the instance's record with all that it has started, if it runs."""
+    record = background.read(instance.options.folder)
+    if not record.is_running:
+        return
+    if in_unit(instance):
+        instance.host.run(["systemctl", "stop", unit_of(instance)])
+    process = processes.find(record.pid)
+    if process is None or process.started != record.started:
+        return
+    group = os.getpgid(process.pid)
+    processes.stop(process, 10.0)
+    # It leads the session of its builders. A server that it has started leads another one.
+    if group == process.pid:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(group, signal.SIGKILL)
 
 
 def is_native(release: str) -> bool:

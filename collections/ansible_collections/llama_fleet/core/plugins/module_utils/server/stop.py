@@ -7,6 +7,7 @@ from __future__ import annotations
 import shutil
 import typing
 
+from ansible_collections.llama_fleet.core.plugins.module_utils.server import native_build
 from ansible_collections.llama_fleet.core.plugins.module_utils.server import result as server_result
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings import state_folder
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.switch import Switch
@@ -39,6 +40,8 @@ class Stop:
         ended = not absent and self._options.folder.exists() and not self._store.stopped
         if ended and not self._dry:
             self._store.begin_stop()
+        if not self._dry:
+            native_build.end(self._instance)
         if up and not self._dry:
             self._stop(runtimes, current)
         if absent and remains and not self._dry:

@@ -93,7 +93,7 @@ class Inspector:
                 if field.name not in ("health", "silent")
             },
             "drift": server_drift.drift_of(seen, self.proc),
-            "background": str(background.read(seen.folder)),
+            "background": _background(background.read(seen.folder), release),
             "unknown": [*seen.unreadable, *_silences(report)],
             "log": seen.runtime.log,
         }
@@ -163,6 +163,13 @@ def may_sleep(generation: Generation) -> bool:
     given = command[command.index("--sleep-idle-seconds") + 1] if "--sleep-idle-seconds" in command[:-1] else ""
     seconds = given or generation.variables.get("LLAMA_ARG_SLEEP_IDLE_SECONDS", "-1")
     return not seconds.startswith("-")
+
+
+def _background(record: background.Background, release: str) -> str:
+    """Return what is to be said of a native build; nothing of a switch that another run or a rollback has undone."""
+    manifest = release_store.read_manifest(pathlib.Path(release)) or {} if release else {}
+    serves = record.build in (manifest.get("build"), manifest.get("nightly")) and manifest.get("origin") != "upstream"
+    return "" if record.outcome == background.SWITCHED and not serves else str(record)
 
 
 def _state(seen: Seen, report: server_metrics.Report) -> str:

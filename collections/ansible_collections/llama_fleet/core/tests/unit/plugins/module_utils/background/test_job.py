@@ -18,6 +18,7 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.background import
 from ansible_collections.llama_fleet.core.plugins.module_utils.host import commands
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import ProblemError
 from ansible_collections.llama_fleet.core.plugins.module_utils.release import background
+from ansible_collections.llama_fleet.core.plugins.module_utils.server import native_build
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.instance import Instance
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.runtimes.host import RuntimeHost
 from ansible_collections.llama_fleet.core.tests.unit import waiting
@@ -93,6 +94,7 @@ def test_a_build_of_another_release_is_ended_first(idle: Site) -> None:
 def test_what_it_is_given_is_for_its_user_only_and_holds_no_secret(idle: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTPS_PROXY", "http://proxy:3128")
     monkeypatch.setenv("HF_TOKEN", "hf_s3cr3t")
+    monkeypatch.setenv("GIT_PASSWORD", "git-s3cr3t")
     assert start(idle, wanted(idle)) is True
     place = idle.instance.folder / worker.FOLDER
     file = place / worker.JOB
@@ -149,10 +151,10 @@ def test_with_systemd_it_is_a_unit_of_little_weight(site: Site, monkeypatch: pyt
     monkeypatch.setattr(worker, "instance_of", lambda _arguments: Instance(options, host))
     assert job.start(wanted(site), dry=False)
     unit = "llama-fleet-default-background.service"
-    reset, run = asked
-    assert reset == ["systemctl", "reset-failed", unit]
+    stop, reset, run = asked
+    assert (stop, reset) == (["systemctl", "stop", unit], ["systemctl", "reset-failed", unit])
     assert run[:4] == ["systemd-run", "--quiet", "--collect", f"--unit={unit}"]
-    assert {"--property=CPUWeight=1", "--property=IOWeight=1"} <= set(run)
+    assert {"--property=CPUWeight=1", "--property=IOWeight=1", "--property=OOMPolicy=continue"} <= set(run)
     assert run[-1] == str(site.instance.folder / worker.FOLDER / worker.JOB)
     assert not any(word.startswith("--setenv") for word in run)
 
@@ -160,5 +162,21 @@ def test_with_systemd_it_is_a_unit_of_little_weight(site: Site, monkeypatch: pyt
 def test_a_server_without_a_control_group_of_its_own_is_not_started_within_the_unit(site: Site) -> None:
     made = worker.instance_of(site.arguments)
     assert made.kind.name == "process"
-    assert not job.in_unit(Instance(made.options, RuntimeHost(systemd=True, euid=0)))
-    assert os.geteuid() == 0 or not job.in_unit(made)
+    assert not native_build.in_unit(Instance(made.options, RuntimeHost(systemd=True, euid=0)))
+    assert os.geteuid() == 0 or not native_build.in_unit(made)
+
+
+def test_nothing_is_built_for_an_instance_whose_speed_is_not_measured(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site.serves()
+    monkeypatch.setattr(job, "_RUN", "raise SystemExit('it was started')")
+    path = site.instance.folder / "current" / "manifest.json"
+    manifest = json.loads(path.read_text(encoding="utf-8"))
+    manifest["options"]["embeddings"] = True
+    path.write_text(json.dumps(manifest), encoding="utf-8")
+    assert start(site, wanted(site), dry=True) is False
+    assert site.record == background.Background()
+    assert start(site, wanted(site)) is False
+    assert (site.record.outcome, site.record.is_due(TARGET)) == (background.KEPT, False)
+    assert "generates no text" in str(site.record)
