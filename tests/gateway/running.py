@@ -93,7 +93,7 @@ class Gateway:
 
     def up(self) -> list[str]:
         servers = self.runtime.seen().servers
-        return [server.name for server in servers if server.serves and not server.backend.endswith("-small")]
+        return [server.name for server in servers if server.serves and not server.backend.startswith("small-")]
 
     def stop(self) -> None:
         self._process.terminate()

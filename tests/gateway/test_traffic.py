@@ -24,7 +24,7 @@ def _roll(gateway: Gateway, standins: list[StandIn], way: str = "auto", moved: b
             time.sleep(0.5)
             standin.restart()
             if moved:
-                gateway.traffic.bring_back(server)
+                gateway.traffic.bring_back(server, 20)
             crowd.wait_for(30)
     finally:
         crowd.stop()
@@ -58,7 +58,7 @@ def test_requests_wait_while_their_model_is_held(start: Start, standins: list[St
     time.sleep(1)
     assert (answers, standins[2].keys) == ([], [])
     assert gateway.ask({"model": "alpha"}).status == 200
-    assert gateway.traffic.bring_back(only) == Outcome("ready", 0, True)
+    assert gateway.traffic.bring_back(only, 20) == Outcome("ready", 0, True)
     thread.join(10)
     assert answers[0].status == 200
     assert int(answers[0].headers["x-held-ms"]) >= 900
@@ -78,8 +78,8 @@ def test_a_second_time_changes_nothing(start: Start) -> None:
     only = gateway.servers[2]
     gateway.traffic.take_out(only.label, "auto", 10)
     assert gateway.traffic.take_out(only.label, "auto", 10) == Outcome("hold", 0, False)
-    gateway.traffic.bring_back(only)
-    assert gateway.traffic.bring_back(only) == Outcome("ready", 0, False)
+    gateway.traffic.bring_back(only, 20)
+    assert gateway.traffic.bring_back(only, 20) == Outcome("ready", 0, False)
 
 
 def test_a_request_that_does_not_end_is_told(start: Start, standins: list[StandIn]) -> None:
@@ -113,7 +113,7 @@ def test_a_server_comes_back_on_another_port_with_other_slots(start: Start, stan
     gateway.traffic.take_out(gateway.servers[2].label, "auto", 10)
     moved = StandIn("h3")
     try:
-        gateway.traffic.bring_back(server_of(moved, "beta", slots=7))
+        gateway.traffic.bring_back(server_of(moved, "beta", slots=7), 20)
         assert gateway.ask({"model": "beta"}).status == 200
         assert (moved.keys, standins[2].keys) == ([""], [])
         (server,) = gateway.runtime.seen().of("model-beta")

@@ -67,6 +67,33 @@ def test_a_server_that_the_gateway_cannot_reach_is_told_before_anything_is_done(
     assert "'two words' for gpu4/default" in gateway.failures()["gw1"]
 
 
+def test_a_variable_that_needs_facts_is_nobody_s_concern(gateway: Fleet) -> None:
+    hosts = {**HOSTS, "gpu1": {**HOSTS["gpu1"], "memory": "{{ ansible_facts.memtotal_mb }}"}}
+    assert gateway.run("gateway", hosts).failures == []
+
+
+def test_a_model_without_an_alias_is_called_as_its_source(gateway: Fleet) -> None:
+    sources = {
+        "h1": "pypi:some-model==1.0#sha256=" + "0" * 64,
+        "h2": "org/repo/Big-Model-Q4_K_M-00001-of-00003.gguf",
+        "h3": "/srv/models/own.gguf",
+    }
+    hosts = {"gw1": {}, **{name: {**OPEN, "gguf_model_source": source} for name, source in sources.items()}}
+    assert gateway.run("gateway", hosts).failures == []
+    models = [server["model"] for server in gateway.calls("gw1")[0]["servers"]]
+    assert models == ["some-model", "Big-Model-Q4_K_M", "own"]
+
+
+def test_two_models_of_one_name_need_an_alias(gateway: Fleet) -> None:
+    hosts = {
+        "gw1": {},
+        "h1": {**OPEN, "gguf_model_source": "org/Qwen3-8B-GGUF:Q4_K_M"},
+        "h2": {**OPEN, "gguf_model_source": "org/Qwen3-8B-GGUF:Q8_0"},
+    }
+    assert gateway.run("gateway", hosts).failures
+    assert "'Qwen3-8B' for both org/Qwen3-8B-GGUF:Q4_K_M and org/Qwen3-8B-GGUF:Q8_0" in gateway.failures()["gw1"]
+
+
 def test_servers_by_hand_are_taken_as_they_are(gateway: Fleet) -> None:
     server = {"name": "h/default", "model": "m", "address": "192.0.2.1", "port": 80, "slots": 1}
     hosts = {"gw1": {"llama_gateway_servers": [server]}, "gpu3": {}}

@@ -5,14 +5,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import re
 import typing
 
+from ansible.errors import AnsibleUndefinedVariable
+
 from ansible_collections.llama_fleet.core.plugins.module_utils.gateway.servers import MODEL
 from ansible_collections.llama_fleet.core.plugins.module_utils.host.ports import is_loopback
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, raise_if_any
-from ansible_collections.llama_fleet.core.plugins.plugin_utils import role_values
+from ansible_collections.llama_fleet.core.plugins.plugin_utils import instances, role_values
 
 Values = dict[str, typing.Any]
 Template = typing.Callable[[typing.Any], typing.Any]
@@ -34,16 +37,27 @@ class Fleet:
         """
         listed: list[Values] = []
         problems: list[Problem] = []
+        sources: dict[str, str] = {}
         for host in hosts:
-            fleet_host = role_values.whole_host(dict(self.variables[host]), self.template, {})
+            fleet_host = role_values.whole_host(self._known(host), self.template, {})
             for name in fleet_host.entries:
                 values = role_values.effective(fleet_host, name)
                 if values["llama_server_state"] == "started":
                     server = self._server(host, name, values)
-                    problems += _problems(server, values)
+                    problems += [*_problems(server, values), *_another(server, values, sources)]
                     listed.append(server)
         raise_if_any(problems)
         return listed
+
+    def _known(self, host: str) -> Values:
+        """Return the host's variables of roles, as far as they can be known: no facts have been gathered."""
+        known: Values = {}
+        given = self.variables[host]
+        for name in (name for role in instances.STAGES for name in role_values.load_spec(role)):
+            with contextlib.suppress(AnsibleUndefinedVariable):
+                if name in given:
+                    known[name] = given[name]
+        return known
 
     def _server(self, host: str, name: str, values: Values) -> Values:
         models = model_names(values)
@@ -73,9 +87,18 @@ def model_names(values: Values) -> list[str]:
     aliases = [alias.strip() for alias in str(values["llama_server_alias"]).split(",") if alias.strip()]
     if aliases:
         return aliases
-    source = re.split(r"[#?]", str(values["gguf_model_source"]))[0]
+    source = re.split(r"[#?]", str(values["gguf_model_source"]).removeprefix("pypi:"))[0]
     last = source.rstrip("/").rpartition("/")[2]
-    return [re.sub(r"(?i)([-_.]gguf)?([:@].*)?$", "", last)]
+    return [re.sub(r"(?i)(-\d{5}-of-\d{5})?([-_.]gguf)?([:@=].*)?$", "", last)]
+
+
+def _another(server: Values, values: Values, sources: dict[str, str]) -> typing.Iterator[Problem]:
+    """Yield a problem if another source has the same name only because no alias tells the two apart."""
+    source = "" if values["llama_server_alias"] else str(values["gguf_model_source"])
+    other = sources.setdefault(server["model"], source)
+    if source and other and source != other:
+        twice = f"'{server['model']}' for both {other} and {source}"
+        yield Problem("llama_server_alias", twice, "a name for each model", "set an alias where they differ")
 
 
 def _problems(server: Values, values: Values) -> typing.Iterator[Problem]:

@@ -108,7 +108,7 @@ def _hidden(text: str, proxy: proxies.Proxy, value: str) -> str:
     written = value.partition("://")[2].rpartition("@")[0] or value.rpartition("@")[0]
     quoted = proxy.url.partition("://")[2].rpartition("@")[0]
     token = base64.b64encode(plain.encode()).decode()
-    for secret in (written, quoted, plain, token) if proxy.password else ():
+    for secret in (written, quoted, plain, token) if proxy.user else ():
         text = text.replace(secret, "***")
     return text
 

@@ -6,8 +6,6 @@ from __future__ import annotations
 
 import dataclasses
 import grp
-import pathlib
-import tempfile
 import time
 import typing
 
@@ -15,9 +13,14 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.gateway import co
 from ansible_collections.llama_fleet.core.plugins.module_utils.gateway.frontend import CERTIFICATE
 from ansible_collections.llama_fleet.core.plugins.module_utils.gateway.host import PACKAGE, PROGRAM, RECORD, GatewayHost
 from ansible_collections.llama_fleet.core.plugins.module_utils.gateway.plan import Plan, texts
-from ansible_collections.llama_fleet.core.plugins.module_utils.gateway.runtime import RuntimeSocket, RuntimeSocketError
+from ansible_collections.llama_fleet.core.plugins.module_utils.gateway.runtime import (
+    RuntimeSocket,
+    RuntimeSocketError,
+    drained_rows,
+)
 from ansible_collections.llama_fleet.core.plugins.module_utils.gateway.traffic import Traffic
 from ansible_collections.llama_fleet.core.plugins.module_utils.host import files
+from ansible_collections.llama_fleet.core.plugins.module_utils.host.scratch import scratch
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, ProblemError
 from ansible_collections.llama_fleet.core.plugins.module_utils.tools import packages
 
@@ -40,7 +43,7 @@ def apply(host: GatewayHost, options: Options, models: typing.Sequence[Model], p
         # The package starts its own service, with an empty configuration.
         host.systemctl("disable", "--now", f"{PROGRAM}.service")
         host = dataclasses.replace(host, program=GatewayHost().program)
-    _check(host, options, models)
+        check(host, options, models)
     group = grp.getgrnam(host.user).gr_gid
     for name, content in plan.texts.items():
         path = options.root / name
@@ -58,10 +61,10 @@ def apply(host: GatewayHost, options: Options, models: typing.Sequence[Model], p
     _update_process(host, options, plan)
 
 
-def _check(host: GatewayHost, options: Options, models: typing.Sequence[Model]) -> None:
+def check(host: GatewayHost, options: Options, models: typing.Sequence[Model]) -> None:
     """Let HAProxy read the new files in a folder of their own. Raises ProblemError with what it says."""
-    with tempfile.TemporaryDirectory(prefix="llama-fleet-gateway-") as folder:
-        trial = dataclasses.replace(options, root=pathlib.Path(folder), runtime_root=pathlib.Path(folder))
+    with scratch() as folder:
+        trial = dataclasses.replace(options, root=folder, runtime_root=folder)
         for name, content in {**texts(trial, models), contents.HOLDS: ""}.items():
             files.write_atomic(trial.root / name, content, 0o600)
         done = host.run([host.program, "-c", "-f", str(trial.root / config.CONFIGURATION)], timeout=120)
@@ -90,7 +93,7 @@ def _update_process(host: GatewayHost, options: Options, plan: Plan) -> None:
         done = host.systemctl("restart", unit.UNIT)
     elif plan.process == "reload":
         # What is drained stays drained: the new worker reads the state of the old one, once.
-        files.write_atomic(states, runtime.ask("show servers state"), 0o644)
+        files.write_atomic(states, drained_rows(runtime.ask("show servers state"), plan.record), 0o644)
         done = host.systemctl("reload", unit.UNIT)
     else:
         for name, content in plan.maps.items():

@@ -17,23 +17,25 @@ if typing.TYPE_CHECKING:
 
 CONFIGURATION = "haproxy.cfg"
 SOCKET, STATES = "admin.sock", "servers.state"
-# Appended to the name of a back end: its servers without a limit, for calls that need no slot.
-SMALL = "-small"
+# Before the name of a back end: its servers without a limit, for calls that need no slot. Models begin otherwise.
+SMALL = "small-"
 _DIGEST = "@DIGEST@"
+# A name that does not resolve leaves its server out, and does not keep the gateway from starting.
+_RESOLVED = "init-addr libc,last,none"
 _RETRIES = {"connect": "conn-failure", "unanswered": "conn-failure empty-response response-timeout"}
 
 
 def render(options: Options, models: typing.Sequence[Model], certificate: str = "") -> str:
     """Return the text of haproxy.cfg. ``certificate`` is what TLS uses: a new one makes another text."""
     lines = [
-        *_global(options, hashlib.sha256(certificate.encode()).hexdigest()[:16] if certificate else ""),
+        *_global(options, _short(certificate) if certificate else ""),
         *_defaults(options),
         *frontend(options, models),
         *_metrics(options),
         *(line for model in models for line in _backends(options, model)),
     ]
     text = "\n".join(lines) + "\n"
-    return text.replace(_DIGEST, hashlib.sha256(text.encode()).hexdigest()[:16])
+    return text.replace(_DIGEST, _short(text))
 
 
 def digest(text: str) -> str:
@@ -47,6 +49,10 @@ def without_secrets(text: str) -> str:
     return re.sub(r'(set-header authorization "Bearer ).*"', r'\1********"', text)
 
 
+def _short(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
 def _global(options: Options, certificate: str) -> list[str]:
     root = options.root
     # Room for the headers beside the largest body.
@@ -56,6 +62,8 @@ def _global(options: Options, certificate: str) -> list[str]:
         "global",
         f"    description {_DIGEST}",
         *([f"    # certificate {certificate}"] if certificate else []),
+        # A change of the script is one of the configuration, which the process tells.
+        f"    # script {_short(files.script(options))}",
         "    log stdout len 8192 format raw local0",
         f"    stats socket {options.runtime_root / SOCKET} mode 600 level admin expose-fd listeners",
         f"    server-state-file {options.runtime_root / STATES}",
@@ -64,6 +72,8 @@ def _global(options: Options, certificate: str) -> list[str]:
         f"    tune.bufsize {buffer}",
         # Without it, HTTP/2 announces frames as large as the buffer, and clients get empty answers.
         "    tune.h2.max-frame-size 16384",
+        # Each request that is being read may take the whole buffer.
+        "    maxconn 4096",
         "    hard-stop-after 1h",
     ]
 
@@ -138,19 +148,22 @@ def _backends(options: Options, model: Model) -> list[str]:
         *common,
         "    option httpchk GET /health",
         "    http-check expect status 200",
-        f"    default-server check inter 500ms fall 2 rise 1 on-marked-down shutdown-sessions{slow}",
+        f"    default-server check inter 500ms fall 2 rise 1 on-marked-down shutdown-sessions {_RESOLVED}{slow}",
         *(f"{_server(server)} maxconn {server.slots} weight {server.weight}" for server in model.servers),
         # Small calls need no slot of the server, so that they do not wait for one.
-        f"backend {model.backend}{SMALL}",
+        f"backend {SMALL}{model.backend}",
         "    balance roundrobin",
         *common,
+        f"    default-server {_RESOLVED}",
         *(f"{_server(server)} track {model.backend}/{server.label}" for server in model.servers),
     ]
 
 
 def _server(server: Server) -> str:
     address = f"[{server.address}]" if ":" in server.address else server.address
-    secure = " ssl verify required ca-file @system-ca check-ssl" if server.tls else ""
+    # Without a name to check, every trusted certificate would do.
+    checked = f"verifyhost {server.address} sni str({server.address}) check-sni {server.address}"
+    secure = f" ssl verify required ca-file @system-ca check-ssl {checked}" if server.tls else ""
     return f"    server {server.label} {address}:{server.port}{secure}"
 
 

@@ -48,8 +48,13 @@ def contents(options: Options, models: typing.Sequence[Model]) -> dict[str, str]
         CONCURRENT: _limits(options, "concurrent"),
         PER_MINUTE: _limits(options, "per_minute"),
         LISTING: _map([(ALL, model_list(models))]),
-        SCRIPT: _HOLD.replace("@MAP@", str(options.root / HOLDS)).replace("@LIMIT@", str(options.hold_timeout * 1000)),
+        SCRIPT: script(options),
     }
+
+
+def script(options: Options) -> str:
+    """Return the script that holds requests."""
+    return _HOLD.replace("@MAP@", str(options.root / HOLDS)).replace("@LIMIT@", str(options.hold_timeout * 1000))
 
 
 def digest(key: str) -> str:

@@ -55,7 +55,7 @@ def frontend(options: Options, models: typing.Sequence[Model]) -> list[str]:
         # How long it waited: for a hold, and for a slot.
         "    http-after-response set-header x-held-ms %[var(txn.held_ms)] if { var(txn.held_ms) -m int gt 0 }",
         "    http-after-response set-header x-queue-ms %Tw if { var(txn.backend) -m found }",
-        "    use_backend %[var(txn.backend)]-small if { path -i " + _SMALL + " }",
+        "    use_backend small-%[var(txn.backend)] if { path -i " + _SMALL + " }",
         "    use_backend %[var(txn.backend)]",
     ]
 

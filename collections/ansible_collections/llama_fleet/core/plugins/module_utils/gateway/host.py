@@ -69,8 +69,8 @@ class GatewayHost:
 class Observed:
     """The state of a gateway. ``seen`` is None if no process answers; ``maps`` are those that the process uses."""
 
-    files: typing.Mapping[str, str]
-    unit: str
+    files: typing.Mapping[str, str | None]
+    unit: str | None
     active: bool
     enabled: bool
     recorded: typing.Sequence[typing.Any]
@@ -101,9 +101,9 @@ def observe(host: GatewayHost, options: Options, names: typing.Iterable[str]) ->
     )
 
 
-def text(path: pathlib.Path) -> str:
-    """Return the content of a file of ours; empty if it cannot be read."""
+def text(path: pathlib.Path) -> str | None:
+    """Return the content of a file of ours; None if there is none, or none that can be read."""
     try:
         return path.read_text(encoding="utf-8")
     except (OSError, ValueError):
-        return ""
+        return None

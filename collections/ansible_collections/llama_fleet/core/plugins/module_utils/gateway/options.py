@@ -69,8 +69,8 @@ class Options:
     port: int = integer(8000, 1, 65535)
     # The fleet's servers, as the action plugin knows them from the inventory.
     servers: tuple[typing.Mapping[str, typing.Any], ...] = mappings()
-    # Names of servers that run as they are given; others stay as the gateway knows them.
-    confirmed: tuple[str, ...] = texts()
+    # Names of servers whose own change is still to come, or has failed.
+    unchanged: tuple[str, ...] = texts()
     # Names of servers that stay out of the traffic.
     out: tuple[str, ...] = texts()
     models: typing.Mapping[str, typing.Any] = mapping()
@@ -119,7 +119,7 @@ def option_problems(options: Options) -> list[Problem]:
         problems.append(Problem(f"{ROLE}_memory_max", repr(options.memory_max), "a size such as 2G"))
     for name in ("root", "runtime_root"):
         path = str(given[name])
-        if not re.fullmatch(r"(/[A-Za-z0-9._-]+)+", path):
+        if not re.fullmatch(r"(/[A-Za-z0-9_-][A-Za-z0-9._-]*)+", path):
             problems.append(Problem(f"{ROLE}_{name}", repr(path), "an absolute path of letters, digits and ._-"))
     if options.port == options.metrics_port:
         problems.append(Problem(f"{ROLE}_metrics_port", f"{options.port}, which is also the gateway's port", "another"))

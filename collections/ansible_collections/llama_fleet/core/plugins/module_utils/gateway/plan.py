@@ -89,7 +89,7 @@ def _left_out(options: Options, kept: typing.Sequence[Server], seen: Observed) -
     return [
         (state.backend, state.name)
         for state in (seen.seen.servers if seen.seen else ())
-        if (state.drained or state.maintenance) and not state.backend.endswith(config.SMALL)
+        if (state.drained or state.maintenance) and not state.backend.startswith(config.SMALL)
         if state.name in {server.label for server in kept if server.name not in options.out}
     ]
 
@@ -109,7 +109,7 @@ def _certificate(options: Options) -> str:
         if not path:
             continue
         content = text(pathlib.Path(path))
-        if "-----BEGIN " not in content:
+        if not content or "-----BEGIN " not in content:
             raise ProblemError(Problem(f"llama_gateway_{name}", path, "a readable PEM file on the gateway's host"))
         parts.append(content.rstrip() + "\n")
     return "".join(parts)
@@ -122,7 +122,7 @@ def diff(seen: Observed, plan: Plan) -> dict[str, str]:
         if name == CERTIFICATE:
             lines.append(f"{name}: another certificate or key\n")
             continue
-        before = config.without_secrets(seen.files.get(name, "")).splitlines(keepends=True)
+        before = config.without_secrets(seen.files.get(name) or "").splitlines(keepends=True)
         after = config.without_secrets(content).splitlines(keepends=True)
         lines += difflib.unified_diff(before, after, name, name, n=1)
     lines += [f"{name}: back in the traffic\n" for _backend, name in plan.back]

@@ -15,6 +15,7 @@ import re
 import socket
 import typing
 
+from ansible_collections.llama_fleet.core.plugins.module_utils.gateway.servers import is_literal
 from ansible_collections.llama_fleet.core.plugins.module_utils.plain_text import line, whole
 
 if typing.TYPE_CHECKING:
@@ -147,6 +148,24 @@ class RuntimeSocket:
 
     def set_weight(self, backend: str, name: str, weight: int) -> None:
         self.do(f"set server {plain(backend)}/{plain(name)} weight {weight}")
+
+
+def drained_rows(text: str, servers: typing.Iterable[typing.Mapping[str, typing.Any]]) -> str:
+    """Return the rows of drained servers out of ``show servers state``, with each server's address of now.
+
+    HAProxy takes addresses and ports in the file before those in the configuration.
+    """
+    ports = {str(server["name"]).replace("/", ":"): str(server["port"]) for server in servers}
+    addresses = {str(server["name"]).replace("/", ":"): str(server["address"]) for server in servers}
+    version, *rows = text.splitlines()
+    names = next((row[1:].split() for row in rows if row.startswith("#")), [])
+    kept = [version, *(row for row in rows if row.startswith("#"))]
+    for state in _table(text):
+        name = state.get("srv_name", "")
+        if _count(state, "srv_admin_state") & (_MAINTENANCE | _DRAINING) and name in ports:
+            address = addresses[name] if is_literal(addresses[name]) else state["srv_addr"]
+            kept.append(" ".join({**state, "srv_addr": address, "srv_port": ports[name]}[each] for each in names))
+    return "\n".join([*kept, ""])
 
 
 def plain(text: str) -> str:

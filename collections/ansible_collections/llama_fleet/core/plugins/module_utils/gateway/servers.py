@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import ipaddress
 import re
 import typing
 
@@ -98,14 +99,11 @@ def parse(given: object) -> tuple[Server, ...]:
 
 
 def merged(
-    wanted: typing.Sequence[Server], recorded: typing.Sequence[Server], confirmed: typing.Collection[str]
+    wanted: typing.Sequence[Server], recorded: typing.Sequence[Server], unchanged: typing.Collection[str]
 ) -> tuple[Server, ...]:
-    """Return the wanted servers, each as it runs.
-
-    A server that is not ``confirmed`` still runs as it was recorded, because its own run has not come or has failed.
-    """
+    """Return the wanted servers, each as it runs: one that is ``unchanged`` runs as it was recorded."""
     before = {server.name: server for server in recorded}
-    return tuple(server if server.name in confirmed else before.get(server.name, server) for server in wanted)
+    return tuple(before.get(server.name, server) if server.name in unchanged else server for server in wanted)
 
 
 def grouped(servers: typing.Iterable[Server], more: typing.Mapping[str, typing.Sequence[str]]) -> tuple[Model, ...]:
@@ -139,10 +137,22 @@ def server_problems(models: typing.Sequence[Model], more: typing.Mapping[str, ty
                 problems.append(Problem(_MODELS, twice, "one model for each name"))
     seen: set[str] = set()
     for server in (server for model in models for server in model.servers):
+        if server.tls and is_literal(server.address):
+            wanted = "a host name, which the certificate can be checked against"
+            problems.append(Problem(VARIABLE, f"TLS to the address {server.address} of {server.name}", wanted))
         if server.name in seen:
             problems.append(Problem(VARIABLE, f"{server.name} twice", "each server once"))
         seen.add(server.name)
     return problems
+
+
+def is_literal(address: str) -> bool:
+    """Return whether ``address`` is an IP address and no name."""
+    try:
+        ipaddress.ip_address(address)
+    except ValueError:
+        return False
+    return True
 
 
 def _known(models: typing.Sequence[Model]) -> str:

@@ -4,16 +4,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-import shutil
 import typing
 
 from ansible_collections.llama_fleet.core.plugins.module_utils.arguments import argument_spec, values
 from ansible_collections.llama_fleet.core.plugins.module_utils.gateway import config, contents, servers, unit
-from ansible_collections.llama_fleet.core.plugins.module_utils.gateway.apply import apply
+from ansible_collections.llama_fleet.core.plugins.module_utils.gateway.apply import apply, check
 from ansible_collections.llama_fleet.core.plugins.module_utils.gateway.frontend import CERTIFICATE
 from ansible_collections.llama_fleet.core.plugins.module_utils.gateway.host import (
     PROGRAM,
+    RECORD,
     GatewayHost,
     observe,
 )
@@ -49,10 +50,13 @@ def _provide(host: GatewayHost, options: Options, touch: bool) -> dict[str, typi
     raise_if_any(_host_problems(host))
     names = (*contents.contents(options, ()), config.CONFIGURATION, CERTIFICATE)
     seen = observe(host, options, names)
-    kept = servers.merged(wanted, servers.parse(seen.recorded) if seen.recorded else (), options.confirmed)
+    kept = servers.merged(wanted, servers.parse(seen.recorded) if seen.recorded else (), options.unchanged)
     models = servers.grouped(kept, options.more_aliases)
     raise_if_any(servers.server_problems(models, options.more_aliases))
     plan = make_plan(host, options, models, kept, seen)
+    if plan.changes and host.program:
+        # Also in check mode, because it changes nothing of the gateway.
+        check(host, options, models)
     if touch and plan.changes:
         try:
             apply(host, options, models, plan)
@@ -85,12 +89,17 @@ def _host_problems(host: GatewayHost) -> list[Problem]:
 
 def _remove(host: GatewayHost, options: Options, touch: bool) -> dict[str, typing.Any]:
     """Stop the gateway and remove its unit and files; HAProxy itself stays."""
-    there = [path for path in (host.unit, options.root) if path.exists()]
+    names = (*contents.contents(options, ()), contents.HOLDS, config.CONFIGURATION, CERTIFICATE, RECORD)
+    ours = [options.root / name for name in names]
+    there = [path for path in (host.unit, *ours) if path.exists()]
     if there and touch:
         host.systemctl("disable", "--now", unit.UNIT)
         host.unit.unlink(missing_ok=True)
         host.systemctl("daemon-reload")
-        shutil.rmtree(options.root, ignore_errors=True)
+        for path in ours:
+            path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # somebody else's files are in it
+            options.root.rmdir()
     before = "".join(f"{path}\n" for path in there)
     return {
         "changed": bool(there),

@@ -25,20 +25,20 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.gateway import co
 from ansible_collections.llama_fleet.core.plugins.module_utils.gateway.config import SMALL, SOCKET
 from ansible_collections.llama_fleet.core.plugins.module_utils.gateway.options import ROLE
 from ansible_collections.llama_fleet.core.plugins.module_utils.gateway.runtime import RuntimeSocket, RuntimeSocketError
-from ansible_collections.llama_fleet.core.plugins.module_utils.gateway.servers import parse
+from ansible_collections.llama_fleet.core.plugins.module_utils.gateway.servers import is_literal, parse
 from ansible_collections.llama_fleet.core.plugins.module_utils.host.files import write_atomic
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, ProblemError, raise_if_any
 
 if typing.TYPE_CHECKING:
     import pathlib
 
-    from ansible_collections.llama_fleet.core.plugins.module_utils.gateway.runtime import Seen
+    from ansible_collections.llama_fleet.core.plugins.module_utils.gateway.runtime import Seen, ServerState
     from ansible_collections.llama_fleet.core.plugins.module_utils.gateway.servers import Server
     from ansible_collections.llama_fleet.core.plugins.module_utils.stage import Caller
 
 AUTO, DRAIN, HOLD = "auto", "drain", "hold"
-# Seconds between two looks, and seconds for the health check to notice a server that is up again.
-STEP, RISE = 0.2, 30.0
+# Seconds between two looks.
+STEP = 0.2
 # A request that passed the hold just before it was set is in a queue or on a server after this many seconds.
 _SETTLE = 0.3
 
@@ -51,6 +51,7 @@ class Request:
     server: typing.Mapping[str, typing.Any] = required_mapping()
     switch: str = text(AUTO, (AUTO, DRAIN, HOLD))
     drain_timeout: int = integer(600, 0, 86400)
+    ready_timeout: int = integer(600, 1, 86400)
     root: pathlib.Path = directory("/etc/llama-fleet/gateway")
     runtime_root: pathlib.Path = directory("/run/llama-fleet-gateway")
 
@@ -66,11 +67,11 @@ def run(module: Caller) -> dict[str, typing.Any]:
     traffic = Traffic(RuntimeSocket(request.runtime_root / SOCKET), request.root)
     try:
         if module.check_mode:
-            outcome = traffic.look(server.label, request.state)
+            outcome = traffic.look(server, request.state, request.switch)
         elif request.state == "out":
             outcome = traffic.take_out(server.label, request.switch, request.drain_timeout)
         else:
-            outcome = traffic.bring_back(server)
+            outcome = traffic.bring_back(server, request.ready_timeout)
     except (RuntimeSocketError, TrafficError) as error:
         fix = "look at the gateway with systemctl status llama-fleet-gateway, then run again"
         raise ProblemError(
@@ -126,8 +127,7 @@ class Traffic:
             return Outcome("none")
         seen = self.runtime.seen()
         server = seen.find(backend, label)
-        others = [other for other in seen.of(backend) if other.name != label and other.serves]
-        way = way if way != AUTO else DRAIN if others else HOLD
+        way = _way(seen, backend, label, way)
         end = self.clock.monotonic() + limit
         changed = False
         if way == HOLD:
@@ -137,15 +137,18 @@ class Traffic:
             changed = True
         return Outcome(way, self._wait_idle(backend, label, end), changed)
 
-    def look(self, label: str, state: str) -> Outcome:
-        """Return what a change of the server ``label`` to ``state`` would do."""
-        backend = self._backend_of(label)
-        server = self.runtime.seen().find(backend, label)
-        if server is None:
+    def look(self, server: Server, state: str, way: str) -> Outcome:
+        """Return what a change of ``server`` to ``state`` would do."""
+        backend = self._backend_of(server.label)
+        seen = self.runtime.seen()
+        before = seen.find(backend, server.label)
+        if before is None:
             return Outcome("none")
-        return Outcome(state, server.busy, server.drained != (state == "out"))
+        if state == "out":
+            return Outcome(_way(seen, backend, server.label, way), before.busy, not before.drained)
+        return Outcome("ready", 0, any(_differences(before, server).values()) or backend in self.held())
 
-    def bring_back(self, server: Server, rise: float = RISE) -> Outcome:
+    def bring_back(self, server: Server, rise: float) -> Outcome:
         """Send requests to ``server`` again, at its address of now, and release its model's hold in any case.
 
         Raises TrafficError if the server is not up within ``rise`` seconds.
@@ -168,15 +171,10 @@ class Traffic:
         before = self.runtime.seen().find(backend, server.label)
         if before is None:
             return False
-        different = {
-            "address": before.address != f"{server.address}:{server.port}",
-            "slots": before.slots != server.slots,
-            "weight": before.weight != server.weight,
-            "state": before.drained or before.maintenance,
-        }
+        different = _differences(before, server)
         if different["address"]:
-            for name in (backend, backend + SMALL):
-                self.runtime.set_address(name, server.label, server.address, server.port)
+            for name in (backend, SMALL + backend):
+                self.runtime.set_address(name, server.label, *_endpoint(before, server))
         if different["slots"]:
             self.runtime.set_slots(backend, server.label, server.slots)
         if different["weight"]:
@@ -232,10 +230,31 @@ class Traffic:
             (
                 server.backend
                 for server in self.runtime.seen().servers
-                if server.name == label and not server.backend.endswith(SMALL)
+                if server.name == label and not server.backend.startswith(SMALL)
             ),
             "",
         )
+
+
+def _way(seen: Seen, backend: str, label: str, way: str) -> str:
+    others = [other for other in seen.of(backend) if other.name != label and other.serves]
+    return way if way != AUTO else DRAIN if others else HOLD
+
+
+def _endpoint(before: ServerState, server: Server) -> tuple[str, int]:
+    """Return the IP address and the port of ``server``. HAProxy itself resolves a name, when it starts."""
+    address = server.address if is_literal(server.address) else before.address.rpartition(":")[0]
+    return address, server.port
+
+
+def _differences(before: ServerState, server: Server) -> dict[str, bool]:
+    address, port = _endpoint(before, server)
+    return {
+        "address": before.address != f"{address}:{port}",
+        "slots": before.slots != server.slots,
+        "weight": before.weight != server.weight,
+        "state": before.drained or before.maintenance,
+    }
 
 
 def _serves(seen: Seen, backend: str, label: str) -> bool:
@@ -249,5 +268,5 @@ def _queued(seen: Seen, backend: str) -> int:
 
 
 def _busy(seen: Seen, backend: str, label: str) -> int:
-    servers = (seen.find(name, label) for name in (backend, backend + SMALL))
+    servers = (seen.find(name, label) for name in (backend, SMALL + backend))
     return sum(server.busy + server.waiting for server in servers if server)

@@ -78,6 +78,19 @@ def test_an_alias_needs_a_model_and_a_server_comes_once() -> None:
 
 def test_a_server_is_used_as_it_runs() -> None:
     before, after, new = _server(), _server(weight=50), _server("h2/default")
-    assert merged([after, new], [before], ()) == (before, new)
-    assert merged([after, new], [before], ("h1/default",)) == (after, new)
+    assert merged([after, new], [before], ()) == (after, new)
+    assert merged([after, new], [before], ("h1/default", "h2/default")) == (before, new)
     assert merged([new], [before], ()) == (new,)
+
+
+def test_tls_needs_a_name_to_check() -> None:
+    (problem,) = server_problems(grouped([_server(tls=True)], {}), {})
+    assert "TLS to the address 192.0.2.1 of h1/default" in str(problem)
+    named = Server("h1/default", "alpha", "gpu1.example", 8080, 4, tls=True)
+    assert server_problems(grouped([named], {}), {}) == []
+
+
+def test_no_model_s_name_collides_with_the_back_end_of_small_calls() -> None:
+    servers = [_server(model="bge"), _server("h2/default", "bge-small"), _server("h3/default", "small-bge")]
+    names = [model.backend for model in grouped(servers, {})]
+    assert len({*names, *(f"small-{name}" for name in names)}) == 6
