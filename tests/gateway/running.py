@@ -136,9 +136,10 @@ def send(
     key: str = KEY,
     method: str = "POST",
     headers: typing.Mapping[str, str] | None = None,
+    timeout: float = 120,
 ) -> Answer:
     """Send a request and return the whole answer; raises OSError or HTTPException if the connection is cut."""
-    connection = http.client.HTTPConnection(address, port, timeout=120)
+    connection = http.client.HTTPConnection(address, port, timeout=timeout)
     sent = {**({"Authorization": f"Bearer {key}"} if key else {}), **(headers or {})}
     try:
         connection.request(method, path, None if body is None else json.dumps(body), sent)
@@ -202,4 +203,4 @@ class Crowd:
     def stop(self) -> None:
         self._stopping.set()
         for thread in self._threads:
-            thread.join(120)
+            thread.join(600)

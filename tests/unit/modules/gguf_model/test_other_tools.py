@@ -102,7 +102,7 @@ class TestTheHubsClient:
         assert requests_during(hub, lambda: results.append(call(given))) == 0
         assert requests_during(hub, lambda: results.append(call(given))) == 0
         plan, done, again = results
-        assert [file["from"] for file in plan["plan"]["copy"]] == [file["from"] for file in done["reused"]]
+        assert [file["from"] for file in plan["plan"]["copies"]] == [file["from"] for file in done["reused"]]
         assert (done["quant"], done["revision"], done["source"]) == (LABEL, commit, REPO)
         assert (done["downloaded"], done["size"]) == (0, SIZE)
         assert not again["changed"]
@@ -144,7 +144,7 @@ class TestEachTool:
     def test_its_file_is_taken(self, name: str, wanted: Result, home: pathlib.Path) -> None:
         there = put(home / name, weights(FILE))
         plan = call(wants(wanted), check_mode=True)
-        assert plan["plan"]["copy"] == [{"name": FILE, "from": str(there), "size": SIZE, "disk": 0}]
+        assert plan["plan"]["copies"] == [{"name": FILE, "from": str(there), "size": SIZE, "disk": 0}]
         assert (plan["plan"]["fetch"], plan["plan"]["size"]) == ([], 0)
         done = call(wants(wanted))
         assert done["downloaded"] == 0
@@ -191,7 +191,7 @@ def test_a_file_that_must_be_copied_needs_its_room(
     there = put(home / f".ollama/models/blobs/sha256-{SUM}", weights(FILE))
     full = shutil.disk_usage("/")._replace(free=(64 << 20) + SIZE - 1)
     monkeypatch.setattr(shutil, "disk_usage", lambda _path: full)
-    assert call(wants(wanted), check_mode=True)["plan"]["copy"][0]["disk"] == 0
+    assert call(wants(wanted), check_mode=True)["plan"]["copies"][0]["disk"] == 0
     there.chmod(0o600)
     assert "disk space" in problem(wants(wanted))
 

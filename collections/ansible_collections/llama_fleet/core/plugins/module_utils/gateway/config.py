@@ -72,8 +72,6 @@ def _global(options: Options, certificate: str) -> list[str]:
         f"    tune.bufsize {buffer}",
         # Without it, HTTP/2 announces frames as large as the buffer, and clients get empty answers.
         "    tune.h2.max-frame-size 16384",
-        # Each request that is being read may take the whole buffer.
-        "    maxconn 4096",
         "    hard-stop-after 1h",
     ]
 

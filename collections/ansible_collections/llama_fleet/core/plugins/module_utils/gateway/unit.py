@@ -85,7 +85,8 @@ def _service(options: Options, program: str) -> list[str]:
         f"RuntimeDirectory={options.runtime_root.name}",
         "RuntimeDirectoryMode=0750",
         "StandardInput=null",
-        "LimitNOFILE=1048576",
+        # HAProxy takes its largest number of connections from it: two files each, and a buffer while one is read.
+        "LimitNOFILE=16384",
         "LimitCORE=0",
         *([f"MemoryMax={options.memory_max}"] if options.memory_max else []),
     ]

@@ -144,6 +144,6 @@ def _plan(plans: typing.Sequence[Result]) -> Result:
         **plans[0],
         "fetch": [file for plan in plans for file in plan["fetch"]],
         "link": [file for plan in plans for file in plan["link"]],
-        "copy": [file for plan in plans for file in plan["copy"]],
+        "copies": [file for plan in plans for file in plan["copies"]],
         "size": sum(plan["size"] for plan in plans),
     }

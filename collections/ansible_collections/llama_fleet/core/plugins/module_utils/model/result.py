@@ -67,7 +67,7 @@ def planned(plan: ModelPlan, missing: Gap, before: Model | None) -> Result:
             "folder": str(plan.folder),
             "fetch": [{"name": file.name, "url": file.url, "size": file.size} for file in missing.fetched],
             "link": [{"name": name, "from": str(source)} for name, source in missing.linked.items()],
-            "copy": [
+            "copies": [
                 {"name": name, "from": copy.path, "size": copy.size, "disk": 0 if name in missing.free else copy.size}
                 for name, copy in missing.copied.items()
             ],
@@ -84,7 +84,7 @@ def waiting(request: Request) -> Result:
     return {
         **nothing(request),
         "changed": True,
-        "plan": {"folder": "", "fetch": [], "link": [], "copy": [], "size": 0, "waits_for": why},
+        "plan": {"folder": "", "fetch": [], "link": [], "copies": [], "size": 0, "waits_for": why},
         "diff": {
             "before": {"files": {}},
             "after": {"files": f"the best quant of {request.source} that fits, chosen once the release exists"},

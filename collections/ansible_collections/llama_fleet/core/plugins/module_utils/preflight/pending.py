@@ -80,7 +80,7 @@ def planned(wanted: Wanted) -> Work:
     compiles = bool(release.get("would_compile"))
     toolkit = compiles and bool((wanted.plans.get("cuda_toolkit") or {}).get("would_change"))
     plan = model.get("plan") or {}
-    fetch, copy = plan.get("fetch") or [], plan.get("copy") or []
+    fetch, copy = plan.get("fetch") or [], plan.get("copies") or []
     waits = bool(plan.get("waits_for"))
     sums = [str(file.get("sha256") or "") for file in model.get("files") or []]
     if wanted.model and isinstance(wanted.model.source, WheelSource):
@@ -101,7 +101,7 @@ def planned(wanted: Wanted) -> Work:
 
 def reused(wanted: Wanted) -> list[Check]:
     """Tell which files the model's plan takes from caches of other tools."""
-    copies = ((wanted.plans.get("gguf_model") or {}).get("plan") or {}).get("copy") or []
+    copies = ((wanted.plans.get("gguf_model") or {}).get("plan") or {}).get("copies") or []
     return [
         fine("model", "gguf_model_source", f"{file['from']}, {int(file['size']) // MIB} MiB, from where it is taken")
         for file in copies

@@ -132,7 +132,7 @@ def test_a_file_of_another_tool_is_told_and_needs_room_unless_it_is_linked(
     root: pathlib.Path, network: Network, disk: int, free: int, severity: str
 ) -> None:
     copy = {"name": "a", "from": "/home/a/.ollama/models/blobs/sha256-aa", "size": 9_000_000, "disk": disk}
-    plan = {**MODEL, "plan": {**MODEL["plan"], "fetch": [], "copy": [copy]}}
+    plan = {**MODEL, "plan": {**MODEL["plan"], "fetch": [], "copies": [copy]}}
     plans = {**CPU, "llama_cpp": {"would_change": False}, "gguf_model": plan}
     found = checked(root, network, plans, space=dataclasses.replace(ROOMY, free=free))
     assert [check.found for check in found["model"]] == [
