@@ -64,10 +64,16 @@ def main(path: pathlib.Path) -> int:
     done = dataclasses.replace(
         record, outcome=verdict.outcome, reason=verdict.reason, retry_after=time.time() + background.RETRY
     )
-    print(verdict.reason, flush=True)
+    _say(verdict.reason)
     if folder.is_dir():  # else the instance was removed meanwhile
         background.write(folder, done)
     return int(verdict.outcome == background.FAILED)
+
+
+def _say(text: str) -> None:
+    """Write a line to the journal or the log."""
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
 
 
 def instance_of(arguments: Arguments) -> Instance:
@@ -82,7 +88,7 @@ def _verdict(
     release = _built(arguments, known, place / _BUILT)
 
     def phase(name: str) -> None:
-        print(name, flush=True)
+        _say(name)
         background.write(instance.options.folder, dataclasses.replace(record, phase=name))
 
     phase(background.COMPARING)
@@ -158,4 +164,4 @@ def _stop(number: int, _frame: object) -> typing.NoReturn:
 
 if __name__ == "__main__":
     signal.signal(signal.SIGTERM, _stop)
-    sys.exit(main(pathlib.Path(sys.argv[1])))
+    raise SystemExit(main(pathlib.Path(sys.argv[1])))
