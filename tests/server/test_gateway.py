@@ -8,6 +8,7 @@ The tests build on each other, in order: each finds the gateway answering and le
 from __future__ import annotations
 
 import json
+import re
 import typing
 
 import pytest
@@ -68,6 +69,14 @@ class Fleet:
     def crowd(self) -> Crowd:
         body = {"messages": [{"role": "user", "content": "The capital of France is"}], "max_tokens": 8}
         return Crowd(self.ask, lambda text: text.rstrip().endswith("[DONE]"), ["alpha", "beta"], 12, body)
+
+    def said(self, command: str) -> str:
+        """Return the answer of HAProxy to a command over its runtime socket."""
+        ask = (
+            "import socket; s = socket.socket(socket.AF_UNIX); s.connect('/run/llama-fleet-gateway/admin.sock'); "
+            f"s.sendall({command!r}.encode() + b'\\n'); s.shutdown(1); print(s.makefile().read())"
+        )
+        return self.host.output(f'python3 -c "{ask}"')
 
     def journal(self) -> str:
         self.host.output("journalctl --sync")
@@ -159,9 +168,10 @@ def test_keys_and_aliases_change_without_a_reload_and_servers_with_one(fleet: Fl
         fleet.traffic("out", "b1")
         fleet.instance("b1", port=8093)
         fleet.servers["b1"] = server("b1", port=8093)
-        # The reload itself has to bring the new port to the drained server.
-        assert fleet.gateway(out=["h/b1"])["process"] == "reload"
+        refused = fleet.host.module("llama_gateway", **fleet.wanted(out=["h/b1"]))
+        assert "requests that are held for model-beta" in refused["msg"]
         fleet.traffic("ready", "b1")
+        assert fleet.gateway()["process"] == "reload"
         crowd.wait_for(20, 600)
     finally:
         crowd.stop()
@@ -187,7 +197,11 @@ def test_what_an_interrupted_run_has_left_is_healed(fleet: Fleet) -> None:
 
 def test_a_drained_server_stays_drained_over_a_reload(fleet: Fleet) -> None:
     fleet.traffic("out", "a1")
+    fleet.instance("a1", port=8091)
+    fleet.servers["a1"] = server("a1", port=8091)
     assert fleet.gateway(out=["h/a1"], queue_timeout=500)["process"] == "reload"
+    # The reload itself has brought the new port to the drained server.
+    assert re.search(r" h:a1 127\.0\.0\.1 .* 8091 ", fleet.said("show servers state"))
     assert fleet.traffic("out", "a1")["changed"] is False
     assert fleet.gateway()["process"] == "reload"
     assert fleet.gateway()["changed"] is False

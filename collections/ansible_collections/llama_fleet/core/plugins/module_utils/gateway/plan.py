@@ -69,6 +69,13 @@ def make_plan(
         process = "reload"
     else:
         process = ""
+    out = {model.backend for model in models for server in model.servers if server.name in options.out}
+    held = sorted(set(seen.held) - out)
+    if process and out & set(seen.held):
+        # After a reload, the old process could not be told to let its held requests go on.
+        names = ", ".join(sorted(out & set(seen.held)))
+        fix = "bring its server back first with llama_gateway_traffic, at the address of now"
+        raise ProblemError(Problem("llama_gateway_out", f"requests that are held for {names}", "none at a reload", fix))
     record = [dataclasses.asdict(server) for server in kept]
     return Plan(
         not host.program,
@@ -78,7 +85,7 @@ def make_plan(
         process,
         not seen.enabled,
         _left_out(options, kept, seen),
-        sorted(seen.held),
+        held,
         record,
         digest,
     )
