@@ -69,13 +69,6 @@ def make_plan(
         process = "reload"
     else:
         process = ""
-    out = {model.backend for model in models for server in model.servers if server.name in options.out}
-    held = sorted(set(seen.held) - out)
-    if process and out & set(seen.held):
-        # After a reload, the old process could not be told to let its held requests go on.
-        names = ", ".join(sorted(out & set(seen.held)))
-        fix = "bring its server back first with llama_gateway_traffic, at the address of now"
-        raise ProblemError(Problem("llama_gateway_out", f"requests that are held for {names}", "none at a reload", fix))
     record = [dataclasses.asdict(server) for server in kept]
     return Plan(
         not host.program,
@@ -85,10 +78,21 @@ def make_plan(
         process,
         not seen.enabled,
         _left_out(options, kept, seen),
-        held,
+        _releasable(options, models, seen, process),
         record,
         digest,
     )
+
+
+def _releasable(options: Options, models: typing.Sequence[Model], seen: Observed, process: str) -> list[str]:
+    """Return the back ends that are held and whose servers may return. Raises ProblemError before a reload."""
+    out = {model.backend for model in models for server in model.servers if server.name in options.out}
+    if process and out & set(seen.held):
+        # After a reload, the old process could not be told to let its held requests go on.
+        names = ", ".join(sorted(out & set(seen.held)))
+        fix = "bring its server back first with llama_gateway_traffic, at the address of now"
+        raise ProblemError(Problem("llama_gateway_out", f"requests that are held for {names}", "none at a reload", fix))
+    return sorted(set(seen.held) - out)
 
 
 def _left_out(options: Options, kept: typing.Sequence[Server], seen: Observed) -> list[tuple[str, str]]:
