@@ -55,8 +55,8 @@ class Stop:
 
     def _remove_state(self) -> None:
         """Remove the folders that servers of the instance have written, which only its generations tell."""
-        for generation in self._store.all():
-            folder = state_folder.owned(self._instance.options_of(generation))
+        for path in self._store.slot_paths():
+            folder = state_folder.owned(path, self._options.instance)
             if folder is not None:
                 shutil.rmtree(folder, ignore_errors=True)
 

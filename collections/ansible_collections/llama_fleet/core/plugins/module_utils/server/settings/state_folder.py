@@ -32,16 +32,21 @@ def placed(extra: typing.Mapping[str, typing.Any], state: pathlib.Path) -> dict[
 
 def used(options: Options) -> str:
     """Return the path at which the server saves slots, or an empty string if it saves none."""
-    return next((str(value) for name, value in options.extra_options.items() if _is_option(name)), "")
+    return saved_at(options.extra_options)
 
 
-def owned(options: Options) -> pathlib.Path | None:
-    """Return the folder of the instance in which the server saves slots, under any state root; None if it saves none.
+def saved_at(extra: typing.Mapping[str, typing.Any]) -> str:
+    """Return the path for saved slots among extra options, or an empty string."""
+    return next((str(value) for name, value in extra.items() if _is_option(name)), "")
+
+
+def owned(path: str, instance: str) -> pathlib.Path | None:
+    """Return the folder of ``instance`` around the saved slots at ``path``, under any state root; None if it has none.
 
     A generation keeps the whole path, because the state root of its time may have been another.
     """
-    parent = pathlib.Path(used(options)).parent
-    return parent if parent.name == options.instance else None
+    parent = pathlib.Path(path).parent
+    return parent if parent.name == instance else None
 
 
 def folder_problems(options: Options) -> list[Problem]:

@@ -11,6 +11,7 @@ import typing
 
 from ansible_collections.llama_fleet.core.plugins.module_utils.host import files
 from ansible_collections.llama_fleet.core.plugins.module_utils.host.systemd_text import environment_file
+from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings import state_folder
 from ansible_collections.llama_fleet.core.plugins.module_utils.server.state.generations import (
     CURRENT,
     KEY_FILE,
@@ -23,13 +24,14 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.server.state.gene
     text_sha256,
     variables_of,
 )
-from ansible_collections.llama_fleet.core.plugins.module_utils.untrusted import Number, Record
+from ansible_collections.llama_fleet.core.plugins.module_utils.untrusted import Many, Number, Record, Text
 
 if typing.TYPE_CHECKING:
     import pathlib
 
 _ROLLBACK = "rolling-back"
 _STOPPED = "stopped"
+_SLOTS = "slot-paths.json"
 
 
 class Store:
@@ -140,9 +142,21 @@ class Store:
         kept = {current.number} if current else set()
         kept |= {generation.number for generation in [each for each in everything if each.good][-max(1, keep) :]}
         kept |= {generation.number for generation in [each for each in everything if not each.good][-1:]}
-        for generation in everything:
-            if generation.number not in kept:
-                self._discard(generation.path)
+        pruned = [generation for generation in everything if generation.number not in kept]
+        paths, noted = {_slots(generation) for generation in pruned} - {""}, set(self._noted_slots())
+        if paths - noted:
+            # Removing the instance removes what its servers have written, whichever generation it was.
+            files.write_json(self.folder / _SLOTS, {"paths": sorted(paths | noted)})
+        for generation in pruned:
+            self._discard(generation.path)
+
+    def slot_paths(self) -> list[str]:
+        """Return the paths at which servers of any generation, also of pruned ones, have saved slots."""
+        return sorted({*map(_slots, self.all()), *self._noted_slots()} - {""})
+
+    def _noted_slots(self) -> list[str]:
+        shape = Record(optional={"paths": Many(Text(most=4096), most=1000)})
+        return list((files.read_json(self.folder / _SLOTS, shape) or {}).get("paths", []))
 
     def _discard(self, path: pathlib.Path) -> None:
         """Rename a folder before deleting it, so that no part of it is taken for a generation."""
@@ -200,3 +214,8 @@ class Store:
         if self._generations.exists():
             self._discard(self._generations)
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _slots(generation: Generation) -> str:
+    extra = generation.manifest.get("options", {}).get("extra_options", {})
+    return state_folder.saved_at(extra) if isinstance(extra, dict) else ""

@@ -14,9 +14,10 @@ from ansible_collections.llama_fleet.core.plugins.action import llama_server, ll
 from ansible_collections.llama_fleet.core.plugins.plugin_utils.endpoints import Way
 from ansible_collections.llama_fleet.core.plugins.plugin_utils.host_action import HostAction
 from ansible_collections.llama_fleet.core.plugins.plugin_utils.progress_action import ProgressAction
+from ansible_collections.llama_fleet.core.tests.unit.fakes.instance_facts import FACTS
 
 Facts = dict[str, typing.Any]
-OPEN: Facts = {"instance": "chat", "endpoint": "http://127.0.0.1:8080", "listens_everywhere": True}
+OPEN: Facts = {**FACTS, "instance": "chat", "endpoint": "http://127.0.0.1:8080", "listens_everywhere": True}
 SSH = types.SimpleNamespace(transport="ssh")
 PLACE = types.SimpleNamespace(remote_addr="192.0.2.7")
 

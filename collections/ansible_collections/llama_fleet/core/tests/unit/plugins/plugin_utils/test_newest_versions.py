@@ -13,6 +13,7 @@ import pytest
 from ansible_collections.llama_fleet.core.plugins.action import llama_server_info
 from ansible_collections.llama_fleet.core.plugins.plugin_utils import newest_versions, published_binaries
 from ansible_collections.llama_fleet.core.plugins.plugin_utils.host_action import HostAction
+from ansible_collections.llama_fleet.core.tests.unit.fakes.instance_facts import FACTS
 from ansible_collections.llama_fleet.core.tests.unit.fakes.release_api import REPOSITORY, ReleaseApi, release_api
 
 if typing.TYPE_CHECKING:
@@ -102,7 +103,7 @@ class Looking(llama_server_info.ActionModule):
 def test_only_a_look_that_wants_the_newest_versions_asks(
     api: ReleaseApi, monkeypatch: pytest.MonkeyPatch, asks: Facts, requests: int
 ) -> None:
-    monkeypatch.setattr(HostAction, "run", lambda *_arguments: {"instances": [PYPI, PYPI]})
+    monkeypatch.setattr(HostAction, "run", lambda *_arguments: {"instances": [{**FACTS, **PYPI}] * 2})
     variables = {"llama_cpp_upstream_api": api.api, "llama_cpp_upstream_url": api.downloads}
     found = Looking(**asks).run(None, variables)["instances"]
     assert [facts["newest"]["unknown"] for facts in found] == ["" if requests else "not asked"] * 2
@@ -124,7 +125,7 @@ def test_only_a_look_that_wants_the_newest_versions_asks(
 def test_a_host_without_a_build_of_the_project_asks_for_nothing(
     api: ReleaseApi, monkeypatch: pytest.MonkeyPatch, instances: list[Facts], unknown: list[str]
 ) -> None:
-    monkeypatch.setattr(HostAction, "run", lambda *_arguments: {"instances": instances})
+    monkeypatch.setattr(HostAction, "run", lambda *_arguments: {"instances": [{**FACTS, **each} for each in instances]})
     found = Looking(newest=True).run(None, {"llama_cpp_upstream_api": api.api})["instances"]
     assert [facts["newest"]["unknown"] for facts in found] == unknown
     assert api.asked == []

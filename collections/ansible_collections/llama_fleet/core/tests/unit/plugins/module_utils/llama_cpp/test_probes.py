@@ -161,6 +161,11 @@ def test_the_compiler_and_the_program_run_as_the_build_user_and_leave_nothing(
     public: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HF_TOKEN", "secret")
+    # Its own, because tests beside this one make and remove folders too.
+    place = public / "tmp"
+    place.mkdir()
+    place.chmod(0o1777)
+    monkeypatch.setattr(tempfile, "tempdir", str(place))
     folders = set(pathlib.Path(tempfile.gettempdir()).glob("llama-fleet-scratch-*"))
     told = public / "log"
     program = f'test "$(id -u)" = {handover.builder()} && test -z "$HF_TOKEN" && echo "$TMPDIR" >> {told}'
