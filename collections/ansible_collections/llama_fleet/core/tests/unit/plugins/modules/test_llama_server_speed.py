@@ -14,6 +14,7 @@ import typing
 import pytest
 
 from ansible_collections.llama_fleet.core.plugins.module_utils.host import processes
+from ansible_collections.llama_fleet.core.tests.unit import waiting
 from ansible_collections.llama_fleet.core.tests.unit.fakes import server as fake_server
 
 if typing.TYPE_CHECKING:
@@ -87,7 +88,8 @@ def test_a_trial_of_a_killed_run_is_stopped_by_the_next_one(instance: Instance) 
     marked = {**os.environ, "LLAMA_FLEET_INSTANCE": f"{instance.folder}.trial"}
     with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], env=marked) as left:
         try:
-            assert [each.pid for each in trials(instance)] == [left.pid]
+            # The kernel shows a new process's environment a moment after its start.
+            waiting.until(lambda: [each.pid for each in trials(instance)] == [left.pid])
             assert instance.good()["pid"] == pid
             assert left.wait(30) < 0
         finally:
