@@ -52,13 +52,16 @@ ELSEWHERE: dict[str, tuple[str, frozenset[str]]] = {
             {
                 "modules/llama_gateway.py",
                 "modules/llama_gateway_traffic.py",
-                "module_utils/gateway/apply.py",
                 "module_utils/gateway/host.py",
                 "module_utils/gateway/plan.py",
                 "module_utils/gateway/stage.py",
                 "module_utils/gateway/unit.py",
             }
         ),
+    ),
+    f"{UNIT}/module_utils/server/runtimes/test_unit_file.py": (
+        "data only, compared with the units of known text",
+        frozenset({"module_utils/host/unit_hardening.py"}),
     ),
     "tests/unit/plays": (
         "needs a play or its inventory, so real plays run it",

@@ -8,6 +8,7 @@ import pathlib
 import typing
 
 from ansible_collections.llama_fleet.core.plugins.module_utils.gateway.config import CONFIGURATION
+from ansible_collections.llama_fleet.core.plugins.module_utils.host import unit_hardening
 
 if typing.TYPE_CHECKING:
     from ansible_collections.llama_fleet.core.plugins.module_utils.gateway.options import Options
@@ -16,36 +17,8 @@ UNIT = "llama-fleet-gateway.service"
 UNIT_ROOT = pathlib.Path("/etc/systemd/system")
 # The user that the distribution's package makes.
 USER = "haproxy"
-_HARDENING = """\
-ProtectSystem=strict
-ProtectHome=yes
-PrivateTmp=yes
-PrivateDevices=yes
-PrivateMounts=yes
-DevicePolicy=closed
-NoNewPrivileges=yes
-ProtectKernelTunables=yes
-ProtectKernelModules=yes
-ProtectKernelLogs=yes
-ProtectControlGroups=yes
-ProtectClock=yes
-ProtectHostname=yes
-ProtectProc=invisible
-ProcSubset=pid
-LockPersonality=yes
-MemoryDenyWriteExecute=yes
-RestrictRealtime=yes
-RestrictSUIDSGID=yes
-RestrictNamespaces=yes
-RestrictAddressFamilies=AF_INET AF_INET6 AF_UNIX
-RemoveIPC=yes
-KeyringMode=private
-UMask=0077
-SystemCallArchitectures=native
-SystemCallFilter=@system-service
-SystemCallFilter=~@privileged @resources
-SystemCallErrorNumber=EPERM
-"""
+# Its runtime socket is a file.
+_HARDENING = unit_hardening.EVERY_SERVER + unit_hardening.without_devices("AF_INET AF_INET6 AF_UNIX")
 
 
 def render(options: Options, program: str) -> str:

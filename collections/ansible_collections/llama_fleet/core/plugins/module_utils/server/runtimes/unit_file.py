@@ -9,6 +9,7 @@ import pathlib
 import stat
 import typing
 
+from ansible_collections.llama_fleet.core.plugins.module_utils.host import unit_hardening
 from ansible_collections.llama_fleet.core.plugins.module_utils.host.systemd_text import (
     command_line,
     mount_units,
@@ -23,39 +24,8 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.server.settings.o
 HIDDEN = ("/home", "/root", "/run/user", "/tmp", "/var/tmp")
 CONFIGURATION = "/etc/llama.cpp"
 
-_HARDENING = """\
-DynamicUser=yes
-ProtectSystem=strict
-ProtectHome=yes
-PrivateTmp=yes
-PrivateMounts=yes
-NoNewPrivileges=yes
-ProtectKernelTunables=yes
-ProtectKernelModules=yes
-ProtectKernelLogs=yes
-ProtectControlGroups=yes
-ProtectClock=yes
-ProtectHostname=yes
-ProtectProc=invisible
-LockPersonality=yes
-RestrictRealtime=yes
-RestrictSUIDSGID=yes
-RestrictNamespaces=yes
-RemoveIPC=yes
-KeyringMode=private
-UMask=0077
-SystemCallArchitectures=native
-"""
-_CPU = """\
-PrivateDevices=yes
-DevicePolicy=closed
-ProcSubset=pid
-MemoryDenyWriteExecute=yes
-RestrictAddressFamilies=AF_INET AF_INET6
-SystemCallFilter=@system-service
-SystemCallFilter=~@privileged @resources
-SystemCallErrorNumber=EPERM
-"""
+_HARDENING = f"DynamicUser=yes\n{unit_hardening.EVERY_SERVER}"
+_CPU = unit_hardening.without_devices("AF_INET AF_INET6")
 # The driver reads /proc/driver/nvidia, compiles code at run time and talks to its daemon over a local socket.
 _GPU = """\
 PrivateDevices=no
