@@ -6,10 +6,12 @@ from __future__ import annotations
 
 import contextlib
 import ipaddress
+import math
 import select
 import socket
 import ssl
 import threading
+import time
 import typing
 
 from ansible_collections.llama_fleet.core.plugins.module_utils.fetch import rules
@@ -52,25 +54,36 @@ def connect(line: socket.socket, netloc: str, proxy: Proxy, respond: Respond) ->
 
 
 def socks(line: socket.socket, host: str, port: int, proxy: Proxy) -> None:
-    """Ask a SOCKS5 proxy on ``line`` for a connection to ``host``. Raises OSError, RefusedError or BrokenError."""
+    """Ask a SOCKS5 proxy on ``line`` for a connection to ``host``. Raises OSError, RefusedError or BrokenError.
+
+    The timeout of ``line`` limits the whole of it, because it would begin anew with each byte.
+    """
+    patience = line.gettimeout()
+    end = time.monotonic() + (math.inf if patience is None else patience)
+    _ask(line, host, port, proxy, lambda count: _exactly(line, count, end))
+    line.settimeout(patience)
+
+
+def _ask(line: socket.socket, host: str, port: int, proxy: Proxy, read: typing.Callable[[int], bytes]) -> None:
     line.sendall(b"\x05\x02\x00\x02" if proxy.user else b"\x05\x01\x00")
-    version, method = _exactly(line, 2)
+    version, method = read(2)
     if version != 5:
         raise _silence(RefusedError, "the proxy does not speak SOCKS5")
     if method == 2 and proxy.user:
         user, password = proxy.user.encode()[:255], proxy.password.encode()[:255]
         line.sendall(bytes([1, len(user), *user, len(password), *password]))
-        if _exactly(line, 2)[1]:
+        if read(2)[1]:
             raise _silence(RefusedError, "the SOCKS5 proxy refused the user and password")
     elif method:
-        raise _silence(RefusedError, "the SOCKS5 proxy wants a user and password")
+        wanted = "accepts no way to log in that is known here" if proxy.user else "wants a user and password"
+        raise _silence(RefusedError, f"the SOCKS5 proxy {wanted}")
     line.sendall(b"\x05\x01\x00" + _target(host, port, proxy.scheme) + port.to_bytes(2, "big"))
-    _version, refusal, _reserved, kind = _exactly(line, 4)
+    _version, refusal, _reserved, kind = read(4)
     if refusal:
         error = BrokenError if refusal in _AGAIN else RefusedError
         raise _silence(error, f"the SOCKS5 proxy {_REFUSALS.get(refusal, f'refused with code {refusal}')}")
-    _exactly(line, {1: 4, 4: 16}.get(kind) or _exactly(line, 1)[0])
-    _exactly(line, 2)
+    read({1: 4, 4: 16}.get(kind) or read(1)[0])
+    read(2)
 
 
 def _silence(kind: type[OriginError], reason: str) -> OriginError:
@@ -92,10 +105,14 @@ def _target(host: str, port: int, scheme: str) -> bytes:
     return bytes([1 if address.version == 4 else 4, *address.packed])
 
 
-def _exactly(line: socket.socket, count: int) -> bytes:
-    """Return the next ``count`` bytes. Raises OSError."""
+def _exactly(line: socket.socket, count: int, end: float) -> bytes:
+    """Return the next ``count`` bytes, which must have come at ``end`` of the monotonic clock. Raises OSError."""
     data = b""
     while len(data) < count:
+        left = end - time.monotonic()
+        if left <= 0:
+            raise socket.timeout("no whole answer of the SOCKS5 proxy in time")
+        line.settimeout(None if left == math.inf else left)
         more = line.recv(count - len(data))
         if not more:
             raise ConnectionResetError("the proxy closed the connection")

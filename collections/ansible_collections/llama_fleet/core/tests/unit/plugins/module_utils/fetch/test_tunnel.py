@@ -4,11 +4,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import typing
 
 import pytest
 
+from ansible_collections.llama_fleet.core.plugins.module_utils.fetch import proxies, tunnel
 from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.ask import remedy
 from ansible_collections.llama_fleet.core.plugins.module_utils.fetch.rules import BrokenError, OriginError
 from ansible_collections.llama_fleet.core.tests.unit.fakes.asking import failed, read
@@ -150,3 +152,42 @@ class TestProxies:
         assert server.asked[0].headers["host"] == f"[fe80::1]:{server.port}"
         site.has(http_proxy="http://127.0.0.1:9")
         assert "list it in no_proxy" in failed(f"http://[fe80::1%25eth0]:{server.port}/x")
+
+
+class Dripping:
+    """A socket to a SOCKS5 proxy that sends one byte of ``answer`` in each two seconds of its own clock."""
+
+    def __init__(self, answer: bytes, seconds: float) -> None:
+        self.answer, self.now = answer, 0.0
+        self.timeout: float | None = seconds
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def gettimeout(self) -> float | None:
+        return self.timeout
+
+    def settimeout(self, seconds: float | None) -> None:
+        self.timeout = seconds
+
+    def sendall(self, _data: bytes) -> None:
+        """Take it."""
+
+    def recv(self, _count: int) -> bytes:
+        self.now += 2.0
+        byte, self.answer = self.answer[:1], self.answer[1:]
+        return byte
+
+
+def _ask(seconds: float, monkeypatch: pytest.MonkeyPatch) -> Dripping:
+    line = Dripping(b"\x05\x00\x05\x00\x00\x01" + b"\x00" * 6, seconds)
+    monkeypatch.setattr(tunnel, "time", line)
+    with contextlib.suppress(TimeoutError):
+        tunnel.socks(typing.cast("socket.socket", line), "192.0.2.1", 80, proxies.parse("all_proxy", "socks5h://p:1"))
+    return line
+
+
+def test_a_socks_proxy_has_one_limit_for_its_whole_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert len(_ask(5.0, monkeypatch).answer) == 9
+    whole = _ask(60.0, monkeypatch)
+    assert (whole.answer, whole.timeout) == (b"", 60.0)
