@@ -92,7 +92,8 @@ def _flag(key: str, flags: Flags) -> Flag | None:
 def _sections(path: str) -> dict[str, list[str]]:
     """Return the keys of each section; none if the file is not readable, which the server itself reports."""
     parser = configparser.RawConfigParser(strict=False, delimiters=("=",), default_section="")
-    parser.optionxform = str  # type: ignore[assignment,method-assign]  # keeps the case of a variable's name
+    # Keep the case of names.
+    parser.optionxform = str  # type: ignore[assignment,method-assign]  # because configparser is to be told so
     try:
         with open(path, encoding="utf-8", errors="replace") as file:
             # Keys such as the version stand before the first section.
