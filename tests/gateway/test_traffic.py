@@ -1,7 +1,11 @@
 """Servers leave the traffic and come back without a failed request."""
 
+import os
+import subprocess
+import sys
 import threading
 import time
+import typing
 
 import pytest
 
@@ -9,6 +13,7 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.gateway.traffic i
 from tests.gateway.conftest import Start
 from tests.gateway.running import Answer, Crowd, Gateway, server_of
 from tests.gateway.standin import StandIn
+from tests.unit import imports
 
 
 def _roll(gateway: Gateway, standins: list[StandIn], way: str = "auto", moved: bool = True) -> Crowd:
@@ -73,6 +78,40 @@ def test_a_model_with_another_server_is_drained_and_not_held(start: Start) -> No
     assert gateway.traffic.take_out(gateway.servers[1].label, "auto", 10).way == "hold"
 
 
+# Each run is a process of its own, and what keeps them apart is a lock between processes.
+LEAVE = """
+import pathlib, sys
+from ansible_collections.llama_fleet.core.plugins.module_utils.gateway.runtime import RuntimeSocket
+from ansible_collections.llama_fleet.core.plugins.module_utils.gateway.traffic import Traffic
+socket, root, label = sys.argv[1:]
+traffic = Traffic(RuntimeSocket(pathlib.Path(socket)), pathlib.Path(root))
+print("ready", flush=True)
+sys.stdin.readline()
+print(traffic.take_out(label, "auto", 20).way)
+"""
+
+
+def test_of_two_servers_that_leave_at_once_one_is_held_for(start: Start) -> None:
+    gateway = start()
+    command = [sys.executable, "-c", LEAVE, str(gateway.runtime.path), str(gateway.options.root)]
+    environment = {**os.environ, "PYTHONPATH": imports.PYTHONPATH}
+
+    def leaving(label: str) -> subprocess.Popen[str]:
+        pipe = subprocess.PIPE
+        return subprocess.Popen([*command, label], stdin=pipe, stdout=pipe, text=True, env=environment)
+
+    for _try in range(5):
+        runs = [leaving(server.label) for server in gateway.servers[:2]]
+        for run in runs:
+            assert typing.cast("typing.IO[str]", run.stdout).readline() == "ready\n"
+        for run in runs:
+            typing.cast("typing.IO[str]", run.stdin).write("now\n")
+            typing.cast("typing.IO[str]", run.stdin).flush()
+        assert sorted(run.communicate(timeout=60)[0].strip() for run in runs) == ["drain", "hold"]
+        for server in gateway.servers[:2]:
+            gateway.traffic.bring_back(server, 20)
+
+
 def test_a_second_time_changes_nothing(start: Start) -> None:
     gateway = start()
     only = gateway.servers[2]
@@ -80,6 +119,19 @@ def test_a_second_time_changes_nothing(start: Start) -> None:
     assert gateway.traffic.take_out(only.label, "auto", 10) == Outcome("hold", 0, False)
     gateway.traffic.bring_back(only, 20)
     assert gateway.traffic.bring_back(only, 20) == Outcome("ready", 0, False)
+
+
+def test_a_server_is_out_only_when_its_requests_have_ended(start: Start, standins: list[StandIn]) -> None:
+    standins[2].seconds = 3
+    gateway = start()
+    answers: list[Answer] = []
+    thread = threading.Thread(target=lambda: answers.append(gateway.ask({"model": "beta"})))
+    thread.start()
+    time.sleep(0.5)
+    assert gateway.traffic.take_out(gateway.servers[2].label, "auto", 60) == Outcome("hold", 0, True)
+    assert standins[2].busy == 0
+    thread.join()
+    assert answers[0].status == 200
 
 
 def test_a_request_that_does_not_end_is_told(start: Start, standins: list[StandIn]) -> None:

@@ -218,6 +218,9 @@ def test_a_mistake_changes_nothing(fleet: Fleet) -> None:
     refused = fleet.host.module("llama_gateway", **fleet.wanted(tls_certificate="/etc/none.pem", tls_key="/etc/none"))
     assert "llama_gateway_tls_certificate" in refused["msg"]
     assert KEY not in json.dumps(refused)
+    fleet.host.take_port(8010)
+    refused = fleet.host.module("llama_gateway", **fleet.wanted(port=8010))
+    assert "llama_gateway_port: expected a free port, found 8010, on which process" in refused["msg"]
     assert fleet.gateway()["changed"] is False
 
 

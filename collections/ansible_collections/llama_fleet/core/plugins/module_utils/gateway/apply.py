@@ -44,21 +44,55 @@ def apply(host: GatewayHost, options: Options, models: typing.Sequence[Model], p
         host.systemctl("disable", "--now", f"{PROGRAM}.service")
         host = dataclasses.replace(host, program=GatewayHost().program)
         check(host, options, models)
-    group = grp.getgrnam(host.user).gr_gid
-    for name, content in plan.texts.items():
-        path = options.root / name
-        files.write_atomic(path, content, 0o640 if name in _SECRET else 0o644, group=group)
+    group = _group(host.user)
+    _write(options, plan.texts, group)
     holds = options.root / contents.HOLDS
-    if not holds.exists():
+    if plan.process == "restart" or not holds.exists():
+        # A process that starts anew would hold what a killed run has held.
         files.write_atomic(holds, "")
-    files.write_atomic(options.root / RECORD, contents.as_json(plan.record))
     if plan.unit:
-        files.write_atomic(host.unit, plan.unit)
-        host.systemctl("daemon-reload")
+        _write_unit(host, plan.unit)
     if plan.enable:
         host.systemctl("enable", unit.UNIT)
     _heal(options, plan)
-    _update_process(host, options, plan)
+    try:
+        _update_process(host, options, plan)
+    except (ProblemError, RuntimeSocketError):
+        _undo(host, options, plan, group)
+        raise
+    files.write_atomic(options.root / RECORD, contents.as_json(plan.record))
+
+
+def _group(user: str) -> int:
+    try:
+        return grp.getgrnam(user).gr_gid
+    except KeyError:
+        fix = "install the distribution's package, or add the user and the group"
+        raise ProblemError(Problem(PROGRAM, f"no group {user}", f"the user and the group {user}", fix)) from None
+
+
+def _write(options: Options, texts_by_name: typing.Mapping[str, str | None], group: int) -> None:
+    for name, content in texts_by_name.items():
+        path = options.root / name
+        if content is None:
+            path.unlink(missing_ok=True)
+        else:
+            files.write_atomic(path, content, 0o640 if name in _SECRET else 0o644, group=group)
+
+
+def _write_unit(host: GatewayHost, content: str) -> None:
+    files.write_atomic(host.unit, content)
+    host.systemctl("daemon-reload")
+
+
+def _undo(host: GatewayHost, options: Options, plan: Plan, group: int) -> None:
+    """Put the files back, so that a later start finds what ran; start it again if it had to be stopped."""
+    _write(options, plan.before, group)
+    if plan.unit and plan.unit_before is not None:
+        _write_unit(host, plan.unit_before)
+    if plan.process == "restart" and plan.before.get(config.CONFIGURATION, "") is not None:
+        host.systemctl("reset-failed", unit.UNIT)
+        host.systemctl("restart", unit.UNIT)
 
 
 def check(host: GatewayHost, options: Options, models: typing.Sequence[Model]) -> None:
@@ -69,7 +103,11 @@ def check(host: GatewayHost, options: Options, models: typing.Sequence[Model]) -
             files.write_atomic(trial.root / name, content, 0o600)
         done = host.run([host.program, "-c", "-f", str(trial.root / config.CONFIGURATION)], timeout=120)
     if not done.ok:
-        said = "\n".join(row for row in done.stderr.splitlines() if "[ALERT]" in row) or done.stderr
+        rows = done.stderr.splitlines()
+        said = "\n".join([row for row in rows if "[ALERT]" in row] or rows)
+        said = config.without_secrets(said)
+        if options.backend_key:
+            said = said.replace(options.backend_key, "********")
         fix = "report it with the variables of the role; the gateway that runs is as before"
         raise ProblemError(
             Problem("gateway", f"HAProxy refuses its configuration:\n{said.strip()}", "a valid one", fix)
@@ -104,7 +142,8 @@ def _update_process(host: GatewayHost, options: Options, plan: Plan) -> None:
     if not running:
         said = host.run(["journalctl", "-u", unit.UNIT, "-n", "20", "--no-pager", "-o", "cat"], timeout=30).stdout
         silence = f"no answer after its {plan.process}: {done.stderr.strip()}\n{said.strip()}"
-        raise ProblemError(Problem("gateway", silence, "a gateway that runs", f"see journalctl -u {unit.UNIT}"))
+        fix = f"see journalctl -u {unit.UNIT}; the gateway is as it was before"
+        raise ProblemError(Problem("gateway", silence, "a gateway that runs", fix))
 
 
 def _wait_for(runtime: RuntimeSocket, digest: str) -> bool:

@@ -16,7 +16,7 @@ if typing.TYPE_CHECKING:
     from ansible_collections.llama_fleet.core.plugins.module_utils.gateway.servers import Model, Server
 
 CONFIGURATION = "haproxy.cfg"
-SOCKET, STATES = "admin.sock", "servers.state"
+SOCKET, STATES, LOCK = "admin.sock", "servers.state", ".lock"
 # Before the name of a back end: its servers without a limit, for calls that need no slot. Models begin otherwise.
 SMALL = "small-"
 _DIGEST = "@DIGEST@"
@@ -45,7 +45,7 @@ def digest(text: str) -> str:
 
 
 def without_secrets(text: str) -> str:
-    """Return a configuration without the servers' key."""
+    """Return a configuration, or what HAProxy says of it, without the servers' key."""
     return re.sub(r'(set-header authorization "Bearer ).*"', r'\1********"', text)
 
 

@@ -18,6 +18,8 @@ if typing.TYPE_CHECKING:
     from ansible_collections.llama_fleet.core.plugins.module_utils.gateway.options import Options
     from ansible_collections.llama_fleet.core.plugins.module_utils.gateway.servers import Model, Server
 
+# Files whose content no output may show, with what is said instead: even a digest helps to guess a short key.
+_HIDDEN = {CERTIFICATE: "another certificate or key", contents.KEYS: "other keys of clients"}
 # Files that a running HAProxy reads only when it starts or reloads.
 _READ_ONCE = (config.CONFIGURATION, contents.SCRIPT, CERTIFICATE)
 
@@ -26,13 +28,16 @@ _READ_ONCE = (config.CONFIGURATION, contents.SCRIPT, CERTIFICATE)
 class Plan:
     """The changes that a gateway needs.
 
-    ``texts`` are the files that differ; ``process`` is empty, reload or restart. ``back`` are servers, by back end and
-    name, that a run has left out of the traffic, and ``held`` are back ends whose requests it still holds.
+    ``texts`` are the files that differ, and ``before`` what was in them. ``process`` is empty, reload or restart.
+    ``back`` are servers, by back end and name, that a run has left out of the traffic, and ``held`` are back ends whose
+    requests it still holds.
     """
 
     install: bool
     texts: typing.Mapping[str, str]
+    before: typing.Mapping[str, str | None]
     unit: str
+    unit_before: str | None
     maps: typing.Mapping[str, str]
     process: str
     enable: bool
@@ -73,7 +78,9 @@ def make_plan(
     return Plan(
         not host.program,
         differing,
+        {name: seen.files.get(name) for name in differing},
         unit_text if seen.unit != unit_text else "",
+        seen.unit,
         {} if process else maps,
         process,
         not seen.enabled,
@@ -130,8 +137,8 @@ def diff(seen: Observed, plan: Plan) -> dict[str, str]:
     """Return the difference of the files without secrets, and what happens to the process."""
     lines: list[str] = []
     for name, content in sorted(plan.texts.items()):
-        if name == CERTIFICATE:
-            lines.append(f"{name}: another certificate or key\n")
+        if name in _HIDDEN:
+            lines.append(f"{name}: {_HIDDEN[name]}\n")
             continue
         before = config.without_secrets(seen.files.get(name) or "").splitlines(keepends=True)
         after = config.without_secrets(content).splitlines(keepends=True)

@@ -22,11 +22,11 @@ from ansible_collections.llama_fleet.core.plugins.module_utils.arguments import 
     values,
 )
 from ansible_collections.llama_fleet.core.plugins.module_utils.gateway import contents as files
-from ansible_collections.llama_fleet.core.plugins.module_utils.gateway.config import SMALL, SOCKET
+from ansible_collections.llama_fleet.core.plugins.module_utils.gateway.config import LOCK, SMALL, SOCKET
 from ansible_collections.llama_fleet.core.plugins.module_utils.gateway.options import ROLE
 from ansible_collections.llama_fleet.core.plugins.module_utils.gateway.runtime import RuntimeSocket, RuntimeSocketError
 from ansible_collections.llama_fleet.core.plugins.module_utils.gateway.servers import is_literal, parse
-from ansible_collections.llama_fleet.core.plugins.module_utils.host.files import write_atomic
+from ansible_collections.llama_fleet.core.plugins.module_utils.host.files import locked, write_atomic
 from ansible_collections.llama_fleet.core.plugins.module_utils.problems import Problem, ProblemError, raise_if_any
 
 if typing.TYPE_CHECKING:
@@ -77,13 +77,13 @@ def run(module: Caller) -> dict[str, typing.Any]:
         raise ProblemError(
             Problem(f"gateway of {server.name}", str(error), "a gateway that moves traffic", fix)
         ) from None
-    if outcome.left:
+    if outcome.left and not module.check_mode:
         module.warn(f"{server.name}: {outcome.left} requests still run after {request.drain_timeout} s; they are cut")
     return dataclasses.asdict(outcome)
 
 
 class TrafficError(Exception):
-    """Traffic could not be moved, and is as it was before; the message is a clause."""
+    """Traffic could not be moved; no hold is left. The message is a clause."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -125,17 +125,32 @@ class Traffic:
         backend = self._backend_of(label)
         if not backend:
             return Outcome("none")
-        seen = self.runtime.seen()
-        server = seen.find(backend, label)
-        way = _way(seen, backend, label, way)
         end = self.clock.monotonic() + limit
-        changed = False
+        # Two runs that decide at once would each count on the other's server.
+        with locked(self.root / LOCK):
+            way, changed = self._begin(backend, label, way)
         if way == HOLD:
-            changed = self._hold(backend, end)
-        if server is not None and not server.drained:
-            self.runtime.set_state(backend, label, "drain")
-            changed = True
+            self._await_queue(backend, end)
+            changed = self._drain(backend, label) or changed
         return Outcome(way, self._wait_idle(backend, label, end), changed)
+
+    def _begin(self, backend: str, label: str, way: str) -> tuple[str, bool]:
+        """Hold the back end's requests or drain the server; return which, and whether that changed anything."""
+        way = _way(self.runtime.seen(), backend, label, way)
+        if way == DRAIN:
+            return way, self._drain(backend, label)
+        changed = backend not in self.held()
+        if changed:
+            self.runtime.do(f"add map {self.root / files.HOLDS} {backend} {files.HELD}")
+            self._remember()
+        return way, changed
+
+    def _drain(self, backend: str, label: str) -> bool:
+        server = self.runtime.seen().find(backend, label)
+        if server is None or server.drained:
+            return False
+        self.runtime.set_state(backend, label, "drain")
+        return True
 
     def look(self, server: Server, state: str, way: str) -> Outcome:
         """Return what a change of ``server`` to ``state`` would do."""
@@ -195,17 +210,12 @@ class Traffic:
         self._remember()
         return True
 
-    def _hold(self, backend: str, end: float) -> bool:
-        changed = backend not in self.held()
-        if changed:
-            self.runtime.do(f"add map {self.root / files.HOLDS} {backend} {files.HELD}")
-            self._remember()
+    def _await_queue(self, backend: str, end: float) -> None:
         self.clock.sleep(_SETTLE)
         if not self._wait(lambda seen: not _queued(seen, backend), end):
             waiting = _queued(self.runtime.seen(), backend)
             self.release(backend)
             raise TrafficError(f"{waiting} requests still wait for a slot of {backend} at the time limit")
-        return changed
 
     def _remember(self) -> None:
         """Write the holds for a process that starts anew; a hold that outlives its run is shown, and healed."""
