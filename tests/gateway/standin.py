@@ -110,7 +110,9 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self._chunk("data: [DONE]\n\n")
 
     def _chunk(self, text: str) -> None:
-        self.wfile.write(f"{len(text):x}\r\n{text}\r\n".encode())
+        # In three parts, as llama-server does.
+        for part in (f"{len(text):x}\r\n", text, "\r\n"):
+            self.wfile.write(part.encode())
 
     def log_message(self, *arguments: typing.Any) -> None:
         """Keep the tests' output clean."""
